@@ -1,0 +1,217 @@
+"""From a configuration to the parts of a run: faces, split, compute, starting model, clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fedfr.config import ExperimentConfig
+from fedfr.errors import FedfrError
+from fedfr.faces import IMPORTERS, FaceSet, Split, make_split
+from fedfr.federation.client import Client, ClientSettings, PublicFaces
+from fedfr.federation.method import Generic, Method
+from fedfr.federation.private_store import PrivateStore
+from fedfr.methods import METHODS
+from fedfr.models import (
+    BACKBONES,
+    Contract,
+    build_backbone,
+    load_foreign,
+    load_model,
+    load_weights,
+    recognise_backbone,
+    save_model,
+)
+from fedfr.training.features import Compute, extract_features
+from fedfr.training.pool import FacePool
+from fedfr.training.pretraining import pretrain
+
+__all__ = ["Parts", "ClientFactory", "generic_contract", "make_compute", "make_method", "open_faces"]
+
+PROTOTYPES = "public_prototypes"
+Step = Callable[[int, int, int], None]
+Epoch = Callable[[int, Mapping[str, float]], None]
+
+
+def make_compute(config: ExperimentConfig) -> Compute:
+    """Preprocessing of the backbone, device and precision; raises :class:`FedfrError` for a device that is not there."""
+    try:
+        device = torch.device(config.runtime.device)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise FedfrError(f"runtime.device = {config.runtime.device!r} cannot be used here; use cpu") from error
+    spec = BACKBONES[config.model.backbone]
+    return Compute(spec.preprocessing, device, config.runtime.precision == "bf16")
+
+
+def make_method(config: ExperimentConfig, name: str) -> Method:
+    """The method called ``name``; the main method takes its settings from the configuration."""
+    settings = config.method.settings if name == config.method.name else {}
+    return METHODS[name](settings, f"method {name}")
+
+
+def open_faces(config: ExperimentConfig, cache: Path) -> FaceSet:
+    """The run's faces: a saved set where ``faces.path`` is one, else imported once into ``cache`` (memory-mapped)."""
+    path = config.faces.path
+    if path is not None and (Path(path) / "faces.json").is_file():
+        return FaceSet.load(path)
+    if (cache / "faces.json").is_file():
+        return FaceSet.load(cache)
+    importer = IMPORTERS[config.faces.source]
+    if config.faces.source == "orl":
+        return importer(cache)
+    if path is None:
+        raise FedfrError(f"faces.path is missing; the {config.faces.source} source needs the folder with the faces")
+    return importer(path, cache)
+
+
+def generic_contract(config: ExperimentConfig, space: str, role: str = "generic") -> Contract:
+    """The preprocessing contract of a model of this run."""
+    spec = BACKBONES[config.model.backbone]
+    return Contract(config.model.backbone, spec.embedding_dim, spec.preprocessing, space, role)
+
+
+@dataclass
+class ClientFactory:
+    """Makes clients of one method's run, in this process or in a worker it was pickled to."""
+
+    config: ExperimentConfig
+    method_name: str
+    faces_folder: Path
+    split_path: Path
+    clients_folder: Path
+    _parts: tuple[FaceSet, Split, PublicFaces] | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_parts": None}
+
+    def __call__(self, client_id: str) -> Client:
+        if self._parts is None:
+            faces, split = FaceSet.load(self.faces_folder), Split.load(self.split_path)
+            self._parts = faces, split, PublicFaces(faces.subset(split.public))
+        faces, split, public = self._parts
+        method = make_method(self.config, self.method_name)
+        participants = method.participants(split)
+        settings = ClientSettings(
+            backbone=self.config.model.backbone,
+            num_clients=len(participants),
+            seed=self.config.seed,
+            local=self.config.local,
+            federation=self.config.federation,
+            compute=make_compute(self.config),
+        )
+        store = PrivateStore(self.clients_folder / client_id, client_id)
+        return Client(client_id, faces.subset(participants[client_id]), public, method, settings, store)
+
+
+class Parts:
+    """The parts of a run in ``folder``, each made when first needed and found again on disk afterwards."""
+
+    def __init__(self, config: ExperimentConfig, folder: Path) -> None:
+        self.config = config
+        self.folder = folder
+
+    @cached_property
+    def compute(self) -> Compute:
+        """How networks are run."""
+        return make_compute(self.config)
+
+    @cached_property
+    def faces(self) -> FaceSet:
+        """All faces of the run, memory-mapped."""
+        return open_faces(self.config, self.folder / "faces")
+
+    @property
+    def faces_folder(self) -> Path:
+        """Where the memory-mapped faces lie."""
+        path = self.config.faces.path
+        return Path(path) if path is not None and (Path(path) / "faces.json").is_file() else self.folder / "faces"
+
+    @cached_property
+    def split(self) -> Split:
+        """Who has which faces; saved as ``split.json`` and checked against the faces every time."""
+        path = self.folder / "split.json"
+        if not path.exists():
+            wanted = self.config.split
+            made = (
+                Split.load(wanted.manifest)
+                if wanted.manifest is not None
+                else make_split(self.faces, wanted.recipe, **wanted.settings)
+            )
+            made.check(self.faces)
+            made.describe(self.faces).save(path)
+        split = Split.load(path)
+        split.check(self.faces)
+        return split
+
+    def starting_model(
+        self,
+        on_step: Step = lambda epoch, step, steps: None,
+        on_epoch: Epoch = lambda epoch, losses: None,
+    ) -> Generic:
+        """θ⁰ and Φ_g⁰ from ``pretrained/``, where they are put by pre-training or from the checkpoint to start from."""
+        path = self.folder / "pretrained" / "generic.safetensors"
+        if not path.exists():
+            generic = self._make_start(on_step, on_epoch)
+            self.save_generic(path, generic, "pretrained")
+        tensors, contract = load_model(path)
+        contract.require(generic_contract(self.config, contract.embedding_space))
+        prototypes = tensors.pop(PROTOTYPES)
+        return Generic(tensors, prototypes)
+
+    def save_generic(self, path: Path, generic: Generic, role: str) -> None:
+        """Write a generic model with its contract."""
+        tensors = {**generic.weights, PROTOTYPES: generic.prototypes}
+        save_model(path, tensors, generic_contract(self.config, self.folder.resolve().name, role))
+
+    def new_backbone(self) -> nn.Module:
+        """The configured backbone with its seeded initial weights, on the run's device."""
+        backbone = build_backbone(self.config.model.backbone, self.config.seed)
+        return backbone.to(self.compute.device, memory_format=torch.channels_last)
+
+    def _make_start(self, on_step: Step, on_epoch: Epoch) -> Generic:
+        config = self.config
+        public = self.faces.subset(self.split.public)
+        pool = FacePool([(public, None, 0)])
+        backbone = self.new_backbone()
+        if config.model.start != "scratch":
+            self._load_start(backbone, Path(config.model.start))
+        if config.pretrain.epochs > 0:
+            prototypes = pretrain(
+                backbone,
+                pool,
+                public.num_identities,
+                config.pretrain,
+                self.compute,
+                seed=config.seed,
+                checkpoint=self.folder / "pretrained" / "state.safetensors",
+                on_step=on_step,
+                on_epoch=on_epoch,
+            )
+        else:
+            # A published backbone comes without prototypes of our public identities: their mean features stand in.
+            features = extract_features(backbone, pool, self.compute)
+            sums = torch.zeros(public.num_identities, features.shape[1]).index_add_(0, pool.labels, features)
+            prototypes = sums / torch.bincount(pool.labels, minlength=public.num_identities)[:, None]
+        weights = {name: value.detach().cpu() for name, value in backbone.state_dict().items()}
+        return Generic(weights, prototypes)
+
+    def _load_start(self, backbone: nn.Module, path: Path) -> None:
+        if path.suffix == ".safetensors":
+            state, contract = load_model(path)
+            contract.require(generic_contract(self.config, contract.embedding_space))
+            state.pop(PROTOTYPES, None)
+        else:
+            state = load_foreign(path)
+            found = recognise_backbone(state)
+            if found != self.config.model.backbone:
+                raise FedfrError(
+                    f"model.start = {path} holds {found}, model.backbone is {self.config.model.backbone}; "
+                    f"set model.backbone={found}"
+                )
+        load_weights(backbone, state)

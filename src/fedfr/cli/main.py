@@ -1,0 +1,41 @@
+"""Entry point: one line for every mistake of the user, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import typer
+
+from fedfr.cli import faces, lists, runs
+from fedfr.errors import FedfrError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="fedfr",
+    help="Federated face recognition: one generic model, a personalised one per site, faces stay at home.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(faces.app, name="faces")
+app.add_typer(lists.app, name="list")
+runs.register(app)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
+    print(f"fedfr: warning: {message}", file=sys.stderr)
+
+
+def main() -> None:
+    """Run the command line; exits with 0, 2 for the user's mistakes, 130 when interrupted."""
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    try:
+        app()
+    except FedfrError as error:
+        print(f"fedfr: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("fedfr: interrupted; what is finished is on disk, go on with `fedfr resume RUN`", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,116 @@
+"""Commands that make, continue, evaluate and show runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedfr.cli.output import AsJson, Overrides, Workers, print_json, progress
+
+__all__ = ["register"]
+
+Out = Annotated[Path, typer.Option("--out", help="Folder for the run; must be new or empty.")]
+Run = Annotated[Path, typer.Argument(help="A run's folder.")]
+Config = Annotated[str, typer.Argument(help="A YAML file, or the name of a preset (see `fedfr list presets`).")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (quickstart, train, pretrain, resume, evaluate, report):
+        app.command()(command)
+
+
+def quickstart(
+    out: Out = Path("runs/quickstart"), settings: Overrides = None, workers: Workers = None, as_json: AsJson = False
+) -> None:
+    """FedFR on the faces of ORL, from pre-training to the table, in minutes on a CPU."""
+    train("quickstart", out, settings, workers, as_json)
+
+
+def train(
+    config: Config, out: Out, settings: Overrides = None, workers: Workers = None, as_json: AsJson = False
+) -> None:
+    """Pre-train if needed, run the method and its baselines, evaluate, print the table."""
+    from fedfr.config import load_config
+    from fedfr.experiment import Experiment
+
+    overrides = [*(settings or []), *([f"runtime.workers={workers}"] if workers else [])]
+    Experiment.create(load_config(config, overrides), out)
+    _run(out, None, as_json)
+
+
+def resume(run: Run, workers: Workers = None, as_json: AsJson = False) -> None:
+    """Go on with a run from where it stopped; a finished one only prints its table."""
+    _run(run, workers, as_json)
+
+
+def pretrain(config: Config, out: Out, settings: Overrides = None, as_json: AsJson = False) -> None:
+    """Only the central training on the public faces; `fedfr resume` goes on with the rounds."""
+    from fedfr.config import load_config
+    from fedfr.experiment import Experiment
+
+    if (out / "config.yaml").exists():
+        experiment = Experiment.open(out)
+    else:
+        experiment = Experiment.create(load_config(config, settings or []), out)
+    with progress() as shown:
+        experiment.pretrain(shown)
+    path = out / "pretrained" / "generic.safetensors"
+    if as_json:
+        print_json({"model": str(path)})
+    else:
+        print(f"pre-trained model: {path}\ngo on with: fedfr resume {out}")
+
+
+def evaluate(
+    target: Annotated[Path, typer.Argument(help="A run's folder, or a model (.safetensors) with --faces.")],
+    protocols: Annotated[list[str] | None, typer.Option("--protocol", help="Only these; may be repeated.")] = None,
+    faces: Annotated[Path | None, typer.Option("--faces", help="Faces to evaluate a single model on.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate the newest models of a run again, or one model on a folder of faces."""
+    from fedfr.experiment import Experiment
+    from fedfr.model_evaluation import evaluate_model
+    from fedfr.reporting.table import results_table
+
+    if target.is_dir() or not target.exists():
+        with progress() as shown:
+            rows = Experiment.open(target).evaluate(protocols, shown)
+    else:
+        rows = evaluate_model(target, faces, protocols)
+    if as_json:
+        print_json([row.to_dict() for row in rows])
+    else:
+        print(results_table(rows))
+
+
+def report(run: Run, as_json: AsJson = False) -> None:
+    """Print the results of a run."""
+    from fedfr.experiment import Experiment
+    from fedfr.reporting.table import results_table
+
+    rows = Experiment.open(run).results()
+    if as_json:
+        print_json([row.to_dict() for row in rows])
+    else:
+        print(results_table(rows))
+
+
+def _run(folder: Path, workers: int | None, as_json: bool) -> None:
+    from fedfr.experiment import Experiment
+    from fedfr.reporting.table import results_table
+
+    started = time.monotonic()
+    experiment = Experiment.open(folder, workers=workers)
+    with progress() as shown:
+        rows = experiment.run(shown)
+    if as_json:
+        print_json([row.to_dict() for row in rows])
+        return
+    print(results_table(rows))
+    print(f"\nrun folder: {folder}   ({time.monotonic() - started:.0f} s)")
+    print(f"generic model: {folder / 'generic.safetensors'}")
+    print(f"personalised models: {folder / 'clients' / '<id>' / 'personal.safetensors'}")

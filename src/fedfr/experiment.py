@@ -1,0 +1,186 @@
+"""The whole job on one page: faces → split → pre-training → rounds of every method → evaluation → run folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from fedfr.assembly import Parts
+from fedfr.assessment import Assessment, assess_trial
+from fedfr.config import ExperimentConfig, load_config
+from fedfr.engines.local import Tap
+from fedfr.errors import FedfrError
+from fedfr.federation.method import Generic
+from fedfr.files import read_json, write_atomically, write_json
+from fedfr.reporting.progress import Progress, Silent
+from fedfr.rows import Row
+from fedfr.trial import Trial
+
+__all__ = ["Experiment"]
+
+
+class Experiment:
+    """A configured run in a folder. :meth:`create` starts one, :meth:`open` finds one again.
+
+    The folder holds ``config.yaml``, ``environment.json``, ``split.json``, ``faces/``, ``pretrained/``, the main
+    method's ``rounds/``, ``clients/`` and ``metrics.jsonl``, ``evaluation/*.json``, and ``baselines/<method>/`` with the
+    same inside. It contains private faces and private states of every simulated client: treat it so.
+    """
+
+    def __init__(self, config: ExperimentConfig, folder: Path) -> None:
+        self.config = config
+        self.folder = folder
+        self.parts = Parts(config, folder)
+
+    @classmethod
+    def create(cls, config: ExperimentConfig, folder: str | Path) -> Experiment:
+        """Begin a run in a new or empty folder; raises :class:`FedfrError` when there is already something in it."""
+        folder = Path(folder)
+        if (folder / "config.yaml").exists():
+            raise FedfrError(f"{folder} already holds a run; continue it with `fedfr resume {folder}` or choose another")
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the run")
+        experiment = cls(config, folder)
+        for name in (config.method.name, *config.baselines):
+            Trial(experiment.parts, name, folder)
+        _ = experiment.parts.compute
+        write_json(folder / "environment.json", _environment())
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        write_atomically(folder / "config.yaml", text.encode())
+        return experiment
+
+    @classmethod
+    def open(cls, folder: str | Path, *, workers: int | None = None) -> Experiment:
+        """An existing run; ``workers`` may differ from before, since it changes no result."""
+        folder = Path(folder)
+        if not (folder / "config.yaml").is_file():
+            raise FedfrError(f"{folder} holds no run (there is no config.yaml in it); give the folder of --out")
+        overrides = [] if workers is None else [f"runtime.workers={workers}"]
+        return cls(load_config(folder / "config.yaml", overrides), folder)
+
+    def trials(self) -> list[Trial]:
+        """The main method first, then the baselines."""
+        main = Trial(self.parts, self.config.method.name, self.folder)
+        return [main, *(Trial(self.parts, name, self.folder / "baselines" / name) for name in self.config.baselines)]
+
+    def run(self, progress: Progress | None = None, tap: Tap | None = None) -> list[Row]:
+        """Run, or go on where a run was interrupted; returns every result as tidy rows.
+
+        Raises :class:`FedfrError` for faults of the input and below the quorum; what is finished stays and is resumed.
+        """
+        shown = progress or Silent()
+        with self._locked():
+            torch.set_num_threads(self.config.runtime.threads)
+            start = self.pretrain(shown)
+            rows = self._finish("pretrained", lambda: self._assess_start(start), shown)
+            for trial in self.trials():
+                generic = trial.run(start, progress=shown, tap=tap)
+                rows += self._finish(trial.name, lambda t=trial, g=generic: self._assess(t, g), shown)  # type: ignore[misc]
+            return rows
+
+    def pretrain(self, progress: Progress | None = None) -> Generic:
+        """The starting model, trained on the public faces if it is not there yet."""
+        shown, config = progress or Silent(), self.config.pretrain
+
+        def on_step(epoch: int, step: int, steps: int) -> None:
+            shown.update("pre-training", epoch * steps + step + 1, config.epochs * steps, f"epoch {epoch + 1}")
+
+        return self.parts.starting_model(on_step)
+
+    def results(self) -> list[Row]:
+        """Rows of every finished evaluation; raises :class:`FedfrError` when there is none."""
+        names = dict.fromkeys(["pretrained", self.config.method.name, *self.config.baselines])
+        files = [path for name in names if (path := self._results_file(name)).exists()]
+        if not files:
+            raise FedfrError(f"{self.folder} has no results yet; finish the run with `fedfr resume {self.folder}`")
+        return [Row.from_dict(row) for path in files for row in read_json(path)]
+
+    def evaluate(self, protocols: Sequence[str] | None = None, progress: Progress | None = None) -> list[Row]:
+        """Evaluate the newest models of a run again, finished or not; nothing in the folder changes."""
+        shown = progress or Silent()
+        torch.set_num_threads(self.config.runtime.threads)
+        assessment = Assessment(self.parts, protocols)
+        if not (self.folder / "pretrained" / "generic.safetensors").exists():
+            raise FedfrError(f"{self.folder} has no model yet; go on with `fedfr resume {self.folder}`")
+        rows = self._assess_start(self.parts.starting_model(), assessment)
+        trials = self.trials()
+        for number, trial in enumerate(trials):
+            entry = trial.journal.latest()
+            if entry is not None:
+                rows += assess_trial(trial, entry.round, entry.generic, assessment)
+            shown.update("evaluation", number + 1, len(trials), trial.name)
+        return rows
+
+    def _assess(self, trial: Trial, generic: Generic) -> list[Row]:
+        role = trial.method.generic_model
+        if role is not None:
+            self.parts.save_generic(trial.folder / "generic.safetensors", generic, role)
+        if trial.method.personal_model is not None:
+            for client in self.parts.split.clients:
+                trial.export_personal(client)
+        return assess_trial(trial, trial.total_rounds, generic, Assessment(self.parts))
+
+    def _assess_start(self, start: Generic, assessment: Assessment | None = None) -> list[Row]:
+        if self.config.method.name == "pretrained":
+            return []
+        trial = Trial(self.parts, "pretrained", self.folder / "pretrained")
+        return assess_trial(trial, 0, start, assessment or Assessment(self.parts))
+
+    def _finish(self, name: str, assess: Any, shown: Progress) -> list[Row]:
+        path = self._results_file(name)
+        if not path.exists():
+            shown.note(f"evaluating {name}")
+            rows: list[Row] = assess()
+            write_json(path, [row.to_dict() for row in rows])
+            return rows
+        return [Row.from_dict(row) for row in read_json(path)]
+
+    def _results_file(self, name: str) -> Path:
+        return self.folder / "evaluation" / f"{name}.json"
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Only one process may work on a run folder; the lock goes with the process, however it ends."""
+        try:
+            descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise FedfrError(
+                f"cannot write in {self.folder}: {error.strerror}; make the folder writable, then resume"
+            ) from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise FedfrError(f"another process is working on {self.folder}; wait for it or stop it") from error
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _environment() -> Mapping[str, Any]:
+    packages = ("fedfr", "torch", "numpy", "safetensors", "opencv-python-headless")
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "versions": {name: _version(name) for name in packages},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,169 @@
+"""A set of face images with their identities: the only form in which faces travel through the package."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fedfr.errors import FedfrError
+from fedfr.faces.storage import IMAGE_SHAPE, fingerprint, open_pixels, read_faces, write_faces
+
+__all__ = ["FaceSet"]
+
+Indices = Sequence[int] | NDArray[Any]
+
+
+class FaceSet:
+    """Aligned face images, uint8 RGB 112x112, with a label each; never changed once made.
+
+    ``pixels`` has shape (M, 112, 112, 3) and may be memory-mapped; ``rows`` (N,) says which of them are in this set, in
+    order (all of them when left out), so that a subset shares its pixels. ``labels`` (N,) lie in 0 … K-1 and index
+    ``identities``, K distinct names. ``names`` has one text per image, by default identity and number.
+    Raises :class:`FedfrError` when shapes, types or ranges do not fit together.
+    """
+
+    def __init__(
+        self,
+        pixels: NDArray[np.uint8],
+        labels: ArrayLike,
+        identities: Sequence[str],
+        names: Sequence[str] | None = None,
+        rows: ArrayLike | None = None,
+    ) -> None:
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != IMAGE_SHAPE:
+            raise FedfrError(f"pixels are {pixels.dtype} {pixels.shape}; expected uint8 (images, 112, 112, 3), RGB")
+        self._pixels = pixels
+        self._rows = None if rows is None else np.array(rows, dtype=np.int64)
+        self.labels: NDArray[np.int64] = np.array(labels, dtype=np.int64)
+        self.labels.flags.writeable = False
+        self.identities: tuple[str, ...] = tuple(identities)
+        count = len(pixels) if self._rows is None else len(self._rows)
+        if self.labels.shape != (count,):
+            raise FedfrError(f"labels have shape {self.labels.shape}; expected one label for each of {count} images")
+        if self._rows is not None and count and not 0 <= self._rows.min() <= self._rows.max() < len(pixels):
+            raise FedfrError(f"rows reach outside 0 … {len(pixels) - 1}; each must be an image in pixels")
+        if count and not 0 <= self.labels.min() <= self.labels.max() < len(self.identities):
+            raise FedfrError(
+                f"labels lie in {self.labels.min()} … {self.labels.max()}; "
+                f"expected 0 … {len(self.identities) - 1}, one for each identity"
+            )
+        if len(set(self.identities)) != len(self.identities):
+            twice = next(name for name in self.identities if self.identities.count(name) > 1)
+            raise FedfrError(f"identity {twice!r} is listed twice; every label needs its own name")
+        if names is None:
+            names = [f"{self.identities[label]}#{index}" for index, label in enumerate(self.labels.tolist())]
+        self.names: tuple[str, ...] = tuple(names)
+        if len(self.names) != count:
+            raise FedfrError(f"{len(self.names)} names for {count} images; expected one each")
+        self._file: Path | None = None
+        self._fingerprint: str | None = None
+        self._digests: tuple[bytes, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"FaceSet({len(self)} images of {self.num_identities} identities)"
+
+    @property
+    def num_identities(self) -> int:
+        """The number K of identities."""
+        return len(self.identities)
+
+    def images(self, indices: Indices) -> NDArray[np.uint8]:
+        """A contiguous copy (n, 112, 112, 3) of the images at ``indices``, in their order; raises ``IndexError``."""
+        chosen = self._chosen(indices)
+        if self._rows is not None:
+            chosen = self._rows[chosen]
+        return np.ascontiguousarray(self._pixels[chosen])
+
+    def subset(self, indices: Indices) -> FaceSet:
+        """The images at ``indices``, in their order, without copying pixels.
+
+        Only identities that occur are kept; they are relabelled 0 … K'-1 by ascending original label.
+        """
+        chosen = self._chosen(indices)
+        rows = chosen if self._rows is None else self._rows[chosen]
+        kept, labels = np.unique(self.labels[chosen], return_inverse=True)
+        part = FaceSet(
+            self._pixels,
+            labels,
+            [self.identities[label] for label in kept.tolist()],
+            [self.names[index] for index in chosen.tolist()],
+            rows,
+        )
+        part._file = self._file
+        if self._digests is not None:
+            part._digests = tuple(self._digests[index] for index in chosen.tolist())
+        return part
+
+    def indices_of(self, label: int) -> NDArray[np.int64]:
+        """Indices of the images of one identity, ascending."""
+        return np.flatnonzero(self.labels == label).astype(np.int64)
+
+    def counts(self) -> NDArray[np.int64]:
+        """Images per identity, (K,)."""
+        return np.bincount(self.labels, minlength=self.num_identities).astype(np.int64)
+
+    def digests(self) -> tuple[bytes, ...]:
+        """SHA-256 of the pixels of every image; two images are the same picture when these agree."""
+        if self._digests is None:
+            self._digests = tuple(hashlib.sha256(image.tobytes()).digest() for image in self._each())
+        return self._digests
+
+    def fingerprint(self) -> str:
+        """Hexadecimal SHA-256 of labels, identities and pixels; kept in ``faces.json``, so free for a loaded set."""
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self.labels, self.identities, self.digests())
+        return self._fingerprint
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``pixels.npy`` and ``faces.json`` into ``folder``, whole or not at all.
+
+        Raises :class:`FedfrError` when the folder holds anything but an earlier set of faces or cannot be written.
+        """
+        write_faces(Path(folder).resolve(), self.labels, self.identities, self.names, self._each())
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> FaceSet:
+        """Memory-map a folder written by :meth:`save`; raises :class:`FedfrError` when it is missing or damaged."""
+        path = Path(folder).resolve()
+        stored = read_faces(path)
+        faces = cls(stored.pixels, stored.labels, stored.identities, stored.names)
+        faces._fingerprint = stored.fingerprint
+        faces._file = path / "pixels.npy"
+        return faces
+
+    def _chosen(self, indices: Indices) -> NDArray[np.int64]:
+        given = np.asarray(indices)
+        if given.dtype == np.bool_ and given.shape == (len(self),):
+            return np.flatnonzero(given).astype(np.int64)
+        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+            raise TypeError(f"image indices are {given.dtype} {given.shape}; give a list of integers or one bool each")
+        chosen = given.astype(np.int64)
+        if chosen.size and not -len(self) <= chosen.min() <= chosen.max() < len(self):
+            raise IndexError(f"image indices reach from {chosen.min()} to {chosen.max()}; there are {len(self)} images")
+        return np.where(chosen < 0, chosen + len(self), chosen)
+
+    def _each(self) -> Iterator[NDArray[np.uint8]]:
+        rows = range(len(self)) if self._rows is None else self._rows.tolist()
+        return (self._pixels[row] for row in rows)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A memory-mapped set goes to another process as its path; pickling the map would copy every pixel.
+        state = self.__dict__.copy()
+        if self._file is not None:
+            state["_pixels"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.labels.flags.writeable = False
+        if self._file is not None:
+            self._pixels = open_pixels(self._file)

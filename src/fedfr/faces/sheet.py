@@ -1,0 +1,29 @@
+"""A picture of pictures, for the eyes of whoever holds the faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fedfr.errors import FedfrError
+from fedfr.faces.faceset import FaceSet
+from fedfr.files import write_atomically
+
+__all__ = ["contact_sheet"]
+
+
+def contact_sheet(faces: FaceSet, path: Path, identities: int, images: int) -> None:
+    """Write a PNG with one row per identity (the first ``identities``) and up to ``images`` faces in each."""
+    if path.suffix.lower() != ".png":
+        raise FedfrError(f"{path} does not end in .png; a sheet is written as PNG only")
+    rows = min(identities, faces.num_identities)
+    sheet = np.full((rows * 112, images * 112, 3), 255, np.uint8)
+    for label in range(rows):
+        for column, pixels in enumerate(faces.images(faces.indices_of(label)[:images])):
+            sheet[label * 112 : (label + 1) * 112, column * 112 : (column + 1) * 112] = pixels
+    done, png = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise FedfrError(f"{path} could not be encoded")
+    write_atomically(path, png.tobytes())

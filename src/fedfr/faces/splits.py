@@ -1,0 +1,157 @@
+"""Who gets which faces: a saved manifest, so that every method sees the same ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fedfr.errors import FedfrError
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.split_parts import ClientFaces, Parts
+from fedfr.files import read_json, write_json
+
+__all__ = ["ClientFaces", "Split"]
+
+FORMAT = "fedfr-split"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Split:
+    """Image indices into one :class:`FaceSet`, by part.
+
+    ``public`` is seen by everyone; ``clients`` maps a client id to its private images; ``generic`` shows identities
+    that nobody trains on; ``distractors`` are further non-mated probes and may overlap ``generic``. ``identities``
+    names the people of each part for a human reader, ``settings`` records what the recipe was given.
+    """
+
+    name: str
+    seed: int
+    faces_fingerprint: str
+    public: tuple[int, ...]
+    clients: Mapping[str, ClientFaces]
+    generic: tuple[int, ...]
+    distractors: tuple[int, ...]
+    identities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def parts(self) -> dict[str, tuple[int, ...]]:
+        """Every list of images by its name: ``public``, ``client-01 train``, ``client-01 test``, …, ``distractors``."""
+        return self._parts().lists()
+
+    def describe(self, faces: FaceSet) -> Split:
+        """The same split with ``identities`` filled in: names per part, in the order of their labels."""
+        groups = {"public": self.public, "generic": self.generic, "distractors": self.distractors}
+        groups |= {client: images.train + images.test for client, images in self.clients.items()}
+        labels = faces.labels.tolist()
+        return replace(
+            self,
+            identities={
+                part: tuple(faces.identities[label] for label in sorted({labels[index] for index in images}))
+                for part, images in groups.items()
+                if images
+            },
+        )
+
+    def check(self, faces: FaceSet) -> None:
+        """Raise :class:`FedfrError` for the first fault found, naming the part and the image or identity.
+
+        Faults: made for other faces; an index out of range; an image used twice (``generic`` and ``distractors`` may
+        share images); a client without training images; a tested identity the client does not train on; an identity in
+        two of public, each client, and the unseen ones; the same pixels in two parts or in a client's train and test.
+        """
+        if self.faces_fingerprint != faces.fingerprint():
+            raise FedfrError(
+                f"split {self.name!r} was made for faces {self.faces_fingerprint[:12]}, "
+                f"these are {faces.fingerprint()[:12]}; split these faces again"
+            )
+        parts = self._parts()
+        parts.check_images(faces)
+        parts.check_clients(faces)
+        parts.check_identities(faces)
+        parts.check_pixels(faces)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the manifest as JSON, atomically; images as runs like ``"0-9,14"``, identities by name."""
+
+        def part(name: str, images: tuple[int, ...]) -> dict[str, Any]:
+            return {"identities": list(self.identities.get(name, ())), "images": _to_runs(images)}
+
+        write_json(
+            Path(path),
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "name": self.name,
+                "seed": self.seed,
+                "settings": dict(self.settings),
+                "faces_fingerprint": self.faces_fingerprint,
+                "clients": {
+                    client: {
+                        "identities": list(self.identities.get(client, ())),
+                        "train": _to_runs(images.train),
+                        "test": _to_runs(images.test),
+                    }
+                    for client, images in self.clients.items()
+                },
+                "public": part("public", self.public),
+                "generic": part("generic", self.generic),
+                "distractors": part("distractors", self.distractors),
+            },
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Split:
+        """Read a manifest; raises :class:`FedfrError` when it is missing, truncated or not a split."""
+        content = read_json(Path(path))
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise FedfrError(f"{path} is not a split; give a file written by `fedfr faces split`")
+        if content.get("version") != VERSION:
+            raise FedfrError(f"{path} has version {content.get('version')!r}, expected {VERSION}; split again")
+        try:
+            groups = {name: content[name] for name in ("public", "generic", "distractors")}
+            clients = dict(content["clients"])
+            identities = {name: tuple(map(str, part["identities"])) for name, part in (groups | clients).items()}
+            return cls(
+                name=str(content["name"]),
+                seed=int(content["seed"]),
+                faces_fingerprint=str(content["faces_fingerprint"]),
+                public=_from_runs(groups["public"]["images"]),
+                clients={
+                    client: ClientFaces(_from_runs(part["train"]), _from_runs(part["test"]))
+                    for client, part in clients.items()
+                },
+                generic=_from_runs(groups["generic"]["images"]),
+                distractors=_from_runs(groups["distractors"]["images"]),
+                identities={name: names for name, names in identities.items() if names},
+                settings=dict(content["settings"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FedfrError(f"{path} lacks or garbles an entry ({error!r}); split again") from error
+
+    def _parts(self) -> Parts:
+        return Parts(self.public, self.clients, self.generic, self.distractors)
+
+
+def _to_runs(images: tuple[int, ...]) -> str:
+    """Ascending runs as ``first-last``; the order of the images is kept."""
+    runs: list[list[int]] = []
+    for index in images:
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def _from_runs(text: str) -> tuple[int, ...]:
+    images: list[int] = []
+    for run in text.split(",") if text else ():
+        first, _, last = run.partition("-")
+        if int(last or first) < int(first):
+            raise ValueError(f"run {run!r} goes backwards")
+        images.extend(range(int(first), int(last or first) + 1))
+    return tuple(images)

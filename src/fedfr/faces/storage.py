@@ -1,0 +1,143 @@
+"""The folder a set of faces is kept in: ``pixels.npy`` to be memory-mapped, and ``faces.json`` beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.errors import FedfrError
+from fedfr.files import read_json, write_folder_atomically
+
+__all__ = ["IMAGE_SHAPE", "StoredFaces", "check_destination", "fingerprint", "open_pixels", "read_faces", "write_faces"]
+
+IMAGE_SHAPE = (112, 112, 3)
+FORMAT = "fedfr-faces"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class StoredFaces:
+    """What one folder holds; ``pixels`` is memory-mapped, read-only."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    identities: tuple[str, ...]
+    names: tuple[str, ...]
+    fingerprint: str
+
+
+def fingerprint(labels: NDArray[np.int64], identities: Sequence[str], digests: Iterable[bytes]) -> str:
+    """Hexadecimal SHA-256 over labels, identity names and the SHA-256 of every image, in order."""
+    total = hashlib.sha256()
+    total.update(labels.astype("<i8").tobytes())
+    total.update(json.dumps(list(identities)).encode())
+    for digest in digests:
+        total.update(digest)
+    return total.hexdigest()
+
+
+def check_destination(folder: Path) -> None:
+    """Refuse to replace anything but an earlier set of faces: raises :class:`FedfrError`."""
+    try:
+        present = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise FedfrError(f"cannot use {folder} ({error.strerror}); name a new or empty folder for the faces") from error
+    if present and not present <= {"faces.json", "pixels.npy"}:
+        raise FedfrError(f"{folder} already holds other files; name a new or empty folder for the faces")
+
+
+def write_faces(
+    folder: Path,
+    labels: NDArray[np.int64],
+    identities: Sequence[str],
+    names: Sequence[str],
+    images: Iterable[NDArray[np.uint8]],
+) -> None:
+    """Write the folder whole or not at all, one image after the other, so that memory stays bounded.
+
+    ``images`` yields one (112, 112, 3) RGB array per label. An earlier set of faces in ``folder`` is replaced;
+    a folder with anything else in it is refused with :class:`FedfrError`.
+    """
+    check_destination(folder)
+
+    def fill(temporary: Path) -> None:
+        digests: list[bytes] = []
+        # Plain writes rather than a writable memory map: on a full disk a map dies with SIGBUS, a write says ENOSPC.
+        with (temporary / "pixels.npy").open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(labels), *IMAGE_SHAPE)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for image in images:
+                content = image.tobytes()
+                digests.append(hashlib.sha256(content).digest())
+                file.write(content)
+        description = {
+            "format": FORMAT,
+            "version": VERSION,
+            "images": len(labels),
+            "fingerprint": fingerprint(labels, identities, digests),
+            "identities": list(identities),
+            "labels": labels.tolist(),
+            "names": list(names),
+        }
+        # One line per entry of the description: an indented list of labels would be most of the file.
+        lines = ",\n".join(f'"{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in description.items())
+        (temporary / "faces.json").write_text("{\n" + lines + "\n}\n", encoding="utf-8")
+
+    def fill_or_clean(temporary: Path) -> None:
+        try:
+            fill(temporary)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+    write_folder_atomically(folder, fill_or_clean)
+
+
+def open_pixels(path: Path) -> NDArray[np.uint8]:
+    """Memory-map ``pixels.npy`` read-only; raises :class:`FedfrError` when it is missing, cut short or another kind."""
+    try:
+        pixels: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise FedfrError(f"{path} does not exist; import the faces again") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise FedfrError(f"{path} is truncated or not a NumPy file ({error}); import the faces again") from error
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != IMAGE_SHAPE:
+        found = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else "a zip archive"
+        raise FedfrError(f"{path} holds {found}, expected uint8 (images, 112, 112, 3); import the faces again")
+    return pixels
+
+
+def read_faces(folder: Path) -> StoredFaces:
+    """Open a folder written by :func:`write_faces`; raises :class:`FedfrError` when it is incomplete or altered."""
+    if not folder.is_dir():
+        raise FedfrError(f"{folder} is not a folder; give a folder written by `fedfr faces import`")
+    path = folder / "faces.json"
+    if not path.is_file():
+        raise FedfrError(f"{folder} holds no faces.json; give a folder written by `fedfr faces import`")
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise FedfrError(f"{path} does not describe a set of faces; give a folder written by `fedfr faces import`")
+    if content.get("version") != VERSION:
+        raise FedfrError(f"{path} has version {content.get('version')!r}, expected {VERSION}; import again")
+    try:
+        labels = np.asarray(content["labels"], dtype=np.int64)
+        identities = tuple(str(name) for name in content["identities"])
+        names = tuple(str(name) for name in content["names"])
+        images, digest = int(content["images"]), str(content["fingerprint"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise FedfrError(f"{path} lacks or garbles an entry ({error!r}); import the faces again") from error
+    pixels = open_pixels(folder / "pixels.npy")
+    if not len(pixels) == images == labels.size == len(names):
+        raise FedfrError(
+            f"{folder} disagrees with itself: {len(pixels)} images in pixels.npy, {labels.size} labels and "
+            f"{len(names)} names in faces.json; import the faces again"
+        )
+    return StoredFaces(pixels, labels, identities, names, digest)

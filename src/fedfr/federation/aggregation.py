@@ -1,0 +1,92 @@
+"""The server's weighted average, streamed: one running mean, never a list of client models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from fedfr.errors import FedfrError
+from fedfr.federation.messages import Update
+
+__all__ = ["StreamingAverage", "check_update"]
+
+# Elements averaged at a time: bounds the float64 temporaries to a few megabytes.
+_CHUNK = 1 << 18
+
+
+def check_update(
+    update: Update,
+    round_number: int,
+    weights: Mapping[str, torch.Tensor],
+    prototypes: torch.Tensor | None,
+) -> None:
+    """Refuse an update that must not reach the average.
+
+    ``weights`` and ``prototypes`` are what the server expects: same names, shapes and dtypes. Raises
+    :class:`FedfrError` naming the client, the field and the reason for: another round, a count that is not positive,
+    missing or unknown entries, wrong shape or dtype, NaN or infinity.
+    """
+    who = f"update of {update.client} for round {round_number}"
+    if update.round != round_number:
+        raise FedfrError(f"{who} refused: round is {update.round}")
+    if update.count <= 0:
+        raise FedfrError(f"{who} refused: count is {update.count}; it must be at least 1")
+    missing, unknown = sorted(weights.keys() - update.weights.keys()), sorted(update.weights.keys() - weights.keys())
+    if missing or unknown:
+        raise FedfrError(f"{who} refused: entries missing {missing[:3]}, unknown {unknown[:3]}")
+    if (prototypes is None) != (update.prototypes is None):
+        state = "missing" if update.prototypes is None else "not expected from this method"
+        raise FedfrError(f"{who} refused: prototypes are {state}")
+    for name, expected in weights.items():
+        _check_tensor(who, name, update.weights[name], expected)
+    if prototypes is not None and update.prototypes is not None:
+        _check_tensor(who, "prototypes", update.prototypes, prototypes)
+    for name, value in update.metrics.items():
+        if value != value or value in (float("inf"), float("-inf")):
+            raise FedfrError(f"{who} refused: metric {name} is {value}")
+
+
+def _check_tensor(who: str, name: str, value: torch.Tensor, expected: torch.Tensor) -> None:
+    if value.shape != expected.shape:
+        raise FedfrError(f"{who} refused: {name} has shape {tuple(value.shape)}, expected {tuple(expected.shape)}")
+    if value.dtype != expected.dtype:
+        raise FedfrError(f"{who} refused: {name} has dtype {value.dtype}, expected {expected.dtype}")
+    if value.dtype.is_floating_point:
+        for part in value.reshape(-1).split(_CHUNK):
+            if not bool(torch.isfinite(part).all()):
+                raise FedfrError(f"{who} refused: {name} holds NaN or infinity")
+
+
+class StreamingAverage:
+    """Σ n_i θ_i / Σ n_i over every floating-point entry, the maximum over integer entries (method, section 3).
+
+    Memory: one float32 model for the running mean, plus the update being added, whatever the number of clients. Each
+    step is computed in float64 and rounded once. Updates must be added in a fixed order for bit-equal results: the
+    server adds them by client id.
+    """
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._mean: dict[str, torch.Tensor] = {}
+
+    def add(self, tensors: Mapping[str, torch.Tensor], count: int) -> None:
+        """Add one client's entries with weight ``count`` > 0."""
+        self.total += count
+        if not self._mean:
+            self._mean = {name: value.detach().clone() for name, value in tensors.items()}
+            return
+        share = count / self.total
+        for name, value in tensors.items():
+            mean = self._mean[name]
+            if not value.dtype.is_floating_point:
+                torch.maximum(mean, value, out=mean)
+                continue
+            for old, new in zip(mean.view(-1).split(_CHUNK), value.reshape(-1).split(_CHUNK), strict=True):
+                old.copy_(torch.lerp(old.double(), new.double(), share))
+
+    def result(self) -> dict[str, torch.Tensor]:
+        """The average; raises :class:`FedfrError` when nothing was added."""
+        if self.total == 0:
+            raise FedfrError("nothing to average: no update was accepted")
+        return self._mean

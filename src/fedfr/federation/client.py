@@ -1,0 +1,207 @@
+"""One client: it trains on its own faces and returns an update; everything private stays in its store."""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+from fedfr.config import FederationConfig, LocalConfig
+from fedfr.faces import FaceSet
+from fedfr.federation.messages import Broadcast, Update
+from fedfr.federation.method import Method, RoundContext, batchnorm_entries, build_network, shared_entries
+from fedfr.federation.private_store import PrivateState, PrivateStore
+from fedfr.models import build_backbone, load_weights
+from fedfr.rng import derive_seed
+from fedfr.training.features import Compute, extract_features
+from fedfr.training.loop import TrainingPlan, train
+from fedfr.training.pool import FacePool
+
+__all__ = ["Client", "ClientSettings", "PublicFaces"]
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """What a client must know besides its faces; the same for every client of a run."""
+
+    backbone: str
+    num_clients: int
+    seed: int
+    local: LocalConfig
+    federation: FederationConfig
+    compute: Compute
+
+
+class PublicFaces:
+    """The public set, with its features under the newest generic model: computed once, shared by clients beside it."""
+
+    def __init__(self, faces: FaceSet) -> None:
+        self.faces = faces
+        self._round = -1
+        self._features = torch.empty(0)
+
+    def features(self, round_number: int, backbone: nn.Module, compute: Compute) -> torch.Tensor:
+        """Upright features (|D_g|, D) under the generic backbone of the round."""
+        if self._round != round_number:
+            self._features = extract_features(backbone, FacePool([(self.faces, None, 0)]), compute)
+            self._round = round_number
+        return self._features
+
+
+def decay_epoch(local: LocalConfig, round_number: int) -> int:
+    """First epoch (0-based) of the round with the reduced learning rate (method, section 3.4)."""
+    if round_number == 1 and local.decay_epoch_first_round is not None:
+        return local.decay_epoch_first_round
+    exact = local.decay_at * local.epochs_in(round_number)
+    return math.ceil(exact) if local.decay_rounding == "up" else math.floor(exact)
+
+
+class Client:
+    """A participant with its private faces; :meth:`update` is one round at this client."""
+
+    def __init__(
+        self,
+        client_id: str,
+        private: FaceSet,
+        public: PublicFaces,
+        method: Method,
+        settings: ClientSettings,
+        store: PrivateStore,
+    ) -> None:
+        self.id = client_id
+        self.private = private
+        self.public = public
+        self.method = method
+        self.settings = settings
+        self.store = store
+
+    def update(self, broadcast: Broadcast) -> Update:
+        """Train on this round's faces and return what is shared (method, section 3).
+
+        The private state is on disk before the update exists. Raises :class:`fedfr.errors.FedfrError` when the
+        broadcast does not fit the backbone, the private state is damaged, or training diverges.
+        """
+        started = time.perf_counter()
+        settings, method = self.settings, self.method
+        state = self.store.latest(before=broadcast.round)
+        reference = self._backbone(broadcast, state)
+        context = self._context(broadcast, state, reference)
+
+        kept = method.public_faces(context)
+        pool = FacePool(
+            [(self.private, None, 0), (self.public.faces, kept.numpy(), self.private.num_identities)]
+        )
+
+        @lru_cache(maxsize=1)
+        def upright() -> torch.Tensor:
+            private = context.generic_features()
+            return torch.cat([private, context.public_features()[kept]]) if len(kept) else private
+
+        prototypes = method.initial_prototypes(context) if state is None else state.prototypes
+        backbone = context.new_backbone(0)
+        load_weights(backbone, method.starting_weights(context))
+        network = build_network(method, context, backbone, prototypes).to(settings.compute.device)
+        if settings.federation.batchnorm == "frozen":
+            frozen = batchnorm_entries(backbone)
+            for name, parameter in backbone.named_parameters():
+                parameter.requires_grad_(parameter.requires_grad and name not in frozen)
+        global_features, previous_features = method.frozen_features(context, pool, upright)
+        losses = train(
+            network,
+            pool,
+            method.objective(context),
+            self._plan(broadcast.round),
+            settings.compute,
+            global_features=global_features,
+            previous_features=previous_features,
+        )
+
+        weights = {name: value.detach().cpu() for name, value in backbone.state_dict().items()}
+        dfc = {} if network.dfc is None else {name: value.cpu() for name, value in network.dfc.state_dict().items()}
+        self.store.save(PrivateState(broadcast.round, weights, network.private.detach().cpu(), dfc))
+
+        shared = shared_entries(method, backbone, settings.federation)
+        public = network.public if shared else None
+        by_private = settings.federation.weights == "private"
+        return Update(
+            broadcast.round,
+            self.id,
+            {name: weights[name] for name in weights if name in shared},
+            None if public is None else public.detach().cpu(),
+            len(self.private) if by_private else len(pool),
+            {f"loss/{name}": value for name, value in losses.items()}
+            | {
+                "images/private": float(len(self.private)),
+                "images/hard_negatives": float(len(kept)),
+                "epochs": float(settings.local.epochs_in(broadcast.round)),
+                "seconds": time.perf_counter() - started,
+                "peak_rss_bytes": float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
+            },
+        )
+
+    def _backbone(self, broadcast: Broadcast, state: PrivateState | None) -> nn.Module:
+        """f under θ^t in evaluation mode; with BatchNorm kept locally, this client's own in place of the server's."""
+        backbone = build_backbone(self.settings.backbone, self.settings.seed).to(
+            self.settings.compute.device, memory_format=torch.channels_last
+        )
+        weights = dict(broadcast.weights)
+        if self.settings.federation.batchnorm == "local" and state is not None:
+            weights |= {name: state.backbone[name] for name in batchnorm_entries(backbone)}
+        load_weights(backbone, weights)
+        return backbone.eval()
+
+    def _context(self, broadcast: Broadcast, state: PrivateState | None, reference: nn.Module) -> RoundContext:
+        settings = self.settings
+        own = FacePool([(self.private, None, 0)])
+
+        @lru_cache(maxsize=1)
+        def generic_features() -> torch.Tensor:
+            return extract_features(reference, own, settings.compute)
+
+        def public_features() -> torch.Tensor:
+            return self.public.features(broadcast.round, reference, settings.compute)
+
+        def new_backbone(seed: int) -> nn.Module:
+            backbone = build_backbone(settings.backbone, derive_seed(settings.seed, "backbone", self.id, seed))
+            return backbone.to(settings.compute.device, memory_format=torch.channels_last)
+
+        return RoundContext(
+            round=broadcast.round,
+            client=self.id,
+            num_clients=settings.num_clients,
+            seed=settings.seed,
+            private=self.private,
+            public=self.public.faces,
+            weights=reference.state_dict(),
+            prototypes=broadcast.prototypes,
+            state=state,
+            local=settings.local,
+            compute=settings.compute,
+            generic_features=generic_features,
+            public_features=public_features,
+            new_backbone=new_backbone,
+        )
+
+    def _plan(self, round_number: int) -> TrainingPlan:
+        local = self.settings.local
+        decay = decay_epoch(local, round_number)
+
+        def learning_rate(epoch: int, progress: float) -> float:
+            return local.learning_rate * (local.decay_factor if epoch >= decay else 1.0)
+
+        return TrainingPlan(
+            epochs=local.epochs_in(round_number),
+            batch_size=local.batch_size,
+            learning_rate=learning_rate,
+            momentum=local.momentum,
+            weight_decay=local.weight_decay,
+            seed=self.settings.seed,
+            purpose=("local", round_number, self.id),
+            flip=local.flip,
+            freeze_batchnorm=self.settings.federation.batchnorm == "frozen",
+        )

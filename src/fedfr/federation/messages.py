@@ -1,0 +1,97 @@
+"""Everything that crosses the wire between server and client, and the bytes it becomes.
+
+These two dataclasses *are* the list: what has no field here cannot be sent. Images, features of private images, private
+prototypes, DFC modules, the previous local backbone, labels and names have none (method, section 1).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from fedfr.errors import FedfrError
+
+__all__ = ["Broadcast", "Failure", "Update", "decode_broadcast", "decode_update", "encode"]
+
+PROTOTYPES = "prototypes"
+_WEIGHTS = "weights/"
+
+
+@dataclass(frozen=True)
+class Broadcast:
+    """Server to client: the generic backbone and the public prototypes of a round (1, 2, …)."""
+
+    round: int
+    weights: Mapping[str, torch.Tensor]
+    prototypes: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Update:
+    """Client to server: the trained backbone, the trained public prototypes, the count n_i and scalar metrics.
+
+    ``weights`` holds only what the method shares; ``prototypes`` is None when the method leaves them alone.
+    """
+
+    round: int
+    client: str
+    weights: Mapping[str, torch.Tensor]
+    prototypes: torch.Tensor | None
+    count: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Seen by the server in place of an update: the client did not deliver, and why."""
+
+    client: str
+    reason: str
+
+
+def encode(message: Broadcast | Update) -> bytes:
+    """The message as safetensors bytes: arrays with dtype and shape, the scalars in the header."""
+    tensors = {f"{_WEIGHTS}{name}": value.contiguous() for name, value in message.weights.items()}
+    if message.prototypes is not None:
+        tensors[PROTOTYPES] = message.prototypes.contiguous()
+    scalars: dict[str, Any] = {"kind": type(message).__name__, "round": message.round}
+    if isinstance(message, Update):
+        scalars |= {"client": message.client, "count": message.count, "metrics": dict(message.metrics)}
+    return safetensors.torch.save(tensors, {"fedfr": json.dumps(scalars)})
+
+
+def decode_broadcast(data: bytes) -> Broadcast:
+    """Inverse of :func:`encode`; raises :class:`FedfrError` when the bytes are not a whole broadcast."""
+    scalars, weights, prototypes = _decode(data, "Broadcast")
+    if prototypes is None:
+        raise FedfrError("broadcast without public prototypes; the server must send them")
+    return Broadcast(int(scalars["round"]), weights, prototypes)
+
+
+def decode_update(data: bytes) -> Update:
+    """Inverse of :func:`encode`; raises :class:`FedfrError` when the bytes are not a whole update."""
+    scalars, weights, prototypes = _decode(data, "Update")
+    metrics = {str(name): float(value) for name, value in dict(scalars["metrics"]).items()}
+    return Update(
+        int(scalars["round"]), str(scalars["client"]), weights, prototypes, int(scalars["count"]), metrics
+    )
+
+
+def _decode(data: bytes, kind: str) -> tuple[dict[str, Any], dict[str, torch.Tensor], torch.Tensor | None]:
+    try:
+        length = int.from_bytes(data[:8], "little")
+        scalars = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["fedfr"])
+        tensors = safetensors.torch.load(data)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise FedfrError(f"a message of {len(data)} bytes is not a whole {kind.lower()} ({error})") from error
+    if scalars.get("kind") != kind:
+        raise FedfrError(f"expected a {kind.lower()}, received kind {scalars.get('kind')!r}")
+    prototypes = tensors.pop(PROTOTYPES, None)
+    weights = {name.removeprefix(_WEIGHTS): value for name, value in tensors.items()}
+    return scalars, weights, prototypes

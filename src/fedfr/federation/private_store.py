@@ -1,0 +1,97 @@
+"""What a client keeps between rounds and never sends: written safely, under its own id and round."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+
+from fedfr.errors import FedfrError
+from fedfr.files import write_atomically
+
+__all__ = ["PrivateState", "PrivateStore"]
+
+_NAME = re.compile(r"private-(\d{6})\.safetensors")
+
+
+@dataclass(frozen=True)
+class PrivateState:
+    """A client's state after taking part in ``round``.
+
+    ``backbone``: the local backbone right after local training, before averaging (next round's previous model, and the
+    backbone of the personalised model). ``prototypes``: Φ_i, K_i × D. ``dfc``: the DFC module's entries, or empty.
+    """
+
+    round: int
+    backbone: Mapping[str, torch.Tensor]
+    prototypes: torch.Tensor
+    dfc: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+
+class PrivateStore:
+    """One client's folder. The two newest states are kept, so that a round that was lost can be run again."""
+
+    def __init__(self, folder: Path, client: str) -> None:
+        self.folder = folder
+        self.client = client
+
+    def rounds(self) -> list[int]:
+        """Rounds with a saved state, ascending."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(match[1]) for path in self.folder.iterdir() if (match := _NAME.fullmatch(path.name)))
+
+    def latest(self, before: int | None = None) -> PrivateState | None:
+        """The newest state of a round earlier than ``before``; states of that round or later are discarded.
+
+        They stem from a round that the server never finished. Raises :class:`FedfrError` when the file is damaged or
+        belongs to another client.
+        """
+        rounds = self.rounds()
+        for newer in [number for number in rounds if before is not None and number >= before]:
+            self._path(newer).unlink()
+            rounds.remove(newer)
+        return self._read(rounds[-1]) if rounds else None
+
+    def save(self, state: PrivateState) -> None:
+        """Write ``state`` atomically, then drop all but the two newest."""
+        tensors = {f"backbone/{name}": value.contiguous() for name, value in state.backbone.items()}
+        tensors |= {f"dfc/{name}": value.contiguous() for name, value in state.dfc.items()}
+        tensors["prototypes"] = state.prototypes.contiguous()
+        metadata = {"client": self.client, "round": str(state.round)}
+        write_atomically(
+            self._path(state.round), lambda path: safetensors.torch.save_file(tensors, str(path), metadata)
+        )
+        for old in self.rounds()[:-2]:
+            self._path(old).unlink()
+
+    def _path(self, round_number: int) -> Path:
+        return self.folder / f"private-{round_number:06d}.safetensors"
+
+    def _read(self, round_number: int) -> PrivateState:
+        path = self._path(round_number)
+        try:
+            with safe_open(str(path), "pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        except (SafetensorError, OSError) as error:
+            raise FedfrError(
+                f"private state {path} cannot be read ({error}); remove it to start this client afresh"
+            ) from error
+        if metadata.get("client") != self.client or metadata.get("round") != str(round_number):
+            raise FedfrError(
+                f"private state {path} belongs to {metadata.get('client')!r} round {metadata.get('round')}, "
+                f"not to {self.client!r} round {round_number}; it was moved by hand, put it back"
+            )
+        return PrivateState(
+            round_number, _under("backbone/", tensors), tensors["prototypes"], _under("dfc/", tensors)
+        )
+
+
+def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,126 @@
+"""The server's loop: the same whether clients run in this process, in workers, or on other machines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from fedfr.config import FederationConfig
+from fedfr.errors import FedfrError
+from fedfr.federation.aggregation import StreamingAverage, check_update
+from fedfr.federation.engine import Engine
+from fedfr.federation.journal import Journal
+from fedfr.federation.messages import PROTOTYPES, Broadcast, Failure, Update
+from fedfr.federation.method import Generic, Method
+from fedfr.rng import numpy_generator
+
+__all__ = ["Server", "sample_clients"]
+
+
+def sample_clients(clients: Sequence[str], share: float, seed: int, round_number: int) -> list[str]:
+    """At least one client, ⌈share · C⌉ of them, drawn without replacement; the ids come back sorted."""
+    count = max(1, math.ceil(share * len(clients) - 1e-9))
+    if count >= len(clients):
+        return sorted(clients)
+    drawn = numpy_generator(seed, "participation", round_number).choice(len(clients), count, replace=False)
+    return sorted(sorted(clients)[index] for index in drawn)
+
+
+def in_order(replies: Iterable[Update | Failure], clients: Sequence[str]) -> Iterator[Update | Failure]:
+    """Replies by client id, however they arrive: an early one waits, so sums are made in one order.
+
+    Raises :class:`FedfrError` when a client answers twice or was never asked.
+    """
+    waiting: dict[str, Update | Failure] = {}
+    expected = iter(clients)
+    following = next(expected, None)
+    answered: set[str] = set()
+    for reply in replies:
+        if reply.client not in clients or reply.client in answered:
+            raise FedfrError(f"a reply came from {reply.client!r}, which was not asked or has answered already")
+        answered.add(reply.client)
+        waiting[reply.client] = reply
+        del reply
+        while following is not None and following in waiting:
+            yield waiting.pop(following)
+            following = next(expected, None)
+    if following is not None:
+        raise FedfrError(f"the engine ended without a reply from {following!r}")
+
+
+@dataclass
+class Server:
+    """Runs the rounds of one method. ``on_event`` sees every event as a flat mapping; ``on_round`` every new model."""
+
+    method: Method
+    engine: Engine
+    journal: Journal
+    federation: FederationConfig
+    clients: Sequence[str]
+    shared: frozenset[str]
+    seed: int
+    on_event: Callable[[Mapping[str, Any]], None] = field(default=lambda event: None)
+    on_round: Callable[[int, Generic], Mapping[str, Any]] = field(default=lambda round_number, generic: {})
+
+    def run(self, start: Generic) -> Generic:
+        """Run or resume all rounds; returns the last generic model.
+
+        Raises :class:`FedfrError` when a round stays below the quorum; the rounds before it stand and can be resumed.
+        """
+        entry = self.journal.latest()
+        if entry is None:
+            self.journal.commit(0, start, dict(self.on_round(0, start)))
+            generic, done = start, 0
+        else:
+            generic, done = entry.generic, entry.round
+        for number in range(done + 1, self.method.rounds(self.federation.rounds) + 1):
+            generic, record = self._round(number, generic)
+            record |= self.on_round(number, generic)
+            self.journal.commit(number, generic, record)
+            self.on_event({"event": "round", "round": number, **record["totals"]})
+        return generic
+
+    def _round(self, number: int, generic: Generic) -> tuple[Generic, dict[str, Any]]:
+        asked = sample_clients(self.clients, self.federation.participation, self.seed, number)
+        expected = {name: value for name, value in generic.weights.items() if name in self.shared}
+        prototypes = generic.prototypes if self.method.uses_public_prototypes and self.shared else None
+        average, reports, refused = StreamingAverage(), [], []
+        broadcast = Broadcast(number, generic.weights, generic.prototypes)
+        for reply in in_order(self.engine.exchange(broadcast, asked), asked):
+            try:
+                if isinstance(reply, Failure):
+                    raise FedfrError(f"{reply.client} failed in round {number}: {reply.reason}")
+                check_update(reply, number, expected, prototypes)
+            except FedfrError as error:
+                refused.append(str(error))
+                self.on_event({"event": "refused", "round": number, "client": reply.client, "reason": str(error)})
+                continue
+            average.add(_averaged(reply), reply.count)
+            report = {"client": reply.client, "count": reply.count, **reply.metrics}
+            reports.append(report)
+            self.on_event({"event": "update", "round": number, **report})
+            del reply
+        needed = max(1, math.ceil(self.federation.quorum * len(asked) - 1e-9))
+        if len(reports) < needed:
+            raise FedfrError(
+                f"round {number}: {len(reports)} of {len(asked)} clients delivered, the quorum is {needed}; "
+                f"mend the cause and resume. First reason: {refused[0] if refused else 'none'}"
+            )
+        merged = average.result()
+        new_prototypes = merged.pop(PROTOTYPES, generic.prototypes)
+        if not self.federation.average_prototypes:
+            new_prototypes = generic.prototypes
+        stepped = self.method.server_step(generic, Generic({**generic.weights, **merged}, new_prototypes))
+        totals = {"clients": len(reports), "refused": len(refused), "images": sum(int(r["count"]) for r in reports)}
+        return stepped, {"clients": reports, "refused": refused, "totals": totals}
+
+
+def _averaged(update: Update) -> dict[str, torch.Tensor]:
+    tensors = dict(update.weights)
+    if update.prototypes is not None:
+        tensors[PROTOTYPES] = update.prototypes
+    return tensors

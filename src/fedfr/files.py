@@ -1,0 +1,95 @@
+"""Writing files so that a crash at any moment leaves the old content or the new, never half of either."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fedfr.errors import FedfrError
+
+__all__ = ["read_json", "sync_folder", "write_atomically", "write_folder_atomically", "write_json"]
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, write: bytes | Callable[[Path], None]) -> None:
+    """Write ``path`` through a temporary neighbour: fsync, rename, fsync of the folder.
+
+    ``write`` is the content, or a function that writes it to the path it is given.
+    Raises :class:`FedfrError` when the disk is full or the folder cannot be written; the old file then still stands.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if callable(write):
+            write(temporary)
+        else:
+            temporary.write_bytes(write)
+        _sync_file(temporary)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise FedfrError(
+            f"cannot write {path}: {error.strerror or error}; free space or choose a folder that can be written"
+        ) from error
+
+
+def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Create ``folder`` whole or not at all: ``fill`` writes into a temporary neighbour that is synced and renamed.
+
+    An existing folder is replaced.
+    """
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        fill(temporary)
+        for file in sorted(temporary.rglob("*")):
+            if file.is_file():
+                _sync_file(file)
+        sync_folder(temporary)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise FedfrError(
+            f"cannot write {folder}: {error.strerror or error}; free space or choose a folder that can be written"
+        ) from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as indented UTF-8 JSON, atomically. NaN and infinity are refused by ``json``."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, (text + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON written by :func:`write_json`; a missing or broken file is a :class:`FedfrError`."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FedfrError(f"{path} does not exist; check the path") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FedfrError(f"{path} is not readable JSON ({error}); it may be truncated, restore or remove it") from error

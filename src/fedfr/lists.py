@@ -1,0 +1,40 @@
+"""What can be chosen by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fedfr.config import PRESETS
+from fedfr.registry import Registry
+
+__all__ = ["list_backbones", "list_methods", "list_presets", "list_protocols"]
+
+
+def _rows(registry: Registry[Any]) -> list[dict[str, str]]:
+    return [{"name": entry.name, "description": entry.description, "paper": entry.paper} for entry in registry]
+
+
+def list_methods() -> list[dict[str, str]]:
+    """Federated methods and baselines."""
+    from fedfr.methods import METHODS
+
+    return _rows(METHODS)
+
+
+def list_backbones() -> list[dict[str, str]]:
+    """Networks that turn a face into a feature."""
+    from fedfr.models import BACKBONES
+
+    return _rows(BACKBONES)
+
+
+def list_protocols() -> list[dict[str, str]]:
+    """Evaluation protocols."""
+    from fedfr.evaluation import PROTOCOLS
+
+    return _rows(PROTOCOLS)
+
+
+def list_presets() -> list[dict[str, str]]:
+    """Configurations inside the package."""
+    return [{"name": name, "description": description, "paper": ""} for name, description in PRESETS.items()]

@@ -1,0 +1,21 @@
+"""The losses, as pure functions of tensors."""
+
+from __future__ import annotations
+
+from fedfr.losses.contrastive import contrastive_loss
+from fedfr.losses.margin import arcface_logits, cosface_logits, cosine, repeat_private_negatives
+from fedfr.losses.one_vs_all import one_vs_all_logits, one_vs_all_loss
+from fedfr.losses.proximal import proximal_term
+from fedfr.losses.spreadout import spreadout_loss
+
+__all__ = [
+    "arcface_logits",
+    "contrastive_loss",
+    "cosface_logits",
+    "cosine",
+    "one_vs_all_logits",
+    "one_vs_all_loss",
+    "proximal_term",
+    "repeat_private_negatives",
+    "spreadout_loss",
+]

@@ -1,0 +1,148 @@
+"""FedFR: hard negatives, contrastive regularisation, decoupled feature customisation (Liu et al., AAAI 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from fedfr.config import Settings
+from fedfr.federation.method import Method, MethodSettings, RoundContext
+from fedfr.federation.private_store import PrivateState
+from fedfr.models import load_weights
+from fedfr.models.heads import DFC
+from fedfr.rng import derive_seed
+from fedfr.training.features import FrozenFeatures, freeze
+from fedfr.training.hard_negatives import hard_negatives
+from fedfr.training.objective import Contrastive, MarginSoftmax, Objective, OneVsAll, Term
+from fedfr.training.pool import FacePool
+
+__all__ = ["FedFR", "FedFRSettings"]
+
+
+class HardNegativeSettings(Settings):
+    """Public faces that look like private ones join the training (paper, section 3.2)."""
+
+    enabled: bool = True
+    threshold: Annotated[float, Field(ge=-1, le=1)] = 0.4
+
+
+class ContrastiveSettings(Settings):
+    """L_con with weight μ and temperature T; ``first_previous``: what u_p is at the first participation."""
+
+    enabled: bool = True
+    weight: Annotated[float, Field(ge=0)] = 5.0
+    temperature: Annotated[float, Field(gt=0)] = 0.5
+    first_previous: Literal["global", "random"] = "global"
+
+
+class DFCSettings(Settings):
+    """L_dfc and its module."""
+
+    enabled: bool = True
+    weight: Annotated[float, Field(ge=0)] = 10.0
+    transform: Literal["linear", "bottleneck"] = "linear"
+    scale: Annotated[float, Field(gt=0)] = 30.0
+    margin: Annotated[float, Field(ge=0)] = 0.4
+    positive_weight: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    power: Annotated[int, Field(ge=1)] = 3
+    detach: bool = False
+
+
+class FedFRSettings(MethodSettings):
+    """Each part of the method can be switched off: that is the paper's ablation.
+
+    ``reweight_negatives`` repeats the private negatives in L_cos (number of clients − 1) more times.
+    """
+
+    reweight_negatives: bool = False
+    hard_negatives: HardNegativeSettings = HardNegativeSettings()
+    contrastive: ContrastiveSettings = ContrastiveSettings()
+    dfc: DFCSettings = DFCSettings()
+
+
+class FedFR(Method):
+    """The whole method; with all three parts off it is FedAvg to the bit."""
+
+    settings_type: ClassVar[type[MethodSettings]] = FedFRSettings
+    settings: FedFRSettings
+
+    def __init__(self, settings: Mapping[str, Any], where: str = "method") -> None:
+        super().__init__(settings, where)
+        # Public identities are classes as soon as public faces can be in the training set.
+        self.uses_public_prototypes = self.settings.hard_negatives.enabled
+
+    def public_faces(self, context: RoundContext) -> torch.Tensor:
+        """H_i: public faces closer than τ_HN to any private one."""
+        if not self.settings.hard_negatives.enabled:
+            return super().public_faces(context)
+        threshold = self.settings.hard_negatives.threshold
+        return hard_negatives(context.public_features(), context.generic_features(), threshold)
+
+    def dfc(self, context: RoundContext, prototypes: torch.Tensor) -> DFC | None:
+        """The client's module from its store; at first T_i = identity and branches w_i = Φ_i, b_i = 0."""
+        if not self.settings.dfc.enabled:
+            return None
+        module = self._module(prototypes, derive_seed(context.seed, "dfc", context.client))
+        if context.state is not None and context.state.dfc:
+            load_weights(module, context.state.dfc)
+        else:
+            module.initialise_branches(prototypes)
+        return module
+
+    def objective(self, context: RoundContext) -> Objective:
+        """L = L_cos + 10 · L_dfc + μ · L_con."""
+        repeats = context.num_clients - 1 if self.settings.reweight_negatives else 0
+        terms: list[Term] = [
+            MarginSoftmax(scale=context.local.scale, margin=context.local.margin, negative_repeats=repeats)
+        ]
+        dfc, contrastive = self.settings.dfc, self.settings.contrastive
+        if dfc.enabled:
+            terms.append(
+                OneVsAll(
+                    weight=dfc.weight,
+                    scale=dfc.scale,
+                    margin=dfc.margin,
+                    positive_weight=dfc.positive_weight,
+                    power=dfc.power,
+                    detach=dfc.detach,
+                )
+            )
+        if contrastive.enabled:
+            terms.append(Contrastive(weight=contrastive.weight, temperature=contrastive.temperature))
+        return Objective(terms)
+
+    def frozen_features(
+        self, context: RoundContext, pool: FacePool, upright: Callable[[], torch.Tensor]
+    ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
+        """u_g and u_p of the whole pool, once per round instead of once per step."""
+        settings = self.settings.contrastive
+        if not settings.enabled:
+            return None, None
+        flips = context.local.flip
+        backbone = context.new_backbone(1).eval()
+        first = context.state is None
+        if not (first and settings.first_previous == "random"):
+            load_weights(backbone, context.weights if first else context.state.backbone)  # type: ignore[union-attr]
+        previous = None if first and settings.first_previous == "global" else backbone
+        if previous is not None:
+            previous_features = freeze(previous, pool, context.compute, flips=flips)
+            backbone = context.new_backbone(1).eval()
+            load_weights(backbone, context.weights)
+        global_features = freeze(backbone, pool, context.compute, flips=flips, upright=upright())
+        return global_features, global_features if previous is None else previous_features
+
+    def personal_modules(self, state: PrivateState) -> DFC | None:
+        """T_i behind the local backbone."""
+        if not state.dfc:
+            return None
+        module = self._module(state.prototypes, 0)
+        load_weights(module, state.dfc)
+        return module
+
+    def _module(self, prototypes: torch.Tensor, seed: int) -> DFC:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return DFC(prototypes.shape[0], prototypes.shape[1], transform=self.settings.dfc.transform)

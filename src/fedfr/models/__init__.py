@@ -1,0 +1,24 @@
+"""Backbones, the private head of a client, and models on disk."""
+
+from __future__ import annotations
+
+from fedfr.models.checkpoint import Contract, load_model, save_model
+from fedfr.models.foreign import load_foreign, load_weights, recognise_backbone
+from fedfr.models.heads import DFC, TransformKind
+from fedfr.models.preprocessing import Preprocessing
+from fedfr.models.registry import BACKBONES, BackboneSpec, build_backbone
+
+__all__ = [
+    "BACKBONES",
+    "DFC",
+    "BackboneSpec",
+    "Contract",
+    "Preprocessing",
+    "TransformKind",
+    "build_backbone",
+    "load_foreign",
+    "load_model",
+    "load_weights",
+    "recognise_backbone",
+    "save_model",
+]

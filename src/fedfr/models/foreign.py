@@ -1,0 +1,148 @@
+"""Weights published elsewhere: read safely, recognised by their entries, loaded strictly."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fedfr.errors import FedfrError
+from fedfr.models.registry import BACKBONES
+
+__all__ = ["load_foreign", "load_weights", "recognise_backbone"]
+
+# Where training scripts put the weights inside a larger checkpoint, and what wrappers put before each name.
+_CONTAINERS = ("net_state_dict", "state_dict", "model_state_dict", "backbone", "model")
+_PREFIXES = ("module.", "_orig_mod.", "backbone.")
+
+# A damaged pickle is a damaged program: interpreting it can fail in any of these ways.
+_UNREADABLE = (
+    SafetensorError,
+    pickle.UnpicklingError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
+Shape = tuple[int, ...]
+
+
+def load_foreign(path: Path) -> dict[str, Tensor]:
+    """Read a ``.pth``/``.pt``/``.ckpt`` or ``.safetensors`` file of weights, without running any code it may hold.
+
+    Weights inside ``net_state_dict``, ``state_dict`` and the like are taken out, and prefixes left by wrappers
+    (``module.``) removed. Raises :class:`FedfrError` when the file is missing, truncated or holds more than weights.
+    """
+    if not path.is_file():
+        raise FedfrError(f"weights {path} do not exist; check the path")
+    try:
+        content = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except _UNREADABLE as error:
+        raise FedfrError(
+            f"weights {path} cannot be read ({_reason(error)}); allowed is a whole file with nothing but tensors "
+            "in it; fetch it again or save its state_dict alone"
+        ) from error
+    return _unwrap(content, path)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        # PyTorch's own text advises to switch the protection off.
+        return "it is damaged, or holds Python objects that are no tensors"
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _unwrap(content: object, path: Path) -> dict[str, Tensor]:
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in _CONTAINERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise FedfrError(
+            f"weights {path} hold no table of tensors; allowed are a plain state dict or one inside "
+            f"{', '.join(_CONTAINERS)}; save the backbone's state_dict"
+        )
+    state = {str(name): tensor for name, tensor in content.items()}
+    stripped = True
+    while stripped:
+        stripped = False
+        for prefix in _PREFIXES:
+            if all(name.startswith(prefix) for name in state):
+                state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+                stripped = True
+    return state
+
+
+@cache
+def _shapes(name: str) -> dict[str, Shape]:
+    # On the meta device: 65 M parameters are described without being allocated.
+    with torch.device("meta"):
+        module = BACKBONES[name].factory()
+    return {entry: tuple(tensor.shape) for entry, tensor in module.state_dict().items()}
+
+
+def _optional(entry: str) -> bool:
+    # Old PyTorch had no batch counter; nothing that is computed depends on it.
+    return entry.endswith("num_batches_tracked")
+
+
+def _differences(given: Mapping[str, Shape], expected: Mapping[str, Shape]) -> list[str]:
+    missing = [f"{name} is missing" for name in expected if name not in given and not _optional(name)]
+    unknown = [f"{name} is unknown" for name in given if name not in expected]
+    shapes = [
+        f"{name} is {given[name]}, not {shape}" for name, shape in expected.items() if given.get(name, shape) != shape
+    ]
+    return missing + unknown + shapes
+
+
+def _shorten(differences: list[str]) -> str:
+    more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+    return "; ".join(differences[:3]) + more
+
+
+def recognise_backbone(state: Mapping[str, Tensor]) -> str:
+    """The name of the backbone that has exactly these entries and shapes.
+
+    Raises :class:`FedfrError` naming the nearest backbone and the entries that differ from it.
+    """
+    given = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    found = {name: _differences(given, _shapes(name)) for name in BACKBONES.names}
+    nearest = min(found, key=lambda name: len(found[name]))
+    if found[nearest]:
+        raise FedfrError(
+            f"weights fit no known backbone; nearest is {nearest!r}, but {_shorten(found[nearest])}; "
+            f"known: {', '.join(BACKBONES.names)}"
+        )
+    return nearest
+
+
+def load_weights(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Copy ``state`` into ``module``; every entry must be there with its shape, and no other.
+
+    Only BatchNorm's batch counters may be absent; they are then zero. Raises :class:`FedfrError` in one line.
+    """
+    own = module.state_dict()
+    given = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    differences = _differences(given, {name: tuple(tensor.shape) for name, tensor in own.items()})
+    if differences:
+        raise FedfrError(
+            f"weights do not fit {type(module).__name__}: {_shorten(differences)}; "
+            "choose the backbone they were made for"
+        )
+    counters = {name: torch.zeros_like(tensor) for name, tensor in own.items() if name not in state}
+    module.load_state_dict({**counters, **state})

@@ -1,0 +1,79 @@
+"""What a backbone expects of a face crop, and the one place where crops become its input."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fedfr.errors import FedfrError
+
+__all__ = ["Preprocessing"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Alignment, size and scaling of the input: ``(x − mean) / std`` on columns ``columns[0]`` … ``columns[1] − 1``.
+
+    ``template`` names the landmarks the crop was aligned to, ``size`` is its height and width in pixels, ``colour`` its
+    channel order. ``mean`` and ``std`` are in grey levels 0 … 255.
+    """
+
+    template: str = "arcface-112"
+    size: tuple[int, int] = (112, 112)
+    colour: str = "RGB"
+    mean: float = 127.5
+    std: float = 127.5
+    columns: tuple[int, int] = (0, 112)
+
+    def apply(self, images: Tensor, flip: Tensor | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Turn uint8 crops into network input, on the device they are on.
+
+        ``images`` (N, H, W, 3) uint8; ``flip`` (N,) bool mirrors the flagged images before the columns are cut;
+        returns (N, 3, H, columns) of ``dtype`` in channels_last layout. Raises :class:`FedfrError` for any other shape
+        or type: a wrong crop would cost accuracy without a sign.
+        """
+        if images.dtype != torch.uint8 or images.ndim != 4 or tuple(images.shape[1:]) != (*self.size, 3):
+            raise FedfrError(
+                f"images are {images.dtype} of shape {tuple(images.shape)}; "
+                f"allowed is torch.uint8 of shape (N, {self.size[0]}, {self.size[1]}, 3); "
+                "align and crop the faces first"
+            )
+        if flip is not None:
+            images = torch.where(flip.view(-1, 1, 1, 1), images.flip(2), images)
+        first, end = self.columns
+        # An NHWC tensor seen as NCHW is exactly the channels_last layout: no copy beyond the one to floats.
+        planes = images[:, :, first:end].permute(0, 3, 1, 2)
+        values = planes.to(torch.float32, memory_format=torch.channels_last)
+        return values.sub_(self.mean).div_(self.std).to(dtype)
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Plain JSON values, for the header of a checkpoint."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, Any]) -> Preprocessing:
+        """The inverse of :meth:`to_metadata`; raises :class:`FedfrError` when an entry is missing, unknown or wrong."""
+        try:
+            size, columns = metadata["size"], metadata["columns"]
+            made = cls(
+                template=str(metadata["template"]),
+                size=(int(size[0]), int(size[1])),
+                colour=str(metadata["colour"]),
+                mean=float(metadata["mean"]),
+                std=float(metadata["std"]),
+                columns=(int(columns[0]), int(columns[1])),
+            )
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise FedfrError(
+                f"preprocessing {metadata!r} cannot be read ({error!r}); "
+                f"needed are {', '.join(cls.__dataclass_fields__)}; write the model again with this version"
+            ) from error
+        if made.to_metadata() != metadata:
+            raise FedfrError(
+                f"preprocessing {metadata!r} has entries this version does not know; "
+                f"known are {', '.join(cls.__dataclass_fields__)}; use the version that wrote it"
+            )
+        return made

@@ -1,0 +1,101 @@
+"""Progress of long work: a live line with the time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+__all__ = ["PlainProgress", "Progress", "Silent", "TerminalProgress", "progress_for"]
+
+
+class Progress(Protocol):
+    """Told of every step of a named piece of work; ``total`` is the number of steps in all."""
+
+    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+        """``done`` of ``total`` steps of ``work`` are finished."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say one line."""
+        ...
+
+
+class Silent:
+    """Says nothing."""
+
+    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+        """Ignore."""
+
+    def note(self, text: str) -> None:
+        """Ignore."""
+
+
+class PlainProgress:
+    """One line when work begins, at most one every ``interval`` seconds, and one when it ends."""
+
+    def __init__(self, stream: TextIO, interval: float = 10.0) -> None:
+        self._stream = stream
+        self._interval = interval
+        self._started: dict[str, float] = {}
+        self._said: dict[str, float] = {}
+
+    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+        """Print where the work stands, with an estimate of the time left."""
+        now = time.monotonic()
+        started = self._started.setdefault(work, now)
+        if done < total and now - self._said.get(work, -self._interval) < self._interval:
+            return
+        self._said[work] = now
+        left = f", about {(now - started) / done * (total - done):.0f} s left" if 0 < done < total else ""
+        self.note(f"{work}: {done}/{total}{left}{f' ({detail})' if detail else ''}")
+
+    def note(self, text: str) -> None:
+        """Print one line."""
+        print(text, file=self._stream, flush=True)
+
+
+class TerminalProgress:
+    """A bar per piece of work; a context manager, so that the terminal is always given back."""
+
+    def __init__(self) -> None:
+        self._bars = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[detail]}"),
+            console=Console(stderr=True),
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> TerminalProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+        """Move the bar."""
+        if work not in self._tasks:
+            self._tasks[work] = self._bars.add_task(work, total=total, detail=detail)
+        self._bars.update(self._tasks[work], completed=done, total=total, detail=detail)
+
+    def note(self, text: str) -> None:
+        """Print one line above the bars."""
+        self._bars.console.print(text, highlight=False, markup=False)
+
+
+def progress_for(stream: TextIO | None = None) -> PlainProgress | TerminalProgress:
+    """Bars on a terminal, plain lines elsewhere; both go to standard error, results alone to standard output."""
+    stream = sys.stderr if stream is None else stream
+    return TerminalProgress() if stream.isatty() else PlainProgress(stream)

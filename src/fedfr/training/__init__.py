@@ -1,0 +1,1 @@
+"""Training on faces: batches, features, hard negatives, objectives, pre-training."""

