@@ -1,0 +1,55 @@
+"""One model, a folder of faces: the generic protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from fedfr.config import EvaluationConfig
+from fedfr.errors import FedfrError
+from fedfr.evaluation import PROTOCOLS, ProtocolInput
+from fedfr.faces import FaceSet, import_folder
+from fedfr.models import BACKBONES, build_backbone, load_model, load_weights
+from fedfr.rows import ALL_CLIENTS, Row, rows_from
+from fedfr.training.features import Compute, extract_features
+from fedfr.training.pool import FacePool
+
+__all__ = ["evaluate_model"]
+
+
+def evaluate_model(model: Path, faces: Path | None, protocols: Sequence[str] | None = None) -> list[Row]:
+    """Generic protocols of a generic model on every identity of ``faces`` (a saved face set or a folder of crops).
+
+    Whoever calls answers for the identities being unseen. Raises :class:`FedfrError` for a personalised protocol, which
+    needs a run, and for a personalised model, whose features are only comparable within its own client.
+    """
+    if faces is None:
+        raise FedfrError(f"--faces is missing; {model} is a model, give the folder of faces to evaluate it on")
+    wanted = protocols or [entry.name for entry in PROTOCOLS if not entry.value.personal]
+    for name in wanted:
+        if PROTOCOLS[name].personal:
+            raise FedfrError(f"{name} concerns a client's people; give the run's folder instead of {model}")
+    tensors, contract = load_model(model)
+    if contract.role == "personalized":
+        raise FedfrError(f"{model} is one client's personalised model; evaluate it through its run's folder")
+    backbone = build_backbone(contract.backbone, 0)
+    load_weights(backbone, {name: value for name, value in tensors.items() if name in backbone.state_dict()})
+    loaded = FaceSet.load(faces) if (faces / "faces.json").is_file() else import_folder(faces)
+    compute = Compute(BACKBONES[contract.backbone].preprocessing, torch.device("cpu"))
+    features = extract_features(backbone, FacePool([(loaded, None, 0)]), compute).numpy()
+    config = EvaluationConfig()
+    given = ProtocolInput(features, loaded.labels, config.fars, config.fpirs)
+    rows: list[Row] = []
+    for name in wanted:
+        rows += rows_from(
+            PROTOCOLS[name].run(given),
+            method=contract.role,
+            seed=0,
+            round_number=0,
+            client=ALL_CLIENTS,
+            model=contract.role,
+            protocol=name,
+        )
+    return rows
