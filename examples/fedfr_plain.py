@@ -1,8 +1,8 @@
 """FedFR in plain lines: one process, no caches, every equation where it is used.
 
-The method of Liu et al., AAAI 2022 (arXiv 2112.12496): L = L_cos + 10 L_dfc + mu L_con, then weighted averaging. It is the
-yardstick for `fedfr`: three networks run for every image, all similarities are computed at once, all client models are
-kept in a list. A test compares its losses and end states with the library's. Run it with `python examples/fedfr_plain.py`.
+The method of Liu et al., AAAI 2022 (arXiv 2112.12496): L = L_cos + 10 L_dfc + mu L_con, then weighted averaging. It is
+the yardstick for `fedfr`: three networks run for every image, all similarities are computed at once, all client models
+are kept in a list. A test compares its losses and end states with the library's. Run: `python examples/fedfr_plain.py`.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def local_update(
             con = l_con(u, u_global, u_previous)
             loss = cos + DFC_WEIGHT * dfc + MU * con
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             client.history.append([float(term.detach()) for term in (cos, dfc, con, loss)])
     client.prototypes = phi_own.detach()

@@ -37,7 +37,21 @@ _HOMES = {
     "list_protocols": "fedfr.lists",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = [
+    "Experiment",
+    "ExperimentConfig",
+    "FaceSet",
+    "FedfrError",
+    "Split",
+    "__version__",
+    "import_folder",
+    "import_orl",
+    "list_backbones",
+    "list_methods",
+    "list_protocols",
+    "load_config",
+    "make_split",
+]
 
 
 def __getattr__(name: str) -> Any:

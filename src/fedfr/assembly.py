@@ -31,7 +31,7 @@ from fedfr.training.features import Compute, extract_features
 from fedfr.training.pool import FacePool
 from fedfr.training.pretraining import pretrain
 
-__all__ = ["Parts", "ClientFactory", "generic_contract", "make_compute", "make_method", "open_faces"]
+__all__ = ["ClientFactory", "Parts", "generic_contract", "make_compute", "make_method", "open_faces"]
 
 PROTOTYPES = "public_prototypes"
 Step = Callable[[int, int, int], None]
@@ -39,7 +39,7 @@ Epoch = Callable[[int, Mapping[str, float]], None]
 
 
 def make_compute(config: ExperimentConfig) -> Compute:
-    """Preprocessing of the backbone, device and precision; raises :class:`FedfrError` for a device that is not there."""
+    """Preprocessing, device and precision; raises :class:`FedfrError` for a device that is not there."""
     try:
         device = torch.device(config.runtime.device)
         torch.empty(1, device=device)
@@ -91,6 +91,7 @@ class ClientFactory:
         return self.__dict__ | {"_parts": None}
 
     def __call__(self, client_id: str) -> Client:
+        """The client with its private faces; the face set and the public faces are shared within the process."""
         if self._parts is None:
             faces, split = FaceSet.load(self.faces_folder), Split.load(self.split_path)
             self._parts = faces, split, PublicFaces(faces.subset(split.public))
@@ -171,8 +172,7 @@ class Parts:
 
     def new_backbone(self) -> nn.Module:
         """The configured backbone with its seeded initial weights, on the run's device."""
-        backbone = build_backbone(self.config.model.backbone, self.config.seed)
-        return backbone.to(self.compute.device, memory_format=torch.channels_last)
+        return self.compute.place(build_backbone(self.config.model.backbone, self.config.seed))
 
     def _make_start(self, on_step: Step, on_epoch: Epoch) -> Generic:
         config = self.config

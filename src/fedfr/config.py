@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -234,14 +235,14 @@ def _preset(name: str) -> dict[str, Any]:
         raise FedfrError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
     text = files("fedfr").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
     content: dict[str, Any] = yaml.safe_load(text)
-    return content | {"preset": name}
+    return {**content, "preset": name}
 
 
 def _read_file(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise FedfrError(f"configuration {path} does not exist; give a YAML file or a preset: {', '.join(PRESETS)}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise FedfrError(f"configuration {path} is not readable YAML: {reason}") from error
@@ -273,10 +274,8 @@ def _parse_override(text: str) -> dict[str, Any]:
         raise FedfrError(f"--set {text!r}: the value is not readable YAML") from error
     if isinstance(parsed, str):
         # YAML 1.1 reads 1e-3 (no point) as text; people write it all the time.
-        try:
+        with contextlib.suppress(ValueError):
             parsed = float(parsed)
-        except ValueError:
-            pass
     tree: Any = parsed
     for part in reversed(name.strip().split(".")):
         tree = {part: tree}

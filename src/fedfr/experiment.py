@@ -33,8 +33,8 @@ class Experiment:
     """A configured run in a folder. :meth:`create` starts one, :meth:`open` finds one again.
 
     The folder holds ``config.yaml``, ``environment.json``, ``split.json``, ``faces/``, ``pretrained/``, the main
-    method's ``rounds/``, ``clients/`` and ``metrics.jsonl``, ``evaluation/*.json``, and ``baselines/<method>/`` with the
-    same inside. It contains private faces and private states of every simulated client: treat it so.
+    method's ``rounds/``, ``clients/`` and ``metrics.jsonl``, ``evaluation/*.json``, and ``baselines/<method>/`` with
+    the same inside. It contains private faces and private states of every simulated client: treat it so.
     """
 
     def __init__(self, config: ExperimentConfig, folder: Path) -> None:
@@ -47,7 +47,7 @@ class Experiment:
         """Begin a run in a new or empty folder; raises :class:`FedfrError` when there is already something in it."""
         folder = Path(folder)
         if (folder / "config.yaml").exists():
-            raise FedfrError(f"{folder} already holds a run; continue it with `fedfr resume {folder}` or choose another")
+            raise FedfrError(f"{folder} already holds a run; go on with `fedfr resume {folder}` or choose another")
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the run")
         experiment = cls(config, folder)
@@ -85,7 +85,7 @@ class Experiment:
             rows = self._finish("pretrained", lambda: self._assess_start(start), shown)
             for trial in self.trials():
                 generic = trial.run(start, progress=shown, tap=tap)
-                rows += self._finish(trial.name, lambda t=trial, g=generic: self._assess(t, g), shown)  # type: ignore[misc]
+                rows += self._finish(trial.name, lambda t=trial, g=generic: self._assess(t, g), shown)
             return rows
 
     def pretrain(self, progress: Progress | None = None) -> Generic:

@@ -9,7 +9,7 @@ import torch
 
 from fedfr.config import EvaluationConfig
 from fedfr.errors import FedfrError
-from fedfr.evaluation import PROTOCOLS, ProtocolInput
+from fedfr.evaluation import GENERIC_PROTOCOLS, PROTOCOLS
 from fedfr.faces import FaceSet, import_folder
 from fedfr.models import BACKBONES, build_backbone, load_model, load_weights
 from fedfr.rows import ALL_CLIENTS, Row, rows_from
@@ -27,9 +27,9 @@ def evaluate_model(model: Path, faces: Path | None, protocols: Sequence[str] | N
     """
     if faces is None:
         raise FedfrError(f"--faces is missing; {model} is a model, give the folder of faces to evaluate it on")
-    wanted = protocols or [entry.name for entry in PROTOCOLS if not entry.value.personal]
+    wanted = protocols or GENERIC_PROTOCOLS
     for name in wanted:
-        if PROTOCOLS[name].personal:
+        if PROTOCOLS.entry(name).name not in GENERIC_PROTOCOLS:
             raise FedfrError(f"{name} concerns a client's people; give the run's folder instead of {model}")
     tensors, contract = load_model(model)
     if contract.role == "personalized":
@@ -39,12 +39,10 @@ def evaluate_model(model: Path, faces: Path | None, protocols: Sequence[str] | N
     loaded = FaceSet.load(faces) if (faces / "faces.json").is_file() else import_folder(faces)
     compute = Compute(BACKBONES[contract.backbone].preprocessing, torch.device("cpu"))
     features = extract_features(backbone, FacePool([(loaded, None, 0)]), compute).numpy()
-    config = EvaluationConfig()
-    given = ProtocolInput(features, loaded.labels, config.fars, config.fpirs)
     rows: list[Row] = []
     for name in wanted:
         rows += rows_from(
-            PROTOCOLS[name].run(given),
+            PROTOCOLS[name](features=features, labels=loaded.labels, config=EvaluationConfig()),
             method=contract.role,
             seed=0,
             round_number=0,

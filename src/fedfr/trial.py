@@ -85,9 +85,7 @@ class Trial:
             config, self.name, parts.faces_folder, parts.folder / "split.json", self.folder / "clients"
         )
         shared = shared_entries(self.method, parts.new_backbone(), config.federation)
-        with LocalEngine(
-            factory, workers=config.runtime.workers, threads=config.runtime.threads, tap=tap
-        ) as engine:
+        with LocalEngine(factory, workers=config.runtime.workers, threads=config.runtime.threads, tap=tap) as engine:
             server = Server(
                 self.method,
                 engine,
@@ -149,9 +147,7 @@ class _Events:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
         except OSError as error:
-            raise FedfrError(
-                f"cannot write {self._path}: {error.strerror or error}; free space and resume"
-            ) from error
+            raise FedfrError(f"cannot write {self._path}: {error.strerror or error}; free space and resume") from error
 
 
 def _belongs(line: bytes, finished_round: int) -> bool:

@@ -1,47 +1,57 @@
-"""The personalised protocol against the original implementation's numbers."""
+"""The personalised protocols against the numbers of the original implementation."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from fedfr.evaluation import gallery_templates, open_set_identification, personalized_verification
+from fedfr.evaluation import gallery_templates, personalized_verification, probe_labels, released_identification
+from fedfr.evaluation.pairs import OwnPairs
+
+TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
-def reference(reference_dir: Path) -> dict[str, np.ndarray]:
-    return dict(np.load(reference_dir / "personalized_protocol.npz"))
+def reference(reference_dir: Path) -> dict[str, NDArray[Any]]:
+    with np.load(reference_dir / "personalized_protocol.npz") as file:
+        return dict(file)
 
 
-def test_verification_exact_and_binned(reference: dict[str, np.ndarray]) -> None:
+def test_pair_counts(reference: dict[str, NDArray[Any]]) -> None:
     labels = reference["query_labels"]
-    own = labels < int(reference["num_enrolled"])
-    for binned, key in ((False, "tar_exact"), (True, "tar_reference_histogram")):
-        figures = personalized_verification(
-            reference["query_features"], labels, own, [0.9, *reference["far"].tolist()], binned=binned
-        )[1:]
-        assert figures[0].genuine == int(reference["genuine_pairs"])
-        assert figures[0].impostor == int(reference["impostor_pairs"])
-        shown = [(figure, value) for figure, value in zip(figures, reference[key], strict=True) if figure.value]
-        assert len(shown) == 5
-        for figure, value in shown:
-            assert figure.value == pytest.approx(value, rel=1e-4)
-        assert figures[-1].value is None, "1.6 impostors behind the figure at 1e-6: refused"
+    pairs = OwnPairs(reference["query_features"], labels, labels < reference["num_enrolled"])
+    assert pairs.genuine == int(reference["genuine_pairs"])
+    assert pairs.impostor == int(reference["impostor_pairs"])
 
 
-def test_identification_in_the_released_convention(
-    reference: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    templates, identities = gallery_templates(
-        reference["gallery_image_features"], reference["gallery_image_labels"]
+@pytest.mark.parametrize(("binned", "expected"), [(False, "tar_exact"), (True, "tar_reference_histogram")])
+def test_tar(reference: dict[str, NDArray[Any]], binned: bool, expected: str) -> None:
+    labels = reference["query_labels"]
+    own = labels < reference["num_enrolled"]
+    fars = reference["far"].tolist()
+    figures = personalized_verification(
+        reference["query_features"], labels, own, fars, minimum_impostors=0, binned=binned
     )
-    np.testing.assert_allclose(templates, reference["gallery_templates"], atol=1e-6)
-    # The rule that refuses figures on fewer than ten impostors would hide most of these numbers.
-    monkeypatch.setattr("fedfr.evaluation.figures.MINIMUM_IMPOSTORS", 0)
-    figures = open_set_identification(
-        templates, identities, reference["query_features"], reference["query_labels"], reference["fpir"].tolist()
+    np.testing.assert_allclose(
+        np.array([figure.value for figure in figures], float), reference[expected], rtol=TOLERANCE
     )
-    released = [figure.value for figure in figures if figure.metric.startswith("TPIR(released)")]
-    assert released == pytest.approx(reference["tpir_reference"].tolist(), rel=1e-4)
+
+
+def test_templates(reference: dict[str, NDArray[Any]]) -> None:
+    templates, identities = gallery_templates(reference["gallery_image_features"], reference["gallery_image_labels"])
+    np.testing.assert_array_equal(identities, np.arange(int(reference["num_enrolled"])))
+    np.testing.assert_allclose(templates, reference["gallery_templates"], rtol=TOLERANCE, atol=1e-6)
+
+
+def test_tpir_in_the_released_convention(reference: dict[str, NDArray[Any]]) -> None:
+    templates, identities = gallery_templates(reference["gallery_image_features"], reference["gallery_image_labels"])
+    labels = probe_labels(reference["query_labels"], identities)
+    fpirs = reference["fpir"].tolist()
+    figures = released_identification(templates, reference["query_features"], labels, fpirs, minimum_impostors=0)
+    np.testing.assert_allclose(
+        np.array([figure.value for figure in figures], float), reference["tpir_reference"], rtol=TOLERANCE
+    )

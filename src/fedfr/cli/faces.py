@@ -18,7 +18,7 @@ Faces = Annotated[Path, typer.Argument(help="A saved face set (see `fedfr faces 
 
 @app.command("import")
 def import_(
-    source: Annotated[str, typer.Argument(help="A folder with one sub-folder of aligned pictures per identity, or `orl`.")],
+    source: Annotated[str, typer.Argument(help="A folder, one sub-folder of aligned pictures per identity; or `orl`.")],
     destination: Annotated[Path, typer.Argument(help="Folder for the face set; must not exist.")],
     as_json: AsJson = False,
 ) -> None:

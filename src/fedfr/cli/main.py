@@ -30,7 +30,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: objec
 
 def main() -> None:
     """Run the command line; exits with 0, 2 for the user's mistakes, 130 when interrupted."""
-    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    warnings.showwarning = _show_warning
     try:
         app()
     except FedfrError as error:

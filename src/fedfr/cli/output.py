@@ -18,9 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON on standard
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a setting; may be given several times.")
 ]
-Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Client processes at a time; changes no result.")
-]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Client processes at a time; changes no result.")]
 
 
 def print_json(content: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -48,7 +48,7 @@ class LocalEngine:
         self._tap = tap
         self._pool: ProcessPoolExecutor | None = None
 
-    def __enter__(self) -> LocalEngine:
+    def __enter__(self) -> Self:
         if self._workers > 1:
             self._pool = ProcessPoolExecutor(
                 self._workers,

@@ -1,22 +1,43 @@
-"""Evaluation: exact, blockwise, with the counts behind every figure."""
+"""Figures from features: exact error rates for 1:1 and 1:N, and the protocols that ask for them."""
 
 from __future__ import annotations
 
 from fedfr.evaluation.figures import MINIMUM_IMPOSTORS, Figure, rate_label
-from fedfr.evaluation.identification import gallery_templates, open_set_identification
-from fedfr.evaluation.protocols import PROTOCOLS, Protocol, ProtocolInput
-from fedfr.evaluation.verification import kfold_accuracy, personalized_verification, tar_at_far
+from fedfr.evaluation.identification import (
+    NON_MATED,
+    gallery_templates,
+    open_set_identification,
+    probe_labels,
+    released_identification,
+)
+from fedfr.evaluation.protocols import (
+    GENERIC_PROTOCOLS,
+    PERSONALIZED_PROTOCOLS,
+    PROTOCOLS,
+    EvaluationProtocol,
+)
+from fedfr.evaluation.verification import (
+    all_pairs_verification,
+    pairs_verification,
+    personalized_verification,
+    tar_at_far,
+)
 
 __all__ = [
+    "GENERIC_PROTOCOLS",
     "MINIMUM_IMPOSTORS",
+    "NON_MATED",
+    "PERSONALIZED_PROTOCOLS",
     "PROTOCOLS",
+    "EvaluationProtocol",
     "Figure",
-    "Protocol",
-    "ProtocolInput",
+    "all_pairs_verification",
     "gallery_templates",
-    "kfold_accuracy",
     "open_set_identification",
+    "pairs_verification",
     "personalized_verification",
+    "probe_labels",
     "rate_label",
+    "released_identification",
     "tar_at_far",
 ]

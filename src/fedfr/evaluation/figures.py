@@ -1,46 +1,59 @@
-"""One measured figure with the comparisons behind it, and the rule that refuses figures resting on too few."""
+"""One reported number, with what stands behind it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
-__all__ = ["MINIMUM_IMPOSTORS", "Figure", "figure_at_rate", "rate_label"]
+from fedfr.errors import FedfrError
+
+__all__ = ["MINIMUM_IMPOSTORS", "Figure", "expected", "rate_label", "refusable"]
 
 MINIMUM_IMPOSTORS = 10
-"""A false-accept rate that fewer than this many impostors would reach by chance is not reported."""
+"""A rate resting on fewer impostors above its threshold than this is refused."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A metric's value in 0…1, or None with the reason in ``refused``.
+    """One metric of one protocol; ``value`` is None where it was refused, and ``refused`` then says why.
 
-    ``genuine``/``impostor``: comparisons (1:1), or mated/non-mated probes (1:N). ``behind``: impostors that may be
-    accepted at this rate, rate × impostor; the figure rests on them.
+    ``genuine`` and ``impostor`` count comparisons (1:1) or mated and non-mated probes (1:N). ``behind`` is how many
+    impostors are expected above the threshold; ``threshold`` is the score that had to be exceeded.
     """
 
     metric: str
     value: float | None
     genuine: int
     impostor: int
-    behind: float = float("inf")
+    behind: float
     refused: str = ""
+    threshold: float | None = None
 
 
 def rate_label(rate: float) -> str:
-    """``1e-4`` for 0.0001, ``2.5e-2`` for 0.025."""
-    digits, exponent = f"{rate:e}".split("e")
-    return f"{float(digits):g}e{int(exponent)}"
+    """A rate as the metric names write it: ``1e-4``, ``2e-2``, ``1.5e-3``; raises unless 0 < rate < 1."""
+    if not 0 < rate < 1:
+        raise FedfrError(f"found an error rate of {rate:g}; rates lie strictly between 0 and 1, for instance 1e-4")
+    mantissa, _, exponent = f"{rate:.12e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
-def figure_at_rate(
-    name: str, rate: float, value: float | None, genuine: int, impostor: int, behind: float
-) -> Figure:
-    """A figure such as ``TAR@FAR=1e-4``; refused when nothing genuine or fewer than ten impostors stand behind it."""
-    metric = f"{name}={rate_label(rate)}"
-    reason = ""
+def expected(rate: float, count: int) -> Fraction:
+    """``rate`` · ``count`` without rounding, the rate read as the decimal it is written as: 0.29 · 100 is 29."""
+    return Fraction(repr(float(rate))) * count
+
+
+def refusable(metric: str, rate: float, genuine: int, impostor: int, minimum: int, *, of: int | None = None) -> Figure:
+    """The figure before it has a value: counts, impostors behind it and, where they do not suffice, the refusal.
+
+    ``rate`` is the error rate; ``of`` what it is a share of, ``impostor`` by default.
+    """
+    behind = expected(rate, impostor if of is None else of)
+    refused = ""
     if genuine == 0:
-        reason = "no genuine comparison"
-    # The tolerance keeps 0.01 · 1000 from counting as less than ten.
-    elif behind < MINIMUM_IMPOSTORS * (1 - 1e-9):
-        reason = f"{behind:.3g} impostors behind it, at least {MINIMUM_IMPOSTORS} are needed"
-    return Figure(metric, None if reason else value, genuine, impostor, behind, reason)
+        refused = "nothing genuine to accept"
+    elif impostor == 0:
+        refused = "no impostors to reject"
+    elif behind < minimum:
+        refused = f"rests on {float(behind):.3g} impostors; at least {minimum} are needed"
+    return Figure(metric, None, genuine, impostor, float(behind), refused)

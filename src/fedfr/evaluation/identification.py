@@ -1,88 +1,165 @@
-"""Identification, 1:N open set: is the right person found first, while strangers find nobody."""
+"""1:N search in a gallery of templates, open set: TPIR at fixed FPIR in both conventions, and rank-1."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from fedfr.evaluation.figures import Figure, figure_at_rate
-from fedfr.evaluation.scores import Scores, highest, normalised
+from fedfr.errors import FedfrError
+from fedfr.evaluation.features import check_labels, normalise
+from fedfr.evaluation.figures import MINIMUM_IMPOSTORS, Figure, expected, rate_label, refusable
+from fedfr.evaluation.scores import Block, operating_points
 
-__all__ = ["gallery_templates", "open_set_identification"]
+__all__ = ["NON_MATED", "gallery_templates", "open_set_identification", "probe_labels", "released_identification"]
 
-_BLOCK = 8192
+NON_MATED = -1
+BLOCK = 1 << 22
+
+Floats = NDArray[np.floating[Any]]
+Labels = NDArray[np.int64]
 
 
-def gallery_templates(
-    features: NDArray[np.float32], labels: NDArray[np.int64]
-) -> tuple[Scores, NDArray[np.int64]]:
-    """One template per identity: the mean of its normalised features (method, section 5); and whose they are."""
-    identities, position = np.unique(labels, return_inverse=True)
-    sums = np.zeros((len(identities), features.shape[1]), np.float64)
-    np.add.at(sums, position, normalised(features, "gallery features"))
-    return (sums / np.bincount(position)[:, None]).astype(np.float32), identities
+def gallery_templates(features: Floats, labels: NDArray[Any]) -> tuple[NDArray[np.float32], Labels]:
+    """One template per identity, the mean of its normalised features (K, D), and the identities' labels, ascending.
+
+    A template's length is at most one; :func:`open_set_identification` normalises it, the released convention does not.
+    """
+    labels = check_labels(labels, len(features), "gallery labels")
+    if len(labels) == 0:
+        raise FedfrError("found a gallery without images; give at least one image of every enrolled identity")
+    identities, rows = np.unique(labels, return_inverse=True)
+    normalised = normalise(features, "gallery features")
+    sums = np.zeros((len(identities), features.shape[1]))
+    np.add.at(sums, rows, normalised)
+    return (sums / np.bincount(rows)[:, None]).astype(np.float32), identities
+
+
+def probe_labels(labels: NDArray[Any], identities: Labels) -> Labels:
+    """For every probe the row of its identity in the gallery, ``NON_MATED`` where it is not enrolled."""
+    if len(identities) == 0:
+        return np.full(len(labels), NON_MATED, np.int64)
+    places = np.minimum(np.searchsorted(identities, labels), len(identities) - 1)
+    return np.where(identities[places] == labels, places, NON_MATED)
 
 
 def open_set_identification(
-    templates: Scores,
-    identities: NDArray[np.int64],
-    probes: NDArray[np.float32],
-    probe_labels: NDArray[np.int64],
+    templates: Floats,
+    probes: Floats,
+    labels: NDArray[Any],
     fpirs: Sequence[float],
+    *,
+    minimum_impostors: int = MINIMUM_IMPOSTORS,
 ) -> list[Figure]:
-    """TPIR at each FPIR in two conventions, and rank-1; a probe is mated when its identity is in the gallery.
+    """TPIR at every FPIR in the standard convention (ISO/IEC 19795-1), then rank-1, by cosine.
 
-    Standard (ISO/IEC 19795-1): FPIR is the share of non-mated probes with any gallery score above the threshold; a
-    mated probe counts when its identity has rank 1 and scores above it. ``released``: the threshold is the
-    ⌈FPIR · N_probes⌉-th highest of all non-mated scores (every probe against every template not its own); only the own
-    score must lie above. Memory: one number per probe, and one block of scores.
+    FPIR: share of non-mated probes with any gallery score strictly above the threshold, which is the ⌊FPIR·N⌋-th (from
+    0) highest of their N best scores. TPIR: share of mated probes whose own template scores strictly above it *and*
+    above every other template; a tie for the first place is no hit. ``templates`` (K, D), ``probes`` (P, D),
+    ``labels`` (P,) rows of the gallery or ``NON_MATED``.
     """
-    scaled = torch.from_numpy(normalised(probes, "probe features"))
-    gallery = torch.from_numpy(templates).T
-    column = np.full(int(max(probe_labels.max(initial=0), identities.max(initial=0))) + 1, -1)
-    column[identities] = np.arange(len(identities))
-    own = np.where(probe_labels >= 0, column[probe_labels], -1)
-    mated = own >= 0
+    search = _Search(normalise(templates, "templates"), normalise(probes, "probes"), labels)
+    own, best_other = search.best()
+    mated = search.labels != NON_MATED
+    hit = mated & (own > best_other)
+    impostors = np.sort(best_other[~mated])[::-1]
+    genuine = int(mated.sum())
+    figures = []
+    for fpir in fpirs:
+        figure = refusable(f"TPIR@FPIR={rate_label(fpir)}", fpir, genuine, len(impostors), minimum_impostors)
+        if not figure.refused:
+            threshold = impostors[math.floor(expected(fpir, len(impostors)))]
+            accepted = int((hit & (own > threshold)).sum())
+            figure = replace(figure, value=accepted / genuine, threshold=float(threshold))
+        figures.append(figure)
+    return [*figures, _rank_one(int(hit.sum()), genuine, len(templates))]
 
-    def blocks() -> Iterator[tuple[int, Scores]]:
-        for start in range(0, len(scaled), _BLOCK):
-            yield start, (scaled[start : start + _BLOCK] @ gallery).numpy()
 
-    def strangers() -> Iterator[Scores]:
-        for start, scores in blocks():
-            other = np.ones(scores.shape, np.bool_)
-            here = own[start : start + len(scores)]
-            rows = np.flatnonzero(here >= 0)
-            other[rows, here[rows]] = False
-            yield scores[other]
+def released_identification(
+    templates: Floats,
+    probes: Floats,
+    labels: NDArray[Any],
+    fpirs: Sequence[float],
+    *,
+    minimum_impostors: int = MINIMUM_IMPOSTORS,
+) -> list[Figure]:
+    """TPIR at every FPIR as the FedFR authors' released code counts it; templates keep their length.
 
-    best, mine = np.empty(len(own), np.float32), np.full(len(own), -np.inf, np.float32)
-    rank_one = np.zeros(len(own), np.bool_)
-    for start, scores in blocks():
-        span = slice(start, start + len(scores))
-        best[span] = scores.max(axis=1)
-        rows = np.flatnonzero(own[span] >= 0)
-        mine[start + rows] = scores[rows, own[span][rows]]
-        # A tie with another identity is no rank 1.
-        reached = (scores[rows] >= mine[start + rows, None]).sum(axis=1)
-        rank_one[start + rows] = reached == 1
+    The threshold is the ⌈FPIR·P⌉-th highest score over all probes × templates, each mated probe's own identity left
+    out; a mated probe is found iff its own template scores strictly above it, whatever the other templates score.
+    FPIR here divides by all P probes, so that P·FPIR scores stand behind a figure. Shapes as in
+    :func:`open_set_identification`.
+    """
+    search = _Search(_finite(templates), normalise(probes, "probes"), labels)
+    genuine = int((search.labels != NON_MATED).sum())
+    count, scores = len(probes), len(probes) * len(templates) - genuine
+    figures = []
+    for fpir in fpirs:
+        metric = f"TPIR(released)@FPIR={rate_label(fpir)}"
+        figure = refusable(metric, fpir, genuine, count - genuine, minimum_impostors, of=count)
+        figures.append(figure)
+    given = [index for index, figure in enumerate(figures) if not figure.refused]
+    ranks = [min(math.ceil(expected(fpirs[index], count)), scores) - 1 for index in given]
+    for index, point in zip(given, operating_points(search.blocks, ranks), strict=True):
+        figures[index] = replace(figures[index], value=point.accepted / genuine, threshold=point.threshold)
+    return figures
 
-    found, non_mated = int(mated.sum()), int((~mated).sum())
-    comparisons = len(own) * len(identities) - found
-    standard, released = [], []
-    ceilings = np.sort(best[~mated])[::-1]
-    ranks = [min(max(int(np.ceil(rate * len(own))) - 1, 0), comparisons - 1) for rate in fpirs]
-    thresholds = highest(strangers, ranks) if comparisons else [float("nan")] * len(fpirs)
-    for rate, rank, threshold in zip(fpirs, ranks, thresholds, strict=True):
-        value = None
-        if found and non_mated:
-            limit = ceilings[min(int(np.floor(rate * non_mated)), non_mated - 1)]
-            value = float((rank_one[mated] & (mine[mated] > limit)).mean())
-        standard.append(figure_at_rate("TPIR@FPIR", rate, value, found, non_mated, rate * non_mated))
-        looser = float((mine[mated] > np.float32(threshold)).mean()) if found else None
-        released.append(figure_at_rate("TPIR(released)@FPIR", rate, looser, found, non_mated, float(rank + 1)))
-    rank_figure = Figure("rank-1", float(rank_one[mated].mean()) if found else None, found, non_mated)
-    return [*standard, *released, rank_figure]
+
+@dataclass(frozen=True)
+class _Search:
+    """Every probe against every template, in blocks of probes."""
+
+    templates: NDArray[np.float32]
+    probes: NDArray[np.float32]
+    labels: Labels
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", check_labels(self.labels, len(self.probes), "probe labels"))
+        if len(self.templates) == 0 or self.templates.shape[1] != self.probes.shape[1]:
+            raise FedfrError(
+                f"found templates {self.templates.shape} for probes {self.probes.shape}; both need the same dimension, "
+                "and the gallery at least one template"
+            )
+        if len(self.labels) and not NON_MATED <= self.labels.min() <= self.labels.max() < len(self.templates):
+            raise FedfrError(f"probe labels lie outside -1 … {len(self.templates) - 1}, the rows of the gallery")
+
+    def blocks(self) -> Iterator[Block]:
+        """Scores of every probe; genuine are the mated probes' own."""
+        step = max(1, BLOCK // len(self.templates))
+        for start in range(0, len(self.probes), step):
+            scores = self.probes[start : start + step] @ self.templates.T
+            labels = self.labels[start : start + step]
+            rows = np.flatnonzero(labels != NON_MATED)
+            own = scores[rows, labels[rows]]
+            yield Block(scores, own, own)
+
+    def best(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Per probe the score of its own template and the best of the others, -inf where there is none."""
+        own = np.full(len(self.probes), -np.inf, np.float32)
+        other = np.full(len(self.probes), -np.inf, np.float32)
+        start = 0
+        for block in self.blocks():
+            rows = slice(start, start + len(block.scores))
+            labels = self.labels[rows]
+            mated = np.flatnonzero(labels != NON_MATED)
+            own[rows][mated] = block.genuine
+            block.scores[mated, labels[mated]] = -np.inf
+            other[rows] = block.scores.max(axis=1)
+            start = rows.stop
+        return own, other
+
+
+def _rank_one(hits: int, mated: int, enrolled: int) -> Figure:
+    if mated == 0 or enrolled < 2:
+        reason = "no mated probes" if mated == 0 else "only one identity is enrolled"
+        return Figure("rank-1", None, mated, 0, 0.0, reason)
+    return Figure("rank-1", hits / mated, mated, 0, 0.0)
+
+
+def _finite(templates: Floats) -> NDArray[np.float32]:
+    normalise(templates, "templates")
+    return templates.astype(np.float32)

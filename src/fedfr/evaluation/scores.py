@@ -1,92 +1,139 @@
-"""Exact order statistics of scores that are too many to keep: streamed twice, never sorted."""
+"""Exact order statistics over more scores than fit in memory: streamed, counted, never sorted.
+
+A float32 is split into its upper and lower 16 bits. One pass counts how many scores carry each upper half (the
+*coarse* counts); in the few upper halves that hold a threshold it also counts every lower half (the *fine* counts).
+Together they give the exact score of any rank. Which upper halves hold the thresholds is guessed from a sample; where
+the coarse counts prove the guess wrong, one more pass with the right ones follows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from fedfr.errors import FedfrError
+__all__ = ["Block", "OperatingPoint", "ScoreStream", "likely_bins", "operating_points"]
 
-__all__ = ["Scores", "highest", "normalised", "pair_scores"]
+HALF = 1 << 16
+CHUNK = 1 << 19
+MOST_BINS = 256
+# Upper halves from the highest score to the lowest: positive numbers grow with their bits, negative ones fall.
+DESCENDING = np.concatenate([np.arange(HALF // 2 - 1, -1, -1), np.arange(HALF // 2, HALF)])
+POSITION = np.argsort(DESCENDING)
 
 Scores = NDArray[np.float32]
+Counts = NDArray[np.int64]
 
 
-def normalised(features: NDArray[np.float32], what: str = "features") -> Scores:
-    """Rows scaled to length 1; raises :class:`FedfrError` naming the first row that is not finite or has no length."""
-    features = np.ascontiguousarray(features, np.float32)
-    if features.ndim != 2:
-        raise FedfrError(f"{what} have shape {features.shape}; they must be (images, dimensions)")
-    lengths = np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
-    bad = np.flatnonzero(~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0))
-    if bad.size:
-        raise FedfrError(f"{what}: row {bad[0]} is zero or holds NaN or infinity; the model cannot be evaluated")
-    return (features / lengths).astype(np.float32)
+@dataclass(frozen=True)
+class Block:
+    """Scores as they come: the impostor scores are ``scores`` (any shape) without one occurrence of each ``removed``.
 
-
-def pair_scores(
-    features: Scores, labels: NDArray[np.int64], own: NDArray[np.bool_], block: int = 2048
-) -> Iterator[tuple[Scores, Scores]]:
-    """Cosine scores of all pairs i < j of which at least one is ``own``, block by block: (genuine, impostor).
-
-    ``features`` are normalised (N, D). Memory: a few times ``block``² scores, whatever N.
+    The arrays are only valid until the next block is asked for.
     """
-    rows, others = np.flatnonzero(own), np.flatnonzero(~own)
-    order = np.concatenate([rows, others])
-    matrix, names = torch.from_numpy(features[order]), labels[order]
-    for top in range(0, len(rows), block):
-        bottom = min(top + block, len(rows))
-        # Columns left of the block's first row were paired with it when they were rows.
-        for left in range(top, len(order), block):
-            right = min(left + block, len(order))
-            scores = (matrix[top:bottom] @ matrix[left:right].T).numpy()
-            same = names[top:bottom, None] == names[None, left:right]
-            if left < bottom:
-                later = np.arange(left, right)[None, :] > np.arange(top, bottom)[:, None]
-                yield scores[later & same], scores[later & ~same]
-            else:
-                yield scores[same], scores[~same]
+
+    scores: Scores
+    removed: Scores
+    genuine: Scores
 
 
-def highest(stream: Callable[[], Iterable[Scores]], ranks: Sequence[int]) -> list[float]:
-    """The scores at these 0-based ranks from the top; ``stream`` yields all scores in parts and is called twice.
+ScoreStream = Callable[[], Iterable[Block]]
 
-    Exact, by radix selection on the bits of float32: first the upper 16, then the lower 16 where a rank fell. Memory is
-    65 536 counters per rank, whatever the number of scores or ties.
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold, and how many genuine scores lie strictly above it."""
+
+    threshold: float
+    accepted: int
+
+
+def operating_points(stream: ScoreStream, ranks: Sequence[int], guess: Sequence[int] = ()) -> list[OperatingPoint]:
+    """For every 0-based rank, the impostor score of that rank from the top and the genuine scores strictly above it.
+
+    ``stream`` is called once per pass and must give the same scores each time; ``guess`` holds upper halves (see
+    :func:`likely_bins`) and decides only whether one pass is enough. Raises ValueError when a rank is out of range.
     """
-    coarse = np.zeros(1 << 16, np.int64)
-    for scores in stream():
-        coarse += np.bincount(_ordered(scores) >> 16, minlength=1 << 16)
-    total = int(coarse.sum())
-    if any(not 0 <= rank < total for rank in ranks):
-        raise ValueError(f"ranks {list(ranks)} of {total} scores")
-    # Number of scores in bins above each bin.
-    above = np.concatenate([np.cumsum(coarse[::-1])[::-1][1:], [0]])
-    bins = [int(np.flatnonzero(above <= rank)[0]) for rank in ranks]
-    fine = {number: np.zeros(1 << 16, np.int64) for number in bins}
-    for scores in stream():
-        keys = _ordered(scores)
-        upper = keys >> 16
-        for number, counts in fine.items():
-            counts += np.bincount(keys[upper == number] & 0xFFFF, minlength=1 << 16)
-    found = []
-    for rank, number in zip(ranks, bins, strict=True):
-        within = np.cumsum(fine[number][::-1])
-        lower = 0xFFFF - int(np.searchsorted(within, rank - above[number], side="right"))
-        found.append(_value((number << 16) | lower))
-    return found
+    if not ranks:
+        return []
+    wanted = sorted(set(guess))[:MOST_BINS]
+    while True:
+        impostor, genuine = _HalfCounts(wanted), _HalfCounts(wanted)
+        for block in stream():
+            impostor.add(block.scores, 1)
+            impostor.add(block.removed, -1)
+            genuine.add(block.genuine, 1)
+        needed = sorted({impostor.bin_of(rank) for rank in ranks})
+        if set(needed) <= set(wanted):
+            return [_operating_point(impostor, genuine, rank) for rank in ranks]
+        wanted = needed
 
 
-def _ordered(scores: Scores) -> NDArray[np.int64]:
-    """Keys 0…2³²−1 in the order of the scores."""
-    # Adding zero turns −0 into 0, which must share a key.
-    bits = np.ascontiguousarray(scores + np.float32(0)).view(np.uint32).astype(np.int64)
-    return np.where(bits >> 31 == 1, 0xFFFFFFFF - bits, bits | 0x80000000)
+def likely_bins(sample: Scores, ranks: Sequence[int], total: int) -> list[int]:
+    """Upper halves in which the scores of these ranks among ``total`` probably lie, judged by a sample of them."""
+    ordered = np.sort(sample)[::-1]
+    bins: set[int] = set()
+    for rank in ranks if len(ordered) else ():
+        centre = rank / total * len(ordered)
+        slack = 10 * math.sqrt(centre) + 10
+        edges = [ordered[max(0, int(centre - slack))], ordered[min(len(ordered) - 1, int(centre + slack))]]
+        first, last = POSITION[_upper(np.asarray(edges, np.float32))]
+        # Above the sample's highest score lie still higher ones.
+        first -= 64 if centre < slack else 0
+        bins.update(DESCENDING[max(0, first) : last + 1].tolist())
+    return sorted(bins) if len(bins) <= MOST_BINS else []
 
 
-def _value(key: int) -> float:
-    bits = key & 0x7FFFFFFF if key >> 31 else 0xFFFFFFFF - key
-    return float(np.array([bits], np.uint32).view(np.float32)[0])
+class _HalfCounts:
+    """How many scores carry each upper half and, in the wanted ones, each lower half."""
+
+    def __init__(self, wanted: Sequence[int]) -> None:
+        self.coarse: Counts = np.zeros(HALF, np.int64)
+        self.fine: Counts = np.zeros((len(wanted), HALF), np.int64)
+        self._slot: Counts = np.full(HALF, -1, np.int64)
+        self._slot[list(wanted)] = np.arange(len(wanted))
+        self._is_wanted = self._slot >= 0
+
+    def add(self, scores: Scores, weight: int) -> None:
+        flat = scores.reshape(-1)
+        for start in range(0, flat.size, CHUNK):
+            # Adding zero turns -0.0 into 0.0: equal scores must have equal bits.
+            bits = (flat[start : start + CHUNK] + np.float32(0)).view(np.uint32)
+            upper = (bits >> 16).astype(np.intp)
+            self.coarse += weight * np.bincount(upper, minlength=HALF)
+            hits = np.flatnonzero(self._is_wanted.take(upper))
+            if hits.size:
+                lower = (bits.take(hits) & (HALF - 1)).astype(np.int64)
+                np.add.at(self.fine.reshape(-1), self._slot.take(upper.take(hits)) * HALF + lower, weight)
+
+    def bin_of(self, rank: int) -> int:
+        """The upper half of the score with this rank from the top."""
+        above = np.cumsum(self.coarse[DESCENDING])
+        if not 0 <= rank < above[-1]:
+            raise ValueError(f"rank {rank} of {above[-1]} scores")
+        return int(DESCENDING[np.searchsorted(above, rank, side="right")])
+
+    def above_bin(self, upper: int) -> int:
+        """Scores in the bins above this one."""
+        return int(self.coarse[DESCENDING[: POSITION[upper]]].sum())
+
+    def within(self, upper: int) -> Counts:
+        """Scores for every lower half of this bin, highest score first."""
+        counts: Counts = self.fine[self._slot[upper]]
+        return counts[::-1] if upper < HALF // 2 else counts
+
+
+def _operating_point(impostor: _HalfCounts, genuine: _HalfCounts, rank: int) -> OperatingPoint:
+    upper = impostor.bin_of(rank)
+    place = int(np.searchsorted(np.cumsum(impostor.within(upper)), rank - impostor.above_bin(upper), side="right"))
+    lower = HALF - 1 - place if upper < HALF // 2 else place
+    threshold = np.array([upper << 16 | lower], np.uint32).view(np.float32)[0]
+    accepted = genuine.above_bin(upper) + int(genuine.within(upper)[:place].sum())
+    return OperatingPoint(float(threshold), accepted)
+
+
+def _upper(scores: Scores) -> Counts:
+    return ((scores + np.float32(0)).view(np.uint32) >> 16).astype(np.int64)

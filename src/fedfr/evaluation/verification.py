@@ -1,108 +1,124 @@
-"""Verification, 1:1: how many genuine pairs are accepted at a given rate of accepted impostors."""
+"""1:1 comparison: TAR at fixed FAR, exactly, for a client's own images, a whole set, or given pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
-from fedfr.evaluation.figures import Figure, figure_at_rate
-from fedfr.evaluation.scores import Scores, highest, normalised, pair_scores
+from fedfr.evaluation.binned import binned_tar
+from fedfr.evaluation.features import normalise
+from fedfr.evaluation.figures import MINIMUM_IMPOSTORS, Figure, expected, rate_label, refusable
+from fedfr.evaluation.folds import fold_accuracies
+from fedfr.evaluation.pairs import OwnPairs
+from fedfr.evaluation.scores import Block, ScoreStream, likely_bins, operating_points
 
-__all__ = ["kfold_accuracy", "personalized_verification", "tar_at_far"]
+__all__ = ["all_pairs_verification", "pairs_verification", "personalized_verification", "tar_at_far"]
 
-_BINS = 2001
+# Below this many pairs a second pass costs less than a sample.
+SAMPLED_ABOVE = 1 << 24
+
+Floats = NDArray[np.floating[Any]]
 
 
-def tar_at_far(genuine: Scores, impostor: Scores, fars: Sequence[float]) -> list[Figure]:
-    """TAR at each FAR from scores at hand (method, section 5).
+def tar_at_far(
+    genuine: Floats, impostor: Floats, fars: Sequence[float], *, minimum_impostors: int = MINIMUM_IMPOSTORS
+) -> list[Figure]:
+    """TAR at every FAR: the threshold is the ⌊FAR·N⌋-th (from 0) highest of N impostor scores, accepted strictly above.
 
-    Threshold: the ⌊FAR · N_imp⌋-th (0-based) highest impostor score; a genuine pair is accepted strictly above it.
+    Scores are compared as float32. Raises :class:`FedfrError` naming the first NaN.
     """
-    return _exact(np.sort(genuine), lambda: [impostor], len(impostor), fars)
+    for what, scores in (("genuine", genuine), ("impostor", impostor)):
+        if np.isnan(scores).any():
+            raise FedfrError(f"{what} score {int(np.argmax(np.isnan(scores)))} is NaN; every pair needs a score")
+    nothing = np.empty(0, np.float32)
+    block = Block(impostor.astype(np.float32), nothing, genuine.astype(np.float32))
+    return _tar(lambda: (block,), genuine.size, impostor.size, fars, minimum_impostors)
 
 
 def personalized_verification(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    features: Floats,
+    labels: NDArray[Any],
     own: NDArray[np.bool_],
     fars: Sequence[float],
     *,
+    minimum_impostors: int = MINIMUM_IMPOSTORS,
     binned: bool = False,
 ) -> list[Figure]:
-    """TAR at each FAR over all pairs of images of which at least one is ``own`` (method, section 5).
+    """TAR at every FAR over all unordered pairs with at least one of the client's own images.
 
-    ``features`` (N, D), any length; ``labels`` (N,) identities; ``own`` (N,) marks the client's images – all of them
-    for a generic evaluation. ``binned``: the released code's 2 001 bins of 0.001 with interpolation. Memory is bounded.
+    ``features`` (N, D) need not be normalised, ``labels`` (N,), ``own`` (N,) bool. Exact and in bounded memory;
+    ``binned`` gives the released code's approximation instead (FedFR, arXiv 2112.12496, section 4.1).
     """
-    if not len(features) == len(labels) == len(own):
-        raise FedfrError(f"{len(features)} features, {len(labels)} labels and {len(own)} marks do not belong together")
-    scaled = normalised(features)
-    genuine_parts, impostors = [], 0
-    histogram = np.zeros(_BINS, np.int64)
-    for same, different in pair_scores(scaled, labels, own):
-        genuine_parts.append(same)
-        impostors += different.size
-        if binned:
-            histogram += np.bincount(_bin(different), minlength=_BINS)
-    genuine = np.sort(np.concatenate(genuine_parts)) if genuine_parts else np.empty(0, np.float32)
-    if not binned:
-        return _exact(genuine, lambda: (part for _, part in pair_scores(scaled, labels, own)), impostors, fars)
-    values = _interpolated(np.bincount(_bin(genuine), minlength=_BINS), histogram, fars)
-    return [
-        figure_at_rate("TAR@FAR", far, value, genuine.size, impostors, far * impostors)
-        for far, value in zip(fars, values, strict=True)
+    pairs = OwnPairs(features, labels, own)
+    genuine, impostor = pairs.genuine, pairs.impostor
+    return _tar(pairs.blocks, genuine, impostor, fars, minimum_impostors, sample=pairs.sample, binned=binned)
+
+
+def all_pairs_verification(
+    features: Floats,
+    labels: NDArray[Any],
+    fars: Sequence[float],
+    *,
+    minimum_impostors: int = MINIMUM_IMPOSTORS,
+    binned: bool = False,
+) -> list[Figure]:
+    """TAR at every FAR over all unordered pairs of a set, see :func:`personalized_verification`."""
+    own = np.ones(len(features), np.bool_)
+    return personalized_verification(features, labels, own, fars, minimum_impostors=minimum_impostors, binned=binned)
+
+
+def pairs_verification(
+    features_a: Floats,
+    features_b: Floats,
+    same: NDArray[np.bool_],
+    fars: Sequence[float] = (),
+    *,
+    folds: int = 10,
+    minimum_impostors: int = MINIMUM_IMPOSTORS,
+) -> list[Figure]:
+    """K-fold accuracy as InsightFace computes it (mean, and standard deviation over folds), then TAR at every FAR.
+
+    ``features_a`` and ``features_b`` (P, D) are the two sides of each pair, ``same`` (P,) bool, in file order.
+    """
+    if features_a.shape != features_b.shape or same.shape != (len(features_a),) or same.dtype != np.bool_:
+        found = f"{features_a.shape}, {features_b.shape}, {same.dtype} {same.shape}"
+        raise FedfrError(f"found pairs of shapes {found}; give (P, D), (P, D) and P bools")
+    left, right = normalise(features_a, "features_a"), normalise(features_b, "features_b")
+    accuracies = fold_accuracies(left, right, same, folds)
+    genuine = int(same.sum())
+    impostor = len(same) - genuine
+    figures = [
+        Figure("accuracy", float(accuracies.mean()), genuine, impostor, float(impostor)),
+        Figure("accuracy-std", float(accuracies.std()), genuine, impostor, float(impostor)),
     ]
+    scores = np.einsum("pd,pd->p", left, right)
+    return figures + tar_at_far(scores[same], scores[~same], fars, minimum_impostors=minimum_impostors)
 
 
-def _exact(genuine: Scores, stream: object, impostors: int, fars: Sequence[float]) -> list[Figure]:
-    if impostors == 0:
-        return [figure_at_rate("TAR@FAR", far, None, genuine.size, 0, 0.0) for far in fars]
-    ranks = [min(int(np.floor(far * impostors)), impostors - 1) for far in fars]
-    thresholds = highest(stream, ranks)  # type: ignore[arg-type]
-    figures = []
-    for far, threshold in zip(fars, thresholds, strict=True):
-        accepted = genuine.size - int(np.searchsorted(genuine, np.float32(threshold), side="right"))
-        tar = accepted / genuine.size if genuine.size else None
-        figures.append(figure_at_rate("TAR@FAR", far, tar, genuine.size, impostors, far * impostors))
+def _tar(
+    stream: ScoreStream,
+    genuine: int,
+    impostor: int,
+    fars: Sequence[float],
+    minimum: int,
+    *,
+    sample: Callable[[], NDArray[np.float32]] | None = None,
+    binned: bool = False,
+) -> list[Figure]:
+    figures = [refusable(f"TAR@FAR={rate_label(far)}", far, genuine, impostor, minimum) for far in fars]
+    given = [index for index, figure in enumerate(figures) if not figure.refused]
+    if binned and given:
+        for index, value in zip(given, binned_tar(stream, [fars[index] for index in given]), strict=True):
+            figures[index] = replace(figures[index], value=value)
+        return figures
+    ranks = [math.floor(expected(fars[index], impostor)) for index in given]
+    guess = likely_bins(sample(), ranks, impostor) if sample and ranks and impostor > SAMPLED_ABOVE else ()
+    for index, point in zip(given, operating_points(stream, ranks, guess), strict=True):
+        figures[index] = replace(figures[index], value=point.accepted / genuine, threshold=point.threshold)
     return figures
-
-
-def _bin(scores: Scores) -> NDArray[np.int64]:
-    return np.clip(np.floor((scores + 1) * 1000), 0, _BINS - 1).astype(np.int64)
-
-
-def _interpolated(
-    genuine: NDArray[np.int64], impostor: NDArray[np.int64], fars: Sequence[float]
-) -> list[float | None]:
-    if genuine.sum() == 0 or impostor.sum() == 0:
-        return [None] * len(fars)
-    tar = np.cumsum(genuine[::-1]) / genuine.sum()
-    far = np.cumsum(impostor[::-1]) / impostor.sum()
-    # Where bins add no impostor, FAR stays and TAR grows: the last of them counts.
-    last = np.append(far[1:] != far[:-1], True)
-    return [float(value) for value in np.interp(fars, far[last], tar[last])]
-
-
-def kfold_accuracy(
-    first: NDArray[np.float32], second: NDArray[np.float32], same: NDArray[np.bool_], folds: int = 10
-) -> tuple[float, float]:
-    """Mean and standard deviation over folds of the pair accuracy, as InsightFace computes it.
-
-    ``first``, ``second`` (P, D): features of the two images of each pair. Squared Euclidean distance of the normalised
-    features, thresholds 0…4 by 0.01, unshuffled folds in file order; the best threshold on the others is used on each
-    fold, a pair being the same person strictly below it.
-    """
-    if len(same) < folds:
-        raise FedfrError(f"{len(same)} pairs cannot be divided into {folds} folds; give at least {folds} pairs")
-    distances = np.square(normalised(first, "first") - normalised(second, "second")).sum(axis=1)
-    thresholds = np.arange(0, 4, 0.01)
-    correct = (distances[None, :] < thresholds[:, None]) == same[None, :]
-    accuracies = []
-    for test in np.array_split(np.arange(len(same)), folds):
-        train = np.setdiff1d(np.arange(len(same)), test)
-        best = int(np.argmax(correct[:, train].mean(axis=1)))
-        accuracies.append(float(correct[best, test].mean()))
-    return float(np.mean(accuracies)), float(np.std(accuracies))

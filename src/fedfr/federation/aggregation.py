@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -43,7 +44,7 @@ def check_update(
     if prototypes is not None and update.prototypes is not None:
         _check_tensor(who, "prototypes", update.prototypes, prototypes)
     for name, value in update.metrics.items():
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             raise FedfrError(f"{who} refused: metric {name} is {value}")
 
 

@@ -93,9 +93,7 @@ class Client:
         context = self._context(broadcast, state, reference)
 
         kept = method.public_faces(context)
-        pool = FacePool(
-            [(self.private, None, 0), (self.public.faces, kept.numpy(), self.private.num_identities)]
-        )
+        pool = FacePool([(self.private, None, 0), (self.public.faces, kept.numpy(), self.private.num_identities)])
 
         @lru_cache(maxsize=1)
         def upright() -> torch.Tensor:
@@ -145,10 +143,8 @@ class Client:
         )
 
     def _backbone(self, broadcast: Broadcast, state: PrivateState | None) -> nn.Module:
-        """f under θ^t in evaluation mode; with BatchNorm kept locally, this client's own in place of the server's."""
-        backbone = build_backbone(self.settings.backbone, self.settings.seed).to(
-            self.settings.compute.device, memory_format=torch.channels_last
-        )
+        """The generic backbone, in evaluation mode; under BatchNorm policy ``local`` with this client's BatchNorm."""
+        backbone = self.settings.compute.place(build_backbone(self.settings.backbone, self.settings.seed))
         weights = dict(broadcast.weights)
         if self.settings.federation.batchnorm == "local" and state is not None:
             weights |= {name: state.backbone[name] for name in batchnorm_entries(backbone)}
@@ -167,8 +163,8 @@ class Client:
             return self.public.features(broadcast.round, reference, settings.compute)
 
         def new_backbone(seed: int) -> nn.Module:
-            backbone = build_backbone(settings.backbone, derive_seed(settings.seed, "backbone", self.id, seed))
-            return backbone.to(settings.compute.device, memory_format=torch.channels_last)
+            made = build_backbone(settings.backbone, derive_seed(settings.seed, "backbone", self.id, seed))
+            return settings.compute.place(made)
 
         return RoundContext(
             round=broadcast.round,

@@ -78,9 +78,7 @@ def decode_update(data: bytes) -> Update:
     """Inverse of :func:`encode`; raises :class:`FedfrError` when the bytes are not a whole update."""
     scalars, weights, prototypes = _decode(data, "Update")
     metrics = {str(name): float(value) for name, value in dict(scalars["metrics"]).items()}
-    return Update(
-        int(scalars["round"]), str(scalars["client"]), weights, prototypes, int(scalars["count"]), metrics
-    )
+    return Update(int(scalars["round"]), str(scalars["client"]), weights, prototypes, int(scalars["count"]), metrics)
 
 
 def _decode(data: bytes, kind: str) -> tuple[dict[str, Any], dict[str, torch.Tensor], torch.Tensor | None]:

@@ -34,7 +34,7 @@ class RoundContext:
     """What a method may look at on a client during one round.
 
     ``generic_features`` and ``public_features`` compute upright features under θ^t of the private and the public faces
-    when first asked; ``previous_features`` those of the pool, both flips, under the given weights.
+    when first asked; ``new_backbone`` builds the backbone with initial weights of a seed.
     """
 
     round: int
@@ -62,8 +62,8 @@ class MethodSettings(Settings):
 class Method:
     """Base of all methods; overriding nothing gives FedAvg on the private faces alone.
 
-    ``generic_model`` and ``personal_model`` are the names under which results of the server's and of the clients' models
-    are reported; None where the method has no such model.
+    ``generic_model`` and ``personal_model`` are the names under which results of the server's and of the clients'
+    models are reported; None where the method has no such model.
     """
 
     settings_type: ClassVar[type[MethodSettings]] = MethodSettings
@@ -145,9 +145,7 @@ def shared_entries(method: Method, backbone: nn.Module, federation: FederationCo
     return frozenset(name for name in backbone.state_dict() if name not in kept and method.shares(name))
 
 
-def build_network(
-    method: Method, context: RoundContext, backbone: nn.Module, prototypes: torch.Tensor
-) -> Network:
+def build_network(method: Method, context: RoundContext, backbone: nn.Module, prototypes: torch.Tensor) -> Network:
     """Backbone with the heads the method trains in this round."""
     public = context.prototypes if method.uses_public_prototypes else None
     return Network(backbone, prototypes, public, method.dfc(context, prototypes))

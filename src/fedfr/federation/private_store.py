@@ -88,9 +88,7 @@ class PrivateStore:
                 f"private state {path} belongs to {metadata.get('client')!r} round {metadata.get('round')}, "
                 f"not to {self.client!r} round {round_number}; it was moved by hand, put it back"
             )
-        return PrivateState(
-            round_number, _under("backbone/", tensors), tensors["prototypes"], _under("dfc/", tensors)
-        )
+        return PrivateState(round_number, _under("backbone/", tensors), tensors["prototypes"], _under("dfc/", tensors))
 
 
 def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -88,7 +88,8 @@ class Server:
         asked = sample_clients(self.clients, self.federation.participation, self.seed, number)
         expected = {name: value for name, value in generic.weights.items() if name in self.shared}
         prototypes = generic.prototypes if self.method.uses_public_prototypes and self.shared else None
-        average, reports, refused = StreamingAverage(), [], []
+        average, refused = StreamingAverage(), list[str]()
+        reports: list[dict[str, Any]] = []
         broadcast = Broadcast(number, generic.weights, generic.prototypes)
         for reply in in_order(self.engine.exchange(broadcast, asked), asked):
             try:
@@ -115,7 +116,8 @@ class Server:
         if not self.federation.average_prototypes:
             new_prototypes = generic.prototypes
         stepped = self.method.server_step(generic, Generic({**generic.weights, **merged}, new_prototypes))
-        totals = {"clients": len(reports), "refused": len(refused), "images": sum(int(r["count"]) for r in reports)}
+        images = sum(int(report["count"]) for report in reports)
+        totals = {"clients": len(reports), "refused": len(refused), "images": images}
         return stepped, {"clients": reports, "refused": refused, "totals": totals}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Protocol, TextIO
+from typing import Protocol, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -75,7 +75,7 @@ class TerminalProgress:
         )
         self._tasks: dict[str, TaskID] = {}
 
-    def __enter__(self) -> TerminalProgress:
+    def __enter__(self) -> Self:
         self._bars.start()
         return self
 

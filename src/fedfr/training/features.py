@@ -21,6 +21,11 @@ class Compute:
     device: torch.device
     bf16: bool = False
 
+    def place(self, module: nn.Module) -> nn.Module:
+        """``module`` on the device, convolutions in the channels_last layout that both devices run fastest."""
+        placed: nn.Module = nn.utils.convert_conv2d_weight_memory_format(module.to(self.device), torch.channels_last)
+        return placed
+
     def autocast(self) -> torch.autocast:
         """Context in which the backbone runs; losses are always computed in float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)

@@ -7,9 +7,7 @@ import torch
 __all__ = ["hard_negatives"]
 
 
-def hard_negatives(
-    public: torch.Tensor, private: torch.Tensor, threshold: float, block: int = 4096
-) -> torch.Tensor:
+def hard_negatives(public: torch.Tensor, private: torch.Tensor, threshold: float, block: int = 4096) -> torch.Tensor:
     """Indices of the public images whose largest cosine similarity to any private image exceeds ``threshold``.
 
     ``public`` (N, D) and ``private`` (n, D) are features of any length, normalised here. Returns int64, ascending.

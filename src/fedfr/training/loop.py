@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -102,7 +103,7 @@ def train(
             )
             total, values = objective(batch, network)
             optimizer.zero_grad(set_to_none=True)
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
             if plan.clip_norm is not None:
                 nn.utils.clip_grad_norm_(network.parameters(), plan.clip_norm)
             optimizer.step()
@@ -110,7 +111,7 @@ def train(
                 sums[name] = sums[name] + value if name in sums else value
             plan.on_step(epoch, step, steps)
         means = {name: float(value) / steps for name, value in sums.items()}
-        if not all(value == value and abs(value) != float("inf") for value in means.values()):
+        if not all(math.isfinite(value) for value in means.values()):
             raise FedfrError(
                 f"the loss became {means['total']} in epoch {epoch + 1}; lower the learning rate "
                 f"(now {plan.learning_rate(epoch, float(epoch)):g})"

@@ -72,7 +72,7 @@ class Term(Protocol):
 
 @dataclass(frozen=True)
 class MarginSoftmax:
-    """L_cos: cross-entropy over margin logits of [Φ_i; Φ_g]; private negatives counted ``negative_repeats`` times more."""
+    """L_cos: cross-entropy over margin logits of [Φ_i; Φ_g]; ``negative_repeats``: see the loss of that name."""
 
     kind: Literal["cosface", "arcface"] = "cosface"
     scale: float = 30.0

@@ -1,54 +1,53 @@
-"""Evaluation protocols by name."""
+"""Evaluation protocols by name: features and labels in, figures out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fedfr.evaluation.figures import Figure
-from fedfr.evaluation.protocols import generic, personalized
-from fedfr.evaluation.protocols.faces import ProtocolInput
+from fedfr.evaluation.protocols.generic import generic_identification_protocol, generic_verification_protocol
+from fedfr.evaluation.protocols.personalized import (
+    personalized_identification_protocol,
+    personalized_verification_protocol,
+)
 from fedfr.registry import Entry, Registry
 
-__all__ = ["PROTOCOLS", "Protocol", "ProtocolInput"]
+__all__ = ["GENERIC_PROTOCOLS", "PERSONALIZED_PROTOCOLS", "PROTOCOLS", "EvaluationProtocol"]
 
-_FEDFR = "Liu et al., AAAI 2022, arXiv 2112.12496"
-_ISO = "ISO/IEC 19795-1:2021"
+EvaluationProtocol = Callable[..., list[Figure]]
 
+PERSONALIZED_PROTOCOLS = ("personalized-1:1", "personalized-1:N")
+"""Concern one client's people; called with features, labels, own, gallery_features, gallery_labels, config."""
+GENERIC_PROTOCOLS = ("generic-1:1", "generic-1:N")
+"""Among identities nobody trained on; called with features, labels, config."""
 
-@dataclass(frozen=True)
-class Protocol:
-    """How figures are computed, and whether they concern one client's people or identities nobody trained on."""
+FEDFR = "FedFR, AAAI 2022, arXiv 2112.12496"
 
-    run: Callable[[ProtocolInput], list[Figure]]
-    personal: bool
-
-
-PROTOCOLS: Registry[Protocol] = Registry(
+PROTOCOLS: Registry[EvaluationProtocol] = Registry(
     "protocol",
     (
         Entry(
             "personalized-1:1",
-            Protocol(personalized.verification, personal=True),
-            "TAR@FAR over a client's own test images against everyone's",
-            _FEDFR,
+            personalized_verification_protocol,
+            "a client's own test images against everybody's: TAR at FAR",
+            FEDFR,
         ),
         Entry(
             "personalized-1:N",
-            Protocol(personalized.identification, personal=True),
-            "TPIR@FPIR and rank-1, a client's people enrolled, everyone searching",
-            f"{_FEDFR}; {_ISO}",
+            personalized_identification_protocol,
+            "everybody's test images searched among a client's identities: TPIR at FPIR in both conventions, rank-1",
+            FEDFR,
         ),
         Entry(
             "generic-1:1",
-            Protocol(generic.verification, personal=False),
-            "TAR@FAR over all pairs of images of identities nobody trained on",
+            generic_verification_protocol,
+            "all pairs of images of people nobody trained on: TAR at FAR",
         ),
         Entry(
             "generic-1:N",
-            Protocol(generic.identification, personal=False),
-            "TPIR@FPIR and rank-1 among identities nobody trained on, half of them enrolled",
-            _ISO,
+            generic_identification_protocol,
+            "people nobody trained on, half of them enrolled: TPIR at FPIR, rank-1",
+            "ISO/IEC 19795-1",
         ),
     ),
 )

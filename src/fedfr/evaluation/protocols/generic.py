@@ -1,37 +1,58 @@
-"""Generic protocols: a model among identities nobody trained on."""
+"""How well a model tells apart people nobody trained on."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
-from fedfr.evaluation.figures import Figure
-from fedfr.evaluation.identification import gallery_templates, open_set_identification
-from fedfr.evaluation.protocols.faces import ProtocolInput
-from fedfr.evaluation.verification import personalized_verification
+from fedfr.config import EvaluationConfig
+from fedfr.evaluation.features import check_labels
+from fedfr.evaluation.figures import Figure, rate_label
+from fedfr.evaluation.identification import gallery_templates, open_set_identification, probe_labels
+from fedfr.evaluation.verification import all_pairs_verification
 
-__all__ = ["identification", "verification"]
+__all__ = ["enrolled_images", "generic_identification_protocol", "generic_verification_protocol"]
 
-
-def verification(given: ProtocolInput) -> list[Figure]:
-    """All pairs of images."""
-    everyone = np.ones(len(given.labels), np.bool_)
-    return personalized_verification(given.features, given.labels, everyone, given.fars, binned=given.binned)
+Floats = NDArray[np.floating[Any]]
 
 
-def identification(given: ProtocolInput) -> list[Figure]:
-    """Every other identity with two images or more is enrolled, by the first half of its images, rounded down.
+def generic_verification_protocol(
+    features: Floats, labels: NDArray[Any], config: EvaluationConfig | None = None
+) -> list[Figure]:
+    """1:1: all unordered pairs of ``features`` (N, D) with ``labels`` (N,), TAR at every FAR."""
+    config = config or EvaluationConfig()
+    return all_pairs_verification(features, labels, config.fars, binned=config.verification == "binned")
 
-    Their remaining images are the mated probes, all images of everybody else the non-mated ones. The choice depends on
-    the order of labels and images alone.
+
+def generic_identification_protocol(
+    features: Floats, labels: NDArray[Any], config: EvaluationConfig | None = None
+) -> list[Figure]:
+    """1:N, open set: half of the identities are enrolled, everybody else's images are non-mated probes.
+
+    Standard convention; see :func:`enrolled_images` for who is enrolled, and with which images.
     """
-    enrolled = np.zeros(len(given.labels), np.bool_)
-    several = [label for label in np.unique(given.labels) if (given.labels == label).sum() > 1]
-    for label in several[::2]:
-        images = np.flatnonzero(given.labels == label)
-        enrolled[images[: len(images) // 2]] = True
+    config = config or EvaluationConfig()
+    labels = check_labels(labels, len(features))
+    enrolled = enrolled_images(labels)
     if not enrolled.any():
-        return []
-    templates, identities = gallery_templates(given.features[enrolled], given.labels[enrolled])
-    return open_set_identification(
-        templates, identities, given.features[~enrolled], given.labels[~enrolled], given.fpirs
-    )
+        reason, others = "no identity has two images, nobody can be enrolled", len(labels)
+        refused = [Figure(f"TPIR@FPIR={rate_label(rate)}", None, 0, others, 0.0, reason) for rate in config.fpirs]
+        return [*refused, Figure("rank-1", None, 0, 0, 0.0, reason)]
+    templates, identities = gallery_templates(features[enrolled], labels[enrolled])
+    probes = probe_labels(labels[~enrolled], identities)
+    return open_set_identification(templates, features[~enrolled], probes, config.fpirs)
+
+
+def enrolled_images(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which images make the gallery, (N,) bool: of the identities with two images or more, in ascending order of
+    label, every second one from the first on, with the first half (rounded down) of its images in the given order.
+    """
+    values, counts = np.unique(labels, return_counts=True)
+    several = values[counts >= 2]
+    enrolled = np.zeros(len(labels), np.bool_)
+    for value in several[::2]:
+        rows = np.flatnonzero(labels == value)
+        enrolled[rows[: len(rows) // 2]] = True
+    return enrolled

@@ -1,21 +1,66 @@
-"""Personalised protocols: one client's people against everyone else's test images (method, section 5)."""
+"""How well a client's model knows the client's own people among everybody's faces (FedFR, section 4.1)."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.config import EvaluationConfig
+from fedfr.errors import FedfrError
 from fedfr.evaluation.figures import Figure
-from fedfr.evaluation.identification import gallery_templates, open_set_identification
-from fedfr.evaluation.protocols.faces import ProtocolInput
+from fedfr.evaluation.identification import (
+    gallery_templates,
+    open_set_identification,
+    probe_labels,
+    released_identification,
+)
 from fedfr.evaluation.verification import personalized_verification
 
-__all__ = ["identification", "verification"]
+__all__ = ["personalized_identification_protocol", "personalized_verification_protocol"]
+
+Floats = NDArray[np.floating[Any]]
 
 
-def verification(given: ProtocolInput) -> list[Figure]:
-    """All pairs of test images of which at least one is the client's own."""
-    return personalized_verification(given.features, given.labels, given.own, given.fars, binned=given.binned)
+def personalized_verification_protocol(
+    *,
+    features: Floats,
+    labels: NDArray[Any],
+    own: NDArray[np.bool_],
+    gallery_features: Floats | None = None,
+    gallery_labels: NDArray[Any] | None = None,
+    config: EvaluationConfig | None = None,
+) -> list[Figure]:
+    """1:1: pairs of which at least one image is the client's own, TAR at every FAR.
+
+    ``features`` (N, D) of all test images of all clients, ``labels`` (N,), ``own`` (N,) bool: this client's. All
+    personalised protocols are given the same; the gallery plays no part in this one.
+    """
+    config = config or EvaluationConfig()
+    return personalized_verification(features, labels, own, config.fars, binned=config.verification == "binned")
 
 
-def identification(given: ProtocolInput) -> list[Figure]:
-    """Gallery: the client's training images; probes: all test images, mated where they are the client's people."""
-    templates, identities = gallery_templates(given.gallery_features, given.gallery_labels)
-    return open_set_identification(templates, identities, given.features, given.labels, given.fpirs)
+def personalized_identification_protocol(
+    *,
+    features: Floats,
+    labels: NDArray[Any],
+    own: NDArray[np.bool_],
+    gallery_features: Floats,
+    gallery_labels: NDArray[Any],
+    config: EvaluationConfig | None = None,
+) -> list[Figure]:
+    """1:N: every test image searched in a gallery of the client's identities; standard, then released convention.
+
+    The gallery holds one template per identity from ``gallery_features`` (G, D), the client's training images, with
+    ``gallery_labels`` (G,). Raises :class:`FedfrError` when an own test image shows nobody in the gallery.
+    """
+    config = config or EvaluationConfig()
+    templates, identities = gallery_templates(gallery_features, gallery_labels)
+    probes = probe_labels(labels, identities)
+    strangers = np.flatnonzero(own & (probes < 0))
+    if strangers.size:
+        row = int(strangers[0])
+        raise FedfrError(f"own test image in row {row} has label {labels[row]}, which is not in the gallery; enrol it")
+    standard = open_set_identification(templates, features, probes, config.fpirs)
+    return standard + released_identification(templates, features, probes, config.fpirs)

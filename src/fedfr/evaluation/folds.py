@@ -1,0 +1,39 @@
+"""K-fold verification accuracy, step by step as InsightFace's verification.py computes it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.errors import FedfrError
+
+__all__ = ["fold_accuracies"]
+
+# 0, 0.01, ... 3.99: squared Euclidean distances of features of length one lie between 0 and 4.
+THRESHOLDS = np.arange(0, 4, 0.01)
+
+
+def fold_accuracies(
+    features_a: NDArray[np.float32], features_b: NDArray[np.float32], same: NDArray[np.bool_], folds: int = 10
+) -> NDArray[np.float64]:
+    """Accuracy on each fold at the threshold that is best on the other folds, (folds,) float64.
+
+    Features (P, D) of length one; folds are consecutive runs of pairs in the given order. A pair is called "same" iff
+    its squared distance is strictly below the threshold; of equally good thresholds the smallest is taken.
+    """
+    count = len(same)
+    if not 2 <= folds <= count:
+        raise FedfrError(f"found {folds} folds for {count} pairs; give at least 2 folds and a pair for each")
+    distances = np.square(features_a.astype(np.float64) - features_b).sum(axis=1)
+    fold_of = np.repeat(np.arange(folds), [count // folds + (fold < count % folds) for fold in range(folds)])
+    correct = np.zeros((folds, len(THRESHOLDS)), np.int64)
+    for fold in range(folds):
+        chosen = fold_of == fold
+        called_same = distances[chosen][:, None] < THRESHOLDS
+        correct[fold] = (called_same == same[chosen][:, None]).sum(axis=0)
+    sizes = np.bincount(fold_of, minlength=folds)
+    accuracies = np.empty(folds)
+    for fold in range(folds):
+        best = np.argmax((correct.sum(axis=0) - correct[fold]) / (count - sizes[fold]))
+        accuracies[fold] = correct[fold, best] / sizes[fold]
+    return accuracies

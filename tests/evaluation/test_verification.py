@@ -1,0 +1,215 @@
+"""1:1 figures against brute force over every pair."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from fedfr.errors import FedfrError
+from fedfr.evaluation import all_pairs_verification, pairs_verification, personalized_verification, tar_at_far
+from fedfr.evaluation import verification as module
+from fedfr.evaluation.binned import binned_tar
+from fedfr.evaluation.pairs import OwnPairs
+
+FARS = (0.5, 0.1, 0.02, 1e-4)
+# Four entries of ±1/2: length one and every product exact, so that the order of summation cannot matter.
+CORNERS = np.array([[(number >> bit & 1) - 0.5 for bit in range(4)] for number in range(16)], np.float32)
+
+
+@dataclass
+class Case:
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    own: NDArray[np.bool_]
+
+    def brute_force(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Genuine and impostor scores, pair by pair."""
+        genuine: list[np.float32] = []
+        impostor: list[np.float32] = []
+        for i in range(len(self.labels)):
+            for j in range(i + 1, len(self.labels)):
+                if self.own[i] or self.own[j]:
+                    same = self.labels[i] == self.labels[j]
+                    (genuine if same else impostor).append(self.features[i] @ self.features[j])
+        return np.array(genuine, np.float32), np.array(impostor, np.float32)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    size = draw(st.integers(1, 41))
+    identities = draw(st.sampled_from([1, 2, 7, 41]))
+    corners = draw(st.sampled_from([1, 3, 16]))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+    own = generator.random(size) < draw(st.sampled_from([0.0, 0.2, 0.6, 1.0]))
+    labels = generator.integers(0, identities, size) * 5 - 3
+    return Case(CORNERS[generator.integers(0, corners, size)], labels, own)
+
+
+def expected_tar(genuine: NDArray[np.float32], impostor: NDArray[np.float32], far: float) -> float | None:
+    if not len(genuine) or not len(impostor):
+        return None
+    threshold = np.sort(impostor)[::-1][math.floor(far * len(impostor))]
+    return float((genuine > threshold).mean())
+
+
+@given(case=cases())
+def test_personalized_equals_brute_force(case: Case) -> None:
+    genuine, impostor = case.brute_force()
+    figures = personalized_verification(case.features * 3, case.labels, case.own, FARS, minimum_impostors=0)
+    for far, figure in zip(FARS, figures, strict=True):
+        assert (figure.genuine, figure.impostor) == (len(genuine), len(impostor))
+        assert figure.value == expected_tar(genuine, impostor, far)
+        assert (figure.value is None) == bool(figure.refused)
+    if case.own.all():
+        assert all_pairs_verification(case.features, case.labels, FARS, minimum_impostors=0) == figures
+    if len(genuine) and len(impostor):
+        assert tar_at_far(genuine, impostor, FARS, minimum_impostors=0) == figures
+
+
+@given(case=cases(), height=st.integers(1, 9), width=st.integers(1, 9))
+def test_blocks_of_any_size_hold_every_pair_once(case: Case, height: int, width: int) -> None:
+    genuine, impostor = case.brute_force()
+    pairs = OwnPairs(case.features, case.labels, case.own, block=(height, width))
+    assert (pairs.genuine, pairs.impostor) == (len(genuine), len(impostor))
+    found: list[float] = []
+    every: list[float] = []
+    removed: list[float] = []
+    for block in pairs.blocks():
+        found += block.genuine.tolist()
+        every += block.scores.reshape(-1).tolist()
+        removed += block.removed.tolist()
+    assert sorted(found) == sorted(genuine.tolist())
+    assert sorted(every) == sorted(removed + impostor.tolist())
+
+
+def spread_case(size: int = 600, identities: int = 30) -> Case:
+    generator = np.random.default_rng(5)
+    labels = generator.integers(0, identities, size)
+    centres = generator.normal(size=(identities, 16))
+    features = (centres[labels] + 1.5 * generator.normal(size=(size, 16))).astype(np.float32)
+    return Case(features, labels, labels < identities // 3)
+
+
+def test_one_sampled_pass_and_two_passes_agree_with_sorting(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = spread_case()
+    pairs = OwnPairs(case.features, case.labels, case.own)
+    blocks = list(pairs.blocks())
+    assert len(blocks) == 1
+    genuine = blocks[0].genuine
+    # Every score of the block less those removed, by their bits.
+    ordered = np.sort(blocks[0].scores.reshape(-1))
+    keep = np.ones(len(ordered), bool)
+    values, counts = np.unique(blocks[0].removed, return_counts=True)
+    for value, count in zip(values, counts, strict=True):
+        start = np.searchsorted(ordered, value)
+        assert (ordered[start : start + count] == value).all()
+        keep[start : start + count] = False
+    impostor = ordered[keep]
+    wanted = [expected_tar(genuine, impostor, far) for far in FARS[:3]]
+    for limit in (0, 1 << 24):
+        monkeypatch.setattr(module, "SAMPLED_ABOVE", limit)
+        figures = personalized_verification(case.features, case.labels, case.own, FARS[:3])
+        assert [figure.value for figure in figures] == wanted
+
+
+def test_sampled_scores_are_impostor_scores() -> None:
+    case = spread_case(60, 6)
+    pairs = OwnPairs(case.features, case.labels, case.own)
+    assert len(pairs.sample()) == pairs.impostor
+
+
+def test_too_few_impostors_are_refused_with_the_counts() -> None:
+    case = spread_case(100, 10)
+    figures = personalized_verification(case.features, case.labels, case.own, [1e-1, 1e-4])
+    assert figures[0].value is not None
+    assert figures[1].value is None
+    assert figures[1].refused.startswith("rests on 0.")
+    assert figures[0].genuine == figures[1].genuine > 0
+    assert figures[0].impostor == figures[1].impostor > 100
+
+
+def test_binned_is_close_to_exact() -> None:
+    case = spread_case()
+    exact = personalized_verification(case.features, case.labels, case.own, [0.1, 0.01])
+    binned = personalized_verification(case.features, case.labels, case.own, [0.1, 0.01], binned=True)
+    for a, b in zip(exact, binned, strict=True):
+        assert a.value is not None
+        assert b.value == pytest.approx(a.value, abs=5e-3)
+        assert (a.metric, a.genuine, a.impostor) == (b.metric, b.genuine, b.impostor)
+
+
+def test_binned_keeps_scores_at_both_ends() -> None:
+    case = Case(np.array([[1, 0], [1, 0], [-1, 0], [-1, 0]], np.float32), np.array([0, 0, 1, 1]), np.ones(4, bool))
+    pairs = OwnPairs(case.features, case.labels, case.own)
+    assert binned_tar(pairs.blocks, [0.1]) == [1.0]
+
+
+@pytest.mark.parametrize("damage", [math.nan, math.inf])
+def test_damaged_features_are_named(damage: float) -> None:
+    case = spread_case(20, 4)
+    case.features[17, 3] = damage
+    with pytest.raises(FedfrError, match="features row 17 holds NaN or infinity"):
+        all_pairs_verification(case.features, case.labels, [0.1])
+
+
+def test_wrong_shapes_are_named() -> None:
+    case = spread_case(20, 4)
+    with pytest.raises(FedfrError, match=r"labels are int64 of shape \(19,\)"):
+        all_pairs_verification(case.features, case.labels[1:], [0.1])
+    with pytest.raises(FedfrError, match=r"own is bool of shape \(19,\)"):
+        personalized_verification(case.features, case.labels, case.own[1:], [0.1])
+    with pytest.raises(FedfrError, match=r"features have shape \(20,\)"):
+        all_pairs_verification(case.features[:, 0], case.labels, [0.1])
+    with pytest.raises(FedfrError, match="impostor score 1 is NaN"):
+        tar_at_far(np.ones(3), np.array([0, math.nan]), [0.1])
+    with pytest.raises(FedfrError, match="found pairs of shapes"):
+        pairs_verification(case.features, case.features[1:], case.labels == 1)
+
+
+def insightface_accuracy(a: NDArray[np.float32], b: NDArray[np.float32], same: list[bool], folds: int) -> list[float]:
+    """The published procedure written out with loops: squared distance, thresholds 0 … 3.99, folds in file order."""
+    unit = [[row / np.linalg.norm(row) for row in side.astype(np.float64)] for side in (a, b)]
+    distances = [float(((x - y) ** 2).sum()) for x, y in zip(*unit, strict=True)]
+    result = []
+    for test in np.array_split(np.arange(len(same)), folds):
+        train = [index for index in range(len(same)) if index not in set(test.tolist())]
+        accuracy = [
+            np.mean([(distances[index] < threshold) == same[index] for index in train])
+            for threshold in np.arange(0, 4, 0.01)
+        ]
+        best = np.arange(0, 4, 0.01)[int(np.argmax(accuracy))]
+        result.append(float(np.mean([(distances[index] < best) == same[index] for index in test])))
+    return result
+
+
+@pytest.mark.parametrize(("pairs", "folds"), [(60, 10), (43, 5), (2, 2)])
+def test_fold_accuracy(pairs: int, folds: int) -> None:
+    generator = np.random.default_rng(pairs)
+    same = generator.random(pairs) < 0.5
+    a = generator.normal(size=(pairs, 8)).astype(np.float32)
+    b = np.where(same[:, None], a, 0).astype(np.float32) + generator.normal(size=a.shape).astype(np.float32)
+    wanted = insightface_accuracy(a, b, same.tolist(), folds)
+    accuracy, deviation = pairs_verification(a, b, same, folds=folds)
+    assert accuracy.value == pytest.approx(np.mean(wanted), abs=1e-12)
+    assert deviation.value == pytest.approx(np.std(wanted), abs=1e-12)
+    assert (accuracy.genuine, accuracy.impostor) == (same.sum(), (~same).sum())
+
+
+def test_pairs_also_give_tar() -> None:
+    same = np.arange(200) % 2 == 0
+    a = np.tile(np.eye(2, dtype=np.float32), (100, 1))
+    b = np.where(same[:, None], a, a[:, ::-1]).astype(np.float32)
+    figures = pairs_verification(a, b, same, [0.1, 0.01])
+    assert [figure.metric for figure in figures] == ["accuracy", "accuracy-std", "TAR@FAR=1e-1", "TAR@FAR=1e-2"]
+    assert [figure.value for figure in figures] == [1.0, 0.0, 1.0, None]
+
+
+def test_folds_need_pairs() -> None:
+    with pytest.raises(FedfrError, match="found 10 folds for 4 pairs"):
+        pairs_verification(np.ones((4, 2)), np.ones((4, 2)), np.ones(4, bool))
