@@ -16,7 +16,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 quickstart: $(STAMP)
-	$(BIN)/fedfr quickstart --out "$(OUT)" $(ARGS)
+	@if [ -e "$(OUT)/config.yaml" ]; then $(BIN)/fedfr resume "$(OUT)"; \
+	else $(BIN)/fedfr quickstart --out "$(OUT)" $(ARGS); fi
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q $(ARGS)

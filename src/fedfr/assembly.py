@@ -21,6 +21,7 @@ from fedfr.models import (
     BACKBONES,
     Contract,
     build_backbone,
+    embedding_space,
     load_foreign,
     load_model,
     load_weights,
@@ -168,7 +169,7 @@ class Parts:
     def save_generic(self, path: Path, generic: Generic, role: str) -> None:
         """Write a generic model with its contract."""
         tensors = {**generic.weights, PROTOTYPES: generic.prototypes}
-        save_model(path, tensors, generic_contract(self.config, self.folder.resolve().name, role))
+        save_model(path, tensors, generic_contract(self.config, embedding_space(generic.weights), role))
 
     def new_backbone(self) -> nn.Module:
         """The configured backbone with its seeded initial weights, on the run's device."""

@@ -249,10 +249,9 @@ def _read_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise FedfrError(f"configuration {path} holds {type(content).__name__}; it must be a mapping of settings")
     preset = content.get("preset")
-    if preset is not None:
-        content = _merge(_preset(str(preset)), content)
-    _resolve_paths(content, path.parent)
-    return content
+    tree = _merge({} if preset is None else _preset(str(preset)), content)
+    _resolve_paths(tree, path.parent)
+    return tree
 
 
 def _resolve_paths(content: dict[str, Any], folder: Path) -> None:

@@ -97,6 +97,18 @@ class Experiment:
 
         return self.parts.starting_model(on_step)
 
+    def describe(self) -> str:
+        """The settings that decide what the results mean, in two lines."""
+        config, split = self.config, self.parts.split
+        train = [len(client.train) for client in split.clients.values()]
+        return (
+            f"{config.method.name} · {config.model.backbone} from {config.model.start} · "
+            f"{config.federation.rounds} rounds · BatchNorm {config.federation.batchnorm} · "
+            f"{config.runtime.precision} · seed {config.seed}\n"
+            f"split {split.name}: {len(split.public)} public images, {len(train)} clients with {min(train)} to "
+            f"{max(train)} training images, {len(split.generic)} images of people nobody trained on"
+        )
+
     def results(self) -> list[Row]:
         """Rows of every finished evaluation; raises :class:`FedfrError` when there is none."""
         names = dict.fromkeys(["pretrained", self.config.method.name, *self.config.baselines])

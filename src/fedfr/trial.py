@@ -18,7 +18,7 @@ from fedfr.federation.method import Generic, shared_entries
 from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.server import Server
 from fedfr.files import write_atomically
-from fedfr.models import DFC, load_weights, save_model
+from fedfr.models import DFC, embedding_space, load_weights, save_model
 from fedfr.reporting.progress import Progress, Silent
 
 __all__ = ["Personalized", "Trial"]
@@ -124,10 +124,10 @@ class Trial:
         found = self.personal_module(client)
         if found is None:
             return None
-        round_number, module = found
-        space = f"{self.parts.folder.resolve().name}/{self.name}/{client}/round-{round_number}"
+        _, module = found
         path = self.folder / "clients" / client / "personal.safetensors"
-        save_model(path, module.state_dict(), generic_contract(self.parts.config, space, "personalized"))
+        tensors = module.state_dict()
+        save_model(path, tensors, generic_contract(self.parts.config, embedding_space(tensors), "personalized"))
         return path
 
 

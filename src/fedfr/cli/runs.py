@@ -92,10 +92,12 @@ def report(run: Run, as_json: AsJson = False) -> None:
     from fedfr.experiment import Experiment
     from fedfr.reporting.table import results_table
 
-    rows = Experiment.open(run).results()
+    experiment = Experiment.open(run)
+    rows = experiment.results()
     if as_json:
         print_json([row.to_dict() for row in rows])
     else:
+        print(experiment.describe())
         print(results_table(rows))
 
 
@@ -110,6 +112,7 @@ def _run(folder: Path, workers: int | None, as_json: bool) -> None:
     if as_json:
         print_json([row.to_dict() for row in rows])
         return
+    print(experiment.describe())
     print(results_table(rows))
     print(f"\nrun folder: {folder}   ({time.monotonic() - started:.0f} s)")
     print(f"generic model: {folder / 'generic.safetensors'}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedfr.models.checkpoint import Contract, load_model, save_model
+from fedfr.models.checkpoint import Contract, embedding_space, load_model, save_model
 from fedfr.models.foreign import load_foreign, load_weights, recognise_backbone
 from fedfr.models.heads import DFC, TransformKind
 from fedfr.models.preprocessing import Preprocessing
@@ -16,6 +16,7 @@ __all__ = [
     "Preprocessing",
     "TransformKind",
     "build_backbone",
+    "embedding_space",
     "load_foreign",
     "load_model",
     "load_weights",

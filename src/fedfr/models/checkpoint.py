@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -16,7 +18,7 @@ from fedfr.errors import FedfrError
 from fedfr.files import write_atomically
 from fedfr.models.preprocessing import Preprocessing
 
-__all__ = ["Contract", "load_model", "save_model"]
+__all__ = ["Contract", "embedding_space", "load_model", "save_model"]
 
 _KEY = "fedfr"
 _FORMAT = 1
@@ -69,6 +71,15 @@ class Contract:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise FedfrError(f"the model's contract cannot be read ({error!r}); write the model again") from error
+
+
+def embedding_space(tensors: Mapping[str, Tensor]) -> str:
+    """Name of the space these weights put features in: two models share it exactly when every weight is equal."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return f"sha256:{digest.hexdigest()[:16]}"
 
 
 def save_model(path: Path, tensors: Mapping[str, Tensor], contract: Contract) -> None:
