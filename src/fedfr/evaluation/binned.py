@@ -12,7 +12,7 @@ from fedfr.evaluation.scores import ScoreStream
 __all__ = ["binned_tar"]
 
 BINS = 2001
-WIDTH = 0.001
+PER_UNIT = 1000
 
 
 def binned_tar(stream: ScoreStream, fars: Sequence[float]) -> list[float]:
@@ -31,6 +31,6 @@ def binned_tar(stream: ScoreStream, fars: Sequence[float]) -> list[float]:
 
 
 def _histogram(scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    positions = (scores.reshape(-1) + np.float32(1)) / np.float32(WIDTH)
+    positions = (scores.reshape(-1) + np.float32(1)) * np.float32(PER_UNIT)
     counts: NDArray[np.int64] = np.bincount(np.clip(positions.astype(np.int64), 0, BINS - 1), minlength=BINS)
     return counts
