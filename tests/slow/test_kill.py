@@ -116,7 +116,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
             break
         folder = tmp_path / f"attempt-{attempt}"
         folder.mkdir()
-        workers = 1
+        workers = 1 + attempt % 2
         hits += run_with_kills(folder / "run", workers, 5, generator, whole)
         found = outcome(folder / "run")
         assert found.keys() == expected.keys()
