@@ -142,7 +142,7 @@ class MethodConfig(BaseModel):
 
 
 class EvaluationConfig(Settings):
-    """Error rates to report at, and how verification thresholds are found."""
+    """Error rates to report at, how verification thresholds are found, and after which rounds (0: the last only)."""
 
     fars: tuple[Rate, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
     fpirs: tuple[Rate, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)

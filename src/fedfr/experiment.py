@@ -6,7 +6,7 @@ import fcntl
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +21,7 @@ from fedfr.config import ExperimentConfig, load_config
 from fedfr.engines.local import Tap
 from fedfr.errors import FedfrError
 from fedfr.federation.method import Generic
-from fedfr.files import read_json, write_atomically, write_json
+from fedfr.files import read_json, remove_leftovers, write_atomically, write_json
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.rows import Row
 from fedfr.trial import Trial
@@ -80,17 +80,21 @@ class Experiment:
         """
         shown = progress or Silent()
         with self._locked():
-            torch.set_num_threads(self.config.runtime.threads)
-            start = self.pretrain(shown)
+            start = self._start(shown)
             rows = self._finish("pretrained", lambda: self._assess_start(start), shown)
             for trial in self.trials():
-                generic = trial.run(start, progress=shown, tap=tap)
+                generic = trial.run(start, progress=shown, tap=tap, on_round=self._on_round(trial))
                 rows += self._finish(trial.name, lambda t=trial, g=generic: self._assess(t, g), shown)
             return rows
 
     def pretrain(self, progress: Progress | None = None) -> Generic:
         """The starting model, trained on the public faces if it is not there yet."""
-        shown, config = progress or Silent(), self.config.pretrain
+        with self._locked():
+            return self._start(progress or Silent())
+
+    def _start(self, shown: Progress) -> Generic:
+        torch.set_num_threads(self.config.runtime.threads)
+        config = self.config.pretrain
 
         def on_step(epoch: int, step: int, steps: int) -> None:
             shown.update("pre-training", epoch * steps + step + 1, config.epochs * steps, f"epoch {epoch + 1}")
@@ -117,6 +121,11 @@ class Experiment:
             raise FedfrError(f"{self.folder} has no results yet; finish the run with `fedfr resume {self.folder}`")
         return [Row.from_dict(row) for path in files for row in read_json(path)]
 
+    def history(self) -> list[Row]:
+        """Rows of the rounds that ``evaluation.every`` asked for, of every method, oldest first."""
+        records = [record for trial in self.trials() for record in trial.journal.records()]
+        return [Row.from_dict(row) for record in records for row in record.get("evaluation", ())]
+
     def evaluate(self, protocols: Sequence[str] | None = None, progress: Progress | None = None) -> list[Row]:
         """Evaluate the newest models of a run again, finished or not; nothing in the folder changes."""
         shown = progress or Silent()
@@ -132,6 +141,17 @@ class Experiment:
                 rows += assess_trial(trial, entry.round, entry.generic, assessment)
             shown.update("evaluation", number + 1, len(trials), trial.name)
         return rows
+
+    def _on_round(self, trial: Trial) -> Callable[[int, Generic], Mapping[str, Any]]:
+        every = self.config.evaluation.every
+
+        def assess(number: int, generic: Generic) -> Mapping[str, Any]:
+            if not every or number == 0 or number % every:
+                return {}
+            rows = assess_trial(trial, number, generic, Assessment(self.parts))
+            return {"evaluation": [row.to_dict() for row in rows]}
+
+        return assess
 
     def _assess(self, trial: Trial, generic: Generic) -> list[Row]:
         role = trial.method.generic_model
@@ -174,6 +194,7 @@ class Experiment:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise FedfrError(f"another process is working on {self.folder}; wait for it or stop it") from error
+            remove_leftovers(self.folder)
             yield
         finally:
             os.close(descriptor)

@@ -11,7 +11,14 @@ from typing import Any
 
 from fedfr.errors import FedfrError
 
-__all__ = ["read_json", "sync_folder", "write_atomically", "write_folder_atomically", "write_json"]
+__all__ = [
+    "read_json",
+    "remove_leftovers",
+    "sync_folder",
+    "write_atomically",
+    "write_folder_atomically",
+    "write_json",
+]
 
 
 def sync_folder(folder: Path) -> None:
@@ -77,6 +84,15 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
         raise FedfrError(
             f"cannot write {folder}: {error.strerror or error}; free space or choose a folder that can be written"
         ) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed writers left under ``folder``. Only for its owner: a live writer's would go as well."""
+    for leftover in list(folder.rglob(".*.tmp")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:

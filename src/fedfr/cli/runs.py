@@ -87,14 +87,20 @@ def evaluate(
         print(results_table(rows))
 
 
-def report(run: Run, as_json: AsJson = False) -> None:
+def report(
+    run: Run,
+    history: Annotated[
+        bool, typer.Option("--history", help="Instead, as JSON: results after every `evaluation.every` rounds.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Print the results of a run."""
     from fedfr.experiment import Experiment
     from fedfr.reporting.table import results_table
 
     experiment = Experiment.open(run)
-    rows = experiment.results()
-    if as_json:
+    rows = experiment.history() if history else experiment.results()
+    if as_json or history:
         print_json([row.to_dict() for row in rows])
     else:
         print(experiment.describe())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +61,6 @@ class Journal:
 
     def latest(self) -> JournalEntry | None:
         """The newest finished round, or None; raises :class:`FedfrError` when its files are damaged."""
-        self._remove_unfinished()
         rounds = self.rounds()
         return self.read(rounds[-1]) if rounds else None
 
@@ -86,8 +84,3 @@ class Journal:
 
     def _path(self, round_number: int) -> Path:
         return self.folder / f"{round_number:04d}"
-
-    def _remove_unfinished(self) -> None:
-        if self.folder.is_dir():
-            for leftover in self.folder.glob(".*.tmp"):
-                shutil.rmtree(leftover, ignore_errors=True)
