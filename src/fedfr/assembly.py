@@ -37,6 +37,7 @@ __all__ = ["ClientFactory", "Parts", "generic_contract", "make_compute", "make_m
 PROTOTYPES = "public_prototypes"
 Step = Callable[[int, int, int], None]
 Epoch = Callable[[int, Mapping[str, float]], None]
+Counter = Callable[[int, int], None]
 
 
 def make_compute(config: ExperimentConfig) -> Compute:
@@ -56,7 +57,7 @@ def make_method(config: ExperimentConfig, name: str) -> Method:
     return METHODS[name](settings, f"method {name}")
 
 
-def open_faces(config: ExperimentConfig, cache: Path) -> FaceSet:
+def open_faces(config: ExperimentConfig, cache: Path, on_import: Counter | None = None) -> FaceSet:
     """The run's faces: a saved set where ``faces.path`` is one, else imported once into ``cache`` (memory-mapped)."""
     path = config.faces.path
     if path is not None and (Path(path) / "faces.json").is_file():
@@ -65,10 +66,10 @@ def open_faces(config: ExperimentConfig, cache: Path) -> FaceSet:
         return FaceSet.load(cache)
     importer = IMPORTERS[config.faces.source]
     if config.faces.source == "orl":
-        return importer(cache)
+        return importer(cache, on_import)
     if path is None:
         raise FedfrError(f"faces.path is missing; the {config.faces.source} source needs the folder with the faces")
-    return importer(path, cache)
+    return importer(path, cache, on_import)
 
 
 def generic_contract(config: ExperimentConfig, space: str, role: str = "generic") -> Contract:
@@ -114,9 +115,10 @@ class ClientFactory:
 class Parts:
     """The parts of a run in ``folder``, each made when first needed and found again on disk afterwards."""
 
-    def __init__(self, config: ExperimentConfig, folder: Path) -> None:
+    def __init__(self, config: ExperimentConfig, folder: Path, on_import: Counter | None = None) -> None:
         self.config = config
         self.folder = folder
+        self._on_import = on_import
 
     @cached_property
     def compute(self) -> Compute:
@@ -126,7 +128,7 @@ class Parts:
     @cached_property
     def faces(self) -> FaceSet:
         """All faces of the run, memory-mapped."""
-        return open_faces(self.config, self.folder / "faces")
+        return open_faces(self.config, self.folder / "faces", self._on_import)
 
     @property
     def faces_folder(self) -> Path:
@@ -179,9 +181,7 @@ class Parts:
         config = self.config
         public = self.faces.subset(self.split.public)
         pool = FacePool([(public, None, 0)])
-        backbone = self.new_backbone()
-        if config.model.start != "scratch":
-            self._load_start(backbone, Path(config.model.start))
+        backbone = self.initial_backbone()
         if config.pretrain.epochs > 0:
             prototypes = pretrain(
                 backbone,
@@ -201,6 +201,16 @@ class Parts:
             prototypes = sums / torch.bincount(pool.labels, minlength=public.num_identities)[:, None]
         weights = {name: value.detach().cpu() for name, value in backbone.state_dict().items()}
         return Generic(weights, prototypes)
+
+    def initial_backbone(self) -> nn.Module:
+        """What pre-training starts from: initial weights, or the checkpoint ``model.start``.
+
+        Raises :class:`FedfrError` when the checkpoint cannot be read or holds another backbone.
+        """
+        backbone = self.new_backbone()
+        if self.config.model.start != "scratch":
+            self._load_start(backbone, Path(self.config.model.start))
+        return backbone
 
     def _load_start(self, backbone: nn.Module, path: Path) -> None:
         if path.suffix == ".safetensors":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,27 +38,45 @@ class Experiment:
     the same inside. It contains private faces and private states of every simulated client: treat it so.
     """
 
-    def __init__(self, config: ExperimentConfig, folder: Path) -> None:
+    def __init__(self, config: ExperimentConfig, folder: Path, progress: Progress | None = None) -> None:
+        shown = progress or Silent()
         self.config = config
         self.folder = folder
-        self.parts = Parts(config, folder)
+        self.parts = Parts(config, folder, lambda done, total: shown.update("importing faces", done, total))
 
     @classmethod
-    def create(cls, config: ExperimentConfig, folder: str | Path) -> Experiment:
-        """Begin a run in a new or empty folder; raises :class:`FedfrError` when there is already something in it."""
+    def create(cls, config: ExperimentConfig, folder: str | Path, progress: Progress | None = None) -> Experiment:
+        """Begin a run in a new or empty folder: everything the configuration names is opened and checked.
+
+        Raises :class:`FedfrError` when the folder holds something already, or when anything is missing or does not fit;
+        the folder is then left as it was found.
+        """
         folder = Path(folder)
         if (folder / "config.yaml").exists():
             raise FedfrError(f"{folder} already holds a run; go on with `fedfr resume {folder}` or choose another")
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the run")
-        experiment = cls(config, folder)
-        for name in (config.method.name, *config.baselines):
-            Trial(experiment.parts, name, folder)
-        _ = experiment.parts.compute
-        write_json(folder / "environment.json", _environment())
-        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        write_atomically(folder / "config.yaml", text.encode())
+        experiment, existed = cls(config, folder, progress), folder.exists()
+        try:
+            experiment._check()
+            write_json(folder / "environment.json", _environment())
+            text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+            write_atomically(folder / "config.yaml", text.encode())
+        except BaseException:
+            # A mended command must find the place as this one found it.
+            for made in list(folder.glob("*")):
+                shutil.rmtree(made) if made.is_dir() else made.unlink()
+            if folder.exists() and not existed:
+                folder.rmdir()
+            raise
         return experiment
+
+    def _check(self) -> None:
+        for name in (self.config.method.name, *self.config.baselines):
+            Trial(self.parts, name, self.folder)
+        _ = self.parts.compute
+        self.parts.initial_backbone()
+        _ = self.parts.split
 
     @classmethod
     def open(cls, folder: str | Path, *, workers: int | None = None) -> Experiment:

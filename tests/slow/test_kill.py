@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,9 +91,8 @@ def run_with_kills(run: Path, workers: int, kills: int, generator: random.Random
                 assert not processes_of(run), "a killed run leaves no worker behind"
                 begun = (run / "config.yaml").exists()
                 arguments = command("resume", str(run), "--workers", str(workers)) if begun else start(run, workers)
-                if not begun and run.exists():
-                    for leftover in run.iterdir():
-                        leftover.unlink()
+                if not begun:
+                    shutil.rmtree(run, ignore_errors=True)
                 continue
         _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors.decode()

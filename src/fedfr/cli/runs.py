@@ -38,7 +38,8 @@ def train(
     from fedfr.experiment import Experiment
 
     overrides = [*(settings or []), *([f"runtime.workers={workers}"] if workers else [])]
-    Experiment.create(load_config(config, overrides), out)
+    with progress() as shown:
+        Experiment.create(load_config(config, overrides), out, shown)
     _run(out, None, as_json)
 
 
@@ -52,11 +53,11 @@ def pretrain(config: Config, out: Out, settings: Overrides = None, as_json: AsJs
     from fedfr.config import load_config
     from fedfr.experiment import Experiment
 
-    if (out / "config.yaml").exists():
-        experiment = Experiment.open(out)
-    else:
-        experiment = Experiment.create(load_config(config, settings or []), out)
     with progress() as shown:
+        if (out / "config.yaml").exists():
+            experiment = Experiment.open(out)
+        else:
+            experiment = Experiment.create(load_config(config, settings or []), out, shown)
         experiment.pretrain(shown)
     path = out / "pretrained" / "generic.safetensors"
     if as_json:

@@ -42,14 +42,14 @@ class PublicFaces:
 
     def __init__(self, faces: FaceSet) -> None:
         self.faces = faces
-        self._round = -1
+        self._model: tuple[int, str] | None = None
         self._features = torch.empty(0)
 
-    def features(self, round_number: int, backbone: nn.Module, compute: Compute) -> torch.Tensor:
-        """Upright features (|D_g|, D) under the generic backbone of the round."""
-        if self._round != round_number:
+    def features(self, model: tuple[int, str], backbone: nn.Module, compute: Compute) -> torch.Tensor:
+        """Upright features (|D_g|, D) under ``backbone``; ``model``: its round, and its owner if it has one."""
+        if self._model != model:
             self._features = extract_features(backbone, FacePool([(self.faces, None, 0)]), compute)
-            self._round = round_number
+            self._model = model
         return self._features
 
 
@@ -160,7 +160,9 @@ class Client:
             return extract_features(reference, own, settings.compute)
 
         def public_features() -> torch.Tensor:
-            return self.public.features(broadcast.round, reference, settings.compute)
+            # With a BatchNorm of its own the client sees the public faces differently from its neighbours.
+            whose = self.id if settings.federation.batchnorm == "local" else ""
+            return self.public.features((broadcast.round, whose), reference, settings.compute)
 
         def new_backbone(seed: int) -> nn.Module:
             made = build_backbone(settings.backbone, derive_seed(settings.seed, "backbone", self.id, seed))
