@@ -1,0 +1,54 @@
+"""The documentation names every setting, and nothing that does not exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from fedfr.config import ExperimentConfig
+from fedfr.faces import SPLITS
+from fedfr.methods.fedfr import FedFRSettings
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def settings_of(kind: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted names of every setting below ``kind``."""
+    names = []
+    for name, field in kind.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            names += settings_of(inner, f"{prefix}{name}.")
+        else:
+            names.append(f"{prefix}{name}")
+    return names
+
+
+def test_every_setting_is_documented() -> None:
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    names = [name for name in settings_of(ExperimentConfig) if name != "preset"]
+    assert len(names) > 40
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_no_documented_setting_is_unknown() -> None:
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    groups = "|".join(
+        name for name, field in ExperimentConfig.model_fields.items() if "Config" in str(field.annotation)
+    )
+    documented = set(re.findall(rf"`((?:{groups})\.\w+)`", text))
+    assert documented - set(settings_of(ExperimentConfig)) == set()
+
+
+def test_every_setting_of_fedfr_is_documented() -> None:
+    text = (DOCS / "methods.md").read_text(encoding="utf-8")
+    for name in settings_of(FedFRSettings):
+        assert f"`method.{name}`" in text or f"`.{name.rpartition('.')[2]}`" in text, name
+
+
+@pytest.mark.parametrize("recipe", SPLITS.names)
+def test_every_recipe_is_documented(recipe: str) -> None:
+    assert f"| `{recipe}` |" in (DOCS / "configuration.md").read_text(encoding="utf-8")
