@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fedfr.lists import list_backbones as list_backbones
     from fedfr.lists import list_methods as list_methods
     from fedfr.lists import list_protocols as list_protocols
+    from fedfr.model_evaluation import evaluate as evaluate
 
 # Nothing is imported until it is asked for: `fedfr --help` must not wait for torch.
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
     "list_backbones": "fedfr.lists",
     "list_methods": "fedfr.lists",
     "list_protocols": "fedfr.lists",
+    "evaluate": "fedfr.model_evaluation",
 }
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "FedfrError",
     "Split",
     "__version__",
+    "evaluate",
     "import_folder",
     "import_orl",
     "list_backbones",

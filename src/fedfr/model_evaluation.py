@@ -1,4 +1,4 @@
-"""One model, a folder of faces: the generic protocols."""
+"""Evaluating what lies on disk: a run with all its models, or one model on a folder of faces."""
 
 from __future__ import annotations
 
@@ -10,13 +10,32 @@ import torch
 from fedfr.config import EvaluationConfig
 from fedfr.errors import FedfrError
 from fedfr.evaluation import GENERIC_PROTOCOLS, PROTOCOLS
+from fedfr.experiment import Experiment
 from fedfr.faces import FaceSet, import_folder
 from fedfr.models import BACKBONES, build_backbone, load_model, load_weights
+from fedfr.reporting.progress import Progress
 from fedfr.rows import ALL_CLIENTS, Row, rows_from
 from fedfr.training.features import Compute, extract_features
 from fedfr.training.pool import FacePool
 
-__all__ = ["evaluate_model"]
+__all__ = ["evaluate", "evaluate_model"]
+
+
+def evaluate(
+    target: str | Path,
+    *,
+    faces: str | Path | None = None,
+    protocols: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Tidy rows of a run's newest models, or of one model (a file) on ``faces``; ``protocols`` restricts which.
+
+    Raises :class:`FedfrError` as :meth:`Experiment.evaluate` and :func:`evaluate_model` do.
+    """
+    target = Path(target)
+    if target.is_file():
+        return evaluate_model(target, None if faces is None else Path(faces), protocols)
+    return Experiment.open(target).evaluate(protocols, progress)
 
 
 def evaluate_model(model: Path, faces: Path | None, protocols: Sequence[str] | None = None) -> list[Row]:

@@ -73,15 +73,11 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate the newest models of a run again, or one model on a folder of faces."""
-    from fedfr.experiment import Experiment
-    from fedfr.model_evaluation import evaluate_model
+    from fedfr.model_evaluation import evaluate as evaluate_target
     from fedfr.reporting.table import results_table
 
-    if target.is_dir() or not target.exists():
-        with progress() as shown:
-            rows = Experiment.open(target).evaluate(protocols, shown)
-    else:
-        rows = evaluate_model(target, faces, protocols)
+    with progress() as shown:
+        rows = evaluate_target(target, faces=faces, protocols=protocols, progress=shown)
     if as_json:
         print_json([row.to_dict() for row in rows])
     else:
