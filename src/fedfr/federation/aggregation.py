@@ -75,7 +75,9 @@ class StreamingAverage:
         """Add one client's entries with weight ``count`` > 0."""
         self.total += count
         if not self._mean:
-            self._mean = {name: value.detach().clone() for name, value in tensors.items()}
+            self._mean = {
+                name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()
+            }
             return
         share = count / self.total
         for name, value in tensors.items():

@@ -7,7 +7,8 @@ prototypes, DFC modules, the previous local backbone, labels and names have none
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,28 +69,40 @@ def encode(message: Broadcast | Update) -> bytes:
 
 def decode_broadcast(data: bytes) -> Broadcast:
     """Inverse of :func:`encode`; raises :class:`FedfrError` when the bytes are not a whole broadcast."""
-    scalars, weights, prototypes = _decode(data, "Broadcast")
-    if prototypes is None:
-        raise FedfrError("broadcast without public prototypes; the server must send them")
-    return Broadcast(int(scalars["round"]), weights, prototypes)
+    with _whole(data, "broadcast"):
+        scalars, weights, prototypes = _decode(data, "Broadcast")
+        if prototypes is None:
+            raise FedfrError("broadcast without public prototypes; the server must send them")
+        return Broadcast(int(scalars["round"]), weights, prototypes)
 
 
 def decode_update(data: bytes) -> Update:
     """Inverse of :func:`encode`; raises :class:`FedfrError` when the bytes are not a whole update."""
-    scalars, weights, prototypes = _decode(data, "Update")
-    metrics = {str(name): float(value) for name, value in dict(scalars["metrics"]).items()}
-    return Update(int(scalars["round"]), str(scalars["client"]), weights, prototypes, int(scalars["count"]), metrics)
+    with _whole(data, "update"):
+        scalars, weights, prototypes = _decode(data, "Update")
+        metrics = {str(name): float(value) for name, value in dict(scalars["metrics"]).items()}
+        return Update(
+            int(scalars["round"]), str(scalars["client"]), weights, prototypes, int(scalars["count"]), metrics
+        )
+
+
+@contextmanager
+def _whole(data: bytes, kind: str) -> Iterator[None]:
+    """Whatever stands in bytes from elsewhere, the worst it may cause is a :class:`FedfrError`."""
+    try:
+        yield
+    except (SafetensorError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise FedfrError(f"a message of {len(data)} bytes is not a whole {kind} ({reason})") from error
 
 
 def _decode(data: bytes, kind: str) -> tuple[dict[str, Any], dict[str, torch.Tensor], torch.Tensor | None]:
-    try:
-        length = int.from_bytes(data[:8], "little")
-        scalars = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["fedfr"])
-        tensors = safetensors.torch.load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise FedfrError(f"a message of {len(data)} bytes is not a whole {kind.lower()} ({error})") from error
-    if scalars.get("kind") != kind:
-        raise FedfrError(f"expected a {kind.lower()}, received kind {scalars.get('kind')!r}")
+    length = int.from_bytes(data[:8], "little")
+    scalars = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["fedfr"])
+    if not isinstance(scalars, dict) or scalars.get("kind") != kind:
+        found = scalars.get("kind") if isinstance(scalars, dict) else scalars
+        raise FedfrError(f"expected a message of kind {kind!r}, received {found!r}")
+    tensors = safetensors.torch.load(data)
     prototypes = tensors.pop(PROTOTYPES, None)
     weights = {name.removeprefix(_WEIGHTS): value for name, value in tensors.items()}
     return scalars, weights, prototypes

@@ -1,0 +1,157 @@
+"""The streamed average equals the formula, and nothing bad reaches it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedfr.errors import FedfrError
+from fedfr.federation.aggregation import StreamingAverage, check_update
+from fedfr.federation.messages import Update
+
+State = dict[str, torch.Tensor]
+
+
+def state(seed: int) -> State:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "conv.weight": torch.randn(4, 3, 3, 3, generator=generator).contiguous(memory_format=torch.channels_last),
+        "bn.running_var": torch.rand(5, generator=generator),
+        "bn.num_batches_tracked": torch.tensor(seed % 7),
+        "scalar": torch.randn((), generator=generator),
+    }
+
+
+def average(states: list[State], counts: list[int]) -> State:
+    mean = StreamingAverage()
+    for tensors, count in zip(states, counts, strict=True):
+        mean.add(tensors, count)
+    return mean.result()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 10_000), min_size=1, max_size=12))
+def test_equals_the_formula(counts: list[int]) -> None:
+    states = [state(number) for number in range(len(counts))]
+    found = average(states, counts)
+    for name, value in states[0].items():
+        every = torch.stack([each[name] for each in states]).double()
+        if value.dtype.is_floating_point:
+            shares = torch.tensor(counts, dtype=torch.float64) / sum(counts)
+            expected = torch.tensordot(shares, every, dims=1)
+            assert torch.allclose(found[name].double(), expected, rtol=1e-5, atol=1e-6)
+        else:
+            assert int(found[name]) == int(every.max())
+        assert found[name].dtype == value.dtype
+        assert found[name].shape == value.shape
+
+
+def test_equal_models_average_to_themselves_to_the_bit() -> None:
+    """Weights sum to one, and rounding never drifts."""
+    found = average([state(3)] * 40, list(range(1, 41)))
+    assert all(torch.equal(found[name], value) for name, value in state(3).items())
+
+
+def test_order_moves_no_more_than_rounding() -> None:
+    states, counts = [state(number) for number in range(9)], [5, 900, 3, 77, 1, 20, 4, 60, 8]
+    forward = average(states, counts)
+    backward = average(states[::-1], counts[::-1])
+    for name, value in forward.items():
+        assert torch.allclose(value.double(), backward[name].double(), rtol=1e-6, atol=1e-6)
+
+
+def test_the_clients_tensors_are_left_alone() -> None:
+    first, second = state(1), state(2)
+    kept = {name: value.clone() for name, value in first.items()}
+    average([first, second], [1, 1])
+    assert all(torch.equal(first[name], value) for name, value in kept.items())
+
+
+def test_nothing_to_average() -> None:
+    with pytest.raises(FedfrError, match="nothing to average: no update was accepted"):
+        StreamingAverage().result()
+
+
+def test_memory_stays_below_three_models() -> None:
+    """40 updates of a 40 MB model, each freshly decoded, in a process of its own."""
+    script = """
+import resource, torch
+from fedfr.federation.aggregation import StreamingAverage, check_update
+from fedfr.federation.messages import Update, decode_update, encode
+weights = {f"layer{n}": torch.randn(1_000_000) for n in range(10)}
+message = encode(Update(1, "a", weights, None, 1))
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+average, before = StreamingAverage(), peak()
+for number in range(40):
+    update = decode_update(message)
+    check_update(update, 1, weights, None)
+    average.add(update.weights, number + 1)
+    del update
+print((peak() - before) / 40e6)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert 0.5 < float(done.stdout) < 3.0
+
+
+GOOD = Update(3, "client-07", state(0), torch.ones(6, 4), 12, {"loss/total": 1.0})
+
+
+def with_entry(name: str, value: torch.Tensor) -> Update:
+    return replace(GOOD, weights={**GOOD.weights, name: value})
+
+
+def without_entry(name: str) -> Update:
+    return replace(GOOD, weights={key: value for key, value in GOOD.weights.items() if key != name})
+
+
+BAD = {
+    "round": (replace(GOOD, round=2), "round is 2"),
+    "no images": (replace(GOOD, count=0), "count is 0; it must be at least 1"),
+    "negative": (replace(GOOD, count=-5), "count is -5; it must be at least 1"),
+    "missing": (without_entry("bn.running_var"), r"entries missing \['bn.running_var'\], unknown \[\]"),
+    "unknown": (with_entry("extra", torch.ones(1)), r"entries missing \[\], unknown \['extra'\]"),
+    "shape": (with_entry("bn.running_var", torch.ones(6)), r"bn.running_var has shape \(6,\), expected \(5,\)"),
+    "dtype": (
+        with_entry("scalar", torch.tensor(1.0).double()),
+        "scalar has dtype torch.float64, expected torch.float32",
+    ),
+    "NaN": (with_entry("bn.running_var", torch.full((5,), torch.nan)), "bn.running_var holds NaN or infinity"),
+    "infinity": (with_entry("scalar", torch.tensor(torch.inf)), "scalar holds NaN or infinity"),
+    "no prototypes": (replace(GOOD, prototypes=None), "prototypes are missing"),
+    "prototypes' shape": (
+        replace(GOOD, prototypes=torch.ones(5, 4)),
+        r"prototypes has shape \(5, 4\), expected \(6, 4\)",
+    ),
+    "prototypes' NaN": (replace(GOOD, prototypes=torch.full((6, 4), torch.nan)), "prototypes holds NaN or infinity"),
+    "metric": (replace(GOOD, metrics={"loss/total": float("nan")}), "metric loss/total is nan"),
+}
+
+
+def test_a_good_update_passes() -> None:
+    check_update(GOOD, 3, state(1), torch.zeros(6, 4))
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_update_is_refused(kind: str) -> None:
+    update, reason = BAD[kind]
+    with pytest.raises(FedfrError, match=f"^update of client-07 for round 3 refused: {reason}$"):
+        check_update(update, 3, state(1), torch.zeros(6, 4))
+
+
+def test_prototypes_nobody_asked_for_are_refused() -> None:
+    with pytest.raises(FedfrError, match="prototypes are not expected from this method"):
+        check_update(GOOD, 3, state(1), None)
+
+
+def test_one_bad_value_among_millions_is_found() -> None:
+    """The check goes in blocks; the last value of the last block counts too."""
+    big = torch.zeros((1 << 20) + 3)
+    big[-1] = torch.nan
+    with pytest.raises(FedfrError, match="w holds NaN"):
+        check_update(Update(1, "a", {"w": big}, None, 1), 1, {"w": torch.zeros_like(big)}, None)

@@ -1,0 +1,86 @@
+"""The server's memory: a round is there whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fedfr.errors import FedfrError
+from fedfr.federation.journal import Journal
+from fedfr.federation.method import Generic
+
+
+def generic(round_number: int) -> Generic:
+    generator = torch.Generator().manual_seed(round_number)
+    weights = {"conv.weight": torch.randn(2, 3, 3, 3, generator=generator), "count": torch.tensor(round_number)}
+    return Generic(weights, torch.randn(4, 8, generator=generator))
+
+
+def same(left: Generic, right: Generic) -> bool:
+    return (
+        left.weights.keys() == right.weights.keys()
+        and all(torch.equal(left.weights[name], value) for name, value in right.weights.items())
+        and torch.equal(left.prototypes, right.prototypes)
+    )
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    made = Journal(tmp_path / "rounds", keep=2)
+    for number in range(5):
+        made.commit(number, generic(number), {"totals": {"images": 10 * number}})
+    return made
+
+
+def test_empty(tmp_path: Path) -> None:
+    assert Journal(tmp_path / "rounds").latest() is None
+
+
+def test_the_newest_round_is_exact(journal: Journal) -> None:
+    entry = journal.latest()
+    assert entry is not None
+    assert entry.round == 4
+    assert same(entry.generic, generic(4))
+    assert entry.record["totals"] == {"images": 40}
+
+
+def test_old_models_go_and_records_stay(journal: Journal) -> None:
+    assert [record["totals"]["images"] for record in journal.records()] == [0, 10, 20, 30, 40]
+    models = sorted(path.parent.name for path in journal.folder.glob("*/generic.safetensors"))
+    assert models == ["0003", "0004"]
+    assert same(journal.read(3).generic, generic(3))
+    with pytest.raises(FedfrError, match="round 1 cannot be read"):
+        journal.read(1)
+
+
+def test_an_unfinished_round_does_not_count(journal: Journal) -> None:
+    unfinished = journal.folder / ".0005.99.tmp"
+    unfinished.mkdir()
+    (unfinished / "generic.safetensors").write_bytes(b"half")
+    entry = journal.latest()
+    assert entry is not None
+    assert entry.round == 4
+
+
+def test_a_round_run_again_replaces_the_old_one(journal: Journal) -> None:
+    journal.commit(4, generic(44), {"totals": {}})
+    entry = journal.latest()
+    assert entry is not None
+    assert same(entry.generic, generic(44))
+
+
+@pytest.mark.parametrize("keep", [0, 30, -1])
+def test_a_damaged_round_is_named_and_removing_it_goes_a_round_back(journal: Journal, keep: int) -> None:
+    path = journal.folder / "0004" / "generic.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(FedfrError) as caught:
+        journal.latest()
+    assert f"remove {path.parent} to resume a round earlier" in str(caught.value)
+    path.unlink()
+    (path.parent / "round.json").unlink()
+    path.parent.rmdir()
+    entry = journal.latest()
+    assert entry is not None
+    assert same(entry.generic, generic(3))

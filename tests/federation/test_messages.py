@@ -1,0 +1,94 @@
+"""What crosses the wire: whole, exact, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+
+import pytest
+import safetensors.torch
+import torch
+
+from fedfr.errors import FedfrError
+from fedfr.federation.messages import Broadcast, Update, decode_broadcast, decode_update, encode
+
+WEIGHTS = {
+    "conv.weight": torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last),
+    "half": torch.randn(7).bfloat16(),
+    "bn.num_batches_tracked": torch.tensor(11),
+}
+UPDATE = Update(4, "client-03", WEIGHTS, torch.randn(5, 8), 61, {"loss/total": 1.25, "seconds": 0.5})
+
+
+def equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(
+        left[name].dtype == right[name].dtype and torch.equal(left[name], right[name]) for name in left
+    )
+
+
+def test_these_are_all_the_fields_there_are() -> None:
+    """A field added here is a decision about privacy, not a detail."""
+    fields = {kind.__name__: [field.name for field in dataclasses.fields(kind)] for kind in (Broadcast, Update)}
+    assert fields == {
+        "Broadcast": ["round", "weights", "prototypes"],
+        "Update": ["round", "client", "weights", "prototypes", "count", "metrics"],
+    }
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        UPDATE.count = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("prototypes", [None, torch.randn(5, 8)])
+def test_an_update_comes_back_to_the_bit(prototypes: torch.Tensor | None) -> None:
+    sent = dataclasses.replace(UPDATE, prototypes=prototypes)
+    received = decode_update(encode(sent))
+    assert equal(dict(received.weights), dict(sent.weights))
+    if prototypes is None:
+        assert received.prototypes is None
+    else:
+        assert received.prototypes is not None
+        assert torch.equal(received.prototypes, prototypes)
+    assert (received.round, received.client, received.count, received.metrics) == (4, "client-03", 61, sent.metrics)
+
+
+def test_a_broadcast_comes_back_to_the_bit() -> None:
+    received = decode_broadcast(encode(Broadcast(9, WEIGHTS, torch.ones(2, 8))))
+    assert received.round == 9
+    assert equal(dict(received.weights), WEIGHTS)
+    assert torch.equal(received.prototypes, torch.ones(2, 8))
+
+
+def test_a_truncated_message_is_refused_at_every_length() -> None:
+    data = encode(UPDATE)
+    for length in [*range(40), *range(40, len(data), 37), len(data) - 1]:
+        with pytest.raises(FedfrError, match=f"a message of {length} bytes is not a whole update"):
+            decode_update(data[:length])
+
+
+def test_a_damaged_header_is_an_error_or_harmless_never_a_crash() -> None:
+    data, generator = encode(UPDATE), random.Random(5)
+    header = 8 + int.from_bytes(data[:8], "little")
+    reasons = []
+    for _ in range(300):
+        damaged = bytearray(data)
+        damaged[generator.randrange(header)] = generator.randrange(256)
+        try:
+            decode_update(bytes(damaged))
+        except FedfrError as error:
+            reasons.append(str(error))
+    assert len(reasons) > 100
+    assert not [reason for reason in reasons if "\n" in reason]
+
+
+@pytest.mark.parametrize(
+    "scalars", ['{"kind": "Update"}', "[]", "3", '{"kind": "Update", "round": "x"}', "{", "[" * 100_000]
+)
+def test_wrong_scalars_are_refused(scalars: str) -> None:
+    with pytest.raises(FedfrError, match=r"(?i)update"):
+        decode_update(safetensors.torch.save({"weights/a": torch.ones(1)}, {"fedfr": scalars}))
+
+
+def test_kinds_are_not_confused() -> None:
+    with pytest.raises(FedfrError, match="expected a message of kind 'Broadcast', received 'Update'"):
+        decode_broadcast(encode(UPDATE))
+    with pytest.raises(FedfrError, match="not a whole update"):
+        decode_update(b"")
