@@ -1,0 +1,188 @@
+"""The server's loop: same bits in any order of arrival, bad updates refused, a quorum, an honest resume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from fedfr.config import FederationConfig
+from fedfr.errors import FedfrError
+from fedfr.federation.journal import Journal
+from fedfr.federation.messages import Broadcast, Failure, Update
+from fedfr.federation.method import Generic
+from fedfr.federation.server import Server, sample_clients
+from fedfr.methods import FedAvg, FedFR
+from fedfr.rng import torch_generator
+
+CLIENTS = tuple(f"client-{number:02d}" for number in range(1, 6))
+START = Generic({"w": torch.zeros(50), "steps": torch.tensor(0)}, torch.zeros(3, 4))
+Change = Callable[[Update], Update | Failure]
+
+
+class Arithmetic:
+    """An engine whose clients add noise of their own to what they get; replies come in ``order``, some are changed."""
+
+    def __init__(self, order: Sequence[int] = range(5), changes: Mapping[str, Change] | None = None) -> None:
+        self.order = order
+        self.changes = changes or {}
+        self.asked: list[tuple[int, tuple[str, ...]]] = []
+
+    def exchange(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Update | Failure]:
+        """One reply per client."""
+        self.asked.append((broadcast.round, tuple(clients)))
+        for position in self.order:
+            if position >= len(clients):
+                continue
+            client = clients[position]
+            generator = torch_generator(0, broadcast.round, client)
+            noise = torch.randn(50, generator=generator)
+            update = Update(
+                broadcast.round,
+                client,
+                {"w": broadcast.weights["w"] + noise, "steps": broadcast.weights["steps"] + 1},
+                broadcast.prototypes + torch.randn(3, 4, generator=generator),
+                10 + position,
+            )
+            change = self.changes.get(client)
+            yield update if change is None else change(update)
+
+
+def server(
+    folder: Path, engine: Arithmetic, events: list[dict[str, object]] | None = None, **federation: object
+) -> Server:
+    settings = FederationConfig.model_validate({"rounds": 3, **federation})
+    return Server(
+        FedFR({}),
+        engine,
+        Journal(folder / "rounds"),
+        settings,
+        CLIENTS,
+        frozenset(START.weights),
+        seed=0,
+        on_event=lambda event: (events if events is not None else []).append(dict(event)),
+    )
+
+
+def same(left: Generic, right: Generic) -> bool:
+    return torch.equal(left.prototypes, right.prototypes) and all(
+        torch.equal(left.weights[name], value) for name, value in right.weights.items()
+    )
+
+
+@pytest.fixture
+def expected(tmp_path: Path) -> Generic:
+    return server(tmp_path / "expected", Arithmetic()).run(START)
+
+
+@pytest.mark.parametrize("order", [(4, 3, 2, 1, 0), (2, 0, 4, 1, 3)])
+def test_the_order_of_arrival_moves_no_bit(tmp_path: Path, expected: Generic, order: tuple[int, ...]) -> None:
+    assert same(server(tmp_path, Arithmetic(order)).run(START), expected)
+
+
+def test_integer_counters_take_the_maximum(expected: Generic) -> None:
+    assert int(expected.weights["steps"]) == 3
+
+
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path, expected: Generic) -> None:
+    server(tmp_path, Arithmetic(), rounds=2).run(START)
+    second = Arithmetic()
+    assert same(server(tmp_path, second, rounds=3).run(START), expected)
+    assert [number for number, _ in second.asked] == [3]
+
+
+def test_a_bad_update_is_left_out_and_named(tmp_path: Path) -> None:
+    def spoil(update: Update) -> Update:
+        return replace(update, weights={**update.weights, "w": torch.full((50,), torch.nan)})
+
+    events: list[dict[str, object]] = []
+    run = server(tmp_path, Arithmetic(changes={"client-02": spoil}), events, rounds=1)
+    found = run.run(START)
+    good = list(Arithmetic().exchange(Broadcast(1, START.weights, START.prototypes), CLIENTS))
+    kept = [update for update in good if isinstance(update, Update) and update.client != "client-02"]
+    total = sum(update.count for update in kept)
+    mean = sum((update.weights["w"].double() * update.count for update in kept), torch.zeros(50).double()) / total
+    assert torch.allclose(found.weights["w"].double(), mean, rtol=1e-5, atol=1e-6)
+    refused = [event for event in events if event["event"] == "refused"]
+    assert refused == [
+        {
+            "event": "refused",
+            "round": 1,
+            "client": "client-02",
+            "reason": "update of client-02 for round 1 refused: w holds NaN or infinity",
+        }
+    ]
+    totals = run.journal.records()[1]["totals"]
+    assert totals == {"clients": 4, "refused": 1, "images": total}
+
+
+def test_below_the_quorum_the_run_stops_and_resumes(tmp_path: Path, expected: Generic) -> None:
+    def lost_in_round_2(update: Update) -> Update | Failure:
+        return Failure(update.client, "no power") if update.round == 2 else update
+
+    broken = Arithmetic(changes=dict.fromkeys(CLIENTS[:3], lost_in_round_2))
+    with pytest.raises(
+        FedfrError,
+        match=r"round 2: 2 of 5 clients delivered, the quorum is 3; mend the cause and resume\. "
+        r"First reason: client-01 failed in round 2: no power",
+    ):
+        server(tmp_path, broken).run(START)
+    assert Journal(tmp_path / "rounds").rounds() == [0, 1]
+    assert same(server(tmp_path, Arithmetic()).run(START), expected)
+
+
+def test_just_the_quorum_is_enough(tmp_path: Path) -> None:
+    def lost(update: Update) -> Failure:
+        return Failure(update.client, "gone")
+
+    engine = Arithmetic(changes=dict.fromkeys(CLIENTS[:2], lost))
+    assert server(tmp_path, engine, rounds=1).run(START).weights["w"].isfinite().all()
+
+
+def test_a_client_that_never_answers_is_noticed(tmp_path: Path) -> None:
+    with pytest.raises(FedfrError, match="ended without a reply from 'client-03'"):
+        server(tmp_path, Arithmetic((0, 1, 3, 4))).run(START)
+
+
+@pytest.mark.parametrize("name", ["client-01", "stranger"])
+def test_a_reply_nobody_waits_for_is_an_error(tmp_path: Path, name: str) -> None:
+    impostor = Arithmetic(changes={"client-02": lambda update: replace(update, client=name)})
+    with pytest.raises(FedfrError, match=f"a reply came from '{name}', which was not asked or has answered already"):
+        server(tmp_path, impostor).run(START)
+
+
+def test_prototypes_stay_when_they_are_not_averaged(tmp_path: Path, expected: Generic) -> None:
+    """The released code's defect: clients keep getting the first public prototypes."""
+    found = server(tmp_path, Arithmetic(), average_prototypes=False).run(START)
+    assert torch.equal(found.prototypes, START.prototypes)
+    assert torch.equal(found.weights["w"], expected.weights["w"])
+
+
+def test_a_method_without_public_prototypes_refuses_them(tmp_path: Path) -> None:
+    run = server(tmp_path, Arithmetic())
+    run.method = FedAvg({})
+    with pytest.raises(FedfrError, match="prototypes are not expected from this method"):
+        run.run(START)
+
+
+def test_sampling() -> None:
+    draws = [sample_clients(CLIENTS, 0.5, 7, number) for number in range(40)]
+    assert all(draw == sorted(set(draw)) and len(draw) == 3 for draw in draws)
+    assert draws == [sample_clients(CLIENTS[::-1], 0.5, 7, number) for number in range(40)]
+    assert len({tuple(draw) for draw in draws}) > 5
+    assert {client for draw in draws for client in draw} == set(CLIENTS)
+    assert sample_clients(CLIENTS, 1.0, 7, 1) == list(CLIENTS)
+    assert len(sample_clients(CLIENTS, 0.01, 7, 1)) == 1
+    assert len(sample_clients(CLIENTS, 0.2, 7, 1)) == 1
+    assert len(sample_clients(CLIENTS, 0.21, 7, 1)) == 2
+
+
+def test_only_the_drawn_clients_are_asked(tmp_path: Path) -> None:
+    engine = Arithmetic()
+    server(tmp_path, engine, participation=0.4).run(START)
+    assert [clients for _, clients in engine.asked] == [
+        tuple(sample_clients(CLIENTS, 0.4, 0, number)) for number in (1, 2, 3)
+    ]
