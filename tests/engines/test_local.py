@@ -1,0 +1,118 @@
+"""The local engine: any number of workers gives the same bits, a failing client is a failure and no more."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from tests.tiny import tiny_config
+
+from fedfr.assembly import ClientFactory
+from fedfr.engines.local import LocalEngine
+from fedfr.errors import FedfrError
+from fedfr.experiment import Experiment
+from fedfr.federation.client import Client
+from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_update
+from fedfr.rows import Row
+
+
+def bits(run: Path) -> dict[str, bytes]:
+    """Every tensor of every file of a run."""
+    found = {}
+    for path in sorted(run.rglob("*.safetensors")):
+        with safe_open(str(path), "np") as file:
+            for name in sorted(file.keys()):
+                found[f"{path.relative_to(run)} {name}"] = file.get_tensor(name).tobytes()
+    return found
+
+
+def run_with(folder: Path, workers: int) -> tuple[list[Row], dict[str, bytes]]:
+    folder.mkdir()
+    config = tiny_config(folder, f"runtime.workers={workers}", "split.settings.clients=3")
+    rows = Experiment.create(config, folder / "run").run()
+    return rows, bits(folder / "run")
+
+
+def test_the_number_of_workers_moves_no_bit(tmp_path: Path) -> None:
+    rows, models = run_with(tmp_path / "one", 1)
+    rows_of_two, models_of_two = run_with(tmp_path / "two", 2)
+    assert rows == rows_of_two
+    assert len(models) > 500
+    assert models.keys() == models_of_two.keys()
+    assert [name for name, value in models.items() if models_of_two[name] != value] == []
+
+
+@pytest.fixture(scope="module")
+def factory(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClientFactory, Broadcast]:
+    folder = tmp_path_factory.mktemp("engine")
+    experiment = Experiment.create(tiny_config(folder, "pretrain.epochs=0"), folder / "run")
+    start = experiment.pretrain()
+    parts = experiment.parts
+    clients = folder / "run" / "clients"
+    made = ClientFactory(parts.config, "fedfr", parts.faces_folder, folder / "run" / "split.json", clients)
+    return made, Broadcast(1, start.weights, start.prototypes)
+
+
+def test_every_message_passes_the_tap(factory: tuple[ClientFactory, Broadcast]) -> None:
+    make_client, broadcast = factory
+    seen: list[tuple[str, str, bytes]] = []
+    with LocalEngine(make_client, tap=lambda *message: seen.append(message)) as engine:
+        replies = list(engine.exchange(broadcast, ["client-02", "client-01"]))
+    assert [(direction, client) for direction, client, _ in seen] == [
+        ("down", "client-02"),
+        ("up", "client-02"),
+        ("down", "client-01"),
+        ("up", "client-01"),
+    ]
+    for reply, (_, _, down), (_, _, up) in zip(replies, seen[::2], seen[1::2], strict=True):
+        assert isinstance(reply, Update)
+        assert torch.equal(decode_update(up).weights["fc.weight"], reply.weights["fc.weight"])
+        assert torch.equal(decode_broadcast(down).prototypes, broadcast.prototypes)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_clients_fault_is_its_own(factory: tuple[ClientFactory, Broadcast], workers: int) -> None:
+    """A damaged private state stops its client with a reason; the others deliver."""
+    make_client, broadcast = factory
+    damaged = make_client.clients_folder / "client-01" / "private-000001.safetensors"
+    damaged.parent.mkdir(parents=True, exist_ok=True)
+    damaged.write_bytes(b"not a state")
+    later = Broadcast(2, broadcast.weights, broadcast.prototypes)
+    with LocalEngine(make_client, workers=workers) as engine:
+        replies = {reply.client: reply for reply in engine.exchange(later, ["client-01", "client-02"])}
+    failure = replies["client-01"]
+    assert isinstance(failure, Failure)
+    assert "private state" in failure.reason
+    assert str(damaged) in failure.reason
+    assert isinstance(replies["client-02"], Update)
+
+
+def test_workers_end_with_the_engine(factory: tuple[ClientFactory, Broadcast]) -> None:
+    make_client, broadcast = factory
+    before = threading.active_count()
+    with LocalEngine(make_client, workers=2) as engine:
+        list(engine.exchange(Broadcast(3, broadcast.weights, broadcast.prototypes), ["client-02"]))
+    assert threading.active_count() == before
+
+
+class Fatal:
+    """Makes clients that take their process with them, as the kernel does when memory runs out."""
+
+    def __call__(self, client: str) -> Client:
+        """Never returns."""
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+def test_a_killed_worker_is_told(factory: tuple[ClientFactory, Broadcast]) -> None:
+    _, broadcast = factory
+    with (
+        LocalEngine(Fatal(), workers=2) as engine,
+        pytest.raises(FedfrError, match=r"a worker process died.*use fewer workers \(--workers\) and resume"),
+    ):
+        list(engine.exchange(broadcast, ["client-01", "client-02"]))

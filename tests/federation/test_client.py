@@ -1,0 +1,245 @@
+"""One client's round: what it trains on, starts from, keeps and returns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.tiny import tiny_config, tiny_faces
+
+from fedfr.assembly import make_compute
+from fedfr.config import ExperimentConfig, load_config
+from fedfr.errors import FedfrError
+from fedfr.faces import FaceSet
+from fedfr.federation.client import Client, ClientSettings, PublicFaces, decay_epoch
+from fedfr.federation.messages import Broadcast
+from fedfr.federation.method import batchnorm_entries, shared_entries
+from fedfr.federation.private_store import PrivateState, PrivateStore
+from fedfr.methods import METHODS
+from fedfr.models import build_backbone
+from fedfr.training.features import extract_features
+from fedfr.training.pool import FacePool
+
+FACES = tiny_faces(10, 4)
+PUBLIC = FACES.subset([index for index, label in enumerate(FACES.labels) if label >= 6])
+PRIVATE = FACES.subset([index for index, label in enumerate(FACES.labels) if label < 3])
+WEIGHTS = build_backbone("slimface", 0).state_dict()
+PROTOTYPES = torch.randn(4, 512, generator=torch.Generator().manual_seed(1))
+BATCHNORM = batchnorm_entries(build_backbone("slimface", 0))
+
+MakeClient = Callable[..., Client]
+
+
+def broadcast(round_number: int = 1) -> Broadcast:
+    return Broadcast(round_number, {name: value.clone() for name, value in WEIGHTS.items()}, PROTOTYPES.clone())
+
+
+@pytest.fixture
+def make_client(tmp_path: Path) -> MakeClient:
+    def make(*overrides: str, private: FaceSet = PRIVATE, name: str = "client-01") -> Client:
+        config: ExperimentConfig = tiny_config(tmp_path, *overrides)
+        return Client(
+            name,
+            private,
+            PublicFaces(PUBLIC),
+            METHODS[config.method.name](config.method.settings),
+            ClientSettings(config.model.backbone, 2, 0, config.local, config.federation, make_compute(config)),
+            PrivateStore(tmp_path / "clients" / name, name),
+        )
+
+    return make
+
+
+def state_of(client: Client) -> PrivateState:
+    state = client.store.latest()
+    assert state is not None
+    return state
+
+
+@pytest.mark.parametrize(
+    ("preset", "epochs", "decays"),
+    [("paper", [10, 8, 6, 4, 4], [8, 6, 5, 3, 3]), ("released", [10, 8, 6, 4, 4], [8, 6, 4, 3, 3])],
+)
+def test_epochs_and_decay(preset: str, epochs: list[int], decays: list[int]) -> None:
+    """Paper: once 3/4 of the epochs are done; released: epoch 8 in the first round, then floor(3E/4)."""
+    local = load_config(preset).local
+    assert [local.epochs_in(number) for number in range(1, 6)] == epochs
+    assert [decay_epoch(local, number) for number in range(1, 6)] == decays
+
+
+def test_what_comes_back(make_client: MakeClient) -> None:
+    client = make_client("method.hard_negatives.threshold=-1.0")
+    update = client.update(broadcast())
+    assert (update.round, update.client, update.count) == (1, "client-01", 12 + 16)
+    assert update.weights.keys() == WEIGHTS.keys()
+    assert update.prototypes is not None
+    assert update.prototypes.shape == PROTOTYPES.shape
+    assert not torch.equal(update.prototypes, PROTOTYPES), "public prototypes are trained too"
+    assert all(value.isfinite().all() for value in update.weights.values())
+    assert update.metrics["images/hard_negatives"] == 16
+    assert all(math.isfinite(value) for value in update.metrics.values())
+    state = state_of(client)
+    assert state.prototypes.shape == (3, 512)
+    assert all(torch.equal(state.backbone[name], value) for name, value in update.weights.items())
+
+
+def test_weights_may_count_private_images_only(make_client: MakeClient) -> None:
+    settings = ("method.hard_negatives.threshold=-1.0", "federation.weights=private")
+    assert make_client(*settings).update(broadcast()).count == 12
+
+
+def test_no_public_face_is_near_enough(make_client: MakeClient) -> None:
+    update = make_client("method.hard_negatives.threshold=1.0").update(broadcast())
+    assert update.count == 12
+    assert update.metrics["images/hard_negatives"] == 0
+    assert update.prototypes is not None, "all public prototypes stay in the classifier"
+
+
+def test_hard_negatives_are_those_of_the_definition(make_client: MakeClient) -> None:
+    backbone = build_backbone("slimface", 0).eval()
+    client = make_client()
+    compute = client.settings.compute
+    own, public = (
+        torch.nn.functional.normalize(extract_features(backbone, FacePool([(faces, None, 0)]), compute))
+        for faces in (PRIVATE, PUBLIC)
+    )
+    nearest = (public @ own.T).amax(dim=1)
+    threshold = float(nearest.sort().values[7:9].mean())
+    update = make_client(f"method.hard_negatives.threshold={threshold}").update(broadcast())
+    assert update.metrics["images/hard_negatives"] == 8
+
+
+# What a client starts from is seen in its state after training with (almost) no learning rate.
+STANDSTILL = ("local.learning_rate=1e-12", "local.weight_decay=0", "method.hard_negatives.threshold=1.0")
+
+
+def test_first_participation_starts_from_mean_features(make_client: MakeClient) -> None:
+    client = make_client(*STANDSTILL)
+    client.update(broadcast())
+    state = state_of(client)
+    features = extract_features(
+        build_backbone("slimface", 0).eval(), FacePool([(PRIVATE, None, 0)]), client.settings.compute
+    )
+    means = torch.stack([features[torch.from_numpy(PRIVATE.labels == label)].mean(dim=0) for label in range(3)])
+    assert torch.allclose(state.prototypes, means, atol=1e-5)
+    assert torch.allclose(state.dfc["branches.weight"], means, atol=1e-5), "w_i is a copy of the prototypes"
+    assert torch.allclose(state.dfc["branches.bias"], torch.zeros(3), atol=1e-9)
+    transform = {name: value for name, value in state.dfc.items() if name.startswith("transform")}
+    assert torch.allclose(transform["transform.weight"], torch.eye(512), atol=1e-6)
+    assert torch.allclose(transform["transform.bias"], torch.zeros(512), atol=1e-6)
+
+
+def test_random_prototypes_of_the_released_code(make_client: MakeClient) -> None:
+    client = make_client(*STANDSTILL, "method.prototypes=random")
+    client.update(broadcast())
+    values = state_of(client).prototypes
+    assert float(values.std()) == pytest.approx(0.01, rel=0.1)
+    assert float(values.mean().abs()) < 1e-3
+
+
+def test_private_state_persists_and_the_backbone_does_not(make_client: MakeClient) -> None:
+    first = make_client("local.learning_rate=0.05")
+    first.update(broadcast(1))
+    kept = state_of(first)
+    second = make_client(*STANDSTILL)
+    update = second.update(broadcast(2))
+    after = state_of(second)
+    assert after.round == 2
+    assert torch.allclose(after.prototypes, kept.prototypes, atol=1e-5)
+    for name, value in kept.dfc.items():
+        assert torch.allclose(after.dfc[name], value, atol=1e-5), name
+    convolution = "stages.0.0.weight"
+    assert torch.allclose(update.weights[convolution], WEIGHTS[convolution], atol=1e-6), "starts from the broadcast"
+
+
+def test_a_lost_round_is_run_again_from_the_state_before_it(make_client: MakeClient) -> None:
+    client = make_client()
+    client.update(broadcast(1))
+    once = client.update(broadcast(2))
+    again = make_client().update(broadcast(2))
+    assert all(torch.equal(once.weights[name], value) for name, value in again.weights.items())
+    assert once.prototypes is not None
+    assert again.prototypes is not None
+    assert torch.equal(once.prototypes, again.prototypes)
+
+
+def test_batchnorm_is_averaged_by_default(make_client: MakeClient) -> None:
+    update = make_client().update(broadcast())
+    assert update.weights.keys() >= BATCHNORM
+    assert not torch.equal(update.weights["features.running_mean"], WEIGHTS["features.running_mean"])
+
+
+@pytest.mark.parametrize("policy", ["local", "frozen"])
+def test_batchnorm_stays_at_home(make_client: MakeClient, policy: str) -> None:
+    client = make_client(f"federation.batchnorm={policy}")
+    update = client.update(broadcast())
+    assert update.weights.keys() == WEIGHTS.keys() - BATCHNORM
+    shared = shared_entries(client.method, build_backbone("slimface", 0), client.settings.federation)
+    assert shared == update.weights.keys()
+    kept = state_of(client).backbone
+    moved = [name for name in BATCHNORM if not torch.equal(kept[name], WEIGHTS[name])]
+    assert (moved == []) == (policy == "frozen")
+
+
+def test_local_batchnorm_comes_back_next_round(make_client: MakeClient) -> None:
+    client = make_client("federation.batchnorm=local", "local.learning_rate=0.05")
+    client.update(broadcast(1))
+    statistics = state_of(client).backbone["features.bias"]
+    make_client("federation.batchnorm=local", *STANDSTILL).update(broadcast(2))
+    assert torch.allclose(state_of(client).backbone["features.bias"], statistics, atol=1e-6)
+
+
+def test_public_features_under_local_batchnorm_are_each_clients_own(make_client: MakeClient) -> None:
+    """Clients in one process share the public faces, but not what their own BatchNorm makes of them."""
+    settings = ("federation.batchnorm=local", "local.learning_rate=0.05", "method.hard_negatives.threshold=0.9")
+    alone, beside, neighbour = (make_client(*settings, name=name) for name in ("client-01", "client-02", "client-03"))
+    for client in (alone, beside, neighbour):
+        client.update(broadcast(1))
+    states = {client.id: state_of(client) for client in (alone, beside)}
+    beside.store.save(states["client-01"])
+    beside.public = neighbour.public
+    neighbour.update(broadcast(2))
+    expected, found = alone.update(broadcast(2)), beside.update(broadcast(2))
+    assert found.count == expected.count
+
+
+@pytest.mark.parametrize(
+    ("images", "why"),
+    [([0, 4, 8], "one image per identity"), ([0, 1, 2, 3], "a single identity"), ([5], "a single image")],
+)
+def test_very_little_data(make_client: MakeClient, images: list[int], why: str) -> None:
+    private = FACES.subset(images)
+    for settings in ((), ("federation.batchnorm=frozen",)):
+        client = make_client(
+            "method.hard_negatives.threshold=1.0", *settings, private=private, name=f"c{len(settings)}"
+        )
+        for number in (1, 2):
+            update = client.update(broadcast(number))
+            assert update.count == len(images), why
+            assert all(value.isfinite().all() for value in update.weights.values())
+            assert update.metrics["loss/total"] > 0, "a union smaller than a batch is trained on, never skipped"
+        assert not torch.equal(update.weights["fc.weight"], WEIGHTS["fc.weight"])
+
+
+def test_divergence_is_told_not_sent(make_client: MakeClient) -> None:
+    client = make_client("local.learning_rate=1e30")
+    with pytest.raises(FedfrError, match=r"the loss became (nan|inf) in epoch \d; lower the learning rate"):
+        client.update(broadcast())
+    assert client.store.latest() is None
+
+
+def test_a_broadcast_of_another_backbone_is_refused(make_client: MakeClient) -> None:
+    wrong = replace(broadcast(), weights=build_backbone("mobilefacenet", 0).state_dict())
+    with pytest.raises(FedfrError, match="weights do not fit"):
+        make_client().update(wrong)
+
+
+def test_the_callers_faces_are_not_changed(make_client: MakeClient) -> None:
+    before = PRIVATE.images(np.arange(len(PRIVATE))).copy()
+    make_client().update(broadcast())
+    assert np.array_equal(PRIVATE.images(np.arange(len(PRIVATE))), before)
