@@ -22,7 +22,8 @@ __all__ = ["TrainingPlan", "batches", "train"]
 class TrainingPlan:
     """How to train: SGD with these settings, and the learning rate of every epoch (0, 1, …) and step.
 
-    ``purpose`` names the run's random draws: order and flips of epoch e come from (seed, *purpose, e).
+    ``purpose`` names the run's random draws: order and flips of epoch e come from (seed, *purpose, e). ``on_step`` is
+    told epoch, step, steps per epoch and the step's losses as tensors: reading them as numbers waits for the device.
     """
 
     epochs: int
@@ -35,10 +36,19 @@ class TrainingPlan:
     flip: bool = True
     freeze_batchnorm: bool = False
     clip_norm: float | None = None
-    on_step: Callable[[int, int, int], None] = field(default=lambda epoch, step, steps: None)
+    on_step: Callable[[int, int, int, Mapping[str, torch.Tensor]], None] = field(
+        default=lambda epoch, step, steps, losses: None
+    )
     on_epoch: Callable[[int, torch.optim.Optimizer, Mapping[str, float]], None] = field(
         default=lambda epoch, optimizer, losses: None
     )
+
+    def draw(self, epoch: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Order of the ``count`` images in an epoch (int64), and by image whether it is mirrored (bool)."""
+        generator = torch_generator(self.seed, *self.purpose, epoch)
+        order = torch.randperm(count, generator=generator)
+        flips = torch.rand(count, generator=generator) < 0.5
+        return order, flips & self.flip
 
 
 def batches(count: int, batch_size: int, order: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -83,11 +93,7 @@ def train(
     labels = pool.labels.to(compute.device)
     means: dict[str, float] = {}
     for epoch in range(first_epoch, plan.epochs):
-        generator = torch_generator(plan.seed, *plan.purpose, epoch)
-        order = torch.randperm(len(pool), generator=generator)
-        flips = torch.rand(len(pool), generator=generator) < 0.5
-        if not plan.flip:
-            flips.zero_()
+        order, flips = plan.draw(epoch, len(pool))
         sums: dict[str, torch.Tensor] = {}
         for step, indices in enumerate(batches(len(pool), plan.batch_size, order)):
             for group in optimizer.param_groups:
@@ -109,7 +115,7 @@ def train(
             optimizer.step()
             for name, value in values.items():
                 sums[name] = sums[name] + value if name in sums else value
-            plan.on_step(epoch, step, steps)
+            plan.on_step(epoch, step, steps, values)
         means = {name: float(value) / steps for name, value in sums.items()}
         if not all(math.isfinite(value) for value in means.values()):
             raise FedfrError(

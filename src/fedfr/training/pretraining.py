@@ -79,7 +79,7 @@ def pretrain(
         seed=seed,
         purpose=("pretrain",),
         clip_norm=config.clip_norm,
-        on_step=on_step,
+        on_step=lambda epoch, step, steps, _: on_step(epoch, step, steps),
         on_epoch=save,
     )
     objective = Objective([MarginSoftmax(config.loss, config.scale, config.margin)])
