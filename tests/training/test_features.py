@@ -1,0 +1,82 @@
+"""Features of frozen networks: the same numbers as running the network on every batch, at a fraction of the work."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.tiny import tiny_faces
+
+from fedfr.models import build_backbone
+from fedfr.models.preprocessing import Preprocessing
+from fedfr.training.features import Compute, extract_features, freeze
+from fedfr.training.pool import FacePool
+
+COMPUTE = Compute(Preprocessing(), torch.device("cpu"))
+FACES = tiny_faces(4, 5)
+POOL = FacePool([(FACES, None, 0)])
+
+
+def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Relative, since an untrained network's features are of any size."""
+    return float(torch.linalg.norm(found - expected) / torch.linalg.norm(expected))
+
+
+@pytest.fixture(scope="module")
+def backbone() -> torch.nn.Module:
+    return build_backbone("slimface", 0)
+
+
+def test_both_flips_equal_running_the_network(backbone: torch.nn.Module) -> None:
+    frozen = freeze(backbone, POOL, COMPUTE, flips=True)
+    indices = torch.tensor([3, 3, 0, 19, 7])
+    flips = torch.tensor([False, True, True, False, True])
+    images = POOL.images(indices)
+    images = torch.where(flips[:, None, None, None], images.flip(2), images)
+    backbone.eval()
+    with torch.no_grad():
+        expected = backbone((images.permute(0, 3, 1, 2).float() - 127.5) / 127.5)
+    assert difference(frozen.of(indices, flips), expected) < 1e-5
+    assert difference(frozen.both[0], frozen.both[1]) > 0.01
+
+
+def test_without_flips_both_are_upright(backbone: torch.nn.Module) -> None:
+    frozen = freeze(backbone, POOL, COMPUTE, flips=False)
+    assert torch.equal(frozen.both[0], frozen.both[1])
+
+
+def test_known_upright_features_are_used(backbone: torch.nn.Module) -> None:
+    known = torch.full((len(POOL), 512), 3.0)
+    assert torch.equal(freeze(backbone, POOL, COMPUTE, flips=True, upright=known).both[0], known)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluation_mode_and_back(backbone: torch.nn.Module, training: bool) -> None:
+    backbone.train(training)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    whole = extract_features(backbone, POOL, COMPUTE)
+    assert backbone.training is training
+    assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
+    assert difference(extract_features(backbone, POOL, COMPUTE, batch_size=3), whole) < 1e-5
+    assert whole.dtype == torch.float32
+    assert whole.shape == (20, 512)
+
+
+def test_features_may_enter_a_backward_pass(backbone: torch.nn.Module) -> None:
+    """Tensors made in inference mode must not: autograd refuses to save them."""
+    weight = torch.ones(512, requires_grad=True)
+    (extract_features(backbone, POOL, COMPUTE) @ weight).sum().backward()
+    assert weight.grad is not None
+
+
+def test_bf16_changes_angles_little_and_answers_in_float32(backbone: torch.nn.Module) -> None:
+    full = extract_features(backbone, POOL, COMPUTE)
+    half = extract_features(backbone, POOL, Compute(Preprocessing(), torch.device("cpu"), bf16=True))
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, full)
+    assert float(torch.nn.functional.cosine_similarity(half, full).min()) > 0.99
+
+
+def test_channels_last_changes_no_meaning() -> None:
+    plain = build_backbone("slimface", 0)
+    placed = COMPUTE.place(build_backbone("slimface", 0))
+    assert difference(extract_features(placed, POOL, COMPUTE), extract_features(plain, POOL, COMPUTE)) < 1e-5

@@ -1,0 +1,166 @@
+"""The training loop: every batch counts, every draw is named, a diverging run says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.tiny import tiny_faces
+from torch import nn
+
+from fedfr.errors import FedfrError
+from fedfr.models import build_backbone
+from fedfr.models.preprocessing import Preprocessing
+from fedfr.training.features import Compute
+from fedfr.training.loop import TrainingPlan, batches, train
+from fedfr.training.objective import MarginSoftmax, Network, Objective
+from fedfr.training.pool import FacePool
+
+COMPUTE = Compute(Preprocessing(), torch.device("cpu"))
+FACES = tiny_faces(3, 4)
+POOL = FacePool([(FACES, None, 0)])
+OBJECTIVE = Objective([MarginSoftmax()])
+PLAN = TrainingPlan(
+    epochs=2,
+    batch_size=5,
+    learning_rate=lambda epoch, progress: 0.05,
+    momentum=0.9,
+    weight_decay=5e-4,
+    seed=0,
+    purpose=("test",),
+)
+
+
+class Linear(nn.Module):
+    """A backbone small enough to follow by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 4)
+        nn.init.constant_(self.fc.weight, 0.5)
+
+    def forward(self, images: torch.Tensor) -> Any:
+        return self.fc(images.mean(dim=(2, 3)))
+
+
+def network(backbone: nn.Module | None = None) -> Network:
+    torch.manual_seed(3)
+    made = Linear() if backbone is None else backbone
+    return Network(made, torch.randn(3, 512 if backbone is not None else 4))
+
+
+def entries(network: Network) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+@given(st.integers(1, 400), st.integers(1, 100))
+def test_batches(count: int, size: int) -> None:
+    """A union smaller than a batch is one batch; otherwise whole batches, the last partial one dropped."""
+    order = torch.arange(count)
+    found = list(batches(count, size, order))
+    assert len(found) >= 1
+    if count < size:
+        assert [batch.tolist() for batch in found] == [order.tolist()]
+    else:
+        assert len(found) == count // size
+        assert all(len(batch) == size for batch in found)
+        assert torch.cat(found).tolist() == order[: count // size * size].tolist()
+
+
+def test_the_same_name_draws_the_same_and_another_differs() -> None:
+    order, flips = PLAN.draw(0, 50)
+    again = PLAN.draw(0, 50)
+    assert torch.equal(order, again[0])
+    assert torch.equal(flips, again[1])
+    assert sorted(order.tolist()) == list(range(50))
+    others = [PLAN.draw(1, 50), replace(PLAN, seed=1).draw(0, 50), replace(PLAN, purpose=("other",)).draw(0, 50)]
+    assert not any(torch.equal(order, other) for other, _ in others)
+    share = float(torch.stack([PLAN.draw(epoch, 400)[1] for epoch in range(20)]).float().mean())
+    assert share == pytest.approx(0.5, abs=0.03)
+    assert not replace(PLAN, flip=False).draw(0, 50)[1].any()
+
+
+def test_training_is_a_function_of_its_names() -> None:
+    results = []
+    for seed in (0, 0, 1):
+        made = network()
+        train(made, POOL, OBJECTIVE, replace(PLAN, seed=seed), COMPUTE)
+        results.append(entries(made))
+    assert all(torch.equal(results[0][name], value) for name, value in results[1].items())
+    assert not torch.equal(results[0]["backbone.fc.weight"], results[2]["backbone.fc.weight"])
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    made = network()
+    torch.manual_seed(9)
+    expected = torch.rand(3)
+    torch.manual_seed(9)
+    train(made, POOL, OBJECTIVE, PLAN, COMPUTE)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_steps_are_sgd_with_momentum_and_weight_decay_on_everything() -> None:
+    """v ← 0.9 v + g + 5e-4 θ; θ ← θ − lr v, with the learning rate of the epoch."""
+    rates = [0.05, 0.005]
+    made, twin = network(), network()
+    plan = replace(PLAN, learning_rate=lambda epoch, progress: rates[epoch])
+    train(made, POOL, OBJECTIVE, plan, COMPUTE)
+    velocity = {name: torch.zeros_like(value) for name, value in twin.named_parameters()}
+    for epoch in range(2):
+        order, flips = plan.draw(epoch, len(POOL))
+        for indices in batches(len(POOL), 5, order):
+            images = POOL.images(indices)
+            images = torch.where(flips[indices][:, None, None, None], images.flip(2), images)
+            inputs = (images.permute(0, 3, 1, 2).float() - 127.5) / 127.5
+            u = nn.functional.normalize(twin.backbone(inputs))
+            cosine = u @ nn.functional.normalize(twin.private).T
+            labels = POOL.labels[indices]
+            logits = 30 * (cosine - 0.4 * nn.functional.one_hot(labels, 3))
+            gradients = torch.autograd.grad(nn.functional.cross_entropy(logits, labels), list(twin.parameters()))
+            with torch.no_grad():
+                for (name, parameter), gradient in zip(twin.named_parameters(), gradients, strict=True):
+                    velocity[name] = 0.9 * velocity[name] + gradient + 5e-4 * parameter
+                    parameter.sub_(rates[epoch] * velocity[name])
+    for name, value in entries(made).items():
+        assert torch.allclose(value, twin.state_dict()[name], rtol=1e-4, atol=1e-6), name
+
+
+def test_returned_losses_are_the_mean_of_the_last_epoch() -> None:
+    seen: list[tuple[int, float]] = []
+    plan = replace(PLAN, on_step=lambda epoch, step, steps, losses: seen.append((epoch, float(losses["total"]))))
+    means = train(network(), POOL, OBJECTIVE, plan, COMPUTE)
+    assert [epoch for epoch, _ in seen] == [0, 0, 1, 1]
+    assert means["total"] == pytest.approx((seen[2][1] + seen[3][1]) / 2)
+
+
+def test_frozen_batchnorm_keeps_its_statistics() -> None:
+    made = network(build_backbone("slimface", 0))
+    before = entries(made)
+    train(made, POOL, OBJECTIVE, replace(PLAN, freeze_batchnorm=True), COMPUTE)
+    statistics = [name for name in before if "running_" in name or "num_batches" in name]
+    assert len(statistics) > 20
+    assert all(torch.equal(before[name], made.state_dict()[name]) for name in statistics)
+    assert not torch.equal(before["backbone.fc.weight"], made.state_dict()["backbone.fc.weight"])
+
+
+def test_a_batch_of_one_image() -> None:
+    made = network(build_backbone("slimface", 0))
+    train(made, FacePool([(FACES.subset([0]), None, 0)]), OBJECTIVE, PLAN, COMPUTE)
+    assert all(value.isfinite().all() for value in made.state_dict().values())
+
+
+def test_nothing_to_train_on() -> None:
+    with pytest.raises(FedfrError, match="there are no faces to train on"):
+        train(network(), FacePool([(FACES.subset([]), None, 0)]), OBJECTIVE, PLAN, COMPUTE)
+
+
+def test_divergence_names_epoch_and_learning_rate() -> None:
+    plan = replace(PLAN, epochs=30, learning_rate=lambda epoch, progress: 1e30)
+    with pytest.raises(
+        FedfrError, match=r"the loss became (nan|inf) in epoch \d+; lower the learning rate \(now 1e\+30\)"
+    ):
+        train(network(), POOL, OBJECTIVE, plan, COMPUTE)
