@@ -98,7 +98,7 @@ def plain() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def threshold(plain: ModuleType) -> float:
+def threshold(plain: Any) -> float:
     """Between two similarities of the first round that lie well apart, so that rounding moves no face across it."""
     backbone = build_backbone("smooth", 0)
     similarity = torch.nn.functional.normalize(plain.features(backbone, inputs(PUBLIC)))
@@ -115,7 +115,7 @@ def threshold(plain: ModuleType) -> float:
 
 
 @pytest.fixture(scope="module")
-def plainly(plain: ModuleType, threshold: float) -> tuple[Any, torch.Tensor, list[Any], list[int]]:
+def plainly(plain: Any, threshold: float) -> tuple[Any, torch.Tensor, list[Any], list[int]]:
     """Generic backbone, public prototypes, clients, n_i of every update, by the plain version."""
     plain.TAU_HN = threshold
     generic, prototypes = build_backbone("smooth", 0), PROTOTYPES.clone()
