@@ -49,7 +49,7 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 class Settings(BaseModel):
     """Base of every group of settings: unknown names are errors, values never change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FacesConfig(Settings):
