@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 
@@ -31,6 +32,10 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: objec
 def main() -> None:
     """Run the command line; exits with 0, 2 for the user's mistakes, 130 when interrupted."""
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        # Under an ASCII locale a name with an umlaut, or our own middle dot, must not end the command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except FedfrError as error:

@@ -22,8 +22,8 @@ Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Client pr
 
 
 def print_json(content: Any) -> None:
-    """Print ``content`` as one JSON document."""
-    print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+    """Print ``content`` as one JSON document, in ASCII so that every locale can show it."""
+    print(json.dumps(content, indent=2, allow_nan=False))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,81 @@
+"""The command line in this process, as a user sees it: exit code, standard output, standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import pytest
+from tests.tiny import SETTINGS, tiny_faces
+
+from fedfr.cli import main
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Fedfr = Callable[..., Answer]
+
+
+@pytest.fixture
+def fedfr(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Fedfr:
+    """``fedfr("train", …)``."""
+
+    def run(*arguments: str | Path) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["fedfr", *map(str, arguments)])
+        capfd.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        out, err = capfd.readouterr()
+        return Answer(code, out, err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pictures: 14 people, 5 pictures each, in every supported format."""
+    folder = tmp_path_factory.mktemp("pictures") / "of people"
+    faces, suffixes = tiny_faces(), ("png", "jpg", "bmp", "pgm", "jpeg")
+    for index, label in enumerate(faces.labels):
+        path = folder / faces.identities[label] / f"{index:03d}.{suffixes[index % 5]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = faces.images([index])[0][:, :, ::-1]
+        grey = path.suffix == ".pgm"
+        assert cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if grey else image)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def faceset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved face set."""
+    folder = tmp_path_factory.mktemp("faces") / "set"
+    tiny_faces().save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def settings(faceset: Path) -> list[str]:
+    """``--set`` options of an experiment that takes seconds."""
+    values = [*SETTINGS, f"faces.path={faceset}", "federation.rounds=1"]
+    return [part for value in values for part in ("--set", value)]
+
+
+@pytest.fixture(scope="session")
+def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty configuration: everything by ``--set``."""
+    path = tmp_path_factory.mktemp("config") / "run.yaml"
+    path.write_text("{}\n", encoding="utf-8")
+    return path

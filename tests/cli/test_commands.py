@@ -1,0 +1,187 @@
+"""Every command does what it says; JSON alone on standard output, progress and warnings on standard error."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from tests.cli.conftest import Answer, Fedfr
+
+COLUMNS = [
+    "method",
+    "seed",
+    "round",
+    "client",
+    "model",
+    "protocol",
+    "metric",
+    "value",
+    "genuine",
+    "impostor",
+    "refused",
+]
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Digest of every file."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def answered(answer: Answer) -> Any:
+    assert answer.code == 0, answer.err
+    return json.loads(answer.out)
+
+
+def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    command = [sys.executable, "-c", "from fedfr.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", env={**os.environ, **environment})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, config_file: Path, settings: list[str]) -> tuple[Path, str]:
+    """A finished run, made by a real process, and what it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "a run"
+    command = ["train", str(config_file), "--out", str(folder), *settings, "--set", "baselines=[local]"]
+    done = process(*command)
+    assert done.returncode == 0, done.stderr
+    assert "pre-training" in done.stderr
+    return folder, done.stdout
+
+
+def test_help_of_everything(fedfr: Fedfr) -> None:
+    for command in ("", "quickstart", "train", "pretrain", "resume", "evaluate", "report", "faces", "list"):
+        answer = fedfr(*command.split(), "--help")
+        assert answer.code == 0
+        assert "Usage" in answer.out
+
+
+def test_without_arguments_it_explains_itself(fedfr: Fedfr) -> None:
+    answer = fedfr()
+    assert "quickstart" in answer.out + answer.err
+
+
+def test_faces(fedfr: Fedfr, pictures: Path, tmp_path: Path) -> None:
+    facts = answered(fedfr("faces", "import", pictures, tmp_path / "set", "--json"))
+    assert (facts["images"], facts["identities"]) == (70, 14)
+    assert facts["images_per_identity"] == {"least": 5, "median": 5.0, "most": 5}
+    assert answered(fedfr("faces", "info", tmp_path / "set", "--json")) == facts
+    assert "70 images of 14 identities, 5 to 5 images each" in fedfr("faces", "info", tmp_path / "set").out
+
+    options = ["public_identities=4", "clients=2", "identities_per_client=3", "test_count=2", "min_images=4"]
+    sets = [part for option in options for part in ("--set", option)]
+    split = answered(fedfr("faces", "split", tmp_path / "set", tmp_path / "split.json", *sets, "--json"))
+    assert split["public_images"] == 20
+    assert split["clients"] == {"client-01": {"train": 9, "test": 6}, "client-02": {"train": 9, "test": 6}}
+    assert split["generic_images"] == 20
+    assert (
+        json.loads((tmp_path / "split.json").read_text(encoding="utf-8"))["clients"].keys() == split["clients"].keys()
+    )
+
+    sheet = tmp_path / "sheet.png"
+    answer = fedfr("faces", "show", tmp_path / "set", "--out", sheet, "--identities", "3", "--images", "4")
+    assert answer.code == 0
+    assert "real people" in answer.out
+    image = cv2.imread(str(sheet))
+    assert image is not None
+    assert image.shape[0] >= 3 * 112
+    assert image.shape[1] >= 4 * 112
+
+
+def test_a_run_prints_its_table_and_where_it_lies(run: tuple[Path, str]) -> None:
+    folder, out = run
+    for expected in ("pretrained", "local", "fedfr", "personalized-1:1", "genuine", "impostor", str(folder)):
+        assert expected in out
+    assert (folder / "generic.safetensors").is_file()
+    assert len(list(folder.glob("clients/*/personal.safetensors"))) == 2
+
+
+def test_resuming_a_finished_run_prints_the_same_table(fedfr: Fedfr, run: tuple[Path, str]) -> None:
+    folder, out = run
+    before = content(folder)
+    answer = fedfr("resume", folder)
+    assert answer.code == 0
+    assert answer.out.splitlines()[:20] == out.splitlines()[:20]
+    assert content(folder) == before
+
+
+def test_another_locale(run: tuple[Path, str]) -> None:
+    """A terminal that knows only ASCII gets escapes, not a traceback."""
+    done = process("report", str(run[0]), LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "personalized-1:1" in done.stdout
+    assert json.loads(process("report", str(run[0]), "--json", PYTHONIOENCODING="ascii").stdout)
+
+
+def test_evaluate_again_gives_the_same_rows(fedfr: Fedfr, run: tuple[Path, str]) -> None:
+    folder, _ = run
+    before = content(folder)
+    rows = answered(fedfr("evaluate", folder, "--json"))
+    assert rows == answered(fedfr("report", folder, "--json"))
+    assert content(folder) == before
+    assert [list(row) for row in rows] == [COLUMNS] * len(rows)
+    models = {(row["method"], row["model"]) for row in rows}
+    assert models == {
+        ("pretrained", "pretrained"),
+        ("fedfr", "generic"),
+        ("fedfr", "personalized"),
+        ("local", "local"),
+    }
+    personal = [row for row in rows if row["model"] == "personalized" and row["protocol"] == "personalized-1:1"]
+    assert [row["client"] for row in personal] == ["client-01", "client-02"], "every client's value is kept"
+    # 3 own identities x 2 test images: 3 genuine pairs; 15 own pairs and 6 x 26 with the others' and the unseen.
+    assert all(row["genuine"] == 3 and row["impostor"] == 15 - 3 + 6 * 26 for row in personal)
+
+
+def test_one_protocol(fedfr: Fedfr, run: tuple[Path, str]) -> None:
+    rows = answered(fedfr("evaluate", run[0], "--protocol", "generic-1:1", "--json"))
+    assert {row["protocol"] for row in rows} == {"generic-1:1"}
+    assert {row["client"] for row in rows} == {""}
+    assert "generic-1:1" in fedfr("evaluate", run[0], "--protocol", "generic-1:1").out
+
+
+def test_one_model_on_a_folder_of_pictures(fedfr: Fedfr, run: tuple[Path, str], pictures: Path, faceset: Path) -> None:
+    model = run[0] / "generic.safetensors"
+    for faces in (pictures, faceset):
+        rows = answered(fedfr("evaluate", model, "--faces", faces, "--json"))
+        verification = [row for row in rows if row["protocol"] == "generic-1:1"]
+        assert verification[0]["genuine"] == 14 * 10
+        assert verification[0]["impostor"] == 70 * 69 // 2 - 14 * 10
+
+
+def test_pretrain_then_resume(fedfr: Fedfr, config_file: Path, settings: list[str], tmp_path: Path) -> None:
+    facts = answered(fedfr("pretrain", config_file, "--out", tmp_path / "run", *settings, "--json"))
+    model = Path(facts["model"])
+    assert model.is_file()
+    before = model.read_bytes()
+    assert fedfr("pretrain", config_file, "--out", tmp_path / "run", *settings).code == 0
+    assert fedfr("resume", tmp_path / "run", "--workers", "2").code == 0
+    assert model.read_bytes() == before
+    assert (tmp_path / "run" / "rounds" / "0001").is_dir()
+
+
+def test_history(fedfr: Fedfr, config_file: Path, settings: list[str], tmp_path: Path) -> None:
+    more = ["--set", "federation.rounds=3", "--set", "evaluation.every=2", "--json"]
+    rows = answered(fedfr("train", config_file, "--out", tmp_path / "run", *settings, *more))
+    history = answered(fedfr("report", tmp_path / "run", "--history"))
+    assert {row["round"] for row in history} == {2}
+    assert {row["round"] for row in rows if row["method"] == "fedfr"} == {3}
+
+
+@pytest.mark.parametrize("kind", ["methods", "backbones", "protocols", "presets"])
+def test_lists(fedfr: Fedfr, kind: str) -> None:
+    rows = answered(fedfr("list", kind, "--json"))
+    text = fedfr("list", kind).out
+    assert len(rows) >= 4
+    assert all(row["description"] and row["name"] in text for row in rows)

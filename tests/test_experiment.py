@@ -1,0 +1,190 @@
+"""The whole job from Python: what a run leaves, and that no interruption changes it."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+import fedfr
+from fedfr.experiment import Experiment
+from fedfr.models import BACKBONES, load_model
+from fedfr.reporting.progress import Silent
+from fedfr.rows import Row
+from tests.tiny import tiny_config, tiny_faces
+
+Finished = tuple[Experiment, list[Row]]
+MORE = ("baselines=[local]", "pretrain.epochs=2")
+
+
+def bits(run: Path) -> dict[str, bytes]:
+    found = {}
+    for path in sorted(run.rglob("*.safetensors")):
+        with safe_open(str(path), "np") as file:
+            for name in sorted(file.keys()):
+                found[f"{path.relative_to(run)} {name}"] = file.get_tensor(name).tobytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("experiment")
+    experiment = fedfr.Experiment.create(tiny_config(folder, *MORE), folder / "run")
+    return experiment, experiment.run()
+
+
+def test_what_a_run_leaves(finished: Finished) -> None:
+    run = finished[0].folder
+    expected = [
+        "config.yaml",
+        "environment.json",
+        "split.json",
+        "metrics.jsonl",
+        "generic.safetensors",
+        "pretrained/generic.safetensors",
+        "rounds/0000/round.json",
+        "rounds/0001/generic.safetensors",
+        "rounds/0002/generic.safetensors",
+        "rounds/0002/round.json",
+        "clients/client-01/private-000002.safetensors",
+        "clients/client-02/personal.safetensors",
+        "evaluation/pretrained.json",
+        "evaluation/fedfr.json",
+        "evaluation/local.json",
+        "baselines/local/clients/client-01/personal.safetensors",
+    ]
+    assert [name for name in expected if not (run / name).is_file()] == []
+    assert not (run / "rounds" / "0000" / "generic.safetensors").exists(), "only the newest two models are kept"
+    assert not list(run.rglob("*.tmp"))
+
+
+def test_every_event_is_a_line(finished: Finished) -> None:
+    lines = (finished[0].folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    events = [json.loads(line) for line in lines]
+    kinds = [(event["event"], event["round"], event.get("client")) for event in events]
+    assert kinds == [
+        (kind, number, client)
+        for number in (1, 2)
+        for kind, client in (("update", "client-01"), ("update", "client-02"), ("round", None))
+    ]
+    assert all(event["peak_rss_bytes"] > 1e7 and event["seconds"] > 0 for event in events if event["event"] == "update")
+
+
+def test_rows_keep_every_client_and_the_counts(finished: Finished) -> None:
+    experiment, rows = finished
+    assert experiment.results() == rows
+    assert Experiment.open(experiment.folder).run() == rows
+    for model in ("pretrained", "generic", "personalized", "local"):
+        clients = {row.client for row in rows if row.model == model and row.protocol.startswith("personalized")}
+        assert clients == {"client-01", "client-02"}
+    assert all((row.value is None) == bool(row.refused) for row in rows)
+    assert all(row.value is None or (0 <= row.value <= 1 and row.genuine > 0) for row in rows)
+    assert all(row.impostor >= 10 for row in rows if row.value is not None and row.metric != "rank-1")
+
+
+def test_models_carry_their_contract(finished: Finished) -> None:
+    run = finished[0].folder
+    spaces = set()
+    for name, role in (
+        ("pretrained/generic", "pretrained"),
+        ("generic", "generic"),
+        ("clients/client-01/personal", "personalized"),
+        ("clients/client-02/personal", "personalized"),
+    ):
+        _, contract = load_model(run / f"{name}.safetensors")
+        assert (contract.backbone, contract.role) == ("slimface", role)
+        assert contract.preprocessing == BACKBONES["slimface"].preprocessing
+        spaces.add(contract.embedding_space)
+    assert len(spaces) == 4, "features of different models are not comparable"
+
+
+def test_an_exported_personal_model_is_the_one_that_was_evaluated(
+    finished: Finished,
+) -> None:
+    experiment, _ = finished
+    trial = experiment.trials()[0]
+    found = trial.personal_module("client-01")
+    assert found is not None
+    tensors, _ = load_model(experiment.folder / "clients" / "client-01" / "personal.safetensors")
+    assert all(torch.equal(value, tensors[name]) for name, value in found[1].state_dict().items())
+
+
+def test_fedfr_evaluate_knows_runs_and_models(finished: Finished, tmp_path: Path) -> None:
+    experiment, rows = finished
+    assert fedfr.evaluate(experiment.folder) == rows
+    tiny_faces(5, 4, seed=9).save(tmp_path / "others")
+    others = fedfr.evaluate(
+        experiment.folder / "generic.safetensors", faces=tmp_path / "others", protocols=["generic-1:1"]
+    )
+    assert {(row.genuine, row.impostor) for row in others} == {(5 * 6, 190 - 30)}
+
+
+def test_the_public_names_are_there() -> None:
+    missing = [name for name in fedfr.__all__ if not hasattr(fedfr, name)]
+    assert missing == []
+    assert {"FaceSet", "Split", "Experiment", "evaluate", "list_methods"} <= set(dir(fedfr))
+
+
+class InterruptionError(Exception):
+    """Somebody pressed Ctrl-C."""
+
+
+class Interrupting(Silent):
+    """Raises at the n-th word of progress."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+        """Count down."""
+        self.left -= 1
+        if self.left == 0:
+            raise InterruptionError
+
+    def note(self, text: str) -> None:
+        """Count down."""
+        self.update("", 0, 0)
+
+
+def test_no_interruption_changes_the_result(finished: Finished, tmp_path: Path) -> None:
+    expected, rows = bits(finished[0].folder), finished[1]
+    generator = random.Random(11)
+    Experiment.create(tiny_config(tmp_path, *MORE), tmp_path / "run")
+    interruptions = 0
+    while True:
+        try:
+            found = Experiment.open(tmp_path / "run").run(Interrupting(generator.randrange(1, 5)))
+            break
+        except InterruptionError:
+            interruptions += 1
+    assert interruptions >= 3
+    assert found == rows
+    assert bits(tmp_path / "run") == expected
+
+
+def test_one_training_image_per_identity(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, "split.settings.test_count=3", "federation.rounds=1")
+    experiment = Experiment.create(config, tmp_path / "run")
+    split = experiment.parts.split
+    config_of_one = tiny_config(tmp_path, "split.settings.max_images=4", "split.settings.test_count=3")
+    one = Experiment.create(config_of_one, tmp_path / "one")
+    assert [len(client.train) for client in one.parts.split.clients.values()] == [3, 3]
+    rows = one.run()
+    assert any(row.model == "personalized" and row.value is not None for row in rows)
+    assert len(split.clients["client-01"].train) == 6
+
+
+def test_people_are_in_one_part_only(finished: Finished) -> None:
+    parts = finished[0].parts
+    labels = parts.faces.labels
+    split = parts.split
+    groups = [set(labels[np.asarray(split.public)]), set(labels[np.asarray(split.generic)])]
+    groups += [set(labels[np.asarray(client.train + client.test)]) for client in split.clients.values()]
+    assert sum(map(len, groups)) == len(set().union(*groups))
+    for client in split.clients.values():
+        assert not set(client.train) & set(client.test)
