@@ -244,14 +244,20 @@ def _read_file(path: Path) -> dict[str, Any]:
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise FedfrError(f"configuration {path} is not readable YAML: {reason}") from error
+        raise FedfrError(f"configuration {path} is not readable YAML ({_reason(error)}); mend the file") from error
     if not isinstance(content, dict):
         raise FedfrError(f"configuration {path} holds {type(content).__name__}; it must be a mapping of settings")
     preset = content.get("preset")
     tree = _merge({} if preset is None else _preset(str(preset)), content)
     _resolve_paths(tree, path.parent)
     return tree
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def _resolve_paths(content: dict[str, Any], folder: Path) -> None:

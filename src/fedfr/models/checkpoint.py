@@ -113,6 +113,9 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], Contract]:
             f"model {path} has no readable contract in its header; only models written by fedfr have one, "
             "import foreign weights instead"
         ) from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise FedfrError(f"model {path} holds NaN or infinity in {name}; use a model of an earlier round")
     if not isinstance(content, dict):
         raise FedfrError(f"model {path} has a contract that is no JSON object; write the model again")
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -46,24 +48,31 @@ def load_foreign(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FedfrError(f"weights {path} do not exist; check the path")
     try:
-        content = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        content = load_file(path) if path.suffix == ".safetensors" else _unpickle_weights(path)
     except _UNREADABLE as error:
         raise FedfrError(
             f"weights {path} cannot be read ({_reason(error)}); allowed is a whole file with nothing but tensors "
             "in it; fetch it again or save its state_dict alone"
         ) from error
-    return _unwrap(content, path)
+    state = _unwrap(content, path)
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise FedfrError(f"weights {path} hold NaN or infinity in {name}; fetch them again or use others")
+    return state
+
+
+def _unpickle_weights(path: Path) -> object:
+    with warnings.catch_warnings():
+        # PyTorch's remarks on pickle protocols help nobody who only has the file.
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):
         # PyTorch's own text advises to switch the protection off.
         return "it is damaged, or holds Python objects that are no tensors"
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    return re.split(r"\n|\. ", str(error).strip())[0] or type(error).__name__
 
 
 def _unwrap(content: object, path: Path) -> dict[str, Tensor]:

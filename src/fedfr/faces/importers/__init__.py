@@ -12,7 +12,7 @@ from fedfr.registry import Entry, Registry
 __all__ = ["IMPORTERS", "import_folder", "import_orl"]
 
 IMPORTERS: Registry[Callable[..., FaceSet]] = Registry(
-    "importer",
+    "faces.source",
     (
         Entry("folder", import_folder, "a folder with one sub-folder of aligned pictures per identity"),
         Entry(

@@ -1,0 +1,62 @@
+"""Every kind of bad input ends in one clear line and exit code 2, and takes nothing with it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.cli.bad_input import CASES, Case, Given
+from tests.cli.conftest import Fedfr
+from tests.cli.test_commands import content
+from tests.tiny import SETTINGS
+
+from fedfr.config import load_config
+from fedfr.experiment import Experiment
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, faceset: Path) -> Path:
+    """A finished run of one round."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    config = load_config(None, [*SETTINGS, f"faces.path={faceset}", "federation.rounds=1"])
+    Experiment.create(config, folder).run()
+    return folder
+
+
+@pytest.fixture
+def given(tmp_path: Path, finished: Path, faceset: Path) -> Given:
+    run, faces = tmp_path / "a run", tmp_path / "faces"
+    shutil.copytree(finished, run)
+    shutil.copytree(faceset, faces)
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    config["faces"]["path"] = str(faces)
+    (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    place = tmp_path / "plâce with spaces"
+    place.mkdir()
+    return Given(place, run, faces, SETTINGS)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_one_line_and_nothing_lost(case: Case, given: Given, fedfr: Fedfr, tmp_path: Path) -> None:
+    arguments = case.prepare(given)
+    before = content(tmp_path)
+    answer = fedfr(*arguments)
+    lines = answer.err.splitlines()
+    expected = case.message
+    for name in ("place", "run", "faceset"):
+        expected = expected.replace(f"{{{name}}}", str(getattr(given, name)))
+    assert lines[-1] == f"fedfr: {expected}"
+    assert answer.code == 2
+    assert answer.out == ""
+    assert "Traceback" not in answer.err
+    after = content(tmp_path)
+    after.pop("a run/.lock", None)
+    before.pop("a run/.lock", None)
+    assert after == before
+
+
+def test_there_are_many_kinds() -> None:
+    assert len(CASES) >= 40
+    assert len({case.message for case in CASES}) >= 35
