@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from fedfr.errors import FedfrError
 
 __all__ = [
@@ -55,12 +57,17 @@ def write_atomically(path: Path, write: bytes | Callable[[Path], None]) -> None:
         _sync_file(temporary)
         temporary.replace(path)
         sync_folder(path.parent)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise FedfrError(
-            f"cannot write {path}: {error.strerror or error}; free space or choose a folder that can be written"
-        ) from error
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError | SafetensorError) -> FedfrError:
+    # safetensors wraps the system's reason: "... I/O error: No space left on device (os error 28)".
+    reason = error.strerror if isinstance(error, OSError) else None
+    reason = reason or str(error).partition("I/O error: ")[2].partition(" (os error")[0] or str(error)
+    return FedfrError(f"cannot write {path}: {reason}; free space or choose a folder that can be written")
 
 
 def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -81,11 +88,9 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
             shutil.rmtree(folder)
         temporary.rename(folder)
         sync_folder(folder.parent)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise FedfrError(
-            f"cannot write {folder}: {error.strerror or error}; free space or choose a folder that can be written"
-        ) from error
+        raise _cannot_write(folder, error) from error
 
 
 def remove_leftovers(folder: Path) -> None:

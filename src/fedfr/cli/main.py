@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import warnings
+from typing import cast
 
 import typer
 
@@ -12,6 +13,9 @@ from fedfr.cli import faces, lists, runs
 from fedfr.errors import FedfrError
 
 __all__ = ["app", "main"]
+
+# Typer shows the parent of all its usage errors only in some versions; this is it in every one.
+UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 
 app = typer.Typer(
     name="fedfr",
@@ -37,10 +41,22 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        code = app(prog_name="fedfr", standalone_mode=False)
+        if code == 130:  # how Typer answers Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(code)
     except FedfrError as error:
         print(f"fedfr: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except UsageError as error:
+        if len(sys.argv) > 1:
+            path = error.ctx.command_path if error.ctx is not None else "fedfr"
+            print(
+                f"fedfr: {' '.join(error.format_message().split()).rstrip('.')}; see `{path} --help`", file=sys.stderr
+            )
+        else:
+            error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
         print("fedfr: interrupted; what is finished is on disk, go on with `fedfr resume RUN`", file=sys.stderr)
         sys.exit(130)

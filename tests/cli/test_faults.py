@@ -1,0 +1,115 @@
+"""Faults of the machine, injected for real: a full disk, a folder that cannot be written, two processes on one run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Fedfr
+from tests.cli.test_commands import answered
+from tests.tiny import SETTINGS
+
+from fedfr.config import load_config
+from fedfr.experiment import Experiment
+
+
+@pytest.fixture
+def begun(tmp_path: Path, faceset: Path) -> Path:
+    """A run that has been configured and no more."""
+    config = load_config(None, [*SETTINGS, f"faces.path={faceset}", "federation.rounds=1"])
+    Experiment.create(config, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def resume(run: Path, file_limit: int | None = None) -> subprocess.CompletedProcess[str]:
+    """``fedfr resume`` in a process whose files must not grow beyond ``file_limit`` bytes."""
+
+    def limit() -> None:
+        if file_limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+
+    script = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from fedfr.cli import main; main()"
+    command = [sys.executable, "-c", script, "resume", str(run)]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", preexec_fn=limit)
+
+
+@pytest.mark.parametrize("stage", ["pre-training", "rounds"])
+def test_no_room_to_write_then_resumed(begun: Path, fedfr: Fedfr, faceset: Path, tmp_path: Path, stage: str) -> None:
+    """First pre-training's checkpoint does not fit; then, with that done, the clients' private states."""
+    limit = 1 << 20
+    if stage == "rounds":
+        model = Path(answered(fedfr("pretrain", "unused", "--out", begun, "--json"))["model"])
+        limit = model.stat().st_size + 200_000
+    stopped = resume(begun, limit)
+    assert stopped.returncode == 2, stopped.stderr
+    last = stopped.stderr.splitlines()[-1]
+    file = "pretrained/state.safetensors" if stage == "pre-training" else "clients/client-01/private-000001.safetensors"
+    reason = "File too large; free space or choose a folder that can be written"
+    assert last.endswith(f"cannot write {begun}/{file}: {reason}")
+    assert ("the quorum is 1; mend the cause and resume" in last) == (stage == "rounds")
+    assert "Traceback" not in stopped.stderr
+    assert not list(begun.rglob("*.tmp"))
+    rows = answered(fedfr("resume", begun, "--json"))
+    config = load_config(None, [*SETTINGS, f"faces.path={faceset}", "federation.rounds=1"])
+    assert rows == [row.to_dict() for row in Experiment.create(config, tmp_path / "undisturbed").run()]
+
+
+def test_two_processes_on_one_run(begun: Path, fedfr: Fedfr) -> None:
+    with (begun / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        answer = fedfr("resume", begun)
+        assert answer.code == 2
+        assert answer.err == f"fedfr: another process is working on {begun}; wait for it or stop it\n"
+    assert fedfr("resume", begun).code == 0
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written(begun: Path, fedfr: Fedfr) -> None:
+    begun.chmod(0o555)
+    try:
+        answer = fedfr("resume", begun)
+    finally:
+        begun.chmod(0o755)
+    assert answer.code == 2
+    assert answer.err.startswith(f"fedfr: cannot write in {begun}: Permission denied")
+
+
+def test_a_file_system_that_cannot_be_written(fedfr: Fedfr, settings: list[str], config_file: Path) -> None:
+    answer = fedfr("train", config_file, "--out", "/proc/run", *settings)
+    assert answer.code == 2
+    assert answer.err.splitlines()[-1].startswith("fedfr: cannot write /proc/run/split.json: No such file or directory")
+
+
+def test_interrupted_by_hand(begun: Path, fedfr: Fedfr, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: Experiment, *arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Experiment, "run", interrupted)
+        answer = fedfr("resume", begun)
+    assert answer.code == 130
+    assert "go on with `fedfr resume RUN`" in answer.err
+    assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["tarin"], "No such command 'tarin'. Did you mean 'train'?; see `fedfr --help`"),
+        (["train", "quickstart"], "Missing option '--out'; see `fedfr train --help`"),
+        (["resume"], "Missing argument 'run'; see `fedfr resume --help`"),
+        (["resume", "x", "--workers", "0"], "Invalid value for '--workers'"),
+        (["list", "--colour"], "No such option"),
+    ],
+)
+def test_mistyped_commands(fedfr: Fedfr, arguments: list[str], expected: str) -> None:
+    answer = fedfr(*arguments)
+    assert answer.code == 2
+    assert answer.err.startswith(f"fedfr: {expected}")
+    assert answer.err.count("\n") == 1
+    assert "Traceback" not in answer.err
