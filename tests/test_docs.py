@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from fedfr import losses
 from fedfr.config import ExperimentConfig
+from fedfr.evaluation import PROTOCOLS
 from fedfr.faces import SPLITS
 from fedfr.methods.fedfr import FedFRSettings
+from fedfr.models import BACKBONES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -47,6 +50,21 @@ def test_every_setting_of_fedfr_is_documented() -> None:
     text = (DOCS / "methods.md").read_text(encoding="utf-8")
     for name in settings_of(FedFRSettings):
         assert f"`method.{name}`" in text or f"`.{name.rpartition('.')[2]}`" in text, name
+
+
+@pytest.mark.parametrize("name", BACKBONES.names)
+def test_every_backbone_is_documented(name: str) -> None:
+    assert f"| `{name}` |" in (DOCS / "models.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", losses.__all__)
+def test_every_loss_is_documented(name: str) -> None:
+    assert f"`{name}`" in (DOCS / "models.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PROTOCOLS.names)
+def test_every_protocol_is_documented(name: str) -> None:
+    assert f"| `{name}` |" in (DOCS / "evaluation.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("recipe", SPLITS.names)

@@ -1,0 +1,57 @@
+"""What README shows, run as it stands there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+from tests.tiny import tiny_faces
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+# The commands under "Your own faces" must finish in a minute here.
+SHORT = ["pretrain.epochs=1", "federation.rounds=1", "local.epochs=1", "local.batch_size=16"]
+
+
+def blocks(language: str) -> list[str]:
+    """Every fenced block of the language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.slow
+def test_the_python_example(tmp_path: Path) -> None:
+    (example,) = blocks("python")
+    assert len([line for line in example.splitlines() if line and not line.startswith("#")]) <= 20
+    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert "400 images of 40 people" in done.stdout
+    assert "personalized client-01" in done.stdout
+    assert (tmp_path / "runs" / "example" / "generic.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_your_own_faces(tmp_path: Path) -> None:
+    people = tmp_path / "my pictures"
+    faces = tiny_faces(42, 5)
+    for index, label in enumerate(faces.labels):
+        path = people / faces.identities[label] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), faces.images([index])[0][:, :, ::-1])
+    (config,) = blocks("yaml")
+    (tmp_path / "my.yaml").write_text(config, encoding="utf-8")
+    commands = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("fedfr ")]
+    assert [shlex.split(line, comments=True)[1] for line in commands] == ["faces", "train", "resume", "evaluate"]
+    for line in commands:
+        arguments = [str(people) if part == "FOLDER" else part for part in shlex.split(line, comments=True)[1:]]
+        if arguments[0] == "train":
+            arguments += [part for value in SHORT for part in ("--set", value)]
+        command = [sys.executable, "-c", "from fedfr.cli import main; main()", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8")
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+        if "--json" in arguments:
+            assert {row["model"] for row in json.loads(done.stdout)} >= {"pretrained", "generic", "personalized"}
