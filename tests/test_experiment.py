@@ -9,26 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 
 import fedfr
 from fedfr.experiment import Experiment
 from fedfr.models import BACKBONES, load_model
 from fedfr.reporting.progress import Silent
 from fedfr.rows import Row
-from tests.tiny import tiny_config, tiny_faces
+from tests.tiny import bits, tiny_config, tiny_faces
 
 Finished = tuple[Experiment, list[Row]]
 MORE = ("baselines=[local]", "pretrain.epochs=2")
-
-
-def bits(run: Path) -> dict[str, bytes]:
-    found = {}
-    for path in sorted(run.rglob("*.safetensors")):
-        with safe_open(str(path), "np") as file:
-            for name in sorted(file.keys()):
-                found[f"{path.relative_to(run)} {name}"] = file.get_tensor(name).tobytes()
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
 
 from fedfr.config import ExperimentConfig, load_config
 from fedfr.faces import FaceSet
@@ -48,3 +49,13 @@ def tiny_config(folder: Path, *more: str) -> ExperimentConfig:
     if not faces.exists():
         tiny_faces().save(faces)
     return load_config(None, [f"faces.path={faces}", *SETTINGS, *more])
+
+
+def bits(run: Path) -> dict[str, bytes]:
+    """Every tensor of every model and private state below a run's folder."""
+    found = {}
+    for path in sorted(run.rglob("*.safetensors")):
+        with safe_open(str(path), "np") as file:
+            for name in sorted(file.keys()):
+                found[f"{path.relative_to(run)} {name}"] = file.get_tensor(name).tobytes()
+    return found

@@ -17,23 +17,14 @@ from fedfr.errors import FedfrError
 __all__ = [
     "read_json",
     "remove_leftovers",
-    "sync_folder",
     "write_atomically",
     "write_folder_atomically",
     "write_json",
 ]
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename inside ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_file(path: Path) -> None:
+def _sync(path: Path) -> None:
+    """Make a file's content, or the renames inside a folder, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -54,9 +45,9 @@ def write_atomically(path: Path, write: bytes | Callable[[Path], None]) -> None:
             write(temporary)
         else:
             temporary.write_bytes(write)
-        _sync_file(temporary)
+        _sync(temporary)
         temporary.replace(path)
-        sync_folder(path.parent)
+        _sync(path.parent)
     except (OSError, SafetensorError) as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -82,12 +73,12 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
         fill(temporary)
         for file in sorted(temporary.rglob("*")):
             if file.is_file():
-                _sync_file(file)
-        sync_folder(temporary)
+                _sync(file)
+        _sync(temporary)
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)
-        sync_folder(folder.parent)
+        _sync(folder.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise _cannot_write(folder, error) from error

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
-from tests.tiny import tiny_config
+from tests.tiny import bits, tiny_config
 
 from fedfr.assembly import ClientFactory
 from fedfr.engines.local import LocalEngine
@@ -19,16 +18,6 @@ from fedfr.experiment import Experiment
 from fedfr.federation.client import Client
 from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_update
 from fedfr.rows import Row
-
-
-def bits(run: Path) -> dict[str, bytes]:
-    """Every tensor of every file of a run."""
-    found = {}
-    for path in sorted(run.rglob("*.safetensors")):
-        with safe_open(str(path), "np") as file:
-            for name in sorted(file.keys()):
-                found[f"{path.relative_to(run)} {name}"] = file.get_tensor(name).tobytes()
-    return found
 
 
 def run_with(folder: Path, workers: int) -> tuple[list[Row], dict[str, bytes]]:
