@@ -121,18 +121,19 @@ class FedFR(Method):
         settings = self.settings.contrastive
         if not settings.enabled:
             return None, None
-        flips = context.local.flip
-        backbone = context.new_backbone(1).eval()
-        first = context.state is None
-        if not (first and settings.first_previous == "random"):
-            load_weights(backbone, context.weights if first else context.state.backbone)  # type: ignore[union-attr]
-        previous = None if first and settings.first_previous == "global" else backbone
-        if previous is not None:
-            previous_features = freeze(previous, pool, context.compute, flips=flips)
+
+        def features(weights: Mapping[str, torch.Tensor] | None, known: torch.Tensor | None = None) -> FrozenFeatures:
             backbone = context.new_backbone(1).eval()
-            load_weights(backbone, context.weights)
-        global_features = freeze(backbone, pool, context.compute, flips=flips, upright=upright())
-        return global_features, global_features if previous is None else previous_features
+            if weights is not None:
+                load_weights(backbone, weights)
+            return freeze(backbone, pool, context.compute, flips=context.local.flip, upright=known)
+
+        global_features = features(context.weights, upright())
+        if context.state is not None:
+            return global_features, features(context.state.backbone)
+        if settings.first_previous == "random":
+            return global_features, features(None)
+        return global_features, global_features
 
     def personal_modules(self, state: PrivateState) -> DFC | None:
         """T_i behind the local backbone."""
