@@ -124,12 +124,13 @@ class Experiment:
         """The settings that decide what the results mean, in two lines."""
         config, split = self.config, self.parts.split
         train = [len(client.train) for client in split.clients.values()]
+        each = f"{min(train)}" if min(train) == max(train) else f"{min(train)} to {max(train)}"
         return (
             f"{config.method.name} · {config.model.backbone} from {config.model.start} · "
             f"{config.federation.rounds} rounds · BatchNorm {config.federation.batchnorm} · "
             f"{config.runtime.precision} · seed {config.seed}\n"
-            f"split {split.name}: {len(split.public)} public images, {len(train)} clients with {min(train)} to "
-            f"{max(train)} training images, {len(split.generic)} images of people nobody trained on"
+            f"split {split.name}: {len(split.public)} public images, {len(train)} clients with {each} "
+            f"training images, {len(split.generic)} images of people nobody trained on"
         )
 
     def results(self) -> list[Row]:
