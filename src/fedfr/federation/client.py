@@ -7,6 +7,7 @@ import resource
 import time
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -59,6 +60,17 @@ def decay_epoch(local: LocalConfig, round_number: int) -> int:
         return local.decay_epoch_first_round
     exact = local.decay_at * local.epochs_in(round_number)
     return math.ceil(exact) if local.decay_rounding == "up" else math.floor(exact)
+
+
+def _peak_memory() -> float:
+    """Largest resident size of this process so far, in bytes.
+
+    Not getrusage's, where the kernel has /proc: that one also remembers the process a worker was forked from.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return 1024.0 * int(status.read_text(encoding="ascii").partition("VmHWM:")[2].split()[0])
+    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 class Client:
@@ -138,7 +150,7 @@ class Client:
                 "images/hard_negatives": float(len(kept)),
                 "epochs": float(settings.local.epochs_in(broadcast.round)),
                 "seconds": time.perf_counter() - started,
-                "peak_rss_bytes": float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
+                "peak_rss_bytes": _peak_memory(),
             },
         )
 
