@@ -14,6 +14,8 @@ from fedfr.rows import Row
 
 __all__ = ["results_table", "summarise"]
 
+# A line broken by the terminal can still be read, a name cut short cannot.
+WIDE = 400
 _ORDER = ("pretrained", "local", "generic", "personalized", "centralized")
 
 
@@ -31,7 +33,7 @@ def summarise(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, list[Row]]
     return table
 
 
-def results_table(rows: Sequence[Row], width: int = 132) -> str:
+def results_table(rows: Sequence[Row]) -> str:
     """Plain text; a metric refused for every model is listed below the table with the reason."""
     models = dict.fromkeys((row.method, row.model) for row in rows)
     titles = [
@@ -39,8 +41,8 @@ def results_table(rows: Sequence[Row], width: int = 132) -> str:
         for key in sorted(models, key=lambda key: _ORDER.index(key[1]) if key[1] in _ORDER else len(_ORDER))
     ]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("protocol")
-    table.add_column("metric")
+    table.add_column("protocol", no_wrap=True)
+    table.add_column("metric", no_wrap=True)
     table.add_column("genuine", justify="right")
     table.add_column("impostor", justify="right")
     for title in titles:
@@ -59,7 +61,7 @@ def results_table(rows: Sequence[Row], width: int = 132) -> str:
             *(_cell(columns.get(title, [])) for title in titles),
         )
     out = io.StringIO()
-    Console(file=out, width=width, color_system=None).print(table)
+    Console(file=out, width=WIDE, color_system=None).print(table)
     lines = [out.getvalue().rstrip(), "", "in %: mean over clients (worst client); a single number where no client is"]
     lines[-1] += " concerned. Counts are per client."
     for protocol, metrics in refused.items():
