@@ -185,3 +185,20 @@ def test_lists(fedfr: Fedfr, kind: str) -> None:
     text = fedfr("list", kind).out
     assert len(rows) >= 4
     assert all(row["description"] and row["name"] in text for row in rows)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["--help", "faces --help", "list methods", "list backbones --json", "list protocols", "list presets --json"],
+)
+def test_what_needs_no_network_imports_no_torch(command: str) -> None:
+    """Torch alone takes a second to import; nobody should wait for it to read a list."""
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('heavy:', *sorted({'torch', 'cv2', 'numpy'} & set(sys.modules))))\n"
+        "from fedfr.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *command.split()], capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "heavy:"

@@ -22,9 +22,10 @@ from fedfr.federation.aggregation import StreamingAverage
 from fedfr.federation.client import Client, ClientSettings, PublicFaces
 from fedfr.federation.messages import Broadcast
 from fedfr.federation.private_store import PrivateStore
-from fedfr.methods import FedFR
+from fedfr.methods.fedfr import FedFR
 from fedfr.models import build_backbone, load_weights
-from fedfr.models.registry import BACKBONES, BackboneSpec
+from fedfr.models.registry import BACKBONES
+from fedfr.models.spec import BackboneSpec
 from fedfr.registry import Entry
 from fedfr.rng import torch_generator
 from fedfr.training.loop import TrainingPlan

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["IResNet"]
+from fedfr.models.spec import BackboneSpec
+
+__all__ = ["IRESNET18", "IRESNET34", "IRESNET50", "IRESNET100", "IResNet"]
 
 _WIDTHS = (64, 128, 256, 512)
 _EPS = 1e-5
@@ -73,3 +75,9 @@ class IResNet(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             feature: Tensor = self.features(self.fc(x.flatten(1).to(self.fc.weight.dtype)))
         return feature
+
+
+IRESNET18 = BackboneSpec(lambda: IResNet((2, 2, 2, 2)))
+IRESNET34 = BackboneSpec(lambda: IResNet((3, 4, 6, 3)))
+IRESNET50 = BackboneSpec(lambda: IResNet((3, 4, 14, 3)))
+IRESNET100 = BackboneSpec(lambda: IResNet((3, 13, 30, 3)))

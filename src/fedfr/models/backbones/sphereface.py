@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-__all__ = ["SphereFace"]
+from fedfr.models.spec import BackboneSpec
+
+__all__ = ["SPHEREFACE20", "SPHEREFACE64", "SphereFace"]
 
 _WIDTHS = (64, 128, 256, 512)
 
@@ -54,3 +56,7 @@ class SphereFace(nn.Module):
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         feature: Tensor = self.fc(x.flatten(1))
         return feature
+
+
+SPHEREFACE20 = BackboneSpec(lambda: SphereFace((1, 2, 4, 1)))
+SPHEREFACE64 = BackboneSpec(lambda: SphereFace((3, 7, 16, 3)))
