@@ -15,6 +15,7 @@ from fedfr.errors import FedfrError
 from fedfr.faces import IMPORTERS, FaceSet, Split, make_split
 from fedfr.federation.client import Client, ClientSettings, PublicFaces
 from fedfr.federation.method import Generic, Method
+from fedfr.federation.networks import Networks
 from fedfr.federation.private_store import PrivateStore
 from fedfr.methods import METHODS
 from fedfr.models import (
@@ -78,6 +79,18 @@ def generic_contract(config: ExperimentConfig, space: str, role: str = "generic"
     return Contract(config.model.backbone, spec.embedding_dim, spec.preprocessing, space, role)
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What all clients of one process have in common."""
+
+    faces: FaceSet
+    participants: Mapping[str, tuple[int, ...]]
+    public: PublicFaces
+    method: Method
+    settings: ClientSettings
+    networks: Networks
+
+
 @dataclass
 class ClientFactory:
     """Makes clients of one method's run, in this process or in a worker it was pickled to."""
@@ -87,29 +100,34 @@ class ClientFactory:
     faces_folder: Path
     split_path: Path
     clients_folder: Path
-    _parts: tuple[FaceSet, Split, PublicFaces] | None = field(default=None, repr=False)
+    _shared: Shared | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_parts": None}
+        return self.__dict__ | {"_shared": None}
 
     def __call__(self, client_id: str) -> Client:
-        """The client with its private faces; the face set and the public faces are shared within the process."""
-        if self._parts is None:
-            faces, split = FaceSet.load(self.faces_folder), Split.load(self.split_path)
-            self._parts = faces, split, PublicFaces(faces.subset(split.public))
-        faces, split, public = self._parts
-        method = make_method(self.config, self.method_name)
+        """The client with its private faces; whatever is not its own is shared within the process."""
+        if self._shared is None:
+            self._shared = self._share()
+        shared = self._shared
+        private = shared.faces.subset(shared.participants[client_id])
+        store = PrivateStore(self.clients_folder / client_id, client_id)
+        return Client(client_id, private, shared.public, shared.method, shared.settings, store, shared.networks)
+
+    def _share(self) -> Shared:
+        config, faces, split = self.config, FaceSet.load(self.faces_folder), Split.load(self.split_path)
+        method, compute = make_method(config, self.method_name), make_compute(config)
         participants = method.participants(split)
         settings = ClientSettings(
-            backbone=self.config.model.backbone,
+            backbone=config.model.backbone,
             num_clients=len(participants),
-            seed=self.config.seed,
-            local=self.config.local,
-            federation=self.config.federation,
-            compute=make_compute(self.config),
+            seed=config.seed,
+            local=config.local,
+            federation=config.federation,
+            compute=compute,
         )
-        store = PrivateStore(self.clients_folder / client_id, client_id)
-        return Client(client_id, faces.subset(participants[client_id]), public, method, settings, store)
+        public, networks = PublicFaces(faces.subset(split.public)), Networks(config.model.backbone, compute)
+        return Shared(faces, participants, public, method, settings, networks)
 
 
 class Parts:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import Any, Self
@@ -17,11 +18,15 @@ import torch
 from fedfr.errors import FedfrError
 from fedfr.federation.client import Client
 from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_update, encode
+from fedfr.federation.private_store import PrivateState
 
 __all__ = ["LocalEngine"]
 
 ClientFactory = Callable[[str], Client]
 Tap = Callable[[str, str, bytes], None]
+
+# Seconds of training below which an answer waits for the next client.
+_SMALL = 1.0
 
 
 class LocalEngine:
@@ -78,9 +83,7 @@ class LocalEngine:
 
     def _answers(self, down: bytes, clients: Sequence[str]) -> Iterator[tuple[str, bytes | Failure]]:
         if self._pool is None:
-            torch.set_num_threads(self._threads)
-            for client in clients:
-                yield client, _serve(self._make_client, client, down)
+            yield from self._in_process(down, clients)
             return
         waiting: deque[tuple[str, Future[bytes | Failure]]] = deque()
         remaining = deque(clients)
@@ -96,20 +99,67 @@ class LocalEngine:
                 "a worker process died, most likely for want of memory; use fewer workers (--workers) and resume"
             ) from error
 
+    def _in_process(self, down: bytes, clients: Sequence[str]) -> Iterator[tuple[str, bytes | Failure]]:
+        """One client after another; while the disk takes a small client's state, the next one trains already.
 
-def _serve(make_client: ClientFactory, client: str, down: bytes) -> bytes | Failure:
-    try:
-        return encode(make_client(client).update(decode_broadcast(down)))
-    except FedfrError as error:
-        return Failure(client, str(error))
+        Waiting for the disk costs a client with few faces more than its training, one with many nothing to speak of.
+        """
+        torch.set_num_threads(self._threads)
+        serve = _Serving(self._make_client)
+        waiting: deque[tuple[str, Future[bytes | Failure]]] = deque()
+        with ThreadPoolExecutor(1, "private-states") as keeper:
+            for client in clients:
+                started = time.monotonic()
+                trained = serve.train(client, down)
+                waiting.append((client, keeper.submit(serve.deliver, client, trained)))
+                # At most one answer is held back, and none from which somebody has waited long for news.
+                kept_back = int(time.monotonic() - started < _SMALL)
+                while len(waiting) > kept_back:
+                    name, future = waiting.popleft()
+                    yield name, future.result()
+            for name, future in waiting:
+                yield name, future.result()
 
 
-_worker_factory: list[ClientFactory] = []
+Trained = tuple[Client, Update, PrivateState]
+
+
+class _Serving:
+    """Clients of one process: they share the decoded broadcast, which each of them only reads."""
+
+    def __init__(self, make_client: ClientFactory) -> None:
+        self._make_client = make_client
+        self._received: tuple[bytes, Broadcast] | None = None
+
+    def train(self, client: str, down: bytes) -> Trained | Failure:
+        """One client's part of the round up to what must be saved, or why it has none."""
+        try:
+            if self._received is None or self._received[0] != down:
+                self._received = None
+                self._received = down, decode_broadcast(down)
+            made = self._make_client(client)
+            return made, *made.train(self._received[1])
+        except FedfrError as error:
+            return Failure(client, str(error))
+
+    def deliver(self, client: str, trained: Trained | Failure) -> bytes | Failure:
+        """The private state goes to the disk, then there is an update."""
+        if isinstance(trained, Failure):
+            return trained
+        try:
+            made, update, state = trained
+            made.store.save(state)
+            return encode(update)
+        except FedfrError as error:
+            return Failure(client, str(error))
+
+
+_in_worker: list[_Serving] = []
 
 
 def _start_worker(make_client: ClientFactory, threads: int) -> None:
     torch.set_num_threads(threads)
-    _worker_factory[:] = [make_client]
+    _in_worker[:] = [_Serving(make_client)]
     parent: Any = multiprocessing.parent_process()
 
     def end_with_parent() -> None:
@@ -121,4 +171,5 @@ def _start_worker(make_client: ClientFactory, threads: int) -> None:
 
 
 def _serve_in_worker(client: str, down: bytes) -> bytes | Failure:
-    return _serve(_worker_factory[0], client, down)
+    serve = _in_worker[0]
+    return serve.deliver(client, serve.train(client, down))

@@ -33,8 +33,10 @@ class Generic:
 class RoundContext:
     """What a method may look at on a client during one round.
 
-    ``generic_features`` and ``public_features`` compute upright features under θ^t of the private and the public faces
-    when first asked; ``new_backbone`` builds the backbone with initial weights of a seed.
+    ``generic`` is the backbone with θ^t (``weights``) in evaluation mode, not to be changed. ``generic_features`` and
+    ``public_features`` compute upright features under it of the private and the public faces when first asked.
+    ``with_weights`` lends the backbone with other weights in evaluation mode, until training begins; ``new_backbone``
+    builds one with initial weights of a seed.
     """
 
     round: int
@@ -46,10 +48,12 @@ class RoundContext:
     weights: Mapping[str, torch.Tensor]
     prototypes: torch.Tensor
     state: PrivateState | None
+    generic: nn.Module
     local: LocalConfig
     compute: Compute
     generic_features: Callable[[], torch.Tensor]
     public_features: Callable[[], torch.Tensor]
+    with_weights: Callable[[Mapping[str, torch.Tensor]], nn.Module]
     new_backbone: Callable[[int], nn.Module]
 
 
