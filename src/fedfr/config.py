@@ -151,9 +151,10 @@ class EvaluationConfig(Settings):
 
 
 class RuntimeConfig(Settings):
-    """How the work is done; of these only ``precision``, ``device`` and ``threads`` can change a last bit."""
+    """How the work is done; of these only ``workers`` never changes a last bit."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
     device: str = "cpu"
     threads: Annotated[int, Field(ge=1)] = 1
     workers: Annotated[int, Field(ge=1)] = 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fedfr.models.backbones.prelu import PReLU
+
 __all__ = ["MobileFaceNet"]
 
 # (expansion, channels, repeats, stride), table 1 of the paper.
@@ -29,7 +31,7 @@ class _Unit(nn.Module):
         self.conv = nn.Conv2d(before, width, kernel, stride, padding, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(width)
         if not linear:
-            self.prelu = nn.PReLU(width)
+            self.prelu = PReLU(width)
         self.linear = linear
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,10 +49,10 @@ class _Bottleneck(nn.Module):
         self.conv = nn.Sequential(
             nn.Conv2d(before, inner, 1, bias=False),
             nn.BatchNorm2d(inner),
-            nn.PReLU(inner),
+            PReLU(inner),
             nn.Conv2d(inner, inner, 3, stride, 1, groups=inner, bias=False),
             nn.BatchNorm2d(inner),
-            nn.PReLU(inner),
+            PReLU(inner),
             nn.Conv2d(inner, width, 1, bias=False),
             nn.BatchNorm2d(width),
         )
