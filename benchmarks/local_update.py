@@ -197,10 +197,8 @@ def flops(backbone: str) -> float:
 
 def difference(a: Measured, b: Measured) -> float:
     """Largest relative difference between the losses of the steps."""
-    pairs = zip(a.losses, b.losses, strict=True)
-    return max(
-        abs(float(x) - float(y)) / abs(float(y)) for one, other in pairs for x, y in zip(one, other, strict=True)
-    )
+    ours, theirs = (torch.tensor([[float(loss) for loss in step] for step in way.losses]) for way in (a, b))
+    return float(((ours - theirs).abs() / theirs.abs()).max())
 
 
 def compare(backbone: str, batch: int, epochs: int, repetitions: int, threads: int) -> list[Line]:
@@ -226,7 +224,7 @@ def compare(backbone: str, batch: int, epochs: int, repetitions: int, threads: i
                     found[name].append(result)
                     peaks[name] = max(peaks.get(name, 0), peak.start + peak.above)
     wanted = WANTED.get(backbone, (math.nan, math.nan, 0))
-    work = 3 * flops(backbone)
+    operations = 3 * flops(backbone)
     lines = []
     for name, asked in (("fp32", wanted[0]), ("bf16", wanted[1]), ("bf16 compiled", wanted[1])):
         pairs = [(a.seconds, b.seconds) for a, b in zip(found["plain"], found[name], strict=True)]
@@ -242,7 +240,7 @@ def compare(backbone: str, batch: int, epochs: int, repetitions: int, threads: i
                 wanted=f"≥ {asked}×" + (", losses within 1e-4" if precision == "fp32" else ""),
                 found=str(gained),
                 met=None if math.isnan(asked) else gained.median >= asked and close,
-                share=work * batch / step / limits(threads)[f"conv_{precision}"],
+                share=operations * batch / step / limits(threads)[f"conv_{precision}"],
                 limit=f"this machine's {precision} 3×3 convolution rate, in a training step",
                 ratio=gained,
                 peak_bytes=peaks[name],

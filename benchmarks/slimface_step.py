@@ -36,7 +36,7 @@ def main() -> None:
             optimizer.step()
 
         steps.append(step)
-    gained = alternate(*steps, repetitions=7)
+    gained = alternate(steps[0], steps[1], repetitions=7)
     rate = BATCH / gained.fast_seconds
     line = Line(
         what="training step of slimface in bf16, against fp32",
