@@ -12,6 +12,7 @@ from fedfr.evaluation.identification import (
 )
 from fedfr.evaluation.protocols import (
     GENERIC_PROTOCOLS,
+    PAIRS_PROTOCOLS,
     PERSONALIZED_PROTOCOLS,
     PROTOCOLS,
     EvaluationProtocol,
@@ -27,6 +28,7 @@ __all__ = [
     "GENERIC_PROTOCOLS",
     "MINIMUM_IMPOSTORS",
     "NON_MATED",
+    "PAIRS_PROTOCOLS",
     "PERSONALIZED_PROTOCOLS",
     "PROTOCOLS",
     "EvaluationProtocol",

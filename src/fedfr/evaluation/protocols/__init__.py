@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fedfr.evaluation.figures import Figure
-from fedfr.evaluation.protocols.generic import generic_identification_protocol, generic_verification_protocol
+from fedfr.evaluation.protocols.generic import (
+    generic_identification_protocol,
+    generic_pairs_protocol,
+    generic_verification_protocol,
+)
 from fedfr.evaluation.protocols.personalized import (
     personalized_identification_protocol,
     personalized_verification_protocol,
 )
 from fedfr.registry import Entry, Registry
 
-__all__ = ["GENERIC_PROTOCOLS", "PERSONALIZED_PROTOCOLS", "PROTOCOLS", "EvaluationProtocol"]
+__all__ = ["GENERIC_PROTOCOLS", "PAIRS_PROTOCOLS", "PERSONALIZED_PROTOCOLS", "PROTOCOLS", "EvaluationProtocol"]
 
 EvaluationProtocol = Callable[..., list[Figure]]
 
@@ -20,6 +24,8 @@ PERSONALIZED_PROTOCOLS = ("personalized-1:1", "personalized-1:N")
 """Concern one client's people; called with features, labels, own, gallery_features, gallery_labels, config."""
 GENERIC_PROTOCOLS = ("generic-1:1", "generic-1:N")
 """Among identities nobody trained on; called with features, labels, config."""
+PAIRS_PROTOCOLS = ("generic-pairs",)
+"""On a split's own pairs of identities nobody trained on; called with features_a, features_b, same, config."""
 
 FEDFR = "FedFR, AAAI 2022, arXiv 2112.12496"
 
@@ -48,6 +54,12 @@ PROTOCOLS: Registry[EvaluationProtocol] = Registry(
             generic_identification_protocol,
             "people nobody trained on, half of them enrolled: TPIR at FPIR, rank-1",
             "ISO/IEC 19795-1",
+        ),
+        Entry(
+            "generic-pairs",
+            generic_pairs_protocol,
+            "the pairs a split gives, of people nobody trained on: 10-fold accuracy, TAR at FAR",
+            "Huang et al., Labeled Faces in the Wild, 2007",
         ),
     ),
 )
