@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -42,14 +44,16 @@ Counter = Callable[[int, int], None]
 
 
 def make_compute(config: ExperimentConfig) -> Compute:
-    """Preprocessing, device and precision; raises :class:`FedfrError` for a device that is not there."""
+    """Preprocessing, device and precision; raises :class:`FedfrError` for a device or compiler that is not there."""
+    if config.runtime.compile and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
+        raise FedfrError("runtime.compile = true needs a C++ compiler; install g++ or leave it false")
     try:
         device = torch.device(config.runtime.device)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise FedfrError(f"runtime.device = {config.runtime.device!r} cannot be used here; use cpu") from error
     spec = BACKBONES[config.model.backbone]
-    return Compute(spec.preprocessing, device, config.runtime.precision == "bf16")
+    return Compute(spec.preprocessing, device, config.runtime.precision == "bf16", config.runtime.compile)
 
 
 def make_method(config: ExperimentConfig, name: str) -> Method:

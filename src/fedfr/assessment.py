@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedfr.assembly import Parts
-from fedfr.evaluation import GENERIC_PROTOCOLS, PERSONALIZED_PROTOCOLS, PROTOCOLS
+from fedfr.evaluation import GENERIC_PROTOCOLS, PAIRS_PROTOCOLS, PERSONALIZED_PROTOCOLS, PROTOCOLS
 from fedfr.federation.method import Generic
 from fedfr.rows import ALL_CLIENTS, Row, rows_from
 from fedfr.training.features import extract_features
@@ -59,14 +59,24 @@ class Assessment:
         names = [PROTOCOLS.entry(name).name for name in protocols or PROTOCOLS.names]
         self._personalized = [name for name in names if name in PERSONALIZED_PROTOCOLS]
         self._generic = [name for name in names if name in GENERIC_PROTOCOLS]
+        self._pairs = [name for name in names if name in PAIRS_PROTOCOLS]
 
     def generic(self, features: Features, subject: Subject) -> list[Row]:
         """Generic protocols, among identities nobody trained on."""
-        images = np.asarray(self.parts.split.generic, np.int64)
-        if len(images) == 0 or not self._generic:
-            return []
-        given = {"features": features.of(images), "labels": self.parts.faces.labels[images]}
-        return self._rows(self._generic, given, ALL_CLIENTS, subject)
+        images, labels = np.asarray(self.parts.split.generic, np.int64), self.parts.faces.labels
+        rows: list[Row] = []
+        if len(images) and self._generic:
+            given = {"features": features.of(images), "labels": labels[images]}
+            rows += self._rows(self._generic, given, ALL_CLIENTS, subject)
+        if self.parts.split.pairs and self._pairs:
+            first, second = np.asarray(self.parts.split.pairs, np.int64).T
+            pairs = {
+                "features_a": features.of(first),
+                "features_b": features.of(second),
+                "same": labels[first] == labels[second],
+            }
+            rows += self._rows(self._pairs, pairs, ALL_CLIENTS, subject)
+        return rows
 
     def personalized(self, features: Features, clients: Sequence[str], subject: Subject) -> list[Row]:
         """Personalised protocols of these clients, all with the same features."""

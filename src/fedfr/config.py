@@ -151,9 +151,10 @@ class EvaluationConfig(Settings):
 
 
 class RuntimeConfig(Settings):
-    """How the work is done; of these only ``precision``, ``device`` and ``threads`` can change a last bit."""
+    """How the work is done; of these only ``workers`` never changes a last bit."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
     device: str = "cpu"
     threads: Annotated[int, Field(ge=1)] = 1
     workers: Annotated[int, Field(ge=1)] = 1
@@ -261,11 +262,13 @@ def _reason(error: Exception) -> str:
 
 
 def _resolve_paths(content: dict[str, Any], folder: Path) -> None:
-    for group, key in (("faces", "path"), ("split", "manifest"), ("model", "start")):
-        settings = content.get(group)
+    split = content.get("split")
+    recipe = split.get("settings") if isinstance(split, dict) else None
+    places = ((content.get("faces"), "path"), (split, "manifest"), (recipe, "pairs"), (content.get("model"), "start"))
+    for settings, key in places:
         if not isinstance(settings, dict) or not isinstance(settings.get(key), str):
             continue
-        if (group, settings[key]) != ("model", "scratch"):
+        if (key, settings[key]) != ("start", "scratch"):
             settings[key] = os.path.normpath(folder.resolve() / Path(settings[key]).expanduser())
 
 

@@ -49,7 +49,7 @@ def evaluate_model(model: Path, faces: Path | None, protocols: Sequence[str] | N
     wanted = protocols or GENERIC_PROTOCOLS
     for name in wanted:
         if PROTOCOLS.entry(name).name not in GENERIC_PROTOCOLS:
-            raise FedfrError(f"{name} concerns a client's people; give the run's folder instead of {model}")
+            raise FedfrError(f"{name} needs a run's split and people; give the run's folder instead of {model}")
     tensors, contract = load_model(model)
     if contract.role == "personalized":
         raise FedfrError(f"{model} is one client's personalised model; evaluate it through its run's folder")

@@ -21,7 +21,7 @@ def faces(identities: int = 20, images: int = 10) -> tuple[NDArray[np.float32], 
 
 
 def test_names() -> None:
-    assert PROTOCOLS.names == ("personalized-1:1", "personalized-1:N", "generic-1:1", "generic-1:N")
+    assert PROTOCOLS.names == ("personalized-1:1", "personalized-1:N", "generic-1:1", "generic-1:N", "generic-pairs")
 
 
 @pytest.mark.parametrize("name", ["personalized-1:1", "personalized-1:N"])
@@ -94,3 +94,22 @@ def test_the_binned_setting_reaches_verification() -> None:
         (figure,) = PROTOCOLS[name](features=features, labels=labels, config=config, **more)
         assert figure.threshold is None
         assert figure.value == pytest.approx(1.0)
+
+
+def test_given_pairs() -> None:
+    """Twenty genuine and twenty impostor pairs, alternating: every fold of four has both."""
+    features, labels = faces()
+    first, second = np.arange(40) * 5, np.arange(40) * 5 + np.where(np.arange(40) % 2, 1, 11) % 200
+    second %= 200
+    same = labels[first] == labels[second]
+    figures = PROTOCOLS["generic-pairs"](
+        features_a=features[first], features_b=features[second], same=same, config=CONFIG
+    )
+    assert [figure.metric for figure in figures] == ["accuracy", "accuracy-std", "TAR@FAR=1e-1", "TAR@FAR=1e-6"]
+    assert (figures[0].value, figures[0].genuine, figures[0].impostor) == (1.0, 20, 20)
+
+
+def test_too_few_pairs_for_ten_folds_are_refused() -> None:
+    few = np.ones((9, 4), np.float32)
+    figures = PROTOCOLS["generic-pairs"](features_a=few, features_b=few, same=np.ones(9, np.bool_), config=CONFIG)
+    assert [(figure.value, figure.refused) for figure in figures] == [(None, "9 pairs cannot be divided into 10 folds")]

@@ -52,6 +52,10 @@ def test_private_negatives_are_repeated_without_gradient() -> None:
     assert torch.equal(logits.grad if logits.grad is not None else torch.zeros(2, 4), torch.zeros(2, 4))
 
 
+def test_a_single_identity_has_no_negatives_to_repeat() -> None:
+    assert repeat_private_negatives(torch.ones(3, 1), torch.tensor([0, 0, 0]), 1, 5).shape == (3, 1)
+
+
 def test_no_repeats_change_nothing() -> None:
     logits = torch.randn(3, 5, generator=GENERATOR)
     assert torch.equal(repeat_private_negatives(logits, torch.tensor([0, 1, 2]), 2, 0), logits)

@@ -11,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.tiny import tiny_faces
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fedfr.errors import FedfrError
 from fedfr.models import build_backbone
+from fedfr.models.heads import DFC
 from fedfr.models.preprocessing import Preprocessing
-from fedfr.training.features import Compute
+from fedfr.training.features import Compute, FrozenFeatures
 from fedfr.training.loop import TrainingPlan, batches, train
-from fedfr.training.objective import MarginSoftmax, Network, Objective
+from fedfr.training.objective import Contrastive, MarginSoftmax, Network, Objective, OneVsAll, Term
 from fedfr.training.pool import FacePool
 
 COMPUTE = Compute(Preprocessing(), torch.device("cpu"))
@@ -92,6 +94,35 @@ def test_training_is_a_function_of_its_names() -> None:
         results.append(entries(made))
     assert all(torch.equal(results[0][name], value) for name, value in results[1].items())
     assert not torch.equal(results[0]["backbone.fc.weight"], results[2]["backbone.fc.weight"])
+
+
+class Waits(TorchDispatchMode):
+    """Counts operations whose result's value or shape the host can only know by waiting for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        masks = name == "index" and any(index is not None and index.dtype == torch.bool for index in args[1])
+        self.count += masks or name in ("_local_scalar_dense", "nonzero", "masked_select", "equal")
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_device_is_not_waited_for_inside_an_epoch() -> None:
+    """Every term at work: ten steps an epoch read as few numbers as one step does."""
+    features = FrozenFeatures(torch.randn(2, len(POOL), 4))
+    terms: list[Term] = [MarginSoftmax(negative_repeats=2), Contrastive(), OneVsAll()]
+    counts = []
+    for batch_size in (1, len(POOL)):
+        made = network()
+        made.dfc = DFC(3, 4)
+        with Waits() as waits:
+            plan = replace(PLAN, batch_size=batch_size, epochs=1, clip_norm=1.0)
+            train(made, POOL, Objective(terms), plan, COMPUTE, global_features=features, previous_features=features)
+        counts.append(waits.count)
+    assert counts[0] == counts[1] == 4  # one per reported loss, when the epoch is over
 
 
 def test_the_global_generator_is_left_alone() -> None:

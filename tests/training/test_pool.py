@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from tests.tiny import tiny_faces
 
-from fedfr.training.pool import FacePool
+from fedfr.training.pool import DeviceFaces, FacePool
 
 PRIVATE, PUBLIC = tiny_faces(3, 2, seed=1), tiny_faces(4, 3, seed=2)
 
@@ -27,3 +28,13 @@ def test_an_empty_part_is_no_part() -> None:
     pool = FacePool([(PRIVATE, None, 0), (PUBLIC, np.empty(0, np.int64), 3)])
     assert len(pool) == 6
     assert np.array_equal(pool.images(torch.tensor([2])).numpy(), PRIVATE.images([2]))
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_faces_kept_on_the_device_are_the_same(resident: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uploaded in pieces of two, or gathered when asked for."""
+    monkeypatch.setattr("fedfr.training.pool._UPLOADED_AT_ONCE", 2)
+    pool = FacePool([(PRIVATE, None, 0), (PUBLIC, np.array([11, 0, 5]), 3)])
+    faces = DeviceFaces(pool, torch.device("cpu"), resident=resident)
+    for wanted in (torch.tensor([8, 0, 6, 5, 8]), torch.tensor([3]), torch.arange(9)):
+        assert torch.equal(faces.images(wanted, wanted.clone()), pool.images(wanted))

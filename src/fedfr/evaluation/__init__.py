@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from fedfr.evaluation.protocols import (
         GENERIC_PROTOCOLS,
+        PAIRS_PROTOCOLS,
         PERSONALIZED_PROTOCOLS,
         PROTOCOLS,
         EvaluationProtocol,
@@ -34,7 +35,7 @@ else:
             "figures": "MINIMUM_IMPOSTORS Figure rate_label",
             "identification": "NON_MATED gallery_templates open_set_identification probe_labels "
             "released_identification",
-            "protocols": "GENERIC_PROTOCOLS PERSONALIZED_PROTOCOLS PROTOCOLS EvaluationProtocol",
+            "protocols": "GENERIC_PROTOCOLS PAIRS_PROTOCOLS PERSONALIZED_PROTOCOLS PROTOCOLS EvaluationProtocol",
             "verification": "all_pairs_verification pairs_verification personalized_verification tar_at_far",
         },
     )
@@ -43,6 +44,7 @@ __all__ = [
     "GENERIC_PROTOCOLS",
     "MINIMUM_IMPOSTORS",
     "NON_MATED",
+    "PAIRS_PROTOCOLS",
     "PERSONALIZED_PROTOCOLS",
     "PROTOCOLS",
     "EvaluationProtocol",

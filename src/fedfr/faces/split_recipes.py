@@ -11,6 +11,7 @@ from typing import Any
 
 from fedfr.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
+from fedfr.faces.pairs import read_pairs
 from fedfr.faces.splits import ClientFaces, Split
 from fedfr.registry import Entry, Registry
 
@@ -214,6 +215,7 @@ def lfw_fed(
     public_identities: int = 1000,
     generic_identities: int | None = None,
     distractors: int | None = None,
+    pairs: str | None = None,
     seed: int = 100,
 ) -> Split:
     """The benchmark on Labeled Faces in the Wild: 10 clients x 15 identities, 1 000 public, the rest unseen.
@@ -225,7 +227,8 @@ def lfw_fed(
     identities keep their first 30 images; of these the last 40 %, rounded half up, are the test.
 
     Fewer clients or public identities are a prefix of the whole; ``generic_identities`` keeps only as many from the end
-    of the public list, ``distractors`` only the first by name.
+    of the public list, ``distractors`` only the first by name. ``pairs`` is the file of the official pairs: those that
+    touch neither private nor public identities, and no image that was left out, are verified too.
     """
     _at_least(1, clients=clients, identities_per_client=identities_per_client)
     _at_least(0, public_identities=public_identities, generic_identities=generic_identities, distractors=distractors)
@@ -252,14 +255,17 @@ def lfw_fed(
     if distractors is not None:
         _enough(distractors, len(single), "identities with one image", "distractors")
     alone = _flat(_images(faces, single[:distractors]))
+    generic = tuple(sorted(_flat(_images(faces, public[len(public) - unseen :])) + alone))
+    given, inside = () if pairs is None else read_pairs(pairs, faces), set(generic)
     return Split(
         name="lfw-fed",
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
         public=_flat(_images(faces, public[:public_identities])),
         clients=_deal(faces, private, clients, identities_per_client, 30, _share(0.4)),
-        generic=tuple(sorted(_flat(_images(faces, public[len(public) - unseen :])) + alone)),
+        generic=generic,
         distractors=alone,
+        pairs=tuple(pair for pair in given if inside.issuperset(pair)),
     )
 
 

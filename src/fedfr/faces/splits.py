@@ -24,8 +24,9 @@ class Split:
     """Image indices into one :class:`FaceSet`, by part.
 
     ``public`` is seen by everyone; ``clients`` maps a client id to its private images; ``generic`` shows identities
-    that nobody trains on; ``distractors`` are further non-mated probes and may overlap ``generic``. ``identities``
-    names the people of each part for a human reader, ``settings`` records what the recipe was given.
+    that nobody trains on; ``distractors`` are further non-mated probes and may overlap ``generic``; ``pairs`` are given
+    pairs of ``generic`` images to verify. ``identities`` names the people of each part for a human reader, ``settings``
+    records what the recipe was given.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Split:
     clients: Mapping[str, ClientFaces]
     generic: tuple[int, ...]
     distractors: tuple[int, ...]
+    pairs: tuple[tuple[int, int], ...] = ()
     identities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -61,7 +63,8 @@ class Split:
 
         Faults: made for other faces; an index out of range; an image used twice (``generic`` and ``distractors`` may
         share images); a client without training images; a tested identity the client does not train on; an identity in
-        two of public, each client, and the unseen ones; the same pixels in two parts or in a client's train and test.
+        two of public, each client, and the unseen ones; the same pixels in two parts or in a client's train and test; a
+        pair with an image that is not in ``generic``.
         """
         if self.faces_fingerprint != faces.fingerprint():
             raise FedfrError(
@@ -73,6 +76,9 @@ class Split:
         parts.check_clients(faces)
         parts.check_identities(faces)
         parts.check_pixels(faces)
+        strange = {index for pair in self.pairs for index in pair} - set(self.generic)
+        if strange:
+            raise FedfrError(f"a pair of the split uses image {min(strange)}, which is not in its generic part")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the manifest as JSON, atomically; images as runs like ``"0-9,14"``, identities by name."""
@@ -100,6 +106,7 @@ class Split:
                 "public": part("public", self.public),
                 "generic": part("generic", self.generic),
                 "distractors": part("distractors", self.distractors),
+                "pairs": " ".join(f"{first}:{second}" for first, second in self.pairs),
             },
         )
 
@@ -126,6 +133,7 @@ class Split:
                 },
                 generic=_from_runs(groups["generic"]["images"]),
                 distractors=_from_runs(groups["distractors"]["images"]),
+                pairs=_to_pairs(content.get("pairs", "")),
                 identities={name: names for name, names in identities.items() if names},
                 settings=dict(content["settings"]),
             )
@@ -155,3 +163,7 @@ def _from_runs(text: str) -> tuple[int, ...]:
             raise ValueError(f"run {run!r} goes backwards")
         images.extend(range(int(first), int(last or first) + 1))
     return tuple(images)
+
+
+def _to_pairs(text: str) -> tuple[tuple[int, int], ...]:
+    return tuple((int(first), int(second)) for first, _, second in (pair.partition(":") for pair in text.split()))

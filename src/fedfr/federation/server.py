@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from fedfr.config import FederationConfig
 from fedfr.errors import FedfrError
 from fedfr.federation.aggregation import StreamingAverage, check_update
+from fedfr.federation.arrival import in_order
 from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
 from fedfr.federation.messages import PROTOTYPES, Broadcast, Failure, Update
@@ -28,28 +29,6 @@ def sample_clients(clients: Sequence[str], share: float, seed: int, round_number
         return sorted(clients)
     drawn = numpy_generator(seed, "participation", round_number).choice(len(clients), count, replace=False)
     return sorted(sorted(clients)[index] for index in drawn)
-
-
-def in_order(replies: Iterable[Update | Failure], clients: Sequence[str]) -> Iterator[Update | Failure]:
-    """Replies by client id, however they arrive: an early one waits, so sums are made in one order.
-
-    Raises :class:`FedfrError` when a client answers twice or was never asked.
-    """
-    waiting: dict[str, Update | Failure] = {}
-    expected = iter(clients)
-    following = next(expected, None)
-    answered: set[str] = set()
-    for reply in replies:
-        if reply.client not in clients or reply.client in answered:
-            raise FedfrError(f"a reply came from {reply.client!r}, which was not asked or has answered already")
-        answered.add(reply.client)
-        waiting[reply.client] = reply
-        del reply
-        while following is not None and following in waiting:
-            yield waiting.pop(following)
-            following = next(expected, None)
-    if following is not None:
-        raise FedfrError(f"the engine ended without a reply from {following!r}")
 
 
 @dataclass
@@ -91,7 +70,7 @@ class Server:
         average, refused = StreamingAverage(), list[str]()
         reports: list[dict[str, Any]] = []
         broadcast = Broadcast(number, generic.weights, generic.prototypes)
-        for reply in in_order(self.engine.exchange(broadcast, asked), asked):
+        for reply in in_order(self.engine.exchange(broadcast, asked), asked, self.journal.folder):
             try:
                 if isinstance(reply, Failure):
                     raise FedfrError(f"{reply.client} failed in round {number}: {reply.reason}")

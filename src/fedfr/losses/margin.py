@@ -36,7 +36,7 @@ def cosface_logits(
     Wang et al., CosFace, CVPR 2018 (arXiv 1801.09414), eq. 4.
     """
     cosines = cosine(features, prototypes)
-    own = functional.one_hot(labels, prototypes.shape[0]).to(cosines.dtype)
+    own = labels.unsqueeze(1) == torch.arange(prototypes.shape[0], device=labels.device)
     return scale * (cosines - margin * own)
 
 
@@ -65,6 +65,7 @@ def repeat_private_negatives(logits: Tensor, labels: Tensor, num_private: int, r
     they carry no gradient. Returns (N, K + num_private·repeats). The optional re-weighting of FedFR's released code,
     with ``repeats`` the number of clients minus one.
     """
-    others = torch.ones_like(logits, dtype=torch.bool).scatter_(1, labels.unsqueeze(1), value=False)
-    negatives = logits.detach()[others].view(logits.shape[0], -1)[:, :num_private]
+    columns = torch.arange(min(num_private, logits.shape[1] - 1), device=logits.device)
+    # The label's own column is stepped over; a mask would say the same, but a device must be waited for to read one.
+    negatives = logits.detach().gather(1, columns + (columns >= labels.unsqueeze(1)))
     return torch.cat([logits, negatives.repeat(1, repeats)], dim=1)

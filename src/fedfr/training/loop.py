@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from fedfr.errors import FedfrError
+from fedfr.memory import keep_freed_memory
 from fedfr.rng import torch_generator
 from fedfr.training.features import Compute, FrozenFeatures
 from fedfr.training.objective import Batch, Network, Objective
-from fedfr.training.pool import FacePool
+from fedfr.training.pool import DeviceFaces, FacePool
 
 __all__ = ["TrainingPlan", "batches", "train"]
 
@@ -78,31 +79,35 @@ def train(
     """
     if len(pool) == 0:
         raise FedfrError("there are no faces to train on; check the split's training images")
+    keep_freed_memory()
     network.train()
     optimizer = torch.optim.SGD(
         [parameter for parameter in network.parameters() if parameter.requires_grad],
         lr=0.0,
         momentum=plan.momentum,
         weight_decay=plan.weight_decay,
-        foreach=True,
+        fused=True,
     )
     if optimizer_state:
         for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
             optimizer.state[parameter]["momentum_buffer"] = optimizer_state[number].to(parameter.device)
     steps = max(1, len(pool) // plan.batch_size)
     labels = pool.labels.to(compute.device)
+    faces, forward = DeviceFaces(pool, compute.device), compute.trained(network.backbone)
     means: dict[str, float] = {}
     for epoch in range(first_epoch, plan.epochs):
         order, flips = plan.draw(epoch, len(pool))
+        # Sent once per epoch: inside it the device is never waited for.
+        order_here, flips_here = order.to(compute.device), flips.to(compute.device)
         sums: dict[str, torch.Tensor] = {}
-        for step, indices in enumerate(batches(len(pool), plan.batch_size, order)):
+        whole, whole_here = (batches(len(pool), plan.batch_size, whose) for whose in (order, order_here))
+        for step, (indices, here) in enumerate(zip(whole, whole_here, strict=True)):
             for group in optimizer.param_groups:
                 group["lr"] = plan.learning_rate(epoch, epoch + step / steps)
-            flip = flips[indices]
+            mirrored = flips_here[here]
             _normalise_as(network.backbone, frozen=plan.freeze_batchnorm or len(indices) == 1)
-            here, mirrored = indices.to(compute.device), flip.to(compute.device)
             batch = Batch(
-                compute.features(network.backbone, pool.images(indices), flip),
+                compute.features(forward, faces.images(indices, here), mirrored),
                 labels[here],
                 None if global_features is None else global_features.of(here, mirrored),
                 None if previous_features is None else previous_features.of(here, mirrored),

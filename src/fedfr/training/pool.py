@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 from fedfr.faces import FaceSet
 
-__all__ = ["FacePool"]
+__all__ = ["DeviceFaces", "FacePool"]
+
+
+_FACE_BYTES = 112 * 112 * 3
+_UPLOADED_AT_ONCE = 4096
 
 
 class FacePool:
@@ -42,3 +46,33 @@ class FacePool:
             if here.any():
                 batch[here] = faces.images(self._row_of[wanted[here]])
         return torch.from_numpy(batch)
+
+
+class DeviceFaces:
+    """A pool's faces on the device that trains on them, without waiting for the device in between.
+
+    On a CPU a batch is gathered when asked for. On an accelerator all faces are uploaded once, as uint8, where they
+    fill no more than half of its free memory (``resident``); otherwise every batch is copied from pinned memory.
+    """
+
+    def __init__(self, pool: FacePool, device: torch.device, *, resident: bool | None = None) -> None:
+        self._pool = pool
+        self._device = device
+        if resident is None:
+            resident = device.type == "cuda" and len(pool) * _FACE_BYTES <= torch.cuda.mem_get_info(device)[0] // 2
+        self._pixels = self._upload() if resident else None
+
+    def images(self, indices: torch.Tensor, here: torch.Tensor) -> torch.Tensor:
+        """Images uint8 (n, 112, 112, 3) on the device; ``here`` are the ``indices`` once more, on the device."""
+        if self._pixels is not None:
+            return self._pixels[here]
+        images = self._pool.images(indices)
+        if self._device.type == "cpu":
+            return images
+        return images.pin_memory().to(self._device, non_blocking=True)
+
+    def _upload(self) -> torch.Tensor:
+        pixels = torch.empty((len(self._pool), 112, 112, 3), dtype=torch.uint8, device=self._device)
+        for indices in torch.arange(len(self._pool)).split(_UPLOADED_AT_ONCE):
+            pixels[indices[0] : indices[-1] + 1] = self._pool.images(indices).to(self._device)
+        return pixels

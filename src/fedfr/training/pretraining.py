@@ -90,7 +90,7 @@ def pretrain(
 def _embedding_dim(backbone: nn.Module, compute: Compute) -> int:
     backbone.eval()
     with torch.inference_mode():
-        blank = torch.zeros(1, 112, 112, 3, dtype=torch.uint8)
+        blank = torch.zeros(1, 112, 112, 3, dtype=torch.uint8, device=compute.device)
         return int(compute.features(backbone, blank).shape[1])
 
 

@@ -10,7 +10,7 @@ from fedfr.registry import Entry, Registry
 if TYPE_CHECKING:
     from fedfr.evaluation.figures import Figure
 
-__all__ = ["GENERIC_PROTOCOLS", "PERSONALIZED_PROTOCOLS", "PROTOCOLS", "EvaluationProtocol"]
+__all__ = ["GENERIC_PROTOCOLS", "PAIRS_PROTOCOLS", "PERSONALIZED_PROTOCOLS", "PROTOCOLS", "EvaluationProtocol"]
 
 EvaluationProtocol: TypeAlias = "Callable[..., list[Figure]]"
 
@@ -18,6 +18,8 @@ PERSONALIZED_PROTOCOLS = ("personalized-1:1", "personalized-1:N")
 """Concern one client's people; called with features, labels, own, gallery_features, gallery_labels, config."""
 GENERIC_PROTOCOLS = ("generic-1:1", "generic-1:N")
 """Among identities nobody trained on; called with features, labels, config."""
+PAIRS_PROTOCOLS = ("generic-pairs",)
+"""On a split's own pairs of identities nobody trained on; called with features_a, features_b, same, config."""
 
 FEDFR = "FedFR, AAAI 2022, arXiv 2112.12496"
 
@@ -46,6 +48,12 @@ PROTOCOLS: Registry[EvaluationProtocol] = Registry(
             "fedfr.evaluation.protocols.generic:generic_identification_protocol",
             "people nobody trained on, half of them enrolled: TPIR at FPIR, rank-1",
             "ISO/IEC 19795-1",
+        ),
+        Entry(
+            "generic-pairs",
+            "fedfr.evaluation.protocols.generic:generic_pairs_protocol",
+            "the pairs a split gives, of people nobody trained on: 10-fold accuracy, TAR at FAR",
+            "Huang et al., Labeled Faces in the Wild, 2007",
         ),
     ),
 )

@@ -11,9 +11,16 @@ from fedfr.config import EvaluationConfig
 from fedfr.evaluation.features import check_labels
 from fedfr.evaluation.figures import Figure, rate_label
 from fedfr.evaluation.identification import gallery_templates, open_set_identification, probe_labels
-from fedfr.evaluation.verification import all_pairs_verification
+from fedfr.evaluation.verification import all_pairs_verification, pairs_verification
 
-__all__ = ["enrolled_images", "generic_identification_protocol", "generic_verification_protocol"]
+__all__ = [
+    "enrolled_images",
+    "generic_identification_protocol",
+    "generic_pairs_protocol",
+    "generic_verification_protocol",
+]
+
+FOLDS = 10
 
 Floats = NDArray[np.floating[Any]]
 
@@ -43,6 +50,18 @@ def generic_identification_protocol(
     templates, identities = gallery_templates(features[enrolled], labels[enrolled])
     probes = probe_labels(labels[~enrolled], identities)
     return open_set_identification(templates, features[~enrolled], probes, config.fpirs)
+
+
+def generic_pairs_protocol(
+    features_a: Floats, features_b: Floats, same: NDArray[np.bool_], config: EvaluationConfig | None = None
+) -> list[Figure]:
+    """1:1 on given pairs (P, D) and (P, D), ``same`` (P,): 10-fold accuracy, folds in the given order, TAR at FAR."""
+    config = config or EvaluationConfig()
+    if len(same) < FOLDS:
+        genuine = int(same.sum())
+        reason = f"{len(same)} pairs cannot be divided into {FOLDS} folds"
+        return [Figure("accuracy", None, genuine, len(same) - genuine, 0.0, reason)]
+    return pairs_verification(features_a, features_b, same, config.fars, folds=FOLDS)
 
 
 def enrolled_images(labels: NDArray[np.int64]) -> NDArray[np.bool_]:

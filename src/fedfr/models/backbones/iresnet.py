@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fedfr.models.backbones.prelu import PReLU
 from fedfr.models.spec import BackboneSpec
 
 __all__ = ["IRESNET18", "IRESNET34", "IRESNET50", "IRESNET100", "IResNet"]
@@ -25,7 +26,7 @@ class _Block(nn.Module):
         self.bn1 = _norm(before)
         self.conv1 = nn.Conv2d(before, width, 3, padding=1, bias=False)
         self.bn2 = _norm(width)
-        self.prelu = nn.PReLU(width)
+        self.prelu = PReLU(width)
         self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False)
         self.bn3 = _norm(width)
         self.downsample: nn.Sequential | None = None
@@ -53,7 +54,7 @@ class IResNet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, _WIDTHS[0], 3, padding=1, bias=False)
         self.bn1 = _norm(_WIDTHS[0])
-        self.prelu = nn.PReLU(_WIDTHS[0])
+        self.prelu = PReLU(_WIDTHS[0])
         self.layer1 = _stage(_WIDTHS[0], _WIDTHS[0], blocks[0])
         self.layer2 = _stage(_WIDTHS[0], _WIDTHS[1], blocks[1])
         self.layer3 = _stage(_WIDTHS[1], _WIDTHS[2], blocks[2])

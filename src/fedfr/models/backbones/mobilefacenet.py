@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fedfr.models.backbones.prelu import PReLU
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.models.spec import BackboneSpec
 
@@ -32,7 +33,7 @@ class _Unit(nn.Module):
         self.conv = nn.Conv2d(before, width, kernel, stride, padding, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(width)
         if not linear:
-            self.prelu = nn.PReLU(width)
+            self.prelu = PReLU(width)
         self.linear = linear
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,10 +51,10 @@ class _Bottleneck(nn.Module):
         self.conv = nn.Sequential(
             nn.Conv2d(before, inner, 1, bias=False),
             nn.BatchNorm2d(inner),
-            nn.PReLU(inner),
+            PReLU(inner),
             nn.Conv2d(inner, inner, 3, stride, 1, groups=inner, bias=False),
             nn.BatchNorm2d(inner),
-            nn.PReLU(inner),
+            PReLU(inner),
             nn.Conv2d(inner, width, 1, bias=False),
             nn.BatchNorm2d(width),
         )

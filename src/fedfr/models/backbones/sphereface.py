@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fedfr.models.backbones.prelu import PReLU
 from fedfr.models.spec import BackboneSpec
 
 __all__ = ["SPHEREFACE20", "SPHEREFACE64", "SphereFace"]
@@ -15,9 +16,9 @@ class _Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.prelu1 = nn.PReLU(width)
+        self.prelu1 = PReLU(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.prelu2 = nn.PReLU(width)
+        self.prelu2 = PReLU(width)
 
     def forward(self, x: Tensor) -> Tensor:
         inner: Tensor = self.prelu2(self.conv2(self.prelu1(self.conv1(x))))
@@ -26,7 +27,7 @@ class _Block(nn.Module):
 
 def _stage(before: int, width: int, blocks: int) -> nn.Sequential:
     down = nn.Conv2d(before, width, 3, stride=2, padding=1)
-    return nn.Sequential(down, nn.PReLU(width), *(_Block(width) for _ in range(blocks)))
+    return nn.Sequential(down, PReLU(width), *(_Block(width) for _ in range(blocks)))
 
 
 class SphereFace(nn.Module):

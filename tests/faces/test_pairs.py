@@ -1,0 +1,85 @@
+"""Pairs as LFW lists them, and those of them that a split may verify."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.tiny import tiny_faces
+
+from fedfr.errors import FedfrError
+from fedfr.faces import FaceSet, Split, make_split
+from fedfr.faces.pairs import read_pairs
+
+LIST = "2\t1\nAnn\t1\t3\nAnn\t2\tBob\t1\nBob\t1\t2\nBob\t2\tAnn\t3\n"
+
+
+def faces() -> FaceSet:
+    made = tiny_faces(2, 3)
+    names = [f"{name}/{name}_{number:04d}.jpg" for name in ("Ann", "Bob") for number in (1, 2, 3)]
+    return FaceSet(made.images(np.arange(6)), made.labels, ("Ann", "Bob"), names)
+
+
+def test_pairs_in_the_order_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.txt"
+    path.write_text(LIST)
+    assert read_pairs(path, faces()) == ((0, 2), (1, 3), (3, 4), (4, 2))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: expected two numbers"),
+        ("ten 300\n", "line 1: expected two numbers"),
+        (LIST[: LIST.rindex("Bob")], "3 pairs, line 1 announces 4; it may be truncated"),
+        (LIST.replace("Ann\t1\t3", "Ann\t1"), r"line 2: expected `name number number` .* found 'Ann\\t1'"),
+        (LIST.replace("Ann\t1\t3", "Ann\t1\tthree"), "line 2: expected"),
+        (LIST.replace("Bob\t1\t2", "Bob\t1\t4"), "line 4: image Bob/Bob_0004 is not among these faces"),
+    ],
+)
+def test_a_bad_list_names_its_line(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.txt"
+    path.write_text(text)
+    with pytest.raises(FedfrError, match=message):
+        read_pairs(path, faces())
+
+
+def test_unreadable_lists(tmp_path: Path) -> None:
+    with pytest.raises(FedfrError, match="No such file"):
+        read_pairs(tmp_path / "none.txt", faces())
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(FedfrError, match="not UTF-8"):
+        read_pairs(tmp_path / "binary.txt", faces())
+
+
+def test_a_manifest_keeps_its_pairs(tmp_path: Path) -> None:
+    made = faces()
+    split = Split("given", 0, made.fingerprint(), (), {}, tuple(range(6)), (), ((0, 2), (1, 3)))
+    split.check(made)
+    split.save(tmp_path / "split.json")
+    assert Split.load(tmp_path / "split.json").pairs == ((0, 2), (1, 3))
+    with pytest.raises(FedfrError, match="a pair of the split uses image 3, which is not in its generic part"):
+        replace(split, generic=(0, 1, 2)).check(made)
+
+
+def test_the_official_pairs_of_unseen_people(data_dir: Path) -> None:
+    """Of LFW's 6 000 pairs exactly those whose two people are neither private nor public."""
+    folders = sorted(path for path in (data_dir / "lfw112").iterdir() if path.is_dir())
+    names = [f"{folder.name}/{file.name}" for folder in folders for file in sorted(folder.iterdir())]
+    labels = [number for number, folder in enumerate(folders) for _ in folder.iterdir()]
+    # One pixel array for all, told apart by a number in the corner: the pairs do not depend on what is seen.
+    pixels = np.zeros((len(names), 112, 112, 3), np.uint8)
+    pixels[:, 0, 0, :] = np.stack([np.arange(len(names)) % 256, np.arange(len(names)) // 256, np.zeros(len(names))], 1)
+    lfw = FaceSet(pixels, labels, [folder.name for folder in folders], names)
+    split = make_split(lfw, "lfw-fed", pairs=str(data_dir / "lfw_pairs.txt"))
+    trained_on = [*split.public, *(index for client in split.clients.values() for index in client.train)]
+    trained = {names[index].split("/")[0] for index in trained_on}
+    counts = dict(zip(lfw.identities, lfw.counts().tolist(), strict=True))
+    unused = {name for name, count in counts.items() if count >= 10}
+    expected = 0
+    for line in (data_dir / "lfw_pairs.txt").read_text().splitlines()[1:]:
+        people = {part for part in line.split() if not part.isdigit()}
+        expected += not people & (trained | unused)
+    assert len(split.pairs) == expected > 1000

@@ -1,0 +1,76 @@
+"""Replies by client id whatever the order of arrival; those that wait cost disk, not memory."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedfr.errors import FedfrError
+from fedfr.federation.arrival import in_order
+from fedfr.federation.messages import Failure, Update
+
+CLIENTS = tuple(f"client-{number}" for number in range(6))
+
+
+def reply(client: str) -> Update | Failure:
+    if client == "client-4":
+        return Failure(client, "no power")
+    weights = {"w": torch.full((3,), float(client[-1])), "half": torch.ones(2).bfloat16(), "steps": torch.tensor(7)}
+    return Update(2, client, weights, torch.zeros(1, 2), 5, {"loss/total": float("nan")})
+
+
+@given(order=st.permutations(CLIENTS))
+def test_any_order_of_arrival(order: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("rounds")
+    found = list(in_order(map(reply, order), CLIENTS, folder))
+    assert [each.client for each in found] == list(CLIENTS)
+    for client, each in zip(CLIENTS, found, strict=True):
+        expected = reply(client)
+        if isinstance(expected, Failure):
+            assert each == expected
+            continue
+        assert isinstance(each, Update)
+        assert (each.round, each.count, str(each.metrics)) == (2, 5, "{'loss/total': nan}")
+        for name, value in expected.weights.items():
+            assert each.weights[name].dtype == value.dtype
+            assert torch.equal(each.weights[name], value)
+    assert list(folder.iterdir()) == []
+
+
+def test_waiting_updates_are_not_in_memory(tmp_path: Path) -> None:
+    """The first client answers last: until then every other tensor has left memory and lies on disk."""
+    alive: list[weakref.ref[torch.Tensor]] = []
+
+    def arriving() -> Iterator[Update | Failure]:
+        for client in (*CLIENTS[1:], CLIENTS[0]):
+            if client == CLIENTS[0]:
+                gc.collect()
+                assert [seen() for seen in alive] == [None] * len(alive)
+                assert len(list((tmp_path / ".waiting.tmp").iterdir())) == len(alive) == 4
+            made = reply(client)
+            if isinstance(made, Update):
+                alive.append(weakref.ref(made.weights["w"]))
+            yield made
+            del made
+
+    assert len(list(in_order(arriving(), CLIENTS, tmp_path))) == len(CLIENTS)
+
+
+@pytest.mark.parametrize("stranger", ["client-1", "client-9"])
+def test_twice_or_never_asked(stranger: str, tmp_path: Path) -> None:
+    with pytest.raises(FedfrError, match="was not asked or has answered already"):
+        list(in_order(map(reply, ["client-1", stranger]), CLIENTS, tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_silence_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FedfrError, match="without a reply from 'client-1'"):
+        list(in_order(map(reply, ["client-0", "client-2"]), CLIENTS, tmp_path))
+    assert list(tmp_path.iterdir()) == []
