@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fedfr.config import ExperimentConfig
+from fedfr.config import ExperimentConfig, MethodSettings
 from fedfr.errors import FedfrError
 from fedfr.faces import IMPORTERS, FaceSet, Split, make_split
 from fedfr.federation.client import Client, ClientSettings, PublicFaces
@@ -56,8 +56,10 @@ def make_compute(config: ExperimentConfig) -> Compute:
 
 
 def make_method(config: ExperimentConfig, name: str) -> Method:
-    """The method called ``name``; the main method takes its settings from the configuration."""
-    settings = config.method.settings if name == config.method.name else {}
+    """The method called ``name``: the main one with its settings, a baseline with those that every method has."""
+    settings = config.method.settings
+    if name != config.method.name:
+        settings = {key: value for key, value in settings.items() if key in MethodSettings.model_fields}
     return METHODS[name](settings, f"method {name}")
 
 
