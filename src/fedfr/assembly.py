@@ -38,7 +38,7 @@ __all__ = ["ClientFactory", "Parts", "generic_contract", "make_compute", "make_m
 
 PROTOTYPES = "public_prototypes"
 Step = Callable[[int, int, int], None]
-Epoch = Callable[[int, Mapping[str, float]], None]
+Epoch = Callable[[int, Mapping[str, float], float], None]
 Counter = Callable[[int, int], None]
 
 
@@ -164,7 +164,7 @@ class Parts:
     def starting_model(
         self,
         on_step: Step = lambda epoch, step, steps: None,
-        on_epoch: Epoch = lambda epoch, losses: None,
+        on_epoch: Epoch = lambda epoch, losses, rate: None,
     ) -> Generic:
         """θ⁰ and Φ_g⁰ from ``pretrained/``, where they are put by pre-training or from the checkpoint to start from."""
         path = self.folder / "pretrained" / "generic.safetensors"
