@@ -67,10 +67,10 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
     Raises :class:`FedfrError` when ``folder`` holds something already: two folders cannot be exchanged in one step, so
     that a crash in between would lose both.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FedfrError(f"{folder} already holds files and is not replaced; remove it or name a new folder")
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
+        if folder.exists() and any(folder.iterdir()):
+            raise FedfrError(f"{folder} already holds files and is not replaced; remove it or name a new folder")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         fill(temporary)
