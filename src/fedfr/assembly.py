@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fedfr.config import ExperimentConfig
+from fedfr.config import ExperimentConfig, MethodSettings
 from fedfr.errors import FedfrError
 from fedfr.faces import IMPORTERS, FaceSet, Split, make_split
 from fedfr.federation.client import Client, ClientSettings, PublicFaces
@@ -39,7 +39,7 @@ __all__ = ["ClientFactory", "Parts", "generic_contract", "make_compute", "make_m
 
 PROTOTYPES = "public_prototypes"
 Step = Callable[[int, int, int], None]
-Epoch = Callable[[int, Mapping[str, float]], None]
+Epoch = Callable[[int, Mapping[str, float], float], None]
 Counter = Callable[[int, int], None]
 
 
@@ -57,8 +57,10 @@ def make_compute(config: ExperimentConfig) -> Compute:
 
 
 def make_method(config: ExperimentConfig, name: str) -> Method:
-    """The method called ``name``; the main method takes its settings from the configuration."""
-    settings = config.method.settings if name == config.method.name else {}
+    """The method called ``name``: the main one with its settings, a baseline with those that every method has."""
+    settings = config.method.settings
+    if name != config.method.name:
+        settings = {key: value for key, value in settings.items() if key in MethodSettings.model_fields}
     return METHODS[name](settings, f"method {name}")
 
 
@@ -69,6 +71,8 @@ def open_faces(config: ExperimentConfig, cache: Path, on_import: Counter | None 
         return FaceSet.load(path)
     if (cache / "faces.json").is_file():
         return FaceSet.load(cache)
+    # Pixels without their description are what is left of an import; it is made again.
+    (cache / "pixels.npy").unlink(missing_ok=True)
     importer = IMPORTERS[config.faces.source]
     if config.faces.source == "orl":
         return importer(cache, on_import)
@@ -178,7 +182,7 @@ class Parts:
     def starting_model(
         self,
         on_step: Step = lambda epoch, step, steps: None,
-        on_epoch: Epoch = lambda epoch, losses: None,
+        on_epoch: Epoch = lambda epoch, losses, rate: None,
     ) -> Generic:
         """θ⁰ and Φ_g⁰ from ``pretrained/``, where they are put by pre-training or from the checkpoint to start from."""
         path = self.folder / "pretrained" / "generic.safetensors"

@@ -64,10 +64,13 @@ def _cannot_write(path: Path, error: OSError | SafetensorError) -> FedfrError:
 def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
     """Create ``folder`` whole or not at all: ``fill`` writes into a temporary neighbour that is synced and renamed.
 
-    An existing folder is replaced.
+    Raises :class:`FedfrError` when ``folder`` holds something already: two folders cannot be exchanged in one step, so
+    that a crash in between would lose both.
     """
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
+        if folder.exists() and any(folder.iterdir()):
+            raise FedfrError(f"{folder} already holds files and is not replaced; remove it or name a new folder")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         fill(temporary)
@@ -75,8 +78,6 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
             if file.is_file():
                 _sync(file)
         _sync(temporary)
-        if folder.exists():
-            shutil.rmtree(folder)
         temporary.rename(folder)
         _sync(folder.parent)
     except (OSError, SafetensorError) as error:

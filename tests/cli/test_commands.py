@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import pytest
 from tests.cli.conftest import Answer, Fedfr
+from tests.tiny import SETTINGS, tiny_faces
 
 COLUMNS = [
     "method",
@@ -169,6 +170,27 @@ def test_pretrain_then_resume(fedfr: Fedfr, config_file: Path, settings: list[st
     assert fedfr("resume", tmp_path / "run", "--workers", "2").code == 0
     assert model.read_bytes() == before
     assert (tmp_path / "run" / "rounds" / "0001").is_dir()
+
+
+def test_relative_paths_and_resume_from_elsewhere(
+    fedfr: Fedfr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paths of --set start where the command is given, whatever folder the run lies in or is resumed from."""
+    here, elsewhere = tmp_path / "here and now", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    tiny_faces().save(here / "face set")
+    (elsewhere / "run.yaml").write_text("{}\n", encoding="utf-8")
+    monkeypatch.chdir(here)
+    sets = [part for value in (*SETTINGS, "federation.rounds=1") for part in ("--set", value)]
+    begun = ["pretrain", "../elsewhere/run.yaml", "--out", "my run", *sets, "--set", "faces.path=face set"]
+    assert fedfr(*begun).code == 0
+    monkeypatch.chdir(elsewhere)
+    answer = fedfr("resume", "../here and now/my run", "--json")
+    assert answer.code == 0, answer.err
+    monkeypatch.setenv("HOME", str(here))
+    again = ["train", "run.yaml", "--out", "run", *sets, "--set", "faces.path=~/face set", "--json"]
+    assert answered(fedfr(*again)) == json.loads(answer.out)
 
 
 def test_history(fedfr: Fedfr, config_file: Path, settings: list[str], tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_no_room_to_write_then_resumed(begun: Path, fedfr: Fedfr, faceset: Path,
     """First pre-training's checkpoint does not fit; then, with that done, the clients' private states."""
     limit = 1 << 20
     if stage == "rounds":
-        model = Path(answered(fedfr("pretrain", "unused", "--out", begun, "--json"))["model"])
+        model = Path(answered(fedfr("pretrain", begun / "config.yaml", "--out", begun, "--json"))["model"])
         limit = model.stat().st_size + 200_000
     stopped = resume(begun, limit)
     assert stopped.returncode == 2, stopped.stderr

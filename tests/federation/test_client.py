@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.tiny import tiny_config, tiny_faces
 
 from fedfr.assembly import make_compute
-from fedfr.config import ExperimentConfig, load_config
+from fedfr.config import ExperimentConfig, LocalConfig, load_config
 from fedfr.errors import FedfrError
 from fedfr.faces import FaceSet
 from fedfr.federation.client import Client, ClientSettings, PublicFaces, decay_epoch
@@ -70,6 +72,31 @@ def test_epochs_and_decay(preset: str, epochs: list[int], decays: list[int]) -> 
     local = load_config(preset).local
     assert [local.epochs_in(number) for number in range(1, 6)] == epochs
     assert [decay_epoch(local, number) for number in range(1, 6)] == decays
+
+
+@given(
+    epochs=st.one_of(st.just("adaptive"), st.integers(1, 30)),
+    first=st.integers(1, 30),
+    least=st.integers(1, 30),
+    own=st.integers(1, 30),
+    rounding=st.sampled_from(["up", "down"]),
+)
+def test_the_first_rounds_own_decay_epoch(epochs: str | int, first: int, least: int, own: int, rounding: str) -> None:
+    """It counts where epochs are adaptive and the first round is longer than it; else the ordinary rule does."""
+    settings = {"epochs": epochs, "first_epochs": first, "least_epochs": least, "decay_rounding": rounding}
+    ordinary = LocalConfig.model_validate(settings)
+    local = LocalConfig.model_validate({**settings, "decay_epoch_first_round": own})
+    counts = epochs == "adaptive" and own < first
+    assert decay_epoch(local, 1) == (own if counts else decay_epoch(ordinary, 1))
+    for number in (2, 3, 7):
+        assert decay_epoch(local, number) == decay_epoch(ordinary, number)
+    for number in (1, 2, 3, 7):
+        assert decay_epoch(local, number) <= local.epochs_in(number)
+
+
+def test_released_with_constant_epochs_still_decays() -> None:
+    local = load_config("released", ["local.epochs=4"]).local
+    assert [decay_epoch(local, number) for number in (1, 2)] == [3, 3]
 
 
 def test_what_comes_back(make_client: MakeClient) -> None:

@@ -57,10 +57,14 @@ class PublicFaces:
 
 
 def decay_epoch(local: LocalConfig, round_number: int) -> int:
-    """First epoch (0-based) of the round with the reduced learning rate (method, section 3.4)."""
-    if round_number == 1 and local.decay_epoch_first_round is not None:
-        return local.decay_epoch_first_round
-    exact = local.decay_at * local.epochs_in(round_number)
+    """First epoch (0-based) of the round with the reduced learning rate (method, section 3.4).
+
+    ``decay_epoch_first_round`` belongs to the adaptive schedule, and only to a first round that is longer than it.
+    """
+    epochs, own = local.epochs_in(round_number), local.decay_epoch_first_round
+    if round_number == 1 and local.epochs == "adaptive" and own is not None and own < epochs:
+        return own
+    exact = local.decay_at * epochs
     return math.ceil(exact) if local.decay_rounding == "up" else math.floor(exact)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from fedfr.config import FederationConfig, LocalConfig, Settings, validate
+from fedfr.config import FederationConfig, LocalConfig, MethodSettings, validate
 from fedfr.faces import FaceSet, Split
 from fedfr.federation.private_store import PrivateState
 from fedfr.models.heads import DFC
@@ -55,12 +55,6 @@ class RoundContext:
     public_features: Callable[[], torch.Tensor]
     with_weights: Callable[[Mapping[str, torch.Tensor]], nn.Module]
     new_backbone: Callable[[int], nn.Module]
-
-
-class MethodSettings(Settings):
-    """Settings every method has."""
-
-    prototypes: Literal["mean-feature", "random"] = "mean-feature"
 
 
 class Method:
