@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import torch
 
-from fedfr.errors import FedfrError
+from fedfr.errors import FedfrError, WriteError
 from fedfr.federation.client import Client
 from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_update, encode
 
@@ -64,7 +64,7 @@ class LocalEngine:
             self._pool = None
 
     def exchange(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Update | Failure]:
-        """Yield one update or failure per client, in the order asked."""
+        """Yield one update or failure per client, in the order asked; raises :class:`WriteError` for a full disk."""
         down = encode(broadcast)
         for client, answer in self._answers(down, clients):
             if isinstance(answer, Failure):
@@ -100,6 +100,8 @@ class LocalEngine:
 def _serve(make_client: ClientFactory, client: str, down: bytes) -> bytes | Failure:
     try:
         return encode(make_client(client).update(decode_broadcast(down)))
+    except WriteError:
+        raise  # The disk is the run's own: going on without this client would end in a mean over fewer of them.
     except FedfrError as error:
         return Failure(client, str(error))
 
