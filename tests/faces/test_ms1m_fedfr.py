@@ -74,7 +74,8 @@ def test_halves_are_disjoint_to_the_last_identity(faces: FaceSet) -> None:
 
 
 def test_nobody_else_is_in_it(split: Split) -> None:
-    assert split.generic == split.distractors == split.pairs == ()
+    assert split.generic == split.distractors == ()
+    assert split.pairs == ()
     assert split.settings["private_max_images"] == 109
     assert set(split.identities) == {"public", *split.clients}
 
