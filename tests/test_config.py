@@ -73,9 +73,19 @@ def test_the_papers_numbers(preset: str) -> None:
         0.7,
         3,
     ]
-    split = config.split.settings
-    wanted = ("public_identities", "clients", "identities_per_client", "test_count")
-    assert [split[name] for name in wanted] == [6000, 40, 100, 40]
+    assert config.split.recipe == "ms1m-fedfr"
+    assert config.split.settings == {
+        "public_identities": 6000,
+        "public_min_images": 61,
+        "public_max_images": 79,
+        "clients": 40,
+        "identities_per_client": 100,
+        "private_min_images": 101,
+        "private_max_images": 109,
+        "test_count": 40,
+        "generic_identities": 0,
+        "seed": 100,
+    }
 
 
 def test_overrides() -> None:

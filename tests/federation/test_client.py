@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -221,18 +221,42 @@ def test_local_batchnorm_comes_back_next_round(make_client: MakeClient) -> None:
     assert torch.allclose(state_of(client).backbone["features.bias"], statistics, atol=1e-6)
 
 
-def test_public_features_under_local_batchnorm_are_each_clients_own(make_client: MakeClient) -> None:
+def unlike(weights: Mapping[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:
+    """The same backbone with BatchNorm that makes other features of the same faces."""
+    generator = torch.Generator().manual_seed(seed)
+    changed = dict(weights)
+    for name in sorted(BATCHNORM):
+        if name.endswith((".weight", ".running_var")):
+            changed[name] = weights[name] * (0.2 + 2 * torch.rand(weights[name].shape, generator=generator))
+    return changed
+
+
+def nearest_private(weights: Mapping[str, torch.Tensor], client: Client) -> torch.Tensor:
+    """Of every public face the largest cosine to a private one, ascending."""
+    backbone = build_backbone("slimface", 0)
+    backbone.load_state_dict(weights)
+    own, public = (
+        torch.nn.functional.normalize(extract_features(backbone, FacePool([(faces, None, 0)]), client.settings.compute))
+        for faces in (PRIVATE, PUBLIC)
+    )
+    return (public @ own.T).amax(dim=1).sort().values
+
+
+def test_hard_negatives_under_local_batchnorm_are_each_clients_own(make_client: MakeClient) -> None:
     """Clients in one process share the public faces, but not what their own BatchNorm makes of them."""
-    settings = ("federation.batchnorm=local", "local.learning_rate=0.05", "method.hard_negatives.threshold=0.9")
-    alone, beside, neighbour = (make_client(*settings, name=name) for name in ("client-01", "client-02", "client-03"))
-    for client in (alone, beside, neighbour):
-        client.update(broadcast(1))
-    states = {client.id: state_of(client) for client in (alone, beside)}
-    beside.store.save(states["client-01"])
-    beside.public = neighbour.public
-    neighbour.update(broadcast(2))
-    expected, found = alone.update(broadcast(2)), beside.update(broadcast(2))
-    assert found.count == expected.count
+    names = ("client-01", "client-02")
+    weights = {name: unlike(WEIGHTS, seed) for seed, name in enumerate(names)}
+    nearest = {name: nearest_private(weights[name], make_client(name=name)) for name in names}
+    threshold = float(nearest["client-02"][7:9].mean())
+    expected = {name: int((nearest[name] > threshold).sum()) for name in names}
+    assert len(set(expected.values())) == 2, "the two must differ for this test to tell"
+    settings = ("federation.batchnorm=local", f"method.hard_negatives.threshold={threshold}")
+    first, second = (make_client(*settings, name=name) for name in names)
+    second.public = first.public
+    for client in (first, second):
+        client.store.save(PrivateState(1, weights[client.id], torch.randn(3, 512), {}))
+    found = {client.id: client.update(broadcast(2)).metrics["images/hard_negatives"] for client in (first, second)}
+    assert found == expected
 
 
 @pytest.mark.parametrize(

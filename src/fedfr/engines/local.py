@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import torch
 
-from fedfr.errors import FedfrError
+from fedfr.errors import FedfrError, WriteError
 from fedfr.federation.client import Client
 from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_update, encode
 from fedfr.federation.private_store import PrivateState
@@ -69,7 +69,7 @@ class LocalEngine:
             self._pool = None
 
     def exchange(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Update | Failure]:
-        """Yield one update or failure per client, in the order asked."""
+        """Yield one update or failure per client, in the order asked; raises :class:`WriteError` for a full disk."""
         down = encode(broadcast)
         for client, answer in self._answers(down, clients):
             if isinstance(answer, Failure):
@@ -139,6 +139,8 @@ class _Serving:
                 self._received = down, decode_broadcast(down)
             made = self._make_client(client)
             return made, *made.train(self._received[1])
+        except WriteError:
+            raise  # The disk is the run's own: going on without this client would end in a mean over fewer of them.
         except FedfrError as error:
             return Failure(client, str(error))
 
@@ -146,12 +148,9 @@ class _Serving:
         """The private state goes to the disk, then there is an update."""
         if isinstance(trained, Failure):
             return trained
-        try:
-            made, update, state = trained
-            made.store.save(state)
-            return encode(update)
-        except FedfrError as error:
-            return Failure(client, str(error))
+        made, update, state = trained
+        made.store.save(state)
+        return encode(update)
 
 
 _in_worker: list[_Serving] = []
