@@ -88,6 +88,8 @@ class PrivateStore:
                 f"private state {path} belongs to {metadata.get('client')!r} round {metadata.get('round')}, "
                 f"not to {self.client!r} round {round_number}; it was moved by hand, put it back"
             )
+        if "prototypes" not in tensors:
+            raise FedfrError(f"private state {path} holds no prototypes; remove it to start this client afresh")
         return PrivateState(round_number, _under("backbone/", tensors), tensors["prototypes"], _under("dfc/", tensors))
 
 
