@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import threading
@@ -16,22 +17,25 @@ import torch
 
 from fedfr.errors import FedfrError
 from fedfr.federation.client import Client
-from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_update, encode
+from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_reply, encode
 
 __all__ = ["LocalEngine"]
 
 ClientFactory = Callable[[str], Client]
 Tap = Callable[[str, str, bytes], None]
 
+# The client's side: what it says here stays on its machine.
+_log = logging.getLogger("fedfr.client")
+
 
 class LocalEngine:
     """Runs ``make_client(id).update(broadcast)`` for every client asked.
 
     Messages pass as bytes, as they would between machines; ``tap`` sees each with its direction ("down", "up") and the
-    client's id. With one worker everything happens in this process. With more, ``make_client`` is pickled to worker
-    processes; each holds one client at a time, and no more than ``workers`` clients are under way or waiting to be
-    read. Every client trains with ``threads`` torch threads however many workers there are: that number changes the
-    last bits of a result, the number of workers never does.
+    client's id, failures included. With one worker everything happens in this process. With more, ``make_client`` is
+    pickled to worker processes; each holds one client at a time, and no more than ``workers`` clients are under way or
+    waiting to be read. Every client trains with ``threads`` torch threads however many workers there are: that number
+    changes the last bits of a result, the number of workers never does.
     """
 
     def __init__(
@@ -67,22 +71,19 @@ class LocalEngine:
         """Yield one update or failure per client, in the order asked."""
         down = encode(broadcast)
         for client, answer in self._answers(down, clients):
-            if isinstance(answer, Failure):
-                yield answer
-                continue
             if self._tap is not None:
                 self._tap("down", client, down)
                 self._tap("up", client, answer)
-            yield decode_update(answer)
+            yield decode_reply(answer)
             del answer
 
-    def _answers(self, down: bytes, clients: Sequence[str]) -> Iterator[tuple[str, bytes | Failure]]:
+    def _answers(self, down: bytes, clients: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         if self._pool is None:
             torch.set_num_threads(self._threads)
             for client in clients:
                 yield client, _serve(self._make_client, client, down)
             return
-        waiting: deque[tuple[str, Future[bytes | Failure]]] = deque()
+        waiting: deque[tuple[str, Future[bytes]]] = deque()
         remaining = deque(clients)
         try:
             while remaining or waiting:
@@ -97,11 +98,12 @@ class LocalEngine:
             ) from error
 
 
-def _serve(make_client: ClientFactory, client: str, down: bytes) -> bytes | Failure:
+def _serve(make_client: ClientFactory, client: str, down: bytes) -> bytes:
     try:
         return encode(make_client(client).update(decode_broadcast(down)))
     except FedfrError as error:
-        return Failure(client, str(error))
+        _log.error("%s: %s", client, error)
+        return encode(Failure(client, error.shareable))
 
 
 _worker_factory: list[ClientFactory] = []
@@ -120,5 +122,5 @@ def _start_worker(make_client: ClientFactory, threads: int) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _serve_in_worker(client: str, down: bytes) -> bytes | Failure:
+def _serve_in_worker(client: str, down: bytes) -> bytes:
     return _serve(_worker_factory[0], client, down)
