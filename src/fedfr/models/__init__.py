@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fedfr.models.checkpoint import Contract, embedding_space, load_model, save_model
 from fedfr.models.foreign import load_foreign, load_weights, recognise_backbone
+from fedfr.models.foreign_heads import foreign_dfc_entries, load_foreign_dfc, load_foreign_prototypes
 from fedfr.models.heads import DFC, TransformKind
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.models.registry import BACKBONES, BackboneSpec, build_backbone
@@ -17,7 +18,10 @@ __all__ = [
     "TransformKind",
     "build_backbone",
     "embedding_space",
+    "foreign_dfc_entries",
     "load_foreign",
+    "load_foreign_dfc",
+    "load_foreign_prototypes",
     "load_model",
     "load_weights",
     "recognise_backbone",
