@@ -6,7 +6,15 @@ __all__ = ["FedfrError", "WriteError"]
 
 
 class FedfrError(Exception):
-    """A mistake in what was given. The message is one line: what, where, what is allowed, what to do."""
+    """A mistake in what was given. The message is one line: what, where, what is allowed, what to do.
+
+    ``shareable``: the part that may leave the machine of a client that met it. A message may hold paths and names of
+    private faces, so by default nothing of it may: the server learns only that the client stopped.
+    """
+
+    def __init__(self, message: str, shareable: str = "it stopped; its own log says why") -> None:
+        super().__init__(message)
+        self.shareable = shareable
 
 
 class WriteError(FedfrError):

@@ -16,7 +16,7 @@ from fedfr.engines.local import LocalEngine
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.federation.client import Client
-from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_update
+from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_update, encode
 from fedfr.rows import Row
 
 
@@ -65,19 +65,25 @@ def test_every_message_passes_the_tap(factory: tuple[ClientFactory, Broadcast]) 
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_clients_fault_is_its_own(factory: tuple[ClientFactory, Broadcast], workers: int) -> None:
-    """A damaged private state stops its client with a reason; the others deliver."""
+def test_a_clients_fault_is_its_own(
+    factory: tuple[ClientFactory, Broadcast],
+    workers: int,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A damaged private state stops its client; its own log says all, the server learns no path; others deliver."""
     make_client, broadcast = factory
     damaged = make_client.clients_folder / "client-01" / "private-000001.safetensors"
     damaged.parent.mkdir(parents=True, exist_ok=True)
     damaged.write_bytes(b"not a state")
     later = Broadcast(2, broadcast.weights, broadcast.prototypes)
-    with LocalEngine(make_client, workers=workers) as engine:
+    seen: list[tuple[str, str, bytes]] = []
+    with LocalEngine(make_client, workers=workers, tap=lambda *message: seen.append(message)) as engine:
         replies = {reply.client: reply for reply in engine.exchange(later, ["client-01", "client-02"])}
-    failure = replies["client-01"]
-    assert isinstance(failure, Failure)
-    assert "private state" in failure.reason
-    assert str(damaged) in failure.reason
+    failure = Failure("client-01", "its private state cannot be used; its own log says why")
+    assert replies["client-01"] == failure
+    assert ("up", "client-01", encode(failure)) in seen
+    assert f"client-01: private state {damaged} cannot be read" in caplog.text + capfd.readouterr().err
     assert isinstance(replies["client-02"], Update)
 
 

@@ -12,7 +12,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedfr.errors import FedfrError
 from fedfr.federation.arrival import in_order
 from fedfr.federation.messages import Failure, Update
 
@@ -26,10 +25,14 @@ def reply(client: str) -> Update | Failure:
     return Update(2, client, weights, torch.zeros(1, 2), 5, {"loss/total": float("nan")})
 
 
+def unexpected(client: str, reason: str) -> None:
+    raise AssertionError(client, reason)
+
+
 @given(order=st.permutations(CLIENTS))
 def test_any_order_of_arrival(order: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("rounds")
-    found = list(in_order(map(reply, order), CLIENTS, folder))
+    found = list(in_order(map(reply, order), CLIENTS, folder, unexpected))
     assert [each.client for each in found] == list(CLIENTS)
     for client, each in zip(CLIENTS, found, strict=True):
         expected = reply(client)
@@ -60,17 +63,26 @@ def test_waiting_updates_are_not_in_memory(tmp_path: Path) -> None:
             yield made
             del made
 
-    assert len(list(in_order(arriving(), CLIENTS, tmp_path))) == len(CLIENTS)
+    assert len(list(in_order(arriving(), CLIENTS, tmp_path, unexpected))) == len(CLIENTS)
 
 
 @pytest.mark.parametrize("stranger", ["client-1", "client-9"])
-def test_twice_or_never_asked(stranger: str, tmp_path: Path) -> None:
-    with pytest.raises(FedfrError, match="was not asked or has answered already"):
-        list(in_order(map(reply, ["client-1", stranger]), CLIENTS, tmp_path))
+@pytest.mark.parametrize("place", [1, 3, 6])
+def test_twice_or_never_asked(stranger: str, place: int, tmp_path: Path) -> None:
+    """The first reply of each client counts, whatever comes besides and whenever."""
+    order = ["client-1", *CLIENTS[2:], "client-0"]
+    order.insert(place, stranger)
+    refused: list[tuple[str, str]] = []
+    found = list(in_order(map(reply, order), CLIENTS, tmp_path, lambda *what: refused.append(what)))
+    assert [each.client for each in found] == list(CLIENTS)
+    reason = f"a reply from '{stranger}' refused: it was not asked or has answered already"
+    assert refused == [(stranger, reason)]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_silence_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FedfrError, match="without a reply from 'client-1'"):
-        list(in_order(map(reply, ["client-0", "client-2"]), CLIENTS, tmp_path))
+def test_silence_is_a_failure_of_the_silent(tmp_path: Path) -> None:
+    found = list(in_order(map(reply, ["client-5", "client-0", "client-2"]), CLIENTS, tmp_path, unexpected))
+    assert [each.client for each in found] == list(CLIENTS)
+    silent = [each for each in found if isinstance(each, Failure)]
+    assert silent == [Failure(client, "no reply came") for client in ("client-1", "client-3", "client-4")]
     assert list(tmp_path.iterdir()) == []

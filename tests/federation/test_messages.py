@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from fedfr.errors import FedfrError
-from fedfr.federation.messages import Broadcast, Update, decode_broadcast, decode_update, encode
+from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_reply, decode_update, encode
 
 WEIGHTS = {
     "conv.weight": torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last),
@@ -28,10 +28,13 @@ def equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool
 
 def test_these_are_all_the_fields_there_are() -> None:
     """A field added here is a decision about privacy, not a detail."""
-    fields = {kind.__name__: [field.name for field in dataclasses.fields(kind)] for kind in (Broadcast, Update)}
+    fields = {
+        kind.__name__: [field.name for field in dataclasses.fields(kind)] for kind in (Broadcast, Update, Failure)
+    }
     assert fields == {
         "Broadcast": ["round", "weights", "prototypes"],
         "Update": ["round", "client", "weights", "prototypes", "count", "metrics"],
+        "Failure": ["client", "reason"],
     }
     with pytest.raises(dataclasses.FrozenInstanceError):
         UPDATE.count = 3  # type: ignore[misc]
@@ -65,6 +68,30 @@ def test_two_clients_may_write_to_the_same_broadcast() -> None:
     second = decode_broadcast(data)
     assert torch.equal(second.weights["w"], torch.ones(3))
     assert torch.equal(second.prototypes, torch.ones(2, 8))
+
+
+def test_a_reply_is_an_update_or_a_failure() -> None:
+    update = decode_reply(encode(UPDATE))
+    assert isinstance(update, Update)
+    assert equal(dict(update.weights), WEIGHTS)
+    failure = Failure("client-03", "the loss became nan in epoch 2; lower the learning rate (now 0.1)")
+    assert decode_reply(encode(failure)) == failure
+    with pytest.raises(FedfrError, match="expected a message of kind 'Update' or 'Failure', received 'Broadcast'"):
+        decode_reply(encode(Broadcast(9, WEIGHTS, torch.ones(2, 8))))
+
+
+def test_a_failures_reason_is_one_line_of_bounded_length() -> None:
+    reply = decode_reply(encode(Failure("client-03", "no power\n\x1b[2Jrefused: client-01" + 1000 * "!")))
+    assert isinstance(reply, Failure)
+    assert len(reply.reason) == 300
+    assert reply.reason.isprintable()
+
+
+def test_a_truncated_failure_is_refused_at_every_length() -> None:
+    data = encode(Failure("client-03", "no power"))
+    for length in range(len(data)):
+        with pytest.raises(FedfrError, match=f"a message of {length} bytes is not a whole reply"):
+            decode_reply(data[:length])
 
 
 def test_a_truncated_message_is_refused_at_every_length() -> None:

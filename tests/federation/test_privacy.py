@@ -2,130 +2,258 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.federation.secrets import Secrets, raw
 from tests.tiny import tiny_config
 
+from fedfr.engines.local import LocalEngine
+from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
-from fedfr.federation.messages import Update, decode_update, encode
+from fedfr.federation.client import Client
+from fedfr.federation.messages import Failure, Update, decode_broadcast, decode_reply, encode
+from fedfr.federation.private_store import PrivateState
 from fedfr.training.features import extract_features
 from fedfr.training.pool import FacePool
 
-WINDOW = 24
+CLIENTS = ("client-01", "client-02")
 
 
-def windows(data: bytes, count: int = 4) -> list[bytes]:
-    """A few stretches of ``data`` that would all be in a message holding it."""
-    starts = np.linspace(0, max(0, len(data) - WINDOW), count).astype(int)
-    return [data[start : start + WINDOW] for start in starts if len(set(data[start : start + WINDOW])) > 3]
+@dataclass
+class Tapped:
+    """A run of two rounds with two clients, and all that was said."""
+
+    experiment: Experiment
+    broadcasts: list[bytes] = field(default_factory=list)
+    replies: list[bytes] = field(default_factory=list)
+    states: dict[tuple[str, int], PrivateState] = field(default_factory=dict)
+
+    def tap(self, direction: str, client: str, data: bytes) -> None:
+        """Keep every message; with an update, the private state of its round is on disk."""
+        (self.broadcasts if direction == "down" else self.replies).append(data)
+        if direction == "up":
+            state = self.experiment.trials()[0].store(client).latest()
+            assert state is not None
+            self.states[client, state.round] = state
+
+    def features(self, model: str, client: str, *, mirrored: bool = False) -> torch.Tensor:
+        """Features of the client's faces under ``generic 0``, ``generic 1`` … or its ``local 1``, ``personal 1`` …"""
+        parts = self.experiment.parts
+        kind, number = model.split()
+        module = parts.new_backbone()
+        if kind == "generic":
+            given = {message.round: message.weights for message in map(decode_broadcast, self.broadcasts)}
+            module.load_state_dict(dict(given[int(number) + 1]))
+        else:
+            module.load_state_dict(dict(self.states[client, int(number)].backbone))
+        features = extract_features(
+            module, FacePool([(parts.faces, self.faces_of(client), 0)]), parts.compute, mirrored=mirrored
+        )
+        if kind == "personal":
+            dfc = self.experiment.trials()[0].method.personal_modules(self.states[client, int(number)])
+            assert dfc is not None
+            features = dfc(features).detach()
+        return features
+
+    def faces_of(self, client: str) -> np.ndarray:
+        """The client's faces, training ones first."""
+        own = self.experiment.parts.split.clients[client]
+        return np.asarray([*own.train, *own.test])
+
+    def labels(self, client: str, which: str, numbering: str) -> np.ndarray:
+        """Labels of the client's ``train``, ``test`` or ``all`` faces, as the whole set or as the client counts."""
+        faces, own = self.experiment.parts.faces, self.experiment.parts.split.clients[client]
+        indices = {"train": own.train, "test": own.test, "all": (*own.train, *own.test)}[which]
+        return faces.labels[np.asarray(indices)] if numbering == "global" else faces.subset(indices).labels
+
+    def pixels(self, index: int) -> torch.Tensor:
+        """One face, (112, 112, 3)."""
+        return torch.from_numpy(self.experiment.parts.faces.images([index])[0])
 
 
-def as_sent(array: np.ndarray) -> list[bytes]:
-    """An array's bytes as it is and in the precisions a leak might be sent in."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    forms = [tensor]
-    if tensor.dtype.is_floating_point:
-        forms += [tensor.half(), tensor.bfloat16(), tensor.double(), torch.nn.functional.normalize(tensor, dim=-1)]
-    return [form.contiguous().view(-1).view(torch.uint8).numpy().tobytes() for form in forms]
+MODELS = ("generic 0", "generic 1", "local 1", "local 2", "personal 1", "personal 2")
+# The first, some and the last row of everything private that is trained.
+PRIVATE_ROWS = {
+    "prototypes": (0, 2),
+    "transform.weight": (0, 20, 511),
+    "transform.bias": (0,),
+    "branches.weight": (0, 2),
+    "branches.bias": (0,),
+}
 
 
-def found(messages: list[bytes], private: Mapping[str, list[bytes]]) -> list[str]:
-    """Names of the private arrays of which any stretch stands in any message, at any offset.
-
-    A table says for every three bytes whether a stretch begins so; only where one does is the whole compared.
-    """
-    beginning: dict[bytes, list[tuple[bytes, str]]] = {}
-    for name, forms in private.items():
-        for part in (part for form in forms for part in windows(form)):
-            beginning.setdefault(part[:3], []).append((part, name))
-    table = np.zeros(1 << 24, bool)
-    table[[int.from_bytes(start, "little") for start in beginning]] = True
-    names: dict[str, None] = {}
-    for message in messages:
-        data = np.frombuffer(message, np.uint8).astype(np.uint32)
-        starts = data[:-2] | data[1:-1] << 8 | data[2:] << 16
-        for place in np.flatnonzero(table[starts]).tolist():
-            for part, name in beginning[message[place : place + 3]]:
-                if message.startswith(part, place):
-                    names[name] = None
-    return list(names)
+def scaled(image: torch.Tensor) -> dict[str, torch.Tensor]:
+    """A picture as stored and in the usual scales; two ways to the same one differ in the last bit."""
+    values = image.float()
+    return {
+        "as uint8": image,
+        "to ±1": (values - 127.5) / 127.5,
+        "to ±1 by 255": (values / 255 - 0.5) / 0.5,
+        "to 1": values / 255,
+    }
 
 
 @pytest.fixture(scope="module")
-def tapped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, list[bytes], dict[str, list[bytes]]]:
+def tapped(tmp_path_factory: pytest.TempPathFactory) -> Tapped:
     folder = tmp_path_factory.mktemp("privacy")
-    experiment = Experiment.create(tiny_config(folder), folder / "run")
-    messages: list[bytes] = []
-    kept: dict[str, list[bytes]] = {}
-
-    def tap(direction: str, client: str, data: bytes) -> None:
-        messages.append(data)
-        if direction == "up":  # the private state of this round is on disk by now
-            state = experiment.trials()[0].store(client).latest()
-            assert state is not None
-            arrays = {"prototypes": state.prototypes, **{f"dfc {name}": value for name, value in state.dfc.items()}}
-            for name, value in arrays.items():
-                for row, part in enumerate(value.reshape(-1, value.shape[-1])[:8]):
-                    kept[f"{client} round {state.round} {name} row {row}"] = as_sent(part.numpy())
-
-    experiment.run(tap=tap)
-    faces, split = experiment.parts.faces, experiment.parts.split
-    module = experiment.parts.new_backbone()
-    start = experiment.parts.starting_model()
-    module.load_state_dict(dict(start.weights))
-    for client, own in split.clients.items():
-        indices = np.asarray([*own.train, *own.test])
-        pool = FacePool([(faces, indices, 0)])
-        features = extract_features(module, pool, experiment.parts.compute).numpy()
-        for row, index in enumerate(indices):
-            pixels = faces.images([int(index)])[0]
-            kept[f"{client} image {index}"] = [*as_sent(pixels), *as_sent((pixels / 127.5 - 1).astype(np.float32))]
-            kept[f"{client} feature {index}"] = as_sent(features[row])
-        labels = faces.labels[indices]
-        kept[f"{client} labels"] = [labels.tobytes(), labels.astype(np.int32).tobytes()]
-        for label in np.unique(labels):
-            kept[f"name {label}"] = [
-                faces.identities[label].encode() * 3,
-                faces.identities[label].encode().ljust(24, b"x"),
-            ]
-    return experiment, messages, kept
+    made = Tapped(Experiment.create(tiny_config(folder), folder / "run"))
+    made.experiment.run(tap=made.tap)
+    assert set(made.states) == {(client, number) for client in CLIENTS for number in (1, 2)}
+    return made
 
 
-def test_nothing_private_passes(tapped: tuple[Experiment, list[bytes], dict[str, list[bytes]]]) -> None:
-    experiment, messages, private = tapped
-    assert len(messages) == 2 * 2 * 2, "two rounds, two clients, down and up"
-    assert len(private) > 100
-    assert found(messages, private) == []
-    names = [experiment.parts.faces.identities[int(label)].encode() for label in range(14)]
-    assert not [name for name in names if any(name in message for message in messages)]
+@pytest.fixture(scope="module")
+def private(tapped: Tapped) -> Secrets:
+    """All that may not pass: private states, faces and their features, labels, names, folders."""
+    secrets = Secrets()
+    parts = tapped.experiment.parts
+    for (client, number), state in tapped.states.items():
+        for name, value in {"prototypes": state.prototypes, **state.dfc}.items():
+            secrets.rows(f"{client} round {number} {name}", value)
+    for client in CLIENTS:
+        for index in tapped.faces_of(client).tolist():
+            pixels = tapped.pixels(index)
+            for layout, image in (("HWC", pixels), ("CHW", pixels.permute(2, 0, 1))):
+                for scale, values in scaled(image).items():
+                    secrets.array(f"{client} image {index} {layout} {scale}", values)
+        for model in MODELS:
+            for mirrored in (False, True):
+                features = tapped.features(model, client, mirrored=mirrored)
+                secrets.rows(f"{client} features {model}{' mirrored' if mirrored else ''}", features)
+        for which in ("train", "test", "all"):
+            for numbering in ("global", "own"):
+                secrets.labels(f"{client} labels {which} {numbering}", tapped.labels(client, which, numbering))
+    for identity in parts.faces.identities:
+        secrets.whole(f"name {identity}", identity.encode())
+    for path in (parts.faces_folder, parts.folder):
+        secrets.whole(f"path {path}", str(path).encode())
+    return secrets
 
 
-def test_the_previous_local_backbone_does_not_come_back(
-    tapped: tuple[Experiment, list[bytes], dict[str, list[bytes]]],
-) -> None:
+def test_nothing_private_passes(tapped: Tapped, private: Secrets) -> None:
+    assert len(tapped.broadcasts) == len(tapped.replies) == 2 * 2, "two rounds, two clients"
+    assert len(private.names) > 2000
+    assert private.found([*tapped.broadcasts, *tapped.replies]) == []
+
+
+def test_the_previous_local_backbone_does_not_come_back(tapped: Tapped) -> None:
     """A broadcast holds averages only: no client's own weights of the round before."""
-    _, messages, _ = tapped
-    ups = [decode_update(data) for data in messages if b'\\"kind\\": \\"Update\\"' in data[:100_000]]
-    downs = [data for data in messages if b'\\"kind\\": \\"Broadcast\\"' in data[:100_000]]
-    assert len(ups) == len(downs) == 4
-    convolutions = {
-        f"{update.client} {update.round} {name}": as_sent(value.numpy())
-        for update in ups
-        for name, value in update.weights.items()
-        if value.ndim == 4
-    }
-    assert found(downs, convolutions) == []
+    secrets = Secrets()
+    for update in map(decode_reply, tapped.replies):
+        assert isinstance(update, Update)
+        for name, value in update.weights.items():
+            if value.ndim == 4:
+                secrets.array(f"{update.client} {update.round} {name}", value)
+    assert secrets.found(tapped.broadcasts) == []
 
 
-def test_a_planted_leak_is_found(tapped: tuple[Experiment, list[bytes], dict[str, list[bytes]]]) -> None:
-    experiment, messages, private = tapped
-    up = next(decode_update(data) for data in messages if b'\\"kind\\": \\"Update\\"' in data[:100_000])
-    state = experiment.trials()[0].store(up.client).latest(before=2)
-    assert state is not None
-    name, hiding = next((name, value.clone()) for name, value in up.weights.items() if value.numel() > 5000)
-    hiding.view(-1)[1000 : 1000 + state.prototypes.shape[1]] = state.prototypes[1]
-    leaking = encode(Update(up.round, up.client, {**up.weights, name: hiding}, up.prototypes, up.count, up.metrics))
-    assert any("prototypes row 1" in leak for leak in found([leaking], private))
+def planted(tapped: Tapped, data: bytes) -> bytes:
+    """An update of the run in which ``data`` stands, at an odd place, among the values of a weight."""
+    update = decode_reply(tapped.replies[0])
+    assert isinstance(update, Update)
+    sizes = {name: value.nbytes for name, value in update.weights.items() if value.nbytes > len(data) + 2000}
+    name = min(sizes, key=lambda name: sizes[name])
+    hiding = bytearray(raw(update.weights[name]))
+    hiding[1001 : 1001 + len(data)] = data
+    weight = torch.frombuffer(hiding, dtype=torch.float32)
+    return encode(Update(1, update.client, {name: weight}, None, update.count, update.metrics))
+
+
+def feature(run: Tapped, model: str, mirrored: bool = False) -> torch.Tensor:
+    return run.features(model, "client-02", mirrored=mirrored)[7]
+
+
+def private_row(run: Tapped, number: int, entry: str, row: int) -> torch.Tensor:
+    state = run.states["client-02", number]
+    value = state.prototypes if entry == "prototypes" else state.dfc[entry]
+    return value.reshape(-1, value.shape[-1])[row]
+
+
+def image(run: Tapped, layout: str, scale: str) -> torch.Tensor:
+    pixels = run.pixels(int(run.faces_of("client-02")[3]))
+    return scaled(pixels if layout == "HWC" else pixels.permute(2, 0, 1))[scale]
+
+
+def labels(run: Tapped, which: str, numbering: str) -> torch.Tensor:
+    return torch.from_numpy(run.labels("client-02", which, numbering).copy())
+
+
+def leaks() -> Iterator[tuple[str, Callable[[Tapped], torch.Tensor], tuple[torch.dtype, ...]]]:
+    """A secret's name, the array, and the types it is sent in."""
+    floats = (torch.float32, torch.float16, torch.bfloat16)
+    for model in MODELS:
+        yield f"client-02 features {model} row 7", partial(feature, model=model), floats
+        yield f"client-02 features {model} mirrored row 7", partial(feature, model=model, mirrored=True), floats[:1]
+    for number in (1, 2):
+        for entry, rows in PRIVATE_ROWS.items():
+            for row in rows:
+                source = partial(private_row, number=number, entry=entry, row=row)
+                yield f"client-02 round {number} {entry} row {row}", source, floats[:1]
+    for layout in ("HWC", "CHW"):
+        yield f"{layout} as uint8", partial(image, layout=layout, scale="as uint8"), (torch.uint8,)
+        for scale in ("to ±1", "to ±1 by 255", "to 1"):
+            yield f"{layout} {scale}", partial(image, layout=layout, scale=scale), floats
+    for which in ("train", "test", "all"):
+        for numbering in ("global", "own"):
+            types = (torch.uint8, torch.int32, torch.int64, torch.float32)
+            yield f"client-02 labels {which} {numbering}", partial(labels, which=which, numbering=numbering), types
+
+
+PLANTED = [
+    pytest.param(name, source, dtype, unit, id=f"{name} {str(dtype)[6:]}{' unit' if unit else ''}")
+    for name, source, dtypes in leaks()
+    for dtype in dtypes
+    for unit in ([False, True] if "features" in name and dtype != torch.bfloat16 else [False])
+]
+
+
+@pytest.mark.parametrize(("name", "source", "dtype", "unit"), PLANTED)
+def test_a_planted_array_is_found(
+    tapped: Tapped,
+    private: Secrets,
+    name: str,
+    source: Callable[[Tapped], torch.Tensor],
+    dtype: torch.dtype,
+    unit: bool,
+) -> None:
+    array = source(tapped)
+    array = torch.nn.functional.normalize(array, dim=-1) if unit else array
+    assert any(name in leak for leak in private.found([planted(tapped, raw(array.to(dtype)))]))
+
+
+def test_a_planted_word_is_found(tapped: Tapped, private: Secrets) -> None:
+    update = decode_reply(tapped.replies[0])
+    assert isinstance(update, Update)
+    metrics = {**update.metrics, "loss of person-03": 1.0}
+    assert private.found([encode(Update(1, "client-01", {}, None, 3, metrics))]) == ["name person-03"]
+    reason = f"{tapped.experiment.parts.folder}/clients/client-01 cannot be read"
+    assert private.found([encode(Failure("client-01", reason))]) == [f"path {tapped.experiment.parts.folder}"]
+
+
+@dataclass
+class Unreadable:
+    """Makes clients whose faces cannot be read, for a reason that names a person and a file."""
+
+    folder: Path
+
+    def __call__(self, client: str) -> Client:
+        """Never returns."""
+        raise FedfrError(f"person-03 has a damaged picture, {self.folder}/person-03/1.png; import the faces again")
+
+
+def test_a_failure_tells_neither_person_nor_file(tapped: Tapped, private: Secrets) -> None:
+    said: list[bytes] = []
+    broadcast = decode_broadcast(tapped.broadcasts[0])
+    with LocalEngine(
+        Unreadable(tapped.experiment.parts.folder), tap=lambda *message: said.append(message[2])
+    ) as engine:
+        replies = list(engine.exchange(broadcast, CLIENTS))
+    assert replies == [Failure(client, "it stopped; its own log says why") for client in CLIENTS]
+    assert len(said) == 4
+    assert private.found(said) == []

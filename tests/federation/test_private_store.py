@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from fedfr.errors import FedfrError
 from fedfr.federation.private_store import PrivateState, PrivateStore
@@ -80,6 +81,16 @@ def test_a_truncated_state_is_named(store: PrivateStore, keep: int) -> None:
     assert str(path) in str(caught.value)
     assert "remove it to start this client afresh" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_state_without_prototypes_is_named(store: PrivateStore) -> None:
+    """A whole file with the right owner that is no private state: no traceback, one line."""
+    store.save(state(1))
+    path = store.folder / "private-000001.safetensors"
+    save_file({"backbone/w": torch.ones(2)}, path, {"client": "client-01", "round": "1"})
+    with pytest.raises(FedfrError, match=r"private state .* holds no prototypes; remove it to start") as caught:
+        store.latest()
+    assert str(path) in str(caught.value)
 
 
 def test_another_clients_state_is_refused(store: PrivateStore, tmp_path: Path) -> None:

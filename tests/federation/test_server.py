@@ -74,6 +74,10 @@ def same(left: Generic, right: Generic) -> bool:
     )
 
 
+def reasons(events: Sequence[Mapping[str, object]]) -> list[object]:
+    return [event["reason"] for event in events if event["event"] == "refused"]
+
+
 @pytest.fixture
 def expected(tmp_path: Path) -> Generic:
     return server(tmp_path / "expected", Arithmetic()).run(START)
@@ -143,16 +147,33 @@ def test_just_the_quorum_is_enough(tmp_path: Path) -> None:
     assert server(tmp_path, engine, rounds=1).run(START).weights["w"].isfinite().all()
 
 
-def test_a_client_that_never_answers_is_noticed(tmp_path: Path) -> None:
-    with pytest.raises(FedfrError, match="ended without a reply from 'client-03'"):
-        server(tmp_path, Arithmetic((0, 1, 3, 4))).run(START)
+def test_a_client_that_never_answers_is_named_and_left_out(tmp_path: Path) -> None:
+    events: list[dict[str, object]] = []
+    run = server(tmp_path, Arithmetic((0, 1, 3, 4)), events, rounds=1)
+    found = run.run(START)
+    assert reasons(events) == ["client-03 failed in round 1: no reply came"]
+    left_out = Arithmetic(changes={"client-03": lambda update: Failure(update.client, "no power")})
+    assert same(server(tmp_path / "lost", left_out, rounds=1).run(START), found)
 
 
 @pytest.mark.parametrize("name", ["client-01", "stranger"])
-def test_a_reply_nobody_waits_for_is_an_error(tmp_path: Path, name: str) -> None:
+def test_a_reply_nobody_waits_for_is_refused_and_the_round_goes_on(tmp_path: Path, name: str) -> None:
+    """Whoever answers under another name loses its place; the others' round stands."""
     impostor = Arithmetic(changes={"client-02": lambda update: replace(update, client=name)})
-    with pytest.raises(FedfrError, match=f"a reply came from '{name}', which was not asked or has answered already"):
-        server(tmp_path, impostor).run(START)
+    events: list[dict[str, object]] = []
+    found = server(tmp_path, impostor, events, rounds=1).run(START)
+    assert reasons(events) == [
+        f"a reply from '{name}' refused: it was not asked or has answered already",
+        "client-02 failed in round 1: no reply came",
+    ]
+    left_out = Arithmetic(changes={"client-02": lambda update: Failure(update.client, "no power")})
+    assert same(server(tmp_path / "lost", left_out, rounds=1).run(START), found)
+
+
+def test_replies_nobody_waits_for_make_no_quorum(tmp_path: Path) -> None:
+    impostors = Arithmetic(changes=dict.fromkeys(CLIENTS[1:4], lambda update: replace(update, client="client-01")))
+    with pytest.raises(FedfrError, match="round 1: 2 of 5 clients delivered, the quorum is 3"):
+        server(tmp_path, impostors).run(START)
 
 
 def test_prototypes_stay_when_they_are_not_averaged(tmp_path: Path, expected: Generic) -> None:

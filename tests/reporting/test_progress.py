@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-import sys
 
 import pytest
 
-from fedfr.reporting.progress import PlainProgress, TerminalProgress, progress_for
+from fedfr.reporting.progress import PlainProgress, TerminalProgress
 
 
 def plain(interval: float) -> list[str]:
@@ -34,18 +33,6 @@ def test_plain_lines_estimate_the_time_left() -> None:
     said = plain(interval=0.0)
     assert len(said) == 7
     assert all(re.fullmatch(r"pre-training: [123]/4, about \d+ s left \(epoch 1\)", line) for line in said[1:4])
-
-
-def test_bars_are_for_terminals(capfd: pytest.CaptureFixture[str]) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    assert isinstance(progress_for(Terminal()), TerminalProgress)
-    assert isinstance(progress_for(io.StringIO()), PlainProgress)
-    progress_for().note("to standard error")
-    sys.stderr.flush()
-    assert capfd.readouterr() == ("", "to standard error\n")
 
 
 def test_bars_show_what_is_done_and_keep_notes(capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import threading
@@ -17,7 +18,7 @@ import torch
 
 from fedfr.errors import FedfrError, WriteError
 from fedfr.federation.client import Client
-from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_update, encode
+from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_reply, encode
 from fedfr.federation.private_store import PrivateState
 
 __all__ = ["LocalEngine"]
@@ -27,16 +28,18 @@ Tap = Callable[[str, str, bytes], None]
 
 # Seconds of training below which an answer waits for the next client.
 _SMALL = 1.0
+# The client's side: what it says here stays on its machine.
+_log = logging.getLogger("fedfr.client")
 
 
 class LocalEngine:
     """Runs ``make_client(id).update(broadcast)`` for every client asked.
 
     Messages pass as bytes, as they would between machines; ``tap`` sees each with its direction ("down", "up") and the
-    client's id. With one worker everything happens in this process. With more, ``make_client`` is pickled to worker
-    processes; each holds one client at a time, and no more than ``workers`` clients are under way or waiting to be
-    read. Every client trains with ``threads`` torch threads however many workers there are: that number changes the
-    last bits of a result, the number of workers never does.
+    client's id, failures included. With one worker everything happens in this process. With more, ``make_client`` is
+    pickled to worker processes; each holds one client at a time, and no more than ``workers`` clients are under way or
+    waiting to be read. Every client trains with ``threads`` torch threads however many workers there are: that number
+    changes the last bits of a result, the number of workers never does.
     """
 
     def __init__(
@@ -72,20 +75,17 @@ class LocalEngine:
         """Yield one update or failure per client, in the order asked; raises :class:`WriteError` for a full disk."""
         down = encode(broadcast)
         for client, answer in self._answers(down, clients):
-            if isinstance(answer, Failure):
-                yield answer
-                continue
             if self._tap is not None:
                 self._tap("down", client, down)
                 self._tap("up", client, answer)
-            yield decode_update(answer)
+            yield decode_reply(answer)
             del answer
 
-    def _answers(self, down: bytes, clients: Sequence[str]) -> Iterator[tuple[str, bytes | Failure]]:
+    def _answers(self, down: bytes, clients: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         if self._pool is None:
             yield from self._in_process(down, clients)
             return
-        waiting: deque[tuple[str, Future[bytes | Failure]]] = deque()
+        waiting: deque[tuple[str, Future[bytes]]] = deque()
         remaining = deque(clients)
         try:
             while remaining or waiting:
@@ -99,19 +99,19 @@ class LocalEngine:
                 "a worker process died, most likely for want of memory; use fewer workers (--workers) and resume"
             ) from error
 
-    def _in_process(self, down: bytes, clients: Sequence[str]) -> Iterator[tuple[str, bytes | Failure]]:
+    def _in_process(self, down: bytes, clients: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """One client after another; while the disk takes a small client's state, the next one trains already.
 
         Waiting for the disk costs a client with few faces more than its training, one with many nothing to speak of.
         """
         torch.set_num_threads(self._threads)
         serve = _Serving(self._make_client)
-        waiting: deque[tuple[str, Future[bytes | Failure]]] = deque()
+        waiting: deque[tuple[str, Future[bytes]]] = deque()
         with ThreadPoolExecutor(1, "private-states") as keeper:
             for client in clients:
                 started = time.monotonic()
                 trained = serve.train(client, down)
-                waiting.append((client, keeper.submit(serve.deliver, client, trained)))
+                waiting.append((client, keeper.submit(serve.deliver, trained)))
                 # At most one answer is held back, and none from which somebody has waited long for news.
                 kept_back = int(time.monotonic() - started < _SMALL)
                 while len(waiting) > kept_back:
@@ -142,12 +142,13 @@ class _Serving:
         except WriteError:
             raise  # The disk is the run's own: going on without this client would end in a mean over fewer of them.
         except FedfrError as error:
-            return Failure(client, str(error))
+            _log.error("%s: %s", client, error)
+            return Failure(client, error.shareable)
 
-    def deliver(self, client: str, trained: Trained | Failure) -> bytes | Failure:
+    def deliver(self, trained: Trained | Failure) -> bytes:
         """The private state goes to the disk, then there is an update."""
         if isinstance(trained, Failure):
-            return trained
+            return encode(trained)
         made, update, state = trained
         made.store.save(state)
         return encode(update)
@@ -169,6 +170,6 @@ def _start_worker(make_client: ClientFactory, threads: int) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _serve_in_worker(client: str, down: bytes) -> bytes | Failure:
+def _serve_in_worker(client: str, down: bytes) -> bytes:
     serve = _in_worker[0]
-    return serve.deliver(client, serve.train(client, down))
+    return serve.deliver(serve.train(client, down))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from fedfr.errors import FedfrError
 from fedfr.federation.messages import Failure, Update, decode_update, encode
 from fedfr.files import write_atomically
 
@@ -15,11 +14,15 @@ __all__ = ["in_order"]
 ROOM = ".waiting.tmp"
 
 
-def in_order(replies: Iterable[Update | Failure], clients: Sequence[str], folder: Path) -> Iterator[Update | Failure]:
-    """Replies by client id, however they arrive. One that is early waits below ``folder``, not in memory.
+def in_order(
+    replies: Iterable[Update | Failure], clients: Sequence[str], folder: Path, refuse: Callable[[str, str], None]
+) -> Iterator[Update | Failure]:
+    """One reply per client, by client id, however they arrive. One that is early waits below ``folder``, not in memory.
 
-    If the first client is the slowest, all others wait: a thousand models would not fit the server's memory.
-    Raises :class:`FedfrError` when a client answers twice, was never asked or never answers, and on a full disk.
+    If the first client is the slowest, all others wait: a thousand models would not fit the server's memory. A reply
+    that nobody waits for – its client was not asked, or has answered – is told to ``refuse`` (client, reason) and
+    ignored; a client without a reply gets a :class:`Failure`. So one participant cannot stop the round of the others.
+    Raises :class:`fedfr.errors.FedfrError` on a full disk.
     """
     place = {client: number for number, client in enumerate(clients)}
     waiting: dict[int, Failure | Path] = {}
@@ -29,7 +32,9 @@ def in_order(replies: Iterable[Update | Failure], clients: Sequence[str], folder
     try:
         for reply in replies:
             if reply.client not in place or reply.client in answered:
-                raise FedfrError(f"a reply came from {reply.client!r}, which was not asked or has answered already")
+                refuse(reply.client, f"a reply from {reply.client!r} refused: it was not asked or has answered already")
+                del reply
+                continue
             answered.add(reply.client)
             number = place[reply.client]
             if number != following:
@@ -42,10 +47,11 @@ def in_order(replies: Iterable[Update | Failure], clients: Sequence[str], folder
             while following in waiting:
                 yield _fetch(waiting.pop(following))
                 following += 1
+        for number in range(following, len(clients)):
+            early = waiting.pop(number, None)
+            yield Failure(clients[number], "no reply came") if early is None else _fetch(early)
     finally:
         shutil.rmtree(room, ignore_errors=True)
-    if following < len(clients):
-        raise FedfrError(f"the engine ended without a reply from {clients[following]!r}")
 
 
 def _park(update: Update, path: Path) -> Path:

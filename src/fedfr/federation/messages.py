@@ -1,7 +1,8 @@
 """Everything that crosses the wire between server and client, and the bytes it becomes.
 
-These two dataclasses *are* the list: what has no field here cannot be sent. Images, features of private images, private
-prototypes, DFC modules, the previous local backbone, labels and names have none (method, section 1).
+These three dataclasses *are* the list: what has no field here cannot be sent. Images, features of private images,
+private prototypes, DFC modules, the previous local backbone, labels and names have none (method, section 1). The one
+free text is a failure's reason: an error's ``shareable`` part, which holds no path, name or label.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import torch
 from fedfr.errors import FedfrError
 from fedfr.federation.packing import pack, unpack
 
-__all__ = ["Broadcast", "Failure", "Update", "decode_broadcast", "decode_update", "encode"]
+__all__ = ["Broadcast", "Failure", "Update", "decode_broadcast", "decode_reply", "decode_update", "encode"]
 
 PROTOTYPES = "prototypes"
 _WEIGHTS = "weights/"
+# Of a stranger's text the server's log takes one line of this many characters.
+_LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,17 @@ class Update:
 
 @dataclass(frozen=True)
 class Failure:
-    """Seen by the server in place of an update: the client did not deliver, and why."""
+    """Client to server in place of an update: it did not deliver, and of the reason what may be told."""
 
     client: str
     reason: str
 
 
-def encode(message: Broadcast | Update) -> bytes:
+def encode(message: Broadcast | Update | Failure) -> bytes:
     """The message as safetensors bytes: arrays with dtype and shape, the scalars in the header."""
+    if isinstance(message, Failure):
+        texts = {"kind": "Failure", "client": message.client, "reason": message.reason}
+        return pack({}, {"fedfr": json.dumps(texts)})
     tensors = {f"{_WEIGHTS}{name}": value for name, value in message.weights.items()}
     if message.prototypes is not None:
         tensors[PROTOTYPES] = message.prototypes
@@ -85,11 +91,17 @@ def decode_update(data: bytes) -> Update:
     The tensors are views of ``data``, to be read and never written to: the server adds them to the average.
     """
     with _whole(data, "update"):
-        scalars, weights, prototypes = _decode(data, "Update")
-        metrics = {str(name): float(value) for name, value in dict(scalars["metrics"]).items()}
-        return Update(
-            int(scalars["round"]), str(scalars["client"]), weights, prototypes, int(scalars["count"]), metrics
-        )
+        return _update(*_decode(data, "Update"))
+
+
+def decode_reply(data: bytes) -> Update | Failure:
+    """A client's answer; raises :class:`FedfrError` when the bytes are neither a whole update nor a whole failure."""
+    with _whole(data, "reply"):
+        scalars, weights, prototypes = _decode(data, "Update", "Failure")
+        if scalars["kind"] == "Failure":
+            printable = "".join(sign if sign.isprintable() else " " for sign in str(scalars["reason"]))
+            return Failure(str(scalars["client"]), printable[:_LONGEST_REASON])
+        return _update(scalars, weights, prototypes)
 
 
 @contextmanager
@@ -99,15 +111,21 @@ def _whole(data: bytes, kind: str) -> Iterator[None]:
         yield
     except (ValueError, LookupError, TypeError, ArithmeticError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise FedfrError(f"a message of {len(data)} bytes is not a whole {kind} ({reason})") from error
+        text = f"a message of {len(data)} bytes is not a whole {kind} ({reason})"
+        raise FedfrError(text, shareable=text) from error
 
 
-def _decode(data: bytes, kind: str) -> tuple[dict[str, Any], dict[str, torch.Tensor], torch.Tensor | None]:
+def _update(scalars: Mapping[str, Any], weights: Mapping[str, torch.Tensor], prototypes: torch.Tensor | None) -> Update:
+    metrics = {str(name): float(value) for name, value in dict(scalars["metrics"]).items()}
+    return Update(int(scalars["round"]), str(scalars["client"]), weights, prototypes, int(scalars["count"]), metrics)
+
+
+def _decode(data: bytes, *kinds: str) -> tuple[dict[str, Any], dict[str, torch.Tensor], torch.Tensor | None]:
     texts, tensors = unpack(data)
     scalars = json.loads(texts["fedfr"])
-    if not isinstance(scalars, dict) or scalars.get("kind") != kind:
+    if not isinstance(scalars, dict) or scalars.get("kind") not in kinds:
         found = scalars.get("kind") if isinstance(scalars, dict) else scalars
-        raise FedfrError(f"expected a message of kind {kind!r}, received {found!r}")
+        raise FedfrError(f"expected a message of kind {' or '.join(map(repr, kinds))}, received {found!r}")
     prototypes = tensors.pop(PROTOTYPES, None)
     weights = {name.removeprefix(_WEIGHTS): value for name, value in tensors.items()}
     return scalars, weights, prototypes

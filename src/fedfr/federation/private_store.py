@@ -16,6 +16,7 @@ from fedfr.files import write_atomically
 
 __all__ = ["PrivateState", "PrivateStore"]
 
+_UNUSABLE = "its private state cannot be used; its own log says why"
 _NAME = re.compile(r"private-(\d{6})\.safetensors")
 
 
@@ -81,12 +82,17 @@ class PrivateStore:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         except (SafetensorError, OSError) as error:
             raise FedfrError(
-                f"private state {path} cannot be read ({error}); remove it to start this client afresh"
+                f"private state {path} cannot be read ({error}); remove it to start this client afresh", _UNUSABLE
             ) from error
         if metadata.get("client") != self.client or metadata.get("round") != str(round_number):
             raise FedfrError(
                 f"private state {path} belongs to {metadata.get('client')!r} round {metadata.get('round')}, "
-                f"not to {self.client!r} round {round_number}; it was moved by hand, put it back"
+                f"not to {self.client!r} round {round_number}; it was moved by hand, put it back",
+                _UNUSABLE,
+            )
+        if "prototypes" not in tensors:
+            raise FedfrError(
+                f"private state {path} holds no prototypes; remove it to start this client afresh", _UNUSABLE
             )
         return PrivateState(round_number, _under("backbone/", tensors), tensors["prototypes"], _under("dfc/", tensors))
 

@@ -69,15 +69,20 @@ class Server:
         prototypes = generic.prototypes if self.method.uses_public_prototypes and self.shared else None
         average, refused = StreamingAverage(), list[str]()
         reports: list[dict[str, Any]] = []
+
+        def refuse(client: str, reason: str) -> None:
+            refused.append(reason)
+            self.on_event({"event": "refused", "round": number, "client": client, "reason": reason})
+
         broadcast = Broadcast(number, generic.weights, generic.prototypes)
-        for reply in in_order(self.engine.exchange(broadcast, asked), asked, self.journal.folder):
+        replies = self.engine.exchange(broadcast, asked)
+        for reply in in_order(replies, asked, self.journal.folder, refuse):
             try:
                 if isinstance(reply, Failure):
                     raise FedfrError(f"{reply.client} failed in round {number}: {reply.reason}")
                 check_update(reply, number, expected, prototypes)
             except FedfrError as error:
-                refused.append(str(error))
-                self.on_event({"event": "refused", "round": number, "client": reply.client, "reason": str(error)})
+                refuse(reply.client, str(error))
                 continue
             average.add(_averaged(reply), reply.count)
             report = {"client": reply.client, "count": reply.count, **reply.metrics}

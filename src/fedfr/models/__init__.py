@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fedfr.models.build import build_backbone
     from fedfr.models.checkpoint import Contract, embedding_space, load_model, save_model
     from fedfr.models.foreign import load_foreign, load_weights, recognise_backbone
+    from fedfr.models.foreign_heads import foreign_dfc_entries, load_foreign_dfc, load_foreign_prototypes
     from fedfr.models.heads import DFC, TransformKind
     from fedfr.models.preprocessing import Preprocessing
     from fedfr.models.registry import BACKBONES
@@ -21,6 +22,7 @@ else:
             "build": "build_backbone",
             "checkpoint": "Contract embedding_space load_model save_model",
             "foreign": "load_foreign load_weights recognise_backbone",
+            "foreign_heads": "foreign_dfc_entries load_foreign_dfc load_foreign_prototypes",
             "heads": "DFC TransformKind",
             "preprocessing": "Preprocessing",
             "registry": "BACKBONES",
@@ -37,7 +39,10 @@ __all__ = [
     "TransformKind",
     "build_backbone",
     "embedding_space",
+    "foreign_dfc_entries",
     "load_foreign",
+    "load_foreign_dfc",
+    "load_foreign_prototypes",
     "load_model",
     "load_weights",
     "recognise_backbone",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fedfr.errors import FedfrError
 from fedfr.models.registry import BACKBONES
 
-__all__ = ["load_foreign", "load_weights", "recognise_backbone"]
+__all__ = ["differences_in_one_line", "load_foreign", "load_weights", "read_tensors", "recognise_backbone"]
 
 # Where training scripts put the weights inside a larger checkpoint, and what wrappers put before each name.
 _CONTAINERS = ("net_state_dict", "state_dict", "model_state_dict", "backbone", "model")
@@ -45,20 +45,24 @@ def load_foreign(path: Path) -> dict[str, Tensor]:
     Weights inside ``net_state_dict``, ``state_dict`` and the like are taken out, and prefixes left by wrappers
     (``module.``) removed. Raises :class:`FedfrError` when the file is missing, truncated or holds more than weights.
     """
+    state = _unwrap(read_tensors(path), path)
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise FedfrError(f"weights {path} hold NaN or infinity in {name}; fetch them again or use others")
+    return state
+
+
+def read_tensors(path: Path) -> object:
+    """What a file of tensors holds, without running any code; raises :class:`FedfrError` when it cannot be read."""
     if not path.is_file():
         raise FedfrError(f"weights {path} do not exist; check the path")
     try:
-        content = load_file(path) if path.suffix == ".safetensors" else _unpickle_weights(path)
+        return load_file(path) if path.suffix == ".safetensors" else _unpickle_weights(path)
     except _UNREADABLE as error:
         raise FedfrError(
             f"weights {path} cannot be read ({_reason(error)}); allowed is a whole file with nothing but tensors "
             "in it; fetch it again or save its state_dict alone"
         ) from error
-    state = _unwrap(content, path)
-    for name, tensor in state.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise FedfrError(f"weights {path} hold NaN or infinity in {name}; fetch them again or use others")
-    return state
 
 
 def _unpickle_weights(path: Path) -> object:
@@ -124,6 +128,12 @@ def _shorten(differences: list[str]) -> str:
     return "; ".join(differences[:3]) + more
 
 
+def differences_in_one_line(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """The first entries that are missing, unknown or of another shape, and how many more; empty when all agree."""
+    shapes = ({name: tuple(tensor.shape) for name, tensor in state.items()} for state in (given, expected))
+    return _shorten(_differences(*shapes))
+
+
 def recognise_backbone(state: Mapping[str, Tensor]) -> str:
     """The name of the backbone that has exactly these entries and shapes.
 
@@ -146,12 +156,10 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     Only BatchNorm's batch counters may be absent; they are then zero. Raises :class:`FedfrError` in one line.
     """
     own = module.state_dict()
-    given = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    differences = _differences(given, {name: tuple(tensor.shape) for name, tensor in own.items()})
+    differences = differences_in_one_line(state, own)
     if differences:
         raise FedfrError(
-            f"weights do not fit {type(module).__name__}: {_shorten(differences)}; "
-            "choose the backbone they were made for"
+            f"weights do not fit {type(module).__name__}: {differences}; choose the backbone they were made for"
         )
     # Straight into the tensors: torch's load_state_dict walks the modules, three times as long for many small layers.
     with torch.no_grad():

@@ -46,9 +46,7 @@ class DFC(nn.Module):
     """The private head of one client: ``z' = T(u)`` and one binary classifier for each of its identities.
 
     FedFR (arXiv 2112.12496), decoupled feature customisation. Entries: ``transform.*`` and ``branches.weight`` (K, D),
-    ``branches.bias`` (K,). In the authors' ``bce_module.pth`` the same numbers are called ``converter.0.*`` (linear;
-    ``converter.br1..br4.*`` and ``converter.concat_fc.*`` for the bottleneck), ``weight`` and ``bias``;
-    ``fc.pth`` holds the prototypes (K, D) and ``backbone.pth`` a backbone's state under its own names.
+    ``branches.bias`` (K,); :func:`fedfr.models.load_foreign_dfc` reads the authors' own files.
     """
 
     def __init__(self, num_identities: int, dim: int, transform: TransformKind = "linear") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
 from typing import Protocol, Self, TextIO
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-__all__ = ["PlainProgress", "Progress", "Silent", "TerminalProgress", "progress_for"]
+__all__ = ["PlainProgress", "Progress", "Silent", "TerminalProgress"]
 
 
 class Progress(Protocol):
@@ -93,9 +92,3 @@ class TerminalProgress:
     def note(self, text: str) -> None:
         """Print one line above the bars."""
         self._bars.console.print(text, highlight=False, markup=False)
-
-
-def progress_for(stream: TextIO | None = None) -> PlainProgress | TerminalProgress:
-    """Bars on a terminal, plain lines elsewhere; both go to standard error, results alone to standard output."""
-    stream = sys.stderr if stream is None else stream
-    return TerminalProgress() if stream.isatty() else PlainProgress(stream)

@@ -123,10 +123,11 @@ def train(
             plan.on_step(epoch, step, steps, values)
         means = {name: float(value) / steps for name, value in sums.items()}
         if not all(math.isfinite(value) for value in means.values()):
-            raise FedfrError(
+            text = (
                 f"the loss became {means['total']} in epoch {epoch + 1}; lower the learning rate "
                 f"(now {plan.learning_rate(epoch, float(epoch)):g})"
             )
+            raise FedfrError(text, shareable=text)
         plan.on_epoch(epoch, optimizer, means)
     return means
 

@@ -1,0 +1,86 @@
+"""Private arrays and words, and the search for any of them in the bytes of messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+WINDOW = 24
+# Shorter stretches stand in megabytes of weights by chance.
+SHORTEST = 8
+LABEL_TYPES = ("uint8", "int16", "int32", "int64", "float16", "float32", "float64")
+
+
+def raw(tensor: torch.Tensor) -> bytes:
+    """A tensor's bytes."""
+    return tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+
+
+def as_sent(array: torch.Tensor) -> list[bytes]:
+    """An array's bytes as it is and, of floats, in the precisions and the unit length a leak might be sent in."""
+    forms = [array]
+    if array.dtype.is_floating_point:
+        unit = torch.nn.functional.normalize(array, dim=-1)
+        forms += [form.to(dtype) for form in (array, unit) for dtype in (torch.half, torch.bfloat16, torch.double)]
+        forms.append(unit)
+    return [raw(form) for form in forms]
+
+
+def stretches(data: bytes) -> list[bytes]:
+    """A few parts of ``data`` that are all in a message holding it; dull ones stand elsewhere by chance."""
+    starts = sorted({int(start) for start in np.linspace(0, max(0, len(data) - WINDOW), 4)})
+    parts = [data[start : start + WINDOW] for start in starts]
+    return [part for part in parts if len(part) >= SHORTEST and len(set(part)) > 3]
+
+
+class Secrets:
+    """What must not stand in any message, by name.
+
+    A table says for every three bytes whether some secret holds them at its anchor; only where it does is the whole
+    compared. The anchor is the part of most different bytes: zeros, of which labels are full, are everywhere.
+    """
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self._table = np.zeros(1 << 24, bool)
+        self._by_anchor: dict[bytes, list[tuple[bytes, int, str]]] = {}
+
+    def whole(self, name: str, data: bytes) -> None:
+        """``data`` must not stand anywhere, in one piece."""
+        self.names.add(name)
+        anchor = max(range(min(WINDOW, len(data)) - 2), key=lambda place: len(set(data[place : place + 3])))
+        key = data[anchor : anchor + 3]
+        self._table[int.from_bytes(key, "little")] = True
+        self._by_anchor.setdefault(key, []).append((data, anchor, name))
+
+    def array(self, name: str, array: torch.Tensor) -> None:
+        """No form of ``array`` may stand anywhere: any stretch of it would tell."""
+        forms = [stretches(form) for form in as_sent(array)]
+        assert forms[0], f"nothing of {name} can be recognised"
+        for part in {part for form in forms for part in form}:
+            self.whole(name, part)
+
+    def rows(self, name: str, matrix: torch.Tensor) -> None:
+        """Every row by itself, since one alone may be sent."""
+        for number, row in enumerate(matrix.reshape(-1, matrix.shape[-1])):
+            self.array(f"{name} row {number}", row)
+
+    def labels(self, name: str, labels: Any) -> None:
+        """Label arrays are short and dull: the whole of each, in every type they might be sent in."""
+        for dtype in LABEL_TYPES:
+            self.whole(f"{name} {dtype}", np.asarray(labels).astype(dtype).tobytes())
+
+    def found(self, messages: Sequence[bytes]) -> list[str]:
+        """Names of the secrets that stand in any message, at any offset."""
+        names: dict[str, None] = {}
+        for message in messages:
+            data = np.frombuffer(message, np.uint8).astype(np.uint32)
+            starts = data[:-2] | data[1:-1] << 8 | data[2:] << 16
+            for place in np.flatnonzero(self._table[starts]).tolist():
+                for part, anchor, name in self._by_anchor[message[place : place + 3]]:
+                    if place >= anchor and message.startswith(part, place - anchor):
+                        names[name] = None
+        return list(names)
