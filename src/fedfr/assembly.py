@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from fedfr.config import ExperimentConfig, MethodSettings
+from fedfr.engines.local import worker_number
 from fedfr.errors import FedfrError
 from fedfr.faces import IMPORTERS, FaceSet, Split, make_split
 from fedfr.federation.client import Client, ClientSettings, PublicFaces
@@ -43,15 +44,20 @@ Epoch = Callable[[int, Mapping[str, float], float], None]
 Counter = Callable[[int, int], None]
 
 
-def make_compute(config: ExperimentConfig) -> Compute:
-    """Preprocessing, device and precision; raises :class:`FedfrError` for a device or compiler that is not there."""
+def make_compute(config: ExperimentConfig, worker: int = 0) -> Compute:
+    """Preprocessing, device and precision; raises :class:`FedfrError` for a device or compiler that is not there.
+
+    Of several devices each worker takes one, in turn.
+    """
     if config.runtime.compile and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
         raise FedfrError("runtime.compile = true needs a C++ compiler; install g++ or leave it false")
+    names = config.runtime.devices
+    name = names[worker % len(names)]
     try:
-        device = torch.device(config.runtime.device)
+        device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise FedfrError(f"runtime.device = {config.runtime.device!r} cannot be used here; use cpu") from error
+        raise FedfrError(f"runtime.device = {name!r} cannot be used here; use cpu") from error
     spec = BACKBONES[config.model.backbone]
     return Compute(spec.preprocessing, device, config.runtime.precision == "bf16", config.runtime.compile)
 
@@ -124,7 +130,7 @@ class ClientFactory:
 
     def _share(self) -> Shared:
         config, faces, split = self.config, FaceSet.load(self.faces_folder), Split.load(self.split_path)
-        method, compute = make_method(config, self.method_name), make_compute(config)
+        method, compute = make_method(config, self.method_name), make_compute(config, worker_number())
         participants = method.participants(split)
         settings = ClientSettings(
             backbone=config.model.backbone,

@@ -156,9 +156,14 @@ class RuntimeConfig(Settings):
 
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
-    device: str = "cpu"
+    device: Annotated[str, Field(min_length=1)] = "cpu"
     threads: Annotated[int, Field(ge=1)] = 1
     workers: Annotated[int, Field(ge=1)] = 1
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that ``device`` names, separated by commas; the first is the run's, the workers share all."""
+        return tuple(name.strip() for name in self.device.split(","))
 
 
 class ExperimentConfig(Settings):

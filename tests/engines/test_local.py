@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import torch
 from tests.tiny import bits, tiny_config
 
 from fedfr.assembly import ClientFactory
-from fedfr.engines.local import LocalEngine
+from fedfr.engines.local import LocalEngine, worker_number
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.federation.client import Client
@@ -93,6 +95,39 @@ def test_workers_end_with_the_engine(factory: tuple[ClientFactory, Broadcast]) -
     with LocalEngine(make_client, workers=2) as engine:
         list(engine.exchange(Broadcast(3, broadcast.weights, broadcast.prototypes), ["client-02"]))
     assert threading.active_count() == before
+
+
+class Noting:
+    """Clients note their worker and its device, and wait until every worker has one."""
+
+    def __init__(self, inner: ClientFactory, folder: Path, workers: int) -> None:
+        self.inner, self.folder, self.workers = inner, folder, workers
+
+    def __call__(self, client: str) -> Client:
+        """The inner factory's client."""
+        made = self.inner(client)
+        (self.folder / f"{worker_number()} {made.settings.compute.device}").touch()
+        ends = time.monotonic() + 60
+        while len(list(self.folder.iterdir())) < self.workers and time.monotonic() < ends:
+            time.sleep(0.01)
+        return made
+
+
+def test_workers_share_the_devices(factory: tuple[ClientFactory, Broadcast], tmp_path: Path) -> None:
+    """The CPU under two names stands for two devices."""
+    make_client, broadcast = factory
+    config = make_client.config
+    runtime = config.runtime.model_copy(update={"device": "cpu, cpu:0"})
+    both = replace(make_client, config=config.model_copy(update={"runtime": runtime}), clients_folder=tmp_path / "c")
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    with LocalEngine(Noting(both, seen, 2), workers=2) as engine:
+        replies = list(
+            engine.exchange(Broadcast(1, broadcast.weights, broadcast.prototypes), ["client-01", "client-02"])
+        )
+    assert all(isinstance(reply, Update) for reply in replies)
+    assert {path.name for path in seen.iterdir()} == {"0 cpu", "1 cpu:0"}
+    assert worker_number() == 0
 
 
 class Fatal:

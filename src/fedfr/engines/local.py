@@ -21,7 +21,7 @@ from fedfr.federation.client import Client
 from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_reply, encode
 from fedfr.federation.private_store import PrivateState
 
-__all__ = ["LocalEngine"]
+__all__ = ["LocalEngine", "worker_number"]
 
 ClientFactory = Callable[[str], Client]
 Tap = Callable[[str, str, bytes], None]
@@ -58,11 +58,12 @@ class LocalEngine:
 
     def __enter__(self) -> Self:
         if self._workers > 1:
+            context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(
                 self._workers,
-                mp_context=multiprocessing.get_context("spawn"),
+                mp_context=context,
                 initializer=_start_worker,
-                initargs=(self._make_client, self._threads),
+                initargs=(self._make_client, self._threads, context.Value("i", 0)),
             )
         return self
 
@@ -155,9 +156,19 @@ class _Serving:
 
 
 _in_worker: list[_Serving] = []
+_number = 0
 
 
-def _start_worker(make_client: ClientFactory, threads: int) -> None:
+def worker_number() -> int:
+    """Which of the engine's workers this process is, 0, 1, …; 0 in the process that has no workers."""
+    return _number
+
+
+def _start_worker(make_client: ClientFactory, threads: int, started: Any) -> None:
+    global _number  # noqa: PLW0603 - a fact about this process, told once
+    with started.get_lock():
+        _number = started.value
+        started.value += 1
     torch.set_num_threads(threads)
     _in_worker[:] = [_Serving(make_client)]
     parent: Any = multiprocessing.parent_process()
