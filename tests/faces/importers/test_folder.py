@@ -80,13 +80,17 @@ def test_a_corrupt_picture_is_named_and_nothing_is_left_behind(tmp_path: Path) -
     assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
 
 
-def test_a_failed_import_leaves_the_earlier_set_standing(tmp_path: Path) -> None:
+def test_a_failed_import_leaves_nothing_and_an_earlier_set_stands(tmp_path: Path) -> None:
     picture(tmp_path / "in" / "a" / "1.png", 77)
     before = import_folder(tmp_path / "in", dest=tmp_path / "out").fingerprint()
     (tmp_path / "in" / "a" / "2.png").write_bytes(b"")
     with pytest.raises(FedfrError, match=r"2\.png"):
+        import_folder(tmp_path / "in", dest=tmp_path / "new")
+    (tmp_path / "in" / "a" / "2.png").unlink()
+    with pytest.raises(FedfrError, match="out already holds files; name a new or empty folder"):
         import_folder(tmp_path / "in", dest=tmp_path / "out")
     assert FaceSet.load(tmp_path / "out").fingerprint() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
 
 
 def test_folders_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
