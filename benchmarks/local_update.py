@@ -32,7 +32,7 @@ from fedfr.federation.client import Client, ClientSettings, PublicFaces
 from fedfr.federation.messages import Broadcast
 from fedfr.federation.private_store import PrivateState, PrivateStore
 from fedfr.memory import keep_freed_memory
-from fedfr.methods import FedFR
+from fedfr.methods.fedfr import FedFR
 from fedfr.models import BACKBONES, DFC, build_backbone
 from fedfr.rng import torch_generator
 from fedfr.training.features import Compute

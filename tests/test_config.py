@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fedfr.config import PRESETS, ExperimentConfig, load_config, parse_overrides
+from fedfr.assembly import make_method
+from fedfr.config import PRESETS, ExperimentConfig, LocalConfig, load_config, parse_overrides
 from fedfr.errors import FedfrError
+from fedfr.methods import METHODS
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -68,9 +73,19 @@ def test_the_papers_numbers(preset: str) -> None:
         0.7,
         3,
     ]
-    split = config.split.settings
-    wanted = ("public_identities", "clients", "identities_per_client", "test_count")
-    assert [split[name] for name in wanted] == [6000, 40, 100, 40]
+    assert config.split.recipe == "ms1m-fedfr"
+    assert config.split.settings == {
+        "public_identities": 6000,
+        "public_min_images": 61,
+        "public_max_images": 79,
+        "clients": 40,
+        "identities_per_client": 100,
+        "private_min_images": 101,
+        "private_max_images": 109,
+        "test_count": 40,
+        "generic_identities": 0,
+        "seed": 100,
+    }
 
 
 def test_overrides() -> None:
@@ -88,7 +103,7 @@ def test_overrides() -> None:
     assert config.baselines == ("local",)
     assert config.method.settings["dfc"]["transform"] == "bottleneck"
     assert config.method.settings["dfc"]["weight"] == 10.0, "what is not named stays"
-    assert config.faces.path == "a b/ü"
+    assert config.faces.path == str(Path.cwd() / "a b" / "ü")
     assert config.seed == 7
     assert parse_overrides(["a.b=1", "a.c=[1, 2]", "a.b=2"]) == {"a": {"b": 2, "c": [1, 2]}}
 
@@ -111,6 +126,67 @@ def test_paths_of_a_file_are_its_own(tmp_path: Path) -> None:
     assert config.split.manifest == str(tmp_path / "split.json")
 
 
+def test_paths_of_overrides_start_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "c.yaml").write_text("faces: {path: of the file}\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/of somebody")
+    config = load_config(
+        Path("runs/c.yaml"),
+        ["faces.path=my faces", "split.manifest=../s.json", "split.settings.pairs=~/pairs.txt", "model.start=m.pth"],
+    )
+    assert config.faces.path == str(tmp_path / "my faces")
+    assert config.split.manifest == str(tmp_path.parent / "s.json")
+    assert config.split.settings["pairs"] == "/home/of somebody/pairs.txt"
+    assert config.model.start == str(tmp_path / "m.pth")
+    assert load_config("runs/c.yaml").faces.path == str(tmp_path / "runs" / "of the file")
+    assert load_config(None, ["model.start=scratch"]).model.start == "scratch"
+
+
+@pytest.mark.parametrize("name", METHODS.names)
+@pytest.mark.parametrize("preset", [None, *PRESETS])
+def test_one_switch_changes_the_method(preset: str | None, name: str, tmp_path: Path) -> None:
+    """By override and by a file that builds on the preset; what every method has stays, for the baselines too."""
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump({"preset": preset, "method": {"name": name}}), encoding="utf-8")
+    prototypes = "random" if preset == "released" else "mean-feature"
+    config = load_config(preset, [f"method.name={name}"])
+    assert load_config(path) == config
+    assert name not in config.baselines
+    for each in (name, *config.baselines):
+        assert make_method(config, each).settings.prototypes == prototypes
+    resolved = tmp_path / "resolved.yaml"
+    resolved.write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
+    assert load_config(resolved) == config
+
+
+def test_what_is_given_with_the_method_is_checked(tmp_path: Path) -> None:
+    config = load_config("quickstart", ["method.name=fedavg", "method.hard_negatives.threshold=0.5"])
+    with pytest.raises(FedfrError, match="method fedavg: unknown setting 'hard_negatives'; known here: prototypes"):
+        make_method(config, "fedavg")
+    with pytest.raises(FedfrError, match="repeat a method"):
+        load_config("quickstart", ["method.name=local", "baselines=[local]"])
+    path = tmp_path / "run.yaml"
+    path.write_text("preset: quickstart\nmethod: {name: fedavg}\n", encoding="utf-8")
+    back = load_config(path, ["method.name=fedfr", "method.dfc.power=2"])
+    assert back.method.settings == {"dfc": {"power": 2}}, "the preset's settings went with its method"
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS.names if name != "fedfr"])
+def test_baselines_take_what_every_method_has(name: str) -> None:
+    config = load_config("released", [f"baselines=[{name}]"])
+    assert make_method(config, name).settings.model_dump() == {"prototypes": "random"}
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 40))
+def test_adaptive_epochs(first: int, least: int, number: int) -> None:
+    local = LocalConfig(first_epochs=first, least_epochs=least)
+    epochs, after = local.epochs_in(number), local.epochs_in(number + 1)
+    assert local.epochs_in(1) == first
+    assert after == max(min(first, least), epochs - 2)
+    assert 1 <= after <= epochs
+
+
 def test_settings_never_change() -> None:
     config = load_config(None)
     with pytest.raises(ValueError, match="frozen"):
@@ -121,25 +197,21 @@ def test_settings_never_change() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("local.epochs=0", "local.epochs"),
-        ("federation.participation=0", "federation.participation = 0: input should be greater than 0"),
-        ("federation.participation=1.5", "federation.participation = 1.5: input should be less than or equal to 1"),
-        (
-            "federation.batchnorm=shared",
-            "federation.batchnorm = 'shared': input should be 'average', 'local' or 'frozen'",
-        ),
-        ("local.learning_rate=.nan", "local.learning_rate = nan"),
-        ("local.learning_rate=fast", "local.learning_rate = 'fast': input should be a valid number"),
+        ("local.epochs=0", "local.epochs = 0: give 'adaptive' or a whole number of at least 1"),
+        ("federation.participation=0", "federation.participation = 0: give a number above 0 and at most 1"),
+        ("federation.batchnorm=shared", "federation.batchnorm = 'shared': give 'average', 'local' or 'frozen'"),
+        ("local.learning_rate=.nan", "local.learning_rate = nan: give a number above 0"),
+        ("local.learning_rate=fast", "local.learning_rate = 'fast': give a number above 0"),
         ("local.colour=1", "unknown setting 'local.colour'; known here: epochs, first_epochs"),
         ("colour=1", "unknown setting 'colour'; known here: preset, seed, faces"),
-        ("evaluation.fars=[0.1, 1]", "evaluation.fars.1 = 1: input should be less than 1"),
-        ("baselines=[local, local]", r"baselines \['local', 'local'\] repeat a method"),
-        ("baselines=[fedfr]", r"baselines \['fedfr'\] repeat a method \(fedfr is the main one\)"),
-        ("seed=-1", "seed = -1: input should be greater than or equal to 0"),
+        ("evaluation.fars=[0.1, 1]", "evaluation.fars.1 = 1: give a number above 0 and below 1"),
+        ("baselines=[local, local]", "defaults: baselines ['local', 'local'] repeat a method"),
+        ("baselines=[fedfr]", "defaults: baselines ['fedfr'] repeat a method (fedfr is the main one)"),
+        ("seed=-1", "seed = -1: give a whole number of at least 0"),
     ],
 )
 def test_mistakes_name_themselves(override: str, message: str) -> None:
-    with pytest.raises(FedfrError, match=message) as caught:
+    with pytest.raises(FedfrError, match=re.escape(message)) as caught:
         load_config(None, [override])
     assert "\n" not in str(caught.value)
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 import fedfr
+from fedfr.assembly import open_faces
+from fedfr.config import FacesConfig, load_config
+from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.models import BACKBONES, load_model
 from fedfr.reporting.progress import Silent
@@ -56,12 +62,13 @@ def test_what_a_run_leaves(finished: Finished) -> None:
 def test_every_event_is_a_line(finished: Finished) -> None:
     lines = (finished[0].folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     events = [json.loads(line) for line in lines]
-    kinds = [(event["event"], event["round"], event.get("client")) for event in events]
-    assert kinds == [
+    kinds = [(event["event"], event.get("epoch", event.get("round")), event.get("client")) for event in events]
+    assert kinds == [("pretrain", 1, None), ("pretrain", 2, None)] + [
         (kind, number, client)
         for number in (1, 2)
         for kind, client in (("update", "client-01"), ("update", "client-02"), ("round", None))
     ]
+    assert all(math.isfinite(event["loss/total"]) and event["learning_rate"] > 0 for event in events[:2])
     assert all(event["peak_rss_bytes"] > 1e7 and event["seconds"] > 0 for event in events if event["event"] == "update")
 
 
@@ -120,6 +127,76 @@ def test_the_public_names_are_there() -> None:
     assert {"FaceSet", "Split", "Experiment", "evaluate", "list_methods"} <= set(dir(fedfr))
 
 
+def events(run: Path) -> list[dict[str, Any]]:
+    """Lines of metrics.jsonl without times and memory."""
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    varying = {"time", "seconds", "peak_rss_bytes"}
+    return [{key: value for key, value in json.loads(line).items() if key not in varying} for line in lines]
+
+
+class Listening(Silent):
+    """Remembers the details of pre-training."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[int, int, str]] = []
+
+    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+        """Take it down."""
+        if work == "pre-training":
+            self.heard.append((done, total, detail))
+
+
+def test_progress_of_pretraining_shows_the_loss(tmp_path: Path) -> None:
+    listening = Listening()
+    run = Experiment.create(tiny_config(tmp_path, "pretrain.epochs=2"), tmp_path / "run")
+    run.pretrain(listening)
+    losses = [f"loss {event['loss/total']:.3f}" for event in events(run.folder)]
+    assert listening.heard == [
+        (1, 4, "epoch 1"),
+        (2, 4, f"epoch 1, {losses[0]}"),
+        (3, 4, f"epoch 2, {losses[0]}"),
+        (4, 4, f"epoch 2, {losses[1]}"),
+    ]
+
+
+def test_begin_refuses_another_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = tiny_config(Path(), "runtime.workers=2")
+    assert Experiment.begin(config, "run").config == config
+    same = tiny_config(tmp_path, "method.dfc.weight=10.0")
+    assert Experiment.begin(same, "run").config == config, "the default, said aloud; workers change no result"
+    for override, message in (
+        ("seed=5", "run was begun with seed = 0, not 5; go on with `fedfr resume run` or choose another folder"),
+        ("method.dfc.weight=3", "run was begun with method.dfc.weight = 10.0, not 3.0; go on"),
+        ("method.name=fedavg", "run was begun with method.name = 'fedfr', not 'fedavg'; go on"),
+        ("split.settings.max_images=4", "run was begun with split.settings.max_images = None, not 4; go on"),
+        ("evaluation.fars=[0.01]", "run was begun with evaluation.fars = [0.1], not [0.01]; go on"),
+    ):
+        with pytest.raises(FedfrError) as caught:
+            Experiment.begin(tiny_config(tmp_path, override), "run")
+        assert str(caught.value).startswith(message)
+
+
+def test_faces_of_a_run_are_imported_again_where_only_pixels_are_left(tmp_path: Path) -> None:
+    for person in ("anna", "bo"):
+        for number in range(2):
+            (tmp_path / "people" / person).mkdir(parents=True, exist_ok=True)
+            picture = np.full((112, 112, 3), 40 * number, np.uint8)
+            assert cv2.imwrite(str(tmp_path / "people" / person / f"{number}.png"), picture)
+    config = load_config(None, [f"faces.path={tmp_path / 'people'}"])
+    first = open_faces(config, tmp_path / "cache").fingerprint()
+    (tmp_path / "cache" / "faces.json").unlink()
+    assert open_faces(config, tmp_path / "cache").fingerprint() == first
+
+
+def test_a_config_made_in_python_may_name_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    relative = config.model_copy(update={"faces": FacesConfig(path="faceset")})
+    Experiment.create(relative, "run")
+    assert Experiment.open("run").config == config
+
+
 class InterruptionError(Exception):
     """Somebody pressed Ctrl-C."""
 
@@ -143,6 +220,7 @@ class Interrupting(Silent):
 
 def test_no_interruption_changes_the_result(finished: Finished, tmp_path: Path) -> None:
     expected, rows = bits(finished[0].folder), finished[1]
+    told = events(finished[0].folder)
     generator = random.Random(11)
     Experiment.create(tiny_config(tmp_path, *MORE), tmp_path / "run")
     interruptions = 0
@@ -155,6 +233,7 @@ def test_no_interruption_changes_the_result(finished: Finished, tmp_path: Path) 
     assert interruptions >= 3
     assert found == rows
     assert bits(tmp_path / "run") == expected
+    assert events(tmp_path / "run") == told, "every event once, with the same values"
 
 
 def test_one_training_image_per_identity(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ SETTINGS = [
     "split.settings.identities_per_client=3",
     "split.settings.test_count=2",
     "split.settings.min_images=4",
+    "split.settings.distractors=generic",
     "model.backbone=slimface",
     "pretrain.epochs=1",
     "pretrain.batch_size=8",

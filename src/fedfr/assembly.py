@@ -12,11 +12,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fedfr.config import ExperimentConfig
+from fedfr.config import ExperimentConfig, MethodSettings
 from fedfr.errors import FedfrError
 from fedfr.faces import IMPORTERS, FaceSet, Split, make_split
 from fedfr.federation.client import Client, ClientSettings, PublicFaces
 from fedfr.federation.method import Generic, Method
+from fedfr.federation.networks import Networks
 from fedfr.federation.private_store import PrivateStore
 from fedfr.methods import METHODS
 from fedfr.models import (
@@ -38,7 +39,7 @@ __all__ = ["ClientFactory", "Parts", "generic_contract", "make_compute", "make_m
 
 PROTOTYPES = "public_prototypes"
 Step = Callable[[int, int, int], None]
-Epoch = Callable[[int, Mapping[str, float]], None]
+Epoch = Callable[[int, Mapping[str, float], float], None]
 Counter = Callable[[int, int], None]
 
 
@@ -56,8 +57,10 @@ def make_compute(config: ExperimentConfig) -> Compute:
 
 
 def make_method(config: ExperimentConfig, name: str) -> Method:
-    """The method called ``name``; the main method takes its settings from the configuration."""
-    settings = config.method.settings if name == config.method.name else {}
+    """The method called ``name``: the main one with its settings, a baseline with those that every method has."""
+    settings = config.method.settings
+    if name != config.method.name:
+        settings = {key: value for key, value in settings.items() if key in MethodSettings.model_fields}
     return METHODS[name](settings, f"method {name}")
 
 
@@ -68,6 +71,8 @@ def open_faces(config: ExperimentConfig, cache: Path, on_import: Counter | None 
         return FaceSet.load(path)
     if (cache / "faces.json").is_file():
         return FaceSet.load(cache)
+    # Pixels without their description are what is left of an import; it is made again.
+    (cache / "pixels.npy").unlink(missing_ok=True)
     importer = IMPORTERS[config.faces.source]
     if config.faces.source == "orl":
         return importer(cache, on_import)
@@ -82,6 +87,18 @@ def generic_contract(config: ExperimentConfig, space: str, role: str = "generic"
     return Contract(config.model.backbone, spec.embedding_dim, spec.preprocessing, space, role)
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What all clients of one process have in common."""
+
+    faces: FaceSet
+    participants: Mapping[str, tuple[int, ...]]
+    public: PublicFaces
+    method: Method
+    settings: ClientSettings
+    networks: Networks
+
+
 @dataclass
 class ClientFactory:
     """Makes clients of one method's run, in this process or in a worker it was pickled to."""
@@ -91,29 +108,34 @@ class ClientFactory:
     faces_folder: Path
     split_path: Path
     clients_folder: Path
-    _parts: tuple[FaceSet, Split, PublicFaces] | None = field(default=None, repr=False)
+    _shared: Shared | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_parts": None}
+        return self.__dict__ | {"_shared": None}
 
     def __call__(self, client_id: str) -> Client:
-        """The client with its private faces; the face set and the public faces are shared within the process."""
-        if self._parts is None:
-            faces, split = FaceSet.load(self.faces_folder), Split.load(self.split_path)
-            self._parts = faces, split, PublicFaces(faces.subset(split.public))
-        faces, split, public = self._parts
-        method = make_method(self.config, self.method_name)
+        """The client with its private faces; whatever is not its own is shared within the process."""
+        if self._shared is None:
+            self._shared = self._share()
+        shared = self._shared
+        private = shared.faces.subset(shared.participants[client_id])
+        store = PrivateStore(self.clients_folder / client_id, client_id)
+        return Client(client_id, private, shared.public, shared.method, shared.settings, store, shared.networks)
+
+    def _share(self) -> Shared:
+        config, faces, split = self.config, FaceSet.load(self.faces_folder), Split.load(self.split_path)
+        method, compute = make_method(config, self.method_name), make_compute(config)
         participants = method.participants(split)
         settings = ClientSettings(
-            backbone=self.config.model.backbone,
+            backbone=config.model.backbone,
             num_clients=len(participants),
-            seed=self.config.seed,
-            local=self.config.local,
-            federation=self.config.federation,
-            compute=make_compute(self.config),
+            seed=config.seed,
+            local=config.local,
+            federation=config.federation,
+            compute=compute,
         )
-        store = PrivateStore(self.clients_folder / client_id, client_id)
-        return Client(client_id, faces.subset(participants[client_id]), public, method, settings, store)
+        public, networks = PublicFaces(faces.subset(split.public)), Networks(config.model.backbone, compute)
+        return Shared(faces, participants, public, method, settings, networks)
 
 
 class Parts:
@@ -160,7 +182,7 @@ class Parts:
     def starting_model(
         self,
         on_step: Step = lambda epoch, step, steps: None,
-        on_epoch: Epoch = lambda epoch, losses: None,
+        on_epoch: Epoch = lambda epoch, losses, rate: None,
     ) -> Generic:
         """θ⁰ and Φ_g⁰ from ``pretrained/``, where they are put by pre-training or from the checkpoint to start from."""
         path = self.folder / "pretrained" / "generic.safetensors"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from fedfr.errors import FedfrError
+from fedfr.config_source import PRESETS, absolute_paths, merge, parse_overrides, read_file, read_preset
+from fedfr.settings import Settings, validate
 
 __all__ = [
     "PRESETS",
@@ -22,6 +19,7 @@ __all__ = [
     "FederationConfig",
     "LocalConfig",
     "MethodConfig",
+    "MethodSettings",
     "ModelConfig",
     "PretrainConfig",
     "RuntimeConfig",
@@ -32,24 +30,18 @@ __all__ = [
     "validate",
 ]
 
-PRESETS: Mapping[str, str] = {
-    "quickstart": "FedFR on the 40 people of ORL in minutes on a CPU; the settings were chosen by measurement",
-    "lfw-fed": "the project's own benchmark on Labeled Faces in the Wild: 10 clients, 15 identities each",
-    "paper": "FedFR as the paper's text has it (AAAI 2022): sphereface64, 40 clients of 100 identities",
-    "released": "FedFR as the authors' released code has it, its defects included",
-}
-
-S = TypeVar("S", bound=BaseModel)
-
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Settings(BaseModel):
-    """Base of every group of settings: unknown names are errors, values never change after reading."""
+def _distinct(rates: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(rates)) < len(rates):
+        raise ValueError("give each rate once")
+    return rates
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+Rates = Annotated[tuple[Rate, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class FacesConfig(Settings):
@@ -64,7 +56,7 @@ class SplitConfig(Settings):
 
     recipe: str = "general"
     manifest: str | None = None
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class ModelConfig(Settings):
@@ -82,7 +74,7 @@ class PretrainConfig(Settings):
     learning_rate: Positive = 0.1
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     warmup_epochs: Annotated[int, Field(ge=0)] = 1
-    decay_epochs: tuple[int, ...] = ()
+    decay_epochs: tuple[Annotated[int, Field(ge=1)], ...] = ()
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     loss: Literal["cosface", "arcface"] = "cosface"
@@ -110,9 +102,12 @@ class LocalConfig(Settings):
     flip: bool = True
 
     def epochs_in(self, round_number: int) -> int:
-        """Local epochs E_t of the round (1, 2, …): 10, 8, 6, 4, 4, … when adaptive with the defaults."""
+        """Local epochs E_t of the round (1, 2, …): 10, 8, 6, 4, 4, … when adaptive with the defaults.
+
+        E_t never rises: where the first round has no more than ``least_epochs``, every round has as many as the first.
+        """
         if self.epochs == "adaptive":
-            return max(self.least_epochs, self.first_epochs - 2 * (round_number - 1))
+            return max(min(self.first_epochs, self.least_epochs), self.first_epochs - 2 * (round_number - 1))
         return self.epochs
 
 
@@ -141,11 +136,17 @@ class MethodConfig(BaseModel):
         return dict(self.model_extra or {})
 
 
+class MethodSettings(Settings):
+    """Settings every method has; a baseline takes them from the main method."""
+
+    prototypes: Literal["mean-feature", "random"] = "mean-feature"
+
+
 class EvaluationConfig(Settings):
     """Error rates to report at, how verification thresholds are found, and after which rounds (0: the last only)."""
 
-    fars: tuple[Rate, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-    fpirs: tuple[Rate, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+    fars: Rates = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+    fpirs: Rates = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
     verification: Literal["exact", "binned"] = "exact"
     every: Annotated[int, Field(ge=0)] = 0
 
@@ -184,115 +185,36 @@ class ExperimentConfig(Settings):
         return self
 
 
-def validate(kind: type[S], content: Mapping[str, Any], where: str) -> S:
-    """Check ``content`` against a settings class; the first mistake becomes one line naming its place and value."""
-    try:
-        return kind.model_validate(dict(content))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        if first["type"] == "extra_forbidden":
-            raise FedfrError(f"{where}: unknown setting {place!r}; {_known(kind, first['loc'])}") from error
-        reason = first["msg"].removeprefix("Value error, ")
-        given = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
-        raise FedfrError(f"{where}: {place}{given}: {reason[:1].lower()}{reason[1:]}") from error
-
-
-def _known(kind: type[BaseModel], place: Sequence[int | str]) -> str:
-    for part in place[:-1]:
-        field = kind.model_fields.get(str(part))
-        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
-            break
-        kind = field.annotation
-    return f"known here: {', '.join(kind.model_fields)}"
-
-
-def load_config(source: str | Path | None, overrides: Sequence[str] = (), base: str | None = None) -> ExperimentConfig:
+def load_config(source: str | Path | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
     """Read a YAML file or preset and apply ``a.b=c`` overrides.
 
     ``source`` is a preset's name, a path, or None for the defaults. A file may name a ``preset:`` it builds on.
-    Paths inside a file are relative to that file. Raises :class:`FedfrError` on anything unknown or out of range.
+    Paths inside a file are relative to that file, those of overrides to the current directory. What names another
+    ``method.name`` than the layer it builds on leaves behind what belonged to that method.
+    Raises :class:`FedfrError` on anything unknown or out of range.
     """
-    tree: dict[str, Any] = _preset(base) if base else {}
-    where = str(source) if source is not None else (base or "defaults")
+    layers: list[dict[str, Any]] = []
     if source is not None:
         if str(source) in PRESETS and not Path(source).is_file():
-            tree = _merge(tree, _preset(str(source)))
+            layers.append(read_preset(str(source)))
         else:
-            tree = _merge(tree, _read_file(Path(source)))
-    return validate(ExperimentConfig, _merge(tree, parse_overrides(overrides)), where)
+            content = read_file(Path(source))
+            preset = content.get("preset")
+            layers += [content] if preset is None else [read_preset(str(preset)), content]
+    layers.append(absolute_paths(parse_overrides(overrides), Path.cwd()))
+    tree: dict[str, Any] = {"method": {"name": MethodConfig().name}, "baselines": ExperimentConfig().baselines}
+    for layer in layers:
+        tree = merge(_without_other_method(tree, layer), layer)
+    return validate(ExperimentConfig, tree, "defaults" if source is None else str(source))
 
 
-def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """``a.b=c`` texts as one nested mapping; values are read as YAML."""
-    tree: dict[str, Any] = {}
-    for override in overrides:
-        tree = _merge(tree, _parse_override(override))
-    return tree
-
-
-def _preset(name: str) -> dict[str, Any]:
-    if name not in PRESETS:
-        raise FedfrError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
-    text = files("fedfr").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
-    content: dict[str, Any] = yaml.safe_load(text)
-    return {**content, "preset": name}
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise FedfrError(f"configuration {path} does not exist; give a YAML file or a preset: {', '.join(PRESETS)}")
-    try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise FedfrError(f"configuration {path} is not readable YAML ({_reason(error)}); mend the file") from error
-    if not isinstance(content, dict):
-        raise FedfrError(f"configuration {path} holds {type(content).__name__}; it must be a mapping of settings")
-    preset = content.get("preset")
-    tree = _merge({} if preset is None else _preset(str(preset)), content)
-    _resolve_paths(tree, path.parent)
-    return tree
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
-    return " ".join(str(error).split())
-
-
-def _resolve_paths(content: dict[str, Any], folder: Path) -> None:
-    split = content.get("split")
-    recipe = split.get("settings") if isinstance(split, dict) else None
-    places = ((content.get("faces"), "path"), (split, "manifest"), (recipe, "pairs"), (content.get("model"), "start"))
-    for settings, key in places:
-        if not isinstance(settings, dict) or not isinstance(settings.get(key), str):
-            continue
-        if (key, settings[key]) != ("start", "scratch"):
-            settings[key] = os.path.normpath(folder.resolve() / Path(settings[key]).expanduser())
-
-
-def _parse_override(text: str) -> dict[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise FedfrError(f"--set {text!r} is not of the form a.b=value, for example --set federation.rounds=3")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise FedfrError(f"--set {text!r}: the value is not readable YAML") from error
-    if isinstance(parsed, str):
-        # YAML 1.1 reads 1e-3 (no point) as text; people write it all the time.
-        with contextlib.suppress(ValueError):
-            parsed = float(parsed)
-    tree: Any = parsed
-    for part in reversed(name.strip().split(".")):
-        tree = {part: tree}
-    return dict(tree)
-
-
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return merged
+def _without_other_method(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``below`` without settings and baselines that stop making sense when ``above`` changes the method."""
+    old, new = below["method"], above.get("method")
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping) or new.get("name", old["name"]) == old["name"]:
+        return below
+    kept = {name: value for name, value in old.items() if name in MethodSettings.model_fields}
+    baselines = below["baselines"]
+    if isinstance(baselines, Sequence) and not isinstance(baselines, str):
+        baselines = [name for name in baselines if name != new["name"]]
+    return {**below, "method": kept, "baselines": baselines}

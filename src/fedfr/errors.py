@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FedfrError"]
+__all__ = ["FedfrError", "WriteError"]
 
 
 class FedfrError(Exception):
@@ -15,3 +15,11 @@ class FedfrError(Exception):
     def __init__(self, message: str, shareable: str = "it stopped; its own log says why") -> None:
         super().__init__(message)
         self.shareable = shareable
+
+
+class WriteError(FedfrError):
+    """A place that cannot be written: a full disk, a file in the way, no permission.
+
+    It says nothing about the faces or the training of whoever met it. Where clients share the run's machine it stops
+    the run; only on a machine of its own is it that client's affair.
+    """

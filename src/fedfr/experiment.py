@@ -16,11 +16,13 @@ from typing import Any
 import torch
 import yaml
 
-from fedfr.assembly import Parts
+from fedfr.assembly import Parts, make_method
 from fedfr.assessment import Assessment, assess_trial
 from fedfr.config import ExperimentConfig, load_config
+from fedfr.config_source import absolute_paths, first_difference
 from fedfr.engines.local import Tap
 from fedfr.errors import FedfrError
+from fedfr.events import PretrainingWatch
 from fedfr.federation.method import Generic
 from fedfr.files import read_json, remove_leftovers, write_atomically, write_json
 from fedfr.reporting.progress import Progress, Silent
@@ -60,7 +62,9 @@ class Experiment:
         try:
             experiment._check()
             write_json(folder / "environment.json", _environment())
-            text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+            # Whoever reads it back stands in another folder.
+            resolved = absolute_paths(config.model_dump(mode="json"), Path.cwd())
+            text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
             write_atomically(folder / "config.yaml", text.encode())
         except BaseException:
             # A mended command must find the place as this one found it.
@@ -86,6 +90,25 @@ class Experiment:
             raise FedfrError(f"{folder} holds no run (there is no config.yaml in it); give the folder of --out")
         overrides = [] if workers is None else [f"runtime.workers={workers}"]
         return cls(load_config(folder / "config.yaml", overrides), folder)
+
+    @classmethod
+    def begin(cls, config: ExperimentConfig, folder: str | Path, progress: Progress | None = None) -> Experiment:
+        """:meth:`create` a run, or :meth:`open` the one that was begun in ``folder`` with the same configuration.
+
+        Raises :class:`FedfrError` naming the first setting in which the run there differs.
+        """
+        folder = Path(folder)
+        if not (folder / "config.yaml").exists():
+            return cls.create(config, folder, progress)
+        experiment = cls.open(folder)
+        difference = first_difference(_effective(experiment.config), _effective(config))
+        if difference is not None:
+            name, there, wanted = difference
+            raise FedfrError(
+                f"{folder} was begun with {name} = {there!r}, not {wanted!r}; go on with `fedfr resume {folder}` or "
+                "choose another folder"
+            )
+        return experiment
 
     def trials(self) -> list[Trial]:
         """The main method first, then the baselines."""
@@ -113,12 +136,8 @@ class Experiment:
 
     def _start(self, shown: Progress) -> Generic:
         torch.set_num_threads(self.config.runtime.threads)
-        config = self.config.pretrain
-
-        def on_step(epoch: int, step: int, steps: int) -> None:
-            shown.update("pre-training", epoch * steps + step + 1, config.epochs * steps, f"epoch {epoch + 1}")
-
-        return self.parts.starting_model(on_step)
+        watch = PretrainingWatch(self.folder / "metrics.jsonl", self.config.pretrain.epochs, shown)
+        return self.parts.starting_model(watch.on_step, watch.on_epoch)
 
     def describe(self) -> str:
         """The settings that decide what the results mean, in two lines."""
@@ -218,6 +237,13 @@ class Experiment:
             yield
         finally:
             os.close(descriptor)
+
+
+def _effective(config: ExperimentConfig) -> dict[str, Any]:
+    """Every setting that can change a result, the method's defaults included."""
+    tree = absolute_paths(config.model_dump(mode="json", exclude={"preset": True, "runtime": {"workers"}}), Path.cwd())
+    settings = make_method(config, config.method.name).settings
+    return {**tree, "method": {"name": config.method.name, **settings.model_dump(mode="json")}}
 
 
 def _environment() -> Mapping[str, Any]:

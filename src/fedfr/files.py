@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from fedfr.errors import FedfrError
+from fedfr.errors import FedfrError, WriteError
 
 __all__ = [
     "read_json",
@@ -36,7 +36,7 @@ def write_atomically(path: Path, write: bytes | Callable[[Path], None]) -> None:
     """Write ``path`` through a temporary neighbour: fsync, rename, fsync of the folder.
 
     ``write`` is the content, or a function that writes it to the path it is given.
-    Raises :class:`FedfrError` when the disk is full or the folder cannot be written; the old file then still stands.
+    Raises :class:`WriteError` when the disk is full or the folder cannot be written; the old file then still stands.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -54,20 +54,23 @@ def write_atomically(path: Path, write: bytes | Callable[[Path], None]) -> None:
         raise _cannot_write(path, error) from error
 
 
-def _cannot_write(path: Path, error: OSError | SafetensorError) -> FedfrError:
+def _cannot_write(path: Path, error: OSError | SafetensorError) -> WriteError:
     # safetensors wraps the system's reason: "... I/O error: No space left on device (os error 28)".
     reason = error.strerror if isinstance(error, OSError) else None
     reason = reason or str(error).partition("I/O error: ")[2].partition(" (os error")[0] or str(error)
-    return FedfrError(f"cannot write {path}: {reason}; free space or choose a folder that can be written")
+    return WriteError(f"cannot write {path}: {reason}; free space or choose a folder that can be written")
 
 
 def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
     """Create ``folder`` whole or not at all: ``fill`` writes into a temporary neighbour that is synced and renamed.
 
-    An existing folder is replaced.
+    Raises :class:`FedfrError` when ``folder`` holds something already – two folders cannot be exchanged in one step, so
+    that a crash in between would lose both – and :class:`WriteError` as :func:`write_atomically` does.
     """
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
+        if folder.exists() and any(folder.iterdir()):
+            raise FedfrError(f"{folder} already holds files and is not replaced; remove it or name a new folder")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         fill(temporary)
@@ -75,8 +78,6 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
             if file.is_file():
                 _sync(file)
         _sync(temporary)
-        if folder.exists():
-            shutil.rmtree(folder)
         temporary.rename(folder)
         _sync(folder.parent)
     except (OSError, SafetensorError) as error:

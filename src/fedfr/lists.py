@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedfr.config import PRESETS
 from fedfr.registry import Registry
 
 __all__ = ["list_backbones", "list_methods", "list_presets", "list_protocols"]
@@ -23,18 +22,20 @@ def list_methods() -> list[dict[str, str]]:
 
 def list_backbones() -> list[dict[str, str]]:
     """Networks that turn a face into a feature."""
-    from fedfr.models import BACKBONES
+    from fedfr.models.registry import BACKBONES
 
     return _rows(BACKBONES)
 
 
 def list_protocols() -> list[dict[str, str]]:
     """Evaluation protocols."""
-    from fedfr.evaluation import PROTOCOLS
+    from fedfr.evaluation.protocols import PROTOCOLS
 
     return _rows(PROTOCOLS)
 
 
 def list_presets() -> list[dict[str, str]]:
     """Configurations inside the package."""
+    from fedfr.config import PRESETS
+
     return [{"name": name, "description": description, "paper": ""} for name, description in PRESETS.items()]

@@ -30,12 +30,18 @@ def evaluate(
 ) -> list[Row]:
     """Tidy rows of a run's newest models, or of one model (a file) on ``faces``; ``protocols`` restricts which.
 
-    Raises :class:`FedfrError` as :meth:`Experiment.evaluate` and :func:`evaluate_model` do.
+    Raises :class:`FedfrError` for ``faces`` with a run, and as :meth:`Experiment.evaluate` and :func:`evaluate_model`.
     """
     target = Path(target)
     if target.is_file():
         return evaluate_model(target, None if faces is None else Path(faces), protocols)
-    return Experiment.open(target).evaluate(protocols, progress)
+    experiment = Experiment.open(target)
+    if faces is not None:
+        raise FedfrError(
+            f"--faces is for a single model, {target} is a run with faces of its own; "
+            f"leave it out or give {target / 'generic.safetensors'}"
+        )
+    return experiment.evaluate(protocols, progress)
 
 
 def evaluate_model(model: Path, faces: Path | None, protocols: Sequence[str] | None = None) -> list[Row]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from fedfr.errors import FedfrError
+from fedfr.lazy import resolve
 
 __all__ = ["Entry", "Registry"]
 
@@ -16,10 +17,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """One registered thing: its name, what makes it, one line about it, and the paper it comes from."""
+    """One registered thing: its name, what makes it, one line about it, and the paper it comes from.
+
+    ``value`` is the thing itself, or the text ``module:attribute`` where it lies: a list of names must not wait for
+    what they stand for. The module belongs to the package of the registry (see :mod:`fedfr.lazy`).
+    """
 
     name: str
-    value: T
+    value: T | str
     description: str
     paper: str = ""
 
@@ -53,4 +58,6 @@ class Registry(Generic[T]):
         raise FedfrError(f"unknown {self.kind} {name!r}; {hint}known: {', '.join(self._entries)}")
 
     def __getitem__(self, name: str) -> T:
-        return self.entry(name).value
+        value = self.entry(name).value
+        found: T = resolve(value) if isinstance(value, str) else value
+        return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +10,11 @@ from torch import nn
 
 from fedfr.assembly import ClientFactory, Parts, generic_contract, make_method
 from fedfr.engines.local import LocalEngine, Tap
-from fedfr.errors import FedfrError
+from fedfr.events import Events
 from fedfr.federation.journal import Journal
 from fedfr.federation.method import Generic, shared_entries
 from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.server import Server
-from fedfr.files import write_atomically
 from fedfr.models import DFC, embedding_space, load_weights, save_model
 from fedfr.reporting.progress import Progress, Silent
 
@@ -66,7 +63,7 @@ class Trial:
         participants = sorted(self.method.participants(parts.split))
         steps = self.total_rounds * len(participants)
         done = self.journal.latest()
-        events = _Events(self.folder / "metrics.jsonl", done.round if done else 0)
+        events = Events.of_rounds(self.folder / "metrics.jsonl", done.round if done else 0)
         finished = (done.round if done else 0) * len(participants)
 
         def on_event(event: Mapping[str, Any]) -> None:
@@ -129,29 +126,3 @@ class Trial:
         tensors = module.state_dict()
         save_model(path, tensors, generic_contract(self.parts.config, embedding_space(tensors), "personalized"))
         return path
-
-
-class _Events:
-    """Append-only ``metrics.jsonl``; events of rounds that were never finished are cut off on opening."""
-
-    def __init__(self, path: Path, finished_round: int) -> None:
-        self._path = path
-        if path.exists():
-            kept = [line for line in path.read_bytes().splitlines(keepends=True) if _belongs(line, finished_round)]
-            write_atomically(path, b"".join(kept))
-
-    def append(self, event: Mapping[str, Any]) -> None:
-        """Write one line and flush it."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
-        except OSError as error:
-            raise FedfrError(f"cannot write {self._path}: {error.strerror or error}; free space and resume") from error
-
-
-def _belongs(line: bytes, finished_round: int) -> bool:
-    try:
-        return line.endswith(b"\n") and int(json.loads(line).get("round", 0)) <= finished_round
-    except (ValueError, AttributeError):
-        return False

@@ -112,6 +112,46 @@ def value_of_another_type(given: Given) -> list[str]:
 
 
 @case
+def number_where_a_word_would_do(given: Given) -> list[str]:
+    return given.train("local.epochs=0")
+
+
+@case
+def method_without_name(given: Given) -> list[str]:
+    return given.train("method=fedavg")
+
+
+@case
+def baselines_not_in_a_list(given: Given) -> list[str]:
+    return given.train("baselines=local")
+
+
+@case
+def rates_not_in_a_list(given: Given) -> list[str]:
+    return given.train("evaluation.fars=0.1")
+
+
+@case
+def no_rates(given: Given) -> list[str]:
+    return given.train("evaluation.fars=[]")
+
+
+@case
+def rate_twice(given: Given) -> list[str]:
+    return given.train("evaluation.fpirs=[0.1, 0.1]")
+
+
+@case
+def decay_before_the_first_epoch(given: Given) -> list[str]:
+    return given.train("pretrain.decay_epochs=[-1]")
+
+
+@case
+def setting_of_another_method(given: Given) -> list[str]:
+    return given.train("method.name=fedavg", "method.dfc.power=2")
+
+
+@case
 def malformed_set(given: Given) -> list[str]:
     return given.train("rounds")
 
@@ -245,6 +285,17 @@ def import_over_other_files(given: Given) -> list[str]:
     (given.place / "set").mkdir()
     (given.place / "set" / "diary.txt").write_text("x", encoding="utf-8")
     return ["faces", "import", str(people), str(given.place / "set")]
+
+
+@case
+def import_over_another_import(given: Given) -> list[str]:
+    return ["faces", "import", str(given.picture("anna/1.png")), str(given.faceset)]
+
+
+@case
+def sheet_over_a_file(given: Given) -> list[str]:
+    (given.place / "sheet.png").write_text("x", encoding="utf-8")
+    return ["faces", "show", str(given.faceset), "--out", str(given.place / "sheet.png")]
 
 
 @case
@@ -398,11 +449,22 @@ def personal_protocol_for_a_model(given: Given) -> list[str]:
 
 
 @case
+def faces_for_a_run(given: Given) -> list[str]:
+    return ["evaluate", str(given.run), "--faces", str(given.faceset)]
+
+
+@case
 def unknown_protocol(given: Given) -> list[str]:
     return ["evaluate", str(given.run), "--protocol", "generic-1:n"]
 
 
 # Runs
+
+
+@case
+def pretrain_of_another_configuration(given: Given) -> list[str]:
+    more = ["federation.rounds=1", "pretrain.epochs=2"]
+    return ["pretrain", *given.train(*more)[1:3], str(given.run), *given.train(*more)[4:]]
 
 
 @case

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import pytest
 from tests.cli.conftest import Answer, Fedfr
+from tests.tiny import SETTINGS, tiny_faces
 
 COLUMNS = [
     "method",
@@ -171,6 +172,27 @@ def test_pretrain_then_resume(fedfr: Fedfr, config_file: Path, settings: list[st
     assert (tmp_path / "run" / "rounds" / "0001").is_dir()
 
 
+def test_relative_paths_and_resume_from_elsewhere(
+    fedfr: Fedfr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paths of --set start where the command is given, whatever folder the run lies in or is resumed from."""
+    here, elsewhere = tmp_path / "here and now", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    tiny_faces().save(here / "face set")
+    (elsewhere / "run.yaml").write_text("{}\n", encoding="utf-8")
+    monkeypatch.chdir(here)
+    sets = [part for value in (*SETTINGS, "federation.rounds=1") for part in ("--set", value)]
+    begun = ["pretrain", "../elsewhere/run.yaml", "--out", "my run", *sets, "--set", "faces.path=face set"]
+    assert fedfr(*begun).code == 0
+    monkeypatch.chdir(elsewhere)
+    answer = fedfr("resume", "../here and now/my run", "--json")
+    assert answer.code == 0, answer.err
+    monkeypatch.setenv("HOME", str(here))
+    again = ["train", "run.yaml", "--out", "run", *sets, "--set", "faces.path=~/face set", "--json"]
+    assert answered(fedfr(*again)) == json.loads(answer.out)
+
+
 def test_history(fedfr: Fedfr, config_file: Path, settings: list[str], tmp_path: Path) -> None:
     more = ["--set", "federation.rounds=3", "--set", "evaluation.every=2", "--json"]
     rows = answered(fedfr("train", config_file, "--out", tmp_path / "run", *settings, *more))
@@ -185,3 +207,20 @@ def test_lists(fedfr: Fedfr, kind: str) -> None:
     text = fedfr("list", kind).out
     assert len(rows) >= 4
     assert all(row["description"] and row["name"] in text for row in rows)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["--help", "faces --help", "list methods", "list backbones --json", "list protocols", "list presets --json"],
+)
+def test_what_needs_no_network_imports_no_torch(command: str) -> None:
+    """Torch alone takes a second to import; nobody should wait for it to read a list."""
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('heavy:', *sorted({'torch', 'cv2', 'numpy'} & set(sys.modules))))\n"
+        "from fedfr.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *command.split()], capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "heavy:"

@@ -43,20 +43,35 @@ def test_no_room_to_write_then_resumed(begun: Path, fedfr: Fedfr, faceset: Path,
     """First pre-training's checkpoint does not fit; then, with that done, the clients' private states."""
     limit = 1 << 20
     if stage == "rounds":
-        model = Path(answered(fedfr("pretrain", "unused", "--out", begun, "--json"))["model"])
+        model = Path(answered(fedfr("pretrain", begun / "config.yaml", "--out", begun, "--json"))["model"])
         limit = model.stat().st_size + 200_000
     stopped = resume(begun, limit)
     assert stopped.returncode == 2, stopped.stderr
     last = stopped.stderr.splitlines()[-1]
     file = "pretrained/state.safetensors" if stage == "pre-training" else "clients/client-01/private-000001.safetensors"
     reason = "File too large; free space or choose a folder that can be written"
-    assert last.endswith(f"cannot write {begun}/{file}: {reason}")
-    assert ("the quorum is 1; mend the cause and resume" in last) == (stage == "rounds")
+    assert last == f"fedfr: cannot write {begun}/{file}: {reason}"
     assert "Traceback" not in stopped.stderr
     assert not list(begun.rglob("*.tmp"))
     rows = answered(fedfr("resume", begun, "--json"))
     config = load_config(None, [*SETTINGS, f"faces.path={faceset}", "federation.rounds=1"])
     assert rows == [row.to_dict() for row in Experiment.create(config, tmp_path / "undisturbed").run()]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_one_client_that_cannot_save_stops_the_run(begun: Path, fedfr: Fedfr, workers: str) -> None:
+    """Its column would be a mean over the other clients; the quorum, which they meet, is not asked."""
+    folder = begun / "clients" / "client-01"
+    folder.parent.mkdir()
+    folder.write_text("in the way", encoding="utf-8")
+    answer = fedfr("resume", begun, "--workers", workers)
+    assert answer.code == 2
+    assert answer.err.splitlines()[-1].startswith(f"fedfr: cannot write {folder}/private-000001.safetensors: ")
+    assert "Traceback" not in answer.err
+    assert [entry.name for entry in (begun / "rounds").iterdir()] == ["0000"], "finished rounds stand"
+    folder.unlink()
+    assert fedfr("resume", begun).code == 0
+    assert (folder / "personal.safetensors").is_file()
 
 
 def test_two_processes_on_one_run(begun: Path, fedfr: Fedfr) -> None:

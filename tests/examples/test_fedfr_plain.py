@@ -24,9 +24,10 @@ from fedfr.federation.journal import Journal
 from fedfr.federation.method import Generic
 from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.server import Server
-from fedfr.methods import FedFR
+from fedfr.methods.fedfr import FedFR
 from fedfr.models import build_backbone, load_weights
-from fedfr.models.registry import BACKBONES, BackboneSpec
+from fedfr.models.registry import BACKBONES
+from fedfr.models.spec import BackboneSpec
 from fedfr.registry import Entry
 from fedfr.rng import torch_generator
 from fedfr.training.loop import TrainingPlan

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
 
+from fedfr.config import load_config
 from fedfr.errors import FedfrError
 from fedfr.faces import SPLITS, FaceSet, make_split
 
@@ -32,8 +33,8 @@ def test_quickstart_on_orl(orl_faces: FaceSet) -> None:
         assert [index % 10 for index in images.train] == [0, 1, 2, 3, 4] * 4
         assert [index % 10 for index in images.test] == [5, 6, 7, 8, 9] * 4
     assert len(split.identities["generic"]) == 8
-    assert split.generic == split.distractors
-    used = [index for part, images in split.parts().items() if part != "distractors" for index in images]
+    assert split.distractors == ()
+    used = [index for images in split.parts().values() for index in images]
     assert sorted(used) == list(range(400))
     assert split == make_split(orl_faces, "quickstart", seed=100)
     assert split.identities["public"] != make_split(orl_faces, "quickstart", seed=101).identities["public"]
@@ -76,9 +77,30 @@ def test_general_deals_as_documented(make_faces: MakeFaces) -> None:
             kept = min(counts[label], 8)
             assert train + test == faces.indices_of(label)[:kept].tolist()
             assert len(test) == {2: 1, 3: 1, 4: 1, 5: 1, 7: 2, 8: 2}[kept]
+    assert split.distractors == (), "probes are the clients' test images alone"
     fewer = make_split(faces, "general", **settings, test_count=0, generic_identities=1, seed=9)
     assert len(fewer.identities["generic"]) == 1
     assert all(not client.test for client in fewer.clients.values())
+
+
+@pytest.mark.parametrize("recipe", ["general", "quickstart"])
+def test_unseen_people_are_distractors_where_asked_for(make_faces: MakeFaces, recipe: str) -> None:
+    faces = make_faces([10] * 9)
+    settings: dict[str, Any] = {"public_identities": 2, "clients": 2, "identities_per_client": 2}
+    without = make_split(faces, recipe, **settings)
+    asked = make_split(faces, recipe, **settings, distractors="generic")
+    assert without.distractors == ()
+    assert asked.distractors == asked.generic == without.generic
+    assert len(asked.identities["distractors"]) == 3
+    assert asked.settings["distractors"] == "generic"
+
+
+def test_the_quickstart_keeps_its_strangers(orl_faces: FaceSet) -> None:
+    """75 test images of other clients and 80 of people nobody trains on: 15.5 impostors at FPIR 0.1, not 7.5."""
+    wanted = load_config("quickstart").split
+    split = make_split(orl_faces, wanted.recipe, **wanted.settings)
+    assert split.distractors == split.generic
+    assert sum(len(client.test) for client in split.clients.values()) - 25 + len(split.distractors) == 155
 
 
 def test_client_names_sort_whatever_their_number(make_faces: MakeFaces) -> None:
@@ -129,13 +151,12 @@ def test_settings_that_cannot_be_met_are_one_clear_line(
         ({"test_share": 1.0}, r"test_share = 1\.0; give a share"),
         ({"test_share": "0.4"}, "test_share = '0.4'; give a share"),
         ({"test_share": 0.4, "test_count": 1}, "give one of the two"),
+        ({"distractors": 3}, "distractors = 3; give none or generic"),
         ({"test_count": 2}, "test_count = 2 leaves nothing to train on from 2 images"),
         ({"test_count": 2, "min_images": 4, "max_images": 2}, "leaves nothing to train on from 2 images"),
     ],
 )
-def test_general_refuses_tests_that_leave_nothing(
-    make_faces: MakeFaces, settings: dict[str, Any], message: str
-) -> None:
+def test_general_refuses_what_cannot_be(make_faces: MakeFaces, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(FedfrError, match=message):
         make_split(make_faces([4] * 4), "general", public_identities=1, clients=1, identities_per_client=1, **settings)
 
@@ -219,5 +240,5 @@ def test_lfw_fed_cut_down_is_a_prefix(lfw: FaceSet) -> None:
 
 
 def test_every_recipe_is_described() -> None:
-    assert SPLITS.names == ("general", "quickstart", "lfw-fed")
+    assert SPLITS.names == ("general", "quickstart", "lfw-fed", "ms1m-fedfr")
     assert all(entry.description for entry in SPLITS)

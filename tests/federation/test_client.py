@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.tiny import tiny_config, tiny_faces
 
 from fedfr.assembly import make_compute
-from fedfr.config import ExperimentConfig, load_config
+from fedfr.config import ExperimentConfig, LocalConfig, load_config
 from fedfr.errors import FedfrError
 from fedfr.faces import FaceSet
 from fedfr.federation.client import Client, ClientSettings, PublicFaces, decay_epoch
@@ -70,6 +72,31 @@ def test_epochs_and_decay(preset: str, epochs: list[int], decays: list[int]) -> 
     local = load_config(preset).local
     assert [local.epochs_in(number) for number in range(1, 6)] == epochs
     assert [decay_epoch(local, number) for number in range(1, 6)] == decays
+
+
+@given(
+    epochs=st.one_of(st.just("adaptive"), st.integers(1, 30)),
+    first=st.integers(1, 30),
+    least=st.integers(1, 30),
+    own=st.integers(1, 30),
+    rounding=st.sampled_from(["up", "down"]),
+)
+def test_the_first_rounds_own_decay_epoch(epochs: str | int, first: int, least: int, own: int, rounding: str) -> None:
+    """It counts where epochs are adaptive and the first round is longer than it; else the ordinary rule does."""
+    settings = {"epochs": epochs, "first_epochs": first, "least_epochs": least, "decay_rounding": rounding}
+    ordinary = LocalConfig.model_validate(settings)
+    local = LocalConfig.model_validate({**settings, "decay_epoch_first_round": own})
+    counts = epochs == "adaptive" and own < first
+    assert decay_epoch(local, 1) == (own if counts else decay_epoch(ordinary, 1))
+    for number in (2, 3, 7):
+        assert decay_epoch(local, number) == decay_epoch(ordinary, number)
+    for number in (1, 2, 3, 7):
+        assert decay_epoch(local, number) <= local.epochs_in(number)
+
+
+def test_released_with_constant_epochs_still_decays() -> None:
+    local = load_config("released", ["local.epochs=4"]).local
+    assert [decay_epoch(local, number) for number in (1, 2)] == [3, 3]
 
 
 def test_what_comes_back(make_client: MakeClient) -> None:
@@ -194,18 +221,42 @@ def test_local_batchnorm_comes_back_next_round(make_client: MakeClient) -> None:
     assert torch.allclose(state_of(client).backbone["features.bias"], statistics, atol=1e-6)
 
 
-def test_public_features_under_local_batchnorm_are_each_clients_own(make_client: MakeClient) -> None:
+def unlike(weights: Mapping[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:
+    """The same backbone with BatchNorm that makes other features of the same faces."""
+    generator = torch.Generator().manual_seed(seed)
+    changed = dict(weights)
+    for name in sorted(BATCHNORM):
+        if name.endswith((".weight", ".running_var")):
+            changed[name] = weights[name] * (0.2 + 2 * torch.rand(weights[name].shape, generator=generator))
+    return changed
+
+
+def nearest_private(weights: Mapping[str, torch.Tensor], client: Client) -> torch.Tensor:
+    """Of every public face the largest cosine to a private one, ascending."""
+    backbone = build_backbone("slimface", 0)
+    backbone.load_state_dict(weights)
+    own, public = (
+        torch.nn.functional.normalize(extract_features(backbone, FacePool([(faces, None, 0)]), client.settings.compute))
+        for faces in (PRIVATE, PUBLIC)
+    )
+    return (public @ own.T).amax(dim=1).sort().values
+
+
+def test_hard_negatives_under_local_batchnorm_are_each_clients_own(make_client: MakeClient) -> None:
     """Clients in one process share the public faces, but not what their own BatchNorm makes of them."""
-    settings = ("federation.batchnorm=local", "local.learning_rate=0.05", "method.hard_negatives.threshold=0.9")
-    alone, beside, neighbour = (make_client(*settings, name=name) for name in ("client-01", "client-02", "client-03"))
-    for client in (alone, beside, neighbour):
-        client.update(broadcast(1))
-    states = {client.id: state_of(client) for client in (alone, beside)}
-    beside.store.save(states["client-01"])
-    beside.public = neighbour.public
-    neighbour.update(broadcast(2))
-    expected, found = alone.update(broadcast(2)), beside.update(broadcast(2))
-    assert found.count == expected.count
+    names = ("client-01", "client-02")
+    weights = {name: unlike(WEIGHTS, seed) for seed, name in enumerate(names)}
+    nearest = {name: nearest_private(weights[name], make_client(name=name)) for name in names}
+    threshold = float(nearest["client-02"][7:9].mean())
+    expected = {name: int((nearest[name] > threshold).sum()) for name in names}
+    assert len(set(expected.values())) == 2, "the two must differ for this test to tell"
+    settings = ("federation.batchnorm=local", f"method.hard_negatives.threshold={threshold}")
+    first, second = (make_client(*settings, name=name) for name in names)
+    second.public = first.public
+    for client in (first, second):
+        client.store.save(PrivateState(1, weights[client.id], torch.randn(3, 512), {}))
+    found = {client.id: client.update(broadcast(2)).metrics["images/hard_negatives"] for client in (first, second)}
+    assert found == expected
 
 
 @pytest.mark.parametrize(

@@ -64,11 +64,12 @@ def test_an_unfinished_round_does_not_count(journal: Journal) -> None:
     assert entry.round == 4
 
 
-def test_a_round_run_again_replaces_the_old_one(journal: Journal) -> None:
-    journal.commit(4, generic(44), {"totals": {}})
+def test_a_finished_round_is_never_replaced(journal: Journal) -> None:
+    with pytest.raises(FedfrError, match="0004 already holds files and is not replaced"):
+        journal.commit(4, generic(44), {"totals": {}})
     entry = journal.latest()
     assert entry is not None
-    assert same(entry.generic, generic(44))
+    assert same(entry.generic, generic(4))
 
 
 @pytest.mark.parametrize("keep", [0, 30, -1])

@@ -15,7 +15,8 @@ from fedfr.federation.journal import Journal
 from fedfr.federation.messages import Broadcast, Failure, Update
 from fedfr.federation.method import Generic
 from fedfr.federation.server import Server, sample_clients
-from fedfr.methods import FedAvg, FedFR
+from fedfr.methods.fedavg import FedAvg
+from fedfr.methods.fedfr import FedFR
 from fedfr.rng import torch_generator
 
 CLIENTS = tuple(f"client-{number:02d}" for number in range(1, 6))

@@ -17,8 +17,8 @@ from fedfr.experiment import Experiment
 from fedfr.federation.messages import Update, decode_update
 from fedfr.federation.method import Generic
 from fedfr.federation.private_store import PrivateState
-from fedfr.methods import METHODS, FedFR
-from fedfr.methods.fedfr import FedFRSettings
+from fedfr.methods import METHODS
+from fedfr.methods.fedfr import FedFR, FedFRSettings
 from fedfr.trial import Trial
 
 OFF = [f"method.{part}.enabled=false" for part in ("hard_negatives", "contrastive", "dfc")]

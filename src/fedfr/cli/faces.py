@@ -19,7 +19,7 @@ Faces = Annotated[Path, typer.Argument(help="A saved face set (see `fedfr faces 
 @app.command("import")
 def import_(
     source: Annotated[str, typer.Argument(help="A folder, one sub-folder of aligned pictures per identity; or `orl`.")],
-    destination: Annotated[Path, typer.Argument(help="Folder for the face set; must not exist.")],
+    destination: Annotated[Path, typer.Argument(help="Folder for the face set; must be new or empty.")],
     as_json: AsJson = False,
 ) -> None:
     """Decode aligned faces once into a memory-mapped face set."""
@@ -105,7 +105,7 @@ def split(
 @app.command()
 def show(
     faces: Faces,
-    out: Annotated[Path, typer.Option("--out", help="PNG file to write.")],
+    out: Annotated[Path, typer.Option("--out", help="PNG file to write; must not exist.")],
     identities: Annotated[int, typer.Option("--identities", min=1, help="Rows of the sheet.")] = 8,
     images: Annotated[int, typer.Option("--images", min=1, help="Pictures per row.")] = 8,
 ) -> None:

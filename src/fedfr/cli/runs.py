@@ -49,16 +49,12 @@ def resume(run: Run, workers: Workers = None, as_json: AsJson = False) -> None:
 
 
 def pretrain(config: Config, out: Out, settings: Overrides = None, as_json: AsJson = False) -> None:
-    """Only the central training on the public faces; `fedfr resume` goes on with the rounds."""
+    """Only the central training on the public faces, gone on with where it stopped; then `fedfr resume` the rounds."""
     from fedfr.config import load_config
     from fedfr.experiment import Experiment
 
     with progress() as shown:
-        if (out / "config.yaml").exists():
-            experiment = Experiment.open(out)
-        else:
-            experiment = Experiment.create(load_config(config, settings or []), out, shown)
-        experiment.pretrain(shown)
+        Experiment.begin(load_config(config, settings or []), out, shown).pretrain(shown)
     path = out / "pretrained" / "generic.safetensors"
     if as_json:
         print_json({"model": str(path)})

@@ -6,24 +6,28 @@ import logging
 import multiprocessing
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import Any, Self
 
 import torch
 
-from fedfr.errors import FedfrError
+from fedfr.errors import FedfrError, WriteError
 from fedfr.federation.client import Client
 from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_reply, encode
+from fedfr.federation.private_store import PrivateState
 
 __all__ = ["LocalEngine"]
 
 ClientFactory = Callable[[str], Client]
 Tap = Callable[[str, str, bytes], None]
 
+# Seconds of training below which an answer waits for the next client.
+_SMALL = 1.0
 # The client's side: what it says here stays on its machine.
 _log = logging.getLogger("fedfr.client")
 
@@ -68,7 +72,7 @@ class LocalEngine:
             self._pool = None
 
     def exchange(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Update | Failure]:
-        """Yield one update or failure per client, in the order asked."""
+        """Yield one update or failure per client, in the order asked; raises :class:`WriteError` for a full disk."""
         down = encode(broadcast)
         for client, answer in self._answers(down, clients):
             if self._tap is not None:
@@ -79,9 +83,7 @@ class LocalEngine:
 
     def _answers(self, down: bytes, clients: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         if self._pool is None:
-            torch.set_num_threads(self._threads)
-            for client in clients:
-                yield client, _serve(self._make_client, client, down)
+            yield from self._in_process(down, clients)
             return
         waiting: deque[tuple[str, Future[bytes]]] = deque()
         remaining = deque(clients)
@@ -97,21 +99,67 @@ class LocalEngine:
                 "a worker process died, most likely for want of memory; use fewer workers (--workers) and resume"
             ) from error
 
+    def _in_process(self, down: bytes, clients: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """One client after another; while the disk takes a small client's state, the next one trains already.
 
-def _serve(make_client: ClientFactory, client: str, down: bytes) -> bytes:
-    try:
-        return encode(make_client(client).update(decode_broadcast(down)))
-    except FedfrError as error:
-        _log.error("%s: %s", client, error)
-        return encode(Failure(client, error.shareable))
+        Waiting for the disk costs a client with few faces more than its training, one with many nothing to speak of.
+        """
+        torch.set_num_threads(self._threads)
+        serve = _Serving(self._make_client)
+        waiting: deque[tuple[str, Future[bytes]]] = deque()
+        with ThreadPoolExecutor(1, "private-states") as keeper:
+            for client in clients:
+                started = time.monotonic()
+                trained = serve.train(client, down)
+                waiting.append((client, keeper.submit(serve.deliver, trained)))
+                # At most one answer is held back, and none from which somebody has waited long for news.
+                kept_back = int(time.monotonic() - started < _SMALL)
+                while len(waiting) > kept_back:
+                    name, future = waiting.popleft()
+                    yield name, future.result()
+            for name, future in waiting:
+                yield name, future.result()
 
 
-_worker_factory: list[ClientFactory] = []
+Trained = tuple[Client, Update, PrivateState]
+
+
+class _Serving:
+    """Clients of one process: they share the decoded broadcast, which each of them only reads."""
+
+    def __init__(self, make_client: ClientFactory) -> None:
+        self._make_client = make_client
+        self._received: tuple[bytes, Broadcast] | None = None
+
+    def train(self, client: str, down: bytes) -> Trained | Failure:
+        """One client's part of the round up to what must be saved, or why it has none."""
+        try:
+            if self._received is None or self._received[0] != down:
+                self._received = None
+                self._received = down, decode_broadcast(down)
+            made = self._make_client(client)
+            return made, *made.train(self._received[1])
+        except WriteError:
+            raise  # The disk is the run's own: going on without this client would end in a mean over fewer of them.
+        except FedfrError as error:
+            _log.error("%s: %s", client, error)
+            return Failure(client, error.shareable)
+
+    def deliver(self, trained: Trained | Failure) -> bytes:
+        """The private state goes to the disk, then there is an update."""
+        if isinstance(trained, Failure):
+            return encode(trained)
+        made, update, state = trained
+        made.store.save(state)
+        return encode(update)
+
+
+_in_worker: list[_Serving] = []
 
 
 def _start_worker(make_client: ClientFactory, threads: int) -> None:
     torch.set_num_threads(threads)
-    _worker_factory[:] = [make_client]
+    _in_worker[:] = [_Serving(make_client)]
     parent: Any = multiprocessing.parent_process()
 
     def end_with_parent() -> None:
@@ -123,4 +171,5 @@ def _start_worker(make_client: ClientFactory, threads: int) -> None:
 
 
 def _serve_in_worker(client: str, down: bytes) -> bytes:
-    return _serve(_worker_factory[0], client, down)
+    serve = _in_worker[0]
+    return serve.deliver(serve.train(client, down))

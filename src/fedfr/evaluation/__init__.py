@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from fedfr.evaluation.figures import MINIMUM_IMPOSTORS, Figure, rate_label
-from fedfr.evaluation.identification import (
-    NON_MATED,
-    gallery_templates,
-    open_set_identification,
-    probe_labels,
-    released_identification,
-)
-from fedfr.evaluation.protocols import (
-    GENERIC_PROTOCOLS,
-    PAIRS_PROTOCOLS,
-    PERSONALIZED_PROTOCOLS,
-    PROTOCOLS,
-    EvaluationProtocol,
-)
-from fedfr.evaluation.verification import (
-    all_pairs_verification,
-    pairs_verification,
-    personalized_verification,
-    tar_at_far,
-)
+from typing import TYPE_CHECKING
+
+from fedfr.lazy import exports
+
+if TYPE_CHECKING:
+    from fedfr.evaluation.figures import MINIMUM_IMPOSTORS, Figure, rate_label
+    from fedfr.evaluation.identification import (
+        NON_MATED,
+        gallery_templates,
+        open_set_identification,
+        probe_labels,
+        released_identification,
+    )
+    from fedfr.evaluation.protocols import (
+        GENERIC_PROTOCOLS,
+        PAIRS_PROTOCOLS,
+        PERSONALIZED_PROTOCOLS,
+        PROTOCOLS,
+        EvaluationProtocol,
+    )
+    from fedfr.evaluation.verification import (
+        all_pairs_verification,
+        pairs_verification,
+        personalized_verification,
+        tar_at_far,
+    )
+else:
+    __getattr__ = exports(
+        __name__,
+        {
+            "figures": "MINIMUM_IMPOSTORS Figure rate_label",
+            "identification": "NON_MATED gallery_templates open_set_identification probe_labels "
+            "released_identification",
+            "protocols": "GENERIC_PROTOCOLS PAIRS_PROTOCOLS PERSONALIZED_PROTOCOLS PROTOCOLS EvaluationProtocol",
+            "verification": "all_pairs_verification pairs_verification personalized_verification tar_at_far",
+        },
+    )
 
 __all__ = [
     "GENERIC_PROTOCOLS",

@@ -126,7 +126,7 @@ class FaceSet:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write ``pixels.npy`` and ``faces.json`` into ``folder``, whole or not at all.
 
-        Raises :class:`FedfrError` when the folder holds anything but an earlier set of faces or cannot be written.
+        Raises :class:`FedfrError` when the folder holds anything already or cannot be written.
         """
         write_faces(Path(folder).resolve(), self.labels, self.identities, self.names, self._each())
 

@@ -15,9 +15,14 @@ __all__ = ["contact_sheet"]
 
 
 def contact_sheet(faces: FaceSet, path: Path, identities: int, images: int) -> None:
-    """Write a PNG with one row per identity (the first ``identities``) and up to ``images`` faces in each."""
+    """Write a PNG with one row per identity (the first ``identities``) and up to ``images`` faces in each.
+
+    Raises :class:`FedfrError` when ``path`` exists or is not called ``.png``.
+    """
     if path.suffix.lower() != ".png":
         raise FedfrError(f"{path} does not end in .png; a sheet is written as PNG only")
+    if path.exists():
+        raise FedfrError(f"{path} exists already; choose another name or remove it")
     rows = min(identities, faces.num_identities)
     sheet = np.full((rows * 112, images * 112, 3), 255, np.uint8)
     for label in range(rows):

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import inspect
-import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from fedfr.errors import FedfrError
+from fedfr.faces.dealing import (
+    at_least,
+    by_share,
+    deal,
+    enough,
+    flat,
+    identities_by_name,
+    images_of,
+    last_as_test,
+)
 from fedfr.faces.faceset import FaceSet
+from fedfr.faces.ms1m_fedfr import ms1m_fedfr
 from fedfr.faces.pairs import read_pairs
-from fedfr.faces.splits import ClientFaces, Split
+from fedfr.faces.splits import Split
 from fedfr.registry import Entry, Registry
 
-__all__ = ["SPLITS", "general", "lfw_fed", "make_split", "quickstart"]
+__all__ = ["SPLITS", "general", "lfw_fed", "make_split", "ms1m_fedfr", "quickstart"]
 
 
 def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
@@ -43,68 +53,6 @@ def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
     return split
 
 
-OPTIONAL = ("max_images", "generic_identities", "distractors")
-
-
-def _at_least(minimum: int, **settings: int | None) -> None:
-    for name, value in settings.items():
-        if value is None and name in OPTIONAL:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            raise FedfrError(f"split setting {name} = {value!r}; give a whole number of at least {minimum}")
-
-
-def _enough(wanted: int, available: int, what: str, settings: str) -> None:
-    if wanted > available:
-        raise FedfrError(f"the split needs {wanted} {what}, these faces have {available}; lower {settings}")
-
-
-def _by_name(faces: FaceSet) -> list[int]:
-    """Labels of the identities that have images, sorted by name (code points)."""
-    counts = faces.counts()
-    return sorted((label for label in range(faces.num_identities) if counts[label]), key=faces.identities.__getitem__)
-
-
-def _images(faces: FaceSet, labels: Sequence[int], max_images: int | None = None) -> list[list[int]]:
-    """Images of each identity in the order of the set, at most ``max_images`` of each."""
-    return [faces.indices_of(label)[:max_images].tolist() for label in labels]
-
-
-def _flat(images: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    return tuple(sorted(index for some in images for index in some))
-
-
-def _deal(
-    faces: FaceSet,
-    labels: Sequence[int],
-    clients: int,
-    identities_per_client: int,
-    max_images: int | None,
-    test_of: Callable[[int], int],
-) -> dict[str, ClientFaces]:
-    """Client after client takes the next identities; of each, the last ``test_of(images)`` images are its test.
-
-    The last ones rather than a random choice: pictures of one event often follow each other, so this keeps near
-    duplicates on the same side.
-    """
-    digits = max(2, len(str(clients)))
-    dealt: dict[str, ClientFaces] = {}
-    for number in range(clients):
-        chosen = labels[number * identities_per_client : (number + 1) * identities_per_client]
-        train, test = [], []
-        for images in _images(faces, chosen, max_images):
-            kept = len(images) - test_of(len(images))
-            train.append(images[:kept])
-            test.append(images[kept:])
-        dealt[f"client-{number + 1:0{digits}d}"] = ClientFaces(_flat(train), _flat(test))
-    return dealt
-
-
-def _share(share: float) -> Callable[[int], int]:
-    """Round half up, but leave at least one image to train on and, unless ``share`` is 0, one to test."""
-    return lambda images: min(max(math.floor(share * images + 0.5), int(share > 0)), images - 1)
-
-
 def general(
     faces: FaceSet,
     *,
@@ -116,19 +64,23 @@ def general(
     min_images: int = 2,
     max_images: int | None = None,
     generic_identities: int | None = None,
+    distractors: str = "none",
     seed: int = 100,
 ) -> Split:
     """Any faces: identities sorted by name, shuffled once with ``seed``, dealt to clients, public and generic.
 
     Clients and public take only identities with ``min_images`` or more, and at most the first ``max_images`` of each;
     of a client's identity the last ``test_share`` (0 ≤ share < 1, default 0.4) or ``test_count`` images are its test.
-    What is left is generic and distractors: all identities, or the first ``generic_identities``.
+    What is left is generic: all identities, or the first ``generic_identities``. With ``distractors="generic"`` these
+    people's images are non-mated probes of every client as well; with ``"none"`` only other clients' test images are.
     """
-    _at_least(1, clients=clients, identities_per_client=identities_per_client, max_images=max_images)
-    _at_least(0, public_identities=public_identities, generic_identities=generic_identities)
-    _at_least(1, min_images=min_images)
+    at_least(1, clients=clients, identities_per_client=identities_per_client, max_images=max_images)
+    at_least(0, public_identities=public_identities, generic_identities=generic_identities)
+    at_least(1, min_images=min_images)
     if test_count is not None:
-        _at_least(0, test_count=test_count)
+        at_least(0, test_count=test_count)
+    if distractors not in ("none", "generic"):
+        raise FedfrError(f"split setting distractors = {distractors!r}; give none or generic")
     if test_share is not None and test_count is not None:
         raise FedfrError(f"split settings test_share = {test_share} and test_count = {test_count}; give one of the two")
     if test_share is not None and not (isinstance(test_share, int | float) and 0 <= test_share < 1):
@@ -140,12 +92,12 @@ def general(
             "lower it or raise min_images and max_images"
         )
     share = 0.4 if test_share is None else test_share
-    order = _by_name(faces)
+    order = identities_by_name(faces)
     random.Random(seed).shuffle(order)
     counts = faces.counts()
     eligible = [label for label in order if counts[label] >= min_images]
     private = clients * identities_per_client
-    _enough(
+    enough(
         private + public_identities,
         len(eligible),
         f"identities with {min_images} or more images",
@@ -155,24 +107,24 @@ def general(
     taken = set(eligible[:private]) | set(public)
     rest = [label for label in order if label not in taken]
     if generic_identities is not None:
-        _enough(generic_identities, len(rest), "identities for the generic part", "generic_identities")
+        enough(generic_identities, len(rest), "identities for the generic part", "generic_identities")
         rest = rest[:generic_identities]
-    generic = _flat(_images(faces, rest))
+    generic = flat(images_of(faces, rest))
     return Split(
         name="general",
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
-        public=_flat(_images(faces, public, max_images)),
-        clients=_deal(
+        public=flat(images_of(faces, public, max_images)),
+        clients=deal(
             faces,
             eligible[:private],
             clients,
             identities_per_client,
+            last_as_test(by_share(share) if test_count is None else lambda _: test_count),
             max_images,
-            _share(share) if test_count is None else lambda _: test_count,
         ),
         generic=generic,
-        distractors=generic,
+        distractors=generic if distractors == "generic" else (),
     )
 
 
@@ -185,14 +137,15 @@ def quickstart(
     train_count: int = 5,
     test_count: int = 5,
     generic_identities: int | None = None,
+    distractors: str = "none",
     seed: int = 100,
 ) -> Split:
     """Small and quick, sized for ORL: 16 public identities, 4 clients x 4, the other 8 unseen; 5 images train, 5 test.
 
     Dealt as :func:`general` does; identities with fewer than ``train_count + test_count`` images are not trained on.
     """
-    _at_least(1, train_count=train_count)
-    _at_least(0, test_count=test_count)
+    at_least(1, train_count=train_count)
+    at_least(0, test_count=test_count)
     split = general(
         faces,
         public_identities=public_identities,
@@ -202,6 +155,7 @@ def quickstart(
         min_images=train_count + test_count,
         max_images=train_count + test_count,
         generic_identities=generic_identities,
+        distractors=distractors,
         seed=seed,
     )
     return replace(split, name="quickstart")
@@ -230,39 +184,39 @@ def lfw_fed(
     of the public list, ``distractors`` only the first by name. ``pairs`` is the file of the official pairs: those that
     touch neither private nor public identities, and no image that was left out, are verified too.
     """
-    _at_least(1, clients=clients, identities_per_client=identities_per_client)
-    _at_least(0, public_identities=public_identities, generic_identities=generic_identities, distractors=distractors)
-    counts, order = faces.counts(), _by_name(faces)
+    at_least(1, clients=clients, identities_per_client=identities_per_client)
+    at_least(0, public_identities=public_identities, generic_identities=generic_identities, distractors=distractors)
+    counts, order = faces.counts(), identities_by_name(faces)
     private = [label for label in order if counts[label] >= 10]
     public = [label for label in order if 2 <= counts[label] <= 9]
     single = [label for label in order if counts[label] == 1]
     generator = random.Random(seed)
     generator.shuffle(private)
     generator.shuffle(public)
-    _enough(
+    enough(
         clients * identities_per_client,
         len(private),
         "identities with 10 or more images",
         "clients or identities_per_client",
     )
     unseen = len(public) - public_identities if generic_identities is None else generic_identities
-    _enough(
+    enough(
         public_identities + max(unseen, 0),
         len(public),
         "identities with 2 to 9 images",
         "public_identities or generic_identities",
     )
     if distractors is not None:
-        _enough(distractors, len(single), "identities with one image", "distractors")
-    alone = _flat(_images(faces, single[:distractors]))
-    generic = tuple(sorted(_flat(_images(faces, public[len(public) - unseen :])) + alone))
+        enough(distractors, len(single), "identities with one image", "distractors")
+    alone = flat(images_of(faces, single[:distractors]))
+    generic = tuple(sorted(flat(images_of(faces, public[len(public) - unseen :])) + alone))
     given, inside = () if pairs is None else read_pairs(pairs, faces), set(generic)
     return Split(
         name="lfw-fed",
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
-        public=_flat(_images(faces, public[:public_identities])),
-        clients=_deal(faces, private, clients, identities_per_client, 30, _share(0.4)),
+        public=flat(images_of(faces, public[:public_identities])),
+        clients=deal(faces, private, clients, identities_per_client, last_as_test(by_share(0.4)), 30),
         generic=generic,
         distractors=alone,
         pairs=tuple(pair for pair in given if inside.issuperset(pair)),
@@ -275,5 +229,11 @@ SPLITS: Registry[Callable[..., Split]] = Registry(
         Entry("general", general, "any faces: identities dealt to clients, public and generic, by the settings given"),
         Entry("quickstart", quickstart, "ORL in small: 16 public identities, 4 clients of 4, 8 unseen"),
         Entry("lfw-fed", lfw_fed, "the benchmark on LFW: 10 clients of 15 identities, 1 000 public, 4 591 unseen"),
+        Entry(
+            "ms1m-fedfr",
+            ms1m_fedfr,
+            "the paper's split of MS1M-ArcFace: 40 clients of 100 identities, 6 000 public, from disjoint halves",
+            "FedFR, AAAI 2022, arXiv 2112.12496",
+        ),
     ),
 )

@@ -45,13 +45,13 @@ def fingerprint(labels: NDArray[np.int64], identities: Sequence[str], digests: I
 
 
 def check_destination(folder: Path) -> None:
-    """Refuse to replace anything but an earlier set of faces: raises :class:`FedfrError`."""
+    """Refuse to replace anything, an earlier set of faces included: raises :class:`FedfrError`."""
     try:
-        present = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+        taken = folder.exists() and any(folder.iterdir())
     except OSError as error:
         raise FedfrError(f"cannot use {folder} ({error.strerror}); name a new or empty folder for the faces") from error
-    if present and not present <= {"faces.json", "pixels.npy"}:
-        raise FedfrError(f"{folder} already holds other files; name a new or empty folder for the faces")
+    if taken:
+        raise FedfrError(f"{folder} already holds files; name a new or empty folder for the faces")
 
 
 def write_faces(
@@ -63,8 +63,8 @@ def write_faces(
 ) -> None:
     """Write the folder whole or not at all, one image after the other, so that memory stays bounded.
 
-    ``images`` yields one (112, 112, 3) RGB array per label. An earlier set of faces in ``folder`` is replaced;
-    a folder with anything else in it is refused with :class:`FedfrError`.
+    ``images`` yields one (112, 112, 3) RGB array per label. A folder with anything in it, an earlier set of
+    faces included, is refused with :class:`FedfrError`.
     """
     check_destination(folder)
 

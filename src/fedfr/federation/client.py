@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,9 +16,10 @@ from torch import nn
 from fedfr.config import FederationConfig, LocalConfig
 from fedfr.faces import FaceSet
 from fedfr.federation.messages import Broadcast, Update
-from fedfr.federation.method import Method, RoundContext, batchnorm_entries, build_network, shared_entries
+from fedfr.federation.method import Method, RoundContext, build_network, shared_entries
+from fedfr.federation.networks import Networks
 from fedfr.federation.private_store import PrivateState, PrivateStore
-from fedfr.models import build_backbone, load_weights
+from fedfr.models import build_backbone
 from fedfr.rng import derive_seed
 from fedfr.training.features import Compute, extract_features
 from fedfr.training.loop import TrainingPlan, train
@@ -55,10 +57,14 @@ class PublicFaces:
 
 
 def decay_epoch(local: LocalConfig, round_number: int) -> int:
-    """First epoch (0-based) of the round with the reduced learning rate (method, section 3.4)."""
-    if round_number == 1 and local.decay_epoch_first_round is not None:
-        return local.decay_epoch_first_round
-    exact = local.decay_at * local.epochs_in(round_number)
+    """First epoch (0-based) of the round with the reduced learning rate (method, section 3.4).
+
+    ``decay_epoch_first_round`` belongs to the adaptive schedule, and only to a first round that is longer than it.
+    """
+    epochs, own = local.epochs_in(round_number), local.decay_epoch_first_round
+    if round_number == 1 and local.epochs == "adaptive" and own is not None and own < epochs:
+        return own
+    exact = local.decay_at * epochs
     return math.ceil(exact) if local.decay_rounding == "up" else math.floor(exact)
 
 
@@ -73,8 +79,16 @@ def _peak_memory() -> float:
     return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def _copied(value: torch.Tensor) -> torch.Tensor:
+    """A copy on the CPU that goes to files and messages as it is."""
+    return value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+
+
 class Client:
-    """A participant with its private faces; :meth:`update` is one round at this client."""
+    """A participant with its private faces; :meth:`update` is one round at this client.
+
+    ``networks`` may be shared with other clients that are served after this one in the same process.
+    """
 
     def __init__(
         self,
@@ -84,6 +98,7 @@ class Client:
         method: Method,
         settings: ClientSettings,
         store: PrivateStore,
+        networks: Networks | None = None,
     ) -> None:
         self.id = client_id
         self.private = private
@@ -91,18 +106,29 @@ class Client:
         self.method = method
         self.settings = settings
         self.store = store
+        self._networks = networks or Networks(settings.backbone, settings.compute)
 
     def update(self, broadcast: Broadcast) -> Update:
-        """Train on this round's faces and return what is shared (method, section 3).
+        """Train on this round's faces and return what is shared; the private state is on disk before.
 
-        The private state is on disk before the update exists. Raises :class:`fedfr.errors.FedfrError` when the
-        broadcast does not fit the backbone, the private state is damaged, or training diverges.
+        Raises :class:`fedfr.errors.FedfrError` as :meth:`train` does, and when the state cannot be written.
+        """
+        update, state = self.train(broadcast)
+        self.store.save(state)
+        return update
+
+    def train(self, broadcast: Broadcast) -> tuple[Update, PrivateState]:
+        """Train on this round's faces (method, section 3): what is shared, and what is to be kept by the store.
+
+        The update must not leave before the state is saved: a server that goes on from a round whose private state was
+        lost could not be resumed. Both hold copies, the client may train again. Raises
+        :class:`fedfr.errors.FedfrError` when the broadcast does not fit the backbone, the private state is damaged, or
+        training diverges.
         """
         started = time.perf_counter()
         settings, method = self.settings, self.method
         state = self.store.latest(before=broadcast.round)
-        reference = self._backbone(broadcast, state)
-        context = self._context(broadcast, state, reference)
+        context = self._context(broadcast, state, self._generic(broadcast, state))
 
         kept = method.public_faces(context)
         pool = FacePool([(self.private, None, 0), (self.public.faces, kept.numpy(), self.private.num_identities)])
@@ -113,14 +139,13 @@ class Client:
             return torch.cat([private, context.public_features()[kept]]) if len(kept) else private
 
         prototypes = method.initial_prototypes(context) if state is None else state.prototypes
-        backbone = context.new_backbone(0)
-        load_weights(backbone, method.starting_weights(context))
+        # Before the network to train is loaded: until then the same one may hold the previous local backbone.
+        global_features, previous_features = method.frozen_features(context, pool, upright)
+        backbone = self._networks.working(method.starting_weights(context))
         network = build_network(method, context, backbone, prototypes).to(settings.compute.device)
         if settings.federation.batchnorm == "frozen":
-            frozen = batchnorm_entries(backbone)
             for name, parameter in backbone.named_parameters():
-                parameter.requires_grad_(parameter.requires_grad and name not in frozen)
-        global_features, previous_features = method.frozen_features(context, pool, upright)
+                parameter.requires_grad_(parameter.requires_grad and name not in self._networks.batchnorm)
         losses = train(
             network,
             pool,
@@ -131,14 +156,14 @@ class Client:
             previous_features=previous_features,
         )
 
-        weights = {name: value.detach().cpu() for name, value in backbone.state_dict().items()}
+        weights = {name: _copied(value) for name, value in backbone.state_dict().items()}
         dfc = {} if network.dfc is None else {name: value.cpu() for name, value in network.dfc.state_dict().items()}
-        self.store.save(PrivateState(broadcast.round, weights, network.private.detach().cpu(), dfc))
+        kept_back = PrivateState(broadcast.round, weights, network.private.detach().cpu(), dfc)
 
         shared = shared_entries(method, backbone, settings.federation)
         public = network.public if shared else None
         by_private = settings.federation.weights == "private"
-        return Update(
+        update = Update(
             broadcast.round,
             self.id,
             {name: weights[name] for name in weights if name in shared},
@@ -153,28 +178,29 @@ class Client:
                 "peak_rss_bytes": _peak_memory(),
             },
         )
+        return update, kept_back
 
-    def _backbone(self, broadcast: Broadcast, state: PrivateState | None) -> nn.Module:
+    def _generic(self, broadcast: Broadcast, state: PrivateState | None) -> nn.Module:
         """The generic backbone, in evaluation mode; under BatchNorm policy ``local`` with this client's BatchNorm."""
-        backbone = self.settings.compute.place(build_backbone(self.settings.backbone, self.settings.seed))
-        weights = dict(broadcast.weights)
-        if self.settings.federation.batchnorm == "local" and state is not None:
-            weights |= {name: state.backbone[name] for name in batchnorm_entries(backbone)}
-        load_weights(backbone, weights)
-        return backbone.eval()
+        if self.settings.federation.batchnorm != "local" or state is None:
+            return self._networks.generic(broadcast)
+        return self._networks.generic(broadcast, {name: state.backbone[name] for name in self._networks.batchnorm})
 
-    def _context(self, broadcast: Broadcast, state: PrivateState | None, reference: nn.Module) -> RoundContext:
+    def _context(self, broadcast: Broadcast, state: PrivateState | None, generic: nn.Module) -> RoundContext:
         settings = self.settings
         own = FacePool([(self.private, None, 0)])
 
         @lru_cache(maxsize=1)
         def generic_features() -> torch.Tensor:
-            return extract_features(reference, own, settings.compute)
+            return extract_features(generic, own, settings.compute)
 
         def public_features() -> torch.Tensor:
             # With a BatchNorm of its own the client sees the public faces differently from its neighbours.
             whose = self.id if settings.federation.batchnorm == "local" else ""
-            return self.public.features((broadcast.round, whose), reference, settings.compute)
+            return self.public.features((broadcast.round, whose), generic, settings.compute)
+
+        def with_weights(weights: Mapping[str, torch.Tensor]) -> nn.Module:
+            return self._networks.working(weights).eval()
 
         def new_backbone(seed: int) -> nn.Module:
             made = build_backbone(settings.backbone, derive_seed(settings.seed, "backbone", self.id, seed))
@@ -187,13 +213,15 @@ class Client:
             seed=settings.seed,
             private=self.private,
             public=self.public.faces,
-            weights=reference.state_dict(),
+            weights=generic.state_dict(),
             prototypes=broadcast.prototypes,
             state=state,
+            generic=generic,
             local=settings.local,
             compute=settings.compute,
             generic_features=generic_features,
             public_features=public_features,
+            with_weights=with_weights,
             new_backbone=new_backbone,
         )
 

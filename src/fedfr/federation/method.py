@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from fedfr.config import FederationConfig, LocalConfig, Settings, validate
+from fedfr.config import FederationConfig, LocalConfig, MethodSettings, validate
 from fedfr.faces import FaceSet, Split
 from fedfr.federation.private_store import PrivateState
 from fedfr.models.heads import DFC
@@ -33,8 +33,10 @@ class Generic:
 class RoundContext:
     """What a method may look at on a client during one round.
 
-    ``generic_features`` and ``public_features`` compute upright features under θ^t of the private and the public faces
-    when first asked; ``new_backbone`` builds the backbone with initial weights of a seed.
+    ``generic`` is the backbone with θ^t (``weights``) in evaluation mode, not to be changed. ``generic_features`` and
+    ``public_features`` compute upright features under it of the private and the public faces when first asked.
+    ``with_weights`` lends the backbone with other weights in evaluation mode, until training begins; ``new_backbone``
+    builds one with initial weights of a seed.
     """
 
     round: int
@@ -46,17 +48,13 @@ class RoundContext:
     weights: Mapping[str, torch.Tensor]
     prototypes: torch.Tensor
     state: PrivateState | None
+    generic: nn.Module
     local: LocalConfig
     compute: Compute
     generic_features: Callable[[], torch.Tensor]
     public_features: Callable[[], torch.Tensor]
+    with_weights: Callable[[Mapping[str, torch.Tensor]], nn.Module]
     new_backbone: Callable[[int], nn.Module]
-
-
-class MethodSettings(Settings):
-    """Settings every method has."""
-
-    prototypes: Literal["mean-feature", "random"] = "mean-feature"
 
 
 class Method:

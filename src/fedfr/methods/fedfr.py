@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
+from torch import nn
 
 from fedfr.config import Settings
 from fedfr.federation.method import Method, MethodSettings, RoundContext
@@ -122,17 +123,14 @@ class FedFR(Method):
         if not settings.enabled:
             return None, None
 
-        def features(weights: Mapping[str, torch.Tensor] | None, known: torch.Tensor | None = None) -> FrozenFeatures:
-            backbone = context.new_backbone(1).eval()
-            if weights is not None:
-                load_weights(backbone, weights)
+        def features(backbone: nn.Module, known: torch.Tensor | None = None) -> FrozenFeatures:
             return freeze(backbone, pool, context.compute, flips=context.local.flip, upright=known)
 
-        global_features = features(context.weights, upright())
+        global_features = features(context.generic, upright())
         if context.state is not None:
-            return global_features, features(context.state.backbone)
+            return global_features, features(context.with_weights(context.state.backbone))
         if settings.first_previous == "random":
-            return global_features, features(None)
+            return global_features, features(context.new_backbone(1).eval())
         return global_features, global_features
 
     def personal_modules(self, state: PrivateState) -> DFC | None:

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from fedfr.models.checkpoint import Contract, embedding_space, load_model, save_model
-from fedfr.models.foreign import load_foreign, load_weights, recognise_backbone
-from fedfr.models.foreign_heads import foreign_dfc_entries, load_foreign_dfc, load_foreign_prototypes
-from fedfr.models.heads import DFC, TransformKind
-from fedfr.models.preprocessing import Preprocessing
-from fedfr.models.registry import BACKBONES, BackboneSpec, build_backbone
+from typing import TYPE_CHECKING
+
+from fedfr.lazy import exports
+
+if TYPE_CHECKING:
+    from fedfr.models.build import build_backbone
+    from fedfr.models.checkpoint import Contract, embedding_space, load_model, save_model
+    from fedfr.models.foreign import load_foreign, load_weights, recognise_backbone
+    from fedfr.models.foreign_heads import foreign_dfc_entries, load_foreign_dfc, load_foreign_prototypes
+    from fedfr.models.heads import DFC, TransformKind
+    from fedfr.models.preprocessing import Preprocessing
+    from fedfr.models.registry import BACKBONES
+    from fedfr.models.spec import BackboneSpec
+else:
+    __getattr__ = exports(
+        __name__,
+        {
+            "build": "build_backbone",
+            "checkpoint": "Contract embedding_space load_model save_model",
+            "foreign": "load_foreign load_weights recognise_backbone",
+            "foreign_heads": "foreign_dfc_entries load_foreign_dfc load_foreign_prototypes",
+            "heads": "DFC TransformKind",
+            "preprocessing": "Preprocessing",
+            "registry": "BACKBONES",
+            "spec": "BackboneSpec",
+        },
+    )
 
 __all__ = [
     "BACKBONES",

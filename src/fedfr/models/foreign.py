@@ -161,5 +161,10 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor]) -> None:
         raise FedfrError(
             f"weights do not fit {type(module).__name__}: {differences}; choose the backbone they were made for"
         )
-    counters = {name: torch.zeros_like(tensor) for name, tensor in own.items() if name not in state}
-    module.load_state_dict({**counters, **state})
+    # Straight into the tensors: torch's load_state_dict walks the modules, three times as long for many small layers.
+    with torch.no_grad():
+        for name, tensor in own.items():
+            if name in state:
+                tensor.copy_(state[name])
+            else:
+                tensor.zero_()

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from fedfr.rows import Row
+from fedfr.rows import ALL_CLIENTS, Row
 
 __all__ = ["results_table", "summarise"]
 
 # A line broken by the terminal can still be read, a name cut short cannot.
 WIDE = 400
+Summary = dict[tuple[str, str], dict[str, list[Row]]]
 _ORDER = ("pretrained", "local", "generic", "personalized", "centralized")
 
 
@@ -24,9 +25,9 @@ def column_title(method: str, model: str) -> str:
     return model if method == model else f"{method} {model}"
 
 
-def summarise(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, list[Row]]]:
+def summarise(rows: Sequence[Row]) -> Summary:
     """Rows by (protocol, metric) and column, in order of first appearance; one row per client."""
-    table: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    table: Summary = {}
     for row in rows:
         columns = table.setdefault((row.protocol, row.metric), {})
         columns.setdefault(column_title(row.method, row.model), []).append(row)
@@ -34,7 +35,7 @@ def summarise(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, list[Row]]
 
 
 def results_table(rows: Sequence[Row]) -> str:
-    """Plain text; a metric refused for every model is listed below the table with the reason."""
+    """Plain text; what the table leaves out – refused figures, clients without a model – is named below it."""
     models = dict.fromkeys((row.method, row.model) for row in rows)
     titles = [
         column_title(*key)
@@ -47,26 +48,34 @@ def results_table(rows: Sequence[Row]) -> str:
     table.add_column("impostor", justify="right")
     for title in titles:
         table.add_column(title.replace(" ", "\n"), justify="right")
-    refused: dict[str, list[str]] = {}
-    for (protocol, metric), columns in summarise(rows).items():
+    summary, clients = summarise(rows), _clients(rows)
+    for (protocol, metric), columns in summary.items():
         every = [row for column in columns.values() for row in column]
         if all(row.value is None for row in every):
-            refused.setdefault(protocol, []).append(metric)
             continue
         table.add_row(
             protocol,
             metric,
             _span([row.genuine for row in every]),
             _span([row.impostor for row in every]),
-            *(_cell(columns.get(title, [])) for title in titles),
+            *(_cell(columns.get(title, []), len(clients[protocol])) for title in titles),
         )
     out = io.StringIO()
     Console(file=out, width=WIDE, color_system=None).print(table)
     lines = [out.getvalue().rstrip(), "", "in %: mean over clients (worst client); a single number where no client is"]
     lines[-1] += " concerned. Counts are per client."
-    for protocol, metrics in refused.items():
-        lines.append(f"not shown for {protocol}: {', '.join(metrics)} – fewer than ten impostors behind the figure")
-    return "\n".join(lines)
+    incomplete = [*_refused_for_some(summary), *_without_model(summary, clients)]
+    if incomplete:
+        lines.append("[n of C]: mean over n clients of C only.")
+    return "\n".join([*lines, *incomplete, *_refused_for_all(summary)])
+
+
+def _clients(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Every client that a protocol has figures of, sorted; a protocol that concerns no client has none."""
+    clients: dict[str, set[str]] = {}
+    for row in rows:
+        clients.setdefault(row.protocol, set()).update({row.client} - {ALL_CLIENTS})
+    return {protocol: sorted(names) for protocol, names in clients.items()}
 
 
 def _span(counts: Sequence[int]) -> str:
@@ -74,10 +83,58 @@ def _span(counts: Sequence[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"
 
 
-def _cell(rows: Sequence[Row]) -> str:
+def _cell(rows: Sequence[Row], clients: int) -> str:
     values = [row.value for row in rows if row.value is not None]
     if not values:
         return "–"
-    if len(rows) == 1 and not rows[0].client:
-        return f"{100 * values[0]:.1f}"
-    return f"{100 * fmean(values):.1f} ({100 * min(values):.1f})"
+    if not clients:
+        return f"{100 * fmean(values):.1f}"
+    some = f" [{len(values)} of {clients}]" if len(values) < clients else ""
+    return f"{100 * fmean(values):.1f} ({100 * min(values):.1f}){some}"
+
+
+def _refused_for_all(summary: Summary) -> list[str]:
+    """Metrics that no model has a figure of, with the reason; clients' reasons may differ in their numbers."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for (protocol, metric), columns in summary.items():
+        every = [row for column in columns.values() for row in column]
+        if any(row.value is not None for row in every):
+            continue
+        reasons = list(dict.fromkeys(row.refused for row in every))
+        reason = reasons[0]
+        if len(reasons) > 1:
+            reason += f" ({every[0].client}; others' reasons differ, see --json)"
+        groups.setdefault((protocol, reason), []).append(metric)
+    return [
+        f"not shown for {protocol}: {', '.join(metrics)} – {reason}" for (protocol, reason), metrics in groups.items()
+    ]
+
+
+def _refused_for_some(summary: Summary) -> list[str]:
+    """Figures that stand in the table without some clients, with those clients and the reason."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for (protocol, metric), columns in summary.items():
+        if all(row.value is None for column in columns.values() for row in column):
+            continue
+        whose: dict[str, dict[str, None]] = {}
+        for title, column in columns.items():
+            for row in column:
+                if row.value is None:
+                    whose.setdefault(row.refused, {})[row.client or title] = None
+        for reason, names in whose.items():
+            groups.setdefault((protocol, ", ".join(names), reason), []).append(metric)
+    return [
+        f"refused for {names} in {protocol}: {', '.join(metrics)} – {reason}"
+        for (protocol, names, reason), metrics in groups.items()
+    ]
+
+
+def _without_model(summary: Summary, clients: Mapping[str, Sequence[str]]) -> list[str]:
+    """Clients that one column lacks: they never took part in that method, or failed whenever they did."""
+    lacking: dict[tuple[str, str], None] = {}
+    for (protocol, _), columns in summary.items():
+        for title, rows in columns.items():
+            missing = [client for client in clients[protocol] if client not in {row.client for row in rows}]
+            if missing:
+                lacking[title, ", ".join(missing)] = None
+    return [f"no {title} model of {missing}" for title, missing in lacking]

@@ -46,12 +46,13 @@ def pretrain(
     seed: int,
     checkpoint: Path,
     on_step: Callable[[int, int, int], None] = lambda epoch, step, steps: None,
-    on_epoch: Callable[[int, Mapping[str, float]], None] = lambda epoch, losses: None,
+    on_epoch: Callable[[int, Mapping[str, float], float], None] = lambda epoch, losses, rate: None,
 ) -> torch.Tensor:
     """Train ``backbone`` in place on the pool; returns the prototypes (num_identities × D), float32 on the CPU.
 
-    After every epoch ``checkpoint`` holds weights, prototypes and momentum; a run that finds it goes on from there and
-    ends with the same bits as one that was never interrupted.
+    After every epoch ``on_epoch`` is told its number (from 0), its mean losses and its last learning rate; then
+    ``checkpoint`` holds weights, prototypes and momentum. A run that finds it goes on from there and ends with the same
+    bits as one that was never interrupted; an epoch that was told of but not yet saved is told of again.
     """
     dim = _embedding_dim(backbone, compute)
     start = 0.01 * torch.randn(num_identities, dim, generator=torch_generator(seed, "pretrain", "prototypes"))
@@ -59,6 +60,8 @@ def pretrain(
     first, momentum = _resume(checkpoint, network)
 
     def save(epoch: int, optimizer: torch.optim.Optimizer, losses: Mapping[str, float]) -> None:
+        # Told first: the other way round, a run killed in between would never tell of this epoch.
+        on_epoch(epoch, losses, optimizer.param_groups[0]["lr"])
         parameters = optimizer.param_groups[0]["params"]
         buffers = [optimizer.state[parameter].get("momentum_buffer") for parameter in parameters]
         tensors = {f"network/{name}": value.contiguous().cpu() for name, value in network.state_dict().items()}
@@ -68,7 +71,6 @@ def pretrain(
         write_atomically(
             checkpoint, lambda path: safetensors.torch.save_file(tensors, str(path), {"epochs": str(epoch + 1)})
         )
-        on_epoch(epoch, losses)
 
     plan = TrainingPlan(
         epochs=config.epochs,

@@ -103,7 +103,7 @@ def test_folders_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
             import_folder(tmp_path / "in", dest=dest)
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "thesis.tex").touch()
-    with pytest.raises(FedfrError, match="already holds other files"):
+    with pytest.raises(FedfrError, match="already holds files"):
         import_folder(tmp_path / "in", dest=tmp_path / "used")
 
 

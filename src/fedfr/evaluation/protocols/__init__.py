@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
-from fedfr.evaluation.figures import Figure
-from fedfr.evaluation.protocols.generic import (
-    generic_identification_protocol,
-    generic_pairs_protocol,
-    generic_verification_protocol,
-)
-from fedfr.evaluation.protocols.personalized import (
-    personalized_identification_protocol,
-    personalized_verification_protocol,
-)
 from fedfr.registry import Entry, Registry
+
+if TYPE_CHECKING:
+    from fedfr.evaluation.figures import Figure
 
 __all__ = ["GENERIC_PROTOCOLS", "PAIRS_PROTOCOLS", "PERSONALIZED_PROTOCOLS", "PROTOCOLS", "EvaluationProtocol"]
 
-EvaluationProtocol = Callable[..., list[Figure]]
+EvaluationProtocol: TypeAlias = "Callable[..., list[Figure]]"
 
 PERSONALIZED_PROTOCOLS = ("personalized-1:1", "personalized-1:N")
 """Concern one client's people; called with features, labels, own, gallery_features, gallery_labels, config."""
@@ -34,30 +28,30 @@ PROTOCOLS: Registry[EvaluationProtocol] = Registry(
     (
         Entry(
             "personalized-1:1",
-            personalized_verification_protocol,
+            "fedfr.evaluation.protocols.personalized:personalized_verification_protocol",
             "a client's own test images against everybody's: TAR at FAR",
             FEDFR,
         ),
         Entry(
             "personalized-1:N",
-            personalized_identification_protocol,
+            "fedfr.evaluation.protocols.personalized:personalized_identification_protocol",
             "everybody's test images searched among a client's identities: TPIR at FPIR in both conventions, rank-1",
             FEDFR,
         ),
         Entry(
             "generic-1:1",
-            generic_verification_protocol,
+            "fedfr.evaluation.protocols.generic:generic_verification_protocol",
             "all pairs of images of people nobody trained on: TAR at FAR",
         ),
         Entry(
             "generic-1:N",
-            generic_identification_protocol,
+            "fedfr.evaluation.protocols.generic:generic_identification_protocol",
             "people nobody trained on, half of them enrolled: TPIR at FPIR, rank-1",
             "ISO/IEC 19795-1",
         ),
         Entry(
             "generic-pairs",
-            generic_pairs_protocol,
+            "fedfr.evaluation.protocols.generic:generic_pairs_protocol",
             "the pairs a split gives, of people nobody trained on: 10-fold accuracy, TAR at FAR",
             "Huang et al., Labeled Faces in the Wild, 2007",
         ),

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from fedfr.models.backbones.prelu import PReLU
+from fedfr.models.spec import BackboneSpec
 
-__all__ = ["IResNet"]
+__all__ = ["IRESNET18", "IRESNET34", "IRESNET50", "IRESNET100", "IResNet"]
 
 _WIDTHS = (64, 128, 256, 512)
 _EPS = 1e-5
@@ -75,3 +76,9 @@ class IResNet(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             feature: Tensor = self.features(self.fc(x.flatten(1).to(self.fc.weight.dtype)))
         return feature
+
+
+IRESNET18 = BackboneSpec(lambda: IResNet((2, 2, 2, 2)))
+IRESNET34 = BackboneSpec(lambda: IResNet((3, 4, 6, 3)))
+IRESNET50 = BackboneSpec(lambda: IResNet((3, 4, 14, 3)))
+IRESNET100 = BackboneSpec(lambda: IResNet((3, 13, 30, 3)))

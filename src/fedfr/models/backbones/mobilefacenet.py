@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from fedfr.models.backbones.prelu import PReLU
+from fedfr.models.preprocessing import Preprocessing
+from fedfr.models.spec import BackboneSpec
 
-__all__ = ["MobileFaceNet"]
+__all__ = ["MOBILEFACENET", "MOBILEFACENET_112X96", "MobileFaceNet"]
 
 # (expansion, channels, repeats, stride), table 1 of the paper.
 _BOTTLENECKS = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
@@ -94,3 +96,10 @@ class MobileFaceNet(nn.Module):
         x = self.blocks(self.dw_conv1(self.conv1(x)))
         feature: Tensor = self.linear1(self.linear7(self.conv2(x)))
         return feature.flatten(1)
+
+
+MOBILEFACENET = BackboneSpec(MobileFaceNet)
+# The middle 96 columns, scaled by 128: what the published 112×96 checkpoints were trained with.
+MOBILEFACENET_112X96 = BackboneSpec(
+    lambda: MobileFaceNet(dim=128, last=(7, 6)), 128, Preprocessing(std=128.0, columns=(8, 104))
+)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-__all__ = ["SlimFace"]
+from fedfr.models.spec import BackboneSpec
+
+__all__ = ["SLIMFACE", "SlimFace"]
 
 
 class _Block(nn.Module):
@@ -64,3 +66,6 @@ class SlimFace(nn.Module):
         x = self.pool(self.expand(self.stages(x)))
         feature: Tensor = self.features(self.fc(x.flatten(1)))
         return feature
+
+
+SLIMFACE = BackboneSpec(SlimFace)

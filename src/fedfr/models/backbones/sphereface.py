@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from fedfr.models.backbones.prelu import PReLU
+from fedfr.models.spec import BackboneSpec
 
-__all__ = ["SphereFace"]
+__all__ = ["SPHEREFACE20", "SPHEREFACE64", "SphereFace"]
 
 _WIDTHS = (64, 128, 256, 512)
 
@@ -56,3 +57,7 @@ class SphereFace(nn.Module):
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         feature: Tensor = self.fc(x.flatten(1))
         return feature
+
+
+SPHEREFACE20 = BackboneSpec(lambda: SphereFace((1, 2, 4, 1)))
+SPHEREFACE64 = BackboneSpec(lambda: SphereFace((3, 7, 16, 3)))

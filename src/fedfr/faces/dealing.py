@@ -1,0 +1,101 @@
+"""What the split recipes share: settings checked, identities in order, images dealt out to clients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from fedfr.errors import FedfrError
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.split_parts import ClientFaces
+
+__all__ = [
+    "at_least",
+    "by_share",
+    "deal",
+    "enough",
+    "first_as_test",
+    "flat",
+    "identities_by_name",
+    "images_of",
+    "last_as_test",
+]
+
+OPTIONAL = ("max_images", "generic_identities", "distractors")
+
+Divide = Callable[[list[int]], tuple[list[int], list[int]]]
+"""One identity's images to those of its training and those of its test."""
+
+
+def at_least(minimum: int, **settings: int | None) -> None:
+    """Raise :class:`FedfrError` for the first setting that is no whole number of at least ``minimum``."""
+    for name, value in settings.items():
+        if value is None and name in OPTIONAL:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise FedfrError(f"split setting {name} = {value!r}; give a whole number of at least {minimum}")
+
+
+def enough(wanted: int, available: int, what: str, settings: str) -> None:
+    """Raise :class:`FedfrError` when more is wanted than there is; ``settings`` can be lowered."""
+    if wanted > available:
+        raise FedfrError(f"the split needs {wanted} {what}, these faces have {available}; lower {settings}")
+
+
+def identities_by_name(faces: FaceSet) -> list[int]:
+    """Labels of the identities that have images, sorted by name (code points)."""
+    counts = faces.counts()
+    return sorted((label for label in range(faces.num_identities) if counts[label]), key=faces.identities.__getitem__)
+
+
+def images_of(faces: FaceSet, labels: Sequence[int], max_images: int | None = None) -> list[list[int]]:
+    """Images of each identity in the order of the set, at most ``max_images`` of each."""
+    return [faces.indices_of(label)[:max_images].tolist() for label in labels]
+
+
+def flat(images: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """All images in one list, ascending."""
+    return tuple(sorted(index for some in images for index in some))
+
+
+def deal(
+    faces: FaceSet,
+    labels: Sequence[int],
+    clients: int,
+    identities_per_client: int,
+    divide: Divide,
+    max_images: int | None = None,
+) -> dict[str, ClientFaces]:
+    """Client after client takes the next identities; ``divide`` parts each one's images into training and test."""
+    digits = max(2, len(str(clients)))
+    dealt: dict[str, ClientFaces] = {}
+    for number in range(clients):
+        chosen = labels[number * identities_per_client : (number + 1) * identities_per_client]
+        divided = [divide(images) for images in images_of(faces, chosen, max_images)]
+        train, test = flat([part for part, _ in divided]), flat([part for _, part in divided])
+        dealt[f"client-{number + 1:0{digits}d}"] = ClientFaces(train, test)
+    return dealt
+
+
+def last_as_test(test_of: Callable[[int], int]) -> Divide:
+    """The last ``test_of(images)`` images are the test.
+
+    The last ones rather than a random choice: pictures of one event often follow each other, so this keeps near
+    duplicates on the same side.
+    """
+
+    def divide(images: list[int]) -> tuple[list[int], list[int]]:
+        kept = len(images) - test_of(len(images))
+        return images[:kept], images[kept:]
+
+    return divide
+
+
+def first_as_test(count: int) -> Divide:
+    """The first ``count`` images are the test."""
+    return lambda images: (images[count:], images[:count])
+
+
+def by_share(share: float) -> Callable[[int], int]:
+    """Round half up, but leave at least one image to train on and, unless ``share`` is 0, one to test."""
+    return lambda images: min(max(math.floor(share * images + 0.5), int(share > 0)), images - 1)

@@ -1,0 +1,34 @@
+"""Names for things in modules that are imported only when the thing is wanted: torch alone takes a second.
+
+The import rules cannot see a module named by a text. So a text names only modules of the package it stands in, whose
+imports the rules do see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+__all__ = ["exports", "resolve"]
+
+
+def resolve(home: str) -> Any:
+    """What ``home`` names: ``module:attribute``."""
+    module, _, attribute = home.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """The ``__getattr__`` of ``package`` that finds each of its public names when first asked for.
+
+    ``homes`` maps a module, relative to the package, to the names it provides, separated by spaces.
+    """
+    modules = {name: f"{package}.{module}" for module, names in homes.items() for name in names.split()}
+
+    def find(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(modules[name]), name)
+
+    return find

@@ -1,0 +1,24 @@
+"""Backbones by name."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from fedfr.models.registry import BACKBONES
+from fedfr.rng import derive_seed
+
+__all__ = ["build_backbone"]
+
+
+def build_backbone(name: str, seed: int) -> nn.Module:
+    """A freshly initialised backbone that depends on ``name`` and ``seed`` alone.
+
+    The global generator is left as it was. The backbone maps (N, 3, H, W) to (N, embedding_dim), not normalised.
+    Raises :class:`FedfrError` for an unknown name.
+    """
+    spec = BACKBONES[name]
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed: it would also reseed the accelerators, which fork_rng leaves alone here.
+        torch.default_generator.manual_seed(derive_seed(seed, "backbone", name))
+        return spec.factory()

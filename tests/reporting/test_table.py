@@ -1,0 +1,105 @@
+"""The table of results to the letter: whose mean, who is worst, how much stands behind it, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fedfr.reporting.table import results_table
+from fedfr.rows import Row
+
+ONE_TO_ONE, ONE_TO_MANY, GENERIC = "personalized-1:1", "personalized-1:N", "generic-1:1"
+TAR, RARE, TPIR = "TAR@FAR=1e-1", "TAR@FAR=1e-3", "TPIR@FPIR=1e-1"
+
+
+def row(
+    column: tuple[str, str],
+    client: str,
+    figure: tuple[str, str],
+    value: float | None,
+    counts: tuple[int, int] = (45, 1200),
+    refused: str = "",
+) -> Row:
+    method, model = column
+    return Row(method, 0, 2, client, model, *figure, value, *counts, refused)
+
+
+def few(impostors: float) -> str:
+    return f"rests on {impostors:g} impostors; at least 10 are needed"
+
+
+def lines(rows: Iterable[Row]) -> list[str]:
+    return [line.rstrip() for line in results_table(list(rows)).splitlines() if line.strip()]
+
+
+START, MINE, SERVER = ("pretrained", "pretrained"), ("fedfr", "personalized"), ("fedfr", "generic")
+CLIENTS = ("client-01", "client-02", "client-03")
+COMPLETE = [
+    # In an order of its own: columns are put in theirs.
+    *(row(MINE, client, (ONE_TO_ONE, TAR), value) for client, value in zip(CLIENTS, (1.0, 0.9, 0.5), strict=True)),
+    row(START, "client-01", (ONE_TO_ONE, TAR), 0.5, (45, 1200)),
+    row(START, "client-02", (ONE_TO_ONE, TAR), 0.25, (60, 1300)),
+    row(START, "client-03", (ONE_TO_ONE, TAR), 0.75, (66, 1100)),
+    row(START, "", (GENERIC, TAR), 0.3, (20, 400)),
+    row(SERVER, "", (GENERIC, TAR), 0.456, (20, 400)),
+]
+EXPLANATION = (
+    "in %: mean over clients (worst client); a single number where no client is concerned. Counts are per client."
+)
+
+
+def test_mean_worst_and_counts() -> None:
+    assert lines(COMPLETE) == [
+        "                                                                           fedfr          fedfr",
+        " protocol           metric         genuine      impostor    pretrained   generic   personalized",
+        " ──────────────────────────────────────────────────────────────────────────────────────────────",
+        " personalized-1:1   TAR@FAR=1e-1     45–66   1,100–1,300   50.0 (25.0)         –    80.0 (50.0)",
+        " generic-1:1        TAR@FAR=1e-1        20           400          30.0      45.6              –",
+        EXPLANATION,
+    ]
+
+
+def test_a_client_without_a_model_is_named_and_the_mean_marked() -> None:
+    shown = lines(each for each in COMPLETE if (each.model, each.client) != ("personalized", "client-03"))
+    assert shown[3].endswith("   50.0 (25.0)         –   95.0 (90.0) [2 of 3]")
+    assert shown[5:] == [
+        EXPLANATION,
+        "[n of C]: mean over n clients of C only.",
+        "no fedfr personalized model of client-03",
+    ]
+
+
+def test_figures_refused_for_some_clients_are_named_with_the_reason() -> None:
+    figure = (ONE_TO_MANY, TPIR)
+    rows = [row(column, client, figure, 0.5, (9, 100)) for column in (START, MINE) for client in CLIENTS[:1]]
+    for column in (START, MINE):
+        rows.append(row(column, "client-02", figure, None, (9, 90), few(9)))
+        rows.append(row(column, "client-03", figure, None, (0, 100), "nothing genuine to accept"))
+    shown = lines(rows)
+    assert shown[3].endswith("0–9     90–100   50.0 (50.0) [1 of 3]   50.0 (50.0) [1 of 3]")
+    assert shown[4:] == [
+        EXPLANATION,
+        "[n of C]: mean over n clients of C only.",
+        "refused for client-02 in personalized-1:N: TPIR@FPIR=1e-1 – rests on 9 impostors; at least 10 are needed",
+        "refused for client-03 in personalized-1:N: TPIR@FPIR=1e-1 – nothing genuine to accept",
+    ]
+
+
+def test_metrics_refused_for_all_are_named_below_with_their_own_reasons() -> None:
+    alone = "no identity has two images, nobody can be enrolled"
+    rows = [
+        *COMPLETE,
+        *(row(START, client, (ONE_TO_ONE, RARE), None, refused=few(1.2)) for client in CLIENTS),
+        row(START, "", (GENERIC, RARE), None, refused=few(0.4)),
+        row(START, "", ("generic-1:N", TPIR), None, (0, 9), alone),
+        row(START, "", ("generic-1:N", "rank-1"), None, (0, 0), alone),
+        row(START, "client-01", (ONE_TO_MANY, TPIR), None, refused=few(7.5)),
+        row(START, "client-02", (ONE_TO_MANY, TPIR), None, refused=few(7.2)),
+    ]
+    shown = lines(rows)
+    assert shown[:6] == lines(COMPLETE), "they take no line of the table"
+    assert shown[6:] == [
+        f"not shown for personalized-1:1: TAR@FAR=1e-3 – {few(1.2)}",
+        f"not shown for generic-1:1: TAR@FAR=1e-3 – {few(0.4)}",
+        f"not shown for generic-1:N: TPIR@FPIR=1e-1, rank-1 – {alone}",
+        f"not shown for personalized-1:N: TPIR@FPIR=1e-1 – {few(7.5)} (client-01; others' reasons differ, see --json)",
+    ]
