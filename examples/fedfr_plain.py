@@ -1,7 +1,7 @@
 """FedFR in plain lines: one process, no caches, every equation where it is used.
 
-The method of Liu et al., AAAI 2022 (arXiv 2112.12496), and the yardstick for `fedfr`: a test compares losses and end
-states. Run: `python fedfr_plain.py`. Equations by this file's numbers, then those of the papers they stem from:
+The method of Liu et al., AAAI 2022 (arXiv 2112.12496); a test compares losses and end states with those of `fedfr`.
+Run: `python examples/fedfr_plain.py`. Equations by this file's numbers, then by those of the papers they stem from:
 (1) H_i = {x in D_g : max cos(f(x), f(x')) > tau_HN}    (2) Phi_i = mean feature of each private identity
 (3) L_cos, CosFace (arXiv 1801.09414) eq. 4             (4) L_con, MOON (arXiv 2103.16257) eq. 3
 (5) L_dfc, SphereFace2 (arXiv 2108.01513) eq. 7         (6) L = L_cos + 10 L_dfc + mu L_con
