@@ -1,8 +1,11 @@
 """FedFR in plain lines: one process, no caches, every equation where it is used.
 
-The method of Liu et al., AAAI 2022 (arXiv 2112.12496): L = L_cos + 10 L_dfc + mu L_con, then weighted averaging. It is
-the yardstick for `fedfr`: three networks run for every image, all similarities are computed at once, all client models
-are kept in a list. A test compares its losses and end states with the library's. Run: `python examples/fedfr_plain.py`.
+The method of Liu et al., AAAI 2022 (arXiv 2112.12496); a test compares losses and end states with those of `fedfr`.
+Run: `python examples/fedfr_plain.py`. Equations by this file's numbers, then by those of the papers they stem from:
+(1) H_i = {x in D_g : max cos(f(x), f(x')) > tau_HN}    (2) Phi_i = mean feature of each private identity
+(3) L_cos, CosFace (arXiv 1801.09414) eq. 4             (4) L_con, MOON (arXiv 2103.16257) eq. 3
+(5) L_dfc, SphereFace2 (arXiv 2108.01513) eq. 7         (6) L = L_cos + 10 L_dfc + mu L_con
+(7) theta = sum n_i theta_i / sum n_i, FedAvg (arXiv 1602.05629) algorithm 1; Phi_g likewise
 """
 
 from __future__ import annotations
@@ -15,10 +18,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own habit
 from torch import Tensor, nn
 
-SCALE, MARGIN = 30.0, 0.4  # s and m of L_cos
-MU, TEMPERATURE = 5.0, 0.5  # weight and T of L_con
-DFC_WEIGHT, R, DFC_MARGIN, LAMBDA, POWER = 10.0, 30.0, 0.4, 0.7, 3
-TAU_HN = 0.4
+SCALE, MARGIN = 30.0, 0.4  # s and m of (3)
+MU, TEMPERATURE = 5.0, 0.5  # mu of (6), T of (4)
+DFC_WEIGHT, R, DFC_MARGIN, LAMBDA, POWER = 10.0, 30.0, 0.4, 0.7, 3  # of (6); r, m, lambda, t of (5)
+TAU_HN = 0.4  # of (1)
 
 
 @dataclass
@@ -35,22 +38,22 @@ class PlainClient:
 
 
 def l_cos(u: Tensor, prototypes: Tensor, labels: Tensor) -> Tensor:
-    """CosFace: s (cos(z, phi_j) - m 1[j = y]), cross-entropy."""
+    """(3) Cross-entropy of s (cos(z, phi_j) - m 1[j = y])."""
     cosine = F.linear(F.normalize(u), F.normalize(prototypes))
     return F.cross_entropy(SCALE * (cosine - MARGIN * F.one_hot(labels, len(prototypes))), labels)
 
 
 def l_con(u: Tensor, u_global: Tensor, u_previous: Tensor) -> Tensor:
-    """-log( e^{cos(u,u_g)/T} / (e^{cos(u,u_g)/T} + e^{cos(u,u_p)/T}) )."""
+    """(4) -log( e^{cos(u,u_g)/T} / (e^{cos(u,u_g)/T} + e^{cos(u,u_p)/T}) )."""
     near = torch.exp(F.cosine_similarity(u, u_global) / TEMPERATURE)
     far = torch.exp(F.cosine_similarity(u, u_previous) / TEMPERATURE)
     return -torch.log(near / (near + far)).mean()
 
 
 def l_dfc(u: Tensor, transform: nn.Linear, branches: nn.Linear, labels: Tensor) -> Tensor:
-    """One binary classifier per own identity on z' = T(u); public faces (label >= K) are negative for all."""
+    """(5) One binary classifier per own identity on z' = T(u); public faces (label >= K) are negative for all."""
     cosine = F.linear(F.normalize(transform(u)), F.normalize(branches.weight))
-    g = 2 * ((cosine + 1) / 2) ** POWER - 1
+    g = 2 * ((cosine + 1) / 2) ** POWER - 1  # g(c) of (5)
     own = labels[:, None] == torch.arange(len(branches.weight))
     positive = LAMBDA / R * torch.log1p(torch.exp(-(R * (g - DFC_MARGIN) + branches.bias)))
     negative = (1 - LAMBDA) / R * torch.log1p(torch.exp(R * (g + DFC_MARGIN) + branches.bias))
@@ -67,7 +70,7 @@ def features(backbone: nn.Module, images: Tensor) -> Tensor:
 
 
 def hard_negatives(backbone: nn.Module, public: Tensor, private: Tensor) -> Tensor:
-    """Public images whose largest similarity to a private image exceeds tau_HN."""
+    """(1) Public images whose largest similarity to a private image exceeds tau_HN."""
     similarity = F.normalize(features(backbone, public)) @ F.normalize(features(backbone, private)).T
     return torch.nonzero(similarity.amax(dim=1) > TAU_HN).flatten()
 
@@ -83,13 +86,13 @@ def local_update(
     generators: list[torch.Generator],
 ) -> tuple[dict[str, Tensor], Tensor, int]:
     """One client's round: returns theta_i, Phi_g,i and n_i. ``generators``: one per epoch, for order and flips."""
-    kept = hard_negatives(generic, public[0], client.images)
+    kept = hard_negatives(generic, public[0], client.images)  # (1)
     own = int(client.labels.max()) + 1  # K_i
     images = torch.cat([client.images, public[0][kept]])
     labels = torch.cat([client.labels, own + public[1][kept]])
     if client.prototypes is None or client.transform is None or client.branches is None:  # first participation
         u = features(generic, client.images)
-        client.prototypes = torch.stack([u[client.labels == k].mean(dim=0) for k in range(own)])
+        client.prototypes = torch.stack([u[client.labels == k].mean(dim=0) for k in range(own)])  # (2)
         client.transform = nn.Linear(u.shape[1], u.shape[1])
         client.branches = nn.Linear(u.shape[1], own)
         with torch.no_grad():
@@ -114,10 +117,10 @@ def local_update(
             u = backbone(x)
             u_global = features(generic, x)
             u_previous = u_global if client.previous is None else features(client.previous, x)
-            cos = l_cos(u, torch.cat([phi_own, phi_public]), y)
-            dfc = l_dfc(u, client.transform, client.branches, y)
-            con = l_con(u, u_global, u_previous)
-            loss = cos + DFC_WEIGHT * dfc + MU * con
+            cos = l_cos(u, torch.cat([phi_own, phi_public]), y)  # (3)
+            dfc = l_dfc(u, client.transform, client.branches, y)  # (5)
+            con = l_con(u, u_global, u_previous)  # (4); zero gradient in the first participation
+            loss = cos + DFC_WEIGHT * dfc + MU * con  # (6)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -128,7 +131,7 @@ def local_update(
 
 
 def average(states: list[dict[str, Tensor]], counts: list[int]) -> dict[str, Tensor]:
-    """theta = sum n_i theta_i / sum n_i; integer counters: the maximum."""
+    """(7); integer counters: the maximum."""
     merged = {}
     for name, first in states[0].items():
         stacked = torch.stack([state[name] for state in states])
@@ -153,8 +156,8 @@ def main() -> None:
             generators = [torch.Generator().manual_seed(100 * number + epoch) for epoch in range(4)]
             returned.append(local_update(client, generic, prototypes, public, 4, 0.05, 8, generators))
         states, public_prototypes, counts = (list(part) for part in zip(*returned, strict=True))
-        generic.load_state_dict(average(states, counts))
-        prototypes = average([{"phi": phi} for phi in public_prototypes], counts)["phi"]
+        generic.load_state_dict(average(states, counts))  # (7)
+        prototypes = average([{"phi": phi} for phi in public_prototypes], counts)["phi"]  # (7)
         print(f"round {number}: loss of the last step {[round(client.history[-1][3], 3) for client in clients]}")
 
 

@@ -18,10 +18,12 @@ from tests.tiny import tiny_config, tiny_faces
 from torch import nn
 
 from fedfr.assembly import make_compute
-from fedfr.federation.aggregation import StreamingAverage
+from fedfr.engines.local import LocalEngine
 from fedfr.federation.client import Client, ClientSettings, PublicFaces
-from fedfr.federation.messages import Broadcast
+from fedfr.federation.journal import Journal
+from fedfr.federation.method import Generic
 from fedfr.federation.private_store import PrivateStore
+from fedfr.federation.server import Server
 from fedfr.methods.fedfr import FedFR
 from fedfr.models import build_backbone, load_weights
 from fedfr.models.registry import BACKBONES
@@ -137,31 +139,34 @@ def plainly(plain: Any, threshold: float) -> tuple[Any, torch.Tensor, list[Any],
 
 @pytest.fixture(scope="module")
 def really(threshold: float, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The same by the library: clients, private stores, streamed average."""
+    """The same by the library, the whole way: server, engine, messages as bytes, clients, stores, average, journal."""
     folder = tmp_path_factory.mktemp("real")
-    config = tiny_config(folder, f"local.epochs={EPOCHS}", f"local.batch_size={BATCH}", f"local.learning_rate={RATE}")
+    chosen = {
+        "local.epochs": EPOCHS,
+        "local.batch_size": BATCH,
+        "local.learning_rate": RATE,
+        "federation.rounds": ROUNDS,
+    }
+    config = tiny_config(folder, *(f"{name}={value}" for name, value in chosen.items()))
     settings = ClientSettings("smooth", 2, 0, config.local, config.federation, make_compute(config))
     method, public = FedFR({"hard_negatives": {"threshold": threshold}}), PublicFaces(PUBLIC)
-    clients = [
-        Recorded(name, own, public, method, settings, PrivateStore(folder / name, name))
+    clients = {
+        name: Recorded(name, own, public, method, settings, PrivateStore(folder / name, name))
         for name, own in PRIVATE.items()
-    ]
-    for client in clients:
+    }
+    for client in clients.values():
         client.history = []
-    weights, prototypes = dict(build_backbone("smooth", 0).state_dict()), PROTOTYPES.clone()
-    seen = []
-    for number in range(1, ROUNDS + 1):
-        average = StreamingAverage()
-        for client in clients:
-            update = client.update(Broadcast(number, weights, prototypes))
-            assert update.prototypes is not None
-            average.add({**update.weights, "prototypes": update.prototypes}, update.count)
-            seen.append(update.count)
-        weights = average.result()
-        prototypes = weights.pop("prototypes")
+    start = Generic(build_backbone("smooth", 0).state_dict(), PROTOTYPES.clone())
+    journal = Journal(folder / "rounds")
+    with LocalEngine(clients.__getitem__) as engine:
+        server = Server(method, engine, journal, config.federation, CLIENTS, frozenset(start.weights), seed=0)
+        server.run(start)
+    # The end as the journal has it: what a resumed run would go on from.
+    end = journal.read(ROUNDS).generic
     generic = build_backbone("smooth", 0)
-    load_weights(generic, weights)
-    return generic, prototypes, clients, seen
+    load_weights(generic, end.weights)
+    seen = [report["count"] for record in journal.records()[1:] for report in record["clients"]]
+    return generic, end.prototypes, list(clients.values()), seen
 
 
 def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
