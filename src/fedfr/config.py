@@ -157,6 +157,7 @@ class RuntimeConfig(Settings):
     device: str = "cpu"
     threads: Annotated[int, Field(ge=1)] = 1
     workers: Annotated[int, Field(ge=1)] = 1
+    public_features: Literal["float32", "half"] = "float32"
 
 
 class ExperimentConfig(Settings):

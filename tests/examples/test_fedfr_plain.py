@@ -19,9 +19,10 @@ from torch import nn
 
 from fedfr.assembly import make_compute
 from fedfr.federation.aggregation import StreamingAverage
-from fedfr.federation.client import Client, ClientSettings, PublicFaces
+from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.messages import Broadcast
 from fedfr.federation.private_store import PrivateStore
+from fedfr.federation.public_faces import PublicFaces
 from fedfr.methods import FedFR
 from fedfr.models import build_backbone, load_weights
 from fedfr.models.registry import BACKBONES, BackboneSpec
