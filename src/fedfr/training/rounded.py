@@ -25,14 +25,14 @@ class Columns:
     @classmethod
     def of(cls, features: torch.Tensor, kind: torch.dtype, block: int) -> Columns:
         """Round in blocks. The error is measured: far below the bound, because few components are moved so far."""
-        values, error = [features.new_empty(0, features.shape[1], dtype=kind)], 0.0
+        values, errors = [features.new_empty(0, features.shape[1], dtype=kind)], [features.new_zeros(1).double()]
         for rows in features.split(block):
             wide = rows.double()
             length = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
             wide /= torch.where(length == 0, 1.0, length)
             values.append(wide.to(kind))
-            error = max(error, float(torch.linalg.vector_norm(wide - values[-1], dim=1).max()))
-        return cls(torch.cat(values), error)
+            errors.append(torch.linalg.vector_norm(wide - values[-1], dim=1))
+        return cls(torch.cat(values), float(torch.cat(errors).max()))
 
     def __getitem__(self, chosen: torch.Tensor | slice) -> Columns:
         return Columns(self.values[chosen], self.error)
