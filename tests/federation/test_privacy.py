@@ -103,6 +103,16 @@ def test_nothing_private_passes(tapped: tuple[Experiment, list[bytes], dict[str,
     assert not [name for name in names if any(name in message for message in messages)]
 
 
+def test_nothing_private_lies_where_processes_share(
+    tapped: tuple[Experiment, list[bytes], dict[str, list[bytes]]],
+) -> None:
+    """The public faces' features are in a folder of the run that every client's process reads."""
+    experiment, _, private = tapped
+    files = [path.read_bytes() for path in experiment.parts.features_folder.rglob("*.npy")]
+    assert len(files) == 1
+    assert found(files, private) == []
+
+
 def test_the_previous_local_backbone_does_not_come_back(
     tapped: tuple[Experiment, list[bytes], dict[str, list[bytes]]],
 ) -> None:
