@@ -28,9 +28,10 @@ from torch import nn
 
 from fedfr.config import FederationConfig, LocalConfig
 from fedfr.faces import FaceSet
-from fedfr.federation.client import Client, ClientSettings, PublicFaces
+from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.messages import Broadcast
 from fedfr.federation.private_store import PrivateState, PrivateStore
+from fedfr.federation.public_faces import PublicFaces
 from fedfr.memory import keep_freed_memory
 from fedfr.methods.fedfr import FedFR
 from fedfr.models import BACKBONES, DFC, build_backbone

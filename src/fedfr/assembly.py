@@ -16,10 +16,11 @@ from fedfr.config import ExperimentConfig, MethodSettings
 from fedfr.engines.local import worker_number
 from fedfr.errors import FedfrError
 from fedfr.faces import IMPORTERS, FaceSet, Split, make_split
-from fedfr.federation.client import Client, ClientSettings, PublicFaces
+from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.method import Generic, Method
 from fedfr.federation.networks import Networks
 from fedfr.federation.private_store import PrivateStore
+from fedfr.federation.public_faces import PublicFaces
 from fedfr.methods import METHODS
 from fedfr.models import (
     BACKBONES,
@@ -32,7 +33,7 @@ from fedfr.models import (
     recognise_backbone,
     save_model,
 )
-from fedfr.training.features import Compute, extract_features
+from fedfr.training.features import Compute
 from fedfr.training.pool import FacePool
 from fedfr.training.pretraining import pretrain
 
@@ -107,13 +108,17 @@ class Shared:
 
 @dataclass
 class ClientFactory:
-    """Makes clients of one method's run, in this process or in a worker it was pickled to."""
+    """Makes clients of one method's run, in this process or in a worker it was pickled to.
+
+    ``features_folder`` is where they share the public faces' features; without it each process has its own.
+    """
 
     config: ExperimentConfig
     method_name: str
     faces_folder: Path
     split_path: Path
     clients_folder: Path
+    features_folder: Path | None = None
     _shared: Shared | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, object]:
@@ -140,7 +145,9 @@ class ClientFactory:
             federation=config.federation,
             compute=compute,
         )
-        public, networks = PublicFaces(faces.subset(split.public)), Networks(config.model.backbone, compute)
+        half = config.runtime.public_features == "half"
+        public = PublicFaces(faces.subset(split.public), self.features_folder, half=half)
+        networks = Networks(config.model.backbone, compute)
         return Shared(faces, participants, public, method, settings, networks)
 
 
@@ -167,6 +174,11 @@ class Parts:
         """Where the memory-mapped faces lie."""
         path = self.config.faces.path
         return Path(path) if path is not None and (Path(path) / "faces.json").is_file() else self.folder / "faces"
+
+    @property
+    def features_folder(self) -> Path:
+        """Where all processes and methods of the run share the public faces' features."""
+        return self.folder / "public_features"
 
     @cached_property
     def split(self) -> Split:
@@ -228,7 +240,8 @@ class Parts:
             )
         else:
             # A published backbone comes without prototypes of our public identities: their mean features stand in.
-            features = extract_features(backbone, pool, self.compute)
+            seen = PublicFaces(public, self.features_folder).features(backbone, self.compute)
+            features = seen[torch.arange(len(public))]
             sums = torch.zeros(public.num_identities, features.shape[1]).index_add_(0, pool.labels, features)
             prototypes = sums / torch.bincount(pool.labels, minlength=public.num_identities)[:, None]
         weights = {name: value.detach().cpu() for name, value in backbone.state_dict().items()}

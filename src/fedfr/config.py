@@ -159,6 +159,7 @@ class RuntimeConfig(Settings):
     device: Annotated[str, Field(min_length=1)] = "cpu"
     threads: Annotated[int, Field(ge=1)] = 1
     workers: Annotated[int, Field(ge=1)] = 1
+    public_features: Literal["float32", "half"] = "float32"
 
     @property
     def devices(self) -> tuple[str, ...]:

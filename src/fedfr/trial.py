@@ -79,7 +79,12 @@ class Trial:
                 shown.note(f"refused: {event['reason']}")
 
         factory = ClientFactory(
-            config, self.name, parts.faces_folder, parts.folder / "split.json", self.folder / "clients"
+            config,
+            self.name,
+            parts.faces_folder,
+            parts.folder / "split.json",
+            self.folder / "clients",
+            parts.features_folder,
         )
         shared = shared_entries(self.method, parts.new_backbone(), config.federation)
         with LocalEngine(factory, workers=config.runtime.workers, threads=config.runtime.threads, tap=tap) as engine:

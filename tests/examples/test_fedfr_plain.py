@@ -19,10 +19,11 @@ from torch import nn
 
 from fedfr.assembly import make_compute
 from fedfr.engines.local import LocalEngine
-from fedfr.federation.client import Client, ClientSettings, PublicFaces
+from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.journal import Journal
 from fedfr.federation.method import Generic
 from fedfr.federation.private_store import PrivateStore
+from fedfr.federation.public_faces import PublicFaces
 from fedfr.federation.server import Server
 from fedfr.methods.fedfr import FedFR
 from fedfr.models import build_backbone, load_weights

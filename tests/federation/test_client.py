@@ -18,10 +18,11 @@ from fedfr.assembly import make_compute
 from fedfr.config import ExperimentConfig, LocalConfig, load_config
 from fedfr.errors import FedfrError
 from fedfr.faces import FaceSet
-from fedfr.federation.client import Client, ClientSettings, PublicFaces, decay_epoch
+from fedfr.federation.client import Client, ClientSettings, decay_epoch
 from fedfr.federation.messages import Broadcast
 from fedfr.federation.method import batchnorm_entries, shared_entries
 from fedfr.federation.private_store import PrivateState, PrivateStore
+from fedfr.federation.public_faces import PublicFaces
 from fedfr.methods import METHODS
 from fedfr.models import build_backbone
 from fedfr.training.features import extract_features

@@ -142,6 +142,13 @@ def test_nothing_private_passes(tapped: Tapped, private: Secrets) -> None:
     assert private.found([*tapped.broadcasts, *tapped.replies]) == []
 
 
+def test_nothing_private_lies_where_processes_share(tapped: Tapped, private: Secrets) -> None:
+    """The public faces' features are in a folder of the run that every client's process reads."""
+    files = [path.read_bytes() for path in tapped.experiment.parts.features_folder.rglob("*.npy")]
+    assert len(files) == 1
+    assert private.found(files) == []
+
+
 def test_the_previous_local_backbone_does_not_come_back(tapped: Tapped) -> None:
     """A broadcast holds averages only: no client's own weights of the round before."""
     secrets = Secrets()

@@ -19,13 +19,15 @@ from fedfr.federation.messages import Broadcast, Update
 from fedfr.federation.method import Method, RoundContext, build_network, shared_entries
 from fedfr.federation.networks import Networks
 from fedfr.federation.private_store import PrivateState, PrivateStore
+from fedfr.federation.public_faces import PublicFaces
 from fedfr.models import build_backbone
 from fedfr.rng import derive_seed
 from fedfr.training.features import Compute, extract_features
 from fedfr.training.loop import TrainingPlan, train
 from fedfr.training.pool import FacePool
+from fedfr.training.stored_features import StoredFeatures
 
-__all__ = ["Client", "ClientSettings", "PublicFaces"]
+__all__ = ["Client", "ClientSettings"]
 
 
 @dataclass(frozen=True)
@@ -38,22 +40,6 @@ class ClientSettings:
     local: LocalConfig
     federation: FederationConfig
     compute: Compute
-
-
-class PublicFaces:
-    """The public set, with its features under the newest generic model: computed once, shared by clients beside it."""
-
-    def __init__(self, faces: FaceSet) -> None:
-        self.faces = faces
-        self._model: tuple[int, str] | None = None
-        self._features = torch.empty(0)
-
-    def features(self, model: tuple[int, str], backbone: nn.Module, compute: Compute) -> torch.Tensor:
-        """Upright features (|D_g|, D) under ``backbone``; ``model``: its round, and its owner if it has one."""
-        if self._model != model:
-            self._features = extract_features(backbone, FacePool([(self.faces, None, 0)]), compute)
-            self._model = model
-        return self._features
 
 
 def decay_epoch(local: LocalConfig, round_number: int) -> int:
@@ -194,10 +180,10 @@ class Client:
         def generic_features() -> torch.Tensor:
             return extract_features(generic, own, settings.compute)
 
-        def public_features() -> torch.Tensor:
+        def public_features() -> StoredFeatures:
             # With a BatchNorm of its own the client sees the public faces differently from its neighbours.
-            whose = self.id if settings.federation.batchnorm == "local" else ""
-            return self.public.features((broadcast.round, whose), generic, settings.compute)
+            own_batchnorm = settings.federation.batchnorm == "local" and state is not None
+            return self.public.features(generic, settings.compute, own=own_batchnorm)
 
         def with_weights(weights: Mapping[str, torch.Tensor]) -> nn.Module:
             return self._networks.working(weights).eval()

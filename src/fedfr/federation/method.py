@@ -17,6 +17,7 @@ from fedfr.rng import torch_generator
 from fedfr.training.features import Compute, FrozenFeatures
 from fedfr.training.objective import MarginSoftmax, Network, Objective
 from fedfr.training.pool import FacePool
+from fedfr.training.stored_features import StoredFeatures
 
 __all__ = ["Generic", "Method", "MethodSettings", "RoundContext", "batchnorm_entries", "shared_entries"]
 
@@ -52,7 +53,7 @@ class RoundContext:
     local: LocalConfig
     compute: Compute
     generic_features: Callable[[], torch.Tensor]
-    public_features: Callable[[], torch.Tensor]
+    public_features: Callable[[], StoredFeatures]
     with_weights: Callable[[Mapping[str, torch.Tensor]], nn.Module]
     new_backbone: Callable[[int], nn.Module]
 

@@ -80,7 +80,8 @@ class FedFR(Method):
         if not self.settings.hard_negatives.enabled:
             return super().public_faces(context)
         threshold = self.settings.hard_negatives.threshold
-        return hard_negatives(context.public_features(), context.generic_features(), threshold)
+        device = context.compute.device
+        return hard_negatives(context.public_features(), context.generic_features(), threshold, device=device)
 
     def dfc(self, context: RoundContext, prototypes: torch.Tensor) -> DFC | None:
         """The client's module from its store; at first T_i = identity and branches w_i = Φ_i, b_i = 0."""

@@ -1,0 +1,111 @@
+"""The public faces as clients see them: features computed once per model, shared by the processes of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from fedfr.faces import FaceSet
+from fedfr.federation.feature_store import FeatureStore
+from fedfr.models import embedding_space
+from fedfr.training.features import Compute, extract_features
+from fedfr.training.pool import FacePool
+from fedfr.training.stored_features import StoredFeatures, to_half
+
+__all__ = ["PublicFaces"]
+
+# A face's last bits depend on the batch it is computed in, so it is always computed in the same one.
+BATCH = 64
+
+
+class PublicFaces:
+    """The public set with its features under the newest generic model.
+
+    Features are kept by what they depend on – the model's weights, how it is run, the pictures of a chunk of ``chunk``
+    faces – so a model, or a chunk, that did not change is not computed again. With a folder for ``shared`` they lie
+    there, memory-mapped by every process that uses the folder; without one, in memory. ``half`` keeps directions in
+    float16; exact features are then computed again where they are asked for, and are the same to the bit.
+    """
+
+    def __init__(self, faces: FaceSet, shared: Path | None = None, *, half: bool = False, chunk: int = 4096) -> None:
+        self.faces = faces
+        self._store = None if shared is None else FeatureStore(shared)
+        self._half = half
+        self._chunks = range(0, len(faces), -(-chunk // BATCH) * BATCH)
+        self._model = ""
+        self._named: tuple[nn.Module, Compute, list[int], str] | None = None
+        self._parts: Sequence[torch.Tensor] = ()
+
+    def features(self, backbone: nn.Module, compute: Compute, *, own: bool = False) -> StoredFeatures:
+        """Upright features (|D_g|, D) under ``backbone``; a model of the client's ``own`` is never shared.
+
+        A client's own BatchNorm makes a model that nobody else has: in the shared folder, clients would only replace
+        each other's features. Half-precision features need ``backbone`` as it is for as long as they are used.
+        """
+
+        def made(chunk: int) -> torch.Tensor:
+            start = self._chunks[chunk]
+            found = self._extract(start, start + self._chunks.step, backbone, compute)
+            return to_half(found) if self._half else found
+
+        model = self._name(backbone, compute)
+        if self._model != model:
+            self._parts = ()  # the old ones go before the new ones come
+            if own or self._store is None:
+                self._parts = [made(chunk) for chunk in range(len(self._chunks))]
+            else:
+                self._parts = self._store.fetch(model, self._pictures, made)
+            self._model = model
+        if not self._half:
+            return StoredFeatures(self._parts)
+        return StoredFeatures(self._parts, lambda wanted: self._exact(wanted, backbone, compute))
+
+    @cached_property
+    def _pictures(self) -> list[str]:
+        """A name for the pictures of each chunk."""
+        digests = self.faces.digests()
+        parts = [digests[start : start + self._chunks.step] for start in self._chunks]
+        return [hashlib.sha256(b"".join(part)).hexdigest()[:32] for part in parts]
+
+    def _name(self, backbone: nn.Module, compute: Compute) -> str:
+        """The key of this backbone; taken anew only after something was written to it, for it reads every weight."""
+        state = backbone.state_dict()
+        # PyTorch counts the writes to every tensor. The backbone is kept, so that no other can take its place.
+        seen = (backbone, compute, [value._version for value in state.values()])
+        if self._named is None or self._named[0] is not backbone or self._named[1:3] != seen[1:]:
+            self._named = (*seen, self._key(state, compute))
+        return self._named[3]
+
+    def _key(self, weights: Mapping[str, torch.Tensor], compute: Compute) -> str:
+        """A name for everything but the pictures that the bits of a feature depend on."""
+        how = [
+            embedding_space(weights),
+            compute.preprocessing.to_metadata(),
+            compute.bf16,
+            str(compute.device),
+            torch.get_num_threads(),
+            torch.__version__,
+            self._half,
+        ]
+        return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:32]
+
+    def _extract(self, start: int, end: int, backbone: nn.Module, compute: Compute) -> torch.Tensor:
+        pool = FacePool([(self.faces, np.arange(start, min(end, len(self.faces))), 0)])
+        return extract_features(backbone, pool, compute, batch_size=BATCH)
+
+    def _exact(self, wanted: torch.Tensor, backbone: nn.Module, compute: Compute) -> torch.Tensor:
+        """Float32 features of ascending indices, each computed with the rest of its batch."""
+        rows = [torch.empty(0)]
+        counts = torch.bincount(wanted // BATCH).tolist()
+        for batch, inside in enumerate(wanted.split(counts)):
+            if len(inside):
+                start = batch * BATCH
+                rows.append(self._extract(start, start + BATCH, backbone, compute)[inside - start])
+        return torch.cat(rows[1:] or rows)

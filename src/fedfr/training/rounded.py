@@ -1,0 +1,121 @@
+"""Products of rounded features, and how far from the exact ones they can be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["Columns", "Rows", "cosines", "full_accumulation", "has_fast_bf16"]
+
+PAIRS = 4096
+# Unit roundoff: 8 and 24 significant bits, the hidden one included.
+ROUNDOFF = {torch.bfloat16: 2.0**-8, torch.float32: 2.0**-24}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Directions of finite features rounded to a short type (n, D); ``error`` bounds how far any was moved."""
+
+    values: torch.Tensor
+    error: float
+
+    @classmethod
+    def of(cls, features: torch.Tensor, kind: torch.dtype, block: int) -> Columns:
+        """Round in blocks. The error is measured: far below the bound, because few components are moved so far."""
+        values, errors = [features.new_empty(0, features.shape[1], dtype=kind)], [features.new_zeros(1).double()]
+        for rows in features.split(block):
+            wide = rows.double()
+            length = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+            wide /= torch.where(length == 0, 1.0, length)
+            values.append(wide.to(kind))
+            errors.append(torch.linalg.vector_norm(wide - values[-1], dim=1))
+        return cls(torch.cat(values), float(torch.cat(errors).max()))
+
+    def __getitem__(self, chosen: torch.Tensor | slice) -> Columns:
+        return Columns(self.values[chosen], self.error)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Features rounded to a short type (n, D), not normalised, and their lengths (n,) in float64.
+
+    ``error`` bounds, relative to its length, how far a feature is from the one it stands for.
+    """
+
+    values: torch.Tensor
+    length: torch.Tensor
+    error: float
+
+    @classmethod
+    def of(cls, features: torch.Tensor, kind: torch.dtype, already: float = 0.0) -> Rows:
+        """Round ``features`` that have a relative error of ``already``."""
+        length = torch.linalg.vector_norm(features, dim=1, dtype=torch.float64)
+        return cls(features.to(kind), length, ROUNDOFF[kind] + already)
+
+    def limits(self, columns: Columns, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """(low, high), each (n, 1): a product with a column below low[i] or above high[i] is surely on that side.
+
+        A row r = ‖r‖ (d + a) and a column q = e + b stand for the directions d and e. Relative to ‖r‖:
+
+        - |r·q − d·e| = |a·q + d·b| ≤ ‖a‖ (1 + ‖b‖) + ‖b‖, by Cauchy and Schwarz, where ‖a‖ ≤ 2⁻⁸ for bfloat16;
+        - products of bfloat16 are exact in float32, and a sum of D terms in float32, in any order, is off by at most
+          about D 2⁻²⁴ Σ|r_k q_k| ≤ D 2⁻²⁴ (1 + 2⁻⁸)²; twice that covers units that round twice or drop subnormals;
+        - what the sum s is rounded to in the end costs nothing: rounding is monotone, so round(s) > round(t) means
+          s > t, and the limits are rounded like the products.
+
+        No limit is sure for lengths near the ends of float32, where sums overflow or vanish.
+        """
+        slack = self.error * (1 + columns.error) + columns.error + (self.values.shape[1] + 2) * 2.0**-23
+        usual = (self.length > 1e-25) & (self.length < 1e30)
+        low = torch.where(usual, (threshold - slack) * self.length, -torch.inf)
+        high = torch.where(usual, (threshold + slack) * self.length, torch.inf)
+        return low.to(self.values.dtype)[:, None], high.to(self.values.dtype)[:, None]
+
+
+def cosines(left: torch.Tensor, row: torch.Tensor, right: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+    """Float64 cosines of ``left[row]`` with ``right[column]``, in pairs (n,); 0 for a feature that is zero.
+
+    Elementwise float64 operations in a fixed order alone, so the bits are the same on every machine.
+    """
+    found = [left.new_empty(0, dtype=torch.float64)]
+    for rows, columns in zip(row.split(PAIRS), column.split(PAIRS), strict=True):
+        a, b = left[rows].double(), right[columns].double()
+        lengths = (_sum(a * a) * _sum(b * b)).sqrt()
+        found.append(_sum(a * b) / torch.where(lengths == 0, 1.0, lengths))
+    return torch.cat(found)
+
+
+def _sum(terms: torch.Tensor) -> torch.Tensor:
+    """Sum over the last dimension, halves added to each other: torch's own order depends on the processor."""
+    while terms.shape[1] > 1:
+        if terms.shape[1] % 2:
+            terms = torch.nn.functional.pad(terms, (0, 1))
+        half = terms.shape[1] // 2
+        terms = terms[:, :half] + terms[:, half:]
+    return terms[:, 0]
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware, with sums in float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # oneDNN is what uses these instructions; elsewhere torch emulates the type, and what it sums in is not said.
+    usable = device.type == "cpu" and torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
+    return usable and torch.cpu._is_avx512_bf16_supported()
+
+
+@contextmanager
+def full_accumulation() -> Iterator[None]:
+    """Products take float32 as it is and sum in float32, whatever the program allowed; put back afterwards."""
+    cuda, before = torch.backends.cuda.matmul, torch.get_float32_matmul_precision()
+    reduced = cuda.allow_bf16_reduced_precision_reduction
+    torch.set_float32_matmul_precision("highest")
+    cuda.allow_bf16_reduced_precision_reduction = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+        cuda.allow_bf16_reduced_precision_reduction = reduced

@@ -1,0 +1,110 @@
+"""Chunks on disk: each computed once however many processes want it, and by another when one is killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from fedfr.errors import FedfrError
+from fedfr.federation.feature_store import FeatureStore
+
+CHUNKS = [f"chunk-{number}" for number in range(6)]
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def value(number: int) -> torch.Tensor:
+    return torch.arange(12.0).reshape(4, 3) + 100 * number
+
+
+def fetch(folder: Path, log: Path, pause: float, fatal: int | None = None) -> None:
+    """A process that wants every chunk and notes which it computed; killed in the middle of the chunk ``fatal``."""
+
+    def compute(number: int) -> torch.Tensor:
+        with log.open("a", encoding="ascii") as file:
+            file.write(f"{number} {os.getpid()}\n")
+        time.sleep(pause)
+        if number == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return value(number)
+
+    found = FeatureStore(folder).fetch("model", CHUNKS, compute)
+    assert all(torch.equal(part, value(number)) for number, part in enumerate(found))
+
+
+def computed(log: Path) -> list[int]:
+    return sorted(int(line.split()[0]) for line in log.read_text(encoding="ascii").splitlines())
+
+
+def test_computed_once_and_read_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        fetch(tmp_path / "store", tmp_path / "log", 0.0)
+    assert computed(tmp_path / "log") == [0, 1, 2, 3, 4, 5]
+
+
+def test_no_chunks(tmp_path: Path) -> None:
+    assert list(FeatureStore(tmp_path).fetch("model", [], value)) == []
+
+
+def test_processes_share_the_work(tmp_path: Path) -> None:
+    workers = [SPAWN.Process(target=fetch, args=(tmp_path / "store", tmp_path / "log", 1.0)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert computed(tmp_path / "log") == [0, 1, 2, 3, 4, 5], "no chunk twice"
+    processes = {line.split()[1] for line in (tmp_path / "log").read_text(encoding="ascii").splitlines()}
+    assert len(processes) > 1
+
+
+def test_a_killed_process_is_replaced(tmp_path: Path) -> None:
+    """One dies in the middle of a chunk while the other waits for it."""
+    killed = SPAWN.Process(target=fetch, args=(tmp_path / "store", tmp_path / "log", 0.5, 0))
+    killed.start()
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "log").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    fetch(tmp_path / "store", tmp_path / "log", 0.0)
+    killed.join(60)
+    assert killed.exitcode == -signal.SIGKILL
+    assert computed(tmp_path / "log") == [0, 0, 1, 2, 3, 4, 5]
+
+
+def test_only_the_newest_model_is_kept_and_what_was_mapped_stays(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    old = store.fetch("old", CHUNKS[:2], value)
+    store.fetch("new", CHUNKS[:1], value)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    assert torch.equal(old[1], value(1))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"not an array"])
+def test_a_damaged_chunk_is_made_again(tmp_path: Path, content: bytes) -> None:
+    store = FeatureStore(tmp_path)
+    store.fetch("model", CHUNKS[:1], value)
+    path = tmp_path / "model" / "chunk-0.npy"
+    whole = path.read_bytes()
+    for damaged in (content, whole[:-5]):
+        path.write_bytes(damaged)
+        (found,) = store.fetch("model", CHUNKS[:1], value)
+        assert torch.equal(found, value(0))
+        assert path.read_bytes() == whole
+
+
+def test_a_failure_releases_the_chunk(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+
+    def fail(number: int) -> torch.Tensor:
+        raise FedfrError(f"chunk {number} failed")
+
+    with pytest.raises(FedfrError, match="chunk 0 failed"):
+        store.fetch("model", CHUNKS, fail)
+    assert len(store.fetch("model", CHUNKS, value)) == len(CHUNKS)
+    assert threading.active_count() == 1
