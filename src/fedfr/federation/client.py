@@ -180,6 +180,7 @@ class Client:
         def generic_features() -> torch.Tensor:
             return extract_features(generic, own, settings.compute)
 
+        @lru_cache(maxsize=1)
         def public_features() -> StoredFeatures:
             # With a BatchNorm of its own the client sees the public faces differently from its neighbours.
             own_batchnorm = settings.federation.batchnorm == "local" and state is not None
