@@ -195,7 +195,7 @@ def test_an_unknown_setting_names_itself(name: str) -> None:
 
 
 def test_settings_out_of_range() -> None:
-    with pytest.raises(FedfrError, match=r"dfc\.positive_weight = 1: input should be less than 1"):
+    with pytest.raises(FedfrError, match=r"dfc\.positive_weight = 1: give a number above 0 and below 1"):
         validate(FedFRSettings, {"dfc": {"positive_weight": 1}}, "method")
     assert FedFR({"hard_negatives": {"enabled": False}}).uses_public_prototypes is False
 
