@@ -1,6 +1,7 @@
 """Every benchmark, one after the other, each in a process of its own; results in ``benchmarks/results/``.
 
-Run: ``make bench`` or ``python benchmarks/all.py [--only NAME …]``; at most 20 minutes on 2 cores.
+Run: ``make bench`` or ``python benchmarks/all.py [--only NAME …]``; at most 20 minutes on 2 cores. ``--tables`` writes
+the newest results into README.md and benchmarks/README.md instead; a test checks that they are there.
 """
 
 from __future__ import annotations
@@ -28,11 +29,49 @@ SCRIPTS = (
 )
 
 
+BEGIN, END = "<!-- results of make bench -->", "<!-- end of results -->"
+
+
+def newest() -> Path:
+    """The results written last."""
+    return max((HERE / "results").glob("*.json"), key=lambda path: path.name)
+
+
+def table(path: Path, *, asked_only: bool) -> str:
+    """Results as a Markdown table; ``asked_only``: the lines for which something is asked."""
+    results = json.loads(path.read_text(encoding="utf-8"))
+    one = results[0]
+    rows = ["| measured | asked for | found | |", "|---|---|---|---|"]
+    for line in (line for result in results for line in result["lines"]):
+        if line["wanted"] or not asked_only:
+            mark = {True: "✓", False: "**not met**", None: ""}[line["met"]]
+            rows.append(f"| {line['what']} | {line['wanted']} | {line['found']} | {mark} |")
+    where = f"{one['machine']}, torch {one['torch']}, {one['date']}, commit {one['commit']}: `make bench`"
+    return "\n".join([BEGIN, *rows, "", where, END])
+
+
+def documents() -> dict[Path, bool]:
+    """Files that hold the table, and whether only what is asked for stands there."""
+    return {HERE.parent / "README.md": True, HERE / "README.md": False}
+
+
+def write_tables() -> None:
+    """Put the newest results between the marks of every document."""
+    for document, asked_only in documents().items():
+        before, _, rest = document.read_text(encoding="utf-8").partition(BEGIN)
+        text = before + table(newest(), asked_only=asked_only) + rest.partition(END)[2]
+        document.write_text(text, encoding="utf-8")
+
+
 def main() -> int:
     """Run them; 1 when one failed (a figure that was not met is a result, not a failure)."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS)
+    parser.add_argument("--tables", action="store_true", help="write the newest results into the documents")
     given = parser.parse_args()
+    if given.tables:
+        write_tables()
+        return 0
     results, failed = [], []
     for name in given.only:
         started = time.monotonic()

@@ -1,0 +1,118 @@
+"""What large federations would cost, computed from the newest measured results: the table of ``docs/scaling.md``.
+
+Run: ``python benchmarks/scaling.py [RESULTS.json]``. Nothing is measured here: bytes and operations are counted, and
+divided by the rates that ``make bench`` found on its machine.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedfr.models import build_backbone
+from local_update import flops
+
+HERE = Path(__file__).parent
+PUBLIC_IDENTITIES, PUBLIC_IMAGES, DIM = 6000, 420_671, 512
+NETWORK = 10e9 / 8  # bytes a second into or out of the server
+
+
+@dataclass(frozen=True)
+class Federation:
+    """Who takes part, with which backbone, and what a later round (four epochs) looks like for one of them."""
+
+    name: str
+    backbone: str
+    clients: int
+    share: float
+    faces: int
+    public_images: int
+    epochs: int = 4
+
+
+FEDERATIONS = (
+    Federation("1 000 sites, 10 000 faces each, all in every round", "iresnet100", 1000, 1.0, 10_000, PUBLIC_IMAGES),
+    Federation("1 000 000 phones, 50 faces each, 1 % in a round", "mobilefacenet", 1_000_000, 0.01, 50, 10_000),
+)
+
+
+def newest() -> Path:
+    """The results written last."""
+    return max((HERE / "results").glob("*.json"), key=lambda path: path.name)
+
+
+def line(results: list[dict[str, Any]], benchmark: str, beginning: str) -> dict[str, Any]:
+    """The measured line that begins so."""
+    lines = next(result["lines"] for result in results if result["benchmark"] == benchmark)
+    found: dict[str, Any] = next(each for each in lines if each["what"].startswith(beginning))
+    return found
+
+
+def costs(federation: Federation, results: list[dict[str, Any]]) -> dict[str, str]:
+    """One column of the table."""
+    weights = build_backbone(federation.backbone, 0).state_dict()
+    model = sum(value.numel() * value.element_size() for value in weights.values())
+    message = model + 4 * PUBLIC_IDENTITIES * DIM
+    asked = round(federation.share * federation.clients)
+    reference = "mobilefacenet" if federation.backbone == "mobilefacenet" else "iresnet18"
+    trained = line(results, "local_update", f"local update, {reference}, bf16")["figures"]
+    # Operations a second in a training step on two cores.
+    step = 3 * flops(reference) * trained["images/s in a training step"]
+    one = flops(federation.backbone)
+    search = line(results, "hard_negatives", "6500 private")["figures"]["GFLOP/s"] * 1e9
+    update = line(results, "aggregation", "One update")["ratio"]["fast_seconds"]
+    updated = line(results, "aggregation", "Peak memory")["figures"]["model bytes"]
+    seconds = {
+        "features of the public faces": federation.public_images * one / step,
+        "hard negatives": 2.0 * federation.faces * federation.public_images * DIM / search,
+        "frozen features (global and previous, both flips)": 4 * federation.faces * one / step,
+        "training": federation.epochs * federation.faces * 3 * one / step,
+    }
+    table = {
+        "bytes of a message, each way": size(message),
+        "in a round, each way": f"{asked:,} × {size(message)} = {size(asked * message)}",
+        "server: wire at 10 Gbit/s, each way": duration(asked * message / NETWORK),
+        "server: adding the updates": duration(asked * update * message / updated),
+        "server: memory (mean, update, message)": size(3 * message),
+        "server: disk for early replies, at most": size((asked - 1) * message),
+    }
+    table |= {f"client, two cores: {name}": duration(value) for name, value in seconds.items()}
+    table["client, two cores: in all"] = duration(sum(seconds.values()))
+    table["client: public faces on disk"] = size(federation.public_images * 112 * 112 * 3)
+    return table
+
+
+def size(count: float) -> str:
+    """Bytes in the unit a person would choose."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit a person would choose."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.2g} {unit}"
+    return f"{seconds:.2g} s"
+
+
+def main() -> None:
+    """Print the table in Markdown."""
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else newest()
+    results = json.loads(path.read_text(encoding="utf-8"))
+    columns = [costs(federation, results) for federation in FEDERATIONS]
+    print(f"From {path.name}, {results[0]['machine']}, commit {results[0]['commit']}.\n")
+    print("| | " + " | ".join(f"{each.name}, {each.backbone}" for each in FEDERATIONS) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+    for name in columns[0]:
+        print(f"| {name} | " + " | ".join(column[name] for column in columns) + " |")
+
+
+if __name__ == "__main__":
+    main()

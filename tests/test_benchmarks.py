@@ -1,0 +1,30 @@
+"""Measured tables in the documents are those of the newest results; every script that is listed exists."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def everything() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("all_benchmarks", FOLDER / "all.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_script_exists(everything: ModuleType) -> None:
+    assert [name for name in everything.SCRIPTS if not (FOLDER / f"{name}.py").is_file()] == []
+
+
+def test_tables_do_not_drift(everything: ModuleType) -> None:
+    for document, asked_only in everything.documents().items():
+        assert everything.table(everything.newest(), asked_only=asked_only) in document.read_text(encoding="utf-8")
