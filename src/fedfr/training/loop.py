@@ -90,7 +90,9 @@ def train(
     )
     if optimizer_state:
         for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
-            optimizer.state[parameter]["momentum_buffer"] = optimizer_state[number].to(parameter.device)
+            # In the parameter's own layout: the fused step walks both through memory, whatever their strides say.
+            buffer = torch.empty_like(parameter, requires_grad=False).copy_(optimizer_state[number])
+            optimizer.state[parameter]["momentum_buffer"] = buffer
     steps = max(1, len(pool) // plan.batch_size)
     labels = pool.labels.to(compute.device)
     faces, forward = DeviceFaces(pool, compute.device), compute.trained(network.backbone)
