@@ -1,0 +1,276 @@
+"""What a client costs besides its training: one round of 10 to 1 000 clients with two pictures each.
+
+Run: ``python benchmarks/many_clients.py [--clients 10 30 100 300 1000] [--plot FILE.svg] [--json]``; under 3 minutes.
+
+FedFR with every part on, in one process, each number of clients in a process of its own; one identity with two
+pictures per client, one epoch, eight public pictures. A run is what ``fedfr train`` does between the starting model and
+the evaluation: rounds, private states on disk (fsync and rename), aggregation, journal, events.
+
+Overhead = (seconds of the run − seconds of the computation alone) / clients. The computation alone is what no
+implementation can leave out: features of the client's pictures under the generic network, upright and mirrored, and the
+training epoch, by the library's own functions on a network that is there already. It is timed in the same process,
+between clients of the run, about 25 times, and its time is taken out of the run's. The features of the public pictures
+are computed once and count as computation too. What is imported late by the first training step is imported before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+
+from fedfr.config import load_config
+from fedfr.experiment import Experiment
+from fedfr.faces import FaceSet
+from fedfr.models import DFC, build_backbone
+from fedfr.reporting.progress import Silent
+from fedfr.training.features import extract_features, freeze
+from fedfr.training.loop import TrainingPlan, train
+from fedfr.training.objective import Contrastive, MarginSoftmax, Network, Objective, OneVsAll
+from fedfr.training.pool import FacePool
+from fedfr.trial import Trial
+from harness import PAGE, Line, answer, parser
+
+WANTED_MS = 20.0
+# Memory may grow by the client's lines in the report and by its part of the split, not by its model (5 MB).
+WANTED_KIB = 16.0
+SIZES = (10, 30, 100, 300, 1000)
+BACKBONE, BESIDE = "mobilefacenet", ("slimface", 100)
+PICTURES, PUBLIC, SAMPLES = 2, 4, 25
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one run: milliseconds per client in all, of the computation alone, and the rest; bytes of memory.
+
+    ``peak``: largest resident size during the run above that at its start. ``late``: growth of the memory that is not
+    the memory-mapped pictures from a fifth of the clients to the last one.
+    """
+
+    clients: int
+    backbone: str
+    total_ms: float
+    compute_ms: float
+    overhead_ms: float
+    peak: int
+    late: int
+
+
+def faces(count: int) -> FaceSet:
+    """Coarse random patterns, two pictures of each of ``count`` identities."""
+    generator = np.random.default_rng(0)
+    pixels = np.empty((count * PICTURES, 112, 112, 3), np.uint8)
+    for picture in pixels:
+        picture[:] = generator.integers(0, 256, (7, 7, 3), dtype=np.uint8).repeat(16, axis=0).repeat(16, axis=1)
+    labels = np.repeat(np.arange(count), PICTURES)
+    return FaceSet(pixels, labels, [f"person-{number:04d}" for number in range(count)])
+
+
+def experiment(folder: Path, clients: int, backbone: str, threads: int) -> Experiment:
+    """A configured run of one round."""
+    faces(clients + PUBLIC).save(folder / "faces")
+    settings = {
+        "faces.path": folder / "faces",
+        "split.settings.public_identities": PUBLIC,
+        "split.settings.clients": clients,
+        "split.settings.identities_per_client": 1,
+        "split.settings.test_count": 0,
+        "model.backbone": backbone,
+        "pretrain.epochs": 0,
+        "local.epochs": 1,
+        "federation.rounds": 1,
+        # An untrained network finds all faces alike; no public face joins, so that every client trains on two.
+        "method.hard_negatives.threshold": 1.0,
+        "baselines": "[]",
+        "runtime.threads": threads,
+    }
+    return Experiment.create(load_config(None, [f"{name}={value}" for name, value in settings.items()]), folder / "run")
+
+
+class Alone:
+    """The computation of one client, again and again, on a network that is there already."""
+
+    def __init__(self, made: Experiment) -> None:
+        parts = made.parts
+        self.compute, backbone = parts.compute, made.config.model.backbone
+        self.generic = parts.compute.place(build_backbone(backbone, 0)).eval()
+        self.pool = FacePool([(parts.faces.subset(next(iter(parts.split.clients.values())).train), None, 0)])
+        self.public = FacePool([(parts.faces.subset(parts.split.public), None, 0)])
+        trained = parts.compute.place(build_backbone(backbone, 0))
+        draw = torch.Generator().manual_seed(0)
+        self.network = Network(
+            trained, torch.randn(1, 512, generator=draw), torch.randn(PUBLIC, 512, generator=draw), DFC(1, 512)
+        )
+        self.objective = Objective([MarginSoftmax(), OneVsAll(), Contrastive()])
+        local = made.config.local
+        self.plan = TrainingPlan(
+            epochs=1,
+            batch_size=local.batch_size,
+            learning_rate=lambda epoch, progress: local.learning_rate,
+            momentum=local.momentum,
+            weight_decay=local.weight_decay,
+            seed=0,
+            purpose=("alone",),
+        )
+
+    def seconds(self) -> float:
+        """Of one client."""
+        started = time.perf_counter()
+        upright = extract_features(self.generic, self.pool, self.compute)
+        frozen = freeze(self.generic, self.pool, self.compute, flips=True, upright=upright)
+        train(
+            self.network,
+            self.pool,
+            self.objective,
+            self.plan,
+            self.compute,
+            global_features=frozen,
+            previous_features=frozen,
+        )
+        return time.perf_counter() - started
+
+    def public_seconds(self) -> float:
+        """Of the features of the public pictures."""
+        started = time.perf_counter()
+        extract_features(self.generic, self.public, self.compute)
+        return time.perf_counter() - started
+
+
+class Between(Silent):
+    """Told of every client of the run; now and then it times the computation alone and looks at the memory."""
+
+    def __init__(self, alone: Alone, clients: int) -> None:
+        self.alone, self.every, self.early = alone, max(1, clients // SAMPLES), clients // 5
+        self.taken: list[float] = []
+        self.outside = 0.0
+        self.peak = self.at_early = 0
+
+    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+        """One more client."""
+        started = time.perf_counter()
+        self.peak = max(self.peak, resident())
+        if done == self.early:
+            self.at_early = own_memory()
+        if done % self.every == 0:
+            # The first one waits with the last client's private state for the disk; it does not count.
+            self.alone.seconds()
+            self.taken.append(self.alone.seconds())
+        self.outside += time.perf_counter() - started
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
+
+
+def own_memory() -> int:
+    """Bytes of this process in memory that are no file's."""
+    _, pages, shared, *_ = Path("/proc/self/statm").read_text(encoding="ascii").split()
+    return (int(pages) - int(shared)) * PAGE
+
+
+def measured(clients: int, backbone: str, threads: int) -> Cost:
+    """One round of so many clients."""
+    torch.set_num_threads(threads)
+    # On the disk of the repository: a temporary folder in memory would not be waited for.
+    with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
+        made = experiment(Path(folder), clients, backbone, threads)
+        start, alone = made.pretrain(), Alone(made)
+        alone.seconds()
+        between, before = Between(alone, clients), resident()
+        started = time.perf_counter()
+        Trial(made.parts, "fedfr", made.folder).run(start, progress=between)
+        seconds = time.perf_counter() - started - between.outside - alone.public_seconds()
+        late = own_memory() - between.at_early
+    total, compute = 1e3 * seconds / clients, 1e3 * fmean(between.taken)
+    return Cost(clients, backbone, total, compute, total - compute, between.peak - before, late)
+
+
+def in_own_process(clients: int, backbone: str, threads: int) -> Cost:
+    """:func:`measured` in a fresh process, whose memory nothing else has touched."""
+    command = [sys.executable, __file__, "--one", backbone, "--clients", str(clients), "--threads", str(threads)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    return Cost(**json.loads(done.stdout))
+
+
+def line(cost: Cost, *, asked: bool) -> Line:
+    """As one row of the table; ``asked``: the figures asked for are its own."""
+    return Line(
+        what=f"{cost.backbone}, {cost.clients} clients",
+        wanted=f"≤ {WANTED_MS:.0f} ms per client" if asked else "",
+        found=f"{cost.overhead_ms:.1f} ms per client besides {cost.compute_ms:.1f} ms of computation",
+        met=cost.overhead_ms <= WANTED_MS if asked else None,
+        peak_bytes=cost.peak,
+        figures=asdict(cost),
+    )
+
+
+def growth(cost: Cost) -> Line:
+    """Whether memory is flat in the number of clients."""
+    each = cost.late / (cost.clients - cost.clients // 5) / 1024
+    return Line(
+        what=f"memory from client {cost.clients // 5} to client {cost.clients}",
+        wanted=f"≤ {WANTED_KIB:.0f} KiB more per client",
+        found=f"{each:.2f} KiB per client",
+        met=each <= WANTED_KIB,
+        figures={"growth_kib_per_client": each},
+    )
+
+
+def draw(costs: Sequence[Cost], path: Path) -> None:
+    """Cost per client against the number of clients."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    clients = [cost.clients for cost in costs]
+    axes.plot(clients, [cost.total_ms for cost in costs], marker="o", label="in all")
+    axes.plot(clients, [cost.compute_ms for cost in costs], marker="o", label="computation alone")
+    axes.plot(clients, [cost.overhead_ms for cost in costs], marker="o", label="overhead")
+    axes.axhline(WANTED_MS, color="grey", linestyle="--", linewidth=1, label=f"wanted: {WANTED_MS:.0f} ms")
+    axes.set_xscale("log")
+    axes.set_xticks(clients, [str(count) for count in clients])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("clients in the round")
+    axes.set_ylabel("milliseconds per client")
+    axes.set_title(f"One round of FedFR, {costs[0].backbone}, two pictures per client", fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> None:
+    """Measure, answer, draw."""
+    options = parser(__doc__)
+    options.set_defaults(threads=1)
+    options.add_argument("--clients", type=int, nargs="+", default=SIZES)
+    options.add_argument("--plot", type=Path, help="draw cost per client against number of clients (SVG)")
+    options.add_argument("--one", metavar="BACKBONE", help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.one:
+        print(json.dumps(asdict(measured(given.clients[0], given.one, given.threads))))
+        return
+    costs = [in_own_process(clients, BACKBONE, given.threads) for clients in given.clients]
+    beside = in_own_process(BESIDE[1], BESIDE[0], given.threads)
+    lines = [*(line(cost, asked=cost is costs[-1]) for cost in costs), growth(costs[-1]), line(beside, asked=False)]
+    if given.plot is not None:
+        draw(costs, given.plot)
+    answer("many_clients", lines, threads=given.threads, as_json=given.json)
+
+
+if __name__ == "__main__":
+    main()
