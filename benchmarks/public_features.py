@@ -99,7 +99,7 @@ def main() -> None:
     """Print the figures."""
     options = parser(__doc__)
     options.set_defaults(threads=1)
-    options.add_argument("--images", type=int, default=1024, help="public faces")
+    options.add_argument("--images", type=int, default=768, help="public faces")
     given = options.parse_args()
     answer("public_features", measure(given.images), threads=1, as_json=given.json)
 
