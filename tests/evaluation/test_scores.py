@@ -62,6 +62,28 @@ def test_more_scores_than_one_chunk_in_one_pass() -> None:
     assert passes == 3
 
 
+def test_a_guess_that_drops_too_much_is_made_good() -> None:
+    """Ranks below the floor of the guess: a pass that drops nothing, then one with the right upper halves."""
+    generator = np.random.default_rng(1)
+    impostor, genuine = generator.normal(0, 0.1, (2, 10_007)).astype(np.float32)
+    passes = 0
+
+    def stream() -> Iterator[Block]:
+        nonlocal passes
+        passes += 1
+        yield Block(impostor, impostor[:0], genuine)
+
+    for ranks, guess, needed in (
+        ([3, 9_000], [0x3F80], 3),  # from 1.0 up: nothing is counted
+        ([3, 9_000], [0x7FC0], 2),  # an upper half of NaN is no floor
+        ([10_006], [0xFF7F], 2),  # the lowest of all numbers: everything is counted, in the wrong upper half
+    ):
+        passes = 0
+        points = operating_points(stream, ranks, guess)
+        assert [(point.threshold, point.accepted) for point in points] == sorted_points(impostor, genuine, ranks)
+        assert passes == needed
+
+
 def test_the_guess_stays_small() -> None:
     sample = np.random.default_rng(0).normal(0, 1, 10_000).astype(np.float32)
     assert likely_bins(sample, [5_000], 10_000) == []  # around zero every exponent is a bin of its own

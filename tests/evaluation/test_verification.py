@@ -72,6 +72,15 @@ def test_personalized_equals_brute_force(case: Case) -> None:
         assert tar_at_far(genuine, impostor, FARS, minimum_impostors=0) == figures
 
 
+@given(case=cases())
+def test_a_sample_changes_nothing(case: Case) -> None:
+    """However small and tied the scores are, a guess from a sample only decides how many passes there are."""
+    plain = personalized_verification(case.features, case.labels, case.own, FARS, minimum_impostors=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SAMPLED_ABOVE", 0)
+        assert personalized_verification(case.features, case.labels, case.own, FARS, minimum_impostors=0) == plain
+
+
 @given(case=cases(), height=st.integers(1, 9), width=st.integers(1, 9))
 def test_blocks_of_any_size_hold_every_pair_once(case: Case, height: int, width: int) -> None:
     genuine, impostor = case.brute_force()

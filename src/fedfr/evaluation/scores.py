@@ -2,8 +2,9 @@
 
 A float32 is split into its upper and lower 16 bits. One pass counts how many scores carry each upper half (the
 *coarse* counts); in the few upper halves that hold a threshold it also counts every lower half (the *fine* counts).
-Together they give the exact score of any rank. Which upper halves hold the thresholds is guessed from a sample; where
-the coarse counts prove the guess wrong, one more pass with the right ones follows.
+Together they give the exact score of any rank. Which upper halves hold the thresholds is guessed from a sample, and
+scores below all of them are dropped uncounted: a rank from the top needs none of what lies below it. Where the counts
+prove the guess wrong, further passes with the right upper halves follow.
 """
 
 from __future__ import annotations
@@ -66,10 +67,13 @@ def operating_points(stream: ScoreStream, ranks: Sequence[int], guess: Sequence[
             impostor.add(block.scores, 1)
             impostor.add(block.removed, -1)
             genuine.add(block.genuine, 1)
-        needed = sorted({impostor.bin_of(rank) for rank in ranks})
-        if set(needed) <= set(wanted):
-            return [_operating_point(impostor, genuine, rank) for rank in ranks]
-        wanted = needed
+        needed = [upper for upper in map(impostor.bin_of, ranks) if upper is not None]
+        if len(needed) < len(ranks):
+            wanted = []  # a rank lies among the dropped scores: the next pass drops none
+        elif set(needed) <= set(wanted):
+            return [_operating_point(impostor, genuine, *each) for each in zip(ranks, needed, strict=True)]
+        else:
+            wanted = sorted(set(needed))
 
 
 def likely_bins(sample: Scores, ranks: Sequence[int], total: int) -> list[int]:
@@ -88,9 +92,14 @@ def likely_bins(sample: Scores, ranks: Sequence[int], total: int) -> list[int]:
 
 
 class _HalfCounts:
-    """How many scores carry each upper half and, in the wanted ones, each lower half."""
+    """How many scores carry each upper half and, in the wanted ones, each lower half.
+
+    Scores below every wanted upper half are dropped; only how many there were is known.
+    """
 
     def __init__(self, wanted: Sequence[int]) -> None:
+        self.total = 0
+        self._floor = _floor(wanted)
         self.coarse: Counts = np.zeros(HALF, np.int64)
         self.fine: Counts = np.zeros((len(wanted), HALF), np.int64)
         self._slot: Counts = np.full(HALF, -1, np.int64)
@@ -99,21 +108,28 @@ class _HalfCounts:
 
     def add(self, scores: Scores, weight: int) -> None:
         flat = scores.reshape(-1)
+        self.total += weight * flat.size
         for start in range(0, flat.size, CHUNK):
-            # Adding zero turns -0.0 into 0.0: equal scores must have equal bits.
-            bits = (flat[start : start + CHUNK] + np.float32(0)).view(np.uint32)
-            upper = (bits >> 16).astype(np.intp)
-            self.coarse += weight * np.bincount(upper, minlength=HALF)
-            hits = np.flatnonzero(self._is_wanted.take(upper))
-            if hits.size:
-                lower = (bits.take(hits) & (HALF - 1)).astype(np.int64)
-                np.add.at(self.fine.reshape(-1), self._slot.take(upper.take(hits)) * HALF + lower, weight)
+            part = flat[start : start + CHUNK]
+            self._count(part if self._floor is None else part.compress(part >= self._floor), weight)
 
-    def bin_of(self, rank: int) -> int:
-        """The upper half of the score with this rank from the top."""
+    def _count(self, scores: Scores, weight: int) -> None:
+        # Adding zero turns -0.0 into 0.0: equal scores must have equal bits.
+        bits = (scores + np.float32(0)).view(np.uint32)
+        upper = (bits >> 16).astype(np.intp)
+        self.coarse += weight * np.bincount(upper, minlength=HALF)
+        hits = np.flatnonzero(self._is_wanted.take(upper))
+        if hits.size:
+            lower = (bits.take(hits) & (HALF - 1)).astype(np.int64)
+            np.add.at(self.fine.reshape(-1), self._slot.take(upper.take(hits)) * HALF + lower, weight)
+
+    def bin_of(self, rank: int) -> int | None:
+        """The upper half of the score with this rank from the top; None when it is among those dropped."""
+        if not 0 <= rank < self.total:
+            raise ValueError(f"rank {rank} of {self.total} scores")
         above = np.cumsum(self.coarse[DESCENDING])
-        if not 0 <= rank < above[-1]:
-            raise ValueError(f"rank {rank} of {above[-1]} scores")
+        if rank >= above[-1]:
+            return None
         return int(DESCENDING[np.searchsorted(above, rank, side="right")])
 
     def above_bin(self, upper: int) -> int:
@@ -126,13 +142,22 @@ class _HalfCounts:
         return counts[::-1] if upper < HALF // 2 else counts
 
 
-def _operating_point(impostor: _HalfCounts, genuine: _HalfCounts, rank: int) -> OperatingPoint:
-    upper = impostor.bin_of(rank)
+def _operating_point(impostor: _HalfCounts, genuine: _HalfCounts, rank: int, upper: int) -> OperatingPoint:
     place = int(np.searchsorted(np.cumsum(impostor.within(upper)), rank - impostor.above_bin(upper), side="right"))
     lower = HALF - 1 - place if upper < HALF // 2 else place
     threshold = np.array([upper << 16 | lower], np.uint32).view(np.float32)[0]
     accepted = genuine.above_bin(upper) + int(genuine.within(upper)[:place].sum())
     return OperatingPoint(float(threshold), accepted)
+
+
+def _floor(wanted: Sequence[int]) -> np.float32 | None:
+    """The lowest number in any of these upper halves; None when that is no number (or there are none)."""
+    if not wanted:
+        return None
+    upper = int(DESCENDING[POSITION[list(wanted)].max()])
+    lower = 0 if upper < HALF // 2 else HALF - 1
+    edge: np.float32 = np.array([upper << 16 | lower], np.uint32).view(np.float32)[0]
+    return None if np.isnan(edge) else edge
 
 
 def _upper(scores: Scores) -> Counts:
