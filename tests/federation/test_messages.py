@@ -57,6 +57,16 @@ def test_a_broadcast_comes_back_to_the_bit() -> None:
     assert torch.equal(received.prototypes, torch.ones(2, 8))
 
 
+def test_two_clients_may_write_to_the_same_broadcast() -> None:
+    data = encode(Broadcast(1, {"w": torch.ones(3)}, torch.ones(2, 8)))
+    first = decode_broadcast(data)
+    first.weights["w"].zero_()
+    first.prototypes.zero_()
+    second = decode_broadcast(data)
+    assert torch.equal(second.weights["w"], torch.ones(3))
+    assert torch.equal(second.prototypes, torch.ones(2, 8))
+
+
 def test_a_truncated_message_is_refused_at_every_length() -> None:
     data = encode(UPDATE)
     for length in [*range(40), *range(40, len(data), 37), len(data) - 1]:

@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 
 from fedfr.errors import FedfrError
+from fedfr.federation.packing import pack, unpack
 
 __all__ = ["Broadcast", "Failure", "Update", "decode_broadcast", "decode_update", "encode"]
 
@@ -58,26 +57,33 @@ class Failure:
 
 def encode(message: Broadcast | Update) -> bytes:
     """The message as safetensors bytes: arrays with dtype and shape, the scalars in the header."""
-    tensors = {f"{_WEIGHTS}{name}": value.contiguous() for name, value in message.weights.items()}
+    tensors = {f"{_WEIGHTS}{name}": value for name, value in message.weights.items()}
     if message.prototypes is not None:
-        tensors[PROTOTYPES] = message.prototypes.contiguous()
+        tensors[PROTOTYPES] = message.prototypes
     scalars: dict[str, Any] = {"kind": type(message).__name__, "round": message.round}
     if isinstance(message, Update):
         scalars |= {"client": message.client, "count": message.count, "metrics": dict(message.metrics)}
-    return safetensors.torch.save(tensors, {"fedfr": json.dumps(scalars)})
+    return pack(tensors, {"fedfr": json.dumps(scalars)})
 
 
 def decode_broadcast(data: bytes) -> Broadcast:
-    """Inverse of :func:`encode`; raises :class:`FedfrError` when the bytes are not a whole broadcast."""
+    """Inverse of :func:`encode`; raises :class:`FedfrError` when the bytes are not a whole broadcast.
+
+    The tensors are copies: the same bytes may go to many clients, and each may write to what it received.
+    """
     with _whole(data, "broadcast"):
         scalars, weights, prototypes = _decode(data, "Broadcast")
         if prototypes is None:
             raise FedfrError("broadcast without public prototypes; the server must send them")
-        return Broadcast(int(scalars["round"]), weights, prototypes)
+        own = {name: value.clone() for name, value in weights.items()}
+        return Broadcast(int(scalars["round"]), own, prototypes.clone())
 
 
 def decode_update(data: bytes) -> Update:
-    """Inverse of :func:`encode`; raises :class:`FedfrError` when the bytes are not a whole update."""
+    """Inverse of :func:`encode`; raises :class:`FedfrError` when the bytes are not a whole update.
+
+    The tensors are views of ``data``, to be read and never written to: the server adds them to the average.
+    """
     with _whole(data, "update"):
         scalars, weights, prototypes = _decode(data, "Update")
         metrics = {str(name): float(value) for name, value in dict(scalars["metrics"]).items()}
@@ -91,18 +97,17 @@ def _whole(data: bytes, kind: str) -> Iterator[None]:
     """Whatever stands in bytes from elsewhere, the worst it may cause is a :class:`FedfrError`."""
     try:
         yield
-    except (SafetensorError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, ArithmeticError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise FedfrError(f"a message of {len(data)} bytes is not a whole {kind} ({reason})") from error
 
 
 def _decode(data: bytes, kind: str) -> tuple[dict[str, Any], dict[str, torch.Tensor], torch.Tensor | None]:
-    length = int.from_bytes(data[:8], "little")
-    scalars = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["fedfr"])
+    texts, tensors = unpack(data)
+    scalars = json.loads(texts["fedfr"])
     if not isinstance(scalars, dict) or scalars.get("kind") != kind:
         found = scalars.get("kind") if isinstance(scalars, dict) else scalars
         raise FedfrError(f"expected a message of kind {kind!r}, received {found!r}")
-    tensors = safetensors.torch.load(data)
     prototypes = tensors.pop(PROTOTYPES, None)
     weights = {name.removeprefix(_WEIGHTS): value for name, value in tensors.items()}
     return scalars, weights, prototypes
