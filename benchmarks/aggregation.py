@@ -4,7 +4,7 @@ Run: ``python benchmarks/aggregation.py [--backbone sphereface64] [--clients 40]
 
 Every update is read from its bytes, checked and added. Bytes that must move: the check reads the update once; adding
 reads it again, reads the running mean and writes it – four times the model. The bound is the time ``a += b`` takes
-for as many bytes, measured in turn with the updates. The plain way is the safetensors library's reader, ``isfinite``
+for as many bytes; both are measured in turn, the fastest of each counts. The plain way is the safetensors library's reader, ``isfinite``
 and a float64 step in pieces of 1 MB.
 """
 
@@ -20,7 +20,7 @@ import torch
 from fedfr.federation.aggregation import StreamingAverage, check_update
 from fedfr.federation.messages import Update, decode_update, encode
 from fedfr.models import build_backbone
-from harness import Line, alternate, answer, parser, peak_memory
+from harness import Line, alternate, answer, best, parser, peak_memory
 
 CHUNK = 1 << 18
 MESSAGES = 3
@@ -86,17 +86,19 @@ def main() -> None:
 
     against_plain = alternate(lambda: plain_add(plain_mean, messages[next(counter) % MESSAGES], 0.1), fast, 9)
     a, b = torch.zeros(model // 4), torch.ones(model // 4)
-    against_bound = alternate(lambda: a.add_(b), fast, 21)
-    bound = against_bound.plain_seconds * TIMES_THE_MODEL / 3
-    times = against_bound.fast_seconds / bound
+    # The fastest of many, in turn: one model takes milliseconds, and one interruption as long.
+    in_turn = [(best(lambda: a.add_(b)), best(fast)) for _ in range(7)]
+    moved, seconds = (min(times) for times in zip(*in_turn, strict=True))
+    bound = moved * TIMES_THE_MODEL / 3
+    times = seconds / bound
     lines = [
         Line(
             f"One update of {given.backbone} ({model / 4e6:.1f} M values): read, checked, added",
             "at most 2 times the bound",
-            f"{1e3 * against_bound.fast_seconds:.1f} ms, {times:.2f} times the bound of {1e3 * bound:.1f} ms",
+            f"{1e3 * seconds:.1f} ms, {times:.2f} times the bound of {1e3 * bound:.1f} ms",
             times <= 2,
             share=1 / times,
-            limit=f"bandwidth for {TIMES_THE_MODEL} times the model, {3 * model / against_bound.plain_seconds:.3g} B/s",
+            limit=f"bandwidth for {TIMES_THE_MODEL} times the model, {3 * model / moved:.3g} B/s",
             ratio=against_plain,
             figures={"largest difference from the plain way": difference},
         ),
