@@ -4,8 +4,8 @@ Run: ``python benchmarks/aggregation.py [--backbone sphereface64] [--clients 40]
 
 Every update is read from its bytes, checked and added. Bytes that must move: the check reads the update once; adding
 reads it again, reads the running mean and writes it – four times the model. The bound is the time ``a += b`` takes
-for as many bytes; both are measured in turn, the fastest of each counts. The plain way is the safetensors library's reader, ``isfinite``
-and a float64 step in pieces of 1 MB.
+for as many bytes; both are measured in turn, the fastest of each counts. The plain way is the safetensors library's
+reader, ``isfinite`` and a float64 step in pieces of 1 MB.
 """
 
 from __future__ import annotations
