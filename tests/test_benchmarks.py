@@ -26,5 +26,9 @@ def test_every_script_exists(everything: ModuleType) -> None:
 
 
 def test_tables_do_not_drift(everything: ModuleType) -> None:
+    """Without results there is no table; with them every document has the newest."""
+    if not list((FOLDER / "results").glob("*.json")):
+        assert everything.BEGIN not in (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+        return
     for document, asked_only in everything.documents().items():
         assert everything.table(everything.newest(), asked_only=asked_only) in document.read_text(encoding="utf-8")

@@ -49,6 +49,7 @@ def run(
             raise KeyboardInterrupt
 
     compute = Compute(Preprocessing(), torch.device("cpu"), bf16)
+    compute.place(backbone)  # channels_last, as in a run
     prototypes = pretrain(backbone, POOL, 4, config, compute, seed=0, checkpoint=checkpoint, on_epoch=on_epoch)
     return {**backbone.state_dict(), "prototypes": prototypes}, losses
 
