@@ -68,12 +68,18 @@ def _line(protocol: str, metric: str, model: str, values: Sequence[float]) -> di
 def main() -> None:
     """Run all seeds, print the summary."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5, help="how many: 0, 1, ...")
+    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the first one")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="A.B=C")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    lines = summary([run(seed, given.out / f"seed-{seed}", given.settings) for seed in range(given.seeds)])
+    lines = summary(
+        [
+            run(seed, given.out / f"seed-{seed}", given.settings)
+            for seed in range(given.first, given.first + given.seeds)
+        ]
+    )
     if given.json:
         print(json.dumps(lines, indent=2))
         return
