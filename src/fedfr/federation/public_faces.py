@@ -93,6 +93,7 @@ class PublicFaces:
             torch.get_num_threads(),
             torch.__version__,
             self._half,
+            BATCH,
         ]
         return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:32]
 
