@@ -12,7 +12,7 @@ from fedfr.assembly import ClientFactory, Parts, generic_contract, make_method
 from fedfr.engines.local import LocalEngine, Tap
 from fedfr.events import Events
 from fedfr.federation.journal import Journal
-from fedfr.federation.method import Generic, shared_entries
+from fedfr.federation.method import Generic, batchnorm_entries, shared_entries
 from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.server import Server
 from fedfr.models import DFC, embedding_space, load_weights, save_model
@@ -86,7 +86,8 @@ class Trial:
             self.folder / "clients",
             parts.features_folder,
         )
-        shared = shared_entries(self.method, parts.new_backbone(), config.federation)
+        backbone = parts.new_backbone()
+        shared = shared_entries(self.method, backbone.state_dict(), batchnorm_entries(backbone), config.federation)
         with LocalEngine(factory, workers=config.runtime.workers, threads=config.runtime.threads, tap=tap) as engine:
             server = Server(
                 self.method,

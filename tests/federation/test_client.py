@@ -207,7 +207,10 @@ def test_batchnorm_stays_at_home(make_client: MakeClient, policy: str) -> None:
     client = make_client(f"federation.batchnorm={policy}")
     update = client.update(broadcast())
     assert update.weights.keys() == WEIGHTS.keys() - BATCHNORM
-    shared = shared_entries(client.method, build_backbone("slimface", 0), client.settings.federation)
+    backbone = build_backbone("slimface", 0)
+    shared = shared_entries(
+        client.method, backbone.state_dict(), batchnorm_entries(backbone), client.settings.federation
+    )
     assert shared == update.weights.keys()
     kept = state_of(client).backbone
     moved = [name for name in BATCHNORM if not torch.equal(kept[name], WEIGHTS[name])]

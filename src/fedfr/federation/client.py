@@ -128,7 +128,7 @@ class Client:
         # Before the network to train is loaded: until then the same one may hold the previous local backbone.
         global_features, previous_features = method.frozen_features(context, pool, upright)
         backbone = self._networks.working(method.starting_weights(context))
-        network = build_network(method, context, backbone, prototypes).to(settings.compute.device)
+        network = build_network(method, context, backbone, prototypes)
         if settings.federation.batchnorm == "frozen":
             for name, parameter in backbone.named_parameters():
                 parameter.requires_grad_(parameter.requires_grad and name not in self._networks.batchnorm)
@@ -142,11 +142,11 @@ class Client:
             previous_features=previous_features,
         )
 
-        weights = {name: _copied(value) for name, value in backbone.state_dict().items()}
+        weights = {name: _copied(value) for name, value in self._networks.entries(backbone).items()}
         dfc = {} if network.dfc is None else {name: value.cpu() for name, value in network.dfc.state_dict().items()}
         kept_back = PrivateState(broadcast.round, weights, network.private.detach().cpu(), dfc)
 
-        shared = shared_entries(method, backbone, settings.federation)
+        shared = shared_entries(method, weights, self._networks.batchnorm, settings.federation)
         public = network.public if shared else None
         by_private = settings.federation.weights == "private"
         update = Update(
@@ -200,7 +200,7 @@ class Client:
             seed=settings.seed,
             private=self.private,
             public=self.public.faces,
-            weights=generic.state_dict(),
+            weights=self._networks.entries(generic),
             prototypes=broadcast.prototypes,
             state=state,
             generic=generic,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -138,13 +138,18 @@ def batchnorm_entries(backbone: nn.Module) -> frozenset[str]:
     return frozenset(names)
 
 
-def shared_entries(method: Method, backbone: nn.Module, federation: FederationConfig) -> frozenset[str]:
-    """Backbone entries that travel: what the method shares, less BatchNorm's unless its policy is ``average``."""
-    kept = frozenset() if federation.batchnorm == "average" else batchnorm_entries(backbone)
-    return frozenset(name for name in backbone.state_dict() if name not in kept and method.shares(name))
+def shared_entries(
+    method: Method, entries: Iterable[str], batchnorm: frozenset[str], federation: FederationConfig
+) -> frozenset[str]:
+    """Which of the backbone's ``entries`` travel: what the method shares, and ``batchnorm`` if it is averaged."""
+    average = federation.batchnorm == "average"
+    return frozenset(name for name in entries if (average or name not in batchnorm) and method.shares(name))
 
 
 def build_network(method: Method, context: RoundContext, backbone: nn.Module, prototypes: torch.Tensor) -> Network:
-    """Backbone with the heads the method trains in this round."""
-    public = context.prototypes if method.uses_public_prototypes else None
-    return Network(backbone, prototypes, public, method.dfc(context, prototypes))
+    """Backbone with the heads the method trains in this round, all on the device."""
+    device = context.compute.device
+    public = context.prototypes.to(device) if method.uses_public_prototypes else None
+    dfc = method.dfc(context, prototypes)
+    # The heads alone: the backbone is there, and looking at each of its layers takes longer than moving the heads.
+    return Network(backbone, prototypes.to(device), public, None if dfc is None else dfc.to(device))

@@ -11,10 +11,27 @@ from torch import nn
 
 from fedfr.federation.messages import Broadcast
 from fedfr.federation.method import batchnorm_entries
-from fedfr.models import build_backbone, load_weights
+from fedfr.models import build_backbone, load_entries
 from fedfr.training.features import Compute
 
 __all__ = ["Networks"]
+
+
+class _Kept:
+    """A backbone with lists of its tensors: gathering them layer by layer takes longer than loading a small one."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        self.module = backbone.eval()
+        self.entries: Mapping[str, torch.Tensor] = backbone.state_dict()
+        self._parameters = tuple(backbone.parameters())
+
+    def load(self, weights: Mapping[str, torch.Tensor]) -> nn.Module:
+        load_entries(self.entries, weights, type(self.module).__name__)
+        return self.module
+
+    def forget_gradients(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
 
 
 class Networks:
@@ -36,36 +53,39 @@ class Networks:
         """
         if own or self._loaded() is not broadcast:
             self._loaded = _nothing
-            load_weights(self._generic, {**broadcast.weights, **(own or {})})
+            self._generic.load({**broadcast.weights, **(own or {})})
             if not own:
                 # A weak reference: a broadcast of an earlier round must not stay in memory.
                 self._loaded = weakref.ref(broadcast)
-        return self._generic.eval()
+        return self._generic.module
 
     def working(self, weights: Mapping[str, torch.Tensor]) -> nn.Module:
         """The backbone to train, or to look at once, with ``weights`` and without gradients; raises as :meth:`generic`.
 
         Its mode is whatever the last user left.
         """
-        self._working.zero_grad(set_to_none=True)
-        load_weights(self._working, weights)
-        return self._working
+        self._working.forget_gradients()
+        return self._working.load(weights)
+
+    def entries(self, network: nn.Module) -> Mapping[str, torch.Tensor]:
+        """The ``state_dict()`` of one of the two, without gathering it again: the network's tensors themselves."""
+        return (self._generic if network is self._generic.module else self._working).entries
 
     @cached_property
     def batchnorm(self) -> frozenset[str]:
         """Entries of every BatchNorm layer."""
-        return batchnorm_entries(self._generic)
+        return batchnorm_entries(self._generic.module)
 
     @cached_property
-    def _generic(self) -> nn.Module:
+    def _generic(self) -> _Kept:
         return self._made()
 
     @cached_property
-    def _working(self) -> nn.Module:
+    def _working(self) -> _Kept:
         return self._made()
 
-    def _made(self) -> nn.Module:
-        return self._compute.place(build_backbone(self._backbone, 0))
+    def _made(self) -> _Kept:
+        return _Kept(self._compute.place(build_backbone(self._backbone, 0)))
 
 
 def _nothing() -> None:

@@ -11,10 +11,11 @@ import json
 import math
 import warnings
 from collections.abc import Mapping
+from itertools import groupby
 
 import torch
 
-__all__ = ["pack", "unpack"]
+__all__ = ["pack", "packed", "unpack"]
 
 # In the library's order: the widest first, so that every tensor begins at a multiple of its width.
 DTYPES = {
@@ -39,17 +40,23 @@ def pack(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> by
 
     Raises KeyError for a type of tensor that is not in ``DTYPES``.
     """
+    return b"".join(packed(tensors, metadata))
+
+
+def packed(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> list[bytes | memoryview]:
+    """:func:`pack` in pieces, to be written one behind the other: views of the tensors, where those lie contiguous."""
     ranks = {dtype: rank for rank, dtype in enumerate(DTYPES.values())}
     ordered = sorted(tensors.items(), key=lambda item: (ranks[item[1].dtype], item[0]))
     header: dict[str, object] = {METADATA: dict(metadata)}
-    parts, end = [], 0
+    parts: list[bytes | memoryview] = []
+    end = 0
     for name, tensor in ordered:
         start, end = end, end + tensor.numel() * tensor.element_size()
         header[name] = {"dtype": CODES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
         parts.append(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % LENGTH)
-    return b"".join([len(text).to_bytes(LENGTH, "little"), text, *parts])
+    return [len(text).to_bytes(LENGTH, "little"), text, *parts]
 
 
 def unpack(data: bytes) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
@@ -67,12 +74,24 @@ def unpack(data: bytes) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
         # torch knows no tensor that cannot be written to and says so.
         warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
         body = torch.frombuffer(data, dtype=torch.uint8)[begin:]
-    tensors, end = {}, 0
-    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-        dtype, shape, (start, stop) = DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
-        if start != end or stop - start != math.prod(shape) * dtype.itemsize or min(shape, default=0) < 0:
-            raise ValueError(f"{name} of shape {shape} does not fit into its bytes {start} to {stop}")
-        tensors[name], end = body[start:stop].view(dtype).reshape(shape), stop
+    tensors: dict[str, torch.Tensor] = {}
+    end = 0
+    ordered = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
+    # All neighbours of one type are cut out of one view: a view for each would cost several times as much.
+    for code, group in groupby(ordered, key=lambda item: item[1]["dtype"]):
+        dtype, begins = DTYPES[code], end
+        shapes: dict[str, list[int]] = {}
+        counts: list[int] = []
+        for name, entry in group:
+            shape, (start, stop) = entry["shape"], entry["data_offsets"]
+            count = math.prod(shape)
+            if start != end or stop - start != count * dtype.itemsize or min(shape, default=0) < 0:
+                raise ValueError(f"{name} of shape {shape} does not fit into its bytes {start} to {stop}")
+            shapes[name] = shape
+            counts.append(count)
+            end = stop
+        pieces = body[begins:end].view(dtype).split(counts)
+        tensors |= {name: piece.view(shape) for name, piece, shape in zip(shapes, pieces, shapes.values(), strict=True)}
     if end != len(body):
         raise ValueError(f"its tensors take {end} of {len(body)} bytes")
     return metadata, tensors

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 
 from fedfr.errors import FedfrError
+from fedfr.federation.packing import packed, unpack
 from fedfr.files import write_atomically
 
 __all__ = ["PrivateState", "PrivateStore"]
@@ -26,6 +25,7 @@ class PrivateState:
 
     ``backbone``: the local backbone right after local training, before averaging (next round's previous model, and the
     backbone of the personalised model). ``prototypes``: Φ_i, K_i × D. ``dfc``: the DFC module's entries, or empty.
+    What comes from a store is to be read and never written to.
     """
 
     round: int
@@ -61,13 +61,16 @@ class PrivateStore:
 
     def save(self, state: PrivateState) -> None:
         """Write ``state`` atomically, then drop all but the two newest."""
-        tensors = {f"backbone/{name}": value.contiguous() for name, value in state.backbone.items()}
-        tensors |= {f"dfc/{name}": value.contiguous() for name, value in state.dfc.items()}
-        tensors["prototypes"] = state.prototypes.contiguous()
-        metadata = {"client": self.client, "round": str(state.round)}
-        write_atomically(
-            self._path(state.round), lambda path: safetensors.torch.save_file(tensors, str(path), metadata)
-        )
+        tensors = {f"backbone/{name}": value for name, value in state.backbone.items()}
+        tensors |= {f"dfc/{name}": value for name, value in state.dfc.items()}
+        tensors["prototypes"] = state.prototypes
+        pieces = packed(tensors, {"client": self.client, "round": str(state.round)})
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:
+                file.writelines(pieces)
+
+        write_atomically(self._path(state.round), write)
         for old in self.rounds()[:-2]:
             self._path(old).unlink()
 
@@ -77,12 +80,11 @@ class PrivateStore:
     def _read(self, round_number: int) -> PrivateState:
         path = self._path(round_number)
         try:
-            with safe_open(str(path), "pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        except (SafetensorError, OSError) as error:
+            metadata, tensors = unpack(path.read_bytes())
+        except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
             raise FedfrError(
-                f"private state {path} cannot be read ({error}); remove it to start this client afresh", _UNUSABLE
+                f"private state {path} cannot be read ({reason}); remove it to start this client afresh", _UNUSABLE
             ) from error
         if metadata.get("client") != self.client or metadata.get("round") != str(round_number):
             raise FedfrError(

@@ -9,7 +9,7 @@ from fedfr.lazy import exports
 if TYPE_CHECKING:
     from fedfr.models.build import build_backbone
     from fedfr.models.checkpoint import Contract, embedding_space, load_model, save_model
-    from fedfr.models.foreign import load_foreign, load_weights, recognise_backbone
+    from fedfr.models.foreign import load_entries, load_foreign, load_weights, recognise_backbone
     from fedfr.models.foreign_heads import foreign_dfc_entries, load_foreign_dfc, load_foreign_prototypes
     from fedfr.models.heads import DFC, TransformKind
     from fedfr.models.preprocessing import Preprocessing
@@ -21,7 +21,7 @@ else:
         {
             "build": "build_backbone",
             "checkpoint": "Contract embedding_space load_model save_model",
-            "foreign": "load_foreign load_weights recognise_backbone",
+            "foreign": "load_entries load_foreign load_weights recognise_backbone",
             "foreign_heads": "foreign_dfc_entries load_foreign_dfc load_foreign_prototypes",
             "heads": "DFC TransformKind",
             "preprocessing": "Preprocessing",
@@ -40,6 +40,7 @@ __all__ = [
     "build_backbone",
     "embedding_space",
     "foreign_dfc_entries",
+    "load_entries",
     "load_foreign",
     "load_foreign_dfc",
     "load_foreign_prototypes",

@@ -17,7 +17,14 @@ from torch import Tensor, nn
 from fedfr.errors import FedfrError
 from fedfr.models.registry import BACKBONES
 
-__all__ = ["differences_in_one_line", "load_foreign", "load_weights", "read_tensors", "recognise_backbone"]
+__all__ = [
+    "differences_in_one_line",
+    "load_entries",
+    "load_foreign",
+    "load_weights",
+    "read_tensors",
+    "recognise_backbone",
+]
 
 # Where training scripts put the weights inside a larger checkpoint, and what wrappers put before each name.
 _CONTAINERS = ("net_state_dict", "state_dict", "model_state_dict", "backbone", "model")
@@ -155,15 +162,17 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor]) -> None:
 
     Only BatchNorm's batch counters may be absent; they are then zero. Raises :class:`FedfrError` in one line.
     """
-    own = module.state_dict()
-    differences = differences_in_one_line(state, own)
+    load_entries(module.state_dict(), state, type(module).__name__)
+
+
+def load_entries(entries: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:
+    """:func:`load_weights` for who has the module's ``state_dict()`` at hand already, and names it in an error."""
+    differences = differences_in_one_line(state, entries)
     if differences:
-        raise FedfrError(
-            f"weights do not fit {type(module).__name__}: {differences}; choose the backbone they were made for"
-        )
+        raise FedfrError(f"weights do not fit {what}: {differences}; choose the backbone they were made for")
     # Straight into the tensors: torch's load_state_dict walks the modules, three times as long for many small layers.
     with torch.no_grad():
-        for name, tensor in own.items():
+        for name, tensor in entries.items():
             if name in state:
                 tensor.copy_(state[name])
             else:

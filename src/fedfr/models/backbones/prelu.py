@@ -34,7 +34,9 @@ class _ChannelsLastPReLU(torch.autograd.Function):
         below = (weight - 1).to(x.dtype)
         step = max(1, _CHUNK // channels)
         for values, upper, lower in zip(rows.split(step), gradients.split(step), to_input.split(step), strict=True):
-            negative = upper * (values <= 0)
+            # g·[x ≤ 0] as g − g·[x > 0]: a comparison and its product would take twice as long in bf16.
+            negative = torch.ops.aten.threshold_backward(upper, values, 0)
+            torch.sub(upper, negative, out=negative)
             # The gradient itself above zero, w times it below: g + (w − 1)·g·[x ≤ 0].
             torch.addcmul(upper, negative, below, out=lower)
             to_weight += negative.mul_(values).sum(0, dtype=weight.dtype)
