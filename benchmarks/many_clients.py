@@ -1,6 +1,6 @@
 """What a client costs besides its training: one round of 10 to 1 000 clients with two pictures each.
 
-Run: ``python benchmarks/many_clients.py [--clients 10 30 100 300 1000] [--plot FILE.svg] [--json]``; under 3 minutes.
+Run: ``python benchmarks/many_clients.py [--clients 10 100 300 1000] [--plot FILE.svg] [--json]``; under 4 minutes.
 
 FedFR with every part on, in one process, each number of clients in a process of its own; one identity with two
 pictures per client, one epoch, eight public pictures. A run is what ``fedfr train`` does between the starting model and
@@ -11,6 +11,7 @@ implementation can leave out: features of the client's pictures under the generi
 training epoch, by the library's own functions on a network that is there already. It is timed in the same process,
 between clients of the run, about 25 times, and its time is taken out of the run's. The features of the public pictures
 are computed once and count as computation too. What is imported late by the first training step is imported before.
+Memory is looked at in a run of its own, in which nothing else allocates any.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,8 +46,8 @@ from harness import PAGE, Line, answer, parser
 WANTED_MS = 20.0
 # Memory may grow by the client's lines in the report and by its part of the split, not by its model (5 MB).
 WANTED_KIB = 16.0
-SIZES = (10, 30, 100, 300, 1000)
-BACKBONE, BESIDE = "mobilefacenet", ("slimface", 100)
+SIZES = (10, 100, 300, 1000)
+BACKBONE, BESIDE, MEMORY = "mobilefacenet", ("slimface", 100), 500
 PICTURES, PUBLIC, SAMPLES = 2, 4, 25
 
 
@@ -53,8 +55,7 @@ PICTURES, PUBLIC, SAMPLES = 2, 4, 25
 class Cost:
     """Of one run: milliseconds per client in all, of the computation alone, and the rest; bytes of memory.
 
-    ``peak``: largest resident size during the run above that at its start. ``late``: growth of the memory that is not
-    the memory-mapped pictures from a fifth of the clients to the last one.
+    ``peak``: largest resident size during the run above that at its start.
     """
 
     clients: int
@@ -63,7 +64,6 @@ class Cost:
     compute_ms: float
     overhead_ms: float
     peak: int
-    late: int
 
 
 def faces(count: int) -> FaceSet:
@@ -150,22 +150,37 @@ class Between(Silent):
     """Told of every client of the run; now and then it times the computation alone and looks at the memory."""
 
     def __init__(self, alone: Alone, clients: int) -> None:
-        self.alone, self.every, self.early = alone, max(1, clients // SAMPLES), clients // 5
+        self.alone, self.every = alone, max(1, clients // SAMPLES)
         self.taken: list[float] = []
         self.outside = 0.0
-        self.peak = self.at_early = 0
+        self.peak = 0
 
     def update(self, work: str, done: int, total: int, detail: str = "") -> None:
         """One more client."""
         started = time.perf_counter()
         self.peak = max(self.peak, resident())
-        if done == self.early:
-            self.at_early = own_memory()
         if done % self.every == 0:
             # The first one waits with the last client's private state for the disk; it does not count.
             self.alone.seconds()
             self.taken.append(self.alone.seconds())
         self.outside += time.perf_counter() - started
+
+
+class Watch(Silent):
+    """Notes this process's memory after a fifth of the clients and at the last one."""
+
+    def __init__(self, clients: int) -> None:
+        self.early, self.late = clients // 5, clients
+        self.bytes: dict[int, int] = {}
+
+    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+        """One more client."""
+        if done in (self.early, self.late):
+            self.bytes[done] = own_memory()
+
+    def growth(self) -> float:
+        """KiB per client between the two."""
+        return (self.bytes[self.late] - self.bytes[self.early]) / (self.late - self.early) / 1024
 
 
 def resident() -> int:
@@ -191,16 +206,24 @@ def measured(clients: int, backbone: str, threads: int) -> Cost:
         started = time.perf_counter()
         Trial(made.parts, "fedfr", made.folder).run(start, progress=between)
         seconds = time.perf_counter() - started - between.outside - alone.public_seconds()
-        late = own_memory() - between.at_early
     total, compute = 1e3 * seconds / clients, 1e3 * fmean(between.taken)
-    return Cost(clients, backbone, total, compute, total - compute, between.peak - before, late)
+    return Cost(clients, backbone, total, compute, total - compute, between.peak - before)
 
 
-def in_own_process(clients: int, backbone: str, threads: int) -> Cost:
-    """:func:`measured` in a fresh process, whose memory nothing else has touched."""
-    command = [sys.executable, __file__, "--one", backbone, "--clients", str(clients), "--threads", str(threads)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    return Cost(**json.loads(done.stdout))
+def growing(clients: int, backbone: str, threads: int) -> float:
+    """KiB of memory per client, once the first fifth of them is through."""
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
+        made, watch = experiment(Path(folder), clients, backbone, threads), Watch(clients)
+        Trial(made.parts, "fedfr", made.folder).run(made.pretrain(), progress=watch)
+    return watch.growth()
+
+
+def in_own_process(what: str, clients: int, backbone: str, threads: int) -> Any:
+    """``cost`` or ``memory`` in a fresh process, whose memory nothing else has touched."""
+    options = ["--one", what, backbone, "--clients", str(clients), "--threads", str(threads)]
+    done = subprocess.run([sys.executable, __file__, *options], stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
 
 
 def line(cost: Cost, *, asked: bool) -> Line:
@@ -215,11 +238,10 @@ def line(cost: Cost, *, asked: bool) -> Line:
     )
 
 
-def growth(cost: Cost) -> Line:
+def growth(each: float, clients: int) -> Line:
     """Whether memory is flat in the number of clients."""
-    each = cost.late / (cost.clients - cost.clients // 5) / 1024
     return Line(
-        what=f"memory from client {cost.clients // 5} to client {cost.clients}",
+        what=f"{BACKBONE}, memory from client {clients // 5} to client {clients}",
         wanted=f"≤ {WANTED_KIB:.0f} KiB more per client",
         found=f"{each:.2f} KiB per client",
         met=each <= WANTED_KIB,
@@ -259,14 +281,19 @@ def main() -> None:
     options.set_defaults(threads=1)
     options.add_argument("--clients", type=int, nargs="+", default=SIZES)
     options.add_argument("--plot", type=Path, help="draw cost per client against number of clients (SVG)")
-    options.add_argument("--one", metavar="BACKBONE", help=argparse.SUPPRESS)
+    options.add_argument("--one", nargs=2, metavar=("WHAT", "BACKBONE"), help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.one:
-        print(json.dumps(asdict(measured(given.clients[0], given.one, given.threads))))
+        (what, backbone), clients = given.one, given.clients[0]
+        if what == "memory":
+            print(json.dumps(growing(clients, backbone, given.threads)))
+        else:
+            print(json.dumps(asdict(measured(clients, backbone, given.threads))))
         return
-    costs = [in_own_process(clients, BACKBONE, given.threads) for clients in given.clients]
-    beside = in_own_process(BESIDE[1], BESIDE[0], given.threads)
-    lines = [*(line(cost, asked=cost is costs[-1]) for cost in costs), growth(costs[-1]), line(beside, asked=False)]
+    costs = [Cost(**in_own_process("cost", clients, BACKBONE, given.threads)) for clients in given.clients]
+    beside = Cost(**in_own_process("cost", BESIDE[1], BESIDE[0], given.threads))
+    memory = growth(in_own_process("memory", MEMORY, BACKBONE, given.threads), MEMORY)
+    lines = [*(line(cost, asked=cost is costs[-1]) for cost in costs), memory, line(beside, asked=False)]
     if given.plot is not None:
         draw(costs, given.plot)
     answer("many_clients", lines, threads=given.threads, as_json=given.json)
