@@ -1,7 +1,7 @@
 """Every benchmark, one after the other, each in a process of its own; results in ``benchmarks/results/``.
 
 Run: ``make bench`` or ``python benchmarks/all.py [--only NAME …]``; at most 20 minutes on 2 cores. ``--tables`` writes
-the newest results into README.md and benchmarks/README.md instead; a test checks that they are there.
+the newest results into README.md and benchmarks/README.md instead, and draws the plot; a test checks the tables.
 """
 
 from __future__ import annotations
@@ -41,26 +41,38 @@ def table(path: Path, *, asked_only: bool) -> str:
     """Results as a Markdown table; ``asked_only``: the lines for which something is asked."""
     results = json.loads(path.read_text(encoding="utf-8"))
     one = results[0]
-    rows = ["| measured | asked for | found | |", "|---|---|---|---|"]
-    for line in (line for result in results for line in result["lines"]):
+    rows = ["| script | measured | asked for | found | |", "|---|---|---|---|---|"]
+    for name, line in ((result["benchmark"], line) for result in results for line in result["lines"]):
         if line["wanted"] or not asked_only:
             mark = {True: "✓", False: "**not met**", None: ""}[line["met"]]
-            rows.append(f"| {line['what']} | {line['wanted']} | {line['found']} | {mark} |")
+            share = "" if line["share"] is None else f"; {100 * line['share']:.0f} % of {line['limit']}"
+            rows.append(f"| `{name}` | {line['what']} | {line['wanted']} | {line['found']}{share} | {mark} |")
     where = f"{one['machine']}, torch {one['torch']}, {one['date']}, commit {one['commit']}: `make bench`"
     return "\n".join([BEGIN, *rows, "", where, END])
 
 
-def documents() -> dict[Path, bool]:
-    """Files that hold the table, and whether only what is asked for stands there."""
-    return {HERE.parent / "README.md": True, HERE / "README.md": False}
+def contents() -> dict[Path, str]:
+    """What stands between the marks of each document."""
+    import scaling
+
+    path = newest()
+    return {
+        HERE.parent / "README.md": table(path, asked_only=True),
+        HERE / "README.md": table(path, asked_only=False),
+        HERE.parent / "docs" / "scaling.md": "\n".join([BEGIN, scaling.table(path), END]),
+    }
 
 
 def write_tables() -> None:
-    """Put the newest results between the marks of every document."""
-    for document, asked_only in documents().items():
+    """Put the newest results between the marks of every document, and draw the plot."""
+    for document, content in contents().items():
         before, _, rest = document.read_text(encoding="utf-8").partition(BEGIN)
-        text = before + table(newest(), asked_only=asked_only) + rest.partition(END)[2]
-        document.write_text(text, encoding="utf-8")
+        document.write_text(before + content + rest.partition(END)[2], encoding="utf-8")
+    import many_clients
+
+    results = json.loads(newest().read_text(encoding="utf-8"))
+    lines = next(result["lines"] for result in results if result["benchmark"] == "many_clients")
+    many_clients.draw(lines, HERE / "results" / "many_clients.svg")
 
 
 def main() -> int:

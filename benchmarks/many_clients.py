@@ -1,6 +1,6 @@
 """What a client costs besides its training: one round of 10 to 1 000 clients with two pictures each.
 
-Run: ``python benchmarks/many_clients.py [--clients 10 100 300 1000] [--plot FILE.svg] [--json]``; under 4 minutes.
+Run: ``python benchmarks/many_clients.py [--clients 10 100 300 1000] [--json]``; about 4 minutes.
 
 FedFR with every part on, in one process, each number of clients in a process of its own; one identity with two
 pictures per client, one epoch, eight public pictures. A run is what ``fedfr train`` does between the starting model and
@@ -249,18 +249,18 @@ def growth(each: float, clients: int) -> Line:
     )
 
 
-def draw(costs: Sequence[Cost], path: Path) -> None:
-    """Cost per client against the number of clients."""
+def draw(lines: Sequence[dict[str, Any]], path: Path) -> None:
+    """Cost per client against the number of clients, from the lines of a results file."""
     import matplotlib as mpl
 
     mpl.use("svg")
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
-    clients = [cost.clients for cost in costs]
-    axes.plot(clients, [cost.total_ms for cost in costs], marker="o", label="in all")
-    axes.plot(clients, [cost.compute_ms for cost in costs], marker="o", label="computation alone")
-    axes.plot(clients, [cost.overhead_ms for cost in costs], marker="o", label="overhead")
+    costs = [line["figures"] for line in lines if line["figures"].get("backbone") == BACKBONE]
+    clients = [cost["clients"] for cost in costs]
+    for name, label in (("total_ms", "in all"), ("compute_ms", "computation alone"), ("overhead_ms", "overhead")):
+        axes.plot(clients, [cost[name] for cost in costs], marker="o", label=label)
     axes.axhline(WANTED_MS, color="grey", linestyle="--", linewidth=1, label=f"wanted: {WANTED_MS:.0f} ms")
     axes.set_xscale("log")
     axes.set_xticks(clients, [str(count) for count in clients])
@@ -268,19 +268,18 @@ def draw(costs: Sequence[Cost], path: Path) -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("clients in the round")
     axes.set_ylabel("milliseconds per client")
-    axes.set_title(f"One round of FedFR, {costs[0].backbone}, two pictures per client", fontsize=10)
+    axes.set_title(f"One round of FedFR, {BACKBONE}, two pictures per client", fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
 
 
 def main() -> None:
-    """Measure, answer, draw."""
+    """Measure and answer."""
     options = parser(__doc__)
     options.set_defaults(threads=1)
     options.add_argument("--clients", type=int, nargs="+", default=SIZES)
-    options.add_argument("--plot", type=Path, help="draw cost per client against number of clients (SVG)")
     options.add_argument("--one", nargs=2, metavar=("WHAT", "BACKBONE"), help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.one:
@@ -294,8 +293,6 @@ def main() -> None:
     beside = Cost(**in_own_process("cost", BESIDE[1], BESIDE[0], given.threads))
     memory = growth(in_own_process("memory", MEMORY, BACKBONE, given.threads), MEMORY)
     lines = [*(line(cost, asked=cost is costs[-1]) for cost in costs), memory, line(beside, asked=False)]
-    if given.plot is not None:
-        draw(costs, given.plot)
     answer("many_clients", lines, threads=given.threads, as_json=given.json)
 
 

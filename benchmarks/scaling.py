@@ -102,16 +102,21 @@ def duration(seconds: float) -> str:
     return f"{seconds:.2g} s"
 
 
-def main() -> None:
-    """Print the table in Markdown."""
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else newest()
+def table(path: Path) -> str:
+    """All federations side by side, in Markdown."""
     results = json.loads(path.read_text(encoding="utf-8"))
     columns = [costs(federation, results) for federation in FEDERATIONS]
-    print(f"From {path.name}, {results[0]['machine']}, commit {results[0]['commit']}.\n")
-    print("| | " + " | ".join(f"{each.name}, {each.backbone}" for each in FEDERATIONS) + " |")
-    print("|---" * (len(columns) + 1) + "|")
-    for name in columns[0]:
-        print(f"| {name} | " + " | ".join(column[name] for column in columns) + " |")
+    rows = ["| | " + " | ".join(f"{each.name}, {each.backbone}" for each in FEDERATIONS) + " |"]
+    rows.append("|---" * (len(columns) + 1) + "|")
+    rows += [f"| {name} | " + " | ".join(column[name] for column in columns) + " |" for name in columns[0]]
+    one = results[0]
+    where = f"From results/{path.name} ({one['machine']}, {one['date']}, commit {one['commit']}): "
+    return "\n".join([*rows, "", where + "`python benchmarks/scaling.py`"])
+
+
+def main() -> None:
+    """Print the table in Markdown."""
+    print(table(Path(sys.argv[1]) if len(sys.argv) > 1 else newest()))
 
 
 if __name__ == "__main__":

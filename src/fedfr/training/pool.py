@@ -12,7 +12,6 @@ from fedfr.faces import FaceSet
 
 __all__ = ["DeviceFaces", "FacePool"]
 
-
 _FACE_BYTES = 112 * 112 * 3
 _UPLOADED_AT_ONCE = 4096
 
