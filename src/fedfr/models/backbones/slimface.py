@@ -39,13 +39,14 @@ class SlimFace(nn.Module):
     (N, 3, 112, 112) to (N, dim). Plain convolutions, because depthwise ones leave a CPU's vector units idle in
     training; ReLU, because PReLU's backward pass costs a quarter to nearly half of the training speed here.
     The global depthwise convolution is MobileFaceNet's (arXiv 1804.07573): it weighs face regions with 0.2 % of the
-    parameters of a 25 088 → 512 layer. Residual blocks: He et al., CVPR 2016 (arXiv 1512.03385).
+    parameters of a 25 088 → 512 layer. Residual blocks: He et al., CVPR 2016 (arXiv 1512.03385). Widths and blocks are
+    the fastest of five shapes that were as accurate as each other (``benchmarks/slimface_shapes.py``).
     """
 
     def __init__(
         self,
         widths: tuple[int, int, int, int] = (32, 64, 160, 256),
-        blocks: tuple[int, int, int, int] = (0, 2, 4, 1),
+        blocks: tuple[int, int, int, int] = (0, 1, 2, 1),
         dim: int = 512,
     ) -> None:
         super().__init__()
