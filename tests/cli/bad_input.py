@@ -481,7 +481,9 @@ def evaluate_before_there_is_a_model(given: Given) -> list[str]:
 
 @case
 def run_configuration_cut_short(given: Given) -> list[str]:
-    cut(given.run / "config.yaml", 0.02)
+    path = given.run / "config.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text[: text.index("source:") + 3], encoding="utf-8")
     return ["resume", str(given.run)]
 
 

@@ -90,6 +90,8 @@ def unpack(data: bytes) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
             shapes[name] = shape
             counts.append(count)
             end = stop
+        if end > len(body):
+            raise ValueError(f"its tensors take {end} bytes or more, there are {len(body)}")
         pieces = body[begins:end].view(dtype).split(counts)
         tensors |= {name: piece.view(shape) for name, piece, shape in zip(shapes, pieces, shapes.values(), strict=True)}
     if end != len(body):
