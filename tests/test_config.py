@@ -14,6 +14,7 @@ from fedfr.assembly import make_method
 from fedfr.config import PRESETS, ExperimentConfig, LocalConfig, load_config, parse_overrides
 from fedfr.errors import FedfrError
 from fedfr.methods import METHODS
+from fedfr.methods.fedfr import FedFRSettings
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -175,7 +176,24 @@ def test_what_is_given_with_the_method_is_checked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in METHODS.names if name != "fedfr"])
 def test_baselines_take_what_every_method_has(name: str) -> None:
     config = load_config("released", [f"baselines=[{name}]"])
-    assert make_method(config, name).settings.model_dump() == {"prototypes": "random"}
+    found, main = make_method(config, name).settings, make_method(config, "fedfr").settings
+    assert found.prototypes == "random"
+    if not isinstance(found, FedFRSettings):
+        assert found == METHODS[name].settings_type(prototypes="random")
+        return
+    # A variant of the main method differs from it in nothing but what its name says.
+    changed = found.model_dump()
+    changed.pop("branch_weight", None)
+    for part in ("hard_negatives", "contrastive", "dfc"):
+        changed[part]["enabled"] = True
+    assert changed == main.model_dump()
+
+
+def test_a_baseline_may_have_settings_of_its_own() -> None:
+    config = load_config("quickstart", ["baselines=[fedprox]", "baseline_settings.fedprox.mu=0.3"])
+    assert make_method(config, "fedprox").settings.model_dump() == {"prototypes": "mean-feature", "mu": 0.3}
+    with pytest.raises(FedfrError, match="baseline_settings of"):
+        load_config("quickstart", ["baselines=[local]", "baseline_settings.fedprox.mu=0.3"])
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 40))

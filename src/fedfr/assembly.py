@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from fedfr.config import ExperimentConfig, MethodSettings
+from fedfr.config_source import merge
 from fedfr.engines.local import worker_number
 from fedfr.errors import FedfrError
 from fedfr.faces import IMPORTERS, FaceSet, Split, make_split
@@ -64,11 +65,17 @@ def make_compute(config: ExperimentConfig, worker: int = 0) -> Compute:
 
 
 def make_method(config: ExperimentConfig, name: str) -> Method:
-    """The method called ``name``: the main one with its settings, a baseline with those that every method has."""
-    settings = config.method.settings
+    """The method called ``name``: the main one with its settings, a baseline with its own.
+
+    A baseline shares with the main method what every method has, and everything where it is a variant of it: an
+    ablation compared with the method at another threshold would say nothing.
+    """
+    settings, kind = config.method.settings, METHODS[name]
     if name != config.method.name:
-        settings = {key: value for key, value in settings.items() if key in MethodSettings.model_fields}
-    return METHODS[name](settings, f"method {name}")
+        if not issubclass(kind.settings_type, METHODS[config.method.name].settings_type):
+            settings = {key: value for key, value in settings.items() if key in MethodSettings.model_fields}
+        settings = merge(settings, config.baseline_settings.get(name, {}))
+    return kind(settings, f"method {name}")
 
 
 def open_faces(config: ExperimentConfig, cache: Path, on_import: Counter | None = None) -> FaceSet:

@@ -23,6 +23,7 @@ __all__ = [
     "ModelConfig",
     "PretrainConfig",
     "RuntimeConfig",
+    "ServerConfig",
     "Settings",
     "SplitConfig",
     "load_config",
@@ -111,6 +112,19 @@ class LocalConfig(Settings):
         return self.epochs
 
 
+class ServerConfig(Settings):
+    """The server's step: the clients' mean (FedAvg), or the way there as the gradient of FedAvgM or FedAdam.
+
+    ``beta1``, ``beta2``, ``tau`` as in Reddi et al. (ICLR 2021); ``momentum`` uses ``beta1``, ``average`` none of them.
+    """
+
+    optimizer: Literal["average", "momentum", "adam"] = "average"
+    learning_rate: Positive = 1.0
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    tau: Positive = 1e-3
+
+
 class FederationConfig(Settings):
     """Rounds, who takes part, and how the server combines what comes back."""
 
@@ -120,6 +134,7 @@ class FederationConfig(Settings):
     weights: Literal["trained", "private"] = "trained"
     batchnorm: Literal["average", "local", "frozen"] = "average"
     average_prototypes: bool = True
+    server: ServerConfig = ServerConfig()
     keep_rounds: Annotated[int, Field(ge=1)] = 2
 
 
@@ -152,7 +167,7 @@ class EvaluationConfig(Settings):
 
 
 class RuntimeConfig(Settings):
-    """How the work is done; of these only ``workers`` never changes a last bit."""
+    """How the work is done; of these only ``workers`` and ``public_features`` never change a last bit."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
@@ -180,6 +195,7 @@ class ExperimentConfig(Settings):
     federation: FederationConfig = FederationConfig()
     method: MethodConfig = MethodConfig()
     baselines: tuple[str, ...] = ("local", "centralized")
+    baseline_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     evaluation: EvaluationConfig = EvaluationConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
@@ -188,6 +204,9 @@ class ExperimentConfig(Settings):
         names = [self.method.name, *self.baselines]
         if len(set(names)) != len(names):
             raise ValueError(f"baselines {list(self.baselines)} repeat a method ({self.method.name} is the main one)")
+        strange = sorted(self.baseline_settings.keys() - set(self.baselines))
+        if strange:
+            raise ValueError(f"baseline_settings of {strange}, but baselines are {list(self.baselines)}")
         return self
 
 

@@ -125,6 +125,8 @@ class Experiment:
             start = self._start(shown)
             rows = self._finish("pretrained", lambda: self._assess_start(start), shown)
             for trial in self.trials():
+                if trial.method.privacy:
+                    shown.note(f"privacy: {trial.method.privacy}")
                 generic = trial.run(start, progress=shown, tap=tap, on_round=self._on_round(trial))
                 rows += self._finish(trial.name, lambda t=trial, g=generic: self._assess(t, g), shown)
             return rows
@@ -159,6 +161,11 @@ class Experiment:
         if not files:
             raise FedfrError(f"{self.folder} has no results yet; finish the run with `fedfr resume {self.folder}`")
         return [Row.from_dict(row) for path in files for row in read_json(path)]
+
+    @property
+    def finished(self) -> bool:
+        """Whether every method has been evaluated."""
+        return all(self._results_file(trial.name).exists() for trial in self.trials())
 
     def history(self) -> list[Row]:
         """Rows of the rounds that ``evaluation.every`` asked for, of every method, oldest first."""

@@ -12,7 +12,7 @@ from fedfr.assembly import ClientFactory, Parts, generic_contract, make_method
 from fedfr.engines.local import LocalEngine, Tap
 from fedfr.events import Events
 from fedfr.federation.journal import Journal
-from fedfr.federation.method import Generic, batchnorm_entries, shared_entries
+from fedfr.federation.method import Generic, batchnorm_entries, batchnorm_statistics, shared_entries
 from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.server import Server
 from fedfr.models import DFC, embedding_space, load_weights, save_model
@@ -87,7 +87,11 @@ class Trial:
             parts.features_folder,
         )
         backbone = parts.new_backbone()
-        shared = shared_entries(self.method, backbone.state_dict(), batchnorm_entries(backbone), config.federation)
+        entries, batchnorm = backbone.state_dict(), batchnorm_entries(backbone)
+
+        def shared(number: int) -> frozenset[str]:
+            return shared_entries(self.method, entries, batchnorm, config.federation, number)
+
         with LocalEngine(factory, workers=config.runtime.workers, threads=config.runtime.threads, tap=tap) as engine:
             server = Server(
                 self.method,
@@ -97,6 +101,7 @@ class Trial:
                 participants,
                 shared,
                 config.seed,
+                batchnorm_statistics(backbone),
                 on_event,
                 on_round,
             )
@@ -118,7 +123,7 @@ class Trial:
         if state is None:
             return None
         backbone = self.parts.new_backbone()
-        load_weights(backbone, state.backbone)
+        load_weights(backbone, state.personal_backbone or state.backbone)
         dfc = self.method.personal_modules(state)
         return state.round, Personalized(backbone, None if dfc is None else dfc.to(self.parts.compute.device)).eval()
 

@@ -481,9 +481,7 @@ def evaluate_before_there_is_a_model(given: Given) -> list[str]:
 
 @case
 def run_configuration_cut_short(given: Given) -> list[str]:
-    path = given.run / "config.yaml"
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text[: text.index("source:") + 3], encoding="utf-8")
+    (given.run / "config.yaml").write_text("seed: 0\nfaces:\n  source: folder\n  pat", encoding="utf-8")
     return ["resume", str(given.run)]
 
 

@@ -160,7 +160,8 @@ def really(threshold: float, tmp_path_factory: pytest.TempPathFactory) -> Any:
     start = Generic(build_backbone("smooth", 0).state_dict(), PROTOTYPES.clone())
     journal = Journal(folder / "rounds")
     with LocalEngine(clients.__getitem__) as engine:
-        server = Server(method, engine, journal, config.federation, CLIENTS, frozenset(start.weights), seed=0)
+        every = frozenset(start.weights)
+        server = Server(method, engine, journal, config.federation, CLIENTS, lambda number: every, seed=0)
         server.run(start)
     # The end as the journal has it: what a resumed run would go on from.
     end = journal.read(ROUNDS).generic

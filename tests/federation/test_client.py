@@ -209,7 +209,7 @@ def test_batchnorm_stays_at_home(make_client: MakeClient, policy: str) -> None:
     assert update.weights.keys() == WEIGHTS.keys() - BATCHNORM
     backbone = build_backbone("slimface", 0)
     shared = shared_entries(
-        client.method, backbone.state_dict(), batchnorm_entries(backbone), client.settings.federation
+        client.method, backbone.state_dict(), batchnorm_entries(backbone), client.settings.federation, 1
     )
     assert shared == update.weights.keys()
     kept = state_of(client).backbone

@@ -27,13 +27,16 @@ def equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool
 
 
 def test_these_are_all_the_fields_there_are() -> None:
-    """A field added here is a decision about privacy, not a detail."""
+    """A field added here is a decision about privacy, not a detail.
+
+    ``identities`` is empty unless a method declares ``reveals_identities`` (a test goes through all methods).
+    """
     fields = {
         kind.__name__: [field.name for field in dataclasses.fields(kind)] for kind in (Broadcast, Update, Failure)
     }
     assert fields == {
-        "Broadcast": ["round", "weights", "prototypes"],
-        "Update": ["round", "client", "weights", "prototypes", "count", "metrics"],
+        "Broadcast": ["round", "weights", "prototypes", "identities"],
+        "Update": ["round", "client", "weights", "prototypes", "count", "metrics", "identities"],
         "Failure": ["client", "reason"],
     }
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -55,6 +58,7 @@ def test_an_update_comes_back_to_the_bit(prototypes: torch.Tensor | None) -> Non
 
 def test_a_broadcast_comes_back_to_the_bit() -> None:
     received = decode_broadcast(encode(Broadcast(9, WEIGHTS, torch.ones(2, 8))))
+    assert received.identities is None
     assert received.round == 9
     assert equal(dict(received.weights), WEIGHTS)
     assert torch.equal(received.prototypes, torch.ones(2, 8))

@@ -32,7 +32,9 @@ class Arithmetic:
         self.changes = changes or {}
         self.asked: list[tuple[int, tuple[str, ...]]] = []
 
-    def exchange(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Update | Failure]:
+    def exchange(
+        self, broadcast: Broadcast, clients: Sequence[str], identities: Mapping[str, torch.Tensor]
+    ) -> Iterator[Update | Failure]:
         """One reply per client."""
         self.asked.append((broadcast.round, tuple(clients)))
         for position in self.order:
@@ -62,7 +64,7 @@ def server(
         Journal(folder / "rounds"),
         settings,
         CLIENTS,
-        frozenset(START.weights),
+        lambda number: frozenset(START.weights),
         seed=0,
         on_event=lambda event: (events if events is not None else []).append(dict(event)),
     )
@@ -106,7 +108,7 @@ def test_a_bad_update_is_left_out_and_named(tmp_path: Path) -> None:
     events: list[dict[str, object]] = []
     run = server(tmp_path, Arithmetic(changes={"client-02": spoil}), events, rounds=1)
     found = run.run(START)
-    good = list(Arithmetic().exchange(Broadcast(1, START.weights, START.prototypes), CLIENTS))
+    good = list(Arithmetic().exchange(Broadcast(1, START.weights, START.prototypes), CLIENTS, {}))
     kept = [update for update in good if isinstance(update, Update) and update.client != "client-02"]
     total = sum(update.count for update in kept)
     mean = sum((update.weights["w"].double() * update.count for update in kept), torch.zeros(50).double()) / total

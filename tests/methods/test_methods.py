@@ -2,72 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.tiny import tiny_config
+from tests.methods.conftest import Finished
+from tests.methods.same import equal
 
 from fedfr.config import validate
 from fedfr.errors import FedfrError
-from fedfr.experiment import Experiment
-from fedfr.federation.messages import Update, decode_update
-from fedfr.federation.method import Generic
-from fedfr.federation.private_store import PrivateState
+from fedfr.federation.method import Generic, Method
 from fedfr.methods import METHODS
 from fedfr.methods.fedfr import FedFR, FedFRSettings
-from fedfr.trial import Trial
+from fedfr.registry import Entry
 
 OFF = [f"method.{part}.enabled=false" for part in ("hard_negatives", "contrastive", "dfc")]
-
-
-class Finished:
-    """A method's run: what was sent up, what the server ended with, what the clients kept."""
-
-    def __init__(self, folder: Path, *overrides: str) -> None:
-        self.experiment = Experiment.create(tiny_config(folder, *overrides), folder / "run")
-        name = self.experiment.config.method.name
-        self.trial = Trial(self.experiment.parts, name, folder / "run")
-        self.start = self.experiment.pretrain()
-        self.ups: list[Update] = []
-        self.generic: Generic = self.trial.run(self.start, tap=self._see)
-
-    def _see(self, direction: str, client: str, data: bytes) -> None:
-        if direction == "up":
-            self.ups.append(decode_update(data))
-
-    def state(self, client: str) -> PrivateState:
-        """The newest private state."""
-        found = self.trial.store(client).latest()
-        assert found is not None
-        return found
-
-    def events(self) -> list[dict[str, Any]]:
-        """Lines of metrics.jsonl."""
-        path = self.trial.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Runs by their overrides, each made once."""
-    made: dict[tuple[str, ...], Finished] = {}
-
-    def get(*overrides: str) -> Finished:
-        if overrides not in made:
-            made[overrides] = Finished(tmp_path_factory.mktemp("method"), *overrides)
-        return made[overrides]
-
-    return get
-
-
-def equal(left: Generic, right: Generic) -> bool:
-    return all(torch.equal(left.weights[name], value) for name, value in right.weights.items()) and torch.equal(
-        left.prototypes, right.prototypes
-    )
 
 
 def test_fedfr_without_its_parts_is_fedavg_to_the_bit(run: Any) -> None:
@@ -206,4 +158,27 @@ def test_none_is_forgotten(name: str) -> None:
     root = Path(__file__).resolve().parents[2]
     assert f"| `{name}` |" in (root / "docs" / "methods.md").read_text(encoding="utf-8")
     tests = [path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")]
-    assert any(f"method.name={name}" in text for text in tests)
+    assert any(f"method.name={name}" in text or f'"{name}"' in text for text in tests)
+
+
+class Toy(Method):
+    """Shares one layer, and starts the server from twice the mean's way."""
+
+    def shares(self, entries: Mapping[str, torch.Tensor]) -> frozenset[str]:
+        return frozenset({"fc.weight"})
+
+    def server_step(self, generic: Generic, average: Generic) -> Generic:
+        doubled = 2 * average.weights["fc.weight"] - generic.weights["fc.weight"]
+        return Generic({**average.weights, "fc.weight": doubled}, average.prototypes, average.kept)
+
+
+def test_a_new_method_is_a_class_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS._entries, "toy", Entry("toy", Toy, "a toy"))
+    toy = Finished(tmp_path, "method.name=toy", "federation.rounds=1")
+    assert all(update.weights.keys() == {"fc.weight"} for update in toy.ups)
+    counts = torch.tensor([float(update.count) for update in toy.ups], dtype=torch.float64)
+    layers = torch.stack([update.weights["fc.weight"].double() for update in toy.ups])
+    mean = torch.tensordot(counts / counts.sum(), layers, dims=1)
+    expected = 2 * mean - toy.start.weights["fc.weight"]
+    assert torch.allclose(toy.generic.weights["fc.weight"].double(), expected, atol=1e-6)
+    assert torch.equal(toy.generic.weights["stages.0.0.weight"], toy.start.weights["stages.0.0.weight"])

@@ -8,9 +8,10 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import Any, Self
 
@@ -26,6 +27,7 @@ __all__ = ["LocalEngine", "worker_number"]
 ClientFactory = Callable[[str], Client]
 Tap = Callable[[str, str, bytes], None]
 
+_NONE: Mapping[str, torch.Tensor] = {}
 # Seconds of training below which an answer waits for the next client.
 _SMALL = 1.0
 # The client's side: what it says here stays on its machine.
@@ -72,19 +74,26 @@ class LocalEngine:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
-    def exchange(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Update | Failure]:
+    def exchange(
+        self, broadcast: Broadcast, clients: Sequence[str], identities: Mapping[str, torch.Tensor] = _NONE
+    ) -> Iterator[Update | Failure]:
         """Yield one update or failure per client, in the order asked; raises :class:`WriteError` for a full disk."""
-        down = encode(broadcast)
-        for client, answer in self._answers(down, clients):
+        shared = encode(broadcast)
+
+        def message(client: str) -> bytes:
+            own = identities.get(client)
+            return shared if own is None else encode(replace(broadcast, identities=own))
+
+        for client, answer in self._answers(message, clients):
             if self._tap is not None:
-                self._tap("down", client, down)
+                self._tap("down", client, message(client))
                 self._tap("up", client, answer)
             yield decode_reply(answer)
             del answer
 
-    def _answers(self, down: bytes, clients: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    def _answers(self, message: Callable[[str], bytes], clients: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         if self._pool is None:
-            yield from self._in_process(down, clients)
+            yield from self._in_process(message, clients)
             return
         waiting: deque[tuple[str, Future[bytes]]] = deque()
         remaining = deque(clients)
@@ -92,7 +101,7 @@ class LocalEngine:
             while remaining or waiting:
                 while remaining and len(waiting) < self._workers:
                     client = remaining.popleft()
-                    waiting.append((client, self._pool.submit(_serve_in_worker, client, down)))
+                    waiting.append((client, self._pool.submit(_serve_in_worker, client, message(client))))
                 client, future = waiting.popleft()
                 yield client, future.result()
         except BrokenProcessPool as error:
@@ -100,7 +109,7 @@ class LocalEngine:
                 "a worker process died, most likely for want of memory; use fewer workers (--workers) and resume"
             ) from error
 
-    def _in_process(self, down: bytes, clients: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    def _in_process(self, message: Callable[[str], bytes], clients: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """One client after another; while the disk takes a small client's state, the next one trains already.
 
         Waiting for the disk costs a client with few faces more than its training, one with many nothing to speak of.
@@ -111,7 +120,7 @@ class LocalEngine:
         with ThreadPoolExecutor(1, "private-states") as keeper:
             for client in clients:
                 started = time.monotonic()
-                trained = serve.train(client, down)
+                trained = serve.train(client, message(client))
                 waiting.append((client, keeper.submit(serve.deliver, trained)))
                 # At most one answer is held back, and none from which somebody has waited long for news.
                 kept_back = int(time.monotonic() - started < _SMALL)

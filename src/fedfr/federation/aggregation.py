@@ -18,12 +18,15 @@ def check_update(
     round_number: int,
     weights: Mapping[str, torch.Tensor],
     prototypes: torch.Tensor | None,
+    *,
+    identities: int | None = None,
 ) -> None:
     """Refuse an update that must not reach the average.
 
-    ``weights`` and ``prototypes`` are what the server expects: same names, shapes and dtypes. Raises
-    :class:`FedfrError` naming the client, the field and the reason for: another round, a count that is not positive,
-    missing or unknown entries, wrong shape or dtype, NaN or infinity.
+    ``weights`` and ``prototypes`` are what the server expects: same names, shapes and dtypes; ``identities``: the
+    dimension D of the private prototypes (K, D), where the method reveals them. Raises :class:`FedfrError` naming the
+    client, the field and the reason for: another round, a count that is not positive, missing or unknown entries, wrong
+    shape or dtype, NaN or infinity.
     """
     who = f"update of {update.client} for round {round_number}"
     if update.round != round_number:
@@ -40,6 +43,12 @@ def check_update(
         _check_tensor(who, name, update.weights[name], expected)
     if prototypes is not None and update.prototypes is not None:
         _check_tensor(who, "prototypes", update.prototypes, prototypes)
+    if (identities is None) != (update.identities is None):
+        state = "missing" if update.identities is None else "not expected from this method"
+        raise FedfrError(f"{who} refused: private prototypes are {state}")
+    if identities is not None and update.identities is not None:
+        expected = torch.empty(*update.identities.shape[:1], identities)
+        _check_tensor(who, "private prototypes", update.identities, expected)
     for name, value in update.metrics.items():
         if not math.isfinite(value):
             raise FedfrError(f"{who} refused: metric {name} is {value}")

@@ -6,7 +6,7 @@ import math
 import resource
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from fedfr.models import build_backbone
 from fedfr.rng import derive_seed
 from fedfr.training.features import Compute, extract_features
 from fedfr.training.loop import TrainingPlan, train
+from fedfr.training.objective import Network
 from fedfr.training.pool import FacePool
 from fedfr.training.stored_features import StoredFeatures
 
@@ -124,7 +125,7 @@ class Client:
             private = context.generic_features()
             return torch.cat([private, context.public_features()[kept]]) if len(kept) else private
 
-        prototypes = method.initial_prototypes(context) if state is None else state.prototypes
+        prototypes = method.starting_prototypes(context)
         # Before the network to train is loaded: until then the same one may hold the previous local backbone.
         global_features, previous_features = method.frozen_features(context, pool, upright)
         backbone = self._networks.working(method.starting_weights(context))
@@ -136,7 +137,7 @@ class Client:
             network,
             pool,
             method.objective(context),
-            self._plan(broadcast.round),
+            replace(self._plan(broadcast.round), learns=method.learns(context)),
             settings.compute,
             global_features=global_features,
             previous_features=previous_features,
@@ -144,9 +145,10 @@ class Client:
 
         weights = {name: _copied(value) for name, value in self._networks.entries(backbone).items()}
         dfc = {} if network.dfc is None else {name: value.cpu() for name, value in network.dfc.state_dict().items()}
-        kept_back = PrivateState(broadcast.round, weights, network.private.detach().cpu(), dfc)
+        private = network.private.detach().cpu()
+        kept_back = PrivateState(broadcast.round, weights, private, dfc, self._personal(context))
 
-        shared = shared_entries(method, weights, self._networks.batchnorm, settings.federation)
+        shared = shared_entries(method, weights, self._networks.batchnorm, settings.federation, broadcast.round)
         public = network.public if shared else None
         by_private = settings.federation.weights == "private"
         update = Update(
@@ -163,8 +165,22 @@ class Client:
                 "seconds": time.perf_counter() - started,
                 "peak_rss_bytes": _peak_memory(),
             },
+            private if method.reveals_identities and shared else None,
         )
         return update, kept_back
+
+    def _personal(self, context: RoundContext) -> dict[str, torch.Tensor]:
+        """The personal model that the method trains apart, in the network that the shared model has left."""
+        personal = self.method.personal_training(context)
+        if personal is None:
+            return {}
+        backbone = self._networks.working(personal.weights)
+        network = Network(backbone, personal.prototypes.to(self.settings.compute.device))
+        plan = self._plan(context.round)
+        plan = replace(plan, purpose=("personal", *plan.purpose))
+        train(network, FacePool([(self.private, None, 0)]), personal.objective, plan, self.settings.compute)
+        weights = {f"backbone/{name}": _copied(value) for name, value in self._networks.entries(backbone).items()}
+        return {**weights, "prototypes": network.private.detach().cpu()}
 
     def _generic(self, broadcast: Broadcast, state: PrivateState | None) -> nn.Module:
         """The generic backbone, in evaluation mode; under BatchNorm policy ``local`` with this client's BatchNorm."""
@@ -195,6 +211,7 @@ class Client:
 
         return RoundContext(
             round=broadcast.round,
+            rounds=settings.federation.rounds,
             client=self.id,
             num_clients=settings.num_clients,
             seed=settings.seed,
@@ -202,6 +219,7 @@ class Client:
             public=self.public.faces,
             weights=self._networks.entries(generic),
             prototypes=broadcast.prototypes,
+            identities=broadcast.identities,
             state=state,
             generic=generic,
             local=settings.local,

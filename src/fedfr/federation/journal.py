@@ -50,6 +50,7 @@ class Journal:
         """Make the round durable, then drop models that are no longer needed."""
         tensors = {f"weights/{name}": value.contiguous() for name, value in generic.weights.items()}
         tensors["prototypes"] = generic.prototypes.contiguous()
+        tensors |= {f"kept/{name}": value.contiguous() for name, value in generic.kept.items()}
 
         def fill(folder: Path) -> None:
             safetensors.torch.save_file(tensors, str(folder / "generic.safetensors"), {"round": str(round_number)})
@@ -74,9 +75,12 @@ class Journal:
             raise FedfrError(
                 f"round {round_number} cannot be read from {path} ({error}); remove {folder} to resume a round earlier"
             ) from error
-        prototypes = tensors.pop("prototypes")
-        weights = {name.removeprefix("weights/"): value for name, value in tensors.items()}
-        return JournalEntry(round_number, Generic(weights, prototypes), read_json(folder / "round.json"))
+        weights, kept = (
+            {name.removeprefix(part): value for name, value in tensors.items() if name.startswith(part)}
+            for part in ("weights/", "kept/")
+        )
+        generic = Generic(weights, tensors["prototypes"], kept)
+        return JournalEntry(round_number, generic, read_json(folder / "round.json"))
 
     def records(self) -> list[dict[str, Any]]:
         """Every finished round's record, in order."""

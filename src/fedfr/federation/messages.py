@@ -18,9 +18,10 @@ import torch
 from fedfr.errors import FedfrError
 from fedfr.federation.packing import pack, unpack
 
-__all__ = ["Broadcast", "Failure", "Update", "decode_broadcast", "decode_reply", "decode_update", "encode"]
+__all__ = ["Broadcast", "Failure", "Update", "decode_broadcast", "decode_reply", "decode_update", "encode", "size_of"]
 
 PROTOTYPES = "prototypes"
+IDENTITIES = "identities"
 _WEIGHTS = "weights/"
 # Of a stranger's text the server's log takes one line of this many characters.
 _LONGEST_REASON = 300
@@ -28,11 +29,15 @@ _LONGEST_REASON = 300
 
 @dataclass(frozen=True)
 class Broadcast:
-    """Server to client: the generic backbone and the public prototypes of a round (1, 2, …)."""
+    """Server to client: the generic backbone and the public prototypes of a round (1, 2, …).
+
+    ``identities``: a client's own prototypes as the server changed them, where a method reveals them; else None.
+    """
 
     round: int
     weights: Mapping[str, torch.Tensor]
     prototypes: torch.Tensor
+    identities: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class Update:
     """Client to server: the trained backbone, the trained public prototypes, the count n_i and scalar metrics.
 
     ``weights`` holds only what the method shares; ``prototypes`` is None when the method leaves them alone.
+    ``identities`` are the client's private prototypes, None except under a method that declares
+    ``reveals_identities``.
     """
 
     round: int
@@ -48,6 +55,7 @@ class Update:
     prototypes: torch.Tensor | None
     count: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    identities: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -66,10 +74,18 @@ def encode(message: Broadcast | Update | Failure) -> bytes:
     tensors = {f"{_WEIGHTS}{name}": value for name, value in message.weights.items()}
     if message.prototypes is not None:
         tensors[PROTOTYPES] = message.prototypes
+    if message.identities is not None:
+        tensors[IDENTITIES] = message.identities
     scalars: dict[str, Any] = {"kind": type(message).__name__, "round": message.round}
     if isinstance(message, Update):
         scalars |= {"client": message.client, "count": message.count, "metrics": dict(message.metrics)}
     return pack(tensors, {"fedfr": json.dumps(scalars)})
+
+
+def size_of(message: Broadcast | Update) -> int:
+    """Bytes of the message's tensors: all that travels but the header, whose few kilobytes are names and numbers."""
+    tensors = [*message.weights.values(), message.prototypes, message.identities]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor is not None)
 
 
 def decode_broadcast(data: bytes) -> Broadcast:
@@ -78,11 +94,12 @@ def decode_broadcast(data: bytes) -> Broadcast:
     The tensors are copies: the same bytes may go to many clients, and each may write to what it received.
     """
     with _whole(data, "broadcast"):
-        scalars, weights, prototypes = _decode(data, "Broadcast")
-        if prototypes is None:
+        scalars, tensors = _decode(data, "Broadcast")
+        if PROTOTYPES not in tensors:
             raise FedfrError("broadcast without public prototypes; the server must send them")
-        own = {name: value.clone() for name, value in weights.items()}
-        return Broadcast(int(scalars["round"]), own, prototypes.clone())
+        own = {name: value.clone() for name, value in tensors.items()}
+        prototypes, identities = own.pop(PROTOTYPES), own.pop(IDENTITIES, None)
+        return Broadcast(int(scalars["round"]), _weights(own), prototypes, identities)
 
 
 def decode_update(data: bytes) -> Update:
@@ -97,11 +114,11 @@ def decode_update(data: bytes) -> Update:
 def decode_reply(data: bytes) -> Update | Failure:
     """A client's answer; raises :class:`FedfrError` when the bytes are neither a whole update nor a whole failure."""
     with _whole(data, "reply"):
-        scalars, weights, prototypes = _decode(data, "Update", "Failure")
+        scalars, tensors = _decode(data, "Update", "Failure")
         if scalars["kind"] == "Failure":
             printable = "".join(sign if sign.isprintable() else " " for sign in str(scalars["reason"]))
             return Failure(str(scalars["client"]), printable[:_LONGEST_REASON])
-        return _update(scalars, weights, prototypes)
+        return _update(scalars, tensors)
 
 
 @contextmanager
@@ -115,17 +132,27 @@ def _whole(data: bytes, kind: str) -> Iterator[None]:
         raise FedfrError(text, shareable=text) from error
 
 
-def _update(scalars: Mapping[str, Any], weights: Mapping[str, torch.Tensor], prototypes: torch.Tensor | None) -> Update:
-    metrics = {str(name): float(value) for name, value in dict(scalars["metrics"]).items()}
-    return Update(int(scalars["round"]), str(scalars["client"]), weights, prototypes, int(scalars["count"]), metrics)
+def _update(scalars: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> Update:
+    prototypes, identities = tensors.pop(PROTOTYPES, None), tensors.pop(IDENTITIES, None)
+    return Update(
+        int(scalars["round"]),
+        str(scalars["client"]),
+        _weights(tensors),
+        prototypes,
+        int(scalars["count"]),
+        {str(name): float(value) for name, value in dict(scalars["metrics"]).items()},
+        identities,
+    )
 
 
-def _decode(data: bytes, *kinds: str) -> tuple[dict[str, Any], dict[str, torch.Tensor], torch.Tensor | None]:
+def _weights(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(_WEIGHTS): value for name, value in tensors.items()}
+
+
+def _decode(data: bytes, *kinds: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     texts, tensors = unpack(data)
     scalars = json.loads(texts["fedfr"])
     if not isinstance(scalars, dict) or scalars.get("kind") not in kinds:
         found = scalars.get("kind") if isinstance(scalars, dict) else scalars
         raise FedfrError(f"expected a message of kind {' or '.join(map(repr, kinds))}, received {found!r}")
-    prototypes = tensors.pop(PROTOTYPES, None)
-    weights = {name.removeprefix(_WEIGHTS): value for name, value in tensors.items()}
-    return scalars, weights, prototypes
+    return scalars, tensors

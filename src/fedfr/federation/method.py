@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -19,15 +19,42 @@ from fedfr.training.objective import MarginSoftmax, Network, Objective
 from fedfr.training.pool import FacePool
 from fedfr.training.stored_features import StoredFeatures
 
-__all__ = ["Generic", "Method", "MethodSettings", "RoundContext", "batchnorm_entries", "shared_entries"]
+__all__ = [
+    "Generic",
+    "Method",
+    "MethodSettings",
+    "PersonalTraining",
+    "RoundContext",
+    "batchnorm_entries",
+    "batchnorm_statistics",
+    "identities_of",
+    "shared_entries",
+]
 
 
 @dataclass(frozen=True)
 class Generic:
-    """The server's model: backbone state θ and public prototypes Φ_g (K_g × D)."""
+    """The server's model: backbone state θ and public prototypes Φ_g (K_g × D).
+
+    ``kept`` is what the server remembers besides from round to round: an optimiser's moments, prototypes of clients
+    that a method revealed (``identities/<client>``). It is written to the journal with the model.
+    """
 
     weights: Mapping[str, torch.Tensor]
     prototypes: torch.Tensor
+    kept: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PersonalTraining:
+    """A second training of a round, of a personal model that is never shared: where it starts and what it minimises.
+
+    It trains on the private faces alone, as long as the shared model does.
+    """
+
+    weights: Mapping[str, torch.Tensor]
+    prototypes: torch.Tensor
+    objective: Objective
 
 
 @dataclass(frozen=True)
@@ -37,10 +64,12 @@ class RoundContext:
     ``generic`` is the backbone with θ^t (``weights``) in evaluation mode, not to be changed. ``generic_features`` and
     ``public_features`` compute upright features under it of the private and the public faces when first asked.
     ``with_weights`` lends the backbone with other weights in evaluation mode, until training begins; ``new_backbone``
-    builds one with initial weights of a seed.
+    builds one with initial weights of a seed. ``rounds`` is how many are configured. ``identities`` are the private
+    prototypes as the server sent them back, where the method reveals them.
     """
 
     round: int
+    rounds: int
     client: str
     num_clients: int
     seed: int
@@ -48,6 +77,7 @@ class RoundContext:
     public: FaceSet
     weights: Mapping[str, torch.Tensor]
     prototypes: torch.Tensor
+    identities: torch.Tensor | None
     state: PrivateState | None
     generic: nn.Module
     local: LocalConfig
@@ -62,12 +92,15 @@ class Method:
     """Base of all methods; overriding nothing gives FedAvg on the private faces alone.
 
     ``generic_model`` and ``personal_model`` are the names under which results of the server's and of the clients'
-    models are reported; None where the method has no such model.
+    models are reported; None where the method has no such model. ``reveals_identities``: the client's private
+    prototypes go to the server, which breaks the privacy of section 1; ``privacy`` then says so to whoever chose it.
     """
 
     settings_type: ClassVar[type[MethodSettings]] = MethodSettings
     generic_model: ClassVar[str | None] = "generic"
     personal_model: ClassVar[str | None] = "personalized"
+    reveals_identities: ClassVar[bool] = False
+    privacy: ClassVar[str] = ""
     uses_public_prototypes: bool = False
 
     def __init__(self, settings: Mapping[str, Any], where: str = "method") -> None:
@@ -81,9 +114,16 @@ class Method:
         """Training images by participant: one participant per client."""
         return {client: faces.train for client, faces in split.clients.items()}
 
+    def shares_in(self, round_number: int, configured: int) -> bool:
+        """Whether clients share in this round; in one where they do not, every client takes part for itself."""
+        return True
+
     def starting_weights(self, context: RoundContext) -> Mapping[str, torch.Tensor]:
-        """Backbone that local training starts from: θ^t."""
-        return context.weights
+        """Backbone that local training starts from: θ^t, and what is not shared as the client had it."""
+        if context.state is None:
+            return context.weights
+        shared, own = self.shares(context.weights), context.state.backbone
+        return {name: value if name in shared else own[name] for name, value in context.weights.items()}
 
     def public_faces(self, context: RoundContext) -> torch.Tensor:
         """Indices of the public faces to train on: none."""
@@ -98,6 +138,10 @@ class Method:
         labels = torch.from_numpy(context.private.labels.copy())
         sums = torch.zeros(count, dim).index_add_(0, labels, context.generic_features())
         return sums / torch.bincount(labels, minlength=count)[:, None]
+
+    def starting_prototypes(self, context: RoundContext) -> torch.Tensor:
+        """Φ_i that local training starts from: those of the client's last participation."""
+        return self.initial_prototypes(context) if context.state is None else context.state.prototypes
 
     def dfc(self, context: RoundContext, prototypes: torch.Tensor) -> DFC | None:
         """The client's DFC module for this round, or None."""
@@ -116,9 +160,20 @@ class Method:
         """
         return None, None
 
-    def shares(self, entry: str) -> bool:
-        """Whether the backbone's entry travels to the server and is averaged."""
-        return True
+    def learns(self, context: RoundContext) -> Callable[[int, str], bool] | None:
+        """Which parameters learn in which epoch: called with epoch (0, 1, …) and the parameter's name in the network.
+
+        None: all of them in every epoch.
+        """
+        return None
+
+    def personal_training(self, context: RoundContext) -> PersonalTraining | None:
+        """A second training after the shared model's, for a personal model of its own, or None."""
+        return None
+
+    def shares(self, entries: Mapping[str, torch.Tensor]) -> frozenset[str]:
+        """Names of the backbone's entries (given in the network's order) that travel and are averaged: all."""
+        return frozenset(entries)
 
     def personal_modules(self, state: PrivateState) -> DFC | None:
         """The DFC module that the personalised model puts behind the local backbone, or None."""
@@ -127,6 +182,17 @@ class Method:
     def server_step(self, generic: Generic, average: Generic) -> Generic:
         """Next generic model from the present one and the clients' average: the average."""
         return average
+
+
+def identities_of(client: str) -> str:
+    """Under which name :class:`Generic` keeps the private prototypes that a client revealed."""
+    return f"identities/{client}"
+
+
+def batchnorm_statistics(backbone: nn.Module) -> frozenset[str]:
+    """Entries of every BatchNorm layer that are no parameters: running mean, variance, counter."""
+    parameters = {name for name, _ in backbone.named_parameters()}
+    return batchnorm_entries(backbone) - parameters
 
 
 def batchnorm_entries(backbone: nn.Module) -> frozenset[str]:
@@ -139,11 +205,16 @@ def batchnorm_entries(backbone: nn.Module) -> frozenset[str]:
 
 
 def shared_entries(
-    method: Method, entries: Iterable[str], batchnorm: frozenset[str], federation: FederationConfig
+    method: Method,
+    entries: Mapping[str, torch.Tensor],
+    batchnorm: frozenset[str],
+    federation: FederationConfig,
+    round_number: int,
 ) -> frozenset[str]:
     """Which of the backbone's ``entries`` travel: what the method shares, and ``batchnorm`` if it is averaged."""
-    average = federation.batchnorm == "average"
-    return frozenset(name for name in entries if (average or name not in batchnorm) and method.shares(name))
+    if not method.shares_in(round_number, federation.rounds):
+        return frozenset()
+    return method.shares(entries) - (frozenset() if federation.batchnorm == "average" else batchnorm)
 
 
 def build_network(method: Method, context: RoundContext, backbone: nn.Module, prototypes: torch.Tensor) -> Network:

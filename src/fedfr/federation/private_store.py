@@ -25,6 +25,7 @@ class PrivateState:
 
     ``backbone``: the local backbone right after local training, before averaging (next round's previous model, and the
     backbone of the personalised model). ``prototypes``: Φ_i, K_i × D. ``dfc``: the DFC module's entries, or empty.
+    ``personal``: a personal model trained apart (``backbone/…``, ``prototypes``), or empty.
     What comes from a store is to be read and never written to.
     """
 
@@ -32,6 +33,12 @@ class PrivateState:
     backbone: Mapping[str, torch.Tensor]
     prototypes: torch.Tensor
     dfc: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    personal: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def personal_backbone(self) -> dict[str, torch.Tensor]:
+        """The backbone that was trained apart, or nothing."""
+        return _under("backbone/", self.personal)
 
 
 class PrivateStore:
@@ -63,6 +70,7 @@ class PrivateStore:
         """Write ``state`` atomically, then drop all but the two newest."""
         tensors = {f"backbone/{name}": value for name, value in state.backbone.items()}
         tensors |= {f"dfc/{name}": value for name, value in state.dfc.items()}
+        tensors |= {f"personal/{name}": value for name, value in state.personal.items()}
         tensors["prototypes"] = state.prototypes
         pieces = packed(tensors, {"client": self.client, "round": str(state.round)})
 
@@ -96,7 +104,8 @@ class PrivateStore:
             raise FedfrError(
                 f"private state {path} holds no prototypes; remove it to start this client afresh", _UNUSABLE
             )
-        return PrivateState(round_number, _under("backbone/", tensors), tensors["prototypes"], _under("dfc/", tensors))
+        backbone, dfc, personal = (_under(f"{part}/", tensors) for part in ("backbone", "dfc", "personal"))
+        return PrivateState(round_number, backbone, tensors["prototypes"], dfc, personal)
 
 
 def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -15,8 +15,9 @@ from fedfr.federation.aggregation import StreamingAverage, check_update
 from fedfr.federation.arrival import in_order
 from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
-from fedfr.federation.messages import PROTOTYPES, Broadcast, Failure, Update
-from fedfr.federation.method import Generic, Method
+from fedfr.federation.messages import PROTOTYPES, Broadcast, Failure, Update, size_of
+from fedfr.federation.method import Generic, Method, identities_of
+from fedfr.federation.server_optimizer import server_step
 from fedfr.rng import numpy_generator
 
 __all__ = ["Server", "sample_clients"]
@@ -33,15 +34,20 @@ def sample_clients(clients: Sequence[str], share: float, seed: int, round_number
 
 @dataclass
 class Server:
-    """Runs the rounds of one method. ``on_event`` sees every event as a flat mapping; ``on_round`` every new model."""
+    """Runs the rounds of one method.
+
+    ``shared``: by round, the backbone's entries that travel; ``statistics``: those that are BatchNorm's running
+    statistics. ``on_event`` sees every event as a flat mapping; ``on_round`` every new model.
+    """
 
     method: Method
     engine: Engine
     journal: Journal
     federation: FederationConfig
     clients: Sequence[str]
-    shared: frozenset[str]
+    shared: Callable[[int], frozenset[str]]
     seed: int
+    statistics: frozenset[str] = frozenset()
     on_event: Callable[[Mapping[str, Any]], None] = field(default=lambda event: None)
     on_round: Callable[[int, Generic], Mapping[str, Any]] = field(default=lambda round_number, generic: {})
 
@@ -64,9 +70,13 @@ class Server:
         return generic
 
     def _round(self, number: int, generic: Generic) -> tuple[Generic, dict[str, Any]]:
-        asked = sample_clients(self.clients, self.federation.participation, self.seed, number)
-        expected = {name: value for name, value in generic.weights.items() if name in self.shared}
-        prototypes = generic.prototypes if self.method.uses_public_prototypes and self.shared else None
+        method, shared = self.method, self.shared(number)
+        participation = self.federation.participation if method.shares_in(number, self.federation.rounds) else 1.0
+        asked = sample_clients(self.clients, participation, self.seed, number)
+        expected = {name: value for name, value in generic.weights.items() if name in shared}
+        prototypes = generic.prototypes if method.uses_public_prototypes and shared else None
+        dim = generic.prototypes.shape[1] if method.reveals_identities and shared else None
+        revealed: dict[str, torch.Tensor] = {}
         average, refused = StreamingAverage(), list[str]()
         reports: list[dict[str, Any]] = []
 
@@ -75,17 +85,21 @@ class Server:
             self.on_event({"event": "refused", "round": number, "client": client, "reason": reason})
 
         broadcast = Broadcast(number, generic.weights, generic.prototypes)
-        replies = self.engine.exchange(broadcast, asked)
+        known = {client: generic.kept[name] for client in asked if (name := identities_of(client)) in generic.kept}
+        replies = self.engine.exchange(broadcast, asked, known)
         for reply in in_order(replies, asked, self.journal.folder, refuse):
             try:
                 if isinstance(reply, Failure):
                     raise FedfrError(f"{reply.client} failed in round {number}: {reply.reason}")
-                check_update(reply, number, expected, prototypes)
+                check_update(reply, number, expected, prototypes, identities=dim)
             except FedfrError as error:
                 refuse(reply.client, str(error))
                 continue
             average.add(_averaged(reply), reply.count)
-            report = {"client": reply.client, "count": reply.count, **reply.metrics}
+            if reply.identities is not None:
+                revealed[identities_of(reply.client)] = reply.identities.clone()
+            traffic = {"bytes/up": size_of(reply), "bytes/down": size_of(broadcast)}
+            report = {"client": reply.client, "count": reply.count, **reply.metrics, **traffic}
             reports.append(report)
             self.on_event({"event": "update", "round": number, **report})
             del reply
@@ -99,7 +113,9 @@ class Server:
         new_prototypes = merged.pop(PROTOTYPES, generic.prototypes)
         if not self.federation.average_prototypes:
             new_prototypes = generic.prototypes
-        stepped = self.method.server_step(generic, Generic({**generic.weights, **merged}, new_prototypes))
+        mean = Generic({**generic.weights, **merged}, new_prototypes, {**generic.kept, **revealed})
+        mean = server_step(generic, mean, self.federation.server, self.statistics)
+        stepped = method.server_step(generic, mean)
         images = sum(int(report["count"]) for report in reports)
         totals = {"clients": len(reports), "refused": len(refused), "images": images}
         return stepped, {"clients": reports, "refused": refused, "totals": totals}

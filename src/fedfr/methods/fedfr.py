@@ -7,15 +7,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
 
 from fedfr.config import Settings
 from fedfr.federation.method import Method, MethodSettings, RoundContext
 from fedfr.federation.private_store import PrivateState
+from fedfr.methods.moon import ContrastiveSettings, contrasted_features
 from fedfr.models import load_weights
 from fedfr.models.heads import DFC
 from fedfr.rng import derive_seed
-from fedfr.training.features import FrozenFeatures, freeze
+from fedfr.training.features import FrozenFeatures
 from fedfr.training.hard_negatives import hard_negatives
 from fedfr.training.objective import Contrastive, MarginSoftmax, Objective, OneVsAll, Term
 from fedfr.training.pool import FacePool
@@ -30,13 +30,10 @@ class HardNegativeSettings(Settings):
     threshold: Annotated[float, Field(ge=-1, le=1)] = 0.4
 
 
-class ContrastiveSettings(Settings):
-    """L_con with weight μ and temperature T; ``first_previous``: what u_p is at the first participation."""
+class ContrastivePart(ContrastiveSettings):
+    """MOON's term as a part of FedFR."""
 
     enabled: bool = True
-    weight: Annotated[float, Field(ge=0)] = 5.0
-    temperature: Annotated[float, Field(gt=0)] = 0.5
-    first_previous: Literal["global", "random"] = "global"
 
 
 class DFCSettings(Settings):
@@ -60,7 +57,7 @@ class FedFRSettings(MethodSettings):
 
     reweight_negatives: bool = False
     hard_negatives: HardNegativeSettings = HardNegativeSettings()
-    contrastive: ContrastiveSettings = ContrastiveSettings()
+    contrastive: ContrastivePart = ContrastivePart()
     dfc: DFCSettings = DFCSettings()
 
 
@@ -102,37 +99,31 @@ class FedFR(Method):
         ]
         dfc, contrastive = self.settings.dfc, self.settings.contrastive
         if dfc.enabled:
-            terms.append(
-                OneVsAll(
-                    weight=dfc.weight,
-                    scale=dfc.scale,
-                    margin=dfc.margin,
-                    positive_weight=dfc.positive_weight,
-                    power=dfc.power,
-                    detach=dfc.detach,
-                )
-            )
+            terms.append(self.branch_term(context))
         if contrastive.enabled:
             terms.append(Contrastive(weight=contrastive.weight, temperature=contrastive.temperature))
         return Objective(terms)
 
+    def branch_term(self, context: RoundContext) -> Term:
+        """What the DFC module learns from: L_dfc."""
+        own = self.settings.dfc
+        return OneVsAll(
+            weight=own.weight,
+            scale=own.scale,
+            margin=own.margin,
+            positive_weight=own.positive_weight,
+            power=own.power,
+            detach=own.detach,
+        )
+
     def frozen_features(
         self, context: RoundContext, pool: FacePool, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
-        """u_g and u_p of the whole pool, once per round instead of once per step."""
+        """u_g and u_p of the whole pool."""
         settings = self.settings.contrastive
-        if not settings.enabled:
-            return None, None
-
-        def features(backbone: nn.Module, known: torch.Tensor | None = None) -> FrozenFeatures:
-            return freeze(backbone, pool, context.compute, flips=context.local.flip, upright=known)
-
-        global_features = features(context.generic, upright())
-        if context.state is not None:
-            return global_features, features(context.with_weights(context.state.backbone))
-        if settings.first_previous == "random":
-            return global_features, features(context.new_backbone(1).eval())
-        return global_features, global_features
+        return (
+            contrasted_features(context, pool, upright, settings.first_previous) if settings.enabled else (None, None)
+        )
 
     def personal_modules(self, state: PrivateState) -> DFC | None:
         """T_i behind the local backbone."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from fedfr.federation.method import Method, RoundContext
+from fedfr.federation.method import Method
 
 __all__ = ["Local"]
 
@@ -17,10 +17,6 @@ class Local(Method):
     generic_model = None
     personal_model = "local"
 
-    def starting_weights(self, context: RoundContext) -> Mapping[str, torch.Tensor]:
-        """The client's own backbone; the pre-trained one at first."""
-        return context.weights if context.state is None else context.state.backbone
-
-    def shares(self, entry: str) -> bool:
-        """Nothing."""
-        return False
+    def shares(self, entries: Mapping[str, torch.Tensor]) -> frozenset[str]:
+        """Nothing: training goes on from the client's own backbone."""
+        return frozenset()

@@ -23,6 +23,7 @@ __all__ = ["TrainingPlan", "batches", "train"]
 class TrainingPlan:
     """How to train: SGD with these settings, and the learning rate of every epoch (0, 1, …) and step.
 
+    ``learns``: by epoch and name in the network, whether a parameter learns in it; None: all do.
     ``purpose`` names the run's random draws: order and flips of epoch e come from (seed, *purpose, e). ``on_step`` is
     told epoch, step, steps per epoch and the step's losses as tensors: reading them as numbers waits for the device.
     """
@@ -37,6 +38,7 @@ class TrainingPlan:
     flip: bool = True
     freeze_batchnorm: bool = False
     clip_norm: float | None = None
+    learns: Callable[[int, str], bool] | None = None
     on_step: Callable[[int, int, int, Mapping[str, torch.Tensor]], None] = field(
         default=lambda epoch, step, steps, losses: None
     )
@@ -81,8 +83,9 @@ def train(
         raise FedfrError("there are no faces to train on; check the split's training images")
     keep_freed_memory()
     network.train()
+    trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
     optimizer = torch.optim.SGD(
-        [parameter for parameter in network.parameters() if parameter.requires_grad],
+        list(trained.values()),
         lr=0.0,
         momentum=plan.momentum,
         weight_decay=plan.weight_decay,
@@ -98,6 +101,7 @@ def train(
     faces, forward = DeviceFaces(pool, compute.device), compute.trained(network.backbone)
     means: dict[str, float] = {}
     for epoch in range(first_epoch, plan.epochs):
+        _let_learn(trained, epoch, plan.learns)
         order, flips = plan.draw(epoch, len(pool))
         # Sent once per epoch: inside it the device is never waited for.
         order_here, flips_here = order.to(compute.device), flips.to(compute.device)
@@ -131,7 +135,14 @@ def train(
             )
             raise FedfrError(text, shareable=text)
         plan.on_epoch(epoch, optimizer, means)
+    _let_learn(trained, plan.epochs, None)
     return means
+
+
+def _let_learn(parameters: Mapping[str, nn.Parameter], epoch: int, learns: Callable[[int, str], bool] | None) -> None:
+    """Parameters that do not learn get no gradient; the optimiser then leaves them and their momentum as they are."""
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(learns is None or learns(epoch, name))
 
 
 def _normalise_as(backbone: nn.Module, *, frozen: bool) -> None:

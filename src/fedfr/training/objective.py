@@ -13,13 +13,25 @@ from fedfr.losses import (
     arcface_logits,
     contrastive_loss,
     cosface_logits,
+    cosine,
     one_vs_all_loss,
     proximal_term,
     repeat_private_negatives,
 )
 from fedfr.models.heads import DFC
 
-__all__ = ["Batch", "Contrastive", "MarginSoftmax", "Network", "Objective", "OneVsAll", "Proximal", "Term"]
+__all__ = [
+    "Batch",
+    "BranchMarginSoftmax",
+    "Contrastive",
+    "Distillation",
+    "MarginSoftmax",
+    "Network",
+    "Objective",
+    "OneVsAll",
+    "Proximal",
+    "Term",
+]
 
 
 class Network(nn.Module):
@@ -132,6 +144,52 @@ class OneVsAll:
             positive_weight=self.positive_weight,
             power=self.power,
         )
+
+
+@dataclass(frozen=True)
+class BranchMarginSoftmax:
+    """CosFace over the DFC branches alone, in place of the one-vs-all loss; public faces have no branch and sit out."""
+
+    weight: float = 1.0
+    scale: float = 30.0
+    margin: float = 0.4
+    detach: bool = False
+    name: str = "branch_softmax"
+
+    def value(self, batch: Batch, network: Network) -> torch.Tensor:
+        """Sum over the private faces divided by all faces of the batch, zero where there is none."""
+        if network.dfc is None:
+            raise ValueError("the branch's softmax needs a DFC module")
+        features = batch.features.detach() if self.detach else batch.features
+        branches = network.dfc.branches.weight
+        private = batch.labels < len(branches)
+        labels = torch.where(private, batch.labels, 0)
+        logits = cosface_logits(network.dfc.transform_features(features), branches, labels, self.scale, self.margin)
+        # Weights instead of a selection: a device must be waited for to know how many faces are private.
+        return (nn.functional.cross_entropy(logits, labels, reduction="none") * private).mean()
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """K²·KL(teacher ‖ student) over the private classes, softmax of scaled cosines at temperature K.
+
+    Hinton et al. 2015 (arXiv 1503.02531). The teacher: the frozen global features and ``prototypes`` (K_i, D).
+    """
+
+    prototypes: torch.Tensor
+    temperature: float = 2.0
+    scale: float = 30.0
+    weight: float = 0.5
+    name: str = "distillation"
+
+    def value(self, batch: Batch, network: Network) -> torch.Tensor:
+        """Mean over the batch; needs the frozen global features."""
+        if batch.global_features is None:
+            raise ValueError("distillation needs the teacher's features")
+        scale = self.scale / self.temperature
+        student = nn.functional.log_softmax(scale * cosine(batch.features, network.private), dim=1)
+        teacher = nn.functional.log_softmax(scale * cosine(batch.global_features, self.prototypes), dim=1)
+        return self.temperature**2 * nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
 @dataclass(frozen=True)

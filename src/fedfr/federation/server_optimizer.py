@@ -1,0 +1,54 @@
+"""What the server does with the mean of the clients' models: take it, or treat the way there as a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from fedfr.config import ServerConfig
+from fedfr.federation.method import Generic
+
+__all__ = ["server_step"]
+
+_PROTOTYPES = "prototypes"
+
+
+def server_step(generic: Generic, average: Generic, config: ServerConfig, statistics: frozenset[str]) -> Generic:
+    """The next generic model from the present one and the clients' mean; moments are in its ``kept``.
+
+    With Δ = mean − θ: ``average`` takes the mean. ``momentum``, FedAvgM (Hsu et al. 2019, arXiv 1909.06335):
+    v ← β₁v + Δ, θ ← θ + ηv. ``adam``, FedAdam (Reddi et al., ICLR 2021, arXiv 2003.00295, algorithm 2):
+    m ← β₁m + (1 − β₁)Δ, v ← β₂v + (1 − β₂)Δ², θ ← θ + ηm/(√v + τ), without bias correction and with v = τ² at first.
+    What did not move (nobody shared it), integers and BatchNorm's ``statistics`` stay as they are in the mean.
+    """
+    if config.optimizer == "average":
+        return average
+    before = {**generic.weights, _PROTOTYPES: generic.prototypes}
+    mean = {**average.weights, _PROTOTYPES: average.prototypes}
+    kept = dict(average.kept)
+    stepped: dict[str, torch.Tensor] = {}
+    for name, value in mean.items():
+        still = name in statistics or not value.dtype.is_floating_point or value is before[name]
+        stepped[name] = value if still else _step(name, before[name], value, config, generic.kept, kept)
+    prototypes = stepped.pop(_PROTOTYPES)
+    return Generic(stepped, prototypes, kept)
+
+
+def _step(
+    name: str,
+    before: torch.Tensor,
+    mean: torch.Tensor,
+    config: ServerConfig,
+    old: Mapping[str, torch.Tensor],
+    new: dict[str, torch.Tensor],
+) -> torch.Tensor:
+    way, first, second = mean - before, f"server/first/{name}", f"server/second/{name}"
+    moment = old[first] if first in old else torch.zeros_like(before)
+    if config.optimizer == "momentum":
+        new[first] = config.beta1 * moment + way
+        return before + config.learning_rate * new[first]
+    square = old[second] if second in old else torch.full_like(before, config.tau**2)
+    new[first] = config.beta1 * moment + (1 - config.beta1) * way
+    new[second] = config.beta2 * square + (1 - config.beta2) * way.square()
+    return before + config.learning_rate * new[first] / (new[second].sqrt() + config.tau)

@@ -1,0 +1,58 @@
+"""FedFace: the server pushes the prototypes of all clients' identities apart (Aggarwal et al., IJCB 2021)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from fedfr.federation.method import Generic, Method, MethodSettings, RoundContext, identities_of
+from fedfr.losses import spreadout_loss
+
+__all__ = ["FedFace", "FedFaceSettings"]
+
+
+class FedFaceSettings(MethodSettings):
+    """The server's step (arXiv 2104.03008, equation 8): ``steps`` of SGD on the SpreadOut loss of all prototypes."""
+
+    margin: Annotated[float, Field(ge=-1, le=1)] = 0.4
+    steps: Annotated[int, Field(ge=1)] = 20
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    reduction: Literal["sum", "mean"] = "sum"
+
+
+class FedFace(Method):
+    """FedAvg, and SpreadOut over the private prototypes of all clients, which the server must be given for it."""
+
+    settings_type: ClassVar[type[MethodSettings]] = FedFaceSettings
+    settings: FedFaceSettings
+    reveals_identities = True
+    privacy = (
+        "fedface sends every client's private prototypes to the server: one feature vector per enrolled person, "
+        "from which the person can be recognised elsewhere; choose it for comparison, not for people's faces"
+    )
+
+    def starting_prototypes(self, context: RoundContext) -> torch.Tensor:
+        """Φ_i as the server sent it back."""
+        return super().starting_prototypes(context) if context.identities is None else context.identities
+
+    def server_step(self, generic: Generic, average: Generic) -> Generic:
+        """Prototypes spread out at unit length; the mean of the backbones as it is.
+
+        Only their directions count in every loss, and at unit length the step means the same for every backbone.
+        """
+        names = [name for name in average.kept if name.startswith(identities_of(""))]
+        if not names:
+            return average
+        own = self.settings
+        parts = [average.kept[name] for name in names]
+        prototypes = torch.nn.functional.normalize(torch.cat(parts)).requires_grad_()
+        optimizer = torch.optim.SGD([prototypes], lr=own.learning_rate)
+        for _ in range(own.steps):
+            optimizer.zero_grad()
+            spreadout_loss(prototypes, own.margin, own.reduction).backward()
+            optimizer.step()
+        spread = prototypes.detach().split([len(part) for part in parts])
+        kept = {**average.kept, **{name: part.clone() for name, part in zip(names, spread, strict=True)}}
+        return Generic(average.weights, average.prototypes, kept)

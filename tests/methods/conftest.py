@@ -1,0 +1,59 @@
+"""Runs of methods on one tiny experiment, each made once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.tiny import tiny_config
+
+from fedfr.experiment import Experiment
+from fedfr.federation.messages import Broadcast, Update, decode_broadcast, decode_update
+from fedfr.federation.method import Generic
+from fedfr.federation.private_store import PrivateState
+from fedfr.trial import Trial
+
+
+class Finished:
+    """A method's run: what was sent up, what the server ended with, what the clients kept."""
+
+    def __init__(self, folder: Path, *overrides: str) -> None:
+        self.experiment = Experiment.create(tiny_config(folder, *overrides), folder / "run")
+        name = self.experiment.config.method.name
+        self.trial = Trial(self.experiment.parts, name, folder / "run")
+        self.start = self.experiment.pretrain()
+        self.ups: list[Update] = []
+        self.downs: list[tuple[str, Broadcast]] = []
+        self.generic: Generic = self.trial.run(self.start, tap=self._see)
+
+    def _see(self, direction: str, client: str, data: bytes) -> None:
+        if direction == "up":
+            self.ups.append(decode_update(data))
+        else:
+            self.downs.append((client, decode_broadcast(data)))
+
+    def state(self, client: str) -> PrivateState:
+        """The newest private state."""
+        found = self.trial.store(client).latest()
+        assert found is not None
+        return found
+
+    def events(self) -> list[dict[str, Any]]:
+        """Lines of metrics.jsonl."""
+        path = self.trial.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Runs by their overrides, each made once."""
+    made: dict[tuple[str, ...], Finished] = {}
+
+    def get(*overrides: str) -> Finished:
+        if overrides not in made:
+            made[overrides] = Finished(tmp_path_factory.mktemp("method"), *overrides)
+        return made[overrides]
+
+    return get

@@ -1,0 +1,13 @@
+"""Whether two models are the same to the bit."""
+
+from __future__ import annotations
+
+import torch
+
+from fedfr.federation.method import Generic
+
+
+def equal(left: Generic, right: Generic) -> bool:
+    return all(torch.equal(left.weights[name], value) for name, value in right.weights.items()) and torch.equal(
+        left.prototypes, right.prototypes
+    )
