@@ -6,7 +6,7 @@ from typing import Any
 
 from fedfr.registry import Registry
 
-__all__ = ["list_backbones", "list_methods", "list_presets", "list_protocols"]
+__all__ = ["list_backbones", "list_benchmarks", "list_methods", "list_presets", "list_protocols"]
 
 
 def _rows(registry: Registry[Any]) -> list[dict[str, str]]:
@@ -39,3 +39,10 @@ def list_presets() -> list[dict[str, str]]:
     from fedfr.config import PRESETS
 
     return [{"name": name, "description": description, "paper": ""} for name, description in PRESETS.items()]
+
+
+def list_benchmarks() -> list[dict[str, str]]:
+    """Comparisons of methods that the package knows."""
+    from fedfr.config_source import BENCHMARKS
+
+    return [{"name": name, "description": description, "paper": ""} for name, description in BENCHMARKS.items()]

@@ -8,7 +8,7 @@ from fedfr.cli.output import AsJson, print_json
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List methods, backbones, protocols, presets.", no_args_is_help=True)
+app = typer.Typer(help="List methods, backbones, protocols, presets, benchmarks.", no_args_is_help=True)
 
 
 def _answer(rows: list[dict[str, str]], as_json: bool) -> None:
@@ -51,3 +51,11 @@ def presets(as_json: AsJson = False) -> None:
     from fedfr.lists import list_presets
 
     _answer(list_presets(), as_json)
+
+
+@app.command()
+def benchmarks(as_json: AsJson = False) -> None:
+    """Comparisons of methods."""
+    from fedfr.lists import list_benchmarks
+
+    _answer(list_benchmarks(), as_json)

@@ -9,7 +9,7 @@ from typing import cast
 
 import typer
 
-from fedfr.cli import faces, lists, runs
+from fedfr.cli import benchmarks, faces, lists, runs
 from fedfr.errors import FedfrError
 
 __all__ = ["app", "main"]
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.add_typer(faces.app, name="faces")
 app.add_typer(lists.app, name="list")
 runs.register(app)
+app.command()(benchmarks.benchmark)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:

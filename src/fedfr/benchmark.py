@@ -1,0 +1,193 @@
+"""A benchmark: methods side by side on the same faces, start and budget, over seeds; one run folder per seed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field
+
+from fedfr.config import ExperimentConfig, Settings, load_config, validate
+from fedfr.config_source import absolute_paths, first_difference, merge, read_benchmark
+from fedfr.errors import FedfrError
+from fedfr.experiment import Experiment
+from fedfr.files import write_atomically
+from fedfr.methods import METHODS
+from fedfr.reporting.progress import Progress, Silent
+from fedfr.rows import Row
+
+__all__ = ["Benchmark", "Plan", "Result", "plan_benchmark"]
+
+_FILE = "benchmark.yaml"
+
+
+class Budget(Settings):
+    """How many seeds, and settings laid over the benchmark's configuration."""
+
+    seeds: Annotated[int, Field(ge=1)] = 1
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class Definition(Settings):
+    """A benchmark's file: the preset it runs, the methods by default, and its budgets."""
+
+    config: str
+    methods: tuple[str, ...]
+    budgets: dict[str, Budget]
+
+
+class Plan(Settings):
+    """What a benchmark's folder was begun for; ``settings`` are laid over the preset ``config``."""
+
+    name: str
+    config: str
+    budget: str
+    methods: Annotated[tuple[str, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    def experiment(self, seed: int) -> ExperimentConfig:
+        """The configuration of one seed: one method is the run's main one, the others its baselines."""
+        names = [name for name in self.methods if name != "pretrained"] or ["pretrained"]
+        main = "fedfr" if "fedfr" in names else names[0]
+        others = [name for name in names if name != main]
+        tree = {"seed": seed, "split.settings.seed": seed, "method.name": main, "baselines": others}
+        overrides = [*_flat(self.settings), *(f"{name}={json.dumps(value)}" for name, value in tree.items())]
+        return load_config(self.config, overrides)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A row with what the method's rounds cost in that seed, all clients together.
+
+    ``client_seconds``: training and features; ``bytes_up``, ``bytes_down``: of all messages; ``peak_bytes``: the
+    largest resident size of a process that served a client. Zero for the starting model.
+    """
+
+    row: Row
+    client_seconds: float
+    bytes_up: int
+    bytes_down: int
+    peak_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as in the CSV."""
+        costs = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "row"}
+        return self.row.to_dict() | costs
+
+
+def plan_benchmark(
+    name: str,
+    *,
+    budget: str = "cpu",
+    methods: Sequence[str] | None = None,
+    seeds: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Plan:
+    """The plan of a benchmark of the package; raises :class:`FedfrError` for what it does not know."""
+    definition = validate(Definition, read_benchmark(name), f"benchmark {name}")
+    if budget not in definition.budgets:
+        raise FedfrError(f"unknown budget {budget!r}; known: {', '.join(definition.budgets)}")
+    chosen = definition.budgets[budget]
+    plan = {
+        "name": name,
+        "config": definition.config,
+        "budget": budget,
+        "methods": [METHODS.entry(method).name for method in methods or definition.methods],
+        "seeds": list(range(seeds or chosen.seeds)),
+        "settings": absolute_paths(merge(chosen.settings, settings or {}), Path.cwd()),
+    }
+    return validate(Plan, plan, f"benchmark {name}")
+
+
+class Benchmark:
+    """A plan in a folder: ``benchmark.yaml``, ``seed-<n>/`` (each a run), ``results.csv``."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self.folder = folder
+
+    @classmethod
+    def begin(cls, plan: Plan, folder: str | Path) -> Benchmark:
+        """A new folder, or one that was begun with the same plan; raises :class:`FedfrError` for any other."""
+        folder = Path(folder)
+        if (folder / _FILE).exists():
+            there = cls.open(folder).plan
+            difference = first_difference(there.model_dump(mode="json"), plan.model_dump(mode="json"))
+            if difference is not None:
+                name, old, new = difference
+                raise FedfrError(f"{folder} was begun with {name} = {old!r}, not {new!r}; choose another folder")
+            return cls(plan, folder)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the benchmark")
+        for seed in plan.seeds:
+            plan.experiment(seed)
+        text = yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        write_atomically(folder / _FILE, text.encode())
+        return cls(plan, folder)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Benchmark:
+        """One that was begun; raises :class:`FedfrError` where there is none."""
+        path = Path(folder) / _FILE
+        if not path.is_file():
+            raise FedfrError(f"{folder} holds no benchmark (there is no {_FILE} in it); give the folder of --out")
+        return cls(validate(Plan, yaml.safe_load(path.read_text(encoding="utf-8")), str(path)), Path(folder))
+
+    def run(self, progress: Progress | None = None) -> list[Result]:
+        """Run, or go on where it was interrupted; ``results.csv`` grows with every finished seed."""
+        shown = progress or Silent()
+        for number, seed in enumerate(self.plan.seeds):
+            shown.note(f"seed {seed} ({number + 1} of {len(self.plan.seeds)})")
+            Experiment.begin(self.plan.experiment(seed), self._run(seed), shown).run(shown)
+            self._write()
+        return self.results()
+
+    def results(self) -> list[Result]:
+        """Of every finished seed."""
+        begun = [seed for seed in self.plan.seeds if (self._run(seed) / "config.yaml").exists()]
+        return [result for seed in begun for result in self._of_seed(Experiment.open(self._run(seed)))]
+
+    def _run(self, seed: int) -> Path:
+        return self.folder / f"seed-{seed}"
+
+    def _of_seed(self, experiment: Experiment) -> list[Result]:
+        if not experiment.finished:
+            return []
+        costs = {trial.name: _costs(trial.folder / "metrics.jsonl") for trial in experiment.trials()}
+        return [Result(row, *costs.get(row.method, (0.0, 0, 0, 0))) for row in experiment.results()]
+
+    def _write(self) -> None:
+        results = [result.to_dict() for result in self.results()]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(results[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(results)
+        write_atomically(self.folder / "results.csv", text.getvalue().encode())
+
+
+def _costs(events: Path) -> tuple[float, int, int, int]:
+    """Client seconds, bytes up, bytes down, peak memory of a method's rounds."""
+    lines = [json.loads(line) for line in events.read_text(encoding="utf-8").splitlines()] if events.exists() else []
+    updates = [line for line in lines if line["event"] == "update"]
+    return (
+        round(sum(update["seconds"] for update in updates), 2),
+        sum(update["bytes/up"] for update in updates),
+        sum(update["bytes/down"] for update in updates),
+        int(max((update["peak_rss_bytes"] for update in updates), default=0)),
+    )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Nested settings as ``a.b=c`` texts."""
+    found = []
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        found += _flat(value, f"{name}.") if isinstance(value, Mapping) and value else [f"{name}={json.dumps(value)}"]
+    return found

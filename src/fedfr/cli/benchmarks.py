@@ -1,0 +1,39 @@
+"""``fedfr benchmark``: methods side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedfr.cli.output import AsJson, Overrides, print_json, progress
+
+__all__ = ["benchmark"]
+
+
+def benchmark(
+    name: Annotated[str, typer.Argument(help="orl, lfw-fed or paper.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder; a benchmark that was begun there is gone on with.")],
+    methods: Annotated[
+        str | None, typer.Option("--methods", help="Only these, separated by commas (see `fedfr list methods`).")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, 0, 1, …")] = None,
+    budget: Annotated[str, typer.Option("--budget", help="cpu or full.")] = "cpu",
+    settings: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every method from the same start, on the same faces, for the same rounds; figures with paired intervals."""
+    from fedfr.benchmark import Benchmark, plan_benchmark
+    from fedfr.config import parse_overrides
+    from fedfr.reporting.standings import standings_tables
+
+    chosen = [each.strip() for each in methods.split(",")] if methods else None
+    plan = plan_benchmark(name, budget=budget, methods=chosen, seeds=seeds, settings=parse_overrides(settings or []))
+    with progress() as shown:
+        results = Benchmark.begin(plan, out).run(shown)
+    if as_json:
+        print_json([result.to_dict() for result in results])
+        return
+    print(standings_tables([result.row for result in results]))
+    print(f"\nevery figure with its counts and costs: {out / 'results.csv'}")

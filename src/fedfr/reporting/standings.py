@@ -1,0 +1,82 @@
+"""The table of a benchmark: every model's figure, and its paired difference to the models it is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fedfr.comparison import Contest, Difference, Key, Standing, compare, contests, standings
+from fedfr.reporting.table import column_title
+from fedfr.rows import Row
+
+__all__ = ["standings_tables"]
+
+AGAINST = ("fedavg", "fedfr")
+
+
+def standings_tables(rows: Sequence[Row]) -> str:
+    """One Markdown table per protocol and metric that has a figure, and what may be concluded from it."""
+    return "\n\n".join(_table(contest) for contest in contests(rows) if contest.values)
+
+
+def _table(contest: Contest) -> str:
+    personal = any(client for values in contest.values.values() for _, client in values)
+    measured = [key for name in AGAINST if (key := _measured_against(contest, name, personal)) is not None]
+    titles = [f"− {column_title(*key)} [95 %]" for key in measured]
+    head = ["model", "mean", *(["worst client"] if personal else []), "seeds", *titles]
+    lines = [f"**{contest.protocol}, {contest.metric}** (%)", "", _row(head), "|---" * len(head) + "|"]
+    for key, standing in standings(contest).items():
+        cells = [column_title(*key), _mean(standing), *([_percent(standing.worst)] if personal else [])]
+        cells.append(str(standing.seeds))
+        cells += ["" if key == other else _difference(compare(contest, key, other)) for other in measured]
+        lines.append(_row(cells))
+    return "\n".join([*lines, "", _conclusion(contest, personal)])
+
+
+def _measured_against(contest: Contest, method: str, personal: bool) -> Key | None:
+    """The method's personalised model where clients are concerned and it has one, else its generic model."""
+    for model in ("personalized", "generic") if personal else ("generic",):
+        if (method, model) in contest.values:
+            return method, model
+    return None
+
+
+def _conclusion(contest: Contest, personal: bool) -> str:
+    seeds = {seed for values in contest.values.values() for seed, _ in values}
+    if len(seeds) == 1 and not personal:
+        return "One seed and one figure each: there is no interval, and the order may be chance."
+    if len(seeds) == 1:
+        return (
+            "Intervals over the clients of one seed: an interval without 0 says that one model is better for clients "
+            "of this split and start; it does not say that another split or start would show the same."
+        )
+    return (
+        f"Intervals over {len(seeds)} seeds" + (" and their clients" if personal else "") + ": where one leaves out 0, "
+        "the order is unlikely to be chance on faces like these; with fewer than five seeds it is too narrow, and it "
+        "says nothing of other faces, cameras or numbers of clients."
+    )
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"
+
+
+def _points(value: float) -> str:
+    """With its sign; what rounds to nothing has none to speak of."""
+    return f"{round(100 * value, 1) + 0.0:+.1f}"
+
+
+def _mean(standing: Standing) -> str:
+    return _percent(standing.mean) + ("" if standing.deviation is None else f" ± {100 * standing.deviation:.1f}")
+
+
+def _difference(found: Difference | None) -> str:
+    if found is None:
+        return "–"
+    if found.low is None or found.high is None:
+        return _points(found.mean)
+    text = f"{_points(found.mean)} [{_points(found.low)}, {_points(found.high)}]"
+    return f"**{text}**" if found.significant else text
