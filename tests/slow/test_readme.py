@@ -15,12 +15,27 @@ from tests.tiny import tiny_faces
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 # The commands under "Your own faces" must finish in a minute here.
-SHORT = ["pretrain.epochs=1", "federation.rounds=1", "local.epochs=1", "local.batch_size=16"]
+SHORTER = ["pretrain.epochs=1", "federation.rounds=1", "local.epochs=1", "local.batch_size=16"]
+SHORT = [part for value in SHORTER for part in ("--set", value)]
 
 
 def blocks(language: str) -> list[str]:
     """Every fenced block of the language."""
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """The arguments of every fedfr command, in order."""
+    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("fedfr ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+def fedfr(place: Path, *arguments: str) -> str:
+    """What the command prints, run in ``place``."""
+    command = [sys.executable, "-c", "from fedfr.cli import main; main()", *arguments]
+    done = subprocess.run(command, cwd=place, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, f"{arguments}: {done.stderr}"
+    return done.stdout
 
 
 @pytest.mark.slow
@@ -44,14 +59,22 @@ def test_your_own_faces(tmp_path: Path) -> None:
         assert cv2.imwrite(str(path), faces.images([index])[0][:, :, ::-1])
     (config,) = blocks("yaml")
     (tmp_path / "my.yaml").write_text(config, encoding="utf-8")
-    commands = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("fedfr ")]
-    assert [shlex.split(line, comments=True)[1] for line in commands] == ["faces", "train", "resume", "evaluate"]
-    for line in commands:
-        arguments = [str(people) if part == "FOLDER" else part for part in shlex.split(line, comments=True)[1:]]
+    lines = commands()
+    assert [line[0] for line in lines[:4]] == ["faces", "train", "resume", "evaluate"]
+    for line in lines[:4]:
+        arguments = [str(people) if part == "FOLDER" else part for part in line]
         if arguments[0] == "train":
-            arguments += [part for value in SHORT for part in ("--set", value)]
-        command = [sys.executable, "-c", "from fedfr.cli import main; main()", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8")
-        assert done.returncode == 0, f"{line}: {done.stderr}"
+            arguments += SHORT
+        answer = fedfr(tmp_path, *arguments)
         if "--json" in arguments:
-            assert {row["model"] for row in json.loads(done.stdout)} >= {"pretrained", "generic", "personalized"}
+            assert {row["model"] for row in json.loads(answer)} >= {"pretrained", "generic", "personalized"}
+
+
+@pytest.mark.slow
+def test_methods_side_by_side(tmp_path: Path) -> None:
+    """On ORL as it stands, cut short; the line for LFW is the same command and needs its faces."""
+    orl, lfw = commands()[4:]
+    assert (orl[:2], lfw[:2]) == (["benchmark", "orl"], ["benchmark", "lfw-fed"])
+    answer = fedfr(tmp_path, *orl, "--methods", "fedavg,fedfr", *SHORT)
+    assert "| fedfr personalized |" in answer
+    assert (tmp_path / orl[orl.index("--out") + 1] / "results.csv").is_file()
