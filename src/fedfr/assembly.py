@@ -34,7 +34,7 @@ from fedfr.models import (
     recognise_backbone,
     save_model,
 )
-from fedfr.training.features import Compute
+from fedfr.training.features import Compute, mean_features
 from fedfr.training.pool import FacePool
 from fedfr.training.pretraining import pretrain
 
@@ -248,9 +248,7 @@ class Parts:
         else:
             # A published backbone comes without prototypes of our public identities: their mean features stand in.
             seen = PublicFaces(public, self.features_folder).features(backbone, self.compute)
-            features = seen[torch.arange(len(public))]
-            sums = torch.zeros(public.num_identities, features.shape[1]).index_add_(0, pool.labels, features)
-            prototypes = sums / torch.bincount(pool.labels, minlength=public.num_identities)[:, None]
+            prototypes = mean_features(seen[torch.arange(len(public))], pool.labels, public.num_identities)
         weights = {name: value.detach().cpu() for name, value in backbone.state_dict().items()}
         return Generic(weights, prototypes)
 

@@ -14,7 +14,7 @@ from fedfr.faces import FaceSet, Split
 from fedfr.federation.private_store import PrivateState
 from fedfr.models.heads import DFC
 from fedfr.rng import torch_generator
-from fedfr.training.features import Compute, FrozenFeatures
+from fedfr.training.features import Compute, FrozenFeatures, mean_features
 from fedfr.training.objective import MarginSoftmax, Network, Objective
 from fedfr.training.pool import FacePool
 from fedfr.training.stored_features import StoredFeatures
@@ -136,8 +136,7 @@ class Method:
             generator = torch_generator(context.seed, "prototypes", context.client)
             return 0.01 * torch.randn(count, dim, generator=generator)
         labels = torch.from_numpy(context.private.labels.copy())
-        sums = torch.zeros(count, dim).index_add_(0, labels, context.generic_features())
-        return sums / torch.bincount(labels, minlength=count)[:, None]
+        return mean_features(context.generic_features(), labels, count)
 
     def starting_prototypes(self, context: RoundContext) -> torch.Tensor:
         """Φ_i that local training starts from: those of the client's last participation."""

@@ -12,7 +12,7 @@ from fedfr.memory import keep_freed_memory
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.training.pool import DeviceFaces, FacePool
 
-__all__ = ["Compute", "FrozenFeatures", "extract_features", "freeze"]
+__all__ = ["Compute", "FrozenFeatures", "extract_features", "freeze", "mean_features"]
 
 # Images at a time by "on a CPU": there the maps of more than 32 images leave the cache (measured: up to 2× slower).
 _BATCH = {True: 32, False: 256}
@@ -75,6 +75,12 @@ def extract_features(
     backbone.train(was_training)
     # Cloned outside inference mode so that autograd may save it for a backward pass.
     return features.clone()
+
+
+def mean_features(features: torch.Tensor, labels: torch.Tensor, count: int) -> torch.Tensor:
+    """Mean feature (count, D) of every identity 0…count−1, each of which ``labels`` (n,) names at least once."""
+    sums = torch.zeros(count, features.shape[1]).index_add_(0, labels, features)
+    return sums / torch.bincount(labels, minlength=count)[:, None]
 
 
 @dataclass(frozen=True)
