@@ -124,6 +124,16 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
         Benchmark.open(tmp_path)
 
 
+def test_without_faces_the_folder_is_left_as_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        with pytest.raises(FedfrError, match=r"faces\.path is missing"):
+            Benchmark.begin(plan_benchmark("lfw-fed"), out)
+        assert list(tmp_path.iterdir()) in ([], [out])
+        assert not out.exists() or not list(out.iterdir())
+        out.mkdir(exist_ok=True)
+
+
 @pytest.mark.parametrize("name", BENCHMARKS)
 @pytest.mark.parametrize("budget", ["cpu", "full"])
 def test_the_packages_plans_are_sound(name: str, budget: str) -> None:

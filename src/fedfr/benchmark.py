@@ -114,8 +114,11 @@ class Benchmark:
         self.folder = folder
 
     @classmethod
-    def begin(cls, plan: Plan, folder: str | Path) -> Benchmark:
-        """A new folder, or one that was begun with the same plan; raises :class:`FedfrError` for any other."""
+    def begin(cls, plan: Plan, folder: str | Path, progress: Progress | None = None) -> Benchmark:
+        """A new folder, or one that was begun with the same plan; raises :class:`FedfrError` for any other.
+
+        It raises as well when the first seed's run cannot begin – no faces, say – and leaves the folder as it was.
+        """
         folder = Path(folder)
         if (folder / _FILE).exists():
             there = cls.open(folder).plan
@@ -126,11 +129,18 @@ class Benchmark:
             return cls(plan, folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the benchmark")
-        for seed in plan.seeds:
-            plan.experiment(seed)
+        configs, existed = [plan.experiment(seed) for seed in plan.seeds], folder.exists()
+        made = cls(plan, folder)
         text = yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_atomically(folder / _FILE, text.encode())
-        return cls(plan, folder)
+        try:
+            Experiment.create(configs[0], made._run(plan.seeds[0]), progress)
+        except FedfrError:
+            (folder / _FILE).unlink()
+            if not existed:
+                folder.rmdir()
+            raise
+        return made
 
     @classmethod
     def open(cls, folder: str | Path) -> Benchmark:

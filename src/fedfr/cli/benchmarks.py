@@ -31,7 +31,7 @@ def benchmark(
     chosen = [each.strip() for each in methods.split(",")] if methods else None
     plan = plan_benchmark(name, budget=budget, methods=chosen, seeds=seeds, settings=parse_overrides(settings or []))
     with progress() as shown:
-        results = Benchmark.begin(plan, out).run(shown)
+        results = Benchmark.begin(plan, out, shown).run(shown)
     if as_json:
         print_json([result.to_dict() for result in results])
         return
