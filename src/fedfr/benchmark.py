@@ -57,9 +57,8 @@ class Plan(Settings):
         names = [name for name in self.methods if name != "pretrained"] or ["pretrained"]
         main = "fedfr" if "fedfr" in names else names[0]
         others = [name for name in names if name != main]
-        tree = {"seed": seed, "split.settings.seed": seed, "method.name": main, "baselines": others}
-        overrides = [*_flat(self.settings), *(f"{name}={json.dumps(value)}" for name, value in tree.items())]
-        return load_config(self.config, overrides)
+        own = {"seed": seed, "split": {"settings": {"seed": seed}}, "method": {"name": main}, "baselines": others}
+        return load_config(self.config, merge(self.settings, own))
 
 
 @dataclass(frozen=True)
@@ -152,12 +151,13 @@ class Benchmark:
 
     def run(self, progress: Progress | None = None) -> list[Result]:
         """Run, or go on where it was interrupted; ``results.csv`` grows with every finished seed."""
-        shown = progress or Silent()
+        shown, results = progress or Silent(), list[Result]()
         for number, seed in enumerate(self.plan.seeds):
             shown.note(f"seed {seed} ({number + 1} of {len(self.plan.seeds)})")
             Experiment.begin(self.plan.experiment(seed), self._run(seed), shown).run(shown)
-            self._write()
-        return self.results()
+            results = self.results()
+            self._write(results)
+        return results
 
     def results(self) -> list[Result]:
         """Of every finished seed."""
@@ -173,12 +173,11 @@ class Benchmark:
         costs = {trial.name: _costs(trial.folder / "metrics.jsonl") for trial in experiment.trials()}
         return [Result(row, *costs.get(row.method, (0.0, 0, 0, 0))) for row in experiment.results()]
 
-    def _write(self) -> None:
-        results = [result.to_dict() for result in self.results()]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(results[0]), lineterminator="\n")
+    def _write(self, results: Sequence[Result]) -> None:
+        lines, text = [result.to_dict() for result in results], io.StringIO()
+        writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(results)
+        writer.writerows(lines)
         write_atomically(self.folder / "results.csv", text.getvalue().encode())
 
 
@@ -192,12 +191,3 @@ def _costs(events: Path) -> tuple[float, int, int, int]:
         sum(update["bytes/down"] for update in updates),
         int(max((update["peak_rss_bytes"] for update in updates), default=0)),
     )
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Nested settings as ``a.b=c`` texts."""
-    found = []
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        found += _flat(value, f"{name}.") if isinstance(value, Mapping) and value else [f"{name}={json.dumps(value)}"]
-    return found

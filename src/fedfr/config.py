@@ -210,8 +210,8 @@ class ExperimentConfig(Settings):
         return self
 
 
-def load_config(source: str | Path | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """Read a YAML file or preset and apply ``a.b=c`` overrides.
+def load_config(source: str | Path | None, overrides: Sequence[str] | Mapping[str, Any] = ()) -> ExperimentConfig:
+    """Read a YAML file or preset and apply overrides: ``a.b=c`` texts, or the nested settings themselves.
 
     ``source`` is a preset's name, a path, or None for the defaults. A file may name a ``preset:`` it builds on.
     Paths inside a file are relative to that file, those of overrides to the current directory. What names another
@@ -226,7 +226,8 @@ def load_config(source: str | Path | None, overrides: Sequence[str] = ()) -> Exp
             content = read_file(Path(source))
             preset = content.get("preset")
             layers += [content] if preset is None else [read_preset(str(preset)), content]
-    layers.append(absolute_paths(parse_overrides(overrides), Path.cwd()))
+    given = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    layers.append(absolute_paths(given, Path.cwd()))
     tree: dict[str, Any] = {"method": {"name": MethodConfig().name}, "baselines": ExperimentConfig().baselines}
     for layer in layers:
         tree = merge(_without_other_method(tree, layer), layer)

@@ -13,7 +13,7 @@ from fedfr.federation.journal import Journal
 from fedfr.federation.messages import Broadcast, Update
 from fedfr.federation.method import Generic
 from fedfr.federation.server import Server
-from fedfr.federation.server_optimizer import server_step
+from fedfr.federation.server_optimizer import optimizer_step
 from fedfr.methods.fedavg import FedAvg
 
 ROWS = torch.zeros(1, 2)
@@ -25,7 +25,7 @@ def steps(*means: float, **settings: object) -> list[float]:
     generic, found = Generic({"w": torch.zeros(1, dtype=torch.float64)}, ROWS), []
     for mean in means:
         average = Generic({"w": torch.tensor([mean], dtype=torch.float64)}, ROWS, generic.kept)
-        generic = server_step(generic, average, config, frozenset())
+        generic = optimizer_step(generic, average, config, frozenset())
         found.append(float(generic.weights["w"]))
     return found
 
@@ -57,8 +57,8 @@ def test_adam_by_hand() -> None:
 def test_statistics_integers_and_what_nobody_shared_stay_as_in_the_mean(optimizer: str) -> None:
     before = Generic({"own": torch.ones(2), "var": torch.ones(2), "steps": torch.tensor(1), "w": torch.ones(2)}, ROWS)
     mean = {**before.weights, "var": torch.full((2,), 0.1), "steps": torch.tensor(5), "w": torch.zeros(2)}
-    config = ServerConfig(optimizer=optimizer, learning_rate=0.3)  # type: ignore[arg-type]
-    after = server_step(before, Generic(mean, ROWS), config, frozenset({"var"}))
+    config = ServerConfig.model_validate({"optimizer": optimizer, "learning_rate": 0.3})
+    after = optimizer_step(before, Generic(mean, ROWS), config, frozenset({"var"}))
     assert torch.equal(after.weights["var"], mean["var"])
     assert torch.equal(after.weights["own"], mean["own"])
     assert int(after.weights["steps"]) == 5

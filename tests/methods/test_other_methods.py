@@ -99,6 +99,17 @@ def test_fedface_takes_steps_of_gradient_descent() -> None:
     assert torch.allclose(kept["identities/b"], other - 0.25 * 2.0 * (one - 0.8 * other), atol=1e-6)
 
 
+def test_fedface_spreads_to_the_same_bits_in_whatever_order_the_journal_gives_them_back() -> None:
+    generator = torch.Generator().manual_seed(0)
+    kept = {f"identities/{name}": torch.randn(5, 64, generator=generator) for name in "abcd"}
+    method, rows = FedFace({"margin": -0.9}), torch.zeros(0, 64)
+    first, second = (
+        method.server_step(Generic({}, rows), Generic({}, rows, dict(order))).kept
+        for order in (kept.items(), reversed(kept.items()))
+    )
+    assert all(torch.equal(first[name], second[name]) for name in kept)
+
+
 def test_partial_sharing_in_both_directions() -> None:
     entries = build_backbone("slimface", 0).state_dict()
     body, head = FedPer({}).shares(entries), LGFedAvg({}).shares(entries)

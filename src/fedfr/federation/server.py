@@ -17,7 +17,7 @@ from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
 from fedfr.federation.messages import PROTOTYPES, Broadcast, Failure, Update, size_of
 from fedfr.federation.method import Generic, Method, identities_of
-from fedfr.federation.server_optimizer import server_step
+from fedfr.federation.server_optimizer import optimizer_step
 from fedfr.rng import numpy_generator
 
 __all__ = ["Server", "sample_clients"]
@@ -114,7 +114,7 @@ class Server:
         if not self.federation.average_prototypes:
             new_prototypes = generic.prototypes
         mean = Generic({**generic.weights, **merged}, new_prototypes, {**generic.kept, **revealed})
-        mean = server_step(generic, mean, self.federation.server, self.statistics)
+        mean = optimizer_step(generic, mean, self.federation.server, self.statistics)
         stepped = method.server_step(generic, mean)
         images = sum(int(report["count"]) for report in reports)
         totals = {"clients": len(reports), "refused": len(refused), "images": images}

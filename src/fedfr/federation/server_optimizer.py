@@ -9,12 +9,12 @@ import torch
 from fedfr.config import ServerConfig
 from fedfr.federation.method import Generic
 
-__all__ = ["server_step"]
+__all__ = ["optimizer_step"]
 
 _PROTOTYPES = "prototypes"
 
 
-def server_step(generic: Generic, average: Generic, config: ServerConfig, statistics: frozenset[str]) -> Generic:
+def optimizer_step(generic: Generic, average: Generic, config: ServerConfig, statistics: frozenset[str]) -> Generic:
     """The next generic model from the present one and the clients' mean; moments are in its ``kept``.
 
     With Δ = mean − θ: ``average`` takes the mean. ``momentum``, FedAvgM (Hsu et al. 2019, arXiv 1909.06335):

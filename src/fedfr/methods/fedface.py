@@ -42,7 +42,8 @@ class FedFace(Method):
 
         Only their directions count in every loss, and at unit length the step means the same for every backbone.
         """
-        names = [name for name in average.kept if name.startswith(identities_of(""))]
+        # By name: a resumed run reads them in another order, and sums must be made in one.
+        names = sorted(name for name in average.kept if name.startswith(identities_of("")))
         if not names:
             return average
         own = self.settings

@@ -131,13 +131,11 @@ class OneVsAll:
 
     def value(self, batch: Batch, network: Network) -> torch.Tensor:
         """Sum over branches, mean over the batch; ``detach`` keeps the gradient from the backbone."""
-        if network.dfc is None:
-            raise ValueError("the one-vs-all term needs a DFC module")
-        features = batch.features.detach() if self.detach else batch.features
+        branches, transformed = _branches(batch, network, self)
         return one_vs_all_loss(
-            network.dfc.transform_features(features),
-            network.dfc.branches.weight,
-            network.dfc.branches.bias,
+            transformed,
+            branches.weight,
+            branches.bias,
             batch.labels,
             scale=self.scale,
             margin=self.margin,
@@ -158,15 +156,20 @@ class BranchMarginSoftmax:
 
     def value(self, batch: Batch, network: Network) -> torch.Tensor:
         """Sum over the private faces divided by all faces of the batch, zero where there is none."""
-        if network.dfc is None:
-            raise ValueError("the branch's softmax needs a DFC module")
-        features = batch.features.detach() if self.detach else batch.features
-        branches = network.dfc.branches.weight
-        private = batch.labels < len(branches)
+        branches, transformed = _branches(batch, network, self)
+        private = batch.labels < len(branches.weight)
         labels = torch.where(private, batch.labels, 0)
-        logits = cosface_logits(network.dfc.transform_features(features), branches, labels, self.scale, self.margin)
+        logits = cosface_logits(transformed, branches.weight, labels, self.scale, self.margin)
         # Weights instead of a selection: a device must be waited for to know how many faces are private.
         return (nn.functional.cross_entropy(logits, labels, reduction="none") * private).mean()
+
+
+def _branches(batch: Batch, network: Network, term: OneVsAll | BranchMarginSoftmax) -> tuple[nn.Linear, torch.Tensor]:
+    """The branches of the DFC module, and the batch's features behind its transform."""
+    if network.dfc is None:
+        raise ValueError(f"the {term.name} term needs a DFC module")
+    features = batch.features.detach() if term.detach else batch.features
+    return network.dfc.branches, network.dfc.transform_features(features)
 
 
 @dataclass(frozen=True)
