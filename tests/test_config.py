@@ -10,9 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedfr.assembly import make_method
+from fedfr.assembly import local_training, make_method
 from fedfr.config import PRESETS, ExperimentConfig, LocalConfig, load_config, parse_overrides
 from fedfr.errors import FedfrError
+from fedfr.experiment import Experiment
 from fedfr.methods import METHODS
 from fedfr.methods.fedfr import FedFRSettings
 
@@ -194,6 +195,31 @@ def test_a_baseline_may_have_settings_of_its_own() -> None:
     assert make_method(config, "fedprox").settings.model_dump() == {"prototypes": "mean-feature", "mu": 0.3}
     with pytest.raises(FedfrError, match="baseline_settings of"):
         load_config("quickstart", ["baselines=[local]", "baseline_settings.fedprox.mu=0.3"])
+
+
+def test_a_method_may_train_in_its_own_way() -> None:
+    given = ["method.local.learning_rate=0.5", "baselines=[fedavg, moon]", "baseline_settings.moon.local.epochs=3"]
+    config = load_config("quickstart", given)
+    common = config.local
+    assert local_training(config, "fedfr") == common.model_copy(update={"learning_rate": 0.5})
+    assert local_training(config, "fedavg") == common
+    assert local_training(config, "moon") == common.model_copy(update={"epochs": 3})
+    assert make_method(config, "moon").settings == METHODS["moon"].settings_type()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("baseline_settings.local.local.learning_rate=-1", "local training of local: learning_rate = -1"),
+        ("method.local.rate=1", "local training of fedfr: unknown setting 'rate'"),
+        ("baseline_settings.local.local=3", "local training of local = 3; give settings of `local`"),
+    ],
+)
+def test_local_training_is_checked_before_a_run_begins(given: str, message: str, tmp_path: Path) -> None:
+    config = load_config("quickstart", [given, "baselines=[local]"])
+    with pytest.raises(FedfrError, match=re.escape(message)):
+        Experiment.create(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 40))

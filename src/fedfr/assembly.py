@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fedfr.config import ExperimentConfig, MethodSettings
+from fedfr.config import ExperimentConfig, LocalConfig, MethodSettings, validate
 from fedfr.config_source import merge
 from fedfr.engines.local import worker_number
 from fedfr.errors import FedfrError
@@ -38,7 +38,7 @@ from fedfr.training.features import Compute, mean_features
 from fedfr.training.pool import FacePool
 from fedfr.training.pretraining import pretrain
 
-__all__ = ["ClientFactory", "Parts", "generic_contract", "make_compute", "make_method", "open_faces"]
+__all__ = ["ClientFactory", "Parts", "generic_contract", "local_training", "make_compute", "make_method", "open_faces"]
 
 PROTOTYPES = "public_prototypes"
 Step = Callable[[int, int, int], None]
@@ -74,8 +74,18 @@ def make_method(config: ExperimentConfig, name: str) -> Method:
     if name != config.method.name:
         if not issubclass(kind.settings_type, METHODS[config.method.name].settings_type):
             settings = {key: value for key, value in settings.items() if key in MethodSettings.model_fields}
-        settings = merge(settings, config.baseline_settings.get(name, {}))
+        own = config.baseline_settings.get(name, {})
+        settings = merge(settings, {key: value for key, value in own.items() if key != "local"})
     return kind(settings, f"method {name}")
+
+
+def local_training(config: ExperimentConfig, name: str) -> LocalConfig:
+    """How clients train under the method called ``name``: the run's ``local`` with what is the method's own."""
+    main = name == config.method.name
+    own = config.method.local if main else config.baseline_settings.get(name, {}).get("local", {})
+    if not isinstance(own, Mapping):
+        raise FedfrError(f"local training of {name} = {own!r}; give settings of `local`, such as {{learning_rate: 0.01}}")
+    return validate(LocalConfig, merge(config.local.model_dump(), own), f"local training of {name}")
 
 
 def open_faces(config: ExperimentConfig, cache: Path, on_import: Counter | None = None) -> FaceSet:
@@ -148,7 +158,7 @@ class ClientFactory:
             backbone=config.model.backbone,
             num_clients=len(participants),
             seed=config.seed,
-            local=config.local,
+            local=local_training(config, self.method_name),
             federation=config.federation,
             compute=compute,
         )

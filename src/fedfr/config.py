@@ -139,15 +139,19 @@ class FederationConfig(Settings):
 
 
 class MethodConfig(BaseModel):
-    """A method's name; its other settings are the method's own and are checked by it."""
+    """A method's name; its other settings are the method's own and are checked by it.
+
+    ``local``: settings of :class:`LocalConfig` that this method trains with instead of the run's.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str = "fedfr"
+    local: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything but the name."""
+        """Everything but the name and ``local``."""
         return dict(self.model_extra or {})
 
 

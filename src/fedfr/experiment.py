@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import yaml
 
-from fedfr.assembly import Parts, make_method
+from fedfr.assembly import Parts, local_training, make_method
 from fedfr.assessment import Assessment, assess_trial
 from fedfr.config import ExperimentConfig, load_config
 from fedfr.config_source import absolute_paths, first_difference
@@ -78,6 +78,7 @@ class Experiment:
     def _check(self) -> None:
         for name in (self.config.method.name, *self.config.baselines):
             Trial(self.parts, name, self.folder)
+            local_training(self.config, name)
         _ = self.parts.compute
         self.parts.initial_backbone()
         _ = self.parts.split
@@ -250,7 +251,7 @@ def _effective(config: ExperimentConfig) -> dict[str, Any]:
     """Every setting that can change a result, the method's defaults included."""
     tree = absolute_paths(config.model_dump(mode="json", exclude={"preset": True, "runtime": {"workers"}}), Path.cwd())
     settings = make_method(config, config.method.name).settings
-    return {**tree, "method": {"name": config.method.name, **settings.model_dump(mode="json")}}
+    return {**tree, "method": {**tree["method"], **settings.model_dump(mode="json")}}
 
 
 def _environment() -> Mapping[str, Any]:

@@ -128,6 +128,7 @@ def test_client_names_sort_whatever_their_number(make_faces: MakeFaces) -> None:
             {"clients": 1, "public_identities": 0, "generic_identities": 3},
             "needs 3 identities for the gen",
         ),
+        ("lfw-fed", {"validation": 1}, "split setting validation = 1; give true or false"),
         ("lfw-fed", {}, "needs 150 identities with 10 or more images, these faces have 4"),
         ("lfw-fed", {"clients": 1, "identities_per_client": 1}, "needs 1000 identities with 2 to 9 images"),
         (
@@ -237,6 +238,19 @@ def test_lfw_fed_cut_down_is_a_prefix(lfw: FaceSet) -> None:
     assert len(small.identities["generic"]) == 50
     assert len(small.distractors) == 30
     assert small.settings["distractors"] == 30
+
+
+def test_lfw_fed_for_validation_shows_nothing_that_is_tested_on(lfw: FaceSet) -> None:
+    whole, chosen_on = make_split(lfw, "lfw-fed", seed=5), make_split(lfw, "lfw-fed", seed=5, validation=True)
+    tested = {*whole.generic, *whole.distractors, *(index for faces in whole.clients.values() for index in faces.test)}
+    assert not tested & {*chosen_on.public, *chosen_on.generic, *chosen_on.distractors}
+    for client, faces in chosen_on.clients.items():
+        assert sorted(faces.train + faces.test) == sorted(whole.clients[client].train)
+        assert chosen_on.identities[client] == whole.identities[client]
+        assert 0.35 < len(faces.test) / len(whole.clients[client].train) < 0.45
+    assert len(chosen_on.identities["generic"]) == 200
+    assert sorted(chosen_on.public + chosen_on.generic) == sorted(whole.public)
+    assert chosen_on.settings["validation"] is True
 
 
 def test_every_recipe_is_described() -> None:

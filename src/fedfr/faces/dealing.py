@@ -19,6 +19,7 @@ __all__ = [
     "identities_by_name",
     "images_of",
     "last_as_test",
+    "training_part_of",
 ]
 
 OPTIONAL = ("max_images", "generic_identities", "distractors")
@@ -94,6 +95,11 @@ def last_as_test(test_of: Callable[[int], int]) -> Divide:
 def first_as_test(count: int) -> Divide:
     """The first ``count`` images are the test."""
     return lambda images: (images[count:], images[:count])
+
+
+def training_part_of(divide: Divide) -> Divide:
+    """Only what ``divide`` gives to training, divided once more in the same way."""
+    return lambda images: divide(divide(images)[0])
 
 
 def by_share(share: float) -> Callable[[int], int]:

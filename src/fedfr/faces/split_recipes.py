@@ -18,6 +18,7 @@ from fedfr.faces.dealing import (
     identities_by_name,
     images_of,
     last_as_test,
+    training_part_of,
 )
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.ms1m_fedfr import ms1m_fedfr
@@ -170,6 +171,7 @@ def lfw_fed(
     generic_identities: int | None = None,
     distractors: int | None = None,
     pairs: str | None = None,
+    validation: bool = False,
     seed: int = 100,
 ) -> Split:
     """The benchmark on Labeled Faces in the Wild: 10 clients x 15 identities, 1 000 public, the rest unseen.
@@ -183,7 +185,13 @@ def lfw_fed(
     Fewer clients or public identities are a prefix of the whole; ``generic_identities`` keeps only as many from the end
     of the public list, ``distractors`` only the first by name. ``pairs`` is the file of the official pairs: those that
     touch neither private nor public identities, and no image that was left out, are verified too.
+
+    ``validation=True`` is for choosing settings: it deals the same clients, but shows no face that the split otherwise
+    tests on. Private identities keep their training images only, divided as before; the last fifth of the public
+    identities is generic, and its images are the distractors.
     """
+    if not isinstance(validation, bool):
+        raise FedfrError(f"split setting validation = {validation!r}; give true or false")
     at_least(1, clients=clients, identities_per_client=identities_per_client)
     at_least(0, public_identities=public_identities, generic_identities=generic_identities, distractors=distractors)
     counts, order = faces.counts(), identities_by_name(faces)
@@ -208,15 +216,20 @@ def lfw_fed(
     )
     if distractors is not None:
         enough(distractors, len(single), "identities with one image", "distractors")
+    divide, people = last_as_test(by_share(0.4)), public[:public_identities]
     alone = flat(images_of(faces, single[:distractors]))
     generic = tuple(sorted(flat(images_of(faces, public[len(public) - unseen :])) + alone))
+    if validation:
+        held_back = len(people) // 5
+        people, generic = people[: len(people) - held_back], flat(images_of(faces, people[len(people) - held_back :]))
+        alone, divide = generic, training_part_of(divide)
     given, inside = () if pairs is None else read_pairs(pairs, faces), set(generic)
     return Split(
         name="lfw-fed",
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
-        public=flat(images_of(faces, public[:public_identities])),
-        clients=deal(faces, private, clients, identities_per_client, last_as_test(by_share(0.4)), 30),
+        public=flat(images_of(faces, people)),
+        clients=deal(faces, private, clients, identities_per_client, divide, 30),
         generic=generic,
         distractors=alone,
         pairs=tuple(pair for pair in given if inside.issuperset(pair)),
