@@ -84,7 +84,9 @@ def local_training(config: ExperimentConfig, name: str) -> LocalConfig:
     main = name == config.method.name
     own = config.method.local if main else config.baseline_settings.get(name, {}).get("local", {})
     if not isinstance(own, Mapping):
-        raise FedfrError(f"local training of {name} = {own!r}; give settings of `local`, such as {{learning_rate: 0.01}}")
+        raise FedfrError(
+            f"local training of {name} = {own!r}; give settings of `local`, such as {{learning_rate: 0.01}}"
+        )
     return validate(LocalConfig, merge(config.local.model_dump(), own), f"local training of {name}")
 
 
