@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedfr.assembly import Parts
-from fedfr.evaluation import GENERIC_PROTOCOLS, PAIRS_PROTOCOLS, PERSONALIZED_PROTOCOLS, PROTOCOLS
+from fedfr.curves import Curve, curve_from
+from fedfr.evaluation import (
+    GENERIC_PROTOCOLS,
+    PAIRS_PROTOCOLS,
+    PERSONALIZED_PROTOCOLS,
+    PROTOCOLS,
+    SCORES,
+    ScoreCounts,
+)
 from fedfr.federation.method import Generic
 from fedfr.rows import ALL_CLIENTS, Row, rows_from
 from fedfr.training.features import extract_features
@@ -52,10 +60,16 @@ class Features:
 
 
 class Assessment:
-    """Runs protocols on the models of one run; ``protocols`` restricts which."""
+    """Runs protocols on the models of one run; ``protocols`` restricts which.
 
-    def __init__(self, parts: Parts, protocols: Sequence[str] | None = None) -> None:
+    With ``curves`` it keeps the distribution of the scores as well, for :meth:`curves`.
+    """
+
+    def __init__(self, parts: Parts, protocols: Sequence[str] | None = None, *, curves: bool = False) -> None:
         self.parts = parts
+        self._keeps_scores = curves
+        self._scores: dict[tuple[str, str, str], dict[str, ScoreCounts]] = {}
+        self._rounds: dict[tuple[str, str, str], int] = {}
         names = [PROTOCOLS.entry(name).name for name in protocols or PROTOCOLS.names]
         self._personalized = [name for name in names if name in PERSONALIZED_PROTOCOLS]
         self._generic = [name for name in names if name in GENERIC_PROTOCOLS]
@@ -99,8 +113,29 @@ class Assessment:
             rows += self._rows(self._personalized, given, client, subject)
         return rows
 
+    def curves(self) -> list[Curve]:
+        """Of every model and protocol assessed so far; ``round`` is the latest of the clients'."""
+        return [
+            curve_from(
+                list(counts.values()),
+                method=key[0],
+                seed=self.parts.config.seed,
+                round_number=self._rounds[key],
+                model=key[1],
+                protocol=key[2],
+                clients=len(counts.keys() - {ALL_CLIENTS}),
+            )
+            for key, counts in self._scores.items()
+        ]
+
     def _rows(self, names: Sequence[str], given: Mapping[str, Any], client: str, subject: Subject) -> list[Row]:
         config = self.parts.config.evaluation
+        for name in names if self._keeps_scores else ():
+            counts = SCORES[name](**given) if name in SCORES.names else None
+            if counts is not None:
+                key = (subject.method, subject.model, name)
+                self._scores.setdefault(key, {})[client] = counts
+                self._rounds[key] = max(subject.round, self._rounds.get(key, 0))
         return [
             row
             for name in names

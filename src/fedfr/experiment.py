@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fedfr.assembly import Parts, local_training, make_method
 from fedfr.assessment import Assessment, assess_trial
 from fedfr.config import ExperimentConfig, load_config
 from fedfr.config_source import absolute_paths, first_difference
+from fedfr.curves import Curve
 from fedfr.engines.local import Tap
 from fedfr.errors import FedfrError
 from fedfr.events import PretrainingWatch
@@ -124,12 +126,12 @@ class Experiment:
         shown = progress or Silent()
         with self._locked():
             start = self._start(shown)
-            rows = self._finish("pretrained", lambda: self._assess_start(start), shown)
+            rows = self._finish("pretrained", partial(self._assess_start, start), shown)
             for trial in self.trials():
                 if trial.method.privacy:
                     shown.note(f"privacy: {trial.method.privacy}")
                 generic = trial.run(start, progress=shown, tap=tap, on_round=self._on_round(trial))
-                rows += self._finish(trial.name, lambda t=trial, g=generic: self._assess(t, g), shown)
+                rows += self._finish(trial.name, partial(self._assess, trial, generic), shown)
             return rows
 
     def pretrain(self, progress: Progress | None = None) -> Generic:
@@ -157,11 +159,18 @@ class Experiment:
 
     def results(self) -> list[Row]:
         """Rows of every finished evaluation; raises :class:`FedfrError` when there is none."""
-        names = dict.fromkeys(["pretrained", self.config.method.name, *self.config.baselines])
-        files = [path for name in names if (path := self._results_file(name)).exists()]
+        files = [path for name in self._evaluated() if (path := self._results_file(name)).exists()]
         if not files:
             raise FedfrError(f"{self.folder} has no results yet; finish the run with `fedfr resume {self.folder}`")
         return [Row.from_dict(row) for path in files for row in read_json(path)]
+
+    def curves(self) -> list[Curve]:
+        """What the score curves of every finished evaluation are drawn from."""
+        files = [path for name in self._evaluated() if (path := self._curves_file(name)).exists()]
+        return [Curve.from_dict(curve) for path in files for curve in read_json(path)]
+
+    def _evaluated(self) -> Sequence[str]:
+        return list(dict.fromkeys(["pretrained", self.config.method.name, *self.config.baselines]))
 
     @property
     def finished(self) -> bool:
@@ -200,32 +209,37 @@ class Experiment:
 
         return assess
 
-    def _assess(self, trial: Trial, generic: Generic) -> list[Row]:
+    def _assess(self, trial: Trial, generic: Generic, assessment: Assessment) -> list[Row]:
         role = trial.method.generic_model
         if role is not None:
             self.parts.save_generic(trial.folder / "generic.safetensors", generic, role)
         if trial.method.personal_model is not None:
             for client in self.parts.split.clients:
                 trial.export_personal(client)
-        return assess_trial(trial, trial.total_rounds, generic, Assessment(self.parts))
+        return assess_trial(trial, trial.total_rounds, generic, assessment)
 
-    def _assess_start(self, start: Generic, assessment: Assessment | None = None) -> list[Row]:
+    def _assess_start(self, start: Generic, assessment: Assessment) -> list[Row]:
         if self.config.method.name == "pretrained":
             return []
         trial = Trial(self.parts, "pretrained", self.folder / "pretrained")
-        return assess_trial(trial, 0, start, assessment or Assessment(self.parts))
+        return assess_trial(trial, 0, start, assessment)
 
-    def _finish(self, name: str, assess: Any, shown: Progress) -> list[Row]:
+    def _finish(self, name: str, assess: Callable[[Assessment], list[Row]], shown: Progress) -> list[Row]:
         path = self._results_file(name)
         if not path.exists():
             shown.note(f"evaluating {name}")
-            rows: list[Row] = assess()
+            assessment = Assessment(self.parts, curves=True)
+            rows = assess(assessment)
+            write_json(self._curves_file(name), [curve.to_dict() for curve in assessment.curves()])
             write_json(path, [row.to_dict() for row in rows])
             return rows
         return [Row.from_dict(row) for row in read_json(path)]
 
     def _results_file(self, name: str) -> Path:
         return self.folder / "evaluation" / f"{name}.json"
+
+    def _curves_file(self, name: str) -> Path:
+        return self.folder / "evaluation" / "curves" / f"{name}.json"
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

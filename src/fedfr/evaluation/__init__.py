@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fedfr.lazy import exports
 
 if TYPE_CHECKING:
+    from fedfr.evaluation.curves import RATES, ScoreCounts
     from fedfr.evaluation.figures import MINIMUM_IMPOSTORS, Figure, rate_label
     from fedfr.evaluation.identification import (
         NON_MATED,
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
         PAIRS_PROTOCOLS,
         PERSONALIZED_PROTOCOLS,
         PROTOCOLS,
+        SCORES,
         EvaluationProtocol,
+        ProtocolScores,
     )
     from fedfr.evaluation.verification import (
         all_pairs_verification,
@@ -32,10 +35,12 @@ else:
     __getattr__ = exports(
         __name__,
         {
+            "curves": "RATES ScoreCounts",
             "figures": "MINIMUM_IMPOSTORS Figure rate_label",
             "identification": "NON_MATED gallery_templates open_set_identification probe_labels "
             "released_identification",
-            "protocols": "GENERIC_PROTOCOLS PAIRS_PROTOCOLS PERSONALIZED_PROTOCOLS PROTOCOLS EvaluationProtocol",
+            "protocols": "GENERIC_PROTOCOLS PAIRS_PROTOCOLS PERSONALIZED_PROTOCOLS PROTOCOLS SCORES "
+            "EvaluationProtocol ProtocolScores",
             "verification": "all_pairs_verification pairs_verification personalized_verification tar_at_far",
         },
     )
@@ -47,8 +52,12 @@ __all__ = [
     "PAIRS_PROTOCOLS",
     "PERSONALIZED_PROTOCOLS",
     "PROTOCOLS",
+    "RATES",
+    "SCORES",
     "EvaluationProtocol",
     "Figure",
+    "ProtocolScores",
+    "ScoreCounts",
     "all_pairs_verification",
     "gallery_templates",
     "open_set_identification",

@@ -15,7 +15,14 @@ from fedfr.evaluation.features import check_labels, normalise
 from fedfr.evaluation.figures import MINIMUM_IMPOSTORS, Figure, expected, rate_label, refusable
 from fedfr.evaluation.scores import Block, operating_points
 
-__all__ = ["NON_MATED", "gallery_templates", "open_set_identification", "probe_labels", "released_identification"]
+__all__ = [
+    "NON_MATED",
+    "best_scores",
+    "gallery_templates",
+    "open_set_identification",
+    "probe_labels",
+    "released_identification",
+]
 
 NON_MATED = -1
 BLOCK = 1 << 22
@@ -62,9 +69,7 @@ def open_set_identification(
     above every other template; a tie for the first place is no hit. ``templates`` (K, D), ``probes`` (P, D),
     ``labels`` (P,) rows of the gallery or ``NON_MATED``.
     """
-    search = _Search(normalise(templates, "templates"), normalise(probes, "probes"), labels)
-    own, best_other = search.best()
-    mated = search.labels != NON_MATED
+    own, best_other, mated = best_scores(templates, probes, labels)
     hit = mated & (own > best_other)
     impostors = np.sort(best_other[~mated])[::-1]
     genuine = int(mated.sum())
@@ -77,6 +82,14 @@ def open_set_identification(
             figure = replace(figure, value=accepted / genuine, threshold=float(threshold))
         figures.append(figure)
     return [*figures, _rank_one(int(hit.sum()), genuine, len(templates))]
+
+
+def best_scores(
+    templates: Floats, probes: Floats, labels: NDArray[Any]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Per probe the cosine with its own template, the best of the others (-inf where there is none), whether mated."""
+    search = _Search(normalise(templates, "templates"), normalise(probes, "probes"), labels)
+    return *search.best(), search.labels != NON_MATED
 
 
 def released_identification(

@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, TypeAlias
 from fedfr.registry import Entry, Registry
 
 if TYPE_CHECKING:
+    from fedfr.evaluation.curves import ScoreCounts
     from fedfr.evaluation.figures import Figure
 
-__all__ = ["GENERIC_PROTOCOLS", "PAIRS_PROTOCOLS", "PERSONALIZED_PROTOCOLS", "PROTOCOLS", "EvaluationProtocol"]
+__all__ = [
+    "GENERIC_PROTOCOLS",
+    "PAIRS_PROTOCOLS",
+    "PERSONALIZED_PROTOCOLS",
+    "PROTOCOLS",
+    "SCORES",
+    "EvaluationProtocol",
+    "ProtocolScores",
+]
 
 EvaluationProtocol: TypeAlias = "Callable[..., list[Figure]]"
+ProtocolScores: TypeAlias = "Callable[..., ScoreCounts | None]"
 
 PERSONALIZED_PROTOCOLS = ("personalized-1:1", "personalized-1:N")
 """Concern one client's people; called with features, labels, own, gallery_features, gallery_labels, config."""
@@ -57,3 +67,30 @@ PROTOCOLS: Registry[EvaluationProtocol] = Registry(
         ),
     ),
 )
+
+SCORES: Registry[ProtocolScores] = Registry(
+    "score distribution",
+    (
+        Entry(
+            "personalized-1:1",
+            "fedfr.evaluation.protocols.personalized:personalized_verification_scores",
+            "pairs with a client's own test images",
+        ),
+        Entry(
+            "personalized-1:N",
+            "fedfr.evaluation.protocols.personalized:personalized_identification_scores",
+            "best scores of searches among a client's identities",
+        ),
+        Entry(
+            "generic-1:1",
+            "fedfr.evaluation.protocols.generic:generic_verification_scores",
+            "pairs of people nobody trained on",
+        ),
+        Entry(
+            "generic-1:N",
+            "fedfr.evaluation.protocols.generic:generic_identification_scores",
+            "best scores of searches among people nobody trained on",
+        ),
+    ),
+)
+"""By protocol: the scores its curves are drawn from; called as the protocol, without ``config``."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.config import EvaluationConfig
+from fedfr.evaluation.curves import ScoreCounts, pair_scores, search_scores
 from fedfr.evaluation.features import check_labels
 from fedfr.evaluation.figures import Figure, rate_label
 from fedfr.evaluation.identification import gallery_templates, open_set_identification, probe_labels
@@ -16,8 +17,10 @@ from fedfr.evaluation.verification import all_pairs_verification, pairs_verifica
 __all__ = [
     "enrolled_images",
     "generic_identification_protocol",
+    "generic_identification_scores",
     "generic_pairs_protocol",
     "generic_verification_protocol",
+    "generic_verification_scores",
 ]
 
 FOLDS = 10
@@ -31,6 +34,11 @@ def generic_verification_protocol(
     """1:1: all unordered pairs of ``features`` (N, D) with ``labels`` (N,), TAR at every FAR."""
     config = config or EvaluationConfig()
     return all_pairs_verification(features, labels, config.fars, binned=config.verification == "binned")
+
+
+def generic_verification_scores(features: Floats, labels: NDArray[Any]) -> ScoreCounts:
+    """The scores behind :func:`generic_verification_protocol`."""
+    return pair_scores(features, labels, np.ones(len(labels), np.bool_))
 
 
 def generic_identification_protocol(
@@ -47,9 +55,13 @@ def generic_identification_protocol(
         reason, others = "no identity has two images, nobody can be enrolled", len(labels)
         refused = [Figure(f"TPIR@FPIR={rate_label(rate)}", None, 0, others, 0.0, reason) for rate in config.fpirs]
         return [*refused, Figure("rank-1", None, 0, 0, 0.0, reason)]
-    templates, identities = gallery_templates(features[enrolled], labels[enrolled])
-    probes = probe_labels(labels[~enrolled], identities)
-    return open_set_identification(templates, features[~enrolled], probes, config.fpirs)
+    return open_set_identification(*_search(features, labels, enrolled), config.fpirs)
+
+
+def generic_identification_scores(features: Floats, labels: NDArray[Any]) -> ScoreCounts | None:
+    """The scores behind :func:`generic_identification_protocol`; None where nobody can be enrolled."""
+    enrolled = enrolled_images(labels)
+    return search_scores(*_search(features, labels, enrolled)) if enrolled.any() else None
 
 
 def generic_pairs_protocol(
@@ -62,6 +74,14 @@ def generic_pairs_protocol(
         reason = f"{len(same)} pairs cannot be divided into {FOLDS} folds"
         return [Figure("accuracy", None, genuine, len(same) - genuine, 0.0, reason)]
     return pairs_verification(features_a, features_b, same, config.fars, folds=FOLDS)
+
+
+def _search(
+    features: Floats, labels: NDArray[Any], enrolled: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], Floats, NDArray[np.int64]]:
+    """Templates, probes and the probes' rows of the gallery."""
+    templates, identities = gallery_templates(features[enrolled], labels[enrolled])
+    return templates, features[~enrolled], probe_labels(labels[~enrolled], identities)
 
 
 def enrolled_images(labels: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fedfr.config import EvaluationConfig
 from fedfr.errors import FedfrError
+from fedfr.evaluation.curves import ScoreCounts, pair_scores, search_scores
 from fedfr.evaluation.figures import Figure
 from fedfr.evaluation.identification import (
     gallery_templates,
@@ -18,7 +19,12 @@ from fedfr.evaluation.identification import (
 )
 from fedfr.evaluation.verification import personalized_verification
 
-__all__ = ["personalized_identification_protocol", "personalized_verification_protocol"]
+__all__ = [
+    "personalized_identification_protocol",
+    "personalized_identification_scores",
+    "personalized_verification_protocol",
+    "personalized_verification_scores",
+]
 
 Floats = NDArray[np.floating[Any]]
 
@@ -39,6 +45,18 @@ def personalized_verification_protocol(
     """
     config = config or EvaluationConfig()
     return personalized_verification(features, labels, own, config.fars, binned=config.verification == "binned")
+
+
+def personalized_verification_scores(
+    *,
+    features: Floats,
+    labels: NDArray[Any],
+    own: NDArray[np.bool_],
+    gallery_features: Floats | None = None,
+    gallery_labels: NDArray[Any] | None = None,
+) -> ScoreCounts:
+    """The scores behind :func:`personalized_verification_protocol`."""
+    return pair_scores(features, labels, own)
 
 
 def personalized_identification_protocol(
@@ -64,3 +82,16 @@ def personalized_identification_protocol(
         raise FedfrError(f"own test image in row {row} has label {labels[row]}, which is not in the gallery; enrol it")
     standard = open_set_identification(templates, features, probes, config.fpirs)
     return standard + released_identification(templates, features, probes, config.fpirs)
+
+
+def personalized_identification_scores(
+    *,
+    features: Floats,
+    labels: NDArray[Any],
+    own: NDArray[np.bool_],
+    gallery_features: Floats,
+    gallery_labels: NDArray[Any],
+) -> ScoreCounts:
+    """The scores behind :func:`personalized_identification_protocol`, standard convention."""
+    templates, identities = gallery_templates(gallery_features, gallery_labels)
+    return search_scores(templates, features, probe_labels(labels, identities))
