@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 OUT ?= runs/quickstart
 ARGS ?=
 
-.PHONY: setup quickstart test test-slow lint types bench clean
+.PHONY: setup quickstart test test-slow browser lint types bench clean
 
 setup: $(STAMP)
 
@@ -22,8 +22,16 @@ quickstart: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -q $(ARGS)
 
-test-slow: $(STAMP)
+test-slow: $(STAMP) browser
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+# The report is looked at in a browser: Debian's, with its driver, installed where they are missing.
+browser:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$root apt-get update --quiet --quiet && \
+	  $$root env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends \
+	    chromium chromium-driver >/dev/null; }
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/all.py $(ARGS)

@@ -104,7 +104,7 @@ def test_another_plan_needs_another_folder(finished: Benchmark) -> None:
 
 
 def test_the_table_compares_with_fedavg_and_fedfr(finished: Benchmark) -> None:
-    text = standings_tables([result.row for result in finished.results()])
+    text = "\n\n".join(table.markdown() for table in standings_tables([result.row for result in finished.results()]))
     table = text[text.index("**personalized-1:1, TAR@FAR=1e-1**") :].split("\n\n")[1]
     assert table.splitlines()[0] == (
         "| model | mean | worst client | seeds | − fedavg personalized [95 %] | − fedfr personalized [95 %] |"

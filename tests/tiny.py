@@ -31,24 +31,28 @@ SETTINGS = [
 ]
 
 
-def tiny_faces(identities: int = 14, images: int = 5, seed: int = 0) -> FaceSet:
-    """Coarse random patterns, one per identity, with noise: learnable, and no two images equal."""
+def tiny_faces(identities: int = 14, images: int = 5, seed: int = 0, *, alike: float = 0.0) -> FaceSet:
+    """Coarse random patterns, one per identity, with noise: learnable, and no two images equal.
+
+    ``alike``: how much of every image is a pattern of its own instead, 0 to 1; near 1 nobody can be told apart.
+    """
     generator = np.random.default_rng(seed)
     patterns = generator.integers(0, 200, (identities, 7, 7, 3)).repeat(16, axis=1).repeat(16, axis=2)
     labels = np.repeat(np.arange(identities), images)
     noise = generator.integers(0, 50, (len(labels), 112, 112, 3))
+    own = generator.integers(0, 200, (len(labels), 7, 7, 3)).repeat(16, axis=1).repeat(16, axis=2)
     return FaceSet(
-        (patterns[labels] + noise).astype(np.uint8),
+        ((1 - alike) * patterns[labels] + alike * own + noise).astype(np.uint8),
         labels,
         tuple(f"person-{number:02d}" for number in range(identities)),
     )
 
 
-def tiny_config(folder: Path, *more: str) -> ExperimentConfig:
+def tiny_config(folder: Path, *more: str, alike: float = 0.0) -> ExperimentConfig:
     """Configuration over :func:`tiny_faces`, which are saved beside the run."""
     faces = folder / "faceset"
     if not faces.exists():
-        tiny_faces().save(faces)
+        tiny_faces(alike=alike).save(faces)
     return load_config(None, [f"faces.path={faces}", *SETTINGS, *more])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import Field
 
 from fedfr.config import ExperimentConfig, Settings, load_config, validate
 from fedfr.config_source import absolute_paths, first_difference, merge, read_benchmark
+from fedfr.costs import RoundCost, total
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.files import write_atomically
@@ -74,6 +74,11 @@ class Result:
     bytes_up: int
     bytes_down: int
     peak_bytes: int
+
+    @classmethod
+    def of(cls, row: Row, cost: RoundCost) -> Result:
+        """A row and what the method's rounds cost together."""
+        return cls(row, cost.client_seconds, cost.bytes_up, cost.bytes_down, cost.peak_bytes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in the CSV."""
@@ -145,33 +150,51 @@ class Benchmark:
     def open(cls, folder: str | Path) -> Benchmark:
         """One that was begun; raises :class:`FedfrError` where there is none."""
         path = Path(folder) / _FILE
-        if not path.is_file():
+        if not cls.is_at(Path(folder)):
             raise FedfrError(f"{folder} holds no benchmark (there is no {_FILE} in it); give the folder of --out")
         return cls(validate(Plan, yaml.safe_load(path.read_text(encoding="utf-8")), str(path)), Path(folder))
 
     def run(self, progress: Progress | None = None) -> list[Result]:
         """Run, or go on where it was interrupted; ``results.csv`` grows with every finished seed."""
         shown, results = progress or Silent(), list[Result]()
+        work, every = f"benchmark {self.plan.name}", len({"pretrained", *self.plan.methods}) * len(self.plan.seeds)
+        done = len(list(self.folder.glob("seed-*/evaluation/*.json")))
+
+        def on_method(name: str) -> None:
+            nonlocal done
+            done += 1
+            shown.update(work, done, every, name)
+
+        shown.update(work, done, every)
         for number, seed in enumerate(self.plan.seeds):
             shown.note(f"seed {seed} ({number + 1} of {len(self.plan.seeds)})")
-            Experiment.begin(self.plan.experiment(seed), self._run(seed), shown).run(shown)
+            Experiment.begin(self.plan.experiment(seed), self._run(seed), shown).run(shown, on_method=on_method)
             results = self.results()
             self._write(results)
         return results
 
+    @staticmethod
+    def is_at(folder: Path) -> bool:
+        """Whether a benchmark was begun in ``folder``."""
+        return (folder / _FILE).is_file()
+
     def results(self) -> list[Result]:
         """Of every finished seed."""
+        return [result for run in self._finished() for result in _results(run)]
+
+    def finished(self) -> list[Experiment]:
+        """The runs of every finished seed; raises :class:`FedfrError` when there is none."""
+        runs = self._finished()
+        if not runs:
+            raise FedfrError(f"{self.folder} has no finished seed yet; go on with the same `fedfr benchmark` command")
+        return runs
+
+    def _finished(self) -> list[Experiment]:
         begun = [seed for seed in self.plan.seeds if (self._run(seed) / "config.yaml").exists()]
-        return [result for seed in begun for result in self._of_seed(Experiment.open(self._run(seed)))]
+        return [run for run in map(Experiment.open, map(self._run, begun)) if run.finished]
 
     def _run(self, seed: int) -> Path:
         return self.folder / f"seed-{seed}"
-
-    def _of_seed(self, experiment: Experiment) -> list[Result]:
-        if not experiment.finished:
-            return []
-        costs = {trial.name: _costs(trial.folder / "metrics.jsonl") for trial in experiment.trials()}
-        return [Result(row, *costs.get(row.method, (0.0, 0, 0, 0))) for row in experiment.results()]
 
     def _write(self, results: Sequence[Result]) -> None:
         lines, text = [result.to_dict() for result in results], io.StringIO()
@@ -181,13 +204,7 @@ class Benchmark:
         write_atomically(self.folder / "results.csv", text.getvalue().encode())
 
 
-def _costs(events: Path) -> tuple[float, int, int, int]:
-    """Client seconds, bytes up, bytes down, peak memory of a method's rounds."""
-    lines = [json.loads(line) for line in events.read_text(encoding="utf-8").splitlines()] if events.exists() else []
-    updates = [line for line in lines if line["event"] == "update"]
-    return (
-        round(sum(update["seconds"] for update in updates), 2),
-        sum(update["bytes/up"] for update in updates),
-        sum(update["bytes/down"] for update in updates),
-        int(max((update["peak_rss_bytes"] for update in updates), default=0)),
-    )
+def _results(run: Experiment) -> list[Result]:
+    spent = {cost.method: cost for cost in map(total, filter(None, run.costs().values()))}
+    free = RoundCost("pretrained", run.config.seed, 0)
+    return [Result.of(row, spent.get(row.method, free)) for row in run.results()]

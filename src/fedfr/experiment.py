@@ -21,6 +21,7 @@ from fedfr.assembly import Parts, local_training, make_method
 from fedfr.assessment import Assessment, assess_trial
 from fedfr.config import ExperimentConfig, load_config
 from fedfr.config_source import absolute_paths, first_difference
+from fedfr.costs import RoundCost, round_costs
 from fedfr.curves import Curve
 from fedfr.engines.local import Tap
 from fedfr.errors import FedfrError
@@ -118,20 +119,26 @@ class Experiment:
         main = Trial(self.parts, self.config.method.name, self.folder)
         return [main, *(Trial(self.parts, name, self.folder / "baselines" / name) for name in self.config.baselines)]
 
-    def run(self, progress: Progress | None = None, tap: Tap | None = None) -> list[Row]:
+    def run(
+        self,
+        progress: Progress | None = None,
+        tap: Tap | None = None,
+        on_method: Callable[[str], None] = lambda name: None,
+    ) -> list[Row]:
         """Run, or go on where a run was interrupted; returns every result as tidy rows.
 
+        ``on_method`` is called with the name of each method that this call has evaluated.
         Raises :class:`FedfrError` for faults of the input and below the quorum; what is finished stays and is resumed.
         """
         shown = progress or Silent()
         with self._locked():
             start = self._start(shown)
-            rows = self._finish("pretrained", partial(self._assess_start, start), shown)
+            rows = self._finish("pretrained", partial(self._assess_start, start), shown, on_method)
             for trial in self.trials():
                 if trial.method.privacy:
                     shown.note(f"privacy: {trial.method.privacy}")
                 generic = trial.run(start, progress=shown, tap=tap, on_round=self._on_round(trial))
-                rows += self._finish(trial.name, partial(self._assess, trial, generic), shown)
+                rows += self._finish(trial.name, partial(self._assess, trial, generic), shown, on_method)
             return rows
 
     def pretrain(self, progress: Progress | None = None) -> Generic:
@@ -171,6 +178,11 @@ class Experiment:
 
     def _evaluated(self) -> Sequence[str]:
         return list(dict.fromkeys(["pretrained", self.config.method.name, *self.config.baselines]))
+
+    def costs(self) -> dict[str, list[RoundCost]]:
+        """By method, what every round has cost so far."""
+        seed = self.config.seed
+        return {trial.name: round_costs(trial.folder / "metrics.jsonl", trial.name, seed) for trial in self.trials()}
 
     @property
     def finished(self) -> bool:
@@ -224,7 +236,13 @@ class Experiment:
         trial = Trial(self.parts, "pretrained", self.folder / "pretrained")
         return assess_trial(trial, 0, start, assessment)
 
-    def _finish(self, name: str, assess: Callable[[Assessment], list[Row]], shown: Progress) -> list[Row]:
+    def _finish(
+        self,
+        name: str,
+        assess: Callable[[Assessment], list[Row]],
+        shown: Progress,
+        on_method: Callable[[str], None],
+    ) -> list[Row]:
         path = self._results_file(name)
         if not path.exists():
             shown.note(f"evaluating {name}")
@@ -232,6 +250,7 @@ class Experiment:
             rows = assess(assessment)
             write_json(self._curves_file(name), [curve.to_dict() for curve in assessment.curves()])
             write_json(path, [row.to_dict() for row in rows])
+            on_method(name)
             return rows
         return [Row.from_dict(row) for row in read_json(path)]
 

@@ -74,7 +74,7 @@ class Trial:
                 detail = f"round {event['round']}/{self.total_rounds}"
                 if "loss/total" in event:
                     detail += f", loss {event['loss/total']:.3f}"
-                shown.update(f"{self.name}", finished, max(finished, steps), detail)
+                shown.update(self.name, finished, max(finished, steps), detail)
             if event["event"] == "refused":
                 shown.note(f"refused: {event['reason']}")
 
@@ -92,6 +92,8 @@ class Trial:
         def shared(number: int) -> frozenset[str]:
             return shared_entries(self.method, entries, batchnorm, config.federation, number)
 
+        if finished < steps:
+            shown.update(self.name, finished, steps)
         with LocalEngine(factory, workers=config.runtime.workers, threads=config.runtime.threads, tap=tap) as engine:
             server = Server(
                 self.method,

@@ -35,5 +35,5 @@ def benchmark(
     if as_json:
         print_json([result.to_dict() for result in results])
         return
-    print(standings_tables([result.row for result in results]))
+    print("\n\n".join(table.markdown() for table in standings_tables([result.row for result in results])))
     print(f"\nevery figure with its counts and costs: {out / 'results.csv'}")

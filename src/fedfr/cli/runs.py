@@ -81,23 +81,23 @@ def evaluate(
 
 
 def report(
-    run: Run,
+    target: Annotated[Path, typer.Argument(metavar="RUN|BENCHMARK", help="A run's folder, or a benchmark's.")],
+    out: Annotated[Path | None, typer.Option("--out", help="The page; by default report.html in the folder.")] = None,
     history: Annotated[
         bool, typer.Option("--history", help="Instead, as JSON: results after every `evaluation.every` rounds.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the results of a run."""
-    from fedfr.experiment import Experiment
-    from fedfr.reporting.table import results_table
+    """Print the results and write them, with curves and costs, as one HTML page that opens without network."""
+    from fedfr.report import open_report, save_page
+    from fedfr.reporting.standings import results_text
 
-    experiment = Experiment.open(run)
-    rows = experiment.history() if history else experiment.results()
+    content = open_report(target)
     if as_json or history:
-        print_json([row.to_dict() for row in rows])
-    else:
-        print(experiment.describe())
-        print(results_table(rows))
+        print_json([row.to_dict() for row in (content.history if history else content.rows)])
+        return
+    print("\n".join([*content.description, results_text(content.rows)]))
+    print(f"\nreport: {save_page(content, out or target / 'report.html')}")
 
 
 def _run(folder: Path, workers: int | None, as_json: bool) -> None:

@@ -41,22 +41,31 @@ class PlainProgress:
     def __init__(self, stream: TextIO, interval: float = 10.0) -> None:
         self._stream = stream
         self._interval = interval
-        self._started: dict[str, float] = {}
+        self._first: dict[str, tuple[float, int]] = {}
         self._said: dict[str, float] = {}
 
     def update(self, work: str, done: int, total: int, detail: str = "") -> None:
         """Print where the work stands, with an estimate of the time left."""
         now = time.monotonic()
-        started = self._started.setdefault(work, now)
+        since, before = self._first.setdefault(work, (now, done))
         if done < total and now - self._said.get(work, -self._interval) < self._interval:
             return
         self._said[work] = now
-        left = f", about {(now - started) / done * (total - done):.0f} s left" if 0 < done < total else ""
+        left = ""
+        if before < done < total:
+            left = f", about {_duration((now - since) / (done - before) * (total - done))} left"
         self.note(f"{work}: {done}/{total}{left}{f' ({detail})' if detail else ''}")
 
     def note(self, text: str) -> None:
         """Print one line."""
         print(text, file=self._stream, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 class TerminalProgress:

@@ -3,33 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fedfr.comparison import Contest, Difference, Key, Standing, compare, contests, standings
-from fedfr.reporting.table import column_title
+from fedfr.reporting.table import column_title, results_table
 from fedfr.rows import Row
 
-__all__ = ["standings_tables"]
+__all__ = ["StandingsTable", "overview_table", "results_text", "standings_tables"]
 
 AGAINST = ("fedavg", "fedfr")
 
 
-def standings_tables(rows: Sequence[Row]) -> str:
-    """One Markdown table per protocol and metric that has a figure, and what may be concluded from it."""
-    return "\n\n".join(_table(contest) for contest in contests(rows) if contest.values)
+@dataclass(frozen=True)
+class StandingsTable:
+    """Every model's figure of one protocol and metric in %, and what may be concluded from them."""
+
+    protocol: str
+    metric: str
+    head: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    conclusion: str
+
+    def markdown(self) -> str:
+        """As Markdown; what is significant is bold."""
+        table = [_row(self.head), "|---" * len(self.head) + "|", *map(_row, self.lines)]
+        return "\n".join([f"**{self.protocol}, {self.metric}** (%)", "", *table, "", self.conclusion])
 
 
-def _table(contest: Contest) -> str:
+def standings_tables(rows: Sequence[Row]) -> list[StandingsTable]:
+    """One table per protocol and metric that has a figure."""
+    return [_table(contest) for contest in contests(rows) if contest.values]
+
+
+def results_text(rows: Sequence[Row]) -> str:
+    """For a terminal: the table of a run, or of a benchmark's seeds one table per figure."""
+    if len({row.seed for row in rows}) == 1:
+        return results_table(rows)
+    return "\n\n".join(table.markdown() for table in standings_tables(rows))
+
+
+def overview_table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and lines: every model's mean (worst client) in %, of each protocol at the strictest rate that all can show.
+
+    The released convention of 1:N is left out, and so is what has no rate where another figure of the protocol has one.
+    """
+    chosen: dict[str, tuple[float, Contest]] = {}
+    models = dict.fromkeys((row.method, row.model) for row in rows)
+    for contest in contests([row for row in rows if "(released)" not in row.metric]):
+        partial = {key for key, values in contest.values.items() if len(values) < _most(contest)}
+        _, _, rate = contest.metric.partition("=")
+        strictness = float(rate) if rate else 1.0
+        if contest.values and not partial and strictness <= chosen.get(contest.protocol, (1.0, contest))[0]:
+            chosen[contest.protocol] = strictness, contest
+    kept = [contest for _, contest in chosen.values()]
+    found = [standings(contest) for contest in kept]
+    head = ("model", *(f"{contest.protocol} {contest.metric}" for contest in kept))
+    return head, [(column_title(*key), *(_short(each.get(key)) for each in found)) for key in models]
+
+
+def _most(contest: Contest) -> int:
+    return max(len(values) for values in contest.values.values())
+
+
+def _short(standing: Standing | None) -> str:
+    if standing is None:
+        return "–"
+    return _mean(standing) + ("" if standing.worst is None else f" ({_percent(standing.worst)})")
+
+
+def _table(contest: Contest) -> StandingsTable:
     personal = any(client for values in contest.values.values() for _, client in values)
     measured = [key for name in AGAINST if (key := _measured_against(contest, name, personal)) is not None]
     titles = [f"− {column_title(*key)} [95 %]" for key in measured]
-    head = ["model", "mean", *(["worst client"] if personal else []), "seeds", *titles]
-    lines = [f"**{contest.protocol}, {contest.metric}** (%)", "", _row(head), "|---" * len(head) + "|"]
+    head = ("model", "mean", *(["worst client"] if personal else []), "seeds", *titles)
+    lines = []
     for key, standing in standings(contest).items():
         cells = [column_title(*key), _mean(standing), *([_percent(standing.worst)] if personal else [])]
         cells.append(str(standing.seeds))
         cells += ["" if key == other else _difference(compare(contest, key, other)) for other in measured]
-        lines.append(_row(cells))
-    return "\n".join([*lines, "", _conclusion(contest, personal)])
+        lines.append(tuple(cells))
+    return StandingsTable(contest.protocol, contest.metric, head, tuple(lines), _conclusion(contest, personal))
 
 
 def _measured_against(contest: Contest, method: str, personal: bool) -> Key | None:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from fedfr.rows import ALL_CLIENTS, Row
 
-__all__ = ["results_table", "summarise"]
+__all__ = ["column_title", "left_out", "results_table", "summarise"]
 
 # A line broken by the terminal can still be read, a name cut short cannot.
 WIDE = 400
@@ -68,6 +68,12 @@ def results_table(rows: Sequence[Row]) -> str:
     if incomplete:
         lines.append("[n of C]: mean over n clients of C only.")
     return "\n".join([*lines, *incomplete, *_refused_for_all(summary)])
+
+
+def left_out(rows: Sequence[Row]) -> list[str]:
+    """What tables of these rows lack, a sentence each: refused figures with the reason, clients without a model."""
+    summary = summarise(rows)
+    return [*_refused_for_some(summary), *_without_model(summary, _clients(rows)), *_refused_for_all(summary)]
 
 
 def _clients(rows: Sequence[Row]) -> dict[str, list[str]]:

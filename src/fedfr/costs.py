@@ -1,0 +1,64 @@
+"""What rounds cost, read from ``metrics.jsonl``: client time, bytes, memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["RoundCost", "round_costs", "total"]
+
+
+@dataclass(frozen=True)
+class RoundCost:
+    """One round of one method in one seed, all its clients together.
+
+    ``client_seconds``: training and features; ``bytes_up``, ``bytes_down``: tensors of all messages; ``peak_bytes``:
+    the largest resident size of a process that served a client.
+    """
+
+    method: str
+    seed: int
+    round: int
+    client_seconds: float = 0.0
+    bytes_up: int = 0
+    bytes_down: int = 0
+    peak_bytes: int = 0
+
+
+def round_costs(events: Path, method: str, seed: int) -> list[RoundCost]:
+    """Of every round in ``events``, oldest first; none where the method had no rounds."""
+    lines = events.read_text(encoding="utf-8").splitlines() if events.exists() else []
+    updates: dict[int, list[dict[str, float]]] = {}
+    for event in map(json.loads, lines):
+        if event["event"] == "update":
+            updates.setdefault(event["round"], []).append(event)
+    return [_sum(method, seed, number, updates[number]) for number in sorted(updates)]
+
+
+def total(costs: Iterable[RoundCost]) -> RoundCost:
+    """All rounds of one method and seed as one, numbered as the last of them; raises ValueError for no rounds."""
+    rounds = list(costs)
+    last = max(rounds, key=lambda cost: cost.round)
+    return RoundCost(
+        last.method,
+        last.seed,
+        last.round,
+        round(sum(cost.client_seconds for cost in rounds), 2),
+        sum(cost.bytes_up for cost in rounds),
+        sum(cost.bytes_down for cost in rounds),
+        max(cost.peak_bytes for cost in rounds),
+    )
+
+
+def _sum(method: str, seed: int, number: int, updates: list[dict[str, float]]) -> RoundCost:
+    return RoundCost(
+        method,
+        seed,
+        number,
+        sum(update["seconds"] for update in updates),
+        int(sum(update["bytes/up"] for update in updates)),
+        int(sum(update["bytes/down"] for update in updates)),
+        int(max(update["peak_rss_bytes"] for update in updates)),
+    )

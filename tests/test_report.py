@@ -1,0 +1,270 @@
+"""The page of a run or a benchmark: whole, without network, faces or names, and its data are the results."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+import yaml
+
+from fedfr.benchmark import Benchmark, Plan
+from fedfr.config import parse_overrides
+from fedfr.errors import FedfrError
+from fedfr.experiment import Experiment
+from fedfr.report import open_report, write_report
+from fedfr.reporting.standings import overview_table
+from fedfr.rows import Row
+from tests.tiny import SETTINGS, tiny_faces
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, scripts by id, and the text that is read."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.text = ""
+        self.figures: dict[str, Any] = {}
+        self._inside: tuple[str, str | None] = ("", None)
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self._inside = tag, dict(attrs).get("id")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("script", "style"):
+            self._inside = ("", None)
+
+    def handle_data(self, data: str) -> None:
+        tag, name = self._inside
+        if name == "figures":
+            self.figures |= json.loads(data)
+        elif not tag:
+            self.text += data
+
+
+def table(page: Page, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(page.figures[name]["csv"])))
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
+    """Three methods, two seeds, every round evaluated; the folder of faces has a name that must not come out."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    faces = folder / "secret place"
+    tiny_faces(alike=0.6).save(faces)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(parse_overrides(SETTINGS)), encoding="utf-8")
+    settings = {"faces": {"path": str(faces)}, "evaluation": {"every": 1}}
+    methods = ("local", "fedavg", "fedfr")
+    plan = Plan(
+        name="tiny", config=str(folder / "tiny.yaml"), budget="cpu", methods=methods, seeds=(0, 1), settings=settings
+    )
+    made = Benchmark.begin(plan, folder / "out")
+    made.run()
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(benchmark: Benchmark) -> Page:
+    return Page(write_report(benchmark.folder).read_text(encoding="utf-8"))
+
+
+def test_nothing_is_fetched(page: Page) -> None:
+    assert not [(tag, name) for tag, values in page.elements for name in values if name in ("src", "href", "srcset")]
+    assert not {tag for tag, _ in page.elements} & {"link", "img", "iframe", "object", "video"}
+    policy = [values["content"] for tag, values in page.elements if values.get("http-equiv") is not None]
+    assert len(policy) == 1
+    assert str(policy[0]).startswith("default-src 'none'")
+
+
+def test_no_person_and_no_place_is_named(page: Page, benchmark: Benchmark) -> None:
+    whole = (benchmark.folder / "report.html").read_text(encoding="utf-8")
+    assert "person-" not in whole
+    assert str(benchmark.folder.parent) not in whole
+    assert "secret place" in page.text, "the last part of a path tells the reader which faces they were"
+
+
+@pytest.mark.parametrize("name", ["roc-personalized-1-1", "roc-generic-1-1", "search-personalized-1-N", "clients"])
+def test_the_figures_are_there_and_valid(page: Page, name: str) -> None:
+    figure = page.figures[name]
+    go.Figure(data=figure["traces"], layout=figure["layout"])  # raises for anything Plotly does not know
+    assert figure["traces"]
+    assert ("figure", {"id": name}) in page.elements
+
+
+def test_every_kind_of_figure_is_drawn(page: Page) -> None:
+    assert {name.partition("-")[0] for name in page.figures} == {
+        "roc",
+        "search",
+        "clients",
+        "rounds",
+        "bytes",
+        "time",
+        "scores",
+    }
+    for figure in page.figures.values():
+        go.Figure(data=figure["traces"], layout=figure["layout"])
+
+
+def test_curves_pass_through_the_results(page: Page, benchmark: Benchmark) -> None:
+    rows = [result.row for result in benchmark.results()]
+    compared = 0
+    for method, model in (("pretrained", "pretrained"), ("local", "local"), ("fedfr", "personalized")):
+        exact = fmean(
+            row.value
+            for row in rows
+            if (row.method, row.model, row.protocol, row.metric) == (method, model, "personalized-1:1", "TAR@FAR=1e-1")
+            and row.value is not None
+        )
+        (drawn,) = (
+            float(line["TAR"])
+            for line in table(page, "roc-personalized-1-1")
+            if (line["method"], line["model"], float(line["FAR"])) == (method, model, 0.1)
+        )
+        # Two clients in two seeds with 3 genuine pairs each: one pair of one client may share a bin with the threshold.
+        assert drawn == pytest.approx(exact, abs=1 / 12 + 1e-6)
+        assert 0 < exact < 1
+        compared += 1
+    assert compared == 3
+
+
+def test_clients_go_from_the_start_to_their_own_model(page: Page, benchmark: Benchmark) -> None:
+    rows = {
+        (row.method, row.model, str(row.seed), row.client): row.value
+        for row in (result.row for result in benchmark.results())
+        if (row.protocol, row.metric) == ("personalized-1:1", "TAR@FAR=1e-1")
+    }
+    lines = table(page, "clients")
+    assert len(lines) == 4
+    for line in lines:
+        where = line["seed"], line["client"]
+        assert float(line["pretrained"]) == rows["pretrained", "pretrained", *where]
+        assert float(line["fedfr"]) == rows["fedfr", "personalized", *where]
+
+
+def test_rounds_begin_at_the_start_and_end_at_the_result(page: Page, benchmark: Benchmark) -> None:
+    lines = [line for line in table(page, "rounds-generic-1-1") if line["method"] == "fedavg"]
+    assert [line["round"] for line in lines] == ["0", "1", "2"]
+    rows = [
+        result.row
+        for result in benchmark.results()
+        if (result.row.protocol, result.row.metric) == ("generic-1:1", "TAR@FAR=1e-1")
+    ]
+
+    def mean(method: str) -> float:
+        return fmean(row.value for row in rows if row.method == method and row.value is not None)
+
+    values = [float(line["TAR@FAR=1e-1"]) for line in lines]
+    assert values[0] == pytest.approx(mean("pretrained"))
+    assert values[2] == pytest.approx(mean("fedavg"))
+
+
+def test_bytes_are_those_of_the_messages(page: Page, benchmark: Benchmark) -> None:
+    spent = {
+        line["method"]: float(line["sent up and down, all clients (MB)"]) for line in table(page, "bytes-generic-1-1")
+    }
+    cost = {result.row.method: result.bytes_up + result.bytes_down for result in benchmark.results()}
+    assert spent["fedfr"] == pytest.approx(cost["fedfr"] / 1e6)
+    assert spent["fedavg"] == pytest.approx(cost["fedavg"] / 1e6)
+
+
+def test_histograms_count_every_pair(page: Page, benchmark: Benchmark) -> None:
+    counted = sum(
+        int(line["genuine"]) + int(line["impostor"])
+        for line in table(page, "scores-personalized-1-1")
+        if (line["method"], line["model"]) == ("fedfr", "personalized")
+    )
+    rows = [
+        result.row
+        for result in benchmark.results()
+        if (result.row.method, result.row.model, result.row.protocol) == ("fedfr", "personalized", "personalized-1:1")
+    ]
+    assert counted == sum(row.genuine + row.impostor for row in rows if row.metric == "TAR@FAR=1e-1")
+
+
+def test_tables_say_what_may_be_concluded(page: Page) -> None:
+    assert "personalized-1:1, TAR@FAR=1e-1 (%)" in page.text
+    assert "Intervals over 2 seeds and their clients" in page.text
+    assert "fedfr personalized" in page.text
+
+
+def test_the_overview_shows_the_strictest_rate_that_all_can_show(benchmark: Benchmark) -> None:
+    rows = [result.row for result in benchmark.results()]
+    head, lines = overview_table(rows)
+    assert head[0] == "model"
+    assert "personalized-1:1 TAR@FAR=1e-1" in head
+    assert not [title for title in head if "released" in title]
+    place = head.index("personalized-1:1 TAR@FAR=1e-1")
+    (cell,) = (cells[place] for cells in lines if cells[0] == "fedfr personalized")
+    values = [
+        [row.value for row in rows if row.seed == seed and _is_fedfr_tar(row) and row.value is not None]
+        for seed in (0, 1)
+    ]
+    means = [fmean(each) for each in values]
+    worst = min(value for each in values for value in each)
+    assert cell == f"{100 * fmean(means):.1f} ± {100 * stdev(means):.1f} ({100 * worst:.1f})"
+    # One model that is refused the strict rate moves everybody to the laxer one.
+    strict = [replace(row, metric="TAR@FAR=1e-2") for row in rows if row.metric == "TAR@FAR=1e-1"]
+    both = [*rows, *strict]
+    assert "personalized-1:1 TAR@FAR=1e-2" in overview_table(both)[0]
+    both.remove(next(row for row in strict if row.protocol == "personalized-1:1"))
+    assert "personalized-1:1 TAR@FAR=1e-1" in overview_table(both)[0]
+
+
+def _is_fedfr_tar(row: Row) -> bool:
+    where = row.method, row.model, row.protocol, row.metric
+    return where == ("fedfr", "personalized", "personalized-1:1", "TAR@FAR=1e-1")
+
+
+def test_a_run_has_a_page_too(benchmark: Benchmark, tmp_path: Path) -> None:
+    run = benchmark.folder / "seed-1"
+    path = write_report(run, tmp_path / "page.html")
+    assert not (run / "report.html").exists()
+    page = Page(path.read_text(encoding="utf-8"))
+    assert {line["seed"] for line in table(page, "clients")} == {"1"}
+    assert "Intervals over the clients of one seed" in page.text
+    rows = open_report(run).rows
+    assert rows == Experiment.open(run).results()
+
+
+def test_markup_in_a_setting_stays_text(benchmark: Benchmark, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plan = benchmark.plan.model_copy(update={"name": "</script><script>alert(1)</script>"})
+    monkeypatch.setattr(Benchmark, "open", lambda folder: Benchmark(plan, benchmark.folder))
+    text = write_report(benchmark.folder, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)" in text
+
+
+def test_nothing_finished_nothing_reported(benchmark: Benchmark, tmp_path: Path) -> None:
+    with pytest.raises(FedfrError, match="holds no run"):
+        write_report(tmp_path)
+    (tmp_path / "benchmark.yaml").write_bytes((benchmark.folder / "benchmark.yaml").read_bytes())
+    with pytest.raises(FedfrError, match="has no finished seed yet"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_older_runs_without_curves_have_their_tables(benchmark: Benchmark, tmp_path: Path) -> None:
+    run = benchmark.folder / "seed-0"
+    kept = {path: path.read_bytes() for path in (run / "evaluation" / "curves").iterdir()}
+    for path in kept:
+        path.unlink()
+    try:
+        page = Page(write_report(run, tmp_path / "page.html").read_text(encoding="utf-8"))
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+    assert not [name for name in page.figures if re.match("roc|scores|search", name)]
+    assert "personalized-1:1, TAR@FAR=1e-1 (%)" in page.text
