@@ -49,8 +49,9 @@ class Events:
 class PretrainingWatch:
     """Follows pre-training: progress hears of every step, ``metrics.jsonl`` of every epoch."""
 
-    def __init__(self, path: Path, epochs: int, shown: Progress) -> None:
+    def __init__(self, path: Path, epochs: int, seed: int, shown: Progress) -> None:
         self._path = path
+        self._seed = seed
         self._epochs = epochs
         self._shown = shown
         self._events: Events | None = None
@@ -69,7 +70,9 @@ class PretrainingWatch:
         if self._events is None:
             self._events = Events.of_pretraining(self._path, epoch)
         named = {f"loss/{name}": value for name, value in losses.items()}
-        self._events.append({"event": "pretrain", "epoch": epoch + 1, **named, "learning_rate": rate})
+        event = {"event": "pretrain", "epoch": epoch + 1, **named, "learning_rate": rate}
+        self._events.append(event)
+        self._shown.event({"seed": self._seed, **event})
         self._loss = f", loss {losses['total']:.3f}"
         self._show(epoch, self._steps)
 

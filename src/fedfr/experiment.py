@@ -137,7 +137,7 @@ class Experiment:
             for trial in self.trials():
                 if trial.method.privacy:
                     shown.note(f"privacy: {trial.method.privacy}")
-                generic = trial.run(start, progress=shown, tap=tap, on_round=self._on_round(trial))
+                generic = trial.run(start, progress=shown, tap=tap, on_round=self._on_round(trial, shown))
                 rows += self._finish(trial.name, partial(self._assess, trial, generic), shown, on_method)
             return rows
 
@@ -148,7 +148,7 @@ class Experiment:
 
     def _start(self, shown: Progress) -> Generic:
         torch.set_num_threads(self.config.runtime.threads)
-        watch = PretrainingWatch(self.folder / "metrics.jsonl", self.config.pretrain.epochs, shown)
+        watch = PretrainingWatch(self.folder / "metrics.jsonl", self.config.pretrain.epochs, self.config.seed, shown)
         return self.parts.starting_model(watch.on_step, watch.on_epoch)
 
     def describe(self) -> str:
@@ -210,14 +210,15 @@ class Experiment:
             shown.update("evaluation", number + 1, len(trials), trial.name)
         return rows
 
-    def _on_round(self, trial: Trial) -> Callable[[int, Generic], Mapping[str, Any]]:
+    def _on_round(self, trial: Trial, shown: Progress) -> Callable[[int, Generic], Mapping[str, Any]]:
         every = self.config.evaluation.every
 
         def assess(number: int, generic: Generic) -> Mapping[str, Any]:
             if not every or number == 0 or number % every:
                 return {}
-            rows = assess_trial(trial, number, generic, Assessment(self.parts))
-            return {"evaluation": [row.to_dict() for row in rows]}
+            rows = [row.to_dict() for row in assess_trial(trial, number, generic, Assessment(self.parts))]
+            shown.event(self._evaluation(trial.name, number, rows))
+            return {"evaluation": rows}
 
         return assess
 
@@ -249,10 +250,15 @@ class Experiment:
             assessment = Assessment(self.parts, curves=True)
             rows = assess(assessment)
             write_json(self._curves_file(name), [curve.to_dict() for curve in assessment.curves()])
-            write_json(path, [row.to_dict() for row in rows])
+            content = [row.to_dict() for row in rows]
+            write_json(path, content)
+            shown.event(self._evaluation(name, max((row.round for row in rows), default=0), content))
             on_method(name)
             return rows
         return [Row.from_dict(row) for row in read_json(path)]
+
+    def _evaluation(self, name: str, number: int, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        return {"event": "evaluation", "seed": self.config.seed, "method": name, "round": number, "rows": rows}
 
     def _results_file(self, name: str) -> Path:
         return self.folder / "evaluation" / f"{name}.json"

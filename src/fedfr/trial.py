@@ -69,6 +69,7 @@ class Trial:
         def on_event(event: Mapping[str, Any]) -> None:
             nonlocal finished
             events.append({"method": self.name, **event})
+            shown.event({"seed": config.seed, "method": self.name, **event})
             if event["event"] in ("update", "refused"):
                 finished += 1
                 detail = f"round {event['round']}/{self.total_rounds}"

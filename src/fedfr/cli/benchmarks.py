@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedfr.cli.output import AsJson, Overrides, print_json, progress
+from fedfr.cli.output import AsJson, Overrides, Track, print_json, tracked
 
 __all__ = ["benchmark"]
 
@@ -21,6 +21,7 @@ def benchmark(
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, 0, 1, …")] = None,
     budget: Annotated[str, typer.Option("--budget", help="cpu or full.")] = "cpu",
     settings: Overrides = None,
+    track: Track = None,
     as_json: AsJson = False,
 ) -> None:
     """Every method from the same start, on the same faces, for the same rounds; figures with paired intervals."""
@@ -30,7 +31,7 @@ def benchmark(
 
     chosen = [each.strip() for each in methods.split(",")] if methods else None
     plan = plan_benchmark(name, budget=budget, methods=chosen, seeds=seeds, settings=parse_overrides(settings or []))
-    with progress() as shown:
+    with tracked(track, out) as shown:
         results = Benchmark.begin(plan, out, shown).run(shown)
     if as_json:
         print_json([result.to_dict() for result in results])

@@ -5,20 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fedfr.reporting.progress import PlainProgress, Progress, TerminalProgress
 
-__all__ = ["AsJson", "Overrides", "Workers", "print_json", "progress"]
+__all__ = ["AsJson", "Overrides", "Track", "Workers", "print_json", "progress", "tracked"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a setting; may be given several times.")
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Client processes at a time; changes no result.")]
+
+Track = Annotated[
+    list[str] | None, typer.Option("--track", metavar="NAME", help="Also to tensorboard or mlflow, as it happens.")
+]
 
 
 def print_json(content: Any) -> None:
@@ -34,3 +39,12 @@ def progress() -> Iterator[Progress]:
         return
     with TerminalProgress() as bars:
         yield bars
+
+
+@contextlib.contextmanager
+def tracked(names: Sequence[str] | None, folder: Path) -> Iterator[Progress]:
+    """:func:`progress` that the trackers called ``names`` hear of as well."""
+    from fedfr.reporting.tracking import Tracking
+
+    with progress() as shown, Tracking(shown, names or (), folder) as both:
+        yield both

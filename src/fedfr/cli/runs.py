@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedfr.cli.output import AsJson, Overrides, Workers, print_json, progress
+from fedfr.cli.output import AsJson, Overrides, Track, Workers, print_json, progress, tracked
+
+if TYPE_CHECKING:
+    from fedfr.rows import Row
 
 __all__ = ["register"]
 
@@ -24,28 +28,45 @@ def register(app: typer.Typer) -> None:
 
 
 def quickstart(
-    out: Out = Path("runs/quickstart"), settings: Overrides = None, workers: Workers = None, as_json: AsJson = False
+    out: Out = Path("runs/quickstart"),
+    settings: Overrides = None,
+    workers: Workers = None,
+    track: Track = None,
+    as_json: AsJson = False,
 ) -> None:
     """FedFR on the faces of ORL, from pre-training to the table, in minutes on a CPU."""
-    train("quickstart", out, settings, workers, as_json)
+    train("quickstart", out, settings, workers, track, as_json)
 
 
 def train(
-    config: Config, out: Out, settings: Overrides = None, workers: Workers = None, as_json: AsJson = False
+    config: Config,
+    out: Out,
+    settings: Overrides = None,
+    workers: Workers = None,
+    track: Track = None,
+    as_json: AsJson = False,
 ) -> None:
     """Pre-train if needed, run the method and its baselines, evaluate, print the table."""
     from fedfr.config import load_config
     from fedfr.experiment import Experiment
 
     overrides = [*(settings or []), *([f"runtime.workers={workers}"] if workers else [])]
-    with progress() as shown:
+    started = time.monotonic()
+    with tracked(track, out) as shown:
         Experiment.create(load_config(config, overrides), out, shown)
-    _run(out, None, as_json)
+        rows = Experiment.open(out).run(shown)
+    _answer(out, rows, time.monotonic() - started, as_json)
 
 
-def resume(run: Run, workers: Workers = None, as_json: AsJson = False) -> None:
+def resume(run: Run, workers: Workers = None, track: Track = None, as_json: AsJson = False) -> None:
     """Go on with a run from where it stopped; a finished one only prints its table."""
-    _run(run, workers, as_json)
+    from fedfr.experiment import Experiment
+
+    started = time.monotonic()
+    experiment = Experiment.open(run, workers=workers)
+    with tracked(track, run) as shown:
+        rows = experiment.run(shown)
+    _answer(run, rows, time.monotonic() - started, as_json)
 
 
 def pretrain(config: Config, out: Out, settings: Overrides = None, as_json: AsJson = False) -> None:
@@ -100,19 +121,15 @@ def report(
     print(f"\nreport: {save_page(content, out or target / 'report.html')}")
 
 
-def _run(folder: Path, workers: int | None, as_json: bool) -> None:
+def _answer(folder: Path, rows: Sequence[Row], seconds: float, as_json: bool) -> None:
     from fedfr.experiment import Experiment
     from fedfr.reporting.table import results_table
 
-    started = time.monotonic()
-    experiment = Experiment.open(folder, workers=workers)
-    with progress() as shown:
-        rows = experiment.run(shown)
     if as_json:
         print_json([row.to_dict() for row in rows])
         return
-    print(experiment.describe())
+    print(Experiment.open(folder).describe())
     print(results_table(rows))
-    print(f"\nrun folder: {folder}   ({time.monotonic() - started:.0f} s)")
+    print(f"\nrun folder: {folder}   ({seconds:.0f} s)")
     print(f"generic model: {folder / 'generic.safetensors'}")
     print(f"personalised models: {folder / 'clients' / '<id>' / 'personal.safetensors'}")

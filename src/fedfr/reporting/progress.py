@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Protocol, Self, TextIO
+from typing import Any, Protocol, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -24,6 +25,10 @@ class Progress(Protocol):
         """Say one line."""
         ...
 
+    def event(self, event: Mapping[str, Any]) -> None:
+        """An event of ``metrics.jsonl`` with its ``seed`` and ``method``, or an ``evaluation`` with its ``rows``."""
+        ...
+
 
 class Silent:
     """Says nothing."""
@@ -32,6 +37,9 @@ class Silent:
         """Ignore."""
 
     def note(self, text: str) -> None:
+        """Ignore."""
+
+    def event(self, event: Mapping[str, Any]) -> None:
         """Ignore."""
 
 
@@ -59,6 +67,9 @@ class PlainProgress:
     def note(self, text: str) -> None:
         """Print one line."""
         print(text, file=self._stream, flush=True)
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Print nothing: what people need of it is in :meth:`update`."""
 
 
 def _duration(seconds: float) -> str:
@@ -101,3 +112,6 @@ class TerminalProgress:
     def note(self, text: str) -> None:
         """Print one line above the bars."""
         self._bars.console.print(text, highlight=False, markup=False)
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Show nothing: what people need of it is in :meth:`update`."""

@@ -1,0 +1,185 @@
+"""``--track``: the numbers of ``metrics.jsonl``, and figures as they are found, sent to TensorBoard or MLflow."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Protocol, Self, TypeVar
+
+from fedfr.errors import FedfrError
+from fedfr.files import write_atomically
+from fedfr.registry import Entry, Registry
+from fedfr.reporting.progress import Progress
+
+__all__ = ["TRACKERS", "MlflowTracker", "TensorBoardTracker", "Tracker", "Tracking", "scalars"]
+
+T = TypeVar("T")
+Scalar = tuple[str, str, float, int]
+_NO_METRICS = frozenset({"round", "epoch", "seed", "time"})
+
+
+class Tracker(Protocol):
+    """Somewhere to send numbers to. Raises :class:`FedfrError` when they cannot be sent."""
+
+    def write(self, subject: str, name: str, value: float, step: int) -> None:
+        """One number: whose, which, how much, in which round (in pre-training: epoch)."""
+        ...
+
+    def close(self) -> None:
+        """Everything is sent."""
+        ...
+
+
+class TensorBoardTracker:
+    """One TensorBoard run per subject below ``FOLDER/tensorboard``, so that methods and clients lie over each other."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise FedfrError("--track tensorboard needs TensorBoard; pip install 'fedfr[track]'") from error
+        self._new: Callable[..., Any] = SummaryWriter
+        self._folder = folder / "tensorboard"
+        self._writers: dict[str, Any] = {}
+
+    def write(self, subject: str, name: str, value: float, step: int) -> None:
+        """Into the subject's event file; steps that a killed process wrote and that are repeated are replaced."""
+        if subject not in self._writers:
+            try:
+                self._writers[subject] = self._new(str(self._folder / subject), purge_step=step, flush_secs=5)
+            except OSError as error:
+                raise FedfrError(f"cannot write {self._folder}: {error.strerror or error}") from error
+        self._writers[subject].add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flush and close every file."""
+        for writer in self._writers.values():
+            writer.close()
+
+
+class MlflowTracker:
+    """One run of the experiment ``fedfr`` at the MLflow server that ``MLFLOW_TRACKING_URI`` names.
+
+    The run's id is kept in ``FOLDER/mlflow-run.txt``; a resumed run goes on with it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from mlflow.exceptions import MlflowException
+            from mlflow.tracking import MlflowClient
+        except ImportError as error:
+            raise FedfrError("--track mlflow needs MLflow; pip install 'fedfr[track]'") from error
+        address = os.environ.get("MLFLOW_TRACKING_URI")
+        if not address:
+            raise FedfrError("--track mlflow: MLFLOW_TRACKING_URI is not set; give the address of an MLflow server")
+        self._failures = (MlflowException, OSError)
+        self._client: Any = self._asked(lambda: MlflowClient(tracking_uri=address))
+        self._folder = folder
+        self._run: str | None = None
+
+    def write(self, subject: str, name: str, value: float, step: int) -> None:
+        """As ``subject/name``; MLflow allows neither @ nor =: ``TAR@FAR=1e-3`` is called ``TAR at FAR 1e-3`` there."""
+        if self._run is None:
+            self._run = self._asked(self._begin)
+        key = f"{subject}/{name}".replace("@", " at ").replace("=", " ").replace("(", "-").replace(")", "")
+        self._asked(lambda: self._client.log_metric(self._run, key, value, step=step))
+
+    def close(self) -> None:
+        """Mark the run as finished."""
+        if self._run is not None:
+            self._asked(lambda: self._client.set_terminated(self._run))
+
+    def _begin(self) -> str:
+        """The run of this folder: the one it has begun before, or a new one."""
+        kept = self._folder / "mlflow-run.txt"
+        if kept.exists():
+            return kept.read_text(encoding="utf-8").strip()
+        experiment = self._client.get_experiment_by_name("fedfr")
+        number = self._client.create_experiment("fedfr") if experiment is None else experiment.experiment_id
+        name, now = self._folder.resolve().name, int(1000 * time.time())
+        run: str = self._client.create_run(number, run_name=name, start_time=now).info.run_id
+        write_atomically(kept, f"{run}\n".encode())
+        return run
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except self._failures as error:
+            raise FedfrError(f"MLflow does not answer as it should: {str(error).splitlines()[0]}") from error
+
+
+TRACKERS: Registry[Callable[[Path], Tracker]] = Registry(
+    "tracker",
+    (
+        Entry("tensorboard", TensorBoardTracker, "event files below FOLDER/tensorboard"),
+        Entry("mlflow", MlflowTracker, "the server at MLFLOW_TRACKING_URI"),
+    ),
+)
+
+
+class Tracking:
+    """Progress that is also sent to trackers; one that fails is given up with a note, the run goes on."""
+
+    def __init__(self, shown: Progress, names: Sequence[str], folder: Path) -> None:
+        self._shown = shown
+        self._trackers = {name: TRACKERS[name](folder) for name in names}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._each(lambda tracker: tracker.close())
+
+    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+        """Pass on."""
+        self._shown.update(work, done, total, detail)
+
+    def note(self, text: str) -> None:
+        """Pass on."""
+        self._shown.note(text)
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Send every number in it."""
+        for scalar in scalars(event):
+            self._each(partial(_write, scalar))
+        self._shown.event(event)
+
+    def _each(self, act: Callable[[Tracker], None]) -> None:
+        for name, tracker in list(self._trackers.items()):
+            try:
+                act(tracker)
+            except FedfrError as error:
+                del self._trackers[name]
+                self._shown.note(f"--track {name} is given up: {error}")
+
+
+def _write(scalar: Scalar, tracker: Tracker) -> None:
+    tracker.write(*scalar)
+
+
+def scalars(event: Mapping[str, Any]) -> Iterator[Scalar]:
+    """(subject, name, value, step) of every number in an event, under the names of ``metrics.jsonl``.
+
+    Subjects are ``seed-<n>/<method>``, with a client or a model behind it. The figures of an ``evaluation`` are means
+    over clients.
+    """
+    subject = "/".join([f"seed-{event['seed']}", str(event.get("method", "pretrained"))])
+    step = int(event.get("round", event.get("epoch", 0)))
+    if event["event"] == "evaluation":
+        values: dict[tuple[str, str], list[float]] = {}
+        for row in event["rows"]:
+            if row["value"] is not None:
+                key = row["model"], f"{row['protocol'].replace(':', '-')}/{row['metric']}"
+                values.setdefault(key, []).append(row["value"])
+        for (model, name), each in values.items():
+            yield f"{subject}/{model}", name, fmean(each), step
+        return
+    if "client" in event:
+        subject = f"{subject}/{event['client']}"
+    for name, value in event.items():
+        if name not in _NO_METRICS and isinstance(value, int | float) and not isinstance(value, bool):
+            yield subject, name, float(value), step
