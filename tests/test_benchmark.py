@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
-from fedfr.benchmark import Benchmark, Plan, plan_benchmark
+from fedfr.assembly import local_training
+from fedfr.benchmark import Benchmark, Cell, Plan, plan_benchmark
 from fedfr.config import parse_overrides
-from fedfr.config_source import BENCHMARKS
+from fedfr.config_source import BENCHMARKS, merge, read_benchmark
 from fedfr.errors import FedfrError
+from fedfr.experiment import Experiment
 from fedfr.models import build_backbone
+from fedfr.report import open_report
+from fedfr.reporting.page import page
+from fedfr.reporting.scenario import sweep_charts
 from fedfr.reporting.standings import standings_tables
-from tests.tiny import SETTINGS, tiny_faces
+from tests.tiny import SETTINGS, tiny_config, tiny_faces
+
+
+def scenarios(name: str) -> list[str]:
+    return list(read_benchmark(name)["scenarios"])
+
 
 METHODS = ("fedavg", "lg-fedavg", "fedfr", "local")
 
@@ -45,7 +59,7 @@ def test_every_method_has_figures_of_every_seed(finished: Benchmark) -> None:
 
 
 def test_seeds_have_splits_of_their_own(finished: Benchmark) -> None:
-    first, second = ((finished.folder / f"seed-{seed}" / "split.json").read_bytes() for seed in (0, 1))
+    first, second = ((finished.folder / "scratch" / f"seed-{seed}" / "split.json").read_bytes() for seed in (0, 1))
     assert first != second
 
 
@@ -84,7 +98,7 @@ def test_run_again_it_trains_nothing_and_says_the_same(finished: Benchmark) -> N
 def test_a_seed_that_was_interrupted_is_gone_on_with(finished: Benchmark) -> None:
     before = (finished.folder / "results.csv").read_bytes()
     # As a killed process leaves it: no figures of one method, no table.
-    (finished.folder / "seed-1" / "evaluation" / "local.json").unlink()
+    (finished.folder / "scratch" / "seed-1" / "evaluation" / "local.json").unlink()
     (finished.folder / "results.csv").unlink()
     assert {result.row.seed for result in finished.results()} == {0}
     Benchmark.begin(finished.plan, finished.folder).run()
@@ -94,7 +108,166 @@ def test_a_seed_that_was_interrupted_is_gone_on_with(finished: Benchmark) -> Non
 def test_settings_are_laid_over_the_budgets_one_by_one() -> None:
     plan = plan_benchmark("lfw-fed", settings={"local": {"learning_rate": 0.5}})
     local = plan.experiment(0).local
-    assert (local.learning_rate, local.epochs) == (0.5, 2)
+    assert (local.learning_rate, local.epochs, local.batch_size) == (0.5, 2, 16)
+
+
+def test_more_seeds_may_follow(finished: Benchmark, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    more = finished.plan.model_copy(update={"methods": finished.plan.methods, "seeds": (0, 1, 2)})
+    begun = Benchmark.begin(more, folder)
+    assert Benchmark.open(folder).plan == more
+    assert {result.row.seed for result in begun.results()} == {0, 1}, "what is there stays"
+
+
+def test_a_budget_is_under_a_cell_and_a_cell_under_the_user() -> None:
+    def rates(**given: object) -> list[float]:
+        plan = plan_benchmark("lfw-fed", scenario="learning-rate", settings=given)
+        return [plan.experiment(0, cell).local.learning_rate for cell in plan.cells]
+
+    assert rates() == [0.005, 0.01, 0.02]
+    assert rates(local={"learning_rate": 0.3}) == [0.3] * 3
+
+
+def test_settings_of_a_methods_own_reach_it_whichever_is_the_main_one() -> None:
+    given = {"baseline_settings": {"fedavg": {"local": {"epochs": 3}}, "fedfr": {"dfc": {"weight": 2.0}}}}
+    plan = plan_benchmark("orl", methods=["fedavg", "fedfr", "local"], settings=given)
+    config = plan.experiment(0)
+    assert config.method.name == "fedfr"
+    assert config.method.settings["dfc"] == {"weight": 2.0}
+    assert config.method.settings["hard_negatives"] == {"threshold": 0.6}, "the preset's stay"
+    assert local_training(config, "fedavg").epochs == 3
+    alone = plan_benchmark("orl", methods=["fedavg", "local"], settings=given).experiment(0)
+    assert (alone.method.name, local_training(alone, "fedavg").epochs) == ("fedavg", 3)
+
+
+def test_what_was_tuned_is_a_methods_own_and_can_be_changed() -> None:
+    cell = Cell(methods={"fedavg": {"local": {"learning_rate": 0.7}}, "moon": {"local": {"learning_rate": 0.6}}})
+    plan = Plan(
+        name="x", config="quickstart", budget="cpu", methods=("fedavg", "fedfr"), seeds=(0,), cells={"scratch": cell}
+    )
+    assert local_training(plan.experiment(0), "fedavg").learning_rate == 0.7
+    assert "moon" not in plan.experiment(0).baseline_settings
+    changed = cell.model_copy(update={"settings": {"baseline_settings": {"fedavg": {"local": {"learning_rate": 0.1}}}}})
+    plan = plan.model_copy(update={"cells": {"scratch": changed}})
+    assert local_training(plan.experiment(0), "fedavg").learning_rate == 0.1
+
+
+def test_a_checkpoint_to_start_from(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, "method.name=pretrained")
+    first = Experiment.create(config, tmp_path / "run")
+    first.pretrain()
+    checkpoint = tmp_path / "my face model.safetensors"
+    shutil.copy(tmp_path / "run" / "pretrained" / "generic.safetensors", checkpoint)
+    plan = plan_benchmark("orl", starts=["scratch", str(checkpoint)])
+    assert list(plan.cells) == ["scratch", "my face model"]
+    scratch, started = (plan.experiment(0, cell) for cell in plan.cells)
+    assert (scratch.model.start, scratch.pretrain.epochs) == ("scratch", 10)
+    assert (started.model.start, started.model.backbone, started.pretrain.epochs) == (str(checkpoint), "slimface", 0)
+
+
+@pytest.fixture(scope="module")
+def scenario(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
+    """Two clients of one and of three identities, read from a folder of images; every third person is public."""
+    folder = tmp_path_factory.mktemp("scenario")
+    faces = tiny_faces(alike=0.5)
+    for image, label in zip(faces.images(np.arange(len(faces))), faces.labels, strict=True):
+        person = folder / "people" / faces.identities[label]
+        person.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(person / f"{len(list(person.iterdir()))}.png"), image[..., ::-1])
+    settings = merge(
+        parse_overrides(SETTINGS),
+        {"faces": {"path": str(folder / "people")}, "federation": {"rounds": 1}, "local": {"batch_size": 2}},
+    )
+    settings["split"] = {"recipe": "general", "settings": {**settings["split"]["settings"], "generic_identities": 4}}
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    sizes = {"one": 1, "three": 3, "uneven": [1, 3]}
+    plan = Plan(
+        name="tiny",
+        config=str(folder / "tiny.yaml"),
+        budget="cpu",
+        methods=("fedface", "fedfr", "centralized"),
+        seeds=(0,),
+        scenario="identities",
+        axis="identities per client",
+        cells={
+            name: Cell(
+                at=None if name == "uneven" else float(str(size)),
+                group="uneven" if name == "uneven" else "even",
+                settings={"split": {"settings": {"identities_per_client": size}}},
+            )
+            for name, size in sizes.items()
+        },
+    )
+    made = Benchmark.begin(plan, folder / "out")
+    made.run()
+    return made
+
+
+def test_a_scenario_varies_the_federation(scenario: Benchmark) -> None:
+    splits = {cell: Experiment.open(scenario.folder / cell / "seed-0").parts.split for cell in scenario.plan.cells}
+    sizes = {
+        cell: [len(split.identities[client]) for client in sorted(split.clients)] for cell, split in splits.items()
+    }
+    assert sizes == {"one": [1, 1], "three": [3, 3], "uneven": [1, 3]}
+    found = {(result.cell, result.row.method) for result in scenario.results()}
+    assert found == {
+        (cell, name) for cell in scenario.plan.cells for name in ("pretrained", "fedface", "fedfr", "centralized")
+    }
+
+
+def test_faces_are_imported_once(scenario: Benchmark) -> None:
+    assert len([path for path in scenario.folder.rglob("pixels.npy") if not path.parent.is_symlink()]) == 1
+    assert all((scenario.folder / cell / "seed-0" / "faces").is_symlink() for cell in scenario.plan.cells)
+
+
+def test_a_moved_folder_keeps_its_faces(scenario: Benchmark, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(scenario.folder, moved, symlinks=True)
+    assert len(Experiment.open(moved / "one" / "seed-0").parts.faces) == 70
+
+
+def test_the_same_start_is_made_once(scenario: Benchmark, finished: Benchmark) -> None:
+    def trained(run: Path) -> bool:
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return any(json.loads(line)["event"] == "pretrain" for line in lines)
+
+    # In this recipe the public people come after the private ones: other sizes, other people, another start.
+    assert all(trained(scenario.folder / cell / "seed-0") for cell in scenario.plan.cells)
+    first = finished.folder / "scratch" / "seed-0"
+    twin = Experiment.create(finished.plan.experiment(0), finished.folder.parent / "twin")
+    other = Experiment.create(finished.plan.experiment(1), finished.folder.parent / "other")
+    assert not other.adopt_start(first), "another seed, another start"
+    assert twin.adopt_start(first)
+    assert not twin.adopt_start(first), "it has one now"
+    path = Path("pretrained") / "generic.safetensors"
+    assert (twin.folder / path).read_bytes() == (first / path).read_bytes()
+
+
+def test_a_scenarios_page_draws_what_varies(scenario: Benchmark) -> None:
+    report = open_report(scenario.folder)
+    generic, personal = sweep_charts(report.axis, report.sections)
+    head, *lines = generic.table
+    assert head[:4] == ("method", "model", "group", "identities per client")
+    rows = [(result.cell, result.row) for result in scenario.results()]
+    value = next(
+        row.value
+        for cell, row in rows
+        if (cell, row.method, row.model, row.protocol, row.metric)
+        == ("three", "fedfr", "generic", "generic-1:1", "TAR@FAR=1e-1")
+    )
+    assert ("fedfr", "generic", "even", 3.0, value, 0.0, 1) in lines
+    assert ("fedfr", "generic", "uneven", "uneven") in [line[:4] for line in lines]
+    assert {line[:2] for line in personal.table[1:]} == {
+        ("pretrained", "pretrained"),
+        ("fedface", "personalized"),
+        ("fedfr", "personalized"),
+        ("centralized", "centralized"),
+    }
+    assert 1.0 not in {line[3] for line in personal.table}, "a client of one identity is refused for want of impostors"
+    text = page(report)
+    assert '<figure id="sweep-generic-1-1">' in text
+    assert all(f"<h2>{cell}</h2>" in text for cell in scenario.plan.cells)
 
 
 def test_another_plan_needs_another_folder(finished: Benchmark) -> None:
@@ -144,12 +317,26 @@ def test_the_packages_plans_are_sound(name: str, budget: str) -> None:
     everything.experiment(0)
 
 
+@pytest.mark.parametrize(("name", "scenario"), [(name, each) for name in BENCHMARKS for each in scenarios(name)])
+def test_the_packages_scenarios_are_sound(name: str, scenario: str) -> None:
+    plan = plan_benchmark(name, scenario=scenario)
+    for cell in plan.cells:
+        config = plan.experiment(0, cell)
+        settings = config.split.settings
+        sizes = settings.get("identities_per_client", 1)
+        assert not isinstance(sizes, list) or len(sizes) == settings.get("clients", 10)
+    assert len({plan.experiment(0, cell).model_dump_json() for cell in plan.cells}) == len(plan.cells)
+
+
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
         ({"name": "lfw"}, "unknown benchmark 'lfw'; known: orl, lfw-fed, paper"),
         ({"budget": "gpu"}, "unknown budget 'gpu'; known: cpu, full"),
         ({"methods": ["fedprx"]}, "unknown method 'fedprx'; did you mean 'fedprox'?"),
+        ({"scenario": "size"}, "benchmark orl has no scenario 'size'; known: identities, unequal, participation"),
+        ({"scenario": "unequal", "starts": ["scratch", "scratch"]}, "two have the same name; rename a checkpoint"),
+        ({"starts": ["/none.ckpt"]}, "/none.ckpt"),
     ],
 )
 def test_mistakes_are_named(mistake: dict[str, object], message: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -215,10 +214,6 @@ class Interrupting(Silent):
             raise InterruptionError
 
     def note(self, text: str) -> None:
-        """Count down."""
-        self.update("", 0, 0)
-
-    def event(self, event: Mapping[str, object]) -> None:
         """Count down."""
         self.update("", 0, 0)
 

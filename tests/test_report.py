@@ -229,7 +229,7 @@ def _is_fedfr_tar(row: Row) -> bool:
 
 
 def test_a_run_has_a_page_too(benchmark: Benchmark, tmp_path: Path) -> None:
-    run = benchmark.folder / "seed-1"
+    run = benchmark.folder / "scratch" / "seed-1"
     path = write_report(run, tmp_path / "page.html")
     assert not (run / "report.html").exists()
     page = Page(path.read_text(encoding="utf-8"))
@@ -257,7 +257,7 @@ def test_nothing_finished_nothing_reported(benchmark: Benchmark, tmp_path: Path)
 
 
 def test_older_runs_without_curves_have_their_tables(benchmark: Benchmark, tmp_path: Path) -> None:
-    run = benchmark.folder / "seed-0"
+    run = benchmark.folder / "scratch" / "seed-0"
     kept = {path: path.read_bytes() for path in (run / "evaluation" / "curves").iterdir()}
     for path in kept:
         path.unlink()

@@ -38,7 +38,16 @@ from fedfr.training.features import Compute, mean_features
 from fedfr.training.pool import FacePool
 from fedfr.training.pretraining import pretrain
 
-__all__ = ["ClientFactory", "Parts", "generic_contract", "local_training", "make_compute", "make_method", "open_faces"]
+__all__ = [
+    "ClientFactory",
+    "Parts",
+    "generic_contract",
+    "is_face_set",
+    "local_training",
+    "make_compute",
+    "make_method",
+    "open_faces",
+]
 
 PROTOTYPES = "public_prototypes"
 Step = Callable[[int, int, int], None]
@@ -90,10 +99,15 @@ def local_training(config: ExperimentConfig, name: str) -> LocalConfig:
     return validate(LocalConfig, merge(config.local.model_dump(), own), f"local training of {name}")
 
 
+def is_face_set(path: str | None) -> bool:
+    """Whether ``path`` is a saved face set, which is used where it lies."""
+    return path is not None and (Path(path) / "faces.json").is_file()
+
+
 def open_faces(config: ExperimentConfig, cache: Path, on_import: Counter | None = None) -> FaceSet:
     """The run's faces: a saved set where ``faces.path`` is one, else imported once into ``cache`` (memory-mapped)."""
     path = config.faces.path
-    if path is not None and (Path(path) / "faces.json").is_file():
+    if path is not None and is_face_set(path):
         return FaceSet.load(path)
     if (cache / "faces.json").is_file():
         return FaceSet.load(cache)
@@ -192,7 +206,7 @@ class Parts:
     def faces_folder(self) -> Path:
         """Where the memory-mapped faces lie."""
         path = self.config.faces.path
-        return Path(path) if path is not None and (Path(path) / "faces.json").is_file() else self.folder / "faces"
+        return Path(path) if path is not None and is_face_set(path) else self.folder / "faces"
 
     @property
     def features_folder(self) -> Path:

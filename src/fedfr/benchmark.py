@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,12 +20,15 @@ from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.files import write_atomically
 from fedfr.methods import METHODS
+from fedfr.models import backbone_of
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.rows import Row
 
-__all__ = ["Benchmark", "Plan", "Result", "plan_benchmark"]
+__all__ = ["SCRATCH", "Benchmark", "Cell", "Plan", "Result", "plan_benchmark"]
 
 _FILE = "benchmark.yaml"
+SCRATCH = "scratch"
+MethodsSettings = dict[str, dict[str, Any]]
 
 
 class Budget(Settings):
@@ -34,12 +38,43 @@ class Budget(Settings):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
+class Cell(Settings):
+    """One of the federations that a benchmark compares methods in: a starting point, or a point of a scenario.
+
+    ``at``: where it stands on the scenario's axis, ``group``: on which line. ``settings`` are laid over the plan's,
+    ``methods`` holds those that are a method's own.
+    """
+
+    at: float | None = None
+    group: str = ""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    methods: MethodsSettings = Field(default_factory=dict)
+
+
+class Scenario(Settings):
+    """What is varied along ``axis``, and the methods that are compared by default.
+
+    ``tuned``: whether methods have the settings that were chosen for them; a scenario that they are chosen by has not.
+    """
+
+    axis: str
+    methods: tuple[str, ...]
+    tuned: bool = True
+    settings: dict[str, Any] = Field(default_factory=dict)
+    cells: dict[str, Cell]
+
+
 class Definition(Settings):
-    """A benchmark's file: the preset it runs, the methods by default, and its budgets."""
+    """A benchmark's file: the preset it runs, the methods by default, its budgets, scenarios and chosen settings.
+
+    ``tuned``: by starting point – ``scratch``, ``checkpoint`` – and method, settings chosen on a validation split.
+    """
 
     config: str
     methods: tuple[str, ...]
     budgets: dict[str, Budget]
+    scenarios: dict[str, Scenario] = Field(default_factory=dict)
+    tuned: dict[str, MethodsSettings] = Field(default_factory=dict)
 
 
 class Plan(Settings):
@@ -51,24 +86,34 @@ class Plan(Settings):
     methods: Annotated[tuple[str, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     settings: dict[str, Any] = Field(default_factory=dict)
+    scenario: str = ""
+    axis: str = ""
+    cells: Annotated[dict[str, Cell], Field(min_length=1)] = Field(default_factory=lambda: {SCRATCH: Cell()})
 
-    def experiment(self, seed: int) -> ExperimentConfig:
-        """The configuration of one seed: one method is the run's main one, the others its baselines."""
+    def experiment(self, seed: int, cell: str | None = None) -> ExperimentConfig:
+        """The configuration of one seed (in the first cell): one method is the run's main one, the others baselines."""
+        chosen = self.cells[next(iter(self.cells)) if cell is None else cell]
         names = [name for name in self.methods if name != "pretrained"] or ["pretrained"]
         main = "fedfr" if "fedfr" in names else names[0]
         others = [name for name in names if name != main]
-        own = {"seed": seed, "split": {"settings": {"seed": seed}}, "method": {"name": main}, "baselines": others}
-        return load_config(self.config, merge(self.settings, own))
+        settings = merge(self.settings, chosen.settings)
+        # A method's own settings, by its name: whoever gives them need not know which one is the main method.
+        own = merge(chosen.methods, settings.pop("baseline_settings", {}))
+        settings["method"] = merge(own.pop(main, {}), settings.get("method", {}))
+        settings["baseline_settings"] = {name: value for name, value in own.items() if name in others}
+        fixed = {"seed": seed, "split": {"settings": {"seed": seed}}, "method": {"name": main}, "baselines": others}
+        return load_config(self.config, merge(settings, fixed))
+
+    def runs(self) -> Iterator[tuple[str, int]]:
+        """Every cell and seed, all cells of a seed before the next."""
+        return ((cell, seed) for seed in self.seeds for cell in self.cells)
 
 
 @dataclass(frozen=True)
 class Result:
-    """A row with what the method's rounds cost in that seed, all clients together.
+    """A row with its cell, and what the method's rounds cost in that seed, see :class:`RoundCost`."""
 
-    ``client_seconds``: training and features; ``bytes_up``, ``bytes_down``: of all messages; ``peak_bytes``: the
-    largest resident size of a process that served a client. Zero for the starting model.
-    """
-
+    cell: str
     row: Row
     client_seconds: float
     bytes_up: int
@@ -76,14 +121,14 @@ class Result:
     peak_bytes: int
 
     @classmethod
-    def of(cls, row: Row, cost: RoundCost) -> Result:
+    def of(cls, cell: str, row: Row, cost: RoundCost) -> Result:
         """A row and what the method's rounds cost together."""
-        return cls(row, cost.client_seconds, cost.bytes_up, cost.bytes_down, cost.peak_bytes)
+        return cls(cell, row, cost.client_seconds, cost.bytes_up, cost.bytes_down, cost.peak_bytes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in the CSV."""
-        costs = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "row"}
-        return self.row.to_dict() | costs
+        costs = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("cell", "row")}
+        return {"cell": self.cell} | self.row.to_dict() | costs
 
 
 def plan_benchmark(
@@ -93,25 +138,66 @@ def plan_benchmark(
     methods: Sequence[str] | None = None,
     seeds: int | None = None,
     settings: Mapping[str, Any] | None = None,
+    scenario: str | None = None,
+    starts: Sequence[str] = (SCRATCH,),
 ) -> Plan:
-    """The plan of a benchmark of the package; raises :class:`FedfrError` for what it does not know."""
+    """The plan of a benchmark of the package; raises :class:`FedfrError` for what it does not know.
+
+    ``starts``: starting points, ``scratch`` or checkpoints; with a ``scenario`` only one.
+    """
     definition = validate(Definition, read_benchmark(name), f"benchmark {name}")
     if budget not in definition.budgets:
         raise FedfrError(f"unknown budget {budget!r}; known: {', '.join(definition.budgets)}")
+    begun = dict(_start(definition, start) for start in starts)
+    if len(begun) < len(starts):
+        raise FedfrError(f"--start {', '.join(starts)}: two have the same name; rename a checkpoint")
+    axis, default, cells = "", definition.methods, begun
+    if scenario is not None:
+        if scenario not in definition.scenarios:
+            known = ", ".join(definition.scenarios) or "none"
+            raise FedfrError(f"benchmark {name} has no scenario {scenario!r}; known: {known}")
+        if len(begun) > 1:
+            raise FedfrError(f"--scenario {scenario} has one starting point; give --start once")
+        (start,) = begun.values()
+        varied = definition.scenarios[scenario]
+        axis, default = varied.axis, varied.methods
+        common = merge(start.settings, varied.settings)
+        methods_own = start.methods if varied.tuned else {}
+        cells = {
+            key: cell.model_copy(
+                update={"settings": merge(common, cell.settings), "methods": merge(methods_own, cell.methods)}
+            )
+            for key, cell in varied.cells.items()
+        }
+    given = absolute_paths(settings or {}, Path.cwd())
+    # What the user sets stands above everything that a cell sets.
+    cells = {key: cell.model_copy(update={"settings": merge(cell.settings, given)}) for key, cell in cells.items()}
     chosen = definition.budgets[budget]
     plan = {
         "name": name,
         "config": definition.config,
         "budget": budget,
-        "methods": [METHODS.entry(method).name for method in methods or definition.methods],
+        "methods": [METHODS.entry(method).name for method in methods or default],
         "seeds": list(range(seeds or chosen.seeds)),
-        "settings": absolute_paths(merge(chosen.settings, settings or {}), Path.cwd()),
+        "settings": chosen.settings,
+        "scenario": scenario or "",
+        "axis": axis,
+        "cells": {key: cell.model_dump() for key, cell in cells.items()},
     }
     return validate(Plan, plan, f"benchmark {name}")
 
 
+def _start(definition: Definition, start: str) -> tuple[str, Cell]:
+    """A starting point's name and what it sets."""
+    if start == SCRATCH:
+        return SCRATCH, Cell(methods=definition.tuned.get(SCRATCH, {}))
+    model = {"start": str(Path(start).expanduser().resolve()), "backbone": backbone_of(Path(start).expanduser())}
+    settings = {"model": model, "pretrain": {"epochs": 0}}
+    return Path(start).stem, Cell(settings=settings, methods=definition.tuned.get("checkpoint", {}))
+
+
 class Benchmark:
-    """A plan in a folder: ``benchmark.yaml``, ``seed-<n>/`` (each a run), ``results.csv``."""
+    """A plan in a folder: ``benchmark.yaml``, ``<cell>/seed-<n>/`` (each a run), ``results.csv``."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan = plan
@@ -119,30 +205,34 @@ class Benchmark:
 
     @classmethod
     def begin(cls, plan: Plan, folder: str | Path, progress: Progress | None = None) -> Benchmark:
-        """A new folder, or one that was begun with the same plan; raises :class:`FedfrError` for any other.
+        """A new folder, or one that was begun with the same plan, or with fewer seeds; else :class:`FedfrError`.
 
-        It raises as well when the first seed's run cannot begin – no faces, say – and leaves the folder as it was.
+        It raises as well when a cell's first run could not begin – no faces, too few identities – and leaves the folder
+        as it was.
         """
         folder = Path(folder)
-        if (folder / _FILE).exists():
+        made = cls(plan, folder)
+        if cls.is_at(folder):
             there = cls.open(folder).plan
-            difference = first_difference(there.model_dump(mode="json"), plan.model_dump(mode="json"))
+            wanted = plan.model_copy(update={"seeds": there.seeds}) if set(plan.seeds) > set(there.seeds) else plan
+            difference = first_difference(there.model_dump(mode="json"), wanted.model_dump(mode="json"))
             if difference is not None:
                 name, old, new = difference
                 raise FedfrError(f"{folder} was begun with {name} = {old!r}, not {new!r}; choose another folder")
-            return cls(plan, folder)
+            if plan != there:
+                made._save_plan()
+            return made
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the benchmark")
-        configs, existed = [plan.experiment(seed) for seed in plan.seeds], folder.exists()
-        made = cls(plan, folder)
-        text = yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        write_atomically(folder / _FILE, text.encode())
+        configs, existed = [plan.experiment(seed, cell) for cell, seed in plan.runs()], folder.exists()
+        made._save_plan()
         try:
-            Experiment.create(configs[0], made._run(plan.seeds[0]), progress)
-        except FedfrError:
-            (folder / _FILE).unlink()
-            if not existed:
-                folder.rmdir()
+            for cell, config in zip(plan.cells, configs, strict=False):
+                made._begin(cell, config, progress)
+        except BaseException:
+            shutil.rmtree(folder)
+            if existed:
+                folder.mkdir()
             raise
         return made
 
@@ -154,11 +244,16 @@ class Benchmark:
             raise FedfrError(f"{folder} holds no benchmark (there is no {_FILE} in it); give the folder of --out")
         return cls(validate(Plan, yaml.safe_load(path.read_text(encoding="utf-8")), str(path)), Path(folder))
 
+    @staticmethod
+    def is_at(folder: Path) -> bool:
+        """Whether a benchmark was begun in ``folder``."""
+        return (folder / _FILE).is_file()
+
     def run(self, progress: Progress | None = None) -> list[Result]:
-        """Run, or go on where it was interrupted; ``results.csv`` grows with every finished seed."""
-        shown, results = progress or Silent(), list[Result]()
-        work, every = f"benchmark {self.plan.name}", len({"pretrained", *self.plan.methods}) * len(self.plan.seeds)
-        done = len(list(self.folder.glob("seed-*/evaluation/*.json")))
+        """Run, or go on where it was interrupted; ``results.csv`` grows with every finished run."""
+        shown, results, runs = progress or Silent(), list[Result](), list(self.plan.runs())
+        work, every = f"benchmark {self.plan.name}", len({"pretrained", *self.plan.methods}) * len(runs)
+        done = len(list(self.folder.glob("*/seed-*/evaluation/*.json")))
 
         def on_method(name: str) -> None:
             nonlocal done
@@ -166,35 +261,42 @@ class Benchmark:
             shown.update(work, done, every, name)
 
         shown.update(work, done, every)
-        for number, seed in enumerate(self.plan.seeds):
-            shown.note(f"seed {seed} ({number + 1} of {len(self.plan.seeds)})")
-            Experiment.begin(self.plan.experiment(seed), self._run(seed), shown).run(shown, on_method=on_method)
+        for number, (cell, seed) in enumerate(runs):
+            shown.note(f"{cell}, seed {seed} ({number + 1} of {len(runs)})")
+            run = self._begin(cell, self.plan.experiment(seed, cell), progress)
+            for other in self.plan.cells:
+                run.adopt_start(self._run(other, seed))
+            run.run(shown, on_method=on_method)
             results = self.results()
             self._write(results)
         return results
 
-    @staticmethod
-    def is_at(folder: Path) -> bool:
-        """Whether a benchmark was begun in ``folder``."""
-        return (folder / _FILE).is_file()
-
     def results(self) -> list[Result]:
-        """Of every finished seed."""
-        return [result for run in self._finished() for result in _results(run)]
+        """Of every finished run."""
+        return [result for cell in self.plan.cells for run in self._finished(cell) for result in _results(cell, run)]
 
-    def finished(self) -> list[Experiment]:
-        """The runs of every finished seed; raises :class:`FedfrError` when there is none."""
-        runs = self._finished()
+    def finished(self) -> dict[str, list[Experiment]]:
+        """By cell, the runs of every finished seed; raises :class:`FedfrError` when there is none."""
+        runs = {cell: found for cell in self.plan.cells if (found := self._finished(cell))}
         if not runs:
             raise FedfrError(f"{self.folder} has no finished seed yet; go on with the same `fedfr benchmark` command")
         return runs
 
-    def _finished(self) -> list[Experiment]:
-        begun = [seed for seed in self.plan.seeds if (self._run(seed) / "config.yaml").exists()]
-        return [run for run in map(Experiment.open, map(self._run, begun)) if run.finished]
+    def _finished(self, cell: str) -> list[Experiment]:
+        folders = [self._run(cell, seed) for seed in self.plan.seeds]
+        runs = [Experiment.open(folder) for folder in folders if (folder / "config.yaml").exists()]
+        return [run for run in runs if run.finished]
 
-    def _run(self, seed: int) -> Path:
-        return self.folder / f"seed-{seed}"
+    def _run(self, cell: str, seed: int) -> Path:
+        return self.folder / cell / f"seed-{seed}"
+
+    def _begin(self, cell: str, config: ExperimentConfig, progress: Progress | None) -> Experiment:
+        """A run with the faces that all share; they are imported by the first."""
+        return Experiment.begin(config, self._run(cell, config.seed), progress, self.folder / "faces")
+
+    def _save_plan(self) -> None:
+        text = yaml.safe_dump(self.plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        write_atomically(self.folder / _FILE, text.encode())
 
     def _write(self, results: Sequence[Result]) -> None:
         lines, text = [result.to_dict() for result in results], io.StringIO()
@@ -204,7 +306,7 @@ class Benchmark:
         write_atomically(self.folder / "results.csv", text.getvalue().encode())
 
 
-def _results(run: Experiment) -> list[Result]:
+def _results(cell: str, run: Experiment) -> list[Result]:
     spent = {cost.method: cost for cost in map(total, filter(None, run.costs().values()))}
     free = RoundCost("pretrained", run.config.seed, 0)
-    return [Result.of(row, spent.get(row.method, free)) for row in run.results()]
+    return [Result.of(cell, row, spent.get(row.method, free)) for row in run.results()]

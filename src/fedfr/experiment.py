@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import yaml
 
-from fedfr.assembly import Parts, local_training, make_method
+from fedfr.assembly import Parts, is_face_set, local_training, make_method
 from fedfr.assessment import Assessment, assess_trial
 from fedfr.config import ExperimentConfig, load_config
 from fedfr.config_source import absolute_paths, first_difference
@@ -50,9 +50,16 @@ class Experiment:
         self.parts = Parts(config, folder, lambda done, total: shown.update("importing faces", done, total))
 
     @classmethod
-    def create(cls, config: ExperimentConfig, folder: str | Path, progress: Progress | None = None) -> Experiment:
+    def create(
+        cls,
+        config: ExperimentConfig,
+        folder: str | Path,
+        progress: Progress | None = None,
+        shared_faces: Path | None = None,
+    ) -> Experiment:
         """Begin a run in a new or empty folder: everything the configuration names is opened and checked.
 
+        ``shared_faces``: where runs beside this one have their imported faces too; the run's own are a link to it.
         Raises :class:`FedfrError` when the folder holds something already, or when anything is missing or does not fit;
         the folder is then left as it was found.
         """
@@ -63,6 +70,10 @@ class Experiment:
             raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the run")
         experiment, existed = cls(config, folder, progress), folder.exists()
         try:
+            if shared_faces is not None and not is_face_set(config.faces.path):
+                folder.mkdir(parents=True, exist_ok=True)
+                shared_faces.mkdir(parents=True, exist_ok=True)
+                (folder / "faces").symlink_to(os.path.relpath(shared_faces, folder))
             experiment._check()
             write_json(folder / "environment.json", _environment())
             # Whoever reads it back stands in another folder.
@@ -72,7 +83,7 @@ class Experiment:
         except BaseException:
             # A mended command must find the place as this one found it.
             for made in list(folder.glob("*")):
-                shutil.rmtree(made) if made.is_dir() else made.unlink()
+                shutil.rmtree(made) if made.is_dir() and not made.is_symlink() else made.unlink()
             if folder.exists() and not existed:
                 folder.rmdir()
             raise
@@ -96,14 +107,20 @@ class Experiment:
         return cls(load_config(folder / "config.yaml", overrides), folder)
 
     @classmethod
-    def begin(cls, config: ExperimentConfig, folder: str | Path, progress: Progress | None = None) -> Experiment:
+    def begin(
+        cls,
+        config: ExperimentConfig,
+        folder: str | Path,
+        progress: Progress | None = None,
+        shared_faces: Path | None = None,
+    ) -> Experiment:
         """:meth:`create` a run, or :meth:`open` the one that was begun in ``folder`` with the same configuration.
 
         Raises :class:`FedfrError` naming the first setting in which the run there differs.
         """
         folder = Path(folder)
         if not (folder / "config.yaml").exists():
-            return cls.create(config, folder, progress)
+            return cls.create(config, folder, progress, shared_faces)
         experiment = cls.open(folder)
         difference = first_difference(_effective(experiment.config), _effective(config))
         if difference is not None:
@@ -145,6 +162,20 @@ class Experiment:
         """The starting model, trained on the public faces if it is not there yet."""
         with self._locked():
             return self._start(progress or Silent())
+
+    def adopt_start(self, folder: Path) -> bool:
+        """Take the starting model of the run in ``folder`` if it is the one that this run would make; says whether.
+
+        It is when public faces, seed, model, pre-training and everything that changes a last bit are the same.
+        """
+        theirs, mine = (path / "pretrained" / "generic.safetensors" for path in (folder, self.folder))
+        if mine.exists() or not theirs.exists():
+            return False
+        other = Experiment.open(folder)
+        if _what_starts(other) != _what_starts(self):
+            return False
+        write_atomically(mine, theirs.read_bytes())
+        return True
 
     def _start(self, shown: Progress) -> Generic:
         torch.set_num_threads(self.config.runtime.threads)
@@ -291,6 +322,12 @@ def _effective(config: ExperimentConfig) -> dict[str, Any]:
     tree = absolute_paths(config.model_dump(mode="json", exclude={"preset": True, "runtime": {"workers"}}), Path.cwd())
     settings = make_method(config, config.method.name).settings
     return {**tree, "method": {**tree["method"], **settings.model_dump(mode="json")}}
+
+
+def _what_starts(run: Experiment) -> tuple[Any, ...]:
+    config, split = run.config, run.parts.split
+    runtime = config.runtime.model_dump(exclude={"workers", "public_features"})
+    return split.faces_fingerprint, split.public, config.seed, config.model, config.pretrain, runtime
 
 
 def _environment() -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ import yaml
 from fedfr.benchmark import Benchmark
 from fedfr.experiment import Experiment
 from fedfr.files import read_json, write_atomically
-from fedfr.reporting.page import Report, page
+from fedfr.reporting.page import Report, Section, page
 
 __all__ = ["open_report", "save_page", "write_report"]
 
@@ -19,16 +19,22 @@ __all__ = ["open_report", "save_page", "write_report"]
 def open_report(folder: str | Path) -> Report:
     """What a run's or a benchmark's page is made of; raises :class:`FedfrError` where nothing is finished yet."""
     folder = Path(folder)
-    if Benchmark.is_at(folder):
-        benchmark = Benchmark.open(folder)
-        plan = benchmark.plan
-        runs = benchmark.finished()
-        title = f"Benchmark {plan.name}, budget {plan.budget}"
-        settings = plan.model_dump(mode="json")
-        first = f"{len(plan.methods)} methods, {len(runs)} of {len(plan.seeds)} seeds finished"
-        return _report(title, [first, *runs[0].describe().splitlines()[1:]], runs, settings)
-    run = Experiment.open(folder)
-    return _report(f"Run {folder.resolve().name}", run.describe().splitlines(), [run], None)
+    if not Benchmark.is_at(folder):
+        run = Experiment.open(folder)
+        settings = run.config.model_dump(mode="json")
+        return _report(f"Run {folder.resolve().name}", run.describe().splitlines(), [_section([run])], settings, run)
+    benchmark = Benchmark.open(folder)
+    plan, finished = benchmark.plan, benchmark.finished()
+    (first, *_), *_ = finished.values()
+    runs = sum(map(len, finished.values()))
+    title = (
+        f"Benchmark {plan.name}, " + (f"scenario {plan.scenario}, " if plan.scenario else "") + f"budget {plan.budget}"
+    )
+    lines = [f"{len(plan.methods)} methods, {runs} of {len(list(plan.runs()))} runs finished: {', '.join(finished)}"]
+    if len(plan.cells) == 1:
+        lines += first.describe().splitlines()[1:]
+    sections = [_section(runs, cell, plan.cells[cell].at, plan.cells[cell].group) for cell, runs in finished.items()]
+    return _report(title, lines, sections, plan.model_dump(mode="json"), first, plan.axis)
 
 
 def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
@@ -42,20 +48,28 @@ def save_page(report: Report, path: Path) -> Path:
     return path
 
 
-def _report(
-    title: str, description: Sequence[str], runs: Sequence[Experiment], settings: Mapping[str, Any] | None
-) -> Report:
-    shown = _without_places(settings or runs[0].config.model_dump(mode="json"))
-    return Report(
-        title,
-        description,
+def _section(runs: Sequence[Experiment], name: str = "", at: float | None = None, group: str = "") -> Section:
+    return Section(
         [row for run in runs for row in run.results()],
         [curve for run in runs for curve in run.curves()],
         [row for run in runs for row in run.history()],
         [cost for run in runs for costs in run.costs().values() for cost in costs],
-        yaml.safe_dump(shown, sort_keys=False, allow_unicode=True),
-        read_json(runs[0].folder / "environment.json"),
+        name,
+        at,
+        group,
     )
+
+
+def _report(
+    title: str,
+    description: Sequence[str],
+    sections: Sequence[Section],
+    settings: Mapping[str, Any],
+    run: Experiment,
+    axis: str = "",
+) -> Report:
+    text = yaml.safe_dump(_without_places(settings), sort_keys=False, allow_unicode=True)
+    return Report(title, description, sections, text, read_json(run.folder / "environment.json"), axis)
 
 
 def _without_places(content: Any) -> Any:

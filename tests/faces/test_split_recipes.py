@@ -128,6 +128,13 @@ def test_client_names_sort_whatever_their_number(make_faces: MakeFaces) -> None:
             {"clients": 1, "public_identities": 0, "generic_identities": 3},
             "needs 3 identities for the gen",
         ),
+        (
+            "lfw-fed",
+            {"clients": 3, "identities_per_client": [1, 2]},
+            "2 numbers in identities_per_client for 3",
+        ),
+        ("lfw-fed", {"clients": 2, "identities_per_client": [1, 0]}, "identities_per_client = 0; give a whole number"),
+        ("lfw-fed", {"clients": 1, "identities_per_client": "9"}, "identities_per_client = '9'; give a whole number"),
         ("lfw-fed", {"validation": 1}, "split setting validation = 1; give true or false"),
         ("lfw-fed", {}, "needs 150 identities with 10 or more images, these faces have 4"),
         ("lfw-fed", {"clients": 1, "identities_per_client": 1}, "needs 1000 identities with 2 to 9 images"),
@@ -251,6 +258,18 @@ def test_lfw_fed_for_validation_shows_nothing_that_is_tested_on(lfw: FaceSet) ->
     assert len(chosen_on.identities["generic"]) == 200
     assert sorted(chosen_on.public + chosen_on.generic) == sorted(whole.public)
     assert chosen_on.settings["validation"] is True
+
+
+@pytest.mark.parametrize("recipe", ["general", "lfw-fed", "quickstart"])
+def test_clients_may_differ_in_size(recipe: str, lfw: FaceSet) -> None:
+    needed = {"general": {"public_identities": 20, "min_images": 10}}.get(recipe, {})
+    sizes = [1, 7, 2]
+    split = make_split(lfw, recipe, clients=3, identities_per_client=sizes, **needed)
+    same = make_split(lfw, recipe, clients=1, identities_per_client=10, **needed)
+    assert [len(split.identities[client]) for client in sorted(split.clients)] == sizes
+    (whole,) = same.clients.values()
+    dealt = [image for client in sorted(split.clients) for image in split.clients[client].train]
+    assert sorted(dealt) == sorted(whole.train), "the same people, dealt otherwise"
 
 
 def test_every_recipe_is_described() -> None:

@@ -19,22 +19,40 @@ def benchmark(
         str | None, typer.Option("--methods", help="Only these, separated by commas (see `fedfr list methods`).")
     ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, 0, 1, …")] = None,
+    scenario: Annotated[
+        str | None, typer.Option("--scenario", help="Compare along it: identities, clients, unequal or participation.")
+    ] = None,
+    start: Annotated[
+        list[str] | None,
+        typer.Option("--start", metavar="scratch|FILE", help="Pre-trained here, or a checkpoint; may be repeated."),
+    ] = None,
     budget: Annotated[str, typer.Option("--budget", help="cpu or full.")] = "cpu",
     settings: Overrides = None,
     track: Track = None,
     as_json: AsJson = False,
 ) -> None:
     """Every method from the same start, on the same faces, for the same rounds; figures with paired intervals."""
-    from fedfr.benchmark import Benchmark, plan_benchmark
+    from fedfr.benchmark import SCRATCH, Benchmark, plan_benchmark
     from fedfr.config import parse_overrides
     from fedfr.reporting.standings import standings_tables
 
-    chosen = [each.strip() for each in methods.split(",")] if methods else None
-    plan = plan_benchmark(name, budget=budget, methods=chosen, seeds=seeds, settings=parse_overrides(settings or []))
+    plan = plan_benchmark(
+        name,
+        budget=budget,
+        methods=[each.strip() for each in methods.split(",")] if methods else None,
+        seeds=seeds,
+        settings=parse_overrides(settings or []),
+        scenario=scenario,
+        starts=start or (SCRATCH,),
+    )
     with tracked(track, out) as shown:
         results = Benchmark.begin(plan, out, shown).run(shown)
     if as_json:
         print_json([result.to_dict() for result in results])
         return
-    print("\n\n".join(table.markdown() for table in standings_tables([result.row for result in results])))
-    print(f"\nevery figure with its counts and costs: {out / 'results.csv'}")
+    for cell in plan.cells:
+        print(f"## {cell}\n" if len(plan.cells) > 1 else "", end="")
+        tables = standings_tables([result.row for result in results if result.cell == cell])
+        print("\n\n".join(table.markdown() for table in tables), end="\n\n")
+    print(f"every figure with its counts and costs: {out / 'results.csv'}")
+    print(f"curves and costs as a page: fedfr report {out}")

@@ -12,6 +12,7 @@ from fedfr.faces.split_parts import ClientFaces
 __all__ = [
     "at_least",
     "by_share",
+    "client_sizes",
     "deal",
     "enough",
     "first_as_test",
@@ -59,19 +60,37 @@ def flat(images: Sequence[Sequence[int]]) -> tuple[int, ...]:
     return tuple(sorted(index for some in images for index in some))
 
 
+def client_sizes(clients: int, identities_per_client: int | Sequence[int]) -> list[int]:
+    """How many identities each client has: as many each, or a number for every client.
+
+    Raises :class:`FedfrError` for a number below 1 and for more or fewer numbers than clients.
+    """
+    at_least(1, clients=clients)
+    if isinstance(identities_per_client, Sequence) and not isinstance(identities_per_client, str):
+        if len(identities_per_client) != clients:
+            found = f"{len(identities_per_client)} numbers in identities_per_client for {clients} clients"
+            raise FedfrError(f"split settings hold {found}; give one number for every client")
+        for size in identities_per_client:
+            at_least(1, identities_per_client=size)
+        return list(identities_per_client)
+    at_least(1, identities_per_client=identities_per_client)
+    return [identities_per_client] * clients
+
+
 def deal(
     faces: FaceSet,
     labels: Sequence[int],
-    clients: int,
-    identities_per_client: int,
+    sizes: Sequence[int],
     divide: Divide,
     max_images: int | None = None,
 ) -> dict[str, ClientFaces]:
     """Client after client takes the next identities; ``divide`` parts each one's images into training and test."""
-    digits = max(2, len(str(clients)))
+    digits = max(2, len(str(len(sizes))))
     dealt: dict[str, ClientFaces] = {}
-    for number in range(clients):
-        chosen = labels[number * identities_per_client : (number + 1) * identities_per_client]
+    taken = 0
+    for number, size in enumerate(sizes):
+        chosen = labels[taken : taken + size]
+        taken += size
         divided = [divide(images) for images in images_of(faces, chosen, max_images)]
         train, test = flat([part for part, _ in divided]), flat([part for _, part in divided])
         dealt[f"client-{number + 1:0{digits}d}"] = ClientFaces(train, test)

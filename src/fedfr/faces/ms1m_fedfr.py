@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from fedfr.errors import FedfrError
-from fedfr.faces.dealing import at_least, deal, enough, first_as_test, flat, images_of
+from fedfr.faces.dealing import at_least, client_sizes, deal, enough, first_as_test, flat, images_of
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.splits import Split
 
@@ -19,7 +20,7 @@ def ms1m_fedfr(
     public_min_images: int = 61,
     public_max_images: int = 79,
     clients: int = 40,
-    identities_per_client: int = 100,
+    identities_per_client: int | Sequence[int] = 100,
     private_min_images: int = 101,
     private_max_images: int = 109,
     test_count: int = 40,
@@ -37,7 +38,7 @@ def ms1m_fedfr(
     ``generic_identities`` are generic (None: all): none by default, as all pairs among their millions of images are not
     a test that ends.
     """
-    at_least(1, clients=clients, identities_per_client=identities_per_client)
+    sizes = client_sizes(clients, identities_per_client)
     at_least(1, public_min_images=public_min_images, private_min_images=private_min_images)
     at_least(public_min_images, public_max_images=public_max_images)
     at_least(private_min_images, private_max_images=private_max_images)
@@ -54,7 +55,7 @@ def ms1m_fedfr(
     private = [label for label in order[:half] if private_min_images <= counts[label] <= private_max_images]
     public = [label for label in order[len(order) - half :] if public_min_images <= counts[label] <= public_max_images]
     enough(
-        clients * identities_per_client,
+        sum(sizes),
         len(private),
         f"identities with {private_min_images} to {private_max_images} images in the first half",
         "clients or identities_per_client",
@@ -65,7 +66,7 @@ def ms1m_fedfr(
         f"identities with {public_min_images} to {public_max_images} images in the second half",
         "public_identities",
     )
-    private, public = private[: clients * identities_per_client], public[:public_identities]
+    private, public = private[: sum(sizes)], public[:public_identities]
     taken = {*private, *public}
     left = [label for label in order if label not in taken]
     if generic_identities is not None:
@@ -75,7 +76,7 @@ def ms1m_fedfr(
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
         public=flat(images_of(faces, public)),
-        clients=deal(faces, private, clients, identities_per_client, first_as_test(test_count)),
+        clients=deal(faces, private, sizes, first_as_test(test_count)),
         generic=flat(images_of(faces, left[:generic_identities])),
         distractors=(),
     )

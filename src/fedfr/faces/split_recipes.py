@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from fedfr.errors import FedfrError
 from fedfr.faces.dealing import (
     at_least,
     by_share,
+    client_sizes,
     deal,
     enough,
     flat,
@@ -59,7 +60,7 @@ def general(
     *,
     public_identities: int,
     clients: int,
-    identities_per_client: int,
+    identities_per_client: int | Sequence[int],
     test_share: float | None = None,
     test_count: int | None = None,
     min_images: int = 2,
@@ -70,12 +71,14 @@ def general(
 ) -> Split:
     """Any faces: identities sorted by name, shuffled once with ``seed``, dealt to clients, public and generic.
 
-    Clients and public take only identities with ``min_images`` or more, and at most the first ``max_images`` of each;
+    ``identities_per_client`` is a number, or one for every client. Clients and public take only identities with
+    ``min_images`` or more, and at most the first ``max_images`` of each;
     of a client's identity the last ``test_share`` (0 ≤ share < 1, default 0.4) or ``test_count`` images are its test.
     What is left is generic: all identities, or the first ``generic_identities``. With ``distractors="generic"`` these
     people's images are non-mated probes of every client as well; with ``"none"`` only other clients' test images are.
     """
-    at_least(1, clients=clients, identities_per_client=identities_per_client, max_images=max_images)
+    sizes = client_sizes(clients, identities_per_client)
+    at_least(1, max_images=max_images)
     at_least(0, public_identities=public_identities, generic_identities=generic_identities)
     at_least(1, min_images=min_images)
     if test_count is not None:
@@ -97,7 +100,7 @@ def general(
     random.Random(seed).shuffle(order)
     counts = faces.counts()
     eligible = [label for label in order if counts[label] >= min_images]
-    private = clients * identities_per_client
+    private = sum(sizes)
     enough(
         private + public_identities,
         len(eligible),
@@ -119,8 +122,7 @@ def general(
         clients=deal(
             faces,
             eligible[:private],
-            clients,
-            identities_per_client,
+            sizes,
             last_as_test(by_share(share) if test_count is None else lambda _: test_count),
             max_images,
         ),
@@ -134,7 +136,7 @@ def quickstart(
     *,
     public_identities: int = 16,
     clients: int = 4,
-    identities_per_client: int = 4,
+    identities_per_client: int | Sequence[int] = 4,
     train_count: int = 5,
     test_count: int = 5,
     generic_identities: int | None = None,
@@ -166,7 +168,7 @@ def lfw_fed(
     faces: FaceSet,
     *,
     clients: int = 10,
-    identities_per_client: int = 15,
+    identities_per_client: int | Sequence[int] = 15,
     public_identities: int = 1000,
     generic_identities: int | None = None,
     distractors: int | None = None,
@@ -192,7 +194,7 @@ def lfw_fed(
     """
     if not isinstance(validation, bool):
         raise FedfrError(f"split setting validation = {validation!r}; give true or false")
-    at_least(1, clients=clients, identities_per_client=identities_per_client)
+    sizes = client_sizes(clients, identities_per_client)
     at_least(0, public_identities=public_identities, generic_identities=generic_identities, distractors=distractors)
     counts, order = faces.counts(), identities_by_name(faces)
     private = [label for label in order if counts[label] >= 10]
@@ -202,7 +204,7 @@ def lfw_fed(
     generator.shuffle(private)
     generator.shuffle(public)
     enough(
-        clients * identities_per_client,
+        sum(sizes),
         len(private),
         "identities with 10 or more images",
         "clients or identities_per_client",
@@ -229,7 +231,7 @@ def lfw_fed(
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
         public=flat(images_of(faces, people)),
-        clients=deal(faces, private, clients, identities_per_client, divide, 30),
+        clients=deal(faces, private, sizes, divide, 30),
         generic=generic,
         distractors=alone,
         pairs=tuple(pair for pair in given if inside.issuperset(pair)),

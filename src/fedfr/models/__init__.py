@@ -9,7 +9,7 @@ from fedfr.lazy import exports
 if TYPE_CHECKING:
     from fedfr.models.build import build_backbone
     from fedfr.models.checkpoint import Contract, embedding_space, load_model, save_model
-    from fedfr.models.foreign import load_entries, load_foreign, load_weights, recognise_backbone
+    from fedfr.models.foreign import backbone_of, load_entries, load_foreign, load_weights, recognise_backbone
     from fedfr.models.foreign_heads import foreign_dfc_entries, load_foreign_dfc, load_foreign_prototypes
     from fedfr.models.heads import DFC, TransformKind
     from fedfr.models.preprocessing import Preprocessing
@@ -21,7 +21,7 @@ else:
         {
             "build": "build_backbone",
             "checkpoint": "Contract embedding_space load_model save_model",
-            "foreign": "load_entries load_foreign load_weights recognise_backbone",
+            "foreign": "backbone_of load_entries load_foreign load_weights recognise_backbone",
             "foreign_heads": "foreign_dfc_entries load_foreign_dfc load_foreign_prototypes",
             "heads": "DFC TransformKind",
             "preprocessing": "Preprocessing",
@@ -37,6 +37,7 @@ __all__ = [
     "Contract",
     "Preprocessing",
     "TransformKind",
+    "backbone_of",
     "build_backbone",
     "embedding_space",
     "foreign_dfc_entries",

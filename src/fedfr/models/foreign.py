@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fedfr.errors import FedfrError
+from fedfr.models.checkpoint import load_model
 from fedfr.models.registry import BACKBONES
 
 __all__ = [
@@ -155,6 +156,16 @@ def recognise_backbone(state: Mapping[str, Tensor]) -> str:
             f"known: {', '.join(BACKBONES.names)}"
         )
     return nearest
+
+
+def backbone_of(path: Path) -> str:
+    """The name of the backbone whose weights a file holds: this project's safetensors, or a state dict of others.
+
+    Raises :class:`FedfrError` when it is not there, cannot be read or fits none.
+    """
+    if path.suffix == ".safetensors":
+        return load_model(path)[1].backbone
+    return recognise_backbone(load_foreign(path))
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -14,7 +14,7 @@ from fedfr.reporting.palette import colour, is_emphasised
 from fedfr.reporting.table import column_title
 from fedfr.rows import Row
 
-__all__ = ["Alternative", "Chart", "charts", "main_method"]
+__all__ = ["Alternative", "Chart", "Section", "charts", "layout_of", "line_of", "main_method"]
 
 PERSONAL_VERIFICATION, GENERIC_VERIFICATION = "personalized-1:1", "generic-1:1"
 START = "pretrained"
@@ -47,6 +47,22 @@ class Chart:
     alternative: Alternative | None = None
 
 
+@dataclass(frozen=True)
+class Section:
+    """Methods compared under the same settings: results, their score distributions, earlier rounds, costs.
+
+    ``name``, and where it stands in a scenario: ``at`` on the axis, on the line of its ``group``.
+    """
+
+    rows: Sequence[Row]
+    curves: Sequence[Curve]
+    history: Sequence[Row]
+    costs: Sequence[RoundCost]
+    name: str = ""
+    at: float | None = None
+    group: str = ""
+
+
 def main_method(rows: Sequence[Row]) -> str:
     """FedFR where it took part, else the first method that trained."""
     names = list(dict.fromkeys(row.method for row in rows))
@@ -54,10 +70,9 @@ def main_method(rows: Sequence[Row]) -> str:
     return "fedfr" if "fedfr" in names else (trained or names)[0]
 
 
-def charts(
-    rows: Sequence[Row], curves: Sequence[Curve], history: Sequence[Row], costs: Sequence[RoundCost]
-) -> list[Chart]:
-    """Every figure that there is data for, of results, their score distributions, earlier rounds, and costs."""
+def charts(section: Section) -> list[Chart]:
+    """Every figure that there is data for."""
+    rows, curves = section.rows, section.curves
     found: list[Chart] = []
     measured: dict[str, list[Curve]] = {}
     for curve in curves:
@@ -67,10 +82,10 @@ def charts(
         metric = _headline(rows, protocol)
         if metric is None:
             continue
-        values = _Values(rows, history, protocol, metric)
+        values = _Values(rows, section.history, protocol, metric)
         if protocol == PERSONAL_VERIFICATION:
             found += _clients(rows, metric)
-        found += [_rounds(values), *_spending(values, costs)]
+        found += [_rounds(values), *_spending(values, section.costs)]
     return found + [_scores(protocol, ours) for protocol, ours in measured.items() if not _is_search(protocol)]
 
 
@@ -85,10 +100,10 @@ def _acceptance(protocol: str, curves: Sequence[Curve]) -> Chart:
         means = [_mean([curve.accepted[place] for curve in ours]) for place in range(len(RATES))]
         points = [(x, y) for x, y in zip(RATES, means, strict=True) if y is not None]
         table += [(*key, x, y) for x, y in points]
-        traces.append(_line(key, [x for x, _ in points], [100 * y for _, y in points]))
+        traces.append(line_of(key, [x for x, _ in points], [100 * y for _, y in points]))
         # Nothing missed cannot stand on a logarithmic axis.
         rejected.append([100 * (1 - y) if y < 1 else None for _, y in points])
-    layout = _layout(rate, f"{accepted} (%)", x={"type": "log"})
+    layout = layout_of(rate, f"{accepted} (%)", x={"type": "log"})
     other = Alternative(
         missed if searched else f"{missed} (DET curve)", rejected, {"title": {"text": f"{missed} (%)"}, "type": "log"}
     )
@@ -122,7 +137,7 @@ def _scores(protocol: str, curves: Sequence[Curve]) -> Chart:
         table += [(*key, centre, *pair) for centre, *pair in zip(centres, *counts, strict=True)]
         for what, dash, each in zip(("genuine", "impostor"), ("solid", "dash"), counts, strict=True):
             shares = [100 * count / max(sum(each), 1) for count in each]
-            trace = _line(key, centres, shares) | {"name": f"{column_title(*key)}, {what}", "legendgroup": key[0]}
+            trace = line_of(key, centres, shares) | {"name": f"{column_title(*key)}, {what}", "legendgroup": key[0]}
             trace["line"] |= {"dash": dash}
             traces.append(trace)
     return Chart(
@@ -131,7 +146,7 @@ def _scores(protocol: str, curves: Sequence[Curve]) -> Chart:
         "Share of the genuine (solid) and impostor (dashed) pairs by cosine, all clients and seeds together; of a "
         "method with personalised models, theirs. The less the two overlap, the better.",
         traces,
-        _layout("cosine", "share of pairs (%)"),
+        layout_of("cosine", "share of pairs (%)"),
         table,
     )
 
@@ -165,7 +180,7 @@ def _clients(rows: Sequence[Row], metric: str) -> list[Chart]:
         _dots(START, ends[0], names, marker | {"color": colour(START)}),
         _dots(column_title(method, model), ends[1], names, marker | {"color": colour(method)}),
     ]
-    layout = _layout(f"{metric.replace('=', ' = ')} (%)", "") | {"height": 140 + 22 * len(both), "showlegend": True}
+    layout = layout_of(f"{metric.replace('=', ' = ')} (%)", "") | {"height": 140 + 22 * len(both), "showlegend": True}
     layout["yaxis"] |= {"automargin": True, "type": "category"}
     return [
         Chart(
@@ -222,7 +237,7 @@ def _rounds(values: _Values) -> Chart:
     for key in values.models():
         points = values.of(key)
         table += [(*key, *point) for point in points]
-        trace = _line(key, [number for number, _ in points], [100 * value for _, value in points])
+        trace = line_of(key, [number for number, _ in points], [100 * value for _, value in points])
         traces.append(trace | {"mode": "lines+markers"})
     return Chart(
         f"rounds-{values.protocol.replace(':', '-')}",
@@ -230,7 +245,7 @@ def _rounds(values: _Values) -> Chart:
         f"{_DASHES} Every method begins at the starting model; between, the rounds that were evaluated "
         "(`evaluation.every`).",
         traces,
-        _layout("round", f"{values.metric} (%)"),
+        layout_of("round", f"{values.metric} (%)"),
         table,
     )
 
@@ -255,7 +270,7 @@ def _spending(values: _Values, costs: Sequence[RoundCost]) -> list[Chart]:
         for key in values.models():
             points = [(number, _spent(costs, key[0], number, spent), value) for number, value in values.of(key)]
             table += [(*key, *point) for point in points]
-            trace = _line(key, [x for _, x, _ in points], [100 * value for *_, value in points])
+            trace = line_of(key, [x for _, x, _ in points], [100 * value for *_, value in points])
             sizes = [5] * (len(points) - 1) + [11]
             traces.append(trace | {"mode": "lines+markers", "marker": {"size": sizes, "color": colour(key[0])}})
         found.append(
@@ -264,7 +279,7 @@ def _spending(values: _Values, costs: Sequence[RoundCost]) -> list[Chart]:
                 f"{title}: {values.metric}, {values.protocol}",
                 f"{_DASHES} Mean over seeds; the large dot is the last round.",
                 traces,
-                _layout(axis, f"{values.metric} (%)"),
+                layout_of(axis, f"{values.metric} (%)"),
                 table,
             )
         )
@@ -301,7 +316,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
 _DASHES = "Solid: a client's own model; dotted: the generic one."
 
 
-def _line(key: Key, x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
+def line_of(key: Key, x: Sequence[float | str], y: Sequence[float]) -> dict[str, Any]:
+    """A model's trace in its colour, dotted for a generic one."""
     method, model = key
     line = {"color": colour(method), "width": 3 if is_emphasised(method) else 1.5}
     line["dash"] = "dot" if model == "generic" else "solid"
@@ -316,7 +332,8 @@ def _line(key: Key, x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def _layout(x_title: str, y_title: str, x: dict[str, Any] | None = None) -> dict[str, Any]:
+def layout_of(x_title: str, y_title: str, x: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A figure's layout; colours are the page's."""
     return {
         "height": 400,
         "margin": {"l": 56, "r": 26, "t": 28, "b": 52},

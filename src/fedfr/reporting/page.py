@@ -13,15 +13,14 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from fedfr.costs import RoundCost
-from fedfr.curves import Curve
-from fedfr.reporting.charts import Chart, charts, main_method
+from fedfr.reporting.charts import Chart, Section, charts, main_method
 from fedfr.reporting.palette import colour
+from fedfr.reporting.scenario import sweep_charts
 from fedfr.reporting.standings import overview_table, standings_tables
 from fedfr.reporting.table import left_out
 from fedfr.rows import Row
 
-__all__ = ["Report", "page"]
+__all__ = ["Report", "Section", "page"]
 
 # Shown at first where there are many; the others wait behind their names.
 _SHOWN = ("pretrained", "local", "fedavg", "centralized")
@@ -31,32 +30,52 @@ _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inl
 
 @dataclass(frozen=True)
 class Report:
-    """What a page is made of; ``description`` are lines of text, ``settings`` is YAML."""
+    """What a page is made of; ``description`` are lines of text, ``settings`` is YAML.
+
+    With an ``axis`` the sections are points of a scenario, and what varies along it is drawn in place of their figures.
+    """
 
     title: str
     description: Sequence[str]
-    rows: Sequence[Row]
-    curves: Sequence[Curve]
-    history: Sequence[Row]
-    costs: Sequence[RoundCost]
+    sections: Sequence[Section]
     settings: str
     environment: Mapping[str, Any]
+    axis: str = ""
+
+    @property
+    def rows(self) -> list[Row]:
+        """Of all sections."""
+        return [row for section in self.sections for row in section.rows]
+
+    @property
+    def history(self) -> list[Row]:
+        """Of all sections."""
+        return [row for section in self.sections for row in section.history]
 
 
 def page(report: Report) -> str:
     """The whole page as HTML text."""
-    drawn = charts(report.rows, report.curves, report.history, report.costs)
-    data = {chart.name: _data(chart) for chart in drawn}
+    drawn: dict[str, Chart] = {}
     body = [
         f"<header><h1>{_text(report.title)}</h1>{''.join(f'<p>{_text(line)}</p>' for line in report.description)}",
         "</header>",
-        *_tables(report.rows),
-        *_choice(report.rows),
-        *(_figure(chart) for chart in drawn),
+    ]
+    if report.axis:
+        drawn |= {chart.name: chart for chart in sweep_charts(report.axis, report.sections)}
+        body += [*_choice(report.rows), *_figures(drawn)]
+    else:
+        body += _choice(report.rows)
+    for number, section in enumerate(report.sections):
+        prefix = f"{section.name}-" if number else ""
+        ours = {} if report.axis else {f"{prefix}{chart.name}": chart for chart in charts(section)}
+        drawn |= ours
+        body += [f"<h2>{_text(section.name or 'Results')}</h2>", *_tables(section.rows), *_figures(ours)]
+    body += [
         "<h2>What this rests on</h2>",
         f"<details><summary>Settings</summary><pre>{_text(report.settings)}</pre></details>",
         f"<details><summary>Machine</summary><pre>{_text(_lines(report.environment))}</pre></details>",
     ]
+    data = {name: _data(chart) for name, chart in drawn.items()}
     return "\n".join(
         [
             "<!doctype html>",
@@ -78,7 +97,7 @@ def page(report: Report) -> str:
 def _tables(rows: Sequence[Row]) -> list[str]:
     head, lines = overview_table(rows)
     note = "Mean ± deviation over seeds; in brackets the worst client. In %, at the strictest rate that all can show."
-    parts = ["<h2>Results</h2>", _grid(head, lines), f"<p>{_text(note)}</p>"]
+    parts = [_grid(head, lines), f"<p>{_text(note)}</p>"]
     parts += [
         f"<details><summary>{_text(table.protocol)}, {_text(table.metric)} (%)</summary>"
         f"{_grid(table.head, table.lines)}<p>{_text(table.conclusion)}</p></details>"
@@ -106,15 +125,19 @@ def _choice(rows: Sequence[Row]) -> list[str]:
         f"{' checked' if name in shown else ''}>{_text(name)}</label>"
         for name in names
     )
-    return ["<h2>Figures</h2>", f'<fieldset class="methods"><legend>methods shown</legend>{chips}</fieldset>']
+    return [f'<fieldset class="methods"><legend>methods shown in figures</legend>{chips}</fieldset>']
 
 
-def _figure(chart: Chart) -> str:
+def _figures(drawn: Mapping[str, Chart]) -> list[str]:
+    return [_figure(name, chart) for name, chart in drawn.items()]
+
+
+def _figure(name: str, chart: Chart) -> str:
     other = chart.alternative
     toggle = "" if other is None else f'<button type="button" class="other">{_text(other.label)}</button> '
     height = chart.layout["height"]
     return (
-        f'<figure id="{chart.name}"><figcaption><h3>{_text(chart.title)}</h3><p>{_text(chart.says)}</p></figcaption>'
+        f'<figure id="{_text(name)}"><figcaption><h3>{_text(chart.title)}</h3><p>{_text(chart.says)}</p></figcaption>'
         f'<div class="plot" style="height: {height}px"></div>'
         f'{toggle}<button type="button" class="csv">data as CSV</button></figure>'
     )

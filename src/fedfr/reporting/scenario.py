@@ -1,0 +1,104 @@
+"""Figures along a scenario's axis: how methods fare as federations differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from fedfr.reporting.charts import (
+    GENERIC_VERIFICATION,
+    PERSONAL_VERIFICATION,
+    Cells,
+    Chart,
+    Key,
+    Section,
+    layout_of,
+    line_of,
+)
+from fedfr.reporting.table import column_title
+
+__all__ = ["sweep_charts"]
+
+# The paper's figure is at this rate; where a set of pairs is too small for it, the strictest that there is.
+GENERIC_METRIC = "TAR@FAR=1e-4"
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+
+
+def sweep_charts(axis: str, sections: Sequence[Section]) -> list[Chart]:
+    """Generic and personalised TAR against ``axis``, one line per method and group."""
+    found = []
+    for protocol in (GENERIC_VERIFICATION, PERSONAL_VERIFICATION):
+        metric = _metric(sections, protocol)
+        if metric is not None:
+            found.append(_sweep(axis, sections, protocol, metric))
+    return found
+
+
+def _sweep(axis: str, sections: Sequence[Section], protocol: str, metric: str) -> Chart:
+    groups = list(dict.fromkeys(section.group for section in sections))
+    traces: list[dict[str, Any]] = []
+    table: list[Cells] = [("method", "model", "group", axis, metric, "deviation over seeds", "seeds")]
+    keys = dict.fromkeys(key for section in sections for key in _models(section, protocol))
+    for key in keys:
+        for group, dash in zip(groups, _DASHES * len(groups), strict=False):
+            points = [
+                (section.name if section.at is None else section.at, *found)
+                for section in sections
+                if section.group == group and (found := _over_seeds(section, key, protocol, metric))
+            ]
+            table += [(*key, group, *point) for point in points]
+            trace = line_of(key, [x for x, *_ in points], [100 * mean for _, mean, *_ in points])
+            trace["line"] |= {"dash": dash}
+            trace |= {"mode": "lines+markers", "name": f"{column_title(*key)}{f', {group}' if group else ''}"}
+            trace["error_y"] = {"type": "data", "array": [100 * deviation for *_, deviation, _ in points]}
+            traces.append(trace)
+    lines = f"Lines by {', '.join(f'{group} ({dash})' for group, dash in zip(groups, _DASHES, strict=False))}. "
+    over = "seeds" if protocol == GENERIC_VERIFICATION else "clients and seeds"
+    return Chart(
+        f"sweep-{protocol.replace(':', '-')}",
+        f"{metric} against {axis}: {protocol}",
+        f"Mean over {over}, bars: deviation over seeds. {lines if len(groups) > 1 else ''}",
+        traces,
+        layout_of(axis, f"{metric} (%)"),
+        table,
+    )
+
+
+def _metric(sections: Sequence[Section], protocol: str) -> str | None:
+    """The strictest TAR that every section and model has, the paper's where it can be had.
+
+    Where there is none – a client of one identity may be refused all – the laxest that any has.
+    """
+    each: list[set[str]] = []
+    for section in sections:
+        for key in _models(section, protocol):
+            rows = [row for row in section.rows if (row.method, row.model, row.protocol) == (*key, protocol)]
+            each.append({row.metric for row in rows if row.value is not None and row.metric.startswith("TAR@FAR=")})
+    shared = set.intersection(*each) if each else set()
+    if protocol == GENERIC_VERIFICATION and GENERIC_METRIC in shared:
+        return GENERIC_METRIC
+    return min(shared, key=_rate, default=max(set().union(*each), key=_rate, default=None))
+
+
+def _rate(metric: str) -> float:
+    return float(metric.partition("=")[2])
+
+
+def _models(section: Section, protocol: str) -> list[Key]:
+    """Of every method the model it is there for: the generic one, or where clients are concerned their own."""
+    given = list(dict.fromkeys((row.method, row.model) for row in section.rows if row.protocol == protocol))
+    personal = {method for method, model in given if model == "personalized"}
+    if protocol == GENERIC_VERIFICATION:
+        return given
+    return [(method, model) for method, model in given if model != "generic" or method not in personal]
+
+
+def _over_seeds(section: Section, key: Key, protocol: str, metric: str) -> tuple[float, float, int] | None:
+    """Mean over seeds of the mean over clients, the seeds' standard deviation, their number; None without a figure."""
+    seeds: dict[int, list[float]] = {}
+    for row in section.rows:
+        if (row.method, row.model, row.protocol, row.metric) == (*key, protocol, metric) and row.value is not None:
+            seeds.setdefault(row.seed, []).append(row.value)
+    means = [fmean(values) for values in seeds.values()]
+    return (fmean(means), stdev(means) if len(means) > 1 else 0.0, len(means)) if means else None
