@@ -68,9 +68,11 @@ class Definition(Settings):
     """A benchmark's file: the preset it runs, the methods by default, its budgets, scenarios and chosen settings.
 
     ``tuned``: by starting point – ``scratch``, ``checkpoint`` – and method, settings chosen on a validation split.
+    ``split_seed``: the split of seed n is made with ``split_seed`` + n.
     """
 
     config: str
+    split_seed: Annotated[int, Field(ge=0)] = 0
     methods: tuple[str, ...]
     budgets: dict[str, Budget]
     scenarios: dict[str, Scenario] = Field(default_factory=dict)
@@ -85,6 +87,7 @@ class Plan(Settings):
     budget: str
     methods: Annotated[tuple[str, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    split_seed: Annotated[int, Field(ge=0)] = 0
     settings: dict[str, Any] = Field(default_factory=dict)
     scenario: str = ""
     axis: str = ""
@@ -101,7 +104,8 @@ class Plan(Settings):
         own = merge(chosen.methods, settings.pop("baseline_settings", {}))
         settings["method"] = merge(own.pop(main, {}), settings.get("method", {}))
         settings["baseline_settings"] = {name: value for name, value in own.items() if name in others}
-        fixed = {"seed": seed, "split": {"settings": {"seed": seed}}, "method": {"name": main}, "baselines": others}
+        split = {"settings": {"seed": self.split_seed + seed}}
+        fixed = {"seed": seed, "split": split, "method": {"name": main}, "baselines": others}
         return load_config(self.config, merge(settings, fixed))
 
     def runs(self) -> Iterator[tuple[str, int]]:
@@ -176,6 +180,7 @@ def plan_benchmark(
     plan = {
         "name": name,
         "config": definition.config,
+        "split_seed": definition.split_seed,
         "budget": budget,
         "methods": [METHODS.entry(method).name for method in methods or default],
         "seeds": list(range(seeds or chosen.seeds)),
