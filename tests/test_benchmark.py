@@ -75,7 +75,9 @@ def test_costs_are_those_of_the_messages(finished: Benchmark) -> None:
     assert cost["lg-fedavg"].bytes_up == 2 * sum(
         value.numel() * value.element_size() for name, value in state.items() if name.startswith(("fc.", "features."))
     )
-    assert all(cost[method].client_seconds > 0 and cost[method].peak_bytes > 0 for method in METHODS)
+    # One worker: its clients' seconds are part of the round's.
+    assert all(0 < cost[method].client_seconds <= cost[method].wall_seconds < 60 for method in METHODS)
+    assert all(cost[method].peak_bytes > 0 for method in METHODS)
 
 
 def test_the_csv_holds_every_row(finished: Benchmark) -> None:

@@ -119,6 +119,7 @@ class Result:
 
     cell: str
     row: Row
+    wall_seconds: float
     client_seconds: float
     bytes_up: int
     bytes_down: int
@@ -127,7 +128,7 @@ class Result:
     @classmethod
     def of(cls, cell: str, row: Row, cost: RoundCost) -> Result:
         """A row and what the method's rounds cost together."""
-        return cls(cell, row, cost.client_seconds, cost.bytes_up, cost.bytes_down, cost.peak_bytes)
+        return cls(cell, row, cost.wall_seconds, cost.client_seconds, cost.bytes_up, cost.bytes_down, cost.peak_bytes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in the CSV."""

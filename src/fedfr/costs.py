@@ -14,13 +14,15 @@ __all__ = ["RoundCost", "round_costs", "total"]
 class RoundCost:
     """One round of one method in one seed, all its clients together.
 
-    ``client_seconds``: training and features; ``bytes_up``, ``bytes_down``: tensors of all messages; ``peak_bytes``:
-    the largest resident size of a process that served a client.
+    ``wall_seconds``: from the broadcast to the average, evaluation not counted; ``client_seconds``: training and
+    features of the clients, which may have worked side by side; ``bytes_up``, ``bytes_down``: tensors of all messages;
+    ``peak_bytes``: the largest resident size of a process that served a client.
     """
 
     method: str
     seed: int
     round: int
+    wall_seconds: float = 0.0
     client_seconds: float = 0.0
     bytes_up: int = 0
     bytes_down: int = 0
@@ -31,10 +33,13 @@ def round_costs(events: Path, method: str, seed: int) -> list[RoundCost]:
     """Of every round in ``events``, oldest first; none where the method had no rounds."""
     lines = events.read_text(encoding="utf-8").splitlines() if events.exists() else []
     updates: dict[int, list[dict[str, float]]] = {}
+    wall: dict[int, float] = {}
     for event in map(json.loads, lines):
         if event["event"] == "update":
             updates.setdefault(event["round"], []).append(event)
-    return [_sum(method, seed, number, updates[number]) for number in sorted(updates)]
+        if event["event"] == "round":
+            wall[event["round"]] = event.get("seconds", 0.0)
+    return [_sum(method, seed, number, wall.get(number, 0.0), updates[number]) for number in sorted(updates)]
 
 
 def total(costs: Iterable[RoundCost]) -> RoundCost:
@@ -45,6 +50,7 @@ def total(costs: Iterable[RoundCost]) -> RoundCost:
         last.method,
         last.seed,
         last.round,
+        round(sum(cost.wall_seconds for cost in rounds), 2),
         round(sum(cost.client_seconds for cost in rounds), 2),
         sum(cost.bytes_up for cost in rounds),
         sum(cost.bytes_down for cost in rounds),
@@ -52,11 +58,12 @@ def total(costs: Iterable[RoundCost]) -> RoundCost:
     )
 
 
-def _sum(method: str, seed: int, number: int, updates: list[dict[str, float]]) -> RoundCost:
+def _sum(method: str, seed: int, number: int, wall: float, updates: list[dict[str, float]]) -> RoundCost:
     return RoundCost(
         method,
         seed,
         number,
+        wall,
         sum(update["seconds"] for update in updates),
         int(sum(update["bytes/up"] for update in updates)),
         int(sum(update["bytes/down"] for update in updates)),

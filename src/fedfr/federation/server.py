@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,10 +64,12 @@ class Server:
         else:
             generic, done = entry.generic, entry.round
         for number in range(done + 1, self.method.rounds(self.federation.rounds) + 1):
+            started = time.perf_counter()
             generic, record = self._round(number, generic)
+            seconds = round(time.perf_counter() - started, 3)
             record |= self.on_round(number, generic)
             self.journal.commit(number, generic, record)
-            self.on_event({"event": "round", "round": number, **record["totals"]})
+            self.on_event({"event": "round", "round": number, **record["totals"], "seconds": seconds})
         return generic
 
     def _round(self, number: int, generic: Generic) -> tuple[Generic, dict[str, Any]]:
