@@ -73,10 +73,13 @@ def test_your_own_faces(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_methods_side_by_side(tmp_path: Path) -> None:
     """On ORL as it stands, cut short; the line for LFW is the same command and needs its faces."""
-    orl, lfw, report = commands()[5:]
+    orl, lfw, report, scenario = commands()[5:]
     assert (orl[:2], lfw[:2]) == (["benchmark", "orl"], ["benchmark", "lfw-fed"])
     answer = fedfr(tmp_path, *orl, "--methods", "fedavg,fedfr", *SHORT)
     assert "| fedfr personalized |" in answer
     assert (tmp_path / orl[orl.index("--out") + 1] / "results.csv").is_file()
     fedfr(tmp_path, *report)
     assert (tmp_path / orl[orl.index("--out") + 1] / "report.html").is_file()
+    answer = fedfr(tmp_path, *scenario, "--methods", "fedavg", *SHORT)
+    assert "## identities-1" in answer
+    fedfr(tmp_path, "report", scenario[scenario.index("--out") + 1])
