@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from fedfr.assembly import local_training
-from fedfr.benchmark import Benchmark, Cell, Plan, plan_benchmark
+from fedfr.benchmark import Benchmark, Cell, Plan, plan_benchmark, read_results
 from fedfr.config import parse_overrides
 from fedfr.config_source import BENCHMARKS, merge, read_benchmark
 from fedfr.errors import FedfrError
@@ -85,8 +85,15 @@ def test_the_csv_holds_every_row(finished: Benchmark) -> None:
         lines = list(csv.DictReader(file))
     results = finished.results()
     assert len(lines) == len(results)
+    assert read_results(finished.folder / "results.csv") == results
     for line, result in zip(lines, results, strict=True):
         assert line == {name: "" if value is None else str(value) for name, value in result.to_dict().items()}
+
+
+def test_another_table_is_no_results(tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("method,seed\nfedavg,0\n", encoding="utf-8")
+    with pytest.raises(FedfrError, match="holds no results of a benchmark"):
+        read_results(tmp_path / "other.csv")
 
 
 def test_run_again_it_trains_nothing_and_says_the_same(finished: Benchmark) -> None:

@@ -24,7 +24,7 @@ from fedfr.models import backbone_of
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.rows import Row
 
-__all__ = ["SCRATCH", "Benchmark", "Cell", "Plan", "Result", "plan_benchmark"]
+__all__ = ["SCRATCH", "Benchmark", "Cell", "Plan", "Result", "plan_benchmark", "read_results"]
 
 _FILE = "benchmark.yaml"
 SCRATCH = "scratch"
@@ -202,6 +202,19 @@ def _start(definition: Definition, start: str) -> tuple[str, Cell]:
     return Path(start).stem, Cell(settings=settings, methods=definition.tuned.get("checkpoint", {}))
 
 
+class _InCell:
+    """Progress of one cell's run: its events carry the cell's name."""
+
+    def __init__(self, shown: Progress, cell: str) -> None:
+        self.update = shown.update
+        self.note = shown.note
+        self._shown = shown
+        self._cell = cell
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        self._shown.event({"cell": self._cell, **event})
+
+
 class Benchmark:
     """A plan in a folder: ``benchmark.yaml``, ``<cell>/seed-<n>/`` (each a run), ``results.csv``."""
 
@@ -272,7 +285,7 @@ class Benchmark:
             run = self._begin(cell, self.plan.experiment(seed, cell), progress)
             for other in self.plan.cells:
                 run.adopt_start(self._run(other, seed))
-            run.run(shown, on_method=on_method)
+            run.run(_InCell(shown, cell), on_method=on_method)
             results = self.results()
             self._write(results)
         return results
@@ -310,6 +323,39 @@ class Benchmark:
         writer.writeheader()
         writer.writerows(lines)
         write_atomically(self.folder / "results.csv", text.getvalue().encode())
+
+
+def read_results(path: str | Path) -> list[Result]:
+    """The results in a ``results.csv``; raises :class:`FedfrError` when it is none."""
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    try:
+        return [
+            Result(
+                line["cell"],
+                Row(
+                    line["method"],
+                    int(line["seed"]),
+                    int(line["round"]),
+                    line["client"],
+                    line["model"],
+                    line["protocol"],
+                    line["metric"],
+                    float(line["value"]) if line["value"] else None,
+                    int(line["genuine"]),
+                    int(line["impostor"]),
+                    line["refused"],
+                ),
+                float(line["wall_seconds"]),
+                float(line["client_seconds"]),
+                int(line["bytes_up"]),
+                int(line["bytes_down"]),
+                int(line["peak_bytes"]),
+            )
+            for line in lines
+        ]
+    except (KeyError, ValueError, TypeError) as error:
+        raise FedfrError(f"{path} holds no results of a benchmark ({error}); give a results.csv") from error
 
 
 def _results(cell: str, run: Experiment) -> list[Result]:

@@ -164,10 +164,12 @@ def _write(scalar: Scalar, tracker: Tracker) -> None:
 def scalars(event: Mapping[str, Any]) -> Iterator[Scalar]:
     """(subject, name, value, step) of every number in an event, under the names of ``metrics.jsonl``.
 
-    Subjects are ``seed-<n>/<method>``, with a client or a model behind it. The figures of an ``evaluation`` are means
-    over clients.
+    Subjects are ``seed-<n>/<method>``, in a benchmark its part before it, with a client or a model behind it. The
+    figures of an ``evaluation`` are means over clients.
     """
-    subject = "/".join([f"seed-{event['seed']}", str(event.get("method", "pretrained"))])
+    subject = f"seed-{event['seed']}/{event.get('method', 'pretrained')}"
+    if "cell" in event:
+        subject = f"{event['cell']}/{subject}"
     step = int(event.get("round", event.get("epoch", 0)))
     if event["event"] == "evaluation":
         values: dict[tuple[str, str], list[float]] = {}

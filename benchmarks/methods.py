@@ -1,0 +1,212 @@
+"""Results of ``fedfr benchmark`` that are kept in the repository, and the tables made of them.
+
+Run: ``python benchmarks/methods.py FOLDER NAME --command "fedfr benchmark …"`` keeps the finished benchmark in FOLDER
+as ``benchmarks/NAME/`` (``lfw-fed/scratch``, say): its plan without places, ``results.csv``, where and when it ran.
+``python benchmarks/all.py --tables`` writes the tables into the documents; a test checks them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import yaml
+
+from fedfr.benchmark import Benchmark, Result, read_results
+from fedfr.comparison import Contest, Difference, Key, compare, contests
+from fedfr.reporting.standings import overview_table
+from fedfr.reporting.table import column_title
+from fedfr.rows import Row
+from harness import place
+
+__all__ = ["Claim", "claims_table", "costs_table", "kept", "overview", "where"]
+
+HERE = Path(__file__).parent
+GENERIC, VERIFY, SEARCH = "generic-1:1", "personalized-1:1", "personalized-1:N"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper's tables say of two models: ``one`` − ``other`` has this sign (+1, −1), or is not below (0)."""
+
+    says: str
+    protocol: str
+    one: Key
+    other: Key
+    sign: int
+
+
+def _personal(method: str) -> Key:
+    return method, "personalized"
+
+
+def _generic(method: str) -> Key:
+    return method, method if method == "pretrained" else "generic"
+
+
+CLAIMS = (
+    Claim("FedAvg alone hurts the generic model", GENERIC, _generic("fedavg"), _generic("pretrained"), -1),
+    Claim("… and helps the personal one", VERIFY, _personal("fedavg"), _generic("pretrained"), 1),
+    Claim("hard negatives repair the generic model", GENERIC, _generic("fedfr-hn"), _generic("fedavg"), 1),
+    Claim("… and help the personal one", VERIFY, _personal("fedfr-hn"), _personal("fedavg"), 1),
+    Claim(
+        "the contrastive term lifts the generic model further",
+        GENERIC,
+        _generic("fedfr-hn-con"),
+        _generic("fedfr-hn"),
+        1,
+    ),
+    Claim("… at some personal cost", VERIFY, _personal("fedfr-hn-con"), _personal("fedfr-hn"), -1),
+    Claim("DFC gives the best personal model", VERIFY, _personal("fedfr"), _personal("fedfr-hn-con"), 1),
+    Claim("… without loss to the generic one", GENERIC, _generic("fedfr"), _generic("fedfr-hn-con"), 0),
+    *(
+        claim
+        for name in ("fedavg", "moon", "fedprox", "fedface")
+        for claim in (
+            Claim(f"FedFR is ahead of {name}, 1:1", VERIFY, _personal("fedfr"), _personal(name), 1),
+            Claim(f"FedFR is ahead of {name}, 1:N", SEARCH, _personal("fedfr"), _personal(name), 1),
+            Claim(f"FedFR's generic model is not behind {name}'s", GENERIC, _generic("fedfr"), _generic(name), 0),
+        )
+    ),
+)
+
+
+def kept() -> list[Path]:
+    """Folders of everything that is kept, by name."""
+    return sorted(path.parent for path in HERE.glob("*/*/results.csv"))
+
+
+def keep(folder: Path, name: str, command: str) -> Path:
+    """Copy what stays of a benchmark; raises :class:`fedfr.errors.FedfrError` where none is finished."""
+    benchmark = Benchmark.open(folder)
+    benchmark.finished()
+    target = HERE / name
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / "results.csv", target / "results.csv")
+    plan = _without_places(benchmark.plan.model_dump(mode="json"))
+    (target / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
+    about = {"command": command, **place(), "kept": time.strftime("%Y-%m-%d")}
+    (target / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    return target
+
+
+def where(folder: Path) -> str:
+    """The line under a table: command, machine, date, commit."""
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    return f"`{about['command']}`; {about['machine']}, {about['date']}, commit {about['commit']}"
+
+
+def overview(folder: Path) -> str:
+    """Every model at the strictest rate that all can show, one Markdown table per starting point."""
+    parts = []
+    for cell, rows in _by_cell(read_results(folder / "results.csv")):
+        seeds = len({row.seed for row in rows})
+        head, lines = overview_table(rows)
+        title = f"From {cell}, {seeds} seed{'s' if seeds > 1 else ''} (%; in brackets the worst client):"
+        parts.append("\n".join([title, "", _row(head), "|---" * len(head) + "|", *map(_row, lines)]))
+    return "\n\n".join([*parts, where(folder)])
+
+
+def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS) -> str:
+    """What the paper's tables say, and what these results say to it, as Markdown."""
+    found = {(contest.protocol, contest.metric): contest for contest in contests(rows)}
+    lines = [_row(("the paper", "figure", "difference [95 %]", "here")), "|---|---|---|---|"]
+    for claim in claims:
+        metric = _strictest(found, claim)
+        if metric is None:
+            continue
+        difference = compare(found[claim.protocol, metric], claim.one, claim.other)
+        if difference is not None:
+            pair = f"{column_title(*claim.one)} − {column_title(*claim.other)}"
+            lines.append(
+                _row((claim.says, f"{claim.protocol} {metric}: {pair}", _text(difference), _verdict(claim, difference)))
+            )
+    return "\n".join(lines)
+
+
+def costs_table(results: Sequence[Result]) -> str:
+    """Traffic per client and round, and time against FedAvg's, as Markdown; from runs where all took part."""
+    costs: dict[str, Result] = {}
+    for result in results:
+        costs.setdefault(result.row.method, result)
+    clients = {name: len({r.row.client for r in results if r.row.method == name and r.row.client}) for name in costs}
+    base = costs["fedavg"].client_seconds
+    lines = [_row(("method", "MB up", "MB down", "time, FedAvg = 1", "peak memory (GB)")), "|---|---|---|---|---|"]
+    for name, cost in costs.items():
+        if name == "pretrained":
+            continue
+        rounds = max(result.row.round for result in results if result.row.method == name)
+        updates = 1 if name == "centralized" else clients[name] * rounds
+        up, down = (f"{size / updates / 1e6:.1f}" for size in (cost.bytes_up, cost.bytes_down))
+        lines.append(_row((name, up, down, f"{cost.client_seconds / base:.1f}", f"{cost.peak_bytes / 1e9:.1f}")))
+    return "\n".join(lines)
+
+
+def _by_cell(results: Sequence[Result]) -> Iterator[tuple[str, list[Row]]]:
+    for cell in dict.fromkeys(result.cell for result in results):
+        yield cell, [result.row for result in results if result.cell == cell]
+
+
+def _strictest(found: dict[tuple[str, str], Contest], claim: Claim) -> str | None:
+    """The strictest rate at which both models have all the figures that either has at any rate."""
+    best: tuple[float, str] | None = None
+    most = max(
+        (len(c.values.get(claim.one, {})) for (protocol, _), c in found.items() if protocol == claim.protocol),
+        default=0,
+    )
+    for (protocol, metric), contest in found.items():
+        name, _, rate = metric.partition("=")
+        if protocol != claim.protocol or not rate or "(" in name:
+            continue
+        counts = [len(contest.values.get(key, {})) for key in (claim.one, claim.other)]
+        if min(counts) == most and most and (best is None or float(rate) < best[0]):
+            best = float(rate), metric
+    return None if best is None else best[1]
+
+
+def _verdict(claim: Claim, found: Difference) -> str:
+    """yes, no, or not settled: whether the interval lies where the paper's result does."""
+    if found.low is None or found.high is None:
+        return "one figure, not settled"
+    if claim.sign == 0:
+        return "**no**" if found.high < 0 else ("yes" if found.low >= 0 else "yes, within the interval")
+    low, high = sorted((claim.sign * found.low, claim.sign * found.high))
+    return "yes" if low > 0 else ("**no**" if high < 0 else "not settled")
+
+
+def _text(found: Difference) -> str:
+    if found.low is None or found.high is None:
+        return f"{100 * found.mean:+.1f}"
+    return f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _without_places(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _without_places(value) for name, value in content.items()}
+    if isinstance(content, list):
+        return [_without_places(value) for value in content]
+    return PurePath(content).name if isinstance(content, str) and PurePath(content).is_absolute() else content
+
+
+def main() -> None:
+    """Keep a benchmark's results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--command", required=True)
+    given = parser.parse_args()
+    print(keep(given.folder, given.name, given.command))
+
+
+if __name__ == "__main__":
+    main()
