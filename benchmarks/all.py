@@ -29,6 +29,16 @@ SCRIPTS = (
 )
 
 
+DOCS = HERE.parent / "docs"
+# Kept results of `fedfr benchmark` (see methods.py), the table made of them, and where it stands.
+METHOD_TABLES = (
+    ("lfw-fed/results", "overview", HERE.parent / "README.md"),
+    ("lfw-fed/results", "claims", DOCS / "benchmarks.md"),
+    ("lfw-fed/learning-rate-scratch", "overview", DOCS / "benchmarks.md"),
+    ("lfw-fed/learning-rate-checkpoint", "overview", DOCS / "benchmarks.md"),
+    ("orl/results", "overview", DOCS / "benchmarks.md"),
+    ("orl/results", "costs", DOCS / "methods.md"),
+)
 BEGIN, END = "<!-- results of make bench -->", "<!-- end of results -->"
 
 
@@ -51,22 +61,32 @@ def table(path: Path, *, asked_only: bool) -> str:
     return "\n".join([BEGIN, *rows, "", where, END])
 
 
-def contents() -> dict[Path, str]:
-    """What stands between the marks of each document."""
+def contents() -> list[tuple[Path, str]]:
+    """Each document with what stands there from a first mark to a last one."""
+    import methods
     import scaling
 
-    path = newest()
-    return {
-        HERE.parent / "README.md": table(path, asked_only=True),
-        HERE / "README.md": table(path, asked_only=False),
-        HERE.parent / "docs" / "scaling.md": "\n".join([BEGIN, scaling.table(path), END]),
-    }
+    path, readme, docs = newest(), HERE.parent / "README.md", DOCS
+    found = [
+        (readme, table(path, asked_only=True)),
+        (HERE / "README.md", table(path, asked_only=False)),
+        (docs / "scaling.md", "\n".join([BEGIN, scaling.table(path), END])),
+    ]
+    for name, kind, document in METHOD_TABLES:
+        folder = HERE / name
+        if (folder / "results.csv").exists():
+            text = {"overview": methods.overview, "claims": methods.claims, "costs": methods.costs}[kind](folder)
+            found.append((document, "\n".join([f"<!-- {kind} of {name} -->", text, END])))
+    return found
 
 
 def write_tables() -> None:
     """Put the newest results between the marks of every document, and draw the plot."""
-    for document, content in contents().items():
-        before, _, rest = document.read_text(encoding="utf-8").partition(BEGIN)
+    for document, content in contents():
+        begin = content.partition("\n")[0]
+        before, mark, rest = document.read_text(encoding="utf-8").partition(begin)
+        if not mark:
+            raise SystemExit(f"{document} has no line {begin}; put it, and {END} below it, where the table shall stand")
         document.write_text(before + content + rest.partition(END)[2], encoding="utf-8")
     import many_clients
 

@@ -25,7 +25,7 @@ from fedfr.reporting.table import column_title
 from fedfr.rows import Row
 from harness import place
 
-__all__ = ["Claim", "claims_table", "costs_table", "kept", "overview", "where"]
+__all__ = ["Claim", "claims", "claims_table", "costs", "costs_table", "overview"]
 
 HERE = Path(__file__).parent
 GENERIC, VERIFY, SEARCH = "generic-1:1", "personalized-1:1", "personalized-1:N"
@@ -77,11 +77,6 @@ CLAIMS = (
 )
 
 
-def kept() -> list[Path]:
-    """Folders of everything that is kept, by name."""
-    return sorted(path.parent for path in HERE.glob("*/*/results.csv"))
-
-
 def keep(folder: Path, name: str, command: str) -> Path:
     """Copy what stays of a benchmark; raises :class:`fedfr.errors.FedfrError` where none is finished."""
     benchmark = Benchmark.open(folder)
@@ -113,6 +108,20 @@ def overview(folder: Path) -> str:
     return "\n\n".join([*parts, where(folder)])
 
 
+def claims(folder: Path) -> str:
+    """The paper's claims beside these results, one table per starting point."""
+    results = read_results(folder / "results.csv")
+    parts = [f"From {cell}:\n\n{claims_table(rows)}" for cell, rows in _by_cell(results)]
+    return "\n\n".join([*parts, where(folder)])
+
+
+def costs(folder: Path) -> str:
+    """What every method costs, from the first starting point."""
+    results = read_results(folder / "results.csv")
+    cell = results[0].cell
+    return f"{costs_table([result for result in results if result.cell == cell])}\n\n{where(folder)}"
+
+
 def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS) -> str:
     """What the paper's tables say, and what these results say to it, as Markdown."""
     found = {(contest.protocol, contest.metric): contest for contest in contests(rows)}
@@ -132,17 +141,17 @@ def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS) -> str:
 
 def costs_table(results: Sequence[Result]) -> str:
     """Traffic per client and round, and time against FedAvg's, as Markdown; from runs where all took part."""
-    costs: dict[str, Result] = {}
+    first: dict[str, Result] = {}
     for result in results:
-        costs.setdefault(result.row.method, result)
-    clients = {name: len({r.row.client for r in results if r.row.method == name and r.row.client}) for name in costs}
-    base = costs["fedavg"].client_seconds
+        first.setdefault(result.row.method, result)
+    clients = len({result.row.client for result in results if result.row.client})
+    base = first["fedavg"].client_seconds
     lines = [_row(("method", "MB up", "MB down", "time, FedAvg = 1", "peak memory (GB)")), "|---|---|---|---|---|"]
-    for name, cost in costs.items():
+    for name, cost in first.items():
         if name == "pretrained":
             continue
         rounds = max(result.row.round for result in results if result.row.method == name)
-        updates = 1 if name == "centralized" else clients[name] * rounds
+        updates = 1 if name == "centralized" else clients * rounds
         up, down = (f"{size / updates / 1e6:.1f}" for size in (cost.bytes_up, cost.bytes_down))
         lines.append(_row((name, up, down, f"{cost.client_seconds / base:.1f}", f"{cost.peak_bytes / 1e9:.1f}")))
     return "\n".join(lines)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from fedfr.benchmark import Result
+from fedfr.rows import Row
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -31,5 +35,58 @@ def test_tables_do_not_drift(everything: ModuleType, monkeypatch: pytest.MonkeyP
         assert everything.BEGIN not in (FOLDER.parent / "README.md").read_text(encoding="utf-8")
         return
     monkeypatch.syspath_prepend(str(FOLDER))
-    for document, content in everything.contents().items():
+    for document, content in everything.contents():
         assert content in document.read_text(encoding="utf-8")
+
+
+def rows(values: dict[tuple[str, str, str], dict[int, list[float]]]) -> list[Row]:
+    """By (method, model, protocol) and seed, the clients' figures; of a generic protocol one."""
+    found = []
+    for (method, model, protocol), seeds in values.items():
+        metric = "TPIR@FPIR=1e-2" if protocol.endswith("N") else "TAR@FAR=1e-3"
+        for seed, figures in seeds.items():
+            for number, value in enumerate(figures):
+                client = "" if protocol.startswith("generic") else f"client-{number}"
+                found.append(Row(method, seed, 1, client, model, protocol, metric, value, 100, 10_000))
+    return found
+
+
+def test_the_papers_claims_are_judged_by_their_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    methods = importlib.import_module("methods")
+    given = rows(
+        {
+            ("pretrained", "pretrained", "generic-1:1"): {0: [0.7], 1: [0.6], 2: [0.65]},
+            ("fedavg", "generic", "generic-1:1"): {0: [0.6], 1: [0.55], 2: [0.6]},
+            ("pretrained", "pretrained", "personalized-1:1"): {0: [0.5, 0.6], 1: [0.5, 0.4], 2: [0.5, 0.5]},
+            ("fedavg", "personalized", "personalized-1:1"): {0: [0.4, 0.7], 1: [0.6, 0.3], 2: [0.5, 0.5]},
+            ("fedfr-hn", "personalized", "personalized-1:1"): {0: [0.3, 0.6], 1: [0.5, 0.2], 2: [0.4, 0.4]},
+            ("fedfr", "generic", "generic-1:1"): {0: [0.61], 1: [0.54], 2: [0.6]},
+        }
+    )
+    text = methods.claims_table(given).splitlines()[2:]
+    verdicts = {line.split(" | ")[0].strip("| "): line.split(" | ")[-1].strip(" |") for line in text}
+    assert verdicts == {
+        "FedAvg alone hurts the generic model": "yes",
+        "… and helps the personal one": "not settled",
+        "… and help the personal one": "**no**",
+        "FedFR's generic model is not behind fedavg's": "yes, within the interval",
+    }
+    assert "generic-1:1 TAR@FAR=1e-3: fedavg generic − pretrained | -6.7 [" in text[0]
+
+
+def test_costs_are_per_client_and_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    methods = importlib.import_module("methods")
+
+    def result(method: str, number: int, client: str, seconds: float, up: int) -> Result:
+        row = Row(method, 0, number, client, "generic", "personalized-1:1", "TAR@FAR=1e-1", 0.5, 10, 100)
+        return Result("scratch", row, seconds, seconds, up, 2 * up, 3_000_000_000)
+
+    given = [result(*each) for each in (("fedavg", 5, "a", 10.0, 80_000_000), ("fedavg", 5, "b", 10.0, 80_000_000))]
+    given += [result("finetune", 6, "a", 12.0, 80_000_000), result("centralized", 3, "a", 15.0, 0)]
+    assert methods.costs_table(given).splitlines()[2:] == [
+        "| fedavg | 8.0 | 16.0 | 1.0 | 3.0 |",
+        "| finetune | 6.7 | 13.3 | 1.2 | 3.0 |",
+        "| centralized | 0.0 | 0.0 | 1.5 | 3.0 |",
+    ]
