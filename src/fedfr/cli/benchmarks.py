@@ -34,6 +34,7 @@ def benchmark(
     """Every method from the same start, on the same faces, for the same rounds; figures with paired intervals."""
     from fedfr.benchmark import SCRATCH, Benchmark, plan_benchmark
     from fedfr.config import parse_overrides
+    from fedfr.report import write_report
     from fedfr.reporting.standings import standings_tables
 
     plan = plan_benchmark(
@@ -47,6 +48,7 @@ def benchmark(
     )
     with tracked(track, out) as shown:
         results = Benchmark.begin(plan, out, shown).run(shown)
+    report = write_report(out)
     if as_json:
         print_json([result.to_dict() for result in results])
         return
@@ -55,4 +57,4 @@ def benchmark(
         tables = standings_tables([result.row for result in results if result.cell == cell])
         print("\n\n".join(table.markdown() for table in tables), end="\n\n")
     print(f"every figure with its counts and costs: {out / 'results.csv'}")
-    print(f"curves and costs as a page: fedfr report {out}")
+    print(f"tables, curves and costs as a page: {report}")

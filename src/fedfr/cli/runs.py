@@ -122,14 +122,18 @@ def report(
 
 
 def _answer(folder: Path, rows: Sequence[Row], seconds: float, as_json: bool) -> None:
-    from fedfr.experiment import Experiment
+    from fedfr.report import write_report
     from fedfr.reporting.table import results_table
 
+    page = write_report(folder)
     if as_json:
         print_json([row.to_dict() for row in rows])
         return
+    from fedfr.experiment import Experiment
+
     print(Experiment.open(folder).describe())
     print(results_table(rows))
     print(f"\nrun folder: {folder}   ({seconds:.0f} s)")
+    print(f"report: {page}")
     print(f"generic model: {folder / 'generic.safetensors'}")
     print(f"personalised models: {folder / 'clients' / '<id>' / 'personal.safetensors'}")
