@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from statistics import fmean
 from typing import Any
 
 import yaml
@@ -25,7 +26,7 @@ from fedfr.reporting.table import column_title
 from fedfr.rows import Row
 from harness import place
 
-__all__ = ["Claim", "claims", "claims_table", "costs", "costs_table", "overview"]
+__all__ = ["Claim", "chosen", "claims", "claims_table", "costs", "costs_table", "overview", "tuned"]
 
 HERE = Path(__file__).parent
 GENERIC, VERIFY, SEARCH = "generic-1:1", "personalized-1:1", "personalized-1:N"
@@ -155,6 +156,57 @@ def costs_table(results: Sequence[Result]) -> str:
         up, down = (f"{size / updates / 1e6:.1f}" for size in (cost.bytes_up, cost.bytes_down))
         lines.append(_row((name, up, down, f"{cost.client_seconds / base:.1f}", f"{cost.peak_bytes / 1e9:.1f}")))
     return "\n".join(lines)
+
+
+# Methods that begin with another's rounds, or are another with parts of it off, take its setting.
+SAME_AS = {
+    "finetune": "fedavg",
+    "distill": "fedavg",
+    **dict.fromkeys(("branch-cosface", "fedfr-hn", "fedfr-hn-con", "fedfr-hn-dfc", "fedfr-con-dfc"), "fedfr"),
+}
+
+
+def chosen(results: Sequence[Result]) -> dict[str, str]:
+    """By method, the cell with the highest mean of its strictest figures that all cells and methods have.
+
+    Figures: personalised 1:1 and 1:N of the clients' own models, generic 1:1; of a method without one of them the others.
+    """
+    rows = [result.row for result in results]
+    figures = [
+        (protocol, metric)
+        for protocol in (VERIFY, SEARCH, GENERIC)
+        if (metric := _shared_metric([row for row in rows if row.protocol == protocol])) is not None
+    ]
+    scores: dict[str, dict[str, float]] = {}
+    for cell, ours in _by_cell(results):
+        for method in dict.fromkeys(row.method for row in ours if row.method != "pretrained"):
+            own = [row for row in ours if row.method == method]
+            means = [mean for figure in figures if (mean := _served(own, *figure)) is not None]
+            scores.setdefault(method, {})[cell] = fmean(means)
+    return {method: max(cells, key=lambda cell: cells[cell]) for method, cells in scores.items()}
+
+
+def tuned(folder: Path) -> dict[str, dict[str, Any]]:
+    """Every method's own settings as chosen, in the form of ``tuned`` in a benchmark's definition."""
+    plan = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8"))
+    cells = chosen(read_results(folder / "results.csv"))
+    settings = {method: plan["cells"][cell]["settings"]["local"] for method, cell in cells.items()}
+    found = {**settings, **{name: settings[other] for name, other in SAME_AS.items() if other in settings}}
+    return {name: {"local": {"learning_rate": local["learning_rate"]}} for name, local in found.items()}
+
+
+def _shared_metric(rows: Sequence[Row]) -> str | None:
+    """The strictest rate at which nobody is refused."""
+    refused = {row.metric for row in rows if row.value is None}
+    given = {row.metric for row in rows if "=" in row.metric and "(" not in row.metric} - refused
+    return min(given, key=lambda metric: float(metric.partition("=")[2]), default=None)
+
+
+def _served(rows: Sequence[Row], protocol: str, metric: str) -> float | None:
+    """Mean over clients of the model that serves them, see :func:`overview`; None where there is none."""
+    ours = [row for row in rows if (row.protocol, row.metric) == (protocol, metric) and row.value is not None]
+    own = [row for row in ours if row.model == "personalized"] or ours
+    return fmean(float(row.value or 0.0) for row in own) if own else None
 
 
 def _by_cell(results: Sequence[Result]) -> Iterator[tuple[str, list[Row]]]:

@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from fedfr.benchmark import Result
+from fedfr.config_source import read_benchmark
 from fedfr.rows import Row
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -90,3 +91,35 @@ def test_costs_are_per_client_and_round(monkeypatch: pytest.MonkeyPatch) -> None
         "| finetune | 6.7 | 13.3 | 1.2 | 3.0 |",
         "| centralized | 0.0 | 0.0 | 1.5 | 3.0 |",
     ]
+
+
+def test_settings_are_chosen_by_all_figures_that_a_method_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    methods = importlib.import_module("methods")
+
+    def results(cell: str, **values: tuple[float, ...]) -> list[Result]:
+        """Of every method (generic 1:1, personalised 1:1, 1:N), as far as it has them."""
+        found = []
+        for method, figures in values.items():
+            generic, *own = figures if len(figures) == 3 else (None, *figures)
+            model = "personalized" if generic is not None else method
+            given = {(method, model, "personalized-1:1"): own[0], (method, model, "personalized-1:N"): own[1]}
+            if generic is not None:
+                given |= {(method, "generic", "generic-1:1"): generic, (method, "generic", "personalized-1:1"): 1.0}
+            found += rows({key: {0: [value]} for key, value in given.items()})
+        return [Result(cell, row, 1.0, 1.0, 1, 1, 1) for row in found]
+
+    given = results("slow", fedavg=(0.9, 0.5, 0.4), local=(0.3, 0.4)) + results(
+        "fast", fedavg=(0.7, 0.6, 0.6), local=(0.4, 0.2)
+    )
+    assert methods.chosen(given) == {"fedavg": "fast", "local": "slow"}
+
+
+def test_what_is_tuned_is_what_the_sweep_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package's definition has the settings that its published sweep chooses."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    methods = importlib.import_module("methods")
+    defined = read_benchmark("lfw-fed").get("tuned", {})
+    for start in ("scratch", "checkpoint"):
+        folder = FOLDER / "lfw-fed" / f"learning-rate-{start}"
+        assert defined.get(start, {}) == (methods.tuned(folder) if folder.exists() else {})

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from pydantic import BaseModel
 
 from fedfr import losses
@@ -14,7 +15,7 @@ from fedfr.config import ExperimentConfig
 from fedfr.evaluation import PROTOCOLS
 from fedfr.faces import SPLITS
 from fedfr.methods.fedfr import FedFRSettings
-from fedfr.models import BACKBONES
+from fedfr.models import BACKBONES, build_backbone
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -54,8 +55,13 @@ def test_every_setting_of_fedfr_is_documented() -> None:
 
 
 @pytest.mark.parametrize("name", BACKBONES.names)
-def test_every_backbone_is_documented(name: str) -> None:
-    assert f"| `{name}` |" in (DOCS / "models.md").read_text(encoding="utf-8")
+def test_every_backbone_is_documented_with_its_size(name: str) -> None:
+    with torch.device("meta"):
+        backbone = build_backbone(name, 0)
+    size = f"{sum(parameter.numel() for parameter in backbone.parameters()) / 1e6:.1f} M"
+    dimension = BACKBONES[name].embedding_dim
+    assert f"| `{name}` | {dimension} | {size} |" in (DOCS / "models.md").read_text(encoding="utf-8")
+    assert f"{size} parameters" in BACKBONES.entry(name).description
 
 
 @pytest.mark.parametrize("name", losses.__all__)

@@ -32,7 +32,7 @@ BACKBONES: Registry[BackboneSpec] = Registry(
             _SPHEREFACE,
         ),
         Entry("iresnet18", "fedfr.models.backbones.iresnet:IRESNET18", "residual, 24.0 M parameters", _ARCFACE),
-        Entry("iresnet34", "fedfr.models.backbones.iresnet:IRESNET34", "residual, 33.1 M parameters", _ARCFACE),
+        Entry("iresnet34", "fedfr.models.backbones.iresnet:IRESNET34", "residual, 34.1 M parameters", _ARCFACE),
         Entry("iresnet50", "fedfr.models.backbones.iresnet:IRESNET50", "residual, 43.6 M parameters", _ARCFACE),
         Entry("iresnet100", "fedfr.models.backbones.iresnet:IRESNET100", "residual, 65.2 M parameters", _ARCFACE),
         Entry(
@@ -50,7 +50,7 @@ BACKBONES: Registry[BackboneSpec] = Registry(
         Entry(
             "slimface",
             "fedfr.models.backbones.slimface:SLIMFACE",
-            "narrow residual network for training on a CPU, 4.1 M parameters",
+            "narrow residual network for training on a CPU, 3.1 M parameters",
         ),
     ),
 )
