@@ -169,7 +169,7 @@ SAME_AS = {
 def chosen(results: Sequence[Result]) -> dict[str, str]:
     """By method, the cell with the highest mean of its strictest figures that all cells and methods have.
 
-    Figures: personalised 1:1 and 1:N of the clients' own models, generic 1:1; of a method without one of them the others.
+    Figures: personalised 1:1 and 1:N of the clients' own models, and generic 1:1; those of them that the method has.
     """
     rows = [result.row for result in results]
     figures = [

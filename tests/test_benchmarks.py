@@ -101,11 +101,10 @@ def test_settings_are_chosen_by_all_figures_that_a_method_has(monkeypatch: pytes
         """Of every method (generic 1:1, personalised 1:1, 1:N), as far as it has them."""
         found = []
         for method, figures in values.items():
-            generic, *own = figures if len(figures) == 3 else (None, *figures)
-            model = "personalized" if generic is not None else method
-            given = {(method, model, "personalized-1:1"): own[0], (method, model, "personalized-1:N"): own[1]}
-            if generic is not None:
-                given |= {(method, "generic", "generic-1:1"): generic, (method, "generic", "personalized-1:1"): 1.0}
+            model = "personalized" if len(figures) == 3 else method
+            given = {(method, model, "personalized-1:1"): figures[-2], (method, model, "personalized-1:N"): figures[-1]}
+            if len(figures) == 3:
+                given |= {(method, "generic", "generic-1:1"): figures[0], (method, "generic", "personalized-1:1"): 1.0}
             found += rows({key: {0: [value]} for key, value in given.items()})
         return [Result(cell, row, 1.0, 1.0, 1, 1, 1) for row in found]
 
