@@ -18,12 +18,13 @@ import yaml
 
 from fedfr.benchmark import Benchmark, Plan
 from fedfr.config import parse_overrides
+from fedfr.costs import round_costs
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.report import open_report, write_report
 from fedfr.reporting.standings import overview_table
 from fedfr.rows import Row
-from tests.tiny import SETTINGS, tiny_faces
+from tests.tiny import SETTINGS, tiny_config, tiny_faces
 
 
 class Page(HTMLParser):
@@ -194,6 +195,28 @@ def test_histograms_count_every_pair(page: Page, benchmark: Benchmark) -> None:
     assert counted == sum(row.genuine + row.impostor for row in rows if row.metric == "TAR@FAR=1e-1")
 
 
+def test_a_line_that_is_being_written_is_left_out(benchmark: Benchmark, tmp_path: Path) -> None:
+    events = benchmark.folder / "scratch" / "seed-0" / "metrics.jsonl"
+    half = tmp_path / "metrics.jsonl"
+    half.write_bytes(events.read_bytes() + b'{"time": 17')
+    whole = round_costs(events, "fedfr", 0)
+    assert round_costs(half, "fedfr", 0) == whole
+    assert [cost.round for cost in whole] == [1, 2]
+    assert all(cost.wall_seconds > 0 for cost in whole)
+
+
+def test_rounds_are_those_that_were_evaluated(tmp_path: Path) -> None:
+    """With half of the clients in a round, the others' models are older than the round that is looked at."""
+    more = ["method.name=fedavg", "federation.rounds=3", "federation.participation=0.5", "evaluation.every=2"]
+    run = Experiment.create(tiny_config(tmp_path, *more, alike=0.6), tmp_path / "run")
+    run.run()
+    told = run.history()
+    assert {number for number, _ in told} == {2}
+    assert {row.round for _, row in told if row.model == "personalized"} - {2}, "somebody sat out"
+    lines = table(Page(write_report(tmp_path / "run").read_text(encoding="utf-8")), "rounds-personalized-1-1")
+    assert [line["round"] for line in lines if line["model"] == "personalized"] == ["0", "2", "3"]
+
+
 def test_tables_say_what_may_be_concluded(page: Page) -> None:
     assert "personalized-1:1, TAR@FAR=1e-1 (%)" in page.text
     assert "Intervals over 2 seeds and their clients" in page.text
@@ -221,6 +244,8 @@ def test_the_overview_shows_the_strictest_rate_that_all_can_show(benchmark: Benc
     assert "personalized-1:1 TAR@FAR=1e-2" in overview_table(both)[0]
     both.remove(next(row for row in strict if row.protocol == "personalized-1:1"))
     assert "personalized-1:1 TAR@FAR=1e-1" in overview_table(both)[0]
+    without = [*rows, *(replace(row, value=None) if row.method == "local" else row for row in strict)]
+    assert "personalized-1:1 TAR@FAR=1e-1" in overview_table(without)[0], "one model is refused it altogether"
 
 
 def _is_fedfr_tar(row: Row) -> bool:
@@ -235,7 +260,7 @@ def test_a_run_has_a_page_too(benchmark: Benchmark, tmp_path: Path) -> None:
     page = Page(path.read_text(encoding="utf-8"))
     assert {line["seed"] for line in table(page, "clients")} == {"1"}
     assert "Intervals over the clients of one seed" in page.text
-    rows = open_report(run).rows
+    rows = [row for _, row in open_report(run).results()]
     assert rows == Experiment.open(run).results()
 
 

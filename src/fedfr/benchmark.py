@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,7 +18,7 @@ from fedfr.config_source import absolute_paths, first_difference, merge, read_be
 from fedfr.costs import RoundCost, total
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
-from fedfr.files import write_atomically
+from fedfr.files import empty_folder, write_atomically
 from fedfr.methods import METHODS
 from fedfr.models import backbone_of
 from fedfr.reporting.progress import Progress, Silent
@@ -175,8 +175,8 @@ def plan_benchmark(
             for key, cell in varied.cells.items()
         }
     given = absolute_paths(settings or {}, Path.cwd())
-    # What the user sets stands above everything that a cell sets.
-    cells = {key: cell.model_copy(update={"settings": merge(cell.settings, given)}) for key, cell in cells.items()}
+    _refuse(given)
+    cells = {key: _with(cell, given) for key, cell in cells.items()}
     chosen = definition.budgets[budget]
     plan = {
         "name": name,
@@ -199,7 +199,41 @@ def _start(definition: Definition, start: str) -> tuple[str, Cell]:
         return SCRATCH, Cell(methods=definition.tuned.get(SCRATCH, {}))
     model = {"start": str(Path(start).expanduser().resolve()), "backbone": backbone_of(Path(start).expanduser())}
     settings = {"model": model, "pretrain": {"epochs": 0}}
-    return Path(start).stem, Cell(settings=settings, methods=definition.tuned.get("checkpoint", {}))
+    return _named(Path(start).stem), Cell(settings=settings, methods=definition.tuned.get("checkpoint", {}))
+
+
+def _named(stem: str) -> str:
+    """A checkpoint's name as a folder's, among those of a benchmark."""
+    name = re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-.") or "checkpoint"
+    return f"{name}-start" if name in ("faces", "tensorboard", SCRATCH) or "." in name else name
+
+
+def _refuse(given: Mapping[str, Any]) -> None:
+    """Raise for settings that a benchmark makes itself, and for methods that there are none of."""
+    for place, instead in (
+        (("seed",), "--seeds"),
+        (("split", "settings", "seed"), "--seeds"),
+        (("method", "name"), "--methods"),
+        (("baselines",), "--methods"),
+    ):
+        value: Any = given
+        for part in place:
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None:
+            raise FedfrError(f"--set {'.'.join(place)}={value}: a benchmark chooses it; use {instead}")
+    for name in given.get("baseline_settings", {}):
+        METHODS.entry(name)
+
+
+def _with(cell: Cell, given: Mapping[str, Any]) -> Cell:
+    """A cell under the user's settings: they stand above everything that it sets, for one method or for all."""
+    local = given.get("local", {})
+
+    def left(own: dict[str, Any]) -> dict[str, Any]:
+        return own | {"local": {key: value for key, value in own.get("local", {}).items() if key not in local}}
+
+    methods = {name: left(own) for name, own in cell.methods.items()}
+    return cell.model_copy(update={"settings": merge(cell.settings, given), "methods": methods})
 
 
 class _InCell:
@@ -249,9 +283,7 @@ class Benchmark:
             for cell, config in zip(plan.cells, configs, strict=False):
                 made._begin(cell, config, progress)
         except BaseException:
-            shutil.rmtree(folder)
-            if existed:
-                folder.mkdir()
+            empty_folder(folder, remove=not existed)
             raise
         return made
 
@@ -311,7 +343,13 @@ class Benchmark:
 
     def _begin(self, cell: str, config: ExperimentConfig, progress: Progress | None) -> Experiment:
         """A run with the faces that all share; they are imported by the first."""
-        return Experiment.begin(config, self._run(cell, config.seed), progress, self.folder / "faces")
+        run = self._run(cell, config.seed)
+        if not (run / "config.yaml").exists():
+            # What a process left that was killed before the run had begun.
+            empty_folder(run, remove=False)
+            for leftover in self.folder.glob(".faces.*.tmp"):
+                empty_folder(leftover, remove=True)
+        return Experiment.begin(config, run, progress, self.folder / "faces")
 
     def _save_plan(self) -> None:
         text = yaml.safe_dump(self.plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -319,7 +357,9 @@ class Benchmark:
 
     def _write(self, results: Sequence[Result]) -> None:
         lines, text = [result.to_dict() for result in results], io.StringIO()
-        writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+        own = [field.name for field in fields(Result) if field.name not in ("cell", "row")]
+        columns = ["cell", *(field.name for field in fields(Row)), *own]
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
         write_atomically(self.folder / "results.csv", text.getvalue().encode())

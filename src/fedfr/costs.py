@@ -31,7 +31,8 @@ class RoundCost:
 
 def round_costs(events: Path, method: str, seed: int) -> list[RoundCost]:
     """Of every round in ``events``, oldest first; none where the method had no rounds."""
-    lines = events.read_text(encoding="utf-8").splitlines() if events.exists() else []
+    # The last line may be half written: by a run that is at work, or was killed.
+    lines = events.read_text(encoding="utf-8").split("\n")[:-1] if events.exists() else []
     updates: dict[int, list[dict[str, float]]] = {}
     wall: dict[int, float] = {}
     for event in map(json.loads, lines):

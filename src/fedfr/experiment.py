@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,8 +25,9 @@ from fedfr.curves import Curve
 from fedfr.engines.local import Tap
 from fedfr.errors import FedfrError
 from fedfr.events import PretrainingWatch
+from fedfr.faces import Split
 from fedfr.federation.method import Generic
-from fedfr.files import read_json, remove_leftovers, write_atomically, write_json
+from fedfr.files import empty_folder, read_json, remove_leftovers, write_atomically, write_json
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.rows import Row
 from fedfr.trial import Trial
@@ -82,10 +82,7 @@ class Experiment:
             write_atomically(folder / "config.yaml", text.encode())
         except BaseException:
             # A mended command must find the place as this one found it.
-            for made in list(folder.glob("*")):
-                shutil.rmtree(made) if made.is_dir() and not made.is_symlink() else made.unlink()
-            if folder.exists() and not existed:
-                folder.rmdir()
+            empty_folder(folder, remove=not existed)
             raise
         return experiment
 
@@ -150,7 +147,9 @@ class Experiment:
         shown = progress or Silent()
         with self._locked():
             start = self._start(shown)
-            rows = self._finish("pretrained", partial(self._assess_start, start), shown, on_method)
+            rows: list[Row] = []
+            if self.config.method.name != "pretrained":
+                rows += self._finish("pretrained", partial(self._assess_start, start), shown, on_method)
             for trial in self.trials():
                 if trial.method.privacy:
                     shown.note(f"privacy: {trial.method.privacy}")
@@ -184,7 +183,8 @@ class Experiment:
 
     def describe(self) -> str:
         """The settings that decide what the results mean, in two lines."""
-        config, split = self.config, self.parts.split
+        # The counts stand in the manifest: the faces may have gone elsewhere since.
+        config, split = self.config, Split.load(self.folder / "split.json")
         train = [len(client.train) for client in split.clients.values()]
         each = f"{min(train)}" if min(train) == max(train) else f"{min(train)} to {max(train)}"
         return (
@@ -220,10 +220,13 @@ class Experiment:
         """Whether every method has been evaluated."""
         return all(self._results_file(trial.name).exists() for trial in self.trials())
 
-    def history(self) -> list[Row]:
-        """Rows of the rounds that ``evaluation.every`` asked for, of every method, oldest first."""
+    def history(self) -> list[tuple[int, Row]]:
+        """Rows of the rounds that ``evaluation.every`` asked for, of every method, oldest first, with that round.
+
+        A personalised model's own round is earlier where its client sat out.
+        """
         records = [record for trial in self.trials() for record in trial.journal.records()]
-        return [Row.from_dict(row) for record in records for row in record.get("evaluation", ())]
+        return [(record["round"], Row.from_dict(row)) for record in records for row in record.get("evaluation", ())]
 
     def evaluate(self, protocols: Sequence[str] | None = None, progress: Progress | None = None) -> list[Row]:
         """Evaluate the newest models of a run again, finished or not; nothing in the folder changes."""
@@ -232,7 +235,9 @@ class Experiment:
         assessment = Assessment(self.parts, protocols)
         if not (self.folder / "pretrained" / "generic.safetensors").exists():
             raise FedfrError(f"{self.folder} has no model yet; go on with `fedfr resume {self.folder}`")
-        rows = self._assess_start(self.parts.starting_model(), assessment)
+        rows: list[Row] = []
+        if self.config.method.name != "pretrained":
+            rows += self._assess_start(self.parts.starting_model(), assessment)
         trials = self.trials()
         for number, trial in enumerate(trials):
             entry = trial.journal.latest()
@@ -263,8 +268,6 @@ class Experiment:
         return assess_trial(trial, trial.total_rounds, generic, assessment)
 
     def _assess_start(self, start: Generic, assessment: Assessment) -> list[Row]:
-        if self.config.method.name == "pretrained":
-            return []
         trial = Trial(self.parts, "pretrained", self.folder / "pretrained")
         return assess_trial(trial, 0, start, assessment)
 

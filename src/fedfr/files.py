@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from fedfr.errors import FedfrError, WriteError
 
 __all__ = [
+    "empty_folder",
     "read_json",
     "remove_leftovers",
     "write_atomically",
@@ -92,6 +93,17 @@ def remove_leftovers(folder: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
+
+
+def empty_folder(folder: Path, *, remove: bool) -> None:
+    """Take away everything in a folder, links but not what they lead to, and with ``remove`` the folder itself."""
+    for made in list(folder.iterdir()) if folder.is_dir() else ():
+        if made.is_dir() and not made.is_symlink():
+            shutil.rmtree(made)
+        else:
+            made.unlink()
+    if remove and folder.exists():
+        folder.rmdir()
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -48,13 +48,13 @@ def benchmark(
     )
     with tracked(track, out) as shown:
         results = Benchmark.begin(plan, out, shown).run(shown)
-    report = write_report(out)
     if as_json:
         print_json([result.to_dict() for result in results])
+        write_report(out)
         return
     for cell in plan.cells:
         print(f"## {cell}\n" if len(plan.cells) > 1 else "", end="")
         tables = standings_tables([result.row for result in results if result.cell == cell])
         print("\n\n".join(table.markdown() for table in tables), end="\n\n")
     print(f"every figure with its counts and costs: {out / 'results.csv'}")
-    print(f"tables, curves and costs as a page: {report}")
+    print(f"tables, curves and costs as a page: {write_report(out)}")

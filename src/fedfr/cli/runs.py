@@ -114,26 +114,31 @@ def report(
     from fedfr.reporting.standings import results_text
 
     content = open_report(target)
-    if as_json or history:
-        print_json([row.to_dict() for row in (content.history if history else content.rows)])
+    if history:
+        print_json([{**place, "evaluated": number, **row.to_dict()} for place, number, row in content.history()])
         return
-    print("\n".join([*content.description, results_text(content.rows)]))
+    if as_json:
+        print_json([{**place, **row.to_dict()} for place, row in content.results()])
+        return
+    print("\n".join(content.description))
+    for section in content.sections:
+        print(f"\n## {section.name}\n" if len(content.sections) > 1 else "", end="")
+        print(results_text(section.rows))
     print(f"\nreport: {save_page(content, out or target / 'report.html')}")
 
 
 def _answer(folder: Path, rows: Sequence[Row], seconds: float, as_json: bool) -> None:
+    from fedfr.experiment import Experiment
     from fedfr.report import write_report
     from fedfr.reporting.table import results_table
 
-    page = write_report(folder)
     if as_json:
         print_json([row.to_dict() for row in rows])
+        write_report(folder)
         return
-    from fedfr.experiment import Experiment
-
     print(Experiment.open(folder).describe())
     print(results_table(rows))
     print(f"\nrun folder: {folder}   ({seconds:.0f} s)")
-    print(f"report: {page}")
+    print(f"report: {write_report(folder)}")
     print(f"generic model: {folder / 'generic.safetensors'}")
     print(f"personalised models: {folder / 'clients' / '<id>' / 'personal.safetensors'}")

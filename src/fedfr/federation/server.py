@@ -68,8 +68,9 @@ class Server:
             generic, record = self._round(number, generic)
             seconds = round(time.perf_counter() - started, 3)
             record |= self.on_round(number, generic)
-            self.journal.commit(number, generic, record)
+            # Before the commit: killed between the two, the round is repeated and its events are cut off.
             self.on_event({"event": "round", "round": number, **record["totals"], "seconds": seconds})
+            self.journal.commit(number, generic, record)
         return generic
 
     def _round(self, number: int, generic: Generic) -> tuple[Generic, dict[str, Any]]:

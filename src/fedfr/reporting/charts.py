@@ -49,18 +49,25 @@ class Chart:
 
 @dataclass(frozen=True)
 class Section:
-    """Methods compared under the same settings: results, their score distributions, earlier rounds, costs.
+    """Methods compared under the same settings: results, their score distributions, costs.
+
+    ``history`` holds results of earlier rounds with the round after which they were found.
 
     ``name``, and where it stands in a scenario: ``at`` on the axis, on the line of its ``group``.
     """
 
     rows: Sequence[Row]
     curves: Sequence[Curve]
-    history: Sequence[Row]
+    history: Sequence[tuple[int, Row]]
     costs: Sequence[RoundCost]
     name: str = ""
     at: float | None = None
     group: str = ""
+
+    @property
+    def place(self) -> dict[str, str]:
+        """Its name as a row says it; nothing where it has none."""
+        return {"cell": self.name} if self.name else {}
 
 
 def main_method(rows: Sequence[Row]) -> str:
@@ -77,7 +84,9 @@ def charts(section: Section) -> list[Chart]:
     measured: dict[str, list[Curve]] = {}
     for curve in curves:
         measured.setdefault(curve.protocol, []).append(curve)
-    found += [_acceptance(protocol, ours) for protocol, ours in measured.items()]
+    # Where every rate rests on too few impostors there is nothing to draw.
+    drawable = {key: ours for key, ours in measured.items() if any(any(_given(curve)) for curve in ours)}
+    found += [_acceptance(protocol, ours) for protocol, ours in drawable.items()]
     for protocol in (PERSONAL_VERIFICATION, GENERIC_VERIFICATION):
         metric = _headline(rows, protocol)
         if metric is None:
@@ -85,7 +94,8 @@ def charts(section: Section) -> list[Chart]:
         values = _Values(rows, section.history, protocol, metric)
         if protocol == PERSONAL_VERIFICATION:
             found += _clients(rows, metric)
-        found += [_rounds(values), *_spending(values, section.costs)]
+        if values.models():
+            found += [_rounds(values), *_spending(values, section.costs)]
     return found + [_scores(protocol, ours) for protocol, ours in measured.items() if not _is_search(protocol)]
 
 
@@ -118,6 +128,10 @@ def _acceptance(protocol: str, curves: Sequence[Curve]) -> Chart:
         table,
         other,
     )
+
+
+def _given(curve: Curve) -> list[bool]:
+    return [value is not None for value in curve.accepted]
 
 
 def _is_search(protocol: str) -> bool:
@@ -202,7 +216,7 @@ def _dots(name: str, x: list[float], y: list[str], marker: dict[str, Any]) -> di
 class _Values:
     """A protocol's headline figure of every model after every round it is known of: mean over clients and seeds."""
 
-    def __init__(self, rows: Sequence[Row], history: Sequence[Row], protocol: str, metric: str) -> None:
+    def __init__(self, rows: Sequence[Row], history: Sequence[tuple[int, Row]], protocol: str, metric: str) -> None:
         self.protocol = protocol
         self.metric = metric
         found: dict[tuple[Key, int], dict[tuple[int, str], float]] = {}
@@ -210,8 +224,7 @@ class _Values:
             method: max(row.round for row in rows if row.method == method) for method in {row.method for row in rows}
         }
         # A client that sat out the last rounds is represented by an older model: results stand at the last round.
-        placed = [(row, row.round) for row in history] + [(row, last[row.method]) for row in rows]
-        for row, number in placed:
+        for number, row in [*history, *((last[row.method], row) for row in rows)]:
             if (row.protocol, row.metric) == (protocol, metric) and row.value is not None:
                 found.setdefault(((row.method, row.model), number), {})[row.seed, row.client] = row.value
         self.at = {where: fmean(values.values()) for where, values in found.items()}
@@ -273,11 +286,12 @@ def _spending(values: _Values, costs: Sequence[RoundCost]) -> list[Chart]:
             trace = line_of(key, [x for _, x, _ in points], [100 * value for *_, value in points])
             sizes = [5] * (len(points) - 1) + [11]
             traces.append(trace | {"mode": "lines+markers", "marker": {"size": sizes, "color": colour(key[0])}})
+        down = " The whole model goes down to every client that is asked, needed or not." if name == "bytes" else ""
         found.append(
             Chart(
                 f"{name}-{values.protocol.replace(':', '-')}",
                 f"{title}: {values.metric}, {values.protocol}",
-                f"{_DASHES} Mean over seeds; the large dot is the last round.",
+                f"{_DASHES} Mean over seeds; the large dot is the last round.{down}",
                 traces,
                 layout_of(axis, f"{values.metric} (%)"),
                 table,
@@ -313,14 +327,14 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return fmean(given) if len(given) == len(values) else None
 
 
-_DASHES = "Solid: a client's own model; dotted: the generic one."
+_DASHES = "Solid: a client's own model; dotted: one for all."
 
 
 def line_of(key: Key, x: Sequence[float | str], y: Sequence[float]) -> dict[str, Any]:
     """A model's trace in its colour, dotted for a generic one."""
     method, model = key
     line = {"color": colour(method), "width": 3 if is_emphasised(method) else 1.5}
-    line["dash"] = "dot" if model == "generic" else "solid"
+    line["dash"] = "solid" if model in ("personalized", "local") else "dot"
     return {
         "type": "scatter",
         "mode": "lines",

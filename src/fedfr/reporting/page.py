@@ -42,29 +42,28 @@ class Report:
     environment: Mapping[str, Any]
     axis: str = ""
 
-    @property
-    def rows(self) -> list[Row]:
-        """Of all sections."""
-        return [row for section in self.sections for row in section.rows]
+    def results(self) -> list[tuple[dict[str, str], Row]]:
+        """Every row, with the ``cell`` it belongs to where sections have names."""
+        return [(section.place, row) for section in self.sections for row in section.rows]
 
-    @property
-    def history(self) -> list[Row]:
-        """Of all sections."""
-        return [row for section in self.sections for row in section.history]
+    def history(self) -> list[tuple[dict[str, str], int, Row]]:
+        """Every earlier row likewise, with the round after which it was found."""
+        return [(section.place, number, row) for section in self.sections for number, row in section.history]
 
 
 def page(report: Report) -> str:
     """The whole page as HTML text."""
     drawn: dict[str, Chart] = {}
+    rows = [row for _, row in report.results()]
     body = [
         f"<header><h1>{_text(report.title)}</h1>{''.join(f'<p>{_text(line)}</p>' for line in report.description)}",
         "</header>",
     ]
     if report.axis:
         drawn |= {chart.name: chart for chart in sweep_charts(report.axis, report.sections)}
-        body += [*_choice(report.rows), *_figures(drawn)]
+        body += [*_choice(rows), *_figures(drawn)]
     else:
-        body += _choice(report.rows)
+        body += _choice(rows)
     for number, section in enumerate(report.sections):
         prefix = f"{section.name}-" if number else ""
         ours = {} if report.axis else {f"{prefix}{chart.name}": chart for chart in charts(section)}

@@ -51,7 +51,7 @@ def _sweep(axis: str, sections: Sequence[Section], protocol: str, metric: str) -
             trace = line_of(key, [x for x, *_ in points], [100 * mean for _, mean, *_ in points])
             trace["line"] |= {"dash": dash}
             trace |= {"mode": "lines+markers", "name": f"{column_title(*key)}{f', {group}' if group else ''}"}
-            trace["error_y"] = {"type": "data", "array": [100 * deviation for *_, deviation, _ in points]}
+            trace["error_y"] = {"type": "data", "array": [100 * (deviation or 0.0) for *_, deviation, _ in points]}
             traces.append(trace)
     lines = f"Lines by {', '.join(f'{group} ({dash})' for group, dash in zip(groups, _DASHES, strict=False))}. "
     over = "seeds" if protocol == GENERIC_VERIFICATION else "clients and seeds"
@@ -94,11 +94,16 @@ def _models(section: Section, protocol: str) -> list[Key]:
     return [(method, model) for method, model in given if model != "generic" or method not in personal]
 
 
-def _over_seeds(section: Section, key: Key, protocol: str, metric: str) -> tuple[float, float, int] | None:
-    """Mean over seeds of the mean over clients, the seeds' standard deviation, their number; None without a figure."""
+def _over_seeds(section: Section, key: Key, protocol: str, metric: str) -> tuple[float, float | None, int] | None:
+    """Mean over seeds of the mean over clients, the seeds' deviation (None: one seed), their number.
+
+    None where a client is refused its figure: a mean over the others would stand beside means over all.
+    """
     seeds: dict[int, list[float]] = {}
     for row in section.rows:
-        if (row.method, row.model, row.protocol, row.metric) == (*key, protocol, metric) and row.value is not None:
+        if (row.method, row.model, row.protocol, row.metric) == (*key, protocol, metric):
+            if row.value is None:
+                return None
             seeds.setdefault(row.seed, []).append(row.value)
     means = [fmean(values) for values in seeds.values()]
-    return (fmean(means), stdev(means) if len(means) > 1 else 0.0, len(means)) if means else None
+    return (fmean(means), stdev(means) if len(means) > 1 else None, len(means)) if means else None

@@ -50,7 +50,9 @@ def overview_table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str
     chosen: dict[str, tuple[float, Contest]] = {}
     models = dict.fromkeys((row.method, row.model) for row in rows)
     for contest in contests([row for row in rows if "(released)" not in row.metric]):
-        partial = {key for key, values in contest.values.items() if len(values) < _most(contest)}
+        # A model that is refused here, though it has a figure of this protocol at another rate, counts as partial.
+        known = {(row.method, row.model) for row in rows if row.protocol == contest.protocol and row.value is not None}
+        partial = {key for key in known if len(contest.values.get(key, {})) < _most(contest)}
         _, _, rate = contest.metric.partition("=")
         strictness = float(rate) if rate else 1.0
         if contest.values and not partial and strictness <= chosen.get(contest.protocol, (1.0, contest))[0]:
@@ -62,7 +64,7 @@ def overview_table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str
 
 
 def _most(contest: Contest) -> int:
-    return max(len(values) for values in contest.values.values())
+    return max(map(len, contest.values.values()), default=0)
 
 
 def _short(standing: Standing | None) -> str:

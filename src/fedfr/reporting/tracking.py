@@ -29,8 +29,8 @@ class Tracker(Protocol):
         """One number: whose, which, how much, in which round (in pre-training: epoch)."""
         ...
 
-    def close(self) -> None:
-        """Everything is sent."""
+    def close(self, *, failed: bool) -> None:
+        """Everything is sent; ``failed``: the run was interrupted."""
         ...
 
 
@@ -48,17 +48,20 @@ class TensorBoardTracker:
 
     def write(self, subject: str, name: str, value: float, step: int) -> None:
         """Into the subject's event file; steps that a killed process wrote and that are repeated are replaced."""
-        if subject not in self._writers:
-            try:
+        try:
+            if subject not in self._writers:
                 self._writers[subject] = self._new(str(self._folder / subject), purge_step=step, flush_secs=5)
-            except OSError as error:
-                raise FedfrError(f"cannot write {self._folder}: {error.strerror or error}") from error
-        self._writers[subject].add_scalar(name, value, step)
+            self._writers[subject].add_scalar(name, value, step)
+        except OSError as error:
+            raise FedfrError(f"cannot write {self._folder}: {error.strerror or error}") from error
 
-    def close(self) -> None:
+    def close(self, *, failed: bool) -> None:
         """Flush and close every file."""
-        for writer in self._writers.values():
-            writer.close()
+        try:
+            for writer in self._writers.values():
+                writer.close()
+        except OSError as error:
+            raise FedfrError(f"cannot write {self._folder}: {error.strerror or error}") from error
 
 
 class MlflowTracker:
@@ -88,10 +91,11 @@ class MlflowTracker:
         key = f"{subject}/{name}".replace("@", " at ").replace("=", " ").replace("(", "-").replace(")", "")
         self._asked(lambda: self._client.log_metric(self._run, key, value, step=step))
 
-    def close(self) -> None:
-        """Mark the run as finished."""
+    def close(self, *, failed: bool) -> None:
+        """Mark the run as finished or failed."""
         if self._run is not None:
-            self._asked(lambda: self._client.set_terminated(self._run))
+            status = "FAILED" if failed else "FINISHED"
+            self._asked(lambda: self._client.set_terminated(self._run, status=status))
 
     def _begin(self) -> str:
         """The run of this folder: the one it has begun before, or a new one."""
@@ -131,8 +135,8 @@ class Tracking:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._each(lambda tracker: tracker.close())
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._each(lambda tracker: tracker.close(failed=kind is not None))
 
     def update(self, work: str, done: int, total: int, detail: str = "") -> None:
         """Pass on."""
