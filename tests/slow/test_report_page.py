@@ -106,7 +106,7 @@ def test_the_data_come_as_csv(chromium: Browser, page: Path) -> None:
     for name in chromium.run(FIGURES):
         chromium.run("document.querySelector(`#${arguments[0]} .csv`).click()", name)
         path = chromium.downloads / f"{name}.csv"
-        chromium.wait(path.exists)
+        chromium.wait(lambda path=path: path.exists() and path.stat().st_size > 0)
         lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
         assert len(lines) > 1, name
         assert {len(line) for line in lines} == {len(lines[0])}, name

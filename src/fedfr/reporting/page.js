@@ -46,7 +46,8 @@
       link.href = URL.createObjectURL(new Blob([figure.csv], { type: "text/csv" }));
       link.download = `${name}.csv`;
       link.click();
-      URL.revokeObjectURL(link.href);
+      // A busy browser reads it after this; revoked at once, the download would fail.
+      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
     });
   }
 
