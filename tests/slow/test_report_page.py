@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -101,12 +102,16 @@ def test_a_roc_curve_becomes_a_det_curve_and_back(chromium: Browser, page: Path)
     assert chromium.complaints() == []
 
 
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
 def test_the_data_come_as_csv(chromium: Browser, page: Path) -> None:
     chromium.open(page, width=1400)
     for name in chromium.run(FIGURES):
         chromium.run("document.querySelector(`#${arguments[0]} .csv`).click()", name)
         path = chromium.downloads / f"{name}.csv"
-        chromium.wait(lambda path=path: path.exists() and path.stat().st_size > 0)
+        chromium.wait(partial(_has_content, path))
         lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
         assert len(lines) > 1, name
         assert {len(line) for line in lines} == {len(lines[0])}, name
