@@ -152,7 +152,7 @@ def costs_table(results: Sequence[Result]) -> str:
         if name == "pretrained":
             continue
         rounds = max(result.row.round for result in results if result.row.method == name)
-        updates = 1 if name == "centralized" else clients * rounds
+        updates = rounds * (1 if name == "centralized" else clients)
         up, down = (f"{size / updates / 1e6:.1f}" for size in (cost.bytes_up, cost.bytes_down))
         lines.append(_row((name, up, down, f"{cost.client_seconds / base:.1f}", f"{cost.peak_bytes / 1e9:.1f}")))
     return "\n".join(lines)
