@@ -13,16 +13,17 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import yaml
 
 from fedfr.benchmark import Benchmark, Result, read_results
-from fedfr.comparison import Contest, Difference, Key, compare, contests
+from fedfr.comparison import Difference, Key, compare, contests, shared_metrics
+from fedfr.report import without_places
 from fedfr.reporting.standings import overview_table
-from fedfr.reporting.table import column_title
+from fedfr.reporting.table import column_title, markdown_table
 from fedfr.rows import Row
 from harness import place
 
@@ -85,7 +86,7 @@ def keep(folder: Path, name: str, command: str) -> Path:
     target = HERE / name
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / "results.csv", target / "results.csv")
-    plan = _without_places(benchmark.plan.model_dump(mode="json"))
+    plan = without_places(benchmark.plan.model_dump(mode="json"))
     (target / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
     about = {"command": command, **place(), "kept": time.strftime("%Y-%m-%d")}
     (target / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -105,7 +106,7 @@ def overview(folder: Path) -> str:
         seeds = len({row.seed for row in rows})
         head, lines = overview_table(rows)
         title = f"From {cell}, {seeds} seed{'s' if seeds > 1 else ''} (%; in brackets the worst client):"
-        parts.append("\n".join([title, "", _row(head), "|---" * len(head) + "|", *map(_row, lines)]))
+        parts.append(f"{title}\n\n{markdown_table(head, lines)}")
     return "\n\n".join([*parts, where(folder)])
 
 
@@ -126,18 +127,21 @@ def costs(folder: Path) -> str:
 def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS) -> str:
     """What the paper's tables say, and what these results say to it, as Markdown."""
     found = {(contest.protocol, contest.metric): contest for contest in contests(rows)}
-    lines = [_row(("the paper", "figure", "difference [95 %]", "here")), "|---|---|---|---|"]
+    head, lines = ("the paper", "figure", "difference [95 %]", "here"), []
     for claim in claims:
-        metric = _strictest(found, claim)
-        if metric is None:
+        shared = shared_metrics(
+            [row for row in rows if (row.method, row.model) in (claim.one, claim.other)], claim.protocol
+        )
+        if not shared:
             continue
+        metric = shared[0]
         difference = compare(found[claim.protocol, metric], claim.one, claim.other)
         if difference is not None:
             pair = f"{column_title(*claim.one)} − {column_title(*claim.other)}"
             lines.append(
-                _row((claim.says, f"{claim.protocol} {metric}: {pair}", _text(difference), _verdict(claim, difference)))
+                (claim.says, f"{claim.protocol} {metric}: {pair}", _text(difference), _verdict(claim, difference))
             )
-    return "\n".join(lines)
+    return markdown_table(head, lines)
 
 
 def costs_table(results: Sequence[Result]) -> str:
@@ -147,15 +151,15 @@ def costs_table(results: Sequence[Result]) -> str:
         first.setdefault(result.row.method, result)
     clients = len({result.row.client for result in results if result.row.client})
     base = first["fedavg"].client_seconds
-    lines = [_row(("method", "MB up", "MB down", "time, FedAvg = 1", "peak memory (GB)")), "|---|---|---|---|---|"]
+    head, lines = ("method", "MB up", "MB down", "time, FedAvg = 1", "peak memory (GB)"), []
     for name, cost in first.items():
         if name == "pretrained":
             continue
         rounds = max(result.row.round for result in results if result.row.method == name)
         updates = rounds * (1 if name == "centralized" else clients)
         up, down = (f"{size / updates / 1e6:.1f}" for size in (cost.bytes_up, cost.bytes_down))
-        lines.append(_row((name, up, down, f"{cost.client_seconds / base:.1f}", f"{cost.peak_bytes / 1e9:.1f}")))
-    return "\n".join(lines)
+        lines.append((name, up, down, f"{cost.client_seconds / base:.1f}", f"{cost.peak_bytes / 1e9:.1f}"))
+    return markdown_table(head, lines)
 
 
 # Methods that begin with another's rounds, or are another with parts of it off, take its setting.
@@ -171,19 +175,18 @@ def chosen(results: Sequence[Result]) -> dict[str, str]:
 
     Figures: personalised 1:1 and 1:N of the clients' own models, and generic 1:1; those of them that the method has.
     """
-    rows = [result.row for result in results]
-    figures = [
-        (protocol, metric)
-        for protocol in (VERIFY, SEARCH, GENERIC)
-        if (metric := _shared_metric([row for row in rows if row.protocol == protocol])) is not None
-    ]
+    cells = list(_by_cell(results))
+    figures: list[tuple[str, str]] = []
+    for protocol in (VERIFY, SEARCH, GENERIC):
+        each = [shared_metrics(rows, protocol) for _, rows in cells]
+        figures += [(protocol, metric) for metric in each[0] if all(metric in others for others in each)][:1]
     scores: dict[str, dict[str, float]] = {}
-    for cell, ours in _by_cell(results):
+    for cell, ours in cells:
         for method in dict.fromkeys(row.method for row in ours if row.method != "pretrained"):
             own = [row for row in ours if row.method == method]
             means = [mean for figure in figures if (mean := _served(own, *figure)) is not None]
             scores.setdefault(method, {})[cell] = fmean(means)
-    return {method: max(cells, key=lambda cell: cells[cell]) for method, cells in scores.items()}
+    return {method: max(means, key=lambda cell: means[cell]) for method, means in scores.items()}
 
 
 def tuned(folder: Path) -> dict[str, dict[str, Any]]:
@@ -193,13 +196,6 @@ def tuned(folder: Path) -> dict[str, dict[str, Any]]:
     settings = {method: plan["cells"][cell]["settings"]["local"] for method, cell in cells.items()}
     found = {**settings, **{name: settings[other] for name, other in SAME_AS.items() if other in settings}}
     return {name: {"local": {"learning_rate": local["learning_rate"]}} for name, local in found.items()}
-
-
-def _shared_metric(rows: Sequence[Row]) -> str | None:
-    """The strictest rate at which nobody is refused."""
-    refused = {row.metric for row in rows if row.value is None}
-    given = {row.metric for row in rows if "=" in row.metric and "(" not in row.metric} - refused
-    return min(given, key=lambda metric: float(metric.partition("=")[2]), default=None)
 
 
 def _served(rows: Sequence[Row], protocol: str, metric: str) -> float | None:
@@ -212,23 +208,6 @@ def _served(rows: Sequence[Row], protocol: str, metric: str) -> float | None:
 def _by_cell(results: Sequence[Result]) -> Iterator[tuple[str, list[Row]]]:
     for cell in dict.fromkeys(result.cell for result in results):
         yield cell, [result.row for result in results if result.cell == cell]
-
-
-def _strictest(found: dict[tuple[str, str], Contest], claim: Claim) -> str | None:
-    """The strictest rate at which both models have all the figures that either has at any rate."""
-    best: tuple[float, str] | None = None
-    most = max(
-        (len(c.values.get(claim.one, {})) for (protocol, _), c in found.items() if protocol == claim.protocol),
-        default=0,
-    )
-    for (protocol, metric), contest in found.items():
-        name, _, rate = metric.partition("=")
-        if protocol != claim.protocol or not rate or "(" in name:
-            continue
-        counts = [len(contest.values.get(key, {})) for key in (claim.one, claim.other)]
-        if min(counts) == most and most and (best is None or float(rate) < best[0]):
-            best = float(rate), metric
-    return None if best is None else best[1]
 
 
 def _verdict(claim: Claim, found: Difference) -> str:
@@ -245,18 +224,6 @@ def _text(found: Difference) -> str:
     if found.low is None or found.high is None:
         return f"{100 * found.mean:+.1f}"
     return f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _without_places(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {name: _without_places(value) for name, value in content.items()}
-    if isinstance(content, list):
-        return [_without_places(value) for value in content]
-    return PurePath(content).name if isinstance(content, str) and PurePath(content).is_absolute() else content
 
 
 def main() -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedfr.comparison import Difference, compare, contests, standings
+from fedfr.comparison import Difference, compare, contests, shared_metrics, standings
 from fedfr.rows import Row
 
 A, B = ("a", "generic"), ("b", "generic")
 
 
-def rows(method: str, values: dict[tuple[int, str], float | None]) -> list[Row]:
+def rows(method: str, values: dict[tuple[int, str], float | None], metric: str = "m") -> list[Row]:
     return [
-        Row(method, seed, 1, client, "generic", "p", "m", value, 20, 20, "" if value is not None else "few")
+        Row(method, seed, 1, client, "generic", "p", metric, value, 20, 20, "" if value is not None else "few")
         for (seed, client), value in values.items()
     ]
 
@@ -24,6 +24,23 @@ def test_standings_by_hand() -> None:
     assert standing.mean == pytest.approx(0.4)
     assert (standing.worst, standing.seeds) == (0.2, 2)
     assert standing.deviation == pytest.approx(0.2 / 2**0.5)
+
+
+def test_shared_metrics_are_those_without_a_gap_strictest_first() -> None:
+    """A client that is refused every figure makes no gap, one that is refused some does."""
+    lax, strict, released = "TAR@FAR=1e-1", "TAR@FAR=1e-3", "TPIR(released)@FPIR=1e-3"
+    given = [
+        *rows("a", {(0, "x"): 0.9, (0, "y"): 0.8}, lax),
+        *rows("a", {(0, "x"): 0.5, (0, "y"): 0.4}, strict),
+        *rows("a", {(0, "x"): 0.5, (0, "y"): 0.4}, released),
+        *rows("a", {(0, "x"): 0.5, (0, "y"): 0.4}, "rank-1"),
+        *rows("b", {(0, "x"): 0.9, (0, "y"): None}, lax),
+        *rows("b", {(0, "x"): 0.5, (0, "y"): None}, strict),
+    ]
+    assert shared_metrics(given, "p") == [strict, lax]
+    assert shared_metrics([*given, *rows("b", {(0, "y"): 0.7}, lax)], "p") == [lax]
+    assert shared_metrics([*given, *rows("c", {(0, "x"): 0.5}, lax)], "p") == [lax], "c was never measured at the other"
+    assert shared_metrics(given, "another") == []
 
 
 def test_only_pairs_count() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedfr.rows import Row
 
-__all__ = ["Contest", "Difference", "Standing", "compare", "contests", "standings"]
+__all__ = ["Contest", "Difference", "Standing", "compare", "contests", "rate_of", "shared_metrics", "standings"]
 
 # Resamples behind an interval: its ends then move by about a hundredth of its width from draw to draw.
 DRAWS = 10_000
@@ -64,6 +64,33 @@ def contests(rows: Iterable[Row]) -> list[Contest]:
         if row.value is not None:
             contest.values.setdefault((row.method, row.model), {})[row.seed, row.client] = row.value
     return list(found.values())
+
+
+def shared_metrics(rows: Iterable[Row], protocol: str) -> list[str]:
+    """Metrics at a rate, strictest first, that no model lacks for a seed and client that it has another of.
+
+    The released convention of 1:N is left out.
+    """
+    places: dict[Key, dict[str, set[tuple[int, str]]]] = {}
+    for row in rows:
+        if row.protocol == protocol and "=" in row.metric and "(" not in row.metric:
+            given = places.setdefault((row.method, row.model), {}).setdefault(row.metric, set())
+            if row.value is not None:
+                given.add((row.seed, row.client))
+    every = dict.fromkeys(metric for metrics in places.values() for metric in metrics)
+    shared = [
+        metric
+        for metric in every
+        if all(metrics.get(metric, set()) == set().union(*metrics.values()) for metrics in places.values())
+        and any(metrics.get(metric) for metrics in places.values())
+    ]
+    return sorted(shared, key=rate_of)
+
+
+def rate_of(metric: str) -> float:
+    """0.001 of ``TAR@FAR=1e-3``; 1 of a metric that is at no rate."""
+    _, _, rate = metric.partition("=")
+    return float(rate) if rate else 1.0
 
 
 def standings(contest: Contest) -> dict[Key, Standing]:

@@ -13,7 +13,7 @@ from fedfr.experiment import Experiment
 from fedfr.files import read_json, write_atomically
 from fedfr.reporting.page import Report, Section, page
 
-__all__ = ["open_report", "save_page", "write_report"]
+__all__ = ["open_report", "save_page", "without_places", "write_report"]
 
 
 def open_report(folder: str | Path) -> Report:
@@ -68,14 +68,14 @@ def _report(
     run: Experiment,
     axis: str = "",
 ) -> Report:
-    text = yaml.safe_dump(_without_places(settings), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(without_places(settings), sort_keys=False, allow_unicode=True)
     return Report(title, description, sections, text, read_json(run.folder / "environment.json"), axis)
 
 
-def _without_places(content: Any) -> Any:
+def without_places(content: Any) -> Any:
     """Of absolute paths the last part: a page that is passed on need not tell where its maker keeps faces."""
     if isinstance(content, Mapping):
-        return {name: _without_places(value) for name, value in content.items()}
+        return {name: without_places(value) for name, value in content.items()}
     if isinstance(content, list):
-        return [_without_places(value) for value in content]
+        return [without_places(value) for value in content]
     return PurePath(content).name if isinstance(content, str) and PurePath(content).is_absolute() else content

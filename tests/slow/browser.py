@@ -12,6 +12,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 __all__ = ["Browser", "browser"]
@@ -37,6 +38,12 @@ class Browser:
     def run(self, script: str, *arguments: object) -> Any:
         """The value of a script's `return`."""
         return self.driver.execute_script(script, *arguments)
+
+    def click(self, selector: str) -> None:
+        """Bring it into view and press it, as a person does."""
+        element = self.driver.find_element(By.CSS_SELECTOR, selector)
+        self.run("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
 
     def wait(self, happened: Callable[[], bool]) -> None:
         """Until ``happened``; raises selenium's TimeoutException after half a minute."""

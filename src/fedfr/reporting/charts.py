@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from fedfr.comparison import shared_metrics
 from fedfr.costs import RoundCost
 from fedfr.curves import HISTOGRAM_WIDTH, Curve
 from fedfr.evaluation import RATES
@@ -88,9 +89,10 @@ def charts(section: Section) -> list[Chart]:
     drawable = {key: ours for key, ours in measured.items() if any(any(_given(curve)) for curve in ours)}
     found += [_acceptance(protocol, ours) for protocol, ours in drawable.items()]
     for protocol in (PERSONAL_VERIFICATION, GENERIC_VERIFICATION):
-        metric = _headline(rows, protocol)
-        if metric is None:
+        shared = shared_metrics(rows, protocol)
+        if not shared:
             continue
+        metric = shared[0]
         values = _Values(rows, section.history, protocol, metric)
         if protocol == PERSONAL_VERIFICATION:
             found += _clients(rows, metric)
@@ -305,14 +307,6 @@ def _spent(costs: Sequence[RoundCost], method: str, rounds: int, spent: Callable
     ours = [cost for cost in costs if cost.method == method and cost.round <= rounds]
     seeds = {cost.seed for cost in costs if cost.method == method}
     return sum(map(spent, ours)) / max(len(seeds), 1)
-
-
-def _headline(rows: Sequence[Row], protocol: str) -> str | None:
-    """The strictest TAR that no model and no client is refused; metrics stand in rows from lax to strict or not."""
-    ours = [row for row in rows if row.protocol == protocol and row.metric.startswith("TAR@FAR=")]
-    refused = {row.metric for row in ours if row.value is None}
-    given = {row.metric for row in ours} - refused
-    return min(given, key=lambda metric: float(metric.partition("=")[2]), default=None)
 
 
 def _by_model(curves: Sequence[Curve]) -> dict[Key, list[Curve]]:

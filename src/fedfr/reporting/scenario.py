@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from fedfr.comparison import rate_of, shared_metrics
 from fedfr.reporting.charts import (
     GENERIC_VERIFICATION,
     PERSONAL_VERIFICATION,
@@ -66,23 +67,15 @@ def _sweep(axis: str, sections: Sequence[Section], protocol: str, metric: str) -
 
 
 def _metric(sections: Sequence[Section], protocol: str) -> str | None:
-    """The strictest TAR that every section and model has, the paper's where it can be had.
+    """The strictest that every section shows, the paper's where it can be had.
 
     Where there is none – a client of one identity may be refused all – the laxest that any has.
     """
-    each: list[set[str]] = []
-    for section in sections:
-        for key in _models(section, protocol):
-            rows = [row for row in section.rows if (row.method, row.model, row.protocol) == (*key, protocol)]
-            each.append({row.metric for row in rows if row.value is not None and row.metric.startswith("TAR@FAR=")})
-    shared = set.intersection(*each) if each else set()
+    each = [shared_metrics(section.rows, protocol) for section in sections]
+    shared = set(each[0]).intersection(*each[1:])
     if protocol == GENERIC_VERIFICATION and GENERIC_METRIC in shared:
         return GENERIC_METRIC
-    return min(shared, key=_rate, default=max(set().union(*each), key=_rate, default=None))
-
-
-def _rate(metric: str) -> float:
-    return float(metric.partition("=")[2])
+    return min(shared, key=rate_of, default=max(set().union(*each), key=rate_of, default=None))
 
 
 def _models(section: Section, protocol: str) -> list[Key]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedfr.comparison import Contest, Difference, Key, Standing, compare, contests, standings
-from fedfr.reporting.table import column_title, results_table
+from fedfr.comparison import Contest, Difference, Key, Standing, compare, contests, shared_metrics, standings
+from fedfr.reporting.table import column_title, markdown_table, results_table
 from fedfr.rows import Row
 
 __all__ = ["StandingsTable", "overview_table", "results_text", "standings_tables"]
@@ -26,8 +26,8 @@ class StandingsTable:
 
     def markdown(self) -> str:
         """As Markdown; what is significant is bold."""
-        table = [_row(self.head), "|---" * len(self.head) + "|", *map(_row, self.lines)]
-        return "\n".join([f"**{self.protocol}, {self.metric}** (%)", "", *table, "", self.conclusion])
+        table = markdown_table(self.head, self.lines)
+        return "\n".join([f"**{self.protocol}, {self.metric}** (%)", "", table, "", self.conclusion])
 
 
 def standings_tables(rows: Sequence[Row]) -> list[StandingsTable]:
@@ -47,24 +47,15 @@ def overview_table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str
 
     The released convention of 1:N is left out, and so is what has no rate where another figure of the protocol has one.
     """
-    chosen: dict[str, tuple[float, Contest]] = {}
     models = dict.fromkeys((row.method, row.model) for row in rows)
-    for contest in contests([row for row in rows if "(released)" not in row.metric]):
-        # A model that is refused here, though it has a figure of this protocol at another rate, counts as partial.
-        known = {(row.method, row.model) for row in rows if row.protocol == contest.protocol and row.value is not None}
-        partial = {key for key in known if len(contest.values.get(key, {})) < _most(contest)}
-        _, _, rate = contest.metric.partition("=")
-        strictness = float(rate) if rate else 1.0
-        if contest.values and not partial and strictness <= chosen.get(contest.protocol, (1.0, contest))[0]:
-            chosen[contest.protocol] = strictness, contest
-    kept = [contest for _, contest in chosen.values()]
+    kept = []
+    ours = {(contest.protocol, contest.metric): contest for contest in contests(rows)}
+    for protocol in dict.fromkeys(row.protocol for row in rows):
+        metrics = [metric for other, metric in ours if other == protocol and "=" not in metric]
+        kept += [ours[protocol, metric] for metric in (shared_metrics(rows, protocol) or metrics)[:1]]
     found = [standings(contest) for contest in kept]
     head = ("model", *(f"{contest.protocol} {contest.metric}" for contest in kept))
     return head, [(column_title(*key), *(_short(each.get(key)) for each in found)) for key in models]
-
-
-def _most(contest: Contest) -> int:
-    return max(map(len, contest.values.values()), default=0)
 
 
 def _short(standing: Standing | None) -> str:
@@ -109,10 +100,6 @@ def _conclusion(contest: Contest, personal: bool) -> str:
         "the order is unlikely to be chance on faces like these; with fewer than five seeds it is too narrow, and it "
         "says nothing of other faces, cameras or numbers of clients."
     )
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _percent(value: float | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from rich import box
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from fedfr.rows import ALL_CLIENTS, Row
 
-__all__ = ["column_title", "left_out", "results_table", "summarise"]
+__all__ = ["column_title", "left_out", "markdown_table", "results_table", "summarise"]
 
 # A line broken by the terminal can still be read, a name cut short cannot.
 WIDE = 400
@@ -23,6 +23,12 @@ _ORDER = ("pretrained", "local", "generic", "personalized", "centralized")
 def column_title(method: str, model: str) -> str:
     """``pretrained``, ``local``, ``centralized`` stand for themselves; others are named by method and model."""
     return model if method == model else f"{method} {model}"
+
+
+def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Head, rule and lines."""
+    rows = ["| " + " | ".join(cells) + " |" for cells in (head, *lines)]
+    return "\n".join([rows[0], "|---" * len(head) + "|", *rows[1:]])
 
 
 def summarise(rows: Sequence[Row]) -> Summary:
