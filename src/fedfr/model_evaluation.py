@@ -12,8 +12,8 @@ from fedfr.errors import FedfrError
 from fedfr.evaluation import GENERIC_PROTOCOLS, PROTOCOLS
 from fedfr.experiment import Experiment
 from fedfr.faces import FaceSet, import_folder
-from fedfr.models import BACKBONES, build_backbone, load_model, load_weights
-from fedfr.reporting.progress import Progress
+from fedfr.models import UNSTATED, Stated, open_model
+from fedfr.reporting.progress import Progress, Silent
 from fedfr.rows import ALL_CLIENTS, Row, rows_from
 from fedfr.training.features import Compute, extract_features
 from fedfr.training.pool import FacePool
@@ -26,29 +26,44 @@ def evaluate(
     *,
     faces: str | Path | None = None,
     protocols: Sequence[str] | None = None,
+    stated: Stated = UNSTATED,
     progress: Progress | None = None,
 ) -> list[Row]:
     """Tidy rows of a run's newest models, or of one model (a file) on ``faces``; ``protocols`` restricts which.
 
+    ``stated``: what is known of the input of a model from elsewhere, whose file does not tell it.
     Raises :class:`FedfrError` for ``faces`` with a run, and as :meth:`Experiment.evaluate` and :func:`evaluate_model`.
     """
     target = Path(target)
     if target.is_file():
-        return evaluate_model(target, None if faces is None else Path(faces), protocols)
+        return evaluate_model(target, None if faces is None else Path(faces), protocols, stated, progress)
     experiment = Experiment.open(target)
     if faces is not None:
         raise FedfrError(
             f"--faces is for a single model, {target} is a run with faces of its own; "
             f"leave it out or give {target / 'generic.safetensors'}"
         )
+    if stated.names:
+        raise FedfrError(
+            f"{', '.join(f'--{name}' for name in stated.names)} is for a single model from elsewhere, {target} is a "
+            "run; leave it out"
+        )
     return experiment.evaluate(protocols, progress)
 
 
-def evaluate_model(model: Path, faces: Path | None, protocols: Sequence[str] | None = None) -> list[Row]:
+def evaluate_model(
+    model: Path,
+    faces: Path | None,
+    protocols: Sequence[str] | None = None,
+    stated: Stated = UNSTATED,
+    progress: Progress | None = None,
+) -> list[Row]:
     """Generic protocols of a generic model on every identity of ``faces`` (a saved face set or a folder of crops).
 
-    Whoever calls answers for the identities being unseen. Raises :class:`FedfrError` for a personalised protocol, which
-    needs a run, and for a personalised model, whose features are only comparable within its own client.
+    The model: one of this project, a state dict or an ONNX graph from elsewhere, whose input is assumed where it is not
+    ``stated`` – ``progress`` is told what. Whoever calls answers for the identities being unseen. Raises
+    :class:`FedfrError` for a personalised protocol, which needs a run, and for a personalised model, whose features are
+    only comparable within its own client.
     """
     if faces is None:
         raise FedfrError(f"--faces is missing; {model} is a model, give the folder of faces to evaluate it on")
@@ -56,23 +71,21 @@ def evaluate_model(model: Path, faces: Path | None, protocols: Sequence[str] | N
     for name in wanted:
         if PROTOCOLS.entry(name).name not in GENERIC_PROTOCOLS:
             raise FedfrError(f"{name} needs a run's split and people; give the run's folder instead of {model}")
-    tensors, contract = load_model(model)
-    if contract.role == "personalized":
-        raise FedfrError(f"{model} is one client's personalised model; evaluate it through its run's folder")
-    backbone = build_backbone(contract.backbone, 0)
-    load_weights(backbone, {name: value for name, value in tensors.items() if name in backbone.state_dict()})
+    opened = open_model(model, stated)
+    if opened.assumed:
+        (progress or Silent()).note(opened.assumed)
     loaded = FaceSet.load(faces) if (faces / "faces.json").is_file() else import_folder(faces)
-    compute = Compute(BACKBONES[contract.backbone].preprocessing, torch.device("cpu"))
-    features = extract_features(backbone, FacePool([(loaded, None, 0)]), compute).numpy()
+    compute = Compute(opened.preprocessing, torch.device("cpu"))
+    features = extract_features(opened.network, FacePool([(loaded, None, 0)]), compute).numpy()
     rows: list[Row] = []
     for name in wanted:
         rows += rows_from(
             PROTOCOLS[name](features=features, labels=loaded.labels, config=EvaluationConfig()),
-            method=contract.role,
+            method=opened.role,
             seed=0,
             round_number=0,
             client=ALL_CLIENTS,
-            model=contract.role,
+            model=opened.role,
             protocol=name,
         )
     return rows
