@@ -48,6 +48,10 @@ def export_model(
         return Exported(tuple(files), tuple(own))
     if method is not None:
         raise FedfrError(f"--method chooses among a run's methods, {target} is a single model; leave it out")
+    if target.suffix != ".safetensors":
+        raise FedfrError(
+            f"{target} is no model of fedfr; make it one with `fedfr models import {target} NEW.safetensors`"
+        )
     tensors, contract = load_model(target)
     try:
         parts = ModelParts.of_model(tensors, contract)

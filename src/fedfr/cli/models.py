@@ -44,7 +44,8 @@ def import_(
     stated = Stated(colour, mean, std)
     made = import_weights(source, destination, backbone=backbone, role=role, stated=stated)
     contract = made.contract
-    check = f"fedfr evaluate {destination} --faces FACES"
+    generic = contract.role == "generic"
+    check = f"fedfr evaluate {destination} --faces FACES" if generic else ""
     if as_json:
         print_json(
             {
@@ -65,10 +66,12 @@ def import_(
     print(f"{destination}: {contract.role}, {contract.embedding_dim} values of a face{people}")
     print(f"embedding space {contract.embedding_space}")
     print(f"input: {made.assumed}")
-    print(
-        f"The weights do not say what input they expect. To check: {check}\n"
-        f"and the file itself with another --colour, --mean or --std: the right input gives clearly the best figures."
-    )
+    print("The weights do not say what input they expect.", end=" " if check else "\n")
+    if check:
+        print(
+            f"To check: {check}\n"
+            f"and {source} with another --colour, --mean or --std: the right input gives clearly the best figures."
+        )
 
 
 @app.command()

@@ -43,6 +43,9 @@ class Contract:
         for field in fields(self):
             mine, others = getattr(self, field.name), getattr(other, field.name)
             if field.name != "role" and mine != others:
+                mine, others = (
+                    value.describe() if isinstance(value, Preprocessing) else value for value in (mine, others)
+                )
                 raise FedfrError(
                     f"models do not fit together: {field.name} is {mine!r} in one and {others!r} in the other; "
                     "use models of the same training"

@@ -27,6 +27,8 @@ def model_facts(path: Path) -> Facts:
     ``input`` is what the contract states, or what is assumed; ``input_known_from`` says which. Raises
     :class:`FedfrError` when the file is missing, damaged, or holds more than weights.
     """
+    if path.is_dir():
+        raise FedfrError(f"{path} is a folder; give one of the files in it")
     facts = _READERS.get(path.suffix, _weights)(path)
     return {"file": str(path), "bytes": path.stat().st_size, **facts}
 

@@ -15,7 +15,7 @@ _VARINT, _WIDE, _LENGTH, _NARROW = 0, 1, 2, 5
 
 
 def first_operations(path: Path, count: int) -> list[str]:
-    """Types of the first ``count`` nodes, such as ``Conv``; fewer where the file has fewer or is damaged."""
+    """Types of the first ``count`` nodes, such as ``Conv``; fewer where there are fewer, none of a damaged file."""
     content = memoryview(path.read_bytes())
     try:
         nodes = (node for graph in _of(content, _MODEL_GRAPH) for node in _of(graph, _GRAPH_NODE))
@@ -36,6 +36,8 @@ def _of(message: memoryview, wanted: int) -> Iterator[memoryview]:
             place += 8 if kind == _WIDE else 4
         elif kind == _LENGTH:
             length, place = _number(message, place)
+            if place + length > len(message):
+                raise IndexError(f"a field ends at byte {place + length} of {len(message)}")
             if key >> 3 == wanted:
                 yield message[place : place + length]
             place += length

@@ -10,10 +10,11 @@ from torch import Tensor
 from fedfr.errors import FedfrError
 from fedfr.models.checkpoint import Contract, embedding_space
 
-__all__ = ["PERSONALIZED", "ModelParts"]
+__all__ = ["PERSONALIZED", "PUBLIC_PROTOTYPES", "ModelParts"]
 
 PERSONALIZED = "personalized"
-_BACKBONE, _DFC, _PROTOTYPES = "backbone.", "dfc.", "prototypes"
+PUBLIC_PROTOTYPES, _PRIVATE_PROTOTYPES = "public_prototypes", "private_prototypes"
+_BACKBONE, _DFC = "backbone.", "dfc."
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class ModelParts:
     @classmethod
     def of_model(cls, tensors: Mapping[str, Tensor], contract: Contract) -> ModelParts:
         """The parts of a model of this project; raises :class:`FedfrError` when it holds anything else."""
-        rest = {name: value for name, value in tensors.items() if name != _PROTOTYPES}
-        prototypes = tensors.get(_PROTOTYPES)
+        named = _prototypes_of(contract.role)
+        rest = {name: value for name, value in tensors.items() if name != named}
+        prototypes = tensors.get(named)
         if contract.role != PERSONALIZED:
             return cls(rest, prototypes)
         backbone, dfc = (
@@ -51,9 +53,13 @@ class ModelParts:
 
     def tensors(self, role: str) -> dict[str, Tensor]:
         """Everything, under the names of a model of this ``role``; inverse of :meth:`of_model`."""
-        prototypes = {} if self.prototypes is None else {_PROTOTYPES: self.prototypes}
+        prototypes = {} if self.prototypes is None else {_prototypes_of(role): self.prototypes}
         return self.network(role) | prototypes
 
     def space(self, role: str) -> str:
         """Name of the embedding space; prototypes have no part in it."""
         return embedding_space(self.network(role))
+
+
+def _prototypes_of(role: str) -> str:
+    return _PRIVATE_PROTOTYPES if role == PERSONALIZED else PUBLIC_PROTOTYPES

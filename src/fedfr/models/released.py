@@ -55,14 +55,17 @@ def released_files(parts: ModelParts) -> dict[str, bytes]:
 
 
 def pickled(content: Mapping[str, Tensor] | Tensor) -> bytes:
-    """What ``torch.save`` writes of tensors on the CPU that share no memory; loads with ``weights_only=True``."""
+    """What ``torch.save`` writes of tensors on the CPU that share no memory; loads with ``weights_only=True``.
+
+    Entries are in the order of their names: the same model gives the same bytes, whatever file it was read from.
+    """
 
     def own(tensor: Tensor) -> Tensor:
         # A view would be saved with everything it is a view of.
         return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
     buffer = io.BytesIO()
-    plain = own(content) if isinstance(content, Tensor) else {name: own(value) for name, value in content.items()}
+    plain = own(content) if isinstance(content, Tensor) else {name: own(content[name]) for name in sorted(content)}
     # Into memory first: of a full disk torch.save tells in another way than the system does.
     torch.save(plain, buffer)
     return buffer.getvalue()
