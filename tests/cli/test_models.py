@@ -19,9 +19,9 @@ from fedfr.models import foreign_dfc_entries, load_model
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, faceset: Path) -> Path:
-    """A finished run: FedFR, and two methods without a DFC module – one without a generic model, one with two."""
+    """A finished run: FedFR, and a method without generic model and DFC module."""
     folder = tmp_path_factory.mktemp("runs") / "a rün"
-    more = [f"faces.path={faceset}", "federation.rounds=1", "baselines=[local, ditto]"]
+    more = [f"faces.path={faceset}", "federation.rounds=1", "baselines=[local]"]
     Experiment.create(load_config(None, [*SETTINGS, *more]), folder).run()
     return folder
 
@@ -73,24 +73,15 @@ def test_without_the_clients(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
     assert answer["private"] == []
 
 
-def test_other_methods_of_a_run(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
-    released = ["--layout", "released", "--method"]
-    assert fedfr("models", "export", run, tmp_path / "local", *released, "local").code == 0
-    assert not (tmp_path / "local" / "backbone.pth").exists(), "there is no generic model"
-    assert not (tmp_path / "local" / "clients" / "client_0" / "bce_module.pth").exists()
-    assert fedfr("models", "export", run, tmp_path / "ditto", *released, "ditto").code == 0
-    state = kept(run / "baselines" / "ditto", "client-01")
-    assert not equal(state.personal_backbone, dict(state.backbone))
-    folder = tmp_path / "ditto" / "clients" / "client_0"
-    assert equal(loaded(folder / "backbone.pth"), state.personal_backbone), (
-        "the personal model is the one trained apart"
-    )
-    assert equal(loaded(folder / "fc.pth"), {"": state.personal["prototypes"]})
-    refused = fedfr("models", "export", run, tmp_path / "local.pth", "--method", "local")
-    assert (
-        refused.err
-        == f"fedfr: {run} has no generic model under this method; export a client's personal.safetensors instead\n"
-    )
+def test_a_method_without_a_generic_model(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
+    local = ["--method", "local"]
+    assert fedfr("models", "export", run, tmp_path / "local", "--layout", "released", *local).code == 0
+    assert not (tmp_path / "local" / "backbone.pth").exists()
+    folder, state = tmp_path / "local" / "clients" / "client_0", kept(run / "baselines" / "local", "client-01")
+    assert sorted(content(folder)) == ["backbone.pth", "fc.pth"], "and no DFC module"
+    assert equal(loaded(folder / "backbone.pth"), dict(state.backbone))
+    refused = fedfr("models", "export", run, tmp_path / "local.pth", *local)
+    assert refused.err.startswith(f"fedfr: {run} has no generic model under this method; export a client's personal")
 
 
 def test_a_state_of_a_round_that_was_never_finished_stays_out(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
