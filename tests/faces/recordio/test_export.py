@@ -94,7 +94,9 @@ def test_jpeg_is_smaller_and_close(faces: FaceSet, split: Split, tmp_path: Path)
         sizes[name] = (tmp_path / name / "local_veri_6" / "test.rec").stat().st_size
     assert sizes["rough"] < sizes["fine"] / 2 < sizes["png"] / 4
     images = [import_recordio(tmp_path / name / "local_veri_6").images(range(12)) for name in ("png", "fine")]
-    assert np.abs(images[0].astype(int) - images[1]).mean() < 8
+    # Noise is what a JPEG loses; the patterns below it stay, each in its colour.
+    patterns = [each.reshape(12, 7, 16, 7, 16, 3).mean((2, 4)) for each in images]
+    assert np.abs(patterns[0] - patterns[1]).mean() < 4 < np.abs(patterns[0] - patterns[1][..., ::-1]).mean() / 4
 
 
 def test_kept_pictures_are_the_very_bytes(data_dir: Path, tmp_path: Path) -> None:
@@ -113,7 +115,7 @@ def test_what_cannot_be_exported(faces: FaceSet, split: Split, tmp_path: Path) -
     other = make_split(faces.subset(range(60)), "general", public_identities=2, clients=1, identities_per_client=2)
     for arguments, message in (
         ((faces, split, tmp_path / "out", "kept"), "these faces hold pixels, no compressed pictures to keep"),
-        ((faces, split, tmp_path / "out", "webp"), "unknown pictures 'webp'; known: png, jpeg, kept"),
+        ((faces, split, tmp_path / "out", "webp"), "unknown pictures 'webp';.* known: png, jpeg, kept"),
         ((faces, split, tmp_path / "out", "jpeg", 0), "quality = 0; give 1 to 100"),
         ((faces, other, tmp_path / "out"), "was made for faces"),
     ):

@@ -84,7 +84,7 @@ PICTURES = [(1, pack(0, 1, flat(1))), (2, pack(1, 2, flat(2)))]
         ([*PICTURES, (0, pack([0, 2], 0))], "record 0 at byte .* announces pictures up to key -1", [1, 2]),
         ([*PICTURES, (0, HEADER.pack(2, 0, 0, 0))], "record 0 at byte .* announces 2 labels in 24 bytes", [1, 2]),
         (
-            [*PICTURES, (0, HEADER.pack(2, 0, 0, 0) + np.float32([3, np.nan]).tobytes())],
+            [*PICTURES, (0, HEADER.pack(2, 0, 0, 0) + np.asarray([3, np.nan], np.float32).tobytes())],
             "record 0 at byte .* has the label nan; expected a whole number of at least 0",
             [1, 2],
         ),
