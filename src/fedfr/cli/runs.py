@@ -84,9 +84,11 @@ def pretrain(config: Config, out: Out, settings: Overrides = None, as_json: AsJs
 
 
 def evaluate(
-    target: Annotated[Path, typer.Argument(help="A run's folder, or a model (.safetensors) with --faces.")],
+    target: Annotated[Path, typer.Argument(help="A run's folder, or a model (.safetensors, .pth, …) with --faces.")],
     protocols: Annotated[list[str] | None, typer.Option("--protocol", help="Only these; may be repeated.")] = None,
-    faces: Annotated[Path | None, typer.Option("--faces", help="Faces to evaluate a single model on.")] = None,
+    faces: Annotated[
+        Path | None, typer.Option("--faces", help="Faces to evaluate a single model on, or a .bin.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate the newest models of a run again, or one model on a folder of faces."""
