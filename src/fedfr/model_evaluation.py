@@ -44,6 +44,11 @@ def evaluate(
             f"--faces is for a single model, {target} is a run with faces of its own; "
             f"leave it out or give {target / 'generic.safetensors'}"
         )
+    for name in protocols or ():
+        if name in SET_PROTOCOLS:
+            raise FedfrError(
+                f"{name} is for one model and a .bin of pairs; give {target / 'generic.safetensors'} and --faces"
+            )
     return experiment.evaluate(protocols, progress)
 
 
