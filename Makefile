@@ -19,8 +19,9 @@ quickstart: $(STAMP)
 	@if [ -e "$(OUT)/config.yaml" ]; then $(BIN)/fedfr resume "$(OUT)"; \
 	else $(BIN)/fedfr quickstart --out "$(OUT)" $(ARGS); fi
 
+# One process per core with one thread each: two threads in each would wait for each other.
 test: $(STAMP)
-	$(BIN)/python -m pytest -q $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile $(ARGS)
 
 test-slow: $(STAMP) browser
 	$(BIN)/python -m pytest -q -m slow $(ARGS)

@@ -87,7 +87,9 @@ def pretrain(config: Config, out: Out, settings: Overrides = None, as_json: AsJs
 def evaluate(
     target: Annotated[Path, typer.Argument(help="A run's folder, or a model with --faces: .safetensors, .pth, .onnx.")],
     protocols: Annotated[list[str] | None, typer.Option("--protocol", help="Only these; may be repeated.")] = None,
-    faces: Annotated[Path | None, typer.Option("--faces", help="Faces to evaluate a single model on.")] = None,
+    faces: Annotated[
+        Path | None, typer.Option("--faces", help="Faces to evaluate a single model on, or a .bin.")
+    ] = None,
     colour: Colour = None,
     mean: Mean = None,
     std: Std = None,
