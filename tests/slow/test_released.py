@@ -17,11 +17,16 @@ from fedfr.models import LAYOUTS, ModelParts, ModelSource, import_weights, load_
 pytestmark = pytest.mark.slow
 
 
+def entries_of(content: dict[str, torch.Tensor] | torch.Tensor) -> dict[str, torch.Tensor]:
+    """Of a matrix alone: itself."""
+    return {"": content} if isinstance(content, torch.Tensor) else content
+
+
 def test_the_authors_network_there_and_back(reference_dir: Path, tmp_path: Path) -> None:
     """A client of 100 identities, its entries as the authors' own modules name them, saved as they save them."""
     entries = json.loads((reference_dir / "backbones.json").read_text(encoding="utf-8"))["sphereface64"]["state"]
     generator = torch.Generator().manual_seed(0)
-    theirs = {
+    theirs: dict[str, dict[str, torch.Tensor] | torch.Tensor] = {
         "backbone.pth": {name: torch.randn(tuple(shape), generator=generator) for name, shape in entries.items()},
         "bce_module.pth": {
             "weight": torch.randn(100, 512, generator=generator),
@@ -42,7 +47,7 @@ def test_the_authors_network_there_and_back(reference_dir: Path, tmp_path: Path)
     LAYOUTS["released"](source, tmp_path / "again")
     for name, content in theirs.items():
         mine = torch.load(tmp_path / "again" / name, weights_only=True)
-        expected, found = (each if isinstance(each, dict) else {"": each} for each in (content, mine))
+        expected, found = entries_of(content), entries_of(mine)
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[key], value) for key, value in expected.items())
 
