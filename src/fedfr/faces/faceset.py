@@ -12,25 +12,28 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedfr.errors import FedfrError
+from fedfr.faces.pixels import PictureSource, PixelSource
 from fedfr.faces.storage import IMAGE_SHAPE, fingerprint, open_pixels, read_faces, write_faces
 
 __all__ = ["FaceSet"]
 
 Indices = Sequence[int] | NDArray[Any]
+AT_ONCE = 256
 
 
 class FaceSet:
     """Aligned face images, uint8 RGB 112x112, with a label each; never changed once made.
 
-    ``pixels`` has shape (M, 112, 112, 3) and may be memory-mapped; ``rows`` (N,) says which of them are in this set, in
-    order (all of them when left out), so that a subset shares its pixels. ``labels`` (N,) lie in 0 … K-1 and index
-    ``identities``, K distinct names. ``names`` has one text per image, by default identity and number.
+    ``pixels`` has shape (M, 112, 112, 3): an array, memory-mapped or not, or another source that reads rows when asked;
+    ``rows`` (N,) says which of them are in this set, in order (all when left out), so that a subset shares its pixels.
+    ``labels`` (N,) lie in 0 … K-1 and index ``identities``, K distinct names. ``names`` has one text per image, by
+    default identity and number.
     Raises :class:`FedfrError` when shapes, types or ranges do not fit together.
     """
 
     def __init__(
         self,
-        pixels: NDArray[np.uint8],
+        pixels: PixelSource,
         labels: ArrayLike,
         identities: Sequence[str],
         names: Sequence[str] | None = None,
@@ -83,6 +86,11 @@ class FaceSet:
             chosen = self._rows[chosen]
         return np.ascontiguousarray(self._pixels[chosen])
 
+    def encoded(self, index: int) -> bytes | None:
+        """The compressed picture of one image where the set decodes it from a file, else None."""
+        row = int(self._all_rows()[index])
+        return self._pixels.encoded(row) if isinstance(self._pixels, PictureSource) else None
+
     def subset(self, indices: Indices) -> FaceSet:
         """The images at ``indices``, in their order, without copying pixels.
 
@@ -114,7 +122,10 @@ class FaceSet:
     def digests(self) -> tuple[bytes, ...]:
         """SHA-256 of the pixels of every image; two images are the same picture when these agree."""
         if self._digests is None:
-            self._digests = tuple(hashlib.sha256(image.tobytes()).digest() for image in self._each())
+            if isinstance(self._pixels, PictureSource):
+                self._digests = tuple(self._pixels.digests(self._all_rows()))
+            else:
+                self._digests = tuple(hashlib.sha256(image.tobytes()).digest() for image in self._each())
         return self._digests
 
     def fingerprint(self) -> str:
@@ -124,7 +135,7 @@ class FaceSet:
         return self._fingerprint
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``pixels.npy`` and ``faces.json`` into ``folder``, whole or not at all.
+        """Write ``pixels.npy`` and ``faces.json`` into ``folder``, whole or not at all, whatever the pixels come from.
 
         Raises :class:`FedfrError` when the folder holds anything already or cannot be written.
         """
@@ -132,12 +143,15 @@ class FaceSet:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> FaceSet:
-        """Memory-map a folder written by :meth:`save`; raises :class:`FedfrError` when it is missing or damaged."""
+        """Open a folder written by :meth:`save` or an importer, its pixels memory-mapped or decoded when asked for.
+
+        Raises :class:`FedfrError` when it, or what it leads to, is missing or damaged.
+        """
         path = Path(folder).resolve()
         stored = read_faces(path)
         faces = cls(stored.pixels, stored.labels, stored.identities, stored.names)
         faces._fingerprint = stored.fingerprint
-        faces._file = path / "pixels.npy"
+        faces._file = path / "pixels.npy" if isinstance(stored.pixels, np.memmap) else None
         return faces
 
     def _chosen(self, indices: Indices) -> NDArray[np.int64]:
@@ -151,12 +165,17 @@ class FaceSet:
             raise IndexError(f"image indices reach from {chosen.min()} to {chosen.max()}; there are {len(self)} images")
         return np.where(chosen < 0, chosen + len(self), chosen)
 
+    def _all_rows(self) -> NDArray[np.int64]:
+        return np.arange(len(self)) if self._rows is None else self._rows
+
     def _each(self) -> Iterator[NDArray[np.uint8]]:
-        rows = range(len(self)) if self._rows is None else self._rows.tolist()
-        return (self._pixels[row] for row in rows)
+        rows = self._all_rows()
+        for start in range(0, len(rows), AT_ONCE):
+            yield from self._pixels[rows[start : start + AT_ONCE]]
 
     def __getstate__(self) -> dict[str, Any]:
-        # A memory-mapped set goes to another process as its path; pickling the map would copy every pixel.
+        # A memory-mapped set goes to another process as its path; pickling the map would copy every pixel. Sources that
+        # are no arrays see to that themselves.
         state = self.__dict__.copy()
         if self._file is not None:
             state["_pixels"] = None

@@ -1,11 +1,11 @@
-"""The folder a set of faces is kept in: ``pixels.npy`` to be memory-mapped, and ``faces.json`` beside it."""
+"""The folder a set of faces is kept in: ``faces.json``, and ``pixels.npy`` to be mapped or a link to pictures."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
+from fedfr.faces.pixels import IMAGE_SHAPE, PixelSource
 from fedfr.files import read_json, write_folder_atomically
+from fedfr.registry import Entry, Registry
 
-__all__ = ["IMAGE_SHAPE", "StoredFaces", "check_destination", "fingerprint", "open_pixels", "read_faces", "write_faces"]
+__all__ = [
+    "IMAGE_SHAPE",
+    "PIXEL_FILES",
+    "StoredFaces",
+    "check_destination",
+    "fingerprint",
+    "open_pixels",
+    "read_faces",
+    "write_faces",
+    "write_linked_faces",
+]
 
-IMAGE_SHAPE = (112, 112, 3)
 FORMAT = "fedfr-faces"
 VERSION = 1
+PIXEL_FILES = ("pixels.npy", "records.npy", "digests.npy", "records.json")
+"""What may lie beside ``faces.json``."""
 
 
 @dataclass(frozen=True)
 class StoredFaces:
-    """What one folder holds; ``pixels`` is memory-mapped, read-only."""
+    """What one folder holds; ``pixels`` is memory-mapped and read-only, or decodes pictures that lie elsewhere."""
 
-    pixels: NDArray[np.uint8]
+    pixels: PixelSource
     labels: NDArray[np.int64]
     identities: tuple[str, ...]
     names: tuple[str, ...]
@@ -78,27 +91,64 @@ def write_faces(
                 content = image.tobytes()
                 digests.append(hashlib.sha256(content).digest())
                 file.write(content)
-        description = {
-            "format": FORMAT,
-            "version": VERSION,
-            "images": len(labels),
-            "fingerprint": fingerprint(labels, identities, digests),
-            "identities": list(identities),
-            "labels": labels.tolist(),
-            "names": list(names),
-        }
-        # One line per entry of the description: an indented list of labels would be most of the file.
-        lines = ",\n".join(f'"{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in description.items())
-        (temporary / "faces.json").write_text("{\n" + lines + "\n}\n", encoding="utf-8")
+        _describe(temporary, "npy", labels, identities, names, fingerprint(labels, identities, digests))
 
-    def fill_or_clean(temporary: Path) -> None:
+    _fill_or_clean(folder, fill)
+
+
+def write_linked_faces(
+    folder: Path,
+    labels: NDArray[np.int64],
+    identities: Sequence[str],
+    names: Sequence[str],
+    digests: Sequence[bytes],
+    link: Callable[[Path], None],
+) -> None:
+    """Write the folder whole or not at all, without pixels: ``link`` puts into it what leads to the pictures.
+
+    ``digests``: SHA-256 of the pixels of every image. An occupied folder is refused as :func:`write_faces` does.
+    """
+    check_destination(folder)
+
+    def fill(temporary: Path) -> None:
+        link(temporary)
+        _describe(temporary, "recordio", labels, identities, names, fingerprint(labels, identities, digests))
+
+    _fill_or_clean(folder, fill)
+
+
+def _describe(
+    temporary: Path,
+    pixels: str,
+    labels: NDArray[np.int64],
+    identities: Sequence[str],
+    names: Sequence[str],
+    digest: str,
+) -> None:
+    description = {
+        "format": FORMAT,
+        "version": VERSION,
+        "pixels": pixels,
+        "images": len(labels),
+        "fingerprint": digest,
+        "identities": list(identities),
+        "labels": labels.tolist(),
+        "names": list(names),
+    }
+    # One line per entry of the description: an indented list of labels would be most of the file.
+    lines = ",\n".join(f'"{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in description.items())
+    (temporary / "faces.json").write_text("{\n" + lines + "\n}\n", encoding="utf-8")
+
+
+def _fill_or_clean(folder: Path, fill: Callable[[Path], None]) -> None:
+    def filled(temporary: Path) -> None:
         try:
             fill(temporary)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
 
-    write_folder_atomically(folder, fill_or_clean)
+    write_folder_atomically(folder, filled)
 
 
 def open_pixels(path: Path) -> NDArray[np.uint8]:
@@ -113,6 +163,19 @@ def open_pixels(path: Path) -> NDArray[np.uint8]:
         found = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else "a zip archive"
         raise FedfrError(f"{path} holds {found}, expected uint8 (images, 112, 112, 3); import the faces again")
     return pixels
+
+
+def _mapped(folder: Path) -> PixelSource:
+    return open_pixels(folder / "pixels.npy")
+
+
+PIXELS: Registry[Callable[[Path], PixelSource]] = Registry(
+    "kind of pixels",
+    (
+        Entry("npy", _mapped, "pixels.npy, memory-mapped"),
+        Entry("recordio", "fedfr.faces.recordio.linked:open_linked", "pictures in a RecordIO file, decoded when asked"),
+    ),
+)
 
 
 def read_faces(folder: Path) -> StoredFaces:
@@ -134,10 +197,10 @@ def read_faces(folder: Path) -> StoredFaces:
         images, digest = int(content["images"]), str(content["fingerprint"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FedfrError(f"{path} lacks or garbles an entry ({error!r}); import the faces again") from error
-    pixels = open_pixels(folder / "pixels.npy")
+    pixels = PIXELS[str(content.get("pixels", "npy"))](folder)
     if not len(pixels) == images == labels.size == len(names):
         raise FedfrError(
-            f"{folder} disagrees with itself: {len(pixels)} images in pixels.npy, {labels.size} labels and "
+            f"{folder} disagrees with itself: {len(pixels)} images, {labels.size} labels and "
             f"{len(names)} names in faces.json; import the faces again"
         )
     return StoredFaces(pixels, labels, identities, names, digest)

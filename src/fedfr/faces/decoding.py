@@ -1,0 +1,98 @@
+"""Compressed pictures in memory to RGB, from any number of threads at once."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.faces.pixels import IMAGE_SHAPE
+
+__all__ = ["decode", "is_cut_short", "picture_size", "quietly", "resize"]
+
+PNG = b"\x89PNG\r\n\x1a\n"
+JPEG = b"\xff\xd8\xff"
+
+
+class _Quiet:
+    """How many are decoding now; the first silences OpenCV, the last gives it back its voice."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.level = 0
+
+
+_QUIET = _Quiet()
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep OpenCV from logging what it cannot decode to stderr: the caller's one-line error says it better."""
+    with _QUIET.lock:
+        if _QUIET.users == 0:
+            _QUIET.level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        _QUIET.users += 1
+    try:
+        yield
+    finally:
+        with _QUIET.lock:
+            _QUIET.users -= 1
+            if _QUIET.users == 0:
+                cv2.utils.logging.setLogLevel(_QUIET.level)
+
+
+def decode(content: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
+    """What OpenCV makes of a whole picture file, BGR where it has colours; None where it cannot."""
+    with quietly():
+        try:
+            return cv2.imdecode(content, flags)
+        except cv2.error:
+            return None
+
+
+def is_cut_short(content: NDArray[np.uint8]) -> bool:
+    """Whether a PNG lacks its end: libpng would print to stderr before failing."""
+    return content[:4].tobytes() == PNG[:4] and b"IEND" not in content[-4096:].tobytes()
+
+
+def picture_size(content: bytes) -> tuple[int, int] | None:
+    """Height and width that a JPEG or PNG announces, read before memory is given to it; None for anything else."""
+    if content.startswith(PNG):
+        if len(content) < 24:
+            return None
+        width, height = struct.unpack_from(">II", content, 16)
+        return height, width
+    return _jpeg_size(content) if content.startswith(JPEG) else None
+
+
+def _jpeg_size(content: bytes) -> tuple[int, int] | None:
+    """The frame header (markers C0 … CF but DHT, JPG and DAC; ITU-T T.81, B.2.2) comes before the first scan."""
+    at = 2
+    while at + 9 <= len(content) and content[at] == 0xFF:
+        marker = content[at + 1]
+        if marker == 0xFF:  # fill bytes may stand before a marker
+            at += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", content, at + 5)
+            return height, width
+        at += 2 + max(2, int.from_bytes(content[at + 2 : at + 4], "big"))
+    return None
+
+
+def resize(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Resize to 112x112 whatever the aspect ratio: a side that is too long by area averaging, too short bilinearly."""
+    for width, height, method in (
+        (min(image.shape[1], IMAGE_SHAPE[1]), min(image.shape[0], IMAGE_SHAPE[0]), cv2.INTER_AREA),
+        (IMAGE_SHAPE[1], IMAGE_SHAPE[0], cv2.INTER_LINEAR),
+    ):
+        if image.shape[:2] != (height, width):
+            image = np.asarray(cv2.resize(image, (width, height), interpolation=method), dtype=np.uint8)
+    return image

@@ -1,0 +1,21 @@
+"""RecordIO, in which large face sets are given away: read without MXNet, and written for tools that need it."""
+
+from __future__ import annotations
+
+from fedfr.faces.recordio.format import Record, RecordError, RecordFile
+from fedfr.faces.recordio.index import Index, make_index, read_index, walk
+from fedfr.faces.recordio.layout import Layout, read_layout
+from fedfr.faces.recordio.pixels import RecordPixels
+
+__all__ = [
+    "Index",
+    "Layout",
+    "Record",
+    "RecordError",
+    "RecordFile",
+    "RecordPixels",
+    "make_index",
+    "read_index",
+    "read_layout",
+    "walk",
+]

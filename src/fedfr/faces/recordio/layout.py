@@ -1,0 +1,139 @@
+"""Which records are pictures, of whom, in the two layouts of face sets: InsightFace's and the FedFR split scripts'."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.faces.recordio.format import OnBad, RecordError, RecordFile, refuse
+from fedfr.faces.recordio.header import HEADER, ImageHeader, unpack, whole
+from fedfr.faces.recordio.index import Index
+
+__all__ = ["Layout", "read_layout"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Picture records in the order of their keys: ``keys``, ``offsets``, ``labels`` as in the file, each (N,).
+
+    ``first_identity``: what labels are counted from, in a client's file of the FedFR layout. ``torn_ranges``: identity
+    records that list pictures with another label among theirs.
+    """
+
+    keys: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    first_identity: int = 0
+    torn_ranges: int = 0
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What record 0 says: the keys of pictures and of identity records, and where labels begin."""
+
+    pictures: range
+    identities: range
+    first_identity: int
+
+
+def read_layout(file: RecordFile, index: Index, on_bad: OnBad = refuse) -> Layout:
+    """Read the labels of every picture record that record 0 announces; without any such number, of every record.
+
+    Record 0 holds two labels or more: [n1, n2] in InsightFace's layout, whose pictures have the keys 1 … n1-1 and whose
+    identity records those from n1 to n2-1; [n1, identities] or [n1, identities, first identity] in FedFR's. There is
+    no doubt which: nobody has fewer than one picture, so identities < n1 <= n2.
+
+    Raises :class:`RecordError` for the first record that is missing or unreadable, unless ``on_bad`` goes on: such
+    records are then left out, and where record 0 is lost, every record with a picture is taken.
+    """
+    announced = _announced(file, index, on_bad)
+    if announced is None:
+        chosen, first = index, 0
+    else:
+        chosen, first = index.between(announced.pictures.start, announced.pictures.stop), announced.first_identity
+        _complain_of_missing(file, announced.pictures, chosen, "pictures", on_bad)
+    kept, labels = [], []
+    for number, (key, offset) in enumerate(zip(chosen.keys.tolist(), chosen.offsets.tolist(), strict=True)):
+        try:
+            record = file.record(offset)
+            header = unpack(file.payload_start(offset, HEADER.size + 4), record.length)
+            if header.size >= record.length:
+                if announced is None and header.count >= 2:
+                    continue  # no picture, and none was promised: what is known of an identity, or of the file
+                raise ValueError("holds no picture")
+            labels.append(whole(header.labels[0]))
+            kept.append(number)
+        except RecordError as error:
+            on_bad(error.named(key))
+        except ValueError as error:
+            on_bad(RecordError(file.path, f"record {key}", offset, str(error)))
+    found = np.asarray(labels, np.int64)
+    keys = chosen.keys[kept]
+    torn = 0 if announced is None else _torn_ranges(file, index, announced, keys, found, on_bad)
+    return Layout(keys, chosen.offsets[kept], found, first, torn)
+
+
+def _announced(file: RecordFile, index: Index, on_bad: OnBad) -> Announced | None:
+    zero = index.between(0, 1)
+    if not len(zero):
+        on_bad(RecordError(file.path, "record 0", file.size, "is missing, which says how many pictures there are"))
+        return None
+    offset = int(zero.offsets[0])
+    try:
+        header = unpack(file.payload(offset))
+        if header.count < 2:
+            return None
+        return _from_numbers(header)
+    except RecordError as error:
+        on_bad(error.named(0))
+    except ValueError as error:
+        on_bad(RecordError(file.path, "record 0", offset, str(error)))
+    return None
+
+
+def _from_numbers(header: ImageHeader) -> Announced:
+    end, second, *more = (whole(label) for label in header.labels[:3])
+    if end < 1:
+        raise ValueError("announces pictures up to key -1")
+    if second >= end:
+        return Announced(range(1, end), range(end, second), 0)
+    return Announced(range(1, end), range(0), more[0] if more else 0)
+
+
+def _complain_of_missing(file: RecordFile, wanted: range, found: Index, what: str, on_bad: OnBad) -> None:
+    if len(found) == len(wanted):
+        return
+    # The first that is not where it would be if none were missing.
+    gaps = np.flatnonzero(found.keys != np.arange(wanted.start, wanted.start + len(found)))
+    first = wanted.start + (int(gaps[0]) if gaps.size else len(found))
+    missing = len(wanted) - len(found)
+    reason = f"is not there, and so are {missing} of the {len(wanted)} {what} that record 0 announces"
+    on_bad(RecordError(file.path, f"record {first}", file.size, reason))
+
+
+def _torn_ranges(
+    file: RecordFile, index: Index, announced: Announced, keys: NDArray[np.int64], labels: Sequence[int], on_bad: OnBad
+) -> int:
+    """How many identity records span pictures of more than one label; unreadable ones go to ``on_bad``."""
+    records = index.between(announced.identities.start, announced.identities.stop)
+    _complain_of_missing(file, announced.identities, records, "identity records", on_bad)
+    torn = 0
+    for key, offset in zip(records.keys.tolist(), records.offsets.tolist(), strict=True):
+        try:
+            header = unpack(file.payload(offset))
+            if header.count < 2:
+                raise ValueError(f"has {max(header.count, 1)} label; an identity record has two")
+            first, last = (whole(label, 1) for label in header.labels[:2])
+            if not first <= last <= announced.pictures.stop:
+                raise ValueError(f"spans pictures {first} to {last}; there are 1 to {announced.pictures.stop - 1}")
+        except RecordError as error:
+            on_bad(error.named(key))
+        except ValueError as error:
+            on_bad(RecordError(file.path, f"record {key}", offset, str(error)))
+        else:
+            start, stop = np.searchsorted(keys, (first, last))
+            torn += len(set(labels[start:stop])) > 1
+    return torn
