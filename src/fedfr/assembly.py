@@ -17,6 +17,7 @@ from fedfr.config_source import merge
 from fedfr.engines.local import worker_number
 from fedfr.errors import FedfrError
 from fedfr.faces import IMPORTERS, FaceSet, Split, make_split
+from fedfr.faces.storage import PIXEL_FILES
 from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.method import Generic, Method
 from fedfr.federation.networks import Networks
@@ -105,14 +106,15 @@ def is_face_set(path: str | None) -> bool:
 
 
 def open_faces(config: ExperimentConfig, cache: Path, on_import: Counter | None = None) -> FaceSet:
-    """The run's faces: a saved set where ``faces.path`` is one, else imported once into ``cache`` (memory-mapped)."""
+    """The run's faces: a saved set where ``faces.path`` is one, else imported once into ``cache``."""
     path = config.faces.path
     if path is not None and is_face_set(path):
         return FaceSet.load(path)
     if (cache / "faces.json").is_file():
         return FaceSet.load(cache)
     # Pixels without their description are what is left of an import; it is made again.
-    (cache / "pixels.npy").unlink(missing_ok=True)
+    for left in PIXEL_FILES:
+        (cache / left).unlink(missing_ok=True)
     importer = IMPORTERS[config.faces.source]
     if config.faces.source == "orl":
         return importer(cache, on_import)
@@ -199,12 +201,12 @@ class Parts:
 
     @cached_property
     def faces(self) -> FaceSet:
-        """All faces of the run, memory-mapped."""
+        """All faces of the run, memory-mapped or decoded when asked for."""
         return open_faces(self.config, self.folder / "faces", self._on_import)
 
     @property
     def faces_folder(self) -> Path:
-        """Where the memory-mapped faces lie."""
+        """Where the saved faces lie."""
         path = self.config.faces.path
         return Path(path) if path is not None and is_face_set(path) else self.folder / "faces"
 

@@ -11,7 +11,7 @@ from fedfr.config import EvaluationConfig
 from fedfr.errors import FedfrError
 from fedfr.evaluation import GENERIC_PROTOCOLS, PROTOCOLS
 from fedfr.experiment import Experiment
-from fedfr.faces import FaceSet, import_folder
+from fedfr.faces import FaceSet, import_faces
 from fedfr.models import BACKBONES, build_backbone, load_model, load_weights
 from fedfr.reporting.progress import Progress
 from fedfr.rows import ALL_CLIENTS, Row, rows_from
@@ -45,7 +45,7 @@ def evaluate(
 
 
 def evaluate_model(model: Path, faces: Path | None, protocols: Sequence[str] | None = None) -> list[Row]:
-    """Generic protocols of a generic model on every identity of ``faces`` (a saved face set or a folder of crops).
+    """Generic protocols of a generic model on every identity of ``faces``: a saved set, folder of crops, or train.rec.
 
     Whoever calls answers for the identities being unseen. Raises :class:`FedfrError` for a personalised protocol, which
     needs a run, and for a personalised model, whose features are only comparable within its own client.
@@ -61,7 +61,7 @@ def evaluate_model(model: Path, faces: Path | None, protocols: Sequence[str] | N
         raise FedfrError(f"{model} is one client's personalised model; evaluate it through its run's folder")
     backbone = build_backbone(contract.backbone, 0)
     load_weights(backbone, {name: value for name, value in tensors.items() if name in backbone.state_dict()})
-    loaded = FaceSet.load(faces) if (faces / "faces.json").is_file() else import_folder(faces)
+    loaded = FaceSet.load(faces) if (faces / "faces.json").is_file() else import_faces(faces)
     compute = Compute(BACKBONES[contract.backbone].preprocessing, torch.device("cpu"))
     features = extract_features(backbone, FacePool([(loaded, None, 0)]), compute).numpy()
     rows: list[Row] = []

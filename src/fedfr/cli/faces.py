@@ -13,36 +13,38 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Import, inspect and split faces.", no_args_is_help=True)
 
-Faces = Annotated[Path, typer.Argument(help="A saved face set (see `fedfr faces import`).")]
+Faces = Annotated[Path, typer.Argument(help="A saved face set (see `fedfr faces import`), or a train.rec as it lies.")]
 
 
 @app.command("import")
 def import_(
-    source: Annotated[str, typer.Argument(help="A folder, one sub-folder of aligned pictures per identity; or `orl`.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="A folder, one sub-folder of aligned pictures per identity; a train.rec; or `orl`."),
+    ],
     destination: Annotated[Path, typer.Argument(help="Folder for the face set; must be new or empty.")],
+    link: Annotated[bool, typer.Option("--link", help="Leave the pictures in the .rec, decode them there.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave broken records out and list them.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Decode aligned faces once into a memory-mapped face set."""
-    from fedfr.faces import import_folder, import_orl
+    from fedfr.faces import import_faces
 
     with progress() as shown:
 
         def count(done: int, total: int) -> None:
             shown.update("importing", done, total)
 
-        if source == "orl":
-            import_orl(destination, count)
-        else:
-            import_folder(source, destination, count)
+        import_faces(source, destination, count, link=link, skip_bad=skip_bad)
     info(destination, as_json)
 
 
 @app.command()
 def info(faces: Faces, as_json: AsJson = False) -> None:
     """How many images and identities a face set holds."""
-    from fedfr.faces import FaceSet
+    from fedfr.faces import load_faces
 
-    loaded = FaceSet.load(faces)
+    loaded = load_faces(faces)
     counts = loaded.counts()
     facts = {
         "folder": str(faces),
@@ -74,11 +76,11 @@ def split(
     """Divide a face set into public, clients' and unseen identities; the manifest serves every method alike."""
     from fedfr.config import parse_overrides
     from fedfr.errors import FedfrError
-    from fedfr.faces import FaceSet, make_split
+    from fedfr.faces import load_faces, make_split
 
     if manifest.exists():
         raise FedfrError(f"{manifest} exists already; choose another name or remove it")
-    loaded = FaceSet.load(faces)
+    loaded = load_faces(faces)
     made = make_split(loaded, recipe, **parse_overrides(settings or []))
     made.check(loaded)
     made.describe(loaded).save(manifest)
@@ -110,8 +112,36 @@ def show(
     images: Annotated[int, typer.Option("--images", min=1, help="Pictures per row.")] = 8,
 ) -> None:
     """Write a sheet of faces, one identity per row, to see that crops and colours are right."""
-    from fedfr.faces import FaceSet
+    from fedfr.faces import load_faces
     from fedfr.faces.sheet import contact_sheet
 
-    contact_sheet(FaceSet.load(faces), out, identities, images)
+    contact_sheet(load_faces(faces), out, identities, images)
     print(f"{out}: it shows real people, keep it where the faces may be")
+
+
+@app.command("export-recordio")
+def export_recordio_(
+    faces: Faces,
+    manifest: Annotated[Path, typer.Argument(help="A split of these faces (see `fedfr faces split`).")],
+    destination: Annotated[Path, typer.Argument(help="Folder for the files; must be new or empty.")],
+    pictures: Annotated[str, typer.Option("--pictures", help="png (lossless), jpeg, or kept: as in the .rec.")] = "png",
+    quality: Annotated[int, typer.Option("--quality", help="Of a JPEG, 1 to 100.")] = 95,
+    as_json: AsJson = False,
+) -> None:
+    """Write a split as RecordIO files, where the released FedFR tools look for them."""
+    from fedfr.faces import Split, export_recordio, load_faces
+
+    with progress() as shown:
+        written = export_recordio(
+            load_faces(faces),
+            Split.load(manifest),
+            destination,
+            pictures,
+            quality,
+            lambda done, total: shown.update("exporting", done, total),
+        )
+    if as_json:
+        print_json({"folder": str(destination), "images": written})
+        return
+    for name, images in written.items():
+        print(f"{destination / name}: {images} images")

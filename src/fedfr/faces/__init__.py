@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.importers import IMPORTERS, import_folder, import_orl
+from fedfr.faces.importers import IMPORTERS, import_folder, import_orl, import_recordio
+from fedfr.faces.importers.choice import import_faces, load_faces
 from fedfr.faces.importers.images import FacesWarning
+from fedfr.faces.recordio.export import export_recordio
 from fedfr.faces.split_recipes import SPLITS, make_split
 from fedfr.faces.splits import ClientFaces, Split
 
@@ -15,7 +17,11 @@ __all__ = [
     "FaceSet",
     "FacesWarning",
     "Split",
+    "export_recordio",
+    "import_faces",
     "import_folder",
     "import_orl",
+    "import_recordio",
+    "load_faces",
     "make_split",
 ]

@@ -23,6 +23,7 @@ __all__ = [
     "PIXEL_FILES",
     "StoredFaces",
     "check_destination",
+    "fill_folder",
     "fingerprint",
     "open_pixels",
     "read_faces",
@@ -93,7 +94,7 @@ def write_faces(
                 file.write(content)
         _describe(temporary, "npy", labels, identities, names, fingerprint(labels, identities, digests))
 
-    _fill_or_clean(folder, fill)
+    fill_folder(folder, fill)
 
 
 def write_linked_faces(
@@ -114,7 +115,7 @@ def write_linked_faces(
         link(temporary)
         _describe(temporary, "recordio", labels, identities, names, fingerprint(labels, identities, digests))
 
-    _fill_or_clean(folder, fill)
+    fill_folder(folder, fill)
 
 
 def _describe(
@@ -140,7 +141,9 @@ def _describe(
     (temporary / "faces.json").write_text("{\n" + lines + "\n}\n", encoding="utf-8")
 
 
-def _fill_or_clean(folder: Path, fill: Callable[[Path], None]) -> None:
+def fill_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """:func:`write_folder_atomically`, leaving nothing behind whatever ``fill`` raises."""
+
     def filled(temporary: Path) -> None:
         try:
             fill(temporary)

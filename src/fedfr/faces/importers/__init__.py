@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers.folder import import_folder
 from fedfr.faces.importers.orl import import_orl
-from fedfr.faces.importers.recordio import import_recordio, link_recordio
+from fedfr.faces.importers.recordio import import_recordio
 from fedfr.registry import Entry, Registry
 
 __all__ = ["IMPORTERS", "import_folder", "import_orl", "import_recordio"]
@@ -24,8 +24,8 @@ IMPORTERS: Registry[Callable[..., FaceSet]] = Registry(
         ),
         Entry(
             "recordio",
-            link_recordio,
-            "a train.rec, or the folder with it, as InsightFace and FedFR have them; pictures are decoded when asked for",
+            import_recordio,
+            "a train.rec as InsightFace and FedFR have it, or the folder with it; pictures are decoded when asked for",
         ),
     ),
 )

@@ -21,7 +21,7 @@ from fedfr.faces.recordio.place import Place, find_place, read_property
 from fedfr.faces.storage import check_destination, write_faces, write_linked_faces
 from fedfr.files import write_atomically
 
-__all__ = ["import_recordio", "link_recordio"]
+__all__ = ["import_recordio"]
 
 LISTED = 20
 MOST_BAD = 10_000
@@ -73,15 +73,15 @@ def import_recordio(
     dest: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     *,
-    link: bool = False,
+    link: bool = True,
     skip_bad: bool = False,
 ) -> FaceSet:
     """Import the pictures of a ``.rec``, or of the folder that holds ``train.rec``, in the order of their keys.
 
     Both layouts of :mod:`fedfr.faces.recordio.layout` are read; where the ``.idx`` is missing, the file is passed
-    through. With ``dest`` the decoded pixels are written there and memory-mapped; with ``link`` only offsets and
-    digests are, and the set decodes the pictures when asked for, as it does without ``dest``. Pictures that are not
-    112x112 are resized, with one :class:`FacesWarning` that counts them.
+    through. Nothing is converted: pictures are decoded when asked for, and ``dest`` gets offsets and digests only. With
+    ``link=False`` it gets the decoded pixels, to be memory-mapped. Pictures that are not 112x112 are resized, with one
+    :class:`FacesWarning` that counts them once all have been decoded, as ``dest`` or ``skip_bad`` ask for.
 
     Raises :class:`FedfrError` for a file of another kind and for the first record that is broken, naming it and its
     offset. With ``skip_bad`` such records are left out, with one warning that counts and lists them; all of them stand
@@ -115,13 +115,6 @@ def import_recordio(
         faces = FaceSet.load(target)
     _warn(place, opened, dropped, count, target)
     return faces
-
-
-def link_recordio(
-    path: str | os.PathLike[str], dest: str | os.PathLike[str] | None = None, progress: Progress | None = None
-) -> FaceSet:
-    """What a run does with ``faces.source: recordio``: :func:`import_recordio`, the pictures stay where they are."""
-    return import_recordio(path, dest, progress, link=True)
 
 
 def _open(place: Place, on_bad: OnBad, *, strict: bool) -> Opened:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,11 +31,19 @@ class Layout:
 
 @dataclass(frozen=True)
 class Announced:
-    """What record 0 says: the keys of pictures and of identity records, and where labels begin."""
+    """What record 0 says: the keys of pictures and of identity records, and where labels begin.
+
+    ``counted``: every key of ``pictures`` must be there; otherwise nobody knows how many there were.
+    """
 
     pictures: range
-    identities: range
-    first_identity: int
+    identities: range = range(0)
+    first_identity: int = 0
+    counted: bool = True
+
+
+EVERYTHING = Announced(range(1 << 62), counted=False)
+LOST = Announced(range(1, 1 << 62), counted=False)
 
 
 def read_layout(file: RecordFile, index: Index, on_bad: OnBad = refuse) -> Layout:
@@ -50,10 +57,8 @@ def read_layout(file: RecordFile, index: Index, on_bad: OnBad = refuse) -> Layou
     records are then left out, and where record 0 is lost, every record with a picture is taken.
     """
     announced = _announced(file, index, on_bad)
-    if announced is None:
-        chosen, first = index, 0
-    else:
-        chosen, first = index.between(announced.pictures.start, announced.pictures.stop), announced.first_identity
+    chosen = index.between(announced.pictures.start, announced.pictures.stop)
+    if announced.counted:
         _complain_of_missing(file, announced.pictures, chosen, "pictures", on_bad)
     kept, labels = [], []
     for number, (key, offset) in enumerate(zip(chosen.keys.tolist(), chosen.offsets.tolist(), strict=True)):
@@ -61,7 +66,7 @@ def read_layout(file: RecordFile, index: Index, on_bad: OnBad = refuse) -> Layou
             record = file.record(offset)
             header = unpack(file.payload_start(offset, HEADER.size + 4), record.length)
             if header.size >= record.length:
-                if announced is None and header.count >= 2:
+                if not announced.counted and header.count >= 2:
                     continue  # no picture, and none was promised: what is known of an identity, or of the file
                 raise ValueError("holds no picture")
             labels.append(whole(header.labels[0]))
@@ -72,26 +77,24 @@ def read_layout(file: RecordFile, index: Index, on_bad: OnBad = refuse) -> Layou
             on_bad(RecordError(file.path, f"record {key}", offset, str(error)))
     found = np.asarray(labels, np.int64)
     keys = chosen.keys[kept]
-    torn = 0 if announced is None else _torn_ranges(file, index, announced, keys, found, on_bad)
-    return Layout(keys, chosen.offsets[kept], found, first, torn)
+    torn = _torn_ranges(file, index, announced, keys, found, on_bad)
+    return Layout(keys, chosen.offsets[kept], found, announced.first_identity, torn)
 
 
-def _announced(file: RecordFile, index: Index, on_bad: OnBad) -> Announced | None:
+def _announced(file: RecordFile, index: Index, on_bad: OnBad) -> Announced:
     zero = index.between(0, 1)
     if not len(zero):
         on_bad(RecordError(file.path, "record 0", file.size, "is missing, which says how many pictures there are"))
-        return None
+        return LOST
     offset = int(zero.offsets[0])
     try:
         header = unpack(file.payload(offset))
-        if header.count < 2:
-            return None
-        return _from_numbers(header)
+        return EVERYTHING if header.count < 2 else _from_numbers(header)
     except RecordError as error:
         on_bad(error.named(0))
     except ValueError as error:
         on_bad(RecordError(file.path, "record 0", offset, str(error)))
-    return None
+    return LOST
 
 
 def _from_numbers(header: ImageHeader) -> Announced:
@@ -99,8 +102,8 @@ def _from_numbers(header: ImageHeader) -> Announced:
     if end < 1:
         raise ValueError("announces pictures up to key -1")
     if second >= end:
-        return Announced(range(1, end), range(end, second), 0)
-    return Announced(range(1, end), range(0), more[0] if more else 0)
+        return Announced(range(1, end), range(end, second))
+    return Announced(range(1, end), first_identity=more[0] if more else 0)
 
 
 def _complain_of_missing(file: RecordFile, wanted: range, found: Index, what: str, on_bad: OnBad) -> None:
@@ -115,7 +118,12 @@ def _complain_of_missing(file: RecordFile, wanted: range, found: Index, what: st
 
 
 def _torn_ranges(
-    file: RecordFile, index: Index, announced: Announced, keys: NDArray[np.int64], labels: Sequence[int], on_bad: OnBad
+    file: RecordFile,
+    index: Index,
+    announced: Announced,
+    keys: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    on_bad: OnBad,
 ) -> int:
     """How many identity records span pictures of more than one label; unreadable ones go to ``on_bad``."""
     records = index.between(announced.identities.start, announced.identities.stop)
@@ -135,5 +143,5 @@ def _torn_ranges(
             on_bad(RecordError(file.path, f"record {key}", offset, str(error)))
         else:
             start, stop = np.searchsorted(keys, (first, last))
-            torn += len(set(labels[start:stop])) > 1
+            torn += len(np.unique(labels[start:stop])) > 1
     return torn
