@@ -43,7 +43,7 @@ def test_a_key_stands_for_one_record(tmp_path: Path) -> None:
 
 
 def test_an_index_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(FedfrError, match="cannot read .*: Is a directory"):
+    with pytest.raises(FedfrError, match=r"cannot read .*: Is a directory"):
         read_index(tmp_path)
 
 
