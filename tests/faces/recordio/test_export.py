@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -131,6 +133,33 @@ def test_what_cannot_be_exported(faces: FaceSet, split: Split, tmp_path: Path) -
     with pytest.raises(WriteError, match="Not a directory"):
         export_recordio(faces, split, tmp_path / "used" / "thesis.tex" / "out")
     assert [path.name for path in tmp_path.rglob("*")] == ["used", "thesis.tex"]
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """No file may grow beyond 10 kB, as on a disk that is almost full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("small_disk")
+@pytest.mark.parametrize("work", ["export", "import", "link"])
+def test_a_full_disk_leaves_nothing_behind(
+    faces: FaceSet, split: Split, data_dir: Path, tmp_path: Path, work: str
+) -> None:
+    source = data_dir / "recordio" / "fedfr_client_0001"
+    works: dict[str, Callable[[], object]] = {
+        "export": lambda: export_recordio(faces, split, tmp_path / "out"),
+        "import": lambda: import_recordio(source, tmp_path / "out", link=False),
+        "link": lambda: import_recordio(source, tmp_path / "out"),
+    }
+    if work == "link":  # its files are small: the limit has to be so too
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    with pytest.raises(WriteError, match=r"cannot write .*out: File too large; free space or choose a folder"):
+        works[work]()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_public_and_test_images_their_files_are_left_out(tmp_path: Path) -> None:
