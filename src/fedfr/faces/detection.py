@@ -181,7 +181,7 @@ def _moved(face: Face, left: int, top: int, score: float | None) -> Face:
     """The face seen from the corner of a picture that it was cut from, with the score that it has there."""
     assert face.box is not None
     x, y, width, height = face.box
-    return Face(face.points + (left, top), score, (x + left, y + top, width, height))
+    return Face(face.points + np.array([left, top]), score, (x + left, y + top, width, height))
 
 
 def _overlap(one: Face, other: Face) -> float:

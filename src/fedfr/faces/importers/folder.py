@@ -16,6 +16,7 @@ from fedfr.faces.storage import IMAGE_SHAPE, check_destination
 
 __all__ = ["SUFFIXES", "import_folder"]
 
+
 def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fedfr.errors import FedfrError, WriteError
+from fedfr.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers.images import Progress
 from fedfr.faces.importers.listing import Listing, check_apart, find_source, list_pictures
@@ -24,7 +24,7 @@ from fedfr.faces.photographs.skipped import counts, skipped_csv
 from fedfr.faces.photographs.threads import at_once, usable_cores
 from fedfr.faces.photographs.workspace import PLAN, Plan, finish, workspace, workspace_of
 from fedfr.faces.storage import check_destination, write_faces
-from fedfr.files import read_json, write_atomically, write_json
+from fedfr.files import move_folder, read_json, write_atomically, write_json
 
 __all__ = ["SKIPPED", "PhotographImport", "import_photographs"]
 
@@ -160,12 +160,9 @@ def _publish(
     made = work / "faces"
     write_faces(made, labels.astype(np.int64), identities, names, (journal.pixels(name) for name in names))
     write_atomically(made / SKIPPED, skipped_csv(skipped))
-    facts = {"settings": plan, "aligned": len(aligned), "skipped": counts(skipped)}
+    facts = {"settings": _shown(plan), "aligned": len(aligned), "skipped": counts(skipped)}
     write_json(made / PLAN, facts)
-    try:
-        made.rename(target)
-    except OSError as error:
-        raise WriteError(f"cannot write {target}: {error.strerror}; make room there and repeat the command") from error
+    move_folder(made, target)
 
 
 def _made_with(target: Path, plan: Plan) -> bool:
@@ -173,7 +170,12 @@ def _made_with(target: Path, plan: Plan) -> bool:
     if not (target / PLAN).is_file():
         return False
     content = read_json(target / PLAN)
-    return isinstance(content, dict) and content.get("settings") == plan
+    return isinstance(content, dict) and content.get("settings") == _shown(plan)
+
+
+def _shown(plan: Plan) -> Plan:
+    """Without the place of the photographs, which is nobody's business where the faces go."""
+    return {name: value for name, value in plan.items() if name != "photographs"}
 
 
 def _check_still_free(target: Path, work: Path, *, begun: bool) -> None:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from fedfr.faces.photographs.aligners import ALIGNERS, Aligner, AlignerFiles, make_aligner
+from fedfr.faces.photographs.aligners import ALIGNERS, Aligner, AlignerFiles, make_aligner, refuse_options
 from fedfr.faces.photographs.outcome import Limits, Outcome, examine
 from fedfr.faces.photographs.reasons import REASONS
 
-__all__ = ["ALIGNERS", "REASONS", "Aligner", "AlignerFiles", "Limits", "Outcome", "examine", "make_aligner"]
+__all__ = [
+    "ALIGNERS",
+    "REASONS",
+    "Aligner",
+    "AlignerFiles",
+    "Limits",
+    "Outcome",
+    "examine",
+    "make_aligner",
+    "refuse_options",
+]

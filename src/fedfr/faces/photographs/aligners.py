@@ -16,7 +16,7 @@ from fedfr.faces.detection import Detector, DetectorFile, Face, open_detector
 from fedfr.faces.photographs.landmarks import LandmarksFile, read_landmarks
 from fedfr.registry import Entry, Registry
 
-__all__ = ["ALIGNERS", "Aligner", "AlignerFiles", "FileLandmarks", "Way", "Yunet", "make_aligner"]
+__all__ = ["ALIGNERS", "Aligner", "AlignerFiles", "FileLandmarks", "Way", "Yunet", "make_aligner", "refuse_options"]
 
 
 class Aligner(Protocol):
@@ -36,10 +36,10 @@ class Aligner(Protocol):
 class Yunet:
     """Faces that YuNet finds."""
 
-    nothing = "no-face"
+    nothing: str = "no-face"
 
     def __init__(self, file: DetectorFile) -> None:
-        self.facts = {"align": "yunet", "detector": file.sha256}
+        self.facts: Mapping[str, str] = {"align": "yunet", "detector": file.sha256}
         self._file = file
         self._own = threading.local()
 
@@ -54,10 +54,10 @@ class Yunet:
 class FileLandmarks:
     """Faces whose points a file gives."""
 
-    nothing = "no-landmarks"
+    nothing: str = "no-landmarks"
 
     def __init__(self, file: LandmarksFile) -> None:
-        self.facts = {"align": "landmarks", "landmarks": file.sha256}
+        self.facts: Mapping[str, str] = {"align": "landmarks", "landmarks": file.sha256}
         self._faces = file.faces
 
     def faces(self, name: str, image: NDArray[np.uint8]) -> tuple[Face, ...]:
@@ -110,6 +110,13 @@ ALIGNERS: Registry[Way] = Registry(
         Entry("landmarks", Way(_landmarks, ("landmarks",)), "five points read from the file --landmarks"),
     ),
 )
+
+
+def refuse_options(given: Mapping[str, object], meant: str) -> None:
+    """Raise :class:`FedfrError` for the first option that has a value; ``meant`` says for what it is."""
+    for option, value in given.items():
+        if value:
+            raise FedfrError(f"{option} means nothing here: it is {meant}")
 
 
 def make_aligner(name: str, files: AlignerFiles) -> Aligner | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ class Limits:
     size: float = 56.0
     sharpness: float = 8.0
     several: bool = True
+
+    def changed(self) -> dict[str, float | bool]:
+        """Those that are not the defaults."""
+        plain = Limits()
+        return {name: value for name, value in asdict(self).items() if value != getattr(plain, name)}
 
 
 @dataclass(frozen=True)
