@@ -34,12 +34,11 @@ def similarity(points: ArrayLike) -> NDArray[np.float64]:
     given = np.asarray(points, dtype=np.float64)
     if given.shape != ARCFACE_TEMPLATE.shape:
         raise FedfrError(f"a face has five points (5, 2) to be aligned by, these are {given.shape}; give x, y of each")
-    source, target = given @ (1, 1j), ARCFACE_TEMPLATE @ (1, 1j)
-    centred = source - source.mean()
-    spread = float(np.vdot(centred, centred).real)
-    if not math.isfinite(spread) or spread < 1e-12:
+    if not np.isfinite(given).all() or not np.ptp(given, axis=0).any():
         raise FedfrError(f"five points {given.tolist()} cannot be aligned; they must be finite and not all the same")
-    factor = np.vdot(centred, target) / spread
+    source, target = given[:, 0] + 1j * given[:, 1], ARCFACE_TEMPLATE[:, 0] + 1j * ARCFACE_TEMPLATE[:, 1]
+    centred = source - source.mean()
+    factor = np.vdot(centred, target) / np.vdot(centred, centred).real
     shift = target.mean() - factor * source.mean()
     return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
 

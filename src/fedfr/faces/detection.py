@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,8 @@ _OVERLAP, _MOST = 0.3, 5000  # non-maximum suppression and candidates: the defau
 _SIDES = (640, 320)
 _SURE = 0.8
 # Measured on LFW: five points of a face 16 pixels wide scatter by 10 % of the distance of the eyes, of 24 by 5 %, from
-# 40 to 140 by 3 %. So a face that is small because the photograph was scaled down is looked at again, larger.
+# 40 to 140 by 3 %. So a face that is small because the photograph was scaled down is looked at again, larger: of LFW's
+# faces in 12 megapixels (15 pixels when scaled down) the points are off by 8 % with that look, by 28 % without.
 _SMALL_FACE, _CLOSE_FACE = 90, 140
 
 
@@ -53,19 +55,22 @@ class Face:
 
 
 def choose(faces: Sequence[Face], shape: tuple[int, ...]) -> Face:
-    """The face a photograph is of: the largest A - 2·d², A its box's area, d from its middle to the picture's middle.
+    """The face a photograph is of: the largest A·(1 - d/D).
 
-    InsightFace's rule. ``shape`` begins with height and width. Raises ``ValueError`` when there is no face.
+    A is the area of its box, d the distance of its middle from the picture's, D that of a corner: a face in the middle
+    counts whole, one in a corner nothing, whatever the picture's size. ``shape`` begins with height and width.
+    Raises ``ValueError`` when there is no face.
     """
+    middle = math.hypot(shape[1], shape[0]) / 2
 
-    def central(face: Face) -> float:
+    def weight(face: Face) -> float:
         if face.box is None:
             return 0.0
         x, y, width, height = face.box
-        away = (x + width / 2 - shape[1] / 2) ** 2 + (y + height / 2 - shape[0] / 2) ** 2
-        return face.area - 2 * away
+        away = math.hypot(x + width / 2 - shape[1] / 2, y + height / 2 - shape[0] / 2)
+        return face.area * (1 - away / middle)
 
-    return max(faces, key=central)
+    return max(faces, key=weight)
 
 
 @dataclass(frozen=True)

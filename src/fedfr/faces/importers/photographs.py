@@ -118,6 +118,8 @@ def _examine_all(
     """The outcome of every photograph, in order; those that are new go into the journal as they come."""
     stamps = [_stamp(file) for file in listing.files]
     found = [journal.known(name, stamp) for name, stamp in zip(listing.names, stamps, strict=True)]
+    # What could not be read may have been mended without a trace in size and time: a right, a disk that came back.
+    found = [None if outcome is not None and outcome.reason == "unreadable" else outcome for outcome in found]
     done, total = sum(outcome is not None for outcome in found), len(found)
     if done and progress is not None:
         progress(done, total)

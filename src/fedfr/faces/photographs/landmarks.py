@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from fedfr.errors import FedfrError
-from fedfr.faces.alignment import similarity
 from fedfr.faces.detection import Face
 
 __all__ = ["LandmarksFile", "read_landmarks"]
@@ -43,7 +42,7 @@ def read_landmarks(path: Path) -> LandmarksFile:
             continue
         try:
             name, face = _parse(line)
-        except (FedfrError, ValueError) as error:
+        except ValueError as error:
             raise FedfrError(f"{path}, line {number}: {error}; expected {EXPECTED}") from error
         if name in faces:
             raise FedfrError(f"{path}, line {number}: {name} stands there twice; give each picture one line")
@@ -63,9 +62,9 @@ def _parse(line: bytes) -> tuple[str, Face]:
     if not name:
         raise ValueError("the path is missing")
     values = [_number(field) for field in fields]
-    points = np.array(values[:10]).reshape(5, 2)
-    similarity(points)
-    return name, Face(points, values[10] if len(values) == 11 else None)
+    if len(set(values[:10:2])) == len(set(values[1:10:2])) == 1:
+        raise ValueError("the five points coincide")
+    return name, Face(np.array(values[:10]).reshape(5, 2), values[10] if len(values) == 11 else None)
 
 
 def _number(field: str) -> float:
