@@ -103,7 +103,7 @@ def test_a_picture_wider_than_opencv_warps() -> None:
     image = texture(112, 112)
     wide = np.zeros((112, 40_000, 3), np.uint8)
     wide[:, 39_000:39_112] = image
-    np.testing.assert_array_equal(align(wide, ARCFACE_TEMPLATE + [39_000, 0]), image)
+    np.testing.assert_array_equal(align(wide, ARCFACE_TEMPLATE + np.array([39_000, 0])), image)
 
 
 def test_lfws_faces_as_they_were_aligned(data_dir: Any) -> None:

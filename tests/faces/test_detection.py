@@ -157,7 +157,7 @@ def test_a_detector_cut_short_or_missing_is_refused(models_dir: Path, tmp_path: 
         open_detector(path)
     with pytest.raises(FedfrError, match=r"cannot read the detector .*gone\.onnx: No such file"):
         open_detector(tmp_path / "gone.onnx")
-    with pytest.raises(FedfrError, match="cannot read the detector .*: Is a directory"):
+    with pytest.raises(FedfrError, match=r"cannot read the detector .*: Is a directory"):
         open_detector(tmp_path)
 
 

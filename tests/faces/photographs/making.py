@@ -43,7 +43,7 @@ def people(folder: Path, counts: Mapping[str, int], size: int = 160) -> list[str
 def landmarks_file(path: Path, names: Sequence[str], points: ArrayLike | None = None) -> Path:
     """A file with the same five points for every name, by default around the middle of 160 pixels."""
     given = ARCFACE_TEMPLATE + 20 if points is None else np.asarray(points)
-    numbers = "\t".join(f"{value:.2f}" for value in given.ravel())
+    numbers = "\t".join(repr(float(value)) for value in given.ravel())
     path.write_text("".join(f"{name}\t{numbers}\t0.9\n" for name in names), encoding="utf-8")
     return path
 

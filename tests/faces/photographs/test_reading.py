@@ -118,9 +118,7 @@ PNG = cv2.imencode(".png", texture(60, 50))[1].tobytes()
         (JPEG[:11], "its content is no JPEG, PNG, PGM or BMP"),
     ],
 )
-def test_what_cannot_be_decoded(
-    tmp_path: Path, content: bytes, detail: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_decoded(tmp_path: Path, content: bytes, detail: str, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a picture.jpg"
     path.write_bytes(content)
     with pytest.raises(Unfit) as unfit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,6 +161,7 @@ def _publish(
     identities = [listing.identities[label] for label in kept.tolist()]
     names = [listing.names[row] for row in aligned]
     made = work / "faces"
+    shutil.rmtree(made, ignore_errors=True)  # whole, perhaps, but of a list that may have changed since
     write_faces(made, labels.astype(np.int64), identities, names, (journal.pixels(name) for name in names))
     write_atomically(made / SKIPPED, skipped_csv(skipped))
     facts = {"settings": _shown(plan), "aligned": len(aligned), "skipped": counts(skipped)}
