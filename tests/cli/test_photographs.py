@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -145,7 +146,9 @@ def test_the_command_has_the_defaults_of_the_library() -> None:
 
 
 def test_photographs_that_nobody_aligned_are_told_how(fedfr: Fedfr, place: Path) -> None:
-    answer = fedfr("faces", "import", place / "in put", place / "out")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        answer = fedfr("faces", "import", place / "in put", place / "out")
     assert answer.code == 0
     assert "6 pictures were not 112x112 and resized without alignment" in answer.err
     assert "`fedfr faces import --align yunet`" in answer.err

@@ -51,7 +51,7 @@ def import_(
             shown.update("importing", done, total)
 
         if aligner is None:
-            given = {f"--least-{name}": value for name, value in limits.changed().items() if name != "several"}
+            given: dict[str, object] = {f"--least-{name}": True for name in limits.changed() if name != "several"}
             given |= {"--skip-several": skip_several, "--sheet": sheet, "--threads": threads}
             refuse_options(given, "for photographs; add --align yunet or --align landmarks")
             import_faces(source, destination, count, link=link, skip_bad=skip_bad)

@@ -31,7 +31,7 @@ from fedfr.errors import FedfrError
 from fedfr.faces import FaceSet, import_photographs
 from fedfr.faces.importers import photographs
 from fedfr.faces.importers.images import read_image
-from fedfr.faces.photographs import Aligner, AlignerFiles, Limits, Outcome, make_aligner
+from fedfr.faces.photographs import Aligner, AlignerFiles, Limits, Outcome, examine, make_aligner
 
 COUNTS = {"Zoë Müller": 5, "anna": 4, "顔 一": 3}
 
@@ -67,7 +67,8 @@ def test_lfws_photographs_become_lfws_faces(data_dir: Path, models_dir: Path, tm
     found = import_photographs(source, tmp_path / "yunet", by_yunet(models_dir))
     listed = import_photographs(source, tmp_path / "landmarks", by_landmarks(known))
     assert found.photographs == len(found.faces) == len(listed.faces) == 56
-    assert found.skipped == found.lost == ()
+    assert found.skipped == ()
+    assert found.lost == ()
     assert found.faces.names == listed.faces.names == tuple(lfw_landmarks(data_dir))
     assert found.faces.num_identities == 12
     kept = np.stack([read_image(data_dir / "lfw112" / name) for name in found.faces.names]).astype(int)
@@ -236,11 +237,10 @@ def test_killed_and_gone_on_with_it_ends_with_the_same_bits(
     kept = int(moments[-1]) if moments[-1].isdigit() else 12
     seen: list[int] = []
     read: list[str] = []
-    plain = photographs.examine
 
     def counted(path: Path, *more: Any) -> Outcome:
         read.append(path.name)
-        return plain(path, *more)
+        return examine(path, *more)
 
     monkeypatch.setattr(photographs, "examine", counted)
     made = import_photographs(

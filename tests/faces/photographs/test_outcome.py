@@ -14,6 +14,7 @@ from tests.faces.photographs.making import save, texture
 
 from fedfr.faces.alignment import ARCFACE_TEMPLATE
 from fedfr.faces.detection import Face
+from fedfr.faces.importers.images import read_image
 from fedfr.faces.photographs.outcome import Limits, Outcome, examine, sharpness
 
 
@@ -94,8 +95,8 @@ def test_too_blurred(tmp_path: Path) -> None:
 def test_the_default_of_sharpness_keeps_lfw_and_drops_it_blurred(data_dir: Path) -> None:
     """Every eightieth face; a Gaussian of three pixels leaves no eyelashes, and no texture of skin."""
     paths = sorted((data_dir / "lfw112").glob("*/*.jpg"))[::80]
-    faces = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in paths]
-    assert min(sharpness(np.asarray(image, np.uint8)) for image in faces) > Limits().sharpness
+    faces = [read_image(path) for path in paths]
+    assert min(sharpness(image) for image in faces) > Limits().sharpness
     blurred = [np.asarray(cv2.GaussianBlur(image, (0, 0), 3), np.uint8) for image in faces]
     assert np.mean([sharpness(image) < Limits().sharpness for image in blurred]) > 0.95
 

@@ -66,11 +66,15 @@ def bmp_header(width: int, height: int) -> bytes:
     return bytes(content)
 
 
+def pgm_header(width: int, height: int) -> bytes:
+    return b"P5\n# no\n%d %d\n255\n" % (width, height)
+
+
 HEADERS = {
     "jpg": jpeg_header,
     "png": png_header,
     "bmp": bmp_header,
-    "pgm": lambda width, height: b"P5\n# no\n%d %d\n255\n" % (width, height),
+    "pgm": pgm_header,
 }
 
 

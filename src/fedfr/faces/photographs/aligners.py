@@ -22,11 +22,15 @@ __all__ = ["ALIGNERS", "Aligner", "AlignerFiles", "FileLandmarks", "Way", "Yunet
 class Aligner(Protocol):
     """Called from several threads at once."""
 
-    nothing: str
-    """The reason (see :mod:`fedfr.faces.photographs.reasons`) for skipping a picture in which it finds no face."""
+    @property
+    def nothing(self) -> str:
+        """The reason (see :mod:`fedfr.faces.photographs.reasons`) for skipping a picture in which it finds no face."""
+        ...
 
-    facts: Mapping[str, str]
-    """What its results depend on; an import can only go on where these are the same."""
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What its results depend on; an import can only go on where these are the same."""
+        ...
 
     def faces(self, name: str, image: NDArray[np.uint8]) -> tuple[Face, ...]:
         """The faces of a picture called ``name``, RGB."""
@@ -36,10 +40,10 @@ class Aligner(Protocol):
 class Yunet:
     """Faces that YuNet finds."""
 
-    nothing: str = "no-face"
+    nothing = "no-face"
 
     def __init__(self, file: DetectorFile) -> None:
-        self.facts: Mapping[str, str] = {"align": "yunet", "detector": file.sha256}
+        self.facts = {"align": "yunet", "detector": file.sha256}
         self._file = file
         self._own = threading.local()
 
@@ -54,10 +58,10 @@ class Yunet:
 class FileLandmarks:
     """Faces whose points a file gives."""
 
-    nothing: str = "no-landmarks"
+    nothing = "no-landmarks"
 
     def __init__(self, file: LandmarksFile) -> None:
-        self.facts: Mapping[str, str] = {"align": "landmarks", "landmarks": file.sha256}
+        self.facts = {"align": "landmarks", "landmarks": file.sha256}
         self._faces = file.faces
 
     def faces(self, name: str, image: NDArray[np.uint8]) -> tuple[Face, ...]:
