@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def parts(identities: int, transform: TransformKind = "linear") -> ModelParts:
 
 GENERIC = ModelParts(BACKBONE, torch.randn(9, 512, generator=GENERATOR))
 CLIENTS = {"nörd": parts(3), "absent": None, "süd": parts(5, "bottleneck")}
-SOURCE = ModelSource("the run", GENERIC, clients={name: (lambda made=made: made) for name, made in CLIENTS.items()})
+SOURCE = ModelSource("the run", GENERIC, clients={name: partial(CLIENTS.get, name) for name in CLIENTS})
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -84,13 +85,13 @@ def test_their_modules_load_it_strictly(tmp_path: Path) -> None:
     """As the released local_all.py and server.py do: a state dict into the module, public prototypes by torch.cat."""
     LAYOUTS["released"](SOURCE, tmp_path / "out")
     client = tmp_path / "out" / "clients" / "client_0"
-    module = nn.Module()
-    module.converter = nn.Sequential(nn.Linear(512, 512))
+    module, converter = nn.Module(), nn.Linear(512, 512)
+    module.converter = nn.Sequential(converter)
     module.weight, module.bias = nn.Parameter(torch.zeros(3, 512)), nn.Parameter(torch.zeros(3))
     module.load_state_dict(torch.load(client / "bce_module.pth", weights_only=True))
     own = CLIENTS["nörd"]
     assert own is not None
-    assert torch.equal(module.converter[0].weight, own.dfc["transform.weight"])
+    assert torch.equal(converter.weight, own.dfc["transform.weight"])
     assert torch.equal(module.weight, own.dfc["branches.weight"])
     backbone = build_backbone("slimface", seed=9)
     backbone.load_state_dict(torch.load(client / "backbone.pth", weights_only=True))

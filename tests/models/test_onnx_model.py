@@ -28,9 +28,9 @@ LAST = (112, 112, 3)
 
 def written(
     path: Path,
-    side: tuple[object, ...] = FIRST,
+    side: tuple[str | int, ...] = FIRST,
     *,
-    batch: object = "N",
+    batch: str | int = "N",
     kind: int = TensorProto.FLOAT,
     before: tuple[str, ...] = (),
     transposed: bool = False,
@@ -98,7 +98,7 @@ def patches(images: Tensor) -> Tensor:
     ids=["any", "one", "four", "any-size", "nhwc", "nhwc-one"],
 )
 def test_layouts_and_numbers_of_faces(
-    tmp_path: Path, side: tuple[object, ...], batch: object, transposed: bool
+    tmp_path: Path, side: tuple[str | int, ...], batch: str | int, transposed: bool
 ) -> None:
     network = OnnxBackbone(written(tmp_path / "g räph.onnx", side, batch=batch, transposed=transposed))
     assert network.embedding_dim == 48
@@ -180,7 +180,7 @@ def test_the_first_operations(tmp_path: Path) -> None:
     [((3, 112, 96), "N"), ((3, 640, 640), 1), ((1, 112, 112), "N"), (("C", 112, 112), "N"), ((112, 112), "N")],
     ids=["narrow", "detector", "grey", "colours-unknown", "rank-3"],
 )
-def test_other_input(tmp_path: Path, side: tuple[object, ...], batch: object) -> None:
+def test_other_input(tmp_path: Path, side: tuple[str | int, ...], batch: str | int) -> None:
     graph = helper.make_graph(
         [helper.make_node("Flatten", ["data"], ["fc1"])],
         "g",
