@@ -16,6 +16,7 @@ import torch
 import yaml
 from tests.tiny import tiny_faces
 
+from fedfr.faces.recordio.writer import write_faces_file
 from fedfr.models import Preprocessing, build_backbone, load_model, save_model
 
 __all__ = ["CASES", "Case", "Given"]
@@ -290,6 +291,42 @@ def import_over_other_files(given: Given) -> list[str]:
 @case
 def import_over_another_import(given: Given) -> list[str]:
     return ["faces", "import", str(given.picture("anna/1.png")), str(given.faceset)]
+
+
+@case
+def records_of_another_kind(given: Given) -> list[str]:
+    (given.place / "train.rec").write_text("not records", encoding="utf-8")
+    return ["faces", "import", str(given.place / "train.rec"), str(given.place / "set")]
+
+
+@case
+def records_cut_short(given: Given) -> list[str]:
+    write_faces_file(given.place / "train.rec", [(0, bytes(100)), (1, bytes(100))], 2)
+    cut(given.place / "train.rec", 0.5)
+    (given.place / "train.idx").unlink()
+    return ["faces", "import", str(given.place), str(given.place / "set"), "--link"]
+
+
+@case
+def records_that_are_a_folder(given: Given) -> list[str]:
+    sets = ("faces.source=recordio", f"faces.path={given.place}")
+    return given.train(*sets)
+
+
+@case
+def skipping_records_of_a_folder(given: Given) -> list[str]:
+    return ["faces", "import", str(given.picture("anna/1.png")), str(given.place / "set"), "--skip-bad"]
+
+
+@case
+def export_of_pixels_as_kept_pictures(given: Given) -> list[str]:
+    out = str(given.place / "out")
+    return ["faces", "export-recordio", str(given.faceset), str(given.run / "split.json"), out, "--pictures", "kept"]
+
+
+@case
+def export_over_other_files(given: Given) -> list[str]:
+    return ["faces", "export-recordio", str(given.faceset), str(given.run / "split.json"), str(given.run)]
 
 
 @case

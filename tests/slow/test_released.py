@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,16 +18,11 @@ from fedfr.models import LAYOUTS, ModelParts, ModelSource, import_weights, load_
 pytestmark = pytest.mark.slow
 
 
-def entries_of(content: dict[str, torch.Tensor] | torch.Tensor) -> dict[str, torch.Tensor]:
-    """Of a matrix alone: itself."""
-    return {"": content} if isinstance(content, torch.Tensor) else content
-
-
 def test_the_authors_network_there_and_back(reference_dir: Path, tmp_path: Path) -> None:
     """A client of 100 identities, its entries as the authors' own modules name them, saved as they save them."""
     entries = json.loads((reference_dir / "backbones.json").read_text(encoding="utf-8"))["sphereface64"]["state"]
     generator = torch.Generator().manual_seed(0)
-    theirs: dict[str, dict[str, torch.Tensor] | torch.Tensor] = {
+    theirs: dict[str, Any] = {
         "backbone.pth": {name: torch.randn(tuple(shape), generator=generator) for name, shape in entries.items()},
         "bce_module.pth": {
             "weight": torch.randn(100, 512, generator=generator),
@@ -47,7 +43,7 @@ def test_the_authors_network_there_and_back(reference_dir: Path, tmp_path: Path)
     LAYOUTS["released"](source, tmp_path / "again")
     for name, content in theirs.items():
         mine = torch.load(tmp_path / "again" / name, weights_only=True)
-        expected, found = entries_of(content), entries_of(mine)
+        expected, found = (dict(each) if isinstance(each, dict) else {"": each} for each in (content, mine))
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[key], value) for key, value in expected.items())
 
