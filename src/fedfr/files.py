@@ -85,6 +85,10 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise _cannot_write(folder, error) from error
+    except BaseException:
+        # Whatever stopped ``fill``, what it wrote so far may be private.
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def move_folder(made: Path, target: Path) -> None:

@@ -11,9 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 from tests.cli.conftest import Answer, Fedfr
 from tests.tiny import SETTINGS, tiny_faces
+
+from fedfr.evaluation.verification import equal_error_rate
+from fedfr.faces import FaceSet
+from fedfr.models import build_backbone, load_model
 
 COLUMNS = [
     "method",
@@ -100,6 +107,32 @@ def test_faces(fedfr: Fedfr, pictures: Path, tmp_path: Path) -> None:
     assert image.shape[1] >= 4 * 112
 
 
+def test_records(fedfr: Fedfr, data_dir: Path, tmp_path: Path) -> None:
+    source = data_dir / "recordio" / "insightface"
+    imported = [
+        answered(fedfr("faces", "import", source, tmp_path / name, "--json", *more))
+        for name, more in (("made", []), ("linked", ["--link"]))
+    ]
+    facts = answered(fedfr("faces", "info", source / "train.rec", "--json"))
+    assert (facts["images"], facts["identities"]) == (82, 6)
+    folders = [given.pop("folder") for given in (*imported, facts)]
+    assert folders == [str(tmp_path / "made"), str(tmp_path / "linked"), str(source / "train.rec")]
+    assert imported == [facts, facts]
+    wide = ["public_min_images=12", "public_max_images=20", "private_min_images=10", "private_max_images=20"]
+    few = ["public_identities=2", "clients=2", "identities_per_client=1", "test_count=4"]
+    sets = [part for option in (*wide, *few) for part in ("--set", option)]
+    manifest = tmp_path / "split.json"
+    split = answered(fedfr("faces", "split", source, manifest, "--recipe", "ms1m-fedfr", *sets, "--json"))
+    assert len(split["clients"]) == 2
+    out = answered(
+        fedfr("faces", "export-recordio", source, manifest, tmp_path / "out", "--pictures", "kept", "--json")
+    )
+    public = "split_pretrain_2/client_0000"
+    assert out["images"][f"{public}/train.rec"] == split["public_images"]
+    again = answered(fedfr("faces", "info", tmp_path / "out" / public, "--json"))
+    assert (again["images"], again["identities"]) == (split["public_images"], 2)
+
+
 def test_a_run_prints_its_table_and_where_it_lies(run: tuple[Path, str]) -> None:
     folder, out = run
     for expected in ("pretrained", "local", "fedfr", "personalized-1:1", "genuine", "impostor", str(folder)):
@@ -159,6 +192,41 @@ def test_one_model_on_a_folder_of_pictures(fedfr: Fedfr, run: tuple[Path, str], 
         verification = [row for row in rows if row["protocol"] == "generic-1:1"]
         assert verification[0]["genuine"] == 14 * 10
         assert verification[0]["impostor"] == 70 * 69 // 2 - 14 * 10
+
+
+def test_one_model_on_verification_sets(fedfr: Fedfr, run: tuple[Path, str], faceset: Path, tmp_path: Path) -> None:
+    """Ours and the same weights as somebody's state dict give the same figures, on one file and on a folder of them."""
+    faces = FaceSet.load(faceset)
+    lines = [f"{faces.names[a]},{faces.names[a + 1 + 5 * (a % 2)]}" for a in range(0, 60, 3)]
+    (tmp_path / "list.csv").write_text("\n".join(["a,b", *lines]) + "\n")
+    answer = fedfr("faces", "pack-pairs", faceset, tmp_path / "list.csv", tmp_path / "some.bin", "--json")
+    assert answered(answer)["pairs"] == 20
+    model, state = run[0] / "generic.safetensors", tmp_path / "their.pth"
+    weights = load_model(model)[0]
+    torch.save({"state_dict": {name: value for name, value in weights.items() if name != "public_prototypes"}}, state)
+    ours = answered(fedfr("evaluate", model, "--faces", tmp_path / "some.bin", "--json"))
+    assert {row["protocol"] for row in ours} == {"verification-set some"}
+    assert {row["metric"] for row in ours} >= {"accuracy", "accuracy(low95)", "EER", "TAR@FAR=1e-1"}
+    theirs = answered(fedfr("evaluate", state, "--faces", tmp_path, "--json"))
+    assert [row["value"] for row in theirs] == [row["value"] for row in ours]
+    features = _features_with_mirror(model, faces)
+    same = np.array([faces.labels[a] == faces.labels[a + 1 + 5 * (a % 2)] for a in range(0, 60, 3)])
+    scores = np.array([features[a] @ features[a + 1 + 5 * (a % 2)] for a in range(0, 60, 3)])
+    rate = equal_error_rate(scores[same], scores[~same])
+    assert next(row["value"] for row in ours if row["metric"] == "EER") == pytest.approx(rate)
+    assert fedfr("evaluate", run[0], "--protocol", "verification-set").code == 2
+    assert "does not fit" in fedfr("evaluate", model, "--faces", faceset, "--protocol", "verification-set").err
+
+
+def _features_with_mirror(model: Path, faces: FaceSet) -> NDArray[np.float32]:
+    """Feature of each picture plus that of its mirror image, of length one, made without the package's extraction."""
+    weights, contract = load_model(model)
+    backbone = build_backbone(contract.backbone, 0).eval()
+    backbone.load_state_dict({name: value for name, value in weights.items() if name != "public_prototypes"})
+    images = torch.from_numpy(faces.images(range(len(faces)))).permute(0, 3, 1, 2).float().sub(127.5).div(127.5)
+    with torch.inference_mode():
+        features = (backbone(images) + backbone(images.flip(3))).numpy()
+    return np.asarray(features / np.linalg.norm(features, axis=1, keepdims=True), np.float32)
 
 
 def test_pretrain_then_resume(fedfr: Fedfr, config_file: Path, settings: list[str], tmp_path: Path) -> None:

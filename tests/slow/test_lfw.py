@@ -85,3 +85,19 @@ def test_from_a_published_checkpoint(faceset: Path, data_dir: Path, models_dir: 
     assert value(rows, "generic", "generic-1:1", "TAR@FAR=1e-3") > 0.85
     assert value(rows, "personalized", "personalized-1:1", "TAR@FAR=1e-3") > 0.9
     assert value(rows, "pretrained", "generic-pairs", "accuracy") > 0.97
+
+
+def test_the_official_pairs_with_a_published_model(data_dir: Path, models_dir: Path, tmp_path: Path) -> None:
+    """98.72 ± 0.51 % with features of image and mirror image side by side; InsightFace's sum must come near."""
+    packed = tmp_path / "lfw.bin"
+    fedfr("faces", "pack-pairs", str(data_dir / "lfw112"), str(data_dir / "lfw_pairs.txt"), str(packed))
+    model = models_dir / "mobilefacenet_casia.ckpt"
+    rows = json.loads(fedfr("evaluate", str(model), "--faces", str(packed), "--json"))
+    found = {row["metric"]: row["value"] for row in rows}
+    assert {(row["protocol"], row["genuine"], row["impostor"]) for row in rows} == {
+        ("verification-set lfw", 3000, 3000)
+    }
+    assert 0.981 <= found["accuracy"] <= 0.993
+    assert found["accuracy(low95)"] < found["accuracy"] < found["accuracy(high95)"] < found["accuracy(low95)"] + 0.01
+    assert 0 < found["EER"] < 0.02
+    assert found["TAR@FAR=1e-2"] > 0.97

@@ -158,6 +158,25 @@ def show(
     print(f"{out}: it shows real people, keep it where the faces may be")
 
 
+@app.command("pack-pairs")
+def pack_pairs_(
+    faces: Annotated[Path, typer.Argument(help="A saved face set, a train.rec, or a folder of aligned pictures.")],
+    pairs: Annotated[Path, typer.Argument(help="A list like LFW's pairs.txt, or a CSV with columns a, b, same.")],
+    destination: Annotated[Path, typer.Argument(help="The .bin to write; must not exist.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write pairs of pictures as the verification set that InsightFace's tools and `fedfr evaluate` read."""
+    from fedfr.faces import import_faces, importer_for, load_faces, pack_pairs
+
+    loose = not (faces / "faces.json").is_file() and importer_for(faces) == "folder"
+    loaded = import_faces(faces) if loose else load_faces(faces)
+    count = pack_pairs(loaded, pairs, destination, faces if loose else None)
+    if as_json:
+        print_json({"file": str(destination), "pairs": count})
+    else:
+        print(f"{destination}: {count} pairs")
+
+
 @app.command("export-recordio")
 def export_recordio_(
     faces: Faces,

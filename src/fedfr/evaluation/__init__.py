@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         PERSONALIZED_PROTOCOLS,
         PROTOCOLS,
         SCORES,
+        SET_PROTOCOLS,
         EvaluationProtocol,
         ProtocolScores,
     )
@@ -39,7 +40,7 @@ else:
             "figures": "MINIMUM_IMPOSTORS Figure rate_label",
             "identification": "NON_MATED gallery_templates open_set_identification probe_labels "
             "released_identification",
-            "protocols": "GENERIC_PROTOCOLS PAIRS_PROTOCOLS PERSONALIZED_PROTOCOLS PROTOCOLS SCORES "
+            "protocols": "GENERIC_PROTOCOLS PAIRS_PROTOCOLS PERSONALIZED_PROTOCOLS PROTOCOLS SCORES SET_PROTOCOLS "
             "EvaluationProtocol ProtocolScores",
             "verification": "all_pairs_verification pairs_verification personalized_verification tar_at_far",
         },
@@ -54,6 +55,7 @@ __all__ = [
     "PROTOCOLS",
     "RATES",
     "SCORES",
+    "SET_PROTOCOLS",
     "EvaluationProtocol",
     "Figure",
     "ProtocolScores",

@@ -18,7 +18,13 @@ from fedfr.evaluation.folds import fold_accuracies
 from fedfr.evaluation.pairs import OwnPairs
 from fedfr.evaluation.scores import Block, ScoreStream, likely_bins, operating_points
 
-__all__ = ["all_pairs_verification", "pairs_verification", "personalized_verification", "tar_at_far"]
+__all__ = [
+    "all_pairs_verification",
+    "equal_error_rate",
+    "pairs_verification",
+    "personalized_verification",
+    "tar_at_far",
+]
 
 # Below this many pairs a second pass costs less than a sample.
 SAMPLED_ABOVE = 1 << 24
@@ -99,6 +105,25 @@ def pairs_verification(
     ]
     scores = np.einsum("pd,pd->p", left, right)
     return figures + tar_at_far(scores[same], scores[~same], fars, minimum_impostors=minimum_impostors)
+
+
+def equal_error_rate(genuine: Floats, impostor: Floats) -> float:
+    """The rate at which as large a share of genuine scores is rejected as of impostor scores accepted.
+
+    Accepted is what lies strictly above the threshold. Between the two neighbouring thresholds where the order of the
+    two shares changes they are taken as straight lines. Raises ``ValueError`` where either is empty.
+    """
+    if not genuine.size or not impostor.size:
+        raise ValueError("an equal error rate needs genuine and impostor scores")
+    thresholds = np.unique(np.concatenate([genuine, impostor]))
+    accepted = 1 - np.searchsorted(np.sort(impostor), thresholds, "right") / impostor.size
+    rejected = np.searchsorted(np.sort(genuine), thresholds, "right") / genuine.size
+    # Below every score all are accepted and none is rejected.
+    accepted, rejected = np.concatenate([[1.0], accepted]), np.concatenate([[0.0], rejected])
+    gap = accepted - rejected
+    after = int(np.argmax(gap <= 0))
+    share = gap[after - 1] / (gap[after - 1] - gap[after])
+    return float(accepted[after - 1] + share * (accepted[after] - accepted[after - 1]))
 
 
 def _tar(

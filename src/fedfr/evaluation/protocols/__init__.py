@@ -17,6 +17,7 @@ __all__ = [
     "PERSONALIZED_PROTOCOLS",
     "PROTOCOLS",
     "SCORES",
+    "SET_PROTOCOLS",
     "EvaluationProtocol",
     "ProtocolScores",
 ]
@@ -30,6 +31,8 @@ GENERIC_PROTOCOLS = ("generic-1:1", "generic-1:N")
 """Among identities nobody trained on; called with features, labels, config."""
 PAIRS_PROTOCOLS = ("generic-pairs",)
 """On a split's own pairs of identities nobody trained on; called with features_a, features_b, same, config."""
+SET_PROTOCOLS = ("verification-set",)
+"""On the pairs of a published file, one model at a time; called as :data:`PAIRS_PROTOCOLS`."""
 
 FEDFR = "FedFR, AAAI 2022, arXiv 2112.12496"
 
@@ -64,6 +67,12 @@ PROTOCOLS: Registry[EvaluationProtocol] = Registry(
             "fedfr.evaluation.protocols.generic:generic_pairs_protocol",
             "the pairs a split gives, of people nobody trained on: 10-fold accuracy, TAR at FAR",
             "Huang et al., Labeled Faces in the Wild, 2007",
+        ),
+        Entry(
+            "verification-set",
+            "fedfr.evaluation.protocols.verification_sets:verification_set_protocol",
+            "a published set of pairs (lfw.bin, cfp_fp.bin, agedb_30.bin, …): 10-fold accuracy, TAR at FAR, EER",
+            "Deng et al., ArcFace, CVPR 2019 (arXiv 1801.07698)",
         ),
     ),
 )
