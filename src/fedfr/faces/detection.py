@@ -163,7 +163,7 @@ class Detector:
             corner, extent = row[:2] / by, row[2:4] / by
             # Pixel centres, as cv2.resize has them.
             points = (row[4:14].reshape(5, 2) + 0.5) / by - 0.5
-            if np.ptp(points, axis=0).max() > 0:
+            if np.ptp(points, axis=0).max() > 0.001:  # others cannot be aligned by
                 faces.append(Face(points, float(row[14]), (*corner.tolist(), *extent.tolist())))
         return tuple(sorted(faces, key=lambda face: -(face.score or 0.0)))
 

@@ -42,6 +42,8 @@ def test_lfws_file(data_dir: Path) -> None:
         (LINE.encode().replace(b"10.5", b"-inf"), "'-inf' is no number"),
         (LINE.encode().replace(b"10.5", b""), "'' is no number"),
         (b"a/1.jpg" + 10 * b"\t3", "the five points coincide"),
+        (b"a/1.jpg" + 9 * b"\t3" + b"\t3.0001", "the five points coincide"),
+        (LINE.encode().replace(b"10.5", b"-1e300"), "a point lies more than 1000000 pixels away"),
         (LINE[LINE.index("\t") :].encode(), "the path is missing"),
         (b"\xff\xfe" + LINE.encode(), "it is not UTF-8"),
     ],

@@ -113,3 +113,8 @@ def test_unreadable_ones_keep_their_words(tmp_path: Path) -> None:
     path.write_bytes(b"no picture")
     outcome = reason(path, face(0, 0))
     assert outcome == Outcome("a/x.png", "unreadable", detail="its content is no JPEG, PNG, PGM or BMP")
+
+
+def test_points_beside_the_picture_give_nothing_that_is_sharp(photograph: Path) -> None:
+    assert reason(photograph, face(-5000, 94)).reason == "too-blurred"
+    assert reason(photograph, face(900_000, -900_000, 0.001)).reason == "too-small"

@@ -15,6 +15,7 @@ from fedfr.faces.detection import Face
 
 __all__ = ["LandmarksFile", "read_landmarks"]
 
+FARTHEST, NEAREST = 1_000_000, 0.001
 EXPECTED = "path, x1 y1 … x5 y5 and perhaps a score, separated by tabs"
 
 
@@ -62,7 +63,10 @@ def _parse(line: bytes) -> tuple[str, Face]:
     if not name:
         raise ValueError("the path is missing")
     values = [_number(field) for field in fields]
-    if len(set(values[:10:2])) == len(set(values[1:10:2])) == 1:
+    across, down = values[:10:2], values[1:10:2]
+    if max(map(abs, values[:10])) > FARTHEST:
+        raise ValueError(f"a point lies more than {FARTHEST} pixels away")
+    if max(across) - min(across) < NEAREST and max(down) - min(down) < NEAREST:
         raise ValueError("the five points coincide")
     return name, Face(np.array(values[:10]).reshape(5, 2), values[10] if len(values) == 11 else None)
 
