@@ -73,6 +73,9 @@ def evaluate_model(
                 raise FedfrError(f"{name} does not fit {faces}; allowed there: {', '.join(allowed)}")
         else:
             raise FedfrError(f"{name} needs a run's split and people; give the run's folder instead of {model}")
+    for path in sets:
+        # Before the features of the first, which take minutes: a damaged set takes no result of another with it.
+        read_verification_set(path)
     backbone, role, compute = _opened(model)
     if sets:
         return [row for path in sets for row in _on_pairs(path, backbone, role, compute, progress or Silent())]
