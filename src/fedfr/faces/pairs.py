@@ -10,7 +10,7 @@ from typing import TextIO
 
 from fedfr.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.importers.folder import SUFFIXES
+from fedfr.faces.importers.listing import SUFFIXES
 
 __all__ = ["read_pairs"]
 
