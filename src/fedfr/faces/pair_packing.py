@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
 from fedfr.faces.decoding import picture_size
@@ -21,12 +22,13 @@ from fedfr.files import write_atomically
 __all__ = ["pack_pairs"]
 
 
-def pack_pairs(faces: FaceSet, pairs: str | os.PathLike[str], dest: Path, originals: Path | None = None) -> int:
+def pack_pairs(faces: FaceSet, pairs: str | os.PathLike[str], dest: Path) -> int:
     """Write the pairs of ``faces`` that a list names (see :func:`read_pairs`) as a ``.bin``; returns their number.
 
-    Pictures keep the bytes of the files below ``originals`` (named as the images are), or of the file that the set
-    decodes, where those are JPEG or PNG of 112x112; all others are written as PNG of the set's pixels, without loss.
-    Raises :class:`FedfrError` for a list that does not fit, where ``dest`` exists, is no ``.bin`` or cannot be written.
+    What a set decodes when asked (:func:`open_folder`, a ``train.rec``) keeps its bytes where they are JPEG or PNG of
+    112x112; all else is written as PNG of the set's pixels, without loss. Only the pictures of the list are read.
+    Raises :class:`FedfrError` for a list that does not fit, a picture that cannot be decoded, and where ``dest``
+    exists, is no ``.bin`` or cannot be written.
     """
     if dest.suffix != SUFFIX:
         raise FedfrError(f"{dest} does not end in {SUFFIX}, by which verification sets are known; name it so")
@@ -37,8 +39,8 @@ def pack_pairs(faces: FaceSet, pairs: str | os.PathLike[str], dest: Path, origin
     # Each picture once: the pickle then holds it once however many pairs it is in.
     @cache
     def picture(index: int) -> bytes:
-        kept = _kept(faces, index, originals)
-        return kept if kept is not None and picture_size(kept) == IMAGE_SHAPE[:2] else _png(faces, index)
+        kept, pixels = faces.encoded(index), faces.images([index])[0]
+        return kept if kept is not None and picture_size(kept) == IMAGE_SHAPE[:2] else _png(pixels)
 
     pictures = [picture(index) for pair in found for index in pair]
     same = [bool(faces.labels[a] == faces.labels[b]) for a, b in found]
@@ -46,18 +48,8 @@ def pack_pairs(faces: FaceSet, pairs: str | os.PathLike[str], dest: Path, origin
     return len(same)
 
 
-def _kept(faces: FaceSet, index: int, originals: Path | None) -> bytes | None:
-    if originals is None:
-        return faces.encoded(index)
-    path = originals / faces.names[index]
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file") from error
-
-
-def _png(faces: FaceSet, index: int) -> bytes:
-    done, content = cv2.imencode(".png", np.ascontiguousarray(faces.images([index])[0][:, :, ::-1]))
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    done, content = cv2.imencode(".png", np.ascontiguousarray(pixels[:, :, ::-1]))
     if not done:
         raise FedfrError("OpenCV could not encode a picture as PNG; install its usual build")
     return content.tobytes()
