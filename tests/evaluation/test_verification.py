@@ -288,8 +288,8 @@ def test_a_verification_set_has_its_figures_with_their_intervals() -> None:
     rates = fold_validation_rates(normalise(features), normalise(others), same, 1e-3)
     assert rates is not None
     value, deviation = (figures[f"{name}(insightface)@FAR=1e-3"] for name in ("VAL", "VAL-std"))
-    assert (value.value, deviation.value) == (pytest.approx(rates.mean()), pytest.approx(rates.std()))
-    assert (value.genuine, value.impostor, value.behind) == (200, 200, pytest.approx(0.2))
+    assert [value.value, deviation.value] == pytest.approx([rates.mean(), rates.std()])
+    assert [value.genuine, value.impostor, value.behind] == pytest.approx([200, 200, 0.2])
     one_kind = verification_set_protocol(features, others, np.ones(400, np.bool_))
     assert [figure.refused for figure in one_kind if figure.metric == "EER"] == ["it needs genuine and impostor pairs"]
     refused = "not every one of 10 folds has genuine pairs, and impostors in the others"

@@ -18,6 +18,7 @@ __all__ = ["MOST_OPERATIONS", "PlainPickleError", "operations"]
 MOST_OPERATIONS = 4_000_000
 """Published sets take up to 30 000 for 12 000 pictures; an operation may take some hundred bytes of memory."""
 
+_NAMES = {opcode.code: opcode.name for opcode in pickletools.opcodes}
 # A number in text is at most a 64-bit one with its sign and an L.
 MOST_DIGITS = 21
 # What Python 2 never writes in a string's repr; escaped backslashes have been taken out before.
@@ -145,11 +146,11 @@ def operations(content: bytes) -> Iterator[tuple[bytes, Any]]:
         place = reader.at
         code = reader.take(1)
         if code not in _ARGUMENTS:
-            known = pickletools.code2op.get(code.decode("latin-1"))
-            if known is None:
+            name = _NAMES.get(code.decode("latin-1"))
+            if name is None:
                 raise PlainPickleError(f"it holds no operation but {code.hex()} at byte {place}")
             raise PlainPickleError(
-                f"it asks for the operation {known.name} at byte {place}, which lists of pictures do not need"
+                f"it asks for the operation {name} at byte {place}, which lists of pictures do not need"
             )
         yield code, _ARGUMENTS[code](reader)
         if code == pickle.STOP:
