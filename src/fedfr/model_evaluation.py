@@ -83,6 +83,9 @@ def evaluate_model(
                 raise FedfrError(f"{name} does not fit {faces}; allowed there: {', '.join(allowed)}")
         else:
             raise FedfrError(f"{name} needs a run's split and people; give the run's folder instead of {model}")
+    for path in sets:
+        # Before the features of the first, which take minutes: a damaged set takes no result of another with it.
+        read_verification_set(path)
     shown = progress or Silent()
     backbone, role, compute = _opened(model, stated, shown)
     if sets:

@@ -166,11 +166,10 @@ def pack_pairs_(
     as_json: AsJson = False,
 ) -> None:
     """Write pairs of pictures as the verification set that InsightFace's tools and `fedfr evaluate` read."""
-    from fedfr.faces import import_faces, importer_for, load_faces, pack_pairs
+    from fedfr.faces import importer_for, load_faces, open_folder, pack_pairs
 
     loose = not (faces / "faces.json").is_file() and importer_for(faces) == "folder"
-    loaded = import_faces(faces) if loose else load_faces(faces)
-    count = pack_pairs(loaded, pairs, destination, faces if loose else None)
+    count = pack_pairs(open_folder(faces) if loose else load_faces(faces), pairs, destination)
     if as_json:
         print_json({"file": str(destination), "pairs": count})
     else:
