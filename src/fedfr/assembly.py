@@ -17,7 +17,7 @@ from fedfr.config_source import merge
 from fedfr.engines.local import worker_number
 from fedfr.errors import FedfrError
 from fedfr.faces import IMPORTERS, FaceSet, Split, make_split
-from fedfr.faces.storage import PIXEL_FILES
+from fedfr.faces.storage import PIXEL_FILES, is_face_set
 from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.method import Generic, Method
 from fedfr.federation.networks import Networks
@@ -44,7 +44,6 @@ __all__ = [
     "ClientFactory",
     "Parts",
     "generic_contract",
-    "is_face_set",
     "local_training",
     "make_compute",
     "make_method",
@@ -100,17 +99,12 @@ def local_training(config: ExperimentConfig, name: str) -> LocalConfig:
     return validate(LocalConfig, merge(config.local.model_dump(), own), f"local training of {name}")
 
 
-def is_face_set(path: str | None) -> bool:
-    """Whether ``path`` is a saved face set, which is used where it lies."""
-    return path is not None and (Path(path) / "faces.json").is_file()
-
-
 def open_faces(config: ExperimentConfig, cache: Path, on_import: Counter | None = None) -> FaceSet:
     """The run's faces: a saved set where ``faces.path`` is one, else imported once into ``cache``."""
     path = config.faces.path
     if path is not None and is_face_set(path):
         return FaceSet.load(path)
-    if (cache / "faces.json").is_file():
+    if is_face_set(cache):
         return FaceSet.load(cache)
     # Pixels without their description are what is left of an import; it is made again.
     for left in PIXEL_FILES:

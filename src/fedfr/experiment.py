@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import yaml
 
-from fedfr.assembly import Parts, is_face_set, local_training, make_method
+from fedfr.assembly import Parts, local_training, make_method
 from fedfr.assessment import Assessment, assess_trial
 from fedfr.config import ExperimentConfig, load_config
 from fedfr.config_source import absolute_paths, first_difference
@@ -26,6 +26,7 @@ from fedfr.engines.local import Tap
 from fedfr.errors import FedfrError
 from fedfr.events import PretrainingWatch
 from fedfr.faces import Split
+from fedfr.faces.storage import is_face_set
 from fedfr.federation.method import Generic
 from fedfr.files import empty_folder, read_json, remove_leftovers, write_atomically, write_json
 from fedfr.reporting.progress import Progress, Silent

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from fedfr.assembly import is_face_set
 from fedfr.config import EvaluationConfig
 from fedfr.errors import FedfrError
 from fedfr.evaluation import GENERIC_PROTOCOLS, PROTOCOLS, SET_PROTOCOLS
 from fedfr.experiment import Experiment
 from fedfr.faces import import_faces, load_faces, read_verification_set, verification_sets
+from fedfr.faces.storage import is_face_set
 from fedfr.models import UNSTATED, Stated, open_model
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.rows import ALL_CLIENTS, Row, rows_from
@@ -90,7 +90,7 @@ def evaluate_model(
     backbone, role, compute = _opened(model, stated, shown)
     if sets:
         return [row for path in sets for row in _on_pairs(path, backbone, role, compute, shown)]
-    loaded = load_faces(faces) if is_face_set(str(faces)) else import_faces(faces)
+    loaded = load_faces(faces) if is_face_set(faces) else import_faces(faces)
     features = extract_features(backbone, FacePool([(loaded, None, 0)]), compute).numpy()
     return [row for name in wanted for row in _rows(name, name, role, {"features": features, "labels": loaded.labels})]
 

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import pickle
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-import safetensors.torch
-import torch
 import yaml
-from tests.tiny import tiny_faces
 
-from fedfr.faces.recordio.writer import write_faces_file
-from fedfr.models import Preprocessing, build_backbone, load_model, save_model
-
-__all__ = ["CASES", "Case", "Given"]
+__all__ = ["CASES", "Case", "Given", "collector", "cut"]
 
 BASE = ["public_identities=4", "clients=2", "identities_per_client=3", "test_count=2", "min_images=4"]
 
@@ -66,20 +58,28 @@ class Case:
     prepare: Callable[[Given], list[str]]
 
 
-CASES: list[Case] = []
 MESSAGES: dict[str, str] = yaml.safe_load(Path(__file__).with_name("messages.yaml").read_text(encoding="utf-8"))
+Prepare = Callable[[Given], list[str]]
 
 
-def case(prepare: Callable[[Given], list[str]]) -> Callable[[Given], list[str]]:
-    """Register a preparation under its function's name; its line stands in ``messages.yaml``."""
-    CASES.append(Case(prepare.__name__, MESSAGES[prepare.__name__], prepare))
-    return prepare
+def collector(cases: list[Case]) -> Callable[[Prepare], Prepare]:
+    """A decorator that adds a preparation under its function's name; its line stands in ``messages.yaml``."""
+
+    def case(prepare: Prepare) -> Prepare:
+        cases.append(Case(prepare.__name__, MESSAGES[prepare.__name__], prepare))
+        return prepare
+
+    return case
 
 
 def cut(path: Path, keep: float) -> None:
     """Truncate to a share of its length."""
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content))])
+
+
+CASES: list[Case] = []
+case = collector(CASES)
 
 
 # Configuration
@@ -224,341 +224,6 @@ def out_below_a_file(given: Given) -> list[str]:
 @case
 def resume_of_nothing(given: Given) -> list[str]:
     return ["resume", str(given.place / "no run")]
-
-
-# Faces
-
-
-@case
-def no_faces_named(given: Given) -> list[str]:
-    return ["train", "lfw-fed", "--out", str(given.place / "new run")]
-
-
-@case
-def faces_folder_missing(given: Given) -> list[str]:
-    return given.train(faces=given.place / "nobody")
-
-
-@case
-def faces_folder_empty(given: Given) -> list[str]:
-    (given.place / "people").mkdir()
-    return given.train(faces=given.place / "people")
-
-
-@case
-def faces_folder_without_identities(given: Given) -> list[str]:
-    people = given.picture("anna/1.png")
-    shutil.move(str(people / "anna" / "1.png"), str(people / "1.png"))
-    (people / "anna").rmdir()
-    return ["faces", "import", str(people), str(given.place / "set")]
-
-
-@case
-def faces_are_a_file(given: Given) -> list[str]:
-    people = given.picture("anna/1.png")
-    return ["faces", "import", str(people / "anna" / "1.png"), str(given.place / "set")]
-
-
-@case
-def picture_cut_short(given: Given) -> list[str]:
-    people = given.picture("anna/1.png", "bo/1.png")
-    cut(people / "bo" / "1.png", 0.5)
-    return ["faces", "import", str(people), str(given.place / "set")]
-
-
-@case
-def picture_of_no_bytes(given: Given) -> list[str]:
-    people = given.picture("anna/1.jpg")
-    (people / "anna" / "2.jpg").touch()
-    return ["faces", "import", str(people), str(given.place / "set")]
-
-
-@case
-def text_called_jpg(given: Given) -> list[str]:
-    people = given.picture("anna/1.jpg")
-    (people / "anna" / "2.jpg").write_text("not a picture", encoding="utf-8")
-    return ["faces", "import", str(people), str(given.place / "set")]
-
-
-@case
-def import_over_other_files(given: Given) -> list[str]:
-    people = given.picture("anna/1.png")
-    (given.place / "set").mkdir()
-    (given.place / "set" / "diary.txt").write_text("x", encoding="utf-8")
-    return ["faces", "import", str(people), str(given.place / "set")]
-
-
-@case
-def import_over_another_import(given: Given) -> list[str]:
-    return ["faces", "import", str(given.picture("anna/1.png")), str(given.faceset)]
-
-
-@case
-def records_of_another_kind(given: Given) -> list[str]:
-    (given.place / "train.rec").write_text("not records", encoding="utf-8")
-    return ["faces", "import", str(given.place / "train.rec"), str(given.place / "set")]
-
-
-@case
-def records_cut_short(given: Given) -> list[str]:
-    write_faces_file(given.place / "train.rec", [(0, bytes(100)), (1, bytes(100))], 2)
-    cut(given.place / "train.rec", 0.5)
-    (given.place / "train.idx").unlink()
-    return ["faces", "import", str(given.place), str(given.place / "set"), "--link"]
-
-
-@case
-def records_that_are_a_folder(given: Given) -> list[str]:
-    sets = ("faces.source=recordio", f"faces.path={given.place}")
-    return given.train(*sets)
-
-
-@case
-def skipping_records_of_a_folder(given: Given) -> list[str]:
-    return ["faces", "import", str(given.picture("anna/1.png")), str(given.place / "set"), "--skip-bad"]
-
-
-@case
-def export_of_pixels_as_kept_pictures(given: Given) -> list[str]:
-    out = str(given.place / "out")
-    return ["faces", "export-recordio", str(given.faceset), str(given.run / "split.json"), out, "--pictures", "kept"]
-
-
-@case
-def export_over_other_files(given: Given) -> list[str]:
-    return ["faces", "export-recordio", str(given.faceset), str(given.run / "split.json"), str(given.run)]
-
-
-@case
-def sheet_over_a_file(given: Given) -> list[str]:
-    (given.place / "sheet.png").write_text("x", encoding="utf-8")
-    return ["faces", "show", str(given.faceset), "--out", str(given.place / "sheet.png")]
-
-
-@case
-def face_set_cut_short(given: Given) -> list[str]:
-    cut(given.faceset / "pixels.npy", 0.7)
-    return given.train()
-
-
-@case
-def face_set_of_another_size(given: Given) -> list[str]:
-    np.save(given.faceset / "pixels.npy", np.zeros((70, 96, 112, 3), np.uint8))
-    return ["faces", "info", str(given.faceset)]
-
-
-@case
-def face_set_without_description(given: Given) -> list[str]:
-    (given.faceset / "faces.json").unlink()
-    return ["faces", "info", str(given.faceset)]
-
-
-@case
-def description_cut_short(given: Given) -> list[str]:
-    cut(given.faceset / "faces.json", 0.3)
-    return ["faces", "info", str(given.faceset)]
-
-
-# Splits
-
-
-@case
-def too_few_identities(given: Given) -> list[str]:
-    return given.train("split.settings.clients=5")
-
-
-@case
-def too_few_images(given: Given) -> list[str]:
-    return given.train("split.settings.min_images=6")
-
-
-@case
-def nothing_left_to_train_on(given: Given) -> list[str]:
-    return given.train("split.settings.test_count=5")
-
-
-@case
-def split_written_twice(given: Given) -> list[str]:
-    (given.place / "split.json").write_text("{}", encoding="utf-8")
-    return given.split()
-
-
-@case
-def manifest_of_other_faces(given: Given) -> list[str]:
-    manifest = given.place / "split.json"
-    shutil.copy(given.run / "split.json", manifest)
-    tiny_faces(seed=5).save(given.place / "others")
-    return given.train(f"split.manifest={manifest}", faces=given.place / "others")
-
-
-@case
-def identity_in_two_places(given: Given) -> list[str]:
-    manifest = given.place / "split.json"
-    content = json.loads((given.run / "split.json").read_text(encoding="utf-8"))
-    content["public"]["images"] += "," + content["clients"]["client-01"]["train"].split(",")[0].split("-")[0]
-    client = content["clients"]["client-01"]
-    first, _, last = client["train"].split(",")[0].partition("-")
-    client["train"] = ",".join([f"{int(first) + 1}-{last}", *client["train"].split(",")[1:]])
-    manifest.write_text(json.dumps(content), encoding="utf-8")
-    return given.train(f"split.manifest={manifest}")
-
-
-@case
-def manifest_cut_short(given: Given) -> list[str]:
-    manifest = given.place / "split.json"
-    shutil.copy(given.run / "split.json", manifest)
-    cut(manifest, 0.5)
-    return given.train(f"split.manifest={manifest}")
-
-
-# Models
-
-
-@case
-def start_missing(given: Given) -> list[str]:
-    return given.train(f"model.start={given.place / 'none.pth'}")
-
-
-@case
-def start_of_another_backbone(given: Given) -> list[str]:
-    torch.save(build_backbone("mobilefacenet", 0).state_dict(), given.place / "m.pth")
-    return given.train(f"model.start={given.place / 'm.pth'}")
-
-
-@case
-def start_cut_short(given: Given) -> list[str]:
-    torch.save(build_backbone("slimface", 0).state_dict(), given.place / "m.pth")
-    cut(given.place / "m.pth", 0.5)
-    return given.train(f"model.start={given.place / 'm.pth'}")
-
-
-class Malicious:
-    """Unpickling it writes a file."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, str]]:
-        return (open, (str(self.target), "w"))
-
-
-@case
-def start_that_runs_code(given: Given) -> list[str]:
-    (given.place / "m.pth").write_bytes(pickle.dumps({"weight": Malicious(given.place / "owned")}))
-    return given.train(f"model.start={given.place / 'm.pth'}")
-
-
-@case
-def start_with_nan(given: Given) -> list[str]:
-    state = build_backbone("slimface", 0).state_dict()
-    state["fc.weight"][3, 4] = torch.nan
-    torch.save(state, given.place / "m.pth")
-    return given.train(f"model.start={given.place / 'm.pth'}")
-
-
-@case
-def model_cut_short(given: Given) -> list[str]:
-    cut(given.run / "generic.safetensors", 0.9)
-    return ["evaluate", str(given.run / "generic.safetensors"), "--faces", str(given.faceset)]
-
-
-@case
-def model_without_contract(given: Given) -> list[str]:
-    safetensors.torch.save_file({"w": torch.ones(1)}, str(given.place / "m.safetensors"))
-    return ["evaluate", str(given.place / "m.safetensors"), "--faces", str(given.faceset)]
-
-
-@case
-def model_of_a_stated_input(given: Given) -> list[str]:
-    return ["evaluate", str(given.run / "generic.safetensors"), "--faces", str(given.faceset), "--colour", "BGR"]
-
-
-@case
-def stated_input_for_a_run(given: Given) -> list[str]:
-    return ["evaluate", str(given.run), "--mean", "0", "--std", "1"]
-
-
-@case
-def graph_that_is_none(given: Given) -> list[str]:
-    (given.place / "m.onnx").write_bytes(b"no graph at all")
-    return ["evaluate", str(given.place / "m.onnx"), "--faces", str(given.faceset)]
-
-
-@case
-def import_over_a_model(given: Given) -> list[str]:
-    torch.save(build_backbone("slimface", 0).state_dict(), given.place / "m.pth")
-    return ["models", "import", str(given.place / "m.pth"), str(given.run / "generic.safetensors")]
-
-
-@case
-def import_of_another_backbone(given: Given) -> list[str]:
-    state = build_backbone("slimface", 0).state_dict()
-    del state["fc.weight"]
-    torch.save(state | {"head.weight": torch.ones(2)}, given.place / "m.pth")
-    return ["models", "import", str(given.place / "m.pth"), str(given.place / "m.safetensors")]
-
-
-@case
-def import_that_runs_code(given: Given) -> list[str]:
-    (given.place / "m.pth").write_bytes(pickle.dumps({"weight": Malicious(given.place / "owned")}))
-    return ["models", "import", str(given.place / "m.pth"), str(given.place / "m.safetensors")]
-
-
-@case
-def export_over_files(given: Given) -> list[str]:
-    return ["models", "export", str(given.run), str(given.faceset), "--layout", "released"]
-
-
-@case
-def export_of_a_method_that_did_not_run(given: Given) -> list[str]:
-    return ["models", "export", str(given.run), str(given.place / "m.pth"), "--method", "ditto"]
-
-
-@case
-def export_of_a_damaged_private_state(given: Given) -> list[str]:
-    cut(given.run / "clients" / "client-02" / "private-000001.safetensors", 0.5)
-    return ["models", "export", str(given.run), str(given.place / "out"), "--layout", "released"]
-
-
-@case
-def export_of_weights_of_others(given: Given) -> list[str]:
-    torch.save(build_backbone("slimface", 0).state_dict(), given.place / "m.pth")
-    return ["models", "export", str(given.place / "m.pth"), str(given.place / "n.pth")]
-
-
-@case
-def model_of_another_input_to_start_from(given: Given) -> list[str]:
-    tensors, contract = load_model(given.run / "generic.safetensors")
-    other = replace(contract, preprocessing=Preprocessing(colour="BGR"))
-    save_model(given.place / "bgr.safetensors", tensors, other)
-    return given.train(f"model.start={given.place / 'bgr.safetensors'}")
-
-
-@case
-def model_without_faces(given: Given) -> list[str]:
-    return ["evaluate", str(given.run / "generic.safetensors")]
-
-
-@case
-def personal_model_alone(given: Given) -> list[str]:
-    model = given.run / "clients" / "client-01" / "personal.safetensors"
-    return ["evaluate", str(model), "--faces", str(given.faceset)]
-
-
-@case
-def personal_protocol_for_a_model(given: Given) -> list[str]:
-    model = given.run / "generic.safetensors"
-    return ["evaluate", str(model), "--faces", str(given.faceset), "--protocol", "personalized-1:1"]
-
-
-@case
-def faces_for_a_run(given: Given) -> list[str]:
-    return ["evaluate", str(given.run), "--faces", str(given.faceset)]
-
-
-@case
-def unknown_protocol(given: Given) -> list[str]:
-    return ["evaluate", str(given.run), "--protocol", "generic-1:n"]
 
 
 # Runs

@@ -9,7 +9,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tests.cli.bad_input import Given, case
+from tests.cli.bad_input import Case, Given, collector
+
+__all__ = ["CASES"]
+
+CASES: list[Case] = []
+case = collector(CASES)
 
 
 class _Dangerous:

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.cli import bad_verification_sets  # noqa: F401 – registers its cases
-from tests.cli.bad_input import CASES, Case, Given
+from tests.cli import bad_faces, bad_input, bad_models, bad_verification_sets
+from tests.cli.bad_input import Case, Given
 from tests.cli.conftest import Fedfr
 from tests.cli.test_commands import content
 from tests.tiny import SETTINGS
 
 from fedfr.config import load_config
 from fedfr.experiment import Experiment
+
+CASES = [*bad_input.CASES, *bad_faces.CASES, *bad_models.CASES, *bad_verification_sets.CASES]
 
 
 @pytest.fixture(scope="module")

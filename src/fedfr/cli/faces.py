@@ -167,8 +167,9 @@ def pack_pairs_(
 ) -> None:
     """Write pairs of pictures as the verification set that InsightFace's tools and `fedfr evaluate` read."""
     from fedfr.faces import importer_for, load_faces, open_folder, pack_pairs
+    from fedfr.faces.storage import is_face_set
 
-    loose = not (faces / "faces.json").is_file() and importer_for(faces) == "folder"
+    loose = not is_face_set(faces) and importer_for(faces) == "folder"
     count = pack_pairs(open_folder(faces) if loose else load_faces(faces), pairs, destination)
     if as_json:
         print_json({"file": str(destination), "pairs": count})

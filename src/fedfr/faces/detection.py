@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
-from fedfr.faces.decoding import quietly
+from fedfr.faces.compressed import quietly
 
 __all__ = ["KNOWN_DETECTORS", "LOWEST_SCORE", "Detector", "DetectorFile", "Face", "choose", "open_detector"]
 

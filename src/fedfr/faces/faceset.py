@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedfr.errors import FedfrError
-from fedfr.faces.pixels import PictureSource, PixelSource
+from fedfr.faces.pixels import DecodedPixels, PixelSource
 from fedfr.faces.storage import IMAGE_SHAPE, fingerprint, open_pixels, read_faces, write_faces
 
 __all__ = ["FaceSet"]
@@ -89,7 +89,7 @@ class FaceSet:
     def encoded(self, index: int) -> bytes | None:
         """The compressed picture of one image where the set decodes it from a file, else None."""
         row = int(self._all_rows()[index])
-        return self._pixels.encoded(row) if isinstance(self._pixels, PictureSource) else None
+        return self._pixels.encoded(row) if isinstance(self._pixels, DecodedPixels) else None
 
     def subset(self, indices: Indices) -> FaceSet:
         """The images at ``indices``, in their order, without copying pixels.
@@ -122,7 +122,7 @@ class FaceSet:
     def digests(self) -> tuple[bytes, ...]:
         """SHA-256 of the pixels of every image; two images are the same picture when these agree."""
         if self._digests is None:
-            if isinstance(self._pixels, PictureSource):
+            if isinstance(self._pixels, DecodedPixels):
                 self._digests = tuple(self._pixels.digests(self._all_rows()))
             else:
                 self._digests = tuple(hashlib.sha256(image.tobytes()).digest() for image in self._each())

@@ -7,12 +7,8 @@ import pickle
 from functools import cache
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from fedfr.errors import FedfrError
-from fedfr.faces.decoding import picture_size
+from fedfr.faces.compressed import encode, picture_size
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.pairs import read_pairs
 from fedfr.faces.pixels import IMAGE_SHAPE
@@ -40,16 +36,9 @@ def pack_pairs(faces: FaceSet, pairs: str | os.PathLike[str], dest: Path) -> int
     @cache
     def picture(index: int) -> bytes:
         kept, pixels = faces.encoded(index), faces.images([index])[0]
-        return kept if kept is not None and picture_size(kept) == IMAGE_SHAPE[:2] else _png(pixels)
+        return kept if kept is not None and picture_size(kept) == IMAGE_SHAPE[:2] else encode(pixels, ".png")
 
     pictures = [picture(index) for pair in found for index in pair]
     same = [bool(faces.labels[a] == faces.labels[b]) for a, b in found]
     write_atomically(dest, pickle.dumps((pictures, same), protocol=4))
     return len(same)
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    done, content = cv2.imencode(".png", np.ascontiguousarray(pixels[:, :, ::-1]))
-    if not done:
-        raise FedfrError("OpenCV could not encode a picture as PNG; install its usual build")
-    return content.tobytes()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +13,12 @@ from fedfr.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers.images import read_image
 from fedfr.faces.importers.listing import find_source, list_pictures
-from fedfr.faces.pixels import IMAGE_SHAPE
+from fedfr.faces.pixels import IMAGE_SHAPE, DecodedPixels
 
 __all__ = ["PictureFiles", "open_folder"]
 
 
-class PictureFiles:
+class PictureFiles(DecodedPixels):
     """A source of pixels over picture files of 112x112; reading raises :class:`FedfrError` naming a file that is none.
 
     Unlike an import it resizes nothing: what is made of these pictures may be compared with published figures.
@@ -29,31 +27,18 @@ class PictureFiles:
     def __init__(self, files: Sequence[Path]) -> None:
         self.files = tuple(files)
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Always uint8."""
-        return np.dtype(np.uint8)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(M, 112, 112, 3)."""
-        return (len(self), *IMAGE_SHAPE)
-
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.uint8]:
-        """Decode some rows, (n, 112, 112, 3) RGB."""
-        pixels = np.empty((len(rows), *IMAGE_SHAPE), np.uint8)
-        for place, row in enumerate(rows.tolist()):
-            image = read_image(self.files[row])
-            if image.shape != IMAGE_SHAPE:
-                raise FedfrError(
-                    f"{self.files[row]} is {image.shape[1]}x{image.shape[0]}; expected an aligned face of 112x112, "
-                    "align it first (`fedfr faces import --align`)"
-                )
-            pixels[place] = image
-        return pixels
+    def decoded(self, row: int) -> NDArray[np.uint8]:
+        """The picture of one row, which must be 112x112."""
+        image = read_image(self.files[row])
+        if image.shape != IMAGE_SHAPE:
+            raise FedfrError(
+                f"{self.files[row]} is {image.shape[1]}x{image.shape[0]}; expected an aligned face of 112x112, "
+                "align it first (`fedfr faces import --align`)"
+            )
+        return image
 
     def encoded(self, row: int) -> bytes:
         """The file as it lies."""
@@ -61,10 +46,6 @@ class PictureFiles:
             return self.files[row].read_bytes()
         except OSError as error:
             raise FedfrError(f"cannot read {self.files[row]}: {error.strerror or error}; check the file") from error
-
-    def digests(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
-        """SHA-256 of the decoded pixels of each row, in order."""
-        return (hashlib.sha256(self[rows[place : place + 1]].tobytes()).digest() for place in range(len(rows)))
 
 
 def open_folder(path: str | os.PathLike[str]) -> FaceSet:

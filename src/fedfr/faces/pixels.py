@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["IMAGE_SHAPE", "PictureSource", "PixelSource"]
+__all__ = ["IMAGE_SHAPE", "DecodedPixels", "PixelSource"]
 
 IMAGE_SHAPE = (112, 112, 3)
 
@@ -36,14 +38,40 @@ class PixelSource(Protocol):
         ...
 
 
-@runtime_checkable
-class PictureSource(Protocol):
-    """A :class:`PixelSource` that decodes pictures when asked, and so knows them in their compressed form too."""
+class DecodedPixels(ABC):
+    """A :class:`PixelSource` that decodes pictures when asked, and so knows them in their compressed form too.
 
+    A kind of it says how many there are, what lies where, and what a picture decodes to.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
     def encoded(self, row: int) -> bytes:
-        """The compressed picture as it lies in the file."""
-        ...
+        """The compressed picture as it lies in its file; raises :class:`fedfr.errors.FedfrError` naming it."""
+
+    @abstractmethod
+    def decoded(self, row: int) -> NDArray[np.uint8]:
+        """The pixels (112, 112, 3) of one row, RGB; raises :class:`fedfr.errors.FedfrError` naming the picture."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Always uint8."""
+        return np.dtype(np.uint8)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(M, 112, 112, 3)."""
+        return (len(self), *IMAGE_SHAPE)
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.uint8]:
+        """Decode some rows, (n, 112, 112, 3) RGB."""
+        pixels = np.empty((len(rows), *IMAGE_SHAPE), np.uint8)
+        for place, row in enumerate(rows.tolist()):
+            pixels[place] = self.decoded(row)
+        return pixels
 
     def digests(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
         """SHA-256 of the decoded pixels of each row, in order."""
-        ...
+        return (hashlib.sha256(self.decoded(row).tobytes()).digest() for row in rows.tolist())

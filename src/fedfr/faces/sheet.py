@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from fedfr.errors import FedfrError
+from fedfr.faces.compressed import encode
 from fedfr.faces.faceset import FaceSet
 from fedfr.files import write_atomically
 
@@ -28,7 +28,4 @@ def contact_sheet(faces: FaceSet, path: Path, identities: int, images: int) -> N
     for label in range(rows):
         for column, pixels in enumerate(faces.images(faces.indices_of(label)[:images])):
             sheet[label * 112 : (label + 1) * 112, column * 112 : (column + 1) * 112] = pixels
-    done, png = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise FedfrError(f"{path} could not be encoded")
-    write_atomically(path, png.tobytes())
+    write_atomically(path, encode(sheet, ".png"))

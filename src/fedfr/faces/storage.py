@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,8 @@ __all__ = [
     "PIXEL_FILES",
     "StoredFaces",
     "check_destination",
-    "fill_folder",
     "fingerprint",
+    "is_face_set",
     "open_pixels",
     "read_faces",
     "write_faces",
@@ -56,6 +56,11 @@ def fingerprint(labels: NDArray[np.int64], identities: Sequence[str], digests: I
     for digest in digests:
         total.update(digest)
     return total.hexdigest()
+
+
+def is_face_set(path: str | os.PathLike[str] | None) -> bool:
+    """Whether ``path`` is a saved face set, which is used where it lies."""
+    return path is not None and (Path(path) / "faces.json").is_file()
 
 
 def check_destination(folder: Path) -> None:
@@ -94,7 +99,7 @@ def write_faces(
                 file.write(content)
         _describe(temporary, "npy", labels, identities, names, fingerprint(labels, identities, digests))
 
-    fill_folder(folder, fill)
+    write_folder_atomically(folder, fill)
 
 
 def write_linked_faces(
@@ -115,7 +120,7 @@ def write_linked_faces(
         link(temporary)
         _describe(temporary, "recordio", labels, identities, names, fingerprint(labels, identities, digests))
 
-    fill_folder(folder, fill)
+    write_folder_atomically(folder, fill)
 
 
 def _describe(
@@ -139,19 +144,6 @@ def _describe(
     # One line per entry of the description: an indented list of labels would be most of the file.
     lines = ",\n".join(f'"{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in description.items())
     (temporary / "faces.json").write_text("{\n" + lines + "\n}\n", encoding="utf-8")
-
-
-def fill_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """:func:`write_folder_atomically`, leaving nothing behind whatever ``fill`` raises."""
-
-    def filled(temporary: Path) -> None:
-        try:
-            fill(temporary)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-
-    write_folder_atomically(folder, filled)
 
 
 def open_pixels(path: Path) -> NDArray[np.uint8]:

@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
-from fedfr.faces.decoding import picture_size
+from fedfr.faces.compressed import decode_picture, picture_size
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.pickles import read_plain_pickle
-from fedfr.faces.pixels import IMAGE_SHAPE
-from fedfr.faces.recordio.pixels import decode_picture
+from fedfr.faces.pixels import IMAGE_SHAPE, DecodedPixels
 
 __all__ = ["SUFFIX", "PairPictures", "VerificationSet", "read_verification_set", "verification_sets"]
 
@@ -25,36 +24,27 @@ MOST_BYTES = 1 << 31
 """Published sets have 10 to 300 MB; a whole set is kept in memory."""
 
 
-class PairPictures:
+class PairPictures(DecodedPixels):
     """A source of pixels over compressed pictures in memory, decoded when asked for; all must be 112x112."""
 
     def __init__(self, pictures: Sequence[bytes], path: Path) -> None:
         self._pictures = pictures
         self._path = path
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Always uint8."""
-        return np.dtype(np.uint8)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(M, 112, 112, 3)."""
-        return (len(self), *IMAGE_SHAPE)
-
     def __len__(self) -> int:
         return len(self._pictures)
 
-    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.uint8]:
-        """Decode some rows, (n, 112, 112, 3) RGB; raises :class:`FedfrError` naming the picture that is none."""
-        pixels = np.empty((len(rows), *IMAGE_SHAPE), np.uint8)
-        for place, row in enumerate(rows.tolist()):
-            check_size(self._pictures[row], row, self._path)
-            try:
-                pixels[place] = decode_picture(self._pictures[row])
-            except ValueError as error:
-                raise FedfrError(f"{self._path}: picture {row} of pair {row // 2} {error}; fetch it again") from error
-        return pixels
+    def encoded(self, row: int) -> bytes:
+        """The picture as it lies in the set."""
+        return self._pictures[row]
+
+    def decoded(self, row: int) -> NDArray[np.uint8]:
+        """The picture of one row."""
+        check_size(self._pictures[row], row, self._path)
+        try:
+            return decode_picture(self._pictures[row])
+        except ValueError as error:
+            raise FedfrError(f"{self._path}: picture {row} of pair {row // 2} {error}; fetch it again") from error
 
 
 def check_size(picture: bytes, row: int, path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fedfr.errors import FedfrError
 from fedfr.models.checkpoint import has_contract, load_model
-from fedfr.models.foreign import load_foreign, read_tensors, recognise_backbone
+from fedfr.models.foreign import read_tensors, recognise_backbone, state_of
 from fedfr.models.foreign_heads import load_foreign_dfc, load_foreign_prototypes
 from fedfr.models.onnx_model import OnnxBackbone, onnx_assumption
 from fedfr.models.parts import ModelParts
@@ -58,7 +58,7 @@ def _weights(path: Path) -> Facts:
     if isinstance(content, Tensor) or (isinstance(content, Mapping) and list(content) == ["fc"]):
         prototypes = load_foreign_prototypes(path)
         return {"kind": "prototypes", "prototypes": len(prototypes), "embedding_dim": prototypes.shape[1]}
-    state = load_foreign(path)
+    state = state_of(content, path)
     if any(name.startswith("converter.") for name in state):
         module = load_foreign_dfc(path)
         branches = module.branches.weight

@@ -25,6 +25,7 @@ __all__ = [
     "load_weights",
     "read_tensors",
     "recognise_backbone",
+    "state_of",
 ]
 
 # Where training scripts put the weights inside a larger checkpoint, and what wrappers put before each name.
@@ -53,7 +54,12 @@ def load_foreign(path: Path) -> dict[str, Tensor]:
     Weights inside ``net_state_dict``, ``state_dict`` and the like are taken out, and prefixes left by wrappers
     (``module.``) removed. Raises :class:`FedfrError` when the file is missing, truncated or holds more than weights.
     """
-    state = _unwrap(read_tensors(path), path)
+    return state_of(read_tensors(path), path)
+
+
+def state_of(content: object, path: Path) -> dict[str, Tensor]:
+    """:func:`load_foreign` for who has what :func:`read_tensors` read from ``path`` at hand already."""
+    state = _unwrap(content, path)
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise FedfrError(f"weights {path} hold NaN or infinity in {name}; fetch them again or use others")

@@ -13,7 +13,7 @@ from fedfr.models.build import build_backbone
 from fedfr.models.checkpoint import load_model
 from fedfr.models.foreign import load_foreign, load_weights, recognise_backbone
 from fedfr.models.onnx_model import OnnxBackbone, onnx_assumption
-from fedfr.models.parts import PERSONALIZED
+from fedfr.models.parts import PERSONALIZED, ModelParts
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.models.registry import BACKBONES
 from fedfr.models.stated import UNSTATED, Stated
@@ -53,7 +53,7 @@ def _own(path: Path, stated: Stated) -> OpenedModel:
             f"{', '.join(f'--{name}' for name in stated.names)}, or import the weights again with them"
         )
     backbone = build_backbone(contract.backbone, 0)
-    load_weights(backbone, {name: value for name, value in tensors.items() if name in backbone.state_dict()})
+    load_weights(backbone, ModelParts.of_model(tensors, contract).backbone)
     return OpenedModel(backbone, contract.preprocessing, contract.role)
 
 

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from tests.faces.recordio.making import SAMPLES, flat
 
-from fedfr.faces.decoding import picture_size
+from fedfr.faces.compressed import decode_picture, picture_size
 from fedfr.faces.recordio import RecordError, RecordFile, RecordPixels, read_index, read_layout
 from fedfr.faces.recordio.header import pack
-from fedfr.faces.recordio.pixels import decode_picture
 from fedfr.faces.recordio.writer import frame
 
 

@@ -13,6 +13,7 @@ from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers import IMPORTERS
 from fedfr.faces.importers.images import Progress
 from fedfr.faces.recordio.place import is_recordio
+from fedfr.faces.storage import is_face_set
 
 __all__ = ["import_faces", "importer_for", "load_faces"]
 
@@ -54,6 +55,6 @@ def import_faces(
 def load_faces(path: str | os.PathLike[str]) -> FaceSet:
     """Open a saved set, or a RecordIO file as it lies; raises :class:`FedfrError` for anything else."""
     place = Path(path)
-    if not (place / "faces.json").is_file() and is_recordio(place):
+    if not is_face_set(place) and is_recordio(place):
         return IMPORTERS["recordio"](place)
     return FaceSet.load(place)

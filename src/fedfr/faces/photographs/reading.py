@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.faces.decoding import picture_size
+from fedfr.faces.compressed import picture_size
 from fedfr.faces.importers.images import to_rgb
 from fedfr.faces.importers.pgm import PGM_HEADER
 from fedfr.faces.photographs.reasons import Unfit

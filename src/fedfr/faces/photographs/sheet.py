@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
+from fedfr.faces.compressed import encode
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.photographs.outcome import Outcome
 from fedfr.faces.photographs.reading import read_photograph
@@ -81,8 +82,8 @@ def _parts(source: Path, faces: FaceSet, skipped: Sequence[Outcome]) -> Iterator
 def _figure(name: str, picture: NDArray[np.uint8] | None, note: str = "") -> str:
     image = ""
     if picture is not None:
-        _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-        image = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}">'
+        jpeg = encode(picture, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, 85])
+        image = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'
     return f"<figure>{image}<figcaption>{html.escape(f'{name} {note}'.strip())}</figcaption></figure>"
 
 

@@ -7,6 +7,7 @@ times over would take forever.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -34,12 +35,12 @@ class Name:
             raise PlainPickleError(f"it asks for {asked}, which lists of pictures do not need")
 
 
-class Stateful:
+class Stateful(ABC):
     """Something that BUILD gives a state."""
 
+    @abstractmethod
     def with_state(self, state: object) -> object:
         """What it is with this state; raises :class:`PlainPickleError` for one that NumPy does not write."""
-        raise NotImplementedError
 
 
 class _Dtype(Stateful):

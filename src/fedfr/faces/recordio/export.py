@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
-from fedfr.faces.decoding import picture_size
+from fedfr.faces.compressed import encode, picture_size
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.pixels import IMAGE_SHAPE
 from fedfr.faces.recordio.writer import write_faces_file
 from fedfr.faces.splits import Split
-from fedfr.faces.storage import check_destination, fill_folder
+from fedfr.faces.storage import check_destination
+from fedfr.files import write_folder_atomically
 from fedfr.registry import Entry, Registry
 
 __all__ = ["PICTURES", "export_recordio"]
@@ -32,20 +33,13 @@ def _each(faces: FaceSet, indices: Sequence[int]) -> Iterator[NDArray[np.uint8]]
         yield from faces.images(indices[start : start + AT_ONCE])
 
 
-def _compressed(suffix: str, image: NDArray[np.uint8], options: Sequence[int] = ()) -> bytes:
-    done, content = cv2.imencode(suffix, np.ascontiguousarray(image[:, :, ::-1]), options)
-    if not done:
-        raise FedfrError(f"OpenCV could not encode a picture as {suffix}; install its usual build")
-    return content.tobytes()
-
-
 def _png(faces: FaceSet, indices: Sequence[int], quality: int) -> Iterator[bytes]:
-    return (_compressed(".png", image) for image in _each(faces, indices))
+    return (encode(image, ".png") for image in _each(faces, indices))
 
 
 def _jpeg(faces: FaceSet, indices: Sequence[int], quality: int) -> Iterator[bytes]:
     options = (cv2.IMWRITE_JPEG_QUALITY, quality)
-    return (_compressed(".jpg", image, options) for image in _each(faces, indices))
+    return (encode(image, ".jpg", options) for image in _each(faces, indices))
 
 
 def _kept(faces: FaceSet, indices: Sequence[int], quality: int) -> Iterator[bytes]:
@@ -114,7 +108,7 @@ def export_recordio(
                 lines = (f"{key} {label}\n" for key, label in enumerate(labels, start=1))
                 (path.parent / "idx_id_pair.txt").write_text("idx id\n" + "".join(lines), encoding="ascii")
 
-    fill_folder(target, fill)
+    write_folder_atomically(target, fill)
     return {name: len(indices) for name, (_, indices, _, _) in plans.items()}
 
 

@@ -8,37 +8,21 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.faces.decoding import decode, is_damaged_png, picture_size, quietly, resize
-from fedfr.faces.pixels import IMAGE_SHAPE
+from fedfr.faces.compressed import decode_picture, quietly, resize
+from fedfr.faces.pixels import IMAGE_SHAPE, DecodedPixels
 from fedfr.faces.recordio.format import OnBad, RecordError, RecordFile, refuse
 from fedfr.faces.recordio.header import HEADER, unpack
 
-__all__ = ["RecordPixels", "decode_picture"]
+__all__ = ["RecordPixels"]
 
 THREADS = min(4, len(os.sched_getaffinity(0)))
 AT_ONCE = 256
-MOST_PIXELS = 1 << 26
-"""A picture that announces more (64 megapixels) is not a face but a bomb."""
 
 
-def decode_picture(content: bytes) -> NDArray[np.uint8]:
-    """A JPEG or PNG as RGB of its own size; raises ``ValueError`` saying why it is none."""
-    size = picture_size(content)
-    if size is None:
-        raise ValueError(f"holds no JPEG or PNG (it starts with {content[:4].hex(' ') or 'nothing'})")
-    if size[0] * size[1] > MOST_PIXELS:
-        raise ValueError(f"holds a picture of {size[1]}x{size[0]}, far more than a face")
-    bgr = None if is_damaged_png(content) else decode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise ValueError("holds a picture that cannot be decoded")
-    return np.ascontiguousarray(bgr[:, :, ::-1])
-
-
-class RecordPixels:
+class RecordPixels(DecodedPixels):
     """Pictures at ``offsets`` (M,) of ``file``, called by ``keys`` (M,); ``lengths`` (M,) are their records' payloads.
 
     Rows are decoded by up to ``threads`` threads; the pixels do not depend on how many. ``resized`` (M,) marks those
@@ -58,16 +42,6 @@ class RecordPixels:
         self.threads = threads
         self.resized = np.zeros(len(offsets), np.bool_)
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Always uint8."""
-        return np.dtype(np.uint8)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(M, 112, 112, 3)."""
-        return (len(self), *IMAGE_SHAPE)
-
     def __len__(self) -> int:
         return len(self.offsets)
 
@@ -76,7 +50,7 @@ class RecordPixels:
         pixels = np.empty((len(rows), *IMAGE_SHAPE), np.uint8)
 
         def fill(place: int) -> None:
-            pixels[place] = self._decoded(int(rows[place]))
+            pixels[place] = self.decoded(int(rows[place]))
 
         self._for_each(fill, len(rows))
         return pixels
@@ -110,7 +84,8 @@ class RecordPixels:
         part.resized = self.resized[rows]
         return part
 
-    def _decoded(self, row: int) -> NDArray[np.uint8]:
+    def decoded(self, row: int) -> NDArray[np.uint8]:
+        """The pixels of one row; those of another size are resized, and marked."""
         try:
             image = decode_picture(self.encoded(row))
         except ValueError as error:
@@ -128,7 +103,7 @@ class RecordPixels:
 
             def digest(place: int, block: NDArray[np.int64] = block, found: list[bytes | RecordError] = found) -> None:
                 try:
-                    found[place] = hashlib.sha256(self._decoded(int(block[place])).tobytes()).digest()
+                    found[place] = hashlib.sha256(self.decoded(int(block[place])).tobytes()).digest()
                 except RecordError as error:
                     found[place] = error
 

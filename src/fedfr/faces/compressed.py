@@ -1,11 +1,11 @@
-"""Compressed pictures in memory to RGB, from any number of threads at once."""
+"""Compressed pictures in memory: to RGB, from any number of threads at once, and back."""
 
 from __future__ import annotations
 
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,12 +13,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfr.errors import FedfrError
 from fedfr.faces.pixels import IMAGE_SHAPE
 
-__all__ = ["decode", "is_damaged_png", "picture_size", "quietly", "resize"]
+__all__ = ["decode", "decode_picture", "encode", "is_damaged_png", "picture_size", "quietly", "resize"]
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
+MOST_PIXELS = 1 << 26
+"""A picture that announces more (64 megapixels) is not a face but a bomb."""
 
 
 class _Quiet:
@@ -58,9 +61,30 @@ def decode(content: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
             return None
 
 
-def is_damaged_png(content: bytes) -> bool:
+def decode_picture(content: bytes) -> NDArray[np.uint8]:
+    """A JPEG or PNG as RGB of its own size; raises ``ValueError`` saying why it is none."""
+    size = picture_size(content)
+    if size is None:
+        raise ValueError(f"holds no JPEG or PNG (it starts with {content[:4].hex(' ') or 'nothing'})")
+    if size[0] * size[1] > MOST_PIXELS:
+        raise ValueError(f"holds a picture of {size[1]}x{size[0]}, far more than a face")
+    bgr = None if is_damaged_png(content) else decode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError("holds a picture that cannot be decoded")
+    return np.ascontiguousarray(bgr[:, :, ::-1])
+
+
+def encode(image: NDArray[np.uint8], suffix: str, options: Sequence[int] = ()) -> bytes:
+    """An RGB picture (height, width, 3) as ``.png`` or ``.jpg``, with OpenCV's ``options``."""
+    done, content = cv2.imencode(suffix, np.ascontiguousarray(image[:, :, ::-1]), options)
+    if not done:
+        raise FedfrError(f"OpenCV could not encode a picture as {suffix}; install its usual build")
+    return content.tobytes()
+
+
+def is_damaged_png(content: bytes | memoryview) -> bool:
     """Whether a PNG lacks its end or a chunk that matters has another CRC: libpng would print to stderr, then fail."""
-    if not content.startswith(PNG[:4]):
+    if bytes(content[:4]) != PNG[:4]:
         return False
     view, at, kind = memoryview(content), len(PNG), b""
     while kind != b"IEND":
