@@ -175,12 +175,13 @@ def _clients(rows: Sequence[Row], metric: str) -> list[Chart]:
     """Every client's figure before and after: a line from the starting model's to the main method's."""
     method = main_method(rows)
     chosen = [row for row in rows if row.protocol == PERSONAL_VERIFICATION and row.metric == metric]
-    models = {row.model for row in chosen if row.method == method}
+    models = dict.fromkeys(row.model for row in chosen if row.method == method)
     # A method without personalised models serves its clients with its only one.
     model = "personalized" if "personalized" in models else next(iter(models), "")
     after = {(row.seed, row.client): row.value or 0.0 for row in chosen if (row.method, row.model) == (method, model)}
     before = {(row.seed, row.client): row.value or 0.0 for row in chosen if row.method == START}
-    both = sorted(after.keys() & before.keys(), key=lambda where: after[where] - before[where])
+    # Those that change alike by their names: the same results give the same page, in whatever order a set is read.
+    both = sorted(after.keys() & before.keys(), key=lambda where: (after[where] - before[where], where))
     if not both or method == START:
         return []
     seeds = {seed for seed, _ in both}
