@@ -18,6 +18,9 @@ ARCFACE_TEMPLATE: NDArray[np.float64] = np.array(
 ArcFace, CVPR 2019)."""
 ARCFACE_TEMPLATE.flags.writeable = False
 
+# Squared pixels, summed over the five points.
+_LEAST_SPREAD = 1e-9
+
 
 def similarity(points: ArrayLike) -> NDArray[np.float64]:
     """The matrix (2, 3) that rotates, scales and shifts five ``points`` (5, 2) nearest to :data:`ARCFACE_TEMPLATE`.
@@ -26,13 +29,14 @@ def similarity(points: ArrayLike) -> NDArray[np.float64]:
     shape, for values that are not finite, and where all five points are one.
     """
     given = np.asarray(points, dtype=np.float64)
-    if given.shape != ARCFACE_TEMPLATE.shape:
-        raise FedfrError(f"found points of shape {given.shape}; alignment needs five, each with x and y: (5, 2)")
+    if given.shape != ARCFACE_TEMPLATE.shape or not np.isfinite(given).all():
+        found = given.tolist() if given.size == 10 else f"of shape {given.shape}"
+        raise FedfrError(f"found points {found}; alignment needs five, each with a finite x and y: (5, 2)")
     mean, target_mean = given.mean(axis=0), ARCFACE_TEMPLATE.mean(axis=0)
     source, target = given - mean, ARCFACE_TEMPLATE - target_mean
     spread = float(np.square(source).sum())
-    if not np.isfinite(spread) or spread < 1e-12:
-        raise FedfrError(f"found points {given.tolist()}; alignment needs five finite points that are not all the same")
+    if spread < _LEAST_SPREAD:
+        raise FedfrError(f"found points {given.tolist()}; alignment needs five that are not all the same")
     left, strengths, right = np.linalg.svd(target.T @ source)
     signs = np.array([1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))])
     matrix = (strengths @ signs) / spread * (left * signs) @ right

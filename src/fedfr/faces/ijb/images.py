@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
-from fedfr.faces.alignment import align
+from fedfr.faces.alignment import align, similarity
 from fedfr.faces.ijb.lines import shown, whole, word_lines
 from fedfr.faces.importers.images import read_image
 from fedfr.faces.pixels import IMAGE_SHAPE
@@ -22,7 +22,8 @@ __all__ = ["IjbImages", "read_images"]
 MEMBERSHIP = ("name", "template", "medium")
 POINTS = ("name", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4", "x5", "y5", "score")
 LARGEST = 1_000_000
-LEAST_SPREAD = 1e-9
+# Squared pixels: of all faces with more, no point is asked twice.
+SUSPICIOUS_SPREAD = 1e-3
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,9 @@ def _read_points(path: Path, membership: Path, names: tuple[str, ...]) -> NDArra
         raise FedfrError(f"{path} ends after line {row + 1}, {membership} has {len(names)}; it may be truncated")
     points = values[:, :10].reshape(-1, 5, 2).astype(np.float64)
     spread = np.square(points - points.mean(axis=1, keepdims=True)).sum(axis=(1, 2))
-    if (spread < LEAST_SPREAD).any():
-        row = int(np.argmax(spread < LEAST_SPREAD))
-        raise FedfrError(f"{path}, line {row + 1}: the five points are one; no face can be aligned by them")
+    for row in np.flatnonzero(spread < SUSPICIOUS_SPREAD).tolist():
+        try:
+            similarity(points[row])
+        except FedfrError as error:
+            raise FedfrError(f"{path}, line {row + 1}: {error}") from error
     return values

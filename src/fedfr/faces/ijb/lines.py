@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fedfr.errors import FedfrError
+from fedfr.faces.importers.images import FacesWarning
 
 __all__ = ["shown", "table_lines", "whole", "word_lines"]
 
@@ -17,9 +19,10 @@ MOST_DIGITS = 9
 def word_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """For every line where it stands, for errors, and its words between blanks, one for each of ``columns``.
 
-    Raises :class:`FedfrError` for an unreadable or empty file and the first line with more words or fewer.
+    Raises :class:`FedfrError` for an unreadable or empty file and the first line with more words or fewer; a last line
+    without an end is a :class:`FacesWarning`.
     """
-    number = 0
+    number, line = 0, "\n"
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
             for number, line in enumerate(file, start=1):
@@ -32,6 +35,9 @@ def word_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[s
         raise _unreadable(path, error) from error
     if number == 0:
         raise FedfrError(f"{path} is empty; fetch it again")
+    if not line.endswith("\n"):
+        # The last number may have lost digits, which no other file tells.
+        warnings.warn(f"{path}, line {number} has no end; the file may be truncated", FacesWarning, stacklevel=2)
 
 
 def table_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
