@@ -29,7 +29,7 @@ from fedfr.faces.ijb import KINDS, IjbFolder, find_ijb
 from fedfr.training.feature_blocks import FeatureBlocks
 from harness import Line, answer, parser, peak_memory
 
-DIMENSIONS, SPREAD = 512, 1.5
+DIMENSIONS, SPREAD = 512, 14
 KIND = KINDS[1]
 GALLERIES = (1_772, 1_759)
 ABOUT = {"weights": "random"}

@@ -33,7 +33,7 @@ class IjbSet:
 def make_ijb(folder: Path, *, subjects: int = 6, probes: int = 4, prefix: str = "ijbc", seed: int = 0) -> IjbSet:
     """Per subject one template enrolled, half of them in each gallery, and ``probes`` others.
 
-    Templates hold stills and frames of one video, stand in no order, and their images are not always together.
+    Templates hold a still or two, some also two frames of a video; they and their images stand in no order.
     """
     generator = np.random.default_rng(seed)
     (folder / "meta").mkdir(parents=True)
@@ -43,8 +43,8 @@ def make_ijb(folder: Path, *, subjects: int = 6, probes: int = 4, prefix: str = 
     probe_of = {next(ids): subject for subject in range(100, 100 + subjects) for _ in range(probes)}
     images: list[tuple[str, int, int]] = []
     for template in [*enrolled, *probe_of]:
-        stills = 1 + template % 2
-        media = [1000 + 10 * template + number for number in range(stills)] + [2000 + template] * (template % 3)
+        media = [1000 + 10 * template + number for number in range(1 + (template % 5 == 0))]
+        media += [2000 + template] * (2 * (template % 8 == 0))
         images += [("", template, medium) for medium in media]
     order = generator.permutation(len(images)).tolist()
     images = [(f"{number}.jpg", *images[place][1:]) for number, place in enumerate(order, start=1)]
@@ -92,11 +92,12 @@ def write_lists(made: IjbSet, prefix: str = "ijbc") -> None:
 
 
 def write_picture(path: Path, pattern: NDArray[np.int64], generator: np.random.Generator) -> list[float]:
-    """A picture with the pattern turned, scaled and shifted in it; returns the five points, x and y by turns."""
+    """A picture with the pattern, and more that is its own, turned, scaled and shifted in it; returns the five points, x and y by turns."""
     angle, scale = generator.uniform(-0.5, 0.5), generator.uniform(0.6, 1.1)
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     shift = np.array([70, 70]) - turn @ [56, 56] + generator.uniform(-8, 8, 2)
-    face = cv2.resize(pattern.astype(np.uint8), (112, 112), interpolation=cv2.INTER_NEAREST)
+    own = generator.integers(0, 255, pattern.shape)
+    face = cv2.resize((0.35 * pattern + 0.65 * own).astype(np.uint8), (112, 112), interpolation=cv2.INTER_NEAREST)
     size = (int(generator.integers(130, 150)), int(generator.integers(130, 150)))
     picture = cv2.warpAffine(face, np.column_stack([turn, shift]), size, borderMode=cv2.BORDER_REFLECT)
     noisy = np.clip(picture + generator.normal(0, 12, picture.shape), 0, 255).astype(np.uint8)

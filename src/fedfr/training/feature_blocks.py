@@ -55,7 +55,7 @@ class FeatureBlocks:
     def _read(self, path: Path, count: int) -> Features | None:
         """One block; None where it is not there, or not whole: it is then made again."""
         try:
-            with np.load(path, allow_pickle=False) as content:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
                 features = content["features"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None

@@ -80,7 +80,9 @@ def test_everything_is_read_as_it_was_written(made: IjbSet) -> None:
     assert [(ids[a], ids[b], int(same)) for a, b, same in pairs] == made.pairs
     for each in (*ijb.searches.galleries, ijb.searches.probes):
         wanted = made.searches["probe_mixed" if each.name == "probes" else each.name]
-        assert {ids[row]: subject for row, subject in zip(each.templates, each.subjects.tolist(), strict=True)} == wanted
+        assert {
+            ids[row]: subject for row, subject in zip(each.templates, each.subjects.tolist(), strict=True)
+        } == wanted
     assert ijb.differences() == []
 
 
@@ -151,13 +153,21 @@ def line(number: int, change: Callable[[list[str]], list[str]], blank: str = " "
 
 
 SPOILT: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
-    ("face_tid_mid", line(3, lambda words: words[:2]), "line 3: expected 3 columns (name template medium), found '3.jpg "),
+    (
+        "face_tid_mid",
+        line(3, lambda words: words[:2]),
+        "line 3: expected 3 columns (name template medium), found '3.jpg ",
+    ),
     ("face_tid_mid", line(3, lambda words: [*words, "1"]), "line 3: expected 3 columns"),
     ("face_tid_mid", line(3, lambda words: [words[0], "x", words[2]]), "line 3: the template is 'x'; expected a whole"),
     ("face_tid_mid", line(3, lambda words: [words[0], words[1], "-1"]), "line 3: the medium is '-1'; expected a whole"),
     ("face_tid_mid", line(3, lambda words: [words[0], "9" * 30, "1"]), "line 3: the template is '99999"),
     ("face_tid_mid", line(3, lambda words: ["1.jpg", *words[1:]]), "line 3: image 1.jpg is listed in line 1 already"),
-    ("face_tid_mid", line(3, lambda words: ["../1.jpg", *words[1:]]), "line 3: image ../1.jpg lies outside of the fold"),
+    (
+        "face_tid_mid",
+        line(3, lambda words: ["../1.jpg", *words[1:]]),
+        "line 3: image ../1.jpg lies outside of the fold",
+    ),
     ("face_tid_mid", line(3, lambda words: ["/etc/x", *words[1:]]), "line 3: image /etc/x lies outside of the folder"),
     ("face_tid_mid", lambda lines: [*lines[:4], "", *lines[4:]], "line 5: expected 3 columns"),
     ("face_tid_mid", lambda _: [], "is empty; fetch it again"),
@@ -189,9 +199,7 @@ SPOILT: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
 
 
 @pytest.mark.parametrize(("name", "change", "message"), SPOILT)
-def test_a_wrong_line_is_named(
-    name: str, change: Callable[[list[str]], list[str]], message: str, copy: IjbSet
-) -> None:
+def test_a_wrong_line_is_named(name: str, change: Callable[[list[str]], list[str]], message: str, copy: IjbSet) -> None:
     path = changed(name, change)(copy)
     with pytest.raises(FedfrError) as caught:
         opened(copy)
@@ -205,7 +213,9 @@ def test_a_template_of_two_people_and_a_person_with_two_templates(copy: IjbSet) 
     lines = path.read_text().splitlines()
     template, _, rest = lines[1].split(",", 2)
     path.write_text("\n".join([*lines, f"{template},999,{rest}"]) + "\n")
-    with pytest.raises(FedfrError, match=rf"line {len(lines) + 1}: template {template} shows subject 999, and .* in line 2"):
+    with pytest.raises(
+        FedfrError, match=rf"line {len(lines) + 1}: template {template} shows subject 999, and .* in line 2"
+    ):
         opened(copy)
     path.write_text("\n".join(lines) + "\n")
     gallery, other = copy.file("gallery_G1"), copy.file("gallery_G2")
@@ -213,9 +223,13 @@ def test_a_template_of_two_people_and_a_person_with_two_templates(copy: IjbSet) 
     lines = other.read_text().splitlines()
     template, _, rest = lines[1].split(",", 2)
     same_template = [each.startswith(f"{template},") for each in lines]
-    swapped = [f"{template},{subject},{rest}" if same else each for same, each in zip(same_template, lines, strict=True)]
+    swapped = [
+        f"{template},{subject},{rest}" if same else each for same, each in zip(same_template, lines, strict=True)
+    ]
     other.write_text("\n".join(swapped) + "\n")
-    with pytest.raises(FedfrError, match=rf"G2.csv, line 2: template {template} enrols subject {subject}, whom .*G1.csv"):
+    with pytest.raises(
+        FedfrError, match=rf"G2.csv, line 2: template {template} enrols subject {subject}, whom .*G1.csv"
+    ):
         opened(copy)
 
 

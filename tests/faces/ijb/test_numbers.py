@@ -67,7 +67,9 @@ def test_a_mistake_is_named_with_its_line(text: bytes, line: int, found: str, bl
     with pytest.raises(FedfrError) as caught:
         read(path, block)
     message = str(caught.value)
-    assert message.startswith(f"{path}, line {line}: expected 3 whole numbers of up to 9 digits (template template 0/1)")
+    assert message.startswith(
+        f"{path}, line {line}: expected 3 whole numbers of up to 9 digits (template template 0/1)"
+    )
     assert f"found {found}" in message
     assert "\n" not in message
 

@@ -52,14 +52,15 @@ def _curve(scores: NDArray[np.float64], same: NDArray[np.bool_]) -> tuple[Counts
     One point per distinct score, without those in the middle of three at equal distances in both counts (its
     ``drop_intermediate``), and one that accepts nothing.
     """
-    order = np.argsort(scores)[::-1]
-    ordered = scores[order]
-    last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
-    true = np.cumsum(same[order])[last]
-    false = 1 + last - true
-    if len(last) > 2:
+    ordered = np.sort(scores)
+    # Where, from the lowest up, each run of equal scores begins; at or above it lie all that follow.
+    first = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
+    found = np.bincount(np.searchsorted(ordered, scores[same]), minlength=len(ordered))
+    true = np.cumsum(found[::-1])[::-1][first][::-1]
+    false = (len(ordered) - first)[::-1] - true
+    thresholds = ordered[first][::-1]
+    if len(first) > 2:
         corner = (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0)
         kept = np.concatenate([[True], corner, [True]])
-        true, false, last = true[kept], false[kept], last[kept]
-    thresholds = np.concatenate([[np.inf], ordered[last]])
-    return np.concatenate([[0], false]), np.concatenate([[0], true]), thresholds
+        true, false, thresholds = true[kept], false[kept], thresholds[kept]
+    return np.concatenate([[0], false]), np.concatenate([[0], true]), np.concatenate([[np.inf], thresholds])

@@ -16,6 +16,7 @@ from fedfr.faces.importers.images import FacesWarning
 __all__ = ["TemplatePairs", "read_template_pairs", "rows_of"]
 
 COLUMNS = ("template", "template", "0/1")
+LARGEST_TABLE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,12 @@ def read_template_pairs(path: Path, template_ids: NDArray[np.int64]) -> Template
 
 
 def rows_of(ids: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Where each of ``ids`` (any shape) stands in ``known`` (T,) ascending; -1 where it does not."""
+    """Where each of ``ids`` (any shape, none below 0) stands in ``known`` (T,) ascending; -1 where it does not."""
+    if known[-1] < LARGEST_TABLE:
+        # A table of all numbers, its last entry for those above: a fifth of the time of the search.
+        table = np.full(known[-1] + 2, -1, np.int32)
+        table[known] = np.arange(len(known))
+        return table[np.minimum(ids, known[-1] + 1)]
     places = np.minimum(np.searchsorted(known, ids), len(known) - 1)
     return np.where(known[places] == ids, places, -1).astype(np.int32)
 
