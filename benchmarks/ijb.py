@@ -29,7 +29,7 @@ from fedfr.faces.ijb import KINDS, IjbFolder, find_ijb
 from fedfr.training.feature_blocks import FeatureBlocks
 from harness import Line, answer, parser, peak_memory
 
-DIMENSIONS, SPREAD = 512, 14
+DIMENSIONS, SPREAD = 512, 5
 KIND = KINDS[1]
 GALLERIES = (1_772, 1_759)
 ABOUT = {"weights": "random"}
@@ -55,7 +55,9 @@ def make(folder: Path) -> None:
 
     def features(first: int, stop: int) -> NDArray[np.float32]:
         noise = generator.standard_normal((stop - first, DIMENSIONS), dtype=np.float32)
-        return centres[subjects[images.templates[first:stop]]] + np.float32(SPREAD) * noise
+        noise *= SPREAD
+        noise += centres[subjects[images.templates[first:stop]]]
+        return noise
 
     for _ in FeatureBlocks(folder / "features", len(images), ABOUT).blocks(features):
         pass

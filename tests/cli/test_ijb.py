@@ -136,8 +136,8 @@ def test_every_figure_by_plain_loops(
 )
 def test_templates_as_settings_say(
     setting: str,
-    norm: bool,  # noqa: FBT001
-    faceness: bool,  # noqa: FBT001
+    norm: bool,
+    faceness: bool,
     mirror: int,
     fedfr: Fedfr,
     made: IjbSet,

@@ -98,7 +98,7 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
             read(tmp_path / name, Maker())
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "features.json").write_text("{")
-    with pytest.raises(FedfrError, match="features.json is not readable JSON"):
+    with pytest.raises(FedfrError, match=r"features.json is not readable JSON"):
         read(tmp_path / "f", Maker())
 
 
@@ -107,7 +107,7 @@ def test_only_one_process_at_a_time(tmp_path: Path) -> None:
     other = os.open(tmp_path / "f" / ".lock", os.O_RDWR)
     try:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(FedfrError, match="another process is working on .*f; wait for it or stop it"):
+        with pytest.raises(FedfrError, match=r"another process is working on .*f; wait for it or stop it"):
             read(tmp_path / "f", Maker())
     finally:
         os.close(other)
@@ -134,9 +134,9 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         read(folder, Maker(FEATURE_BLOCK))
     real = np.savez
 
-    def full(file: object, **arrays: NDArray[np.float32]) -> None:
+    def full(file: object, *, features: NDArray[np.float32]) -> None:
         with Path("/dev/full").open("wb") as device:
-            real(device, **arrays)
+            real(device, features=features)
 
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(WriteError, match=r"cannot write .*000001.npz: No space left on device"):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Features = Sequence[NDArray[np.floating]] | NDArray[np.floating]  # type: ignore[type-arg]
+Floats = NDArray[np.floating[Any]]
 
 
 def templates(
-    features: Features,
+    features: Floats,
     images: Sequence[tuple[int, int]],
     scores: Sequence[float],
     *,
@@ -28,9 +29,12 @@ def templates(
         if faceness:
             value = value * float(np.float32(score))
         media.setdefault(template, {}).setdefault(medium, []).append(value)
-    made = {}
+    made: dict[int, NDArray[np.float64]] = {}
     for template, groups in media.items():
-        total = sum((sum(group) / len(group) for group in groups.values()), np.zeros(len(features[0])))
+        total = np.zeros(len(features[0]))
+        for group in groups.values():
+            for value in group:
+                total = total + value / len(group)
         made[template] = total / math.sqrt(sum(each * each for each in total))
     return made
 
@@ -102,7 +106,8 @@ def merged(
     far: float,
 ) -> float:
     """InsightFace's ijb_1n.py: the ceil(Q·FAR)-th highest score with another's template; own scores above it count."""
-    own, others = [], []
+    own: list[float] = []
+    others: list[float] = []
     for probe, subject in probes.items():
         for template, enrolled in gallery.items():
             (own if enrolled == subject else others).append(float(made[probe] @ made[template]))

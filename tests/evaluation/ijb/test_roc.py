@@ -62,10 +62,11 @@ def test_the_exact_figure_by_plain_loops() -> None:
     generator = np.random.default_rng(1)
     same = (generator.random(900) < 0.3).astype(int)
     scores = np.round(generator.normal(same * 1.2, 1), 2) / 8
+    listed = (scores.tolist(), same.tolist())
     exact = tar_at_far(scores[same == 1], scores[same == 0], (0.3, 0.1, 0.02))
-    assert [figure.value for figure in exact] == [plain.exact_tar(scores, same, far) for far in (0.3, 0.1, 0.02)]
+    assert [figure.value for figure in exact] == [plain.exact_tar(*listed, far) for far in (0.3, 0.1, 0.02)]
     published = insightface_tar(scores, same == 1, (0.3, 0.1, 0.02))
-    assert [figure.value for figure in published] == [plain.nearest_tar(scores, same, far) for far in (0.3, 0.1, 0.02)]
+    assert [figure.value for figure in published] == [plain.nearest_tar(*listed, far) for far in (0.3, 0.1, 0.02)]
     assert all(figure.threshold is not None and figure.threshold in scores for figure in published)
 
 

@@ -93,16 +93,6 @@ def test_no_name_of_one_stands_for_a_figure_of_the_other() -> None:
     assert not own & {figure.metric for figure in merged_galleries(features, searches, FPIRS)}
 
 
-def test_the_merged_figure_flatters() -> None:
-    """The same name of a rate, two questions: the published one lets every probe be enrolled and asks no rank."""
-    features, searches = case(spread=1.2)
-    own = gallery_by_gallery(features, searches, (0.1,))[0].value
-    merged = merged_galleries(features, searches, (0.1,))[0].value
-    assert own is not None
-    assert merged is not None
-    assert merged != own
-
-
 def test_the_threshold_is_the_score_of_that_rank() -> None:
     """⌈Q·FAR⌉ of scores chosen by hand: four probes, the others' scores 0.8, 0.6 and so on down."""
     angles = np.deg2rad([0, 90, 10, 75, 5, 60])

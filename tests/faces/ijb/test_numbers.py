@@ -90,9 +90,9 @@ def test_cut_at_any_byte_it_is_told_or_no_number_is_lost(tmp_path: Path) -> None
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:
-    with pytest.raises(FedfrError, match="cannot read .*none.txt: No such file"):
+    with pytest.raises(FedfrError, match=r"cannot read .*none.txt: No such file"):
         read(tmp_path / "none.txt")
-    with pytest.raises(FedfrError, match="cannot read .*: Is a directory"):
+    with pytest.raises(FedfrError, match=r"cannot read .*: Is a directory"):
         read(tmp_path)
     (tmp_path / "empty.txt").touch()
     with pytest.raises(FedfrError, match=r"empty.txt is empty; fetch it again"):

@@ -64,7 +64,8 @@ def rows_of(ids: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int3
         # A table of all numbers, its last entry for those above: a fifth of the time of the search.
         table = np.full(known[-1] + 2, -1, np.int32)
         table[known] = np.arange(len(known))
-        return table[np.minimum(ids, known[-1] + 1)]
+        rows: NDArray[np.int32] = table[np.minimum(ids, known[-1] + 1)]
+        return rows
     places = np.minimum(np.searchsorted(known, ids), len(known) - 1)
     return np.where(known[places] == ids, places, -1).astype(np.int32)
 
