@@ -43,7 +43,7 @@ def make_ijb(folder: Path, *, subjects: int = 6, probes: int = 4, prefix: str = 
     probe_of = {next(ids): subject for subject in range(100, 100 + subjects) for _ in range(probes)}
     images: list[tuple[str, int, int]] = []
     for template in [*enrolled, *probe_of]:
-        media = [1000 + 10 * template + number for number in range(1 + (template % 5 == 0))]
+        media = [1000 + number for number in range(1 + (template % 5 == 0))]
         media += [2000 + template] * (2 * (template % 8 == 0))
         images += [("", template, medium) for medium in media]
     order = generator.permutation(len(images)).tolist()

@@ -15,6 +15,7 @@ from tests.ijb_set import IjbSet, make_ijb
 from fedfr.errors import FedfrError
 from fedfr.faces import FacesWarning
 from fedfr.faces.ijb import KINDS, IjbFolder, find_ijb
+from fedfr.faces.ijb.pairs import rows_of
 
 LISTS = ("face_tid_mid", "name_5pts_score", "template_pair_label", "gallery_G1", "gallery_G2", "probe_mixed")
 
@@ -181,7 +182,7 @@ SPOILT: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
     ("name_5pts_score", line(2, lambda words: [*words[:-1], "nan"]), "line 2: found '"),
     ("name_5pts_score", line(2, lambda words: [*words[:-1], "-0.1"]), "the score not below 0"),
     ("name_5pts_score", line(2, lambda words: [*words[:3], "1,5", *words[4:]]), "line 2: could not convert string to"),
-    ("name_5pts_score", line(2, lambda words: [words[0], *["7.5"] * 10, "1"]), "line 2: found points [[7.5, 7.5], "),
+    ("name_5pts_score", line(2, lambda words: [words[0], *["7.5"] * 10, "1"]), "[[7.5, 7.5], [7.5, 7.5], "),
     ("template_pair_label", line(5, lambda words: words[:2]), "line 5: expected 3 whole numbers"),
     ("template_pair_label", line(5, lambda words: [words[0], words[1], "2"]), "line 5: the mark is 2; expected 0 or 1"),
     ("template_pair_label", line(5, lambda words: ["4", *words[1:]]), "line 5: template 4 has no images; fetch the"),
@@ -246,6 +247,14 @@ def test_contradicting_comparisons_are_refused_and_repeated_ones_counted(copy: I
     with pytest.warns(FacesWarning, match=f"2 of {len(lines) + 2} comparisons are listed before and count again"):
         ijb = opened(copy)
     assert len(ijb.pairs) == len(lines) + 2
+
+
+@pytest.mark.parametrize("step", [3, 1 << 20])
+def test_templates_are_found_by_their_numbers(step: int) -> None:
+    """Small numbers by a table, large ones by a search."""
+    known = np.array([2, 5, 6, 9], np.int64) * step
+    asked = [[0, 2 * step], [6 * step, 5 * step + 1], [9 * step, 9 * step + 1], [999_999_999, 5 * step]]
+    assert rows_of(np.array(asked), known).tolist() == [[-1, 0], [2, -1], [3, -1], [-1, 1]]
 
 
 def test_a_missing_picture_is_named_with_its_line(copy: IjbSet) -> None:

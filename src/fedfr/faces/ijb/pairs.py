@@ -61,7 +61,7 @@ def read_template_pairs(path: Path, template_ids: NDArray[np.int64]) -> Template
 def rows_of(ids: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int32]:
     """Where each of ``ids`` (any shape, none below 0) stands in ``known`` (T,) ascending; -1 where it does not."""
     if known[-1] < LARGEST_TABLE:
-        # A table of all numbers, its last entry for those above: a fifth of the time of the search.
+        # A table of all numbers, its last entry for those above, takes less time than the search.
         table = np.full(known[-1] + 2, -1, np.int32)
         table[known] = np.arange(len(known))
         rows: NDArray[np.int32] = table[np.minimum(ids, known[-1] + 1)]
