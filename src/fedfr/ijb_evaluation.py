@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +13,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedfr.assembly import open_device
+from fedfr.errors import FedfrError
 from fedfr.evaluation.ijb import TemplateSums
 from fedfr.evaluation.protocols.ijb import IJB_LISTS
 from fedfr.faces import FaceSet, FacesWarning
 from fedfr.faces.ijb import IjbFolder, IjbImages
-from fedfr.models.checkpoint import embedding_space
 from fedfr.reporting.progress import Progress
 from fedfr.settings import Settings
-from fedfr.training.feature_blocks import FEATURE_BLOCK, FeatureBlocks
+from fedfr.training.feature_blocks import FeatureBlocks, passing_blocks
 from fedfr.training.features import Compute, extract_features
 from fedfr.training.pool import FacePool
 
@@ -63,45 +64,47 @@ def check_ijb(ijb: IjbFolder, protocols: Sequence[str]) -> str:
 
 def ijb_templates(
     images: IjbImages,
-    backbone: nn.Module,
+    network: nn.Module,
     compute: Compute,
     settings: IjbSettings,
+    model: Path,
     folder: Path | None,
     progress: Progress,
 ) -> NDArray[np.float64]:
-    """Features (T, D) of all templates, of length one; with ``folder`` those of the images are kept there.
+    """Features (T, D) of all templates, of length one, by the ``network`` that the file ``model`` holds.
 
-    Raises :class:`FedfrError` for a picture that cannot be read and features that are not finite.
+    With ``folder`` the features of the images are kept there. Raises :class:`FedfrError` for a device that is not there
+    or not for this network, a picture that cannot be read, and features that are not finite.
     """
     compute = replace(compute, device=open_device(settings.device, "device"))
-    backbone = compute.place(backbone)
+    if compute.device.type != "cpu" and next(network.parameters(), None) is None:
+        raise FedfrError(f"device = {settings.device!r}, but {model} runs on the CPU alone; leave it out")
+    network = compute.place(network)
+
+    def make(first: int, stop: int) -> NDArray[np.float32]:
+        faces = FaceSet(images.pixels(first, stop), np.zeros(stop - first, np.int64), ["somebody"])
+        pool = FacePool([(faces, None, 0)])
+        features = extract_features(network, pool, compute)
+        if settings.flip:
+            features += extract_features(network, pool, compute, mirrored=True)
+        return np.asarray(features.numpy(), np.float32)
+
+    about = {
+        "model": _digest(model),
+        "preprocessing": compute.preprocessing.to_metadata(),
+        "flip": settings.flip,
+        "pictures": images.digest(),
+    }
     sums, done = TemplateSums(images, norm=settings.norm, faceness=settings.faceness), 0
-    for features in _features(images, backbone, compute, settings, folder):
+    kept = None if folder is None else FeatureBlocks(folder, len(images), about)
+    for features in passing_blocks(len(images), make) if kept is None else kept.blocks(make):
         sums.add(features)
         done += len(features)
         progress.update("features", done, len(images))
     return sums.features()
 
 
-def _features(
-    images: IjbImages, backbone: nn.Module, compute: Compute, settings: IjbSettings, folder: Path | None
-) -> Iterator[NDArray[np.float32]]:
-    def make(first: int, stop: int) -> NDArray[np.float32]:
-        faces = FaceSet(images.pixels(first, stop), np.zeros(stop - first, np.int64), ["somebody"])
-        pool = FacePool([(faces, None, 0)])
-        features = extract_features(backbone, pool, compute)
-        if settings.flip:
-            features += extract_features(backbone, pool, compute, mirrored=True)
-        return np.asarray(features.numpy(), np.float32)
-
-    if folder is None:
-        for first in range(0, len(images), FEATURE_BLOCK):
-            yield make(first, min(first + FEATURE_BLOCK, len(images)))
-        return
-    about = {
-        "weights": embedding_space(backbone.state_dict()),
-        "preprocessing": compute.preprocessing.to_metadata(),
-        "flip": settings.flip,
-        "pictures": images.digest(),
-    }
-    yield from FeatureBlocks(folder, len(images), about).blocks(make)
+def _digest(path: Path) -> str:
+    """Of the file: weights and graphs of any kind have that in common."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

@@ -18,7 +18,7 @@ from fedfr.experiment import Experiment
 from fedfr.faces import import_faces, load_faces, read_verification_set, verification_sets
 from fedfr.faces.ijb import ORIGIN, find_ijb
 from fedfr.ijb_evaluation import IjbSettings, check_ijb, ijb_templates
-from fedfr.models import BACKBONES, build_backbone, load_foreign, load_model, load_weights, recognise_backbone
+from fedfr.models import UNSTATED, Stated, open_model
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.rows import ALL_CLIENTS, Row, rows_from
 from fedfr.settings import validate
@@ -33,26 +33,30 @@ def evaluate(
     *,
     faces: str | Path | None = None,
     protocols: Sequence[str] | None = None,
+    stated: Stated = UNSTATED,
     progress: Progress | None = None,
     features: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> list[Row]:
     """Tidy rows of a run's newest models, or of one model (a file) on ``faces``; ``protocols`` restricts which.
 
-    ``features`` is a folder to keep features in and ``settings`` those of :class:`IjbSettings`, for IJB alone. Raises
-    :class:`FedfrError` for ``faces`` with a run, and as :meth:`Experiment.evaluate` and :func:`evaluate_model`.
+    ``stated``: what is known of the input of a model from elsewhere, whose file does not tell it. For IJB alone:
+    ``features``, a folder to keep features in, and ``settings``, those of :class:`IjbSettings`.
+    Raises :class:`FedfrError` for ``faces`` with a run, and as :meth:`Experiment.evaluate` and :func:`evaluate_model`.
     """
     target = Path(target)
     if target.is_file():
-        place = None if faces is None else Path(faces)
-        kept = None if features is None else Path(features)
-        return evaluate_model(target, place, protocols, progress, kept, settings)
+        place, kept = (None if path is None else Path(path) for path in (faces, features))
+        return evaluate_model(target, place, protocols, stated, progress, kept, settings)
     experiment = Experiment.open(target)
     if faces is not None:
         raise FedfrError(
             f"--faces is for a single model, {target} is a run with faces of its own; "
             f"leave it out or give {target / 'generic.safetensors'}"
         )
+    if stated.names:
+        options = ", ".join(f"--{name}" for name in stated.names)
+        raise FedfrError(f"{options} is for a single model from elsewhere, {target} is a run; leave it out")
     for name in protocols or ():
         if name in (*SET_PROTOCOLS, *IJB_PROTOCOLS):
             raise FedfrError(
@@ -66,12 +70,14 @@ def evaluate_model(
     model: Path,
     faces: Path | None,
     protocols: Sequence[str] | None = None,
+    stated: Stated = UNSTATED,
     progress: Progress | None = None,
     features: Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> list[Row]:
-    """A generic model, ours or published elsewhere, on ``faces``.
+    """A generic model on ``faces``: ours, or a state dict or an ONNX graph published elsewhere.
 
+    The input of one from elsewhere is assumed where it is not ``stated``; ``progress`` is told what.
     On every identity of a saved set, a folder of crops or a ``train.rec`` the generic protocols; on a verification set
     (``lfw.bin``, or a folder of such files) its pairs, each set as a protocol of its own; on IJB-B or IJB-C theirs,
     where ``features`` keeps what images became and ``settings`` are those of :class:`IjbSettings`. Whoever calls
@@ -90,16 +96,20 @@ def evaluate_model(
                 raise FedfrError(f"{name} does not fit {faces}; allowed there: {', '.join(allowed)}{why}")
         else:
             raise FedfrError(f"{name} needs a run's split and people; give the run's folder instead of {model}")
+    shown = progress or Silent()
     if ijb is not None:
         chosen, title = validate(IjbSettings, settings or {}, "--set"), check_ijb(ijb, wanted)
-        backbone, role, compute = _opened(model)
-        templates = ijb_templates(ijb.images, backbone, compute, chosen, features, progress or Silent())
+        backbone, role, compute = _opened(model, stated, shown)
+        templates = ijb_templates(ijb.images, backbone, compute, chosen, model, features, shown)
         given = {name: {"templates": templates, "lists": getattr(ijb, IJB_LISTS[name])} for name in wanted}
         return [row for name in wanted for row in _rows(name, f"{name} {title}", role, given[name])]
     _only_ijb(features, settings, faces)
-    backbone, role, compute = _opened(model)
+    for path in sets:
+        # Before the features of the first, which take minutes: a damaged set takes no result of another with it.
+        read_verification_set(path)
+    backbone, role, compute = _opened(model, stated, shown)
     if sets:
-        return [row for path in sets for row in _on_pairs(path, backbone, role, compute, progress or Silent())]
+        return [row for path in sets for row in _on_pairs(path, backbone, role, compute, shown)]
     loaded = load_faces(faces) if is_face_set(str(faces)) else import_faces(faces)
     found = extract_features(backbone, FacePool([(loaded, None, 0)]), compute).numpy()
     return [row for name in wanted for row in _rows(name, name, role, {"features": found, "labels": loaded.labels})]
@@ -110,21 +120,13 @@ def _only_ijb(features: str | Path | None, settings: Mapping[str, Any] | None, g
         raise FedfrError(f"--features and --set are for IJB-B and IJB-C, {given} is neither; leave them out")
 
 
-def _opened(model: Path) -> tuple[nn.Module, str, Compute]:
-    """The backbone in a model of this project or in somebody's state dict, what it is, and how it is run."""
-    if model.suffix == ".safetensors":
-        tensors, contract = load_model(model)
-        if contract.role == "personalized":
-            raise FedfrError(f"{model} is one client's personalised model; evaluate it through its run's folder")
-        name, role = contract.backbone, contract.role
-    else:
-        tensors = load_foreign(model)
-        name, role = recognise_backbone(tensors), "generic"
-    backbone = build_backbone(name, 0)
-    entries = backbone.state_dict()
-    load_weights(backbone, {entry: value for entry, value in tensors.items() if entry in entries})
-    compute = Compute(BACKBONES[name].preprocessing, torch.device("cpu"))
-    return compute.place(backbone), role, compute
+def _opened(model: Path, stated: Stated, shown: Progress) -> tuple[nn.Module, str, Compute]:
+    """The network in a model of this project or of somebody else, what it is, and how it is run."""
+    opened = open_model(model, stated)
+    if opened.assumed:
+        shown.note(opened.assumed)
+    compute = Compute(opened.preprocessing, torch.device("cpu"))
+    return compute.place(opened.network), opened.role, compute
 
 
 def _on_pairs(path: Path, backbone: nn.Module, role: str, compute: Compute, progress: Progress) -> list[Row]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedfr.cli.models import Colour, Mean, Std
 from fedfr.cli.output import AsJson, Overrides, Track, Workers, print_json, progress, tracked
 
 if TYPE_CHECKING:
@@ -84,11 +85,14 @@ def pretrain(config: Config, out: Out, settings: Overrides = None, as_json: AsJs
 
 
 def evaluate(
-    target: Annotated[Path, typer.Argument(help="A run's folder, or a model (.safetensors, .pth, …) with --faces.")],
+    target: Annotated[Path, typer.Argument(help="A run's folder, or a model with --faces: .safetensors, .pth, .onnx.")],
     protocols: Annotated[list[str] | None, typer.Option("--protocol", help="Only these; may be repeated.")] = None,
     faces: Annotated[
         Path | None, typer.Option("--faces", help="Faces to evaluate a single model on, a .bin, or IJB-B or IJB-C.")
     ] = None,
+    colour: Colour = None,
+    mean: Mean = None,
+    std: Std = None,
     features: Annotated[
         Path | None, typer.Option("--features", help="IJB: keep the images' features here; a killed run goes on.")
     ] = None,
@@ -98,6 +102,7 @@ def evaluate(
     """Evaluate the newest models of a run again, or one model on a folder of faces."""
     from fedfr.config import parse_overrides
     from fedfr.model_evaluation import evaluate as evaluate_target
+    from fedfr.models import Stated
     from fedfr.reporting.table import results_table
 
     with progress() as shown:
@@ -105,6 +110,7 @@ def evaluate(
             target,
             faces=faces,
             protocols=protocols,
+            stated=Stated(colour, mean, std),
             progress=shown,
             features=features,
             settings=parse_overrides(settings or []),

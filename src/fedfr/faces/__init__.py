@@ -6,10 +6,13 @@ from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers import IMPORTERS, import_folder, import_orl, import_recordio
 from fedfr.faces.importers.choice import import_faces, importer_for, load_faces
 from fedfr.faces.importers.images import FacesWarning
+from fedfr.faces.importers.photographs import PhotographImport, import_photographs
+from fedfr.faces.pair_packing import pack_pairs
+from fedfr.faces.picture_files import open_folder
 from fedfr.faces.recordio.export import export_recordio
 from fedfr.faces.split_recipes import SPLITS, make_split
 from fedfr.faces.splits import ClientFaces, Split
-from fedfr.faces.verification_sets import VerificationSet, pack_pairs, read_verification_set, verification_sets
+from fedfr.faces.verification_sets import VerificationSet, read_verification_set, verification_sets
 
 __all__ = [
     "IMPORTERS",
@@ -17,16 +20,19 @@ __all__ = [
     "ClientFaces",
     "FaceSet",
     "FacesWarning",
+    "PhotographImport",
     "Split",
     "VerificationSet",
     "export_recordio",
     "import_faces",
     "import_folder",
     "import_orl",
+    "import_photographs",
     "import_recordio",
     "importer_for",
     "load_faces",
     "make_split",
+    "open_folder",
     "pack_pairs",
     "read_verification_set",
     "verification_sets",

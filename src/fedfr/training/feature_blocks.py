@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from fedfr.errors import FedfrError
 from fedfr.files import read_json, remove_leftovers, write_atomically, write_json
 
-__all__ = ["FEATURE_BLOCK", "FeatureBlocks"]
+__all__ = ["FEATURE_BLOCK", "FeatureBlocks", "passing_blocks"]
 
 FEATURE_BLOCK = 1024
 FORMAT = "fedfr-features"
 
 Features = NDArray[np.float32]
+Make = Callable[[int, int], Features]
+"""Gives the features (stop - first, dimensions) of the images from ``first`` up to ``stop``."""
 
 
 class FeatureBlocks:
@@ -36,15 +38,14 @@ class FeatureBlocks:
         self.count = count
         self._about = {"format": FORMAT, "images": count, "block": FEATURE_BLOCK, **about}
 
-    def blocks(self, make: Callable[[int, int], Features]) -> Iterator[Features]:
-        """All features in order, a block (n, dimensions) at a time; ``make(first, stop)`` gives those not kept yet.
+    def blocks(self, make: Make) -> Iterator[Features]:
+        """All features in order, a block (n, dimensions) at a time; ``make`` gives those not kept yet.
 
         Raises :class:`FedfrError` for a folder of other features or other files, or that another process uses, and
         :class:`~fedfr.errors.WriteError` where it cannot be written; blocks written before then stay.
         """
         with self._opened():
-            for first in range(0, self.count, FEATURE_BLOCK):
-                stop = min(first + FEATURE_BLOCK, self.count)
+            for first, stop in _ranges(self.count):
                 path = self.folder / f"{first // FEATURE_BLOCK:06d}.npz"
                 features = self._read(path, stop - first)
                 if features is None:
@@ -107,3 +108,12 @@ class FeatureBlocks:
                     f"{self.folder} holds features of {name} {entries.get(name)!r}, these are of {value!r}; name "
                     "another folder for them"
                 )
+
+
+def passing_blocks(count: int, make: Make) -> Iterator[Features]:
+    """The same blocks, kept nowhere."""
+    return (make(first, stop) for first, stop in _ranges(count))
+
+
+def _ranges(count: int) -> list[tuple[int, int]]:
+    return [(first, min(first + FEATURE_BLOCK, count)) for first in range(0, count, FEATURE_BLOCK)]

@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
-from fedfr.faces.alignment import align, similarity
+from fedfr.faces.alignment import similarity
 from fedfr.faces.ijb.lines import shown, whole, word_lines
 from fedfr.faces.importers.images import read_image
 from fedfr.faces.pixels import IMAGE_SHAPE
@@ -47,11 +48,19 @@ class IjbImages:
         return len(self.names)
 
     def pixels(self, first: int, stop: int) -> NDArray[np.uint8]:
-        """Aligned faces (stop - first, 112, 112, 3); raises :class:`FedfrError` for a picture that cannot be read."""
+        """Faces (stop - first, 112, 112, 3), aligned as InsightFace does: bilinearly, black outside of the picture.
+
+        Raises :class:`FedfrError` for a picture that cannot be read.
+        """
         pixels = np.empty((stop - first, *IMAGE_SHAPE), np.uint8)
 
         def put(row: int) -> None:
-            pixels[row - first] = align(read_image(self.folder / self.names[row]), self.points[row])
+            # Not `align`, which shrinks large faces by averaging first: published figures rest on this.
+            matrix, path = similarity(self.points[row]), self.folder / self.names[row]
+            try:
+                pixels[row - first] = cv2.warpAffine(read_image(path), matrix, (IMAGE_SHAPE[1], IMAGE_SHAPE[0]))
+            except cv2.error as error:
+                raise FedfrError(f"{path} is too large to be aligned; replace it by a crop of the face") from error
 
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             for _ in threads.map(put, range(first, stop)):

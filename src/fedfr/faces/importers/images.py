@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
-from fedfr.faces.decoding import decode, is_cut_short, resize
+from fedfr.faces.decoding import decode, is_damaged_png, resize
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers.pgm import PGM_HEADER, mend_line_ends
 from fedfr.faces.storage import IMAGE_SHAPE, write_faces
 
-__all__ = ["FacesWarning", "Fit", "Progress", "gather", "read_image", "resize"]
+__all__ = ["FacesWarning", "Fit", "Progress", "gather", "read_image", "resize", "to_rgb"]
 
 Progress = Callable[[int, int], None]
 """Called with images done and images in all."""
@@ -28,9 +28,10 @@ class FacesWarning(UserWarning):
     """Something about the given pictures that a user should know, though the import went on."""
 
 
-def _to_rgb(content: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+def to_rgb(content: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """A picture file's pixels (height, width, 3) as :func:`read_image` gives them; None where it is broken."""
     start = content[:1024].tobytes()
-    if is_cut_short(content):
+    if is_damaged_png(content.tobytes()):
         return None
     header = PGM_HEADER.match(start)
     if header:
@@ -56,7 +57,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         content = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file") from error
-    image = _to_rgb(content) if content.size else None
+    image = to_rgb(content) if content.size else None
     if image is None:
         raise FedfrError(f"{path} is not a readable picture (corrupt, cut short or empty); replace or remove it")
     return image
