@@ -60,7 +60,8 @@ def evaluate(
     for name in protocols or ():
         if name in (*SET_PROTOCOLS, *IJB_PROTOCOLS):
             raise FedfrError(
-                f"{name} is for one model and published faces; give {target / 'generic.safetensors'} and --faces"
+                f"{name} is for one model and a published set, a .bin of pairs or IJB; "
+                f"give {target / 'generic.safetensors'} and --faces"
             )
     _only_ijb(features, settings, target)
     return experiment.evaluate(protocols, progress)

@@ -211,6 +211,7 @@ def test_a_wrong_list_is_told_before_any_feature(
 
 
 def test_without_a_folder_the_figures_are_the_same(fedfr: Fedfr, model: Path, tmp_path: Path) -> None:
+    """And by the same weights as somebody else's state dict, whose features are kept apart."""
     few = make_ijb(tmp_path / "IJBC", subjects=2, probes=2)
     command = ["evaluate", model, "--faces", few.folder, "--json"]
     before = sorted(few.folder.rglob("*"))
@@ -218,6 +219,14 @@ def test_without_a_folder_the_figures_are_the_same(fedfr: Fedfr, model: Path, tm
     assert len(rows) > 30
     assert rows == answered(fedfr(*command, "--features", tmp_path / "kept"))
     assert sorted(few.folder.rglob("*")) == before
+    foreign = tmp_path / "weights.pth"
+    torch.save(build_backbone("slimface", 5).state_dict(), foreign)
+    command[1] = foreign
+    answer = fedfr(*command, "--features", tmp_path / "kept")
+    assert answer.code == 2
+    assert "kept holds features of model 'sha256:" in answer.err
+    values = [row["value"] for row in answered(fedfr(*command, "--colour", "RGB", "--mean", "127.5", "--std", "127.5"))]
+    assert values == [row["value"] for row in rows]
 
 
 def test_a_table_for_people(fedfr: Fedfr, made: IjbSet, model: Path, kept: Path) -> None:
