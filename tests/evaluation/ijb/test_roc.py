@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.evaluation.ijb import plain
 
@@ -52,6 +52,7 @@ def test_of_two_rates_equally_near_the_higher_counts() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(-9, 9), st.booleans()), min_size=3, max_size=60))
+@settings(deadline=None)
 def test_it_is_what_plain_loops_find(pairs: list[tuple[int, bool]]) -> None:
     """With ties among and between genuine and impostor scores."""
     scores, same = [value / 10 for value, _ in pairs] + [0.05, -0.35], [int(mark) for _, mark in pairs] + [1, 0]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedfr.errors import FedfrError
@@ -26,6 +26,7 @@ def read(path: Path, block: int = 1 << 21) -> list[list[int]]:
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 10**9 - 1)] * 3), min_size=1, max_size=40), st.integers(1, 70), st.data())
+@settings(deadline=None)
 def test_it_reads_what_python_reads(
     tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[int, ...]], block: int, data: st.DataObject
 ) -> None:
