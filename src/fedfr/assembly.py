@@ -47,6 +47,7 @@ __all__ = [
     "local_training",
     "make_compute",
     "make_method",
+    "open_device",
     "open_faces",
 ]
 
@@ -63,14 +64,19 @@ def make_compute(config: ExperimentConfig, worker: int = 0) -> Compute:
     if config.runtime.compile and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
         raise FedfrError("runtime.compile = true needs a C++ compiler; install g++ or leave it false")
     names = config.runtime.devices
-    name = names[worker % len(names)]
+    device = open_device(names[worker % len(names)], "runtime.device")
+    spec = BACKBONES[config.model.backbone]
+    return Compute(spec.preprocessing, device, config.runtime.precision == "bf16", config.runtime.compile)
+
+
+def open_device(name: str, setting: str) -> torch.device:
+    """The device called ``name``; raises :class:`FedfrError` that names the ``setting`` when it is not there."""
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise FedfrError(f"runtime.device = {name!r} cannot be used here; use cpu") from error
-    spec = BACKBONES[config.model.backbone]
-    return Compute(spec.preprocessing, device, config.runtime.precision == "bf16", config.runtime.compile)
+        raise FedfrError(f"{setting} = {name!r} cannot be used here; use cpu") from error
+    return device
 
 
 def make_method(config: ExperimentConfig, name: str) -> Method:

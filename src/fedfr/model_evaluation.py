@@ -11,13 +11,17 @@ from torch import nn
 
 from fedfr.config import EvaluationConfig
 from fedfr.errors import FedfrError
-from fedfr.evaluation import GENERIC_PROTOCOLS, PROTOCOLS, SET_PROTOCOLS
+from fedfr.evaluation import GENERIC_PROTOCOLS, IJB_PROTOCOLS, PROTOCOLS, SET_PROTOCOLS
+from fedfr.evaluation.protocols.ijb import IJB_LISTS
 from fedfr.experiment import Experiment
 from fedfr.faces import import_faces, load_faces, read_verification_set, verification_sets
+from fedfr.faces.ijb import ORIGIN, find_ijb
 from fedfr.faces.storage import is_face_set
+from fedfr.ijb_evaluation import IjbSettings, check_ijb, ijb_templates
 from fedfr.models import UNSTATED, Stated, open_model
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.rows import ALL_CLIENTS, Row, rows_from
+from fedfr.settings import validate
 from fedfr.training.features import Compute, extract_features
 from fedfr.training.pool import FacePool
 
@@ -31,15 +35,19 @@ def evaluate(
     protocols: Sequence[str] | None = None,
     stated: Stated = UNSTATED,
     progress: Progress | None = None,
+    features: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> list[Row]:
     """Tidy rows of a run's newest models, or of one model (a file) on ``faces``; ``protocols`` restricts which.
 
-    ``stated``: what is known of the input of a model from elsewhere, whose file does not tell it.
+    ``stated``: what is known of the input of a model from elsewhere, whose file does not tell it. For IJB alone:
+    ``features``, a folder to keep features in, and ``settings``, those of :class:`IjbSettings`.
     Raises :class:`FedfrError` for ``faces`` with a run, and as :meth:`Experiment.evaluate` and :func:`evaluate_model`.
     """
     target = Path(target)
     if target.is_file():
-        return evaluate_model(target, None if faces is None else Path(faces), protocols, stated, progress)
+        place, kept = (None if path is None else Path(path) for path in (faces, features))
+        return evaluate_model(target, place, protocols, stated, progress, kept, settings)
     experiment = Experiment.open(target)
     if faces is not None:
         raise FedfrError(
@@ -50,10 +58,12 @@ def evaluate(
         options = ", ".join(f"--{name}" for name in stated.names)
         raise FedfrError(f"{options} is for a single model from elsewhere, {target} is a run; leave it out")
     for name in protocols or ():
-        if name in SET_PROTOCOLS:
+        if name in (*SET_PROTOCOLS, *IJB_PROTOCOLS):
             raise FedfrError(
-                f"{name} is for one model and a .bin of pairs; give {target / 'generic.safetensors'} and --faces"
+                f"{name} is for one model and a published set, a .bin of pairs or IJB; "
+                f"give {target / 'generic.safetensors'} and --faces"
             )
+    _only_ijb(features, settings, target)
     return experiment.evaluate(protocols, progress)
 
 
@@ -63,36 +73,52 @@ def evaluate_model(
     protocols: Sequence[str] | None = None,
     stated: Stated = UNSTATED,
     progress: Progress | None = None,
+    features: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> list[Row]:
     """A generic model on ``faces``: ours, or a state dict or an ONNX graph published elsewhere.
 
     The input of one from elsewhere is assumed where it is not ``stated``; ``progress`` is told what.
     On every identity of a saved set, a folder of crops or a ``train.rec`` the generic protocols; on a verification set
-    (``lfw.bin``, or a folder of such files) its pairs, each set as a protocol of its own. Whoever calls answers for the
-    identities being unseen. Raises :class:`FedfrError` for a personalised protocol, which needs a run, and for a
-    personalised model, whose features are only comparable within its own client.
+    (``lfw.bin``, or a folder of such files) its pairs, each set as a protocol of its own; on IJB-B or IJB-C theirs,
+    where ``features`` keeps what images became and ``settings`` are those of :class:`IjbSettings`. Whoever calls
+    answers for the identities being unseen. Raises :class:`FedfrError` for a personalised protocol, which needs a run,
+    and for a personalised model, whose features are only comparable within its own client.
     """
     if faces is None:
         raise FedfrError(f"--faces is missing; {model} is a model, give the folder of faces to evaluate it on")
-    sets = verification_sets(faces)
-    allowed = SET_PROTOCOLS if sets else GENERIC_PROTOCOLS
+    sets, ijb = verification_sets(faces), find_ijb(faces)
+    allowed = IJB_PROTOCOLS if ijb else SET_PROTOCOLS if sets else GENERIC_PROTOCOLS
     wanted = protocols or allowed
     for name in wanted:
-        if PROTOCOLS.entry(name).name in (*GENERIC_PROTOCOLS, *SET_PROTOCOLS):
+        if PROTOCOLS.entry(name).name in (*GENERIC_PROTOCOLS, *SET_PROTOCOLS, *IJB_PROTOCOLS):
             if name not in allowed:
-                raise FedfrError(f"{name} does not fit {faces}; allowed there: {', '.join(allowed)}")
+                why = f". {ORIGIN}" if name in IJB_PROTOCOLS else ""
+                raise FedfrError(f"{name} does not fit {faces}; allowed there: {', '.join(allowed)}{why}")
         else:
             raise FedfrError(f"{name} needs a run's split and people; give the run's folder instead of {model}")
+    shown = progress or Silent()
+    if ijb is not None:
+        chosen, title = validate(IjbSettings, settings or {}, "--set"), check_ijb(ijb, wanted)
+        backbone, role, compute = _opened(model, stated, shown)
+        templates = ijb_templates(ijb.images, backbone, compute, chosen, model, features, shown)
+        given = {name: {"templates": templates, "lists": getattr(ijb, IJB_LISTS[name])} for name in wanted}
+        return [row for name in wanted for row in _rows(name, f"{name} {title}", role, given[name])]
+    _only_ijb(features, settings, faces)
     for path in sets:
         # Before the features of the first, which take minutes: a damaged set takes no result of another with it.
         read_verification_set(path)
-    shown = progress or Silent()
     backbone, role, compute = _opened(model, stated, shown)
     if sets:
         return [row for path in sets for row in _on_pairs(path, backbone, role, compute, shown)]
     loaded = load_faces(faces) if is_face_set(faces) else import_faces(faces)
-    features = extract_features(backbone, FacePool([(loaded, None, 0)]), compute).numpy()
-    return [row for name in wanted for row in _rows(name, name, role, {"features": features, "labels": loaded.labels})]
+    found = extract_features(backbone, FacePool([(loaded, None, 0)]), compute).numpy()
+    return [row for name in wanted for row in _rows(name, name, role, {"features": found, "labels": loaded.labels})]
+
+
+def _only_ijb(features: str | Path | None, settings: Mapping[str, Any] | None, given: Path) -> None:
+    if features is not None or settings:
+        raise FedfrError(f"--features and --set are for IJB-B and IJB-C, {given} is neither; leave them out")
 
 
 def _opened(model: Path, stated: Stated, shown: Progress) -> tuple[nn.Module, str, Compute]:

@@ -22,7 +22,7 @@ def faces(identities: int = 20, images: int = 10) -> tuple[NDArray[np.float32], 
 
 def test_names() -> None:
     given = ("personalized-1:1", "personalized-1:N", "generic-1:1", "generic-1:N", "generic-pairs", "verification-set")
-    assert PROTOCOLS.names == given
+    assert PROTOCOLS.names == (*given, "ijb-1:1", "ijb-1:N", "ijb-1:N-merged")
 
 
 @pytest.mark.parametrize("name", ["personalized-1:1", "personalized-1:N"])

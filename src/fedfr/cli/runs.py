@@ -88,21 +88,32 @@ def evaluate(
     target: Annotated[Path, typer.Argument(help="A run's folder, or a model with --faces: .safetensors, .pth, .onnx.")],
     protocols: Annotated[list[str] | None, typer.Option("--protocol", help="Only these; may be repeated.")] = None,
     faces: Annotated[
-        Path | None, typer.Option("--faces", help="Faces to evaluate a single model on, or a .bin.")
+        Path | None, typer.Option("--faces", help="Faces to evaluate a single model on, a .bin, or IJB-B or IJB-C.")
     ] = None,
     colour: Colour = None,
     mean: Mean = None,
     std: Std = None,
+    features: Annotated[
+        Path | None, typer.Option("--features", help="IJB: keep the images' features here; a killed run goes on.")
+    ] = None,
+    settings: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate the newest models of a run again, or one model on a folder of faces."""
+    from fedfr.config import parse_overrides
     from fedfr.model_evaluation import evaluate as evaluate_target
     from fedfr.models import Stated
     from fedfr.reporting.table import results_table
 
     with progress() as shown:
         rows = evaluate_target(
-            target, faces=faces, protocols=protocols, stated=Stated(colour, mean, std), progress=shown
+            target,
+            faces=faces,
+            protocols=protocols,
+            stated=Stated(colour, mean, std),
+            progress=shown,
+            features=features,
+            settings=parse_overrides(settings or []),
         )
     if as_json:
         print_json([row.to_dict() for row in rows])

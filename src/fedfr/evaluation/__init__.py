@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from fedfr.evaluation.protocols import (
         GENERIC_PROTOCOLS,
+        IJB_PROTOCOLS,
         PAIRS_PROTOCOLS,
         PERSONALIZED_PROTOCOLS,
         PROTOCOLS,
@@ -40,14 +41,15 @@ else:
             "figures": "MINIMUM_IMPOSTORS Figure rate_label",
             "identification": "NON_MATED gallery_templates open_set_identification probe_labels "
             "released_identification",
-            "protocols": "GENERIC_PROTOCOLS PAIRS_PROTOCOLS PERSONALIZED_PROTOCOLS PROTOCOLS SCORES SET_PROTOCOLS "
-            "EvaluationProtocol ProtocolScores",
+            "protocols": "GENERIC_PROTOCOLS IJB_PROTOCOLS PAIRS_PROTOCOLS PERSONALIZED_PROTOCOLS PROTOCOLS SCORES "
+            "SET_PROTOCOLS EvaluationProtocol ProtocolScores",
             "verification": "all_pairs_verification pairs_verification personalized_verification tar_at_far",
         },
     )
 
 __all__ = [
     "GENERIC_PROTOCOLS",
+    "IJB_PROTOCOLS",
     "MINIMUM_IMPOSTORS",
     "NON_MATED",
     "PAIRS_PROTOCOLS",

@@ -17,6 +17,7 @@ from fedfr.evaluation.scores import Block, operating_points
 
 __all__ = [
     "NON_MATED",
+    "Search",
     "best_scores",
     "gallery_templates",
     "open_set_identification",
@@ -88,7 +89,7 @@ def best_scores(
     templates: Floats, probes: Floats, labels: NDArray[Any]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
     """Per probe the cosine with its own template, the best of the others (-inf where there is none), whether mated."""
-    search = _Search(normalise(templates, "templates"), normalise(probes, "probes"), labels)
+    search = Search(normalise(templates, "templates"), normalise(probes, "probes"), labels)
     return *search.best(), search.labels != NON_MATED
 
 
@@ -107,7 +108,7 @@ def released_identification(
     FPIR here divides by all P probes, so that P·FPIR scores stand behind a figure. Shapes as in
     :func:`open_set_identification`.
     """
-    search = _Search(_finite(templates), normalise(probes, "probes"), labels)
+    search = Search(_finite(templates), normalise(probes, "probes"), labels)
     genuine = int((search.labels != NON_MATED).sum())
     count, scores = len(probes), len(probes) * len(templates) - genuine
     figures = []
@@ -123,7 +124,7 @@ def released_identification(
 
 
 @dataclass(frozen=True)
-class _Search:
+class Search:
     """Every probe against every template, in blocks of probes."""
 
     templates: NDArray[np.float32]
@@ -140,12 +141,15 @@ class _Search:
         if len(self.labels) and not NON_MATED <= self.labels.min() <= self.labels.max() < len(self.templates):
             raise FedfrError(f"probe labels lie outside -1 … {len(self.templates) - 1}, the rows of the gallery")
 
+    @property
+    def _step(self) -> int:
+        return max(1, BLOCK // len(self.templates))
+
     def blocks(self) -> Iterator[Block]:
         """Scores of every probe; genuine are the mated probes' own."""
-        step = max(1, BLOCK // len(self.templates))
-        for start in range(0, len(self.probes), step):
-            scores = self.probes[start : start + step] @ self.templates.T
-            labels = self.labels[start : start + step]
+        for start in range(0, len(self.probes), self._step):
+            scores = self.probes[start : start + self._step] @ self.templates.T
+            labels = self.labels[start : start + self._step]
             rows = np.flatnonzero(labels != NON_MATED)
             own = scores[rows, labels[rows]]
             yield Block(scores, own, own)
@@ -164,6 +168,14 @@ class _Search:
             other[rows] = block.scores.max(axis=1)
             start = rows.stop
         return own, other
+
+    def ranks(self) -> Labels:
+        """The rank of each mated probe's own template, from 1, in order; a tie is lost: equal scores rank before it."""
+        found = [np.empty(0, np.int64)]
+        for start, block in zip(range(0, len(self.probes), self._step), self.blocks(), strict=True):
+            mated = self.labels[start : start + self._step] != NON_MATED
+            found.append((block.scores[mated] >= block.genuine[:, None]).sum(axis=1))
+        return np.concatenate(found)
 
 
 def _rank_one(hits: int, mated: int, enrolled: int) -> Figure:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GENERIC_PROTOCOLS",
+    "IJB_PROTOCOLS",
     "PAIRS_PROTOCOLS",
     "PERSONALIZED_PROTOCOLS",
     "PROTOCOLS",
@@ -33,8 +34,11 @@ PAIRS_PROTOCOLS = ("generic-pairs",)
 """On a split's own pairs of identities nobody trained on; called with features_a, features_b, same, config."""
 SET_PROTOCOLS = ("verification-set",)
 """On the pairs of a published file, one model at a time; called as :data:`PAIRS_PROTOCOLS`."""
+IJB_PROTOCOLS = ("ijb-1:1", "ijb-1:N", "ijb-1:N-merged")
+"""On IJB-B or IJB-C, one model at a time; called with templates, lists (see ``protocols.ijb.IJB_LISTS``), config."""
 
 FEDFR = "FedFR, AAAI 2022, arXiv 2112.12496"
+IJB = "Whitelam et al., CVPR Workshops 2017; Maze et al., ICB 2018"
 
 PROTOCOLS: Registry[EvaluationProtocol] = Registry(
     "protocol",
@@ -73,6 +77,24 @@ PROTOCOLS: Registry[EvaluationProtocol] = Registry(
             "fedfr.evaluation.protocols.verification_sets:verification_set_protocol",
             "a published set of pairs (lfw.bin, cfp_fp.bin, agedb_30.bin, …): 10-fold accuracy, TAR at FAR, EER",
             "Deng et al., ArcFace, CVPR 2019 (arXiv 1801.07698)",
+        ),
+        Entry(
+            "ijb-1:1",
+            "fedfr.evaluation.protocols.ijb:ijb_verification_protocol",
+            "IJB-B or IJB-C, comparisons of templates: TAR at FAR, exactly and as InsightFace reads it",
+            IJB,
+        ),
+        Entry(
+            "ijb-1:N",
+            "fedfr.evaluation.protocols.ijb:ijb_identification_protocol",
+            "IJB-B or IJB-C, open set, mean over two galleries: TPIR at FPIR, rank-1, -5, -10",
+            IJB,
+        ),
+        Entry(
+            "ijb-1:N-merged",
+            "fedfr.evaluation.protocols.ijb:ijb_merged_protocol",
+            "IJB-B or IJB-C as InsightFace searches it, both galleries made one, no open set; what papers quote",
+            IJB,
         ),
     ),
 )

@@ -1,0 +1,66 @@
+"""TAR at FAR as InsightFace's ijb_11.py reads it off scikit-learn's curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.evaluation.figures import MINIMUM_IMPOSTORS, Figure, rate_label, refusable
+
+__all__ = ["insightface_tar"]
+
+Counts = NDArray[np.int64]
+
+
+def insightface_tar(
+    scores: NDArray[np.float64],
+    same: NDArray[np.bool_],
+    fars: Sequence[float],
+    *,
+    minimum_impostors: int = MINIMUM_IMPOSTORS,
+) -> list[Figure]:
+    """TAR at the point of the curve whose FAR lies nearest, above or below; of equally near ones at the highest.
+
+    Of ``scores`` (P,), accepted at the threshold or above, ``same`` (P,). The curve lacks the points that
+    ``sklearn.metrics.roc_curve`` drops by default, so that the nearest may be further than one impostor away: the FAR
+    of the figure can exceed the one it is named by. The exact figure is that of :func:`tar_at_far`.
+    """
+    genuine = int(same.sum())
+    impostor = len(same) - genuine
+    figures = [
+        refusable(f"TAR(insightface)@FAR={rate_label(far)}", far, genuine, impostor, minimum_impostors) for far in fars
+    ]
+    given = [index for index, figure in enumerate(figures) if not figure.refused]
+    if not given:
+        return figures
+    false, true, thresholds = _curve(scores, same)
+    rates = false / false[-1]
+    for index in given:
+        # The last of the nearest: it is the first of the reversed curve, which InsightFace searches.
+        point = len(rates) - 1 - int(np.argmin(np.abs(rates[::-1] - fars[index])))
+        value, threshold = float(true[point] / true[-1]), float(thresholds[point])
+        figures[index] = replace(figures[index], value=value, threshold=threshold)
+    return figures
+
+
+def _curve(scores: NDArray[np.float64], same: NDArray[np.bool_]) -> tuple[Counts, Counts, NDArray[np.float64]]:
+    """Impostor and genuine scores at or above each threshold, from none to all, as ``roc_curve`` counts them.
+
+    One point per distinct score, without those in the middle of three at equal distances in both counts (its
+    ``drop_intermediate``), and one that accepts nothing.
+    """
+    ordered = np.sort(scores)
+    # Where, from the lowest up, each run of equal scores begins; at or above it lie all that follow.
+    first = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
+    found = np.bincount(np.searchsorted(ordered, scores[same]), minlength=len(ordered))
+    true = np.cumsum(found[::-1])[::-1][first][::-1]
+    false = (len(ordered) - first)[::-1] - true
+    thresholds = ordered[first][::-1]
+    if len(first) > 2:
+        corner = (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0)
+        kept = np.concatenate([[True], corner, [True]])
+        true, false, thresholds = true[kept], false[kept], thresholds[kept]
+    return np.concatenate([[0], false]), np.concatenate([[0], true]), np.concatenate([[np.inf], thresholds])
