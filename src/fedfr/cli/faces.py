@@ -20,11 +20,19 @@ Faces = Annotated[Path, typer.Argument(help="A saved face set (see `fedfr faces 
 def import_(
     source: Annotated[
         str,
-        typer.Argument(help="A folder, one sub-folder of aligned pictures per identity; a train.rec; or `orl`."),
+        typer.Argument(
+            help="A folder, one sub-folder of aligned pictures per identity; a train.rec; a Hugging Face data set: "
+            "Parquet, an imagefolder or what save_to_disk wrote; or `orl`."
+        ),
     ],
     destination: Annotated[Path, typer.Argument(help="Folder for the face set; must be new or empty.")],
     link: Annotated[bool, typer.Option("--link", help="Leave the pictures in the .rec, decode them there.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave broken records out and list them.")] = False,
+    part: Annotated[str | None, typer.Option("--part", help="Of a data set only this part: train, test, …")] = None,
+    image_column: Annotated[str | None, typer.Option("--image-column", help="Where not `image`.")] = None,
+    identity_column: Annotated[
+        str | None, typer.Option("--identity-column", help="Where neither `identity` nor `label`.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Decode aligned faces once into a memory-mapped face set."""
@@ -35,7 +43,8 @@ def import_(
         def count(done: int, total: int) -> None:
             shown.update("importing", done, total)
 
-        import_faces(source, destination, count, link=link, skip_bad=skip_bad)
+        columns = {"part": part, "image_column": image_column, "identity_column": identity_column}
+        import_faces(source, destination, count, link=link, skip_bad=skip_bad, **columns)
     info(destination, as_json)
 
 
@@ -69,7 +78,7 @@ def info(faces: Faces, as_json: AsJson = False) -> None:
 def split(
     faces: Faces,
     manifest: Annotated[Path, typer.Argument(help="JSON file to write.")],
-    recipe: Annotated[str, typer.Option("--recipe", help="general, quickstart or lfw-fed.")] = "general",
+    recipe: Annotated[str, typer.Option("--recipe", help="general, quickstart, lfw-fed, partition, …")] = "general",
     settings: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -136,6 +145,26 @@ def pack_pairs_(
         print_json({"file": str(destination), "pairs": count})
     else:
         print(f"{destination}: {count} pairs")
+
+
+@app.command()
+def export(
+    faces: Faces,
+    destination: Annotated[Path, typer.Argument(help="Folder for the files; must be new or empty.")],
+    form: Annotated[str, typer.Option("--format", help="parquet or imagefolder, for Hugging Face's `datasets`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a face set as lossless PNG with columns image, identity and name, for `datasets.load_dataset`."""
+    from fedfr.faces import export_faces, load_faces
+
+    with progress() as shown:
+        facts = export_faces(
+            load_faces(faces), destination, form, lambda done, total: shown.update("exporting", done, total)
+        )
+    if as_json:
+        print_json({"folder": str(destination), "format": form, **facts})
+    else:
+        print(f"{destination}: {facts['images']} images of {facts['identities']} identities in {facts['files']} files")
 
 
 @app.command("export-recordio")
