@@ -50,6 +50,11 @@ class Table(Protocol):
         ...
 
     @property
+    def kind(self) -> str:
+        """What kind of file it is, for messages."""
+        ...
+
+    @property
     def schema(self) -> Any:
         """Names and types of the columns, with the metadata of ``datasets``."""
         ...
@@ -70,15 +75,17 @@ class Table(Protocol):
 class ParquetTable:
     """A Parquet file; of the columns that are not asked for nothing is read."""
 
+    kind = "Parquet"
+
     def __init__(self, path: Path) -> None:
         self.path = path
-        with reading(path, "Parquet") as arrow, self._opened(arrow) as file:
+        with reading(path, self.kind) as arrow, self._opened(arrow) as file:
             self.schema = file.schema_arrow
             self.rows = int(file.metadata.num_rows)
 
     def batches(self, columns: Sequence[str]) -> Iterator[Any]:
         """See :class:`Table`."""
-        with reading(self.path, "Parquet") as arrow, self._opened(arrow) as file:
+        with reading(self.path, self.kind) as arrow, self._opened(arrow) as file:
             yield from file.iter_batches(batch_size=AT_ONCE, columns=list(columns), use_threads=False)
 
     def _opened(self, arrow: Any) -> Any:
@@ -92,9 +99,11 @@ class ArrowTable:
     what lies in it, every batch is checked before it is used.
     """
 
+    kind = "Arrow"
+
     def __init__(self, path: Path) -> None:
         self.path = path
-        with reading(path, "Arrow") as arrow:
+        with reading(path, self.kind) as arrow:
             with path.open("rb") as file:
                 file.seek(max(0, path.stat().st_size - len(END_OF_STREAM)))
                 if file.read() != END_OF_STREAM:
@@ -106,7 +115,7 @@ class ArrowTable:
     def batches(self, columns: Sequence[str]) -> Iterator[Any]:
         """See :class:`Table`."""
         names = [name.partition(".")[0] for name in columns]
-        with reading(self.path, "Arrow") as arrow, self._opened(arrow) as stream:
+        with reading(self.path, self.kind) as arrow, self._opened(arrow) as stream:
             for batch in stream:
                 wanted = batch.select(names)
                 wanted.validate(full=True)

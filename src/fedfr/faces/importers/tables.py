@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
 from pathlib import Path
 
@@ -36,8 +36,9 @@ def import_parquet(
     happens to pictures of other sizes, bad and repeated rows, see :func:`~fedfr.faces.importers.rows.import_rows`.
     Raises :class:`FedfrError` for files that are broken or of another kind, naming file and row.
     """
-    columns = image_column, identity_column
-    return _import(path, dest, progress, part, columns, skip_bad, parquet_files, ParquetTable)
+    source, target = _places(path, dest)
+    tables = [ParquetTable(file) for file in parquet_files(source, part)]
+    return import_rows(_rows(source, tables, image_column, identity_column), target, progress, skip_bad=skip_bad)
 
 
 def import_saved_dataset(
@@ -51,20 +52,13 @@ def import_saved_dataset(
     skip_bad: bool = False,
 ) -> FaceSet:
     """Import a folder written by ``save_to_disk`` of a ``Dataset`` or ``DatasetDict``; see :func:`import_parquet`."""
-    columns = image_column, identity_column
-    return _import(path, dest, progress, part, columns, skip_bad, saved_files, ArrowTable)
+    source, target = _places(path, dest)
+    tables = [ArrowTable(file) for file in saved_files(source, part)]
+    return import_rows(_rows(source, tables, image_column, identity_column), target, progress, skip_bad=skip_bad)
 
 
-def _import(
-    path: str | os.PathLike[str],
-    dest: str | os.PathLike[str] | None,
-    progress: Progress | None,
-    part: str | None,
-    columns: tuple[str | None, str | None],
-    skip_bad: bool,
-    find: Callable[[Path, str | None], list[Path]],
-    open_table: Callable[[Path], Table],
-) -> FaceSet:
+def _places(path: str | os.PathLike[str], dest: str | os.PathLike[str] | None) -> tuple[Path, Path | None]:
+    """Where to read and to write, absolute; the latter is new or empty, and not among what is read."""
     source = Path(path).resolve()
     if not source.exists():
         raise FedfrError(f"{path} does not exist; check the path")
@@ -73,8 +67,7 @@ def _import(
         if source.is_dir() and target.is_relative_to(source):
             raise FedfrError(f"dest {target} lies in {source}, which is read; choose another dest")
         check_destination(target)
-    tables = [open_table(file) for file in find(source, part)]
-    return import_rows(_rows(source, tables, *columns), target, progress, skip_bad=skip_bad)
+    return source, target
 
 
 def _rows(source: Path, tables: Sequence[Table], image: str | None, identity: str | None) -> Rows:
