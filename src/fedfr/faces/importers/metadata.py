@@ -130,6 +130,5 @@ def _value(where: str, values: dict[str, Any], columns: tuple[str, ...], what: s
     for column in columns:
         if column in values:
             return values[column]
-    raise FedfrError(
-        f"{where} has no {' or '.join(columns)}, {what}; it has {', '.join(map(str, values)) or 'nothing'}"
-    )
+    there = ", ".join(map(str, values)) or "nothing"
+    raise FedfrError(f"{where} has no {' or '.join(columns)} ({what}); it has {there}")
