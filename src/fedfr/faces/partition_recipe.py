@@ -42,7 +42,8 @@ def by_partition(
     its people alone:
 
     1. With the identities sorted by name and shuffled with ``seed``, ``public_identities`` of those with ``min_images``
-       or more are public and the next ``generic_identities`` are nobody's, wherever their images were put.
+       or more are public and the next ``generic_identities`` are nobody's, wherever their images were put. A partition
+       of nobody else is no client.
     2. An identity in several partitions is dealt with as ``shared_identities`` says: ``refuse``, ``drop``, or
        ``largest``, which gives its images in the partition with most of them to that one and the others to none.
     3. Identities of ``public_partitions`` are public too.
@@ -72,6 +73,10 @@ def by_partition(
         for label, some in images.items()
         if label not in public and label not in nobodys
     }
+    # A partition whose people were all drawn is no client; one that loses them otherwise is a mistake.
+    left = {own for found in spread.values() for own in found} - open_to_all
+    if not left:
+        raise FedfrError("no partition is left to be a client; lower public_identities or generic_identities")
     owners = SHARED_IDENTITIES[shared_identities](faces, {label: found for label, found in spread.items() if found})
     kept: dict[Partition, dict[int, list[int]]] = {own: {} for own in partitions}
     for label, own in owners.items():
@@ -90,7 +95,7 @@ def by_partition(
         clients={
             _client(own, partitions): _client_faces(own, list(people.values()), divide, min_images)
             for own, people in kept.items()
-            if own not in open_to_all
+            if own in left
         },
         generic=unseen,
         distractors=unseen if distractors == "generic" else (),
