@@ -32,8 +32,11 @@ SCRIPTS = (
 DOCS = HERE.parent / "docs"
 # Kept results of `fedfr benchmark` (see methods.py), the table made of them, and where it stands.
 METHOD_TABLES = (
-    ("lfw-fed/results", "overview", HERE.parent / "README.md"),
-    ("lfw-fed/results", "claims", DOCS / "benchmarks.md"),
+    ("lfw-fed/checkpoint", "overview", HERE.parent / "README.md"),
+    ("lfw-fed/checkpoint", "overview", DOCS / "benchmarks.md"),
+    ("lfw-fed/checkpoint", "claims", DOCS / "benchmarks.md"),
+    ("lfw-fed/scratch", "overview", DOCS / "benchmarks.md"),
+    ("lfw-fed/scratch", "claims", DOCS / "benchmarks.md"),
     ("lfw-fed/learning-rate-scratch", "overview", DOCS / "benchmarks.md"),
     ("lfw-fed/learning-rate-checkpoint", "overview", DOCS / "benchmarks.md"),
     ("orl/results", "overview", DOCS / "benchmarks.md"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from fedfr.assembly import open_faces
 from fedfr.config import FacesConfig, load_config
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
+from fedfr.faces import Split, export_recordio
 from fedfr.models import BACKBONES, load_model
 from fedfr.reporting.progress import Silent
 from fedfr.rows import Row
-from tests.tiny import bits, tiny_config, tiny_faces
+from tests.tiny import SETTINGS, bits, tiny_config, tiny_faces
 
 Finished = tuple[Experiment, list[Row]]
 MORE = ("baselines=[local]", "pretrain.epochs=2")
@@ -187,6 +189,25 @@ def test_faces_of_a_run_are_imported_again_where_only_pixels_are_left(tmp_path: 
     first = open_faces(config, tmp_path / "cache").fingerprint()
     (tmp_path / "cache" / "faces.json").unlink()
     assert open_faces(config, tmp_path / "cache").fingerprint() == first
+
+
+def test_a_file_of_records_is_used_where_it_lies(tmp_path: Path) -> None:
+    everybody = Split("all", 0, "", tuple(range(70)), {}, (), ())
+    faces = tiny_faces()
+    export_recordio(faces, replace(everybody, faces_fingerprint=faces.fingerprint()), tmp_path / "out")
+    source = tmp_path / "out" / "split_pretrain_14" / "client_0000" / "train.rec"
+    (tmp_path / "my run.yaml").write_text(
+        f"faces: {{source: recordio, path: {source.relative_to(tmp_path)}}}\n", encoding="utf-8"
+    )
+    config = load_config(tmp_path / "my run.yaml", SETTINGS)
+    run = Experiment.create(config, tmp_path / "run")
+    assert run.parts.faces.digests() == faces.digests()
+    assert len(run.parts.split.clients) == 2
+    assert not (run.folder / "faces" / "pixels.npy").exists()
+    again = Experiment.open(run.folder)
+    assert again.parts.split == run.parts.split
+    (run.folder / "faces" / "faces.json").unlink()
+    assert open_faces(config, run.folder / "faces").fingerprint() == run.parts.faces.fingerprint()
 
 
 def test_a_config_made_in_python_may_name_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,3 +53,14 @@ def test_leftovers_of_a_killed_writer_go(tmp_path: Path) -> None:
     write_folder_atomically(tmp_path / "0001", fill)
     remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.rglob("*")] == ["0001", "a.txt"]
+
+
+@pytest.mark.parametrize("stopped", [FedfrError("no"), KeyboardInterrupt(), RuntimeError("no")])
+def test_nothing_stays_of_a_folder_whose_filling_stopped(tmp_path: Path, stopped: BaseException) -> None:
+    def stop(folder: Path) -> None:
+        (folder / "private").write_text("x", encoding="utf-8")
+        raise stopped
+
+    with pytest.raises(type(stopped)):
+        write_folder_atomically(tmp_path / "new", stop)
+    assert list(tmp_path.iterdir()) == []

@@ -35,6 +35,7 @@ from fedfr.models import (
     recognise_backbone,
     save_model,
 )
+from fedfr.models.parts import PUBLIC_PROTOTYPES
 from fedfr.training.features import Compute, mean_features
 from fedfr.training.pool import FacePool
 from fedfr.training.pretraining import pretrain
@@ -50,7 +51,6 @@ __all__ = [
     "open_faces",
 ]
 
-PROTOTYPES = "public_prototypes"
 Step = Callable[[int, int, int], None]
 Epoch = Callable[[int, Mapping[str, float], float], None]
 Counter = Callable[[int, int], None]
@@ -244,12 +244,12 @@ class Parts:
             self.save_generic(path, generic, "pretrained")
         tensors, contract = load_model(path)
         contract.require(generic_contract(self.config, contract.embedding_space))
-        prototypes = tensors.pop(PROTOTYPES)
+        prototypes = tensors.pop(PUBLIC_PROTOTYPES)
         return Generic(tensors, prototypes)
 
     def save_generic(self, path: Path, generic: Generic, role: str) -> None:
         """Write a generic model with its contract."""
-        tensors = {**generic.weights, PROTOTYPES: generic.prototypes}
+        tensors = {**generic.weights, PUBLIC_PROTOTYPES: generic.prototypes}
         save_model(path, tensors, generic_contract(self.config, embedding_space(generic.weights), role))
 
     def new_backbone(self) -> nn.Module:
@@ -294,7 +294,7 @@ class Parts:
         if path.suffix == ".safetensors":
             state, contract = load_model(path)
             contract.require(generic_contract(self.config, contract.embedding_space))
-            state.pop(PROTOTYPES, None)
+            state.pop(PUBLIC_PROTOTYPES, None)
         else:
             state = load_foreign(path)
             found = recognise_backbone(state)

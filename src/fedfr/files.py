@@ -16,6 +16,7 @@ from fedfr.errors import FedfrError, WriteError
 
 __all__ = [
     "empty_folder",
+    "move_folder",
     "read_json",
     "remove_leftovers",
     "write_atomically",
@@ -84,6 +85,22 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise _cannot_write(folder, error) from error
+    except BaseException:
+        # Whatever stopped ``fill``, what it wrote so far may be private.
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def move_folder(made: Path, target: Path) -> None:
+    """Give a whole, synced folder its name on the same file system, durably; an empty folder there is replaced.
+
+    Raises :class:`WriteError` when something stands there or the place cannot be written.
+    """
+    try:
+        made.rename(target)
+        _sync(target.parent)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -15,7 +15,7 @@ from fedfr.errors import FedfrError
 from fedfr.evaluation import GENERIC_PROTOCOLS, PROTOCOLS, SET_PROTOCOLS
 from fedfr.experiment import Experiment
 from fedfr.faces import import_faces, load_faces, read_verification_set, verification_sets
-from fedfr.models import BACKBONES, build_backbone, load_foreign, load_model, load_weights, recognise_backbone
+from fedfr.models import UNSTATED, Stated, open_model
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.rows import ALL_CLIENTS, Row, rows_from
 from fedfr.training.features import Compute, extract_features
@@ -29,21 +29,26 @@ def evaluate(
     *,
     faces: str | Path | None = None,
     protocols: Sequence[str] | None = None,
+    stated: Stated = UNSTATED,
     progress: Progress | None = None,
 ) -> list[Row]:
     """Tidy rows of a run's newest models, or of one model (a file) on ``faces``; ``protocols`` restricts which.
 
+    ``stated``: what is known of the input of a model from elsewhere, whose file does not tell it.
     Raises :class:`FedfrError` for ``faces`` with a run, and as :meth:`Experiment.evaluate` and :func:`evaluate_model`.
     """
     target = Path(target)
     if target.is_file():
-        return evaluate_model(target, None if faces is None else Path(faces), protocols, progress)
+        return evaluate_model(target, None if faces is None else Path(faces), protocols, stated, progress)
     experiment = Experiment.open(target)
     if faces is not None:
         raise FedfrError(
             f"--faces is for a single model, {target} is a run with faces of its own; "
             f"leave it out or give {target / 'generic.safetensors'}"
         )
+    if stated.names:
+        options = ", ".join(f"--{name}" for name in stated.names)
+        raise FedfrError(f"{options} is for a single model from elsewhere, {target} is a run; leave it out")
     for name in protocols or ():
         if name in SET_PROTOCOLS:
             raise FedfrError(
@@ -53,10 +58,15 @@ def evaluate(
 
 
 def evaluate_model(
-    model: Path, faces: Path | None, protocols: Sequence[str] | None = None, progress: Progress | None = None
+    model: Path,
+    faces: Path | None,
+    protocols: Sequence[str] | None = None,
+    stated: Stated = UNSTATED,
+    progress: Progress | None = None,
 ) -> list[Row]:
-    """A generic model, ours or published elsewhere, on ``faces``.
+    """A generic model on ``faces``: ours, or a state dict or an ONNX graph published elsewhere.
 
+    The input of one from elsewhere is assumed where it is not ``stated``; ``progress`` is told what.
     On every identity of a saved set, a folder of crops or a ``train.rec`` the generic protocols; on a verification set
     (``lfw.bin``, or a folder of such files) its pairs, each set as a protocol of its own. Whoever calls answers for the
     identities being unseen. Raises :class:`FedfrError` for a personalised protocol, which needs a run, and for a
@@ -73,29 +83,25 @@ def evaluate_model(
                 raise FedfrError(f"{name} does not fit {faces}; allowed there: {', '.join(allowed)}")
         else:
             raise FedfrError(f"{name} needs a run's split and people; give the run's folder instead of {model}")
-    backbone, role, compute = _opened(model)
+    for path in sets:
+        # Before the features of the first, which take minutes: a damaged set takes no result of another with it.
+        read_verification_set(path)
+    shown = progress or Silent()
+    backbone, role, compute = _opened(model, stated, shown)
     if sets:
-        return [row for path in sets for row in _on_pairs(path, backbone, role, compute, progress or Silent())]
+        return [row for path in sets for row in _on_pairs(path, backbone, role, compute, shown)]
     loaded = load_faces(faces) if is_face_set(str(faces)) else import_faces(faces)
     features = extract_features(backbone, FacePool([(loaded, None, 0)]), compute).numpy()
     return [row for name in wanted for row in _rows(name, name, role, {"features": features, "labels": loaded.labels})]
 
 
-def _opened(model: Path) -> tuple[nn.Module, str, Compute]:
-    """The backbone in a model of this project or in somebody's state dict, what it is, and how it is run."""
-    if model.suffix == ".safetensors":
-        tensors, contract = load_model(model)
-        if contract.role == "personalized":
-            raise FedfrError(f"{model} is one client's personalised model; evaluate it through its run's folder")
-        name, role = contract.backbone, contract.role
-    else:
-        tensors = load_foreign(model)
-        name, role = recognise_backbone(tensors), "generic"
-    backbone = build_backbone(name, 0)
-    entries = backbone.state_dict()
-    load_weights(backbone, {entry: value for entry, value in tensors.items() if entry in entries})
-    compute = Compute(BACKBONES[name].preprocessing, torch.device("cpu"))
-    return compute.place(backbone), role, compute
+def _opened(model: Path, stated: Stated, shown: Progress) -> tuple[nn.Module, str, Compute]:
+    """The network in a model of this project or of somebody else, what it is, and how it is run."""
+    opened = open_model(model, stated)
+    if opened.assumed:
+        shown.note(opened.assumed)
+    compute = Compute(opened.preprocessing, torch.device("cpu"))
+    return compute.place(opened.network), opened.role, compute
 
 
 def _on_pairs(path: Path, backbone: nn.Module, role: str, compute: Compute, progress: Progress) -> list[Row]:

@@ -6,7 +6,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -16,7 +16,8 @@ import torch
 import yaml
 from tests.tiny import tiny_faces
 
-from fedfr.models import build_backbone
+from fedfr.faces.recordio.writer import write_faces_file
+from fedfr.models import Preprocessing, build_backbone, load_model, save_model
 
 __all__ = ["CASES", "Case", "Given"]
 
@@ -293,6 +294,42 @@ def import_over_another_import(given: Given) -> list[str]:
 
 
 @case
+def records_of_another_kind(given: Given) -> list[str]:
+    (given.place / "train.rec").write_text("not records", encoding="utf-8")
+    return ["faces", "import", str(given.place / "train.rec"), str(given.place / "set")]
+
+
+@case
+def records_cut_short(given: Given) -> list[str]:
+    write_faces_file(given.place / "train.rec", [(0, bytes(100)), (1, bytes(100))], 2)
+    cut(given.place / "train.rec", 0.5)
+    (given.place / "train.idx").unlink()
+    return ["faces", "import", str(given.place), str(given.place / "set"), "--link"]
+
+
+@case
+def records_that_are_a_folder(given: Given) -> list[str]:
+    sets = ("faces.source=recordio", f"faces.path={given.place}")
+    return given.train(*sets)
+
+
+@case
+def skipping_records_of_a_folder(given: Given) -> list[str]:
+    return ["faces", "import", str(given.picture("anna/1.png")), str(given.place / "set"), "--skip-bad"]
+
+
+@case
+def export_of_pixels_as_kept_pictures(given: Given) -> list[str]:
+    out = str(given.place / "out")
+    return ["faces", "export-recordio", str(given.faceset), str(given.run / "split.json"), out, "--pictures", "kept"]
+
+
+@case
+def export_over_other_files(given: Given) -> list[str]:
+    return ["faces", "export-recordio", str(given.faceset), str(given.run / "split.json"), str(given.run)]
+
+
+@case
 def sheet_over_a_file(given: Given) -> list[str]:
     (given.place / "sheet.png").write_text("x", encoding="utf-8")
     return ["faces", "show", str(given.faceset), "--out", str(given.place / "sheet.png")]
@@ -429,6 +466,72 @@ def model_cut_short(given: Given) -> list[str]:
 def model_without_contract(given: Given) -> list[str]:
     safetensors.torch.save_file({"w": torch.ones(1)}, str(given.place / "m.safetensors"))
     return ["evaluate", str(given.place / "m.safetensors"), "--faces", str(given.faceset)]
+
+
+@case
+def model_of_a_stated_input(given: Given) -> list[str]:
+    return ["evaluate", str(given.run / "generic.safetensors"), "--faces", str(given.faceset), "--colour", "BGR"]
+
+
+@case
+def stated_input_for_a_run(given: Given) -> list[str]:
+    return ["evaluate", str(given.run), "--mean", "0", "--std", "1"]
+
+
+@case
+def graph_that_is_none(given: Given) -> list[str]:
+    (given.place / "m.onnx").write_bytes(b"no graph at all")
+    return ["evaluate", str(given.place / "m.onnx"), "--faces", str(given.faceset)]
+
+
+@case
+def import_over_a_model(given: Given) -> list[str]:
+    torch.save(build_backbone("slimface", 0).state_dict(), given.place / "m.pth")
+    return ["models", "import", str(given.place / "m.pth"), str(given.run / "generic.safetensors")]
+
+
+@case
+def import_of_another_backbone(given: Given) -> list[str]:
+    state = build_backbone("slimface", 0).state_dict()
+    del state["fc.weight"]
+    torch.save(state | {"head.weight": torch.ones(2)}, given.place / "m.pth")
+    return ["models", "import", str(given.place / "m.pth"), str(given.place / "m.safetensors")]
+
+
+@case
+def import_that_runs_code(given: Given) -> list[str]:
+    (given.place / "m.pth").write_bytes(pickle.dumps({"weight": Malicious(given.place / "owned")}))
+    return ["models", "import", str(given.place / "m.pth"), str(given.place / "m.safetensors")]
+
+
+@case
+def export_over_files(given: Given) -> list[str]:
+    return ["models", "export", str(given.run), str(given.faceset), "--layout", "released"]
+
+
+@case
+def export_of_a_method_that_did_not_run(given: Given) -> list[str]:
+    return ["models", "export", str(given.run), str(given.place / "m.pth"), "--method", "ditto"]
+
+
+@case
+def export_of_a_damaged_private_state(given: Given) -> list[str]:
+    cut(given.run / "clients" / "client-02" / "private-000001.safetensors", 0.5)
+    return ["models", "export", str(given.run), str(given.place / "out"), "--layout", "released"]
+
+
+@case
+def export_of_weights_of_others(given: Given) -> list[str]:
+    torch.save(build_backbone("slimface", 0).state_dict(), given.place / "m.pth")
+    return ["models", "export", str(given.place / "m.pth"), str(given.place / "n.pth")]
+
+
+@case
+def model_of_another_input_to_start_from(given: Given) -> list[str]:
+    tensors, contract = load_model(given.run / "generic.safetensors")
+    other = replace(contract, preprocessing=Preprocessing(colour="BGR"))
+    save_model(given.place / "bgr.safetensors", tensors, other)
+    return given.train(f"model.start={given.place / 'bgr.safetensors'}")
 
 
 @case

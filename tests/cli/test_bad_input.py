@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.cli import bad_verification_sets  # noqa: F401 – registers its cases
 from tests.cli.bad_input import CASES, Case, Given
 from tests.cli.conftest import Fedfr
 from tests.cli.test_commands import content

@@ -107,6 +107,32 @@ def test_faces(fedfr: Fedfr, pictures: Path, tmp_path: Path) -> None:
     assert image.shape[1] >= 4 * 112
 
 
+def test_records(fedfr: Fedfr, data_dir: Path, tmp_path: Path) -> None:
+    source = data_dir / "recordio" / "insightface"
+    imported = [
+        answered(fedfr("faces", "import", source, tmp_path / name, "--json", *more))
+        for name, more in (("made", []), ("linked", ["--link"]))
+    ]
+    facts = answered(fedfr("faces", "info", source / "train.rec", "--json"))
+    assert (facts["images"], facts["identities"]) == (82, 6)
+    folders = [given.pop("folder") for given in (*imported, facts)]
+    assert folders == [str(tmp_path / "made"), str(tmp_path / "linked"), str(source / "train.rec")]
+    assert imported == [facts, facts]
+    wide = ["public_min_images=12", "public_max_images=20", "private_min_images=10", "private_max_images=20"]
+    few = ["public_identities=2", "clients=2", "identities_per_client=1", "test_count=4"]
+    sets = [part for option in (*wide, *few) for part in ("--set", option)]
+    manifest = tmp_path / "split.json"
+    split = answered(fedfr("faces", "split", source, manifest, "--recipe", "ms1m-fedfr", *sets, "--json"))
+    assert len(split["clients"]) == 2
+    out = answered(
+        fedfr("faces", "export-recordio", source, manifest, tmp_path / "out", "--pictures", "kept", "--json")
+    )
+    public = "split_pretrain_2/client_0000"
+    assert out["images"][f"{public}/train.rec"] == split["public_images"]
+    again = answered(fedfr("faces", "info", tmp_path / "out" / public, "--json"))
+    assert (again["images"], again["identities"]) == (split["public_images"], 2)
+
+
 def test_a_run_prints_its_table_and_where_it_lies(run: tuple[Path, str]) -> None:
     folder, out = run
     for expected in ("pretrained", "local", "fedfr", "personalized-1:1", "genuine", "impostor", str(folder)):

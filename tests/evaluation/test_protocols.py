@@ -21,7 +21,8 @@ def faces(identities: int = 20, images: int = 10) -> tuple[NDArray[np.float32], 
 
 
 def test_names() -> None:
-    assert PROTOCOLS.names == ("personalized-1:1", "personalized-1:N", "generic-1:1", "generic-1:N", "generic-pairs")
+    given = ("personalized-1:1", "personalized-1:N", "generic-1:1", "generic-1:N", "generic-pairs", "verification-set")
+    assert PROTOCOLS.names == given
 
 
 @pytest.mark.parametrize("name", ["personalized-1:1", "personalized-1:N"])

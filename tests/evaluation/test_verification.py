@@ -15,6 +15,8 @@ from fedfr.errors import FedfrError
 from fedfr.evaluation import all_pairs_verification, pairs_verification, personalized_verification, tar_at_far
 from fedfr.evaluation import verification as module
 from fedfr.evaluation.binned import binned_tar
+from fedfr.evaluation.features import normalise
+from fedfr.evaluation.folds import fold_validation_rates
 from fedfr.evaluation.pairs import OwnPairs
 from fedfr.evaluation.protocols.verification_sets import verification_set_protocol, wilson_interval
 
@@ -283,5 +285,18 @@ def test_a_verification_set_has_its_figures_with_their_intervals() -> None:
     assert 0 < low < middle < high < low + 0.15
     assert figures["TAR@FAR=1e-3"].refused == "rests on 0.2 impostors; at least 10 are needed"
     assert "TAR(low95)@FAR=1e-3" not in figures
+    rates = fold_validation_rates(normalise(features), normalise(others), same, 1e-3)
+    assert rates is not None
+    value, deviation = (figures[f"{name}(insightface)@FAR=1e-3"] for name in ("VAL", "VAL-std"))
+    assert [value.value, deviation.value] == pytest.approx([rates.mean(), rates.std()])
+    assert [value.genuine, value.impostor, value.behind] == pytest.approx([200, 200, 0.2])
     one_kind = verification_set_protocol(features, others, np.ones(400, np.bool_))
     assert [figure.refused for figure in one_kind if figure.metric == "EER"] == ["it needs genuine and impostor pairs"]
+    refused = "not every one of 10 folds has genuine pairs, and impostors in the others"
+    assert [figure.refused for figure in one_kind if figure.metric.startswith("VAL")] == [refused] * 2
+    few = verification_set_protocol(features[:9], others[:9], same[:9])
+    assert {figure.metric: figure.refused for figure in few if figure.value is None} == {
+        "accuracy": "9 pairs cannot be divided into 10 folds",
+        "VAL(insightface)@FAR=1e-3": refused,
+        "VAL-std(insightface)@FAR=1e-3": refused,
+    }

@@ -46,6 +46,54 @@ def test_a_bad_list_names_its_line(text: str, message: str, tmp_path: Path) -> N
         read_pairs(path, faces())
 
 
+CSV = (
+    "n,a,b,same\n1,Ann/Ann_0001,Ann/Ann_0003.jpg,1\n\n2,Ann/Ann_0002,Bob/Bob_0001,False\n3,Bob/Bob_0001,Bob/Bob_0002,\n"
+)
+
+
+@pytest.mark.parametrize("text", [CSV, CSV.replace("\n", "\r\n"), "\ufeff" + CSV, CSV.replace(",same", ",remark", 1)])
+def test_pairs_of_a_table(tmp_path: Path, text: str) -> None:
+    """Further columns, empty lines, Windows' line ends and byte order mark, truths that are not known."""
+    path = tmp_path / "my pairs.CSV"
+    path.write_bytes(text.encode())
+    assert read_pairs(path, faces()) == ((0, 2), (1, 3), (3, 4))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: found the columns ''; expected a, b and, if known, same"),
+        ("x,y\n1,2\n", "line 1: found the columns 'x, y'; expected a, b"),
+        ("a,b\n", r"pairs\.csv holds no pairs; list one at least"),
+        ("a,b\nAnn/Ann_0001,nobody\n", "line 2: image nobody is not among these faces"),
+        ("a,b\n\n\nAnn/Ann_0001,nobody\n", "line 4: image nobody is not among these faces"),
+        ('a,b\n"no\nbody",Ann/Ann_0001\n', r"line 3: image 'no\\nbody' is not among these faces"),
+        ("a,b\nAnn/Ann_0001\n", "line 2: expected the names of two images, found one"),
+        ("a,b,same\nAnn/Ann_0001,Ann/Ann_0002,0\n", "line 2: same = '0', but the faces say true; correct one of them"),
+        ("a,b,same\nAnn/Ann_0001,Bob/Bob_0002,true\n", "line 2: same = 'true', but the faces say false"),
+        ("a,b,same\nAnn/Ann_0001,Ann/Ann_0002,perhaps\n", "line 2: same = 'perhaps', but the faces say true"),
+        ("a,b\n" + "x" * 200_000 + ",y\n", "it is not UTF-8 text in lines"),
+    ],
+)
+def test_a_bad_table_names_its_line(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text(text)
+    with pytest.raises(FedfrError, match=message) as caught:
+        read_pairs(path, faces())
+    assert str(caught.value).isprintable()
+
+
+def test_a_name_with_two_endings_must_be_whole(tmp_path: Path) -> None:
+    made = tiny_faces(1, 3)
+    twice = FaceSet(made.images(np.arange(3)), made.labels, ("Ann",), ("Ann/a.jpg", "Ann/a.png", "Ann/Dr. B"))
+    path = tmp_path / "pairs.csv"
+    path.write_text("a,b\nAnn/a.png,Ann/Dr. B\n")
+    assert read_pairs(path, twice) == ((1, 2),)
+    path.write_text("a,b\nAnn/a,Ann/Dr. B\n")
+    with pytest.raises(FedfrError, match="line 2: image Ann/a is there with several endings; keep one, or list it"):
+        read_pairs(path, twice)
+
+
 def test_unreadable_lists(tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match="No such file"):
         read_pairs(tmp_path / "none.txt", faces())

@@ -44,7 +44,7 @@ def test_natural_ids_make_a_client_of_each_person(flower: Any, faces: FaceSet) -
 
 def test_groups_of_people(flower: Any, faces: FaceSet) -> None:
     partitioner = flower.GroupedNaturalIdPartitioner(partition_by="identity", group_size=4, sort_unique_ids=True)
-    split = split_from_partitions(faces, partitioner, test_count=2)
+    split = split_from_partitions(faces, partitioner, test_count=2, min_images=3)
     assert [split.identities[client] for client in split.clients] == [
         tuple(f"p{person:03d}" for person in range(first, first + 4)) for first in range(0, 20, 4)
     ]
@@ -81,6 +81,8 @@ def test_dirichlet_over_identities(flower: Any, faces: FaceSet) -> None:
     assert len(people) == len(set(people))
 
 
+# Of classes that are not used (Pathological), and of pyarrow's newest version (Shard).
+@pytest.mark.filterwarnings("ignore:Classes. .* will NOT be used", "ignore:Specifying null_placement:FutureWarning")
 @pytest.mark.parametrize(
     "make",
     [
@@ -88,7 +90,7 @@ def test_dirichlet_over_identities(flower: Any, faces: FaceSet) -> None:
         lambda flower: flower.SquarePartitioner(num_partitions=3),
         lambda flower: flower.ExponentialPartitioner(num_partitions=3),
         lambda flower: flower.SizePartitioner([100, 80, 60]),
-        lambda flower: flower.PathologicalPartitioner(5, "identity", 4, "deterministic"),
+        lambda flower: flower.PathologicalPartitioner(3, "identity", 12, "first-deterministic"),
         lambda flower: flower.ShardPartitioner(5, "label", num_shards_per_partition=2),
     ],
 )
@@ -97,7 +99,7 @@ def test_every_other_partitioner_of_rows(flower: Any, faces: FaceSet, make: Call
     split = split_from_partitions(faces, make(flower), shared_identities="largest")
     split.check(faces)
     # Not all of them give away every image.
-    assert sum(own is not None for own in partitions) > 180
+    assert sum(own is not None for own in partitions) > 120
     assert len(split.clients) == len(set(partitions) - {None})
 
 
@@ -118,16 +120,17 @@ def test_partitioners_that_do_not_fit(flower: Any, hf: Any, faces: FaceSet) -> N
 
 
 def test_the_snippet_of_the_documentation_makes_the_file(
-    flower: Any, hf: Any, faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flower: Any, hf: Any, make_faces: MakeFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It runs as it stands there, on exported faces; the split is that of the partitioner itself."""
+    faces = make_faces([12] * 80)
     text = (Path(__file__).resolve().parents[2] / "docs" / "faces.md").read_text(encoding="utf-8")
     snippet = next(part.partition("```")[0] for part in text.split("```python\n")[1:] if "partitions.csv" in part)
-    assert len(snippet.strip().splitlines()) == 6
+    assert len([line for line in snippet.splitlines() if line.strip()]) == 6
     export_faces(faces, tmp_path / "EXPORTED", "parquet")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hf.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    exec(compile(snippet, "docs/faces.md", "exec"), {})  # noqa: S102
+    exec(compile(snippet, "docs/faces.md", "exec"), {})
     ours = make_split(faces, "partition", partition="partitions.csv", shared_identities="largest")
     partitioner = flower.DirichletPartitioner(num_partitions=10, partition_by="identity", alpha=0.3)
     assert ours.clients == split_from_partitions(faces, partitioner, shared_identities="largest").clients

@@ -65,6 +65,17 @@ def test_looking_discards_nothing(store: PrivateStore) -> None:
     assert store.rounds() == [4, 5]
 
 
+def test_the_newest_state_until_a_round(store: PrivateStore) -> None:
+    assert store.until(3) is None
+    for number in (2, 5):
+        store.save(state(number))
+    assert store.until(1) is None
+    assert same(store.until(2), state(2))
+    assert same(store.until(4), state(2))
+    assert same(store.until(9), state(5))
+    assert store.rounds() == [2, 5], "nothing is discarded"
+
+
 def test_a_leftover_of_a_killed_writer_is_no_state(store: PrivateStore) -> None:
     store.save(state(1))
     (store.folder / ".private-000002.safetensors.77.tmp").write_bytes(b"half")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -18,6 +20,28 @@ def test_scales_to_minus_one_and_one() -> None:
     assert values.shape == (2, 3, 112, 112)
     assert values[0].unique().tolist() == [-1.0]
     assert values[1].unique().tolist() == [1.0]
+
+
+def test_colours_in_the_order_that_is_wanted() -> None:
+    rgb, bgr = Preprocessing().apply(IMAGES), Preprocessing(colour="BGR").apply(IMAGES)
+    assert torch.equal(bgr, rgb.flip(1))
+    assert bgr.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"colour": "GBR"}, "colour is 'GBR'; allowed are RGB and BGR"),
+        ({"std": 0.0}, "mean is 127.5, std is 0.0; allowed are finite grey levels, std above 0"),
+        ({"std": -1.0}, "std is -1.0"),
+        ({"mean": float("nan")}, "mean is nan"),
+    ],
+)
+def test_input_that_cannot_be_is_refused(change: dict[str, Any], expected: str) -> None:
+    with pytest.raises(FedfrError, match=expected):
+        Preprocessing(**change)
+    with pytest.raises(FedfrError, match=expected):
+        Preprocessing.from_metadata(NARROW.to_metadata() | {"mean": 127.5, **change})
 
 
 def test_moves_colours_first_in_channels_last_layout() -> None:

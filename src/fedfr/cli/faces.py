@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from fedfr.cli import datasets, photographs
 from fedfr.cli.output import AsJson, Overrides, print_json, progress
 
 __all__ = ["app"]
@@ -21,41 +22,85 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder, one sub-folder of aligned pictures per identity; a train.rec; a Hugging Face data set: "
-            "Parquet, an imagefolder or what save_to_disk wrote; or `orl`."
+            help="A folder, one sub-folder of pictures per identity; a train.rec; a Hugging Face data set (Parquet, "
+            "imagefolder, save_to_disk); or `orl`."
         ),
     ],
     destination: Annotated[Path, typer.Argument(help="Folder for the face set; must be new or empty.")],
     link: Annotated[bool, typer.Option("--link", help="Leave the pictures in the .rec, decode them there.")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave broken records out and list them.")] = False,
-    part: Annotated[str | None, typer.Option("--part", help="Of a data set only this part: train, test, …")] = None,
-    image_column: Annotated[str | None, typer.Option("--image-column", help="Where not `image`.")] = None,
-    identity_column: Annotated[
-        str | None, typer.Option("--identity-column", help="Where neither `identity` nor `label`.")
-    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave broken records or rows out, list them.")] = False,
+    part: datasets.Part = None,
+    image_column: datasets.ImageColumn = None,
+    identity_column: datasets.IdentityColumn = None,
+    align: photographs.Align = "none",
+    detector: photographs.Detector = None,
+    detector_sha256: photographs.DetectorSha256 = None,
+    landmarks: photographs.Landmarks = None,
+    least_score: photographs.LeastScore = 0.6,
+    least_size: photographs.LeastSize = 56.0,
+    least_sharpness: photographs.LeastSharpness = 8.0,
+    skip_several: photographs.SkipSeveral = False,
+    sheet: photographs.Sheet = None,
+    threads: photographs.Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decode aligned faces once into a memory-mapped face set."""
-    from fedfr.faces import import_faces
+    """Decode aligned faces, or align those in photographs, once into a memory-mapped face set."""
+    from fedfr.faces import import_faces, import_photographs
+    from fedfr.faces.importers.photographs import SKIPPED
+    from fedfr.faces.photographs import AlignerFiles, Limits, make_aligner, refuse_options
 
+    aligner = make_aligner(align, AlignerFiles(detector, detector_sha256, landmarks))
+    limits = Limits(least_score, least_size, least_sharpness, not skip_several)
+    options = {"part": part, "image_column": image_column, "identity_column": identity_column}
     with progress() as shown:
 
         def count(done: int, total: int) -> None:
             shown.update("importing", done, total)
 
-        columns = {"part": part, "image_column": image_column, "identity_column": identity_column}
-        import_faces(source, destination, count, link=link, skip_bad=skip_bad, **columns)
-    info(destination, as_json)
+        if aligner is None:
+            given: dict[str, object] = {f"--least-{name}": True for name in limits.changed() if name != "several"}
+            given |= {"--skip-several": skip_several, "--sheet": sheet, "--threads": threads}
+            refuse_options(given, "for photographs; add --align yunet or --align landmarks")
+            import_faces(source, destination, count, link=link, skip_bad=skip_bad, **options)
+            made = None
+        else:
+            refuse_options({"--link": link, "--skip-bad": skip_bad}, "for a train.rec; leave it out with --align")
+            given = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+            refuse_options(given, "for a data set; leave it out with --align")
+            with photographs.told_how_to_go_on():
+                made = import_photographs(source, destination, aligner, limits, count, sheet=sheet, threads=threads)
+    if made is None:
+        info(destination, as_json)
+        return
+    listed = destination / SKIPPED
+    if as_json:
+        print_json({**_facts(destination), **photographs.facts(made, listed)})
+        return
+    print("\n".join(photographs.sentences(made, listed)))
+    if sheet is not None:
+        print(f"{sheet}: it shows real people, keep it where the faces may be")
+    info(destination)
 
 
 @app.command()
 def info(faces: Faces, as_json: AsJson = False) -> None:
     """How many images and identities a face set holds."""
+    facts = _facts(faces)
+    if as_json:
+        print_json(facts)
+        return
+    each = facts["images_per_identity"]
+    per = f"{each['least']} to {each['most']} images each"
+    print(f"{faces}: {facts['images']} images of {facts['identities']} identities, {per}")
+    print(f"fingerprint {facts['fingerprint']}")
+
+
+def _facts(faces: Path) -> dict[str, Any]:
     from fedfr.faces import load_faces
 
     loaded = load_faces(faces)
     counts = loaded.counts()
-    facts = {
+    return {
         "folder": str(faces),
         "images": len(loaded),
         "identities": loaded.num_identities,
@@ -66,12 +111,6 @@ def info(faces: Faces, as_json: AsJson = False) -> None:
         },
         "fingerprint": loaded.fingerprint(),
     }
-    if as_json:
-        print_json(facts)
-        return
-    per = f"{counts.min()} to {counts.max()} images each"
-    print(f"{faces}: {len(loaded)} images of {loaded.num_identities} identities, {per}")
-    print(f"fingerprint {loaded.fingerprint()}")
 
 
 @app.command()
@@ -136,11 +175,10 @@ def pack_pairs_(
     as_json: AsJson = False,
 ) -> None:
     """Write pairs of pictures as the verification set that InsightFace's tools and `fedfr evaluate` read."""
-    from fedfr.faces import import_faces, importer_for, load_faces, pack_pairs
+    from fedfr.faces import importer_for, load_faces, open_folder, pack_pairs
 
     loose = not (faces / "faces.json").is_file() and importer_for(faces) == "folder"
-    loaded = import_faces(faces) if loose else load_faces(faces)
-    count = pack_pairs(loaded, pairs, destination, faces if loose else None)
+    count = pack_pairs(open_folder(faces) if loose else load_faces(faces), pairs, destination)
     if as_json:
         print_json({"file": str(destination), "pairs": count})
     else:

@@ -9,7 +9,7 @@ from typing import cast
 
 import typer
 
-from fedfr.cli import benchmarks, faces, lists, runs
+from fedfr.cli import benchmarks, faces, lists, models, runs
 from fedfr.errors import FedfrError
 
 __all__ = ["app", "main"]
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(faces.app, name="faces")
 app.add_typer(lists.app, name="list")
+app.add_typer(models.app, name="models")
 runs.register(app)
 app.command()(benchmarks.benchmark)
 

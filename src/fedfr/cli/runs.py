@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedfr.cli.models import Colour, Mean, Std
 from fedfr.cli.output import AsJson, Overrides, Track, Workers, print_json, progress, tracked
 
 if TYPE_CHECKING:
@@ -84,19 +85,25 @@ def pretrain(config: Config, out: Out, settings: Overrides = None, as_json: AsJs
 
 
 def evaluate(
-    target: Annotated[Path, typer.Argument(help="A run's folder, or a model (.safetensors, .pth, …) with --faces.")],
+    target: Annotated[Path, typer.Argument(help="A run's folder, or a model with --faces: .safetensors, .pth, .onnx.")],
     protocols: Annotated[list[str] | None, typer.Option("--protocol", help="Only these; may be repeated.")] = None,
     faces: Annotated[
         Path | None, typer.Option("--faces", help="Faces to evaluate a single model on, or a .bin.")
     ] = None,
+    colour: Colour = None,
+    mean: Mean = None,
+    std: Std = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate the newest models of a run again, or one model on a folder of faces."""
     from fedfr.model_evaluation import evaluate as evaluate_target
+    from fedfr.models import Stated
     from fedfr.reporting.table import results_table
 
     with progress() as shown:
-        rows = evaluate_target(target, faces=faces, protocols=protocols, progress=shown)
+        rows = evaluate_target(
+            target, faces=faces, protocols=protocols, stated=Stated(colour, mean, std), progress=shown
+        )
     if as_json:
         print_json([row.to_dict() for row in rows])
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from fedfr.faces.pixels import IMAGE_SHAPE
 
-__all__ = ["decode", "is_cut_short", "picture_size", "quietly", "resize"]
+__all__ = ["decode", "is_damaged_png", "picture_size", "quietly", "resize"]
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
@@ -57,9 +58,21 @@ def decode(content: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
             return None
 
 
-def is_cut_short(content: NDArray[np.uint8]) -> bool:
-    """Whether a PNG lacks its end: libpng would print to stderr before failing."""
-    return content[:4].tobytes() == PNG[:4] and b"IEND" not in content[-4096:].tobytes()
+def is_damaged_png(content: bytes) -> bool:
+    """Whether a PNG lacks its end or a chunk that matters has another CRC: libpng would print to stderr, then fail."""
+    if not content.startswith(PNG[:4]):
+        return False
+    view, at, kind = memoryview(content), len(PNG), b""
+    while kind != b"IEND":
+        length, kind = int.from_bytes(view[at : at + 4], "big"), bytes(view[at + 4 : at + 8])
+        end = at + 8 + length
+        if end + 4 > len(content):
+            return True
+        critical = kind[:1].isupper()
+        if critical and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            return True
+        at = end + 4
+    return False
 
 
 def picture_size(content: bytes) -> tuple[int, int] | None:

@@ -168,8 +168,8 @@ def _client(own: Partition, partitions: Sequence[Partition]) -> str:
 def _client_faces(own: Partition, people: list[list[int]], divide: Divide, min_images: int) -> ClientFaces:
     if not people:
         raise FedfrError(
-            f"partition {own!r} is left with no identity of {min_images} or more images; lower min_images, make fewer "
-            "partitions, or keep what several have with shared_identities=largest"
+            f"partition {own!r} is left with no identity of {min_images} or more images, all of them its own; lower "
+            "min_images, or make fewer or larger partitions"
         )
     parts = [divide(images) for images in people]
     return ClientFaces(flat([train for train, _ in parts]), flat([test for _, test in parts]))

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import os
-import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
+from fedfr.faces.decoding import picture_size
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.importers.folder import SUFFIXES
-from fedfr.faces.pairs import read_pairs
 from fedfr.faces.pickles import read_plain_pickle
 from fedfr.faces.pixels import IMAGE_SHAPE
 from fedfr.faces.recordio.pixels import decode_picture
-from fedfr.files import write_atomically
 
-__all__ = ["PairPictures", "VerificationSet", "pack_pairs", "read_verification_set", "verification_sets"]
+__all__ = ["SUFFIX", "PairPictures", "VerificationSet", "read_verification_set", "verification_sets"]
 
 SUFFIX = ".bin"
+MOST_BYTES = 1 << 31
+"""Published sets have 10 to 300 MB; a whole set is kept in memory."""
 
 
 class PairPictures:
@@ -52,17 +49,27 @@ class PairPictures:
         """Decode some rows, (n, 112, 112, 3) RGB; raises :class:`FedfrError` naming the picture that is none."""
         pixels = np.empty((len(rows), *IMAGE_SHAPE), np.uint8)
         for place, row in enumerate(rows.tolist()):
+            check_size(self._pictures[row], row, self._path)
             try:
-                image = decode_picture(self._pictures[row])
+                pixels[place] = decode_picture(self._pictures[row])
             except ValueError as error:
                 raise FedfrError(f"{self._path}: picture {row} of pair {row // 2} {error}; fetch it again") from error
-            if image.shape != IMAGE_SHAPE:
-                raise FedfrError(
-                    f"{self._path}: picture {row} of pair {row // 2} is {image.shape[1]}x{image.shape[0]}; expected "
-                    "aligned faces of 112x112, which cannot be made by resizing: align them first"
-                )
-            pixels[place] = image
         return pixels
+
+
+def check_size(picture: bytes, row: int, path: Path) -> None:
+    """Raise :class:`FedfrError` unless a picture announces itself as JPEG or PNG of 112x112; it is not decoded."""
+    size = picture_size(picture)
+    if size is None:
+        start = picture[:4].hex(" ") or "nothing"
+        raise FedfrError(
+            f"{path}: picture {row} of pair {row // 2} holds no JPEG or PNG (it starts with {start}); fetch it again"
+        )
+    if size != IMAGE_SHAPE[:2]:
+        raise FedfrError(
+            f"{path}: picture {row} of pair {row // 2} is {size[1]}x{size[0]}; expected "
+            "aligned faces of 112x112, which cannot be made by resizing: align them first"
+        )
 
 
 @dataclass(frozen=True)
@@ -101,94 +108,62 @@ def verification_sets(path: Path) -> list[Path]:
 def read_verification_set(path: str | os.PathLike[str]) -> VerificationSet:
     """Read a ``.bin``: one pickle of ``(pictures, same)``, by Python 2 or 3; no code in it is run.
 
-    Raises :class:`FedfrError` for anything else, and when it is cut short.
+    Raises :class:`FedfrError` for anything else, when it is cut short, and when a picture is no JPEG or PNG of 112x112.
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FedfrError(f"cannot read {path}: {error.strerror or error}; give a file such as lfw.bin") from error
+    content = _content(path)
     try:
         found = read_plain_pickle(content)
     except ValueError as error:
         raise FedfrError(f"{path} is no whole set of verification pairs ({error}); fetch it again") from error
-    if not isinstance(found, tuple | list) or len(found) != 2 or not all(isinstance(part, list) for part in found):
+    parts = list(found) if isinstance(found, tuple | list) else []
+    if len(parts) != 2 or not isinstance(parts[0], list) or not isinstance(parts[1], list | np.ndarray):
         raise FedfrError(f"{path} holds no two lists, pictures and truth values; give a file such as lfw.bin")
-    pictures, same = found
-    for row, picture in enumerate(pictures):
-        if not isinstance(picture, bytes) and not (isinstance(picture, np.ndarray) and picture.dtype == np.uint8):
-            raise FedfrError(f"{path}: picture {row} is {type(picture).__name__}, not compressed bytes; fetch it again")
-    for number, value in enumerate(same):
-        if value not in (True, False) or not isinstance(value, bool | int):
-            raise FedfrError(f"{path}: pair {number} is marked {str(value)[:20]!r}; expected true or false")
-    if len(pictures) != 2 * len(same) or not same:
+    same = _truths(parts[1], path)
+    pictures = _pictures(parts[0], path)
+    if len(pictures) != 2 * len(same) or not len(same):
         raise FedfrError(
             f"{path} holds {len(pictures)} pictures for {len(same)} pairs; expected two for each, and one pair at least"
         )
-    return VerificationSet(path, tuple(map(_bytes, pictures)), np.array(same, np.bool_))
+    for row, picture in enumerate(pictures):
+        check_size(picture, row, path)
+    return VerificationSet(path, pictures, same)
 
 
-def _bytes(picture: bytes | NDArray[np.uint8]) -> bytes:
-    return picture if isinstance(picture, bytes) else picture.tobytes()
-
-
-def pack_pairs(faces: FaceSet, pairs: str | os.PathLike[str], dest: Path, originals: Path | None = None) -> int:
-    """Write the pairs of ``faces`` that a list names as a ``.bin``; returns their number.
-
-    ``pairs`` is a list like LFW's ``pairs.txt``, or a CSV with the columns ``a``, ``b`` – names of images with or
-    without ending – and, if it likes, ``same``. Pictures are the files below ``originals`` as they lie, else what the
-    set itself decodes, else PNG. Raises :class:`FedfrError` for a list that does not fit, and where ``dest`` exists.
-    """
-    if dest.exists():
-        raise FedfrError(f"{dest} exists already; choose another name or remove it")
-    table = Path(pairs).suffix.lower() == ".csv"
-    found = _csv_pairs(Path(pairs), faces) if table else read_pairs(pairs, faces)
-    if not found:
-        raise FedfrError(f"{pairs} holds 0 pairs; list one at least")
-    pictures = [_picture(faces, index, originals) for pair in found for index in pair]
-    same = [bool(faces.labels[a] == faces.labels[b]) for a, b in found]
-    write_atomically(dest, pickle.dumps((pictures, same), protocol=4))
-    return len(same)
-
-
-def _picture(faces: FaceSet, index: int, originals: Path | None) -> bytes:
-    if originals is not None:
-        try:
-            return (originals / faces.names[index]).read_bytes()
-        except OSError as error:
-            raise FedfrError(f"cannot read {originals / faces.names[index]}: {error.strerror or error}") from error
-    kept = faces.encoded(index)
-    if kept is not None:
-        return kept
-    done, content = cv2.imencode(".png", np.ascontiguousarray(faces.images([index])[0][:, :, ::-1]))
-    if not done:
-        raise FedfrError("OpenCV could not encode a picture as PNG; install its usual build")
-    return content.tobytes()
-
-
-def _csv_pairs(path: Path, faces: FaceSet) -> list[tuple[int, int]]:
+def _content(path: Path) -> bytes:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(_csv_lines(csv.DictReader(file), path, faces))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise FedfrError(f"cannot read the pairs {path} ({reason}); give a CSV with the columns a, b, same") from error
-
-
-def _csv_lines(lines: Iterable[dict[str, str]], path: Path, faces: FaceSet) -> Iterator[tuple[int, int]]:
-    known = {name: index for index, name in enumerate(faces.names)}
-    known |= {name.removesuffix(Path(name).suffix): at for name, at in known.items() if name.lower().endswith(SUFFIXES)}
-    truths = {"1": True, "true": True, "0": False, "false": False}
-    for number, line in enumerate(lines, start=2):
-        names = line.get("a"), line.get("b")
-        for name in names:
-            if name not in known:
-                raise FedfrError(f"{path}, line {number}: image {name!r} is not among these faces; name one in a and b")
-        pair = known[str(names[0])], known[str(names[1])]
-        told = line.get("same")
-        truth = bool(faces.labels[pair[0]] == faces.labels[pair[1]])
-        if told and truths.get(told.strip().lower()) != truth:
+        # A pipe would be waited for, a device never ends.
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise FedfrError(f"{path} is no ordinary file; give a file such as lfw.bin")
+        if path.is_file() and path.stat().st_size > MOST_BYTES:
             raise FedfrError(
-                f"{path}, line {number}: same = {told!r}, but the faces say {str(truth).lower()}; correct one of them"
+                f"{path} has {path.stat().st_size:,} bytes, at most {MOST_BYTES:,} are read; divide it into several"
             )
-        yield pair
+        return path.read_bytes()
+    except OSError as error:
+        raise FedfrError(f"cannot read {path}: {error.strerror or error}; give a file such as lfw.bin") from error
+
+
+def _pictures(found: list[Any], path: Path) -> tuple[bytes, ...]:
+    # By identity: one array that stands in the list a million times is made into bytes once.
+    made: dict[int, bytes] = {}
+    for row, picture in enumerate(found):
+        if isinstance(picture, np.ndarray) and picture.dtype == np.uint8:
+            if id(picture) not in made:
+                made[id(picture)] = picture.tobytes()
+        elif not isinstance(picture, bytes):
+            raise FedfrError(f"{path}: picture {row} is {type(picture).__name__}, not compressed bytes; fetch it again")
+    return tuple(picture if isinstance(picture, bytes) else made[id(picture)] for picture in found)
+
+
+def _truths(found: list[Any] | NDArray[Any], path: Path) -> NDArray[np.bool_]:
+    if isinstance(found, np.ndarray):
+        if found.dtype != np.bool_ or found.ndim != 1:
+            raise FedfrError(f"{path}: truth values are {found.dtype} {found.shape}; expected one bool for each pair")
+        return found.copy()
+    for number, value in enumerate(found):
+        # Only what is small is shown: a list may hold itself many times over.
+        if type(value) not in (bool, int) or value not in (0, 1):
+            shown = repr(value) if isinstance(value, int) else type(value).__name__
+            raise FedfrError(f"{path}: pair {number} is marked {shown}; expected true or false")
+    return np.array(found, np.bool_)

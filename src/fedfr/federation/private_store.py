@@ -66,6 +66,11 @@ class PrivateStore:
             rounds.remove(newer)
         return self._read(rounds[-1]) if rounds else None
 
+    def until(self, round_number: int) -> PrivateState | None:
+        """The newest state of ``round_number`` or earlier, None where there is none; nothing is discarded."""
+        rounds = [number for number in self.rounds() if number <= round_number]
+        return self._read(rounds[-1]) if rounds else None
+
     def save(self, state: PrivateState) -> None:
         """Write ``state`` atomically, then drop all but the two newest."""
         tensors = {f"backbone/{name}": value for name, value in state.backbone.items()}

@@ -9,44 +9,67 @@ from fedfr.lazy import exports
 if TYPE_CHECKING:
     from fedfr.models.build import build_backbone
     from fedfr.models.checkpoint import Contract, embedding_space, load_model, save_model
+    from fedfr.models.facts import model_facts
     from fedfr.models.foreign import backbone_of, load_entries, load_foreign, load_weights, recognise_backbone
     from fedfr.models.foreign_heads import foreign_dfc_entries, load_foreign_dfc, load_foreign_prototypes
     from fedfr.models.heads import DFC, TransformKind
+    from fedfr.models.importing import ImportedModel, import_weights
+    from fedfr.models.layouts import LAYOUTS, Layout, ModelSource
+    from fedfr.models.opening import OpenedModel, open_model
+    from fedfr.models.parts import ModelParts
     from fedfr.models.preprocessing import Preprocessing
     from fedfr.models.registry import BACKBONES
     from fedfr.models.spec import BackboneSpec
+    from fedfr.models.stated import UNSTATED, Stated
 else:
     __getattr__ = exports(
         __name__,
         {
             "build": "build_backbone",
             "checkpoint": "Contract embedding_space load_model save_model",
+            "facts": "model_facts",
             "foreign": "backbone_of load_entries load_foreign load_weights recognise_backbone",
             "foreign_heads": "foreign_dfc_entries load_foreign_dfc load_foreign_prototypes",
             "heads": "DFC TransformKind",
+            "importing": "ImportedModel import_weights",
+            "layouts": "LAYOUTS Layout ModelSource",
+            "opening": "OpenedModel open_model",
+            "parts": "ModelParts",
             "preprocessing": "Preprocessing",
             "registry": "BACKBONES",
             "spec": "BackboneSpec",
+            "stated": "UNSTATED Stated",
         },
     )
 
 __all__ = [
     "BACKBONES",
     "DFC",
+    "LAYOUTS",
+    "UNSTATED",
     "BackboneSpec",
     "Contract",
+    "ImportedModel",
+    "Layout",
+    "ModelParts",
+    "ModelSource",
+    "OpenedModel",
     "Preprocessing",
+    "Stated",
     "TransformKind",
     "backbone_of",
     "build_backbone",
     "embedding_space",
     "foreign_dfc_entries",
+    "import_weights",
     "load_entries",
     "load_foreign",
     "load_foreign_dfc",
     "load_foreign_prototypes",
     "load_model",
     "load_weights",
+    "model_facts",
+    "open_model",
     "recognise_backbone",
     "save_model",
 ]

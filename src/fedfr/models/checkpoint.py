@@ -18,7 +18,7 @@ from fedfr.errors import FedfrError
 from fedfr.files import write_atomically
 from fedfr.models.preprocessing import Preprocessing
 
-__all__ = ["Contract", "embedding_space", "load_model", "save_model"]
+__all__ = ["Contract", "embedding_space", "has_contract", "load_model", "save_model"]
 
 _KEY = "fedfr"
 _FORMAT = 1
@@ -43,6 +43,9 @@ class Contract:
         for field in fields(self):
             mine, others = getattr(self, field.name), getattr(other, field.name)
             if field.name != "role" and mine != others:
+                mine, others = (
+                    value.describe() if isinstance(value, Preprocessing) else value for value in (mine, others)
+                )
                 raise FedfrError(
                     f"models do not fit together: {field.name} is {mine!r} in one and {others!r} in the other; "
                     "use models of the same training"
@@ -88,6 +91,15 @@ def save_model(path: Path, tensors: Mapping[str, Tensor], contract: Contract) ->
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     metadata = {_KEY: json.dumps(contract.to_metadata(), sort_keys=True)}
     write_atomically(path, lambda temporary: save_file(plain, temporary, metadata))
+
+
+def has_contract(path: Path) -> bool:
+    """Whether a file is a model that this project wrote, whole or not; a file that cannot be read has none."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _KEY in (file.metadata() or {})
+    except (SafetensorError, OSError, ValueError):
+        return False
 
 
 def load_model(path: Path) -> tuple[dict[str, Tensor], Contract]:

@@ -142,12 +142,17 @@ def differences_in_one_line(given: Mapping[str, Tensor], expected: Mapping[str, 
     return _shorten(_differences(*shapes))
 
 
-def recognise_backbone(state: Mapping[str, Tensor]) -> str:
-    """The name of the backbone that has exactly these entries and shapes.
+def recognise_backbone(state: Mapping[str, Tensor], insisted: str | None = None) -> str:
+    """The name of the backbone that has exactly these entries and shapes; ``insisted``: it has to be this one.
 
-    Raises :class:`FedfrError` naming the nearest backbone and the entries that differ from it.
+    Raises :class:`FedfrError` naming the nearest backbone, or the one insisted on, and the entries that differ from it.
     """
     given = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if insisted is not None:
+        differences = _differences(given, _shapes(insisted))
+        if differences:
+            raise FedfrError(f"weights do not fit {insisted}: {_shorten(differences)}; name another backbone or none")
+        return insisted
     found = {name: _differences(given, _shapes(name)) for name in BACKBONES.names}
     nearest = min(found, key=lambda name: len(found[name]))
     if found[nearest]:

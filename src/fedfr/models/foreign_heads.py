@@ -55,9 +55,9 @@ def load_foreign_dfc(path: Path) -> DFC:
     return module.requires_grad_()
 
 
-def foreign_dfc_entries(module: DFC) -> dict[str, Tensor]:
+def foreign_dfc_entries(module: DFC | Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state of ``module`` under the names of a ``bce_module.pth``; inverse of :func:`load_foreign_dfc`."""
-    state = module.state_dict()
+    state = module.state_dict() if isinstance(module, DFC) else module
     transform: TransformKind = "linear" if "transform.weight" in state else "bottleneck"
     return {_theirs(name, transform): tensor for name, tensor in state.items()}
 

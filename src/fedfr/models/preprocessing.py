@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +11,10 @@ from torch import Tensor
 
 from fedfr.errors import FedfrError
 
-__all__ = ["Preprocessing"]
+__all__ = ["COLOURS", "Preprocessing"]
+
+COLOURS = ("RGB", "BGR")
+"""Channel orders a backbone may expect; the faces of this project are RGB."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,8 @@ class Preprocessing:
     """Alignment, size and scaling of the input: ``(x − mean) / std`` on columns ``columns[0]`` … ``columns[1] − 1``.
 
     ``template`` names the landmarks the crop was aligned to, ``size`` is its height and width in pixels, ``colour`` its
-    channel order. ``mean`` and ``std`` are in grey levels 0 … 255.
+    channel order. ``mean`` and ``std`` are in grey levels 0 … 255. Raises :class:`FedfrError` for another colour order
+    and for a scaling that is none.
     """
 
     template: str = "arcface-112"
@@ -27,6 +32,18 @@ class Preprocessing:
     mean: float = 127.5
     std: float = 127.5
     columns: tuple[int, int] = (0, 112)
+
+    def __post_init__(self) -> None:
+        if self.colour not in COLOURS:
+            raise FedfrError(
+                f"preprocessing: colour is {self.colour!r}; allowed are {' and '.join(COLOURS)}; give the order of the "
+                "channels that the backbone was trained with"
+            )
+        if not math.isfinite(self.mean) or not math.isfinite(self.std) or self.std <= 0:
+            raise FedfrError(
+                f"preprocessing: mean is {self.mean}, std is {self.std}; allowed are finite grey levels, std above 0; "
+                "(x − 127.5) / 127.5 is the usual scaling"
+            )
 
     def apply(self, images: Tensor, flip: Tensor | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
         """Turn uint8 crops into network input, on the device they are on.
@@ -46,8 +63,19 @@ class Preprocessing:
         first, end = self.columns
         # An NHWC tensor seen as NCHW is exactly the channels_last layout: no copy beyond the one to floats.
         planes = images[:, :, first:end].permute(0, 3, 1, 2)
+        if self.colour == "BGR":
+            planes = planes.flip(1)
         values = planes.to(torch.float32, memory_format=torch.channels_last)
         return values.sub_(self.mean).div_(self.std).to(dtype)
+
+    def describe(self) -> str:
+        """In words: crop, colour order, scaling."""
+        height, width = self.size
+        first, end = self.columns
+        cut = "" if (first, end) == (0, width) else f", columns {first} to {end - 1}"
+        return (
+            f"{width}×{height} crops aligned to {self.template}{cut}; {self.colour}; (x − {self.mean:g}) / {self.std:g}"
+        )
 
     def to_metadata(self) -> dict[str, Any]:
         """Plain JSON values, for the header of a checkpoint."""

@@ -84,8 +84,8 @@ PICTURES = [(1, pack(0, 1, flat(1))), (2, pack(1, 2, flat(2)))]
         ([*PICTURES, (0, pack([0, 2], 0))], "record 0 at byte .* announces pictures up to key -1", [1, 2]),
         ([*PICTURES, (0, HEADER.pack(2, 0, 0, 0))], "record 0 at byte .* announces 2 labels in 24 bytes", [1, 2]),
         (
-            [*PICTURES, (0, HEADER.pack(2, 0, 0, 0) + np.asarray([3, np.nan], np.float32).tobytes())],
-            "record 0 at byte .* has the label nan; expected a whole number of at least 0",
+            [*PICTURES, (0, HEADER.pack(2, 0, 0, 0) + np.array([3, np.nan], np.float32).tobytes())],
+            "record 0 at byte .* has the label nan; expected a whole number from 0 to 2147483647",
             [1, 2],
         ),
         (
@@ -94,6 +94,7 @@ PICTURES = [(1, pack(0, 1, flat(1))), (2, pack(1, 2, flat(2)))]
             [1],
         ),
         ([PICTURES[0], (2, pack(-1, 2, flat(2))), (0, pack([3, 2], 0))], "record 2 .* has the label -1", [1]),
+        ([PICTURES[0], (2, HEADER.pack(0, 1e20, 2, 0) + flat(2)), (0, pack([3, 2], 0))], "record 2 .* label 1", [1]),
         ([PICTURES[0], (2, pack(1, 2)), (0, pack([3, 2], 0))], "record 2 at byte .* holds no picture", [1]),
         (
             [*PICTURES, (3, pack(4, 3)), (0, pack([3, 4], 0))],

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from fedfr.config import EvaluationConfig
 from fedfr.evaluation.features import normalise
-from fedfr.evaluation.figures import Figure
-from fedfr.evaluation.protocols.generic import generic_pairs_protocol
+from fedfr.evaluation.figures import Figure, expected, rate_label
+from fedfr.evaluation.folds import fold_validation_rates
+from fedfr.evaluation.protocols.generic import FOLDS, generic_pairs_protocol
 from fedfr.evaluation.verification import equal_error_rate
 
 __all__ = ["verification_set_protocol", "wilson_interval"]
@@ -19,6 +20,7 @@ __all__ = ["verification_set_protocol", "wilson_interval"]
 # Quantile of the normal distribution for 95 %, two-sided.
 Z = 1.959963984540054
 DRAWS = 1000
+VALIDATION_FAR = 1e-3
 
 Floats = NDArray[np.floating[Any]]
 
@@ -27,6 +29,8 @@ def verification_set_protocol(
     features_a: Floats, features_b: Floats, same: NDArray[np.bool_], config: EvaluationConfig | None = None
 ) -> list[Figure]:
     """10-fold accuracy as InsightFace computes it, TAR at FAR, EER, each with a 95 % interval, on pairs (P, D), (P, D).
+
+    Last comes InsightFace's "VAL" at FAR 1e-3, marked as its convention: it is given however few impostors it rests on.
 
     Intervals: of accuracy and TAR Wilson's (1927) for shares of all pairs or of the genuine ones, of the EER the
     percentiles of 1 000 bootstrap samples of genuine and of impostor pairs. They say how many pairs there are, not how
@@ -38,7 +42,7 @@ def verification_set_protocol(
         if figure.value is not None and figure.metric != "accuracy-std":
             count = len(same) if figure.metric == "accuracy" else figure.genuine
             figures += _ends(figure, *wilson_interval(figure.value, count))
-    return [*figures, *_equal_error(features_a, features_b, same)]
+    return [*figures, *_equal_error(features_a, features_b, same), *_validation(features_a, features_b, same)]
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:
@@ -61,6 +65,21 @@ def _equal_error(features_a: Floats, features_b: Floats, same: NDArray[np.bool_]
     value = equal_error_rate(genuine, impostor)
     figure = Figure("EER", value, *counts, value * counts[1])
     return [figure, *_ends(figure, *np.quantile(drawn, [0.025, 0.975]).tolist())]
+
+
+def _validation(features_a: Floats, features_b: Floats, same: NDArray[np.bool_]) -> list[Figure]:
+    genuine, impostor = int(same.sum()), int((~same).sum())
+    behind = float(expected(VALIDATION_FAR, impostor))
+    names = [f"{name}(insightface)@FAR={rate_label(VALIDATION_FAR)}" for name in ("VAL", "VAL-std")]
+    rates = None
+    if len(same) >= FOLDS:
+        left, right = normalise(features_a, "features_a"), normalise(features_b, "features_b")
+        rates = fold_validation_rates(left, right, same, VALIDATION_FAR, FOLDS)
+    if rates is None:
+        reason = f"not every one of {FOLDS} folds has genuine pairs, and impostors in the others"
+        return [Figure(name, None, genuine, impostor, behind, reason) for name in names]
+    values = float(rates.mean()), float(rates.std())
+    return [Figure(name, value, genuine, impostor, behind) for name, value in zip(names, values, strict=True)]
 
 
 def _ends(figure: Figure, low: float, high: float) -> list[Figure]:

@@ -9,27 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers.images import FacesWarning, Progress, gather, resize
+from fedfr.faces.importers.listing import SUFFIXES, check_apart, find_source, list_pictures
 from fedfr.faces.storage import IMAGE_SHAPE, check_destination
 
 __all__ = ["SUFFIXES", "import_folder"]
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".bmp")
-
-
-def _visible(folder: Path) -> list[Path]:
-    try:
-        found = sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda p: p.name)
-    except OSError as error:
-        raise FedfrError(f"cannot read the folder {folder}: {error.strerror or error}; check the path") from error
-    for entry in found:
-        try:
-            entry.name.encode()
-        except UnicodeEncodeError as error:
-            raise FedfrError(f"{os.fsencode(entry)!r} has a name that is not UTF-8; rename it") from error
-    return found
 
 
 def _count(number: int, one: str, many: str) -> str:
@@ -47,36 +32,14 @@ def import_folder(
     there and memory-mapped, so that memory stays bounded; ``progress`` is called with images done and images in all.
     Raises :class:`FedfrError` for a missing or empty folder and for a picture that cannot be read, naming it.
     """
-    source = Path(path).resolve()
-    if not source.is_dir():
-        raise FedfrError(f"{path} is not a folder; give one with a sub-folder of pictures for each identity")
+    source = find_source(path)
     target = None if dest is None else Path(dest).resolve()
     if target is not None:
-        if target.is_relative_to(source) or source.is_relative_to(target):
-            raise FedfrError(f"dest {target} and the pictures in {source} lie one in the other; choose another dest")
+        check_apart(source, target)
         check_destination(target)
 
-    files: list[Path] = []
-    labels: list[int] = []
-    identities: list[str] = []
-    others = empty = 0
-    for folder in _visible(source):
-        if not folder.is_dir():
-            others += 1
-            continue
-        entries = _visible(folder)
-        pictures = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and not entry.is_dir()]
-        others += len(entries) - len(pictures)
-        if not pictures:
-            empty += 1
-            continue
-        labels += [len(identities)] * len(pictures)
-        identities.append(folder.name)
-        files += pictures
-    if not files:
-        raise FedfrError(
-            f"{source} has no pictures in sub-folders; expected <identity>/<picture> with one of {' '.join(SUFFIXES)}"
-        )
+    listing = list_pictures(source)
+    others, empty = len(listing.others), len(listing.empty)
 
     resized = 0
 
@@ -85,12 +48,12 @@ def import_folder(
         resized += image.shape != IMAGE_SHAPE
         return resize(image)
 
-    names = [file.relative_to(source).as_posix() for file in files]
-    faces = gather(files, labels, identities, names, fit, target, progress)
+    faces = gather(listing.files, listing.labels, listing.identities, listing.names, fit, target, progress)
     if resized:
         pictures_were = _count(resized, "picture was", "pictures were")
         warnings.warn(
-            f"{pictures_were} not 112x112 and resized without alignment; align faces first for full accuracy",
+            f"{pictures_were} not 112x112 and resized without alignment; align faces first for full accuracy "
+            "(photographs: `fedfr faces import --align yunet`)",
             FacesWarning,
             stacklevel=2,
         )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from fedfr.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.importers.folder import SUFFIXES
 from fedfr.faces.importers.images import FacesWarning, Progress
+from fedfr.faces.importers.listing import SUFFIXES, check_apart, visible
 from fedfr.faces.importers.metadata import Listed, find_metadata, read_metadata
 from fedfr.faces.importers.rows import import_rows, make_rows
 from fedfr.faces.storage import check_destination
@@ -56,8 +56,7 @@ def import_imagefolder(
     if not source.is_dir():
         raise FedfrError(f"{path} is not a folder; give one with pictures and their metadata, or with parts")
     if target is not None:
-        if target.is_relative_to(source) or source.is_relative_to(target):
-            raise FedfrError(f"dest {target} and the pictures in {source} lie one in the other; choose another dest")
+        check_apart(source, target)
         check_destination(target)
     try:
         listed, others = _list(source, part, identity_column)
@@ -127,16 +126,10 @@ def _names_files(metadata: Path) -> bool:
 
 def _by_folder(part: Path) -> Iterator[Listed]:
     for folder in _folders(part):
-        for file in sorted(folder.iterdir()):
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith("."):
+        for file in visible(folder):
+            if file.suffix.lower() in SUFFIXES:
                 yield Listed(file, folder.name, f"{folder.name}/{part.name}/{file.name}", f"{file}")
 
 
 def _folders(folder: Path) -> list[Path]:
-    found = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    for entry in found:
-        try:
-            entry.name.encode()
-        except UnicodeEncodeError as error:
-            raise FedfrError(f"{os.fsencode(entry)!r} has a name that is not UTF-8; rename it") from error
-    return found
+    return [entry for entry in visible(folder) if entry.is_dir()]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
-from fedfr.faces.decoding import decode, is_cut_short, resize
+from fedfr.faces.decoding import decode, is_damaged_png, resize
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers.pgm import PGM_HEADER, mend_line_ends
 from fedfr.faces.storage import IMAGE_SHAPE, write_faces
@@ -31,7 +31,7 @@ class FacesWarning(UserWarning):
 def to_rgb(content: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """A picture file's pixels (height, width, 3) as :func:`read_image` gives them; None where it is broken."""
     start = content[:1024].tobytes()
-    if is_cut_short(content):
+    if is_damaged_png(content.tobytes()):
         return None
     header = PGM_HEADER.match(start)
     if header:

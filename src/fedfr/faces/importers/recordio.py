@@ -23,7 +23,7 @@ from fedfr.files import write_atomically
 
 __all__ = ["import_recordio"]
 
-LISTED = 20
+LISTED = 10
 MOST_BAD = 10_000
 AT_ONCE = 256
 

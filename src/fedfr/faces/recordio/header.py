@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["HEADER", "ImageHeader", "pack", "unpack", "whole"]
+__all__ = ["HEADER", "MOST", "ImageHeader", "pack", "unpack", "whole"]
 
 HEADER = struct.Struct("<IfQQ")
 """Number of labels that follow (0: the label stands here), label, id, second id."""
+
+MOST = 1 << 31
+"""Labels, keys and counts are below: more people than that there are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,6 @@ def pack(labels: int | Sequence[int], number: int, picture: bytes = b"") -> byte
 
 def whole(label: float, least: int = 0) -> int:
     """A label as the whole number it stands for; raises ``ValueError`` for anything else."""
-    if not math.isfinite(label) or label != int(label) or label < least:
-        raise ValueError(f"has the label {label}; expected a whole number of at least {least}")
+    if not math.isfinite(label) or label != int(label) or not least <= label < MOST:
+        raise ValueError(f"has the label {label}; expected a whole number from {least} to {MOST - 1}")
     return int(label)

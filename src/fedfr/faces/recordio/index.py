@@ -16,6 +16,8 @@ from fedfr.faces.recordio.header import HEADER, unpack
 __all__ = ["Index", "make_index", "read_index", "walk"]
 
 AT_ONCE = 1 << 20
+AT_FIRST = 1 << 10
+"""Bytes searched for the next record: it is mostly near, and many may be broken."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +115,13 @@ def _ordinal(number: int) -> str:
 def _next_start(file: RecordFile, offset: int) -> int | None:
     """The first magic at or after ``offset``, a multiple of 4, that a whole record or a first part may follow."""
     magic = int.from_bytes(MAGIC, "little")
-    at = offset
+    at, stretch = offset, AT_FIRST
     while at + 8 <= file.size:
         # One word more than is searched, to see the flag behind a magic at the end.
-        length = min(AT_ONCE + 4, (file.size - at) // 4 * 4)
+        length = min(stretch + 4, (file.size - at) // 4 * 4)
         words = np.frombuffer(file.bytes_at(at, length), dtype="<u4")
-        starts = (words[:-1] == magic) & np.isin(words[1:] // (LONGEST + 1), (WHOLE, FIRST))
-        if starts.any():
-            return at + 4 * int(starts.argmax())
-        at += length - 4
+        for place in np.flatnonzero(words[:-1] == magic).tolist():
+            if int(words[place + 1]) // (LONGEST + 1) in (WHOLE, FIRST):
+                return at + 4 * place
+        at, stretch = at + length - 4, AT_ONCE
     return None

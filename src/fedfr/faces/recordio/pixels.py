@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.faces.decoding import decode, is_cut_short, picture_size, quietly, resize
+from fedfr.faces.decoding import decode, is_damaged_png, picture_size, quietly, resize
 from fedfr.faces.pixels import IMAGE_SHAPE
 from fedfr.faces.recordio.format import OnBad, RecordError, RecordFile, refuse
 from fedfr.faces.recordio.header import HEADER, unpack
@@ -32,8 +32,7 @@ def decode_picture(content: bytes) -> NDArray[np.uint8]:
         raise ValueError(f"holds no JPEG or PNG (it starts with {content[:4].hex(' ') or 'nothing'})")
     if size[0] * size[1] > MOST_PIXELS:
         raise ValueError(f"holds a picture of {size[1]}x{size[0]}, far more than a face")
-    array = np.frombuffer(content, np.uint8)
-    bgr = None if is_cut_short(array) else decode(array, cv2.IMREAD_COLOR)
+    bgr = None if is_damaged_png(content) else decode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if bgr is None:
         raise ValueError("holds a picture that cannot be decoded")
     return np.ascontiguousarray(bgr[:, :, ::-1])

@@ -78,7 +78,9 @@ class IResNet(nn.Module):
         return feature
 
 
-IRESNET18 = BackboneSpec(lambda: IResNet((2, 2, 2, 2)))
-IRESNET34 = BackboneSpec(lambda: IResNet((3, 4, 6, 3)))
-IRESNET50 = BackboneSpec(lambda: IResNet((3, 4, 14, 3)))
-IRESNET100 = BackboneSpec(lambda: IResNet((3, 13, 30, 3)))
+_SOURCE = "InsightFace, recognition/arcface_torch/dataset.py: RGB of mx.image.imdecode, ToTensor, Normalize(0.5, 0.5)"
+
+IRESNET18 = BackboneSpec(lambda: IResNet((2, 2, 2, 2)), source=_SOURCE)
+IRESNET34 = BackboneSpec(lambda: IResNet((3, 4, 6, 3)), source=_SOURCE)
+IRESNET50 = BackboneSpec(lambda: IResNet((3, 4, 14, 3)), source=_SOURCE)
+IRESNET100 = BackboneSpec(lambda: IResNet((3, 13, 30, 3)), source=_SOURCE)

@@ -101,5 +101,8 @@ class MobileFaceNet(nn.Module):
 MOBILEFACENET = BackboneSpec(MobileFaceNet)
 # The middle 96 columns, scaled by 128: what the published 112×96 checkpoints were trained with.
 MOBILEFACENET_112X96 = BackboneSpec(
-    lambda: MobileFaceNet(dim=128, last=(7, 6)), 128, Preprocessing(std=128.0, columns=(8, 104))
+    lambda: MobileFaceNet(dim=128, last=(7, 6)),
+    128,
+    Preprocessing(std=128.0, columns=(8, 104)),
+    source="MobileFaceNet_Pytorch, CASIA_Face_loader.py: RGB of scipy.misc.imread, 112×96, (x − 127.5) / 128",
 )

@@ -59,5 +59,7 @@ class SphereFace(nn.Module):
         return feature
 
 
-SPHEREFACE20 = BackboneSpec(lambda: SphereFace((1, 2, 4, 1)))
-SPHEREFACE64 = BackboneSpec(lambda: SphereFace((3, 7, 16, 3)))
+_SOURCE = "FedFR's released dataset.py: RGB of mx.image.imdecode, ToTensor, Normalize(0.5, 0.5)"
+
+SPHEREFACE20 = BackboneSpec(lambda: SphereFace((1, 2, 4, 1)), source=_SOURCE)
+SPHEREFACE64 = BackboneSpec(lambda: SphereFace((3, 7, 16, 3)), source=_SOURCE)

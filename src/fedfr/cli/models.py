@@ -1,0 +1,121 @@
+"""``fedfr models``: weights from elsewhere, and models for elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedfr.cli.output import AsJson, print_json
+
+__all__ = ["Colour", "Mean", "Std", "app"]
+
+app = typer.Typer(help="Import, export and inspect models.", no_args_is_help=True)
+
+Colour = Annotated[str | None, typer.Option("--colour", help="RGB or BGR, where it is known for weights of others.")]
+Mean = Annotated[float | None, typer.Option("--mean", help="Grey level that is subtracted, for weights of others.")]
+Std = Annotated[float | None, typer.Option("--std", help="Grey levels that are divided by, for weights of others.")]
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        Path, typer.Argument(help="A .pth, .pt, .ckpt or .safetensors file, or a folder of FedFR's released code.")
+    ],
+    destination: Annotated[Path, typer.Argument(help="The model to write, .safetensors; must not exist.")],
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", help="Insist on this one (see `fedfr list backbones`).")
+    ] = None,
+    role: Annotated[
+        str | None, typer.Option("--role", help="generic, or personalized: one client's, comparable only within it.")
+    ] = None,
+    colour: Colour = None,
+    mean: Mean = None,
+    std: Std = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a model of weights published elsewhere: recognised by their entries, checked, never run as code.
+
+    A folder holds backbone.pth, and of a client bce_module.pth and fc.pth as well.
+    """
+    from fedfr.models import Stated, import_weights
+
+    stated = Stated(colour, mean, std)
+    made = import_weights(source, destination, backbone=backbone, role=role, stated=stated)
+    contract = made.contract
+    generic = contract.role == "generic"
+    check = f"fedfr evaluate {destination} --faces FACES" if generic else ""
+    if as_json:
+        print_json(
+            {
+                "model": str(made.path),
+                "source": str(made.source),
+                **{key: value for key, value in contract.to_metadata().items() if key != "format"},
+                "entries": made.entries,
+                "parameters": made.parameters,
+                "identities": made.identities,
+                "stated": list(stated.names),
+                "input": made.assumed,
+                "check": check,
+            }
+        )
+        return
+    print(f"{source} holds {contract.backbone}: all {made.entries} entries of the backbone have its names and shapes")
+    people = f", {made.identities} prototypes or branches" if made.identities else ""
+    print(f"{destination}: {contract.role}, {contract.embedding_dim} values of a face{people}")
+    print(f"embedding space {contract.embedding_space}")
+    print(f"input: {made.assumed}")
+    print("The weights do not say what input they expect.", end=" " if check else "\n")
+    if check:
+        print(
+            f"To check: {check}\n"
+            f"and {source} with another --colour, --mean or --std: the right input gives clearly the best figures."
+        )
+
+
+@app.command()
+def export(
+    target: Annotated[Path, typer.Argument(metavar="RUN|MODEL", help="A run's folder, or a model (.safetensors).")],
+    destination: Annotated[Path, typer.Argument(help="What to write; must not exist.")],
+    layout: Annotated[
+        str, typer.Option("--layout", help="state-dict (one .pth), or released (a folder as FedFR's code reads it).")
+    ] = "state-dict",
+    method: Annotated[
+        str | None, typer.Option("--method", help="One of the run's methods; by default its main one.")
+    ] = None,
+    clients: Annotated[
+        bool, typer.Option("--clients/--no-clients", help="With the clients' private parts (released, of a run).")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's newest models, or one model, for other code to load with torch.load(..., weights_only=True).
+
+    Personal backbones, DFC modules and private prototypes belong to their clients: they leave a site only because its
+    operator exports them here. --no-clients leaves them out.
+    """
+    from fedfr.model_export import export_model
+
+    written = export_model(target, destination, layout, method=method, clients=clients)
+    if as_json:
+        print_json({"files": list(map(str, written.files)), "private": list(map(str, written.private))})
+        return
+    print("\n".join(map(str, written.files)))
+    if written.private:
+        print(f"{len(written.private)} of these files are clients' own: keep them where the clients' faces may be")
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="Any file of weights, or an ONNX graph.")], as_json: AsJson = False
+) -> None:
+    """What a file holds: a model and its contract, weights and the backbone they fit, a client's private parts."""
+    from fedfr.models import model_facts
+
+    facts = model_facts(file)
+    if as_json:
+        print_json(facts)
+        return
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        print(f"{name.replace('_', ' '):<{width}}  {'none' if value is None else value}")

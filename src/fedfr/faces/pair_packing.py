@@ -1,0 +1,55 @@
+"""Making a verification set of one's own faces, in the form that InsightFace's tools read too."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.errors import FedfrError
+from fedfr.faces.decoding import picture_size
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.pairs import read_pairs
+from fedfr.faces.pixels import IMAGE_SHAPE
+from fedfr.faces.verification_sets import SUFFIX
+from fedfr.files import write_atomically
+
+__all__ = ["pack_pairs"]
+
+
+def pack_pairs(faces: FaceSet, pairs: str | os.PathLike[str], dest: Path) -> int:
+    """Write the pairs of ``faces`` that a list names (see :func:`read_pairs`) as a ``.bin``; returns their number.
+
+    What a set decodes when asked (:func:`open_folder`, a ``train.rec``) keeps its bytes where they are JPEG or PNG of
+    112x112; all else is written as PNG of the set's pixels, without loss. Only the pictures of the list are read.
+    Raises :class:`FedfrError` for a list that does not fit, a picture that cannot be decoded, and where ``dest``
+    exists, is no ``.bin`` or cannot be written.
+    """
+    if dest.suffix != SUFFIX:
+        raise FedfrError(f"{dest} does not end in {SUFFIX}, by which verification sets are known; name it so")
+    if dest.exists():
+        raise FedfrError(f"{dest} exists already; choose another name or remove it")
+    found = read_pairs(pairs, faces)
+
+    # Each picture once: the pickle then holds it once however many pairs it is in.
+    @cache
+    def picture(index: int) -> bytes:
+        kept, pixels = faces.encoded(index), faces.images([index])[0]
+        return kept if kept is not None and picture_size(kept) == IMAGE_SHAPE[:2] else _png(pixels)
+
+    pictures = [picture(index) for pair in found for index in pair]
+    same = [bool(faces.labels[a] == faces.labels[b]) for a, b in found]
+    write_atomically(dest, pickle.dumps((pictures, same), protocol=4))
+    return len(same)
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    done, content = cv2.imencode(".png", np.ascontiguousarray(pixels[:, :, ::-1]))
+    if not done:
+        raise FedfrError("OpenCV could not encode a picture as PNG; install its usual build")
+    return content.tobytes()

@@ -1,0 +1,19 @@
+"""Photographs to aligned faces: points, what makes a picture unfit, what is kept while an import is unfinished."""
+
+from __future__ import annotations
+
+from fedfr.faces.photographs.aligners import ALIGNERS, Aligner, AlignerFiles, make_aligner, refuse_options
+from fedfr.faces.photographs.outcome import Limits, Outcome, examine
+from fedfr.faces.photographs.reasons import REASONS
+
+__all__ = [
+    "ALIGNERS",
+    "REASONS",
+    "Aligner",
+    "AlignerFiles",
+    "Limits",
+    "Outcome",
+    "examine",
+    "make_aligner",
+    "refuse_options",
+]

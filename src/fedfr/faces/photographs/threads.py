@@ -1,0 +1,52 @@
+"""One photograph per thread: OpenCV works without the interpreter's lock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TypeVar
+
+import cv2
+
+__all__ = ["at_once", "usable_cores"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def at_once(work: Callable[[T], R], tasks: Iterable[T], threads: int) -> Iterator[R]:
+    """Results in the order in which they are ready, with no more than two tasks per thread under way.
+
+    The first exception is raised; what has not begun then never does.
+    """
+    waiting: set[Future[R]] = set()
+    with _threads_of_opencv(1), ThreadPoolExecutor(threads) as pool:
+        try:
+            for task in tasks:
+                waiting.add(pool.submit(work, task))
+                if len(waiting) >= 2 * threads:
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _threads_of_opencv(number: int) -> Iterator[None]:
+    """Ours are enough: OpenCV's own would wait for each other on every small picture."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(number)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

@@ -1,0 +1,76 @@
+"""A folder of aligned pictures as a set of faces: nothing is converted, each picture is decoded when asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.errors import FedfrError
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.importers.images import read_image
+from fedfr.faces.importers.listing import find_source, list_pictures
+from fedfr.faces.pixels import IMAGE_SHAPE
+
+__all__ = ["PictureFiles", "open_folder"]
+
+
+class PictureFiles:
+    """A source of pixels over picture files of 112x112; reading raises :class:`FedfrError` naming a file that is none.
+
+    Unlike an import it resizes nothing: what is made of these pictures may be compared with published figures.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = tuple(files)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Always uint8."""
+        return np.dtype(np.uint8)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(M, 112, 112, 3)."""
+        return (len(self), *IMAGE_SHAPE)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.uint8]:
+        """Decode some rows, (n, 112, 112, 3) RGB."""
+        pixels = np.empty((len(rows), *IMAGE_SHAPE), np.uint8)
+        for place, row in enumerate(rows.tolist()):
+            image = read_image(self.files[row])
+            if image.shape != IMAGE_SHAPE:
+                raise FedfrError(
+                    f"{self.files[row]} is {image.shape[1]}x{image.shape[0]}; expected an aligned face of 112x112, "
+                    "align it first (`fedfr faces import --align`)"
+                )
+            pixels[place] = image
+        return pixels
+
+    def encoded(self, row: int) -> bytes:
+        """The file as it lies."""
+        try:
+            return self.files[row].read_bytes()
+        except OSError as error:
+            raise FedfrError(f"cannot read {self.files[row]}: {error.strerror or error}; check the file") from error
+
+    def digests(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
+        """SHA-256 of the decoded pixels of each row, in order."""
+        return (hashlib.sha256(self[rows[place : place + 1]].tobytes()).digest() for place in range(len(rows)))
+
+
+def open_folder(path: str | os.PathLike[str]) -> FaceSet:
+    """The pictures in ``path``/<identity>/, identities and pictures sorted by name, without reading one.
+
+    Raises :class:`FedfrError` for a missing or empty folder; see :class:`PictureFiles` for reading.
+    """
+    listing = list_pictures(find_source(path))
+    return FaceSet(PictureFiles(listing.files), listing.labels, listing.identities, listing.names)

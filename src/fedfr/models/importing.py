@@ -1,0 +1,116 @@
+"""Weights from elsewhere become a model of this project: recognised, checked, written with a contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fedfr.errors import FedfrError
+from fedfr.models.checkpoint import Contract, has_contract, save_model
+from fedfr.models.foreign import load_foreign, load_weights, recognise_backbone
+from fedfr.models.parts import PERSONALIZED, ModelParts
+from fedfr.models.registry import BACKBONES
+from fedfr.models.released import read_released
+from fedfr.models.stated import UNSTATED, Stated
+
+__all__ = ["ROLES", "ImportedModel", "import_weights"]
+
+ROLES = ("generic", PERSONALIZED)
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """What was written to ``path``: its contract, how many entries of the source were recognised, what is assumed.
+
+    ``parameters`` counts the backbone's values, buffers included. ``identities`` is the number of prototypes or
+    branches, 0 without either.
+    """
+
+    path: Path
+    source: Path
+    contract: Contract
+    entries: int
+    parameters: int
+    identities: int
+    assumed: str
+
+
+def import_weights(
+    source: Path,
+    destination: Path,
+    *,
+    backbone: str | None = None,
+    role: str | None = None,
+    stated: Stated = UNSTATED,
+) -> ImportedModel:
+    """Write the weights in ``source`` as a model with a contract to ``destination``, which must not exist.
+
+    ``source``: a file of weights, or a folder as FedFR's released code writes it. ``backbone`` insists on one;
+    ``role`` is by default ``personalized`` where there is a DFC module and ``generic`` elsewhere. The files do not tell
+    what input they expect: it is taken from the backbone, ``stated`` in its place, and kept in the contract.
+    Raises :class:`FedfrError` when anything is missing, damaged or fits no backbone; nothing is written then.
+    """
+    if destination.suffix != ".safetensors":
+        raise FedfrError(f"{destination} is no name for a model; let it end with .safetensors")
+    if destination.exists():
+        raise FedfrError(f"{destination} exists already; choose another name or remove it")
+    found = _read(source)
+    try:
+        name = recognise_backbone(found.backbone, backbone)
+    except FedfrError as error:
+        raise FedfrError(f"{source}: {error}") from error
+    spec = BACKBONES[name]
+    wanted = role or (PERSONALIZED if found.dfc else ROLES[0])
+    if wanted not in ROLES:
+        raise FedfrError(f"role is {wanted!r}; allowed are {' and '.join(ROLES)}; choose one of them")
+    if found.dfc and wanted != PERSONALIZED:
+        raise FedfrError(f"{source} holds a client's DFC module; leave the role out, or import backbone.pth alone")
+    _check_length(source, found, spec.embedding_dim)
+    parts = ModelParts(_complete(name, found.backbone), found.prototypes, found.dfc)
+    preprocessing = stated.over(spec.preprocessing)
+    contract = Contract(name, spec.embedding_dim, preprocessing, parts.space(wanted), wanted)
+    save_model(destination, parts.tensors(wanted), contract)
+    matrix = parts.dfc.get("branches.weight", parts.prototypes)
+    return ImportedModel(
+        destination,
+        source,
+        contract,
+        len(found.backbone),
+        sum(tensor.numel() for tensor in parts.backbone.values() if tensor.is_floating_point()),
+        0 if matrix is None else len(matrix),
+        stated.explain(preprocessing, spec.source),
+    )
+
+
+def _read(source: Path) -> ModelParts:
+    if source.is_dir():
+        return read_released(source)
+    if source.suffix == ".onnx":
+        raise FedfrError(
+            f"{source} is an ONNX graph, which is evaluated as it is and cannot be trained; "
+            f"evaluate it with `fedfr evaluate {source} --faces FACES`, or import its .pth"
+        )
+    if has_contract(source):
+        raise FedfrError(f"{source} is a model of fedfr already, with its contract; use it as it is")
+    return ModelParts(load_foreign(source))
+
+
+def _check_length(source: Path, found: ModelParts, dim: int) -> None:
+    for what, matrix in (("prototypes", found.prototypes), ("branches", found.dfc.get("branches.weight"))):
+        if matrix is not None and matrix.shape[1] != dim:
+            raise FedfrError(
+                f"{source} holds {what} of length {matrix.shape[1]} and a backbone of {dim}; give those of one model"
+            )
+
+
+def _complete(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``state`` in the order and types of its backbone, with the counters that old files lack."""
+    with torch.device("meta"):
+        module = BACKBONES[name].factory()
+    module.to_empty(device="cpu")
+    load_weights(module, state)
+    return module.state_dict()

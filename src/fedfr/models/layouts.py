@@ -1,0 +1,102 @@
+"""Layouts in which models leave this project: as FedFR's released code expects them, or as a plain state dict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from fedfr.errors import FedfrError
+from fedfr.files import write_atomically, write_folder_atomically
+from fedfr.models.parts import ModelParts
+from fedfr.models.released import pickled, released_files
+from fedfr.registry import Entry, Registry
+
+__all__ = ["CLIENTS", "LAYOUTS", "Layout", "ModelSource"]
+
+CLIENTS = "clients"
+
+_SUFFIXES = (".pth", ".pt", ".ckpt")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """What is to leave: a model and its ``role``; of a run its generic one, None where the method has none.
+
+    ``clients``: how to read each client's private parts, in the run's order; None for one that never took part. They
+    are read one at a time: at paper scale each is 200 MB.
+    """
+
+    what: str
+    model: ModelParts | None
+    role: str = "generic"
+    clients: Mapping[str, Callable[[], ModelParts | None]] = field(default_factory=dict)
+
+
+Layout: TypeAlias = "Callable[[ModelSource, Path], list[Path]]"
+"""Writes a source to a new place, whole or not at all; returns the files."""
+
+
+def released(source: ModelSource, destination: Path) -> list[Path]:
+    """A folder: ``backbone.pth`` and ``fc.pth``, and ``clients/client_<n>/`` with those and ``bce_module.pth``.
+
+    So the released ``train.py`` finds its ``--pretrained_root`` there and ``local_all.py`` its ``--ckpt_path``. They
+    count clients from 0, in the run's order; ``clients/names.json`` says which is which. A client's private prototypes
+    stand in its ``fc.pth``, a file the released code does not write.
+    """
+    made: list[Path] = []
+
+    def put(folder: Path, parts: ModelParts) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in released_files(parts).items():
+            (folder / name).write_bytes(content)
+            made.append(folder / name)
+
+    def fill(folder: Path) -> None:
+        names: dict[str, str] = {}
+        if source.model is not None:
+            put(folder, source.model)
+        for number, (client, read) in enumerate(source.clients.items()):
+            parts = read()
+            if parts is not None:
+                names[f"client_{number}"] = client
+                put(folder / CLIENTS / f"client_{number}", parts)
+        if names:
+            made.append(folder / CLIENTS / "names.json")
+            made[-1].write_text(json.dumps(names, indent=2) + "\n", encoding="utf-8")
+        if not made:
+            raise FedfrError(f"{source.what} has no model to export yet; go on with `fedfr resume {source.what}`")
+        made[:] = [destination / path.relative_to(folder) for path in made]
+
+    if destination.exists() and not destination.is_dir():
+        raise FedfrError(f"{destination} is a file; name a new folder for the layout `released`")
+    write_folder_atomically(destination, fill)
+    return made
+
+
+def state_dict(source: ModelSource, destination: Path) -> list[Path]:
+    """One file: the model's entries, as ``torch.save`` writes a ``state_dict()``; prototypes are left out.
+
+    Of a personalised model they are called ``backbone.…`` and ``dfc.…``.
+    """
+    if destination.suffix not in _SUFFIXES:
+        raise FedfrError(f"{destination} is no name for a state dict; let it end with {' or '.join(_SUFFIXES)}")
+    if destination.exists():
+        raise FedfrError(f"{destination} exists already; choose another name or remove it")
+    if source.model is None:
+        raise FedfrError(
+            f"{source.what} has no generic model under this method; export a client's personal.safetensors instead"
+        )
+    write_atomically(destination, pickled(source.model.network(source.role)))
+    return [destination]
+
+
+LAYOUTS: Registry[Layout] = Registry(
+    "layout",
+    (
+        Entry("released", released, "a folder as FedFR's released code reads it", "FedFR, arXiv 2112.12496"),
+        Entry("state-dict", state_dict, "one PyTorch file with a state dict"),
+    ),
+)

@@ -1,0 +1,151 @@
+"""A face recognition network in an ONNX file, for evaluation: its input and output are read and checked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fedfr.errors import FedfrError
+from fedfr.models.onnx_graph import first_operations
+from fedfr.models.preprocessing import Preprocessing
+
+__all__ = ["OnnxBackbone", "OnnxInput", "onnx_assumption"]
+
+_SIDE = 112
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+
+
+@dataclass(frozen=True)
+class OnnxInput:
+    """How a graph takes faces: the name of its input, colours before or behind the pixels, its type, and how many at a
+    time – 0 for any number.
+    """
+
+    name: str
+    channels_first: bool
+    dtype: Any
+    batch: int
+
+    @classmethod
+    def of(cls, session: Any, path: Path) -> OnnxInput:
+        """Read from a session; raises :class:`FedfrError` when the graph takes anything but 112×112 colour faces."""
+        inputs = session.get_inputs()
+        found = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
+        wrong = FedfrError(
+            f"{path} is no face recognition network: it takes {found or 'nothing'}; allowed is one input of floats, "
+            f"(N, 3, {_SIDE}, {_SIDE}) or (N, {_SIDE}, {_SIDE}, 3); give another model"
+        )
+        if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 4:
+            raise wrong
+        only = inputs[0]
+        layouts = [
+            first
+            for first, wanted in ((True, (3, _SIDE, _SIDE)), (False, (_SIDE, _SIDE, 3)))
+            # A side with a name instead of a number takes any extent; how many colours there are must be said.
+            if all(
+                given == size or (isinstance(given, str | None) and size != 3)
+                for given, size in zip(only.shape[1:], wanted, strict=True)
+            )
+        ]
+        if len(layouts) != 1:
+            raise wrong
+        batch = only.shape[0] if isinstance(only.shape[0], int) else 0
+        return cls(only.name, layouts[0], _TYPES[only.type], batch)
+
+
+class OnnxBackbone(nn.Module):
+    """The network in ``path`` with the manners of a backbone: (N, 3, 112, 112) to (N, D), float32, on the CPU.
+
+    It runs in as many threads as torch does. Raises :class:`FedfrError` when onnxruntime is not installed, the file
+    is damaged or is no face recognition network, and when a feature is NaN or infinity.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self._session, self._errors = _open(path)
+        self.input = OnnxInput.of(self._session, path)
+        outputs = self._session.get_outputs()
+        if len(outputs) != 1:
+            raise FedfrError(
+                f"{path} is no face recognition network: it gives {len(outputs)} outputs; allowed is one, the features "
+                "(N, D); give another model"
+            )
+        # What a graph says of its output need not be so; one grey face tells.
+        self.embedding_dim = self(torch.zeros(1, 3, _SIDE, _SIDE)).shape[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (N, D) of preprocessed faces (N, 3, 112, 112)."""
+        values = images.numpy()
+        if not self.input.channels_first:
+            values = values.transpose(0, 2, 3, 1)
+        values = np.ascontiguousarray(values, self.input.dtype)
+        size = self.input.batch or max(len(values), 1)
+        parts = [self._run(values[start : start + size], size) for start in range(0, len(values), size)]
+        return torch.from_numpy(np.concatenate(parts))
+
+    def _run(self, values: Any, size: int) -> Any:
+        count = len(values)
+        if self.input.batch and count < size:
+            # A graph made for a fixed number of faces gets the last one over and over.
+            values = np.concatenate([values, values[-1:].repeat(size - count, axis=0)])
+        try:
+            (features,) = self._session.run(None, {self.input.name: values})
+        except self._errors as error:
+            raise FedfrError(f"{self.path} cannot be run ({_reason(error)}); give another model") from error
+        features = np.asarray(features)
+        if features.ndim != 2 or len(features) != len(values) or features.dtype.kind != "f" or features.shape[1] < 2:
+            raise FedfrError(
+                f"{self.path} is no face recognition network: of {len(values)} faces it makes {features.dtype} "
+                f"{features.shape}; allowed are floats (N, D), a feature for each; give another model"
+            )
+        if not np.isfinite(features).all():
+            raise FedfrError(
+                f"{self.path} makes NaN or infinity of faces; state the scaling it was trained with "
+                "(--mean, --std, --colour) or give another model"
+            )
+        return features[:count].astype(np.float32)
+
+
+def onnx_assumption(path: Path) -> tuple[Preprocessing, str]:
+    """What input a recognition network in ``path`` most likely takes, and where that is known from.
+
+    InsightFace's rule: RGB, (x − 127.5) / 127.5, except that a graph which begins by subtracting and scaling, as those
+    from MXNet do, takes grey levels as they are.
+    """
+    first = first_operations(path, 8)
+    begin = set(first[: first.index("Conv")] if "Conv" in first else first)
+    if "Sub" in begin and begin & {"Mul", "Div"}:
+        return Preprocessing(mean=0.0, std=1.0), "InsightFace's rule for graphs that begin by subtracting and scaling"
+    return Preprocessing(), "InsightFace's rule for its models (model_zoo/arcface_onnx.py)"
+
+
+def _open(path: Path) -> tuple[Any, tuple[type[Exception], ...]]:
+    if not path.is_file():
+        raise FedfrError(f"model {path} does not exist; check the path")
+    try:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as state
+    except ImportError as error:
+        raise FedfrError(f"{path} needs onnxruntime; pip install 'fedfr[onnx]'") from error
+    # Its exceptions have no common base of their own.
+    errors = tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = torch.get_num_threads()
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]), errors
+    except errors as error:
+        raise FedfrError(f"{path} cannot be read ({_reason(error)}); it may be truncated, fetch it again") from error
+
+
+def _reason(error: Exception) -> str:
+    # What is wrong stands behind "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from … failed:".
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : ", "", " ".join(str(error).split()))
+    return re.sub(r" : Load model from .* failed: ?", ": ", text).rstrip(".")

@@ -1,0 +1,82 @@
+"""Opening any file that holds a generic model: this project's, weights published elsewhere, an ONNX graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from fedfr.errors import FedfrError
+from fedfr.models.build import build_backbone
+from fedfr.models.checkpoint import load_model
+from fedfr.models.foreign import load_foreign, load_weights, recognise_backbone
+from fedfr.models.onnx_model import OnnxBackbone, onnx_assumption
+from fedfr.models.parts import PERSONALIZED
+from fedfr.models.preprocessing import Preprocessing
+from fedfr.models.registry import BACKBONES
+from fedfr.models.stated import UNSTATED, Stated
+
+__all__ = ["OpenedModel", "open_model"]
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A network that turns preprocessed faces into features, the input it takes, and its role.
+
+    ``assumed`` says where the knowledge of that input comes from, where no contract tells it; else it is empty.
+    """
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    role: str
+    assumed: str = ""
+
+
+def open_model(path: Path, stated: Stated = UNSTATED) -> OpenedModel:
+    """The generic model in a file, by its suffix: ``.safetensors``, ``.onnx``, and weights in any other.
+
+    ``stated`` is for files without a contract. Raises :class:`FedfrError` when it is missing, damaged, no generic
+    model, or would contradict its contract.
+    """
+    return _OPENERS.get(path.suffix, _foreign)(path, stated)
+
+
+def _own(path: Path, stated: Stated) -> OpenedModel:
+    tensors, contract = load_model(path)
+    if contract.role == PERSONALIZED:
+        raise FedfrError(f"{path} is one client's personalised model; evaluate it through its run's folder")
+    if stated.names:
+        raise FedfrError(
+            f"{path} has a contract that states its input ({contract.preprocessing.describe()}); leave out "
+            f"{', '.join(f'--{name}' for name in stated.names)}, or import the weights again with them"
+        )
+    backbone = build_backbone(contract.backbone, 0)
+    load_weights(backbone, {name: value for name, value in tensors.items() if name in backbone.state_dict()})
+    return OpenedModel(backbone, contract.preprocessing, contract.role)
+
+
+def _foreign(path: Path, stated: Stated) -> OpenedModel:
+    state = load_foreign(path)
+    try:
+        name = recognise_backbone(state)
+    except FedfrError as error:
+        raise FedfrError(f"{path}: {error}") from error
+    backbone = build_backbone(name, 0)
+    load_weights(backbone, state)
+    return _assumed(backbone, stated, BACKBONES[name].preprocessing, BACKBONES[name].source, f"{path} holds {name}")
+
+
+def _onnx(path: Path, stated: Stated) -> OpenedModel:
+    network = OnnxBackbone(path)
+    return _assumed(network, stated, *onnx_assumption(path), f"{path} makes {network.embedding_dim} values of a face")
+
+
+def _assumed(network: nn.Module, stated: Stated, assumed: Preprocessing, source: str, what: str) -> OpenedModel:
+    preprocessing = stated.over(assumed)
+    told = f"{what}; input: {stated.explain(preprocessing, source)}; state another with --colour, --mean, --std"
+    return OpenedModel(network, preprocessing, "generic", told)
+
+
+_OPENERS: Mapping[str, Callable[[Path, Stated], OpenedModel]] = {".safetensors": _own, ".onnx": _onnx}

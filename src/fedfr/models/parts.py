@@ -1,0 +1,65 @@
+"""A model taken apart: backbone, prototypes, DFC module – whatever file it lies in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from fedfr.errors import FedfrError
+from fedfr.models.checkpoint import Contract, embedding_space
+
+__all__ = ["PERSONALIZED", "PUBLIC_PROTOTYPES", "ModelParts"]
+
+PERSONALIZED = "personalized"
+PUBLIC_PROTOTYPES, _PRIVATE_PROTOTYPES = "public_prototypes", "private_prototypes"
+_BACKBONE, _DFC = "backbone.", "dfc."
+
+
+@dataclass(frozen=True)
+class ModelParts:
+    """Entries of a backbone; prototypes (K, D), public ones of a generic model and private ones of a client's, or None;
+    entries of a client's DFC module, or none.
+    """
+
+    backbone: Mapping[str, Tensor]
+    prototypes: Tensor | None = None
+    dfc: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of_model(cls, tensors: Mapping[str, Tensor], contract: Contract) -> ModelParts:
+        """The parts of a model of this project; raises :class:`FedfrError` when it holds anything else."""
+        named = _prototypes_of(contract.role)
+        rest = {name: value for name, value in tensors.items() if name != named}
+        prototypes = tensors.get(named)
+        if contract.role != PERSONALIZED:
+            return cls(rest, prototypes)
+        backbone, dfc = (
+            {name.removeprefix(prefix): value for name, value in rest.items() if name.startswith(prefix)}
+            for prefix in (_BACKBONE, _DFC)
+        )
+        strange = [name for name in rest if not name.startswith((_BACKBONE, _DFC))]
+        if strange:
+            raise FedfrError(f"a personalised model has no entry {strange[0]!r}; write the model again")
+        return cls(backbone, prototypes, dfc)
+
+    def network(self, role: str) -> dict[str, Tensor]:
+        """What computes features, under the names of a model of this ``role``."""
+        if role != PERSONALIZED:
+            return dict(self.backbone)
+        named = {f"{_BACKBONE}{name}": value for name, value in self.backbone.items()}
+        return named | {f"{_DFC}{name}": value for name, value in self.dfc.items()}
+
+    def tensors(self, role: str) -> dict[str, Tensor]:
+        """Everything, under the names of a model of this ``role``; inverse of :meth:`of_model`."""
+        prototypes = {} if self.prototypes is None else {_prototypes_of(role): self.prototypes}
+        return self.network(role) | prototypes
+
+    def space(self, role: str) -> str:
+        """Name of the embedding space; prototypes have no part in it."""
+        return embedding_space(self.network(role))
+
+
+def _prototypes_of(role: str) -> str:
+    return _PRIVATE_PROTOTYPES if role == PERSONALIZED else PUBLIC_PROTOTYPES

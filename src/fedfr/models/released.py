@@ -1,0 +1,71 @@
+"""A model as FedFR's released code lays it out: ``backbone.pth``, ``bce_module.pth``, ``fc.pth`` in one folder."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fedfr.errors import FedfrError
+from fedfr.models.foreign import load_foreign
+from fedfr.models.foreign_heads import foreign_dfc_entries, load_foreign_dfc, load_foreign_prototypes
+from fedfr.models.parts import ModelParts
+
+__all__ = ["pickled", "read_released", "released_files"]
+
+BACKBONE, BRANCHES, PROTOTYPES = "backbone.pth", "bce_module.pth", "fc.pth"
+
+
+def read_released(folder: Path) -> ModelParts:
+    """The parts in ``folder``: its ``backbone.pth``, and ``bce_module.pth`` and ``fc.pth`` where they are there.
+
+    Raises :class:`FedfrError` when the backbone is missing, a file cannot be read, or they do not fit each other.
+    """
+    if not (folder / BACKBONE).is_file():
+        raise FedfrError(
+            f"{folder} holds no {BACKBONE}; give a file of weights, or a folder as FedFR's released code writes it: "
+            f"{BACKBONE}, and of a client {BRANCHES} and {PROTOTYPES}"
+        )
+    backbone = load_foreign(folder / BACKBONE)
+    dfc = load_foreign_dfc(folder / BRANCHES).state_dict() if (folder / BRANCHES).exists() else {}
+    prototypes = load_foreign_prototypes(folder / PROTOTYPES) if (folder / PROTOTYPES).exists() else None
+    branches = dfc.get("branches.weight")
+    if branches is not None and prototypes is not None and branches.shape != prototypes.shape:
+        raise FedfrError(
+            f"{folder} holds prototypes of shape {tuple(prototypes.shape)} in {PROTOTYPES} and branches of shape "
+            f"{tuple(branches.shape)} in {BRANCHES}; give both of one client, its private prototypes alone"
+        )
+    return ModelParts(backbone, prototypes, dfc)
+
+
+def released_files(parts: ModelParts) -> dict[str, bytes]:
+    """The files of a folder that :func:`read_released` reads, as their names and contents.
+
+    Prototypes are a matrix alone: that is what the released ``train.py`` takes from its ``fc.pth``.
+    """
+    contents: dict[str, Mapping[str, Tensor] | Tensor | None] = {
+        BACKBONE: parts.backbone,
+        BRANCHES: foreign_dfc_entries(parts.dfc) if parts.dfc else None,
+        PROTOTYPES: parts.prototypes,
+    }
+    return {name: pickled(content) for name, content in contents.items() if content is not None}
+
+
+def pickled(content: Mapping[str, Tensor] | Tensor) -> bytes:
+    """What ``torch.save`` writes of tensors on the CPU that share no memory; loads with ``weights_only=True``.
+
+    Entries are in the order of their names: the same model gives the same bytes, whatever file it was read from.
+    """
+
+    def own(tensor: Tensor) -> Tensor:
+        # A view would be saved with everything it is a view of.
+        return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+    buffer = io.BytesIO()
+    plain = own(content) if isinstance(content, Tensor) else {name: own(content[name]) for name in sorted(content)}
+    # Into memory first: of a full disk torch.save tells in another way than the system does.
+    torch.save(plain, buffer)
+    return buffer.getvalue()

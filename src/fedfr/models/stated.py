@@ -1,0 +1,36 @@
+"""What a user knows of the input of weights that do not tell it themselves."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+from fedfr.models.preprocessing import Preprocessing
+
+__all__ = ["UNSTATED", "Stated"]
+
+
+@dataclass(frozen=True)
+class Stated:
+    """Colour order and scaling as stated by the user; None where they say nothing. Grey levels 0 … 255."""
+
+    colour: str | None = None
+    mean: float | None = None
+    std: float | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Which of them are stated."""
+        return tuple(name for name, value in asdict(self).items() if value is not None)
+
+    def over(self, assumed: Preprocessing) -> Preprocessing:
+        """``assumed``, with what is stated in its place; raises :class:`FedfrError` for values that cannot be."""
+        return replace(assumed, **{name: getattr(self, name) for name in self.names})
+
+    def explain(self, preprocessing: Preprocessing, source: str) -> str:
+        """One line: the preprocessing, which of it was stated, and where the rest is known from."""
+        stated = f"{', '.join(self.names)} as stated, the rest " if self.names else ""
+        return f"{preprocessing.describe()} – {stated}assumed from {source}"
+
+
+UNSTATED = Stated()
+"""Nothing is known but what the weights themselves say."""
