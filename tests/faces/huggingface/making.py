@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-__all__ = ["PEOPLE", "flat", "named", "png"]
+__all__ = ["PEOPLE", "as_parquet", "as_saved", "flat", "named", "png", "table"]
 
 PEOPLE = ("Zoë Müller", "Adam", "Анна")
 
@@ -30,3 +32,21 @@ def named(hf: Any, people: tuple[str, ...] = PEOPLE, column: str = "label") -> A
     features = hf.Features({"image": hf.Image(), column: hf.ClassLabel(names=list(people))})
     labels = [0, 1, 0, 2, 1]
     return hf.Dataset.from_dict({"image": [flat(10 + row) for row in range(5)], column: labels}, features=features)
+
+
+def as_parquet(dataset: Any, place: Path) -> Path:
+    """Written by the library."""
+    dataset.to_parquet(str(place / "train-00000-of-00001.parquet"))
+    return place / "train-00000-of-00001.parquet"
+
+
+def as_saved(dataset: Any, place: Path) -> Path:
+    """Written by the library."""
+    dataset.save_to_disk(str(place / "saved"))
+    return place / "saved"
+
+
+def table(path: Path, **columns: Any) -> Path:
+    """A Parquet file that ``datasets`` did not write."""
+    import_module("pyarrow.parquet").write_table(import_module("pyarrow").table(columns), path)
+    return path
