@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,6 +80,26 @@ def test_out_through_the_library_and_back(hf: Any, faces: FaceSet, form: str, tm
     rows.to_parquet(str(tmp_path / "again.parquet"))
     for place in (tmp_path / "saved", tmp_path / "again.parquet"):
         assert import_faces(place).fingerprint() == faces.fingerprint()
+
+
+def test_nothing_is_fetched_and_no_more_is_loaded_than_needed(faces: FaceSet, tmp_path: Path) -> None:
+    """Sockets are an error; the library itself is never loaded, and pyarrow only where it reads or writes."""
+    faces.save(tmp_path / "set")
+    (tmp_path / "run.py").write_text(
+        "import socket, sys\n"
+        "def refused(*given, **more): raise SystemExit('a socket')\n"
+        "socket.socket.connect = socket.getaddrinfo = refused\n"
+        "from fedfr.faces import export_faces, import_faces, load_faces\n"
+        "faces = load_faces('set')\n"
+        "export_faces(faces, 'folder', 'imagefolder'), import_faces('folder')\n"
+        "assert not {'pyarrow', 'pandas'} & set(sys.modules)\n"
+        "export_faces(faces, 'tables', 'parquet')\n"
+        "assert import_faces('tables').fingerprint() == faces.fingerprint()\n"
+        "assert 'pyarrow' in sys.modules\n"
+        "assert not {'datasets', 'pandas', 'huggingface_hub', 'torch'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "run.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_large_sets_are_in_several_files(

@@ -126,7 +126,10 @@ def test_a_saved_folder_that_is_not_whole(hf: Any, tmp_path: Path) -> None:
         ({"_data_files": "data"}, "state.json has no list '_data_files'; save"),
         ({"_data_files": [{"filename": "../x.arrow"}]}, "names '../x.arrow', which is no file beside it"),
         ({"_data_files": ["x"]}, "names None, which is no file beside it"),
-        ({"_data_files": [{"filename": "gone.arrow"}]}, "gone.arrow does not exist"),
+        (
+            {"_data_files": [{"filename": "gone.arrow"}]},
+            r"cannot read .*gone\.arrow: No such file",
+        ),
         ({"_indices_files": [{"filename": "i.arrow"}]}, "save it with Dataset.flatten_indices first"),
     ):
         (tmp_path / "saved" / "state.json").write_text(json.dumps(state | change))
@@ -152,6 +155,14 @@ def test_where_the_set_may_not_go(hf: Any, tmp_path: Path) -> None:
         import_faces(tmp_path / "nowhere.parquet")
     with pytest.raises(FedfrError, match="--link means nothing for"):
         import_faces(saved, tmp_path / "out", link=True)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read anything")
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    source = table(tmp_path / "x.parquet", image=[png(1)], identity=["a"])
+    source.chmod(0)
+    with pytest.raises(FedfrError, match=r"cannot read .*x\.parquet: Permission denied; check the path"):
+        import_faces(source)
 
 
 def test_without_pyarrow_the_command_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -34,10 +34,11 @@ def reading(path: Path, kind: str) -> Iterator[Any]:
     arrow = pyarrow()
     try:
         yield arrow
-    except FileNotFoundError as error:
-        raise FedfrError(f"{path} does not exist; check the path") from error
     except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).strip().partition("\n")[0].rstrip(".")
+        # What is wrong inside a file has no number of the system's.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise FedfrError(f"cannot read {path}: {error.strerror}; check the path") from error
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise FedfrError(f"{path} is not a whole {kind} file ({reason}); fetch or write it again") from error
 
 
