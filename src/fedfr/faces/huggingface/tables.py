@@ -14,6 +14,8 @@ __all__ = ["ArrowTable", "ParquetTable", "Table", "pyarrow", "reading"]
 AT_ONCE = 32
 """Rows in memory at a time: pictures that are not cropped may take megabytes each."""
 
+BUFFER = 1 << 20
+
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 """Arrow's columnar format, "IPC streaming format"."""
 
@@ -90,7 +92,10 @@ class ParquetTable:
             yield from file.iter_batches(batch_size=AT_ONCE, columns=list(columns), use_threads=False)
 
     def _opened(self, arrow: Any) -> Any:
-        return arrow.parquet.ParquetFile(self.path, page_checksum_verification=True)
+        # Without a buffer, a column of a row group would be read whole; with pre-buffering, that of the whole file.
+        return arrow.parquet.ParquetFile(
+            self.path, page_checksum_verification=True, pre_buffer=False, buffer_size=BUFFER
+        )
 
 
 class ArrowTable:

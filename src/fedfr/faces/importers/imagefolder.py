@@ -11,7 +11,7 @@ from fedfr.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers.images import FacesWarning, Progress
 from fedfr.faces.importers.listing import SUFFIXES, check_apart, visible
-from fedfr.faces.importers.metadata import Listed, find_metadata, read_metadata
+from fedfr.faces.importers.metadata import METADATA, Listed, find_metadata, read_metadata
 from fedfr.faces.importers.rows import import_rows, make_rows
 from fedfr.faces.storage import check_destination
 
@@ -28,7 +28,7 @@ def is_imagefolder(path: Path) -> bool:
             return False
         folders = _folders(path)
         parts = [folder for folder in folders if folder.name in PARTS]
-        if any(metadata and _names_files(metadata) for metadata in map(find_metadata, [path, *parts])):
+        if any(_names_files(folder / name) for folder in (path, *parts) for name in METADATA.names):
             return True
         return bool(folders) and all(folder.name in PARTS and _folders(folder) for folder in folders)
     except OSError:
@@ -119,6 +119,8 @@ def _list(source: Path, part: str | None, identity: str | None) -> tuple[list[Li
 
 def _names_files(metadata: Path) -> bool:
     """Whether it is about pictures: other things are called ``metadata.csv`` too. An empty one may have been."""
+    if not metadata.is_file():
+        return False
     with metadata.open("rb") as file:
         start = file.read(1 << 16)
     return not start or metadata.suffix == ".parquet" or b"file_name" in start
