@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -75,6 +75,7 @@ def test_personalized_equals_brute_force(case: Case) -> None:
         assert tar_at_far(genuine, impostor, FARS, minimum_impostors=0) == figures
 
 
+@settings(deadline=None)
 @given(case=cases())
 def test_a_sample_changes_nothing(case: Case) -> None:
     """However small and tied the scores are, a guess from a sample only decides how many passes there are."""

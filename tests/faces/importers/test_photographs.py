@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from tests.faces.photographs.making import (
 
 from fedfr.errors import FedfrError
 from fedfr.faces import FaceSet, import_photographs
+from fedfr.faces.alignment import ARCFACE_TEMPLATE
 from fedfr.faces.importers import photographs
 from fedfr.faces.importers.images import read_image
 from fedfr.faces.photographs import Aligner, AlignerFiles, Limits, Outcome, examine, make_aligner
@@ -190,7 +192,7 @@ def test_threads_and_order_of_work_change_no_bit(place: Path, threads: int) -> N
 
 
 SCRIPT = """
-import os, signal, sys
+import os, shutil, signal, sys
 from pathlib import Path
 from fedfr.faces.importers import photographs
 from fedfr.faces.photographs import AlignerFiles, make_aligner
@@ -208,6 +210,9 @@ def after(work):
 
 if moment in ("move_folder", "write_faces", "finish"):
     setattr(photographs, moment, die)
+elif moment == "removing":  # the work folder, whose plan is gone by then
+    plain = shutil.rmtree
+    shutil.rmtree = lambda path, **how: die() if Path(path).suffix == ".import" else plain(path, **how)
 elif moment == "moved":
     photographs.move_folder = after(photographs.move_folder)
 
@@ -252,6 +257,28 @@ def test_killed_and_gone_on_with_it_ends_with_the_same_bits(
     assert content(place / "out") == content(place / "undisturbed")
     assert made.faces.fingerprint() == undisturbed.faces.fingerprint()
     assert sorted(path.name for path in place.iterdir()) == ["in", "out", "points.tsv", "undisturbed"]
+
+
+def test_killed_while_it_removes_its_work_folder(place: Path) -> None:
+    """The set is whole; what is left holds faces and goes, and another import does not believe it."""
+    work, aligner = place / ".out.import", by_landmarks(place / "points.tsv")
+    killed(place, "removing")
+    assert [path.name for path in work.iterdir() if path.name != ".lock"] == ["faces.bin"]
+    before = content(place / "out")
+    with pytest.raises(FedfrError, match=r"/out already holds files"):
+        import_photographs(place / "in", place / "out", aligner)
+    assert content(place / "out") == before
+    assert not work.exists()
+
+    shutil.rmtree(place / "out")
+    killed(place, "removing")
+    shutil.rmtree(place / "out")
+    (work / "faces").mkdir()
+    names = [path.relative_to(place / "in").as_posix() for path in (place / "in").glob("*/*.png")]
+    moved = landmarks_file(place / "moved.tsv", names, ARCFACE_TEMPLATE + 30)
+    made = import_photographs(place / "in", place / "out", by_landmarks(moved))
+    np.testing.assert_array_equal(made.faces.images([0])[0], texture(160, 160, 0)[30:142, 30:142])
+    assert not work.exists()
 
 
 def test_a_photograph_that_changed_in_between_is_done_again(place: Path) -> None:

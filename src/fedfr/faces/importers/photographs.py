@@ -23,7 +23,7 @@ from fedfr.faces.photographs.reasons import OTHER_FILE
 from fedfr.faces.photographs.sheet import check_sheet, write_sheet
 from fedfr.faces.photographs.skipped import counts, skipped_csv
 from fedfr.faces.photographs.threads import at_once, usable_cores
-from fedfr.faces.photographs.workspace import PLAN, Plan, finish, workspace, workspace_of
+from fedfr.faces.photographs.workspace import PLAN, Plan, finish, remove_abandoned, workspace, workspace_of
 from fedfr.faces.storage import check_destination, write_faces
 from fedfr.files import move_folder, read_json, write_atomically, write_json
 
@@ -78,6 +78,7 @@ def import_photographs(
         check_sheet(sheet)
     begun = (workspace_of(target) / PLAN).is_file()
     if not begun:
+        remove_abandoned(target)
         check_destination(target)
     listing = list_pictures(source)
     plan = {

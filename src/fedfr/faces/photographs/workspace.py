@@ -13,9 +13,10 @@ from typing import Any
 from fedfr.errors import FedfrError, WriteError
 from fedfr.files import read_json, remove_leftovers, write_json
 
-__all__ = ["PLAN", "Plan", "workspace", "workspace_of"]
+__all__ = ["PLAN", "Plan", "finish", "remove_abandoned", "workspace", "workspace_of"]
 
 PLAN = "photographs.json"
+LOCK = ".lock"
 Plan = Mapping[str, Any]
 """Everything an import's result depends on but the photographs; an unfinished one goes on only with the same."""
 
@@ -40,6 +41,7 @@ def workspace(target: Path, plan: Plan) -> Iterator[Path]:
         if place.is_file():
             _compare(read_json(place), plan, folder, target)
         else:
+            _empty(folder)
             write_json(place, plan)
         yield folder
     finally:
@@ -52,12 +54,40 @@ def finish(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def remove_abandoned(target: Path) -> None:
+    """Remove what is left of the work folder of an import that was killed while it removed it: it holds faces.
+
+    One that has a plan, or that another process has locked, stays.
+    """
+    folder = workspace_of(target)
+    if not folder.is_dir():
+        return
+    try:
+        lock = _lock(folder, target)
+    except FedfrError:
+        return
+    try:
+        if not (folder / PLAN).is_file():
+            finish(folder)
+    finally:
+        os.close(lock)
+
+
+def _empty(folder: Path) -> None:
+    """Without a plan nobody knows with which settings the rest was made."""
+    for entry in list(folder.iterdir()):
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != LOCK:
+            entry.unlink()
+
+
 def _lock(folder: Path, target: Path) -> int:
     """A descriptor that holds the lock; it goes with the process, however that ends."""
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise WriteError(
                 f"cannot write in {folder.parent}: {error.strerror}; free space or choose a folder that can be written"
