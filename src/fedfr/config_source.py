@@ -38,7 +38,13 @@ BENCHMARKS: Mapping[str, str] = {
     "paper": "the paper's comparison on MS1M-ArcFace, for who has it",
 }
 
-_PATHS = (("faces", "path"), ("split", "manifest"), ("split", "settings", "pairs"), ("model", "start"))
+_PATHS = (
+    ("faces", "path"),
+    ("split", "manifest"),
+    ("split", "settings", "pairs"),
+    ("split", "settings", "partition"),
+    ("model", "start"),
+)
 
 
 def read_preset(name: str) -> dict[str, Any]:

@@ -273,5 +273,5 @@ def test_clients_may_differ_in_size(recipe: str, lfw: FaceSet) -> None:
 
 
 def test_every_recipe_is_described() -> None:
-    assert SPLITS.names == ("general", "quickstart", "lfw-fed", "ms1m-fedfr")
+    assert SPLITS.names == ("general", "quickstart", "lfw-fed", "ms1m-fedfr", "partition")
     assert all(entry.description for entry in SPLITS)

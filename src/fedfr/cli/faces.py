@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fedfr.cli import photographs
+from fedfr.cli import datasets, photographs
 from fedfr.cli.output import AsJson, Overrides, print_json, progress
 
 __all__ = ["app"]
@@ -21,11 +21,17 @@ Faces = Annotated[Path, typer.Argument(help="A saved face set (see `fedfr faces 
 def import_(
     source: Annotated[
         str,
-        typer.Argument(help="A folder, one sub-folder of pictures per identity; a train.rec; or `orl`."),
+        typer.Argument(
+            help="A folder, one sub-folder of pictures per identity; a train.rec; a Hugging Face data set (Parquet, "
+            "imagefolder, save_to_disk); or `orl`."
+        ),
     ],
     destination: Annotated[Path, typer.Argument(help="Folder for the face set; must be new or empty.")],
     link: Annotated[bool, typer.Option("--link", help="Leave the pictures in the .rec, decode them there.")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave broken records out and list them.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave broken records or rows out, list them.")] = False,
+    part: datasets.Part = None,
+    image_column: datasets.ImageColumn = None,
+    identity_column: datasets.IdentityColumn = None,
     align: photographs.Align = "none",
     detector: photographs.Detector = None,
     detector_sha256: photographs.DetectorSha256 = None,
@@ -45,6 +51,7 @@ def import_(
 
     aligner = make_aligner(align, AlignerFiles(detector, detector_sha256, landmarks))
     limits = Limits(least_score, least_size, least_sharpness, not skip_several)
+    options = {"part": part, "image_column": image_column, "identity_column": identity_column}
     with progress() as shown:
 
         def count(done: int, total: int) -> None:
@@ -54,10 +61,12 @@ def import_(
             given: dict[str, object] = {f"--least-{name}": True for name in limits.changed() if name != "several"}
             given |= {"--skip-several": skip_several, "--sheet": sheet, "--threads": threads}
             refuse_options(given, "for photographs; add --align yunet or --align landmarks")
-            import_faces(source, destination, count, link=link, skip_bad=skip_bad)
+            import_faces(source, destination, count, link=link, skip_bad=skip_bad, **options)
             made = None
         else:
             refuse_options({"--link": link, "--skip-bad": skip_bad}, "for a train.rec; leave it out with --align")
+            given = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+            refuse_options(given, "for a data set; leave it out with --align")
             with photographs.told_how_to_go_on():
                 made = import_photographs(source, destination, aligner, limits, count, sheet=sheet, threads=threads)
     if made is None:
@@ -108,7 +117,7 @@ def _facts(faces: Path) -> dict[str, Any]:
 def split(
     faces: Faces,
     manifest: Annotated[Path, typer.Argument(help="JSON file to write.")],
-    recipe: Annotated[str, typer.Option("--recipe", help="general, quickstart or lfw-fed.")] = "general",
+    recipe: Annotated[str, typer.Option("--recipe", help="general, quickstart, lfw-fed, partition, …")] = "general",
     settings: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -175,6 +184,26 @@ def pack_pairs_(
         print_json({"file": str(destination), "pairs": count})
     else:
         print(f"{destination}: {count} pairs")
+
+
+@app.command()
+def export(
+    faces: Faces,
+    destination: Annotated[Path, typer.Argument(help="Folder for the files; must be new or empty.")],
+    form: Annotated[str, typer.Option("--format", help="parquet or imagefolder, for Hugging Face's `datasets`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a face set as lossless PNG with columns image, identity and name, for `datasets.load_dataset`."""
+    from fedfr.faces import export_faces, load_faces
+
+    with progress() as shown:
+        facts = export_faces(
+            load_faces(faces), destination, form, lambda done, total: shown.update("exporting", done, total)
+        )
+    if as_json:
+        print_json({"folder": str(destination), "format": form, **facts})
+    else:
+        print(f"{destination}: {facts['images']} images of {facts['identities']} identities in {facts['files']} files")
 
 
 @app.command("export-recordio")

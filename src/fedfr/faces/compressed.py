@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fedfr.errors import FedfrError
 from fedfr.faces.pixels import IMAGE_SHAPE
 
-__all__ = ["decode", "decode_picture", "encode", "is_damaged_png", "picture_size", "quietly", "resize"]
+__all__ = ["MOST_PIXELS", "decode", "decode_picture", "encode", "is_damaged_png", "picture_size", "quietly", "resize"]
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"

@@ -17,6 +17,7 @@ __all__ = [
     "enough",
     "first_as_test",
     "flat",
+    "how_to_divide",
     "identities_by_name",
     "images_of",
     "last_as_test",
@@ -114,6 +115,29 @@ def last_as_test(test_of: Callable[[int], int]) -> Divide:
 def first_as_test(count: int) -> Divide:
     """The first ``count`` images are the test."""
     return lambda images: (images[count:], images[:count])
+
+
+def how_to_divide(test_share: float | None, test_count: int | None, min_images: int, max_images: int | None) -> Divide:
+    """The last ``test_share`` (by default 0.4) or ``test_count`` images of an identity as its test.
+
+    Raises :class:`FedfrError` for both at once, a share outside 0 ≤ share < 1, and a count that leaves nothing to train
+    on of an identity with ``min_images``, or ``max_images`` where that is less.
+    """
+    if test_count is not None:
+        at_least(0, test_count=test_count)
+    if test_share is not None and test_count is not None:
+        raise FedfrError(f"split settings test_share = {test_share} and test_count = {test_count}; give one of the two")
+    if test_share is not None and not (isinstance(test_share, int | float) and 0 <= test_share < 1):
+        raise FedfrError(f"split setting test_share = {test_share!r}; give a share from 0 to less than 1")
+    least = min_images if max_images is None else min(min_images, max_images)
+    if test_count is None:
+        return last_as_test(by_share(0.4 if test_share is None else test_share))
+    if least <= test_count:
+        raise FedfrError(
+            f"split setting test_count = {test_count} leaves nothing to train on from {least} images; "
+            "lower it or raise min_images and max_images"
+        )
+    return last_as_test(lambda _: test_count)
 
 
 def training_part_of(divide: Divide) -> Divide:

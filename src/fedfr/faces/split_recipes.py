@@ -16,6 +16,7 @@ from fedfr.faces.dealing import (
     deal,
     enough,
     flat,
+    how_to_divide,
     identities_by_name,
     images_of,
     last_as_test,
@@ -24,10 +25,11 @@ from fedfr.faces.dealing import (
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.ms1m_fedfr import ms1m_fedfr
 from fedfr.faces.pairs import read_pairs
+from fedfr.faces.partition_recipe import by_partition
 from fedfr.faces.splits import Split
 from fedfr.registry import Entry, Registry
 
-__all__ = ["SPLITS", "general", "lfw_fed", "make_split", "ms1m_fedfr", "quickstart"]
+__all__ = ["SPLITS", "by_partition", "general", "lfw_fed", "make_split", "ms1m_fedfr", "quickstart"]
 
 
 def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
@@ -81,21 +83,9 @@ def general(
     at_least(1, max_images=max_images)
     at_least(0, public_identities=public_identities, generic_identities=generic_identities)
     at_least(1, min_images=min_images)
-    if test_count is not None:
-        at_least(0, test_count=test_count)
+    divide = how_to_divide(test_share, test_count, min_images, max_images)
     if distractors not in ("none", "generic"):
         raise FedfrError(f"split setting distractors = {distractors!r}; give none or generic")
-    if test_share is not None and test_count is not None:
-        raise FedfrError(f"split settings test_share = {test_share} and test_count = {test_count}; give one of the two")
-    if test_share is not None and not (isinstance(test_share, int | float) and 0 <= test_share < 1):
-        raise FedfrError(f"split setting test_share = {test_share!r}; give a share from 0 to less than 1")
-    least = min_images if max_images is None else min(min_images, max_images)
-    if test_count is not None and least <= test_count:
-        raise FedfrError(
-            f"split setting test_count = {test_count} leaves nothing to train on from {least} images; "
-            "lower it or raise min_images and max_images"
-        )
-    share = 0.4 if test_share is None else test_share
     order = identities_by_name(faces)
     random.Random(seed).shuffle(order)
     counts = faces.counts()
@@ -123,7 +113,7 @@ def general(
             faces,
             eligible[:private],
             sizes,
-            last_as_test(by_share(share) if test_count is None else lambda _: test_count),
+            divide,
             max_images,
         ),
         generic=generic,
@@ -249,6 +239,9 @@ SPLITS: Registry[Callable[..., Split]] = Registry(
             ms1m_fedfr,
             "the paper's split of MS1M-ArcFace: 40 clients of 100 identities, 6 000 public, from disjoint halves",
             "FedFR, AAAI 2022, arXiv 2112.12496",
+        ),
+        Entry(
+            "partition", by_partition, "a client for each partition that a file gives, or a flwr-datasets partitioner"
         ),
     ),
 )

@@ -6,11 +6,21 @@ from collections.abc import Callable
 
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers.folder import import_folder
+from fedfr.faces.importers.imagefolder import import_imagefolder
 from fedfr.faces.importers.orl import import_orl
 from fedfr.faces.importers.recordio import import_recordio
+from fedfr.faces.importers.tables import import_parquet, import_saved_dataset
 from fedfr.registry import Entry, Registry
 
-__all__ = ["IMPORTERS", "import_folder", "import_orl", "import_recordio"]
+__all__ = [
+    "IMPORTERS",
+    "import_folder",
+    "import_imagefolder",
+    "import_orl",
+    "import_parquet",
+    "import_recordio",
+    "import_saved_dataset",
+]
 
 IMPORTERS: Registry[Callable[..., FaceSet]] = Registry(
     "faces.source",
@@ -27,5 +37,10 @@ IMPORTERS: Registry[Callable[..., FaceSet]] = Registry(
             import_recordio,
             "a train.rec as InsightFace and FedFR have it, or the folder with it; pictures are decoded when asked for",
         ),
+        Entry(
+            "imagefolder", import_imagefolder, "pictures with metadata.csv or .jsonl, or <part>/<identity>/<picture>"
+        ),
+        Entry("parquet", import_parquet, "Parquet files with an image and an identity column"),
+        Entry("saved-dataset", import_saved_dataset, "a folder that save_to_disk of the library `datasets` wrote"),
     ),
 )

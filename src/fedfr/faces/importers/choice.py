@@ -10,7 +10,9 @@ from typing import Any
 
 from fedfr.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
+from fedfr.faces.huggingface import is_parquet, is_saved_dataset
 from fedfr.faces.importers import IMPORTERS
+from fedfr.faces.importers.imagefolder import is_imagefolder
 from fedfr.faces.importers.images import Progress
 from fedfr.faces.recordio.place import is_recordio
 from fedfr.faces.storage import is_face_set
@@ -20,6 +22,9 @@ __all__ = ["import_faces", "importer_for", "load_faces"]
 KINDS: tuple[tuple[str, Callable[[str | os.PathLike[str]], bool]], ...] = (
     ("orl", lambda source: source == "orl"),
     ("recordio", lambda source: is_recordio(Path(source))),
+    ("saved-dataset", lambda source: is_saved_dataset(Path(source))),
+    ("imagefolder", lambda source: is_imagefolder(Path(source))),
+    ("parquet", lambda source: is_parquet(Path(source))),
     ("folder", lambda source: True),
 )
 """Names of :data:`IMPORTERS`, and what each recognises; the first that does is taken."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -15,7 +15,7 @@ from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers.pgm import PGM_HEADER, mend_line_ends
 from fedfr.faces.storage import IMAGE_SHAPE, write_faces
 
-__all__ = ["FacesWarning", "Fit", "Progress", "gather", "read_image", "resize", "to_rgb"]
+__all__ = ["FacesWarning", "Fit", "Progress", "gather", "keep", "read_image", "resize", "to_rgb"]
 
 Progress = Callable[[int, int], None]
 """Called with images done and images in all."""
@@ -83,10 +83,21 @@ def gather(
             if progress is not None:
                 progress(done, len(files))
 
+    return keep(images(), labels, identities, names, dest)
+
+
+def keep(
+    images: Iterable[NDArray[np.uint8]],
+    labels: Sequence[int],
+    identities: Sequence[str],
+    names: Sequence[str],
+    dest: Path | None,
+) -> FaceSet:
+    """Keep images (112, 112, 3), one per label, in memory or, one at a time, on disk as a memory-mapped set."""
     if dest is not None:
-        write_faces(dest, np.asarray(labels, dtype=np.int64), identities, names, images())
+        write_faces(dest, np.asarray(labels, dtype=np.int64), identities, names, images)
         return FaceSet.load(dest)
-    pixels = np.empty((len(files), *IMAGE_SHAPE), dtype=np.uint8)
-    for row, image in enumerate(images()):
+    pixels = np.empty((len(labels), *IMAGE_SHAPE), dtype=np.uint8)
+    for row, image in enumerate(images):
         pixels[row] = image
     return FaceSet(pixels, labels, identities, names)

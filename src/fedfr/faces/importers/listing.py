@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedfr.errors import FedfrError
 
-__all__ = ["SUFFIXES", "Listing", "check_apart", "find_source", "list_pictures"]
+__all__ = ["SUFFIXES", "Listing", "check_apart", "find_source", "list_pictures", "visible"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".bmp")
 
@@ -53,11 +53,11 @@ def list_pictures(source: Path) -> Listing:
     identities: list[str] = []
     others: list[Path] = []
     empty: list[str] = []
-    for folder in _visible(source):
+    for folder in visible(source):
         if not folder.is_dir():
             others.append(folder)
             continue
-        entries = _visible(folder)
+        entries = visible(folder)
         pictures = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and not entry.is_dir()]
         others += sorted({*entries} - {*pictures})
         if not pictures:
@@ -75,7 +75,8 @@ def list_pictures(source: Path) -> Listing:
     return Listing(tuple(files), tuple(labels), tuple(identities), names, left, tuple(empty))
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible(folder: Path) -> list[Path]:
+    """What is in a folder, sorted by name, without hidden files; raises :class:`FedfrError` as above."""
     try:
         found = sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda p: p.name)
     except OSError as error:

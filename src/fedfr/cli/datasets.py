@@ -1,0 +1,26 @@
+"""Options of ``fedfr faces import`` for Hugging Face data sets."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["IdentityColumn", "ImageColumn", "Part"]
+
+PANEL = "Hugging Face data sets"
+
+Part = Annotated[
+    str | None,
+    typer.Option("--part", metavar="NAME", help="Only this part: train, test, …; else all.", rich_help_panel=PANEL),
+]
+ImageColumn = Annotated[
+    str | None,
+    typer.Option("--image-column", metavar="NAME", help="Where it is not `image`.", rich_help_panel=PANEL),
+]
+IdentityColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--identity-column", metavar="NAME", help="Where it is neither `identity` nor `label`.", rich_help_panel=PANEL
+    ),
+]

@@ -1,0 +1,21 @@
+"""Data sets as the Hugging Face library ``datasets`` keeps them, read with pyarrow alone: nothing is ever fetched."""
+
+from __future__ import annotations
+
+from fedfr.faces.huggingface.columns import Columns, find_columns
+from fedfr.faces.huggingface.place import is_parquet, is_saved_dataset, parquet_files, saved_files
+from fedfr.faces.huggingface.tables import ArrowTable, ParquetTable, Table, pyarrow, reading
+
+__all__ = [
+    "ArrowTable",
+    "Columns",
+    "ParquetTable",
+    "Table",
+    "find_columns",
+    "is_parquet",
+    "is_saved_dataset",
+    "parquet_files",
+    "pyarrow",
+    "reading",
+    "saved_files",
+]

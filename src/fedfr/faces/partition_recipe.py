@@ -1,0 +1,175 @@
+"""A split made elsewhere, image by image: every partition becomes a client that owns its people."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from fedfr.errors import FedfrError
+from fedfr.faces.dealing import Divide, at_least, enough, flat, how_to_divide, identities_by_name
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.partitions import Partition, read_partitions
+from fedfr.faces.shared_identities import SHARED_IDENTITIES
+from fedfr.faces.split_parts import ClientFaces
+from fedfr.faces.splits import Split
+
+__all__ = ["by_partition"]
+
+NAME = re.compile(r"\w[\w.-]*")
+"""A client's id is the name of its folder."""
+
+
+def by_partition(
+    faces: FaceSet,
+    *,
+    partition: str | Sequence[Partition | None],
+    shared_identities: str = "refuse",
+    public_identities: int = 0,
+    public_partitions: Sequence[Partition] = (),
+    generic_identities: int = 0,
+    test_share: float | None = None,
+    test_count: int | None = None,
+    min_images: int = 2,
+    max_images: int | None = None,
+    distractors: str = "none",
+    seed: int = 100,
+) -> Split:
+    """A client for each partition; ``partition`` is a file that gives that of each image, or gives it itself.
+
+    Partition 7 becomes ``client-07``, a named one keeps its name. Images in no partition are left out. A client owns
+    its people alone:
+
+    1. With the identities sorted by name and shuffled with ``seed``, ``public_identities`` of those with ``min_images``
+       or more are public and the next ``generic_identities`` are nobody's, wherever their images were put. A partition
+       of nobody else is no client.
+    2. An identity in several partitions is dealt with as ``shared_identities`` says: ``refuse``, ``drop``, or
+       ``largest``, which gives its images in the partition with most of them to that one and the others to none.
+    3. Identities of ``public_partitions`` are public too.
+    4. A client's identity has ``min_images`` or more there; its first ``max_images`` are used, of which the last
+       ``test_share`` (0 ≤ share < 1, default 0.4) or ``test_count`` are its test.
+    5. Identities that are nobody's are generic; with ``distractors="generic"`` their images are non-mated probes of
+       every client as well.
+
+    Raises :class:`FedfrError` for settings out of range, for shared identities that are refused, and for a partition
+    that is left with nobody.
+    """
+    at_least(1, min_images=min_images, max_images=max_images)
+    at_least(0, public_identities=public_identities, generic_identities=generic_identities)
+    divide = how_to_divide(test_share, test_count, min_images, max_images)
+    if distractors not in ("none", "generic"):
+        raise FedfrError(f"split setting distractors = {distractors!r}; give none or generic")
+    given = read_partitions(partition, faces) if isinstance(partition, str) else _as_given(partition, len(faces))
+    partitions = _sorted({own for own in given if own is not None})
+    if not partitions:
+        raise FedfrError("split setting partition puts no image into a partition; give at least one client its images")
+    open_to_all = _among(partitions, public_partitions)
+
+    images = _by_identity(faces)
+    public, nobodys = _drawn(faces, public_identities, generic_identities, min_images, seed)
+    spread = {
+        label: _counted(given[index] for index in some)
+        for label, some in images.items()
+        if label not in public and label not in nobodys
+    }
+    # A partition whose people were all drawn is no client; one that loses them otherwise is a mistake.
+    left = {own for found in spread.values() for own in found} - open_to_all
+    if not left:
+        raise FedfrError("no partition is left to be a client; lower public_identities or generic_identities")
+    owners = SHARED_IDENTITIES[shared_identities](faces, {label: found for label, found in spread.items() if found})
+    kept: dict[Partition, dict[int, list[int]]] = {own: {} for own in partitions}
+    for label, own in owners.items():
+        some = [index for index in images[label] if given[index] == own]
+        if len(some) >= min_images:
+            kept[own][label] = some[:max_images]
+    shown = [images[label][:max_images] for label in public]
+    shown += [some for own in open_to_all for some in kept[own].values()]
+    known = public.union(*kept.values())
+    unseen = flat([some for label, some in images.items() if label not in known])
+    return Split(
+        name="partition",
+        seed=seed,
+        faces_fingerprint=faces.fingerprint(),
+        public=flat(shown),
+        clients={
+            _client(own, partitions): _client_faces(own, list(people.values()), divide, min_images)
+            for own, people in kept.items()
+            if own in left
+        },
+        generic=unseen,
+        distractors=unseen if distractors == "generic" else (),
+    )
+
+
+def _as_given(partitions: Sequence[Partition | None], images: int) -> Sequence[Partition | None]:
+    if not isinstance(partitions, Sequence):
+        raise FedfrError(f"split setting partition = {partitions!r}; give a file, or a list with one for each image")
+    if len(partitions) != images:
+        raise FedfrError(f"split setting partition holds {len(partitions)} entries for {images} images; give one each")
+    for own in partitions:
+        if isinstance(own, bool) or not isinstance(own, int | str | None) or (isinstance(own, int) and own < 0):
+            raise FedfrError(f"split setting partition holds {own!r}; give whole numbers from 0, names or null")
+    return partitions
+
+
+def _by_identity(faces: FaceSet) -> dict[int, list[int]]:
+    """Images of each identity, ascending, identities by name."""
+    images: dict[int, list[int]] = {label: [] for label in identities_by_name(faces)}
+    for index, label in enumerate(faces.labels.tolist()):
+        images[label].append(index)
+    return images
+
+
+def _drawn(faces: FaceSet, public: int, generic: int, min_images: int, seed: int) -> tuple[set[int], set[int]]:
+    """Labels of the public identities and of those that are nobody's."""
+    counts, order = faces.counts(), identities_by_name(faces)
+    random.Random(seed).shuffle(order)
+    eligible = [label for label in order if counts[label] >= min_images]
+    wanted = f"identities with {min_images} or more images for the public and the generic part"
+    enough(public + generic, len(eligible), wanted, "public_identities, generic_identities or min_images")
+    return {*eligible[:public]}, {*eligible[public : public + generic]}
+
+
+def _counted(given: Iterable[Partition | None]) -> Counter[Partition]:
+    """Images in each partition, in the order of partitions."""
+    counts = Counter(own for own in given if own is not None)
+    return Counter({own: counts[own] for own in _sorted(counts)})
+
+
+def _sorted(partitions: Iterable[Partition]) -> list[Partition]:
+    """Numbers first."""
+    return sorted(partitions, key=lambda own: (isinstance(own, str), own))
+
+
+def _among(partitions: Sequence[Partition], chosen: Sequence[Partition]) -> set[Partition]:
+    if isinstance(chosen, str) or not isinstance(chosen, Sequence):
+        raise FedfrError(f"split setting public_partitions = {chosen!r}; give a list, for example [0]")
+    for own in chosen:
+        if own not in partitions:
+            raise FedfrError(
+                f"split setting public_partitions names {own!r}; the partitions are {', '.join(map(str, partitions))}"
+            )
+    return set(chosen)
+
+
+def _client(own: Partition, partitions: Sequence[Partition]) -> str:
+    numbers = [number for number in partitions if isinstance(number, int)]
+    if isinstance(own, int):
+        return f"client-{own:0{max(2, len(str(max(numbers))))}d}"
+    if not NAME.fullmatch(own) or own.startswith("client-"):
+        raise FedfrError(
+            f"partition {own!r} cannot be a client's id; use numbers, or names of letters, digits, '_', '-' and '.' "
+            "that do not begin with 'client-'"
+        )
+    return own
+
+
+def _client_faces(own: Partition, people: list[list[int]], divide: Divide, min_images: int) -> ClientFaces:
+    if not people:
+        raise FedfrError(
+            f"partition {own!r} is left with no identity of {min_images} or more images, all of them its own; lower "
+            "min_images, or make fewer or larger partitions"
+        )
+    parts = [divide(images) for images in people]
+    return ClientFaces(flat([train for train, _ in parts]), flat([test for _, test in parts]))
