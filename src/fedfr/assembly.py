@@ -112,7 +112,8 @@ def open_faces(config: ExperimentConfig, cache: Path, on_import: Counter | None 
     if (cache / "faces.json").is_file():
         return FaceSet.load(cache)
     # Pixels without their description are what is left of an import; it is made again.
-    (cache / "pixels.npy").unlink(missing_ok=True)
+    for left in ("pixels.npy", "digests.npy"):
+        (cache / left).unlink(missing_ok=True)
     importer = IMPORTERS[config.faces.source]
     if config.faces.source == "orl":
         return importer(cache, on_import)

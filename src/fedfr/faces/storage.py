@@ -1,4 +1,4 @@
-"""The folder a set of faces is kept in: ``pixels.npy`` to be memory-mapped, and ``faces.json`` beside it."""
+"""The folder a set of faces is kept in: ``pixels.npy`` to be memory-mapped, ``faces.json`` and ``digests.npy``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,21 @@ from numpy.typing import NDArray
 from fedfr.errors import FedfrError
 from fedfr.files import read_json, write_folder_atomically
 
-__all__ = ["IMAGE_SHAPE", "StoredFaces", "check_destination", "fingerprint", "open_pixels", "read_faces", "write_faces"]
+__all__ = [
+    "DIGESTS",
+    "IMAGE_SHAPE",
+    "StoredFaces",
+    "check_destination",
+    "fingerprint",
+    "open_pixels",
+    "read_digests",
+    "read_faces",
+    "write_faces",
+]
 
 IMAGE_SHAPE = (112, 112, 3)
+DIGESTS = "digests.npy"
+DIGEST_BYTES = hashlib.sha256().digest_size
 FORMAT = "fedfr-faces"
 VERSION = 1
 
@@ -78,6 +90,8 @@ def write_faces(
                 content = image.tobytes()
                 digests.append(hashlib.sha256(content).digest())
                 file.write(content)
+        # Kept because every check of a split asks for them, and hashing reads all pixels.
+        np.save(temporary / DIGESTS, np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES))
         description = {
             "format": FORMAT,
             "version": VERSION,
@@ -113,6 +127,23 @@ def open_pixels(path: Path) -> NDArray[np.uint8]:
         found = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else "a zip archive"
         raise FedfrError(f"{path} holds {found}, expected uint8 (images, 112, 112, 3); import the faces again")
     return pixels
+
+
+def read_digests(
+    path: Path, labels: NDArray[np.int64], identities: Sequence[str], expected: str
+) -> tuple[bytes, ...] | None:
+    """The digests kept in ``path``; None where there are none, or others than the fingerprint ``expected`` is made of.
+
+    Sets imported by earlier versions have no such file; whoever gets None hashes the pixels.
+    """
+    try:
+        kept: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if not isinstance(kept, np.ndarray) or kept.dtype != np.uint8 or kept.shape != (labels.size, DIGEST_BYTES):
+        return None
+    digests = tuple(digest.tobytes() for digest in kept)
+    return digests if fingerprint(labels, identities, digests) == expected else None
 
 
 def read_faces(folder: Path) -> StoredFaces:
