@@ -14,8 +14,8 @@ from fedfr.evaluation.features import check_labels, normalise
 
 __all__ = ["DEVIATIONS", "Impostors", "People", "Stray", "Twin"]
 
-DEVIATIONS = 6.0
-"""How far above the mean score of two people, in their standard deviations, a pair is one person."""
+DEVIATIONS = 6.3
+"""How far above the usual score of two people, in deviations, two identities are one (docs/faces.md: how chosen)."""
 
 STRAY_DEVIATIONS = 5.0
 """How far above it an image's score with another identity lies where it belongs to that one …"""
@@ -96,6 +96,13 @@ class People:
                     if first + row < second + column:
                         yield Twin(int(first + row), int(second + column), float(scores[row, column]))
 
+    def closest(self, first: int, second: int) -> tuple[int, int]:
+        """The two images, one of each identity, with the greatest cosine."""
+        ours, theirs = np.flatnonzero(self._labels == first), np.flatnonzero(self._labels == second)
+        scores = self._rows[ours] @ self._rows[theirs].T
+        row, column = np.unravel_index(int(scores.argmax()), scores.shape)
+        return int(ours[row]), int(theirs[column])
+
     def strays(self) -> Iterator[Stray]:
         """Images of identities with two or more that are nearer to another identity than to the rest of their own."""
         least, lead = self.impostors.above(STRAY_DEVIATIONS), STRAY_LEAD * self.impostors.deviation
@@ -119,26 +126,29 @@ class People:
             nearest[better], best[better] = place[better] + start, score[better]
         return nearest, best
 
-    def reach(self) -> tuple[int, int]:
+    def reach(self, among: NDArray[np.int64] | None = None) -> tuple[int, int]:
         """Of how many identities with two or more images two halves score above the threshold, and of how many in all.
 
-        It is how many would be found if they were in the set twice.
+        It is how many would be found if they were in the set twice; ``among`` counts only these labels.
         """
-        order = np.argsort(self._labels, kind="stable")
+        # Every other one by the first component: halves that do not depend on the order of the images.
+        order = np.lexsort((self._rows[:, 0], self._labels))
         firsts = np.concatenate([[0], np.cumsum(self._counts)[:-1]])
         odd = np.empty(len(order), np.bool_)
         odd[order] = (np.arange(len(order)) - firsts[self._labels[order]]) % 2 == 1
         half = np.zeros_like(self._sums)
         np.add.at(half, self._labels[odd], self._rows[odd])
-        several = self._counts > 1
+        several = np.flatnonzero(self._counts > 1)
+        several = several if among is None else np.intersect1d(several, among)
         halves = normalise(half[several]), normalise((self._sums - half)[several])
-        return int((np.einsum("ij,ij->i", *halves) > self.threshold).sum()), int(several.sum())
+        return int((np.einsum("ij,ij->i", *halves) > self.threshold).sum()), len(several)
 
 
 def _impostors(templates: Floats) -> Impostors:
     """From all pairs, or those of so many identities evenly taken that they are enough."""
     step = max(1, math.ceil(len(templates) / SAMPLED))
-    some = templates[::step]
+    # Ordered by the first component, so that the choice does not depend on the order of the identities.
+    some = templates[np.argsort(templates[:, 0], kind="stable")][::step]
     scores = (some @ some.T)[np.triu_indices(len(some), 1)]
     if not len(scores):
         return Impostors(0.0, math.inf)

@@ -40,9 +40,7 @@ def check_duplicates(faces: FaceSet, measures: Measures, places: Places) -> list
     ]
     linked = {index for group in near for index in group}
     for group in [*near, *([first] for first in exact if first not in linked)]:
-        images = sorted(
-            (index for first in group for index in exact.get(first, [first])), key=faces.names.__getitem__
-        )
+        images = sorted((index for first in group for index in exact.get(first, [first])), key=faces.names.__getitem__)
         case = _case(faces, places, images, _greatest(measures, group))
         if len(case.identities) > 1:
             by_kind["picture-of-two-people"].append(case)

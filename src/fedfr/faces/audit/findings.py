@@ -79,9 +79,7 @@ def finding(kind: str, cases: Iterable[Case], *, largest_first: bool = True) -> 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Errors, warnings, notes; each in the order of :data:`KINDS`."""
-    return tuple(
-        sorted(findings, key=lambda each: (SEVERITIES.index(each.severity), KINDS.names.index(each.kind)))
-    )
+    return tuple(sorted(findings, key=lambda each: (SEVERITIES.index(each.severity), KINDS.names.index(each.kind))))
 
 
 KINDS: Registry[Kind] = Registry(

@@ -29,11 +29,12 @@ Counter = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Measures:
-    """Of every picture: ``digests``; ``small`` (N, 16, 16) uint8 luminance; and in grey levels, (N,) each:
+    """What was measured of every picture (N,), in grey levels, and the mean face of every group.
 
-    ``brightness`` and ``contrast``, mean and standard deviation of the luminance; ``sharpness``, standard deviation of
-    its Laplacian over the face; ``redness``, mean of red less blue over the skin; ``colour``, mean difference of red and
-    blue. ``mean_faces`` (G, 112, 112) are the means of the standardised luminance over each group's ``sizes`` pictures.
+    ``digests`` are of its pixels, ``small`` (N, 16, 16) uint8 is its luminance. ``brightness`` and ``contrast`` are
+    mean and standard deviation of the luminance; ``sharpness`` the standard deviation of its Laplacian over the face;
+    ``redness`` the mean of red less blue over the skin; ``colour`` the mean difference of red and blue. ``mean_faces``
+    (G, 112, 112) are the means of the standardised luminance over each group's ``sizes`` pictures.
     """
 
     digests: tuple[bytes, ...]
