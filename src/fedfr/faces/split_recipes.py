@@ -55,10 +55,11 @@ def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
         raise FedfrError(f"split setting seed = {settings['seed']!r}; give a whole number")
     given = signature.bind(faces, **settings)
     given.apply_defaults()
-    recorded = {**{name: given.arguments[name] for name in known}, "duplicates": duplicates}
+    recorded = {name: given.arguments[name] for name in known}
     if duplicates == "drop":
         kept = without_copies(faces)
         made = in_whole(make(faces.subset(kept), **settings), kept, faces)
+        recorded["duplicates"] = duplicates
     else:
         made = make(faces, **settings)
     split = replace(made, settings=recorded).describe(faces)

@@ -18,7 +18,7 @@ LEAST_IMAGES = 50
 MOST_OFFSET = 3.0
 """Pixels by which the mean face may lie off the template."""
 
-LEAST_LIKENESS = 0.75
+LEAST_LIKENESS = 0.7
 """Correlation with a mean face below which there is none."""
 
 LEAST_DEPTH = 0.8

@@ -28,7 +28,7 @@ def _descriptors(small: NDArray[np.uint8]) -> Descriptors:
     planes -= planes.mean(axis=(1, 2), keepdims=True)
     flat = planes.std(axis=(1, 2)) < LEAST_CONTRAST
     left, right = planes[:, :, : small.shape[2] // 2], planes[:, :, : small.shape[2] // 2 - 1 : -1]
-    rows = np.concatenate([(left + right).reshape(len(small), -1), (left - right).reshape(len(small), -1)], axis=1)
+    rows = np.concatenate([left + right, left - right], axis=1).reshape(len(small), -1 if len(small) else 0)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     rows /= np.where(lengths > 0, lengths, 1)
     rows[flat] = 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedfr.faces.audit.findings import Case, Finding, finding
 from fedfr.faces.audit.measures import Measures
 
-__all__ = ["check_pictures"]
+__all__ = ["are_blank", "check_pictures"]
 
 LEAST_CONTRAST = 8.0
 """Deviation of the luminance, in grey levels; the least of LFW is 18."""
@@ -21,10 +22,15 @@ LEAST_SHARPNESS = 3.5
 """Deviation of the Laplacian over the face, in grey levels; the least of LFW is 3.3."""
 
 
+def are_blank(measures: Measures) -> NDArray[np.bool_]:
+    """Which pictures (N,) show next to nothing."""
+    dark, light = measures.brightness < LEAST_BRIGHTNESS, measures.brightness > MOST_BRIGHTNESS
+    return dark | light | (measures.contrast < LEAST_CONTRAST)
+
+
 def check_pictures(measures: Measures, names: Sequence[str]) -> list[Finding]:
     """Findings ``blank`` and ``blurred``; values are contrast and sharpness, the lowest first."""
-    dark, light = measures.brightness < LEAST_BRIGHTNESS, measures.brightness > MOST_BRIGHTNESS
-    blank = dark | light | (measures.contrast < LEAST_CONTRAST)
+    blank = are_blank(measures)
     blurred = ~blank & (measures.sharpness < LEAST_SHARPNESS)
     return [
         found

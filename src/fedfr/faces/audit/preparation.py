@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fedfr.faces.audit.crops import LEAST_IMAGES, locate
 from fedfr.faces.audit.findings import Case, Finding, finding
 from fedfr.faces.audit.measures import Measures
+from fedfr.faces.audit.pictures import are_blank
 
 __all__ = ["GREY", "MOST_BLUE", "check_preparation"]
 
@@ -31,18 +32,21 @@ def check_preparation(
     measures: Measures, owners: Sequence[str], groups: NDArray[np.int64], names: Sequence[str]
 ) -> list[Finding]:
     """Findings ``colour-order``, ``crop``, ``grey-set`` and ``grey``; ``groups`` (N,) indexes ``owners``."""
-    grey = measures.colour < GREY
+    usable = ~are_blank(measures)
+    grey = usable & (measures.colour < GREY)
     colour_order: list[Case] = []
     crop: list[Case] = []
     grey_sets: list[Case] = []
     greys: list[Case] = []
     for number, owner in enumerate(owners):
         here, parts = groups == number, (owner,) if owner else ()
-        if grey[here].all():
-            grey_sets.append(Case(parts=parts, value=float(here.sum()), detail=f"{int(here.sum())} pictures"))
+        if (grey == usable)[here].all() and grey[here].any():
+            grey_sets.append(
+                Case(parts=parts, value=float(grey[here].sum()), detail=f"{int(grey[here].sum())} pictures")
+            )
         else:
             greys += [Case((names[index],), parts=parts) for index in np.flatnonzero(here & grey).tolist()]
-            colour_order += _blue_faces(measures, here & ~grey, parts, names)
+            colour_order += _blue_faces(measures, here & usable & ~grey, parts, names)
         crop += _crop(measures, number, parts)
     return [
         *finding("colour-order", colour_order),
@@ -57,7 +61,7 @@ def _blue_faces(
 ) -> list[Case]:
     """One case for a set that is blue for the most part, with its share; else one for each blue face, if too many."""
     blue = np.flatnonzero(coloured & (measures.redness < BLUE)).tolist()
-    share = len(blue) / int(coloured.sum())
+    share = len(blue) / max(1, int(coloured.sum()))
     if len(blue) < LEAST_BLUE or share <= MOST_BLUE:
         return []
     if share > WHOLE:
