@@ -129,7 +129,7 @@ def changed(faces: FaceSet, change: Callable[[Picture], Picture]) -> FaceSet:
 
 
 def warped(image: Picture, right: float, down: float, size: float) -> Picture:
-    matrix = cv2.getRotationMatrix2D((56, 72), 0, size)
+    matrix = np.asarray(cv2.getRotationMatrix2D((56, 72), 0, size), np.float64)
     matrix[:, 2] += (right, down)
     return np.asarray(cv2.warpAffine(image, matrix, (112, 112), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 

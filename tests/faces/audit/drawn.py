@@ -39,7 +39,7 @@ def _draw(person: np.random.Generator, moment: np.random.Generator, tone: NDArra
     for _ in range(3):  # a hand, a collar, a hat: whatever comes before a face, beside it
         place = moment.choice([-4, 116]), moment.uniform(0, 112)
         _ellipse(image, place, tuple(moment.uniform(8, 32, 2)), moment.integers(10, 230, 3))
-    pose = cv2.getRotationMatrix2D((56, 72), moment.uniform(-6, 6), moment.uniform(0.95, 1.05))
+    pose = np.asarray(cv2.getRotationMatrix2D((56, 72), moment.uniform(-6, 6), moment.uniform(0.95, 1.05)), np.float64)
     pose[:, 2] += moment.uniform(-2, 2, 2)
     image = np.asarray(cv2.warpAffine(image, pose, (112, 112), borderMode=cv2.BORDER_REPLICATE), np.uint8)
     columns, rows = np.meshgrid(np.linspace(-1, 1, 112), np.linspace(-1, 1, 112))

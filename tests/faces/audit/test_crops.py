@@ -23,7 +23,7 @@ def mean_face() -> Plane:
 def test_a_known_place_is_found(scale: float, right: float, down: float) -> None:
     matrix = np.array([[scale, 0, CENTRE[0] * (1 - scale) + right], [0, scale, CENTRE[1] * (1 - scale) + down]])
     placed = cv2.warpAffine(mean_face(), matrix, (112, 112), borderMode=cv2.BORDER_REPLICATE)
-    found = locate(placed)
+    found = locate(np.asarray(placed, np.float32))
     moved = (TEMPLATE - CENTRE) * scale + (right, down) + CENTRE
     assert found.scale == scale
     assert found.shift == pytest.approx((right, down), abs=0.7)

@@ -48,7 +48,7 @@ def every(faces: FaceSet, change: Callable[[Picture], Picture], where: Sequence[
 
 
 def warped(right: float, down: float, size: float) -> Callable[[Picture], Picture]:
-    matrix = cv2.getRotationMatrix2D((56, 72), 0, size)
+    matrix = np.asarray(cv2.getRotationMatrix2D((56, 72), 0, size), np.float64)
     matrix[:, 2] += (right, down)
     return lambda image: np.asarray(
         cv2.warpAffine(image, matrix, (112, 112), borderMode=cv2.BORDER_REPLICATE), np.uint8

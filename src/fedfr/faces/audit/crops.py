@@ -31,8 +31,8 @@ TEMPLATE = np.array(
 CENTRE = np.array([56.0, 72.0])
 TOP, BOTTOM, LEFT, RIGHT = 36, 106, 24, 88
 REACH, PAD = 20, 30
-SCALES = (0.5, 0.53, 0.55, 0.58, 0.61, 0.64, 0.68, 0.71, 0.75, 0.78, 0.82, 0.87, 0.91, 0.95)
-SCALES += (1.0, 1.05, 1.1, 1.16, 1.22, 1.28, 1.34, 1.41, 1.5)
+SMALLER = (0.5, 0.53, 0.55, 0.58, 0.61, 0.64, 0.68, 0.71, 0.75, 0.78, 0.82, 0.87, 0.91, 0.95)
+LARGER = (1.05, 1.1, 1.16, 1.22, 1.28, 1.34, 1.41, 1.5)
 
 # Luminance of the mean of 1 891 aligned faces (every seventh of LFW), made symmetric: each face with mean 0 and
 # deviation 1, in 1/40, in cells of 7x7 pixels. Nobody can be recognised in it.
@@ -107,7 +107,7 @@ def locate(mean_face: NDArray[np.floating[Any]]) -> Crop:
     plane = mean_face.astype(np.float32)
     template = np.ascontiguousarray(_expected()[TOP:BOTTOM, LEFT:RIGHT])
     best = Crop(1.0, (0.0, 0.0), 0.0, -1.0, _depth(plane))
-    for scale in SCALES:
+    for scale in (*SMALLER, 1.0, *LARGER):
         # The face scaled back to the template's size, with room around it to shift.
         corner = CENTRE * (1 - scale) - scale * PAD
         back = cv2.warpAffine(

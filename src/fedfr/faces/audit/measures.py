@@ -69,8 +69,17 @@ def measure(
                 sums[groups[index]] += (grey - brightness) / contrast
         progress(start + len(images), total)
     sizes = np.bincount(groups, minlength=count)
+    brightnesses, contrasts, sharpnesses, rednesses, colours = values.T
     return Measures(
-        tuple(digests), small, *values.T, sums / np.maximum(sizes, 1)[:, None, None], sizes.astype(np.int64)
+        tuple(digests),
+        small,
+        brightnesses,
+        contrasts,
+        sharpnesses,
+        rednesses,
+        colours,
+        sums / np.maximum(sizes, 1)[:, None, None],
+        sizes.astype(np.int64),
     )
 
 
