@@ -67,9 +67,9 @@ COPIES: dict[str, Change] = {
     "half the resolution": lambda image, _: small(image, 56),
     "mirrored": lambda image, _: image[:, ::-1].copy(),
     "mirrored, JPEG 50, 10 brighter": lambda image, _: scaled(jpeg(image[:, ::-1].copy(), 50), 1, 10),
-    "shifted by half a pixel": lambda image, _: moved(image, 0.5, 0),
-    "shifted by a pixel": lambda image, _: moved(image, 1, 0),
-    "shifted by two pixels": lambda image, _: moved(image, 2, 0),
+    "half a pixel right and down": lambda image, _: moved(image, 0.5, 0.5),
+    "a pixel right and down": lambda image, _: moved(image, 1, 1),
+    "two pixels right and down": lambda image, _: moved(image, 2, 2),
 }
 BLURS: dict[str, Change] = {
     "Gaussian blur, 2 pixels": lambda image, _: np.asarray(cv2.GaussianBlur(image, (0, 0), 2), np.uint8),
@@ -154,8 +154,10 @@ def people_rows(faces: FaceSet, model: Path, wanted: int) -> Iterator[Row]:
     strays = list(People(features, compact).strays())
     moved_away = set(put.tolist())
     right = sum(kept[each.nearest] == faces.labels[each.image] for each in strays if each.image in moved_away)
-    new = sum(each.image not in moved_away | untouched for each in strays)
-    yield "mislabelled", "a picture put under any other identity", f"{share(right, wanted)}; {new} others"
+    new = [each.image for each in strays if each.image not in moved_away | untouched]
+    beside = int(np.isin(labels[new], labels[put]).sum())
+    others = f"{len(new)} others, {beside} of them the right pictures of these identities"
+    yield "mislabelled", "a picture put under any other identity", f"{share(right, wanted)}; {others}"
 
 
 def main() -> None:
