@@ -52,11 +52,13 @@ def _greater(same: Any, unlike: Any, others_same: Any, others_unlike: Any) -> ND
 def groups_alike(small: NDArray[np.uint8], threshold: float = NEAR) -> list[list[int]]:
     """Groups of two or more pictures linked by a correlation of at least ``threshold``, ascending.
 
-    Exact, of all pairs, in blocks: memory grows with the pictures, time with their square.
+    Exact, of all pairs, in blocks: memory grows with the pictures, a kilobyte each, time with their square.
     """
-    rows = _descriptors(small)
+    rows = np.empty((len(small), small.shape[1] * small.shape[2]), np.float32)
+    for first in range(0, len(rows), BLOCK):
+        rows[first : first + BLOCK] = _descriptors(small[first : first + BLOCK])
     half = rows.shape[1] // 2
-    same, unlike = np.ascontiguousarray(rows[:, :half]), np.ascontiguousarray(rows[:, half:])
+    same, unlike = rows[:, :half], rows[:, half:]
     parent = np.arange(len(rows))
     for first in range(0, len(rows), BLOCK):
         for second in range(first, len(rows), BLOCK):
