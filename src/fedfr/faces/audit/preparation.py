@@ -21,7 +21,7 @@ BLUE = -5.0
 """Redness of the skin, in grey levels, below which a face is bluer than red: skin of every tone is redder than blue."""
 
 MOST_BLUE = 0.02
-"""Share of such faces that a set may have, by coloured light; 0.0003 on LFW."""
+"""Share of such faces that a set may have, by coloured light; 0.0002 on LFW."""
 
 LEAST_BLUE = 3
 # From this share on the whole set is meant, below it the pictures are named.
