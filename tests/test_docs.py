@@ -14,6 +14,7 @@ from fedfr import losses
 from fedfr.config import ExperimentConfig
 from fedfr.evaluation import PROTOCOLS
 from fedfr.faces import SPLITS
+from fedfr.faces.audit import KINDS
 from fedfr.methods.fedfr import FedFRSettings
 from fedfr.models import BACKBONES, build_backbone
 
@@ -80,3 +81,12 @@ def test_every_recipe_is_documented(recipe: str) -> None:
     assert f"| `{recipe}` |" in text
     settings = [name for name in inspect.signature(SPLITS[recipe]).parameters if name != "faces"]
     assert [name for name in settings if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("kind", KINDS.names)
+def test_every_finding_is_documented_with_its_severity(kind: str) -> None:
+    assert f"| `{kind}` | {KINDS[kind].severity} |" in (DOCS / "faces.md").read_text(encoding="utf-8")
+
+
+def test_the_setting_of_every_recipe_is_documented() -> None:
+    assert "| every one | `duplicates` | `error` |" in (DOCS / "configuration.md").read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from fedfr.lazy import exports
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from fedfr.auditing import audit
     from fedfr.config import ExperimentConfig, load_config
     from fedfr.errors import FedfrError
     from fedfr.experiment import Experiment
@@ -19,6 +20,7 @@ else:
     __getattr__ = exports(
         __name__,
         {
+            "auditing": "audit",
             "config": "ExperimentConfig load_config",
             "errors": "FedfrError",
             "experiment": "Experiment",
@@ -35,6 +37,7 @@ __all__ = [
     "FedfrError",
     "Split",
     "__version__",
+    "audit",
     "evaluate",
     "import_folder",
     "import_orl",

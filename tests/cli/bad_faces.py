@@ -9,6 +9,7 @@ import numpy as np
 from tests.cli.bad_input import Case, Given, collector, cut
 from tests.tiny import tiny_faces
 
+from fedfr.faces import FaceSet
 from fedfr.faces.recordio.writer import write_faces_file
 
 __all__ = ["CASES"]
@@ -145,6 +146,63 @@ def face_set_without_description(given: Given) -> list[str]:
 def description_cut_short(given: Given) -> list[str]:
     cut(given.faceset / "faces.json", 0.3)
     return ["faces", "info", str(given.faceset)]
+
+
+@case
+def audit_of_a_set_cut_short(given: Given) -> list[str]:
+    cut(given.faceset / "pixels.npy", 0.7)
+    return ["faces", "audit", str(given.faceset)]
+
+
+@case
+def audit_of_nothing(given: Given) -> list[str]:
+    return ["faces", "audit", str(given.place / "nobody")]
+
+
+@case
+def audit_with_the_split_of_others(given: Given) -> list[str]:
+    tiny_faces(seed=5).save(given.place / "others")
+    return ["faces", "audit", str(given.place / "others"), "--split", str(given.run / "split.json")]
+
+
+@case
+def audit_with_a_split_cut_short(given: Given) -> list[str]:
+    shutil.copy(given.run / "split.json", given.place / "split.json")
+    cut(given.place / "split.json", 0.5)
+    return ["faces", "audit", str(given.faceset), "--split", str(given.place / "split.json")]
+
+
+@case
+def audit_with_a_model_cut_short(given: Given) -> list[str]:
+    cut(given.run / "generic.safetensors", 0.9)
+    return ["faces", "audit", str(given.faceset), "--model", str(given.run / "generic.safetensors")]
+
+
+@case
+def audit_with_a_text_for_a_model(given: Given) -> list[str]:
+    (given.place / "m.pth").write_text("no weights", encoding="utf-8")
+    return ["faces", "audit", str(given.faceset), "--model", str(given.place / "m.pth")]
+
+
+@case
+def audit_over_a_file(given: Given) -> list[str]:
+    (given.place / "findings.csv").write_text("mine", encoding="utf-8")
+    return ["faces", "audit", str(given.faceset), "--csv", str(given.place / "findings.csv")]
+
+
+@case
+def copies_neither_refused_nor_dropped(given: Given) -> list[str]:
+    return given.split("duplicates=keep")
+
+
+@case
+def copies_in_training_and_test(given: Given) -> list[str]:
+    pixels = np.load(given.faceset / "pixels.npy")
+    pixels[4::5] = pixels[0::5]
+    content = json.loads((given.faceset / "faces.json").read_text(encoding="utf-8"))
+    shutil.rmtree(given.faceset)
+    FaceSet(pixels, content["labels"], content["identities"], content["names"]).save(given.faceset)
+    return given.split("clients=1")
 
 
 @case

@@ -130,7 +130,7 @@ def test_save_and_load_memory_mapped(make_faces: MakeFaces, tmp_path: Path) -> N
     assert loaded.labels.tolist() == [1, 0, 0]
     assert loaded.names == tuple(faces.names[index] for index in (4, 0, 1))
     np.testing.assert_array_equal(loaded.images([0, 1, 2]), faces.images([4, 0, 1]))
-    assert sorted(entry.name for entry in folder.iterdir()) == ["faces.json", "pixels.npy"]
+    assert sorted(entry.name for entry in folder.iterdir()) == ["digests.npy", "faces.json", "pixels.npy"]
     assert [entry.name for entry in tmp_path.iterdir()] == [folder.name]
     with pytest.raises(FedfrError, match="already holds files; name a new or empty folder"):
         loaded.subset([1, 2]).save(folder)

@@ -60,8 +60,8 @@ def test_your_own_faces(tmp_path: Path) -> None:
     (config,) = blocks("yaml")
     (tmp_path / "my.yaml").write_text(config, encoding="utf-8")
     lines = commands()
-    assert [line[0] for line in lines[:5]] == ["faces", "train", "resume", "evaluate", "report"]
-    for line in lines[:5]:
+    assert [line[0] for line in lines[:6]] == ["faces", "faces", "train", "resume", "evaluate", "report"]
+    for line in lines[:6]:
         arguments = [str(people) if part == "FOLDER" else part for part in line]
         if arguments[0] == "train":
             arguments += SHORT
@@ -73,7 +73,7 @@ def test_your_own_faces(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_methods_side_by_side(tmp_path: Path) -> None:
     """On ORL as it stands, cut short; the line for LFW is the same command and needs its faces."""
-    orl, lfw, report, scenario = commands()[5:]
+    orl, lfw, report, scenario = commands()[6:]
     assert (orl[:2], lfw[:2]) == (["benchmark", "orl"], ["benchmark", "lfw-fed"])
     answer = fedfr(tmp_path, *orl, "--methods", "fedavg,fedfr", *SHORT)
     assert "| fedfr personalized |" in answer

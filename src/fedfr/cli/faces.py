@@ -1,4 +1,4 @@
-"""``fedfr faces``: import, look at, and split faces."""
+"""``fedfr faces``: import, look at, audit, and split faces."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fedfr.cli.output import AsJson, Overrides, print_json, progress
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Import, inspect and split faces.", no_args_is_help=True)
+app = typer.Typer(help="Import, inspect, audit and split faces.", no_args_is_help=True)
 
 Faces = Annotated[Path, typer.Argument(help="A saved face set (see `fedfr faces import`), or a train.rec as it lies.")]
 
@@ -232,3 +232,35 @@ def export_recordio_(
         return
     for name, images in written.items():
         print(f"{destination / name}: {images} images")
+
+
+@app.command()
+def audit(
+    faces: Faces,
+    split_: Annotated[Path | None, typer.Option("--split", help="A manifest of these faces: what leaks?")] = None,
+    model: Annotated[Path | None, typer.Option("--model", help="A model to compare people by.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="All cases as CSV; must not exist.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for an error or a warning.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look for duplicates, wrong labels, wrong colours, wrong crops and unusable pictures; changes nothing."""
+    from fedfr.auditing import audit as audit_faces
+    from fedfr.errors import FedfrError
+    from fedfr.files import write_atomically
+    from fedfr.reporting.findings import findings_csv, findings_text
+
+    if csv is not None and csv.exists():
+        raise FedfrError(f"{csv} exists already; choose another name or remove it")
+    with progress() as shown:
+        found = audit_faces(faces, split=split_, model=model, progress=shown)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print(f"{faces}: {found.images} images of {found.identities} identities")
+        print(findings_text(found.findings))
+        if found.comparison is not None:
+            print(found.comparison.describe())
+    if csv is not None:
+        write_atomically(csv, findings_csv(found.findings).encode())
+    if strict and not found.is_clean:
+        raise typer.Exit(1)

@@ -8,6 +8,7 @@ from fedfr.lazy import exports
 
 if TYPE_CHECKING:
     from fedfr.evaluation.curves import RATES, ScoreCounts
+    from fedfr.evaluation.doubles import Impostors, People, Stray, Twin
     from fedfr.evaluation.figures import MINIMUM_IMPOSTORS, Figure, rate_label
     from fedfr.evaluation.identification import (
         NON_MATED,
@@ -38,6 +39,7 @@ else:
         __name__,
         {
             "curves": "RATES ScoreCounts",
+            "doubles": "Impostors People Stray Twin",
             "figures": "MINIMUM_IMPOSTORS Figure rate_label",
             "identification": "NON_MATED gallery_templates open_set_identification probe_labels "
             "released_identification",
@@ -60,8 +62,12 @@ __all__ = [
     "SET_PROTOCOLS",
     "EvaluationProtocol",
     "Figure",
+    "Impostors",
+    "People",
     "ProtocolScores",
     "ScoreCounts",
+    "Stray",
+    "Twin",
     "all_pairs_verification",
     "gallery_templates",
     "open_set_identification",

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedfr.errors import FedfrError
 from fedfr.faces.pixels import DecodedPixels, PixelSource
-from fedfr.faces.storage import IMAGE_SHAPE, fingerprint, open_pixels, read_faces, write_faces
+from fedfr.faces.storage import DIGESTS, IMAGE_SHAPE, fingerprint, open_pixels, read_digests, read_faces, write_faces
 
 __all__ = ["FaceSet"]
 
@@ -120,7 +120,13 @@ class FaceSet:
         return np.bincount(self.labels, minlength=self.num_identities).astype(np.int64)
 
     def digests(self) -> tuple[bytes, ...]:
-        """SHA-256 of the pixels of every image; two images are the same picture when these agree."""
+        """SHA-256 of the pixels of every image; two images are the same picture when these agree.
+
+        A loaded set takes them from ``digests.npy`` where that belongs to its fingerprint; else all pixels are read.
+        """
+        if self._digests is None and self._file is not None and self._rows is None and self._fingerprint is not None:
+            kept = self._file.with_name(DIGESTS)
+            self._digests = read_digests(kept, self.labels, self.identities, self._fingerprint)
         if self._digests is None:
             if isinstance(self._pixels, DecodedPixels):
                 self._digests = tuple(self._pixels.digests(self._all_rows()))
@@ -135,7 +141,9 @@ class FaceSet:
         return self._fingerprint
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``pixels.npy`` and ``faces.json`` into ``folder``, whole or not at all, whatever the pixels come from.
+        """Write ``pixels.npy``, ``faces.json`` and ``digests.npy`` into ``folder``, whole or not at all.
+
+        It does not matter what the pixels come from.
 
         Raises :class:`FedfrError` when the folder holds anything already or cannot be written.
         """

@@ -91,4 +91,7 @@ class Parts:
                     faults.append(f"{faces.names[other]!r} in {earlier} and {faces.names[index]!r} in {group}")
         if faults:
             more = f" ({len(faults)} such pairs)" if len(faults) > 1 else ""
-            raise FedfrError(f"the very same picture is {faults[0]} of the split{more}; remove one from the faces")
+            raise FedfrError(
+                f"the very same picture is {faults[0]} of the split{more}; remove one from the faces, "
+                "or leave copies out with the split setting duplicates=drop"
+            )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from fedfr.errors import FedfrError
+from fedfr.faces.copies import in_whole, without_copies
 from fedfr.faces.dealing import (
     at_least,
     by_share,
@@ -35,15 +36,20 @@ __all__ = ["SPLITS", "by_partition", "general", "lfw_fed", "make_split", "ms1m_f
 def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
     """Deal ``faces`` out by a recipe of :data:`SPLITS`, record its settings, and check that nothing leaks.
 
+    Every recipe also takes ``duplicates``: with ``"error"`` (the default) the very same picture in two parts is a
+    fault, with ``"drop"`` the recipe sees only what :func:`~fedfr.faces.copies.without_copies` leaves.
     Raises :class:`FedfrError` for an unknown recipe or setting, for too few identities, and as
     :meth:`Split.check` does.
     """
     make = SPLITS[recipe]
     signature = inspect.signature(make)
     known = {name: value for name, value in signature.parameters.items() if name != "faces"}
+    duplicates = settings.pop("duplicates", "error")
+    if duplicates not in ("error", "drop"):
+        raise FedfrError(f"split setting duplicates = {duplicates!r}; give error or drop")
     for name in settings:
         if name not in known:
-            raise FedfrError(f"split {recipe!r} has no setting {name!r}; it has {', '.join(known)}")
+            raise FedfrError(f"split {recipe!r} has no setting {name!r}; it has {', '.join(known)}, duplicates")
     for name, value in known.items():
         if value.default is inspect.Parameter.empty and name not in settings:
             raise FedfrError(f"split {recipe!r} needs the setting {name!r}; give it")
@@ -52,7 +58,13 @@ def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
     given = signature.bind(faces, **settings)
     given.apply_defaults()
     recorded = {name: given.arguments[name] for name in known}
-    split = replace(make(faces, **settings), settings=recorded).describe(faces)
+    if duplicates == "drop":
+        kept = without_copies(faces)
+        made = in_whole(make(faces.subset(kept), **settings), kept, faces)
+        recorded["duplicates"] = duplicates
+    else:
+        made = make(faces, **settings)
+    split = replace(made, settings=recorded).describe(faces)
     split.check(faces)
     return split
 

@@ -66,19 +66,23 @@ class Split:
         two of public, each client, and the unseen ones; the same pixels in two parts or in a client's train and test; a
         pair with an image that is not in ``generic``.
         """
-        if self.faces_fingerprint != faces.fingerprint():
-            raise FedfrError(
-                f"split {self.name!r} was made for faces {self.faces_fingerprint[:12]}, "
-                f"these are {faces.fingerprint()[:12]}; split these faces again"
-            )
+        self.check_faces(faces)
         parts = self._parts()
-        parts.check_images(faces)
         parts.check_clients(faces)
         parts.check_identities(faces)
         parts.check_pixels(faces)
         strange = {index for pair in self.pairs for index in pair} - set(self.generic)
         if strange:
             raise FedfrError(f"a pair of the split uses image {min(strange)}, which is not in its generic part")
+
+    def check_faces(self, faces: FaceSet) -> None:
+        """The first of these checks alone: made for these faces, every index in range and used once."""
+        if self.faces_fingerprint != faces.fingerprint():
+            raise FedfrError(
+                f"split {self.name!r} was made for faces {self.faces_fingerprint[:12]}, "
+                f"these are {faces.fingerprint()[:12]}; split these faces again"
+            )
+        self._parts().check_images(faces)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the manifest as JSON, atomically; images as runs like ``"0-9,14"``, identities by name."""

@@ -1,4 +1,4 @@
-"""The folder a set of faces is kept in: ``faces.json``, and ``pixels.npy`` to be mapped or a link to pictures."""
+"""The folder a set of faces is kept in: ``faces.json``, ``digests.npy``, and ``pixels.npy`` or a link to pictures."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from fedfr.files import read_json, write_folder_atomically
 from fedfr.registry import Entry, Registry
 
 __all__ = [
+    "DIGESTS",
     "IMAGE_SHAPE",
     "PIXEL_FILES",
     "StoredFaces",
@@ -26,14 +27,18 @@ __all__ = [
     "fingerprint",
     "is_face_set",
     "open_pixels",
+    "read_digests",
     "read_faces",
+    "save_digests",
     "write_faces",
     "write_linked_faces",
 ]
 
+DIGESTS = "digests.npy"
+DIGEST_BYTES = hashlib.sha256().digest_size
 FORMAT = "fedfr-faces"
 VERSION = 1
-PIXEL_FILES = ("pixels.npy", "records.npy", "digests.npy", "records.json")
+PIXEL_FILES = ("pixels.npy", "records.npy", DIGESTS, "records.json")
 """What may lie beside ``faces.json``."""
 
 
@@ -97,6 +102,8 @@ def write_faces(
                 content = image.tobytes()
                 digests.append(hashlib.sha256(content).digest())
                 file.write(content)
+        # Kept because every check of a split asks for them, and hashing reads all pixels.
+        save_digests(temporary / DIGESTS, digests)
         _describe(temporary, "npy", labels, identities, names, fingerprint(labels, identities, digests))
 
     write_folder_atomically(folder, fill)
@@ -171,6 +178,28 @@ PIXELS: Registry[Callable[[Path], PixelSource]] = Registry(
         Entry("recordio", "fedfr.faces.recordio.linked:open_linked", "pictures in a RecordIO file, decoded when asked"),
     ),
 )
+
+
+def save_digests(path: Path, digests: Sequence[bytes]) -> None:
+    """Keep the SHA-256 of every image, uint8 (N, 32)."""
+    np.save(path, np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES), allow_pickle=False)
+
+
+def read_digests(
+    path: Path, labels: NDArray[np.int64], identities: Sequence[str], expected: str
+) -> tuple[bytes, ...] | None:
+    """The digests kept in ``path``; None where there are none, or others than the fingerprint ``expected`` is made of.
+
+    Sets imported by earlier versions have no such file; whoever gets None hashes the pixels.
+    """
+    try:
+        kept: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if not isinstance(kept, np.ndarray) or kept.dtype != np.uint8 or kept.shape != (labels.size, DIGEST_BYTES):
+        return None
+    digests = tuple(digest.tobytes() for digest in kept)
+    return digests if fingerprint(labels, identities, digests) == expected else None
 
 
 def read_faces(folder: Path) -> StoredFaces:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fedfr.errors import FedfrError
 from fedfr.faces.recordio.format import RecordFile
 from fedfr.faces.recordio.pixels import RecordPixels
+from fedfr.faces.storage import DIGESTS, save_digests
 from fedfr.files import read_json, write_json
 
 __all__ = ["LinkedPixels", "link", "open_linked"]
@@ -39,7 +40,7 @@ class LinkedPixels(RecordPixels):
 def link(folder: Path, pixels: RecordPixels, digests: Sequence[bytes]) -> None:
     """Keep in ``folder`` what :func:`open_linked` needs; ``digests`` as :meth:`RecordPixels.digests` gives them."""
     np.save(folder / "records.npy", np.stack([pixels.keys, pixels.offsets]), allow_pickle=False)
-    np.save(folder / "digests.npy", np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32), allow_pickle=False)
+    save_digests(folder / DIGESTS, digests)
     where = {"file": str(pixels.file.path), "bytes": pixels.file.size}
     write_json(folder / "records.json", {"format": FORMAT, "version": VERSION, **where})
 
@@ -58,7 +59,7 @@ def open_linked(folder: Path) -> LinkedPixels:
     file = RecordFile(Path(path))
     if file.size != size:
         raise FedfrError(f"{path} has {file.size} bytes, it had {size} when {folder} was made; import it again")
-    table, digests = _array(folder / "records.npy", np.int64), _array(folder / "digests.npy", np.uint8)
+    table, digests = _array(folder / "records.npy", np.int64), _array(folder / DIGESTS, np.uint8)
     if len(table) != 2 or digests.shape[1] != 32 or table.shape[1] != len(digests):
         raise FedfrError(f"{folder} disagrees with itself about its records; import the faces again")
     return LinkedPixels(folder, file, table, digests)

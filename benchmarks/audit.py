@@ -1,0 +1,179 @@
+"""What ``fedfr faces audit`` finds of faults planted in real faces, and what it reports where none was planted.
+
+Run: ``python benchmarks/audit.py FACES [--model MODEL] [--count 500]``; FACES is an imported set with colours and
+aligned crops, such as LFW. Prints a Markdown table. Some minutes with a model, most of them for the features.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.auditing import features_of, load_generic
+from fedfr.evaluation import People
+from fedfr.faces import FaceSet
+from fedfr.faces.audit import Finding
+from fedfr.faces.audit.images import audit_images
+from fedfr.faces.audit.likeness import NEAR, likeness
+from fedfr.faces.audit.measures import measure
+from fedfr.reporting.progress import Silent
+
+Picture = NDArray[np.uint8]
+Change = Callable[[Picture, np.random.Generator], Picture]
+Row = tuple[str, str, str]
+
+GROUP = 300
+GROUPS = 20
+
+
+def jpeg(image: Picture, quality: int) -> Picture:
+    """Encoded and decoded once more."""
+    content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR), np.uint8)
+
+
+def scaled(image: Picture, factor: float, offset: float = 0) -> Picture:
+    """Grey levels times ``factor`` plus ``offset``."""
+    return (image.astype(np.float64) * factor + offset).clip(0, 255).astype(np.uint8)
+
+
+def moved(image: Picture, right: float, down: float, size: float = 1, turn: float = 0) -> Picture:
+    """Shifted by pixels, enlarged and turned by degrees around the nose."""
+    matrix = np.asarray(cv2.getRotationMatrix2D((56, 72), turn, size), np.float64)
+    matrix[:, 2] += (right, down)
+    return np.asarray(cv2.warpAffine(image, matrix, (112, 112), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def small(image: Picture, side: int) -> Picture:
+    """Made small and enlarged again."""
+    reduced = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(reduced, (112, 112), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+COPIES: dict[str, Change] = {
+    "JPEG at quality 90": lambda image, _: jpeg(image, 90),
+    "JPEG at quality 50": lambda image, _: jpeg(image, 50),
+    "JPEG at quality 20": lambda image, _: jpeg(image, 20),
+    "20 grey levels brighter": lambda image, _: scaled(image, 1, 20),
+    "30 grey levels darker": lambda image, _: scaled(image, 1, -30),
+    "0.7 times as bright": lambda image, _: scaled(image, 0.7),
+    "1.2 times as bright": lambda image, _: scaled(image, 1.2),
+    "grey": lambda image, _: np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2),
+    "half the resolution": lambda image, _: small(image, 56),
+    "mirrored": lambda image, _: image[:, ::-1].copy(),
+    "mirrored, JPEG 50, 10 brighter": lambda image, _: scaled(jpeg(image[:, ::-1].copy(), 50), 1, 10),
+    "half a pixel right and down": lambda image, _: moved(image, 0.5, 0.5),
+    "a pixel right and down": lambda image, _: moved(image, 1, 1),
+    "two pixels right and down": lambda image, _: moved(image, 2, 2),
+}
+BLURS: dict[str, Change] = {
+    "Gaussian blur, 2 pixels": lambda image, _: np.asarray(cv2.GaussianBlur(image, (0, 0), 2), np.uint8),
+    "Gaussian blur, 3 pixels": lambda image, _: np.asarray(cv2.GaussianBlur(image, (0, 0), 3), np.uint8),
+    "Gaussian blur, 4 pixels": lambda image, _: np.asarray(cv2.GaussianBlur(image, (0, 0), 4), np.uint8),
+    "enlarged from 20 pixels": lambda image, _: small(image, 20),
+    "enlarged from 14 pixels": lambda image, _: small(image, 14),
+}
+SETS: dict[str, tuple[str, Change]] = {
+    "all BGR": ("colour-order", lambda image, _: image[:, :, ::-1].copy()),
+    "a tenth BGR": ("colour-order", lambda image, draw: image[:, :, ::-1].copy() if draw.random() < 0.1 else image),
+    "4 pixels lower": ("crop", lambda image, _: moved(image, 0, 4)),
+    "6 pixels to the right": ("crop", lambda image, _: moved(image, 6, 0)),
+    "0.8 times the size (looser crop)": ("crop", lambda image, _: moved(image, 0, 0, 0.8)),
+    "1.2 times the size (tighter crop)": ("crop", lambda image, _: moved(image, 0, 0, 1.2)),
+    "scattered by 5 pixels": ("crop", lambda image, draw: moved(image, *draw.normal(0, 5, 2))),
+    "turned by 20 degrees at random": ("crop", lambda image, draw: moved(image, 0, 0, 1, draw.normal(0, 20))),
+    "untouched, colour": ("colour-order", lambda image, _: image),
+    "untouched, crop": ("crop", lambda image, _: image),
+}
+
+
+def changed(images: Picture, change: Change) -> FaceSet:
+    """The pictures after a change, each an identity of its own."""
+    draw = np.random.default_rng(0)
+    pixels = np.stack([change(np.ascontiguousarray(image), draw) for image in images])
+    return FaceSet(pixels, np.arange(len(pixels)), [str(number) for number in range(len(pixels))])
+
+
+def share(found: int, total: int) -> str:
+    """A count with its percentage."""
+    return f"{found} of {total} ({100 * found / total:.1f} %)"
+
+
+def count(findings: tuple[Finding, ...], kind: str) -> int:
+    """How many cases of a kind."""
+    return sum(len(found.cases) for found in findings if found.kind == kind)
+
+
+def picture_rows(faces: FaceSet, wanted: int) -> Iterator[Row]:
+    """Copies and blurs of single pictures."""
+    chosen = np.sort(np.random.default_rng(0).choice(len(faces), wanted, replace=False))
+    images = faces.images(chosen)
+    groups = np.zeros(wanted, np.int64)
+    plain = measure(changed(images, lambda image, _: image), groups, 1).small
+    for name, change in COPIES.items():
+        copies = measure(changed(images, change), groups, 1).small
+        alike = np.diagonal(likeness(np.concatenate([plain, copies])), wanted)
+        yield "near-duplicates", f"copy: {name}", share(int((alike >= NEAR).sum()), wanted)
+    for name, change in BLURS.items():
+        yield "blurred", name, share(count(audit_images(changed(images, change)), "blurred"), wanted)
+
+
+def set_rows(faces: FaceSet) -> Iterator[Row]:
+    """Sets of some hundred pictures that were all prepared in the same wrong way."""
+    for name, (kind, change) in SETS.items():
+        found = 0
+        for seed in range(GROUPS):
+            chosen = np.sort(np.random.default_rng(seed).choice(len(faces), GROUP, replace=False))
+            found += count(audit_images(changed(faces.images(chosen), change)), kind) > 0
+        yield kind, f"sets of {GROUP}: {name}", share(found, GROUPS)
+
+
+def people_rows(faces: FaceSet, model: Path, wanted: int) -> Iterator[Row]:
+    """Identities in the set twice, and pictures put under other identities."""
+    features = features_of(faces, *load_generic(model), Silent())
+    people, counts = People(features, faces.labels), faces.counts()
+    pairs = faces.num_identities * (faces.num_identities - 1) // 2
+    yield "same-person", "untouched: pairs of identities", f"{len(list(people.twins()))} of {pairs}"
+    untouched = {stray.image for stray in people.strays()}
+    yield "mislabelled", "untouched: pictures", share(len(untouched), int(counts[counts > 1].sum()))
+    yield "same-person", "every identity of two or more images cut in two halves", share(*people.reach())
+    for least, most in ((2, 2), (3, 4), (5, 9), (10, int(counts.max()))):
+        some = np.flatnonzero((counts >= least) & (counts <= most))
+        yield "same-person", f"those of {least} to {most} images", share(*people.reach(some))
+    draw = np.random.default_rng(0)
+    labels = faces.labels.copy()
+    several = np.flatnonzero(counts >= 3)
+    put = draw.choice(np.flatnonzero(np.isin(labels, several)), wanted, replace=False)
+    labels[put] = (labels[put] + draw.integers(1, faces.num_identities, wanted)) % faces.num_identities
+    kept, compact = np.unique(labels, return_inverse=True)
+    strays = list(People(features, compact).strays())
+    moved_away = set(put.tolist())
+    right = sum(kept[each.nearest] == faces.labels[each.image] for each in strays if each.image in moved_away)
+    new = [each.image for each in strays if each.image not in moved_away | untouched]
+    beside = int(np.isin(labels[new], labels[put]).sum())
+    others = f"{len(new)} others, {beside} of them the right pictures of these identities"
+    yield "mislabelled", "a picture put under any other identity", f"{share(right, wanted)}; {others}"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("faces", type=Path)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--count", type=int, default=500)
+    given = parser.parse_args()
+    faces = FaceSet.load(given.faces)
+    rows = [*picture_rows(faces, given.count), *set_rows(faces)]
+    if given.model is not None:
+        rows += people_rows(faces, given.model, given.count)
+    print("| finding | planted | found |\n|---|---|---|")
+    print("\n".join(f"| `{kind}` | {planted} | {found} |" for kind, planted, found in rows))
+
+
+if __name__ == "__main__":
+    main()
