@@ -12,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fedfr.errors import FedfrError
 from fedfr.evaluation import People, Stray, Twin
 from fedfr.faces import FaceSet, Split
 from fedfr.faces.audit import Case, Finding, Places, audit_images, finding, ordered
-from fedfr.models import BACKBONES, build_backbone, load_foreign, load_model, load_weights, recognise_backbone
+from fedfr.models import open_model
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.training.features import Compute, extract_features
 from fedfr.training.pool import FacePool
@@ -80,8 +79,9 @@ def audit(
 ) -> Audit:
     """Audit a face set, its split and, by the features of a model, its labels.
 
-    Nothing is changed. The findings do not depend on the order of the images. ``model`` is a file of this project or a
-    state dict of others. Raises :class:`FedfrError` for what cannot be read and for a split of other faces.
+    Nothing is changed. The findings do not depend on the order of the images. ``model`` is a file of this project, a
+    state dict of others or an ONNX graph. Raises :class:`FedfrError` for what cannot be read and for a split of
+    other faces.
     """
     shown = progress or Silent()
     loaded = faces if isinstance(faces, FaceSet) else FaceSet.load(faces)
@@ -100,24 +100,14 @@ def audit(
 
 
 def load_generic(path: Path) -> tuple[nn.Module, Compute]:
-    """The backbone in a file of this project or a state dict of others, on the CPU, and how to run it.
+    """The backbone of any file that :func:`~fedfr.models.open_model` opens, on the CPU, and how to run it.
 
-    In bfloat16 where the processor multiplies it faster. Raises :class:`FedfrError` when the file cannot be read, fits
-    no backbone, or is a personalised model.
+    In bfloat16 where the processor multiplies it faster. Raises :class:`FedfrError` as that does.
     """
-    if path.suffix == ".safetensors":
-        state, contract = load_model(path)
-        if contract.role == "personalized":
-            raise FedfrError(f"{path} is one client's personalised model; audit with a generic one")
-        name = contract.backbone
-    else:
-        state = load_foreign(path)
-        name = recognise_backbone(state)
-    backbone = build_backbone(name, 0)
-    load_weights(backbone, {key: value for key, value in state.items() if key in backbone.state_dict()})
+    opened = open_model(path)
     device = torch.device("cpu")
-    compute = Compute(BACKBONES[name].preprocessing, device, has_fast_bf16(device))
-    return compute.place(backbone), compute
+    compute = Compute(opened.preprocessing, device, has_fast_bf16(device))
+    return compute.place(opened.network), compute
 
 
 def features_of(faces: FaceSet, backbone: nn.Module, compute: Compute, shown: Progress) -> NDArray[np.float32]:
