@@ -134,6 +134,7 @@ class FederationConfig(Settings):
     weights: Literal["trained", "private"] = "trained"
     batchnorm: Literal["average", "local", "frozen"] = "average"
     average_prototypes: bool = True
+    updates: Literal["full", "bf16", "int8"] = "full"
     server: ServerConfig = ServerConfig()
     keep_rounds: Annotated[int, Field(ge=1)] = 2
 

@@ -36,7 +36,7 @@ def test_these_are_all_the_fields_there_are() -> None:
     }
     assert fields == {
         "Broadcast": ["round", "weights", "prototypes", "identities"],
-        "Update": ["round", "client", "weights", "prototypes", "count", "metrics", "identities"],
+        "Update": ["round", "client", "weights", "prototypes", "count", "metrics", "identities", "scales"],
         "Failure": ["client", "reason"],
     }
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -20,6 +20,7 @@ from fedfr.federation.method import Method, RoundContext, build_network, shared_
 from fedfr.federation.networks import Networks
 from fedfr.federation.private_store import PrivateState, PrivateStore
 from fedfr.federation.public_faces import PublicFaces
+from fedfr.federation.update_format import compress
 from fedfr.models import build_backbone
 from fedfr.rng import derive_seed
 from fedfr.training.features import Compute, extract_features
@@ -146,7 +147,7 @@ class Client:
         weights = {name: _copied(value) for name, value in self._networks.entries(backbone).items()}
         dfc = {} if network.dfc is None else {name: value.cpu() for name, value in network.dfc.state_dict().items()}
         private = network.private.detach().cpu()
-        kept_back = PrivateState(broadcast.round, weights, private, dfc, self._personal(context))
+        personal = self._personal(context)
 
         shared = shared_entries(method, weights, self._networks.batchnorm, settings.federation, broadcast.round)
         public = network.public if shared else None
@@ -167,7 +168,8 @@ class Client:
             },
             private if method.reveals_identities and shared else None,
         )
-        return update, kept_back
+        sent = compress(update, broadcast, settings.federation.updates, {} if state is None else state.rest)
+        return sent.update, PrivateState(broadcast.round, weights, private, dfc, personal, sent.rest)
 
     def _personal(self, context: RoundContext) -> dict[str, torch.Tensor]:
         """The personal model that the method trains apart, in the network that the shared model has left."""

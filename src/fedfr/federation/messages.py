@@ -23,6 +23,7 @@ __all__ = ["Broadcast", "Failure", "Update", "decode_broadcast", "decode_reply",
 PROTOTYPES = "prototypes"
 IDENTITIES = "identities"
 _WEIGHTS = "weights/"
+_SCALES = "scales/"
 # Of a stranger's text the server's log takes one line of this many characters.
 _LONGEST_REASON = 300
 
@@ -46,7 +47,8 @@ class Update:
 
     ``weights`` holds only what the method shares; ``prototypes`` is None when the method leaves them alone.
     ``identities`` are the client's private prototypes, None except under a method that declares
-    ``reveals_identities``.
+    ``reveals_identities``. Where tensors travel as changes in few bits, ``scales`` are those of the changes, by name
+    (:mod:`fedfr.federation.update_format`).
     """
 
     round: int
@@ -56,6 +58,7 @@ class Update:
     count: int
     metrics: Mapping[str, float] = field(default_factory=dict)
     identities: torch.Tensor | None = None
+    scales: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def encode(message: Broadcast | Update | Failure) -> bytes:
         tensors[IDENTITIES] = message.identities
     scalars: dict[str, Any] = {"kind": type(message).__name__, "round": message.round}
     if isinstance(message, Update):
+        tensors |= {f"{_SCALES}{name}": value for name, value in message.scales.items()}
         scalars |= {"client": message.client, "count": message.count, "metrics": dict(message.metrics)}
     return pack(tensors, {"fedfr": json.dumps(scalars)})
 
@@ -85,6 +89,8 @@ def encode(message: Broadcast | Update | Failure) -> bytes:
 def size_of(message: Broadcast | Update) -> int:
     """Bytes of the message's tensors: all that travels but the header, whose few kilobytes are names and numbers."""
     tensors = [*message.weights.values(), message.prototypes, message.identities]
+    if isinstance(message, Update):
+        tensors += message.scales.values()
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor is not None)
 
 
@@ -134,6 +140,7 @@ def _whole(data: bytes, kind: str) -> Iterator[None]:
 
 def _update(scalars: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> Update:
     prototypes, identities = tensors.pop(PROTOTYPES, None), tensors.pop(IDENTITIES, None)
+    scales = {name: tensors.pop(name) for name in [*tensors] if name.startswith(_SCALES)}
     return Update(
         int(scalars["round"]),
         str(scalars["client"]),
@@ -142,6 +149,7 @@ def _update(scalars: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> Upd
         int(scalars["count"]),
         {str(name): float(value) for name, value in dict(scalars["metrics"]).items()},
         identities,
+        {name.removeprefix(_SCALES): value for name, value in scales.items()},
     )
 
 

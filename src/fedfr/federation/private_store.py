@@ -25,7 +25,8 @@ class PrivateState:
 
     ``backbone``: the local backbone right after local training, before averaging (next round's previous model, and the
     backbone of the personalised model). ``prototypes``: Φ_i, K_i × D. ``dfc``: the DFC module's entries, or empty.
-    ``personal``: a personal model trained apart (``backbone/…``, ``prototypes``), or empty.
+    ``personal``: a personal model trained apart (``backbone/…``, ``prototypes``), or empty. ``rest``: what of changes
+    sent in few bits did not fit, or empty.
     What comes from a store is to be read and never written to.
     """
 
@@ -34,6 +35,7 @@ class PrivateState:
     prototypes: torch.Tensor
     dfc: Mapping[str, torch.Tensor] = field(default_factory=dict)
     personal: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    rest: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def personal_backbone(self) -> dict[str, torch.Tensor]:
@@ -76,6 +78,7 @@ class PrivateStore:
         tensors = {f"backbone/{name}": value for name, value in state.backbone.items()}
         tensors |= {f"dfc/{name}": value for name, value in state.dfc.items()}
         tensors |= {f"personal/{name}": value for name, value in state.personal.items()}
+        tensors |= {f"rest/{name}": value for name, value in state.rest.items()}
         tensors["prototypes"] = state.prototypes
         pieces = packed(tensors, {"client": self.client, "round": str(state.round)})
 
@@ -109,8 +112,8 @@ class PrivateStore:
             raise FedfrError(
                 f"private state {path} holds no prototypes; remove it to start this client afresh", _UNUSABLE
             )
-        backbone, dfc, personal = (_under(f"{part}/", tensors) for part in ("backbone", "dfc", "personal"))
-        return PrivateState(round_number, backbone, tensors["prototypes"], dfc, personal)
+        backbone, *others = (_under(f"{part}/", tensors) for part in ("backbone", "dfc", "personal", "rest"))
+        return PrivateState(round_number, backbone, tensors["prototypes"], *others)
 
 
 def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -19,6 +19,7 @@ from fedfr.federation.journal import Journal
 from fedfr.federation.messages import PROTOTYPES, Broadcast, Failure, Update, size_of
 from fedfr.federation.method import Generic, Method, identities_of
 from fedfr.federation.server_optimizer import optimizer_step
+from fedfr.federation.update_format import restore
 from fedfr.rng import numpy_generator
 
 __all__ = ["Server", "sample_clients"]
@@ -95,6 +96,8 @@ class Server:
             try:
                 if isinstance(reply, Failure):
                     raise FedfrError(f"{reply.client} failed in round {number}: {reply.reason}")
+                carried = size_of(reply)
+                reply = restore(reply, broadcast, self.federation.updates)  # noqa: PLW2901 - one model in memory, not two
                 check_update(reply, number, expected, prototypes, identities=dim)
             except FedfrError as error:
                 refuse(reply.client, str(error))
@@ -102,7 +105,7 @@ class Server:
             average.add(_averaged(reply), reply.count)
             if reply.identities is not None:
                 revealed[identities_of(reply.client)] = reply.identities.clone()
-            traffic = {"bytes/up": size_of(reply), "bytes/down": size_of(broadcast)}
+            traffic = {"bytes/up": carried, "bytes/down": size_of(broadcast)}
             report = {"client": reply.client, "count": reply.count, **reply.metrics, **traffic}
             reports.append(report)
             self.on_event({"event": "update", "round": number, **report})
