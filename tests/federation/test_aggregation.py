@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedfr.errors import FedfrError
-from fedfr.federation.aggregation import StreamingAverage, check_update
+from fedfr.federation.aggregation import StreamingAverage, check_change, check_update
 from fedfr.federation.messages import Update
 
 State = dict[str, torch.Tensor]
@@ -123,7 +123,7 @@ def test_memory_stays_below_three_models() -> None:
     script = """
 import torch
 from pathlib import Path
-from fedfr.federation.aggregation import StreamingAverage, check_update
+from fedfr.federation.aggregation import StreamingAverage, check_change, check_update
 from fedfr.federation.messages import Update, decode_update, encode
 weights = {f"layer{n}": torch.randn(1_000_000) for n in range(10)}
 message = encode(Update(1, "a", weights, None, 1))
@@ -205,3 +205,31 @@ def test_large_and_empty_entries_pass() -> None:
     """Finite values whose sum is no float32, and an entry without values."""
     good = {"w": torch.full((5,), torch.finfo(torch.float32).max), "e": torch.empty(0, 3)}
     check_update(Update(1, "a", good, None, 1), 1, good, None)
+
+
+def test_a_change_beyond_the_limit_is_refused() -> None:
+    """By lengths worked out by hand: the model is 5 long, the update moves by 40 (a statistic and a counter apart)."""
+    before = {"w": torch.tensor([3.0, 4.0]), "var": torch.ones(2), "steps": torch.tensor(1)}
+    moved = {"w": torch.tensor([27.0, 36.0]), "var": torch.full((2,), 1e6), "steps": torch.tensor(900)}
+    update = Update(2, "client-07", moved, None, 1)
+    statistics = frozenset({"var"})
+    check_change(update, before, statistics, 8.001)
+    with pytest.raises(FedfrError, match=r"client-07 .* its weights moved by 40, they are 5 long; 7\.99 times"):
+        check_change(update, before, statistics, 7.99)
+    with pytest.raises(FedfrError, match=r"its weights moved by 1\.41e\+06, they are 5.2 long"):
+        check_change(update, before, frozenset(), 8.001)
+
+
+@pytest.mark.parametrize("value", [2e30, 3e38])
+def test_finite_numbers_as_large_as_they_get_are_refused(value: float) -> None:
+    """Their square is no float32, and their distance from the other end no number at all."""
+    before = {"w": torch.tensor([-value, 1.0])}
+    with pytest.raises(FedfrError, match="its weights moved by inf"):
+        check_change(Update(1, "a", {"w": torch.tensor([value, 1.0])}, None, 1), before, frozenset(), 10.0)
+
+
+def test_a_model_of_zeros_may_begin_to_move() -> None:
+    before = {"w": torch.zeros(4)}
+    check_change(Update(1, "a", {"w": torch.full((4,), 4.9)}, None, 1), before, frozenset(), 10.0)
+    with pytest.raises(FedfrError, match=r"moved by 10\.2, they are 0 long"):
+        check_change(Update(1, "a", {"w": torch.full((4,), 5.1)}, None, 1), before, frozenset(), 10.0)

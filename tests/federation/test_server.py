@@ -126,6 +126,19 @@ def test_a_bad_update_is_left_out_and_named(tmp_path: Path) -> None:
     assert totals == {"clients": 4, "refused": 1, "images": total}
 
 
+def test_an_update_that_jumps_is_left_out_and_named(tmp_path: Path) -> None:
+    """A boosted update, as model replacement needs it (Bagdasaryan et al., AISTATS 2020), is refused by its length."""
+
+    def boost(update: Update) -> Update:
+        return replace(update, weights={**update.weights, "w": 50 * update.weights["w"]})
+
+    events: list[dict[str, object]] = []
+    run = server(tmp_path, Arithmetic(changes={"client-04": boost}), events, rounds=1)
+    assert run.run(START).weights["w"].norm() < 10
+    (reason,) = reasons(events)
+    assert str(reason).startswith("update of client-04 for round 1 refused: its weights moved by ")
+
+
 def test_below_the_quorum_the_run_stops_and_resumes(tmp_path: Path, expected: Generic) -> None:
     def lost_in_round_2(update: Update) -> Update | Failure:
         return Failure(update.client, "no power") if update.round == 2 else update

@@ -10,7 +10,7 @@ import torch
 from fedfr.errors import FedfrError
 from fedfr.federation.messages import Update
 
-__all__ = ["StreamingAverage", "check_update"]
+__all__ = ["StreamingAverage", "check_change", "check_update"]
 
 
 def check_update(
@@ -66,6 +66,29 @@ def _check_tensor(who: str, name: str, value: torch.Tensor, expected: torch.Tens
 def _is_finite(value: torch.Tensor) -> bool:
     # One pass and no temporaries; both ends are NaN when any value is.
     return value.numel() == 0 or all(math.isfinite(end) for end in torch.aminmax(value))
+
+
+def check_change(
+    update: Update, weights: Mapping[str, torch.Tensor], statistics: frozenset[str], largest: float
+) -> None:
+    """Refuse an update that moved further than honest training does, whatever the numbers in it look like.
+
+    ``weights``: what the client was sent, already checked to fit. How far its floating-point entries moved, BatchNorm's
+    ``statistics`` apart, may be ``largest`` times their own length, both Euclidean; a length below 1 counts as 1.
+    Raises :class:`FedfrError` naming the client and both lengths.
+    """
+    moved = length = 0.0
+    for name, before in weights.items():
+        if before.dtype.is_floating_point and name not in statistics:
+            # In the entry's own type: numbers too large for it are infinitely far away, and refused.
+            moved += float(torch.linalg.vector_norm(update.weights[name] - before)) ** 2
+            length += float(torch.linalg.vector_norm(before)) ** 2
+    moved, length = math.sqrt(moved), math.sqrt(length)
+    if math.isinf(moved) or moved > largest * max(length, 1.0):
+        raise FedfrError(
+            f"update of {update.client} for round {update.round} refused: its weights moved by {moved:.3g}, they are "
+            f"{length:.3g} long; {largest:g} times that is allowed (federation.largest_change)"
+        )
 
 
 class StreamingAverage:

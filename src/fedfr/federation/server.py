@@ -12,7 +12,7 @@ import torch
 
 from fedfr.config import FederationConfig
 from fedfr.errors import FedfrError
-from fedfr.federation.aggregation import StreamingAverage, check_update
+from fedfr.federation.aggregation import StreamingAverage, check_change, check_update
 from fedfr.federation.arrival import in_order
 from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
@@ -99,6 +99,7 @@ class Server:
                 carried = size_of(reply)
                 reply = restore(reply, broadcast, self.federation.updates)  # noqa: PLW2901 - one model in memory, not two
                 check_update(reply, number, expected, prototypes, identities=dim)
+                check_change(reply, expected, self.statistics, self.federation.largest_change)
             except FedfrError as error:
                 refuse(reply.client, str(error))
                 continue
