@@ -1,0 +1,69 @@
+"""The coordinator's app: the experiment in a folder, its clients reached through Flower.
+
+A Flower run names a folder below ``FEDFR_RUNS`` and goes on with the experiment there where its journal ends, so that
+after anything that ended a run another one takes over. Its own output is what ``flwr log`` shows.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from fedfr.deployment.agreement import Agreement
+from fedfr.deployment.bundle import RUN
+from fedfr.engines.flower.engine import FlowerEngine
+from fedfr.errors import FedfrError
+from fedfr.experiment import Experiment
+from fedfr.reporting.progress import PlainProgress
+from fedfr.trial import Engines, Trial
+
+__all__ = ["app", "flower_engine", "run_folder"]
+
+RUNS = "FEDFR_RUNS"
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the experiment, or go on with it."""
+    experiment = Experiment.open(run_folder(os.environ, context.run_config))
+    progress = PlainProgress(sys.stdout)
+    experiment.run(progress, engine=flower_engine(grid, progress.note))
+
+
+def run_folder(environment: Mapping[str, str], settings: Mapping[str, Any]) -> Path:
+    """The folder that a Flower run's settings name, directly below ``FEDFR_RUNS`` and nowhere else.
+
+    Raises :class:`FedfrError`: whoever may submit a run chooses among the runs, not among the machine's folders.
+    """
+    runs, name = environment.get(RUNS), settings.get(RUN)
+    if not runs:
+        raise FedfrError(f"{RUNS} is not set where the SuperLink was started; set it to the folder of the runs")
+    if not isinstance(name, str) or not name or name in (".", "..") or Path(name).name != name:
+        raise FedfrError(f"{RUN} = {name!r}; give the name of a folder in {runs}")
+    return Path(runs) / name
+
+
+def flower_engine(grid: Grid, note: Callable[[str], None]) -> Engines:
+    """What brings a trial's messages to its sites."""
+
+    def connect(trial: Trial) -> FlowerEngine:
+        agreement = Agreement.of(trial)
+        return FlowerEngine(
+            grid,
+            agreement.clients,
+            agreement.fingerprint,
+            agreement.public,
+            trial.parts.config.deployment,
+            reveals_identities=trial.method.reveals_identities,
+            note=note,
+        )
+
+    return connect
