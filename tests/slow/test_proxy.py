@@ -38,7 +38,18 @@ class Behind:
 
 
 @pytest.fixture
-def behind() -> Iterator[Behind]:
+def tls(tmp_path: Path) -> Path:
+    """Certificates of the server and of two people, one of them out of date."""
+    made = tmp_path / "tls"
+    make_authority(made, "hospitals")
+    issue_server(made, ["localhost", "127.0.0.1"])
+    issue_operator(made, "ada")
+    issue_operator(made, "gone", days=-1)
+    return made
+
+
+@pytest.fixture
+def behind(tls: Path) -> Iterator[Behind]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -56,6 +67,9 @@ def behind() -> Iterator[Behind]:
     for method in ("POST", "GET", "PUT", "DELETE", "OPTIONS"):
         setattr(Handler, f"do_{method}", Handler.answer)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls / "server.crt", tls / "server.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
     found = Behind(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -94,13 +108,9 @@ class Front:
 
 
 @pytest.fixture
-def front(tmp_path: Path, behind: Behind) -> Iterator[Front]:
+def front(tmp_path: Path, tls: Path, behind: Behind) -> Iterator[Front]:
     assert shutil.which("nginx"), "nginx is not installed; make test-slow does that"
-    tls, folder, port = tmp_path / "tls", tmp_path / "proxy", free_port()
-    make_authority(tls, "hospitals")
-    issue_server(tls, ["localhost", "127.0.0.1"])
-    issue_operator(tls, "ada")
-    issue_operator(tls, "gone", days=-1)
+    folder, port = tmp_path / "proxy", free_port()
     folder.mkdir()
     (folder / "nginx.conf").write_text(Proxy(folder, tls, port, behind.port).configuration(), encoding="utf-8")
     command = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]

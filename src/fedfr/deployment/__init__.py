@@ -1,1 +1,1 @@
-"""What turns machines into a federation: keys, certificates, the proxy in front of the coordinator."""
+"""A run whose clients are sites with their own faces: what they agree on, a site's folder, the two Flower apps."""

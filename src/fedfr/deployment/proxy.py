@@ -65,17 +65,23 @@ http {{
         proxy_request_buffering off;
         proxy_buffering off;
 
+        # The SuperLink has a certificate too: it takes no keys of sites without TLS.
+        proxy_ssl_verify on;
+        proxy_ssl_trusted_certificate {tls}/ca.crt;
+        proxy_ssl_name localhost;
+        proxy_ssl_session_reuse on;
+
         # Sites: the SuperLink knows each by its key.
         location ~ ^/v1/fleet/[a-z-]+$ {{
             limit_except POST {{ deny all; }}
-            proxy_pass http://superlink;
+            proxy_pass https://superlink;
         }}
 
         # People: only with a certificate of this federation's authority.
         location ~ ^/v1/control/[a-z-]+$ {{
             if ($ssl_client_verify != SUCCESS) {{ return 403 "a client certificate is needed here\\n"; }}
             limit_except POST {{ deny all; }}
-            proxy_pass http://superlink;
+            proxy_pass https://superlink;
         }}
 
         # The rest is for processes on this machine.
@@ -91,7 +97,8 @@ http {{
 class Proxy:
     """nginx in ``folder``, on ``port``, with ``ca.crt``, ``server.crt`` and ``server.key`` in ``tls``.
 
-    ``behind`` is the port of the SuperLink, which listens on 127.0.0.1 without TLS.
+    ``behind`` is the port of the SuperLink, which listens on 127.0.0.1 with the same certificate: it must be good for
+    ``localhost``, too.
     """
 
     folder: Path

@@ -1,0 +1,144 @@
+"""``fedfr server run``: SuperLink and proxy kept running, registered sites let in, submitted runs worked on.
+
+Everything is said through the coordinator's folder: a key that appears in ``sites/`` is registered, a run that is
+marked as submitted is begun or gone on with. So whatever is killed – this process, the SuperLink, a run – is made good
+by starting this again.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import which
+
+from fedfr.deployment.coordinator import Coordinator
+from fedfr.deployment.processes import Address, environment, register, submit, superlink
+from fedfr.deployment.supervisor import Backoff, Supervisor
+from fedfr.errors import FedfrError
+from fedfr.files import is_locked, locked, write_json
+
+__all__ = ["Serving"]
+
+_log = logging.getLogger("fedfr.deployment")
+LOOK = 2.0
+"""Seconds between two looks into the folder."""
+STARTUP = 120.0
+GONE = 60.0
+"""Seconds without a process at work on a run, from which on it is begun again."""
+
+
+@dataclass
+class Serving:
+    """The coordinator at work, until :meth:`stop`; ``note`` is told, a line each, what is done."""
+
+    coordinator: Coordinator
+    note: Callable[[str], None] = field(default=lambda text: None)
+    backoff: Callable[[], Backoff] = Backoff
+
+    def __post_init__(self) -> None:
+        folder, config = self.coordinator.folder.resolve(), self.coordinator.config
+        self._address = Address("127.0.0.1", config.inner_port)
+        self._home = folder / "flower"
+        self._nodes = folder / "nodes.json"
+        self._root = self.coordinator.tls.resolve() / "ca.crt"
+        self._started = threading.Event()
+        self._stopped = threading.Event()
+        self._registered: dict[int, str] = {}
+        self._seen: dict[str, float] = {}
+        self._link = Supervisor(
+            superlink(self._address, self.coordinator.tls.resolve()),
+            environment(self._home, self.coordinator.runs.resolve(), self._nodes),
+            self.backoff(),
+            on_start=lambda pid: self._started.set(),
+        )
+
+    def stop(self) -> None:
+        """End everything that was started."""
+        self._stopped.set()
+        self._link.stop()
+
+    def run(self) -> int:
+        """Serve until stopped; called from the main thread, it minds SIGTERM and SIGINT.
+
+        Raises :class:`FedfrError` when another process serves this folder, and without Flower or nginx.
+        """
+        if which("nginx") is None:
+            raise FedfrError("there is no nginx on this machine; apt install nginx-light (or nginx)")
+        with locked(self.coordinator.folder):
+            proxy = self._proxy()
+            helpers = [threading.Thread(target=work, daemon=True) for work in (proxy.run, self._look)]
+            for helper in helpers:
+                helper.start()
+            try:
+                return self._link.run()
+            finally:
+                self._stopped.set()
+                proxy.stop()
+                for helper in helpers:
+                    helper.join(30)
+
+    def _proxy(self) -> Supervisor:
+        proxy = self.coordinator.proxy
+        proxy.folder.mkdir(exist_ok=True)
+        path = proxy.folder.resolve() / "nginx.conf"
+        path.write_text(proxy.configuration(), encoding="utf-8")
+        command = ["nginx", "-p", str(proxy.folder.resolve()), "-c", str(path), "-e", "stderr"]
+        return Supervisor(command, environment(self._home), self.backoff())
+
+    def _look(self) -> None:
+        """Register sites and begin runs, as they appear; anew whenever the SuperLink was."""
+        while not self._stopped.wait(LOOK):
+            if self._started.is_set():
+                self._started.clear()
+                self._registered, self._seen = {}, {}
+                write_json(self._nodes, {})
+                if not self._answers():
+                    continue
+            try:
+                self._register()
+                self._submit()
+            except FedfrError as error:
+                self.note(str(error))
+            except OSError as error:
+                self.note(f"cannot look into {self.coordinator.folder}: {error.strerror or error}")
+
+    def _answers(self) -> bool:
+        """Whether the SuperLink takes connections within a while."""
+        ends = time.monotonic() + STARTUP
+        while time.monotonic() < ends and not self._stopped.is_set() and not self._started.is_set():
+            try:
+                socket.create_connection((self._address.host, self._address.port), 1).close()
+            except OSError:
+                self._stopped.wait(0.2)
+            else:
+                return True
+        return False
+
+    def _register(self) -> None:
+        for client, key in self.coordinator.sites().items():
+            if client not in self._registered.values():
+                number = register(self._address, client, key, self._home, self._root)
+                self._registered[number] = client
+                write_json(self._nodes, {str(node): name for node, name in self._registered.items()})
+                self.note(f"{client} may take part")
+
+    def _submit(self) -> None:
+        """Begin what is submitted; once more where whoever worked on it is gone without having finished."""
+        submitted, now = self.coordinator.submitted(), time.monotonic()
+        for name in submitted:
+            if is_locked(self.coordinator.runs / name):
+                self._seen[name] = now
+            elif now - self._seen.get(name, -GONE) >= GONE:
+                again = name in self._seen
+                submit(self._address, name, self._home, self._root)
+                self._seen[name] = time.monotonic()
+                self.note(f"run {name} {'is begun again: nobody worked on it' if again else 'has begun, or goes on'}")
+        for name in [*self._seen]:
+            if name not in submitted:
+                del self._seen[name]
+                self.note(self.coordinator.outcome(name))
