@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.bundle import RUN
 from fedfr.engines.flower.engine import FlowerEngine
+from fedfr.engines.flower.post import Clock
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.reporting.progress import PlainProgress
@@ -51,7 +53,7 @@ def run_folder(environment: Mapping[str, str], settings: Mapping[str, Any]) -> P
     return Path(runs) / name
 
 
-def flower_engine(grid: Grid, note: Callable[[str], None]) -> Engines:
+def flower_engine(grid: Grid, note: Callable[[str], None], clock: Clock = time) -> Engines:
     """What brings a trial's messages to its sites."""
 
     def connect(trial: Trial) -> FlowerEngine:
@@ -64,6 +66,7 @@ def flower_engine(grid: Grid, note: Callable[[str], None]) -> Engines:
             trial.parts.config.deployment,
             reveals_identities=trial.method.reveals_identities,
             note=note,
+            clock=clock,
         )
 
     return connect
