@@ -15,7 +15,7 @@ from flwr.supercore.object_ref import load_app
 
 from fedfr.deployment import processes
 from fedfr.deployment.bundle import write_bundle
-from fedfr.deployment.processes import Address, environment, submit, superlink, supernode
+from fedfr.deployment.processes import Address, Control, environment, superlink, supernode
 from fedfr.deployment.server_app import run_folder
 from fedfr.errors import FedfrError
 
@@ -57,8 +57,8 @@ def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch: py
 
 
 def test_a_superlink_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(FedfrError, match=r"the SuperLink at 127.0.0.1:9 did not take the run: ") as refused:
-        submit(Address("127.0.0.1", 9), "demo", tmp_path)
+    with pytest.raises(FedfrError, match=r"the SuperLink at 127.0.0.1:9 did not do `flwr run`: ") as refused:
+        Control(Address("127.0.0.1", 9), tmp_path).submit("demo")
     assert "\n" not in str(refused.value)
 
 

@@ -9,12 +9,13 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from fedfr.deployment.bundle import RUN, write_bundle
 from fedfr.errors import FedfrError
 from fedfr.files import write_atomically
 
-__all__ = ["Address", "environment", "submit", "superlink", "supernode"]
+__all__ = ["Address", "Control", "RunState", "environment", "superlink", "supernode"]
 
 CONNECTION = "fedfr"
 
@@ -69,25 +70,53 @@ def supernode(link: Address, site: Path, own: Address) -> list[str]:
     ]
 
 
-def submit(link: Address, run: str, home: Path) -> str:
-    """Start a Flower run over the experiment ``run`` below the SuperLink's ``FEDFR_RUNS``; returns Flower's id for it.
+@dataclass(frozen=True)
+class RunState:
+    """Where a Flower run stands: Flower's word for it, such as ``running`` or ``finished:failed``, and the reason."""
 
-    ``home`` is the folder where Flower's command keeps how to reach the SuperLink. Raises :class:`FedfrError` when the
-    SuperLink does not take the run.
-    """
-    connection = {"address": str(link), "insecure": True}
-    lines = [f"{name} = {json.dumps(value)}" for name, value in connection.items()]
-    text = "\n".join([f"[superlink.{CONNECTION}]", *lines, ""])
-    write_atomically(home / "config.toml", text.encode())
-    bundle = write_bundle(home / "bundle")
-    setting = f"{RUN}={json.dumps(run)}"
-    command = [_program("flwr"), "run", str(bundle), CONNECTION, "--run-config", setting, "--format", "json"]
-    done = subprocess.run(command, env=environment(home), capture_output=True, encoding="utf-8", check=False)
-    try:
-        return str(json.loads(done.stdout)["run-id"])
-    except (ValueError, LookupError, TypeError) as error:
-        said = " ".join((done.stdout + done.stderr).split())[-300:]
-        raise FedfrError(f"the SuperLink at {link} did not take the run: {said}") from error
+    status: str
+    details: str
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.status.startswith("finished")
+
+
+class Control:
+    """A SuperLink seen by who starts runs; ``home`` is a folder where Flower's command keeps how to reach it."""
+
+    def __init__(self, link: Address, home: Path) -> None:
+        self.link = link
+        self.home = home
+
+    def submit(self, run: str) -> str:
+        """Start a Flower run over the experiment ``run`` below the SuperLink's ``FEDFR_RUNS``; returns Flower's id.
+
+        Raises :class:`FedfrError` when the SuperLink does not take it.
+        """
+        bundle = write_bundle(self.home / "bundle")
+        answer = self._flwr("run", str(bundle), CONNECTION, "--run-config", f"{RUN}={json.dumps(run)}")
+        return str(answer["run-id"])
+
+    def state(self, run_id: str) -> RunState:
+        """Where a run stands; raises :class:`FedfrError` when the SuperLink does not know it."""
+        (found,) = self._flwr("list", CONNECTION, "--run-id", run_id)["runs"]
+        return RunState(str(found["status"]), str(found.get("status-details", found.get("details", ""))))
+
+    def _flwr(self, *arguments: str) -> Any:
+        text = f'[superlink.{CONNECTION}]\naddress = "{self.link}"\ninsecure = true\n'
+        write_atomically(self.home / "config.toml", text.encode())
+        command = [_program("flwr"), *arguments, "--format", "json"]
+        done = subprocess.run(command, env=environment(self.home), capture_output=True, encoding="utf-8", check=False)
+        try:
+            answer = json.loads(done.stdout)
+            if not answer["success"]:
+                raise LookupError
+        except (ValueError, LookupError, TypeError) as error:
+            said = " ".join((done.stdout + done.stderr).split())[-300:]
+            raise FedfrError(f"the SuperLink at {self.link} did not do `flwr {arguments[0]}`: {said}") from error
+        return answer
 
 
 def _program(name: str) -> str:
