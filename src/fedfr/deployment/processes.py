@@ -96,15 +96,16 @@ class Control:
         Raises :class:`FedfrError` when the SuperLink does not take it.
         """
         bundle = write_bundle(self.home / "bundle")
-        answer = self._flwr("run", str(bundle), CONNECTION, "--run-config", f"{RUN}={json.dumps(run)}")
+        answer = self.flwr("run", str(bundle), CONNECTION, "--run-config", f"{RUN}={json.dumps(run)}")
         return str(answer["run-id"])
 
     def state(self, run_id: str) -> RunState:
         """Where a run stands; raises :class:`FedfrError` when the SuperLink does not know it."""
-        (found,) = self._flwr("list", CONNECTION, "--run-id", run_id)["runs"]
+        (found,) = self.flwr("list", CONNECTION, "--run-id", run_id)["runs"]
         return RunState(str(found["status"]), str(found.get("status-details", found.get("details", ""))))
 
-    def _flwr(self, *arguments: str) -> Any:
+    def flwr(self, *arguments: str) -> Any:
+        """The answer of a command of Flower's; raises :class:`FedfrError` when there is none."""
         text = f'[superlink.{CONNECTION}]\naddress = "{self.link}"\ninsecure = true\n'
         write_atomically(self.home / "config.toml", text.encode())
         command = [_program("flwr"), *arguments, "--format", "json"]
