@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from pydantic import BaseModel
 
 from fedfr import losses
 from fedfr.config import ExperimentConfig
+from fedfr.deployment.site import Site, SiteConfig
 from fedfr.evaluation import PROTOCOLS
 from fedfr.faces import SPLITS
 from fedfr.faces.audit import KINDS
@@ -47,6 +50,21 @@ def test_no_documented_setting_is_unknown() -> None:
     )
     documented = set(re.findall(rf"`((?:{groups})\.\w+)`", text))
     assert documented - set(settings_of(ExperimentConfig)) == set()
+
+
+def test_every_setting_of_a_site_is_documented() -> None:
+    text = (DOCS / "deploy.md").read_text(encoding="utf-8")
+    names = [name for name in settings_of(SiteConfig) if not name.startswith("runtime.")]
+    assert [name for name in [*names, "runtime"] if f"`{name}`" not in text] == []
+
+
+def test_the_example_of_a_federation_makes_its_folders(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (DOCS / "deploy.md").read_text(encoding="utf-8"), re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "demo" / "config.yaml").is_file()
+    site = Site.open(tmp_path / "federation" / "sites" / "client-03" / "site.yaml")
+    assert len(site.own_faces) == 25
 
 
 def test_every_setting_of_fedfr_is_documented() -> None:

@@ -59,7 +59,7 @@ class CoordinatorConfig(Settings):
 
 @dataclass(frozen=True)
 class Coordinator:
-    """``server.yaml``, ``tls/``, ``sites/<id>.pub``, ``runs/<name>/``, and what Flower and nginx keep for themselves."""
+    """``server.yaml``, ``tls/``, ``sites/<id>.pub``, ``runs/<name>/``, and what Flower and nginx keep there."""
 
     folder: Path
     config: CoordinatorConfig
@@ -118,7 +118,7 @@ class Coordinator:
 
     @property
     def proxy(self) -> Proxy:
-        """nginx in front of the SuperLink."""
+        """Nginx in front of the SuperLink."""
         return Proxy(self.folder / "proxy", self.tls, self.config.port, self.config.inner_port)
 
     def register(self, client: str, key: Path) -> Path:

@@ -62,15 +62,17 @@ def check_bundle(bundle: bytes) -> None:
         with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
             found = archive.namelist()
             if sorted(found) != sorted((OURS, ADDED)):
-                raise FedfrError(_refusal(f"it holds {', '.join(sorted({*found} - {OURS, ADDED})[:3]) or 'too little'}"))
+                raise FedfrError(
+                    _refusal(f"it holds {', '.join(sorted({*found} - {OURS, ADDED})[:3]) or 'too little'}")
+                )
             if archive.getinfo(OURS).file_size > LARGEST or archive.read(OURS) != PYPROJECT.encode():
-                raise FedfrError(_refusal(f"its {OURS} is another one"))
+                raise FedfrError(_refusal(f"the {OURS} of this one is another"))
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise FedfrError(_refusal("it is no whole archive")) from error
+        raise FedfrError(_refusal("this is no whole archive")) from error
 
 
 def _refusal(why: str) -> str:
-    return f"this site runs no bundle but that of fedfr, and {why}"
+    return f"this site runs no bundle but fedfr's own: {why}"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from fedfr.deployment.bundle import RUN, write_bundle
 from fedfr.errors import FedfrError
 from fedfr.files import write_atomically
 
-__all__ = ["Address", "environment", "register", "submit", "superlink", "supernode"]
+__all__ = ["Address", "Control", "RunState", "environment", "superlink", "supernode"]
 
 CONNECTION = "fedfr"
 
@@ -67,9 +67,7 @@ def superlink(address: Address, tls: Path | None = None) -> list[str]:
     return [_program("flower-superlink"), "--enable-supernode-auth", *certificates, *where]
 
 
-def supernode(
-    link: Address, site: Path, own: Address, root: Path | None = None, key: Path | None = None
-) -> list[str]:
+def supernode(link: Address, site: Path, own: Address, root: Path | None = None, key: Path | None = None) -> list[str]:
     """The command of a site's SuperNode; ``own`` is where its processes talk to it, on its own machine.
 
     ``root`` is the certificate of the authority that the server must have one of, ``key`` the site's private key.
@@ -91,41 +89,63 @@ def supernode(
     ]
 
 
-def register(link: Address, client: str, key: Path, home: Path, root: Path) -> int:
-    """Tell the SuperLink a site's public key; returns the number of the node that may come with it.
+@dataclass(frozen=True)
+class RunState:
+    """Where a Flower run stands: Flower's word for it, such as ``running`` or ``finished:failed``, and the reason."""
 
-    Raises :class:`FedfrError` when the SuperLink does not take it.
+    status: str
+    details: str
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.status.startswith("finished")
+
+
+class Control:
+    """A SuperLink seen by who starts runs; ``home`` is a folder where Flower's command keeps how to reach it.
+
+    ``root``: the certificate of the authority that it must have one of; without it there is no encryption.
     """
-    return int(_ask(link, home, root, ["supernode", "register", str(key), CONNECTION, "--name", client])["node-id"])
 
+    def __init__(self, link: Address, home: Path, root: Path | None = None) -> None:
+        self.link = link
+        self.home = home
+        self.root = root
 
-def submit(link: Address, run: str, home: Path, root: Path | None = None) -> str:
-    """Start a Flower run over the experiment ``run`` below the SuperLink's ``FEDFR_RUNS``; returns Flower's id for it.
+    def register(self, client: str, key: Path) -> int:
+        """Let a node with this public key connect; returns its number. Raises :class:`FedfrError` when it may not."""
+        return int(self.flwr("supernode", "register", str(key), CONNECTION, "--name", client)["node-id"])
 
-    ``home`` is the folder where Flower's command keeps how to reach the SuperLink. Raises :class:`FedfrError` when the
-    SuperLink does not take the run.
-    """
-    bundle = write_bundle(home / "bundle")
-    setting = f"{RUN}={json.dumps(run)}"
-    return str(_ask(link, home, root, ["run", str(bundle), CONNECTION, "--run-config", setting])["run-id"])
+    def submit(self, run: str) -> str:
+        """Start a Flower run over the experiment ``run`` below the SuperLink's ``FEDFR_RUNS``; returns Flower's id.
 
+        Raises :class:`FedfrError` when the SuperLink does not take it.
+        """
+        bundle = write_bundle(self.home / "bundle")
+        answer = self.flwr("run", str(bundle), CONNECTION, "--run-config", f"{RUN}={json.dumps(run)}")
+        return str(answer["run-id"])
 
-def _ask(link: Address, home: Path, root: Path | None, arguments: list[str]) -> dict[str, Any]:
-    """What Flower's command answers in JSON."""
-    trust: dict[str, object] = {"insecure": True} if root is None else {"root-certificates": str(root)}
-    lines = [f"{name} = {json.dumps(value)}" for name, value in {"address": str(link), **trust}.items()]
-    text = "\n".join([f"[superlink.{CONNECTION}]", *lines, ""])
-    write_atomically(home / "config.toml", text.encode())
-    command = [_program("flwr"), *arguments, "--format", "json"]
-    done = subprocess.run(command, env=environment(home), capture_output=True, encoding="utf-8", check=False)
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout)
-        if not answer["success"]:
-            raise ValueError(answer)
-    except (ValueError, LookupError, TypeError) as error:
-        said = " ".join((done.stdout + done.stderr).split())[-300:]
-        raise FedfrError(f"the SuperLink at {link} did not take `flwr {arguments[0]}`: {said}") from error
-    return answer
+    def state(self, run_id: str) -> RunState:
+        """Where a run stands; raises :class:`FedfrError` when the SuperLink does not know it."""
+        (found,) = self.flwr("list", CONNECTION, "--run-id", run_id)["runs"]
+        return RunState(str(found["status"]), str(found.get("status-details", found.get("details", ""))))
+
+    def flwr(self, *arguments: str) -> Any:
+        """The answer of a command of Flower's; raises :class:`FedfrError` when there is none."""
+        trust = "insecure = true" if self.root is None else f"root-certificates = {json.dumps(str(self.root))}"
+        text = f'[superlink.{CONNECTION}]\naddress = "{self.link}"\n{trust}\n'
+        write_atomically(self.home / "config.toml", text.encode())
+        command = [_program("flwr"), *arguments, "--format", "json"]
+        done = subprocess.run(command, env=environment(self.home), capture_output=True, encoding="utf-8", check=False)
+        try:
+            answer = json.loads(done.stdout)
+            if not answer["success"]:
+                raise LookupError
+        except (ValueError, LookupError, TypeError) as error:
+            said = " ".join((done.stdout + done.stderr).split())[-300:]
+            raise FedfrError(f"the SuperLink at {self.link} did not do `flwr {arguments[0]}`: {said}") from error
+        return answer
 
 
 def _program(name: str) -> str:

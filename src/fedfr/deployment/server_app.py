@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.bundle import RUN
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.engines.flower.engine import FlowerEngine
+from fedfr.engines.flower.post import Clock
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.files import read_json, write_atomically
@@ -45,7 +47,7 @@ def main(grid: Grid, context: Context) -> None:
     progress = PlainProgress(sys.stdout)
     try:
         experiment = Experiment.open(folder)
-        experiment.run(progress, engine=flower_engine(grid, progress.note, owners_in(os.environ)))
+        experiment.run(progress, engine=flower_engine(grid, progress.note, owners=owners_in(os.environ)))
     except FedfrError as error:
         write_atomically(folder / STOPPED, f"{error}\n".encode())
         (folder / SUBMITTED).unlink(missing_ok=True)
@@ -74,7 +76,9 @@ def owners_in(environment: Mapping[str, str]) -> Owners | None:
     return lambda: {int(node): str(client) for node, client in read_json(path).items()} if path.exists() else {}
 
 
-def flower_engine(grid: Grid, note: Callable[[str], None], owners: Owners | None = None) -> Engines:
+def flower_engine(
+    grid: Grid, note: Callable[[str], None], clock: Clock = time, owners: Owners | None = None
+) -> Engines:
     """What brings a trial's messages to its sites."""
 
     def connect(trial: Trial) -> FlowerEngine:
@@ -87,6 +91,7 @@ def flower_engine(grid: Grid, note: Callable[[str], None], owners: Owners | None
             trial.parts.config.deployment,
             reveals_identities=trial.method.reveals_identities,
             note=note,
+            clock=clock,
             owners=owners,
         )
 

@@ -13,11 +13,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from shutil import which
 
 from fedfr.deployment.coordinator import Coordinator
-from fedfr.deployment.processes import Address, environment, register, submit, superlink
+from fedfr.deployment.processes import Address, Control, environment, superlink
 from fedfr.deployment.supervisor import Backoff, Supervisor
 from fedfr.errors import FedfrError
 from fedfr.files import is_locked, locked, write_json
@@ -45,7 +44,7 @@ class Serving:
         self._address = Address("127.0.0.1", config.inner_port)
         self._home = folder / "flower"
         self._nodes = folder / "nodes.json"
-        self._root = self.coordinator.tls.resolve() / "ca.crt"
+        self._control = Control(self._address, self._home, self.coordinator.tls.resolve() / "ca.crt")
         self._started = threading.Event()
         self._stopped = threading.Event()
         self._registered: dict[int, str] = {}
@@ -122,7 +121,7 @@ class Serving:
     def _register(self) -> None:
         for client, key in self.coordinator.sites().items():
             if client not in self._registered.values():
-                number = register(self._address, client, key, self._home, self._root)
+                number = self._control.register(client, key)
                 self._registered[number] = client
                 write_json(self._nodes, {str(node): name for node, name in self._registered.items()})
                 self.note(f"{client} may take part")
@@ -135,7 +134,7 @@ class Serving:
                 self._seen[name] = now
             elif now - self._seen.get(name, -GONE) >= GONE:
                 again = name in self._seen
-                submit(self._address, name, self._home, self._root)
+                self._control.submit(name)
                 self._seen[name] = time.monotonic()
                 self.note(f"run {name} {'is begun again: nobody worked on it' if again else 'has begun, or goes on'}")
         for name in [*self._seen]:

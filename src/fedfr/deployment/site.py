@@ -100,7 +100,8 @@ class Site:
     def hello(self) -> Hello:
         """Who this is; raises :class:`FedfrError` when faces it needs cannot be opened."""
         _ = self.own_faces
-        public = self.public_faces.fingerprint() if self.agreement.public else ""
+        there = self.agreement.public and self.config.public is not None
+        public = self.public_faces.fingerprint() if there else ""
         return Hello(self.config.client, self.agreement.fingerprint, public, fedfr.__version__)
 
     @cached_property
@@ -134,6 +135,9 @@ class Site:
             compute=make_compute(run),
         )
         # Two processes of one site would discard each other's states.
+        private = Path(config.private)
+        if not private.exists():
+            private.mkdir(parents=True, mode=0o700)
         with locked(self.private):
             yield Client(
                 config.client,

@@ -18,7 +18,7 @@ from fedfr.errors import FedfrError
 __all__ = ["Clock", "Letter", "Lost", "Post"]
 
 # Past this a reply that came too late is no longer waited for, even to be thrown away.
-GRACE = 600.0
+GRACE = 60.0
 # An error of Flower's has a text that may be a site's own, with paths in it; a line of ours stands for it.
 REASONS = {
     ErrorCode.LOAD_CLIENT_APP_EXCEPTION: "its node could not start fedfr; its own log says why",
