@@ -18,6 +18,7 @@ from fedfr.config_source import read_file
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.certificates import issue_operator, issue_server, make_authority
 from fedfr.deployment.proxy import Proxy
+from fedfr.deployment.public_set import offer
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.secrets import write_new
 from fedfr.errors import FedfrError
@@ -167,6 +168,8 @@ class Coordinator:
         agreement = folder / "agreement.yaml"
         if not agreement.exists():
             Agreement.of(trial).save(agreement)
+        if trial.method.uses_public_prototypes:
+            offer(experiment.parts.faces.subset(experiment.parts.split.public), self.proxy.folder)
         (folder / STOPPED).unlink(missing_ok=True)
         write_atomically(folder / SUBMITTED, b"")
         return agreement

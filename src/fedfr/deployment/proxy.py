@@ -84,6 +84,13 @@ http {{
             proxy_pass https://superlink;
         }}
 
+        # The public faces, for sites that fetch them.
+        location ~ ^/public/[0-9a-f]+/(pixels\\.npy|faces\\.json|digests\\.npy)$ {{
+            limit_except GET {{ deny all; }}
+            root {folder};
+            sendfile on;
+        }}
+
         # The rest is for processes on this machine.
         location / {{
             return 404;
