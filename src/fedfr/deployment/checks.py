@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 
@@ -32,7 +33,7 @@ CLOCK = 60.0
 """Seconds that this machine's clock may be off the server's: beyond them keys are refused."""
 
 PER_BYTE_OF_MODEL = 8
-"""Bytes of memory that training takes for each of the model's: weights, gradients, momentum, two frozen copies, data."""
+"""Bytes of memory that training takes for each of the model's: gradients, momentum, two frozen copies, pictures."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def check_server(coordinator: Coordinator) -> Iterator[Line]:
     yield _line("disk", lambda: _disk(coordinator.runs, 1 << 30))
     running = is_locked(coordinator.folder)
     for port in (config.port, config.inner_port):
-        yield _line(f"port {port}", lambda port=port: _port(port, running=running))
+        yield _line(f"port {port}", partial(_port, port, running=running))
     yield Line("running", "yes" if running else "no", "" if running else f"`fedfr server run {coordinator.folder}`")
 
 
@@ -167,8 +168,8 @@ def _apart(site: Site) -> str:
     names = {*own.identities} & {*public.identities}
     if names:
         raise FedfrError(
-            f"{len(names)} people of this site are among the public ones by name, for example {min(names)}; remove them "
-            "here, or rename those that are others"
+            f"{len(names)} people of this site are among the public ones by name, for example {min(names)}; remove "
+            "them here, or rename those that are others"
         )
     if {*own.digests()} & {*public.digests()}:
         raise FedfrError("a picture of this site is among the public ones; remove that person here")

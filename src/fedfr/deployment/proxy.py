@@ -6,6 +6,7 @@ machine alone, and nginx passes on what sites need, and the control API to peopl
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ LARGEST_PIECE = 16
 TEMPLATE = """\
 # Written by fedfr; `fedfr server init` makes it anew. Check: nginx -t -p {folder} -c {folder}/nginx.conf
 daemon off;
-worker_processes 2;
+{user}worker_processes 2;
 pid {folder}/nginx.pid;
 error_log stderr warn;
 
@@ -119,4 +120,11 @@ class Proxy:
         for place in places.values():
             if any(sign in str(place) for sign in " \t\n\"';{}$#\\"):
                 raise FedfrError(f"nginx cannot be given the path {place}; use one without spaces, quotes and braces")
-        return TEMPLATE.format(**places, port=self.port, behind=self.behind, largest=LARGEST_PIECE)
+        # Root's workers would be a user who cannot read what root offers here; nobody should run this as root.
+        user = f"user {_owner(self.folder)};\n" if os.geteuid() == 0 else ""
+        return TEMPLATE.format(**places, user=user, port=self.port, behind=self.behind, largest=LARGEST_PIECE)
+
+
+def _owner(folder: Path) -> str:
+    """Whose it is, or will be when it is made."""
+    return next(place for place in (folder, *folder.resolve().parents) if place.exists()).owner()

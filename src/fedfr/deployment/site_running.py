@@ -17,7 +17,7 @@ __all__ = ["run_site"]
 
 
 def run_site(path: Path, backoff: Backoff | None = None) -> int:
-    """Run the SuperNode of the site whose ``site.yaml`` this is, until SIGTERM or SIGINT; it is started again if it dies.
+    """Run the SuperNode of the site whose ``site.yaml`` this is, until SIGTERM or SIGINT; if it dies, once more.
 
     Raises :class:`FedfrError` for a configuration that cannot be used, a key that others can read, and while the site
     runs already. Whether the faces are there is asked for every message anew: a mended site needs no restart.
