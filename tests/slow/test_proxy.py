@@ -141,7 +141,10 @@ def test_sites_reach_what_is_theirs(front: Front, behind: Behind) -> None:
 def test_people_with_a_certificate_reach_the_control_api(front: Front, behind: Behind) -> None:
     assert front.ask("/v1/control/start-run", person=(front.tls, "ada")) == 200
     assert behind.arrived == [("POST", "/v1/control/start-run", 1)]
-    assert 'ada" POST /v1/control/start-run 200' in front.log.read_text("utf-8")
+    deadline = time.monotonic() + 20
+    while 'ada" POST /v1/control/start-run 200' not in front.log.read_text("utf-8"):
+        assert time.monotonic() < deadline, "the log says nothing of her"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
