@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 OUT ?= runs/quickstart
 ARGS ?=
 
-.PHONY: setup quickstart test test-slow debian lint types bench clean
+.PHONY: setup quickstart test test-slow debian deploy-demo lint types bench clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,11 @@ debian:
 	  $$root apt-get update --quiet --quiet && \
 	  $$root env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends \
 	    chromium chromium-driver nginx-light >/dev/null; }
+
+# A coordinator and three sites with TLS, keys and the proxy on this machine; one of each is killed on the way.
+deploy-demo: $(STAMP) debian
+	rm -rf runs/deploy-demo
+	$(BIN)/python -m fedfr.deployment.demo runs/deploy-demo $(ARGS)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/all.py $(ARGS)
