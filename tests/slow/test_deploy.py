@@ -150,9 +150,10 @@ def test_strangers_do_not_get_in(demo: Demo, tmp_path: Path) -> None:
     wait_for(lambda: not demo.coordinator.submitted(), "the end of the run")
     outcome = demo.coordinator.outcome(RUN)
     assert "1 of 3 clients delivered, the quorum is 2" in outcome
+
     reasons = {str(event["client"]): str(event["reason"]) for event in demo.events("refused")}
     assert reasons == {name: f"{name} failed in round 1: its site is not connected" for name in (stranger, liar)}
-    said = demo.log("coordinator").read_text("utf-8", errors="replace")
+    said = (demo.run / "log.jsonl").read_text("utf-8")
     assert f"speaks for {stranger!r} and has the key of {liar!r}; it is not heard" in said
     assert [path.name for path in (demo.sites[honest] / "private").rglob("*.safetensors")]
     for client in (stranger, liar):

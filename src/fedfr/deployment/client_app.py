@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from fedfr.deployment.logs import log_to
 from fedfr.deployment.site import Site
 from fedfr.engines.flower.answers import Work, answer_hello, answer_train
 from fedfr.errors import FedfrError
@@ -30,5 +33,7 @@ def _work(context: Context) -> Work:
     path = context.node_config.get("site")
     if not isinstance(path, str):
         raise FedfrError("this SuperNode names no site; start it with --node-config 'site=\"…/site.yaml\"'")
+    log_to(Path(path).parent)
     site = Site.open(path)
+    log_to(Path(path).parent, client=site.config.client)
     return Work(site.config.client, site.agreement.fingerprint, site.hello, site.client)

@@ -45,6 +45,7 @@ class Demo:
     """Folders for a coordinator and its sites below ``folder``, and their processes, which end with the block."""
 
     def __init__(self, folder: Path, config: ExperimentConfig, say: Callable[[str], None] = print) -> None:
+        folder = folder.resolve()
         self.folder = folder
         self.say = say
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -169,6 +170,8 @@ def main() -> None:
     given = parser.parse_args()
     if shutil.which("nginx") is None:
         sys.exit("fedfr: there is no nginx on this machine; apt install nginx-light")
+    # Asked to end, it ends what it has started as well.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     begun = time.monotonic()
 
     def say(text: str) -> None:

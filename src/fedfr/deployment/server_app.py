@@ -6,6 +6,7 @@ after anything that ended a run another one takes over. Its own output is what `
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -18,6 +19,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.bundle import RUN
+from fedfr.deployment.logs import log_to
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.engines.flower.engine import FlowerEngine
 from fedfr.engines.flower.post import Clock
@@ -30,6 +32,8 @@ from fedfr.trial import Engines, Trial
 __all__ = ["app", "flower_engine", "owners_in", "run_folder"]
 
 RUNS, NODES = "FEDFR_RUNS", "FEDFR_NODES"
+
+_log = logging.getLogger("fedfr.server")
 
 Owners = Callable[[], Mapping[int, str]]
 """Gives the client that each node's key is registered for."""
@@ -44,11 +48,18 @@ def main(grid: Grid, context: Context) -> None:
     Whatever kills this process leaves the folder as submitted: the coordinator begins anew.
     """
     folder = run_folder(os.environ, context.run_config)
+    log_to(folder, run=folder.name)
     progress = PlainProgress(sys.stdout)
+
+    def note(text: str) -> None:
+        progress.note(text)
+        _log.warning("%s", text)
+
     try:
         experiment = Experiment.open(folder)
-        experiment.run(progress, engine=flower_engine(grid, progress.note, owners=owners_in(os.environ)))
+        experiment.run(progress, engine=flower_engine(grid, note, owners=owners_in(os.environ)))
     except FedfrError as error:
+        _log.error("%s", error)
         write_atomically(folder / STOPPED, f"{error}\n".encode())
         (folder / SUBMITTED).unlink(missing_ok=True)
         raise

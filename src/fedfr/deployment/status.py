@@ -8,6 +8,7 @@ from typing import Any
 
 import fedfr
 from fedfr.deployment.coordinator import Coordinator
+from fedfr.deployment.logs import last_error
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.site import Site
 from fedfr.events import read_events
@@ -84,6 +85,7 @@ def site_status(path: Path) -> dict[str, Any]:
         "running": is_locked(path.parent),
         "training": is_locked(site.private),
         "rounds_kept": rounds,
+        "last_error": last_error(path.parent),
         "agreement": site.agreement.fingerprint[:12],
         "version": fedfr.__version__,
     }

@@ -48,8 +48,11 @@ def answer_train(question: Message, open_site: Callable[[], Work]) -> Message:
 
     def answer(site: Work) -> Update:
         broadcast = read_broadcast(question.content, site.agreement)
+        _log.info("training", extra={"round": broadcast.round})
         with site.make_client() as client:
-            return client.update(broadcast)
+            update = client.update(broadcast)
+        _log.info("trained on %d images", update.count, extra={"round": broadcast.round})
+        return update
 
     return _answer(question, open_site, answer)
 
