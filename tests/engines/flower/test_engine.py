@@ -253,6 +253,23 @@ def test_a_superlink_that_does_not_answer_ends_the_run_with_a_line(monkeypatch: 
         made.round()
 
 
+class Garbled(FakeGrid):
+    """What the node 12 answers cannot be put together."""
+
+    def pull_messages(self, message_ids: Any) -> Any:
+        found = list(super().pull_messages(message_ids))
+        if any(reply.metadata.src_node_id == 12 and reply.metadata.message_type == "train" for reply in found):
+            raise IndexError("list index out of range")
+        return found
+
+
+def test_bytes_that_flower_cannot_read_are_one_clients_failure() -> None:
+    grid = Garbled(three())
+    made = Made(grid.nodes, grid=grid)
+    assert reasons(made.round()) == {"north": "its answer cannot be read"}
+    assert made.notes == ["an answer that is no message of Flower's was dropped (IndexError)"]
+
+
 class Watched(FakeGrid):
     """Counts the answers that are in memory at a time."""
 

@@ -94,7 +94,11 @@ class Post:
             while waiting:
                 found = False
                 for message_id in list(waiting):
-                    for reply in self._fetch(message_id):
+                    replies = self._fetch(message_id)
+                    if replies is None:
+                        found = True
+                        yield waiting.pop(message_id), Lost("its answer cannot be read")
+                    for reply in replies or ():
                         asked = waiting.pop(reply.metadata.reply_to_message_id, None)
                         if asked is None:
                             self._note(f"an answer that nobody waits for was dropped ({about})")
@@ -102,6 +106,7 @@ class Post:
                         found = True
                         yield asked, _content(reply)
                         del reply
+                    del replies
                 if not waiting or self.clock.monotonic() >= ends:
                     break
                 if not found:
@@ -127,17 +132,24 @@ class Post:
             sent = list(self.grid.push_messages(messages))
         return {message_id: name for message_id, name in zip(sent, letters, strict=False) if message_id}
 
-    def _fetch(self, message_id: str) -> list[Message]:
-        # One at a time: asked for all at once, Flower would bring the models of all clients into memory.
-        with _reachable():
-            return list(self.grid.pull_messages([message_id]))
+    def _fetch(self, message_id: str) -> list[Message] | None:
+        """What answers this message so far; None when something does that Flower cannot put together."""
+        try:
+            # One at a time: asked for all at once, Flower would bring the models of all clients into memory.
+            with _reachable():
+                return list(self.grid.pull_messages([message_id]))
+        except FedfrError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one site's strange bytes must not end the run of the others
+            self._note(f"an answer that is no message of Flower's was dropped ({type(error).__name__})")
+            return None
 
     def _give_up(self, message_id: str, name: str, about: str) -> None:
         self._overdue[message_id] = f"{name} ({about})", self.clock.monotonic() + GRACE
 
     def _throw_away_late_answers(self) -> None:
         for message_id, (what, until) in list(self._overdue.items()):
-            if self._fetch(message_id):
+            if self._fetch(message_id) != []:
                 self._note(f"an answer that came too late was dropped: {what}")
                 del self._overdue[message_id]
             elif self.clock.monotonic() > until:
