@@ -7,16 +7,18 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from fedfr.assembly import ClientFactory, Parts, generic_contract, make_method
+from fedfr.config import ExperimentConfig
 from fedfr.engines.local import LocalEngine, Tap
 from fedfr.errors import FedfrError
 from fedfr.events import Events
 from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
-from fedfr.federation.method import Generic, batchnorm_entries, batchnorm_statistics, shared_entries
-from fedfr.federation.private_store import PrivateStore
+from fedfr.federation.method import Generic, Method, batchnorm_entries, batchnorm_statistics, shared_entries
+from fedfr.federation.private_store import PrivateState, PrivateStore
 from fedfr.federation.server import Server
 from fedfr.models import DFC, embedding_space, load_weights, save_model
 from fedfr.reporting.progress import Progress, Silent
@@ -35,10 +37,22 @@ class Personalized(nn.Module):
         self.backbone = backbone
         self.dfc = dfc
 
+    @classmethod
+    def of(cls, method: Method, state: PrivateState, backbone: nn.Module, device: torch.device) -> Personalized:
+        """The model that a client's private state holds under a method, ready for evaluation."""
+        load_weights(backbone, state.personal_backbone or state.backbone)
+        dfc = method.personal_modules(state)
+        return cls(backbone, None if dfc is None else dfc.to(device)).eval()
+
     def forward(self, images: Any) -> Any:
         """Features of preprocessed images."""
         features = self.backbone(images)
         return features if self.dfc is None else self.dfc.transform_features(features)
+
+    def save(self, path: Path, config: ExperimentConfig) -> None:
+        """Write the model with its contract; its embedding space is its own alone."""
+        tensors = self.state_dict()
+        save_model(path, tensors, generic_contract(config, embedding_space(tensors), "personalized"))
 
 
 class Trial:
@@ -131,10 +145,7 @@ class Trial:
         state = self.store(client).latest()
         if state is None:
             return None
-        backbone = self.parts.new_backbone()
-        load_weights(backbone, state.personal_backbone or state.backbone)
-        dfc = self.method.personal_modules(state)
-        return state.round, Personalized(backbone, None if dfc is None else dfc.to(self.parts.compute.device)).eval()
+        return state.round, Personalized.of(self.method, state, self.parts.new_backbone(), self.parts.compute.device)
 
     def export_personal(self, client: str) -> Path | None:
         """Write ``clients/<id>/personal.safetensors`` with its contract; its embedding space is this client's alone."""
@@ -143,8 +154,7 @@ class Trial:
             return None
         _, module = found
         path = self.folder / "clients" / client / "personal.safetensors"
-        tensors = module.state_dict()
-        save_model(path, tensors, generic_contract(self.parts.config, embedding_space(tensors), "personalized"))
+        module.save(path, self.parts.config)
         return path
 
 

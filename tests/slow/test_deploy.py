@@ -13,6 +13,7 @@ from fedfr.deployment.certificates import make_authority
 from fedfr.deployment.demo import RUN, Demo, wait_for
 from fedfr.deployment.processes import Address, Control
 from fedfr.deployment.secrets import make_node_key, save_key
+from fedfr.deployment.site import Site
 
 pytestmark = pytest.mark.slow
 
@@ -94,6 +95,10 @@ def test_an_undisturbed_run_gives_the_bits_of_a_local_one(demo: Demo) -> None:
     found = tensors(demo)
     assert len(expected) > 1000
     assert [name for name, value in expected.items() if found.get(name) != value] == []
+    for client, site in demo.sites.items():
+        Site.open(site / "site.yaml").export(demo.folder / f"{client}.safetensors")
+        local = demo.local.folder / "clients" / client / "personal.safetensors"
+        assert (demo.folder / f"{client}.safetensors").read_bytes() == local.read_bytes()
     # No key is on a command line or in a log.
     secrets = [path.read_text("ascii").splitlines()[1] for path in demo.folder.rglob("*.key")]
     assert len(secrets) == 5

@@ -84,6 +84,19 @@ def run(folder: Folder) -> None:
 
 
 @app.command()
+def export(
+    folder: Folder,
+    destination: Annotated[Path, typer.Argument(help="The .safetensors to write; must not exist.")],
+) -> None:
+    """Write the site's personalised model: for the people enrolled here alone, and as private as they are."""
+    needs_flower()
+    from fedfr.deployment.site import Site
+
+    number = Site.open(folder / "site.yaml").export(destination)
+    print(f"{destination}: the personalised model of round {number}; keep it where the faces may be")
+
+
+@app.command()
 def status(folder: Folder, as_json: AsJson = False) -> None:
     """Whether the site runs, and what it has kept of which rounds."""
     needs_flower()

@@ -25,7 +25,9 @@ from fedfr.federation.messages import Hello
 from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.files import locked
+from fedfr.models import build_backbone
 from fedfr.settings import Settings, validate
+from fedfr.trial import Personalized
 
 __all__ = ["Site", "SiteConfig", "SiteFacesConfig"]
 
@@ -147,6 +149,28 @@ class Site:
                 settings,
                 PrivateStore(self.private, config.client),
             )
+
+    def export(self, path: Path) -> int:
+        """Write the site's personalised model of its newest round, and return that.
+
+        Raises :class:`FedfrError` when it has not taken part, when the method has no such model, and when something
+        stands there.
+        """
+        agreed, store = self.agreement, PrivateStore(self.private, self.config.client)
+        method, rounds = make_method(agreed.config, agreed.method.name), store.rounds()
+        state = store.until(rounds[-1]) if rounds else None
+        if state is None or method.personal_model is None:
+            why = (
+                "has not taken part in a round yet"
+                if state is None
+                else f"has no personalised model under {agreed.method.name}"
+            )
+            raise FedfrError(f"{self.config.client} {why}; there is nothing to export")
+        if path.exists():
+            raise FedfrError(f"{path} exists already and is not replaced; remove it, or choose another name")
+        backbone = build_backbone(agreed.backbone, 0)
+        Personalized.of(method, state, backbone, torch.device("cpu")).save(path, agreed.config)
+        return state.round
 
     def _division(self, faces: FaceSet) -> ClientFaces:
         """Which images train and which test."""
