@@ -11,6 +11,7 @@ import io
 import shlex
 import sys
 import zipfile
+import zlib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,11 @@ def check_bundle(bundle: bytes) -> None:
         with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
             found = archive.namelist()
             if sorted(found) != sorted((OURS, ADDED)):
-                raise FedfrError(
-                    _refusal(f"it holds {', '.join(sorted({*found} - {OURS, ADDED})[:3]) or 'too little'}")
-                )
+                more = ", ".join(sorted({*found} - {OURS, ADDED})[:3])
+                raise FedfrError(_refusal(f"this one holds {more}" if more else "this one has other files"))
             if archive.getinfo(OURS).file_size > LARGEST or archive.read(OURS) != PYPROJECT.encode():
                 raise FedfrError(_refusal(f"the {OURS} of this one is another"))
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise FedfrError(_refusal("this is no whole archive")) from error
 
 

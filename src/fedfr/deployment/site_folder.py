@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,8 +74,10 @@ def init_site(folder: Path, client: str, server: str, authority: Path, faces: st
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / ROOT, authority.read_bytes())
         save_key(folder / KEY, make_node_key())
+        # A text of JSON is one of YAML, whatever signs are in it.
         given = {"client": client, "server": server, "faces": faces, "port": port, "threads": threads}
-        write_atomically(folder / "site.yaml", CONFIG.format(**given).encode())
+        text = CONFIG.format(**{name: json.dumps(value, ensure_ascii=False) for name, value in given.items()})
+        write_atomically(folder / "site.yaml", text.encode())
     except BaseException:
         empty_folder(folder, remove=not existed)
         raise
