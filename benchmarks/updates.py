@@ -1,7 +1,8 @@
 """Do updates in few bits cost accuracy? The quickstart with full updates, in bf16 and in eight bits, each seed a pair.
 
 Run: ``python benchmarks/updates.py --out runs/updates [--seeds 5] [--json]``; about 5 minutes a seed, so it is
-no part of ``make bench``. Shown is the mean difference from full updates in points, with Student's 95 % interval over the seeds.
+no part of ``make bench``. Shown is the mean difference from full updates in points, with Student's 95 % interval over
+the seeds.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ Make = Callable[..., Federation]
     [
         (),
         ("method.name=fedface", "split.settings.identities_per_client=[2,4]"),
+        ("federation.updates=int8",),
         ("method.name=fedper", "federation.batchnorm=local", "runtime.precision=bf16", "federation.participation=0.5"),
     ],
 )
@@ -233,6 +234,7 @@ def test_an_agreement_comes_back_and_every_term_counts(federation: Make) -> None
         "rounds": 9,
         "weights": "private",
         "batchnorm": "local",
+        "updates": "int8",
     }
     assert changes.keys() == Agreement.model_fields.keys()
     others = {agreement.model_copy(update={name: value}).fingerprint for name, value in changes.items()}

@@ -51,7 +51,7 @@ class Serving:
         self._seen: dict[str, float] = {}
         self._link = Supervisor(
             superlink(self._address, self.coordinator.tls.resolve()),
-            environment(self._home, self.coordinator.runs.resolve(), self._nodes),
+            environment(self._home, self.coordinator.runs.resolve(), self._nodes, track=config.track),
             self.backoff(),
             on_start=lambda pid: self._started.set(),
         )
