@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from fedfr.deployment.secrets import write_new, write_secret
 from fedfr.errors import FedfrError
 
-__all__ = ["days_left", "issue_operator", "issue_server", "load_certificate", "make_authority"]
+__all__ = ["days_left", "issue_operator", "issue_server", "load_certificate", "make_authority", "trust_only"]
 
 AUTHORITY, SERVER, OPERATOR = 3650, 397, 397
 """Days that certificates are good for; browsers and many tools take none of servers for longer than 398."""
@@ -78,6 +79,15 @@ def load_certificate(path: Path) -> x509.Certificate:
         raise FedfrError(f"cannot read the certificate {path}: {error.strerror or error}; check the path") from error
     except ValueError as error:
         raise FedfrError(f"{path} is no certificate in PEM; ask the coordinator for it again") from error
+
+
+def trust_only(authority: Path) -> ssl.SSLContext:
+    """For connections to servers with a certificate of this authority; raises as :func:`load_certificate` does."""
+    load_certificate(authority)
+    try:
+        return ssl.create_default_context(cafile=str(authority))
+    except OSError as error:
+        raise FedfrError(f"{authority} cannot be used ({error}); ask the coordinator for it again") from error
 
 
 def days_left(certificate: x509.Certificate, now: datetime | None = None) -> float:
