@@ -233,6 +233,7 @@ def test_an_agreement_comes_back_and_every_term_counts(federation: Make) -> None
         "rounds": 9,
         "weights": "private",
         "batchnorm": "local",
+        "updates": "int8",
     }
     assert changes.keys() == Agreement.model_fields.keys()
     others = {agreement.model_copy(update={name: value}).fingerprint for name, value in changes.items()}
