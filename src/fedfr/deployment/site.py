@@ -123,6 +123,13 @@ class Site:
         return faces.subset(self._division(faces).train)
 
     @cached_property
+    def all_faces(self) -> FaceSet:
+        """The private faces that train, and those kept for the site's own test."""
+        faces = FaceSet.load(self.config.faces.path)
+        division = self._division(faces)
+        return faces.subset(division.train + division.test)
+
+    @cached_property
     def public_faces(self) -> FaceSet:
         """The public faces; none where the site has none or the method uses none."""
         if self.config.public is None or not self.agreement.public:
