@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -130,7 +131,8 @@ class Control:
 
     def register(self, client: str, key: Path) -> int:
         """Let a node with this public key connect; returns its number. Raises :class:`FedfrError` when it may not."""
-        return int(self.flwr("supernode", "register", str(key), CONNECTION, "--name", client)["node-id"])
+        answer = self.flwr("supernode", "register", str(key), CONNECTION, "--name", client)
+        return int(self._part(answer, "node-id"))
 
     def submit(self, run: str) -> str:
         """Start a Flower run over the experiment ``run`` below the SuperLink's ``FEDFR_RUNS``; returns Flower's id.
@@ -139,7 +141,13 @@ class Control:
         """
         bundle = write_bundle(self.home / "bundle")
         answer = self.flwr("run", str(bundle), CONNECTION, "--run-config", f"{RUN}={_toml(run)}")
-        return str(answer["run-id"])
+        return self._part(answer, "run-id")
+
+    def _part(self, answer: Mapping[str, Any], name: str) -> str:
+        found = str(answer.get(name, ""))
+        if not found.isdecimal():
+            raise FedfrError(f"the SuperLink at {self.link} gave no {name}: {str(dict(answer))[:300]}")
+        return found
 
     def state(self, run_id: str) -> RunState:
         """Where a run stands; raises :class:`FedfrError` when the SuperLink does not know it."""
