@@ -22,6 +22,7 @@ from fedfr.deployment import checks
 from fedfr.deployment.certificates import issue_server, make_authority
 from fedfr.deployment.checks import Line, check_server, check_site
 from fedfr.deployment.coordinator import Coordinator
+from fedfr.errors import FedfrError
 from fedfr.faces import FaceSet
 from fedfr.files import locked
 
@@ -65,9 +66,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         made.asked.append(path)
         return SimpleNamespace(free=made.free)
 
-    monkeypatch.setattr(checks.shutil, "disk_usage", disk_usage)
-    monkeypatch.setattr(checks.shutil, "which", lambda name: made.nginx)
-    monkeypatch.setattr(checks.os, "access", lambda path, mode: mode != os.W_OK or made.writable)
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    monkeypatch.setattr(shutil, "which", lambda name: made.nginx)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK or made.writable)
     return made
 
 
@@ -104,7 +105,7 @@ def test_a_line_is_fine_or_says_what_to_do() -> None:
 
 def test_an_error_that_advises_nothing_is_said_once() -> None:
     def look() -> str:
-        raise checks.FedfrError("it is broken")
+        raise FedfrError("it is broken")
 
     assert checks._line("disk", look) == Line("disk", "it is broken", "mend it")
 

@@ -193,9 +193,10 @@ def test_nothing_is_opened_where_nothing_is(tmp_path: Path) -> None:
 )
 def test_a_configuration_that_cannot_be_used_is_one_line(coordinator: Coordinator, text: str, said: str) -> None:
     (coordinator.folder / "server.yaml").write_text(text, "utf-8")
-    for use in (lambda: Coordinator.open(coordinator.folder), lambda: init(coordinator.folder)):
+    uses: list[Callable[[Path], Coordinator]] = [Coordinator.open, init]
+    for use in uses:
         with pytest.raises(FedfrError) as refused:
-            use()
+            use(coordinator.folder)
         assert said in str(refused.value)
         assert "\n" not in str(refused.value)
 

@@ -11,11 +11,11 @@ import zipfile
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flwr.cli.build import build_fab_from_disk
 from flwr.supercore.constant import TASK_TYPE_TO_COMMAND
-from flwr.supernode.runtime import run_clientapp
 
 from fedfr.deployment import guard
 from fedfr.deployment.bundle import write_bundle
@@ -187,6 +187,7 @@ def test_the_one_that_trains_looks_into_the_bundle_before_it_is_unpacked(
     bundle: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Flower's program in this process, as far as it unpacks what the SuperLink sent."""
+    place: Any = import_module("flwr.supernode.runtime.run_clientapp")
     unpacked: list[bytes] = []
     arguments: list[list[str]] = []
     sent = bundle
@@ -197,13 +198,13 @@ def test_the_one_that_trains_looks_into_the_bundle_before_it_is_unpacked(
 
     def program() -> None:
         arguments.append(sys.argv)
-        run_clientapp.install_from_fab(sent, skip_prompt=True)
+        place.install_from_fab(sent, skip_prompt=True)
 
     monkeypatch.setattr(sys, "argv", ["guard"])
     # The package shows the function under the module's name.
     monkeypatch.setattr(import_module("flwr.supernode.cli.flwr_clientapp"), "flwr_clientapp", program)
     for sent in (bundle, packed({**contents(bundle), "code.py": b"code"})):
-        monkeypatch.setattr(run_clientapp, "install_from_fab", install)
+        monkeypatch.setattr(place, "install_from_fab", install)
         if sent == bundle:
             guard.main(["flwr-clientapp", "--token", "x"])
         else:
