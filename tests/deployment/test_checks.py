@@ -136,8 +136,8 @@ def test_without_a_configuration_there_is_nothing_else_to_look_at(standing: Stan
     standing.site_file.unlink()
     (line,) = check_site(standing.site_file)
     assert line.what == "configuration"
-    assert "does not exist" in line.found
-    assert line.remedy == "mend it"
+    assert line.found == f"{standing.site} holds no site.yaml"
+    assert line.remedy == f"make a site with `fedfr site init {standing.site}`"
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_no_agreement_yet(standing: Standing, server: Server) -> None:
     (standing.site / "agreement.yaml").unlink()
     lines = site_lines(standing)
     assert [*lines] == EVERY_LINE[:5]
-    assert lines["agreement"].remedy == "put the coordinator's agreement.yaml there"
+    assert lines["agreement"].remedy == "put the file there that the coordinator gave out"
 
 
 @pytest.mark.parametrize(

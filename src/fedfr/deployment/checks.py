@@ -52,12 +52,17 @@ class Line:
 
 
 def _line(what: str, look: Callable[[], str]) -> Line:
-    """What ``look`` found, or its error, whose last part says what to do."""
+    """What ``look`` found, or its error."""
     try:
         return Line(what, look())
     except FedfrError as error:
-        found, _, remedy = str(error).rpartition("; ")
-        return Line(what, found, remedy) if found else Line(what, remedy, "mend it")
+        return _said(what, error)
+
+
+def _said(what: str, error: FedfrError) -> Line:
+    """An error's last part says what to do."""
+    found, _, remedy = str(error).rpartition("; ")
+    return Line(what, found, remedy) if found else Line(what, remedy, "mend it")
 
 
 def check_site(path: Path) -> Iterator[Line]:
@@ -65,7 +70,7 @@ def check_site(path: Path) -> Iterator[Line]:
     try:
         config = SiteConfig.load(path)
     except FedfrError as error:
-        yield Line("configuration", str(error), "mend it")
+        yield _said("configuration", error)
         return
     yield Line("configuration", f"{path}, client {config.client}")
     yield _line("key", lambda: f"{type(load_key(path.parent / KEY)).__name__} in {path.parent / KEY}")
@@ -75,7 +80,7 @@ def check_site(path: Path) -> Iterator[Line]:
         site = Site(config)
         weights = _bytes_of(site.agreement.backbone)
     except FedfrError as error:
-        yield Line("agreement", str(error), "put the coordinator's agreement.yaml there")
+        yield _said("agreement", error)
         return
     agreed = site.agreement
     yield Line("agreement", f"{agreed.method.name}, {agreed.rounds} rounds, {len(agreed.clients)} sites")

@@ -76,6 +76,8 @@ class SiteConfig(Settings):
     @classmethod
     def load(cls, path: Path) -> SiteConfig:
         """Read the file with its paths made absolute; raises :class:`FedfrError` as all configurations do."""
+        if not path.is_file():
+            raise FedfrError(f"{path.parent} holds no {path.name}; make a site with `fedfr site init {path.parent}`")
         content = read_file(path)
         for *groups, name in _PATHS:
             tree: Any = content
