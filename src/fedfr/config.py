@@ -136,7 +136,7 @@ class FederationConfig(Settings):
     batchnorm: Literal["average", "local", "frozen"] = "average"
     average_prototypes: bool = True
     updates: Literal["full", "bf16", "int8"] = "full"
-    largest_change: Positive = 10.0
+    largest_change: Positive = 1000.0
     server: ServerConfig = ServerConfig()
     keep_rounds: Annotated[int, Field(ge=1)] = 2
 

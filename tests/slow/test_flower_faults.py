@@ -195,7 +195,7 @@ def test_a_full_disk_at_a_site(made: Faulty) -> None:
             "update of client-02 for round 1 refused: ",
         ),
         (
-            "return reply_records(replace(reply, weights={n: 1000 * v for n, v in reply.weights.items()}))",
+            "return reply_records(replace(reply, weights={n: 10**6 * v for n, v in reply.weights.items()}))",
             "update of client-02 for round 1 refused: its weights moved by",
         ),
         (

@@ -66,6 +66,8 @@ class Agreement(Settings):
     @classmethod
     def load(cls, path: Path) -> Agreement:
         """Read the file; raises :class:`FedfrError` for anything missing, unknown or out of range."""
+        if not path.is_file():
+            raise FedfrError(f"there is no agreement {path}; put the file there that the coordinator gave out")
         agreement = validate(cls, read_file(path), str(path))
         make_method(agreement.config, agreement.method.name)
         return agreement

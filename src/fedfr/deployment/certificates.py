@@ -7,6 +7,8 @@ authority, and the server knows it by its key.
 from __future__ import annotations
 
 import ipaddress
+import re
+import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,10 +22,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from fedfr.deployment.secrets import write_new, write_secret
 from fedfr.errors import FedfrError
 
-__all__ = ["days_left", "issue_operator", "issue_server", "load_certificate", "make_authority"]
+__all__ = ["days_left", "issue_operator", "issue_server", "load_certificate", "make_authority", "trust_only"]
 
 AUTHORITY, SERVER, OPERATOR = 3650, 397, 397
 """Days that certificates are good for; browsers and many tools take none of servers for longer than 398."""
+
+HOST = re.compile(r"(\*\.)?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 
 CLOCKS = timedelta(minutes=10)
 """How far behind a machine's clock may be: a certificate must be good the moment it is made."""
@@ -36,7 +40,7 @@ def make_authority(folder: Path, name: str, *, days: float = AUTHORITY) -> None:
     Raises :class:`FedfrError` where there is one already.
     """
     key = _new_key()
-    names = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} authority")])
+    names = _called(f"{name} authority")
     builder = _builder(names, names, key, key, days)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
@@ -77,6 +81,15 @@ def load_certificate(path: Path) -> x509.Certificate:
         raise FedfrError(f"{path} is no certificate in PEM; ask the coordinator for it again") from error
 
 
+def trust_only(authority: Path) -> ssl.SSLContext:
+    """For connections to servers with a certificate of this authority; raises as :func:`load_certificate` does."""
+    load_certificate(authority)
+    try:
+        return ssl.create_default_context(cafile=str(authority))
+    except OSError as error:
+        raise FedfrError(f"{authority} cannot be used ({error}); ask the coordinator for it again") from error
+
+
 def days_left(certificate: x509.Certificate, now: datetime | None = None) -> float:
     """For how many days it is still good; below 0 when it has expired."""
     return (certificate.not_valid_after_utc - (now or datetime.now(UTC))) / timedelta(days=1)
@@ -97,13 +110,18 @@ def _issue(
     if not isinstance(signer, EllipticCurvePrivateKey) or signer.public_key() != authority.public_key():
         raise FedfrError(f"{folder / 'ca.key'} does not belong to ca.crt beside it; restore both from one place")
     key = _new_key()
-    names = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    names = _called(subject)
     builder = _builder(names, authority.subject, key, signer, days)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
     for extension in (x509.ExtendedKeyUsage([usage]), *more):
         builder = builder.add_extension(extension, critical=False)
     _write(folder, file, builder, key, signer)
+
+
+def _called(name: str) -> x509.Name:
+    # X.520 ends a common name after 64 signs; hosts may be longer, and are looked for in another place anyway.
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
 
 
 def _new_key() -> EllipticCurvePrivateKey:
@@ -114,7 +132,7 @@ def _host(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
-        if not host or any(sign in host for sign in ":/ @") or not host.isascii():
+        if not HOST.fullmatch(host) or len(host) > 253:
             raise FedfrError(f"{host!r} is neither a name nor an address; give it without scheme and port") from None
         return x509.DNSName(host)
 

@@ -15,8 +15,9 @@ from functools import partial
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 
-from fedfr.deployment.certificates import days_left, load_certificate
+from fedfr.deployment.certificates import days_left, load_certificate, trust_only
 from fedfr.deployment.coordinator import Coordinator
+from fedfr.deployment.processes import Address
 from fedfr.deployment.secrets import load_key
 from fedfr.deployment.site import Site, SiteConfig
 from fedfr.deployment.site_folder import KEY, ROOT
@@ -51,12 +52,17 @@ class Line:
 
 
 def _line(what: str, look: Callable[[], str]) -> Line:
-    """What ``look`` found, or its error, whose last part says what to do."""
+    """What ``look`` found, or its error."""
     try:
         return Line(what, look())
     except FedfrError as error:
-        found, _, remedy = str(error).rpartition("; ")
-        return Line(what, found or remedy, remedy)
+        return _said(what, error)
+
+
+def _said(what: str, error: FedfrError) -> Line:
+    """An error's last part says what to do."""
+    found, _, remedy = str(error).rpartition("; ")
+    return Line(what, found, remedy) if found else Line(what, remedy, "mend it")
 
 
 def check_site(path: Path) -> Iterator[Line]:
@@ -64,7 +70,7 @@ def check_site(path: Path) -> Iterator[Line]:
     try:
         config = SiteConfig.load(path)
     except FedfrError as error:
-        yield Line("configuration", str(error), "mend it")
+        yield _said("configuration", error)
         return
     yield Line("configuration", f"{path}, client {config.client}")
     yield _line("key", lambda: f"{type(load_key(path.parent / KEY)).__name__} in {path.parent / KEY}")
@@ -72,20 +78,22 @@ def check_site(path: Path) -> Iterator[Line]:
     yield _line("server", lambda: _server(config, path.parent / ROOT))
     try:
         site = Site(config)
+        weights = _bytes_of(site.agreement.backbone)
     except FedfrError as error:
-        yield Line("agreement", str(error), "put the coordinator's agreement.yaml there")
+        yield _said("agreement", error)
         return
     agreed = site.agreement
     yield Line("agreement", f"{agreed.method.name}, {agreed.rounds} rounds, {len(agreed.clients)} sites")
     yield _line("faces", lambda: _faces(site))
     yield _line("public faces", lambda: _public(site))
     yield _line("nobody in both", lambda: _apart(site))
-    weights = sum(
-        value.numel() * value.element_size() for value in build_backbone(agreed.backbone, 0).state_dict().values()
-    )
     yield _line("disk", lambda: _disk(Path(config.private), 4 * weights))
     yield _line("memory", lambda: _memory(PER_BYTE_OF_MODEL * weights))
     yield _line("port", lambda: _port(config.port, running=is_locked(path.parent)))
+
+
+def _bytes_of(backbone: str) -> int:
+    return sum(value.numel() * value.element_size() for value in build_backbone(backbone, 0).state_dict().values())
 
 
 def check_server(coordinator: Coordinator) -> Iterator[Line]:
@@ -110,21 +118,25 @@ def _certificate(what: str, path: Path) -> Iterator[Line]:
     try:
         left = days_left(load_certificate(path))
     except FedfrError as error:
-        yield Line(
-            f"certificate {what}", str(error), "ask the coordinator for it" if what == "authority" else "init again"
-        )
+        found = str(error).rpartition("; ")[0]
+        yield Line(f"certificate {what}", found, "ask the coordinator for it" if what == "authority" else "init again")
         return
-    remedy = "" if left > SOON else "make a new one, and give it out" if left > 0 else "it has expired; make a new one"
-    yield Line(f"certificate {what}", f"good for {left:.0f} days", remedy)
+    remedy = {
+        "authority": "ask the coordinator for a new one",
+        "ca": "make a new authority, and give its ca.crt out",
+        "server": "remove it and its key, and init again",
+    }[what]
+    found = f"good for {left:.0f} days" if left > 0 else f"expired {-left:.0f} days ago"
+    yield Line(f"certificate {what}", found, "" if left > SOON else remedy)
 
 
 def _server(config: SiteConfig, root: Path) -> str:
     """Whether the server answers, is who it should be, and has the same time as this machine."""
     if config.server is None:
         raise FedfrError("site.yaml names no server; give its host and port")
-    host, _, port = config.server.rpartition(":")
+    address, trusted = Address.parse(config.server), trust_only(root)
     try:
-        connection = HTTPSConnection(host, int(port), context=ssl.create_default_context(cafile=str(root)), timeout=10)
+        connection = HTTPSConnection(address.name, address.port, context=trusted, timeout=10)
         connection.request("POST", "/")
         answer = connection.getresponse()
         connection.close()
@@ -164,7 +176,9 @@ def _apart(site: Site) -> str:
     """No picture and no name of a person is on both sides."""
     if not site.agreement.public:
         return "there are no public faces"
-    own, public = site.own_faces, site.public_faces
+    if site.config.public is None:
+        raise FedfrError("this cannot be looked at without the public faces; fetch them first")
+    own, public = site.all_faces, site.public_faces
     names = {*own.identities} & {*public.identities}
     if names:
         raise FedfrError(
@@ -193,7 +207,7 @@ def _memory(needed: int) -> str:
     free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
     if free < needed:
         raise FedfrError(f"{free / 1e9:.1f} GB are free, about {needed / 1e9:.1f} GB are needed; add memory")
-    return f"{free / 1e9:.1f} GB free, about {needed / 1e9:.1f} GB needed for the model"
+    return f"{free / 1e9:.1f} GB free, about {needed / 1e9:.2f} GB needed for the model"
 
 
 def _port(port: int, *, running: bool) -> str:

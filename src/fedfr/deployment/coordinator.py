@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from fedfr.deployment.proxy import Proxy
 from fedfr.deployment.public_set import offer
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.secrets import write_new
+from fedfr.deployment.site_folder import ROOT
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.files import empty_folder, write_atomically
@@ -38,7 +40,7 @@ name: {name}
 
 # Names and addresses by which sites reach this machine; tls/server.crt is good for these. After a change:
 # remove tls/server.crt and tls/server.key, and `fedfr server init` makes them anew.
-hosts: [{hosts}]
+hosts: {hosts}
 
 # The port that sites connect to (nginx, TLS). Let it through the firewall, and none of the others.
 port: {port}
@@ -76,8 +78,8 @@ class Coordinator:
         Raises :class:`FedfrError` for what cannot be a name, host or port; the folder is then as it was.
         """
         existed, begun = folder.exists(), (folder / "server.yaml").exists()
-        if existed and not begun and any(folder.iterdir()):
-            raise FedfrError(f"{folder} exists and is not empty; choose another place for the coordinator")
+        if existed and not begun and (not folder.is_dir() or any(folder.iterdir())):
+            raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the coordinator")
         given = {"name": name, "hosts": tuple(hosts), "port": port, "inner_port": inner_port}
         config = cls.open(folder).config if begun else validate(CoordinatorConfig, given, "server init")
         if not NAME.fullmatch(config.name) or config.port == config.inner_port:
@@ -87,15 +89,21 @@ class Coordinator:
             )
         made = cls(folder, config)
         made.proxy.configuration()
+        if (made.tls / "server.crt").exists() and not (made.tls / ROOT).exists():
+            raise FedfrError(
+                f"{made.tls / ROOT} is missing, and {made.tls / 'server.crt'} is good for it alone; bring it back, any "
+                "site has it, or remove both certificates and their keys to begin anew with all sites"
+            )
         try:
-            if not (made.tls / "ca.crt").exists():
+            if not (made.tls / ROOT).exists():
                 make_authority(made.tls, config.name)
             if not (made.tls / "server.crt").exists():
                 issue_server(made.tls, [*dict.fromkeys([*config.hosts, *HERE])])
             for part in ("sites", "runs"):
                 (folder / part).mkdir(exist_ok=True)
             if not begun:
-                text = CONFIG.format(**{**given, "hosts": ", ".join(map(repr, hosts))})
+                # What JSON puts in quotes YAML takes as it is: a name such as 007 or off, too.
+                text = CONFIG.format(**{**given, "name": json.dumps(name), "hosts": json.dumps([*hosts])})
                 write_atomically(folder / "server.yaml", text.encode())
         except BaseException:
             if not begun:
@@ -161,17 +169,27 @@ class Coordinator:
         if not NAME.fullmatch(name):
             raise FedfrError(f"{name!r} cannot be a run's name; give letters, digits and the signs . _ -, at most 64")
         folder = self.runs / name
+        begun = (folder / "config.yaml").exists()
+        if config is None and not begun:
+            raise FedfrError(f"there is no run {name} in {self.runs}; give a configuration to make it")
         experiment = Experiment.open(folder) if config is None else Experiment.begin(config, folder, progress)
-        trial = experiment.trials()[0]
-        strangers = [client for client in trial.participants if client not in self.sites()]
-        if strangers:
-            raise FedfrError(
-                f"{', '.join(strangers[:3])} of run {name} are no registered sites; `fedfr server register` their keys "
-                f"(registered: {', '.join(self.sites()) or 'none'})"
-            )
-        agreement = folder / "agreement.yaml"
-        if not agreement.exists():
-            Agreement.of(trial).save(agreement)
+        try:
+            trial = experiment.trials()[0]
+            terms = Agreement.of(trial)
+            strangers = [client for client in terms.clients if client not in self.sites()]
+            if strangers:
+                raise FedfrError(
+                    f"{', '.join(strangers[:3])} of run {name} are no registered sites (registered: "
+                    f"{', '.join(self.sites()) or 'none'}); `fedfr server register` their keys"
+                )
+            agreement = folder / "agreement.yaml"
+            if not agreement.exists():
+                terms.save(agreement)
+        except BaseException:
+            # Under a mended configuration the run is to be made anew.
+            if not begun:
+                empty_folder(folder, remove=True)
+            raise
         if trial.method.uses_public_prototypes:
             offer(experiment.parts.faces.subset(experiment.parts.split.public), self.proxy.folder)
         (folder / STOPPED).unlink(missing_ok=True)
@@ -179,7 +197,9 @@ class Coordinator:
         return agreement
 
     def withdraw(self, name: str) -> None:
-        """Work on the run no more; what is finished of it stays."""
+        """Work on the run no more; what is finished of it stays. Raises :class:`FedfrError` where there is none."""
+        if not NAME.fullmatch(name) or not (self.runs / name / "config.yaml").is_file():
+            raise FedfrError(f"there is no run {name!r} in {self.runs}; there are {self._known()}")
         (self.runs / name / SUBMITTED).unlink(missing_ok=True)
 
     def outcome(self, name: str) -> str:
@@ -188,6 +208,9 @@ class Coordinator:
         if stopped.exists():
             return f"run {name} stopped: {stopped.read_text(encoding='utf-8').strip()}"
         return f"run {name} has ended"
+
+    def _known(self) -> str:
+        return ", ".join(sorted(path.parent.name for path in self.runs.glob("*/config.yaml"))) or "none"
 
     def submitted(self) -> list[str]:
         """The runs that are to be worked on."""

@@ -7,7 +7,9 @@ not need refuse, and the one that trains looks into the bundle before it is unpa
 
 from __future__ import annotations
 
+import hashlib
 import io
+import lzma
 import shlex
 import sys
 import zipfile
@@ -22,9 +24,10 @@ from fedfr.errors import FedfrError
 __all__ = ["check_bundle", "main", "write_programs"]
 
 CLIENT_APP = "flwr-clientapp"
-# Flower's list of what it adds to a bundle itself, and the one file that is ours.
+# The one file that is ours, and the list that Flower adds: path, SHA-256 and bits of every file.
 OURS, ADDED = "pyproject.toml", ".info/CONTENT"
-LARGEST = 1 << 20
+_OURS = PYPROJECT.encode()
+EXPECTED = {OURS: _OURS, ADDED: f"{OURS},{hashlib.sha256(_OURS).hexdigest()},{8 * len(_OURS)}".encode()}
 
 
 def write_programs(folder: Path) -> Path:
@@ -62,12 +65,14 @@ def check_bundle(bundle: bytes) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
             found = archive.namelist()
-            if sorted(found) != sorted((OURS, ADDED)):
-                more = ", ".join(sorted({*found} - {OURS, ADDED})[:3])
-                raise FedfrError(_refusal(f"this one holds {more}" if more else "this one has other files"))
-            if archive.getinfo(OURS).file_size > LARGEST or archive.read(OURS) != PYPROJECT.encode():
-                raise FedfrError(_refusal(f"the {OURS} of this one is another"))
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+            if sorted(found) != sorted(EXPECTED):
+                more = sorted(map(repr, {*found} - {*EXPECTED}))[:3]
+                raise FedfrError(_refusal(f"it holds {', '.join(more) or 'too little, or something twice'}"))
+            for name, content in EXPECTED.items():
+                # What is announced is looked at first: a small archive may unpack to any size.
+                if archive.getinfo(name).file_size != len(content) or archive.read(name) != content:
+                    raise FedfrError(_refusal(f"the {name} of this one is another"))
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError, ValueError) as error:
         raise FedfrError(_refusal("this is no whole archive")) from error
 
 

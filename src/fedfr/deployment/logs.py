@@ -60,11 +60,13 @@ def last_error(folder: Path) -> str:
     path = folder / LOG
     if not path.exists():
         return ""
-    for text in reversed(path.read_text(encoding="utf-8", errors="replace").splitlines()):
+    # Not splitlines: a message may hold signs at which that splits and JSON does not.
+    for text in reversed(path.read_text(encoding="utf-8", errors="replace").split("\n")):
         try:
             line = json.loads(text)
-        except ValueError:
+            if line["level"] in ("error", "critical"):
+                return f"{line['time']} {line['message']}"
+        except (ValueError, LookupError, TypeError):
+            # A machine that lost power leaves anything.
             continue
-        if line.get("level") in ("error", "critical"):
-            return f"{line['time']} {line['message']}"
     return ""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from fedfr.deployment.bundle import RUN, write_bundle
 from fedfr.errors import FedfrError
@@ -19,14 +20,28 @@ from fedfr.files import write_atomically
 __all__ = ["Address", "Control", "RunState", "environment", "superlink", "supernode"]
 
 CONNECTION = "fedfr"
+SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*):([0-9]{1,5})")
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a process listens."""
+    """Where a process listens; an IPv6 address stands in brackets."""
 
     host: str
     port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A server as people write it; raises :class:`FedfrError` for anything but host and port."""
+        found = SERVER.fullmatch(text)
+        if found is None or not 1 <= int(found[2]) <= 65535:
+            raise FedfrError(f"server = {text!r}; give host and port, for example fed.example.org:9443")
+        return cls(found[1], int(found[2]))
+
+    @property
+    def name(self) -> str:
+        """The host as sockets take it, without brackets."""
+        return self.host.strip("[]")
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -92,7 +107,7 @@ def supernode(link: Address, site: Path, own: Address, root: Path | None = None,
         "--port",
         str(own.port),
         "--node-config",
-        f"site={json.dumps(str(site))}",
+        f"site={_toml(str(site))}",
     ]
 
 
@@ -122,7 +137,8 @@ class Control:
 
     def register(self, client: str, key: Path) -> int:
         """Let a node with this public key connect; returns its number. Raises :class:`FedfrError` when it may not."""
-        return int(self.flwr("supernode", "register", str(key), CONNECTION, "--name", client)["node-id"])
+        answer = self.flwr("supernode", "register", str(key), CONNECTION, "--name", client)
+        return int(self._part(answer, "node-id"))
 
     def submit(self, run: str) -> str:
         """Start a Flower run over the experiment ``run`` below the SuperLink's ``FEDFR_RUNS``; returns Flower's id.
@@ -130,8 +146,14 @@ class Control:
         Raises :class:`FedfrError` when the SuperLink does not take it.
         """
         bundle = write_bundle(self.home / "bundle")
-        answer = self.flwr("run", str(bundle), CONNECTION, "--run-config", f"{RUN}={json.dumps(run)}")
-        return str(answer["run-id"])
+        answer = self.flwr("run", str(bundle), CONNECTION, "--run-config", f"{RUN}={_toml(run)}")
+        return self._part(answer, "run-id")
+
+    def _part(self, answer: Mapping[str, Any], name: str) -> str:
+        found = str(answer.get(name, ""))
+        if not found.isdecimal():
+            raise FedfrError(f"the SuperLink at {self.link} gave no {name}: {str(dict(answer))[:300]}")
+        return found
 
     def state(self, run_id: str) -> RunState:
         """Where a run stands; raises :class:`FedfrError` when the SuperLink does not know it."""
@@ -140,7 +162,7 @@ class Control:
 
     def flwr(self, *arguments: str) -> Any:
         """The answer of a command of Flower's; raises :class:`FedfrError` when there is none."""
-        trust = "insecure = true" if self.root is None else f"root-certificates = {json.dumps(str(self.root))}"
+        trust = "insecure = true" if self.root is None else f"root-certificates = {_toml(str(self.root))}"
         text = f'[superlink.{CONNECTION}]\naddress = "{self.link}"\n{trust}\n'
         write_atomically(self.home / "config.toml", text.encode())
         command = [_program("flwr"), *arguments, "--format", "json"]
@@ -153,6 +175,16 @@ class Control:
             said = " ".join((done.stdout + done.stderr).split())[-300:]
             raise FedfrError(f"the SuperLink at {self.link} did not do `flwr {arguments[0]}`: {said}") from error
         return answer
+
+
+def _toml(text: str) -> str:
+    """A text in TOML's quotes, which are JSON's but for signs beyond U+FFFF that JSON would write as two.
+
+    Flower ends a value on its command line at the next quotation mark, escaped or not, so none may stand inside.
+    """
+    return re.sub(
+        r"\\(.)", lambda found: r"\u0022" if found[1] == '"' else found[0], json.dumps(text, ensure_ascii=False)
+    )
 
 
 def _program(name: str) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import glob
 import http.client
 import shutil
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+from fedfr.deployment.certificates import trust_only
+from fedfr.deployment.processes import Address
 from fedfr.errors import FedfrError, WriteError
 from fedfr.faces import FaceSet
+from fedfr.faces.storage import DIGESTS, read_digests
 from fedfr.files import move_folder
 
 __all__ = ["fetch", "offer"]
@@ -44,13 +48,11 @@ def fetch(server: str, authority: Path, fingerprint: str, dest: Path, progress: 
         if there.fingerprint() != fingerprint:
             raise FedfrError(f"{dest} holds other faces than agreed on; remove them, then fetch again")
         return there
-    part = dest.with_name(f".{dest.name}.part")
-    part.mkdir(parents=True, exist_ok=True)
-    host, _, port = server.rpartition(":")
-    context = ssl.create_default_context(cafile=str(authority))
+    address, context = Address.parse(server), trust_only(authority)
+    part = _part(dest, fingerprint)
     for name in FILES:
         try:
-            _fetch(host, int(port), context, f"/public/{fingerprint}/{name}", part / name, progress)
+            _fetch(address, context, f"/public/{fingerprint}/{name}", part / name, progress)
         except ssl.SSLCertVerificationError as error:
             raise FedfrError(
                 f"{server} is not who it should be ({error.verify_message}); nothing was fetched"
@@ -71,9 +73,22 @@ def fetch(server: str, authority: Path, fingerprint: str, dest: Path, progress: 
     return FaceSet.load(dest)
 
 
-def _fetch(host: str, port: int, context: ssl.SSLContext, path: str, dest: Path, progress: Progress | None) -> None:
+def _part(dest: Path, fingerprint: str) -> Path:
+    """Where what came so far is kept; what came of another set is removed."""
+    part = dest.with_name(f".{dest.name}.{fingerprint[:16]}.part")
+    for old in dest.parent.glob(f".{glob.escape(dest.name)}.*.part"):
+        if old != part:
+            shutil.rmtree(old, ignore_errors=True)
+    try:
+        part.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"cannot write {part}: {error.strerror}; choose a folder that can be written") from error
+    return part
+
+
+def _fetch(address: Address, context: ssl.SSLContext, path: str, dest: Path, progress: Progress | None) -> None:
     begun = dest.stat().st_size if dest.exists() else 0
-    connection = http.client.HTTPSConnection(host, port, context=context, timeout=60)
+    connection = http.client.HTTPSConnection(address.name, address.port, context=context, timeout=60)
     try:
         connection.request("GET", path, headers={"Range": f"bytes={begun}-"} if begun else {})
         answer = connection.getresponse()
@@ -81,10 +96,13 @@ def _fetch(host: str, port: int, context: ssl.SSLContext, path: str, dest: Path,
             return
         if answer.status not in (200, 206):
             raise FedfrError(
-                f"{host} does not have {path} ({answer.status}); ask the coordinator to submit the run again"
+                f"{address} does not have {path} ({answer.status}); ask the coordinator to submit the run again"
             )
         mode, done = ("ab", begun) if answer.status == 206 else ("wb", 0)
-        total = done + int(answer.headers["Content-Length"])
+        length = answer.headers["Content-Length"] or ""
+        if not length.isdecimal():
+            raise http.client.HTTPException("it does not say how much comes")
+        total = done + int(length)
         with dest.open(mode) as file:
             while piece := answer.read(PIECE):
                 done += file.write(piece)
@@ -97,10 +115,11 @@ def _fetch(host: str, port: int, context: ssl.SSLContext, path: str, dest: Path,
 
 
 def _verified(folder: Path, fingerprint: str) -> FaceSet | None:
-    """The set in ``folder`` if its pictures, not only what is said of them, are those of the fingerprint."""
+    """The set in ``folder`` if its pictures, and what is said of them, are those of the fingerprint."""
     try:
         faces = FaceSet.load(folder)
         again = FaceSet(faces.images(range(len(faces))), faces.labels, faces.identities, faces.names)
-    except FedfrError:
+    except (FedfrError, RecursionError):
         return None
-    return faces if again.fingerprint() == fingerprint else None
+    said = read_digests(folder / DIGESTS, faces.labels, faces.identities, fingerprint) == again.digests()
+    return faces if said and faces.fingerprint() == again.fingerprint() == fingerprint else None

@@ -83,7 +83,9 @@ def load_key(path: Path) -> PrivateKey:
     try:
         key = load_ssh_private_key(content, None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise FedfrError(f"{path} is no private key as OpenSSH writes it, without passphrase ({error})") from error
+        raise FedfrError(
+            f"{path} is no private key as OpenSSH writes it, without passphrase ({error}); give a key that fedfr made"
+        ) from error
     if not isinstance(key, EllipticCurvePrivateKey | Ed25519PrivateKey):
         raise FedfrError(f"{path} holds a {type(key).__name__}; give a key that fedfr made")
     return key

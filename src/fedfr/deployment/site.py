@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 import fedfr
 from fedfr.assembly import make_compute, make_method
 from fedfr.config import RuntimeConfig
 from fedfr.config_source import read_file
 from fedfr.deployment.agreement import Agreement
+from fedfr.deployment.processes import Address
 from fedfr.errors import FedfrError
 from fedfr.faces import ClientFaces, FaceSet, Split
 from fedfr.faces.dealing import by_share, deal, last_as_test
@@ -30,6 +31,14 @@ from fedfr.settings import Settings, validate
 from fedfr.trial import Personalized
 
 __all__ = ["Site", "SiteConfig", "SiteFacesConfig"]
+
+
+def _server(text: str) -> str:
+    try:
+        return str(Address.parse(text))
+    except FedfrError as error:
+        raise ValueError(str(error).partition("; ")[2]) from error
+
 
 _PATHS = (("agreement",), ("faces", "path"), ("faces", "manifest"), ("public",), ("private",))
 
@@ -60,20 +69,23 @@ class SiteConfig(Settings):
     faces: SiteFacesConfig
     public: str | None = None
     private: str = "private"
-    server: str | None = None
+    server: Annotated[str, AfterValidator(_server)] | None = None
     port: Annotated[int, Field(ge=1, le=65535)] = 9444
     runtime: RuntimeConfig = RuntimeConfig()
 
     @classmethod
     def load(cls, path: Path) -> SiteConfig:
         """Read the file with its paths made absolute; raises :class:`FedfrError` as all configurations do."""
+        if not path.is_file():
+            raise FedfrError(f"{path.parent} holds no {path.name}; make a site with `fedfr site init {path.parent}`")
         content = read_file(path)
         for *groups, name in _PATHS:
             tree: Any = content
             for group in groups:
                 tree = tree.get(group)
             if isinstance(tree, dict) and isinstance(tree.get(name), str):
-                tree[name] = str((path.parent / Path(tree[name]).expanduser()).resolve())
+                # As read_file does: the home of an unknown user is left to be reported as missing.
+                tree[name] = str((path.parent / os.path.expanduser(tree[name])).resolve())  # noqa: PTH111
         return validate(cls, content, str(path))
 
 
@@ -111,6 +123,13 @@ class Site:
         """The private faces that train."""
         faces = FaceSet.load(self.config.faces.path)
         return faces.subset(self._division(faces).train)
+
+    @cached_property
+    def all_faces(self) -> FaceSet:
+        """The private faces that train, and those kept for the site's own test."""
+        faces = FaceSet.load(self.config.faces.path)
+        division = self._division(faces)
+        return faces.subset(division.train + division.test)
 
     @cached_property
     def public_faces(self) -> FaceSet:

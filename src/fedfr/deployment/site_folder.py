@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from fedfr.deployment.certificates import load_certificate
+from fedfr.deployment.processes import Address
 from fedfr.deployment.secrets import make_node_key, save_key
 from fedfr.errors import FedfrError
 from fedfr.files import empty_folder, write_atomically
@@ -60,25 +62,30 @@ class NewSite:
 def init_site(folder: Path, client: str, server: str, authority: Path, faces: str, port: int, threads: int) -> NewSite:
     """Write ``site.yaml``, ``site.key``, ``site.key.pub`` and ``ca.crt``.
 
-    Raises :class:`FedfrError` when the folder holds something, for a server that is no host and port, and for a
-    certificate that is none; the folder is then as it was.
+    Raises :class:`FedfrError` when the folder holds something, for a server that is no host and port, a port that is
+    none, and a certificate that is none; the folder is then as it was.
     """
-    host, _, number = server.rpartition(":")
-    if not host or not number.isdecimal() or "/" in server:
-        raise FedfrError(f"server = {server!r}; give host and port, for example fed.example.org:9443")
+    Address.parse(server)
+    if not 1 <= port <= 65535:
+        raise FedfrError(f"port = {port}; give a whole number of at least 1 and at most 65535")
+    if not client.strip():
+        raise FedfrError(f"client = {client!r}; give the id under which the coordinator registers this site")
     existed = folder.exists()
     if existed and (not folder.is_dir() or any(folder.iterdir())):
         raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the site")
     load_certificate(authority)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / ROOT, authority.read_bytes())
         save_key(folder / KEY, make_node_key())
-        # A text of JSON is one of YAML, whatever signs are in it.
-        given = {"client": client, "server": server, "faces": faces, "port": port, "threads": threads}
-        text = CONFIG.format(**{name: json.dumps(value, ensure_ascii=False) for name, value in given.items()})
-        write_atomically(folder / "site.yaml", text.encode())
+        texts = {"client": _quoted(client), "server": _quoted(server), "faces": _quoted(faces)}
+        write_atomically(folder / "site.yaml", CONFIG.format(**texts, port=port, threads=threads).encode())
     except BaseException:
         empty_folder(folder, remove=not existed)
         raise
     return NewSite(folder / "site.yaml", folder / f"{KEY}.pub")
+
+
+def _quoted(text: str) -> str:
+    """As YAML reads it back, whatever stands in it: an id such as 007, a path with a colon."""
+    quoted: str = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=float("inf"))
+    return quoted.strip()

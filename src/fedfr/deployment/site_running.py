@@ -26,12 +26,11 @@ def run_site(path: Path, backoff: Backoff | None = None) -> int:
     if config.server is None:
         raise FedfrError(f"{path} names no server; give its host and port")
     load_key(folder / KEY)
-    host, _, port = config.server.rpartition(":")
     if not (folder / ROOT).is_file():
         raise FedfrError(f"{folder / ROOT} is missing; put the coordinator's certificate there")
     home = folder / "flower"
     programs = write_programs(home / "programs")
     own = Address("127.0.0.1", config.port)
-    command = supernode(Address(host, int(port)), path.resolve(), own, folder / ROOT, folder / KEY)
+    command = supernode(Address.parse(config.server), path.resolve(), own, folder / ROOT, folder / KEY)
     with locked(folder):
         return Supervisor(command, environment(home, programs=programs), backoff or Backoff()).run()

@@ -11,6 +11,7 @@ from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.logs import last_error
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.site import Site
+from fedfr.errors import FedfrError
 from fedfr.events import read_events
 from fedfr.experiment import Experiment
 from fedfr.federation.private_store import PrivateStore
@@ -31,6 +32,17 @@ def status_of(coordinator: Coordinator) -> dict[str, Any]:
 
 
 def _run(folder: Path) -> dict[str, Any]:
+    try:
+        return _standing(folder)
+    except FedfrError as error:
+        why = str(error)
+    except (ValueError, LookupError, TypeError) as error:
+        why = f"{folder / 'metrics.jsonl'} cannot be read ({error!r})"
+    # One damaged run must not hide the others.
+    return {"method": "unknown", "round": 0, "rounds": 0, "state": f"damaged: {why}", "sites": {}}
+
+
+def _standing(folder: Path) -> dict[str, Any]:
     trial = Experiment.open(folder).trials()[0]
     sites: dict[str, dict[str, Any]] = {client: {"refused": 0} for client in trial.participants}
     rounds = 0
@@ -43,7 +55,7 @@ def _run(folder: Path) -> dict[str, Any]:
                 site["refused"] += 1
                 site["reason"] = event["reason"]
             else:
-                site |= {"round": event["round"], "seconds": event["seconds"], "images": event["count"]}
+                site |= {"round": event["round"], "seconds": event.get("seconds"), "images": event["count"]}
                 site |= {"bytes_up": event["bytes/up"], "bytes_down": event["bytes/down"]}
     stopped = folder / STOPPED
     if stopped.exists():
