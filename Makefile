@@ -6,13 +6,13 @@ STAMP := $(VENV)/.installed
 OUT ?= runs/quickstart
 ARGS ?=
 
-.PHONY: setup quickstart test test-slow browser lint types bench clean
+.PHONY: setup quickstart test test-slow debian deploy-demo lint types bench clean
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[samples,hf,track,onnx,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[samples,hf,track,onnx,flower,dev]'
 	@touch $(STAMP)
 
 quickstart: $(STAMP)
@@ -23,16 +23,22 @@ quickstart: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile $(ARGS)
 
-test-slow: $(STAMP) browser
+test-slow: $(STAMP) debian
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
 
-# The report is looked at in a browser: Debian's, with its driver, installed where they are missing.
-browser:
-	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+# The report is looked at in a browser with its driver, and nginx stands before the coordinator: Debian's, installed
+# where they are missing.
+debian:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && command -v nginx >/dev/null || { \
 	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$root apt-get update --quiet --quiet && \
 	  $$root env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends \
-	    chromium chromium-driver >/dev/null; }
+	    chromium chromium-driver nginx-light >/dev/null; }
+
+# A coordinator and three sites with TLS, keys and the proxy on this machine; one of each is killed on the way.
+deploy-demo: $(STAMP) debian
+	rm -rf runs/deploy-demo
+	$(BIN)/python -m fedfr.deployment.demo runs/deploy-demo $(ARGS)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/all.py $(ARGS)

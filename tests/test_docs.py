@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
 from pydantic import BaseModel
+from typer.main import get_command
 
 from fedfr import losses
-from fedfr.config import ExperimentConfig
+from fedfr.cli.main import app
+from fedfr.config import ExperimentConfig, load_config
+from fedfr.deployment.site import SiteConfig
 from fedfr.evaluation import PROTOCOLS
 from fedfr.faces import SPLITS
 from fedfr.faces.audit import KINDS
@@ -47,6 +51,31 @@ def test_no_documented_setting_is_unknown() -> None:
     )
     documented = set(re.findall(rf"`((?:{groups})\.\w+)`", text))
     assert documented - set(settings_of(ExperimentConfig)) == set()
+
+
+def test_every_setting_of_a_site_is_documented() -> None:
+    text = (DOCS / "deploy.md").read_text(encoding="utf-8")
+    names = [name for name in settings_of(SiteConfig) if not name.startswith("runtime.")]
+    assert [name for name in [*names, "runtime"] if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/deploy.md"])
+def test_the_commands_of_a_federation_are_ones(page: str) -> None:
+    """Every line as it stands is taken by the command line, up to running it."""
+    lines = re.findall(r"^fedfr ((?:server|site) .+)$", (DOCS.parent / page).read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(lines) >= 6
+    for line in lines:
+        group, name, *arguments = shlex.split(line.replace("SITE SITE.key.pub", "north north.key.pub"), comments=True)
+        command = get_command(app).commands[group].commands[name]  # type: ignore[attr-defined]
+        command.make_context(name, arguments)
+
+
+def test_the_configuration_of_a_federation_is_one(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```\n(faces: .*?)```", (DOCS / "deploy.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "first.yaml").write_text(text, encoding="utf-8")
+    config = load_config(tmp_path / "first.yaml")
+    assert config.split.settings["clients"] == ["north", "south"]
+    assert (config.federation.updates, config.baselines) == ("int8", ())
 
 
 def test_every_setting_of_fedfr_is_documented() -> None:

@@ -13,6 +13,7 @@ from fedfr.settings import Settings, validate
 
 __all__ = [
     "PRESETS",
+    "DeploymentConfig",
     "EvaluationConfig",
     "ExperimentConfig",
     "FacesConfig",
@@ -135,7 +136,7 @@ class FederationConfig(Settings):
     batchnorm: Literal["average", "local", "frozen"] = "average"
     average_prototypes: bool = True
     updates: Literal["full", "bf16", "int8"] = "full"
-    largest_change: Positive = 10.0
+    largest_change: Positive = 1000.0
     server: ServerConfig = ServerConfig()
     keep_rounds: Annotated[int, Field(ge=1)] = 2
 
@@ -188,6 +189,19 @@ class RuntimeConfig(Settings):
         return tuple(name.strip() for name in self.device.split(","))
 
 
+class DeploymentConfig(Settings):
+    """How long the server waits, in seconds, when its clients are on other machines; none of it changes a last bit.
+
+    ``join``: in the first round, for all clients to be there. ``hello``: for a machine to say which client it is.
+    ``deadline``: for the answers of a round. ``poll``: between two looks for answers.
+    """
+
+    join: Annotated[float, Field(ge=0)] = 600.0
+    hello: Positive = 120.0
+    deadline: Positive = 7200.0
+    poll: Positive = 1.0
+
+
 class ExperimentConfig(Settings):
     """A whole job: faces, split, starting model, method, baselines, evaluation."""
 
@@ -204,6 +218,7 @@ class ExperimentConfig(Settings):
     baseline_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     evaluation: EvaluationConfig = EvaluationConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+    deployment: DeploymentConfig = DeploymentConfig()
 
     @model_validator(mode="after")
     def _no_baseline_twice(self) -> ExperimentConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import time
@@ -22,16 +21,15 @@ from fedfr.config import ExperimentConfig, load_config
 from fedfr.config_source import absolute_paths, first_difference
 from fedfr.costs import RoundCost, round_costs
 from fedfr.curves import Curve
-from fedfr.engines.local import Tap
 from fedfr.errors import FedfrError
 from fedfr.events import PretrainingWatch
 from fedfr.faces import Split
 from fedfr.faces.storage import is_face_set
 from fedfr.federation.method import Generic
-from fedfr.files import empty_folder, read_json, remove_leftovers, write_atomically, write_json
+from fedfr.files import empty_folder, locked, read_json, remove_leftovers, write_atomically, write_json
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.rows import Row
-from fedfr.trial import Trial
+from fedfr.trial import Engines, Trial
 
 __all__ = ["Experiment"]
 
@@ -137,16 +135,17 @@ class Experiment:
     def run(
         self,
         progress: Progress | None = None,
-        tap: Tap | None = None,
+        engine: Engines | None = None,
         on_method: Callable[[str], None] = lambda name: None,
     ) -> list[Row]:
         """Run, or go on where a run was interrupted; returns every result as tidy rows.
 
-        ``on_method`` is called with the name of each method that this call has evaluated.
+        ``engine`` says where the clients are; without it they are on this machine. ``on_method`` is called with the
+        name of each method that this call has evaluated.
         Raises :class:`FedfrError` for faults of the input and below the quorum; what is finished stays and is resumed.
         """
         shown = progress or Silent()
-        with self._locked():
+        with self._alone():
             start = self._start(shown)
             rows: list[Row] = []
             if self.config.method.name != "pretrained":
@@ -154,13 +153,13 @@ class Experiment:
             for trial in self.trials():
                 if trial.method.privacy:
                     shown.note(f"privacy: {trial.method.privacy}")
-                generic = trial.run(start, progress=shown, tap=tap, on_round=self._on_round(trial, shown))
+                generic = trial.run(start, progress=shown, engine=engine, on_round=self._on_round(trial, shown))
                 rows += self._finish(trial.name, partial(self._assess, trial, generic), shown, on_method)
             return rows
 
     def pretrain(self, progress: Progress | None = None) -> Generic:
         """The starting model, trained on the public faces if it is not there yet."""
-        with self._locked():
+        with self._alone():
             return self._start(progress or Silent())
 
     def adopt_start(self, folder: Path) -> bool:
@@ -188,12 +187,15 @@ class Experiment:
         config, split = self.config, Split.load(self.folder / "split.json")
         train = [len(client.train) for client in split.clients.values()]
         each = f"{min(train)}" if min(train) == max(train) else f"{min(train)} to {max(train)}"
+        private = f"{len(train)} clients with {each} training images"
+        if any(client.elsewhere for client in split.clients.values()):
+            private = f"{len(train)} clients with their faces elsewhere"
         return (
             f"{config.method.name} · {config.model.backbone} from {config.model.start} · "
             f"{config.federation.rounds} rounds · BatchNorm {config.federation.batchnorm} · "
             f"{config.runtime.precision} · seed {config.seed}\n"
-            f"split {split.name}: {len(split.public)} public images, {len(train)} clients with {each} "
-            f"training images, {len(split.generic)} images of people nobody trained on"
+            f"split {split.name}: {len(split.public)} public images, {private}, "
+            f"{len(split.generic)} images of people nobody trained on"
         )
 
     def results(self) -> list[Row]:
@@ -302,28 +304,18 @@ class Experiment:
         return self.folder / "evaluation" / "curves" / f"{name}.json"
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Only one process may work on a run folder; the lock goes with the process, however it ends."""
-        try:
-            descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise FedfrError(
-                f"cannot write in {self.folder}: {error.strerror}; make the folder writable, then resume"
-            ) from error
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise FedfrError(f"another process is working on {self.folder}; wait for it or stop it") from error
+    def _alone(self) -> Iterator[None]:
+        """Only one process may work on a run folder."""
+        with locked(self.folder):
             remove_leftovers(self.folder)
             yield
-        finally:
-            os.close(descriptor)
 
 
 def _effective(config: ExperimentConfig) -> dict[str, Any]:
     """Every setting that can change a result, the method's defaults included."""
-    tree = absolute_paths(config.model_dump(mode="json", exclude={"preset": True, "runtime": {"workers"}}), Path.cwd())
+    tree = absolute_paths(
+        config.model_dump(mode="json", exclude={"preset": True, "runtime": {"workers"}, "deployment": True}), Path.cwd()
+    )
     settings = make_method(config, config.method.name).settings
     return {**tree, "method": {**tree["method"], **settings.model_dump(mode="json")}}
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from fedfr.errors import FedfrError, WriteError
 
 __all__ = [
     "empty_folder",
+    "is_locked",
+    "locked",
     "move_folder",
     "read_json",
     "remove_leftovers",
@@ -101,6 +104,38 @@ def move_folder(made: Path, target: Path) -> None:
         _sync(target.parent)
     except OSError as error:
         raise _cannot_write(target, error) from error
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Have ``folder`` to oneself, made where it is not there; the lock goes with the process, however it ends.
+
+    Raises :class:`FedfrError` while another process has it, and :class:`WriteError` where it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise WriteError(
+            f"cannot write in {folder}: {error.strerror}; make the folder writable, then resume"
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise FedfrError(f"another process is working on {folder}; wait for it or stop it") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process has ``folder`` to itself (:func:`locked`); looked up, since trying would keep it out."""
+    try:
+        number, held = (folder / ".lock").stat().st_ino, Path("/proc/locks").read_text(encoding="ascii")
+    except OSError:
+        return False
+    return any(word.endswith(f":{number}") for word in held.split())
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -93,6 +93,8 @@ def _advice(place: str, wanted: Any, given: Any) -> str:
     inner = get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
     if isinstance(inner, type) and issubclass(inner, BaseModel):
         name, field = next(iter(inner.model_fields.items()))
+        if field.is_required():
+            return f"its settings by name, for example {place}.{name}=…"
         # `method=fedavg` meant method.name; another kind of value tells nothing of what was meant.
         example = given if type(given) is type(field.default) else field.default
         shown = f"[{example[0]}]" if isinstance(example, tuple) else example

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from fedfr.assembly import ClientFactory, Parts, generic_contract, make_method
+from fedfr.config import ExperimentConfig
 from fedfr.engines.local import LocalEngine, Tap
+from fedfr.errors import FedfrError
 from fedfr.events import Events
+from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
-from fedfr.federation.method import Generic, batchnorm_entries, batchnorm_statistics, shared_entries
-from fedfr.federation.private_store import PrivateStore
+from fedfr.federation.method import Generic, Method, batchnorm_entries, batchnorm_statistics, shared_entries
+from fedfr.federation.private_store import PrivateState, PrivateStore
 from fedfr.federation.server import Server
 from fedfr.models import DFC, embedding_space, load_weights, save_model
 from fedfr.reporting.progress import Progress, Silent
 
-__all__ = ["Personalized", "Trial"]
+__all__ = ["Engines", "Personalized", "Trial", "local_engine"]
+
+Engines = Callable[["Trial"], AbstractContextManager[Engine]]
+"""Makes what brings a trial's messages to its clients, for as long as the trial runs."""
 
 
 class Personalized(nn.Module):
@@ -29,10 +37,22 @@ class Personalized(nn.Module):
         self.backbone = backbone
         self.dfc = dfc
 
+    @classmethod
+    def of(cls, method: Method, state: PrivateState, backbone: nn.Module, device: torch.device) -> Personalized:
+        """The model that a client's private state holds under a method, ready for evaluation."""
+        load_weights(backbone, state.personal_backbone or state.backbone)
+        dfc = method.personal_modules(state)
+        return cls(backbone, None if dfc is None else dfc.to(device)).eval()
+
     def forward(self, images: Any) -> Any:
         """Features of preprocessed images."""
         features = self.backbone(images)
         return features if self.dfc is None else self.dfc.transform_features(features)
+
+    def save(self, path: Path, config: ExperimentConfig) -> None:
+        """Write the model with its contract; its embedding space is its own alone."""
+        tensors = self.state_dict()
+        save_model(path, tensors, generic_contract(config, embedding_space(tensors), "personalized"))
 
 
 class Trial:
@@ -50,17 +70,25 @@ class Trial:
         """How many rounds this method runs."""
         return self.method.rounds(self.parts.config.federation.rounds)
 
+    @property
+    def participants(self) -> list[str]:
+        """Who takes part, by id."""
+        return sorted(self.method.participants(self.parts.split))
+
     def run(
         self,
         start: Generic,
         *,
         progress: Progress | None = None,
-        tap: Tap | None = None,
+        engine: Engines | None = None,
         on_round: Callable[[int, Generic], Mapping[str, Any]] = lambda round_number, generic: {},
     ) -> Generic:
-        """Run or resume; returns the last generic model. Ends with the same bits however often it was interrupted."""
-        parts, config, shown = self.parts, self.parts.config, progress or Silent()
-        participants = sorted(self.method.participants(parts.split))
+        """Run or resume; returns the last generic model. Ends with the same bits however often it was interrupted.
+
+        ``engine`` says where the clients are; without it they are on this machine.
+        """
+        config, shown = self.parts.config, progress or Silent()
+        participants = self.participants
         steps = self.total_rounds * len(participants)
         done = self.journal.latest()
         events = Events.of_rounds(self.folder / "metrics.jsonl", done.round if done else 0)
@@ -79,15 +107,7 @@ class Trial:
             if event["event"] == "refused":
                 shown.note(f"refused: {event['reason']}")
 
-        factory = ClientFactory(
-            config,
-            self.name,
-            parts.faces_folder,
-            parts.folder / "split.json",
-            self.folder / "clients",
-            parts.features_folder,
-        )
-        backbone = parts.new_backbone()
+        backbone = self.parts.new_backbone()
         entries, batchnorm = backbone.state_dict(), batchnorm_entries(backbone)
 
         def shared(number: int) -> frozenset[str]:
@@ -95,10 +115,10 @@ class Trial:
 
         if finished < steps:
             shown.update(self.name, finished, steps)
-        with LocalEngine(factory, workers=config.runtime.workers, threads=config.runtime.threads, tap=tap) as engine:
+        with (engine or local_engine)(self) as connected:
             server = Server(
                 self.method,
-                engine,
+                connected,
                 self.journal,
                 config.federation,
                 participants,
@@ -125,10 +145,7 @@ class Trial:
         state = self.store(client).latest()
         if state is None:
             return None
-        backbone = self.parts.new_backbone()
-        load_weights(backbone, state.personal_backbone or state.backbone)
-        dfc = self.method.personal_modules(state)
-        return state.round, Personalized(backbone, None if dfc is None else dfc.to(self.parts.compute.device)).eval()
+        return state.round, Personalized.of(self.method, state, self.parts.new_backbone(), self.parts.compute.device)
 
     def export_personal(self, client: str) -> Path | None:
         """Write ``clients/<id>/personal.safetensors`` with its contract; its embedding space is this client's alone."""
@@ -137,6 +154,25 @@ class Trial:
             return None
         _, module = found
         path = self.folder / "clients" / client / "personal.safetensors"
-        tensors = module.state_dict()
-        save_model(path, tensors, generic_contract(self.parts.config, embedding_space(tensors), "personalized"))
+        module.save(path, self.parts.config)
         return path
+
+
+def local_engine(trial: Trial, tap: Tap | None = None) -> LocalEngine:
+    """All clients of the trial on this machine, as the run's settings have it; ``tap`` sees every message."""
+    parts, runtime = trial.parts, trial.parts.config.runtime
+    away = [client for client, faces in parts.split.clients.items() if faces.elsewhere]
+    if away and trial.total_rounds:
+        raise FedfrError(
+            f"the faces of {', '.join(away[:3])} are not on this machine; run the experiment with its sites, "
+            "or give a split with their images"
+        )
+    factory = ClientFactory(
+        parts.config,
+        trial.name,
+        parts.faces_folder,
+        parts.folder / "split.json",
+        trial.folder / "clients",
+        parts.features_folder,
+    )
+    return LocalEngine(factory, workers=runtime.workers, threads=runtime.threads, tap=tap)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.cli import bad_faces, bad_input, bad_models, bad_verification_sets
+from tests.cli import bad_deployments, bad_faces, bad_input, bad_models, bad_verification_sets
 from tests.cli.bad_input import Case, Given
 from tests.cli.conftest import Fedfr
 from tests.cli.test_commands import content
@@ -16,7 +16,13 @@ from tests.tiny import SETTINGS
 from fedfr.config import load_config
 from fedfr.experiment import Experiment
 
-CASES = [*bad_input.CASES, *bad_faces.CASES, *bad_models.CASES, *bad_verification_sets.CASES]
+CASES = [
+    *bad_input.CASES,
+    *bad_faces.CASES,
+    *bad_models.CASES,
+    *bad_verification_sets.CASES,
+    *bad_deployments.CASES,
+]
 
 
 @pytest.fixture(scope="module")

@@ -117,7 +117,7 @@ def test_interrupted_by_hand(begun: Path, fedfr: Fedfr, monkeypatch: pytest.Monk
     [
         (["tarin"], "No such command 'tarin'. Did you mean 'train'?; see `fedfr --help`"),
         (["train", "quickstart"], "Missing option '--out'; see `fedfr train --help`"),
-        (["resume"], "Missing argument 'run'; see `fedfr resume --help`"),
+        (["resume"], "Missing argument 'RUN'; see `fedfr resume --help`"),
         (["resume", "x", "--workers", "0"], "Invalid value for '--workers'"),
         (["list", "--colour"], "No such option"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from fedfr.config import load_config
 from fedfr.errors import FedfrError
-from fedfr.faces import SPLITS, FaceSet, make_split
+from fedfr.faces import SPLITS, ClientFaces, FaceSet, Split, make_split
 
 MakeFaces = Callable[[Sequence[int]], FaceSet]
 
@@ -273,5 +274,39 @@ def test_clients_may_differ_in_size(recipe: str, lfw: FaceSet) -> None:
 
 
 def test_every_recipe_is_described() -> None:
-    assert SPLITS.names == ("general", "quickstart", "lfw-fed", "ms1m-fedfr", "partition")
+    assert SPLITS.names == ("general", "quickstart", "lfw-fed", "ms1m-fedfr", "partition", "sites")
     assert all(entry.description for entry in SPLITS)
+
+
+def test_sites_keep_their_faces_elsewhere(make_faces: MakeFaces, tmp_path: Path) -> None:
+    faces = make_faces([3] * 6)
+    split = make_split(faces, "sites", clients=["south", "north"], generic_identities=2, distractors="generic", seed=1)
+    assert sizes(split) == {
+        "public": 12,
+        "north train": 0,
+        "north test": 0,
+        "south train": 0,
+        "south test": 0,
+        "generic": 6,
+        "distractors": 6,
+    }
+    assert list(split.clients) == ["north", "south"]
+    assert split.distractors == split.generic
+    split.save(tmp_path / "split.json")
+    loaded = Split.load(tmp_path / "split.json")
+    assert loaded == split
+    assert all(client.elsewhere for client in loaded.clients.values())
+    with pytest.raises(FedfrError, match="north of the split has its faces elsewhere and images here"):
+        replace(split, public=(), clients={"north": ClientFaces((0,), (), elsewhere=True)}).check(faces)
+
+
+@pytest.mark.parametrize("clients", [["a/b"], [""], [".hidden"], ["x" * 65], [3], "a b"])
+def test_a_sites_id_is_a_plain_word(make_faces: MakeFaces, clients: Any) -> None:
+    with pytest.raises(FedfrError, match=r"split setting clients has .*; give letters, digits and the signs"):
+        make_split(make_faces([3] * 3), "sites", clients=clients)
+
+
+@pytest.mark.parametrize("clients", [[], ["a", "a"]])
+def test_sites_are_named_once(make_faces: MakeFaces, clients: list[str]) -> None:
+    with pytest.raises(FedfrError, match="give one or more ids, each once"):
+        make_split(make_faces([3] * 3), "sites", clients=clients)

@@ -10,7 +10,17 @@ import safetensors.torch
 import torch
 
 from fedfr.errors import FedfrError
-from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_reply, decode_update, encode
+from fedfr.federation.messages import (
+    Broadcast,
+    Failure,
+    Hello,
+    Update,
+    decode_broadcast,
+    decode_hello,
+    decode_reply,
+    decode_update,
+    encode,
+)
 
 WEIGHTS = {
     "conv.weight": torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last),
@@ -32,12 +42,14 @@ def test_these_are_all_the_fields_there_are() -> None:
     ``identities`` is empty unless a method declares ``reveals_identities`` (a test goes through all methods).
     """
     fields = {
-        kind.__name__: [field.name for field in dataclasses.fields(kind)] for kind in (Broadcast, Update, Failure)
+        kind.__name__: [field.name for field in dataclasses.fields(kind)]
+        for kind in (Broadcast, Update, Failure, Hello)
     }
     assert fields == {
         "Broadcast": ["round", "weights", "prototypes", "identities"],
         "Update": ["round", "client", "weights", "prototypes", "count", "metrics", "identities", "scales"],
         "Failure": ["client", "reason"],
+        "Hello": ["client", "agreement", "public", "version"],
     }
     with pytest.raises(dataclasses.FrozenInstanceError):
         UPDATE.count = 3  # type: ignore[misc]
@@ -82,6 +94,16 @@ def test_a_reply_is_an_update_or_a_failure() -> None:
     assert decode_reply(encode(failure)) == failure
     with pytest.raises(FedfrError, match="expected a message of kind 'Update' or 'Failure', received 'Broadcast'"):
         decode_reply(encode(Broadcast(9, WEIGHTS, torch.ones(2, 8))))
+
+
+def test_a_hello_comes_back_or_a_failure() -> None:
+    hello = Hello("client-03", "a1", "", "0.1.0")
+    assert decode_hello(encode(hello)) == hello
+    assert decode_hello(encode(Failure("client-03", "no faces"))) == Failure("client-03", "no faces")
+    with pytest.raises(FedfrError, match="expected a message of kind 'Hello' or 'Failure', received 'Update'"):
+        decode_hello(encode(UPDATE))
+    with pytest.raises(FedfrError, match="not a whole hello"):
+        decode_hello(encode(hello)[:-3])
 
 
 def test_a_failures_reason_is_one_line_of_bounded_length() -> None:

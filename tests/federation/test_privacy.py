@@ -21,6 +21,7 @@ from fedfr.federation.messages import Failure, Update, decode_broadcast, decode_
 from fedfr.federation.private_store import PrivateState
 from fedfr.training.features import extract_features
 from fedfr.training.pool import FacePool
+from fedfr.trial import local_engine
 
 CLIENTS = ("client-01", "client-02")
 
@@ -103,7 +104,7 @@ def scaled(image: torch.Tensor) -> dict[str, torch.Tensor]:
 def tapped(tmp_path_factory: pytest.TempPathFactory) -> Tapped:
     folder = tmp_path_factory.mktemp("privacy")
     made = Tapped(Experiment.create(tiny_config(folder), folder / "run"))
-    made.experiment.run(tap=made.tap)
+    made.experiment.run(engine=partial(local_engine, tap=made.tap))
     assert set(made.states) == {(client, number) for client in CLIENTS for number in (1, 2)}
     return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from fedfr.experiment import Experiment
 from fedfr.federation.messages import Broadcast, Update, decode_update, encode, size_of
 from fedfr.federation.update_format import BLOCK, SMALL, compress, restore
 from fedfr.models import BACKBONES, build_backbone
+from fedfr.trial import local_engine
 
 GENERATOR = torch.Generator().manual_seed(0)
 BEFORE = Broadcast(
@@ -201,7 +203,7 @@ def test_a_run_counts_fewer_bytes_and_resumes_to_the_bit(kind: str, tmp_path: Pa
 
     broken = Experiment.create(tiny_config(tmp_path, *overrides), tmp_path / "broken")
     with pytest.raises(KilledError):
-        broken.run(tap=tap)
+        broken.run(engine=partial(local_engine, tap=tap))
     again = Experiment.open(tmp_path / "broken")
     again.run()
     found = again.trials()[0].journal.latest()

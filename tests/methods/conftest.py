@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fedfr.experiment import Experiment
 from fedfr.federation.messages import Broadcast, Update, decode_broadcast, decode_update
 from fedfr.federation.method import Generic
 from fedfr.federation.private_store import PrivateState
-from fedfr.trial import Trial
+from fedfr.trial import Trial, local_engine
 
 
 class Finished:
@@ -26,7 +27,7 @@ class Finished:
         self.start = self.experiment.pretrain()
         self.ups: list[Update] = []
         self.downs: list[tuple[str, Broadcast]] = []
-        self.generic: Generic = self.trial.run(self.start, tap=self._see)
+        self.generic: Generic = self.trial.run(self.start, engine=partial(local_engine, tap=self._see))
 
     def _see(self, direction: str, client: str, data: bytes) -> None:
         if direction == "up":

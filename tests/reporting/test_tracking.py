@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
+import urllib.error
+import urllib.request
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
+from prometheus_client.parser import text_string_to_metric_families
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.tiny import tiny_config
 
@@ -16,6 +20,8 @@ from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.reporting.progress import Silent
 from fedfr.reporting.tracking import Tracking
+
+RANK = ("generic", "generic-1:N", "rank-1")
 
 
 class Notes(Silent):
@@ -99,6 +105,55 @@ def test_mlflow_gets_every_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with Tracking(Silent(), ["mlflow"], run) as shown:
         shown.event({"event": "round", "seed": 0, "method": "fedavg", "round": 3, "clients": 2})
     assert [run.info.run_id for run in client.search_runs([client.get_run(number).info.experiment_id])] == [number]
+
+
+def free_port() -> int:
+    with socket.socket() as some:
+        some.bind(("127.0.0.1", 0))
+        port: int = some.getsockname()[1]
+        return port
+
+
+def test_prometheus_reads_every_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked as Prometheus asks, while the run still lasts; afterwards nobody listens."""
+    address = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("FEDFR_PROMETHEUS", address)
+    run = tmp_path / "run"
+    with Tracking(Silent(), ["prometheus"], run) as shown:
+        experiment = Experiment.create(tiny_config(tmp_path, "method.name=fedavg"), run, shown)
+        rows = experiment.run(shown)
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=20) as answer:
+            text = answer.read().decode()
+    found = {
+        (sample.labels["subject"], sample.labels.get("name", "")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.labels
+    }
+    newest = {(event["client"], event["round"]): event for event in events(run) if event["event"] == "update"}
+    last = newest["client-01", max(number for _, number in newest)]
+    for name, value in numbers(last).items():
+        assert found["seed-0/fedavg/client-01", name] == pytest.approx(value)
+    assert found["seed-0/fedavg/client-01", ""] == last["round"]
+    (figure,) = [row.value for row in rows if (row.model, row.protocol, row.metric) == RANK]
+    assert found["seed-0/fedavg/generic", "generic-1-N/rank-1"] == pytest.approx(figure)
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        urllib.request.urlopen(f"http://{address}/metrics", timeout=20)
+
+
+@pytest.mark.parametrize("address", ["9464", "localhost", "localhost:0", "localhost:http", ":9464", "localhost:70000"])
+def test_an_address_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("FEDFR_PROMETHEUS", address)
+    with pytest.raises(FedfrError, match=f"FEDFR_PROMETHEUS = '{address}'; give one such as 127"):
+        Tracking(Silent(), ["prometheus"], tmp_path)
+
+
+def test_a_port_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        monkeypatch.setenv("FEDFR_PROMETHEUS", address)
+        with pytest.raises(FedfrError, match=f"cannot listen at {address}: Address already in use; set FEDFR_PROM"):
+            Tracking(Silent(), ["prometheus"], tmp_path)
 
 
 def test_steps_that_are_repeated_are_shown_once(tmp_path: Path) -> None:

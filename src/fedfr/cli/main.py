@@ -9,7 +9,7 @@ from typing import cast
 
 import typer
 
-from fedfr.cli import benchmarks, faces, lists, models, runs
+from fedfr.cli import benchmarks, faces, lists, models, runs, server, site
 from fedfr.errors import FedfrError
 
 __all__ = ["app", "main"]
@@ -27,6 +27,8 @@ app = typer.Typer(
 app.add_typer(faces.app, name="faces")
 app.add_typer(lists.app, name="list")
 app.add_typer(models.app, name="models")
+app.add_typer(server.app, name="server")
+app.add_typer(site.app, name="site")
 runs.register(app)
 app.command()(benchmarks.benchmark)
 

@@ -1,1 +1,1 @@
-"""Ways to bring messages to clients: in this process or worker processes (``local``)."""
+"""What brings messages to clients: in this process or in workers (``local``), on other machines (``flower``)."""

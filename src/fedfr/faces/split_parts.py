@@ -15,10 +15,14 @@ UNSEEN = "generic or distractors"
 
 @dataclass(frozen=True)
 class ClientFaces:
-    """One client's private images, as indices into the whole set: ``test`` shows the same people as ``train``."""
+    """One client's private images, as indices into the whole set: ``test`` shows the same people as ``train``.
+
+    A client whose faces are ``elsewhere``, on a machine of its own, has none here.
+    """
 
     train: tuple[int, ...]
     test: tuple[int, ...]
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,12 @@ class Parts:
                 used[index] = part
 
     def check_clients(self, faces: FaceSet) -> None:
-        """Every client has training images, and trains on each identity that it tests."""
+        """Every client has training images, or all its faces elsewhere, and trains on each identity that it tests."""
         labels = faces.labels.tolist()
         for client, images in self.clients.items():
-            if not images.train:
+            if images.elsewhere and (images.train or images.test):
+                raise FedfrError(f"{client} of the split has its faces elsewhere and images here; leave one out")
+            if not images.train and not images.elsewhere:
                 raise FedfrError(f"{client} of the split has no training images; give it some or remove it")
             untrained = {labels[index] for index in images.test} - {labels[index] for index in images.train}
             if untrained:

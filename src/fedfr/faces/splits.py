@@ -104,6 +104,7 @@ class Split:
                         "identities": list(self.identities.get(client, ())),
                         "train": _to_runs(images.train),
                         "test": _to_runs(images.test),
+                        **({"elsewhere": True} if images.elsewhere else {}),
                     }
                     for client, images in self.clients.items()
                 },
@@ -132,7 +133,9 @@ class Split:
                 faces_fingerprint=str(content["faces_fingerprint"]),
                 public=_from_runs(groups["public"]["images"]),
                 clients={
-                    client: ClientFaces(_from_runs(part["train"]), _from_runs(part["test"]))
+                    client: ClientFaces(
+                        _from_runs(part["train"]), _from_runs(part["test"]), bool(part.get("elsewhere", False))
+                    )
                     for client, part in clients.items()
                 },
                 generic=_from_runs(groups["generic"]["images"]),

@@ -1,6 +1,6 @@
 """Everything that crosses the wire between server and client, and the bytes it becomes.
 
-These three dataclasses *are* the list: what has no field here cannot be sent. Images, features of private images,
+These four dataclasses *are* the list: what has no field here cannot be sent. Images, features of private images,
 private prototypes, DFC modules, the previous local backbone, labels and names have none (method, section 1). The one
 free text is a failure's reason: an error's ``shareable`` part, which holds no path, name or label.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -18,7 +18,18 @@ import torch
 from fedfr.errors import FedfrError
 from fedfr.federation.packing import pack, unpack
 
-__all__ = ["Broadcast", "Failure", "Update", "decode_broadcast", "decode_reply", "decode_update", "encode", "size_of"]
+__all__ = [
+    "Broadcast",
+    "Failure",
+    "Hello",
+    "Update",
+    "decode_broadcast",
+    "decode_hello",
+    "decode_reply",
+    "decode_update",
+    "encode",
+    "size_of",
+]
 
 PROTOTYPES = "prototypes"
 IDENTITIES = "identities"
@@ -26,6 +37,7 @@ _WEIGHTS = "weights/"
 _SCALES = "scales/"
 # Of a stranger's text the server's log takes one line of this many characters.
 _LONGEST_REASON = 300
+_HELLO = ("client", "agreement", "public", "version")
 
 
 @dataclass(frozen=True)
@@ -69,10 +81,24 @@ class Failure:
     reason: str
 
 
-def encode(message: Broadcast | Update | Failure) -> bytes:
+@dataclass(frozen=True)
+class Hello:
+    """Site to server before the rounds: which client it is, what it has agreed to, and which public faces it has.
+
+    ``agreement`` and ``public`` are fingerprints, ``public`` is empty where the site has no public faces; ``version``
+    is that of its fedfr.
+    """
+
+    client: str
+    agreement: str
+    public: str
+    version: str
+
+
+def encode(message: Broadcast | Update | Failure | Hello) -> bytes:
     """The message as safetensors bytes: arrays with dtype and shape, the scalars in the header."""
-    if isinstance(message, Failure):
-        texts = {"kind": "Failure", "client": message.client, "reason": message.reason}
+    if isinstance(message, Failure | Hello):
+        texts = {"kind": type(message).__name__, **asdict(message)}
         return pack({}, {"fedfr": json.dumps(texts)})
     tensors = {f"{_WEIGHTS}{name}": value for name, value in message.weights.items()}
     if message.prototypes is not None:
@@ -122,9 +148,22 @@ def decode_reply(data: bytes) -> Update | Failure:
     with _whole(data, "reply"):
         scalars, tensors = _decode(data, "Update", "Failure")
         if scalars["kind"] == "Failure":
-            printable = "".join(sign if sign.isprintable() else " " for sign in str(scalars["reason"]))
-            return Failure(str(scalars["client"]), printable[:_LONGEST_REASON])
+            return Failure(_line(scalars["client"]), _line(scalars["reason"]))
         return _update(scalars, tensors)
+
+
+def decode_hello(data: bytes) -> Hello | Failure:
+    """A site's answer to who it is; raises :class:`FedfrError` when the bytes are neither a hello nor a failure."""
+    with _whole(data, "hello"):
+        scalars, _ = _decode(data, "Hello", "Failure")
+        if scalars["kind"] == "Failure":
+            return Failure(_line(scalars["client"]), _line(scalars["reason"]))
+        return Hello(*(_line(scalars[name]) for name in _HELLO))
+
+
+def _line(text: Any) -> str:
+    """One printable line of a stranger's text."""
+    return "".join(sign if sign.isprintable() else " " for sign in str(text))[:_LONGEST_REASON]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""``--track``: the numbers of ``metrics.jsonl``, and figures as they are found, sent to TensorBoard or MLflow."""
+"""``--track``: the numbers of ``metrics.jsonl`` and figures as they are found, to TensorBoard, MLflow or Prometheus."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fedfr.files import write_atomically
 from fedfr.registry import Entry, Registry
 from fedfr.reporting.progress import Progress
 
-__all__ = ["TRACKERS", "MlflowTracker", "TensorBoardTracker", "Tracker", "Tracking", "scalars"]
+__all__ = ["TRACKERS", "MlflowTracker", "PrometheusTracker", "TensorBoardTracker", "Tracker", "Tracking", "scalars"]
 
 T = TypeVar("T")
 Scalar = tuple[str, str, float, int]
@@ -116,11 +116,56 @@ class MlflowTracker:
             raise FedfrError(f"MLflow does not answer as it should: {str(error).splitlines()[0]}") from error
 
 
+class PrometheusTracker:
+    """The newest of every number at ``/metrics``, for as long as the run lasts, for a Prometheus that comes to ask.
+
+    ``FEDFR_PROMETHEUS`` is where it listens, ``127.0.0.1:9464`` by default. Whoever reaches it reads client ids, losses
+    and figures: it has no password.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from prometheus_client import CollectorRegistry, Gauge, start_http_server
+        except ImportError as error:
+            raise FedfrError("--track prometheus needs prometheus_client; pip install 'fedfr[track]'") from error
+        address = os.environ.get("FEDFR_PROMETHEUS", "127.0.0.1:9464")
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+            raise FedfrError(f"--track prometheus: FEDFR_PROMETHEUS = {address!r}; give one such as 127.0.0.1:9464")
+        registry = CollectorRegistry()
+        self._value = Gauge("fedfr_value", "A number of metrics.jsonl", ["subject", "name"], registry=registry)
+        self._step = Gauge(
+            "fedfr_step", "Round, in pre-training epoch, of the newest number", ["subject"], registry=registry
+        )
+        self._time = Gauge(
+            "fedfr_newest_seconds", "When the newest number came, in seconds since 1970", registry=registry
+        )
+        try:
+            self._server, self._thread = start_http_server(int(port), host.strip("[]"), registry)
+        except OSError as error:
+            raise FedfrError(
+                f"--track prometheus cannot listen at {address}: {error.strerror or error}; set FEDFR_PROMETHEUS"
+            ) from error
+
+    def write(self, subject: str, name: str, value: float, step: int) -> None:
+        """In the place of what it was before."""
+        self._value.labels(subject, name).set(value)
+        self._step.labels(subject).set(step)
+        self._time.set_to_current_time()
+
+    def close(self, *, failed: bool) -> None:
+        """Listen no more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
 TRACKERS: Registry[Callable[[Path], Tracker]] = Registry(
     "tracker",
     (
         Entry("tensorboard", TensorBoardTracker, "event files below FOLDER/tensorboard"),
         Entry("mlflow", MlflowTracker, "the server at MLFLOW_TRACKING_URI"),
+        Entry("prometheus", PrometheusTracker, "/metrics at FEDFR_PROMETHEUS, 127.0.0.1:9464 by default"),
     ),
 )
 

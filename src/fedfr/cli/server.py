@@ -1,0 +1,132 @@
+"""``fedfr server``: the coordinator of a federation whose sites are other machines."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedfr.cli.output import AsJson, Overrides, print_json, progress
+from fedfr.cli.parts import log_to_stderr, needs_flower
+
+if TYPE_CHECKING:
+    from fedfr.deployment.coordinator import Coordinator
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Coordinate a federation whose sites are other machines.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Argument(help="The coordinator's folder.")]
+
+
+def _open(folder: Path) -> Coordinator:
+    needs_flower()
+    from fedfr.deployment.coordinator import Coordinator
+
+    return Coordinator.open(folder)
+
+
+@app.command()
+def init(
+    folder: Folder,
+    host: Annotated[list[str], typer.Option("--host", help="A name or address by which sites reach this machine.")],
+    name: Annotated[
+        str, typer.Option("--name", help="What the federation is called in its certificates.")
+    ] = "federation",
+    port: Annotated[int, typer.Option("--port", help="Where sites connect to.")] = 9443,
+    inner_port: Annotated[int, typer.Option("--inner-port", help="For the SuperLink, on 127.0.0.1 alone.")] = 9442,
+) -> None:
+    """Make the coordinator's folder: an authority, the server's certificate, a commented server.yaml."""
+    needs_flower()
+    from fedfr.deployment.coordinator import Coordinator
+
+    made = Coordinator.init(folder, host, name, port, inner_port)
+    print(f"{folder / 'server.yaml'}: {made.config.name} at {', '.join(made.config.hosts)}, port {made.config.port}")
+    print(f"give every site {made.tls / 'ca.crt'}; keep {made.tls / 'ca.key'} to yourself, best off this machine")
+    print(f"then: fedfr server register {folder} SITE SITE.key.pub, and fedfr server run {folder}")
+
+
+@app.command()
+def register(
+    folder: Folder,
+    site: Annotated[str, typer.Argument(help="The site's id.")],
+    key: Annotated[Path, typer.Argument(help="The site.key.pub that `fedfr site init` made there.")],
+) -> None:
+    """Let a site take part: whoever has the private key to this public one speaks for it."""
+    place = _open(folder).register(site, key)
+    print(f"{place}: {site} may take part, at once if the server runs")
+
+
+@app.command()
+def admit(folder: Folder, person: Annotated[str, typer.Argument(help="The person's name.")]) -> None:
+    """Make a certificate for a person who may use Flower's control API through the proxy."""
+    certificate = _open(folder).admit(person)
+    print(f"{certificate}, {certificate.with_suffix('.key')}: hand them over in person, and remove the key here")
+
+
+@app.command()
+def check(folder: Folder, as_json: AsJson = False) -> None:
+    """Look over the coordinator: certificates, ports, disk, sites; exit code 1 where something is to be done."""
+    coordinator = _open(folder)
+    from fedfr.cli.parts import show_lines
+    from fedfr.deployment.checks import check_server
+
+    show_lines(check_server(coordinator), as_json)
+
+
+@app.command()
+def run(folder: Folder) -> None:
+    """Serve: SuperLink and nginx are kept running, sites let in, submitted runs worked on; until it is stopped."""
+    coordinator = _open(folder)
+    from fedfr.deployment.serving import Serving
+
+    log_to_stderr()
+    raise typer.Exit(Serving(coordinator, lambda text: print(text, flush=True)).run())
+
+
+@app.command()
+def submit(
+    folder: Folder,
+    name: Annotated[str, typer.Argument(help="The run's name, a folder in runs/.")],
+    config: Annotated[str | None, typer.Argument(help="A YAML file or a preset; left out: go on with the run.")] = None,
+    settings: Overrides = None,
+) -> None:
+    """Make a run of registered sites, or go on with one; the server works on it as soon as it runs."""
+    coordinator = _open(folder)
+    from fedfr.config import load_config
+
+    with progress() as shown:
+        agreement = coordinator.submit(name, None if config is None else load_config(config, settings or []), shown)
+    print(f"run {name} is submitted; give every site {agreement}")
+
+
+@app.command()
+def withdraw(folder: Folder, name: Annotated[str, typer.Argument(help="The run's name.")]) -> None:
+    """Begin a run no more; one that is at work goes on until the server stops."""
+    _open(folder).withdraw(name)
+    print(f"run {name} is withdrawn; `fedfr server submit {folder} {name}` goes on with it")
+
+
+@app.command()
+def status(
+    folder: Folder,
+    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until interrupted.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Where every run stands, and what each site did last."""
+    coordinator = _open(folder)
+    from fedfr.deployment.status import status_of, table
+
+    while True:
+        found: dict[str, Any] = status_of(coordinator)
+        if as_json:
+            print_json(found)
+        else:
+            if watch:
+                typer.clear()
+            print(table(found))
+        if not watch:
+            return
+        time.sleep(2)

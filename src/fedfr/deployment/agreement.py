@@ -1,0 +1,100 @@
+"""What a coordinator and its sites agree on, to the letter: all that a client's training depends on but its faces."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field
+
+from fedfr.assembly import local_training, make_method
+from fedfr.config import ExperimentConfig, FederationConfig, LocalConfig, MethodConfig, ModelConfig
+from fedfr.config_source import read_file
+from fedfr.errors import FedfrError
+from fedfr.files import write_atomically
+from fedfr.settings import Settings, validate
+from fedfr.trial import Trial
+
+__all__ = ["Agreement"]
+
+
+class Agreement(Settings):
+    """The terms of one method's run, the same file at the coordinator and at every site.
+
+    A site trains only for a server that names this agreement's ``fingerprint``, so neither side can change a term –
+    the method and what it shares above all – without the other. ``public``: fingerprint of the public faces, empty
+    where the method uses none. How a site computes (device, precision, threads) is its own affair.
+    """
+
+    clients: Annotated[tuple[str, ...], Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0)]
+    backbone: str
+    public: str
+    method: MethodConfig
+    local: LocalConfig
+    rounds: Annotated[int, Field(ge=1)]
+    weights: Literal["trained", "private"]
+    batchnorm: Literal["average", "local", "frozen"]
+    updates: Literal["full", "bf16", "int8"]
+
+    @classmethod
+    def of(cls, trial: Trial) -> Agreement:
+        """The terms that a trial's configuration has; raises :class:`FedfrError` for a method that pools the faces."""
+        parts, config = trial.parts, trial.parts.config
+        if set(trial.participants) != set(parts.split.clients):
+            raise FedfrError(f"{trial.name} needs all faces in one place; sites keep theirs, choose another method")
+        public = parts.faces.subset(parts.split.public).fingerprint() if trial.method.uses_public_prototypes else ""
+        settings = trial.method.settings.model_dump(mode="json")
+        return cls(
+            clients=tuple(trial.participants),
+            seed=config.seed,
+            backbone=config.model.backbone,
+            public=public,
+            method=MethodConfig(name=trial.name, **settings),
+            local=local_training(config, trial.name),
+            rounds=config.federation.rounds,
+            weights=config.federation.weights,
+            batchnorm=config.federation.batchnorm,
+            updates=config.federation.updates,
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> Agreement:
+        """Read the file; raises :class:`FedfrError` for anything missing, unknown or out of range."""
+        if not path.is_file():
+            raise FedfrError(f"there is no agreement {path}; put the file there that the coordinator gave out")
+        agreement = validate(cls, read_file(path), str(path))
+        make_method(agreement.config, agreement.method.name)
+        return agreement
+
+    def save(self, path: Path) -> None:
+        """Write the file, to be read by people too."""
+        write_atomically(path, yaml.safe_dump(self._content(), sort_keys=False, allow_unicode=True).encode())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hexadecimal SHA-256 of all terms."""
+        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """The terms as a run's configuration; what is the coordinator's own has its defaults."""
+        return ExperimentConfig(
+            seed=self.seed,
+            model=ModelConfig(backbone=self.backbone),
+            local=self.local,
+            federation=FederationConfig(
+                rounds=self.rounds, weights=self.weights, batchnorm=self.batchnorm, updates=self.updates
+            ),
+            method=self.method,
+            baselines=(),
+        )
+
+    def _content(self) -> Mapping[str, Any]:
+        content: dict[str, Any] = self.model_dump(mode="json")
+        return content

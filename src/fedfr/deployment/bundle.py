@@ -1,0 +1,37 @@
+"""What Flower calls an app: a bundle that only names the two apps of the installed package, and holds no code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fedfr.files import write_atomically
+
+__all__ = ["RUN", "write_bundle"]
+
+RUN = "run"
+"""The one setting of a Flower run: which folder below ``FEDFR_RUNS`` it works on."""
+
+# The version is Flower's name for this text, not the package's: nodes of any version take the same bundle.
+PYPROJECT = f"""[project]
+name = "fedfr"
+version = "1.0.0"
+description = "Federated face recognition; needs the package fedfr on every node"
+license = "Apache-2.0"
+dependencies = []
+
+[tool.flwr.app]
+publisher = "fedfr"
+
+[tool.flwr.app.components]
+serverapp = "fedfr.deployment.server_app:app"
+clientapp = "fedfr.deployment.client_app:app"
+
+[tool.flwr.app.config]
+{RUN} = ""
+"""
+
+
+def write_bundle(folder: Path) -> Path:
+    """Write the bundle's source to ``folder``, to be given to ``flwr run``; always the same bytes."""
+    write_atomically(folder / "pyproject.toml", PYPROJECT.encode())
+    return folder

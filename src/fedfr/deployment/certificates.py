@@ -1,0 +1,186 @@
+"""Certificates of a federation: its own authority, the coordinator's server, and people who may submit runs.
+
+X.509 by the library ``cryptography``: ECDSA on P-256 with SHA-256. A site needs none: it knows the server by the
+authority, and the server knows it by its key.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import ssl
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from fedfr.deployment.secrets import write_new, write_secret
+from fedfr.errors import FedfrError
+
+__all__ = ["days_left", "issue_operator", "issue_server", "load_certificate", "make_authority", "trust_only"]
+
+AUTHORITY, SERVER, OPERATOR = 3650, 397, 397
+"""Days that certificates are good for; browsers and many tools take none of servers for longer than 398."""
+
+HOST = re.compile(r"(\*\.)?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
+
+CLOCKS = timedelta(minutes=10)
+"""How far behind a machine's clock may be: a certificate must be good the moment it is made."""
+
+
+def make_authority(folder: Path, name: str, *, days: float = AUTHORITY) -> None:
+    """Write ``ca.crt`` and ``ca.key`` into ``folder``: a new authority, for the federation called ``name`` alone.
+
+    Whoever has ``ca.key`` can pose as the server: keep it off the machine once the others are issued.
+    Raises :class:`FedfrError` where there is one already.
+    """
+    key = _new_key()
+    names = _called(f"{name} authority")
+    builder = _builder(names, names, key, key, days)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
+    _write(folder, "ca", builder, key, key)
+
+
+def issue_server(folder: Path, hosts: Sequence[str], *, days: float = SERVER, name: str = "server") -> None:
+    """Write ``server.crt`` and ``server.key``, for the names and addresses in ``hosts``, signed by the authority there.
+
+    Raises :class:`FedfrError` for no hosts, a host that is neither a name nor an address, and without an authority.
+    """
+    if not hosts:
+        raise FedfrError(
+            "a server's certificate needs the names or addresses by which sites reach it; give one or more"
+        )
+    _issue(
+        folder,
+        name,
+        hosts[0],
+        ExtendedKeyUsageOID.SERVER_AUTH,
+        days,
+        x509.SubjectAlternativeName([_host(host) for host in hosts]),
+    )
+
+
+def issue_operator(folder: Path, name: str, *, days: float = OPERATOR) -> None:
+    """Write ``<name>.crt`` and ``<name>.key``, with which a person may submit runs through the proxy."""
+    _issue(folder, name, name, ExtendedKeyUsageOID.CLIENT_AUTH, days)
+
+
+def load_certificate(path: Path) -> x509.Certificate:
+    """A certificate in PEM; raises :class:`FedfrError` when it is missing or none."""
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except OSError as error:
+        raise FedfrError(f"cannot read the certificate {path}: {error.strerror or error}; check the path") from error
+    except ValueError as error:
+        raise FedfrError(f"{path} is no certificate in PEM; ask the coordinator for it again") from error
+
+
+def trust_only(authority: Path) -> ssl.SSLContext:
+    """For connections to servers with a certificate of this authority; raises as :func:`load_certificate` does."""
+    load_certificate(authority)
+    try:
+        return ssl.create_default_context(cafile=str(authority))
+    except OSError as error:
+        raise FedfrError(f"{authority} cannot be used ({error}); ask the coordinator for it again") from error
+
+
+def days_left(certificate: x509.Certificate, now: datetime | None = None) -> float:
+    """For how many days it is still good; below 0 when it has expired."""
+    return (certificate.not_valid_after_utc - (now or datetime.now(UTC))) / timedelta(days=1)
+
+
+def _issue(
+    folder: Path, file: str, subject: str, usage: x509.ObjectIdentifier, days: float, *more: x509.ExtensionType
+) -> None:
+    authority = load_certificate(folder / "ca.crt")
+    try:
+        signer = load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    except OSError as error:
+        raise FedfrError(
+            f"cannot read {folder / 'ca.key'}: {error.strerror or error}; bring the authority's key back to issue more"
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise FedfrError(f"{folder / 'ca.key'} is no private key in PEM ({error}); restore it") from error
+    if not isinstance(signer, EllipticCurvePrivateKey) or signer.public_key() != authority.public_key():
+        raise FedfrError(f"{folder / 'ca.key'} does not belong to ca.crt beside it; restore both from one place")
+    key = _new_key()
+    names = _called(subject)
+    builder = _builder(names, authority.subject, key, signer, days)
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
+    for extension in (x509.ExtendedKeyUsage([usage]), *more):
+        builder = builder.add_extension(extension, critical=False)
+    _write(folder, file, builder, key, signer)
+
+
+def _called(name: str) -> x509.Name:
+    # X.520 ends a common name after 64 signs; hosts may be longer, and are looked for in another place anyway.
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
+
+
+def _new_key() -> EllipticCurvePrivateKey:
+    return generate_private_key(SECP256R1())
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        if not HOST.fullmatch(host) or len(host) > 253:
+            raise FedfrError(f"{host!r} is neither a name nor an address; give it without scheme and port") from None
+        return x509.DNSName(host)
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: EllipticCurvePrivateKey,
+    signer: EllipticCurvePrivateKey,
+    days: float,
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(min(now, now + timedelta(days=days)) - CLOCKS)
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+    )
+
+
+def _write(
+    folder: Path,
+    name: str,
+    builder: x509.CertificateBuilder,
+    key: EllipticCurvePrivateKey,
+    signer: EllipticCurvePrivateKey,
+) -> None:
+    certificate = folder / f"{name}.crt"
+    if certificate.exists():
+        raise FedfrError(f"{certificate} exists already and is not replaced; remove it, or choose another name")
+    write_secret(folder / f"{name}.key", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    write_new(certificate, builder.sign(signer, SHA256()).public_bytes(Encoding.PEM))

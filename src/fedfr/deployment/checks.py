@@ -1,0 +1,224 @@
+"""``fedfr site check`` and ``fedfr server check``: every line is fine, or says what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from functools import partial
+from http.client import HTTPException, HTTPSConnection
+from pathlib import Path
+
+from fedfr.deployment.certificates import days_left, load_certificate, trust_only
+from fedfr.deployment.coordinator import Coordinator
+from fedfr.deployment.processes import Address
+from fedfr.deployment.secrets import load_key
+from fedfr.deployment.site import Site, SiteConfig
+from fedfr.deployment.site_folder import KEY, ROOT
+from fedfr.errors import FedfrError
+from fedfr.files import is_locked
+from fedfr.models import build_backbone
+
+__all__ = ["Line", "check_server", "check_site"]
+
+SOON = 30.0
+"""Days before its end from which on a certificate should be replaced."""
+
+CLOCK = 60.0
+"""Seconds that this machine's clock may be off the server's: beyond them keys are refused."""
+
+PER_BYTE_OF_MODEL = 8
+"""Bytes of memory that training takes for each of the model's: gradients, momentum, two frozen copies, pictures."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that was looked at; without a ``remedy`` it is fine."""
+
+    what: str
+    found: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return (
+            f"ok   {self.what}: {self.found}" if not self.remedy else f"DO   {self.what}: {self.found}; {self.remedy}"
+        )
+
+
+def _line(what: str, look: Callable[[], str]) -> Line:
+    """What ``look`` found, or its error."""
+    try:
+        return Line(what, look())
+    except FedfrError as error:
+        return _said(what, error)
+
+
+def _said(what: str, error: FedfrError) -> Line:
+    """An error's last part says what to do."""
+    found, _, remedy = str(error).rpartition("; ")
+    return Line(what, found, remedy) if found else Line(what, remedy, "mend it")
+
+
+def check_site(path: Path) -> Iterator[Line]:
+    """Look over a site, from its file to the server; nothing is changed. ``path`` is its ``site.yaml``."""
+    try:
+        config = SiteConfig.load(path)
+    except FedfrError as error:
+        yield _said("configuration", error)
+        return
+    yield Line("configuration", f"{path}, client {config.client}")
+    yield _line("key", lambda: f"{type(load_key(path.parent / KEY)).__name__} in {path.parent / KEY}")
+    yield from _certificate("authority", path.parent / ROOT)
+    yield _line("server", lambda: _server(config, path.parent / ROOT))
+    try:
+        site = Site(config)
+        weights = _bytes_of(site.agreement.backbone)
+    except FedfrError as error:
+        yield _said("agreement", error)
+        return
+    agreed = site.agreement
+    yield Line("agreement", f"{agreed.method.name}, {agreed.rounds} rounds, {len(agreed.clients)} sites")
+    yield _line("faces", lambda: _faces(site))
+    yield _line("public faces", lambda: _public(site))
+    yield _line("nobody in both", lambda: _apart(site))
+    yield _line("disk", lambda: _disk(Path(config.private), 4 * weights))
+    yield _line("memory", lambda: _memory(PER_BYTE_OF_MODEL * weights))
+    yield _line("port", lambda: _port(config.port, running=is_locked(path.parent)))
+
+
+def _bytes_of(backbone: str) -> int:
+    return sum(value.numel() * value.element_size() for value in build_backbone(backbone, 0).state_dict().values())
+
+
+def check_server(coordinator: Coordinator) -> Iterator[Line]:
+    """Look over a coordinator's folder and machine; nothing is changed."""
+    config = coordinator.config
+    yield Line("configuration", f"{config.name}, {', '.join(config.hosts)}, port {config.port}")
+    for name in ("ca", "server"):
+        yield from _certificate(name, coordinator.tls / f"{name}.crt")
+    found = shutil.which("nginx")
+    yield Line("nginx", found or "not installed", "" if found else "apt install nginx-light")
+    yield _line("proxy", lambda: f"{len(coordinator.proxy.configuration().splitlines())} lines of configuration")
+    sites = coordinator.sites()
+    yield Line("sites", ", ".join(sites) or "none", "" if sites else "`fedfr server register` their keys")
+    yield _line("disk", lambda: _disk(coordinator.runs, 1 << 30))
+    running = is_locked(coordinator.folder)
+    for port in (config.port, config.inner_port):
+        yield _line(f"port {port}", partial(_port, port, running=running))
+    yield Line("running", "yes" if running else "no", "" if running else f"`fedfr server run {coordinator.folder}`")
+
+
+def _certificate(what: str, path: Path) -> Iterator[Line]:
+    try:
+        left = days_left(load_certificate(path))
+    except FedfrError as error:
+        found = str(error).rpartition("; ")[0]
+        yield Line(f"certificate {what}", found, "ask the coordinator for it" if what == "authority" else "init again")
+        return
+    remedy = {
+        "authority": "ask the coordinator for a new one",
+        "ca": "make a new authority, and give its ca.crt out",
+        "server": "remove it and its key, and init again",
+    }[what]
+    found = f"good for {left:.0f} days" if left > 0 else f"expired {-left:.0f} days ago"
+    yield Line(f"certificate {what}", found, "" if left > SOON else remedy)
+
+
+def _server(config: SiteConfig, root: Path) -> str:
+    """Whether the server answers, is who it should be, and has the same time as this machine."""
+    if config.server is None:
+        raise FedfrError("site.yaml names no server; give its host and port")
+    address, trusted = Address.parse(config.server), trust_only(root)
+    try:
+        connection = HTTPSConnection(address.name, address.port, context=trusted, timeout=10)
+        connection.request("POST", "/")
+        answer = connection.getresponse()
+        connection.close()
+    except ssl.SSLCertVerificationError as error:
+        raise FedfrError(
+            f"{config.server} is not who it should be ({error.verify_message}); do not go on before the coordinator "
+            "has said why"
+        ) from error
+    except (OSError, HTTPException, ValueError) as error:
+        raise FedfrError(f"{config.server} does not answer ({error}); check host, port and firewall") from error
+    with suppress(TypeError, ValueError):
+        off = time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        if abs(off) > CLOCK:
+            raise FedfrError(
+                f"this machine's clock is {off:+.0f} s off the server's; set it (timedatectl set-ntp true)"
+            )
+    return f"{config.server} answers, with the authority's certificate and the same time"
+
+
+def _faces(site: Site) -> str:
+    own = site.own_faces
+    return f"{len(own)} images of {own.num_identities} people train"
+
+
+def _public(site: Site) -> str:
+    if not site.agreement.public:
+        return "not needed by this method"
+    if site.config.public is None or not Path(site.config.public).exists():
+        raise FedfrError("they are not here; `fedfr site fetch` gets them from where the coordinator has put them")
+    faces = site.public_faces
+    if faces.fingerprint() != site.agreement.public:
+        raise FedfrError("they are others than agreed on; fetch them again")
+    return f"{len(faces)} images of {faces.num_identities} people, as agreed on"
+
+
+def _apart(site: Site) -> str:
+    """No picture and no name of a person is on both sides."""
+    if not site.agreement.public:
+        return "there are no public faces"
+    if site.config.public is None:
+        raise FedfrError("this cannot be looked at without the public faces; fetch them first")
+    own, public = site.all_faces, site.public_faces
+    names = {*own.identities} & {*public.identities}
+    if names:
+        raise FedfrError(
+            f"{len(names)} people of this site are among the public ones by name, for example {min(names)}; remove "
+            "them here, or rename those that are others"
+        )
+    if {*own.digests()} & {*public.digests()}:
+        raise FedfrError("a picture of this site is among the public ones; remove that person here")
+    return "no name and no picture is on both sides"
+
+
+def _disk(folder: Path, needed: int) -> str:
+    place = folder
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK):
+        raise FedfrError(f"{place} cannot be written; give this user the right to")
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise FedfrError(f"{free / 1e9:.1f} GB free at {place}, {needed / 1e9:.1f} GB are needed; make room")
+    return f"{free / 1e9:.1f} GB free, {needed / 1e9:.2f} GB needed"
+
+
+def _memory(needed: int) -> str:
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    if free < needed:
+        raise FedfrError(f"{free / 1e9:.1f} GB are free, about {needed / 1e9:.1f} GB are needed; add memory")
+    return f"{free / 1e9:.1f} GB free, about {needed / 1e9:.2f} GB needed for the model"
+
+
+def _port(port: int, *, running: bool) -> str:
+    if running:
+        return f"{port}, in use by this one"
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise FedfrError(
+                f"{port} cannot be used ({error.strerror}); choose another in the configuration"
+            ) from error
+    return f"{port} is free"

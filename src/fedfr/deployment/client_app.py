@@ -1,0 +1,39 @@
+"""The site's app, started by its SuperNode for every message; ``site`` in the node's configuration is its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from fedfr.deployment.logs import log_to
+from fedfr.deployment.site import Site
+from fedfr.engines.flower.answers import Work, answer_hello, answer_train
+from fedfr.errors import FedfrError
+
+__all__ = ["app"]
+
+app = ClientApp()
+
+
+@app.query("hello")
+def hello(message: Message, context: Context) -> Message:
+    """Which client the site is."""
+    return answer_hello(message, lambda: _work(context))
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """The site's part of a round."""
+    return answer_train(message, lambda: _work(context))
+
+
+def _work(context: Context) -> Work:
+    path = context.node_config.get("site")
+    if not isinstance(path, str):
+        raise FedfrError("this SuperNode names no site; start it with --node-config 'site=\"…/site.yaml\"'")
+    log_to(Path(path).parent)
+    site = Site.open(path)
+    log_to(Path(path).parent, client=site.config.client)
+    return Work(site.config.client, site.agreement.fingerprint, site.hello, site.client)

@@ -1,0 +1,231 @@
+"""The coordinator's folder: its certificates, the sites that may take part, and the runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from pydantic import Field
+
+from fedfr.config import ExperimentConfig
+from fedfr.config_source import read_file
+from fedfr.deployment.agreement import Agreement
+from fedfr.deployment.certificates import issue_operator, issue_server, make_authority
+from fedfr.deployment.proxy import Proxy
+from fedfr.deployment.public_set import offer
+from fedfr.deployment.run_state import STOPPED, SUBMITTED
+from fedfr.deployment.secrets import write_new
+from fedfr.deployment.site_folder import ROOT
+from fedfr.errors import FedfrError
+from fedfr.experiment import Experiment
+from fedfr.files import empty_folder, write_atomically
+from fedfr.reporting.progress import Progress
+from fedfr.settings import Settings, validate
+
+__all__ = ["Coordinator", "CoordinatorConfig"]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+HERE = ("localhost", "127.0.0.1")
+CONFIG = """\
+# The coordinator of a federation. `fedfr server check` says whether everything here fits.
+
+name: {name}
+
+# Names and addresses by which sites reach this machine; tls/server.crt is good for these. After a change:
+# remove tls/server.crt and tls/server.key, and `fedfr server init` makes them anew.
+hosts: {hosts}
+
+# The port that sites connect to (nginx, TLS). Let it through the firewall, and none of the others.
+port: {port}
+
+# A port of 127.0.0.1 for Flower's SuperLink. Never let it through: whoever reaches it may run code at every site.
+inner_port: {inner_port}
+
+# What else hears of every number of a run: tensorboard, mlflow, prometheus (docs/runs.md; extra `track`).
+track: []
+"""
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class CoordinatorConfig(Settings):
+    """What ``server.yaml`` says."""
+
+    name: str = "federation"
+    hosts: Annotated[tuple[str, ...], Field(min_length=1)]
+    port: Port = 9443
+    inner_port: Port = 9442
+    track: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Coordinator:
+    """``server.yaml``, ``tls/``, ``sites/<id>.pub``, ``runs/<name>/``, and what Flower and nginx keep there."""
+
+    folder: Path
+    config: CoordinatorConfig
+
+    @classmethod
+    def init(cls, folder: Path, hosts: Sequence[str], name: str, port: int, inner_port: int) -> Coordinator:
+        """Make the folder with a new authority and the server's certificate; make good what is missing in an old one.
+
+        Raises :class:`FedfrError` for what cannot be a name, host or port; the folder is then as it was.
+        """
+        existed, begun = folder.exists(), (folder / "server.yaml").exists()
+        if existed and not begun and (not folder.is_dir() or any(folder.iterdir())):
+            raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the coordinator")
+        given = {"name": name, "hosts": tuple(hosts), "port": port, "inner_port": inner_port}
+        config = cls.open(folder).config if begun else validate(CoordinatorConfig, given, "server init")
+        if not NAME.fullmatch(config.name) or config.port == config.inner_port:
+            raise FedfrError(
+                f"name = {config.name!r}, ports {config.port} and {config.inner_port}; give a name of letters, digits "
+                "and the signs . _ -, and two ports"
+            )
+        made = cls(folder, config)
+        made.proxy.configuration()
+        if (made.tls / "server.crt").exists() and not (made.tls / ROOT).exists():
+            raise FedfrError(
+                f"{made.tls / ROOT} is missing, and {made.tls / 'server.crt'} is good for it alone; bring it back, any "
+                "site has it, or remove both certificates and their keys to begin anew with all sites"
+            )
+        try:
+            if not (made.tls / ROOT).exists():
+                make_authority(made.tls, config.name)
+            if not (made.tls / "server.crt").exists():
+                issue_server(made.tls, [*dict.fromkeys([*config.hosts, *HERE])])
+            for part in ("sites", "runs"):
+                (folder / part).mkdir(exist_ok=True)
+            if not begun:
+                # What JSON puts in quotes YAML takes as it is: a name such as 007 or off, too.
+                text = CONFIG.format(**{**given, "name": json.dumps(name), "hosts": json.dumps([*hosts])})
+                write_atomically(folder / "server.yaml", text.encode())
+        except BaseException:
+            if not begun:
+                empty_folder(folder, remove=not existed)
+            raise
+        return made
+
+    @classmethod
+    def open(cls, folder: Path) -> Coordinator:
+        """The coordinator in ``folder``; raises :class:`FedfrError` where there is none."""
+        path = folder / "server.yaml"
+        if not path.is_file():
+            raise FedfrError(f"{folder} holds no server.yaml; make a coordinator with `fedfr server init {folder}`")
+        return cls(folder, validate(CoordinatorConfig, read_file(path), str(path)))
+
+    @property
+    def tls(self) -> Path:
+        """Where certificates and their keys lie."""
+        return self.folder / "tls"
+
+    @property
+    def runs(self) -> Path:
+        """Where the runs lie, one folder each."""
+        return self.folder / "runs"
+
+    @property
+    def proxy(self) -> Proxy:
+        """Nginx in front of the SuperLink."""
+        return Proxy(self.folder / "proxy", self.tls, self.config.port, self.config.inner_port)
+
+    def register(self, client: str, key: Path) -> Path:
+        """Let the site with this public key take part as ``client``; returns the file that says so.
+
+        Raises :class:`FedfrError` for an id that is taken, a key that another site has, and anything but such a key.
+        """
+        if not NAME.fullmatch(client):
+            raise FedfrError(f"{client!r} cannot be a site's id; give letters, digits and the signs . _ -, at most 64")
+        line = _public_key(key)
+        for path in sorted((self.folder / "sites").glob("*.pub")):
+            if path.stem != client and _public_key(path).split()[:2] == line.split()[:2]:
+                raise FedfrError(f"{key} is the key of {path.stem} already; every site makes a key of its own")
+        place = self.folder / "sites" / f"{client}.pub"
+        write_new(place, f"{line}\n".encode())
+        return place
+
+    def sites(self) -> dict[str, Path]:
+        """The public key of every site that may take part, by id."""
+        return {path.stem: path for path in sorted((self.folder / "sites").glob("*.pub"))}
+
+    def admit(self, person: str) -> Path:
+        """A certificate for a person who may use the control API through the proxy; returns its file."""
+        if not NAME.fullmatch(person) or person in ("ca", "server"):
+            raise FedfrError(f"{person!r} cannot be a person's name here; give letters, digits and the signs . _ -")
+        issue_operator(self.tls, person)
+        return self.tls / f"{person}.crt"
+
+    def submit(self, name: str, config: ExperimentConfig | None, progress: Progress | None = None) -> Path:
+        """Make the run ``name``, or take the one that is there up again; returns the agreement for its sites.
+
+        ``config`` is for a new run: recipe ``sites``, or a manifest whose clients have their faces elsewhere. Raises
+        :class:`FedfrError` for a client that is not registered, and as :meth:`Experiment.begin` does.
+        """
+        if not NAME.fullmatch(name):
+            raise FedfrError(f"{name!r} cannot be a run's name; give letters, digits and the signs . _ -, at most 64")
+        folder = self.runs / name
+        begun = (folder / "config.yaml").exists()
+        if config is None and not begun:
+            raise FedfrError(f"there is no run {name} in {self.runs}; give a configuration to make it")
+        experiment = Experiment.open(folder) if config is None else Experiment.begin(config, folder, progress)
+        try:
+            trial = experiment.trials()[0]
+            terms = Agreement.of(trial)
+            strangers = [client for client in terms.clients if client not in self.sites()]
+            if strangers:
+                raise FedfrError(
+                    f"{', '.join(strangers[:3])} of run {name} are no registered sites (registered: "
+                    f"{', '.join(self.sites()) or 'none'}); `fedfr server register` their keys"
+                )
+            agreement = folder / "agreement.yaml"
+            if not agreement.exists():
+                terms.save(agreement)
+        except BaseException:
+            # Under a mended configuration the run is to be made anew.
+            if not begun:
+                empty_folder(folder, remove=True)
+            raise
+        if trial.method.uses_public_prototypes:
+            offer(experiment.parts.faces.subset(experiment.parts.split.public), self.proxy.folder)
+        (folder / STOPPED).unlink(missing_ok=True)
+        write_atomically(folder / SUBMITTED, b"")
+        return agreement
+
+    def withdraw(self, name: str) -> None:
+        """Work on the run no more; what is finished of it stays. Raises :class:`FedfrError` where there is none."""
+        if not NAME.fullmatch(name) or not (self.runs / name / "config.yaml").is_file():
+            raise FedfrError(f"there is no run {name!r} in {self.runs}; there are {self._known()}")
+        (self.runs / name / SUBMITTED).unlink(missing_ok=True)
+
+    def outcome(self, name: str) -> str:
+        """How a run that is worked on no more has ended, in a line."""
+        stopped = self.runs / name / STOPPED
+        if stopped.exists():
+            return f"run {name} stopped: {stopped.read_text(encoding='utf-8').strip()}"
+        return f"run {name} has ended"
+
+    def _known(self) -> str:
+        return ", ".join(sorted(path.parent.name for path in self.runs.glob("*/config.yaml"))) or "none"
+
+    def submitted(self) -> list[str]:
+        """The runs that are to be worked on."""
+        return sorted(path.parent.name for path in self.runs.glob(f"*/{SUBMITTED}"))
+
+
+def _public_key(path: Path) -> str:
+    """The line of a public key that Flower takes: of a NIST curve, as OpenSSH writes it."""
+    try:
+        lines = path.read_text("ascii").split("\n")
+        key = load_ssh_public_key(lines[0].encode())
+    except OSError as error:
+        raise FedfrError(f"cannot read the key {path}: {error.strerror or error}; check the path") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise FedfrError(f"{path} is no public key; give the .pub file that `fedfr site init` made") from error
+    if not isinstance(key, EllipticCurvePublicKey) or any(line.strip() for line in lines[1:]):
+        raise FedfrError(f"{path} is not one key of a NIST curve; give the .pub file that `fedfr site init` made")
+    return lines[0].strip()

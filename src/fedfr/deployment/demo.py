@@ -1,0 +1,215 @@
+"""``make deploy-demo``: a whole federation on this machine as it would stand on four – TLS, keys, proxy, and faults.
+
+A coordinator and three sites, each a folder and processes of its own, started by the commands that operators use. On
+the way one site and the coordinator are killed and started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from fedfr.config import ExperimentConfig, load_config
+from fedfr.deployment.coordinator import Coordinator
+from fedfr.deployment.handout import hand_out
+from fedfr.deployment.public_set import fetch
+from fedfr.deployment.site import Site
+from fedfr.deployment.site_folder import ROOT, init_site
+from fedfr.deployment.status import status_of, table
+from fedfr.errors import FedfrError
+from fedfr.events import read_events
+from fedfr.experiment import Experiment
+
+__all__ = ["Demo", "main"]
+
+RUN = "demo"
+SETTINGS = (
+    "split.settings.clients=3",
+    "baselines=[]",
+    "federation.rounds=4",
+    "pretrain.epochs=10",
+    "runtime.threads=1",
+)
+
+
+class Demo:
+    """Folders for a coordinator and its sites below ``folder``, and their processes, which end with the block."""
+
+    def __init__(self, folder: Path, config: ExperimentConfig, say: Callable[[str], None] = print) -> None:
+        folder = folder.resolve()
+        self.folder = folder
+        self.say = say
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.local = Experiment.create(config, folder / "local")
+        self.clients = hand_out(self.local.parts, folder / "faces")
+        self.coordinator = Coordinator.init(folder / "coordinator", ["localhost"], "demo", free_port(), free_port())
+        self.sites = {client: self._site(client) for client in self.clients}
+
+    def _site(self, client: str) -> Path:
+        """The site's folder, by the steps that its operator takes."""
+        server, mine = f"localhost:{self.coordinator.config.port}", self.folder / "faces" / "sites" / client
+        site = self.folder / "sites" / client
+        made = init_site(site, client, server, self.coordinator.tls / ROOT, str(mine / "faces"), free_port(), 1)
+        text = made.config.read_text(encoding="utf-8")
+        # The same division of the images as in the simulated run that the demonstration is compared with.
+        manifest = f'manifest: "{mine / "split.json"}"'
+        made.config.write_text(text.replace("test_share: 0.4", manifest), encoding="utf-8")
+        self.coordinator.register(client, made.public_key)
+        return site
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for name in [*self.processes]:
+            self.stop(name)
+
+    @property
+    def run(self) -> Path:
+        """The folder of the run."""
+        return self.coordinator.runs / RUN
+
+    def submit(self) -> None:
+        """The run at the coordinator, the agreement at every site."""
+        agreement = self.coordinator.submit(RUN, load_config(self.folder / "faces" / "coordinator" / "config.yaml"))
+        for site in self.sites.values():
+            shutil.copy(agreement, site / "agreement.yaml")
+
+    def start_server(self) -> None:
+        """``fedfr server run``; returns when the proxy answers."""
+        self._start("coordinator", ["server", "run", str(self.coordinator.folder)])
+        wait_for(self._answers, "the coordinator's port", 120)
+
+    def fetch(self, client: str) -> None:
+        """What ``fedfr site fetch`` does."""
+        site = Site.open(self.sites[client] / "site.yaml")
+        if site.agreement.public and site.config.server and site.config.public:
+            root = self.sites[client] / ROOT
+            fetch(site.config.server, root, site.agreement.public, Path(site.config.public))
+
+    def start_site(self, client: str) -> None:
+        """``fedfr site run``."""
+        self._start(client, ["site", "run", str(self.sites[client])])
+
+    def stop(self, name: str) -> None:
+        """Ask one to end, and wait for it and what it had started."""
+        process = self.processes.pop(name)
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self._end_group(process.pid)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to one and everything that it had started: its machine loses power."""
+        process = self.processes.pop(name)
+        self._end_group(process.pid)
+        process.wait()
+
+    def _end_group(self, group: int) -> None:
+        try:
+            os.killpg(group, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def events(self, kind: str) -> list[Mapping[str, object]]:
+        """The events of one kind, as far as the coordinator has them."""
+        return [event for event in read_events(self.run / "metrics.jsonl") if event["event"] == kind]
+
+    def log(self, name: str) -> Path:
+        """What a process has said."""
+        return self.folder / f"{name}.log"
+
+    def _start(self, name: str, arguments: Sequence[str]) -> None:
+        command = [sys.executable, "-c", "from fedfr.cli.main import main; main()", *arguments]
+        with self.log(name).open("ab") as log:
+            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+    def _answers(self) -> bool:
+        if self.processes["coordinator"].poll() is not None:
+            raise FedfrError(f"the coordinator ended at once; see {self.log('coordinator')}")
+        try:
+            socket.create_connection(("127.0.0.1", self.coordinator.config.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 900) -> None:
+    """Raises :class:`FedfrError` when it does not come true in time."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > ends:
+            raise FedfrError(f"{what} did not come within {seconds:g} s")
+        time.sleep(0.2)
+
+
+def main() -> None:
+    """The demonstration on ORL, told line by line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs/deploy-demo"))
+    parser.add_argument("--set", dest="settings", action="append", default=[])
+    given = parser.parse_args()
+    if shutil.which("nginx") is None:
+        sys.exit("fedfr: there is no nginx on this machine; apt install nginx-light")
+    # Asked to end, it ends what it has started as well.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    begun = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - begun:6.0f} s  {text}", flush=True)
+
+    try:
+        with Demo(given.folder, load_config("quickstart", [*SETTINGS, *given.settings]), say) as demo:
+            _tell(demo, say)
+    except FedfrError as error:
+        sys.exit(f"fedfr: {error}")
+
+
+def _tell(demo: Demo, say: Callable[[str], None]) -> None:
+    last = demo.clients[-1]
+    say(f"made: a coordinator with certificates and {len(demo.clients)} sites, each with its own faces and key")
+    demo.submit()
+    say("the run is submitted; the starting model is trained by the coordinator on the public faces")
+    demo.start_server()
+    for client in demo.clients:
+        demo.fetch(client)
+        demo.start_site(client)
+    say("the coordinator and all sites run; the public faces were fetched and verified")
+    wait_for(lambda: len(demo.events("round")) >= 1, "round 1")
+    demo.kill(last)
+    say(f"round 1 is over; {last} was killed, and is started again")
+    demo.start_site(last)
+    wait_for(lambda: len(demo.events("round")) >= 2, "round 2")
+    demo.kill("coordinator")
+    say("round 2 is over; the coordinator was killed with all it had started, and is started again")
+    demo.start_server()
+    wait_for(lambda: not demo.coordinator.submitted(), "the end of the run")
+    say(demo.coordinator.outcome(RUN))
+    print(table(status_of(demo.coordinator)))
+    for row in Experiment.open(demo.run).results():
+        if row.protocol == "generic-1:1" and row.value is not None:
+            print(f"{row.model:<12} {row.protocol} {row.metric:<14} {100 * row.value:5.1f} %")
+    say("everything that was started is stopped")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""From an experiment's split to a federation: the coordinator's folder and one folder for every site.
+
+For demonstrations and tests, where one machine has everybody's faces to begin with. Each site's folder holds its own
+faces and the public ones; the coordinator's holds no private face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from fedfr.assembly import Parts
+from fedfr.config import ExperimentConfig, FacesConfig, SplitConfig
+from fedfr.deployment.agreement import Agreement
+from fedfr.faces import ClientFaces, FaceSet, Split
+from fedfr.files import write_atomically
+from fedfr.trial import Trial
+
+__all__ = ["hand_out"]
+
+
+def hand_out(parts: Parts, folder: Path) -> list[str]:
+    """Write ``coordinator/`` and ``sites/<id>/`` below ``folder`` for a run's main method; returns the sites' ids.
+
+    ``coordinator/config.yaml`` is a configuration for ``fedfr train`` with the faces that are not private, and
+    ``coordinator/agreement.yaml`` what every site has too. Raises :class:`FedfrError` when something is there already,
+    or when the method needs all faces in one place.
+    """
+    split, faces = parts.split, parts.faces
+    trial = Trial(parts, parts.config.method.name, parts.folder)
+    agreement = Agreement.of(trial)
+    _coordinator(parts, folder / "coordinator", agreement)
+    for client, own in split.clients.items():
+        site = folder / "sites" / client
+        mine = faces.subset(own.train + own.test)
+        mine.save(site / "faces")
+        train = tuple(range(len(own.train)))
+        division = ClientFaces(train, tuple(range(len(train), len(mine))))
+        _split_of(mine, "site", clients={client: division}).save(site / "split.json")
+        faces.subset(split.public).save(site / "public")
+        agreement.save(site / "agreement.yaml")
+        runtime = {"precision": parts.config.runtime.precision, "threads": parts.config.runtime.threads}
+        content = {
+            "client": client,
+            "agreement": "agreement.yaml",
+            "faces": {"path": "faces", "manifest": "split.json"},
+            "public": "public",
+            "private": "private",
+            "runtime": runtime,
+        }
+        write_atomically(site / "site.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
+    return list(split.clients)
+
+
+def _coordinator(parts: Parts, folder: Path, agreement: Agreement) -> None:
+    split = parts.split
+    unseen = tuple(dict.fromkeys([*split.generic, *split.distractors]))
+    open_faces = parts.faces.subset(split.public + unseen)
+    place = {image: number for number, image in enumerate([*split.public, *unseen])}
+
+    def moved(images: Sequence[int]) -> tuple[int, ...]:
+        return tuple(place[image] for image in images)
+
+    open_faces.save(folder / "faces")
+    made = replace(
+        _split_of(open_faces, "sites", clients={name: ClientFaces((), (), elsewhere=True) for name in split.clients}),
+        public=moved(split.public),
+        generic=moved(split.generic),
+        distractors=moved(split.distractors),
+        pairs=tuple((place[one], place[other]) for one, other in split.pairs),
+    )
+    made.describe(open_faces).save(folder / "split.json")
+    agreement.save(folder / "agreement.yaml")
+    config = parts.config.model_copy(
+        update={
+            "faces": FacesConfig(path=str((folder / "faces").resolve())),
+            "split": SplitConfig(recipe="sites", manifest=str((folder / "split.json").resolve())),
+            "baselines": (),
+            "baseline_settings": {},
+        }
+    )
+    _save(config, folder / "config.yaml")
+
+
+def _split_of(faces: FaceSet, name: str, clients: dict[str, ClientFaces]) -> Split:
+    return Split(name, 0, faces.fingerprint(), (), clients, (), ())
+
+
+def _save(config: ExperimentConfig, path: Path) -> None:
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_atomically(path, text.encode())

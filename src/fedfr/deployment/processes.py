@@ -1,0 +1,194 @@
+"""Flower's processes as fedfr starts them: their environment and command lines, nothing that anybody must remember."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Self
+
+from fedfr.deployment.bundle import RUN, write_bundle
+from fedfr.errors import FedfrError
+from fedfr.files import write_atomically
+
+__all__ = ["Address", "Control", "RunState", "environment", "superlink", "supernode"]
+
+CONNECTION = "fedfr"
+SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*):([0-9]{1,5})")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a process listens; an IPv6 address stands in brackets."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A server as people write it; raises :class:`FedfrError` for anything but host and port."""
+        found = SERVER.fullmatch(text)
+        if found is None or not 1 <= int(found[2]) <= 65535:
+            raise FedfrError(f"server = {text!r}; give host and port, for example fed.example.org:9443")
+        return cls(found[1], int(found[2]))
+
+    @property
+    def name(self) -> str:
+        """The host as sockets take it, without brackets."""
+        return self.host.strip("[]")
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def environment(
+    home: Path,
+    runs: Path | None = None,
+    nodes: Path | None = None,
+    programs: Path | None = None,
+    track: Sequence[str] = (),
+) -> dict[str, str]:
+    """The environment of this process with what Flower needs: a folder of its own, and no calls to anywhere else.
+
+    For a SuperLink, ``runs`` is the folder of the experiments it may run, ``nodes`` the file that says which node is
+    whose, ``track`` the trackers that hear of their numbers; for a SuperNode, ``programs`` are those of
+    :mod:`fedfr.deployment.guard`.
+    """
+    # Flower starts its own programs by name; those of this Python are meant.
+    first = [*([] if programs is None else [str(programs)]), str(Path(sys.executable).parent)]
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join([*first, os.environ.get("PATH", os.defpath)]),
+        "FLWR_HOME": str(home),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        # Else it would install packages for every run.
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        **({} if runs is None else {"FEDFR_RUNS": str(runs)}),
+        **({} if nodes is None else {"FEDFR_NODES": str(nodes)}),
+        **({"FEDFR_TRACK": ",".join(track)} if track else {}),
+    }
+
+
+def superlink(address: Address, tls: Path | None = None) -> list[str]:
+    """The command of a SuperLink; with the certificates in ``tls`` it takes only nodes whose keys are registered.
+
+    Without them there is no encryption either: for this machine alone.
+    """
+    where = ["--host", address.host, "--port", str(address.port)]
+    if tls is None:
+        return [_program("flower-superlink"), "--insecure", *where]
+    files = {"--ssl-ca-certfile": "ca.crt", "--ssl-certfile": "server.crt", "--ssl-keyfile": "server.key"}
+    certificates = [part for option, name in files.items() for part in (option, str(tls / name))]
+    return [_program("flower-superlink"), "--enable-supernode-auth", *certificates, *where]
+
+
+def supernode(link: Address, site: Path, own: Address, root: Path | None = None, key: Path | None = None) -> list[str]:
+    """The command of a site's SuperNode; ``own`` is where its processes talk to it, on its own machine.
+
+    ``root`` is the certificate of the authority that the server must have one of, ``key`` the site's private key.
+    """
+    trust = ["--insecure"] if root is None else ["--root-certificates", str(root)]
+    who = [] if key is None else ["--auth-supernode-private-key", str(key)]
+    return [
+        _program("flower-supernode"),
+        *trust,
+        *who,
+        "--superlink",
+        str(link),
+        "--host",
+        own.host,
+        "--port",
+        str(own.port),
+        "--node-config",
+        f"site={_toml(str(site))}",
+    ]
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where a Flower run stands: Flower's word for it, such as ``running`` or ``finished:failed``, and the reason."""
+
+    status: str
+    details: str
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.status.startswith("finished")
+
+
+class Control:
+    """A SuperLink seen by who starts runs; ``home`` is a folder where Flower's command keeps how to reach it.
+
+    ``root``: the certificate of the authority that it must have one of; without it there is no encryption.
+    """
+
+    def __init__(self, link: Address, home: Path, root: Path | None = None) -> None:
+        self.link = link
+        self.home = home
+        self.root = root
+
+    def register(self, client: str, key: Path) -> int:
+        """Let a node with this public key connect; returns its number. Raises :class:`FedfrError` when it may not."""
+        answer = self.flwr("supernode", "register", str(key), CONNECTION, "--name", client)
+        return int(self._part(answer, "node-id"))
+
+    def submit(self, run: str) -> str:
+        """Start a Flower run over the experiment ``run`` below the SuperLink's ``FEDFR_RUNS``; returns Flower's id.
+
+        Raises :class:`FedfrError` when the SuperLink does not take it.
+        """
+        bundle = write_bundle(self.home / "bundle")
+        answer = self.flwr("run", str(bundle), CONNECTION, "--run-config", f"{RUN}={_toml(run)}")
+        return self._part(answer, "run-id")
+
+    def _part(self, answer: Mapping[str, Any], name: str) -> str:
+        found = str(answer.get(name, ""))
+        if not found.isdecimal():
+            raise FedfrError(f"the SuperLink at {self.link} gave no {name}: {str(dict(answer))[:300]}")
+        return found
+
+    def state(self, run_id: str) -> RunState:
+        """Where a run stands; raises :class:`FedfrError` when the SuperLink does not know it."""
+        (found,) = self.flwr("list", CONNECTION, "--run-id", run_id)["runs"]
+        return RunState(str(found["status"]), str(found.get("status-details", found.get("details", ""))))
+
+    def flwr(self, *arguments: str) -> Any:
+        """The answer of a command of Flower's; raises :class:`FedfrError` when there is none."""
+        trust = "insecure = true" if self.root is None else f"root-certificates = {_toml(str(self.root))}"
+        text = f'[superlink.{CONNECTION}]\naddress = "{self.link}"\n{trust}\n'
+        write_atomically(self.home / "config.toml", text.encode())
+        command = [_program("flwr"), *arguments, "--format", "json"]
+        done = subprocess.run(command, env=environment(self.home), capture_output=True, encoding="utf-8", check=False)
+        try:
+            answer = json.loads(done.stdout)
+            if not answer["success"]:
+                raise LookupError
+        except (ValueError, LookupError, TypeError) as error:
+            said = " ".join((done.stdout + done.stderr).split())[-300:]
+            raise FedfrError(f"the SuperLink at {self.link} did not do `flwr {arguments[0]}`: {said}") from error
+        return answer
+
+
+def _toml(text: str) -> str:
+    """A text in TOML's quotes, which are JSON's but for signs beyond U+FFFF that JSON would write as two.
+
+    Flower ends a value on its command line at the next quotation mark, escaped or not, so none may stand inside.
+    """
+    return re.sub(
+        r"\\(.)", lambda found: r"\u0022" if found[1] == '"' else found[0], json.dumps(text, ensure_ascii=False)
+    )
+
+
+def _program(name: str) -> str:
+    """A program that comes with Flower, beside this Python; raises :class:`FedfrError` without the extra."""
+    if find_spec("flwr") is None:
+        raise FedfrError("clients on other machines need Flower; pip install 'fedfr[flower]'")
+    return str(Path(sys.executable).parent / name)

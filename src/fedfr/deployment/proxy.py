@@ -1,0 +1,130 @@
+"""What stands between the network and Flower's SuperLink: nginx, which asks for a certificate before it lets people in.
+
+Flower's control API knows no users: whoever reaches it can make every site run code. So the SuperLink listens on this
+machine alone, and nginx passes on what sites need, and the control API to people with a certificate.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedfr.errors import FedfrError
+
+__all__ = ["LARGEST_PIECE", "Proxy"]
+
+LARGEST_PIECE = 16
+"""Mebibytes of one request: Flower sends models in pieces of 5 MiB, and bundles of code up to 10 MB."""
+
+TEMPLATE = """\
+# Written by fedfr; `fedfr server init` makes it anew. Check: nginx -t -p {folder} -c {folder}/nginx.conf
+daemon off;
+{user}worker_processes 2;
+pid {folder}/nginx.pid;
+error_log stderr warn;
+
+events {{
+    worker_connections 1024;
+}}
+
+http {{
+    log_format fedfr '$time_iso8601 $remote_addr "$ssl_client_s_dn" $request_method $uri $status $request_length';
+    access_log {folder}/access.log fedfr;
+    client_body_temp_path {folder}/bodies;
+    proxy_temp_path {folder}/answers;
+    fastcgi_temp_path {folder}/unused;
+    uwsgi_temp_path {folder}/unused;
+    scgi_temp_path {folder}/unused;
+    server_tokens off;
+
+    # Whoever announces more is refused before a byte of it is read, and whoever says nothing is not waited for.
+    client_max_body_size {largest}m;
+    client_body_timeout 60s;
+    client_header_timeout 20s;
+    keepalive_timeout 75s;
+
+    upstream superlink {{
+        server 127.0.0.1:{behind};
+        keepalive 16;
+    }}
+
+    server {{
+        listen {port} ssl;
+        ssl_certificate {tls}/server.crt;
+        ssl_certificate_key {tls}/server.key;
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_client_certificate {tls}/ca.crt;
+        ssl_verify_client optional;
+        ssl_verify_depth 1;
+
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_set_header Host $host;
+        proxy_read_timeout 600s;
+        # Nothing of a model is put on this disk on its way.
+        proxy_request_buffering off;
+        proxy_buffering off;
+
+        # The SuperLink has a certificate too: it takes no keys of sites without TLS.
+        proxy_ssl_verify on;
+        proxy_ssl_trusted_certificate {tls}/ca.crt;
+        proxy_ssl_name localhost;
+        proxy_ssl_session_reuse on;
+
+        # Sites: the SuperLink knows each by its key.
+        location ~ ^/v1/fleet/[a-z-]+$ {{
+            limit_except POST {{ deny all; }}
+            proxy_pass https://superlink;
+        }}
+
+        # People: only with a certificate of this federation's authority.
+        location ~ ^/v1/control/[a-z-]+$ {{
+            if ($ssl_client_verify != SUCCESS) {{ return 403 "a client certificate is needed here\\n"; }}
+            limit_except POST {{ deny all; }}
+            proxy_pass https://superlink;
+        }}
+
+        # The public faces, for sites that fetch them.
+        location ~ ^/public/[0-9a-f]+/(pixels\\.npy|faces\\.json|digests\\.npy)$ {{
+            limit_except GET {{ deny all; }}
+            root {folder};
+            sendfile on;
+        }}
+
+        # The rest is for processes on this machine.
+        location / {{
+            return 404;
+        }}
+    }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """nginx in ``folder``, on ``port``, with ``ca.crt``, ``server.crt`` and ``server.key`` in ``tls``.
+
+    ``behind`` is the port of the SuperLink, which listens on 127.0.0.1 with the same certificate: it must be good for
+    ``localhost``, too.
+    """
+
+    folder: Path
+    tls: Path
+    port: int
+    behind: int
+
+    def configuration(self) -> str:
+        """The text of ``nginx.conf``; raises :class:`FedfrError` for a path that nginx cannot be told."""
+        places = {"folder": self.folder.resolve(), "tls": self.tls.resolve()}
+        for place in places.values():
+            if any(sign in str(place) for sign in " \t\n\"';{}$#\\"):
+                raise FedfrError(f"nginx cannot be given the path {place}; use one without spaces, quotes and braces")
+        # Root's workers would be a user who cannot read what root offers here; nobody should run this as root.
+        user = f"user {_owner(self.folder)};\n" if os.geteuid() == 0 else ""
+        return TEMPLATE.format(**places, user=user, port=self.port, behind=self.behind, largest=LARGEST_PIECE)
+
+
+def _owner(folder: Path) -> str:
+    """Whose it is, or will be when it is made."""
+    return next(place for place in (folder, *folder.resolve().parents) if place.exists()).owner()

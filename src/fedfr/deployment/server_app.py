@@ -1,0 +1,113 @@
+"""The coordinator's app: the experiment in a folder, its clients reached through Flower.
+
+A Flower run names a folder below ``FEDFR_RUNS`` and goes on with the experiment there where its journal ends, so that
+after anything that ended a run another one takes over. Its own output is what ``flwr log`` shows.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from fedfr.deployment.agreement import Agreement
+from fedfr.deployment.bundle import RUN
+from fedfr.deployment.logs import log_to
+from fedfr.deployment.run_state import STOPPED, SUBMITTED
+from fedfr.engines.flower.engine import FlowerEngine
+from fedfr.engines.flower.post import Clock
+from fedfr.errors import FedfrError
+from fedfr.experiment import Experiment
+from fedfr.files import read_json, write_atomically
+from fedfr.reporting.progress import PlainProgress
+from fedfr.reporting.tracking import Tracking
+from fedfr.trial import Engines, Trial
+
+__all__ = ["app", "flower_engine", "owners_in", "run_folder"]
+
+RUNS, NODES, TRACK = "FEDFR_RUNS", "FEDFR_NODES", "FEDFR_TRACK"
+
+_log = logging.getLogger("fedfr.server")
+
+Owners = Callable[[], Mapping[int, str]]
+"""Gives the client that each node's key is registered for."""
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the experiment, or go on with it; say in its folder that it has ended, or why it cannot go on.
+
+    Whatever kills this process leaves the folder as submitted: the coordinator begins anew.
+    """
+    folder = run_folder(os.environ, context.run_config)
+    log_to(folder, run=folder.name)
+    progress = PlainProgress(sys.stdout)
+
+    def note(text: str) -> None:
+        progress.note(text)
+        _log.warning("%s", text)
+
+    trackers = [name for name in os.environ.get(TRACK, "").split(",") if name]
+    try:
+        experiment = Experiment.open(folder)
+        with Tracking(progress, trackers, folder) as shown:
+            experiment.run(shown, engine=flower_engine(grid, note, owners=owners_in(os.environ)))
+    except FedfrError as error:
+        _log.error("%s", error)
+        if folder.is_dir():
+            write_atomically(folder / STOPPED, f"{error}\n".encode())
+        (folder / SUBMITTED).unlink(missing_ok=True)
+        raise
+    (folder / SUBMITTED).unlink(missing_ok=True)
+
+
+def run_folder(environment: Mapping[str, str], settings: Mapping[str, Any]) -> Path:
+    """The folder that a Flower run's settings name, directly below ``FEDFR_RUNS`` and nowhere else.
+
+    Raises :class:`FedfrError`: whoever may submit a run chooses among the runs, not among the machine's folders.
+    """
+    runs, name = environment.get(RUNS), settings.get(RUN)
+    if not runs:
+        raise FedfrError(f"{RUNS} is not set where the SuperLink was started; set it to the folder of the runs")
+    if not isinstance(name, str) or not name or name in (".", "..") or Path(name).name != name:
+        raise FedfrError(f"{RUN} = {name!r}; give the name of a folder in {runs}")
+    return Path(runs) / name
+
+
+def owners_in(environment: Mapping[str, str]) -> Owners | None:
+    """Whose key each node has, by the file that ``FEDFR_NODES`` names; None where no keys are asked for."""
+    if NODES not in environment:
+        return None
+    path = Path(environment[NODES])
+    return lambda: {int(node): str(client) for node, client in read_json(path).items()} if path.exists() else {}
+
+
+def flower_engine(
+    grid: Grid, note: Callable[[str], None], clock: Clock = time, owners: Owners | None = None
+) -> Engines:
+    """What brings a trial's messages to its sites."""
+
+    def connect(trial: Trial) -> FlowerEngine:
+        agreement = Agreement.of(trial)
+        return FlowerEngine(
+            grid,
+            agreement.clients,
+            agreement.fingerprint,
+            agreement.public,
+            trial.parts.config.deployment,
+            reveals_identities=trial.method.reveals_identities,
+            note=note,
+            clock=clock,
+            owners=owners,
+        )
+
+    return connect

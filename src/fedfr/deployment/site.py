@@ -1,0 +1,206 @@
+"""A site: one client on a machine of its own, from the file its operator wrote to the client of the federation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import AfterValidator, Field
+
+import fedfr
+from fedfr.assembly import make_compute, make_method
+from fedfr.config import RuntimeConfig
+from fedfr.config_source import read_file
+from fedfr.deployment.agreement import Agreement
+from fedfr.deployment.processes import Address
+from fedfr.errors import FedfrError
+from fedfr.faces import ClientFaces, FaceSet, Split
+from fedfr.faces.dealing import by_share, deal, last_as_test
+from fedfr.federation.client import Client, ClientSettings
+from fedfr.federation.messages import Hello
+from fedfr.federation.private_store import PrivateStore
+from fedfr.federation.public_faces import PublicFaces
+from fedfr.files import locked
+from fedfr.models import build_backbone
+from fedfr.settings import Settings, validate
+from fedfr.trial import Personalized
+
+__all__ = ["Site", "SiteConfig", "SiteFacesConfig"]
+
+
+def _server(text: str) -> str:
+    try:
+        return str(Address.parse(text))
+    except FedfrError as error:
+        raise ValueError(str(error).partition("; ")[2]) from error
+
+
+_PATHS = (("agreement",), ("faces", "path"), ("faces", "manifest"), ("public",), ("private",))
+
+
+class SiteFacesConfig(Settings):
+    """A saved face set, and which of its images train: those of ``manifest``, or the first of every identity.
+
+    ``test_share`` or ``test_count``: the last images of each identity that are kept for the site's own test.
+    """
+
+    path: str
+    manifest: str | None = None
+    test_share: Annotated[float, Field(ge=0, lt=1)] = 0.4
+    test_count: Annotated[int, Field(ge=0)] | None = None
+
+
+class SiteConfig(Settings):
+    """A site's ``site.yaml``; relative paths start at its folder.
+
+    ``client``: under which id it takes part. ``agreement``: the file that the coordinator gave out. ``public``: a saved
+    set of the public faces, where the method uses them. ``private``: the folder for what the client keeps between
+    rounds and never sends. ``server``: host and port of the coordinator. ``port``: of this machine, for the site's own
+    processes. ``runtime``: how this machine computes.
+    """
+
+    client: str
+    agreement: str
+    faces: SiteFacesConfig
+    public: str | None = None
+    private: str = "private"
+    server: Annotated[str, AfterValidator(_server)] | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] = 9444
+    runtime: RuntimeConfig = RuntimeConfig()
+
+    @classmethod
+    def load(cls, path: Path) -> SiteConfig:
+        """Read the file with its paths made absolute; raises :class:`FedfrError` as all configurations do."""
+        if not path.is_file():
+            raise FedfrError(f"{path.parent} holds no {path.name}; make a site with `fedfr site init {path.parent}`")
+        content = read_file(path)
+        for *groups, name in _PATHS:
+            tree: Any = content
+            for group in groups:
+                tree = tree.get(group)
+            if isinstance(tree, dict) and isinstance(tree.get(name), str):
+                # As read_file does: the home of an unknown user is left to be reported as missing.
+                tree[name] = str((path.parent / os.path.expanduser(tree[name])).resolve())  # noqa: PTH111
+        return validate(cls, content, str(path))
+
+
+class Site:
+    """What a site's folder says: who it is (:meth:`hello`) and its :meth:`client`."""
+
+    def __init__(self, config: SiteConfig) -> None:
+        self.config = config
+        self.agreement = Agreement.load(Path(config.agreement))
+        if config.client not in self.agreement.clients:
+            raise FedfrError(
+                f"client = {config.client!r} is not in {config.agreement}, which names "
+                f"{', '.join(self.agreement.clients)}; give one of these ids"
+            )
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Site:
+        """The site whose ``site.yaml`` this is."""
+        return cls(SiteConfig.load(Path(path)))
+
+    @property
+    def private(self) -> Path:
+        """Where the private states under this agreement lie."""
+        return Path(self.config.private) / self.agreement.fingerprint[:16]
+
+    def hello(self) -> Hello:
+        """Who this is; raises :class:`FedfrError` when faces it needs cannot be opened."""
+        _ = self.own_faces
+        there = self.agreement.public and self.config.public is not None
+        public = self.public_faces.fingerprint() if there else ""
+        return Hello(self.config.client, self.agreement.fingerprint, public, fedfr.__version__)
+
+    @cached_property
+    def own_faces(self) -> FaceSet:
+        """The private faces that train."""
+        faces = FaceSet.load(self.config.faces.path)
+        return faces.subset(self._division(faces).train)
+
+    @cached_property
+    def all_faces(self) -> FaceSet:
+        """The private faces that train, and those kept for the site's own test."""
+        faces = FaceSet.load(self.config.faces.path)
+        division = self._division(faces)
+        return faces.subset(division.train + division.test)
+
+    @cached_property
+    def public_faces(self) -> FaceSet:
+        """The public faces; none where the site has none or the method uses none."""
+        if self.config.public is None or not self.agreement.public:
+            return self.own_faces.subset([])
+        return FaceSet.load(self.config.public)
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        """The client, with the folder of its private states to itself.
+
+        Raises :class:`FedfrError` when another process of this site is at work, and when a device is not there.
+        """
+        config, agreed = self.config, self.agreement
+        torch.set_num_threads(config.runtime.threads)
+        run = agreed.config.model_copy(update={"runtime": config.runtime})
+        settings = ClientSettings(
+            backbone=agreed.backbone,
+            num_clients=len(agreed.clients),
+            seed=agreed.seed,
+            local=agreed.local,
+            federation=run.federation,
+            compute=make_compute(run),
+        )
+        # Two processes of one site would discard each other's states.
+        private = Path(config.private)
+        if not private.exists():
+            private.mkdir(parents=True, mode=0o700)
+        with locked(self.private):
+            yield Client(
+                config.client,
+                self.own_faces,
+                PublicFaces(self.public_faces, half=config.runtime.public_features == "half"),
+                make_method(run, agreed.method.name),
+                settings,
+                PrivateStore(self.private, config.client),
+            )
+
+    def export(self, path: Path) -> int:
+        """Write the site's personalised model of its newest round, and return that.
+
+        Raises :class:`FedfrError` when it has not taken part, when the method has no such model, and when something
+        stands there.
+        """
+        agreed, store = self.agreement, PrivateStore(self.private, self.config.client)
+        method, rounds = make_method(agreed.config, agreed.method.name), store.rounds()
+        state = store.until(rounds[-1]) if rounds else None
+        if state is None or method.personal_model is None:
+            why = (
+                "has not taken part in a round yet"
+                if state is None
+                else f"has no personalised model under {agreed.method.name}"
+            )
+            raise FedfrError(f"{self.config.client} {why}; there is nothing to export")
+        if path.exists():
+            raise FedfrError(f"{path} exists already and is not replaced; remove it, or choose another name")
+        backbone = build_backbone(agreed.backbone, 0)
+        Personalized.of(method, state, backbone, torch.device("cpu")).save(path, agreed.config)
+        return state.round
+
+    def _division(self, faces: FaceSet) -> ClientFaces:
+        """Which images train and which test."""
+        given, client = self.config.faces, self.config.client
+        if given.manifest is not None:
+            split = Split.load(given.manifest)
+            split.check(faces)
+            if client not in split.clients:
+                raise FedfrError(f"{given.manifest} has no images of {client}; it has {', '.join(split.clients)}")
+            return split.clients[client]
+        count, people = given.test_count, range(faces.num_identities)
+        divide = last_as_test(by_share(given.test_share) if count is None else lambda images: count)
+        (division,) = deal(faces, people, [len(people)], divide).values()
+        return division

@@ -1,0 +1,91 @@
+"""A site's folder, made in one go: its key, and a commented file in which its operator says where the faces are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from fedfr.deployment.certificates import load_certificate
+from fedfr.deployment.processes import Address
+from fedfr.deployment.secrets import make_node_key, save_key
+from fedfr.errors import FedfrError
+from fedfr.files import empty_folder, write_atomically
+
+__all__ = ["KEY", "ROOT", "NewSite", "init_site"]
+
+KEY, ROOT = "site.key", "ca.crt"
+
+CONFIG = """\
+# A site of a federation: one client, on this machine, with its own faces. `fedfr site check` says what is missing.
+# Paths are relative to this file.
+
+# Under which id this site takes part; the coordinator has registered site.key.pub under it.
+client: {client}
+
+# The coordinator: host and port. Its certificate is checked against ca.crt beside this file.
+server: {server}
+
+# What everybody has agreed on for this run: the file that the coordinator gave out.
+agreement: agreement.yaml
+
+# This site's faces, a set that `fedfr faces import` made. They never leave this machine. The last images of each person
+# are kept from training, for the site's own test: a share of them, or `test_count: 2`.
+faces:
+  path: {faces}
+  test_share: 0.4
+
+# The public faces that the coordinator gave out, a face set as well.
+public: public
+
+# What this client keeps between rounds and never sends. Whoever reads it can recognise the people enrolled here.
+private: private
+
+# A port of 127.0.0.1 for this site's own processes.
+port: {port}
+
+# How this machine computes: `threads` of the processor, or device: cuda.
+runtime:
+  threads: {threads}
+"""
+
+
+@dataclass(frozen=True)
+class NewSite:
+    """What came of it, and what to send to the coordinator."""
+
+    config: Path
+    public_key: Path
+
+
+def init_site(folder: Path, client: str, server: str, authority: Path, faces: str, port: int, threads: int) -> NewSite:
+    """Write ``site.yaml``, ``site.key``, ``site.key.pub`` and ``ca.crt``.
+
+    Raises :class:`FedfrError` when the folder holds something, for a server that is no host and port, a port that is
+    none, and a certificate that is none; the folder is then as it was.
+    """
+    Address.parse(server)
+    if not 1 <= port <= 65535:
+        raise FedfrError(f"port = {port}; give a whole number of at least 1 and at most 65535")
+    if not client.strip():
+        raise FedfrError(f"client = {client!r}; give the id under which the coordinator registers this site")
+    existed = folder.exists()
+    if existed and (not folder.is_dir() or any(folder.iterdir())):
+        raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the site")
+    load_certificate(authority)
+    try:
+        write_atomically(folder / ROOT, authority.read_bytes())
+        save_key(folder / KEY, make_node_key())
+        texts = {"client": _quoted(client), "server": _quoted(server), "faces": _quoted(faces)}
+        write_atomically(folder / "site.yaml", CONFIG.format(**texts, port=port, threads=threads).encode())
+    except BaseException:
+        empty_folder(folder, remove=not existed)
+        raise
+    return NewSite(folder / "site.yaml", folder / f"{KEY}.pub")
+
+
+def _quoted(text: str) -> str:
+    """As YAML reads it back, whatever stands in it: an id such as 007, a path with a colon."""
+    quoted: str = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=float("inf"))
+    return quoted.strip()

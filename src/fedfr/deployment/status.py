@@ -1,0 +1,103 @@
+"""Where runs and sites stand, read from their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fedfr
+from fedfr.deployment.coordinator import Coordinator
+from fedfr.deployment.logs import last_error
+from fedfr.deployment.run_state import STOPPED, SUBMITTED
+from fedfr.deployment.site import Site
+from fedfr.errors import FedfrError
+from fedfr.events import read_events
+from fedfr.experiment import Experiment
+from fedfr.federation.private_store import PrivateStore
+from fedfr.files import is_locked
+
+__all__ = ["site_status", "status_of", "table"]
+
+
+def status_of(coordinator: Coordinator) -> dict[str, Any]:
+    """Plain JSON values: whether the server runs, and every run with its rounds and what each site did last."""
+    runs = {path.parent.name: path.parent for path in sorted(coordinator.runs.glob("*/config.yaml"))}
+    return {
+        "name": coordinator.config.name,
+        "running": is_locked(coordinator.folder),
+        "sites": list(coordinator.sites()),
+        "runs": {name: _run(folder) for name, folder in runs.items()},
+    }
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    try:
+        return _standing(folder)
+    except FedfrError as error:
+        why = str(error)
+    except (ValueError, LookupError, TypeError) as error:
+        why = f"{folder / 'metrics.jsonl'} cannot be read ({error!r})"
+    # One damaged run must not hide the others.
+    return {"method": "unknown", "round": 0, "rounds": 0, "state": f"damaged: {why}", "sites": {}}
+
+
+def _standing(folder: Path) -> dict[str, Any]:
+    trial = Experiment.open(folder).trials()[0]
+    sites: dict[str, dict[str, Any]] = {client: {"refused": 0} for client in trial.participants}
+    rounds = 0
+    for event in read_events(folder / "metrics.jsonl"):
+        if event["event"] == "round":
+            rounds = int(event["round"])
+        elif event["event"] in ("update", "refused"):
+            site = sites.setdefault(str(event["client"]), {"refused": 0})
+            if event["event"] == "refused":
+                site["refused"] += 1
+                site["reason"] = event["reason"]
+            else:
+                site |= {"round": event["round"], "seconds": event.get("seconds"), "images": event["count"]}
+                site |= {"bytes_up": event["bytes/up"], "bytes_down": event["bytes/down"]}
+    stopped = folder / STOPPED
+    if stopped.exists():
+        state = f"stopped: {stopped.read_text(encoding='utf-8').strip()}"
+    elif is_locked(folder):
+        state = "at work"
+    else:
+        state = "waiting" if (folder / SUBMITTED).exists() else "ended" if rounds == trial.total_rounds else "withdrawn"
+    return {"method": trial.name, "round": rounds, "rounds": trial.total_rounds, "state": state, "sites": sites}
+
+
+def table(status: Mapping[str, Any]) -> str:
+    """The same for people."""
+    lines = [f"{status['name']}: {'running' if status['running'] else 'not running'}; {len(status['sites'])} sites"]
+    for name, run in status["runs"].items():
+        lines.append(f"\n{name}: {run['method']}, round {run['round']} of {run['rounds']}, {run['state']}")
+        lines.append(f"  {'site':<24}{'round':>6}{'seconds':>9}{'images':>8}{'MB up':>8}{'MB down':>9}{'refused':>9}")
+        for client, site in run["sites"].items():
+            cells = [client.ljust(24), str(site.get("round", "–")).rjust(6)]
+            cells += [_cell(site.get("seconds"), 9, 1), _cell(site.get("images"), 8, 0)]
+            cells += [_cell(site.get(key), width, 1, 1e6) for key, width in (("bytes_up", 8), ("bytes_down", 9))]
+            lines.append("  " + "".join([*cells, str(site["refused"]).rjust(9)]))
+            if "reason" in site:
+                lines.append(f"    last refusal: {site['reason']}")
+    return "\n".join(lines)
+
+
+def _cell(value: float | None, width: int, digits: int, unit: float = 1.0) -> str:
+    return ("–" if value is None else f"{value / unit:.{digits}f}").rjust(width)
+
+
+def site_status(path: Path) -> dict[str, Any]:
+    """Plain JSON values of one site: who, whether it runs and trains, and the rounds it has private states of."""
+    site = Site.open(path)
+    rounds = PrivateStore(site.private, site.config.client).rounds()
+    return {
+        "client": site.config.client,
+        "server": site.config.server or "",
+        "running": is_locked(path.parent),
+        "training": is_locked(site.private),
+        "rounds_kept": rounds,
+        "last_error": last_error(path.parent),
+        "agreement": site.agreement.fingerprint[:12],
+        "version": fedfr.__version__,
+    }

@@ -1,0 +1,186 @@
+"""Our messages as Flower's records and back: the one place that knows both.
+
+A message travels as the bytes that :func:`fedfr.federation.messages.encode` gives it, in one array: every tensor keeps
+its type, shape and bits, counters of BatchNorm included, and a model of several hundred tensors is a handful of objects
+to move instead of two for each. Beside it stands a small record: kind, format, and the agreement's fingerprint.
+Whatever comes in is checked before anything of it is used.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+
+from fedfr.errors import FedfrError
+from fedfr.federation.messages import (
+    IDENTITIES,
+    Broadcast,
+    Failure,
+    Hello,
+    Update,
+    decode_broadcast,
+    decode_hello,
+    decode_reply,
+    encode,
+    size_of,
+)
+from fedfr.federation.packing import pack, unpack
+
+__all__ = [
+    "broadcast_records",
+    "largest_reply",
+    "question_records",
+    "read_broadcast",
+    "read_hello",
+    "read_question",
+    "read_reply",
+    "reply_records",
+]
+
+T = TypeVar("T")
+FORMAT = 1
+HEAD, BODY = "fedfr", "message"
+DTYPE, PACKED = "uint8", "fedfr.safetensors"
+# Names, shapes and metrics of the largest backbone take 60 kB.
+HEADER = 1 << 20
+SMALL = 1 << 16
+METRIC = re.compile(r"(loss|images)/[a-z0-9_-]{1,40}|epochs|seconds|peak_rss_bytes")
+
+
+def question_records(agreement: str) -> RecordDict:
+    """The server's question who a node is, under an agreement's fingerprint."""
+    return _records({"kind": "hello", "agreement": agreement}, {})
+
+
+def read_question(content: RecordDict) -> None:
+    """Raises :class:`FedfrError` when this is not the question; under which agreement it is put does not matter."""
+    _body("the server", content, {"kind": "hello", "agreement": None}, (), None)
+
+
+def broadcast_records(
+    broadcast: Broadcast, agreement: str, identities: Mapping[str, torch.Tensor]
+) -> dict[str | None, RecordDict]:
+    """What a client is sent, by its id; under None what every other client is.
+
+    All of them hold the same array, which Flower then moves only once.
+    """
+    shared = _array(encode(replace(broadcast, identities=None)))
+    head = {"kind": "broadcast", "agreement": agreement}
+    found: dict[str | None, RecordDict] = {None: _records(head, {BODY: shared})}
+    for client, own in identities.items():
+        arrays = {BODY: shared, IDENTITIES: _array(pack({IDENTITIES: own}, {}))}
+        found[client] = _records(head, arrays)
+    return found
+
+
+def read_broadcast(content: RecordDict, agreement: str) -> Broadcast:
+    """The server's broadcast; raises :class:`FedfrError` when it is not whole or comes under another agreement."""
+    head = {"kind": "broadcast", "agreement": agreement}
+    arrays = _body("the server", content, head, (BODY, IDENTITIES), None)
+    broadcast = decode_broadcast(arrays[BODY])
+    if IDENTITIES not in arrays:
+        return broadcast
+    try:
+        _, tensors = unpack(arrays[IDENTITIES])
+        return replace(broadcast, identities=tensors[IDENTITIES].clone())
+    except (ValueError, LookupError, TypeError, ArithmeticError, RuntimeError) as error:
+        text = f"the server's broadcast has private prototypes that are not whole ({error})"
+        raise FedfrError(text, shareable=text) from error
+
+
+def reply_records(reply: Update | Failure | Hello) -> RecordDict:
+    """A site's answer."""
+    return _records({"kind": "reply"}, {BODY: _array(encode(reply))})
+
+
+def read_hello(content: RecordDict, who: str) -> Hello | Failure:
+    """Who a node says it is; raises :class:`FedfrError` naming ``who`` answered and what is wrong."""
+    return _decoded(who, decode_hello, _body(who, content, {"kind": "reply"}, (BODY,), SMALL))
+
+
+def read_reply(content: RecordDict, client: str, most: int) -> Update | Failure:
+    """A client's answer to a broadcast, of at most ``most`` bytes.
+
+    Raises :class:`FedfrError` naming the client and the field for any other record, name, type, shape or size than
+    those of a reply, for another client's answer, and for metrics that no client of ours reports. Names, shapes and
+    types of the weights are checked by the server, which knows what it expects of whom.
+    """
+    reply = _decoded(client, decode_reply, _body(client, content, {"kind": "reply"}, (BODY,), most))
+    if reply.client != client:
+        raise FedfrError(f"reply of {client} refused: client is {reply.client!r}")
+    for name in reply.metrics if isinstance(reply, Update) else ():
+        if not METRIC.fullmatch(name):
+            raise FedfrError(f"reply of {client} refused: metrics hold {name[:60]!r}, which no client reports")
+    return reply
+
+
+def largest_reply(broadcast: Broadcast, identities: int) -> int:
+    """Bytes that no honest reply exceeds: the model, its header, and ``identities`` private prototypes."""
+    prototypes = broadcast.prototypes
+    return size_of(broadcast) + HEADER + identities * prototypes.shape[1] * prototypes.element_size()
+
+
+def _decoded(who: str, decode: Callable[[bytes], T], arrays: Mapping[str, bytes]) -> T:
+    try:
+        return decode(arrays[BODY])
+    except FedfrError as error:
+        raise FedfrError(f"message of {who} refused: {error}") from error
+
+
+def _array(data: bytes) -> Array:
+    return Array(dtype=DTYPE, shape=(len(data),), stype=PACKED, data=data)
+
+
+def _records(head: Mapping[str, str], arrays: Mapping[str, Array]) -> RecordDict:
+    # Set one by one: the constructor would copy the arrays, and each copy would be hashed again.
+    body = ArrayRecord()
+    for name, array in arrays.items():
+        body[name] = array
+    return RecordDict({HEAD: ConfigRecord({"format": FORMAT, **head}), BODY: body})
+
+
+def _body(
+    who: str, content: RecordDict, head: Mapping[str, str | None], names: tuple[str, ...], most: int | None
+) -> dict[str, bytes]:
+    """The bytes of each array, once everything that stands around them is what it must be.
+
+    ``head``: the fields of the small record, with None for any value. ``names``: of the arrays, the first is never
+    missing.
+    """
+
+    def refuse(field: str, found: object, wanted: object) -> FedfrError:
+        text = f"message of {who} refused: {field} is {_short(found)}, expected {wanted}"
+        return FedfrError(text, shareable=text)
+
+    if content.keys() != {HEAD, BODY}:
+        raise refuse("its list of records", sorted(content.keys()), [HEAD, BODY])
+    given, body = content[HEAD], content[BODY]
+    if not isinstance(given, ConfigRecord) or not isinstance(body, ArrayRecord):
+        raise refuse("the kind of its records", [type(given).__name__, type(body).__name__], "a config and arrays")
+    wanted = {"format": FORMAT, **head}
+    if given.keys() != wanted.keys():
+        raise refuse(f"{HEAD}'s list of fields", sorted(given.keys()), sorted(wanted))
+    for field, expected in wanted.items():
+        if given[field] != expected and expected is not None:
+            raise refuse(field, given[field], expected)
+    if not body.keys() <= set(names) or not body.keys() >= set(names[:1]):
+        raise refuse(f"{BODY}'s list of arrays", sorted(body.keys()), sorted(names))
+    for name, array in body.items():
+        size = len(array.data)
+        announced = {"dtype": array.dtype, "stype": array.stype, "shape": tuple(array.shape)}
+        for field, value in {"dtype": DTYPE, "stype": PACKED, "shape": (size,)}.items():
+            if announced[field] != value:
+                raise refuse(f"{field} of {name}", announced[field], value)
+        if most is not None and size > most:
+            raise refuse(f"size of {name}", size, f"at most {most} bytes")
+    return {name: array.data for name, array in body.items()}
+
+
+def _short(found: object) -> str:
+    text = repr(found)
+    return text if len(text) <= 100 else f"{text[:100]} …"

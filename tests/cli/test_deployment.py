@@ -1,0 +1,217 @@
+"""``fedfr server`` and ``fedfr site`` as their operators use them, up to where processes are started."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Answer, Fedfr
+from tests.deployment.https import Server, serving
+from tests.deployment.standing import OTHER, RUN, SITE, Standing, edit
+
+from fedfr.cli import parts
+from fedfr.deployment.coordinator import Coordinator
+from fedfr.deployment.site import SiteConfig
+from fedfr.files import locked
+
+NEEDED = "fedfr: clients on other machines need Flower; pip install 'fedfr[flower]'\n"
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("standing")
+    Standing.make(folder)
+    return folder
+
+
+@pytest.fixture
+def standing(tmp_path: Path, pristine: Path) -> Standing:
+    for part in ("coordinator", "site"):
+        shutil.copytree(pristine / part, tmp_path / part)
+    return Standing(Coordinator.open(tmp_path / "coordinator"), tmp_path / "site")
+
+
+@pytest.fixture
+def server(standing: Standing) -> Iterator[Server]:
+    """Gives away what the proxy would."""
+    with serving(standing.coordinator.proxy.folder, standing.coordinator.tls) as made:
+        edit(standing.site_file, server=made.address)
+        yield made
+
+
+def done(answer: Answer) -> str:
+    assert (answer.code, answer.err) == (0, "")
+    return answer.out
+
+
+# From nothing to a submitted run, with the commands of the guide
+
+
+def test_the_steps_of_the_guide(fedfr: Fedfr, tmp_path: Path, faceset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("coordinator")
+    said = done(fedfr("server", "init", folder, "--host", "fed.example.org", "--host", "192.0.2.7"))
+    assert said.splitlines() == [
+        "coordinator/server.yaml: federation at fed.example.org, 192.0.2.7, port 9443",
+        "give every site coordinator/tls/ca.crt; keep coordinator/tls/ca.key to yourself, best off this machine",
+        "then: fedfr server register coordinator SITE SITE.key.pub, and fedfr server run coordinator",
+    ]
+    assert "9443" in done(fedfr("server", "init", folder, "--host", "fed.example.org"))
+    assert json.loads(done(fedfr("server", "status", folder, "--json")))["runs"] == {}
+    for name in ("north", "south"):
+        options = ["--server", "fed.example.org:9443", "--ca", folder / "tls" / "ca.crt", "--faces", faceset]
+        said = done(fedfr("site", "init", name, "--client", name, *options))
+        assert said.splitlines()[0] == f"{name}/site.yaml: look through it"
+        assert SiteConfig.load(Path(name) / "site.yaml").faces.path == str(faceset)
+        said = done(fedfr("server", "register", folder, name, f"{name}/site.key.pub"))
+        assert said == f"coordinator/sites/{name}.pub: {name} may take part, at once if the server runs\n"
+    Path("first.yaml").write_text(
+        f"faces: {{path: {faceset}}}\nsplit:\n  recipe: sites\n"
+        "  settings: {clients: [north, south], generic_identities: 4}\nbaselines: []\n",
+        "utf-8",
+    )
+    answer = fedfr("server", "submit", folder, "first", "first.yaml", "--set", "federation.rounds=3")
+    assert answer.code == 0
+    assert answer.out == "run first is submitted; give every site coordinator/runs/first/agreement.yaml\n"
+    run = json.loads(done(fedfr("server", "status", folder, "--json")))["runs"]["first"]
+    assert (run["state"], run["rounds"], [*run["sites"]]) == ("waiting", 3, ["north", "south"])
+    assert "first: fedfr, round 0 of 3, waiting" in done(fedfr("server", "status", folder))
+    assert done(fedfr("server", "withdraw", folder, "first")) == (
+        "run first is withdrawn; `fedfr server submit coordinator first` goes on with it\n"
+    )
+    assert fedfr("server", "submit", folder, "first").code == 0
+    assert "ada.crt, coordinator/tls/ada.key: hand them over" in done(fedfr("server", "admit", folder, "ada"))
+
+
+# What check answers
+
+
+def test_a_site_where_all_is_well_ends_with_0(fedfr: Fedfr, standing: Standing, server: Server) -> None:
+    lines = done(fedfr("site", "check", standing.site)).splitlines()
+    assert len(lines) == 11
+    assert all(line.startswith("ok   ") for line in lines)
+    found = json.loads(done(fedfr("site", "check", standing.site, "--json")))
+    assert [f"ok   {line['what']}" for line in found] == [line.partition(":")[0] for line in lines]
+    assert {line["remedy"] for line in found} == {""}
+
+
+def test_a_site_where_something_is_to_be_done_ends_with_1(fedfr: Fedfr, standing: Standing, server: Server) -> None:
+    (standing.site / "site.key").chmod(0o644)
+    answer = fedfr("site", "check", standing.site)
+    assert (answer.code, answer.err) == (1, "")
+    (line,) = [line for line in answer.out.splitlines() if not line.startswith("ok   ")]
+    assert line.startswith("DO   key: the key ")
+    assert line.endswith("; chmod 600 it, or make a new one")
+    answer = fedfr("site", "check", standing.site, "--json")
+    assert answer.code == 1
+    (wrong,) = [line for line in json.loads(answer.out) if line["remedy"]]
+    assert wrong["what"] == "key"
+    assert wrong["remedy"] == "chmod 600 it, or make a new one"
+
+
+def test_a_folder_without_a_site_ends_with_1_and_one_line(fedfr: Fedfr, tmp_path: Path) -> None:
+    answer = fedfr("site", "check", tmp_path)
+    assert (answer.code, answer.err) == (1, "")
+    assert answer.out == (
+        f"DO   configuration: {tmp_path} holds no site.yaml; make a site with `fedfr site init {tmp_path}`\n"
+    )
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_what_a_coordinators_check_ends_with(
+    fedfr: Fedfr, standing: Standing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, as_json: bool
+) -> None:
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/sbin/nginx" if name == "nginx" else which(name))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10**12}))
+    more = ["--json"] if as_json else []
+    folder = standing.coordinator.folder
+    running: AbstractContextManager[None] = locked(folder)
+    with running:
+        said = done(fedfr("server", "check", folder, *more))
+        assert "DO   " not in said
+    answer = fedfr("server", "check", folder, *more)
+    assert (answer.code, answer.err) == (1, "")
+    assert f"`fedfr server run {folder}`" in answer.out
+    answer = fedfr("server", "check", tmp_path, *more)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == (
+        f"fedfr: {tmp_path} holds no server.yaml; make a coordinator with `fedfr server init {tmp_path}`\n"
+    )
+
+
+# A site's other commands
+
+
+def test_the_public_faces_are_fetched(fedfr: Fedfr, standing: Standing, server: Server) -> None:
+    shutil.rmtree(standing.site / "public")
+    answer = fedfr("site", "fetch", standing.site)
+    assert answer.code == 0
+    assert answer.out == f"{standing.site / 'public'}: 55 images of 11 people, as agreed on\n"
+    server.asked.clear()
+    assert fedfr("site", "fetch", standing.site).out == answer.out
+    assert server.asked == []
+
+
+def test_a_method_without_public_faces_fetches_none(fedfr: Fedfr, standing: Standing) -> None:
+    edit(standing.site / "agreement.yaml", public="", method={"name": "fedavg"})
+    assert done(fedfr("site", "fetch", standing.site)) == "fedavg needs no public faces\n"
+
+
+def test_where_a_site_stands(fedfr: Fedfr, standing: Standing) -> None:
+    found: dict[str, Any] = json.loads(done(fedfr("site", "status", standing.site, "--json")))
+    assert (found["client"], found["running"], found["rounds_kept"]) == (SITE, False, [])
+    assert f"client: {SITE}\n" in done(fedfr("site", "status", standing.site))
+    assert "rounds kept: []\n" in done(fedfr("site", "status", standing.site))
+
+
+def test_the_sites_of_a_coordinator_are_shown(fedfr: Fedfr, standing: Standing) -> None:
+    found = json.loads(done(fedfr("server", "status", standing.coordinator.folder, "--json")))
+    assert found["sites"] == [SITE, OTHER]
+    assert [*found["runs"]] == [RUN]
+
+
+# Without the extra
+
+COMMANDS = [
+    ["server", "init", "x", "--host", "localhost"],
+    ["server", "register", "x", "north", "x.pub"],
+    ["server", "admit", "x", "ada"],
+    ["server", "check", "x"],
+    ["server", "run", "x"],
+    ["server", "submit", "x", "first"],
+    ["server", "withdraw", "x", "first"],
+    ["server", "status", "x"],
+    ["site", "init", "x", "--client", "north", "--server", "localhost:1", "--ca", "ca.crt"],
+    ["site", "check", "x"],
+    ["site", "fetch", "x"],
+    ["site", "run", "x"],
+    ["site", "export", "x", "mine.safetensors"],
+    ["site", "status", "x"],
+]
+
+
+@pytest.mark.parametrize("missing", ["flwr", "cryptography"])
+@pytest.mark.parametrize("command", COMMANDS, ids=[" ".join(command[:2]) for command in COMMANDS])
+def test_every_command_says_what_installs_the_extra(
+    fedfr: Fedfr, command: list[str], missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(parts, "find_spec", lambda name: None if name == missing else object())
+    assert fedfr(*command) == Answer(2, "", NEEDED)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_no_module_of_the_extra_is_touched_before(tmp_path: Path) -> None:
+    """In a process where neither library can be imported."""
+    text = "import sys; sys.modules.update(flwr=None, cryptography=None); from fedfr.cli.main import main; main()"
+    command = [sys.executable, "-c", text, "site", "check", str(tmp_path)]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (2, "", NEEDED)

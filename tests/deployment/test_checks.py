@@ -1,0 +1,464 @@
+"""What ``check`` says, line by line: fine, or what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from tests.deployment.https import Server, serving
+from tests.deployment.standing import OTHER, SITE, Standing, edit, named
+from tests.tiny import tiny_faces
+
+from fedfr.deployment import checks
+from fedfr.deployment.certificates import issue_server, make_authority
+from fedfr.deployment.checks import Line, check_server, check_site
+from fedfr.deployment.coordinator import Coordinator
+from fedfr.errors import FedfrError
+from fedfr.faces import FaceSet
+from fedfr.files import locked
+
+EVERY_LINE = [
+    "configuration",
+    "key",
+    "certificate authority",
+    "server",
+    "agreement",
+    "faces",
+    "public faces",
+    "nobody in both",
+    "disk",
+    "memory",
+    "port",
+]
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("standing")
+    Standing.make(folder)
+    return folder
+
+
+@dataclass
+class Machine:
+    """What this machine has: ``free`` bytes on every disk, ``writable`` folders, ``nginx``."""
+
+    free: int = 10**12
+    writable: bool = True
+    nginx: str | None = "/usr/sbin/nginx"
+    asked: list[Path] = field(default_factory=list)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine()
+
+    def disk_usage(path: Path) -> SimpleNamespace:
+        made.asked.append(path)
+        return SimpleNamespace(free=made.free)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    monkeypatch.setattr(shutil, "which", lambda name: made.nginx)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK or made.writable)
+    return made
+
+
+@pytest.fixture
+def standing(tmp_path: Path, pristine: Path, machine: Machine) -> Standing:
+    for part in ("coordinator", "site"):
+        shutil.copytree(pristine / part, tmp_path / part)
+    return Standing(Coordinator.open(tmp_path / "coordinator"), tmp_path / "site")
+
+
+@pytest.fixture
+def server(standing: Standing) -> Iterator[Server]:
+    with serving(standing.coordinator.folder, standing.coordinator.tls) as made:
+        edit(standing.site_file, server=made.address)
+        yield made
+
+
+def site_lines(standing: Standing) -> dict[str, Line]:
+    return {line.what: line for line in check_site(standing.site_file)}
+
+
+def server_lines(standing: Standing) -> dict[str, Line]:
+    return {line.what: line for line in check_server(standing.coordinator)}
+
+
+def to_do(lines: dict[str, Line]) -> dict[str, str]:
+    return {what: f"{line.found}; {line.remedy}" for what, line in lines.items() if line.remedy}
+
+
+def test_a_line_is_fine_or_says_what_to_do() -> None:
+    assert str(Line("disk", "9.0 GB free")) == "ok   disk: 9.0 GB free"
+    assert str(Line("disk", "0.0 GB free", "make room")) == "DO   disk: 0.0 GB free; make room"
+
+
+def test_an_error_that_advises_nothing_is_said_once() -> None:
+    def look() -> str:
+        raise FedfrError("it is broken")
+
+    assert checks._line("disk", look) == Line("disk", "it is broken", "mend it")
+
+
+# A site
+
+
+def test_a_site_where_nothing_is_to_be_done(standing: Standing, server: Server) -> None:
+    before = {path: path.read_bytes() for path in standing.site.rglob("*") if path.is_file()}
+    lines = site_lines(standing)
+    assert to_do(lines) == {}
+    assert [*lines] == EVERY_LINE
+    assert lines["configuration"].found == f"{standing.site_file}, client {SITE}"
+    assert lines["key"].found.endswith(f"in {standing.site / 'site.key'}")
+    assert lines["certificate authority"].found == "good for 3650 days"
+    assert lines["server"].found == f"{server.address} answers, with the authority's certificate and the same time"
+    assert lines["agreement"].found == "fedfr, 2 rounds, 2 sites"
+    assert lines["faces"].found == "9 images of 3 people train"
+    assert lines["public faces"].found == "55 images of 11 people, as agreed on"
+    assert lines["nobody in both"].found == "no name and no picture is on both sides"
+    assert lines["disk"].found.startswith("1000.0 GB free, 0.0")
+    assert lines["port"].found.endswith("is free")
+    assert {path: path.read_bytes() for path in standing.site.rglob("*") if path.is_file()} == before
+    assert server.asked == []
+
+
+def test_without_a_configuration_there_is_nothing_else_to_look_at(standing: Standing, server: Server) -> None:
+    standing.site_file.unlink()
+    (line,) = check_site(standing.site_file)
+    assert line.what == "configuration"
+    assert line.found == f"{standing.site} holds no site.yaml"
+    assert line.remedy == f"make a site with `fedfr site init {standing.site}`"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda key: key.unlink(), "No such file or directory; check the path"),
+        (lambda key: key.chmod(0o640), "can be read by others than its owner; chmod 600 it, or make a new one"),
+        (lambda key: key.write_text("no key", "ascii"), "without passphrase (.*); give a key that fedfr made"),
+        (lambda key: key.write_bytes(key.with_name("ca.crt").read_bytes()), "; give a key that fedfr made"),
+    ],
+    ids=["missing", "open", "garbage", "certificate"],
+)
+def test_a_key_that_cannot_be_used(
+    standing: Standing, server: Server, spoil: Callable[[Path], object], said: str
+) -> None:
+    spoil(standing.site / "site.key")
+    found = to_do(site_lines(standing))
+    assert [*found] == ["key"]
+    begin, _, end = said.partition("(.*)")
+    assert begin in found["key"]
+    assert found["key"].endswith(end or begin)
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        (-3, "expired 3 days ago; ask the coordinator for a new one"),
+        (29.9, "good for 30 days; ask the coordinator for a new one"),
+        (30.5, ""),
+    ],
+)
+def test_an_authority_that_ends(standing: Standing, server: Server, tmp_path: Path, days: float, said: str) -> None:
+    make_authority(tmp_path / "new", "hospitals", days=days)
+    (standing.site / "ca.crt").write_bytes((tmp_path / "new" / "ca.crt").read_bytes())
+    assert to_do(site_lines(standing)).get("certificate authority", "") == said
+
+
+def test_an_authority_that_is_missing_or_none(standing: Standing, server: Server) -> None:
+    (standing.site / "ca.crt").write_text("no certificate", "ascii")
+    found = to_do(site_lines(standing))
+    assert [*found] == ["certificate authority", "server"]
+    assert found["certificate authority"] == (
+        f"{standing.site / 'ca.crt'} is no certificate in PEM; ask the coordinator for it"
+    )
+    assert found["server"].endswith("is no certificate in PEM; ask the coordinator for it again")
+    (standing.site / "ca.crt").unlink()
+    assert to_do(site_lines(standing))["certificate authority"].endswith(
+        "ca.crt: No such file or directory; ask the coordinator for it"
+    )
+
+
+def test_a_server_of_another_authority(standing: Standing, server: Server, tmp_path: Path) -> None:
+    make_authority(tmp_path / "other", "hospitals")
+    (standing.site / "ca.crt").write_bytes((tmp_path / "other" / "ca.crt").read_bytes())
+    found = to_do(site_lines(standing))
+    assert [*found] == ["server"]
+    assert found["server"].startswith(f"{server.address} is not who it should be (")
+    assert found["server"].endswith("; do not go on before the coordinator has said why")
+
+
+def test_a_server_by_a_name_that_its_certificate_does_not_have(standing: Standing, tmp_path: Path) -> None:
+    tls = tmp_path / "tls"
+    shutil.copytree(standing.coordinator.tls, tls)
+    for end in ("crt", "key"):
+        (tls / f"server.{end}").unlink()
+    issue_server(tls, ["fed.example.org"])
+    with serving(tmp_path, tls) as made:
+        edit(standing.site_file, server=made.address)
+        found = to_do(site_lines(standing))
+    assert [*found] == ["server"]
+    assert "certificate is not valid for 'localhost'" in found["server"]
+
+
+def test_nobody_listens(standing: Standing) -> None:
+    edit(standing.site_file, server="localhost:1")
+    found = to_do(site_lines(standing))
+    assert found == {
+        "server": "localhost:1 does not answer ([Errno 111] Connection refused); check host, port and firewall"
+    }
+
+
+def test_somebody_else_listens(standing: Standing) -> None:
+    """A server without TLS, which hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(10)
+        edit(standing.site_file, server=f"localhost:{listening.getsockname()[1]}")
+        lines = check_site(standing.site_file)
+        found = next(line for line in _with_answer(lines, listening) if line.what == "server")
+    assert "does not answer (" in found.found
+    assert found.remedy == "check host, port and firewall"
+
+
+def _with_answer(lines: Iterator[Line], listening: socket.socket) -> Iterator[Line]:
+    def answer() -> None:
+        channel, _ = listening.accept()
+        channel.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        channel.close()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    yield from lines
+    thread.join()
+
+
+def test_no_server_is_named(standing: Standing) -> None:
+    edit(standing.site_file, server=None)
+    assert to_do(site_lines(standing)) == {"server": "site.yaml names no server; give its host and port"}
+
+
+@pytest.mark.parametrize(
+    ("off", "said"),
+    [(300, "clock is -300 s off the server's"), (-300, "clock is +300 s off the server's"), (30, ""), (-30, "")],
+)
+def test_a_clock_that_is_off(standing: Standing, server: Server, off: float, said: str) -> None:
+    # A crafted Date has whole seconds, and the answer takes some time.
+    server.date = formatdate(round(time.time()) + off, usegmt=True)
+    found = to_do(site_lines(standing)).get("server", "")
+    if not said:
+        assert found == ""
+        return
+    number = int(found.partition("clock is ")[2].partition(" s")[0])
+    assert abs(number + off) <= 5
+    assert found.endswith(" s off the server's; set it (timedatectl set-ntp true)")
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Wed, 99 Nov 2026 13:59:12 GMT"])
+def test_a_server_that_does_not_know_the_time(standing: Standing, server: Server, date: str) -> None:
+    server.date = date
+    assert to_do(site_lines(standing)) == {}
+
+
+def test_no_agreement_yet(standing: Standing, server: Server) -> None:
+    (standing.site / "agreement.yaml").unlink()
+    lines = site_lines(standing)
+    assert [*lines] == EVERY_LINE[:5]
+    assert lines["agreement"].remedy == "put the file there that the coordinator gave out"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"clients": [OTHER]}, f"client = '{SITE}' is not in"),
+        ({"backbone": "iresnet51"}, "unknown backbone 'iresnet51'"),
+        ({"method": {"name": "fedrf"}}, "unknown method 'fedrf'"),
+        ({"rounds": 0}, "rounds = 0: give a whole number"),
+    ],
+)
+def test_an_agreement_that_does_not_fit(
+    standing: Standing, server: Server, changes: dict[str, object], said: str
+) -> None:
+    edit(standing.site / "agreement.yaml", **changes)
+    found = to_do(site_lines(standing))
+    assert [*found] == ["agreement"]
+    assert said in found["agreement"]
+
+
+def test_no_faces(standing: Standing, server: Server) -> None:
+    shutil.rmtree(standing.site / "faces")
+    found = to_do(site_lines(standing))
+    assert [*found] == ["faces", "nobody in both"]
+    assert found["faces"].endswith("is not a folder; give a folder written by `fedfr faces import`")
+
+
+def test_no_public_faces(standing: Standing, server: Server) -> None:
+    shutil.rmtree(standing.site / "public")
+    found = to_do(site_lines(standing))
+    assert [*found] == ["public faces", "nobody in both"]
+    assert found["public faces"].startswith("they are not here; `fedfr site fetch` gets them")
+    edit(standing.site_file, public=None)
+    found = to_do(site_lines(standing))
+    assert found["public faces"].startswith("they are not here; `fedfr site fetch` gets them")
+    assert found["nobody in both"] == "this cannot be looked at without the public faces; fetch them first"
+
+
+def test_other_public_faces(standing: Standing, server: Server) -> None:
+    shutil.rmtree(standing.site / "public")
+    named(tiny_faces(4, 4, seed=3), ["a", "b", "c", "d"]).save(standing.site / "public")
+    assert to_do(site_lines(standing)) == {
+        "public faces": "they are others than agreed on; fetch them again",
+    }
+
+
+def test_a_method_without_public_faces(standing: Standing, server: Server) -> None:
+    edit(standing.site / "agreement.yaml", public="", method={"name": "fedavg"})
+    shutil.rmtree(standing.site / "public")
+    lines = site_lines(standing)
+    assert to_do(lines) == {}
+    assert lines["public faces"].found == "not needed by this method"
+    assert lines["nobody in both"].found == "there are no public faces"
+
+
+def _replace_own(standing: Standing, faces: FaceSet) -> None:
+    shutil.rmtree(standing.site / "faces")
+    faces.save(standing.site / "faces")
+
+
+def test_a_person_in_both_by_name(standing: Standing, server: Server) -> None:
+    public = FaceSet.load(standing.site / "public").identities[2]
+    _replace_own(standing, named(tiny_faces(3, 5, seed=7), ["patient-0", public, "patient-2"]))
+    found = to_do(site_lines(standing))
+    assert found == {
+        "nobody in both": f"1 people of this site are among the public ones by name, for example {public}; remove them "
+        "here, or rename those that are others"
+    }
+
+
+@pytest.mark.parametrize("where", [0, -1])
+def test_a_person_in_both_by_picture(standing: Standing, server: Server, where: int) -> None:
+    """Under another name, be the picture one of those that train or one of the site's own test."""
+    own, public = FaceSet.load(standing.site / "faces"), FaceSet.load(standing.site / "public")
+    pixels = own.images(range(len(own)))
+    pixels[where] = public.images([0])[0]
+    _replace_own(standing, FaceSet(pixels, own.labels, own.identities))
+    assert to_do(site_lines(standing)) == {
+        "nobody in both": "a picture of this site is among the public ones; remove that person here"
+    }
+
+
+def test_a_full_disk_and_one_that_cannot_be_written(standing: Standing, server: Server, machine: Machine) -> None:
+    machine.free = 1000
+    found = to_do(site_lines(standing))
+    assert [*found] == ["disk"]
+    assert found["disk"].startswith(f"0.0 GB free at {standing.site}, 0.0")
+    assert found["disk"].endswith(" GB are needed; make room")
+    machine.writable = False
+    assert to_do(site_lines(standing)) == {
+        "disk": f"{standing.site} cannot be written; give this user the right to",
+    }
+
+
+def test_too_little_memory(standing: Standing, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "PER_BYTE_OF_MODEL", 10**9)
+    found = to_do(site_lines(standing))
+    assert [*found] == ["memory"]
+    assert found["memory"].endswith(" GB are needed; add memory")
+
+
+def test_a_port_that_is_taken(standing: Standing, server: Server) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        edit(standing.site_file, port=port)
+        assert to_do(site_lines(standing)) == {
+            "port": f"{port} cannot be used (Address already in use); choose another in the configuration"
+        }
+        with locked(standing.site):
+            assert site_lines(standing)["port"] == Line("port", f"{port}, in use by this one")
+
+
+# A coordinator
+
+
+def test_a_coordinator_where_nothing_is_to_be_done(standing: Standing, machine: Machine) -> None:
+    config = standing.coordinator.config
+    with locked(standing.coordinator.folder):
+        lines = server_lines(standing)
+    assert to_do(lines) == {}
+    ports = [f"port {config.port}", f"port {config.inner_port}"]
+    certificates = ["certificate ca", "certificate server"]
+    assert [*lines] == ["configuration", *certificates, "nginx", "proxy", "sites", "disk", *ports, "running"]
+    assert lines["configuration"].found == f"hospitals, localhost, port {config.port}"
+    assert lines["certificate server"].found == "good for 397 days"
+    assert lines["sites"].found == f"{SITE}, {OTHER}"
+    assert [lines[port].found for port in ports] == [
+        f"{number}, in use by this one" for number in (config.port, config.inner_port)
+    ]
+    assert machine.asked == [standing.coordinator.runs]
+
+
+def test_a_coordinator_that_does_not_run(standing: Standing) -> None:
+    lines = server_lines(standing)
+    assert to_do(lines) == {"running": f"no; `fedfr server run {standing.coordinator.folder}`"}
+    assert lines[f"port {standing.coordinator.config.port}"].found.endswith("is free")
+
+
+def test_a_coordinators_port_that_is_taken(standing: Standing) -> None:
+    port = standing.coordinator.config.inner_port
+    with socket.create_server(("127.0.0.1", port)):
+        found = to_do(server_lines(standing))
+    assert found[f"port {port}"].endswith("(Address already in use); choose another in the configuration")
+
+
+def test_no_nginx_and_no_sites(standing: Standing, machine: Machine) -> None:
+    machine.nginx = None
+    for key in standing.coordinator.sites().values():
+        key.unlink()
+    found = to_do(server_lines(standing))
+    assert found["nginx"] == "not installed; apt install nginx-light"
+    assert found["sites"] == "none; `fedfr server register` their keys"
+
+
+def test_a_coordinators_full_disk(standing: Standing, machine: Machine) -> None:
+    machine.free = 10**9
+    found = to_do(server_lines(standing))
+    assert found["disk"] == f"1.0 GB free at {standing.coordinator.runs}, 1.1 GB are needed; make room"
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        (-2, "expired 2 days ago; remove it and its key, and init again"),
+        (10, "good for 10 days; remove it and its key, and init again"),
+        (31, ""),
+    ],
+)
+def test_a_servers_certificate_that_ends(standing: Standing, days: float, said: str) -> None:
+    tls = standing.coordinator.tls
+    for end in ("crt", "key"):
+        (tls / f"server.{end}").unlink()
+    issue_server(tls, ["localhost"], days=days)
+    assert to_do(server_lines(standing)).get("certificate server", "") == said
+
+
+def test_certificates_that_are_missing(standing: Standing) -> None:
+    for name in ("ca", "server"):
+        (standing.coordinator.tls / f"{name}.crt").unlink()
+    found = to_do(server_lines(standing))
+    for name in ("ca", "server"):
+        assert found[f"certificate {name}"].endswith(f"{name}.crt: No such file or directory; init again")
+
+
+def test_a_path_that_nginx_cannot_be_told(standing: Standing, tmp_path: Path) -> None:
+    moved = standing.coordinator.folder.rename(tmp_path / "two words")
+    found = to_do(server_lines(Standing(Coordinator.open(moved), standing.site)))
+    assert found["proxy"].endswith("; use one without spaces, quotes and braces")

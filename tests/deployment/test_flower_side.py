@@ -1,0 +1,74 @@
+"""What Flower is given: a bundle without code, commands, an environment, and a run's folder."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from flwr.cli.build import build_fab_from_disk
+from flwr.clientapp import ClientApp
+from flwr.common.config import get_fab_config
+from flwr.serverapp import ServerApp
+from flwr.supercore.object_ref import load_app
+
+from fedfr.deployment import processes
+from fedfr.deployment.bundle import write_bundle
+from fedfr.deployment.processes import Address, Control, environment, superlink, supernode
+from fedfr.deployment.server_app import run_folder
+from fedfr.errors import FedfrError
+
+
+# Flower's own use of a library.
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+def test_the_bundle_names_our_apps_and_is_always_the_same(tmp_path: Path) -> None:
+    one, other = (build_fab_from_disk(write_bundle(tmp_path / name / "fedfr")) for name in ("a", "b"))
+    assert one == other
+    assert len(one) < 2000
+    components = get_fab_config(one)["tool"]["flwr"]["app"]["components"]
+    kinds = {"serverapp": ServerApp, "clientapp": ClientApp}
+    assert components.keys() == kinds.keys()
+    for name, kind in kinds.items():
+        assert isinstance(load_app(components[name], ValueError, tmp_path), kind)
+
+
+def test_the_environment_lets_flower_call_nobody(tmp_path: Path) -> None:
+    made = environment(tmp_path, tmp_path / "runs")
+    assert made["FLWR_HOME"] == str(tmp_path)
+    assert made["FEDFR_RUNS"] == str(tmp_path / "runs")
+    assert made["FLWR_TELEMETRY_ENABLED"] == "0"
+    assert made["FLWR_DISABLE_UPDATE_CHECK"] == made["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] == "1"
+    assert made["PATH"].startswith(str(Path(sys.executable).parent))
+    assert "FEDFR_RUNS" not in environment(tmp_path)
+
+
+def test_the_commands_start_programs_that_are_there() -> None:
+    link, own = Address("127.0.0.1", 9092), Address("127.0.0.1", 9094)
+    commands = [superlink(link), supernode(link, Path("/srv/a site/site.yaml"), own)]
+    assert all(Path(command[0]).is_file() for command in commands)
+    assert commands[1][-2:] == ["--node-config", 'site="/srv/a site/site.yaml"']
+
+
+def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "find_spec", lambda name: None)
+    with pytest.raises(FedfrError, match=re.escape("need Flower; pip install 'fedfr[flower]'")):
+        superlink(Address("127.0.0.1", 9092))
+
+
+def test_a_superlink_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FedfrError, match=r"the SuperLink at 127.0.0.1:9 did not do `flwr run`: ") as refused:
+        Control(Address("127.0.0.1", 9), tmp_path).submit("demo")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../other", "a/b", "/etc", 3, None])
+def test_a_run_is_a_folder_directly_below_the_runs(name: object, tmp_path: Path) -> None:
+    with pytest.raises(FedfrError, match="give the name of a folder in"):
+        run_folder({"FEDFR_RUNS": str(tmp_path)}, {"run": name})
+
+
+def test_the_folder_of_a_run(tmp_path: Path) -> None:
+    assert run_folder({"FEDFR_RUNS": str(tmp_path)}, {"run": "demo"}) == tmp_path / "demo"
+    with pytest.raises(FedfrError, match="FEDFR_RUNS is not set"):
+        run_folder({}, {"run": "demo"})

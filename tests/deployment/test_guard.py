@@ -1,0 +1,214 @@
+"""What a site lets run: fedfr's own bundle, whole, in the one program that trains."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.cli.build import build_fab_from_disk
+from flwr.supercore.constant import TASK_TYPE_TO_COMMAND
+
+from fedfr.deployment import guard
+from fedfr.deployment.bundle import write_bundle
+from fedfr.deployment.guard import check_bundle, write_programs
+from fedfr.deployment.processes import environment
+from fedfr.errors import FedfrError
+
+# Flower's own use of a library.
+pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+
+REFUSED = "this site runs no bundle but fedfr's own: "
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def bundle(source: Path) -> bytes:
+    return build_fab_from_disk(source)
+
+
+def packed(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def contents(bundle: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def refused(bundle: bytes) -> str:
+    with pytest.raises(FedfrError) as found:
+        check_bundle(bundle)
+    assert str(found.value).startswith(REFUSED)
+    assert "\n" not in str(found.value)
+    return str(found.value).removeprefix(REFUSED)
+
+
+def test_what_flower_makes_of_our_source_is_accepted(bundle: bytes) -> None:
+    check_bundle(bundle)
+    check_bundle(packed(contents(bundle)))
+    check_bundle(packed(contents(bundle), zipfile.ZIP_STORED))
+
+
+@pytest.mark.parametrize("name", ["code.py", "fedfr/deployment/client_app.py", "README.md"])
+def test_what_flower_makes_of_a_source_with_another_file_is_refused(source: Path, name: str) -> None:
+    (source / name).parent.mkdir(parents=True, exist_ok=True)
+    (source / name).write_text("print('a stranger')\n", "ascii")
+    assert refused(build_fab_from_disk(source)) == f"it holds {name!r}"
+
+
+@pytest.mark.parametrize("name", ["../up.py", "/etc/cron.d/x", ".info/../x.py", "two\nlines.py", "pyproject.toml/x"])
+def test_a_file_anywhere_else_is_refused(bundle: bytes, name: str) -> None:
+    assert refused(packed({**contents(bundle), name: b"code"})).startswith("it holds '")
+
+
+def test_another_configuration_is_refused(source: Path, bundle: bytes) -> None:
+    path = source / "pyproject.toml"
+    path.write_text(path.read_text("utf-8").replace("fedfr.deployment.client_app", "strange.client"), "utf-8")
+    assert refused(build_fab_from_disk(source)) == "the pyproject.toml of this one is another"
+    files = contents(bundle)
+    files["pyproject.toml"] = files["pyproject.toml"].replace(b"fedfr.deployment", b"fedfr.deployed--")
+    assert refused(packed(files)) == "the pyproject.toml of this one is another"
+
+
+def test_another_list_is_refused(bundle: bytes) -> None:
+    """Flower opens every file that it names."""
+    files = contents(bundle)
+    files[".info/CONTENT"] += b"\n/dev/zero,0,0"
+    assert refused(packed(files)) == "the .info/CONTENT of this one is another"
+
+
+def test_missing_and_doubled_files_are_refused(bundle: bytes) -> None:
+    files = contents(bundle)
+    for name in files:
+        assert "too little" in refused(packed({other: files[other] for other in files if other != name}))
+    assert "too little" in refused(packed({}))
+    buffer = io.BytesIO(bundle)
+    with zipfile.ZipFile(buffer, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("pyproject.toml", "another")
+    assert "something twice" in refused(buffer.getvalue())
+
+
+def test_what_is_cut_short_anywhere_is_refused(bundle: bytes) -> None:
+    for length in range(len(bundle)):
+        refused(bundle[:length])
+
+
+def test_what_is_changed_anywhere_is_refused_or_the_same(bundle: bytes) -> None:
+    """A changed byte may be one that says nothing, such as a time; what is unpacked is then ours all the same."""
+    generator, taken = random.Random(7), 0
+    for place in range(len(bundle)):
+        altered = bytearray(bundle)
+        altered[place] ^= 1 << generator.randrange(8)
+        try:
+            check_bundle(bytes(altered))
+        except FedfrError:
+            continue
+        taken += 1
+        assert contents(bytes(altered)) == contents(bundle)
+    assert taken < len(bundle) / 4
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x05\x06" + 18 * b"\0", b"\0" * 100_000])
+def test_what_is_no_archive_is_refused(content: bytes) -> None:
+    refused(content)
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", ".info/CONTENT"])
+def test_a_small_archive_that_announces_much_is_not_unpacked(
+    bundle: bytes, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb = packed({**contents(bundle), name: bytes(200_000_000)})
+    assert len(bomb) < 400_000
+    read: list[str] = []
+    whole = zipfile.ZipFile.read
+
+    def watched(archive: zipfile.ZipFile, member: str, pwd: bytes | None = None) -> bytes:
+        read.append(member)
+        return whole(archive, member, pwd)
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", watched)
+    assert refused(bomb) == f"the {name} of this one is another"
+    assert name not in read
+
+
+# The programs
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    return write_programs(tmp_path / "a site's folder" / "pro grams")
+
+
+def test_there_is_one_for_every_program_that_flower_starts(programs: Path) -> None:
+    assert {path.name for path in programs.iterdir()} == {*TASK_TYPE_TO_COMMAND.values()}
+    assert guard.CLIENT_APP in TASK_TYPE_TO_COMMAND.values()
+    assert all(os.access(path, os.X_OK) for path in programs.iterdir())
+    assert write_programs(programs) == programs
+
+
+def test_they_are_found_before_flowers_own(tmp_path: Path, programs: Path) -> None:
+    path = environment(tmp_path, programs=programs)["PATH"].split(os.pathsep)
+    assert path[0] == str(programs)
+
+
+def test_a_program_that_sites_do_not_need_ends_with_a_line(programs: Path, tmp_path: Path) -> None:
+    command = [str(programs / "flwr-serverapp"), "--token", "a b"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == "fedfr: flwr-serverapp was asked for and does not run at a site\n"
+
+
+@pytest.mark.parametrize("name", [name for name in TASK_TYPE_TO_COMMAND.values() if name != guard.CLIENT_APP])
+def test_so_does_every_other(name: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        guard.main([name, "--token", "x"])
+    assert ended.value.code == f"fedfr: {name} was asked for and does not run at a site"
+
+
+def test_the_one_that_trains_looks_into_the_bundle_before_it_is_unpacked(
+    bundle: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flower's program in this process, as far as it unpacks what the SuperLink sent."""
+    place: Any = import_module("flwr.supernode.runtime.run_clientapp")
+    unpacked: list[bytes] = []
+    arguments: list[list[str]] = []
+    sent = bundle
+
+    def install(content: bytes, *, skip_prompt: bool) -> None:
+        assert skip_prompt
+        unpacked.append(content)
+
+    def program() -> None:
+        arguments.append(sys.argv)
+        place.install_from_fab(sent, skip_prompt=True)
+
+    monkeypatch.setattr(sys, "argv", ["guard"])
+    # The package shows the function under the module's name.
+    monkeypatch.setattr(import_module("flwr.supernode.cli.flwr_clientapp"), "flwr_clientapp", program)
+    for sent in (bundle, packed({**contents(bundle), "code.py": b"code"})):
+        monkeypatch.setattr(place, "install_from_fab", install)
+        if sent == bundle:
+            guard.main(["flwr-clientapp", "--token", "x"])
+        else:
+            with pytest.raises(FedfrError, match=REFUSED):
+                guard.main(["flwr-clientapp", "--token", "x"])
+    assert unpacked == [bundle]
+    assert arguments == [["flwr-clientapp", "--token", "x"]] * 2

@@ -1,0 +1,89 @@
+"""Keys: made for their purpose, written for their owner alone, read back or refused."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from fedfr.deployment.secrets import load_key, make_node_key, make_signing_key, public_line, save_key, write_secret
+from fedfr.errors import FedfrError
+
+
+@pytest.mark.parametrize(("make", "kind"), [(make_node_key, "ecdsa-sha2-nistp384"), (make_signing_key, "ssh-ed25519")])
+def test_a_key_comes_back_and_only_its_owner_reads_it(tmp_path: Path, make: object, kind: str) -> None:
+    assert callable(make)
+    key, path = make(), tmp_path / "site.key"
+    save_key(path, key)
+    assert public_line(load_key(path)) == public_line(key)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    public = (tmp_path / "site.key.pub").read_text("ascii")
+    assert public == public_line(key) + "\n"
+    assert public.startswith(f"{kind} ")
+    assert "PRIVATE" not in public
+
+
+@pytest.mark.skipif(
+    shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed; apt install openssh-client"
+)
+def test_openssh_reads_it_too(tmp_path: Path) -> None:
+    path = tmp_path / "site.key"
+    save_key(path, make_node_key())
+    told = subprocess.run(["ssh-keygen", "-y", "-f", str(path)], capture_output=True, text=True, check=True)
+    assert told.stdout == path.with_name("site.key.pub").read_text("ascii")
+
+
+def test_two_keys_are_never_the_same() -> None:
+    assert public_line(make_node_key()) != public_line(make_node_key())
+
+
+def test_a_secret_is_secret_from_its_first_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked at when it is moved to its name, not after: a key that was open for a moment may have been read."""
+    seen: list[int] = []
+    replace = Path.replace
+
+    def look(self: Path, target: Path) -> Path:
+        seen.append(stat.S_IMODE(self.stat().st_mode))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", look)
+    write_secret(tmp_path / "s", b"secret")
+    assert seen == [0o600]
+
+
+def test_nothing_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "site.key"
+    save_key(path, make_node_key())
+    before = path.read_bytes()
+    with pytest.raises(FedfrError, match="exists already and is not replaced"):
+        save_key(path, make_node_key())
+    path.rename(tmp_path / "moved")
+    with pytest.raises(FedfrError, match=r"site.key.pub exists already"):
+        save_key(path, make_node_key())
+    assert not path.exists()
+    assert (tmp_path / "moved").read_bytes() == before
+
+
+def test_keys_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "site.key"
+    with pytest.raises(FedfrError, match=r"cannot read the key .*site.key: No such file"):
+        load_key(path)
+    save_key(path, make_node_key())
+    path.chmod(0o640)
+    with pytest.raises(FedfrError, match="can be read by others than its owner; chmod 600 it"):
+        load_key(path)
+    path.chmod(0o600)
+    whole = path.read_bytes()
+    for damaged in (b"", b"no key", whole[:200], whole.replace(b"OPENSSH", b"RSA")):
+        path.write_bytes(damaged)
+        with pytest.raises(FedfrError, match="is no private key as OpenSSH writes it"):
+            load_key(path)
+    other = rsa.generate_private_key(65537, 2048)
+    path.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    with pytest.raises(FedfrError, match=r"holds a .*RSA.*; give a key that fedfr made"):
+        load_key(path)

@@ -1,0 +1,252 @@
+"""What the coordinator does about what appears in its folder, with a SuperLink that only notes what it is asked."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from fedfr.deployment.coordinator import Coordinator
+from fedfr.deployment.processes import Address, Control
+from fedfr.deployment.run_state import STOPPED, SUBMITTED
+from fedfr.deployment.secrets import make_node_key, save_key
+from fedfr.deployment.serving import GONE, Serving
+from fedfr.errors import FedfrError
+from fedfr.files import locked
+
+
+class Link(Control):
+    """Knows nobody when it starts; ``broken``: sites and runs that it does not take."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(Address("127.0.0.1", 1), home)
+        self.registered: list[str] = []
+        self.begun: list[str] = []
+        self.broken: set[str] = set()
+
+    def register(self, client: str, key: Path) -> int:
+        assert key.read_text("ascii").startswith("ecdsa-sha2-nistp384 ")
+        self._mind(client)
+        self.registered.append(client)
+        return 2**63 + len(self.registered)
+
+    def submit(self, run: str) -> str:
+        self._mind(run)
+        self.begun.append(run)
+        return str(len(self.begun))
+
+    def _mind(self, name: str) -> None:
+        if name in self.broken:
+            raise FedfrError(f"the SuperLink did not take {name}")
+
+
+@dataclass
+class Bench:
+    """A coordinator, its link, its clock and what it said."""
+
+    serving: Serving
+    coordinator: Coordinator
+    link: Link
+    now: float = 0.0
+    said: list[str] = field(default_factory=list)
+
+    def look(self, later: float = 2.0) -> list[str]:
+        """What is said at a look, so many seconds after the last."""
+        self.said.clear()
+        self.now += later
+        self.serving.look()
+        return [*self.said]
+
+    def start_link(self) -> None:
+        """As the supervisor tells it: the SuperLink is another process now."""
+        self.link.registered.clear()
+        self.serving._link.on_start(1)
+
+    def submit(self, name: str) -> Path:
+        """A run that is to be worked on."""
+        folder = self.coordinator.runs / name
+        folder.mkdir(exist_ok=True)
+        (folder / SUBMITTED).write_bytes(b"")
+        return folder
+
+    def add(self, client: str) -> None:
+        key = self.coordinator.folder / f"{client}.key"
+        save_key(key, make_node_key())
+        self.coordinator.register(client, key.with_name(f"{client}.key.pub"))
+
+    def nodes(self) -> dict[str, str]:
+        found: dict[str, str] = json.loads((self.coordinator.folder / "nodes.json").read_text("utf-8"))
+        return found
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """With a SuperLink that has started."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        coordinator = Coordinator.init(tmp_path / "coordinator", ["localhost"], "test", 1, port)
+        link = Link(tmp_path / "flower")
+        said: list[str] = []
+        serving = Serving(coordinator, said.append, control=link, clock=lambda: made.now)
+        made = Bench(serving, coordinator, link, said=said)
+        made.start_link()
+        made.look()
+        yield made
+
+
+# Sites
+
+
+def test_a_key_that_appears_later_is_registered_once(bench: Bench) -> None:
+    assert bench.nodes() == {}
+    bench.add("clinic-a")
+    assert bench.look() == ["clinic-a may take part"]
+    assert bench.look() == []
+    bench.add("clinic-b")
+    assert bench.look() == ["clinic-b may take part"]
+    assert bench.link.registered == ["clinic-a", "clinic-b"]
+    assert bench.nodes() == {str(2**63 + 1): "clinic-a", str(2**63 + 2): "clinic-b"}
+
+
+def test_one_that_is_refused_keeps_nobody_else_out_and_is_said_once(bench: Bench) -> None:
+    for client in ("clinic-a", "clinic-b"):
+        bench.add(client)
+    bench.link.broken = {"clinic-a"}
+    bench.submit("first")
+    assert bench.look() == [
+        "the SuperLink did not take clinic-a",
+        "clinic-b may take part",
+        "run first has begun, or goes on",
+    ]
+    assert bench.look() == []
+    bench.link.broken = set()
+    assert bench.look() == ["clinic-a may take part"]
+    bench.link.broken = {"second"}
+    bench.submit("second")
+    assert bench.look() == ["the SuperLink did not take second"]
+
+
+def test_after_the_superlink_was_restarted_everything_is_done_anew(bench: Bench) -> None:
+    bench.add("clinic-a")
+    bench.submit("first")
+    bench.look()
+    bench.start_link()
+    assert bench.look() == ["clinic-a may take part", "run first has begun, or goes on"]
+    assert bench.link.registered == ["clinic-a"]
+    assert bench.link.begun == ["first", "first"]
+    assert bench.nodes() == {str(2**63 + 1): "clinic-a"}
+    assert bench.look() == []
+
+
+def test_a_run_that_goes_on_across_a_restart_is_left_alone(bench: Bench) -> None:
+    folder = bench.submit("first")
+    bench.look()
+    with locked(folder):
+        bench.start_link()
+        assert bench.look() == []
+    assert bench.look(GONE - 1) == []
+    assert bench.look(1) == ["run first is begun again: nobody worked on it"]
+
+
+def test_nothing_is_asked_before_the_superlink_answers(tmp_path: Path) -> None:
+    """It started, and does not listen within two minutes."""
+    coordinator = Coordinator.init(tmp_path / "coordinator", ["localhost"], "test", 1, 2)
+    link, times = Link(tmp_path / "flower"), iter([0.0, 1.0, 200.0])
+    serving = Serving(coordinator, control=link, clock=lambda: next(times))
+    made = Bench(serving, coordinator, link)
+    made.add("clinic-a")
+    made.start_link()
+    serving.look()
+    assert link.registered == []
+    assert made.nodes() == {}
+
+
+# Runs
+
+
+def test_a_submitted_run_is_begun_once(bench: Bench) -> None:
+    assert bench.link.begun == []
+    bench.submit("first")
+    assert bench.look() == ["run first has begun, or goes on"]
+    # Its process takes a while to start.
+    assert bench.look(GONE / 2) == []
+    with locked(bench.coordinator.runs / "first"):
+        for _ in range(5):
+            assert bench.look(GONE) == []
+    assert bench.link.begun == ["first"]
+
+
+@pytest.mark.parametrize("ever_worked_on", [True, False])
+def test_it_is_begun_again_only_after_nobody_worked_on_it_for_a_while(bench: Bench, ever_worked_on: bool) -> None:
+    folder = bench.submit("first")
+    bench.look()
+    if ever_worked_on:
+        with locked(folder):
+            assert bench.look(10 * GONE) == []
+    assert bench.look(GONE - 0.1) == []
+    assert bench.look(0.1) == ["run first is begun again: nobody worked on it"]
+    assert bench.look(GONE - 0.1) == []
+    assert bench.look(0.1) == ["run first is begun again: nobody worked on it"]
+    assert bench.link.begun == ["first"] * 3
+
+
+def test_a_run_that_the_superlink_does_not_take_is_tried_again_and_said_once(bench: Bench) -> None:
+    bench.link.broken = {"first"}
+    bench.submit("first")
+    bench.submit("second")
+    assert bench.look() == ["the SuperLink did not take first", "run second has begun, or goes on"]
+    assert bench.look() == []
+    bench.link.broken = set()
+    assert bench.look() == ["run first has begun, or goes on"]
+    assert bench.link.begun == ["second", "first"]
+
+
+def test_how_a_run_ended_is_said_once(bench: Bench) -> None:
+    for name in ("first", "second"):
+        bench.submit(name)
+    bench.look()
+    (bench.coordinator.runs / "first" / SUBMITTED).unlink()
+    (bench.coordinator.runs / "second" / STOPPED).write_text("below the quorum\n", "utf-8")
+    (bench.coordinator.runs / "second" / SUBMITTED).unlink()
+    assert bench.look() == ["run first has ended", "run second stopped: below the quorum"]
+    assert bench.look(10 * GONE) == []
+    assert bench.link.begun == ["first", "second"]
+
+
+def test_a_run_that_is_submitted_once_more_is_begun_at_once(bench: Bench) -> None:
+    folder = bench.submit("first")
+    bench.look()
+    (folder / SUBMITTED).unlink()
+    bench.look()
+    bench.submit("first")
+    assert bench.look() == ["run first has begun, or goes on"]
+
+
+def test_a_folder_that_cannot_be_looked_into_is_said_and_looked_into_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(self: Coordinator) -> dict[str, Path]:
+        raise PermissionError(13, "Permission denied")
+
+    bench.add("clinic-a")
+    with monkeypatch.context() as patched:
+        patched.setattr(Coordinator, "sites", gone)
+        assert bench.look() == [f"cannot look into {bench.coordinator.folder}: Permission denied"]
+        assert bench.look() == []
+    assert bench.look() == ["clinic-a may take part"]
+
+
+def test_only_one_process_serves_a_folder(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedfr.deployment.serving.which", lambda name: "/usr/sbin/nginx")
+    with locked(bench.coordinator.folder), pytest.raises(FedfrError, match="another process is working on"):
+        bench.serving.run()
+
+
+def test_without_nginx_what_installs_it_is_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedfr.deployment.serving.which", lambda name: None)
+    with pytest.raises(FedfrError, match="there is no nginx on this machine; apt install nginx-light"):
+        bench.serving.run()

@@ -1,0 +1,232 @@
+"""Where runs and sites stand, as their folders tell it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.deployment.standing import OTHER, RUN, SITE, Standing, edit
+
+import fedfr
+from fedfr.deployment.coordinator import Coordinator
+from fedfr.deployment.run_state import STOPPED, SUBMITTED
+from fedfr.deployment.site import Site
+from fedfr.deployment.status import site_status, status_of, table
+from fedfr.errors import FedfrError
+from fedfr.federation.private_store import PrivateState, PrivateStore
+from fedfr.files import locked
+
+
+def update(client: str, number: int, **more: object) -> dict[str, object]:
+    event = {"event": "update", "round": number, "client": client, "count": 40 + number, "seconds": 12.34 + number}
+    return {**event, "bytes/up": 1_500_000, "bytes/down": 12_000_000, **more}
+
+
+def refused(client: str, number: int, reason: str) -> dict[str, object]:
+    return {"event": "refused", "round": number, "client": client, "reason": reason}
+
+
+EVENTS: list[dict[str, object]] = [
+    {"event": "pretrain", "epoch": 1, "loss/total": 3.2, "learning_rate": 0.1},
+    update(SITE, 1),
+    refused(OTHER, 1, "clinic-b failed in round 1: it stopped"),
+    {"event": "round", "round": 1},
+    update(SITE, 2),
+    refused(OTHER, 2, "clinic-b did not answer in round 2"),
+]
+HALF = json.dumps({"event": "round", "round": 2})[:-3]
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("standing")
+    Standing.make(folder)
+    return folder
+
+
+@pytest.fixture
+def standing(tmp_path: Path, pristine: Path) -> Standing:
+    for part in ("coordinator", "site"):
+        shutil.copytree(pristine / part, tmp_path / part)
+    return Standing(Coordinator.open(tmp_path / "coordinator"), tmp_path / "site")
+
+
+def write(standing: Standing, events: list[dict[str, object]], rest: str = "") -> None:
+    lines = [json.dumps({"time": 1.0, "method": "fedfr", **event}) + "\n" for event in events]
+    (standing.run / "metrics.jsonl").write_text("".join(lines) + rest, "utf-8")
+
+
+def run_of(standing: Standing, name: str = RUN) -> dict[str, Any]:
+    found = status_of(standing.coordinator)
+    assert json.loads(json.dumps(found)) == found
+    run: dict[str, Any] = found["runs"][name]
+    return run
+
+
+def test_a_run_that_nobody_has_worked_on_yet(standing: Standing) -> None:
+    assert status_of(standing.coordinator) == {
+        "name": "hospitals",
+        "running": False,
+        "sites": [SITE, OTHER],
+        "runs": {
+            RUN: {
+                "method": "fedfr",
+                "round": 0,
+                "rounds": 2,
+                "state": "waiting",
+                "sites": {SITE: {"refused": 0}, OTHER: {"refused": 0}},
+            }
+        },
+    }
+
+
+@pytest.mark.parametrize("rest", ["", HALF, "{", '{"event": "upd'])
+def test_what_each_site_did_last(standing: Standing, rest: str) -> None:
+    """The last line may be half written: the run is at work."""
+    write(standing, EVENTS, rest)
+    run = run_of(standing)
+    assert (run["round"], run["state"]) == (1, "waiting")
+    assert run["sites"] == {
+        SITE: {
+            "refused": 0,
+            "round": 2,
+            "seconds": 14.34,
+            "images": 42,
+            "bytes_up": 1_500_000,
+            "bytes_down": 12_000_000,
+        },
+        OTHER: {"refused": 2, "reason": "clinic-b did not answer in round 2"},
+    }
+
+
+def test_a_site_that_tells_no_time_and_a_stranger(standing: Standing) -> None:
+    """What a site reports of itself may lack anything."""
+    event = update(SITE, 1)
+    del event["seconds"]
+    write(standing, [event, refused("stranger", 1, "no key of this run")])
+    run = run_of(standing)
+    assert run["sites"][SITE]["seconds"] is None
+    assert run["sites"]["stranger"] == {"refused": 1, "reason": "no key of this run"}
+    assert "–" in table(status_of(standing.coordinator))
+
+
+def test_the_states_of_a_run(standing: Standing) -> None:
+    assert run_of(standing)["state"] == "waiting"
+    with locked(standing.run):
+        assert run_of(standing)["state"] == "at work"
+    standing.coordinator.withdraw(RUN)
+    assert run_of(standing)["state"] == "withdrawn"
+    write(standing, [{"event": "round", "round": 1}, {"event": "round", "round": 2}])
+    assert run_of(standing)["state"] == "ended"
+    (standing.run / STOPPED).write_text("round 2: 0 of 2 clients delivered, the quorum is 1\n", "utf-8")
+    assert run_of(standing)["state"] == "stopped: round 2: 0 of 2 clients delivered, the quorum is 1"
+    (standing.run / STOPPED).unlink()
+    (standing.run / SUBMITTED).write_bytes(b"")
+    assert run_of(standing)["state"] == "waiting"
+
+
+def test_whether_the_server_runs(standing: Standing) -> None:
+    with locked(standing.coordinator.folder):
+        assert status_of(standing.coordinator)["running"] is True
+    assert status_of(standing.coordinator)["running"] is False
+
+
+def test_a_damaged_run_hides_no_other(standing: Standing) -> None:
+    broken = standing.coordinator.runs / "broken"
+    shutil.copytree(standing.run, broken)
+    (broken / "config.yaml").write_text("rounds: [", "utf-8")
+    found = status_of(standing.coordinator)["runs"]
+    assert [*found] == ["broken", RUN]
+    assert found["broken"]["state"].startswith(f"damaged: configuration {broken / 'config.yaml'} is not readable YAML")
+    assert found[RUN]["state"] == "waiting"
+    assert "broken: unknown, round 0 of 0, damaged: " in table(status_of(standing.coordinator))
+
+
+@pytest.mark.parametrize("line", ["\x00\x00", "3", '{"event": "update"}', '{"event": "round"}'])
+def test_events_that_were_damaged_hide_no_other_run(standing: Standing, line: str) -> None:
+    shutil.copytree(standing.run, standing.coordinator.runs / "other")
+    write(standing, EVENTS, f"{line}\n")
+    found = status_of(standing.coordinator)["runs"]
+    assert found[RUN]["state"].startswith(f"damaged: {standing.run / 'metrics.jsonl'} cannot be read (")
+    assert found["other"]["state"] == "waiting"
+
+
+def test_an_error_with_any_signs_is_found(standing: Standing) -> None:
+    line = {"time": "then", "level": "error", "message": "one\u2028line\x85only"}
+    (standing.site / "log.jsonl").write_text(json.dumps(line, ensure_ascii=False) + "\n", "utf-8")
+    assert site_status(standing.site_file)["last_error"] == "then one\u2028line\x85only"
+
+
+def test_a_coordinator_without_runs(tmp_path: Path) -> None:
+    made = Coordinator.init(tmp_path / "coordinator", ["localhost"], "empty", 9443, 9442)
+    assert status_of(made) == {"name": "empty", "running": False, "sites": [], "runs": {}}
+    assert table(status_of(made)) == "empty: not running; 0 sites"
+
+
+def test_the_table(standing: Standing) -> None:
+    write(standing, EVENTS)
+    (standing.run / STOPPED).write_text("below the quorum\n", "utf-8")
+    assert table(status_of(standing.coordinator)).splitlines() == [
+        "hospitals: not running; 2 sites",
+        "",
+        "first: fedfr, round 1 of 2, stopped: below the quorum",
+        "  site                     round  seconds  images   MB up  MB down  refused",
+        "  clinic-a                     2     14.3      42     1.5     12.0        0",
+        "  clinic-b                     –        –       –       –        –        2",
+        "    last refusal: clinic-b did not answer in round 2",
+    ]
+
+
+# A site
+
+
+def test_a_site_that_has_done_nothing_yet(standing: Standing) -> None:
+    site = Site.open(standing.site_file)
+    assert site_status(standing.site_file) == {
+        "client": SITE,
+        "server": f"localhost:{standing.coordinator.config.port}",
+        "running": False,
+        "training": False,
+        "rounds_kept": [],
+        "last_error": "",
+        "agreement": site.agreement.fingerprint[:12],
+        "version": fedfr.__version__,
+    }
+    assert not site.private.exists()
+
+
+def test_a_site_at_work(standing: Standing) -> None:
+    site = Site.open(standing.site_file)
+    store = PrivateStore(site.private, SITE)
+    for number in (3, 4):
+        store.save(PrivateState(number, {"weight": torch.zeros(2)}, torch.zeros(3, 2)))
+    lines = [
+        {"time": "2026-01-02T03:04:05.678+00:00", "level": "error", "message": "an old one"},
+        {"time": "2026-01-03T03:04:05.678+00:00", "level": "error", "message": "the faces are gone"},
+        {"time": "2026-01-04T03:04:05.678+00:00", "level": "info", "message": "round 4 is done"},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (standing.site / "log.jsonl").write_text(text + '{"time": "2026', "utf-8")
+    edit(standing.site_file, server=None)
+    with locked(standing.site), locked(site.private):
+        found = site_status(standing.site_file)
+    assert (found["running"], found["training"], found["rounds_kept"]) == (True, True, [3, 4])
+    assert found["last_error"] == "2026-01-03T03:04:05.678+00:00 the faces are gone"
+    assert found["server"] == ""
+
+
+@pytest.mark.parametrize("line", ["3", "null", "[]", '{"level": "error"}', '"error"', "\x00\x00", "{}"])
+def test_a_log_that_was_damaged_is_read_as_far_as_it_goes(standing: Standing, line: str) -> None:
+    good = json.dumps({"time": "then", "level": "error", "message": "a real one"})
+    (standing.site / "log.jsonl").write_text(f"{good}\n{line}\n", "utf-8")
+    assert site_status(standing.site_file)["last_error"] == "then a real one"
+
+
+def test_a_site_without_its_agreement_says_so(standing: Standing) -> None:
+    (standing.site / "agreement.yaml").unlink()
+    with pytest.raises(FedfrError, match=r"there is no agreement .*; put the file there that the coordinator gave out"):
+        site_status(standing.site_file)

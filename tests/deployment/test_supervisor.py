@@ -1,0 +1,131 @@
+"""Real processes that die, hang and refuse to go: started again, waited for, taken along."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fedfr.deployment.supervisor import Backoff, Supervisor
+from fedfr.errors import FedfrError
+
+QUICK = {"first": 0.01, "longest": 0.02}
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and waits to be asked for its exit code does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text("ascii")
+    except OSError:
+        return False
+
+
+def python(text: str) -> list[str]:
+    return [sys.executable, "-c", text]
+
+
+def test_waits_double_up_to_the_longest_and_begin_anew_after_a_healthy_run() -> None:
+    backoff = Backoff(first=1, longest=10, healthy=100)
+    assert [backoff.after(ran) for ran in (0, 5, 99, 1, 0, 0)] == [1, 2, 4, 8, 10, 10]
+    assert [backoff.after(ran) for ran in (100, 0, 3000, 0)] == [1, 2, 1, 2]
+
+
+def test_a_process_that_dies_is_started_again_until_it_ends_for_good(tmp_path: Path) -> None:
+    """It dies of SIGKILL twice and of an error once, then ends with a code that is final."""
+    log = tmp_path / "starts"
+    text = f"""
+import os, pathlib, signal, sys
+log = pathlib.Path({str(log)!r})
+with log.open("a") as file: file.write(os.environ["FEDFR_TEST"])
+count = len(log.read_text())
+if count < 3: os.kill(os.getpid(), signal.SIGKILL)
+sys.exit(3 if count == 3 else 78)
+"""
+    pids: list[int] = []
+    made = Supervisor(python(text), {"FEDFR_TEST": "x"}, Backoff(**QUICK), frozenset({78}), on_start=pids.append)
+    assert made.run() == 78
+    assert log.read_text() == "xxxx"
+    assert len(set(pids)) == 4
+
+
+def test_stopping_ends_the_process_and_starts_no_other() -> None:
+    pids: list[int] = []
+    made = Supervisor(python("import time; time.sleep(600)"), {}, on_start=pids.append)
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(made.run()))
+    thread.start()
+    until(lambda: bool(pids))
+    made.stop()
+    thread.join(30)
+    assert codes == [0]
+    assert not alive(pids[0])
+    assert len(pids) == 1
+
+
+def test_stopping_while_it_waits_needs_no_patience() -> None:
+    pids: list[int] = []
+    made = Supervisor(python("raise SystemExit(1)"), {}, Backoff(first=600), on_start=pids.append)
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    until(lambda: bool(pids) and not alive(pids[0]))
+    made.stop()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_who_does_not_listen_is_killed(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    text = f"""
+import pathlib, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path({str(ready)!r}).touch()
+time.sleep(600)
+"""
+    pids: list[int] = []
+    made = Supervisor(python(text), {}, patience=0.1, on_start=pids.append)
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    until(ready.exists)
+    made.stop()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert not alive(pids[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_the_process_ends_with_its_supervisor(tmp_path: Path, number: signal.Signals) -> None:
+    """However that ends, also killed: no second process is ever beside the first."""
+    told = tmp_path / "pid"
+    text = f"""
+import pathlib, sys
+from fedfr.deployment.supervisor import Supervisor
+def tell(pid): pathlib.Path({str(told)!r}).write_text(str(pid))
+command = [sys.executable, "-c", "import time; time.sleep(600)"]
+sys.exit(Supervisor(command, {{}}, on_start=tell).run())
+"""
+    supervisor = subprocess.Popen(python(text))
+    until(lambda: told.exists() and told.read_text().isdecimal())
+    pid = int(told.read_text())
+    assert alive(pid)
+    os.kill(supervisor.pid, number)
+    assert supervisor.wait(30) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
+    until(lambda: not alive(pid))
+
+
+def test_a_command_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
+    with pytest.raises(FedfrError, match=r"there is no program .*nobody; install it or check the path"):
+        Supervisor([str(tmp_path / "nobody")], {}).run()

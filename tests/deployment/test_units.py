@@ -1,0 +1,64 @@
+"""The files in ``deploy/``: systemd and Compose would take them, and they start what there is."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from fedfr.cli.main import app
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+UNITS = sorted(path.name for path in DEPLOY.glob("*.service"))
+
+
+def known(command: list[str]) -> bool:
+    """Whether fedfr has the command."""
+    group: object = get_command(app)
+    for word in command[1:3]:
+        group = getattr(group, "commands", {}).get(word)
+    return group is not None
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_takes_the_unit(name: str, tmp_path: Path) -> None:
+    """With the program where it is on this machine: every other word as it stands."""
+    text = (DEPLOY / name).read_text("utf-8").replace("/opt/fedfr/.venv/bin/fedfr", sys.executable)
+    (tmp_path / name).write_text(text.replace("User=fedfr\n", ""), encoding="utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(tmp_path / name)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    about_it = [line for line in (done.stdout + done.stderr).splitlines() if name in line]
+    assert about_it == []
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_the_units_start_what_there_is(name: str) -> None:
+    text = (DEPLOY / name).read_text("utf-8")
+    commands = re.findall(r"^Exec\w+=(.+)$", text, re.MULTILINE)
+    assert commands
+    assert all(known(command.split()) for command in commands)
+    assert "Restart=always" in text
+
+
+def test_compose_starts_what_there_is() -> None:
+    content = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+    assert content.keys() == {"services"}
+    for service in content["services"].values():
+        assert known(service["command"])
+        assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).resolve().is_file()
+        assert service["restart"] == "always"
+    # The port that sites connect to, and none of the SuperLink's.
+    assert content["services"]["coordinator"]["ports"] == ["9443:9443"]
+    assert "ports" not in content["services"]["site"]

@@ -1,0 +1,221 @@
+"""Messages as Flower's records: to the bit and back through Flower's own bytes; nothing else gets in."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedfr.engines.flower.wire import (
+    broadcast_records,
+    largest_reply,
+    question_records,
+    read_broadcast,
+    read_hello,
+    read_question,
+    read_reply,
+    reply_records,
+)
+from fedfr.errors import FedfrError
+from fedfr.federation.messages import Broadcast, Failure, Hello, Update, encode
+
+AGREEMENT = "a" * 64
+TYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.int64, torch.int32, torch.uint8, torch.bool]
+UPDATE = Update(3, "north", {"w": torch.ones(2, 3)}, torch.ones(2, 4), 7, {"loss/total": 0.5, "epochs": 2.0})
+MOST = 1 << 21
+
+
+def travelled(content: RecordDict) -> RecordDict:
+    """What is left after Flower has taken the records to pieces and put them together elsewhere."""
+    objects = {name: found.deflate() for name, found in get_all_nested_objects(content).items()}
+    arrived = inflate_object_from_contents(content.object_id, objects)
+    assert isinstance(arrived, RecordDict)
+    return arrived
+
+
+def same(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+    """Type, shape and every bit, NaN included."""
+    if one is None or other is None:
+        return one is other
+    raw = [tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other)]
+    return one.dtype == other.dtype and one.shape == other.shape and torch.equal(*raw)
+
+
+@st.composite
+def tensors(draw: st.DrawFn) -> torch.Tensor:
+    dtype, shape = draw(st.sampled_from(TYPES)), draw(st.lists(st.integers(0, 4), max_size=4))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 1 << 30)))
+    if dtype == torch.bool:
+        return torch.rand(shape, generator=generator) < 0.5
+    bits = torch.randint(0, 256, (*shape, dtype.itemsize), generator=generator, dtype=torch.uint8)
+    return bits.view(dtype).reshape(shape)
+
+
+weights = st.dictionaries(st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=20), tensors())
+
+
+@settings(deadline=None, max_examples=50)
+@given(weights=weights, prototypes=tensors(), count=st.integers(1, 1 << 40), value=st.floats(allow_nan=False))
+def test_every_update_comes_back_to_the_bit(
+    weights: dict[str, torch.Tensor], prototypes: torch.Tensor, count: int, value: float
+) -> None:
+    sent = Update(5, "north", weights, prototypes, count, {"loss/margin_softmax": value})
+    got = read_reply(travelled(reply_records(sent)), "north", MOST)
+    assert isinstance(got, Update)
+    assert (got.round, got.client, got.count, got.metrics) == (sent.round, sent.client, sent.count, sent.metrics)
+    assert got.weights.keys() == weights.keys()
+    assert all(same(got.weights[name], weights[name]) for name in weights)
+    assert same(got.prototypes, prototypes)
+
+
+@settings(deadline=None, max_examples=25)
+@given(weights=weights, prototypes=tensors(), own=tensors())
+def test_every_broadcast_comes_back_to_the_bit(
+    weights: dict[str, torch.Tensor], prototypes: torch.Tensor, own: torch.Tensor
+) -> None:
+    records = broadcast_records(Broadcast(5, weights, prototypes), AGREEMENT, {"north": own})
+    for client, revealed in (("north", own), (None, None)):
+        got = read_broadcast(travelled(records[client]), AGREEMENT)
+        assert got.round == 5
+        assert all(same(got.weights[name], weights[name]) for name in weights)
+        assert same(got.prototypes, prototypes)
+        assert same(got.identities, revealed)
+
+
+def test_what_is_sent_to_all_is_one_object_of_flowers() -> None:
+    records = broadcast_records(
+        Broadcast(1, {"w": torch.ones(9)}, torch.ones(2, 4)), AGREEMENT, {"north": torch.ones(1, 4)}
+    )
+    bodies = [record["message"] for record in records.values()]
+    assert all(isinstance(body, ArrayRecord) for body in bodies)
+    assert len({id(body["message"]) for body in bodies if isinstance(body, ArrayRecord)}) == 1
+
+
+def test_the_records_hold_nothing_but_the_message() -> None:
+    """What stands in the bytes of the message is looked through elsewhere, for everything that is private."""
+    content = reply_records(UPDATE)
+    head, body = content["fedfr"], content["message"]
+    assert content.keys() == {"fedfr", "message"}
+    assert isinstance(head, ConfigRecord)
+    assert isinstance(body, ArrayRecord)
+    assert dict(head) == {"format": 1, "kind": "reply"}
+    assert {name: array.data for name, array in body.items()} == {"message": encode(UPDATE)}
+
+
+def test_a_hello_comes_back_and_the_question() -> None:
+    hello = Hello("north", AGREEMENT, "", "0.1.0")
+    assert read_hello(travelled(reply_records(hello)), "node 4") == hello
+    assert read_hello(reply_records(Failure("north", "no faces")), "node 4") == Failure("north", "no faces")
+    read_question(travelled(question_records(AGREEMENT)))
+    with pytest.raises(FedfrError, match="message of the server refused: fedfr's list of fields"):
+        read_question(reply_records(hello))
+
+
+def records(body: ArrayRecord | None = None, **head: str | int) -> RecordDict:
+    array = Array(dtype="uint8", shape=(len(encode(UPDATE)),), stype="fedfr.safetensors", data=encode(UPDATE))
+    return RecordDict(
+        {
+            "fedfr": ConfigRecord({"format": 1, "kind": "reply", **head}),
+            "message": ArrayRecord({"message": array}) if body is None else body,
+        }
+    )
+
+
+def arrays(**changed: object) -> ArrayRecord:
+    data = encode(UPDATE)
+    fields = {"dtype": "uint8", "shape": (len(data),), "stype": "fedfr.safetensors", "data": data, **changed}
+    return ArrayRecord({"message": Array(**fields)})  # type: ignore[call-overload]
+
+
+def with_another(name: str) -> RecordDict:
+    content = records()
+    content[name] = MetricRecord({"x": 1})
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (RecordDict(), "its list of records is \\[\\]"),
+        (with_another("more"), "its list of records is \\['fedfr', 'message', 'more'\\]"),
+        (RecordDict({"fedfr": MetricRecord({}), "message": arrays()}), "the kind of its records is \\['MetricRecord'"),
+        (records(format=2), "format is 2, expected 1"),
+        (records(kind="broadcast"), "kind is 'broadcast', expected reply"),
+        (records(why="so"), "fedfr's list of fields is \\['format', 'kind', 'why'\\]"),
+        (records(ArrayRecord()), "message's list of arrays is \\[\\]"),
+        (records(ArrayRecord({"other": Array("uint8", (1,), "x", b"a")})), "message's list of arrays is \\['other'\\]"),
+        (records(arrays(dtype="float32")), "dtype of message is 'float32', expected uint8"),
+        (records(arrays(stype="numpy.ndarray")), "stype of message is 'numpy.ndarray'"),
+        (records(arrays(shape=(10**12,))), "shape of message is \\(1000000000000,\\)"),
+        (records(arrays(data=encode(UPDATE)[:-1])), "shape of message"),
+        (records(arrays(data=b"", shape=(0,))), "a message of 0 bytes is not a whole reply"),
+        (records(arrays(data=b"x" * 99, shape=(99,))), "a message of 99 bytes is not a whole reply"),
+    ],
+)
+def test_anything_else_is_refused_with_its_client_and_field(content: RecordDict, reason: str) -> None:
+    with pytest.raises(FedfrError, match=f"message of north refused: {reason}"):
+        read_reply(content, "north", MOST)
+
+
+def test_a_reply_larger_than_any_honest_one_is_refused() -> None:
+    broadcast = Broadcast(1, {"w": torch.ones(1000)}, torch.ones(10, 4))
+    most = largest_reply(broadcast, identities=5)
+    assert most == 4 * (1000 + 40 + 20) + (1 << 20)
+    large = reply_records(replace(UPDATE, weights={"w": torch.ones(most // 4)}))
+    with pytest.raises(
+        FedfrError, match=rf"message of north refused: size of message is \d+, expected at most {most} b"
+    ):
+        read_reply(large, "north", most)
+    assert isinstance(read_reply(reply_records(UPDATE), "north", most), Update)
+
+
+@pytest.mark.parametrize("name", ["client", "event", "loss/Total", "images/", "loss/a b", "x", "loss of a person"])
+def test_a_metric_that_no_client_reports_is_refused(name: str) -> None:
+    """It would stand in the run's events beside, or instead of, the server's own words."""
+    with pytest.raises(FedfrError, match="reply of north refused: metrics hold"):
+        read_reply(reply_records(replace(UPDATE, metrics={name: 1.0})), "north", MOST)
+
+
+def test_an_answer_in_another_clients_name_is_refused() -> None:
+    with pytest.raises(FedfrError, match="reply of south refused: client is 'north'"):
+        read_reply(reply_records(UPDATE), "south", MOST)
+
+
+def test_a_broadcast_under_another_agreement_is_refused_and_may_be_told_so() -> None:
+    content = broadcast_records(Broadcast(1, {"w": torch.ones(3)}, torch.ones(2, 4)), "b" * 64, {})[None]
+    with pytest.raises(FedfrError, match="agreement is 'bbbb") as refused:
+        read_broadcast(content, AGREEMENT)
+    assert refused.value.shareable == str(refused.value)
+
+
+def test_damaged_private_prototypes_are_refused() -> None:
+    broadcast = Broadcast(1, {"w": torch.ones(3)}, torch.ones(2, 4))
+    content = broadcast_records(broadcast, AGREEMENT, {"north": torch.ones(1, 4)})["north"]
+    body = content["message"]
+    assert isinstance(body, ArrayRecord)
+    body["identities"] = Array("uint8", (4,), "fedfr.safetensors", b"none")
+    with pytest.raises(FedfrError, match="private prototypes that are not whole"):
+        read_broadcast(content, AGREEMENT)
+
+
+@pytest.mark.parametrize("read", [lambda it: read_reply(it, "north", MOST), lambda it: read_broadcast(it, AGREEMENT)])
+def test_damaged_bytes_are_an_error_or_harmless(read: Callable[[RecordDict], object]) -> None:
+    generator, data = random.Random(3), encode(UPDATE)
+    reasons = []
+    for _ in range(200):
+        damaged = bytearray(data)
+        for _ in range(generator.randrange(1, 4)):
+            damaged[generator.randrange(len(damaged))] = generator.randrange(256)
+        try:
+            read(records(arrays(data=bytes(damaged))))
+        except FedfrError as error:
+            reasons.append(str(error))
+    assert not [reason for reason in reasons if "\n" in reason]

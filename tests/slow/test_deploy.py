@@ -1,0 +1,216 @@
+"""A coordinator and sites as operators run them – commands, TLS, keys, proxy – and strangers who try to take part."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.tiny import bits, tiny_config
+
+from fedfr.deployment.certificates import make_authority
+from fedfr.deployment.demo import RUN, Demo, wait_for
+from fedfr.deployment.processes import Address, Control
+from fedfr.deployment.secrets import make_node_key, save_key
+from fedfr.deployment.site import Site
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = ("split.settings.clients=3", "split.settings.identities_per_client=2", "deployment.poll=0.2")
+SERVER_APP = """
+import json, os, pathlib, time
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import ServerApp
+
+app = ServerApp()
+
+@app.main()
+def main(grid, context):
+    while len(grid.get_node_ids()) < 3:
+        time.sleep(0.5)
+    messages = [Message(RecordDict({"x": ConfigRecord({"y": 1})}), node, "train") for node in grid.get_node_ids()]
+    answers = grid.send_and_receive(messages, timeout=120)
+    told = [answer.error.reason if answer.has_error() else "it ran" for answer in answers]
+    pathlib.Path(os.environ["FEDFR_RUNS"], "answers.json").write_text(json.dumps(told))
+"""
+CLIENT_APP = """
+import pathlib
+from flwr.app import Message, RecordDict
+from flwr.clientapp import ClientApp
+
+pathlib.Path({path!r}).write_text("code of a stranger ran")
+app = ClientApp()
+
+@app.train()
+def train(message, context):
+    return Message(RecordDict(), reply_to=message)
+"""
+PYPROJECT = """
+[project]
+name = "fedfr"
+version = "1.0.0"
+license = "Apache-2.0"
+dependencies = []
+[tool.flwr.app]
+publisher = "fedfr"
+[tool.flwr.app.components]
+serverapp = "strange.server:app"
+clientapp = "strange.client:app"
+"""
+
+
+@pytest.fixture
+def demo(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Demo]:
+    (tmp_path / "config").mkdir()
+    config = tiny_config(tmp_path / "config", *SETTINGS, *getattr(request, "param", ()))
+    with Demo(tmp_path / "demo", config) as made:
+        yield made
+
+
+def says(demo: Demo, name: str, text: str) -> Callable[[], bool]:
+    return lambda: text in demo.log(name).read_text("utf-8", errors="replace")
+
+
+def tensors(demo: Demo) -> dict[str, bytes]:
+    """The coordinator's models and the sites' private states, under the names of a local run."""
+    found = {name: value for name, value in bits(demo.run).items() if not name.startswith("proxy")}
+    for client, site in demo.sites.items():
+        for name, value in bits(site / "private").items():
+            found[f"clients/{client}/{name.partition('/')[2]}"] = value
+    return found
+
+
+def test_an_undisturbed_run_gives_the_bits_of_a_local_one(demo: Demo) -> None:
+    demo.local.run()
+    demo.submit()
+    demo.start_server()
+    for client in demo.clients:
+        demo.fetch(client)
+        demo.start_site(client)
+    wait_for(lambda: not demo.coordinator.submitted(), "the end of the run")
+    assert demo.coordinator.outcome(RUN) == f"run {RUN} has ended"
+    assert demo.events("refused") == []
+    expected = {name: value for name, value in bits(demo.local.folder).items() if "/personal.safetensors" not in name}
+    found = tensors(demo)
+    assert len(expected) > 1000
+    assert [name for name, value in expected.items() if found.get(name) != value] == []
+    for client, site in demo.sites.items():
+        Site.open(site / "site.yaml").export(demo.folder / f"{client}.safetensors")
+        local = demo.local.folder / "clients" / client / "personal.safetensors"
+        assert (demo.folder / f"{client}.safetensors").read_bytes() == local.read_bytes()
+    # No key is on a command line or in a log.
+    secrets = [path.read_text("ascii").splitlines()[1] for path in demo.folder.rglob("*.key")]
+    assert len(secrets) == 5
+    for log in demo.folder.glob("*.log"):
+        text = log.read_text("utf-8", errors="replace")
+        assert not [secret for secret in secrets if secret in text]
+
+
+@pytest.mark.parametrize("demo", [("federation.rounds=3", "deployment.join=5")], indirect=True)
+def test_whoever_is_killed_comes_back_and_the_run_ends(demo: Demo) -> None:
+    """A site in the first round, then the coordinator with everything; two rounds or more have all sites."""
+    demo.submit()
+    demo.start_server()
+    for client in demo.clients:
+        demo.fetch(client)
+        demo.start_site(client)
+    wait_for(lambda: len(demo.events("round")) >= 1, "round 1")
+    demo.kill(demo.clients[-1])
+    demo.start_site(demo.clients[-1])
+    wait_for(lambda: len(demo.events("round")) >= 2, "round 2")
+    demo.kill("coordinator")
+    demo.start_server()
+    wait_for(lambda: not demo.coordinator.submitted(), "the end of the run")
+    assert demo.coordinator.outcome(RUN) == f"run {RUN} has ended"
+    assert [event["round"] for event in demo.events("round")] == [1, 2, 3]
+    assert all(int(str(event["clients"])) >= 2 for event in demo.events("round"))
+
+
+@pytest.mark.parametrize("demo", [("federation.rounds=1", "deployment.join=90")], indirect=True)
+def test_strangers_do_not_get_in(demo: Demo, tmp_path: Path) -> None:
+    """Of three sites one has a key that nobody registered, one poses as another; both are refused, and named."""
+    stranger, liar, honest = demo.clients
+    for end in ("", ".pub"):
+        (demo.sites[stranger] / f"site.key{end}").unlink()
+    save_key(demo.sites[stranger] / "site.key", make_node_key())
+    demo.submit()
+    for client in demo.clients:
+        config = demo.sites[client] / "site.yaml"
+        demo_client = stranger if client == liar else client
+        text = config.read_text("utf-8").replace(f'client: "{client}"', f'client: "{demo_client}"')
+        if client == liar:
+            # With a manifest of the client it poses as: only its key tells.
+            (demo.sites[client] / "split.json").write_bytes(
+                (demo.folder / "faces" / "sites" / liar / "split.json")
+                .read_bytes()
+                .replace(liar.encode(), stranger.encode())
+            )
+            text = text.replace(str(demo.folder / "faces" / "sites" / liar / "split.json"), "split.json")
+        config.write_text(text, encoding="utf-8")
+    demo.start_server()
+    for client in demo.clients:
+        demo.fetch(client)
+        demo.start_site(client)
+    wait_for(lambda: not demo.coordinator.submitted(), "the end of the run")
+    outcome = demo.coordinator.outcome(RUN)
+    assert "1 of 3 clients delivered, the quorum is 2" in outcome
+
+    reasons = {str(event["client"]): str(event["reason"]) for event in demo.events("refused")}
+    assert reasons == {name: f"{name} failed in round 1: its site is not connected" for name in (stranger, liar)}
+    said = (demo.run / "log.jsonl").read_text("utf-8")
+    assert f"speaks for {stranger!r} and has the key of {liar!r}; it is not heard" in said
+    assert [path.name for path in (demo.sites[honest] / "private").rglob("*.safetensors")]
+    for client in (stranger, liar):
+        assert not list((demo.sites[client] / "private").rglob("*.safetensors"))
+
+
+def test_a_site_believes_no_other_server(demo: Demo, tmp_path: Path) -> None:
+    """An authority of the same name is not the same: the site never connects, and says why."""
+    (client, *_) = demo.clients
+    make_authority(tmp_path / "other", "demo")
+    (demo.sites[client] / "ca.crt").write_bytes((tmp_path / "other" / "ca.crt").read_bytes())
+    demo.submit()
+    demo.start_server()
+    demo.start_site(client)
+    wait_for(says(demo, client, "CERTIFICATE_VERIFY_FAILED"), "the refusal", 120)
+    assert "/v1/fleet/" not in (demo.coordinator.proxy.folder / "access.log").read_text("utf-8")
+
+
+def test_code_of_others_runs_at_no_site(demo: Demo, tmp_path: Path) -> None:
+    """Whoever gets as far as the SuperLink submits a bundle with code of its own; every site refuses it unopened."""
+    demo.submit()
+    demo.coordinator.withdraw(RUN)
+    demo.start_server()
+    for client in demo.clients:
+        demo.start_site(client)
+    ran = tmp_path / "ran"
+    package = tmp_path / "bundle" / "strange"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "server.py").write_text(SERVER_APP, encoding="utf-8")
+    (package / "client.py").write_text(CLIENT_APP.format(path=str(ran)), encoding="utf-8")
+    (package.parent / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
+    inner = Address("127.0.0.1", demo.coordinator.config.inner_port)
+    control = Control(inner, tmp_path / "intruder", demo.coordinator.tls / "ca.crt")
+    wait_for(
+        lambda: len(demo.coordinator.sites()) == 3 and (demo.coordinator.folder / "nodes.json").exists(), "the sites"
+    )
+    control.flwr("run", str(package.parent), "fedfr")
+    answers = demo.coordinator.runs / "answers.json"
+    wait_for(answers.exists, "the answers of the sites", 300)
+    assert answers.read_text("utf-8").count("this site runs no bundle but fedfr's own: it holds") == 3
+    assert not ran.exists()
+
+
+def test_a_key_that_others_can_read_is_not_used(demo: Demo) -> None:
+    (client, *_) = demo.clients
+    (demo.sites[client] / "site.key").chmod(0o644)
+    demo.start_site(client)
+    process = demo.processes[client]
+    deadline = time.monotonic() + 60
+    while process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert process.returncode == 2
+    assert says(demo, client, "can be read by others than its owner; chmod 600 it")()

@@ -1,0 +1,83 @@
+"""Sites as real processes: the bits of a local run, whatever is killed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.slow.federation import Federation, wait_for
+
+from fedfr.deployment.processes import RunState
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def made(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Federation]:
+    with Federation(tmp_path, *request.param) as federation:
+        yield federation
+
+
+@pytest.mark.parametrize("made", [()], indirect=True)
+def test_a_federation_of_processes_gives_the_bits_of_a_local_run(made: Federation) -> None:
+    rows = made.local.run()
+    made.start_run()
+    wait_for(made.finished, "the end of the run")
+    expected, found = made.expected(), made.tensors()
+    assert len(expected) > 1000
+    assert expected.keys() == found.keys()
+    assert [name for name, value in expected.items() if found[name] != value] == []
+    generic = [row for row in rows if row.protocol.startswith("generic")]
+    assert generic
+    assert made.remote.results() == generic
+    assert made.events("refused") == []
+
+
+@pytest.mark.parametrize("made", [("local.epochs=60", "federation.rounds=2")], indirect=True)
+def test_a_killed_site_does_not_stop_the_round_of_the_others(made: Federation) -> None:
+    """It is noticed in under a minute, long before the deadline; the next round does not ask for it."""
+    made.start_run()
+    wait_for(lambda: made.works("client-02"), "training at client-02")
+    made.kill("client-02")
+    wait_for(made.finished, "the end of the run")
+    assert [event["reason"] for event in made.events("refused")] == [
+        "client-02 failed in round 1: its node was lost",
+        "client-02 failed in round 2: its site is not connected",
+    ]
+    assert [event["clients"] for event in made.events("round")] == [2, 2]
+    assert not list(made.private("client-02").rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("made", [("federation.rounds=3",)], indirect=True)
+def test_a_killed_superlink_is_the_end_of_a_flower_run_not_of_the_experiment(made: Federation) -> None:
+    """Everything is killed in the second round; a new run over the same folder ends with the bits of an undisturbed."""
+    made.local.run()
+    made.start_run()
+    wait_for(lambda: bool(made.events("round")), "the end of round 1")
+    wait_for(lambda: any(map(made.works, made.sites)), "training in round 2")
+    made.kill("superlink")
+    for client in made.sites:
+        made.kill(client)
+    assert not made.finished()
+    made.start_run()
+    wait_for(made.finished, "the end of the run")
+    expected, found = made.expected(), made.tensors()
+    assert [name for name in expected if found.get(name) != expected[name]] == []
+
+
+@pytest.mark.parametrize("made", [("deployment.join=5",)], indirect=True)
+def test_a_run_that_cannot_be_says_why(made: Federation) -> None:
+    """Nobody is there, then a folder that is none of the runs."""
+
+    def end(run: str) -> RunState:
+        number = made.control.submit(run)
+        wait_for(lambda: made.control.state(number).over, "the end of the run")
+        return made.control.state(number)
+
+    made.start_link()
+    alone, elsewhere = end("demo"), end("../federation")
+    assert alone.status == elsewhere.status == "finished:failed"
+    assert "round 1: 0 of 3 clients delivered, the quorum is 2" in alone.details
+    assert "client-01 failed in round 1: its site is not connected" in alone.details
+    assert "run = '../federation'; give the name of a folder in" in elsewhere.details
