@@ -36,10 +36,12 @@ def figures(rows: Sequence[Row]) -> Figures:
     return {key: fmean(found) for key, found in values.items()}
 
 
-def run(seed: int, folder: Path, settings: Sequence[str]) -> Figures:
-    """Run or resume one seed."""
+def run(seed: int, folder: Path, settings: Sequence[str], beside: Path | None = None) -> Figures:
+    """Run or resume one seed; the starting model of the run ``beside`` is taken where it would be the same."""
     if not (folder / "config.yaml").exists():
         Experiment.create(load_config("quickstart", [f"seed={seed}", f"split.settings.seed={seed}", *settings]), folder)
+        if beside is not None:
+            Experiment.open(folder).adopt_start(beside)
     return figures(Experiment.open(folder).run())
 
 

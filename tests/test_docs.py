@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import inspect
 import re
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
 from pydantic import BaseModel
+from typer.main import get_command
 
 from fedfr import losses
-from fedfr.config import ExperimentConfig
-from fedfr.deployment.site import Site, SiteConfig
+from fedfr.cli.main import app
+from fedfr.config import ExperimentConfig, load_config
+from fedfr.deployment.site import SiteConfig
 from fedfr.evaluation import PROTOCOLS
 from fedfr.faces import SPLITS
 from fedfr.faces.audit import KINDS
@@ -58,13 +59,23 @@ def test_every_setting_of_a_site_is_documented() -> None:
     assert [name for name in [*names, "runtime"] if f"`{name}`" not in text] == []
 
 
-def test_the_example_of_a_federation_makes_its_folders(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (DOCS / "deploy.md").read_text(encoding="utf-8"), re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, encoding="utf-8")
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "runs" / "demo" / "config.yaml").is_file()
-    site = Site.open(tmp_path / "federation" / "sites" / "client-03" / "site.yaml")
-    assert len(site.own_faces) == 25
+@pytest.mark.parametrize("page", ["README.md", "docs/deploy.md"])
+def test_the_commands_of_a_federation_are_ones(page: str) -> None:
+    """Every line as it stands is taken by the command line, up to running it."""
+    lines = re.findall(r"^fedfr ((?:server|site) .+)$", (DOCS.parent / page).read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(lines) >= 6
+    for line in lines:
+        group, name, *arguments = shlex.split(line.replace("SITE SITE.key.pub", "north north.key.pub"), comments=True)
+        command = get_command(app).commands[group].commands[name]  # type: ignore[attr-defined]
+        command.make_context(name, arguments)
+
+
+def test_the_configuration_of_a_federation_is_one(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```\n(faces: .*?)```", (DOCS / "deploy.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "first.yaml").write_text(text, encoding="utf-8")
+    config = load_config(tmp_path / "first.yaml")
+    assert config.split.settings["clients"] == ["north", "south"]
+    assert (config.federation.updates, config.baselines) == ("int8", ())
 
 
 def test_every_setting_of_fedfr_is_documented() -> None:

@@ -138,7 +138,7 @@ def test_strangers_do_not_get_in(demo: Demo, tmp_path: Path) -> None:
     for client in demo.clients:
         config = demo.sites[client] / "site.yaml"
         demo_client = stranger if client == liar else client
-        text = config.read_text("utf-8").replace(f"client: {client}", f"client: {demo_client}")
+        text = config.read_text("utf-8").replace(f'client: "{client}"', f'client: "{demo_client}"')
         if client == liar:
             # With a manifest of the client it poses as: only its key tells.
             (demo.sites[client] / "split.json").write_bytes(

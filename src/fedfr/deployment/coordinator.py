@@ -47,6 +47,9 @@ port: {port}
 
 # A port of 127.0.0.1 for Flower's SuperLink. Never let it through: whoever reaches it may run code at every site.
 inner_port: {inner_port}
+
+# What else hears of every number of a run: tensorboard, mlflow, prometheus (docs/runs.md; extra `track`).
+track: []
 """
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -58,6 +61,7 @@ class CoordinatorConfig(Settings):
     hosts: Annotated[tuple[str, ...], Field(min_length=1)]
     port: Port = 9443
     inner_port: Port = 9442
+    track: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,12 +48,17 @@ class Address:
 
 
 def environment(
-    home: Path, runs: Path | None = None, nodes: Path | None = None, programs: Path | None = None
+    home: Path,
+    runs: Path | None = None,
+    nodes: Path | None = None,
+    programs: Path | None = None,
+    track: Sequence[str] = (),
 ) -> dict[str, str]:
     """The environment of this process with what Flower needs: a folder of its own, and no calls to anywhere else.
 
-    For a SuperLink, ``runs`` is the folder of the experiments it may run and ``nodes`` the file that says which node is
-    whose; for a SuperNode, ``programs`` are those of :mod:`fedfr.deployment.guard`.
+    For a SuperLink, ``runs`` is the folder of the experiments it may run, ``nodes`` the file that says which node is
+    whose, ``track`` the trackers that hear of their numbers; for a SuperNode, ``programs`` are those of
+    :mod:`fedfr.deployment.guard`.
     """
     # Flower starts its own programs by name; those of this Python are meant.
     first = [*([] if programs is None else [str(programs)]), str(Path(sys.executable).parent)]
@@ -67,6 +72,7 @@ def environment(
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         **({} if runs is None else {"FEDFR_RUNS": str(runs)}),
         **({} if nodes is None else {"FEDFR_NODES": str(nodes)}),
+        **({"FEDFR_TRACK": ",".join(track)} if track else {}),
     }
 
 

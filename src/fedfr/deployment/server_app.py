@@ -27,11 +27,12 @@ from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.files import read_json, write_atomically
 from fedfr.reporting.progress import PlainProgress
+from fedfr.reporting.tracking import Tracking
 from fedfr.trial import Engines, Trial
 
 __all__ = ["app", "flower_engine", "owners_in", "run_folder"]
 
-RUNS, NODES = "FEDFR_RUNS", "FEDFR_NODES"
+RUNS, NODES, TRACK = "FEDFR_RUNS", "FEDFR_NODES", "FEDFR_TRACK"
 
 _log = logging.getLogger("fedfr.server")
 
@@ -55,12 +56,15 @@ def main(grid: Grid, context: Context) -> None:
         progress.note(text)
         _log.warning("%s", text)
 
+    trackers = [name for name in os.environ.get(TRACK, "").split(",") if name]
     try:
         experiment = Experiment.open(folder)
-        experiment.run(progress, engine=flower_engine(grid, note, owners=owners_in(os.environ)))
+        with Tracking(progress, trackers, folder) as shown:
+            experiment.run(shown, engine=flower_engine(grid, note, owners=owners_in(os.environ)))
     except FedfrError as error:
         _log.error("%s", error)
-        write_atomically(folder / STOPPED, f"{error}\n".encode())
+        if folder.is_dir():
+            write_atomically(folder / STOPPED, f"{error}\n".encode())
         (folder / SUBMITTED).unlink(missing_ok=True)
         raise
     (folder / SUBMITTED).unlink(missing_ok=True)

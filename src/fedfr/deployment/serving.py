@@ -58,7 +58,7 @@ class Serving:
         self._failing: dict[str, str] = {}
         self._link = Supervisor(
             superlink(self._address, self.coordinator.tls.resolve()),
-            environment(self._home, self.coordinator.runs.resolve(), self._nodes),
+            environment(self._home, self.coordinator.runs.resolve(), self._nodes, track=config.track),
             self.backoff(),
             on_start=lambda pid: self._started.set(),
         )

@@ -1,0 +1,54 @@
+"""The quickstart under two settings over seeds, each seed a pair: the mean difference with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+
+from scipy.stats import t as student
+
+from harness import Line
+from quickstart_seeds import Figures, run
+
+__all__ = ["paired"]
+
+
+def interval(differences: list[float]) -> tuple[float, float, float]:
+    """Mean, and the lower and upper end of Student's 95 % interval; at least two values."""
+    mean = fmean(differences)
+    half = float(student.ppf(0.975, len(differences) - 1)) * stdev(differences) / len(differences) ** 0.5
+    return mean, mean - half, mean + half
+
+
+def paired(variants: Mapping[str, Sequence[str]], seeds: int, threads: int, out: Path) -> list[Line]:
+    """Run the quickstart under the settings of every variant; a line for each figure of each but the first.
+
+    Every seed has its own split, pre-training and rounds; a run that was interrupted goes on where it stood.
+    """
+    first, *others = variants
+    found: dict[str, list[Figures]] = {name: [] for name in variants}
+    for seed in range(seeds):
+        for name, settings in variants.items():
+            given = [*settings, f"runtime.threads={threads}", "baselines=[]"]
+            beside = None if name == first else out / f"{first}-{seed}"
+            found[name].append(run(seed, out / f"{name}-{seed}", given, beside))
+    lines = []
+    for other in others:
+        for protocol, metric, model in found[first][0]:
+            if model == "pretrained":
+                continue
+            key = (protocol, metric, model)
+            before, after = ([figures[key] for figures in found[name]] for name in (first, other))
+            mean, low, high = interval([b - a for a, b in zip(before, after, strict=True)])
+            told = f"{first} {fmean(before):.1f} %, {other} {fmean(after):.1f} %"
+            lines.append(
+                Line(
+                    what=f"{model}: {protocol} {metric}",
+                    wanted="interval holds 0",
+                    found=f"{told}, difference {mean:+.1f} [{low:+.1f}, {high:+.1f}]",
+                    met=low <= 0 <= high,
+                    figures={first: before, other: after, "difference": mean, "interval": [low, high]},
+                )
+            )
+    return lines

@@ -1,0 +1,233 @@
+"""Faults injected into real processes: a site that hangs, a cable that is cut, a full disk, a site that lies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from tests.slow.federation import Federation, group, wait_for
+
+from fedfr.deployment.processes import Address, environment, supernode
+
+pytestmark = pytest.mark.slow
+
+LIAR = """
+import sys
+import fedfr.engines.flower.answers as answers
+from fedfr.engines.flower.wire import reply_records
+from fedfr.federation.messages import Update
+from dataclasses import replace
+import torch
+
+def lie(reply):
+    if isinstance(reply, Update):
+        {lie}
+    return reply_records(reply)
+
+answers.reply_records = lie
+sys.argv[0] = "flwr-clientapp"
+from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
+flwr_clientapp()
+"""
+
+
+class Cable:
+    """What lies between one site and the SuperLink; it can be cut and mended."""
+
+    def __init__(self, far: Address) -> None:
+        self.far = far
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.near = Address("127.0.0.1", self.server.getsockname()[1])
+        self.whole = threading.Event()
+        self.whole.set()
+        self.ends: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Every connection breaks, and no other comes about."""
+        self.whole.clear()
+        for end in self.ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self.ends.clear()
+
+    def close(self) -> None:
+        """No cable any more."""
+        self.cut()
+        self.server.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self.server.accept()
+                if not self.whole.is_set():
+                    near.close()
+                    continue
+                far = socket.create_connection((self.far.host, self.far.port))
+                self.ends += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while content := one.recv(1 << 16):
+                other.sendall(content)
+            other.shutdown(socket.SHUT_WR)
+
+
+class Faulty(Federation):
+    """Sites whose address, programs or memory are not as they should be."""
+
+    def start_site_with(self, client: str, link: Address | None = None, programs: Path | None = None) -> None:
+        """Like :meth:`start_site`, over another address or with other programs."""
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            own = Address("127.0.0.1", int(found.getsockname()[1]))
+        command = supernode(link or self.link, self.sites[client], own)
+        self._start(client, command, environment(self.folder / client, programs=programs))
+
+
+@pytest.fixture
+def made(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Faulty]:
+    with Faulty(tmp_path, *request.param) as federation:
+        yield federation
+
+
+def reasons(made: Federation) -> list[str]:
+    return [event["reason"] for event in made.events("refused")]
+
+
+@pytest.mark.parametrize(
+    "made", [("local.epochs=5", "federation.rounds=3", "deployment.deadline=45", "deployment.hello=20")], indirect=True
+)
+def test_a_site_that_hangs_costs_one_deadline(made: Faulty) -> None:
+    """Stopped in training, it misses the round; woken up, its late answer is dropped and it takes part again."""
+    made.start_run()
+    wait_for(lambda: made.works("client-02"), "training at client-02")
+    stopped = group(made.processes["client-02"].pid)
+    for process in stopped:
+        os.kill(process, signal.SIGSTOP)
+    wait_for(lambda: bool(made.events("refused")), "the deadline")
+    for process in stopped:
+        os.kill(process, signal.SIGCONT)
+    wait_for(made.finished, "the end of the run")
+    first, *others = reasons(made)
+    # Flower notices after about 50 s without a sign of life what the deadline says after 45.
+    assert first == "client-02 failed in round 1: no answer within 45 s"
+    assert all("client-02 failed in round 2" in reason for reason in others)
+    clients = [event["clients"] for event in made.events("round")]
+    assert (clients[0], clients[-1]) == (2, 3)
+
+
+@pytest.mark.parametrize("made", [("federation.rounds=3", "local.epochs=5")], indirect=True)
+def test_a_cable_that_is_cut_and_mended(made: Faulty) -> None:
+    """Cut while the site trains and mended before it is given up: nobody is refused, and no bit is another."""
+    made.local.run()
+    made.start_link()
+    cable = Cable(made.link)
+    try:
+        made.start_site_with("client-02", cable.near)
+        for client in ("client-01", "client-03"):
+            made.start_site(client)
+        made.control.submit("demo")
+        wait_for(lambda: made.works("client-02"), "training at client-02")
+        cable.cut()
+        wait_for(lambda: not made.works("client-02"), "the end of its training")
+        cable.whole.set()
+        wait_for(made.finished, "the end of the run")
+    finally:
+        cable.close()
+    assert reasons(made) == []
+    expected, found = made.expected(), made.tensors()
+    assert [name for name in expected if found.get(name) != expected[name]] == []
+
+
+@pytest.mark.parametrize("made", [("federation.rounds=2",)], indirect=True)
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_at_a_site(made: Faulty) -> None:
+    """Its round fails with the reason in its own log alone; the next one it takes part in, once there is room."""
+    private = made.private("client-02")
+    private.mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "fedfr-test", str(private)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting is not allowed here: {mounted.stderr.strip()}")
+    try:
+        made.start_run()
+        wait_for(lambda: bool(made.events("refused")), "the refusal")
+        subprocess.run(["mount", "-o", "remount,size=500m", str(private)], check=True)
+        wait_for(made.finished, "the end of the run")
+        assert reasons(made) == ["client-02 failed in round 1: it stopped; its own log says why"]
+        assert [event["clients"] for event in made.events("round")] == [2, 3]
+        log = (made.sites["client-02"].parent / "log.jsonl").read_text("utf-8")
+        assert "No space left on device" in log
+        assert '"client": "client-02"' in log
+    finally:
+        for name in [*made.processes]:
+            made.kill(name)
+        subprocess.run(["umount", str(private)], check=True)
+
+
+@pytest.mark.parametrize("made", [("federation.rounds=1",)], indirect=True)
+@pytest.mark.parametrize(
+    ("lie", "reason"),
+    [
+        (
+            "return reply_records(replace(reply, weights={n: v[:1] for n, v in reply.weights.items() if v.dim()}))",
+            "update of client-02 for round 1 refused: entries missing",
+        ),
+        (
+            "return reply_records(replace(reply, weights={n: v * float('nan') for n, v in reply.weights.items()}))",
+            "update of client-02 for round 1 refused: ",
+        ),
+        (
+            "return reply_records(replace(reply, weights={n: 1000 * v for n, v in reply.weights.items()}))",
+            "update of client-02 for round 1 refused: its weights moved by",
+        ),
+        (
+            "return reply_records(replace(reply, client='client-01'))",
+            "reply of client-02 refused: client is 'client-01'",
+        ),
+        (
+            "return reply_records(replace(reply, round=7))",
+            "update of client-02 for round 1 refused: round is 7",
+        ),
+        (
+            "reply = replace(reply, weights={**reply.weights, 'more': torch.zeros(1 << 26)})",
+            "",
+        ),
+    ],
+)
+def test_a_site_that_lies_is_named_and_left_out(made: Faulty, lie: str, reason: str) -> None:
+    """A registered site with code of its own: whatever it sends, the others end the round."""
+    programs = made.folder / "programs"
+    programs.mkdir(parents=True)
+    (programs / "liar.py").write_text(LIAR.format(lie=lie), encoding="utf-8")
+    program = programs / "flwr-clientapp"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{programs / "liar.py"}" "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    made.start_link()
+    made.start_site_with("client-02", programs=programs)
+    for client in ("client-01", "client-03"):
+        made.start_site(client)
+    made.control.submit("demo")
+    wait_for(made.finished, "the end of the run")
+    (found,) = reasons(made)
+    assert "client-02" in found
+    assert reason in found
+    assert [event["clients"] for event in made.events("round")] == [2]
+    shutil.rmtree(programs)
