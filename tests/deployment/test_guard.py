@@ -183,6 +183,12 @@ def test_so_does_every_other(name: str) -> None:
     assert ended.value.code == f"fedfr: {name} was asked for and does not run at a site"
 
 
+def test_the_one_that_trains_is_flowers_own(programs: Path) -> None:
+    done = subprocess.run([str(programs / "flwr-clientapp"), "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "--runtime-api-address" in done.stdout
+
+
 def test_the_one_that_trains_looks_into_the_bundle_before_it_is_unpacked(
     bundle: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

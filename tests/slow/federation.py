@@ -23,7 +23,7 @@ SETTINGS = (
 )
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 300) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 600) -> None:
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends, f"{what} did not come within {seconds:g} s"

@@ -34,7 +34,7 @@ def test_a_federation_of_processes_gives_the_bits_of_a_local_run(made: Federatio
     assert made.events("refused") == []
 
 
-@pytest.mark.parametrize("made", [("local.epochs=60", "federation.rounds=2")], indirect=True)
+@pytest.mark.parametrize("made", [("local.epochs=20", "federation.rounds=2")], indirect=True)
 def test_a_killed_site_does_not_stop_the_round_of_the_others(made: Federation) -> None:
     """It is noticed in under a minute, long before the deadline; the next round does not ask for it."""
     made.start_run()
