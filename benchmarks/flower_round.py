@@ -93,7 +93,7 @@ def over_flower(folder: Path, made: Experiment) -> Iterator[Loopback]:
     Experiment.create(config, folder / "runs" / "demo")
     sites = {client: folder / "federation" / "sites" / client / "site.yaml" for client in clients}
     with Loopback(folder / "processes", folder / "runs", sites) as processes:
-        processes.start()
+        processes.start_all()
         yield processes
 
 

@@ -17,13 +17,12 @@ from fedfr.faces import FaceSet, Split
 from fedfr.faces.audit import Case, Finding, Places, audit_images, finding, ordered
 from fedfr.models import open_model
 from fedfr.reporting.progress import Progress, Silent
-from fedfr.training.features import Compute, extract_features
+from fedfr.training.feature_blocks import passing_blocks
+from fedfr.training.features import Compute, mirror_summed_features
 from fedfr.training.pool import FacePool
 from fedfr.training.rounded import has_fast_bf16
 
 __all__ = ["Audit", "Comparison", "audit", "features_of", "load_generic"]
-
-BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -112,14 +111,13 @@ def load_generic(path: Path) -> tuple[nn.Module, Compute]:
 
 def features_of(faces: FaceSet, backbone: nn.Module, compute: Compute, shown: Progress) -> NDArray[np.float32]:
     """Sum of the features of each image and its mirror image, (N, D)."""
-    parts = []
-    for start in range(0, len(faces), BLOCK):
-        indices = np.arange(start, min(start + BLOCK, len(faces)))
-        pool = FacePool([(faces, indices, 0)])
-        both = [extract_features(backbone, pool, compute, mirrored=mirrored) for mirrored in (False, True)]
-        parts.append((both[0] + both[1]).numpy())
-        shown.update("features", start + len(indices), len(faces))
-    return np.concatenate(parts)
+
+    def make(first: int, stop: int) -> NDArray[np.float32]:
+        found = mirror_summed_features(backbone, FacePool([(faces, np.arange(first, stop), 0)]), compute)
+        shown.update("features", stop, len(faces))
+        return np.asarray(found.numpy(), np.float32)
+
+    return np.concatenate([*passing_blocks(len(faces), make)])
 
 
 def _people_findings(faces: FaceSet, people: People, places: Places) -> Iterator[Finding]:

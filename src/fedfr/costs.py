@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from fedfr.files import read_json_lines
 
 __all__ = ["RoundCost", "round_costs", "total"]
 
@@ -31,11 +32,9 @@ class RoundCost:
 
 def round_costs(events: Path, method: str, seed: int) -> list[RoundCost]:
     """Of every round in ``events``, oldest first; none where the method had no rounds."""
-    # The last line may be half written: by a run that is at work, or was killed.
-    lines = events.read_text(encoding="utf-8").split("\n")[:-1] if events.exists() else []
     updates: dict[int, list[dict[str, float]]] = {}
     wall: dict[int, float] = {}
-    for event in map(json.loads, lines):
+    for event in read_json_lines(events):
         if event["event"] == "update":
             updates.setdefault(event["round"], []).append(event)
         if event["event"] == "round":

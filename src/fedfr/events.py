@@ -12,13 +12,7 @@ from fedfr.errors import FedfrError
 from fedfr.files import write_atomically
 from fedfr.reporting.progress import Progress
 
-__all__ = ["Events", "PretrainingWatch", "read_events"]
-
-
-def read_events(path: Path) -> list[dict[str, Any]]:
-    """Every whole event of a file that may grow meanwhile; none where there is no file yet."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith(b"\n")]
+__all__ = ["Events", "PretrainingWatch"]
 
 
 class Events:

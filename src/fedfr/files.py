@@ -21,6 +21,7 @@ __all__ = [
     "locked",
     "move_folder",
     "read_json",
+    "read_json_lines",
     "remove_leftovers",
     "write_atomically",
     "write_folder_atomically",
@@ -172,3 +173,12 @@ def read_json(path: Path) -> Any:
         raise FedfrError(f"{path} does not exist; check the path") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise FedfrError(f"{path} is not readable JSON ({error}); it may be truncated, restore or remove it") from error
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Every whole line of a file that may grow meanwhile, each an object in JSON; none where there is no file yet.
+
+    The last line may be half written, by whoever is at work or was killed. Raises ``ValueError`` for other damage.
+    """
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]

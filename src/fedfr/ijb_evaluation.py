@@ -21,7 +21,7 @@ from fedfr.faces.ijb import IjbFolder, IjbImages
 from fedfr.reporting.progress import Progress
 from fedfr.settings import Settings
 from fedfr.training.feature_blocks import FeatureBlocks, passing_blocks
-from fedfr.training.features import Compute, extract_features
+from fedfr.training.features import Compute, extract_features, mirror_summed_features
 from fedfr.training.pool import FacePool
 
 __all__ = ["IjbSettings", "check_ijb", "ijb_templates"]
@@ -81,13 +81,12 @@ def ijb_templates(
         raise FedfrError(f"device = {settings.device!r}, but {model} runs on the CPU alone; leave it out")
     network = compute.place(network)
 
+    extract = mirror_summed_features if settings.flip else extract_features
+
     def make(first: int, stop: int) -> NDArray[np.float32]:
         faces = FaceSet(images.pixels(first, stop), np.zeros(stop - first, np.int64), ["somebody"])
         pool = FacePool([(faces, None, 0)])
-        features = extract_features(network, pool, compute)
-        if settings.flip:
-            features += extract_features(network, pool, compute, mirrored=True)
-        return np.asarray(features.numpy(), np.float32)
+        return np.asarray(extract(network, pool, compute).numpy(), np.float32)
 
     about = {
         "model": _digest(model),

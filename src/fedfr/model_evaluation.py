@@ -22,7 +22,7 @@ from fedfr.models import UNSTATED, Stated, open_model
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.rows import ALL_CLIENTS, Row, rows_from
 from fedfr.settings import validate
-from fedfr.training.features import Compute, extract_features
+from fedfr.training.features import Compute, extract_features, mirror_summed_features
 from fedfr.training.pool import FacePool
 
 __all__ = ["evaluate", "evaluate_model"]
@@ -135,9 +135,7 @@ def _on_pairs(path: Path, backbone: nn.Module, role: str, compute: Compute, prog
     pairs = read_verification_set(path)
     progress.note(f"{path.name}: {len(pairs.same)} pairs")
     distinct, where = pairs.distinct()
-    pool = FacePool([(distinct, None, 0)])
-    upright = extract_features(backbone, pool, compute)
-    features = (upright + extract_features(backbone, pool, compute, mirrored=True)).numpy()[where]
+    features = mirror_summed_features(backbone, FacePool([(distinct, None, 0)]), compute).numpy()[where]
     given = {"features_a": features[0::2], "features_b": features[1::2], "same": pairs.same}
     return [row for name in SET_PROTOCOLS for row in _rows(name, f"{name} {pairs.name}", role, given)]
 

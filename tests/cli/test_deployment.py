@@ -17,7 +17,6 @@ from tests.deployment.https import Server, serving
 from tests.deployment.standing import OTHER, RUN, SITE, Standing, edit
 
 from fedfr.cli import parts
-from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.site import SiteConfig
 from fedfr.files import locked
 
@@ -33,9 +32,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def standing(tmp_path: Path, pristine: Path) -> Standing:
-    for part in ("coordinator", "site"):
-        shutil.copytree(pristine / part, tmp_path / part)
-    return Standing(Coordinator.open(tmp_path / "coordinator"), tmp_path / "site")
+    return Standing.copied(pristine, tmp_path)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,8 @@ import yaml
 from tests.tiny import tiny_config, tiny_faces
 
 from fedfr.config import SplitConfig
+from fedfr.deployment.background import free_port
 from fedfr.deployment.coordinator import Coordinator
-from fedfr.deployment.demo import free_port
 from fedfr.deployment.secrets import make_node_key, save_key
 from fedfr.deployment.site_folder import init_site
 from fedfr.faces import FaceSet
@@ -54,6 +55,13 @@ class Standing:
         for place in (coordinator.proxy.folder / "public").glob("*"):
             FaceSet.load(place).save(folder / "site" / "public")
         return cls(coordinator, folder / "site")
+
+    @classmethod
+    def copied(cls, pristine: Path, folder: Path) -> Standing:
+        """One to spoil, of what :meth:`make` has made once."""
+        for part in ("coordinator", "site"):
+            shutil.copytree(pristine / part, folder / part)
+        return cls(Coordinator.open(folder / "coordinator"), folder / "site")
 
 
 def named(faces: FaceSet, identities: Sequence[str]) -> FaceSet:

@@ -74,9 +74,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 @pytest.fixture
 def standing(tmp_path: Path, pristine: Path, machine: Machine) -> Standing:
-    for part in ("coordinator", "site"):
-        shutil.copytree(pristine / part, tmp_path / part)
-    return Standing(Coordinator.open(tmp_path / "coordinator"), tmp_path / "site")
+    return Standing.copied(pristine, tmp_path)
 
 
 @pytest.fixture

@@ -50,9 +50,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def standing(tmp_path: Path, pristine: Path) -> Standing:
-    for part in ("coordinator", "site"):
-        shutil.copytree(pristine / part, tmp_path / part)
-    return Standing(Coordinator.open(tmp_path / "coordinator"), tmp_path / "site")
+    return Standing.copied(pristine, tmp_path)
 
 
 def write(standing: Standing, events: list[dict[str, object]], rest: str = "") -> None:

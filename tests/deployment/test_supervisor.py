@@ -7,23 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from fedfr.deployment.background import wait_for
 from fedfr.deployment.supervisor import Backoff, Supervisor
 from fedfr.errors import FedfrError
 
 QUICK = {"first": 0.01, "longest": 0.02}
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:
@@ -68,7 +60,7 @@ def test_stopping_ends_the_process_and_starts_no_other() -> None:
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(made.run()))
     thread.start()
-    until(lambda: bool(pids))
+    wait_for(lambda: bool(pids), "what was waited for", 30)
     made.stop()
     thread.join(30)
     assert codes == [0]
@@ -81,7 +73,7 @@ def test_stopping_while_it_waits_needs_no_patience() -> None:
     made = Supervisor(python("raise SystemExit(1)"), {}, Backoff(first=600), on_start=pids.append)
     thread = threading.Thread(target=made.run)
     thread.start()
-    until(lambda: bool(pids) and not alive(pids[0]))
+    wait_for(lambda: bool(pids) and not alive(pids[0]), "what was waited for", 30)
     made.stop()
     thread.join(30)
     assert not thread.is_alive()
@@ -99,7 +91,7 @@ time.sleep(600)
     made = Supervisor(python(text), {}, patience=0.1, on_start=pids.append)
     thread = threading.Thread(target=made.run)
     thread.start()
-    until(ready.exists)
+    wait_for(ready.exists, "what was waited for", 30)
     made.stop()
     thread.join(30)
     assert not thread.is_alive()
@@ -112,18 +104,19 @@ def test_the_process_ends_with_its_supervisor(tmp_path: Path, number: signal.Sig
     told = tmp_path / "pid"
     text = f"""
 import pathlib, sys
+from fedfr.deployment.background import wait_for
 from fedfr.deployment.supervisor import Supervisor
 def tell(pid): pathlib.Path({str(told)!r}).write_text(str(pid))
 command = [sys.executable, "-c", "import time; time.sleep(600)"]
 sys.exit(Supervisor(command, {{}}, on_start=tell).run())
 """
     supervisor = subprocess.Popen(python(text))
-    until(lambda: told.exists() and told.read_text().isdecimal())
+    wait_for(lambda: told.exists() and told.read_text().isdecimal(), "what was waited for", 30)
     pid = int(told.read_text())
     assert alive(pid)
     os.kill(supervisor.pid, number)
     assert supervisor.wait(30) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
-    until(lambda: not alive(pid))
+    wait_for(lambda: not alive(pid), "what was waited for", 30)
 
 
 def test_a_command_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:

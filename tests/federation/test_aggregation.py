@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedfr.errors import FedfrError
-from fedfr.federation.aggregation import StreamingAverage, check_change, check_update
+from fedfr.federation.aggregation import Change, StreamingAverage, check_update
 from fedfr.federation.messages import Update
 
 State = dict[str, torch.Tensor]
@@ -123,7 +123,7 @@ def test_memory_stays_below_three_models() -> None:
     script = """
 import torch
 from pathlib import Path
-from fedfr.federation.aggregation import StreamingAverage, check_change, check_update
+from fedfr.federation.aggregation import Change, StreamingAverage, check_update
 from fedfr.federation.messages import Update, decode_update, encode
 weights = {f"layer{n}": torch.randn(1_000_000) for n in range(10)}
 message = encode(Update(1, "a", weights, None, 1))
@@ -213,11 +213,11 @@ def test_a_change_beyond_the_limit_is_refused() -> None:
     moved = {"w": torch.tensor([27.0, 36.0]), "var": torch.full((2,), 1e6), "steps": torch.tensor(900)}
     update = Update(2, "client-07", moved, None, 1)
     statistics = frozenset({"var"})
-    check_change(update, before, statistics, 8.001)
+    Change(before, statistics, 8.001).check(update)
     with pytest.raises(FedfrError, match=r"client-07 .* its weights moved by 40, they are 5 long; 7\.99 times"):
-        check_change(update, before, statistics, 7.99)
+        Change(before, statistics, 7.99).check(update)
     with pytest.raises(FedfrError, match=r"its weights moved by 1\.41e\+06, they are 5.2 long"):
-        check_change(update, before, frozenset(), 8.001)
+        Change(before, frozenset(), 8.001).check(update)
 
 
 @pytest.mark.parametrize("value", [2e30, 3e38])
@@ -225,11 +225,11 @@ def test_finite_numbers_as_large_as_they_get_are_refused(value: float) -> None:
     """Their square is no float32, and their distance from the other end no number at all."""
     before = {"w": torch.tensor([-value, 1.0])}
     with pytest.raises(FedfrError, match="its weights moved by inf"):
-        check_change(Update(1, "a", {"w": torch.tensor([value, 1.0])}, None, 1), before, frozenset(), 10.0)
+        Change(before, frozenset(), 10.0).check(Update(1, "a", {"w": torch.tensor([value, 1.0])}, None, 1))
 
 
 def test_a_model_of_zeros_may_begin_to_move() -> None:
     before = {"w": torch.zeros(4)}
-    check_change(Update(1, "a", {"w": torch.full((4,), 4.9)}, None, 1), before, frozenset(), 10.0)
+    Change(before, frozenset(), 10.0).check(Update(1, "a", {"w": torch.full((4,), 4.9)}, None, 1))
     with pytest.raises(FedfrError, match=r"moved by 10\.2, they are 0 long"):
-        check_change(Update(1, "a", {"w": torch.full((4,), 5.1)}, None, 1), before, frozenset(), 10.0)
+        Change(before, frozenset(), 10.0).check(Update(1, "a", {"w": torch.full((4,), 5.1)}, None, 1))

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.tiny import tiny_config
 
+from fedfr.deployment.background import free_port
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.reporting.progress import Silent
@@ -105,13 +106,6 @@ def test_mlflow_gets_every_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with Tracking(Silent(), ["mlflow"], run) as shown:
         shown.event({"event": "round", "seed": 0, "method": "fedavg", "round": 3, "clients": 2})
     assert [run.info.run_id for run in client.search_runs([client.get_run(number).info.experiment_id])] == [number]
-
-
-def free_port() -> int:
-    with socket.socket() as some:
-        some.bind(("127.0.0.1", 0))
-        port: int = some.getsockname()[1]
-        return port
 
 
 def test_prometheus_reads_every_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

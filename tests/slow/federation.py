@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.tiny import bits, tiny_config
 
 from fedfr.config import load_config
+from fedfr.deployment.background import wait_for
 from fedfr.deployment.handout import hand_out
 from fedfr.deployment.loopback import Loopback
 from fedfr.experiment import Experiment
@@ -21,13 +20,6 @@ SETTINGS = (
     "split.settings.identities_per_client=2",
     "deployment.poll=0.2",
 )
-
-
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 600) -> None:
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, f"{what} did not come within {seconds:g} s"
-        time.sleep(0.1)
 
 
 class Federation(Loopback):
@@ -44,7 +36,7 @@ class Federation(Loopback):
 
     def start_run(self) -> str:
         """Everything, and a Flower run over the experiment."""
-        self.start()
+        self.start_all()
         return self.control.submit("demo")
 
     def kill(self, name: str) -> None:

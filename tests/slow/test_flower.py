@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.slow.federation import Federation, wait_for
+from tests.slow.federation import Federation
 
+from fedfr.deployment.background import wait_for
 from fedfr.deployment.processes import RunState
 
 pytestmark = pytest.mark.slow

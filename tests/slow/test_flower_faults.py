@@ -14,9 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.slow.federation import Federation, group, wait_for
+from tests.slow.federation import Federation, group
 
-from fedfr.deployment.processes import Address, environment, supernode
+from fedfr.deployment.background import wait_for
+from fedfr.deployment.processes import Address
 
 pytestmark = pytest.mark.slow
 
@@ -85,21 +86,9 @@ class Cable:
             other.shutdown(socket.SHUT_WR)
 
 
-class Faulty(Federation):
-    """Sites whose address, programs or memory are not as they should be."""
-
-    def start_site_with(self, client: str, link: Address | None = None, programs: Path | None = None) -> None:
-        """Like :meth:`start_site`, over another address or with other programs."""
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            own = Address("127.0.0.1", int(found.getsockname()[1]))
-        command = supernode(link or self.link, self.sites[client], own)
-        self._start(client, command, environment(self.folder / client, programs=programs))
-
-
 @pytest.fixture
-def made(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Faulty]:
-    with Faulty(tmp_path, *request.param) as federation:
+def made(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Federation]:
+    with Federation(tmp_path, *request.param) as federation:
         yield federation
 
 
@@ -110,7 +99,7 @@ def reasons(made: Federation) -> list[str]:
 @pytest.mark.parametrize(
     "made", [("local.epochs=5", "federation.rounds=3", "deployment.deadline=45", "deployment.hello=20")], indirect=True
 )
-def test_a_site_that_hangs_costs_one_deadline(made: Faulty) -> None:
+def test_a_site_that_hangs_costs_one_deadline(made: Federation) -> None:
     """Stopped in training, it misses the round; woken up, its late answer is dropped and it takes part again."""
     made.start_run()
     wait_for(lambda: made.works("client-02"), "training at client-02")
@@ -130,13 +119,13 @@ def test_a_site_that_hangs_costs_one_deadline(made: Faulty) -> None:
 
 
 @pytest.mark.parametrize("made", [("federation.rounds=3", "local.epochs=5")], indirect=True)
-def test_a_cable_that_is_cut_and_mended(made: Faulty) -> None:
+def test_a_cable_that_is_cut_and_mended(made: Federation) -> None:
     """Cut while the site trains and mended before it is given up: nobody is refused, and no bit is another."""
     made.local.run()
     made.start_link()
     cable = Cable(made.link)
     try:
-        made.start_site_with("client-02", cable.near)
+        made.start_site("client-02", cable.near)
         for client in ("client-01", "client-03"):
             made.start_site(client)
         made.control.submit("demo")
@@ -154,7 +143,7 @@ def test_a_cable_that_is_cut_and_mended(made: Faulty) -> None:
 
 @pytest.mark.parametrize("made", [("federation.rounds=2",)], indirect=True)
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_at_a_site(made: Faulty) -> None:
+def test_a_full_disk_at_a_site(made: Federation) -> None:
     """Its round fails with the reason in its own log alone; the next one it takes part in, once there is room."""
     private = made.private("client-02")
     private.mkdir(parents=True)
@@ -212,7 +201,7 @@ def test_a_full_disk_at_a_site(made: Faulty) -> None:
         ),
     ],
 )
-def test_a_site_that_lies_is_named_and_left_out(made: Faulty, lie: str, reason: str) -> None:
+def test_a_site_that_lies_is_named_and_left_out(made: Federation, lie: str, reason: str) -> None:
     """A registered site with code of its own: whatever it sends, the others end the round."""
     programs = made.folder / "programs"
     programs.mkdir(parents=True)
@@ -221,7 +210,7 @@ def test_a_site_that_lies_is_named_and_left_out(made: Faulty, lie: str, reason: 
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{programs / "liar.py"}" "$@"\n', encoding="utf-8")
     program.chmod(0o755)
     made.start_link()
-    made.start_site_with("client-02", programs=programs)
+    made.start_site("client-02", programs=programs)
     for client in ("client-01", "client-03"):
         made.start_site(client)
     made.control.submit("demo")

@@ -8,7 +8,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,17 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from fedfr.deployment.background import free_port, wait_for
 from fedfr.deployment.certificates import issue_operator, issue_server, make_authority
+from fedfr.deployment.processes import Address
 from fedfr.deployment.proxy import LARGEST_PIECE, Proxy
 
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.socket() as some:
-        some.bind(("127.0.0.1", 0))
-        port: int = some.getsockname()[1]
-        return port
 
 
 @dataclass
@@ -118,15 +112,7 @@ def front(tmp_path: Path, tls: Path, behind: Behind) -> Iterator[Front]:
     assert checked.returncode == 0, checked.stderr
     assert "[warn]" not in checked.stderr
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            break
-        except OSError:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    wait_for(Address("127.0.0.1", port).answers, "nginx", 20)
     yield Front(port, tls, folder / "access.log")
     process.terminate()
     process.wait(20)
@@ -141,10 +127,7 @@ def test_sites_reach_what_is_theirs(front: Front, behind: Behind) -> None:
 def test_people_with_a_certificate_reach_the_control_api(front: Front, behind: Behind) -> None:
     assert front.ask("/v1/control/start-run", person=(front.tls, "ada")) == 200
     assert behind.arrived == [("POST", "/v1/control/start-run", 1)]
-    deadline = time.monotonic() + 20
-    while 'ada" POST /v1/control/start-run 200' not in front.log.read_text("utf-8"):
-        assert time.monotonic() < deadline, "the log says nothing of her"
-        time.sleep(0.05)
+    wait_for(lambda: 'ada" POST /v1/control/start-run 200' in front.log.read_text("utf-8"), "her line in the log", 20)
 
 
 @pytest.mark.parametrize(

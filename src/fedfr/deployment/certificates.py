@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fedfr.deployment.secrets import write_new, write_secret
+from fedfr.deployment.secrets import refuse_existing, write_new, write_secret
 from fedfr.errors import FedfrError
 
 __all__ = ["days_left", "issue_operator", "issue_server", "load_certificate", "make_authority", "trust_only"]
@@ -180,7 +180,6 @@ def _write(
     signer: EllipticCurvePrivateKey,
 ) -> None:
     certificate = folder / f"{name}.crt"
-    if certificate.exists():
-        raise FedfrError(f"{certificate} exists already and is not replaced; remove it, or choose another name")
+    refuse_existing(certificate)
     write_secret(folder / f"{name}.key", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     write_new(certificate, builder.sign(signer, SHA256()).public_bytes(Encoding.PEM))

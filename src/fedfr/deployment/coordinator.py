@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,18 +19,18 @@ from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.certificates import issue_operator, issue_server, make_authority
 from fedfr.deployment.proxy import Proxy
 from fedfr.deployment.public_set import offer
-from fedfr.deployment.run_state import STOPPED, SUBMITTED
+from fedfr.deployment.run_state import AGREEMENT, STOPPED, SUBMITTED
 from fedfr.deployment.secrets import write_new
 from fedfr.deployment.site_folder import ROOT
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
+from fedfr.faces.split_parts import ID
 from fedfr.files import empty_folder, write_atomically
 from fedfr.reporting.progress import Progress
 from fedfr.settings import Settings, validate
 
 __all__ = ["Coordinator", "CoordinatorConfig"]
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HERE = ("localhost", "127.0.0.1")
 CONFIG = """\
 # The coordinator of a federation. `fedfr server check` says whether everything here fits.
@@ -82,7 +81,7 @@ class Coordinator:
             raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the coordinator")
         given = {"name": name, "hosts": tuple(hosts), "port": port, "inner_port": inner_port}
         config = cls.open(folder).config if begun else validate(CoordinatorConfig, given, "server init")
-        if not NAME.fullmatch(config.name) or config.port == config.inner_port:
+        if not ID.fullmatch(config.name) or config.port == config.inner_port:
             raise FedfrError(
                 f"name = {config.name!r}, ports {config.port} and {config.inner_port}; give a name of letters, digits "
                 "and the signs . _ -, and two ports"
@@ -139,12 +138,12 @@ class Coordinator:
 
         Raises :class:`FedfrError` for an id that is taken, a key that another site has, and anything but such a key.
         """
-        if not NAME.fullmatch(client):
+        if not ID.fullmatch(client):
             raise FedfrError(f"{client!r} cannot be a site's id; give letters, digits and the signs . _ -, at most 64")
         line = _public_key(key)
-        for path in sorted((self.folder / "sites").glob("*.pub")):
-            if path.stem != client and _public_key(path).split()[:2] == line.split()[:2]:
-                raise FedfrError(f"{key} is the key of {path.stem} already; every site makes a key of its own")
+        for other, path in self.sites().items():
+            if other != client and _public_key(path).split()[:2] == line.split()[:2]:
+                raise FedfrError(f"{key} is the key of {other} already; every site makes a key of its own")
         place = self.folder / "sites" / f"{client}.pub"
         write_new(place, f"{line}\n".encode())
         return place
@@ -155,7 +154,7 @@ class Coordinator:
 
     def admit(self, person: str) -> Path:
         """A certificate for a person who may use the control API through the proxy; returns its file."""
-        if not NAME.fullmatch(person) or person in ("ca", "server"):
+        if not ID.fullmatch(person) or person in ("ca", "server"):
             raise FedfrError(f"{person!r} cannot be a person's name here; give letters, digits and the signs . _ -")
         issue_operator(self.tls, person)
         return self.tls / f"{person}.crt"
@@ -166,7 +165,7 @@ class Coordinator:
         ``config`` is for a new run: recipe ``sites``, or a manifest whose clients have their faces elsewhere. Raises
         :class:`FedfrError` for a client that is not registered, and as :meth:`Experiment.begin` does.
         """
-        if not NAME.fullmatch(name):
+        if not ID.fullmatch(name):
             raise FedfrError(f"{name!r} cannot be a run's name; give letters, digits and the signs . _ -, at most 64")
         folder = self.runs / name
         begun = (folder / "config.yaml").exists()
@@ -182,7 +181,7 @@ class Coordinator:
                     f"{', '.join(strangers[:3])} of run {name} are no registered sites (registered: "
                     f"{', '.join(self.sites()) or 'none'}); `fedfr server register` their keys"
                 )
-            agreement = folder / "agreement.yaml"
+            agreement = folder / AGREEMENT
             if not agreement.exists():
                 terms.save(agreement)
         except BaseException:
@@ -198,8 +197,8 @@ class Coordinator:
 
     def withdraw(self, name: str) -> None:
         """Work on the run no more; what is finished of it stays. Raises :class:`FedfrError` where there is none."""
-        if not NAME.fullmatch(name) or not (self.runs / name / "config.yaml").is_file():
-            raise FedfrError(f"there is no run {name!r} in {self.runs}; there are {self._known()}")
+        if not ID.fullmatch(name) or not (self.runs / name / "config.yaml").is_file():
+            raise FedfrError(f"there is no run {name!r} in {self.runs}; there are {', '.join(self.begun()) or 'none'}")
         (self.runs / name / SUBMITTED).unlink(missing_ok=True)
 
     def outcome(self, name: str) -> str:
@@ -209,8 +208,9 @@ class Coordinator:
             return f"run {name} stopped: {stopped.read_text(encoding='utf-8').strip()}"
         return f"run {name} has ended"
 
-    def _known(self) -> str:
-        return ", ".join(sorted(path.parent.name for path in self.runs.glob("*/config.yaml"))) or "none"
+    def begun(self) -> list[str]:
+        """Every run that was ever made here."""
+        return sorted(path.parent.name for path in self.runs.glob("*/config.yaml"))
 
     def submitted(self) -> list[str]:
         """The runs that are to be worked on."""

@@ -7,27 +7,27 @@ the way one site and the coordinator are killed and started again.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Self
 
 from fedfr.config import ExperimentConfig, load_config
+from fedfr.deployment.background import Background, free_port, wait_for
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.handout import hand_out
+from fedfr.deployment.processes import Address
 from fedfr.deployment.public_set import fetch
 from fedfr.deployment.site import Site
 from fedfr.deployment.site_folder import ROOT, init_site
 from fedfr.deployment.status import status_of, table
 from fedfr.errors import FedfrError
-from fedfr.events import read_events
 from fedfr.experiment import Experiment
+from fedfr.files import read_json_lines
 
 __all__ = ["Demo", "main"]
 
@@ -41,14 +41,16 @@ SETTINGS = (
 )
 
 
-class Demo:
-    """Folders for a coordinator and its sites below ``folder``, and their processes, which end with the block."""
+class Demo(Background):
+    """Folders for a coordinator and its sites below ``folder``, and their processes.
+
+    Processes are called ``coordinator``, and by their client's id.
+    """
 
     def __init__(self, folder: Path, config: ExperimentConfig, say: Callable[[str], None] = print) -> None:
         folder = folder.resolve()
-        self.folder = folder
+        super().__init__(folder)
         self.say = say
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.local = Experiment.create(config, folder / "local")
         self.clients = hand_out(self.local.parts, folder / "faces")
         self.coordinator = Coordinator.init(folder / "coordinator", ["localhost"], "demo", free_port(), free_port())
@@ -66,13 +68,6 @@ class Demo:
         self.coordinator.register(client, made.public_key)
         return site
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for name in [*self.processes]:
-            self.stop(name)
-
     @property
     def run(self) -> Path:
         """The folder of the run."""
@@ -86,8 +81,8 @@ class Demo:
 
     def start_server(self) -> None:
         """``fedfr server run``; returns when the proxy answers."""
-        self._start("coordinator", ["server", "run", str(self.coordinator.folder)])
-        wait_for(self._answers, "the coordinator's port", 120)
+        self._fedfr("coordinator", "server", "run", str(self.coordinator.folder))
+        self.wait_for_port("coordinator", Address("127.0.0.1", self.coordinator.config.port))
 
     def fetch(self, client: str) -> None:
         """What ``fedfr site fetch`` does."""
@@ -98,68 +93,25 @@ class Demo:
 
     def start_site(self, client: str) -> None:
         """``fedfr site run``."""
-        self._start(client, ["site", "run", str(self.sites[client])])
+        self._fedfr(client, "site", "run", str(self.sites[client]))
 
-    def stop(self, name: str) -> None:
+    def end(self, name: str) -> None:
         """Ask one to end, and wait for it and what it had started."""
-        process = self.processes.pop(name)
-        process.terminate()
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        self._end_group(process.pid)
+        with suppress(subprocess.TimeoutExpired):
+            self.processes[name].terminate()
+            self.processes[name].wait(60)
+        super().end(name)
 
     def kill(self, name: str) -> None:
         """SIGKILL to one and everything that it had started: its machine loses power."""
-        process = self.processes.pop(name)
-        self._end_group(process.pid)
-        process.wait()
-
-    def _end_group(self, group: int) -> None:
-        try:
-            os.killpg(group, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        super().end(name)
 
     def events(self, kind: str) -> list[Mapping[str, object]]:
         """The events of one kind, as far as the coordinator has them."""
-        return [event for event in read_events(self.run / "metrics.jsonl") if event["event"] == kind]
+        return [event for event in read_json_lines(self.run / "metrics.jsonl") if event["event"] == kind]
 
-    def log(self, name: str) -> Path:
-        """What a process has said."""
-        return self.folder / f"{name}.log"
-
-    def _start(self, name: str, arguments: Sequence[str]) -> None:
-        command = [sys.executable, "-c", "from fedfr.cli.main import main; main()", *arguments]
-        with self.log(name).open("ab") as log:
-            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-
-    def _answers(self) -> bool:
-        if self.processes["coordinator"].poll() is not None:
-            raise FedfrError(f"the coordinator ended at once; see {self.log('coordinator')}")
-        try:
-            socket.create_connection(("127.0.0.1", self.coordinator.config.port), 1).close()
-        except OSError:
-            return False
-        return True
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens at."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 900) -> None:
-    """Raises :class:`FedfrError` when it does not come true in time."""
-    ends = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > ends:
-            raise FedfrError(f"{what} did not come within {seconds:g} s")
-        time.sleep(0.2)
+    def _fedfr(self, name: str, *arguments: str) -> None:
+        self.start(name, [sys.executable, "-c", "from fedfr.cli.main import main; main()", *arguments])
 
 
 def main() -> None:

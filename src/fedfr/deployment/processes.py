@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,14 @@ class Address:
     def name(self) -> str:
         """The host as sockets take it, without brackets."""
         return self.host.strip("[]")
+
+    def answers(self) -> bool:
+        """Whether somebody listens there."""
+        try:
+            socket.create_connection((self.name, self.port), 1).close()
+        except OSError:
+            return False
+        return True
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"

@@ -13,7 +13,7 @@ from fedfr.deployment.certificates import trust_only
 from fedfr.deployment.processes import Address
 from fedfr.errors import FedfrError, WriteError
 from fedfr.faces import FaceSet
-from fedfr.faces.storage import DIGESTS, read_digests
+from fedfr.faces.storage import DIGESTS, open_pixels, read_digests
 from fedfr.files import move_folder
 
 __all__ = ["fetch", "offer"]
@@ -118,7 +118,8 @@ def _verified(folder: Path, fingerprint: str) -> FaceSet | None:
     """The set in ``folder`` if its pictures, and what is said of them, are those of the fingerprint."""
     try:
         faces = FaceSet.load(folder)
-        again = FaceSet(faces.images(range(len(faces))), faces.labels, faces.identities, faces.names)
+        # Not what is kept beside the pixels, and not all of them in memory at once.
+        again = FaceSet(open_pixels(folder / "pixels.npy"), faces.labels, faces.identities, faces.names)
     except (FedfrError, RecursionError):
         return None
     said = read_digests(folder / DIGESTS, faces.labels, faces.identities, fingerprint) == again.digests()

@@ -19,24 +19,37 @@ from cryptography.hazmat.primitives.serialization import (
 from fedfr.errors import FedfrError
 from fedfr.files import write_atomically
 
-__all__ = ["load_key", "make_node_key", "make_signing_key", "public_line", "save_key", "write_new", "write_secret"]
+__all__ = [
+    "load_key",
+    "make_node_key",
+    "make_signing_key",
+    "public_line",
+    "refuse_existing",
+    "save_key",
+    "write_new",
+    "write_secret",
+]
 
 READABLE_BY_OTHERS = 0o077
 
 PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 
 
-def write_new(path: Path, content: bytes) -> None:
-    """Write a file that does not exist yet; raises :class:`FedfrError` where it does."""
+def refuse_existing(path: Path) -> None:
+    """Raises :class:`FedfrError` where something stands at ``path``."""
     if path.exists():
         raise FedfrError(f"{path} exists already and is not replaced; remove it, or choose another name")
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that does not exist yet; raises :class:`FedfrError` where it does."""
+    refuse_existing(path)
     write_atomically(path, content)
 
 
 def write_secret(path: Path, content: bytes) -> None:
     """As :func:`write_new`, for the eyes of the owner alone, from the first byte on."""
-    if path.exists():
-        raise FedfrError(f"{path} exists already and is not replaced; remove it, or choose another name")
+    refuse_existing(path)
 
     def write(temporary: Path) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -59,8 +72,7 @@ def make_signing_key() -> Ed25519PrivateKey:
 def save_key(path: Path, key: PrivateKey) -> None:
     """Write a private key as OpenSSH does, without passphrase, and its public one beside it as ``.pub``."""
     public = path.with_name(f"{path.name}.pub")
-    if public.exists():
-        raise FedfrError(f"{public} exists already and is not replaced; remove it, or choose another name")
+    refuse_existing(public)
     write_secret(path, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
     write_new(public, (public_line(key) + "\n").encode())
 

@@ -8,7 +8,6 @@ by starting this again.
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -131,12 +130,9 @@ class Serving:
         """Whether the SuperLink takes connections within a while."""
         ends = self.clock() + STARTUP
         while self.clock() < ends and not self._stopped.is_set() and not self._started.is_set():
-            try:
-                socket.create_connection((self._address.host, self._address.port), 1).close()
-            except OSError:
-                self._stopped.wait(0.2)
-            else:
+            if self._address.answers():
                 return True
+            self._stopped.wait(0.2)
         return False
 
     def _register(self) -> None:

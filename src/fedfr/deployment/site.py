@@ -18,6 +18,7 @@ from fedfr.config import RuntimeConfig
 from fedfr.config_source import read_file
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.processes import Address
+from fedfr.deployment.secrets import refuse_existing
 from fedfr.errors import FedfrError
 from fedfr.faces import ClientFaces, FaceSet, Split
 from fedfr.faces.dealing import by_share, deal, last_as_test
@@ -121,14 +122,13 @@ class Site:
     @cached_property
     def own_faces(self) -> FaceSet:
         """The private faces that train."""
-        faces = FaceSet.load(self.config.faces.path)
-        return faces.subset(self._division(faces).train)
+        faces, division = self._divided
+        return faces.subset(division.train)
 
     @cached_property
     def all_faces(self) -> FaceSet:
         """The private faces that train, and those kept for the site's own test."""
-        faces = FaceSet.load(self.config.faces.path)
-        division = self._division(faces)
+        faces, division = self._divided
         return faces.subset(division.train + division.test)
 
     @cached_property
@@ -185,22 +185,23 @@ class Site:
                 else f"has no personalised model under {agreed.method.name}"
             )
             raise FedfrError(f"{self.config.client} {why}; there is nothing to export")
-        if path.exists():
-            raise FedfrError(f"{path} exists already and is not replaced; remove it, or choose another name")
+        refuse_existing(path)
         backbone = build_backbone(agreed.backbone, 0)
         Personalized.of(method, state, backbone, torch.device("cpu")).save(path, agreed.config)
         return state.round
 
-    def _division(self, faces: FaceSet) -> ClientFaces:
-        """Which images train and which test."""
+    @cached_property
+    def _divided(self) -> tuple[FaceSet, ClientFaces]:
+        """The private faces, and which of them train and which test."""
         given, client = self.config.faces, self.config.client
+        faces = FaceSet.load(given.path)
         if given.manifest is not None:
             split = Split.load(given.manifest)
             split.check(faces)
             if client not in split.clients:
                 raise FedfrError(f"{given.manifest} has no images of {client}; it has {', '.join(split.clients)}")
-            return split.clients[client]
+            return faces, split.clients[client]
         count, people = given.test_count, range(faces.num_identities)
         divide = last_as_test(by_share(given.test_share) if count is None else lambda images: count)
         (division,) = deal(faces, people, [len(people)], divide).values()
-        return division
+        return faces, division

@@ -7,27 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import fedfr
+from fedfr.assembly import make_method
+from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.logs import last_error
-from fedfr.deployment.run_state import STOPPED, SUBMITTED
+from fedfr.deployment.run_state import AGREEMENT, STOPPED, SUBMITTED
 from fedfr.deployment.site import Site
 from fedfr.errors import FedfrError
-from fedfr.events import read_events
 from fedfr.experiment import Experiment
 from fedfr.federation.private_store import PrivateStore
-from fedfr.files import is_locked
+from fedfr.files import is_locked, read_json_lines
 
 __all__ = ["site_status", "status_of", "table"]
 
 
 def status_of(coordinator: Coordinator) -> dict[str, Any]:
     """Plain JSON values: whether the server runs, and every run with its rounds and what each site did last."""
-    runs = {path.parent.name: path.parent for path in sorted(coordinator.runs.glob("*/config.yaml"))}
     return {
         "name": coordinator.config.name,
         "running": is_locked(coordinator.folder),
         "sites": list(coordinator.sites()),
-        "runs": {name: _run(folder) for name, folder in runs.items()},
+        "runs": {name: _run(coordinator.runs / name) for name in coordinator.begun()},
     }
 
 
@@ -43,10 +43,13 @@ def _run(folder: Path) -> dict[str, Any]:
 
 
 def _standing(folder: Path) -> dict[str, Any]:
-    trial = Experiment.open(folder).trials()[0]
-    sites: dict[str, dict[str, Any]] = {client: {"refused": 0} for client in trial.participants}
+    config = Experiment.open(folder).config
+    method = config.method.name
+    total = make_method(config, method).rounds(config.federation.rounds)
+    # From the agreement, not from the experiment's trial: that would look through its faces every time.
+    sites: dict[str, dict[str, Any]] = {client: {"refused": 0} for client in Agreement.load(folder / AGREEMENT).clients}
     rounds = 0
-    for event in read_events(folder / "metrics.jsonl"):
+    for event in read_json_lines(folder / "metrics.jsonl"):
         if event["event"] == "round":
             rounds = int(event["round"])
         elif event["event"] in ("update", "refused"):
@@ -63,8 +66,8 @@ def _standing(folder: Path) -> dict[str, Any]:
     elif is_locked(folder):
         state = "at work"
     else:
-        state = "waiting" if (folder / SUBMITTED).exists() else "ended" if rounds == trial.total_rounds else "withdrawn"
-    return {"method": trial.name, "round": rounds, "rounds": trial.total_rounds, "state": state, "sites": sites}
+        state = "waiting" if (folder / SUBMITTED).exists() else "ended" if rounds == total else "withdrawn"
+    return {"method": method, "round": rounds, "rounds": total, "state": state, "sites": sites}
 
 
 def table(status: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from fedfr.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.huggingface import ParquetTable
+from fedfr.faces.records import Record, csv_records, table_records
 from fedfr.registry import Entry, Registry
 
 __all__ = ["PARTITION_FILES", "Partition", "read_partitions"]
@@ -21,20 +22,8 @@ Partition = int | str
 
 IMAGE, PARTITION = ("index", "name"), ("partition", "partition_id")
 
-Line = tuple[str, dict[str, Any]]
-"""Where it stands, and its values by column."""
 
-
-def _csv(path: Path) -> Iterator[Line]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = csv.DictReader(file, strict=True, restkey="\0more")
-        for line in lines:
-            if "\0more" in line or None in line.values():
-                raise ValueError(f"line {lines.line_num} has other columns than the first; it may be cut short")
-            yield f"line {lines.line_num} of {path}", line
-
-
-def _json(path: Path) -> Iterator[Line]:
+def _json(path: Path) -> Iterator[Record]:
     content = json.loads(path.read_text(encoding="utf-8"))
     if isinstance(content, dict):
         for name, partition in content.items():
@@ -47,19 +36,14 @@ def _json(path: Path) -> Iterator[Line]:
         yield where, entry if isinstance(entry, dict) else {"index": number, "partition": entry}
 
 
-def _parquet(path: Path) -> Iterator[Line]:
-    table = ParquetTable(path)
-    row = 0
-    for batch in table.batches([name for name in (*IMAGE, *PARTITION) if name in table.schema.names]):
-        for values in batch.to_pylist():
-            yield f"row {row} of {path}", values
-            row += 1
+def _parquet(path: Path) -> Iterator[Record]:
+    return table_records(ParquetTable(path), (*IMAGE, *PARTITION))
 
 
-PARTITION_FILES: Registry[Callable[[Path], Iterator[Line]]] = Registry(
+PARTITION_FILES: Registry[Callable[[Path], Iterator[Record]]] = Registry(
     "kind of partition file",
     (
-        Entry(".csv", _csv, "columns index or name, and partition"),
+        Entry(".csv", csv_records, "columns index or name, and partition"),
         Entry(".json", _json, "a list, one partition for each image, or an object from names to partitions"),
         Entry(".parquet", _parquet, "columns index or name, and partition"),
     ),

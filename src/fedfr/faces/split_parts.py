@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedfr.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
 
-__all__ = ["ClientFaces", "Parts"]
+__all__ = ["ID", "ClientFaces", "Parts"]
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a client or a run may be called that somebody names: it is a folder's name, and goes into messages."""
 
 UNSEEN = "generic or distractors"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import random
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,13 +27,11 @@ from fedfr.faces.faceset import FaceSet
 from fedfr.faces.ms1m_fedfr import ms1m_fedfr
 from fedfr.faces.pairs import read_pairs
 from fedfr.faces.partition_recipe import by_partition
-from fedfr.faces.splits import ClientFaces, Split
+from fedfr.faces.site_recipe import sites
+from fedfr.faces.splits import Split
 from fedfr.registry import Entry, Registry
 
 __all__ = ["SPLITS", "by_partition", "general", "lfw_fed", "make_split", "ms1m_fedfr", "quickstart", "sites"]
-
-CLIENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a client that names itself may be called: its id is a folder's name and a message's field."""
 
 
 def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
@@ -241,45 +238,6 @@ def lfw_fed(
         generic=generic,
         distractors=alone,
         pairs=tuple(pair for pair in given if inside.issuperset(pair)),
-    )
-
-
-def sites(
-    faces: FaceSet,
-    *,
-    clients: Sequence[str],
-    generic_identities: int = 0,
-    distractors: str = "none",
-    seed: int = 100,
-) -> Split:
-    """Clients on machines of their own: ``faces`` has none of theirs, all of it is public or generic.
-
-    ``clients`` are the sites' ids: up to 64 letters, digits, ``.``, ``_`` and ``-``. Identities sorted by name are
-    shuffled once with ``seed``; the first ``generic_identities`` of them are people nobody trains on.
-    """
-    named = [clients] if isinstance(clients, str) else list(clients)
-    for name in named:
-        if not isinstance(name, str) or not CLIENT.fullmatch(name):
-            raise FedfrError(
-                f"split setting clients has {name!r}; give letters, digits and the signs . _ -, at most 64"
-            )
-    if not named or len(set(named)) < len(named):
-        raise FedfrError(f"split setting clients = {named}; give one or more ids, each once")
-    at_least(0, generic_identities=generic_identities)
-    if distractors not in ("none", "generic"):
-        raise FedfrError(f"split setting distractors = {distractors!r}; give none or generic")
-    order = identities_by_name(faces)
-    random.Random(seed).shuffle(order)
-    enough(generic_identities, len(order), "identities", "generic_identities")
-    unseen = flat(images_of(faces, order[:generic_identities]))
-    return Split(
-        name="sites",
-        seed=seed,
-        faces_fingerprint=faces.fingerprint(),
-        public=tuple(sorted(set(range(len(faces))) - set(unseen))),
-        clients={name: ClientFaces((), (), elsewhere=True) for name in sorted(named)},
-        generic=unseen,
-        distractors=unseen if distractors == "generic" else (),
     )
 
 

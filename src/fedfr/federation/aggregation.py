@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+from torch.nn.utils import get_total_norm
 
 from fedfr.errors import FedfrError
 from fedfr.federation.messages import Update
 
-__all__ = ["StreamingAverage", "check_change", "check_update"]
+__all__ = ["Change", "StreamingAverage", "check_update"]
 
 
 def check_update(
@@ -68,27 +71,40 @@ def _is_finite(value: torch.Tensor) -> bool:
     return value.numel() == 0 or all(math.isfinite(end) for end in torch.aminmax(value))
 
 
-def check_change(
-    update: Update, weights: Mapping[str, torch.Tensor], statistics: frozenset[str], largest: float
-) -> None:
-    """Refuse an update that moved further than honest training does, whatever the numbers in it look like.
+@dataclass(frozen=True)
+class Change:
+    """How far an update of a round may move: ``largest`` times the length of what the clients were sent, Euclidean.
 
-    ``weights``: what the client was sent, already checked to fit. How far its floating-point entries moved, BatchNorm's
-    ``statistics`` apart, may be ``largest`` times their own length, both Euclidean; a length below 1 counts as 1.
-    Raises :class:`FedfrError` naming the client and both lengths.
+    ``weights``: what they were sent. Its floating-point entries count, BatchNorm's ``statistics`` apart; a length below
+    1 counts as 1.
     """
-    moved = length = 0.0
-    for name, before in weights.items():
-        if before.dtype.is_floating_point and name not in statistics:
-            # In the entry's own type: numbers too large for it are infinitely far away, and refused.
-            moved += float(torch.linalg.vector_norm(update.weights[name] - before)) ** 2
-            length += float(torch.linalg.vector_norm(before)) ** 2
-    moved, length = math.sqrt(moved), math.sqrt(length)
-    if math.isinf(moved) or moved > largest * max(length, 1.0):
-        raise FedfrError(
-            f"update of {update.client} for round {update.round} refused: its weights moved by {moved:.3g}, they are "
-            f"{length:.3g} long; {largest:g} times that is allowed (federation.largest_change)"
-        )
+
+    weights: Mapping[str, torch.Tensor]
+    statistics: frozenset[str]
+    largest: float
+
+    @cached_property
+    def length(self) -> float:
+        """Of the entries that count."""
+        return float(get_total_norm([self.weights[name] for name in self._counted]))
+
+    @cached_property
+    def _counted(self) -> list[str]:
+        entries = self.weights.items()
+        return [name for name, value in entries if value.dtype.is_floating_point and name not in self.statistics]
+
+    def check(self, update: Update) -> None:
+        """Refuse an update, already checked to fit, that moved further than honest training does.
+
+        Raises :class:`FedfrError` naming the client and both lengths, whatever the numbers look like.
+        """
+        # In the entries' own types: numbers too large for them are infinitely far away, and refused.
+        moved = float(get_total_norm([update.weights[name] - self.weights[name] for name in self._counted]))
+        if math.isinf(moved) or moved > self.largest * max(self.length, 1.0):
+            raise FedfrError(
+                f"update of {update.client} for round {update.round} refused: its weights moved by {moved:.3g}, they "
+                f"are {self.length:.3g} long; {self.largest:g} times that is allowed (federation.largest_change)"
+            )
 
 
 class StreamingAverage:

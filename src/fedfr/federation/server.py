@@ -12,7 +12,7 @@ import torch
 
 from fedfr.config import FederationConfig
 from fedfr.errors import FedfrError
-from fedfr.federation.aggregation import StreamingAverage, check_change, check_update
+from fedfr.federation.aggregation import Change, StreamingAverage, check_update
 from fedfr.federation.arrival import in_order
 from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
@@ -82,6 +82,7 @@ class Server:
         prototypes = generic.prototypes if method.uses_public_prototypes and shared else None
         dim = generic.prototypes.shape[1] if method.reveals_identities and shared else None
         revealed: dict[str, torch.Tensor] = {}
+        change = Change(expected, self.statistics, self.federation.largest_change)
         average, refused = StreamingAverage(), list[str]()
         reports: list[dict[str, Any]] = []
 
@@ -96,21 +97,20 @@ class Server:
             try:
                 if isinstance(reply, Failure):
                     raise FedfrError(f"{reply.client} failed in round {number}: {reply.reason}")
-                carried = size_of(reply)
-                reply = restore(reply, broadcast, self.federation.updates)  # noqa: PLW2901 - one model in memory, not two
-                check_update(reply, number, expected, prototypes, identities=dim)
-                check_change(reply, expected, self.statistics, self.federation.largest_change)
+                update = restore(reply, broadcast, self.federation.updates)
+                check_update(update, number, expected, prototypes, identities=dim)
+                change.check(update)
             except FedfrError as error:
                 refuse(reply.client, str(error))
                 continue
-            average.add(_averaged(reply), reply.count)
-            if reply.identities is not None:
-                revealed[identities_of(reply.client)] = reply.identities.clone()
-            traffic = {"bytes/up": carried, "bytes/down": size_of(broadcast)}
-            report = {"client": reply.client, "count": reply.count, **reply.metrics, **traffic}
+            average.add(_averaged(update), update.count)
+            if update.identities is not None:
+                revealed[identities_of(update.client)] = update.identities.clone()
+            traffic = {"bytes/up": size_of(reply), "bytes/down": size_of(broadcast)}
+            report = {"client": update.client, "count": update.count, **update.metrics, **traffic}
             reports.append(report)
             self.on_event({"event": "update", "round": number, **report})
-            del reply
+            del reply, update
         needed = max(1, math.ceil(self.federation.quorum * len(asked) - 1e-9))
         if len(reports) < needed:
             raise FedfrError(

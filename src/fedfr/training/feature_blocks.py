@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
-from fedfr.files import read_json, remove_leftovers, write_atomically, write_json
+from fedfr.files import locked, read_json, remove_leftovers, write_atomically, write_json
 
 __all__ = ["FEATURE_BLOCK", "FeatureBlocks", "passing_blocks"]
 
@@ -70,35 +68,20 @@ class FeatureBlocks:
 
         write_atomically(path, save)
 
-    def _names(self) -> list[str]:
-        return [path.name for path in self.folder.iterdir()]
-
     @contextmanager
     def _opened(self) -> Iterator[None]:
-        """Check or begin the folder; only one process may work on it, the lock goes with the process."""
+        """Check or begin the folder; only one process may work on it."""
         described = self.folder / "features.json"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not described.exists() and any(not name.startswith(".") for name in self._names()):
-                raise FedfrError(f"{self.folder} holds other files; name a new or empty folder for the features")
-            descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise FedfrError(
-                f"cannot write in {self.folder}: {error.strerror}; name a folder for the features that can be written"
-            ) from error
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise FedfrError(f"another process is working on {self.folder}; wait for it or stop it") from error
+        # Before a lock of ours lies in somebody's folder.
+        if self.folder.is_dir() and not described.exists() and any(map(_is_visible, self.folder.iterdir())):
+            raise FedfrError(f"{self.folder} holds other files; name a new or empty folder for the features")
+        with locked(self.folder):
             if described.exists():
                 self._compare(read_json(described))
             else:
                 write_json(described, self._about)
             remove_leftovers(self.folder)
             yield
-        finally:
-            os.close(descriptor)
 
     def _compare(self, kept: Any) -> None:
         entries = kept if isinstance(kept, dict) else {}
@@ -117,3 +100,7 @@ def passing_blocks(count: int, make: Make) -> Iterator[Features]:
 
 def _ranges(count: int) -> list[tuple[int, int]]:
     return [(first, min(first + FEATURE_BLOCK, count)) for first in range(0, count, FEATURE_BLOCK)]
+
+
+def _is_visible(path: Path) -> bool:
+    return not path.name.startswith(".")

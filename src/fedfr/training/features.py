@@ -12,7 +12,7 @@ from fedfr.memory import keep_freed_memory
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.training.pool import DeviceFaces, FacePool
 
-__all__ = ["Compute", "FrozenFeatures", "extract_features", "freeze", "mean_features"]
+__all__ = ["Compute", "FrozenFeatures", "extract_features", "freeze", "mean_features", "mirror_summed_features"]
 
 # Images at a time by "on a CPU": there the maps of more than 32 images leave the cache (measured: up to 2× slower).
 _BATCH = {True: 32, False: 256}
@@ -75,6 +75,11 @@ def extract_features(
     backbone.train(was_training)
     # Cloned outside inference mode so that autograd may save it for a backward pass.
     return features.clone()
+
+
+def mirror_summed_features(backbone: nn.Module, pool: FacePool, compute: Compute) -> torch.Tensor:
+    """Sum (n, D) of the features of every face and of its mirror image, as InsightFace's tools make them."""
+    return extract_features(backbone, pool, compute) + extract_features(backbone, pool, compute, mirrored=True)
 
 
 def mean_features(features: torch.Tensor, labels: torch.Tensor, count: int) -> torch.Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 from fedfr.errors import FedfrError
 from fedfr.faces.huggingface.columns import IDENTITY, find_identity
 from fedfr.faces.huggingface.tables import ParquetTable
+from fedfr.faces.records import Record, csv_records, table_records
 from fedfr.registry import Entry, Registry
 
 __all__ = ["METADATA", "Listed", "find_metadata", "read_metadata"]
@@ -29,19 +30,11 @@ class Listed:
     where: str
 
 
-Record = tuple[str, dict[str, Any]]
-"""Where a line stands, and its values by column."""
-
 Read = Callable[[Path, str | None], Iterator[Record]]
 
 
 def _csv(path: Path, identity: str | None) -> Iterator[Record]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = csv.DictReader(file, strict=True, restkey="\0more", restval=None)
-        for line in lines:
-            if "\0more" in line or None in line.values():
-                raise ValueError(f"line {lines.line_num} has other columns than the first line; it may be cut short")
-            yield f"line {lines.line_num} of {path}", line
+    return csv_records(path)
 
 
 def _jsonl(path: Path, identity: str | None) -> Iterator[Record]:
@@ -61,14 +54,11 @@ def _jsonl(path: Path, identity: str | None) -> Iterator[Record]:
 def _parquet(path: Path, identity: str | None) -> Iterator[Record]:
     table = ParquetTable(path)
     people, classes = find_identity(table, identity)
-    row = 0
-    for batch in table.batches([name for name in (*FILE, people, "name") if name in table.schema.names]):
-        for values in batch.to_pylist():
-            person = values[people]
-            if classes is not None and isinstance(person, int):
-                values[people] = classes[person] if 0 <= person < len(classes) else None
-            yield f"row {row} of {path}", values
-            row += 1
+    for where, values in table_records(table, (*FILE, people, "name")):
+        person = values[people]
+        if classes is not None and isinstance(person, int):
+            values[people] = classes[person] if 0 <= person < len(classes) else None
+        yield where, values
 
 
 METADATA: Registry[Read] = Registry(

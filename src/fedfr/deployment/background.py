@@ -1,0 +1,79 @@
+"""Processes of a federation on this machine, for demonstrations, tests and measurements."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from fedfr.deployment.processes import Address
+from fedfr.errors import FedfrError
+
+__all__ = ["Background", "free_port", "wait_for"]
+
+
+class Background:
+    """Processes that end with the ``with`` block, and whatever they have started; their output lies in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for name in [*self.processes]:
+            self.end(name)
+
+    def end(self, name: str) -> None:
+        """SIGKILL to one and everything that it has started: its machine loses power."""
+        process = self.processes.pop(name)
+        # Whatever a process started is in its group.
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        finally:
+            process.wait()
+
+    def log(self, name: str) -> Path:
+        """The output of a process."""
+        return self.folder / f"{name}.log"
+
+    def start(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+        """Start one, by default in the environment of this process."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.log(name).open("ab") as log:
+            self.processes[name] = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
+
+    def wait_for_port(self, name: str, address: Address) -> None:
+        """Return when a process listens; raises :class:`FedfrError` when it ends instead."""
+
+        def listens() -> bool:
+            if self.processes[name].poll() is not None:
+                raise FedfrError(f"{name} ended at once; see {self.log(name)}")
+            return address.answers()
+
+        wait_for(listens, f"the port of {name}")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 900) -> None:
+    """Raises :class:`FedfrError` when it does not come true in time."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > ends:
+            raise FedfrError(f"{what} did not come within {seconds:g} s")
+        time.sleep(0.1)

@@ -1,0 +1,53 @@
+"""A split whose clients are on machines of their own: all that is here is public, or nobody's."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from fedfr.errors import FedfrError
+from fedfr.faces.dealing import at_least, enough, flat, identities_by_name, images_of
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.split_parts import ID, ClientFaces
+from fedfr.faces.splits import Split
+
+__all__ = ["sites"]
+
+
+def sites(
+    faces: FaceSet,
+    *,
+    clients: Sequence[str],
+    generic_identities: int = 0,
+    distractors: str = "none",
+    seed: int = 100,
+) -> Split:
+    """Clients on machines of their own: ``faces`` has none of theirs, all of it is public or generic.
+
+    ``clients`` are the sites' ids: up to 64 letters, digits, ``.``, ``_`` and ``-``. Identities sorted by name are
+    shuffled once with ``seed``; the first ``generic_identities`` of them are people nobody trains on.
+    """
+    named = [clients] if isinstance(clients, str) else list(clients)
+    for name in named:
+        if not isinstance(name, str) or not ID.fullmatch(name):
+            raise FedfrError(
+                f"split setting clients has {name!r}; give letters, digits and the signs . _ -, at most 64"
+            )
+    if not named or len(set(named)) < len(named):
+        raise FedfrError(f"split setting clients = {named}; give one or more ids, each once")
+    at_least(0, generic_identities=generic_identities)
+    if distractors not in ("none", "generic"):
+        raise FedfrError(f"split setting distractors = {distractors!r}; give none or generic")
+    order = identities_by_name(faces)
+    random.Random(seed).shuffle(order)
+    enough(generic_identities, len(order), "identities", "generic_identities")
+    unseen = flat(images_of(faces, order[:generic_identities]))
+    return Split(
+        name="sites",
+        seed=seed,
+        faces_fingerprint=faces.fingerprint(),
+        public=tuple(sorted(set(range(len(faces))) - set(unseen))),
+        clients={name: ClientFaces((), (), elsewhere=True) for name in sorted(named)},
+        generic=unseen,
+        distractors=unseen if distractors == "generic" else (),
+    )
