@@ -41,6 +41,8 @@ METHOD_TABLES = (
     ("lfw-fed/learning-rate-checkpoint", "overview", DOCS / "benchmarks.md"),
     ("orl/results", "overview", DOCS / "benchmarks.md"),
     ("orl/results", "costs", DOCS / "methods.md"),
+    ("orl/updates", "changes", DOCS / "methods.md"),
+    ("lfw-fed/updates", "changes", DOCS / "methods.md"),
 )
 BEGIN, END = "<!-- results of make bench -->", "<!-- end of results -->"
 
@@ -78,7 +80,7 @@ def contents() -> list[tuple[Path, str]]:
     for name, kind, document in METHOD_TABLES:
         folder = HERE / name
         if (folder / "results.csv").exists():
-            text = {"overview": methods.overview, "claims": methods.claims, "costs": methods.costs}[kind](folder)
+            text = getattr(methods, kind)(folder)
             found.append((document, "\n".join([f"<!-- {kind} of {name} -->", text, END])))
     return found
 

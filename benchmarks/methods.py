@@ -12,7 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -27,7 +27,18 @@ from fedfr.reporting.table import column_title, markdown_table
 from fedfr.rows import Row
 from harness import place
 
-__all__ = ["Claim", "chosen", "claims", "claims_table", "costs", "costs_table", "overview", "tuned"]
+__all__ = [
+    "Claim",
+    "changes",
+    "changes_table",
+    "chosen",
+    "claims",
+    "claims_table",
+    "costs",
+    "costs_table",
+    "overview",
+    "tuned",
+]
 
 HERE = Path(__file__).parent
 GENERIC, VERIFY, SEARCH = "generic-1:1", "personalized-1:1", "personalized-1:N"
@@ -122,6 +133,40 @@ def costs(folder: Path) -> str:
     results = read_results(folder / "results.csv")
     cell = results[0].cell
     return f"{costs_table([result for result in results if result.cell == cell])}\n\n{where(folder)}"
+
+
+def changes(folder: Path) -> str:
+    """What every cell changes to the first one, see :func:`changes_table`."""
+    return f"{changes_table(read_results(folder / 'results.csv'))}\n\n{where(folder)}"
+
+
+def changes_table(results: Sequence[Result]) -> str:
+    """Every model at its strictest shared rate: first cell, the others' paired differences from it; their traffic."""
+    (first, base), *others = _by_cell(results)
+    head = ("model", "figure", first, *(f"{cell} − {first} [95 %]" for cell, _ in others))
+    lines: list[tuple[str, ...]] = []
+    trained = [row for row in base if row.method != "pretrained"]
+    for key in dict.fromkeys((row.method, row.model) for row in trained):
+        for protocol in (GENERIC, VERIFY, SEARCH):
+            every = {cell: _of(rows, key, protocol, cell) for cell, rows in ((first, base), *others)}
+            together = [row for rows in every.values() for row in rows]
+            for contest in contests(together):
+                if contest.metric in shared_metrics(together, protocol)[:1]:
+                    start = fmean(contest.values[first, key[1]].values())
+                    told = (compare(contest, (cell, key[1]), (first, key[1])) for cell, _ in others)
+                    found = (_text(difference) if difference else "–" for difference in told)
+                    lines.append((column_title(*key), f"{protocol} {contest.metric}", f"{100 * start:.1f}", *found))
+    for method in dict.fromkeys(row.method for row in trained):
+        up = {result.cell: result.bytes_up for result in results if result.row.method == method}
+        share = (f"{100 * up[cell] / up[first]:.0f} %" for cell, _ in others)
+        lines.append((method, "bytes sent up by the clients", f"{up[first] / 1e6:.0f} MB", *share))
+    return markdown_table(head, lines)
+
+
+def _of(rows: Sequence[Row], key: Key, protocol: str, name: str) -> list[Row]:
+    """One model's rows, as if its method were called ``name``."""
+    ours = [row for row in rows if (row.method, row.model) == key and row.protocol == protocol]
+    return [replace(row, method=name) for row in ours]
 
 
 def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS) -> str:

@@ -93,6 +93,26 @@ def test_costs_are_per_client_and_round(monkeypatch: pytest.MonkeyPatch) -> None
     ]
 
 
+def test_cells_are_compared_seed_by_seed_and_client_by_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    methods = importlib.import_module("methods")
+    given = []
+    for cell, generic, personal, up in (("full", 0.7, 0.5, 80), ("int8", 0.69, 0.6, 20)):
+        figures = {
+            ("pretrained", "pretrained", "generic-1:1"): {0: [0.1], 1: [0.1]},
+            ("fedavg", "generic", "generic-1:1"): {0: [generic], 1: [generic + 0.1]},
+            ("fedavg", "personalized", "personalized-1:1"): {0: [personal, 0.3], 1: [personal + 0.2, 0.3]},
+        }
+        given += [Result(cell, row, 1.0, 1.0, up * 10**6, 0, 0) for row in rows(figures)]
+    assert methods.changes_table(given).splitlines() == [
+        "| model | figure | full | int8 − full [95 %] |",
+        "|---|---|---|---|",
+        "| fedavg generic | generic-1:1 TAR@FAR=1e-3 | 75.0 | -1.0 [-1.0, -1.0] |",
+        "| fedavg personalized | personalized-1:1 TAR@FAR=1e-3 | 45.0 | +5.0 [+0.0, +10.0] |",
+        "| fedavg | bytes sent up by the clients | 80 MB | 25 % |",
+    ]
+
+
 def test_settings_are_chosen_by_all_figures_that_a_method_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
     methods = importlib.import_module("methods")
