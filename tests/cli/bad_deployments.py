@@ -167,6 +167,13 @@ def registering_a_path(given: Given) -> list[str]:
 
 
 @case
+def unregistering_a_stranger(given: Given) -> list[str]:
+    folder = coordinator(given)
+    Coordinator.open(Path(folder)).register("north", Path(public(key(given))))
+    return ["server", "unregister", folder, "../north"]
+
+
+@case
 def submitting_a_path(given: Given) -> list[str]:
     return ["server", "submit", coordinator(given), "../first"]
 

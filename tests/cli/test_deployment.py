@@ -84,6 +84,10 @@ def test_the_steps_of_the_guide(fedfr: Fedfr, tmp_path: Path, faceset: Path, mon
         "run first is withdrawn; `fedfr server submit coordinator first` goes on with it\n"
     )
     assert fedfr("server", "submit", folder, "first").code == 0
+    assert done(fedfr("server", "unregister", folder, "north")) == (
+        "north may take part no more, at once if the server runs; to let it in again, register a new key\n"
+    )
+    assert [path.name for path in (folder / "sites").iterdir()] == ["south.pub"]
     assert "ada.crt, coordinator/tls/ada.key: hand them over" in done(fedfr("server", "admit", folder, "ada"))
 
 
@@ -180,6 +184,7 @@ def test_the_sites_of_a_coordinator_are_shown(fedfr: Fedfr, standing: Standing) 
 COMMANDS = [
     ["server", "init", "x", "--host", "localhost"],
     ["server", "register", "x", "north", "x.pub"],
+    ["server", "unregister", "x", "north"],
     ["server", "admit", "x", "ada"],
     ["server", "check", "x"],
     ["server", "run", "x"],

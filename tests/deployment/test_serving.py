@@ -26,7 +26,12 @@ class Link(Control):
         super().__init__(Address("127.0.0.1", 1), home)
         self.registered: list[str] = []
         self.begun: list[str] = []
+        self.unregistered: list[int] = []
         self.broken: set[str] = set()
+
+    def unregister(self, node: int) -> None:
+        self._mind(str(node))
+        self.unregistered.append(node)
 
     def register(self, client: str, key: Path) -> int:
         assert key.read_text("ascii").startswith("ecdsa-sha2-nistp384 ")
@@ -73,10 +78,10 @@ class Bench:
         (folder / SUBMITTED).write_bytes(b"")
         return folder
 
-    def add(self, client: str) -> None:
-        key = self.coordinator.folder / f"{client}.key"
+    def add(self, client: str, key_file: str = "") -> None:
+        key = self.coordinator.folder / (key_file or f"{client}.key")
         save_key(key, make_node_key())
-        self.coordinator.register(client, key.with_name(f"{client}.key.pub"))
+        self.coordinator.register(client, key.with_name(f"{key.name}.pub"))
 
     def nodes(self) -> dict[str, str]:
         found: dict[str, str] = json.loads((self.coordinator.folder / "nodes.json").read_text("utf-8"))
@@ -110,6 +115,38 @@ def test_a_key_that_appears_later_is_registered_once(bench: Bench) -> None:
     assert bench.look() == ["clinic-b may take part"]
     assert bench.link.registered == ["clinic-a", "clinic-b"]
     assert bench.nodes() == {str(2**63 + 1): "clinic-a", str(2**63 + 2): "clinic-b"}
+
+
+def test_a_key_that_was_removed_is_good_for_nothing_at_once(bench: Bench) -> None:
+    for client in ("clinic-a", "clinic-b"):
+        bench.add(client)
+    bench.look()
+    bench.coordinator.unregister("clinic-a")
+    assert bench.look() == ["the key of clinic-a is good for nothing any more"]
+    assert bench.nodes() == {str(2**63 + 2): "clinic-b"}
+    assert bench.look() == []
+    assert bench.link.unregistered == [2**63 + 1]
+    bench.add("clinic-a", "new.key")
+    assert bench.look() == ["clinic-a may take part"]
+    assert bench.nodes() == {str(2**63 + 2): "clinic-b", str(2**63 + 3): "clinic-a"}
+
+
+def test_a_key_that_was_replaced_between_two_looks(bench: Bench) -> None:
+    bench.add("clinic-a")
+    bench.look()
+    bench.coordinator.unregister("clinic-a")
+    bench.add("clinic-a", "new.key")
+    assert bench.look() == ["the key of clinic-a is good for nothing any more", "clinic-a may take part"]
+    assert bench.nodes() == {str(2**63 + 2): "clinic-a"}
+
+
+def test_nobody_listens_to_a_removed_key_even_where_the_superlink_fails(bench: Bench) -> None:
+    bench.add("clinic-a")
+    bench.look()
+    bench.coordinator.unregister("clinic-a")
+    bench.link.broken = {str(2**63 + 1)}
+    assert bench.look() == [f"the SuperLink did not take {2**63 + 1}"]
+    assert bench.nodes() == {}
 
 
 def test_one_that_is_refused_keeps_nobody_else_out_and_is_said_once(bench: Bench) -> None:

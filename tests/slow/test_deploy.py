@@ -128,6 +128,26 @@ def test_whoever_is_killed_comes_back_and_the_run_ends(demo: Demo) -> None:
     assert all(int(str(event["clients"])) >= 2 for event in demo.events("round"))
 
 
+@pytest.mark.parametrize("demo", [("federation.rounds=3", "deployment.join=5")], indirect=True)
+def test_a_key_that_is_removed_opens_nothing_any_more(demo: Demo) -> None:
+    """Removed while its site takes part in a run: the run goes on without it, the SuperLink refuses it."""
+    gone = demo.clients[-1]
+    demo.submit()
+    demo.start_server()
+    for client in demo.clients:
+        demo.fetch(client)
+        demo.start_site(client)
+    wait_for(lambda: len(demo.events("round")) >= 1, "round 1")
+    demo.coordinator.unregister(gone)
+    wait_for(lambda: not demo.coordinator.submitted(), "the end of the run")
+    assert demo.coordinator.outcome(RUN) == f"run {RUN} has ended"
+    assert [event["clients"] for event in demo.events("round")][-1] == 2
+    assert {event["client"] for event in demo.events("refused")} == {gone}
+    assert says(demo, "coordinator", f"the key of {gone} is good for nothing any more")()
+    log = demo.coordinator.proxy.folder / "access.log"
+    wait_for(lambda: "/v1/fleet/activate-node 412 " in log.read_text("utf-8"), "the SuperLink's refusal")
+
+
 @pytest.mark.parametrize("demo", [("federation.rounds=1", "deployment.join=90")], indirect=True)
 def test_strangers_do_not_get_in(demo: Demo, tmp_path: Path) -> None:
     """Of three sites one has a key that nobody registered, one poses as another; both are refused, and named."""

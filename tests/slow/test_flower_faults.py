@@ -9,18 +9,23 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 from tests.slow.federation import Federation, group
 
 from fedfr.deployment.background import wait_for
 from fedfr.deployment.processes import Address
+from fedfr.engines.local import LocalEngine
+from fedfr.federation.messages import Broadcast, Failure, Update
+from fedfr.trial import local_engine
 
 pytestmark = pytest.mark.slow
 
+NOBODY: Mapping[str, torch.Tensor] = {}
 LIAR = """
 import sys
 import fedfr.engines.flower.answers as answers
@@ -42,10 +47,14 @@ flwr_clientapp()
 
 
 class Cable:
-    """What lies between one site and the SuperLink; it can be cut and mended."""
+    """What lies between one site and the SuperLink; it can be cut and mended.
 
-    def __init__(self, far: Address) -> None:
+    ``watch`` is told the direction, "up" or "down", and the size of all that comes by, before it is carried on.
+    """
+
+    def __init__(self, far: Address, watch: Callable[[str, int], None] = lambda direction, size: None) -> None:
         self.far = far
+        self.watch = watch
         self.server = socket.create_server(("127.0.0.1", 0))
         self.near = Address("127.0.0.1", self.server.getsockname()[1])
         self.whole = threading.Event()
@@ -76,14 +85,29 @@ class Cable:
                     continue
                 far = socket.create_connection((self.far.host, self.far.port))
                 self.ends += [near, far]
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+                for ends in ((near, far, "up"), (far, near, "down")):
+                    threading.Thread(target=self._carry, args=ends, daemon=True).start()
 
-    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+    def _carry(self, one: socket.socket, other: socket.socket, direction: str) -> None:
         with suppress(OSError):
             while content := one.recv(1 << 16):
+                self.watch(direction, len(content))
                 other.sendall(content)
             other.shutdown(socket.SHUT_WR)
+
+
+class Without(LocalEngine):
+    """An engine that asks one client in vain."""
+
+    def __init__(self, engine: LocalEngine, client: str) -> None:
+        self.__dict__ = engine.__dict__
+        self.client = client
+
+    def exchange(
+        self, broadcast: Broadcast, clients: Sequence[str], identities: Mapping[str, torch.Tensor] = NOBODY
+    ) -> Iterator[Update | Failure]:
+        yield Failure(self.client, "it is gone")
+        yield from super().exchange(broadcast, [client for client in clients if client != self.client], identities)
 
 
 @pytest.fixture
@@ -116,6 +140,42 @@ def test_a_site_that_hangs_costs_one_deadline(made: Federation) -> None:
     assert all("client-02 failed in round 2" in reason for reason in others)
     clients = [event["clients"] for event in made.events("round")]
     assert (clients[0], clients[-1]) == (2, 3)
+
+
+@pytest.mark.parametrize("made", [("federation.rounds=1",)], indirect=True)
+@pytest.mark.parametrize("direction", ["down", "up"])
+def test_a_site_that_dies_in_the_middle_of_a_message(made: Federation, direction: str) -> None:
+    """All its processes, half-way through the broadcast or through its answer: the others' run is that without it."""
+    passed = {"down": 0, "up": 0}
+
+    def watch(way: str, size: int) -> None:
+        # Half a megabyte: much more than it takes to say hello, much less than a model.
+        passed[way] += size
+        if passed[direction] > 500_000 and "client-02" in made.processes:
+            made.end("client-02")
+
+    made.local.run(engine=lambda trial: Without(local_engine(trial), "client-02"))
+    made.start_link()
+    cable = Cable(made.link, watch)
+    try:
+        made.start_site("client-02", cable.near)
+        for client in ("client-01", "client-03"):
+            made.start_site(client)
+        made.control.submit("demo")
+        wait_for(made.finished, "the end of the run")
+    finally:
+        cable.close()
+    (reason,) = reasons(made)
+    # Which of the two Flower notices first is up to its clocks.
+    assert reason.removeprefix("client-02 failed in round 1: ") in (
+        "its node was lost",
+        "the message to it was lost on the way",
+    )
+    assert bool(list(made.private("client-02").rglob("*.safetensors"))) == (direction == "up")
+    expected, found = made.expected(), made.tensors()
+    theirs = {name: value for name, value in found.items() if "clients/client-02/" not in name}
+    assert len(expected) > 500
+    assert expected == theirs
 
 
 @pytest.mark.parametrize("made", [("federation.rounds=3", "local.epochs=5")], indirect=True)

@@ -60,6 +60,14 @@ def register(
 
 
 @app.command()
+def unregister(folder: Folder, site: Annotated[str, typer.Argument(help="The site's id.")]) -> None:
+    """Let a site take part no more, because it leaves or its key was lost."""
+    coordinator = _open(folder)
+    coordinator.unregister(site)
+    print(f"{site} may take part no more, at once if the server runs; to let it in again, register a new key")
+
+
+@app.command()
 def admit(folder: Folder, person: Annotated[str, typer.Argument(help="The person's name.")]) -> None:
     """Make a certificate for a person who may use Flower's control API through the proxy."""
     certificate = _open(folder).admit(person)

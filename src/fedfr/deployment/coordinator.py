@@ -152,6 +152,12 @@ class Coordinator:
         """The public key of every site that may take part, by id."""
         return {path.stem: path for path in sorted((self.folder / "sites").glob("*.pub"))}
 
+    def unregister(self, client: str) -> None:
+        """Let a site take part no more; raises :class:`FedfrError` where no such site is registered."""
+        if client not in self.sites():
+            raise FedfrError(f"there is no site {client!r} here; there are {', '.join(self.sites()) or 'none'}")
+        self.sites()[client].unlink()
+
     def admit(self, person: str) -> Path:
         """A certificate for a person who may use the control API through the proxy; returns its file."""
         if not ID.fullmatch(person) or person in ("ca", "server"):

@@ -149,6 +149,10 @@ class Control:
         answer = self.flwr("supernode", "register", str(key), CONNECTION, "--name", client)
         return int(self._part(answer, "node-id"))
 
+    def unregister(self, node: int) -> None:
+        """Let a node that was registered connect no more; Flower takes its key again only after its next start."""
+        self.flwr("supernode", "unregister", str(node), CONNECTION)
+
     def submit(self, run: str) -> str:
         """Start a Flower run over the experiment ``run`` below the SuperLink's ``FEDFR_RUNS``; returns Flower's id.
 

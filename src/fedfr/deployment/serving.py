@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from shutil import which
 
 from fedfr.deployment.coordinator import Coordinator
@@ -52,7 +53,8 @@ class Serving:
         self._control = self.control or Control(self._address, self._home, self.coordinator.tls.resolve() / "ca.crt")
         self._started = threading.Event()
         self._stopped = threading.Event()
-        self._registered: dict[int, str] = {}
+        # By Flower's number of the node, the site and its key.
+        self._registered: dict[int, tuple[str, str]] = {}
         self._seen: dict[str, float] = {}
         self._failing: dict[str, str] = {}
         self._link = Supervisor(
@@ -100,7 +102,7 @@ class Serving:
             self.look()
 
     def look(self) -> None:
-        """Register sites and begin runs that have appeared since the last time; all anew where the SuperLink was."""
+        """Do what the folder says since the last time: let sites in or out, begin runs; all anew after a restart."""
         with self._noted("the folder"):
             if self._started.is_set():
                 self._started.clear()
@@ -108,6 +110,7 @@ class Serving:
                 write_json(self._nodes, {})
                 if not self._answers():
                     return
+            self._unregister()
             self._register()
             self._submit()
 
@@ -135,14 +138,30 @@ class Serving:
             self._stopped.wait(0.2)
         return False
 
+    def _unregister(self) -> None:
+        """Whose key is gone from the folder, or is another now."""
+        keys = {client: _content(key) for client, key in self.coordinator.sites().items()}
+        for number, (client, key) in [*self._registered.items()]:
+            if keys.get(client) != key:
+                # First of all nobody listens to this node any more, whatever the SuperLink says.
+                del self._registered[number]
+                self._write_nodes()
+                with self._noted(f"the former key of {client}"):
+                    self._control.unregister(number)
+                    self.note(f"the key of {client} is good for nothing any more")
+
     def _register(self) -> None:
+        known = {client for client, _ in self._registered.values()}
         for client, key in self.coordinator.sites().items():
-            if client not in self._registered.values():
+            if client not in known:
                 with self._noted(f"site {client}"):
                     number = self._control.register(client, key)
-                    self._registered[number] = client
-                    write_json(self._nodes, {str(node): name for node, name in self._registered.items()})
+                    self._registered[number] = client, _content(key)
+                    self._write_nodes()
                     self.note(f"{client} may take part")
+
+    def _write_nodes(self) -> None:
+        write_json(self._nodes, {str(node): client for node, (client, _) in self._registered.items()})
 
     def _submit(self) -> None:
         """Begin what is submitted; once more where whoever worked on it is gone without having finished."""
@@ -161,3 +180,7 @@ class Serving:
             if name not in submitted:
                 del self._seen[name]
                 self.note(self.coordinator.outcome(name))
+
+
+def _content(key: Path) -> str:
+    return key.read_text(encoding="ascii", errors="replace")
