@@ -394,7 +394,7 @@ def test_a_coordinator_where_nothing_is_to_be_done(standing: Standing, machine: 
     assert to_do(lines) == {}
     ports = [f"port {config.port}", f"port {config.inner_port}"]
     certificates = ["certificate ca", "certificate server"]
-    assert [*lines] == ["configuration", *certificates, "nginx", "proxy", "sites", "disk", *ports, "running"]
+    assert [*lines] == ["configuration", *certificates, "hosts", "nginx", "proxy", "sites", "disk", *ports, "running"]
     assert lines["configuration"].found == f"hospitals, localhost, port {config.port}"
     assert lines["certificate server"].found == "good for 397 days"
     assert lines["sites"].found == f"{SITE}, {OTHER}"
@@ -446,6 +446,30 @@ def test_a_servers_certificate_that_ends(standing: Standing, days: float, said: 
         (tls / f"server.{end}").unlink()
     issue_server(tls, ["localhost"], days=days)
     assert to_do(server_lines(standing)).get("certificate server", "") == said
+
+
+def test_a_servers_certificate_that_does_not_fit(standing: Standing, tmp_path: Path) -> None:
+    tls, again = standing.coordinator.tls, "; remove it and its key, and init again"
+    own = {end: (tls / f"server.{end}").read_bytes() for end in ("crt", "key")}
+
+    def remove() -> None:
+        for end in own:
+            (tls / f"server.{end}").unlink()
+
+    remove()
+    issue_server(tls, ["elsewhere.example.org"])
+    assert to_do(server_lines(standing))["hosts"] == f"{tls / 'server.crt'} is not for localhost{again}"
+    (tls / "server.crt").write_bytes(own["crt"])
+    assert to_do(server_lines(standing))["hosts"] == (
+        f"{tls / 'server.crt'} is of another key than server.key beside it{again}"
+    )
+    (tls / "server.key").write_bytes(own["key"][:60])
+    assert to_do(server_lines(standing))["hosts"].startswith(f"{tls / 'server.key'} cannot be read (")
+    make_authority(tmp_path / "other", "hospitals")
+    (tls / "ca.crt").write_bytes((tmp_path / "other" / "ca.crt").read_bytes())
+    assert to_do(server_lines(standing))["hosts"] == (
+        f"{tls / 'server.crt'} is not of the authority of ca.crt beside it{again}"
+    )
 
 
 def test_certificates_that_are_missing(standing: Standing) -> None:

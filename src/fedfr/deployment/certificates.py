@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
@@ -22,7 +23,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from fedfr.deployment.secrets import refuse_existing, write_new, write_secret
 from fedfr.errors import FedfrError
 
-__all__ = ["days_left", "issue_operator", "issue_server", "load_certificate", "make_authority", "trust_only"]
+__all__ = [
+    "check_server_certificate",
+    "days_left",
+    "issue_operator",
+    "issue_server",
+    "load_certificate",
+    "make_authority",
+    "trust_only",
+]
 
 AUTHORITY, SERVER, OPERATOR = 3650, 397, 397
 """Days that certificates are good for; browsers and many tools take none of servers for longer than 398."""
@@ -88,6 +97,27 @@ def trust_only(authority: Path) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(authority))
     except OSError as error:
         raise FedfrError(f"{authority} cannot be used ({error}); ask the coordinator for it again") from error
+
+
+def check_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
+    """Raises :class:`FedfrError` unless ``server.crt`` is of the authority beside it, for its key and all ``hosts``."""
+    path, key = folder / "server.crt", folder / "server.key"
+    certificate, authority = load_certificate(path), load_certificate(folder / "ca.crt")
+    again = "remove it and its key, and init again"
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise FedfrError(f"{path} is not of the authority of ca.crt beside it; {again}") from error
+    try:
+        fits = load_pem_private_key(key.read_bytes(), None).public_key() == certificate.public_key()
+    except (OSError, ValueError, TypeError) as error:
+        raise FedfrError(f"{key} cannot be read ({error}); {again}") from error
+    if not fits:
+        raise FedfrError(f"{path} is of another key than server.key beside it; {again}")
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    missing = [host for host in hosts if _host(host) not in [*names]]
+    if missing:
+        raise FedfrError(f"{path} is not for {', '.join(missing)}; {again}")
 
 
 def days_left(certificate: x509.Certificate, now: datetime | None = None) -> float:

@@ -15,7 +15,7 @@ from functools import partial
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 
-from fedfr.deployment.certificates import days_left, load_certificate, trust_only
+from fedfr.deployment.certificates import check_server_certificate, days_left, load_certificate, trust_only
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.processes import Address
 from fedfr.deployment.secrets import load_key
@@ -102,6 +102,7 @@ def check_server(coordinator: Coordinator) -> Iterator[Line]:
     yield Line("configuration", f"{config.name}, {', '.join(config.hosts)}, port {config.port}")
     for name in ("ca", "server"):
         yield from _certificate(name, coordinator.tls / f"{name}.crt")
+    yield _line("hosts", lambda: _hosts(coordinator))
     found = shutil.which("nginx")
     yield Line("nginx", found or "not installed", "" if found else "apt install nginx-light")
     yield _line("proxy", lambda: f"{len(coordinator.proxy.configuration().splitlines())} lines of configuration")
@@ -112,6 +113,11 @@ def check_server(coordinator: Coordinator) -> Iterator[Line]:
     for port in (config.port, config.inner_port):
         yield _line(f"port {port}", partial(_port, port, running=running))
     yield Line("running", "yes" if running else "no", "" if running else f"`fedfr server run {coordinator.folder}`")
+
+
+def _hosts(coordinator: Coordinator) -> str:
+    check_server_certificate(coordinator.tls, coordinator.config.hosts)
+    return f"the server's certificate is for {', '.join(coordinator.config.hosts)}"
 
 
 def _certificate(what: str, path: Path) -> Iterator[Line]:
