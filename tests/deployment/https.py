@@ -29,6 +29,7 @@ class Server:
 
     ``cut``: bytes of an answer's body, by the file's name, after which the connection is closed, once. ``date``: what
     it says of the time. ``ranges``: whether it knows what a range is. ``silent``: it does not say how much comes.
+    ``login``: its answer to a site's key, by default that of a SuperLink that knows it.
     """
 
     root: Path
@@ -37,6 +38,7 @@ class Server:
     date: str | None = None
     ranges: bool = True
     silent: bool = False
+    login: int = 400
     asked: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -55,7 +57,8 @@ def serving(root: Path, tls: Path) -> Iterator[Server]:
             return super().date_time_string(timestamp) if made.date is None else made.date
 
         def do_POST(self) -> None:
-            self.answer(404, b"")
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.answer(made.login if self.path == "/v1/fleet/activate-node" else 404, b"")
 
         def do_GET(self) -> None:
             given = self.headers.get("Range", "")

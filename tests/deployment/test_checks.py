@@ -22,6 +22,7 @@ from fedfr.deployment import checks
 from fedfr.deployment.certificates import issue_server, make_authority
 from fedfr.deployment.checks import Line, check_server, check_site
 from fedfr.deployment.coordinator import Coordinator
+from fedfr.deployment.secrets import make_signing_key, save_key
 from fedfr.errors import FedfrError
 from fedfr.faces import FaceSet
 from fedfr.files import locked
@@ -31,6 +32,7 @@ EVERY_LINE = [
     "key",
     "certificate authority",
     "server",
+    "registered",
     "agreement",
     "faces",
     "public faces",
@@ -120,6 +122,7 @@ def test_a_site_where_nothing_is_to_be_done(standing: Standing, server: Server) 
     assert lines["key"].found.endswith(f"in {standing.site / 'site.key'}")
     assert lines["certificate authority"].found == "good for 3650 days"
     assert lines["server"].found == f"{server.address} answers, with the authority's certificate and the same time"
+    assert lines["registered"].found == "the coordinator knows this site's key"
     assert lines["agreement"].found == "fedfr, 2 rounds, 2 sites"
     assert lines["faces"].found == "9 images of 3 people train"
     assert lines["public faces"].found == "55 images of 11 people, as agreed on"
@@ -185,6 +188,30 @@ def test_an_authority_that_is_missing_or_none(standing: Standing, server: Server
     assert to_do(site_lines(standing))["certificate authority"].endswith(
         "ca.crt: No such file or directory; ask the coordinator for it"
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (412, "the coordinator does not know this site's key; send it site.key.pub for registering"),
+        (401, "the coordinator does not believe this site's key; compare the clocks, then the versions"),
+        (502, "the coordinator's SuperLink does not run; ask for `fedfr server check` there"),
+        (500, "the coordinator answers with HTTP 500; ask it what its logs say"),
+        (200, "the coordinator answers with HTTP 200; ask it what its logs say"),
+    ],
+)
+def test_a_key_that_the_coordinator_does_not_take(standing: Standing, server: Server, answer: int, said: str) -> None:
+    server.login = answer
+    assert to_do(site_lines(standing)) == {"registered": said}
+
+
+def test_a_key_of_another_kind(standing: Standing, server: Server) -> None:
+    for end in ("", ".pub"):
+        (standing.site / f"site.key{end}").unlink()
+    save_key(standing.site / "site.key", make_signing_key())
+    assert to_do(site_lines(standing)) == {
+        "registered": f"{standing.site / 'site.key'} is no key of a site; make another with `fedfr site init`"
+    }
 
 
 def test_a_server_of_another_authority(standing: Standing, server: Server, tmp_path: Path) -> None:
@@ -270,7 +297,7 @@ def test_a_server_that_does_not_know_the_time(standing: Standing, server: Server
 def test_no_agreement_yet(standing: Standing, server: Server) -> None:
     (standing.site / "agreement.yaml").unlink()
     lines = site_lines(standing)
-    assert [*lines] == EVERY_LINE[:5]
+    assert [*lines] == EVERY_LINE[: EVERY_LINE.index("agreement") + 1]
     assert lines["agreement"].remedy == "put the file there that the coordinator gave out"
 
 

@@ -11,6 +11,7 @@ from tests.tiny import bits, tiny_config
 
 from fedfr.deployment.background import wait_for
 from fedfr.deployment.certificates import make_authority
+from fedfr.deployment.checks import Line, check_site
 from fedfr.deployment.demo import RUN, Demo
 from fedfr.deployment.processes import Address, Control
 from fedfr.deployment.secrets import make_node_key, save_key
@@ -138,6 +139,8 @@ def test_a_key_that_is_removed_opens_nothing_any_more(demo: Demo) -> None:
         demo.fetch(client)
         demo.start_site(client)
     wait_for(lambda: len(demo.events("round")) >= 1, "round 1")
+    site = demo.sites[gone] / "site.yaml"
+    assert Line("registered", "the coordinator knows this site's key") in check_site(site)
     demo.coordinator.unregister(gone)
     wait_for(lambda: not demo.coordinator.submitted(), "the end of the run")
     assert demo.coordinator.outcome(RUN) == f"run {RUN} has ended"
@@ -145,6 +148,8 @@ def test_a_key_that_is_removed_opens_nothing_any_more(demo: Demo) -> None:
     assert {event["client"] for event in demo.events("refused")} == {gone}
     assert says(demo, "coordinator", f"the key of {gone} is good for nothing any more")()
     log = demo.coordinator.proxy.folder / "access.log"
+    said = "the coordinator does not know this site's key"
+    assert said in [line.found for line in check_site(site) if line.what == "registered"]
     wait_for(lambda: "/v1/fleet/activate-node 412 " in log.read_text("utf-8"), "the SuperLink's refusal")
 
 

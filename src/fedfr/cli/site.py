@@ -40,7 +40,7 @@ def init(
 
 @app.command()
 def check(folder: Folder, as_json: AsJson = False) -> None:
-    """Look over the site: key, certificate, server, clock, faces, disk; exit code 1 where something is to be done."""
+    """Look over the site: key, server, registration, clock, faces, disk; exit code 1 where something is to be done."""
     needs_flower()
     from fedfr.deployment.checks import check_site
 

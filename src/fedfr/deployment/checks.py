@@ -12,8 +12,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
+from http import HTTPStatus
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from flwr.proto.fleet_pb2 import ActivateNodeRequest
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from fedfr.deployment.certificates import check_server_certificate, days_left, load_certificate, trust_only
 from fedfr.deployment.coordinator import Coordinator
@@ -32,6 +40,13 @@ SOON = 30.0
 
 CLOCK = 60.0
 """Seconds that this machine's clock may be off the server's: beyond them keys are refused."""
+
+REFUSALS: dict[int, str] = {
+    HTTPStatus.PRECONDITION_FAILED: f"the coordinator does not know this site's key; send it {KEY}.pub for registering",
+    HTTPStatus.UNAUTHORIZED: "the coordinator does not believe this site's key; compare the clocks, then the versions",
+    HTTPStatus.BAD_GATEWAY: "the coordinator's SuperLink does not run; ask for `fedfr server check` there",
+}
+"""What the answers to a site's key mean."""
 
 PER_BYTE_OF_MODEL = 8
 """Bytes of memory that training takes for each of the model's: gradients, momentum, two frozen copies, pictures."""
@@ -73,9 +88,13 @@ def check_site(path: Path) -> Iterator[Line]:
         yield _said("configuration", error)
         return
     yield Line("configuration", f"{path}, client {config.client}")
-    yield _line("key", lambda: f"{type(load_key(path.parent / KEY)).__name__} in {path.parent / KEY}")
+    key = _line("key", lambda: f"{type(load_key(path.parent / KEY)).__name__} in {path.parent / KEY}")
+    yield key
     yield from _certificate("authority", path.parent / ROOT)
-    yield _line("server", lambda: _server(config, path.parent / ROOT))
+    server = _line("server", lambda: _server(config, path.parent / ROOT))
+    yield server
+    if not key.remedy and not server.remedy:
+        yield _line("registered", lambda: _registered(config, path.parent))
     try:
         site = Site(config)
         weights = _bytes_of(site.agreement.backbone)
@@ -160,6 +179,34 @@ def _server(config: SiteConfig, root: Path) -> str:
                 f"this machine's clock is {off:+.0f} s off the server's; set it (timedatectl set-ntp true)"
             )
     return f"{config.server} answers, with the authority's certificate and the same time"
+
+
+def _registered(config: SiteConfig, folder: Path) -> str:
+    """Whether the SuperLink knows the site's key.
+
+    Asked to let the site in with no heartbeat at all, it looks for the key first and does nothing in any case.
+    """
+    key, address = load_key(folder / KEY), Address.parse(config.server or "")
+    if not isinstance(key, EllipticCurvePrivateKey):
+        raise FedfrError(f"{folder / KEY} is no key of a site; make another with `fedfr site init`")
+    client = FleetHttpClient(
+        f"https://{address}",
+        interceptors=[NodeAuthHttpInterceptor(key, key.public_key())],
+        verify=trust_only(folder / ROOT),
+        timeout=10,
+    )
+    try:
+        client.ActivateNode(ActivateNodeRequest(public_key=public_key_to_bytes(key.public_key()), heartbeat_interval=0))
+        status = int(HTTPStatus.OK)
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+    except (httpx.HTTPError, ValueError) as error:
+        raise FedfrError(f"{address} does not answer ({error}); check again in a while") from error
+    finally:
+        client.close()
+    if status == HTTPStatus.BAD_REQUEST:
+        return "the coordinator knows this site's key"
+    raise FedfrError(REFUSALS.get(status, f"the coordinator answers with HTTP {status}; ask it what its logs say"))
 
 
 def _faces(site: Site) -> str:
