@@ -51,11 +51,24 @@ def three() -> dict[int, Node]:
 class Made:
     """An engine over a fake grid, and what it noted."""
 
-    def __init__(self, nodes: dict[int, Node], public: str = PUBLIC, grid: FakeGrid | None = None) -> None:
+    def __init__(
+        self,
+        nodes: dict[int, Node],
+        public: str = PUBLIC,
+        grid: FakeGrid | None = None,
+        owners: Callable[[], Mapping[int, str]] | None = None,
+    ) -> None:
         self.grid = grid or FakeGrid(nodes)
         self.notes: list[str] = []
         self.engine = FlowerEngine(
-            self.grid, CLIENTS, AGREEMENT, public, WAITS, note=self.notes.append, clock=self.grid.clock
+            self.grid,
+            CLIENTS,
+            AGREEMENT,
+            public,
+            WAITS,
+            note=self.notes.append,
+            clock=self.grid.clock,
+            owners=owners,
         )
 
     def round(self, number: int = 1, **identities: torch.Tensor) -> dict[str, Update | Failure]:
@@ -217,6 +230,38 @@ def test_a_site_that_does_not_fit_is_told_before_the_round(
     # It is mended, and needs no new number to be asked again.
     nodes[12].hello = hello("north")
     assert reasons(made.round(2)) == {}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        hello("north", agreement="b" * 64),
+        hello("north", public=""),
+        says(Failure("north", "there is no agreement.yaml; put the file there that the coordinator gave out")),
+    ],
+)
+def test_the_first_round_waits_for_a_site_that_is_about_to_be_mended(before: Callable[[Message], Answers]) -> None:
+    """The agreement of a new run is on its way to a site that is connected already."""
+    nodes = three()
+    made = Made(nodes)
+    nodes[12].hello = lambda message: (hello("north") if made.grid.clock.now > 60 else before)(message)
+    assert reasons(made.round()) == {}
+    assert 60 <= made.grid.clock.now < 100
+    # Not every two seconds: a question starts a process there.
+    assert 3 <= nodes[12].asked.count("query.hello") <= 8
+    assert nodes[11].asked == ["query.hello", "train"]
+
+
+def test_a_node_whose_key_was_taken_away_is_not_asked_again() -> None:
+    nodes, owners = three(), dict(enumerate(CLIENTS, 11))
+    made = Made(nodes, owners=lambda: owners)
+    assert reasons(made.round(1)) == {}
+    del owners[12]
+    assert reasons(made.round(2)) == {"north": "its site is not connected"}
+    assert made.notes == ["node 12 speaks for 'north' and has a key of nobody's; it is not heard"]
+    owners[12] = "east"
+    assert reasons(made.round(3))["north"] == "its site is not connected"
+    assert nodes[12].asked.count("train") == 1
 
 
 def test_a_method_without_public_faces_asks_nobody_for_them() -> None:

@@ -48,16 +48,17 @@ class Roll:
     def call(self, wanted: Sequence[str], patience: float, pause: float = 2.0) -> dict[str, int | str]:
         """The node of every client wanted, or why it cannot take part.
 
-        Waits up to ``patience`` seconds for clients that nobody speaks for; nodes that are there are always asked.
+        Waits up to ``patience`` seconds for all of them to be there and to fit: a site reads its files anew for every
+        message, so that it may be mended meanwhile. Nodes that are there are asked in any case.
         """
         clock = self._post.clock
-        # Whoever did not fit may have been mended since: a site reads its files anew for every message.
         self._useless.clear()
-        self._known = {node: hello for node, hello in self._known.items() if self._misfit(hello) is None}
         ends = clock.monotonic() + patience
         while True:
-            here = self._post.nodes()
-            self._known = {node: hello for node, hello in self._known.items() if node in here}
+            here, owners = self._post.nodes(), None if self._owners is None else self._owners()
+            # A key may have been taken away since.
+            rightful = here if owners is None else {node for node in here if owners.get(node)}
+            self._known = {node: hello for node, hello in self._fitting().items() if node in rightful}
             self._useless &= here
             self._ask(here - self._known.keys() - self._useless)
             twice = self._claimed_twice()
@@ -67,9 +68,14 @@ class Roll:
                     del self._known[node]
                 self._ask(twice)
             found = {client: self._find(client) for client in wanted}
-            if all(node is not None for node in found.values()) or clock.monotonic() >= ends:
+            if all(isinstance(node, int) for node in found.values()) or clock.monotonic() >= ends:
                 return {client: "its site is not connected" if node is None else node for client, node in found.items()}
-            clock.sleep(pause)
+            # A question starts a process at the site, and whoever is there and does not fit is not mended in seconds.
+            asked_again = here - self._fitting().keys() - self._useless or twice
+            clock.sleep(5 * pause if asked_again else pause)
+
+    def _fitting(self) -> dict[int, Hello]:
+        return {node: hello for node, hello in self._known.items() if self._misfit(hello) is None}
 
     def _ask(self, nodes: Iterable[int]) -> None:
         question = question_records(self._agreement)
@@ -77,13 +83,14 @@ class Roll:
         for name, answer in self._post.ask(letters, self._seconds, "hello"):
             node = int(name)
             if isinstance(answer, Lost):
-                # It is asked again as long as it is there: a site that is still at work answers later.
+                # Like one that cannot say, it is asked again: it may be at work still, or its agreement on the way.
                 self._say(f"node {node} has not said which client it is: {answer.reason}")
                 continue
             try:
                 hello = read_hello(answer, f"node {node}")
                 if isinstance(hello, Failure):
-                    raise FedfrError(f"node {node} cannot say which client it is: {hello.reason}")
+                    self._say(f"node {node} cannot say which client it is: {hello.reason}")
+                    continue
                 if hello.client not in self._clients:
                     raise FedfrError(f"node {node} speaks for {hello.client!r}, who is no client of this run")
                 if self._owners is not None and (owner := self._owners().get(node)) != hello.client:
