@@ -169,7 +169,7 @@ def test_a_site_that_dies_in_the_middle_of_a_message(made: Federation, direction
     # Which of the two Flower notices first is up to its clocks.
     assert reason.removeprefix("client-02 failed in round 1: ") in (
         "its node was lost",
-        "the message to it was lost on the way",
+        "the message to it was lost, or its answer broke off or was too large",
     )
     assert bool(list(made.private("client-02").rglob("*.safetensors"))) == (direction == "up")
     expected, found = made.expected(), made.tensors()

@@ -244,7 +244,11 @@ def test_the_first_round_waits_for_a_site_that_is_about_to_be_mended(before: Cal
     """The agreement of a new run is on its way to a site that is connected already."""
     nodes = three()
     made = Made(nodes)
-    nodes[12].hello = lambda message: (hello("north") if made.grid.clock.now > 60 else before)(message)
+
+    def mended_after_a_minute(message: Message) -> Answers:
+        return (hello("north") if made.grid.clock.now > 60 else before)(message)
+
+    nodes[12].hello = mended_after_a_minute
     assert reasons(made.round()) == {}
     assert 60 <= made.grid.clock.now < 100
     # Not every two seconds: a question starts a process there.
@@ -313,6 +317,23 @@ def test_bytes_that_flower_cannot_read_are_one_clients_failure() -> None:
     made = Made(grid.nodes, grid=grid)
     assert reasons(made.round()) == {"north": "its answer cannot be read"}
     assert made.notes == ["an answer that is no message of Flower's was dropped (IndexError)"]
+
+
+class Dripping(FakeGrid):
+    """What ends as an error of Flower's took longer to arrive than anybody has."""
+
+    def pull_messages(self, message_ids: Any) -> Any:
+        found = list(super().pull_messages(message_ids))
+        self.clock.now += 1000 * any(reply.has_error() for reply in found)
+        return found
+
+
+def test_whoever_answered_in_time_counts_whatever_another_answer_took() -> None:
+    nodes = {**three(), 11: Node(hello("east"), lambda message: [(1.0, Error(ErrorCode.MESSAGE_UNAVAILABLE, ""))])}
+    grid = Dripping(nodes)
+    lost = "the message to it was lost, or its answer broke off or was too large"
+    assert reasons(Made(nodes, grid=grid).round()) == {"east": lost}
+    assert grid.clock.now > 1000
 
 
 class Watched(FakeGrid):

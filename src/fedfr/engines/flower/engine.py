@@ -77,7 +77,7 @@ class FlowerEngine:
             if isinstance(node, int)
         }
         most = largest_reply(broadcast, self._most_identities)
-        for client, answer in self._post.ask(letters, self._waits.deadline, f"round {broadcast.round}"):
+        for client, answer in self._post.ask(letters, self._waits.deadline, f"round {broadcast.round}", most):
             if isinstance(answer, Lost):
                 yield Failure(client, answer.reason)
                 continue

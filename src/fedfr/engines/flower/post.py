@@ -13,6 +13,7 @@ from flwr.app import Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
+from fedfr.engines.flower.pieces import within
 from fedfr.errors import FedfrError
 
 __all__ = ["Clock", "Letter", "Lost", "Post"]
@@ -23,7 +24,7 @@ GRACE = 60.0
 REASONS = {
     ErrorCode.LOAD_CLIENT_APP_EXCEPTION: "its node could not start fedfr; its own log says why",
     ErrorCode.CLIENT_APP_RAISED_EXCEPTION: "its node stopped; its own log says why",
-    ErrorCode.MESSAGE_UNAVAILABLE: "the message to it was lost on the way",
+    ErrorCode.MESSAGE_UNAVAILABLE: "the message to it was lost, or its answer broke off or was too large",
     ErrorCode.REPLY_MESSAGE_UNAVAILABLE: "its answer was lost on the way",
     ErrorCode.NODE_UNAVAILABLE: "its node was lost",
     ErrorCode.INVALID_FAB: "its node refused the run's bundle",
@@ -70,18 +71,21 @@ class Post:
         self.clock = clock
         self._note = note
         self._pause = pause
-        self._overdue: dict[str, tuple[str, float]] = {}
+        self._overdue: dict[str, tuple[str, float, int]] = {}
 
     def nodes(self) -> set[int]:
         """The nodes that are connected; raises :class:`FedfrError` when the SuperLink does not answer."""
         with _reachable():
             return set(self.grid.get_node_ids())
 
-    def ask(self, letters: Mapping[str, Letter], seconds: float, about: str) -> Iterator[tuple[str, RecordDict | Lost]]:
+    def ask(
+        self, letters: Mapping[str, Letter], seconds: float, about: str, most: int
+    ) -> Iterator[tuple[str, RecordDict | Lost]]:
         """Ask all at once and yield what each name's question is answered, exactly once each, as it arrives.
 
-        Whoever has not answered after ``seconds`` is :class:`Lost`. ``about`` names the occasion in notes. One answer
-        is held at a time. Raises :class:`FedfrError` when the SuperLink does not answer.
+        Whoever has not answered after ``seconds``, or with more than about ``most`` bytes, is :class:`Lost`. ``about``
+        names the occasion in notes. One answer is held at a time. Raises :class:`FedfrError` when the SuperLink does
+        not answer.
         """
         self._throw_away_late_answers()
         waiting = self._send(letters, seconds, about)
@@ -90,11 +94,12 @@ class Post:
             if name not in reached:
                 yield name, Lost("nothing could be sent to its node")
         ends = self.clock.monotonic() + seconds
+        last = False
         try:
             while waiting:
                 found = False
                 for message_id in list(waiting):
-                    replies = self._fetch(message_id)
+                    replies = self._fetch(message_id, max(ends - self.clock.monotonic(), 0.0), most)
                     if replies is None:
                         found = True
                         yield waiting.pop(message_id), Lost("its answer cannot be read")
@@ -107,18 +112,20 @@ class Post:
                         yield asked, _content(reply)
                         del reply
                     del replies
-                if not waiting or self.clock.monotonic() >= ends:
+                if last:
                     break
-                if not found:
-                    self.clock.sleep(min(self._pause, max(ends - self.clock.monotonic(), 0.0)))
+                # Whoever has answered by the deadline counts, though another's answer may have come in until then.
+                last = self.clock.monotonic() >= ends
+                if waiting and not found and not last:
+                    self.clock.sleep(min(self._pause, ends - self.clock.monotonic()))
             for message_id in list(waiting):
                 name = waiting[message_id]
-                self._give_up(message_id, name, about)
+                self._give_up(message_id, name, about, most)
                 del waiting[message_id]
                 yield name, Lost(f"no answer within {seconds:g} s")
         finally:
             for message_id, name in waiting.items():
-                self._give_up(message_id, name, about)
+                self._give_up(message_id, name, about, most)
 
     def _send(self, letters: Mapping[str, Letter], seconds: float, about: str) -> dict[str, str]:
         """By message id, the names of those to whom something went."""
@@ -132,11 +139,15 @@ class Post:
             sent = list(self.grid.push_messages(messages))
         return {message_id: name for message_id, name in zip(sent, letters, strict=False) if message_id}
 
-    def _fetch(self, message_id: str) -> list[Message] | None:
-        """What answers this message so far; None when something does that Flower cannot put together."""
+    def _fetch(self, message_id: str, seconds: float, most: int) -> list[Message] | None:
+        """What answers this message so far; None when something does that Flower cannot put together.
+
+        An answer of which not everything is there yet is waited for, but not longer than ``seconds``; no more than
+        ``most`` bytes of it are taken.
+        """
         try:
             # One at a time: asked for all at once, Flower would bring the models of all clients into memory.
-            with _reachable():
+            with _reachable(), within(seconds, most):
                 return list(self.grid.pull_messages([message_id]))
         except FedfrError:
             raise
@@ -144,12 +155,13 @@ class Post:
             self._note(f"an answer that is no message of Flower's was dropped ({type(error).__name__})")
             return None
 
-    def _give_up(self, message_id: str, name: str, about: str) -> None:
-        self._overdue[message_id] = f"{name} ({about})", self.clock.monotonic() + GRACE
+    def _give_up(self, message_id: str, name: str, about: str, most: int) -> None:
+        self._overdue[message_id] = f"{name} ({about})", self.clock.monotonic() + GRACE, most
 
     def _throw_away_late_answers(self) -> None:
-        for message_id, (what, until) in list(self._overdue.items()):
-            if self._fetch(message_id) != []:
+        for message_id, (what, until, most) in list(self._overdue.items()):
+            # Fetched, for only then Flower forgets it, too.
+            if self._fetch(message_id, 0.0, most) != []:
                 self._note(f"an answer that came too late was dropped: {what}")
                 del self._overdue[message_id]
             elif self.clock.monotonic() > until:

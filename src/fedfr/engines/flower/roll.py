@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from fedfr.engines.flower.post import Letter, Lost, Post
-from fedfr.engines.flower.wire import question_records, read_hello
+from fedfr.engines.flower.wire import SMALL, question_records, read_hello
 from fedfr.errors import FedfrError
 from fedfr.federation.messages import Failure, Hello
 
@@ -80,7 +80,7 @@ class Roll:
     def _ask(self, nodes: Iterable[int]) -> None:
         question = question_records(self._agreement)
         letters = {str(node): Letter(node, HELLO, question) for node in sorted(nodes)}
-        for name, answer in self._post.ask(letters, self._seconds, "hello"):
+        for name, answer in self._post.ask(letters, self._seconds, "hello", SMALL):
             node = int(name)
             if isinstance(answer, Lost):
                 # Like one that cannot say, it is asked again: it may be at work still, or its agreement on the way.

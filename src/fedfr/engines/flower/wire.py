@@ -32,6 +32,7 @@ from fedfr.federation.messages import (
 from fedfr.federation.packing import pack, unpack
 
 __all__ = [
+    "SMALL",
     "broadcast_records",
     "largest_reply",
     "question_records",
