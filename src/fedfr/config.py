@@ -137,6 +137,7 @@ class FederationConfig(Settings):
     average_prototypes: bool = True
     updates: Literal["full", "bf16", "int8"] = "full"
     largest_change: Positive = 1000.0
+    largest_count: Annotated[int, Field(ge=1)] = 10_000_000
     server: ServerConfig = ServerConfig()
     keep_rounds: Annotated[int, Field(ge=1)] = 2
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +17,7 @@ from fedfr.deployment.processes import Address, Control
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.secrets import make_node_key, save_key
 from fedfr.deployment.serving import GONE, Serving
-from fedfr.errors import FedfrError
+from fedfr.errors import FedfrError, WriteError
 from fedfr.files import locked
 
 
@@ -147,6 +149,52 @@ def test_nobody_listens_to_a_removed_key_even_where_the_superlink_fails(bench: B
     bench.link.broken = {str(2**63 + 1)}
     assert bench.look() == [f"the SuperLink did not take {2**63 + 1}"]
     assert bench.nodes() == {}
+    bench.link.broken = set()
+    assert bench.look() == ["the key of clinic-a is good for nothing any more"]
+    assert bench.link.unregistered == [2**63 + 1]
+
+
+def test_a_full_disk_keeps_no_removed_key_alive_and_no_new_one_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.add("clinic-a")
+    bench.look()
+    bench.coordinator.unregister("clinic-a")
+    bench.add("clinic-b")
+
+    def full(path: Path, content: object) -> None:
+        raise WriteError(f"cannot write {path}: No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fedfr.deployment.serving.write_json", full)
+        assert bench.look() == [
+            f"cannot write {bench.coordinator.folder / 'nodes.json'}: No space left on device",
+            "the key of clinic-a is good for nothing any more",
+            "clinic-b may take part",
+        ]
+        assert bench.look() == []
+    assert bench.nodes() == {str(2**63 + 1): "clinic-a"}
+    assert bench.look() == []
+    assert bench.nodes() == {str(2**63 + 2): "clinic-b"}
+
+
+def test_a_superlink_that_starts_meanwhile_is_told_everything_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for client in ("clinic-a", "clinic-b"):
+        bench.add(client)
+    register = bench.link.register
+
+    def starts_anew(client: str, key: Path) -> int:
+        bench.start_link()
+        return register(client, key)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.link, "register", starts_anew)
+        assert bench.look() == ["clinic-a may take part"]
+    bench.link.registered.clear()
+    assert bench.look() == ["clinic-a may take part", "clinic-b may take part"]
+    assert bench.link.registered == ["clinic-a", "clinic-b"]
 
 
 def test_one_that_is_refused_keeps_nobody_else_out_and_is_said_once(bench: Bench) -> None:
@@ -281,6 +329,21 @@ def test_only_one_process_serves_a_folder(bench: Bench, monkeypatch: pytest.Monk
     monkeypatch.setattr("fedfr.deployment.serving.which", lambda name: "/usr/sbin/nginx")
     with locked(bench.coordinator.folder), pytest.raises(FedfrError, match="another process is working on"):
         bench.serving.run()
+
+
+@pytest.mark.parametrize("error", [OSError(12, "Cannot allocate memory"), UnicodeDecodeError("utf-8", b"", 0, 1, "no")])
+def test_half_a_coordinator_is_none(bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """One of its threads dies: everything ends, with an exit code that lets systemd start it again."""
+
+    def fails() -> int:
+        raise error
+
+    ended = threading.Event()
+    monkeypatch.setattr("fedfr.deployment.serving.which", lambda name: "/usr/sbin/nginx")
+    monkeypatch.setattr(bench.serving, "_proxy", lambda: SimpleNamespace(run=fails, stop=lambda: None))
+    monkeypatch.setattr(bench.serving._link, "run", lambda: 0 if ended.wait(30) else 3)
+    monkeypatch.setattr(bench.serving._link, "stop", ended.set)
+    assert bench.serving.run() == 1
 
 
 def test_without_nginx_what_installs_it_is_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

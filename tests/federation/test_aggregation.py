@@ -156,6 +156,7 @@ BAD = {
     "round": (replace(GOOD, round=2), "round is 2"),
     "no images": (replace(GOOD, count=0), "count is 0; it must be at least 1"),
     "negative": (replace(GOOD, count=-5), "count is -5; it must be at least 1"),
+    "too many images": (replace(GOOD, count=1001), r"count is 1001, above 1000 \(federation.largest_count\)"),
     "missing": (without_entry("bn.running_var"), r"entries missing \['bn.running_var'\], unknown \[\]"),
     "unknown": (with_entry("extra", torch.ones(1)), r"entries missing \[\], unknown \['extra'\]"),
     "shape": (with_entry("bn.running_var", torch.ones(6)), r"bn.running_var has shape \(6,\), expected \(5,\)"),
@@ -175,6 +176,12 @@ BAD = {
 }
 
 
+def test_a_strangers_names_are_not_repeated_at_any_length() -> None:
+    with pytest.raises(FedfrError) as told:
+        check_update(with_entry("x" * 10**6, torch.ones(1)), 3, state(1), torch.zeros(6, 4))
+    assert len(str(told.value)) < 300
+
+
 def test_a_good_update_passes() -> None:
     check_update(GOOD, 3, state(1), torch.zeros(6, 4))
 
@@ -183,7 +190,7 @@ def test_a_good_update_passes() -> None:
 def test_a_bad_update_is_refused(kind: str) -> None:
     update, reason = BAD[kind]
     with pytest.raises(FedfrError, match=f"^update of client-07 for round 3 refused: {reason}$"):
-        check_update(update, 3, state(1), torch.zeros(6, 4))
+        check_update(update, 3, state(1), torch.zeros(6, 4), largest_count=1000)
 
 
 def test_prototypes_nobody_asked_for_are_refused() -> None:

@@ -139,6 +139,14 @@ def test_an_update_that_jumps_is_left_out_and_named(tmp_path: Path) -> None:
     assert str(reason).startswith("update of client-04 for round 1 refused: its weights moved by ")
 
 
+def test_an_update_that_weighs_too_much_is_left_out_and_named(tmp_path: Path) -> None:
+    events: list[dict[str, object]] = []
+    inflated = Arithmetic(changes={"client-04": lambda update: replace(update, count=10**15)})
+    server(tmp_path, inflated, events, rounds=1).run(START)
+    (reason,) = reasons(events)
+    assert str(reason).startswith(f"update of client-04 for round 1 refused: count is {10**15}, above 10000000 (")
+
+
 def test_below_the_quorum_the_run_stops_and_resumes(tmp_path: Path, expected: Generic) -> None:
     def lost_in_round_2(update: Update) -> Update | Failure:
         return Failure(update.client, "no power") if update.round == 2 else update

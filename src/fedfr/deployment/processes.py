@@ -21,6 +21,8 @@ from fedfr.files import write_atomically
 __all__ = ["Address", "Control", "RunState", "environment", "superlink", "supernode"]
 
 CONNECTION = "fedfr"
+ANSWER = 300.0
+"""Seconds within which a command of Flower's must have ended."""
 SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*):([0-9]{1,5})")
 
 
@@ -179,7 +181,20 @@ class Control:
         text = f'[superlink.{CONNECTION}]\naddress = "{self.link}"\n{trust}\n'
         write_atomically(self.home / "config.toml", text.encode())
         command = [_program("flwr"), *arguments, "--format", "json"]
-        done = subprocess.run(command, env=environment(self.home), capture_output=True, encoding="utf-8", check=False)
+        try:
+            done = subprocess.run(
+                command,
+                env=environment(self.home),
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
+                timeout=ANSWER,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise FedfrError(
+                f"the SuperLink at {self.link} did not do `flwr {arguments[0]}` within {ANSWER:g} s; look at its log"
+            ) from error
         try:
             answer = json.loads(done.stdout)
             if not answer["success"]:

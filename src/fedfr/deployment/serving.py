@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,10 +53,13 @@ class Serving:
         self._control = self.control or Control(self._address, self._home, self.coordinator.tls.resolve() / "ca.crt")
         self._started = threading.Event()
         self._stopped = threading.Event()
-        # By Flower's number of the node, the site and its key.
+        # What the SuperLink knows: by Flower's number of the node, the site and its key.
         self._registered: dict[int, tuple[str, str]] = {}
+        # What the file of nodes says; None when that is not known.
+        self._written: dict[str, str] | None = None
         self._seen: dict[str, float] = {}
         self._failing: dict[str, str] = {}
+        self._broken = False
         self._link = Supervisor(
             superlink(self._address, self.coordinator.tls.resolve()),
             environment(self._home, self.coordinator.runs.resolve(), self._nodes, track=config.track),
@@ -78,16 +81,27 @@ class Serving:
             raise FedfrError("there is no nginx on this machine; apt install nginx-light (or nginx)")
         with locked(self.coordinator.folder):
             proxy = self._proxy()
-            helpers = [threading.Thread(target=work, daemon=True) for work in (proxy.run, self._keep_looking)]
+            works = (proxy.run, self._keep_looking)
+            helpers = [threading.Thread(target=self._helping, args=(work,), daemon=True) for work in works]
             for helper in helpers:
                 helper.start()
             try:
-                return self._link.run()
+                return self._link.run() or int(self._broken)
             finally:
                 self._stopped.set()
                 proxy.stop()
                 for helper in helpers:
                     helper.join(30)
+
+    def _helping(self, work: Callable[[], object]) -> None:
+        """Half a coordinator is none: where one part ends by itself, all does, for whoever started this to start it."""
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - whatever it is, this part of the coordinator is gone
+            _log.exception("the coordinator ends")
+        if not self._stopped.is_set():
+            self._broken = True
+            self.stop()
 
     def _proxy(self) -> Supervisor:
         proxy = self.coordinator.proxy
@@ -106,12 +120,11 @@ class Serving:
         with self._noted("the folder"):
             if self._started.is_set():
                 self._started.clear()
-                self._registered, self._seen = {}, {}
-                write_json(self._nodes, {})
+                self._registered, self._seen, self._written = {}, {}, None
+                self._write_nodes({})
                 if not self._answers():
                     return
-            self._unregister()
-            self._register()
+            self._let_in()
             self._submit()
 
     @contextmanager
@@ -138,30 +151,38 @@ class Serving:
             self._stopped.wait(0.2)
         return False
 
-    def _unregister(self) -> None:
-        """Whose key is gone from the folder, or is another now."""
+    def _let_in(self) -> None:
+        """Make the SuperLink, and the file that says whose node is whose, know the keys in the folder and no others.
+
+        Whatever fails is done at the next look.
+        """
         keys = {client: _content(key) for client, key in self.coordinator.sites().items()}
+        # First of all nobody listens any more to a node whose key is gone, whatever the SuperLink says.
+        self._write_nodes(keys)
         for number, (client, key) in [*self._registered.items()]:
             if keys.get(client) != key:
-                # First of all nobody listens to this node any more, whatever the SuperLink says.
-                del self._registered[number]
-                self._write_nodes()
                 with self._noted(f"the former key of {client}"):
                     self._control.unregister(number)
+                    del self._registered[number]
                     self.note(f"the key of {client} is good for nothing any more")
-
-    def _register(self) -> None:
-        known = {client for client, _ in self._registered.values()}
-        for client, key in self.coordinator.sites().items():
-            if client not in known:
+        for client, key in keys.items():
+            # A SuperLink that was started anew is told everything at the next look, and nothing twice.
+            if (client, key) not in self._registered.values() and not self._started.is_set():
                 with self._noted(f"site {client}"):
-                    number = self._control.register(client, key)
-                    self._registered[number] = client, _content(key)
-                    self._write_nodes()
+                    number = self._control.register(client, self.coordinator.sites()[client])
+                    self._registered[number] = client, key
                     self.note(f"{client} may take part")
+                # At once: the site says hello as soon as it may.
+                self._write_nodes(keys)
 
-    def _write_nodes(self) -> None:
-        write_json(self._nodes, {str(node): client for node, (client, _) in self._registered.items()})
+    def _write_nodes(self, keys: Mapping[str, str]) -> None:
+        rightful = {
+            str(number): client for number, (client, key) in self._registered.items() if keys.get(client) == key
+        }
+        if rightful != self._written:
+            with self._noted("the file of nodes"):
+                write_json(self._nodes, rightful)
+                self._written = rightful
 
     def _submit(self) -> None:
         """Begin what is submitted; once more where whoever worked on it is gone without having finished."""

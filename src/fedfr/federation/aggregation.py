@@ -23,22 +23,25 @@ def check_update(
     prototypes: torch.Tensor | None,
     *,
     identities: int | None = None,
+    largest_count: int | None = None,
 ) -> None:
     """Refuse an update that must not reach the average.
 
     ``weights`` and ``prototypes`` are what the server expects: same names, shapes and dtypes; ``identities``: the
     dimension D of the private prototypes (K, D), where the method reveals them. Raises :class:`FedfrError` naming the
-    client, the field and the reason for: another round, a count that is not positive, missing or unknown entries, wrong
-    shape or dtype, NaN or infinity.
+    client, the field and the reason for: another round, a count that is not positive or above ``largest_count``,
+    missing or unknown entries, wrong shape or dtype, NaN or infinity.
     """
     who = f"update of {update.client} for round {round_number}"
     if update.round != round_number:
         raise FedfrError(f"{who} refused: round is {update.round}")
     if update.count <= 0:
         raise FedfrError(f"{who} refused: count is {update.count}; it must be at least 1")
+    if largest_count is not None and update.count > largest_count:
+        raise FedfrError(f"{who} refused: count is {update.count}, above {largest_count} (federation.largest_count)")
     missing, unknown = sorted(weights.keys() - update.weights.keys()), sorted(update.weights.keys() - weights.keys())
     if missing or unknown:
-        raise FedfrError(f"{who} refused: entries missing {missing[:3]}, unknown {unknown[:3]}")
+        raise FedfrError(f"{who} refused: entries missing {missing[:3]}, unknown {[name[:60] for name in unknown[:3]]}")
     if (prototypes is None) != (update.prototypes is None):
         state = "missing" if update.prototypes is None else "not expected from this method"
         raise FedfrError(f"{who} refused: prototypes are {state}")

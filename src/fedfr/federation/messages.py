@@ -172,7 +172,7 @@ def _whole(data: bytes, kind: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, LookupError, TypeError, ArithmeticError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        reason = _line(" ".join(str(error).split()))
         text = f"a message of {len(data)} bytes is not a whole {kind} ({reason})"
         raise FedfrError(text, shareable=text) from error
 
@@ -181,15 +181,23 @@ def _update(scalars: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> Upd
     prototypes, identities = tensors.pop(PROTOTYPES, None), tensors.pop(IDENTITIES, None)
     scales = {name: tensors.pop(name) for name in [*tensors] if name.startswith(_SCALES)}
     return Update(
-        int(scalars["round"]),
-        str(scalars["client"]),
+        _number(scalars["round"]),
+        _line(scalars["client"]),
         _weights(tensors),
         prototypes,
-        int(scalars["count"]),
+        _number(scalars["count"]),
         {str(name): float(value) for name, value in dict(scalars["metrics"]).items()},
         identities,
         {name.removeprefix(_SCALES): value for name, value in scales.items()},
     )
+
+
+def _number(value: Any) -> int:
+    """An integer of 64 bits: a larger one could be written down nowhere."""
+    number = int(value)
+    if abs(number) >= 1 << 63:
+        raise ValueError("a number has more than 64 bits")
+    return number
 
 
 def _weights(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -201,5 +209,5 @@ def _decode(data: bytes, *kinds: str) -> tuple[dict[str, Any], dict[str, torch.T
     scalars = json.loads(texts["fedfr"])
     if not isinstance(scalars, dict) or scalars.get("kind") not in kinds:
         found = scalars.get("kind") if isinstance(scalars, dict) else scalars
-        raise FedfrError(f"expected a message of kind {' or '.join(map(repr, kinds))}, received {found!r}")
+        raise FedfrError(f"expected a message of kind {' or '.join(map(repr, kinds))}, received {_line(repr(found))}")
     return scalars, tensors

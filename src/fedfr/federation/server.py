@@ -98,7 +98,8 @@ class Server:
                 if isinstance(reply, Failure):
                     raise FedfrError(f"{reply.client} failed in round {number}: {reply.reason}")
                 update = restore(reply, broadcast, self.federation.updates)
-                check_update(update, number, expected, prototypes, identities=dim)
+                most = self.federation.largest_count
+                check_update(update, number, expected, prototypes, identities=dim, largest_count=most)
                 change.check(update)
             except FedfrError as error:
                 refuse(reply.client, str(error))

@@ -184,6 +184,25 @@ def test_a_metric_that_no_client_reports_is_refused(name: str) -> None:
         read_reply(reply_records(replace(UPDATE, metrics={name: 1.0})), "north", MOST)
 
 
+def test_more_metrics_than_any_client_reports_are_refused() -> None:
+    many = {f"loss/{number}": 1.0 for number in range(101)}
+    with pytest.raises(FedfrError, match="reply of north refused: it reports 101 metrics, more than any client does"):
+        read_reply(reply_records(replace(UPDATE, metrics=many)), "north", MOST)
+
+
+@pytest.mark.parametrize("update", [replace(UPDATE, round=1 << 63), replace(UPDATE, count=-(10**4000))])
+def test_a_number_that_could_be_written_down_nowhere_is_refused(update: Update) -> None:
+    with pytest.raises(FedfrError, match=r"message of north refused: .* is not a whole reply") as told:
+        read_reply(reply_records(update), "north", MOST)
+    assert len(str(told.value)) < 500
+
+
+def test_a_name_of_any_length_is_repeated_in_part() -> None:
+    with pytest.raises(FedfrError, match="reply of north refused: client is ") as told:
+        read_reply(reply_records(replace(UPDATE, client="x" * 10**6)), "north", MOST)
+    assert len(str(told.value)) < 300
+
+
 def test_an_answer_in_another_clients_name_is_refused() -> None:
     with pytest.raises(FedfrError, match="reply of south refused: client is 'north'"):
         read_reply(reply_records(UPDATE), "south", MOST)

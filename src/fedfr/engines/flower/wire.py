@@ -50,6 +50,7 @@ DTYPE, PACKED = "uint8", "fedfr.safetensors"
 # Names, shapes and metrics of the largest backbone take 60 kB.
 HEADER = 1 << 20
 SMALL = 1 << 16
+MOST_METRICS = 100
 METRIC = re.compile(r"(loss|images)/[a-z0-9_-]{1,40}|epochs|seconds|peak_rss_bytes")
 
 
@@ -113,8 +114,11 @@ def read_reply(content: RecordDict, client: str, most: int) -> Update | Failure:
     """
     reply = _decoded(client, decode_reply, _body(client, content, {"kind": "reply"}, (BODY,), most))
     if reply.client != client:
-        raise FedfrError(f"reply of {client} refused: client is {reply.client!r}")
-    for name in reply.metrics if isinstance(reply, Update) else ():
+        raise FedfrError(f"reply of {client} refused: client is {_short(reply.client)}")
+    metrics = reply.metrics if isinstance(reply, Update) else {}
+    if len(metrics) > MOST_METRICS:
+        raise FedfrError(f"reply of {client} refused: it reports {len(metrics)} metrics, more than any client does")
+    for name in metrics:
         if not METRIC.fullmatch(name):
             raise FedfrError(f"reply of {client} refused: metrics hold {name[:60]!r}, which no client reports")
     return reply
