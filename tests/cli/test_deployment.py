@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -132,6 +133,8 @@ def test_what_a_coordinators_check_ends_with(
     which = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/sbin/nginx" if name == "nginx" else which(name))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10**12}))
+    shown = (standing.coordinator.tls / "server.crt").read_text("ascii")
+    monkeypatch.setattr(ssl, "get_server_certificate", lambda address, timeout: shown)
     more = ["--json"] if as_json else []
     folder = standing.coordinator.folder
     running: AbstractContextManager[None] = locked(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,6 @@ from fedfr.deployment import checks
 from fedfr.deployment.certificates import issue_server, make_authority
 from fedfr.deployment.checks import Line, check_server, check_site
 from fedfr.deployment.coordinator import Coordinator
-from fedfr.deployment.secrets import make_signing_key, save_key
 from fedfr.errors import FedfrError
 from fedfr.faces import FaceSet
 from fedfr.files import locked
@@ -52,11 +52,12 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Machine:
-    """What this machine has: ``free`` bytes on every disk, ``writable`` folders, ``nginx``."""
+    """What this machine has: ``free`` bytes on every disk, ``writable`` folders, ``nginx`` and what it shows."""
 
     free: int = 10**12
     writable: bool = True
     nginx: str | None = "/usr/sbin/nginx"
+    shown: Path | None = None
     asked: list[Path] = field(default_factory=list)
 
 
@@ -68,6 +69,12 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         made.asked.append(path)
         return SimpleNamespace(free=made.free)
 
+    def get_server_certificate(address: tuple[str, int], timeout: float) -> str:
+        if made.shown is None:
+            raise ConnectionRefusedError(111, "Connection refused")
+        return made.shown.read_text("ascii")
+
+    monkeypatch.setattr(ssl, "get_server_certificate", get_server_certificate)
     monkeypatch.setattr(shutil, "disk_usage", disk_usage)
     monkeypatch.setattr(shutil, "which", lambda name: made.nginx)
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK or made.writable)
@@ -203,15 +210,6 @@ def test_an_authority_that_is_missing_or_none(standing: Standing, server: Server
 def test_a_key_that_the_coordinator_does_not_take(standing: Standing, server: Server, answer: int, said: str) -> None:
     server.login = answer
     assert to_do(site_lines(standing)) == {"registered": said}
-
-
-def test_a_key_of_another_kind(standing: Standing, server: Server) -> None:
-    for end in ("", ".pub"):
-        (standing.site / f"site.key{end}").unlink()
-    save_key(standing.site / "site.key", make_signing_key())
-    assert to_do(site_lines(standing)) == {
-        "registered": f"{standing.site / 'site.key'} is no key of a site; make another with `fedfr site init`"
-    }
 
 
 def test_a_server_of_another_authority(standing: Standing, server: Server, tmp_path: Path) -> None:
@@ -416,12 +414,24 @@ def test_a_port_that_is_taken(standing: Standing, server: Server) -> None:
 
 def test_a_coordinator_where_nothing_is_to_be_done(standing: Standing, machine: Machine) -> None:
     config = standing.coordinator.config
+    machine.shown = standing.coordinator.tls / "server.crt"
     with locked(standing.coordinator.folder):
         lines = server_lines(standing)
     assert to_do(lines) == {}
     ports = [f"port {config.port}", f"port {config.inner_port}"]
     certificates = ["certificate ca", "certificate server"]
-    assert [*lines] == ["configuration", *certificates, "hosts", "nginx", "proxy", "sites", "disk", *ports, "running"]
+    assert [*lines] == [
+        "configuration",
+        *certificates,
+        "hosts",
+        "served",
+        "nginx",
+        "proxy",
+        "sites",
+        "disk",
+        *ports,
+        "running",
+    ]
     assert lines["configuration"].found == f"hospitals, localhost, port {config.port}"
     assert lines["certificate server"].found == "good for 397 days"
     assert lines["sites"].found == f"{SITE}, {OTHER}"
@@ -497,6 +507,26 @@ def test_a_servers_certificate_that_does_not_fit(standing: Standing, tmp_path: P
     assert to_do(server_lines(standing))["hosts"] == (
         f"{tls / 'server.crt'} is not of the authority of ca.crt beside it{again}"
     )
+
+
+def test_a_certificate_that_was_made_anew_and_is_not_shown_yet(
+    standing: Standing, machine: Machine, tmp_path: Path
+) -> None:
+    coordinator = standing.coordinator
+    machine.shown = tmp_path / "former.crt"
+    machine.shown.write_bytes((coordinator.tls / "server.crt").read_bytes())
+    for end in ("crt", "key"):
+        (coordinator.tls / f"server.{end}").unlink()
+    issue_server(coordinator.tls, ["localhost"])
+    again = f"restart `fedfr server run {coordinator.folder}`"
+    with locked(coordinator.folder):
+        assert to_do(server_lines(standing)) == {
+            "served": f"the server shows another certificate than {coordinator.tls / 'server.crt'}; {again}"
+        }
+        machine.shown = None
+        found = to_do(server_lines(standing))["served"]
+    port = coordinator.config.port
+    assert found == f"nobody answers on port {port} ([Errno 111] Connection refused); look at its log, and {again}"
 
 
 def test_certificates_that_are_missing(standing: Standing) -> None:

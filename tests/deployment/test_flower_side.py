@@ -7,17 +7,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from flwr.app import Context, RecordDict
 from flwr.cli.build import build_fab_from_disk
 from flwr.clientapp import ClientApp
 from flwr.common.config import get_fab_config
 from flwr.serverapp import ServerApp
 from flwr.supercore.object_ref import load_app
+from tests.engines.flower.grid import FakeGrid
 
-from fedfr.deployment import processes
+from fedfr.deployment import processes, server_app
 from fedfr.deployment.bundle import write_bundle
 from fedfr.deployment.processes import Address, Control, environment, superlink, supernode
+from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.server_app import run_folder
-from fedfr.errors import FedfrError
+from fedfr.errors import FedfrError, WriteError
+from fedfr.experiment import Experiment
 
 
 # Flower's own use of a library.
@@ -60,6 +64,39 @@ def test_a_superlink_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match=r"the SuperLink at 127.0.0.1:9 did not do `flwr run`: ") as refused:
         Control(Address("127.0.0.1", 9), tmp_path).submit("demo")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (FedfrError("round 1: 0 of 2 clients delivered"), "round 1: 0 of 2 clients delivered\n"),
+        (RuntimeError("out of memory in /srv/x"), "RuntimeError; its log.jsonl says more\n"),
+    ],
+)
+@pytest.mark.parametrize("full", [False, True])
+def test_a_run_that_fails_is_not_begun_again_every_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str, full: bool
+) -> None:
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    (folder / SUBMITTED).touch()
+
+    def fails(place: Path) -> Experiment:
+        raise error
+
+    def no_room(path: Path, content: bytes) -> None:
+        raise WriteError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setenv("FEDFR_RUNS", str(tmp_path))
+    monkeypatch.setattr(Experiment, "open", fails)
+    if full:
+        monkeypatch.setattr(server_app, "write_atomically", no_room)
+    with pytest.raises(WriteError if full else type(error)):
+        server_app.main(FakeGrid({}), Context(1, 0, {}, RecordDict(), {"run": "demo"}))
+    assert not (folder / SUBMITTED).exists()
+    assert (folder / STOPPED).exists() != full
+    assert full or (folder / STOPPED).read_text("utf-8") == reason
+    assert ("out of memory in /srv/x" in (folder / "log.jsonl").read_text("utf-8")) == isinstance(error, RuntimeError)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../other", "a/b", "/etc", 3, None])

@@ -58,7 +58,10 @@ def test_compose_starts_what_there_is() -> None:
     for service in content["services"].values():
         assert known(service["command"])
         assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).resolve().is_file()
-        assert service["restart"] == "always"
+        # Keys are for their owner alone, and configurations name places.
+        assert service["user"] == "${FEDFR_USER:-1000:1000}"
+        assert service["volumes"] == ["${PWD}:${PWD}"]
+    assert content["services"]["coordinator"]["restart"] == content["services"]["site"]["restart"] == "always"
     # The port that sites connect to, and none of the SuperLink's.
     assert content["services"]["coordinator"]["ports"] == ["9443:9443"]
     assert "ports" not in content["services"]["site"]

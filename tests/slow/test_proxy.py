@@ -33,12 +33,16 @@ class Behind:
 
 @pytest.fixture
 def tls(tmp_path: Path) -> Path:
-    """Certificates of the server and of two people, one of them out of date."""
+    """Certificates of the server and of three people, one of them out of date, one taken back."""
     made = tmp_path / "tls"
     make_authority(made, "hospitals")
     issue_server(made, ["localhost", "127.0.0.1"])
     issue_operator(made, "ada")
     issue_operator(made, "gone", days=-1)
+    issue_operator(made, "left")
+    (tmp_path / "taken-back").mkdir()
+    for end in ("crt", "key"):
+        (made / f"left.{end}").rename(tmp_path / "taken-back" / f"left.{end}")
     return made
 
 
@@ -172,6 +176,18 @@ def test_a_wrong_or_expired_certificate_opens_nothing(front: Front, behind: Behi
         for path in ("/v1/control/start-run", "/v1/fleet/pull-messages"):
             assert front.ask(path, person=person) == 400
     assert behind.arrived == []
+
+
+def test_a_certificate_that_was_taken_back_opens_nothing(front: Front, behind: Behind, tmp_path: Path) -> None:
+    assert front.ask("/v1/control/start-run", person=(tmp_path / "taken-back", "left")) == 403
+    assert behind.arrived == []
+
+
+def test_what_goes_well_every_few_seconds_fills_no_disk(front: Front) -> None:
+    assert front.ask("/v1/fleet/pull-messages") == 200
+    assert front.ask("/v1/control/start-run") == 403
+    wait_for(lambda: "/v1/control/start-run 403" in front.log.read_text("utf-8"), "the line of the refusal", 20)
+    assert "/v1/fleet/" not in front.log.read_text("utf-8")
 
 
 def test_a_server_of_another_authority_is_not_believed(front: Front, tmp_path: Path) -> None:

@@ -69,9 +69,10 @@ def unregister(folder: Folder, site: Annotated[str, typer.Argument(help="The sit
 
 @app.command()
 def admit(folder: Folder, person: Annotated[str, typer.Argument(help="The person's name.")]) -> None:
-    """Make a certificate for a person who may use Flower's control API through the proxy."""
+    """Make a certificate for a person who may use Flower's control API: as good as an account on this machine."""
     certificate = _open(folder).admit(person)
     print(f"{certificate}, {certificate.with_suffix('.key')}: hand them over in person, and remove the key here")
+    print(f"from its next start the server lets {person} in; no more after {certificate} is gone and it has restarted")
 
 
 @app.command()

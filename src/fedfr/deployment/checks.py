@@ -17,7 +17,7 @@ from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 
 import httpx
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 from flwr.proto.fleet_pb2 import ActivateNodeRequest
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supernode.fleet_http_client import FleetHttpClient
@@ -122,13 +122,15 @@ def check_server(coordinator: Coordinator) -> Iterator[Line]:
     for name in ("ca", "server"):
         yield from _certificate(name, coordinator.tls / f"{name}.crt")
     yield _line("hosts", lambda: _hosts(coordinator))
+    running = is_locked(coordinator.folder)
+    if running:
+        yield _line("served", lambda: _served(coordinator))
     found = shutil.which("nginx")
     yield Line("nginx", found or "not installed", "" if found else "apt install nginx-light")
     yield _line("proxy", lambda: f"{len(coordinator.proxy.configuration().splitlines())} lines of configuration")
     sites = coordinator.sites()
     yield Line("sites", ", ".join(sites) or "none", "" if sites else "`fedfr server register` their keys")
     yield _line("disk", lambda: _disk(coordinator.runs, 1 << 30))
-    running = is_locked(coordinator.folder)
     for port in (config.port, config.inner_port):
         yield _line(f"port {port}", partial(_port, port, running=running))
     yield Line("running", "yes" if running else "no", "" if running else f"`fedfr server run {coordinator.folder}`")
@@ -137,6 +139,18 @@ def check_server(coordinator: Coordinator) -> Iterator[Line]:
 def _hosts(coordinator: Coordinator) -> str:
     check_server_certificate(coordinator.tls, coordinator.config.hosts)
     return f"the server's certificate is for {', '.join(coordinator.config.hosts)}"
+
+
+def _served(coordinator: Coordinator) -> str:
+    """Whether nginx shows the certificate that lies in the folder: it reads it when it starts."""
+    port, again = coordinator.config.port, f"restart `fedfr server run {coordinator.folder}`"
+    try:
+        shown = ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
+    except OSError as error:
+        raise FedfrError(f"nobody answers on port {port} ({error}); look at its log, and {again}") from error
+    if ssl.PEM_cert_to_DER_cert(shown) != load_certificate(coordinator.tls / "server.crt").public_bytes(Encoding.DER):
+        raise FedfrError(f"the server shows another certificate than {coordinator.tls / 'server.crt'}; {again}")
+    return "the server shows this certificate"
 
 
 def _certificate(what: str, path: Path) -> Iterator[Line]:
@@ -187,8 +201,6 @@ def _registered(config: SiteConfig, folder: Path) -> str:
     Asked to let the site in with no heartbeat at all, it looks for the key first and does nothing in any case.
     """
     key, address = load_key(folder / KEY), Address.parse(config.server or "")
-    if not isinstance(key, EllipticCurvePrivateKey):
-        raise FedfrError(f"{folder / KEY} is no key of a site; make another with `fedfr site init`")
     client = FleetHttpClient(
         f"https://{address}",
         interceptors=[NodeAuthHttpInterceptor(key, key.public_key())],

@@ -10,6 +10,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.hashes import SHA1
+
+from fedfr.deployment.certificates import load_certificate
 from fedfr.errors import FedfrError
 
 __all__ = ["LARGEST_PIECE", "Proxy"]
@@ -29,8 +32,17 @@ events {{
 }}
 
 http {{
+    # What is asked every few seconds and goes well is not worth a disk.
+    map "$status $uri" $worth_a_line {{
+        default 1;
+        "~^2.. /v1/fleet/" 0;
+    }}
+    # Whose certificate still lies with the others; no other of the authority's is good for anything.
+    map $ssl_client_fingerprint $person {{
+        default "";
+{people}    }}
     log_format fedfr '$time_iso8601 $remote_addr "$ssl_client_s_dn" $request_method $uri $status $request_length';
-    access_log {folder}/access.log fedfr;
+    access_log {folder}/access.log fedfr if=$worth_a_line;
     client_body_temp_path {folder}/bodies;
     proxy_temp_path {folder}/answers;
     fastcgi_temp_path {folder}/unused;
@@ -81,6 +93,7 @@ http {{
         # People: only with a certificate of this federation's authority.
         location ~ ^/v1/control/[a-z-]+$ {{
             if ($ssl_client_verify != SUCCESS) {{ return 403 "a client certificate is needed here\\n"; }}
+            if ($person = "") {{ return 403 "this certificate was taken back\\n"; }}
             limit_except POST {{ deny all; }}
             proxy_pass https://superlink;
         }}
@@ -106,7 +119,7 @@ class Proxy:
     """nginx in ``folder``, on ``port``, with ``ca.crt``, ``server.crt`` and ``server.key`` in ``tls``.
 
     ``behind`` is the port of the SuperLink, which listens on 127.0.0.1 with the same certificate: it must be good for
-    ``localhost``, too.
+    ``localhost``, too. Of people, those are let in whose certificate lies in ``tls`` when the configuration is made.
     """
 
     folder: Path
@@ -122,7 +135,15 @@ class Proxy:
                 raise FedfrError(f"nginx cannot be given the path {place}; use one without spaces, quotes and braces")
         # Root's workers would be a user who cannot read what root offers here; nobody should run this as root.
         user = f"user {_owner(self.folder)};\n" if os.geteuid() == 0 else ""
-        return TEMPLATE.format(**places, user=user, port=self.port, behind=self.behind, largest=LARGEST_PIECE)
+        people = "".join(f'        "{fingerprint}" "{name}";\n' for name, fingerprint in self._people().items())
+        numbers = {"port": self.port, "behind": self.behind, "largest": LARGEST_PIECE}
+        return TEMPLATE.format(**places, **numbers, user=user, people=people)
+
+    def _people(self) -> dict[str, str]:
+        """The certificates of people in ``tls``, each as nginx names it."""
+        found = {path.stem: path for path in sorted(self.tls.glob("*.crt")) if path.stem not in ("ca", "server")}
+        # Not a secret and not a signature: which of the authority's certificates it is.
+        return {name: load_certificate(path).fingerprint(SHA1()).hex() for name, path in found.items()}
 
 
 def _owner(folder: Path) -> str:

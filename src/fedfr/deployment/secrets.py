@@ -7,7 +7,6 @@ from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePrivateKey, generate_private_key
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -22,7 +21,6 @@ from fedfr.files import write_atomically
 __all__ = [
     "load_key",
     "make_node_key",
-    "make_signing_key",
     "public_line",
     "refuse_existing",
     "save_key",
@@ -31,8 +29,6 @@ __all__ = [
 ]
 
 READABLE_BY_OTHERS = 0o077
-
-PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 
 
 def refuse_existing(path: Path) -> None:
@@ -64,12 +60,7 @@ def make_node_key() -> EllipticCurvePrivateKey:
     return generate_private_key(SECP384R1())
 
 
-def make_signing_key() -> Ed25519PrivateKey:
-    """The coordinator's key, which signs the code that sites are asked to run; Flower takes Ed25519 alone."""
-    return Ed25519PrivateKey.generate()
-
-
-def save_key(path: Path, key: PrivateKey) -> None:
+def save_key(path: Path, key: EllipticCurvePrivateKey) -> None:
     """Write a private key as OpenSSH does, without passphrase, and its public one beside it as ``.pub``."""
     public = path.with_name(f"{path.name}.pub")
     refuse_existing(public)
@@ -77,13 +68,13 @@ def save_key(path: Path, key: PrivateKey) -> None:
     write_new(public, (public_line(key) + "\n").encode())
 
 
-def public_line(key: PrivateKey) -> str:
+def public_line(key: EllipticCurvePrivateKey) -> str:
     """The public key of a private one in a line, as ``ssh-keygen`` writes it."""
     line: bytes = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     return line.decode("ascii")
 
 
-def load_key(path: Path) -> PrivateKey:
+def load_key(path: Path) -> EllipticCurvePrivateKey:
     """A private key that :func:`save_key` wrote; raises :class:`FedfrError` where it is missing, open or damaged."""
     try:
         open_to = path.stat().st_mode & READABLE_BY_OTHERS
@@ -98,6 +89,6 @@ def load_key(path: Path) -> PrivateKey:
         raise FedfrError(
             f"{path} is no private key as OpenSSH writes it, without passphrase ({error}); give a key that fedfr made"
         ) from error
-    if not isinstance(key, EllipticCurvePrivateKey | Ed25519PrivateKey):
+    if not isinstance(key, EllipticCurvePrivateKey):
         raise FedfrError(f"{path} holds a {type(key).__name__}; give a key that fedfr made")
     return key

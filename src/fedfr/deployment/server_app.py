@@ -61,11 +61,16 @@ def main(grid: Grid, context: Context) -> None:
         experiment = Experiment.open(folder)
         with Tracking(progress, trackers, folder) as shown:
             experiment.run(shown, engine=flower_engine(grid, note, owners=owners_in(os.environ)))
-    except FedfrError as error:
-        _log.error("%s", error)
-        if folder.is_dir():
-            write_atomically(folder / STOPPED, f"{error}\n".encode())
-        (folder / SUBMITTED).unlink(missing_ok=True)
+    except Exception as error:
+        # Whatever it is, it would come again: a run that is begun anew every minute trains its sites for nothing.
+        reason = str(error) if isinstance(error, FedfrError) else f"{type(error).__name__}; its log.jsonl says more"
+        _log.error("%s", reason, exc_info=not isinstance(error, FedfrError))
+        try:
+            if folder.is_dir():
+                write_atomically(folder / STOPPED, f"{reason}\n".encode())
+        finally:
+            # On a full disk, too, where no reason can be written.
+            (folder / SUBMITTED).unlink(missing_ok=True)
         raise
     (folder / SUBMITTED).unlink(missing_ok=True)
 

@@ -55,14 +55,13 @@ class Backoff:
 class Supervisor:
     """Runs ``command`` with the environment ``environment`` until :meth:`stop` is called, or SIGTERM or SIGINT comes.
 
-    ``final``: exit codes after which starting again changes nothing. The process gets ``patience`` seconds to end after
-    SIGTERM before it is killed; when this process is killed itself, the kernel tells it to end (Linux).
+    The process gets ``patience`` seconds to end after SIGTERM before it is killed; when this process is killed itself,
+    the kernel tells it to end (Linux).
     """
 
     command: Sequence[str]
     environment: Mapping[str, str]
     backoff: Backoff = field(default_factory=Backoff)
-    final: frozenset[int] = frozenset()
     patience: float = 15.0
     on_start: Callable[[int], None] = field(default=lambda pid: None)
     _stopped: threading.Event = field(default_factory=threading.Event, init=False)
@@ -72,7 +71,7 @@ class Supervisor:
         self._stopped.set()
 
     def run(self) -> int:
-        """The exit code of the last process; 0 when it was stopped. Called from the main thread, it minds signals.
+        """Returns 0 once it was stopped. Called from the main thread, it minds signals.
 
         Raises :class:`FedfrError` when there is no such command.
         """
@@ -85,8 +84,6 @@ class Supervisor:
                 code = self._once()
                 if self._stopped.is_set():
                     return 0
-                if code in self.final:
-                    return code
                 wait = self.backoff.after(time.monotonic() - started)
                 _log.warning("%s ended with code %d; it is started again in %g s", self.command[0], code, wait)
                 if self._stopped.wait(wait):
