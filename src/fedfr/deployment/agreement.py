@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,9 +27,11 @@ class Agreement(Settings):
 
     A site trains only for a server that names this agreement's ``fingerprint``, so neither side can change a term –
     the method and what it shares above all – without the other. ``public``: fingerprint of the public faces, empty
-    where the method uses none. How a site computes (device, precision, threads) is its own affair.
+    where the method uses none. ``run``: the name of the run's folder, so that two runs under the same terms do not share
+    the sites' private states. How a site computes (device, precision, threads) is its own affair.
     """
 
+    run: str
     clients: Annotated[tuple[str, ...], Field(min_length=1)]
     seed: Annotated[int, Field(ge=0)]
     backbone: str
@@ -51,6 +52,7 @@ class Agreement(Settings):
         public = parts.faces.subset(parts.split.public).fingerprint() if trial.method.uses_public_prototypes else ""
         settings = trial.method.settings.model_dump(mode="json")
         return cls(
+            run=parts.folder.resolve().name,
             clients=tuple(trial.participants),
             seed=config.seed,
             backbone=config.model.backbone,
@@ -76,7 +78,7 @@ class Agreement(Settings):
         """Write the file, to be read by people too."""
         write_atomically(path, yaml.safe_dump(self._content(), sort_keys=False, allow_unicode=True).encode())
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Hexadecimal SHA-256 of all terms."""
         return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()

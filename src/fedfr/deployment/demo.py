@@ -52,7 +52,7 @@ class Demo(Background):
         super().__init__(folder)
         self.say = say
         self.local = Experiment.create(config, folder / "local")
-        self.clients = hand_out(self.local.parts, folder / "faces")
+        self.clients = hand_out(self.local.parts, folder / "faces", RUN)
         self.coordinator = Coordinator.init(folder / "coordinator", ["localhost"], "demo", free_port(), free_port())
         self.sites = {client: self._site(client) for client in self.clients}
 

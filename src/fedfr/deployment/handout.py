@@ -22,16 +22,17 @@ from fedfr.trial import Trial
 __all__ = ["hand_out"]
 
 
-def hand_out(parts: Parts, folder: Path) -> list[str]:
+def hand_out(parts: Parts, folder: Path, run: str) -> list[str]:
     """Write ``coordinator/`` and ``sites/<id>/`` below ``folder`` for a run's main method; returns the sites' ids.
 
+    ``run``: the name of the folder that the coordinator will have the run in.
     ``coordinator/config.yaml`` is a configuration for ``fedfr train`` with the faces that are not private, and
     ``coordinator/agreement.yaml`` what every site has too. Raises :class:`FedfrError` when something is there already,
     or when the method needs all faces in one place.
     """
     split, faces = parts.split, parts.faces
     trial = Trial(parts, parts.config.method.name, parts.folder)
-    agreement = Agreement.of(trial)
+    agreement = Agreement.of(trial).model_copy(update={"run": run})
     _coordinator(parts, folder / "coordinator", agreement)
     for client, own in split.clients.items():
         site = folder / "sites" / client
