@@ -27,8 +27,8 @@ class Agreement(Settings):
 
     A site trains only for a server that names this agreement's ``fingerprint``, so neither side can change a term –
     the method and what it shares above all – without the other. ``public``: fingerprint of the public faces, empty
-    where the method uses none. ``run``: the name of the run's folder, so that two runs under the same terms do not share
-    the sites' private states. How a site computes (device, precision, threads) is its own affair.
+    where the method uses none. ``run``: the name of the run's folder, so that two runs under the same terms share no
+    private states of a site. How a site computes (device, precision, threads) is its own affair.
     """
 
     run: str
