@@ -193,7 +193,7 @@ class RuntimeConfig(Settings):
 class DeploymentConfig(Settings):
     """How long the server waits, in seconds, when its clients are on other machines; none of it changes a last bit.
 
-    ``join``: in the first round, for all clients to be there and ready. ``hello``: for a machine to say which client it is.
+    ``join``: in the first round, for all clients to be ready. ``hello``: for a machine to say which client it is.
     ``deadline``: for the answers of a round. ``poll``: between two looks for answers.
     """
 
