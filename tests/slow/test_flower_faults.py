@@ -142,7 +142,7 @@ def test_a_site_that_hangs_costs_one_deadline(made: Federation) -> None:
     assert (clients[0], clients[-1]) == (2, 3)
 
 
-@pytest.mark.parametrize("made", [("federation.rounds=1",)], indirect=True)
+@pytest.mark.parametrize("made", [("federation.rounds=1", "deployment.deadline=90")], indirect=True)
 @pytest.mark.parametrize("direction", ["down", "up"])
 def test_a_site_that_dies_in_the_middle_of_a_message(made: Federation, direction: str) -> None:
     """All its processes, half-way through the broadcast or through its answer: the others' run is that without it."""
