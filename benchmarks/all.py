@@ -38,6 +38,7 @@ METHOD_TABLES = (
     ("lfw-fed/scratch", "overview", DOCS / "benchmarks.md"),
     ("lfw-fed/scratch", "claims", DOCS / "benchmarks.md"),
     ("lfw-fed/learning-rate-scratch", "overview", DOCS / "benchmarks.md"),
+    ("lfw-fed/learning-rate-scratch-partial", "overview", DOCS / "benchmarks.md"),
     ("lfw-fed/learning-rate-checkpoint", "overview", DOCS / "benchmarks.md"),
     ("orl/results", "overview", DOCS / "benchmarks.md"),
     ("orl/results", "costs", DOCS / "methods.md"),
