@@ -11,7 +11,7 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from fedfr.benchmark import Benchmark, Result, read_results
-from fedfr.comparison import Difference, Key, compare, contests, shared_metrics
+from fedfr.comparison import Difference, Key, compare, contests, shared_metrics, standings
 from fedfr.report import without_places
 from fedfr.reporting.standings import overview_table
 from fedfr.reporting.table import column_title, markdown_table
@@ -29,6 +29,8 @@ from harness import place
 
 __all__ = [
     "Claim",
+    "axis",
+    "axis_table",
     "changes",
     "changes_table",
     "chosen",
@@ -161,6 +163,30 @@ def changes_table(results: Sequence[Result]) -> str:
         share = (f"{100 * up[cell] / up[first]:.0f} %" for cell, _ in others)
         lines.append((method, "bytes sent up by the clients", f"{up[first] / 1e6:.0f} MB", *share))
     return markdown_table(head, lines)
+
+
+def axis(folder: Path) -> str:
+    """The generic models along a scenario's axis, see :func:`axis_table`."""
+    plan = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8"))
+    cells = {name: cell["at"] for name, cell in plan["cells"].items()}
+    return f"{axis_table(read_results(folder / 'results.csv'), plan['axis'], cells)}\n\n{where(folder)}"
+
+
+def axis_table(results: Sequence[Result], name: str, cells: Mapping[str, float]) -> str:
+    """Generic 1:1 at the strictest rate that all cells have, by cell in the order of ``cells``; the paper's figure."""
+    found = dict(_by_cell(results))
+    every = [shared_metrics(rows, GENERIC) for rows in found.values()]
+    metric = next(metric for metric in every[0] if all(metric in others for others in every))
+    standing = {
+        cell: standings(next(each for each in contests(rows) if (each.protocol, each.metric) == (GENERIC, metric)))
+        for cell, rows in found.items()
+    }
+    keys = list(dict.fromkeys(key for of_cell in standing.values() for key in of_cell))
+    lines = [
+        (f"{at:g}", *(f"{100 * standing[cell][key].mean:.1f}" if key in standing[cell] else "–" for key in keys))
+        for cell, at in cells.items()
+    ]
+    return f"{GENERIC} {metric} (%)\n\n{markdown_table((name, *(column_title(*key) for key in keys)), lines)}"
 
 
 def _of(rows: Sequence[Row], key: Key, protocol: str, name: str) -> list[Row]:

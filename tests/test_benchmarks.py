@@ -113,6 +113,27 @@ def test_cells_are_compared_seed_by_seed_and_client_by_client(monkeypatch: pytes
     ]
 
 
+def test_a_scenario_is_shown_along_its_axis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    methods = importlib.import_module("methods")
+    given = []
+    for cell, value in (("few", 0.5), ("many", 0.7)):
+        figures = {
+            ("pretrained", "pretrained", "generic-1:1"): {0: [0.4], 1: [0.5]},
+            ("fedfr", "generic", "generic-1:1"): {0: [value], 1: [value + 0.1]},
+            ("fedfr", "personalized", "personalized-1:1"): {0: [0.9, 0.8]},
+        }
+        given += [Result(cell, row, 1.0, 1.0, 0, 0, 0) for row in rows(figures)]
+    assert methods.axis_table(given, "identities", {"few": 1, "many": 10}).splitlines() == [
+        "generic-1:1 TAR@FAR=1e-3 (%)",
+        "",
+        "| identities | pretrained | fedfr generic |",
+        "|---|---|---|",
+        "| 1 | 45.0 | 55.0 |",
+        "| 10 | 45.0 | 75.0 |",
+    ]
+
+
 def test_settings_are_chosen_by_all_figures_that_a_method_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
     methods = importlib.import_module("methods")
