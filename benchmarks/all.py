@@ -40,6 +40,7 @@ METHOD_TABLES = (
     ("lfw-fed/learning-rate-scratch", "overview", DOCS / "benchmarks.md"),
     ("lfw-fed/learning-rate-scratch-partial", "overview", DOCS / "benchmarks.md"),
     ("lfw-fed/learning-rate-checkpoint", "overview", DOCS / "benchmarks.md"),
+    ("lfw-fed/identities", "axis", DOCS / "benchmarks.md"),
     ("orl/results", "overview", DOCS / "benchmarks.md"),
     ("orl/results", "costs", DOCS / "methods.md"),
     ("orl/updates", "changes", DOCS / "methods.md"),
