@@ -11,7 +11,7 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -152,12 +152,12 @@ def changes_table(results: Sequence[Result]) -> str:
         for protocol in (GENERIC, VERIFY, SEARCH):
             every = {cell: _of(rows, key, protocol, cell) for cell, rows in ((first, base), *others)}
             together = [row for rows in every.values() for row in rows]
-            for contest in contests(together):
-                if contest.metric in shared_metrics(together, protocol)[:1]:
-                    start = fmean(contest.values[first, key[1]].values())
-                    told = (compare(contest, (cell, key[1]), (first, key[1])) for cell, _ in others)
-                    found = (_text(difference) if difference else "–" for difference in told)
-                    lines.append((column_title(*key), f"{protocol} {contest.metric}", f"{100 * start:.1f}", *found))
+            for metric in shared_metrics(together, protocol)[:1]:
+                (contest,) = (each for each in contests(together) if each.metric == metric)
+                start = fmean(contest.values[first, key[1]].values())
+                told = (compare(contest, (cell, key[1]), (first, key[1])) for cell, _ in others)
+                found = (_text(difference) if difference else "–" for difference in told)
+                lines.append((column_title(*key), f"{protocol} {metric}", f"{100 * start:.1f}", *found))
     for method in dict.fromkeys(row.method for row in trained):
         up = {result.cell: result.bytes_up for result in results if result.row.method == method}
         share = (f"{100 * up[cell] / up[first]:.0f} %" for cell, _ in others)
@@ -175,8 +175,7 @@ def axis(folder: Path) -> str:
 def axis_table(results: Sequence[Result], name: str, cells: Mapping[str, float]) -> str:
     """Generic 1:1 at the strictest rate that all cells have, by cell in the order of ``cells``; the paper's figure."""
     found = dict(_by_cell(results))
-    every = [shared_metrics(rows, GENERIC) for rows in found.values()]
-    metric = next(metric for metric in every[0] if all(metric in others for others in every))
+    metric = _of_all_cells(found.values(), GENERIC)[0]
     standing = {
         cell: standings(next(each for each in contests(rows) if (each.protocol, each.metric) == (GENERIC, metric)))
         for cell, rows in found.items()
@@ -187,6 +186,12 @@ def axis_table(results: Sequence[Result], name: str, cells: Mapping[str, float])
         for cell, at in cells.items()
     ]
     return f"{GENERIC} {metric} (%)\n\n{markdown_table((name, *(column_title(*key) for key in keys)), lines)}"
+
+
+def _of_all_cells(cells: Iterable[Sequence[Row]], protocol: str) -> list[str]:
+    """The metrics, strictest first, that all models of all cells have."""
+    each = [shared_metrics(rows, protocol) for rows in cells]
+    return [metric for metric in each[0] if all(metric in others for others in each)]
 
 
 def _of(rows: Sequence[Row], key: Key, protocol: str, name: str) -> list[Row]:
@@ -249,8 +254,7 @@ def chosen(results: Sequence[Result]) -> dict[str, str]:
     cells = list(_by_cell(results))
     figures: list[tuple[str, str]] = []
     for protocol in (VERIFY, SEARCH, GENERIC):
-        each = [shared_metrics(rows, protocol) for _, rows in cells]
-        figures += [(protocol, metric) for metric in each[0] if all(metric in others for others in each)][:1]
+        figures += [(protocol, metric) for metric in _of_all_cells([rows for _, rows in cells], protocol)[:1]]
     scores: dict[str, dict[str, float]] = {}
     for cell, ours in cells:
         for method in dict.fromkeys(row.method for row in ours if row.method != "pretrained"):

@@ -87,10 +87,7 @@ def tensors(demo: Demo) -> dict[str, bytes]:
 def test_an_undisturbed_run_gives_the_bits_of_a_local_one(demo: Demo) -> None:
     demo.local.run()
     demo.submit()
-    demo.start_server()
-    for client in demo.clients:
-        demo.fetch(client)
-        demo.start_site(client)
+    demo.start_all()
     wait_for(lambda: not demo.coordinator.submitted(), "the end of the run")
     assert demo.coordinator.outcome(RUN) == f"run {RUN} has ended"
     assert demo.events("refused") == []
@@ -115,10 +112,7 @@ def test_an_undisturbed_run_gives_the_bits_of_a_local_one(demo: Demo) -> None:
 def test_whoever_is_killed_comes_back_and_the_run_ends(demo: Demo) -> None:
     """A site in the first round, then the coordinator with everything; two rounds or more have all sites."""
     demo.submit()
-    demo.start_server()
-    for client in demo.clients:
-        demo.fetch(client)
-        demo.start_site(client)
+    demo.start_all()
     wait_for(lambda: len(demo.events("round")) >= 1, "round 1")
     demo.kill(demo.clients[-1])
     demo.start_site(demo.clients[-1])
@@ -136,10 +130,7 @@ def test_a_key_that_is_removed_opens_nothing_any_more(demo: Demo) -> None:
     """Removed while its site takes part in a run: the run goes on without it, the SuperLink refuses it."""
     gone = demo.clients[-1]
     demo.submit()
-    demo.start_server()
-    for client in demo.clients:
-        demo.fetch(client)
-        demo.start_site(client)
+    demo.start_all()
     wait_for(lambda: len(demo.events("round")) >= 1, "round 1")
     site = demo.sites[gone] / "site.yaml"
     assert Line("registered", "the coordinator knows this site's key") in check_site(site)
@@ -176,10 +167,7 @@ def test_strangers_do_not_get_in(demo: Demo, tmp_path: Path) -> None:
             )
             text = text.replace(str(demo.folder / "faces" / "sites" / liar / "split.json"), "split.json")
         config.write_text(text, encoding="utf-8")
-    demo.start_server()
-    for client in demo.clients:
-        demo.fetch(client)
-        demo.start_site(client)
+    demo.start_all()
     wait_for(lambda: not demo.coordinator.submitted(), "the end of the run")
     outcome = demo.coordinator.outcome(RUN)
     assert "1 of 3 clients delivered, the quorum is 2" in outcome

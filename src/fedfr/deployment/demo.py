@@ -95,6 +95,13 @@ class Demo(Background):
         """``fedfr site run``."""
         self._fedfr(client, "site", "run", str(self.sites[client]))
 
+    def start_all(self) -> None:
+        """The server, and every site with its public faces."""
+        self.start_server()
+        for client in self.clients:
+            self.fetch(client)
+            self.start_site(client)
+
     def end(self, name: str) -> None:
         """Ask one to end, and wait for it and what it had started."""
         with suppress(subprocess.TimeoutExpired):
@@ -141,10 +148,7 @@ def _tell(demo: Demo, say: Callable[[str], None]) -> None:
     say(f"made: a coordinator with certificates and {len(demo.clients)} sites, each with its own faces and key")
     demo.submit()
     say("the run is submitted; the starting model is trained by the coordinator on the public faces")
-    demo.start_server()
-    for client in demo.clients:
-        demo.fetch(client)
-        demo.start_site(client)
+    demo.start_all()
     say("the coordinator and all sites run; the public faces were fetched and verified")
     wait_for(lambda: len(demo.events("round")) >= 1, "round 1")
     demo.kill(last)

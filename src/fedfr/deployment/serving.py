@@ -156,7 +156,8 @@ class Serving:
 
         Whatever fails is done at the next look.
         """
-        keys = {client: _content(key) for client, key in self.coordinator.sites().items()}
+        sites = self.coordinator.sites()
+        keys = {client: _content(path) for client, path in sites.items()}
         # First of all nobody listens any more to a node whose key is gone, whatever the SuperLink says.
         self._write_nodes(keys)
         for number, (client, key) in [*self._registered.items()]:
@@ -169,7 +170,7 @@ class Serving:
             # A SuperLink that was started anew is told everything at the next look, and nothing twice.
             if (client, key) not in self._registered.values() and not self._started.is_set():
                 with self._noted(f"site {client}"):
-                    number = self._control.register(client, self.coordinator.sites()[client])
+                    number = self._control.register(client, sites[client])
                     self._registered[number] = client, key
                     self.note(f"{client} may take part")
                 # At once: the site says hello as soon as it may.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch.nn.utils import get_total_norm
 
 from fedfr.errors import FedfrError
 from fedfr.federation.messages import Update
@@ -89,7 +88,7 @@ class Change:
     @cached_property
     def length(self) -> float:
         """Of the entries that count."""
-        return float(get_total_norm([self.weights[name] for name in self._counted]))
+        return _length(self.weights[name] for name in self._counted)
 
     @cached_property
     def _counted(self) -> list[str]:
@@ -102,12 +101,17 @@ class Change:
         Raises :class:`FedfrError` naming the client and both lengths, whatever the numbers look like.
         """
         # In the entries' own types: numbers too large for them are infinitely far away, and refused.
-        moved = float(get_total_norm([update.weights[name] - self.weights[name] for name in self._counted]))
+        moved = _length(update.weights[name] - self.weights[name] for name in self._counted)
         if math.isinf(moved) or moved > self.largest * max(self.length, 1.0):
             raise FedfrError(
                 f"update of {update.client} for round {update.round} refused: its weights moved by {moved:.3g}, they "
                 f"are {self.length:.3g} long; {self.largest:g} times that is allowed (federation.largest_change)"
             )
+
+
+def _length(entries: Iterable[torch.Tensor]) -> float:
+    """Euclidean, of all entries together; one of them is in memory at a time."""
+    return math.hypot(*(float(torch.linalg.vector_norm(entry)) for entry in entries))
 
 
 class StreamingAverage:
