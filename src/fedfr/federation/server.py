@@ -94,24 +94,27 @@ class Server:
         known = {client: generic.kept[name] for client in asked if (name := identities_of(client)) in generic.kept}
         replies = self.engine.exchange(broadcast, asked, known)
         for reply in in_order(replies, asked, self.journal.folder, refuse):
+            client = reply.client
             try:
                 if isinstance(reply, Failure):
-                    raise FedfrError(f"{reply.client} failed in round {number}: {reply.reason}")
-                update = restore(reply, broadcast, self.federation.updates)
+                    raise FedfrError(f"{client} failed in round {number}: {reply.reason}")
+                carried, update = size_of(reply), restore(reply, broadcast, self.federation.updates)
+                # One model in memory, not the one that travelled as well.
+                del reply
                 most = self.federation.largest_count
                 check_update(update, number, expected, prototypes, identities=dim, largest_count=most)
                 change.check(update)
             except FedfrError as error:
-                refuse(reply.client, str(error))
+                refuse(client, str(error))
                 continue
             average.add(_averaged(update), update.count)
             if update.identities is not None:
-                revealed[identities_of(update.client)] = update.identities.clone()
-            traffic = {"bytes/up": size_of(reply), "bytes/down": size_of(broadcast)}
-            report = {"client": update.client, "count": update.count, **update.metrics, **traffic}
+                revealed[identities_of(client)] = update.identities.clone()
+            traffic = {"bytes/up": carried, "bytes/down": size_of(broadcast)}
+            report = {"client": client, "count": update.count, **update.metrics, **traffic}
             reports.append(report)
             self.on_event({"event": "update", "round": number, **report})
-            del reply, update
+            del update
         needed = max(1, math.ceil(self.federation.quorum * len(asked) - 1e-9))
         if len(reports) < needed:
             raise FedfrError(
