@@ -16,6 +16,7 @@ from fedfr.evaluation import all_pairs_verification, pairs_verification, persona
 from fedfr.evaluation import verification as module
 from fedfr.evaluation.binned import binned_tar
 from fedfr.evaluation.pairs import OwnPairs
+from fedfr.evaluation.scores import Block
 
 FARS = (0.5, 0.1, 0.02, 1e-4)
 # Four entries of ±1/2: length one and every product exact, so that the order of summation cannot matter.
@@ -152,6 +153,38 @@ def test_binned_is_close_to_exact() -> None:
         assert a.value is not None
         assert b.value == pytest.approx(a.value, abs=5e-3)
         assert (a.metric, a.genuine, a.impostor) == (b.metric, b.genuine, b.impostor)
+
+
+def plain_binned_tar(genuine: list[float], impostor: list[float], far: float) -> float:
+    """TAR on the curve through all bin edges, edges of equal FAR in ascending TAR, by plain counting."""
+
+    def bin_of(score: float) -> int:
+        return min(2000, max(0, int((np.float32(score) + np.float32(1)) * np.float32(1000))))
+
+    bins = [bin_of(score) for score in genuine], [bin_of(score) for score in impostor]
+    curve = sorted(
+        (sum(b >= edge for b in bins[1]) / len(impostor), sum(b >= edge for b in bins[0]) / len(genuine))
+        for edge in range(2001)
+    )
+    reached = [point for point in curve if point[0] <= far]
+    if not reached:
+        return curve[0][1]
+    (low, tar), beyond = reached[-1], [point for point in curve if point[0] > far]
+    return tar + (far - low) / (beyond[0][0] - low) * (beyond[0][1] - tar) if beyond else tar
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32), impostors=st.integers(1, 60), spread=st.sampled_from([0.02, 0.2, 0.5]))
+def test_binned_is_the_monotone_curve(seed: int, impostors: int, spread: float) -> None:
+    generator = np.random.default_rng(seed)
+    genuine = np.clip(generator.normal(0.4, spread, 40), -1, 1).astype(np.float32)
+    impostor = np.clip(generator.normal(0.1, spread, impostors), -1, 1).astype(np.float32)
+    fars = np.unique(np.concatenate([[0.0, 1e-6, 1e-3, 1.0], generator.random(20), np.arange(impostors) / impostors]))
+    block = Block(impostor, np.empty(0, np.float32), genuine)
+    found = binned_tar(lambda: (block,), fars.tolist())
+    assert np.all(np.diff(found) >= 0)
+    expected = [plain_binned_tar(genuine.tolist(), impostor.tolist(), far) for far in fars.tolist()]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 def test_binned_keeps_scores_at_both_ends() -> None:
