@@ -9,6 +9,7 @@ from fedfr.lazy import exports
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from fedfr import evaluation, faces, losses, methods, models
     from fedfr.auditing import audit
     from fedfr.config import ExperimentConfig, load_config
     from fedfr.errors import FedfrError
@@ -28,6 +29,7 @@ else:
             "lists": "list_backbones list_methods list_protocols",
             "model_evaluation": "evaluate",
         },
+        packages="evaluation faces losses methods models",
     )
 
 __all__ = [
@@ -39,15 +41,20 @@ __all__ = [
     "__version__",
     "audit",
     "evaluate",
+    "evaluation",
+    "faces",
     "import_folder",
     "import_orl",
     "list_backbones",
     "list_methods",
     "list_protocols",
     "load_config",
+    "losses",
     "make_split",
+    "methods",
+    "models",
 ]
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from fedfr.brief import Brief
 from fedfr.evaluation import People, Stray, Twin
 from fedfr.faces import FaceSet, Split
 from fedfr.faces.audit import Case, Finding, Places, audit_images, finding, ordered
@@ -45,8 +46,8 @@ class Comparison:
         )
 
 
-@dataclass(frozen=True)
-class Audit:
+@dataclass(frozen=True, repr=False)
+class Audit(Brief):
     """What was audited and found; ``comparison`` is None without a model."""
 
     images: int

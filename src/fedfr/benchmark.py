@@ -256,6 +256,9 @@ class Benchmark:
         self.plan = plan
         self.folder = folder
 
+    def __repr__(self) -> str:
+        return f"Benchmark({self.folder.name!r}, {self.plan.name}, {len(self.plan.methods)} methods)"
+
     @classmethod
     def begin(cls, plan: Plan, folder: str | Path, progress: Progress | None = None) -> Benchmark:
         """A new folder, or one that was begun with the same plan, or with fewer seeds; else :class:`FedfrError`.

@@ -231,6 +231,16 @@ class ExperimentConfig(Settings):
             raise ValueError(f"baseline_settings of {strange}, but baselines are {list(self.baselines)}")
         return self
 
+    def __repr__(self) -> str:
+        rounds, others = self.federation.rounds, len(self.baselines)
+        return (
+            f"ExperimentConfig({self.method.name}, {self.model.backbone}, {rounds} rounds, {others} baselines, "
+            f"seed {self.seed})"
+        )
+
+    def __str__(self) -> str:
+        return repr(self)
+
 
 def load_config(source: str | Path | None, overrides: Sequence[str] | Mapping[str, Any] = ()) -> ExperimentConfig:
     """Read a YAML file or preset and apply overrides: ``a.b=c`` texts, or the nested settings themselves.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfr.brief import Brief
 from fedfr.evaluation import RATES, ScoreCounts
 
 __all__ = ["HISTOGRAM_WIDTH", "Curve", "curve_from"]
@@ -18,8 +19,8 @@ HISTOGRAM_WIDTH = 0.02
 _BINS = 20  # of the score counts' in one of the histogram's
 
 
-@dataclass(frozen=True)
-class Curve:
+@dataclass(frozen=True, repr=False)
+class Curve(Brief):
     """``accepted``: TAR or TPIR at every rate of :data:`~fedfr.evaluation.RATES`, None where it is refused.
 
     Over several ``clients`` it is their mean, and refused unless every one of them has a figure. ``genuine`` and

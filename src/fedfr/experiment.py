@@ -48,6 +48,10 @@ class Experiment:
         self.folder = folder
         self.parts = Parts(config, folder, lambda done, total: shown.update("importing faces", done, total))
 
+    def __repr__(self) -> str:
+        method, rounds = self.config.method.name, self.config.federation.rounds
+        return f"Experiment({self.folder.name!r}, {method}, {rounds} rounds, seed {self.config.seed})"
+
     @classmethod
     def create(
         cls,

@@ -19,14 +19,17 @@ def resolve(home: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+def exports(package: str, homes: Mapping[str, str], packages: str = "") -> Callable[[str], Any]:
     """The ``__getattr__`` of ``package`` that finds each of its public names when first asked for.
 
-    ``homes`` maps a module, relative to the package, to the names it provides, separated by spaces.
+    ``homes`` maps a module, relative to the package, to the names it provides, separated by spaces; ``packages`` are
+    its public sub-packages.
     """
     modules = {name: f"{package}.{module}" for module, names in homes.items() for name in names.split()}
 
     def find(name: str) -> Any:
+        if name in packages.split():
+            return import_module(f"{package}.{name}")
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(import_module(modules[name]), name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fedfr.registry import Registry
 
-__all__ = ["list_backbones", "list_benchmarks", "list_methods", "list_presets", "list_protocols"]
+__all__ = ["list_backbones", "list_benchmarks", "list_methods", "list_presets", "list_protocols", "list_scenarios"]
 
 
 def _rows(registry: Registry[Any]) -> list[dict[str, str]]:
@@ -46,3 +47,19 @@ def list_benchmarks() -> list[dict[str, str]]:
     from fedfr.config_source import BENCHMARKS
 
     return [{"name": name, "description": description, "paper": ""} for name, description in BENCHMARKS.items()]
+
+
+def list_scenarios() -> list[dict[str, str]]:
+    """What the benchmarks of the package vary: the axis, its points, the methods compared by default."""
+    from fedfr.config_source import BENCHMARKS, read_benchmark
+
+    return [
+        {"name": name, "benchmark": benchmark, "description": f"{benchmark}: {_along(scenario)}", "paper": ""}
+        for benchmark in BENCHMARKS
+        for name, scenario in read_benchmark(benchmark).get("scenarios", {}).items()
+    ]
+
+
+def _along(scenario: Mapping[str, Any]) -> str:
+    points = dict.fromkeys(str(cell.get("at", name)) for name, cell in scenario["cells"].items())
+    return f"{scenario['axis']} ({', '.join(points)}); {', '.join(scenario['methods'])}"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from fedfr.brief import Brief
 from fedfr.evaluation import Figure
 
 __all__ = ["ALL_CLIENTS", "Row", "rows_from"]
@@ -13,8 +14,8 @@ __all__ = ["ALL_CLIENTS", "Row", "rows_from"]
 ALL_CLIENTS = ""
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, repr=False)
+class Row(Brief):
     """One figure of one model; ``client`` is empty for protocols that concern no client.
 
     ``value`` is None where the figure was refused, ``refused`` then says why. ``genuine`` and ``impostor`` are the

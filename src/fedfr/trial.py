@@ -37,6 +37,10 @@ class Personalized(nn.Module):
         self.backbone = backbone
         self.dfc = dfc
 
+    def __repr__(self) -> str:
+        own = "" if self.dfc is None else f", {type(self.dfc).__name__}"
+        return f"{type(self).__name__}({type(self.backbone).__name__}{own})"
+
     @classmethod
     def of(cls, method: Method, state: PrivateState, backbone: nn.Module, device: torch.device) -> Personalized:
         """The model that a client's private state holds under a method, ready for evaluation."""
@@ -64,6 +68,9 @@ class Trial:
         self.folder = folder
         self.method = make_method(parts.config, method_name)
         self.journal = Journal(folder / "rounds", parts.config.federation.keep_rounds)
+
+    def __repr__(self) -> str:
+        return f"Trial({self.name}, {self.total_rounds} rounds)"
 
     @property
     def total_rounds(self) -> int:

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from tests.cli.conftest import Answer, Fedfr
 from tests.tiny import SETTINGS, tiny_faces
 
+from fedfr.config_source import BENCHMARKS
 from fedfr.evaluation.verification import equal_error_rate
-from fedfr.faces import FaceSet
+from fedfr.faces import EXPORTERS, SPLITS, FaceSet
 from fedfr.models import build_backbone, load_model
+from fedfr.reporting.tracking import TRACKERS
 
 COLUMNS = [
     "method",
@@ -73,6 +75,19 @@ def test_help_of_everything(fedfr: Fedfr) -> None:
         answer = fedfr(*command.split(), "--help")
         assert answer.code == 0
         assert "Usage" in answer.out
+
+
+def test_help_names_what_the_registries_hold(fedfr: Fedfr) -> None:
+    """None is written out by hand: one that is added is named at once."""
+    scenarios = {row["name"] for row in answered(fedfr("list", "scenarios", "--json"))}
+    assert {"identities", "learning-rate", "updates"} <= scenarios
+    shown = " ".join(word.strip("│") for word in fedfr("benchmark", "--help").out.split())
+    for name in (*BENCHMARKS, *scenarios, "cpu", "full", *TRACKERS.names):
+        assert name in shown, name
+    assert "{" not in shown
+    for command, names in (("faces split", SPLITS.names), ("faces export", EXPORTERS.names)):
+        shown = fedfr(*command.split(), "--help").out
+        assert all(name in shown for name in names), command
 
 
 def test_without_arguments_it_explains_itself(fedfr: Fedfr) -> None:

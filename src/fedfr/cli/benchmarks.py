@@ -13,20 +13,20 @@ __all__ = ["benchmark"]
 
 
 def benchmark(
-    name: Annotated[str, typer.Argument(help="orl, lfw-fed or paper.")],
+    name: Annotated[str, typer.Argument(help="{benchmarks}; see `fedfr list benchmarks`.")],
     out: Annotated[Path, typer.Option("--out", help="Folder; a benchmark that was begun there is gone on with.")],
     methods: Annotated[
         str | None, typer.Option("--methods", help="Only these, separated by commas (see `fedfr list methods`).")
     ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, 0, 1, …")] = None,
     scenario: Annotated[
-        str | None, typer.Option("--scenario", help="Compare along it: identities, clients, unequal or participation.")
+        str | None, typer.Option("--scenario", help="Compare along it: {scenarios}; see `fedfr list scenarios`.")
     ] = None,
     start: Annotated[
         list[str] | None,
         typer.Option("--start", metavar="scratch|FILE", help="Pre-trained here, or a checkpoint; may be repeated."),
     ] = None,
-    budget: Annotated[str, typer.Option("--budget", help="cpu or full.")] = "cpu",
+    budget: Annotated[str, typer.Option("--budget", help="{budgets}.")] = "cpu",
     settings: Overrides = None,
     track: Track = None,
     as_json: AsJson = False,

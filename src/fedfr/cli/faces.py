@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fedfr.cli import datasets, photographs
+from fedfr.cli.choices import Choosing
 from fedfr.cli.output import AsJson, Overrides, print_json, progress
 
 __all__ = ["app"]
@@ -113,11 +114,11 @@ def _facts(faces: Path) -> dict[str, Any]:
     }
 
 
-@app.command()
+@app.command(cls=Choosing)
 def split(
     faces: Faces,
     manifest: Annotated[Path, typer.Argument(help="JSON file to write.")],
-    recipe: Annotated[str, typer.Option("--recipe", help="general, quickstart, lfw-fed, partition, …")] = "general",
+    recipe: Annotated[str, typer.Option("--recipe", help="{recipes}.")] = "general",
     settings: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -186,11 +187,11 @@ def pack_pairs_(
         print(f"{destination}: {count} pairs")
 
 
-@app.command()
+@app.command(cls=Choosing)
 def export(
     faces: Faces,
     destination: Annotated[Path, typer.Argument(help="Folder for the files; must be new or empty.")],
-    form: Annotated[str, typer.Option("--format", help="parquet or imagefolder, for Hugging Face's `datasets`.")],
+    form: Annotated[str, typer.Option("--format", help="{formats}, for Hugging Face's `datasets`.")],
     as_json: AsJson = False,
 ) -> None:
     """Write a face set as lossless PNG with columns image, identity and name, for `datasets.load_dataset`."""

@@ -8,7 +8,9 @@ from fedfr.cli.output import AsJson, print_json
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List methods, backbones, protocols, presets, benchmarks.", no_args_is_help=True)
+app = typer.Typer(
+    help="List methods, backbones, protocols, presets, benchmarks and their scenarios.", no_args_is_help=True
+)
 
 
 def _answer(rows: list[dict[str, str]], as_json: bool) -> None:
@@ -59,3 +61,11 @@ def benchmarks(as_json: AsJson = False) -> None:
     from fedfr.lists import list_benchmarks
 
     _answer(list_benchmarks(), as_json)
+
+
+@app.command()
+def scenarios(as_json: AsJson = False) -> None:
+    """What benchmarks vary: `fedfr benchmark NAME --scenario SCENARIO`."""
+    from fedfr.lists import list_scenarios
+
+    _answer(list_scenarios(), as_json)

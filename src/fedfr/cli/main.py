@@ -10,6 +10,7 @@ from typing import cast
 import typer
 
 from fedfr.cli import benchmarks, faces, lists, models, runs, server, site
+from fedfr.cli.choices import Choosing
 from fedfr.errors import FedfrError
 
 __all__ = ["app", "main"]
@@ -30,7 +31,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(server.app, name="server")
 app.add_typer(site.app, name="site")
 runs.register(app)
-app.command()(benchmarks.benchmark)
+app.command(cls=Choosing)(benchmarks.benchmark)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:

@@ -22,7 +22,7 @@ Overrides = Annotated[
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Client processes at a time; changes no result.")]
 
 Track = Annotated[
-    list[str] | None, typer.Option("--track", metavar="NAME", help="Also to tensorboard or mlflow, as it happens.")
+    list[str] | None, typer.Option("--track", metavar="NAME", help="Also to a tracker, as it happens: {trackers}.")
 ]
 
 

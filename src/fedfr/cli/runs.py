@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedfr.cli.choices import Choosing
 from fedfr.cli.models import Colour, Mean, Std
 from fedfr.cli.output import AsJson, Overrides, Track, Workers, print_json, progress, tracked
 
@@ -25,7 +26,7 @@ Config = Annotated[str, typer.Argument(help="A YAML file, or the name of a prese
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     for command in (quickstart, train, pretrain, resume, evaluate, report):
-        app.command()(command)
+        app.command(cls=Choosing)(command)
 
 
 def quickstart(

@@ -78,3 +78,7 @@ __all__ = [
     "released_identification",
     "tar_at_far",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfr.brief import Brief
 from fedfr.evaluation.binned import score_histogram
 from fedfr.evaluation.figures import MINIMUM_IMPOSTORS, expected
 from fedfr.evaluation.identification import best_scores
@@ -27,8 +28,8 @@ RATES = tuple(float(f"{10 ** (-step / PER_DECADE):.6g}") for step in range(7 * P
 Floats = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True)
-class ScoreCounts:
+@dataclass(frozen=True, repr=False)
+class ScoreCounts(Brief):
     """How many genuine and impostor scores lie in every bin of 0.001 from -1 to 1.
 
     1:1: of pairs. 1:N: a non-mated probe counts with its best score, a mated one with its own template's; ``missed``

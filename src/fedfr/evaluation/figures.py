@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 
 __all__ = ["MINIMUM_IMPOSTORS", "Figure", "expected", "rate_label", "refusable"]
@@ -13,8 +14,8 @@ MINIMUM_IMPOSTORS = 10
 """A rate resting on fewer impostors above its threshold than this is refused."""
 
 
-@dataclass(frozen=True)
-class Figure:
+@dataclass(frozen=True, repr=False)
+class Figure(Brief):
     """One metric of one protocol; ``value`` is None where it was refused, and ``refused`` then says why.
 
     ``genuine`` and ``impostor`` count comparisons (1:1) or mated and non-mated probes (1:N). ``behind`` is how many

@@ -53,3 +53,7 @@ __all__ = [
     "split_from_partitions",
     "verification_sets",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

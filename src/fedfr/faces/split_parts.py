@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
 
@@ -17,8 +18,8 @@ ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 UNSEEN = "generic or distractors"
 
 
-@dataclass(frozen=True)
-class ClientFaces:
+@dataclass(frozen=True, repr=False)
+class ClientFaces(Brief):
     """One client's private images, as indices into the whole set: ``test`` shows the same people as ``train``.
 
     A client whose faces are ``elsewhere``, on a machine of its own, has none here.
@@ -29,8 +30,8 @@ class ClientFaces:
     elsewhere: bool = False
 
 
-@dataclass(frozen=True)
-class Parts:
+@dataclass(frozen=True, repr=False)
+class Parts(Brief):
     """Image indices by part; every check raises :class:`FedfrError` naming the part and the image or identity."""
 
     public: tuple[int, ...]

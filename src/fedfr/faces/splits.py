@@ -19,7 +19,7 @@ FORMAT = "fedfr-split"
 VERSION = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Split:
     """Image indices into one :class:`FaceSet`, by part.
 
@@ -39,6 +39,10 @@ class Split:
     pairs: tuple[tuple[int, int], ...] = ()
     identities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        public, unseen, clients = len(self.public), len(self.generic), len(self.clients)
+        return f"Split({self.name!r}, {clients} clients, {public} public and {unseen} unseen images, seed {self.seed})"
 
     def parts(self) -> dict[str, tuple[int, ...]]:
         """Every list of images by its name: ``public``, ``client-01 train``, ``client-01 test``, …, ``distractors``."""

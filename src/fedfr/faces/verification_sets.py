@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 from fedfr.faces.compressed import decode_picture, picture_size
 from fedfr.faces.faceset import FaceSet
@@ -62,8 +63,8 @@ def check_size(picture: bytes, row: int, path: Path) -> None:
         )
 
 
-@dataclass(frozen=True)
-class VerificationSet:
+@dataclass(frozen=True, repr=False)
+class VerificationSet(Brief):
     """``pictures`` holds 2·P compressed pictures, pair k is 2k and 2k+1; ``same`` (P,) says which show one person."""
 
     path: Path

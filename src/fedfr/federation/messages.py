@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 from fedfr.federation.packing import pack, unpack
 
@@ -40,8 +41,8 @@ _LONGEST_REASON = 300
 _HELLO = ("client", "agreement", "public", "version")
 
 
-@dataclass(frozen=True)
-class Broadcast:
+@dataclass(frozen=True, repr=False)
+class Broadcast(Brief):
     """Server to client: the generic backbone and the public prototypes of a round (1, 2, …).
 
     ``identities``: a client's own prototypes as the server changed them, where a method reveals them; else None.
@@ -53,8 +54,8 @@ class Broadcast:
     identities: torch.Tensor | None = None
 
 
-@dataclass(frozen=True)
-class Update:
+@dataclass(frozen=True, repr=False)
+class Update(Brief):
     """Client to server: the trained backbone, the trained public prototypes, the count n_i and scalar metrics.
 
     ``weights`` holds only what the method shares; ``prototypes`` is None when the method leaves them alone.

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from fedfr.brief import Brief
 from fedfr.config import FederationConfig, LocalConfig, MethodSettings, validate
 from fedfr.faces import FaceSet, Split
 from fedfr.federation.private_store import PrivateState
@@ -32,8 +33,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Generic:
+@dataclass(frozen=True, repr=False)
+class Generic(Brief):
     """The server's model: backbone state θ and public prototypes Φ_g (K_g × D).
 
     ``kept`` is what the server remembers besides from round to round: an optimiser's moments, prototypes of clients
@@ -45,8 +46,8 @@ class Generic:
     kept: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class PersonalTraining:
+@dataclass(frozen=True, repr=False)
+class PersonalTraining(Brief):
     """A second training of a round, of a personal model that is never shared: where it starts and what it minimises.
 
     It trains on the private faces alone, as long as the shared model does.
@@ -57,8 +58,8 @@ class PersonalTraining:
     objective: Objective
 
 
-@dataclass(frozen=True)
-class RoundContext:
+@dataclass(frozen=True, repr=False)
+class RoundContext(Brief):
     """What a method may look at on a client during one round.
 
     ``generic`` is the backbone with θ^t (``weights``) in evaluation mode, not to be changed. ``generic_features`` and

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 from fedfr.federation.packing import packed, unpack
 from fedfr.files import write_atomically
@@ -19,8 +20,8 @@ _UNUSABLE = "its private state cannot be used; its own log says why"
 _NAME = re.compile(r"private-(\d{6})\.safetensors")
 
 
-@dataclass(frozen=True)
-class PrivateState:
+@dataclass(frozen=True, repr=False)
+class PrivateState(Brief):
     """A client's state after taking part in ``round``.
 
     ``backbone``: the local backbone right after local training, before averaging (next round's previous model, and the

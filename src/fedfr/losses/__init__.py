@@ -19,3 +19,7 @@ __all__ = [
     "repeat_private_negatives",
     "spreadout_loss",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

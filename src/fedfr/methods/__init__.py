@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS"]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 METHODS: Registry[type[Method]] = Registry(
     "method",
     (

@@ -73,3 +73,7 @@ __all__ = [
     "recognise_backbone",
     "save_model",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 from fedfr.models.checkpoint import Contract, has_contract, save_model
 from fedfr.models.foreign import load_foreign, load_weights, recognise_backbone
@@ -22,8 +23,8 @@ __all__ = ["ROLES", "ImportedModel", "import_weights"]
 ROLES = ("generic", PERSONALIZED)
 
 
-@dataclass(frozen=True)
-class ImportedModel:
+@dataclass(frozen=True, repr=False)
+class ImportedModel(Brief):
     """What was written to ``path``: its contract, how many entries of the source were recognised, what is assumed.
 
     ``parameters`` counts the backbone's values, buffers included. ``identities`` is the number of prototypes or

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 from fedfr.files import write_atomically, write_folder_atomically
 from fedfr.models.parts import ModelParts
@@ -21,8 +22,8 @@ CLIENTS = "clients"
 _SUFFIXES = (".pth", ".pt", ".ckpt")
 
 
-@dataclass(frozen=True)
-class ModelSource:
+@dataclass(frozen=True, repr=False)
+class ModelSource(Brief):
     """What is to leave: a model and its ``role``; of a run its generic one, None where the method has none.
 
     ``clients``: how to read each client's private parts, in the run's order; None for one that never took part. They

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 from fedfr.models.build import build_backbone
 from fedfr.models.checkpoint import load_model
@@ -21,8 +22,8 @@ from fedfr.models.stated import UNSTATED, Stated
 __all__ = ["OpenedModel", "open_model"]
 
 
-@dataclass(frozen=True)
-class OpenedModel:
+@dataclass(frozen=True, repr=False)
+class OpenedModel(Brief):
     """A network that turns preprocessed faces into features, the input it takes, and its role.
 
     ``assumed`` says where the knowledge of that input comes from, where no contract tells it; else it is empty.

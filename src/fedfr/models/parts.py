@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 from fedfr.models.checkpoint import Contract, embedding_space
 
@@ -17,8 +18,8 @@ PUBLIC_PROTOTYPES, _PRIVATE_PROTOTYPES = "public_prototypes", "private_prototype
 _BACKBONE, _DFC = "backbone.", "dfc."
 
 
-@dataclass(frozen=True)
-class ModelParts:
+@dataclass(frozen=True, repr=False)
+class ModelParts(Brief):
     """Entries of a backbone; prototypes (K, D), public ones of a generic model and private ones of a client's, or None;
     entries of a client's DFC module, or none.
     """

@@ -8,3 +8,7 @@ from fedfr.evaluation.ijb.search import gallery_by_gallery, merged_galleries
 from fedfr.evaluation.ijb.templates import TemplateSums
 
 __all__ = ["TemplateSums", "gallery_by_gallery", "insightface_tar", "merged_galleries", "pair_scores"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -23,6 +23,11 @@ __all__ = [
     "ProtocolScores",
 ]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 EvaluationProtocol: TypeAlias = "Callable[..., list[Figure]]"
 ProtocolScores: TypeAlias = "Callable[..., ScoreCounts | None]"
 

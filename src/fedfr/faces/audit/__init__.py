@@ -7,3 +7,7 @@ from fedfr.faces.audit.images import audit_images
 from fedfr.faces.audit.places import Places
 
 __all__ = ["KINDS", "SEVERITIES", "Case", "Finding", "Kind", "Places", "audit_images", "finding", "ordered"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

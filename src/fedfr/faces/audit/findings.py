@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fedfr.brief import Brief
 from fedfr.registry import Entry, Registry
 
 __all__ = ["KINDS", "SEVERITIES", "Case", "Finding", "Kind", "finding", "ordered"]
@@ -22,8 +23,8 @@ class Kind:
     advice: str
 
 
-@dataclass(frozen=True)
-class Case:
+@dataclass(frozen=True, repr=False)
+class Case(Brief):
     """One occurrence: names of the images and identities concerned, and the parts of the split they are in.
 
     ``value`` is the measured number that decided; what it measures depends on the kind. ``detail`` is for reading.
@@ -33,11 +34,11 @@ class Case:
     identities: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     value: float | None = None
-    detail: str = ""
+    detail: str = field(default="", repr=False)  # it names people
 
 
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, repr=False)
+class Finding(Brief):
     """All cases of one kind, the gravest first; ``kind`` is a name in :data:`KINDS`."""
 
     kind: str

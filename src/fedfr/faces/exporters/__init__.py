@@ -16,6 +16,11 @@ from fedfr.registry import Entry, Registry
 
 __all__ = ["EXPORTERS", "export_faces"]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 Progress = Callable[[int, int], None]
 Write = Callable[[FaceSet, Path, Progress], int]
 """Writes into an empty folder and returns the number of files."""

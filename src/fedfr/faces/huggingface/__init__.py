@@ -19,3 +19,7 @@ __all__ = [
     "reading",
     "saved_files",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -19,3 +19,7 @@ __all__ = [
     "TemplatePairs",
     "find_ijb",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -22,6 +22,11 @@ __all__ = [
     "import_saved_dataset",
 ]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 IMPORTERS: Registry[Callable[..., FaceSet]] = Registry(
     "faces.source",
     (

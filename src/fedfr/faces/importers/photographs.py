@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers.images import Progress
@@ -32,8 +33,8 @@ __all__ = ["SKIPPED", "PhotographImport", "import_photographs"]
 SKIPPED = "skipped.csv"
 
 
-@dataclass(frozen=True)
-class PhotographImport:
+@dataclass(frozen=True, repr=False)
+class PhotographImport(Brief):
     """The set that was made, and everything that is not in it.
 
     ``photographs``: how many there were. ``skipped``: one :class:`Outcome` with a reason per file that gave no face,

@@ -17,3 +17,7 @@ __all__ = [
     "make_aligner",
     "refuse_options",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfr.brief import Brief
 from fedfr.faces.alignment import align, similarity
 from fedfr.faces.detection import Face, choose
 from fedfr.faces.photographs.aligners import Aligner
@@ -43,8 +44,8 @@ class Limits:
         return {name: value for name, value in asdict(self).items() if value != getattr(plain, name)}
 
 
-@dataclass(frozen=True)
-class Outcome:
+@dataclass(frozen=True, repr=False)
+class Outcome(Brief):
     """``reason`` is empty when there is a face, ``pixels`` None when there is none. Numbers that were not reached are
     None: ``width`` and ``height`` of the photograph, ``faces`` in it, and of the chosen one ``score``, ``size`` and
     ``sharpness`` as in :class:`Limits`.

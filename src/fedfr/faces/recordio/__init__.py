@@ -19,3 +19,7 @@ __all__ = [
     "read_layout",
     "walk",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

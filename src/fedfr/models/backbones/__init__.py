@@ -8,3 +8,7 @@ from fedfr.models.backbones.slimface import SlimFace
 from fedfr.models.backbones.sphereface import SphereFace
 
 __all__ = ["IResNet", "MobileFaceNet", "SlimFace", "SphereFace"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,52 @@
+"""One-line ``repr`` of objects that hold much: sizes in place of contents, no names of people, no absolute paths."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import fields
+from pathlib import PurePath
+from typing import Any
+
+__all__ = ["Brief", "brief"]
+
+_LONGEST = 40
+
+
+def brief(value: Any) -> str:
+    """A value in a few characters: an array by its type and shape, a collection by its size, a path by its last part.
+
+    A text is shown, shortened in the middle where it is long; of an object only its type is.
+    """
+    if value is None or isinstance(value, bool | int):
+        return repr(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str | PurePath):
+        return repr(_shortened(PurePath(value).name if PurePath(value).is_absolute() else str(value)))
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        size = "×".join(map(str, value.shape)) or "scalar"
+        return f"<{str(value.dtype).removeprefix('torch.')} {size}>"
+    if isinstance(value, Collection):
+        return f"<{len(value)} {'entry' if len(value) == 1 else 'entries'}>"
+    kind = type(value)
+    shown = repr(value) if kind.__module__.startswith("fedfr.") else ""
+    return shown if 0 < len(shown) <= 2 * _LONGEST and shown.isprintable() else f"<{kind.__name__}>"
+
+
+class Brief:
+    """Base of dataclasses (made with ``repr=False``) that shows every field as :func:`brief` does, empty ones not."""
+
+    def __repr__(self) -> str:
+        found: Any = self
+        shown = {field.name: getattr(self, field.name) for field in fields(found) if field.repr}
+        given = [f"{name}={brief(value)}" for name, value in shown.items() if not _is_empty(value)]
+        return f"{type(self).__name__}({', '.join(given)})"
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, Collection) and not hasattr(value, "shape") and not len(value))
+
+
+def _shortened(text: str) -> str:
+    half = _LONGEST // 2
+    return text if len(text) <= _LONGEST else f"{text[: half - 1]}…{text[-half:]}"

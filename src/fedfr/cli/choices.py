@@ -1,0 +1,70 @@
+"""Help that names what can be chosen: read from the registries when it is shown, so that none is forgotten there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import typer.core
+
+__all__ = ["Choosing"]
+
+
+def _budgets() -> Iterable[str]:
+    from fedfr.config_source import BENCHMARKS, read_benchmark
+
+    return dict.fromkeys(budget for name in BENCHMARKS for budget in read_benchmark(name)["budgets"])
+
+
+def _benchmarks() -> Iterable[str]:
+    from fedfr.config_source import BENCHMARKS
+
+    return BENCHMARKS
+
+
+def _scenarios() -> Iterable[str]:
+    from fedfr.lists import list_scenarios
+
+    return dict.fromkeys(row["name"] for row in list_scenarios())
+
+
+def _recipes() -> Iterable[str]:
+    from fedfr.faces import SPLITS
+
+    return SPLITS.names
+
+
+def _formats() -> Iterable[str]:
+    from fedfr.faces import EXPORTERS
+
+    return EXPORTERS.names
+
+
+def _trackers() -> Iterable[str]:
+    from fedfr.reporting.tracking import TRACKERS
+
+    return TRACKERS.names
+
+
+_NAMES: Mapping[str, Callable[[], Iterable[str]]] = {
+    "{benchmarks}": _benchmarks,
+    "{budgets}": _budgets,
+    "{formats}": _formats,
+    "{recipes}": _recipes,
+    "{scenarios}": _scenarios,
+    "{trackers}": _trackers,
+}
+
+
+class Choosing(typer.core.TyperCommand):
+    """A command in whose help ``{benchmarks}``, ``{recipes}`` and the like stand for the names there are."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Fill the names in and show it."""
+        for parameter in self.params:
+            text = getattr(parameter, "help", None) or ""
+            for place, names in _NAMES.items():
+                if place in text:
+                    text = text.replace(place, ", ".join(names()))
+                    parameter.help = text  # type: ignore[attr-defined]
+        super().format_help(ctx, formatter)
