@@ -20,6 +20,7 @@ __all__ = [
     "is_locked",
     "locked",
     "move_folder",
+    "parse_json",
     "read_json",
     "read_json_lines",
     "remove_leftovers",
@@ -165,13 +166,33 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, (text + "\n").encode())
 
 
+def parse_json(text: str | bytes, *, names_once: bool = False) -> Any:
+    """What a JSON text says; ``names_once`` refuses an object that gives a name twice.
+
+    Raises ValueError, and nothing else, whatever the text is: bytes that are not UTF-8, brackets nested thousands deep,
+    numbers of thousands of digits.
+    """
+    try:
+        whole = text.decode() if isinstance(text, bytes) else text
+        return json.loads(whole, object_pairs_hook=_named_once if names_once else None)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object gives a name twice")
+    return found
+
+
 def read_json(path: Path) -> Any:
     """Read JSON written by :func:`write_json`; a missing or broken file is a :class:`FedfrError`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes())
     except FileNotFoundError as error:
         raise FedfrError(f"{path} does not exist; check the path") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise FedfrError(f"{path} is not readable JSON ({error}); it may be truncated, restore or remove it") from error
 
 
@@ -181,4 +202,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     The last line may be half written, by whoever is at work or was killed. Raises ``ValueError`` for other damage.
     """
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith(b"\n")]
+    found = [parse_json(line) for line in lines if line.endswith(b"\n")]
+    if not all(isinstance(line, dict) for line in found):
+        raise ValueError("a line is no object")
+    return found

@@ -6,7 +6,8 @@ import os
 import signal
 import threading
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.federation.client import Client
 from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_update, encode
+from fedfr.federation.private_store import PrivateState
 from fedfr.rows import Row
 
 
@@ -64,6 +66,39 @@ def test_every_message_passes_the_tap(factory: tuple[ClientFactory, Broadcast]) 
         assert isinstance(reply, Update)
         assert torch.equal(decode_update(up).weights["fc.weight"], reply.weights["fc.weight"])
         assert torch.equal(decode_broadcast(down).prototypes, broadcast.prototypes)
+
+
+@dataclass(frozen=True)
+class Strange:
+    """A client whose answer speaks of ``name``, or reports a metric that none of ours does."""
+
+    inner: ClientFactory
+    name: str
+    metrics: Mapping[str, float]
+
+    def __call__(self, client: str) -> Client:
+        made = self.inner(client)
+        train = made.train
+
+        def strange(broadcast: Broadcast) -> tuple[Update, PrivateState]:
+            update, state = train(broadcast)
+            return replace(update, client=self.name, metrics=self.metrics), state
+
+        made.train = strange  # type: ignore[method-assign]
+        return made
+
+
+def test_an_answer_that_is_anothers_or_strange_is_its_clients_failure(
+    factory: tuple[ClientFactory, Broadcast],
+) -> None:
+    make_client, broadcast = factory
+    with LocalEngine(Strange(make_client, "client-02", {})) as engine:
+        replies = list(engine.exchange(broadcast, ["client-01", "client-02"]))
+    assert replies[0] == Failure("client-01", "it answered as 'client-02'")
+    assert isinstance(replies[1], Update)
+    with LocalEngine(Strange(make_client, "client-02", {"event": 1.0})) as engine:
+        (reply,) = engine.exchange(broadcast, ["client-02"])
+    assert reply == Failure("client-02", "metrics hold 'event', which no client reports")
 
 
 @pytest.mark.parametrize("workers", [1, 2])

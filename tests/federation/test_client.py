@@ -19,7 +19,7 @@ from fedfr.config import ExperimentConfig, LocalConfig, load_config
 from fedfr.errors import FedfrError
 from fedfr.faces import FaceSet
 from fedfr.federation.client import Client, ClientSettings, decay_epoch
-from fedfr.federation.messages import Broadcast
+from fedfr.federation.messages import Broadcast, decode_broadcast, encode
 from fedfr.federation.method import batchnorm_entries, shared_entries
 from fedfr.federation.private_store import PrivateState, PrivateStore
 from fedfr.federation.public_faces import PublicFaces
@@ -292,6 +292,20 @@ def test_a_broadcast_of_another_backbone_is_refused(make_client: MakeClient) -> 
     wrong = replace(broadcast(), weights=build_backbone("mobilefacenet", 0).state_dict())
     with pytest.raises(FedfrError, match="weights do not fit"):
         make_client().update(wrong)
+
+
+def test_a_broadcast_that_cannot_be_used_costs_no_private_state(make_client: MakeClient) -> None:
+    """It says that it is of an earlier round; states of that round and later would go."""
+    client = make_client()
+    client.update(broadcast())
+    kept = client.store.rounds()
+    assert kept == [1]
+    wrong = replace(broadcast(), weights={"conv1.weight": torch.ones(3)})
+    with pytest.raises(FedfrError, match="weights do not fit"):
+        client.update(wrong)
+    with pytest.raises(FedfrError, match="broadcast of round 0; rounds begin with 1"):
+        decode_broadcast(encode(replace(broadcast(), round=0)))
+    assert client.store.rounds() == kept
 
 
 def test_the_callers_faces_are_not_changed(make_client: MakeClient) -> None:

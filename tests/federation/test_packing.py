@@ -73,13 +73,21 @@ def test_a_whole_entry_is_read() -> None:
         {"data_offsets": [0, 20]},
         {"data_offsets": [0, 48], "shape": [12]},
         {"data_offsets": [0]},
+        {"data_offsets": [0, 24, 24]},
+        {"data_offsets": [False, 24]},
+        {"data_offsets": None},
+        {"shape": [True, 6]},
+        {"shape": [1] * 17 + [6]},
+        {"shape": [0] + [2**31] * 9, "data_offsets": [0, 0]},
+        {"shape": None},
+        {"more": 1},
         {"dtype": "F31"},
         {"dtype": ["F32"]},
         {"dtype": "F64"},
     ],
 )
 def test_an_entry_that_does_not_fit_is_refused(changed: dict[str, object]) -> None:
-    with pytest.raises((ValueError, LookupError, TypeError, ArithmeticError, RuntimeError)):
+    with pytest.raises(ValueError, match=r"'a'|a of shape|its tensors"):
         unpack(with_entry(**changed))
 
 
@@ -88,5 +96,5 @@ def test_a_width_that_does_not_divide_the_place_is_refused() -> None:
     names = ("dtype", "shape", "data_offsets")
     header = {name: dict(zip(names, entry, strict=True)) for name, entry in entries.items()}
     text = json.dumps({"__metadata__": {}, **header}).encode()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match="b begins at byte 1, which F32 cannot"):
         unpack(len(text).to_bytes(8, "little") + text + bytes(5))

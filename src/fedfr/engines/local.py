@@ -88,7 +88,7 @@ class LocalEngine:
             if self._tap is not None:
                 self._tap("down", client, message(client))
                 self._tap("up", client, answer)
-            yield decode_reply(answer)
+            yield _read(answer, client)
             del answer
 
     def _answers(self, message: Callable[[str], bytes], clients: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -129,6 +129,15 @@ class LocalEngine:
                     yield name, future.result()
             for name, future in waiting:
                 yield name, future.result()
+
+
+def _read(answer: bytes, client: str) -> Update | Failure:
+    """What the client answered; an answer that is not whole, or is another's, is its failure."""
+    try:
+        reply = decode_reply(answer)
+    except FedfrError as error:
+        return Failure(client, str(error))
+    return reply if reply.client == client else Failure(client, f"it answered as {reply.client!r}")
 
 
 Trained = tuple[Client, Update, PrivateState]

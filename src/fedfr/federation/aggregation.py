@@ -14,6 +14,9 @@ from fedfr.federation.messages import Update
 
 __all__ = ["Change", "StreamingAverage", "check_update"]
 
+# Metrics of many clients and rounds are added up; their sum must be a number, too.
+LARGEST_METRIC = 1e18
+
 
 def check_update(
     update: Update,
@@ -52,16 +55,21 @@ def check_update(
         state = "missing" if update.identities is None else "not expected from this method"
         raise FedfrError(f"{who} refused: private prototypes are {state}")
     if identities is not None and update.identities is not None:
-        expected = torch.empty(*update.identities.shape[:1], identities)
-        _check_tensor(who, "private prototypes", update.identities, expected)
+        # As many rows as it likes: of the update's own shape, however large that claims to be, nothing is made.
+        rows = update.identities.shape[0] if update.identities.dim() else 0
+        _check_tensor(who, "private prototypes", update.identities, torch.empty(1, identities), rows)
+        if rows == 0:
+            raise FedfrError(f"{who} refused: it has no private prototypes")
     for name, value in update.metrics.items():
-        if not math.isfinite(value):
-            raise FedfrError(f"{who} refused: metric {name} is {value}")
+        if not math.isfinite(value) or abs(value) > LARGEST_METRIC:
+            raise FedfrError(f"{who} refused: metric {name} is {value:g}")
 
 
-def _check_tensor(who: str, name: str, value: torch.Tensor, expected: torch.Tensor) -> None:
-    if value.shape != expected.shape:
-        raise FedfrError(f"{who} refused: {name} has shape {tuple(value.shape)}, expected {tuple(expected.shape)}")
+def _check_tensor(who: str, name: str, value: torch.Tensor, expected: torch.Tensor, rows: int | None = None) -> None:
+    """``rows``: instead of as many as ``expected`` has."""
+    shape = tuple(expected.shape) if rows is None else (rows, *expected.shape[1:])
+    if value.shape != shape:
+        raise FedfrError(f"{who} refused: {name} has shape {tuple(value.shape)}, expected {shape}")
     if value.dtype != expected.dtype:
         raise FedfrError(f"{who} refused: {name} has dtype {value.dtype}, expected {expected.dtype}")
     if value.dtype.is_floating_point and not _is_finite(value):

@@ -115,6 +115,8 @@ class Client:
         """
         started = time.perf_counter()
         settings, method = self.settings, self.method
+        # First, for states of this round and later go: a broadcast that cannot be used must not cost any.
+        self._networks.check(broadcast)
         state = self.store.latest(before=broadcast.round)
         context = self._context(broadcast, state, self._generic(broadcast, state))
 

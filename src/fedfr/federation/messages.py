@@ -8,6 +8,7 @@ free text is a failure's reason: an error's ``shareable`` part, which holds no p
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -18,8 +19,10 @@ import torch
 from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 from fedfr.federation.packing import pack, unpack
+from fedfr.files import parse_json
 
 __all__ = [
+    "LONGEST_HEADER",
     "Broadcast",
     "Failure",
     "Hello",
@@ -27,6 +30,7 @@ __all__ = [
     "decode_broadcast",
     "decode_hello",
     "decode_reply",
+    "decode_revealed",
     "decode_update",
     "encode",
     "size_of",
@@ -36,6 +40,11 @@ PROTOTYPES = "prototypes"
 IDENTITIES = "identities"
 _WEIGHTS = "weights/"
 _SCALES = "scales/"
+LONGEST_HEADER = 1 << 20
+"""Bytes. Names, shapes and metrics of the largest backbone take 60 kB."""
+# What clients report. It stands in the run's events beside the server's own words, so no other name may.
+_METRIC = re.compile(r"(loss|images)/[a-z0-9_-]{1,40}|epochs|seconds|peak_rss_bytes")
+_MOST_METRICS = 100
 # Of a stranger's text the server's log takes one line of this many characters.
 _LONGEST_REASON = 300
 _HELLO = ("client", "agreement", "public", "version")
@@ -132,7 +141,16 @@ def decode_broadcast(data: bytes) -> Broadcast:
             raise FedfrError("broadcast without public prototypes; the server must send them")
         own = {name: value.clone() for name, value in tensors.items()}
         prototypes, identities = own.pop(PROTOTYPES), own.pop(IDENTITIES, None)
-        return Broadcast(int(scalars["round"]), _weights(own), prototypes, identities)
+        number = _number(scalars["round"])
+        if number < 1:
+            raise FedfrError(f"broadcast of round {number}; rounds begin with 1")
+        return Broadcast(number, _weights(own), prototypes, identities)
+
+
+def decode_revealed(data: bytes) -> torch.Tensor:
+    """A client's own prototypes that travel beside a broadcast; raises :class:`FedfrError` when they are not whole."""
+    with _whole(data, "set of private prototypes"):
+        return unpack(data, LONGEST_HEADER)[1][IDENTITIES].clone()
 
 
 def decode_update(data: bytes) -> Update:
@@ -149,7 +167,7 @@ def decode_reply(data: bytes) -> Update | Failure:
     with _whole(data, "reply"):
         scalars, tensors = _decode(data, "Update", "Failure")
         if scalars["kind"] == "Failure":
-            return Failure(_line(scalars["client"]), _line(scalars["reason"]))
+            return Failure(_text(scalars["client"]), _text(scalars["reason"]))
         return _update(scalars, tensors)
 
 
@@ -158,13 +176,13 @@ def decode_hello(data: bytes) -> Hello | Failure:
     with _whole(data, "hello"):
         scalars, _ = _decode(data, "Hello", "Failure")
         if scalars["kind"] == "Failure":
-            return Failure(_line(scalars["client"]), _line(scalars["reason"]))
-        return Hello(*(_line(scalars[name]) for name in _HELLO))
+            return Failure(_text(scalars["client"]), _text(scalars["reason"]))
+        return Hello(*(_text(scalars[name]) for name in _HELLO))
 
 
-def _line(text: Any) -> str:
+def _line(text: str) -> str:
     """One printable line of a stranger's text."""
-    return "".join(sign if sign.isprintable() else " " for sign in str(text))[:_LONGEST_REASON]
+    return "".join(sign if sign.isprintable() else " " for sign in text[:_LONGEST_REASON])
 
 
 @contextmanager
@@ -172,8 +190,10 @@ def _whole(data: bytes, kind: str) -> Iterator[None]:
     """Whatever stands in bytes from elsewhere, the worst it may cause is a :class:`FedfrError`."""
     try:
         yield
-    except (ValueError, LookupError, TypeError, ArithmeticError, RuntimeError) as error:
-        reason = _line(" ".join(str(error).split()))
+    except FedfrError:
+        raise
+    except Exception as error:
+        reason = _line(" ".join(str(error)[:_LONGEST_REASON].split()))
         text = f"a message of {len(data)} bytes is not a whole {kind} ({reason})"
         raise FedfrError(text, shareable=text) from error
 
@@ -183,11 +203,11 @@ def _update(scalars: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> Upd
     scales = {name: tensors.pop(name) for name in [*tensors] if name.startswith(_SCALES)}
     return Update(
         _number(scalars["round"]),
-        _line(scalars["client"]),
+        _text(scalars["client"]),
         _weights(tensors),
         prototypes,
         _number(scalars["count"]),
-        {str(name): float(value) for name, value in dict(scalars["metrics"]).items()},
+        _metrics(scalars["metrics"]),
         identities,
         {name.removeprefix(_SCALES): value for name, value in scales.items()},
     )
@@ -195,20 +215,43 @@ def _update(scalars: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> Upd
 
 def _number(value: Any) -> int:
     """An integer of 64 bits: a larger one could be written down nowhere."""
-    number = int(value)
-    if abs(number) >= 1 << 63:
-        raise ValueError("a number has more than 64 bits")
-    return number
+    if type(value) is not int or abs(value) >= 1 << 63:
+        raise ValueError("a number is not an integer of 64 bits")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a text is {type(value).__name__}")  # noqa: TRY004 - bytes, not arguments
+    return _line(value)
+
+
+def _metrics(found: Any) -> dict[str, float]:
+    """Of a few numbers under the names that clients report; whether they are finite is for the server to say."""
+    if not isinstance(found, dict):
+        raise ValueError(f"metrics are {type(found).__name__}")  # noqa: TRY004 - bytes, not arguments
+    if len(found) > _MOST_METRICS:
+        raise FedfrError(f"it reports {len(found)} metrics, more than any client does")
+    for name, value in found.items():
+        if not _METRIC.fullmatch(name):
+            raise FedfrError(f"metrics hold {name[:60]!r}, which no client reports")
+        if type(value) not in (int, float):
+            raise ValueError(f"metric {name} is {type(value).__name__}")
+    return {name: float(value) for name, value in found.items()}
 
 
 def _weights(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    strange = next((name for name in tensors if not name.startswith(_WEIGHTS)), None)
+    if strange is not None:
+        raise ValueError(f"{strange[:60]!r} is no field of a message")
     return {name.removeprefix(_WEIGHTS): value for name, value in tensors.items()}
 
 
 def _decode(data: bytes, *kinds: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    texts, tensors = unpack(data)
-    scalars = json.loads(texts["fedfr"])
+    texts, tensors = unpack(data, LONGEST_HEADER)
+    scalars = parse_json(texts["fedfr"], names_once=True)
     if not isinstance(scalars, dict) or scalars.get("kind") not in kinds:
-        found = scalars.get("kind") if isinstance(scalars, dict) else scalars
-        raise FedfrError(f"expected a message of kind {' or '.join(map(repr, kinds))}, received {_line(repr(found))}")
+        found = scalars.get("kind") if isinstance(scalars, dict) else type(scalars).__name__
+        told = found if isinstance(found, str) else type(found).__name__
+        raise FedfrError(f"expected a message of kind {' or '.join(map(repr, kinds))}, received {_line(told)!r}")
     return scalars, tensors

@@ -11,7 +11,7 @@ from torch import nn
 
 from fedfr.federation.messages import Broadcast
 from fedfr.federation.method import batchnorm_entries
-from fedfr.models import build_backbone, load_entries
+from fedfr.models import build_backbone, check_entries, load_entries
 from fedfr.training.features import Compute
 
 __all__ = ["Networks"]
@@ -58,6 +58,10 @@ class Networks:
                 # A weak reference: a broadcast of an earlier round must not stay in memory.
                 self._loaded = weakref.ref(broadcast)
         return self._generic.module
+
+    def check(self, broadcast: Broadcast) -> None:
+        """Raises :class:`fedfr.errors.FedfrError` when the weights do not fit; nothing is loaded."""
+        check_entries(self._generic.entries, broadcast.weights, type(self._generic.module).__name__)
 
     def working(self, weights: Mapping[str, torch.Tensor]) -> nn.Module:
         """The backbone to train, or to look at once, with ``weights`` and without gradients; raises as :meth:`generic`.

@@ -11,9 +11,13 @@ import json
 import math
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import torch
+
+from fedfr.files import parse_json
 
 __all__ = ["pack", "packed", "unpack"]
 
@@ -33,6 +37,11 @@ DTYPES = {
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 METADATA = "__metadata__"
 LENGTH = 8
+# Names and shapes of the largest backbone take 60 kB; JSON in memory takes up to 25 times its length.
+LONGEST_HEADER = 1 << 22
+MOST_SIDES = 16
+# Of one side, and of all together: beyond it torch cannot count.
+LARGEST = 1 << 48
 
 
 def pack(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bytes:
@@ -59,41 +68,86 @@ def packed(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> 
     return [len(text).to_bytes(LENGTH, "little"), text, *parts]
 
 
-def unpack(data: bytes) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+@dataclass(frozen=True)
+class _Entry:
+    """What the header says of one tensor, of the right types and possible."""
+
+    name: str
+    code: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+    @property
+    def values(self) -> int:
+        return math.prod(self.shape)
+
+
+def unpack(data: bytes, longest_header: int = LONGEST_HEADER) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """The texts, and the tensors as views of ``data``, which nobody may write to.
 
-    Whatever stands in the bytes, no view reaches outside them: raises ValueError, LookupError, TypeError,
-    ArithmeticError or RuntimeError when they are not whole.
+    Whatever stands in the bytes, no view reaches outside them, and nothing is made of a header longer than
+    ``longest_header`` bytes. Raises ValueError when they are not whole.
     """
-    begin = LENGTH + int.from_bytes(data[:LENGTH], "little")
-    if begin > len(data):
+    length = int.from_bytes(data[:LENGTH], "little")
+    begin = LENGTH + length
+    if len(data) < LENGTH or begin > len(data):
         raise ValueError(f"its header ends at byte {begin}")
-    header = json.loads(data[LENGTH:begin])
-    metadata = header.pop(METADATA)
+    if length > longest_header:
+        raise ValueError(f"its header takes {length} bytes, more than {longest_header}")
+    metadata, entries = _header(data[LENGTH:begin])
     with warnings.catch_warnings():
         # torch knows no tensor that cannot be written to and says so.
         warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
         body = torch.frombuffer(data, dtype=torch.uint8)[begin:]
     tensors: dict[str, torch.Tensor] = {}
     end = 0
-    ordered = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
     # All neighbours of one type are cut out of one view: a view for each would cost several times as much.
-    for code, group in groupby(ordered, key=lambda item: item[1]["dtype"]):
-        dtype, begins = DTYPES[code], end
-        shapes: dict[str, list[int]] = {}
-        counts: list[int] = []
-        for name, entry in group:
-            shape, (start, stop) = entry["shape"], entry["data_offsets"]
-            count = math.prod(shape)
-            if start != end or stop - start != count * dtype.itemsize or min(shape, default=0) < 0:
-                raise ValueError(f"{name} of shape {shape} does not fit into its bytes {start} to {stop}")
-            shapes[name] = shape
-            counts.append(count)
-            end = stop
+    for code, group in groupby(entries, key=lambda entry: entry.code):
+        dtype, begins, found = DTYPES[code], end, list(group)
+        for entry in found:
+            if entry.start != end or entry.stop - entry.start != entry.values * dtype.itemsize:
+                raise ValueError(
+                    f"{entry.name} of shape {entry.shape} does not fit into its bytes {entry.start} to {entry.stop}"
+                )
+            end = entry.stop
         if end > len(body):
             raise ValueError(f"its tensors take {end} bytes or more, there are {len(body)}")
-        pieces = body[begins:end].view(dtype).split(counts)
-        tensors |= {name: piece.view(shape) for name, piece, shape in zip(shapes, pieces, shapes.values(), strict=True)}
+        if (begin + begins) % dtype.itemsize:
+            raise ValueError(f"{found[0].name} begins at byte {begins}, which {code} cannot")
+        pieces = body[begins:end].view(dtype).split([entry.values for entry in found])
+        tensors |= {entry.name: piece.view(entry.shape) for entry, piece in zip(found, pieces, strict=True)}
     if end != len(body):
         raise ValueError(f"its tensors take {end} of {len(body)} bytes")
     return metadata, tensors
+
+
+def _header(text: bytes) -> tuple[dict[str, str], list[_Entry]]:
+    header = parse_json(text, names_once=True)
+    if not isinstance(header, dict):
+        raise ValueError(f"its header is {type(header).__name__}, not an object")  # noqa: TRY004 - bytes, not arguments
+    metadata = header.pop(METADATA, None)
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError(f"its {METADATA} are no texts")
+    entries = [_entry(name, found) for name, found in header.items()]
+    return metadata, sorted(entries, key=lambda entry: (entry.start, entry.stop))
+
+
+def _entry(name: str, found: Any) -> _Entry:
+    name.encode()  # Half a surrogate pair is no name: it could be written down nowhere.
+    if not isinstance(found, dict) or found.keys() != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"{name[:60]!r} is not described by dtype, shape and data_offsets")
+    code, shape, offsets = found["dtype"], found["shape"], found["data_offsets"]
+    if not isinstance(code, str) or code not in DTYPES:
+        raise ValueError(f"{name[:60]!r} is of no known dtype")
+    # Sides of 0 count as 1: torch multiplies the others all the same.
+    if not _counts(shape) or len(shape) > MOST_SIDES or math.prod(side or 1 for side in shape) > LARGEST:
+        raise ValueError(f"{name[:60]!r} has no shape that a tensor can have")
+    if not _counts(offsets) or len(offsets) != 2:
+        raise ValueError(f"{name[:60]!r} has no place in the bytes")
+    return _Entry(name, code, tuple(shape), *offsets)
+
+
+def _counts(found: Any) -> bool:
+    """Whether this is a list of integers from 0 to ``LARGEST``; in JSON, true is no integer."""
+    return isinstance(found, list) and all(type(value) is int and 0 <= value <= LARGEST for value in found)

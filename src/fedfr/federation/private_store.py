@@ -98,7 +98,7 @@ class PrivateStore:
         path = self._path(round_number)
         try:
             metadata, tensors = unpack(path.read_bytes())
-        except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RuntimeError) as error:
+        except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise FedfrError(
                 f"private state {path} cannot be read ({reason}); remove it to start this client afresh", _UNUSABLE

@@ -152,7 +152,8 @@ def restore(update: Update, broadcast: Broadcast, kind: str) -> Update:
         _check_scales(f"{who}: the scales of {name}", own, code.scales(wanted.numel()))
         tensors[name] = wanted + code.decode(carried, own)
     if scales:
-        raise FedfrError(f"{who}: scales of {sorted(scales)[:3]} belong to nothing (federation.updates = {kind!r})")
+        strange = [name[:60] for name in sorted(scales)[:3]]
+        raise FedfrError(f"{who}: scales of {strange} belong to nothing (federation.updates = {kind!r})")
     prototypes = tensors.pop(PROTOTYPES, None)
     return replace(update, weights=tensors, prototypes=prototypes, scales={})
 

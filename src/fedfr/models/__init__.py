@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from fedfr.models.build import build_backbone
     from fedfr.models.checkpoint import Contract, embedding_space, load_model, save_model
     from fedfr.models.facts import model_facts
-    from fedfr.models.foreign import backbone_of, load_entries, load_foreign, load_weights, recognise_backbone
+    from fedfr.models.foreign import (
+        backbone_of,
+        check_entries,
+        load_entries,
+        load_foreign,
+        load_weights,
+        recognise_backbone,
+    )
     from fedfr.models.foreign_heads import foreign_dfc_entries, load_foreign_dfc, load_foreign_prototypes
     from fedfr.models.heads import DFC, TransformKind
     from fedfr.models.importing import ImportedModel, import_weights
@@ -28,7 +35,7 @@ else:
             "build": "build_backbone",
             "checkpoint": "Contract embedding_space load_model save_model",
             "facts": "model_facts",
-            "foreign": "backbone_of load_entries load_foreign load_weights recognise_backbone",
+            "foreign": "backbone_of check_entries load_entries load_foreign load_weights recognise_backbone",
             "foreign_heads": "foreign_dfc_entries load_foreign_dfc load_foreign_prototypes",
             "heads": "DFC TransformKind",
             "importing": "ImportedModel import_weights",
@@ -59,6 +66,7 @@ __all__ = [
     "TransformKind",
     "backbone_of",
     "build_backbone",
+    "check_entries",
     "embedding_space",
     "foreign_dfc_entries",
     "import_weights",

@@ -187,11 +187,16 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     load_entries(module.state_dict(), state, type(module).__name__)
 
 
-def load_entries(entries: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:
-    """:func:`load_weights` for who has the module's ``state_dict()`` at hand already, and names it in an error."""
+def check_entries(entries: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:
+    """Raises :class:`fedfr.errors.FedfrError` when a state does not fit a module's entries."""
     differences = differences_in_one_line(state, entries)
     if differences:
         raise FedfrError(f"weights do not fit {what}: {differences}; choose the backbone they were made for")
+
+
+def load_entries(entries: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:
+    """:func:`load_weights` for who has the module's ``state_dict()`` at hand already, and names it in an error."""
+    check_entries(entries, state, what)
     # Straight into the tensors: torch's load_state_dict walks the modules, three times as long for many small layers.
     with torch.no_grad():
         for name, tensor in entries.items():

@@ -180,13 +180,13 @@ def test_a_reply_larger_than_any_honest_one_is_refused() -> None:
 @pytest.mark.parametrize("name", ["client", "event", "loss/Total", "images/", "loss/a b", "x", "loss of a person"])
 def test_a_metric_that_no_client_reports_is_refused(name: str) -> None:
     """It would stand in the run's events beside, or instead of, the server's own words."""
-    with pytest.raises(FedfrError, match="reply of north refused: metrics hold"):
+    with pytest.raises(FedfrError, match="message of north refused: metrics hold"):
         read_reply(reply_records(replace(UPDATE, metrics={name: 1.0})), "north", MOST)
 
 
 def test_more_metrics_than_any_client_reports_are_refused() -> None:
     many = {f"loss/{number}": 1.0 for number in range(101)}
-    with pytest.raises(FedfrError, match="reply of north refused: it reports 101 metrics, more than any client does"):
+    with pytest.raises(FedfrError, match="message of north refused: it reports 101 metrics, more than any client does"):
         read_reply(reply_records(replace(UPDATE, metrics=many)), "north", MOST)
 
 
@@ -221,7 +221,7 @@ def test_damaged_private_prototypes_are_refused() -> None:
     body = content["message"]
     assert isinstance(body, ArrayRecord)
     body["identities"] = Array("uint8", (4,), "fedfr.safetensors", b"none")
-    with pytest.raises(FedfrError, match="private prototypes that are not whole"):
+    with pytest.raises(FedfrError, match="is not a whole set of private prototypes"):
         read_broadcast(content, AGREEMENT)
 
 

@@ -8,7 +8,6 @@ Whatever comes in is checked before anything of it is used.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -19,6 +18,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from fedfr.errors import FedfrError
 from fedfr.federation.messages import (
     IDENTITIES,
+    LONGEST_HEADER,
     Broadcast,
     Failure,
     Hello,
@@ -26,10 +26,11 @@ from fedfr.federation.messages import (
     decode_broadcast,
     decode_hello,
     decode_reply,
+    decode_revealed,
     encode,
     size_of,
 )
-from fedfr.federation.packing import pack, unpack
+from fedfr.federation.packing import pack
 
 __all__ = [
     "SMALL",
@@ -47,11 +48,7 @@ T = TypeVar("T")
 FORMAT = 1
 HEAD, BODY = "fedfr", "message"
 DTYPE, PACKED = "uint8", "fedfr.safetensors"
-# Names, shapes and metrics of the largest backbone take 60 kB.
-HEADER = 1 << 20
 SMALL = 1 << 16
-MOST_METRICS = 100
-METRIC = re.compile(r"(loss|images)/[a-z0-9_-]{1,40}|epochs|seconds|peak_rss_bytes")
 
 
 def question_records(agreement: str) -> RecordDict:
@@ -87,12 +84,7 @@ def read_broadcast(content: RecordDict, agreement: str) -> Broadcast:
     broadcast = decode_broadcast(arrays[BODY])
     if IDENTITIES not in arrays:
         return broadcast
-    try:
-        _, tensors = unpack(arrays[IDENTITIES])
-        return replace(broadcast, identities=tensors[IDENTITIES].clone())
-    except (ValueError, LookupError, TypeError, ArithmeticError, RuntimeError) as error:
-        text = f"the server's broadcast has private prototypes that are not whole ({error})"
-        raise FedfrError(text, shareable=text) from error
+    return replace(broadcast, identities=decode_revealed(arrays[IDENTITIES]))
 
 
 def reply_records(reply: Update | Failure | Hello) -> RecordDict:
@@ -115,19 +107,13 @@ def read_reply(content: RecordDict, client: str, most: int) -> Update | Failure:
     reply = _decoded(client, decode_reply, _body(client, content, {"kind": "reply"}, (BODY,), most))
     if reply.client != client:
         raise FedfrError(f"reply of {client} refused: client is {_short(reply.client)}")
-    metrics = reply.metrics if isinstance(reply, Update) else {}
-    if len(metrics) > MOST_METRICS:
-        raise FedfrError(f"reply of {client} refused: it reports {len(metrics)} metrics, more than any client does")
-    for name in metrics:
-        if not METRIC.fullmatch(name):
-            raise FedfrError(f"reply of {client} refused: metrics hold {name[:60]!r}, which no client reports")
     return reply
 
 
 def largest_reply(broadcast: Broadcast, identities: int) -> int:
     """Bytes that no honest reply exceeds: the model, its header, and ``identities`` private prototypes."""
     prototypes = broadcast.prototypes
-    return size_of(broadcast) + HEADER + identities * prototypes.shape[1] * prototypes.element_size()
+    return size_of(broadcast) + LONGEST_HEADER + identities * prototypes.shape[1] * prototypes.element_size()
 
 
 def _decoded(who: str, decode: Callable[[bytes], T], arrays: Mapping[str, bytes]) -> T:
