@@ -29,12 +29,12 @@ from fedfr.models import (
     Contract,
     build_backbone,
     embedding_space,
-    load_foreign,
+    load_backbone,
     load_model,
     load_weights,
-    recognise_backbone,
     save_model,
 )
+from fedfr.models.checkpoint import has_contract
 from fedfr.models.parts import PUBLIC_PROTOTYPES
 from fedfr.training.features import Compute, mean_features
 from fedfr.training.pool import FacePool
@@ -291,16 +291,16 @@ class Parts:
         return backbone
 
     def _load_start(self, backbone: nn.Module, path: Path) -> None:
-        if path.suffix == ".safetensors":
+        if path.suffix == ".safetensors" and (not path.is_file() or has_contract(path)):
             state, contract = load_model(path)
             contract.require(generic_contract(self.config, contract.embedding_space))
             state.pop(PUBLIC_PROTOTYPES, None)
         else:
-            state = load_foreign(path)
-            found = recognise_backbone(state)
-            if found != self.config.model.backbone:
+            found = load_backbone(path)
+            if found.name != self.config.model.backbone:
                 raise FedfrError(
-                    f"model.start = {path} holds {found}, model.backbone is {self.config.model.backbone}; "
-                    f"set model.backbone={found}"
+                    f"model.start = {path} holds {found.name}, model.backbone is {self.config.model.backbone}; "
+                    f"set model.backbone={found.name}"
                 )
+            state = found.state
         load_weights(backbone, state)

@@ -156,6 +156,8 @@ def test_the_nearest_backbone_and_what_differs(place: Path) -> None:
     changed = {name: value for name, value in STATE.items() if name != FIRST} | {"extra": torch.zeros(2)}
     torch.save(changed, place / "w.pth")
     refused(place / "w.pth", rf"w\.pth: .* nearest is '{NAME}', but {FIRST} is missing; extra is unknown; known: ")
+    torch.save(dict.fromkeys(["a"], torch.ones(2)) | STATE | {f"{FIRST}.deeper": torch.zeros(2)}, place / "w.pth")
+    refused(place / "w.pth", rf"nearest is '{NAME}', but a is unknown; .*{FIRST}\.deeper is unknown")
 
 
 def test_stated_input_is_in_the_contract_and_evaluation_keeps_to_it(weights: Path) -> None:

@@ -9,13 +9,17 @@ import typer
 
 from fedfr.cli.output import AsJson, print_json
 
-__all__ = ["Colour", "Mean", "Std", "app"]
+__all__ = ["Colour", "Entry", "Mean", "Std", "app"]
 
 app = typer.Typer(help="Import, export and inspect models.", no_args_is_help=True)
 
 Colour = Annotated[str | None, typer.Option("--colour", help="RGB or BGR, where it is known for weights of others.")]
 Mean = Annotated[float | None, typer.Option("--mean", help="Grey level that is subtracted, for weights of others.")]
 Std = Annotated[float | None, typer.Option("--std", help="Grey levels that are divided by, for weights of others.")]
+
+Entry = Annotated[
+    str | None, typer.Option("--entry", help="Where the backbone stands in a checkpoint that holds several.")
+]
 
 
 @app.command("import")
@@ -33,6 +37,7 @@ def import_(
     colour: Colour = None,
     mean: Mean = None,
     std: Std = None,
+    entry: Entry = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a model of weights published elsewhere: recognised by their entries, checked, never run as code.
@@ -41,7 +46,7 @@ def import_(
     """
     from fedfr.models import Stated, import_weights
 
-    stated = Stated(colour, mean, std)
+    stated = Stated(colour, mean, std, entry)
     made = import_weights(source, destination, backbone=backbone, role=role, stated=stated)
     contract = made.contract
     generic = contract.role == "generic"
@@ -53,6 +58,7 @@ def import_(
                 "source": str(made.source),
                 **{key: value for key, value in contract.to_metadata().items() if key != "format"},
                 "entries": made.entries,
+                "found": made.found,
                 "parameters": made.parameters,
                 "identities": made.identities,
                 "stated": list(stated.names),
@@ -62,6 +68,8 @@ def import_(
         )
         return
     print(f"{source} holds {contract.backbone}: all {made.entries} entries of the backbone have its names and shapes")
+    if made.found:
+        print(made.found)
     people = f", {made.identities} prototypes or branches" if made.identities else ""
     print(f"{destination}: {contract.role}, {contract.embedding_dim} values of a face{people}")
     print(f"embedding space {contract.embedding_space}")

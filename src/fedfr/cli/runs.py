@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedfr.cli.choices import Choosing
-from fedfr.cli.models import Colour, Mean, Std
+from fedfr.cli.models import Colour, Entry, Mean, Std
 from fedfr.cli.output import AsJson, Overrides, Track, Workers, print_json, progress, tracked
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def evaluate(
     colour: Colour = None,
     mean: Mean = None,
     std: Std = None,
+    entry: Entry = None,
     features: Annotated[
         Path | None, typer.Option("--features", help="IJB: keep the images' features here; a killed run goes on.")
     ] = None,
@@ -111,7 +112,7 @@ def evaluate(
             target,
             faces=faces,
             protocols=protocols,
-            stated=Stated(colour, mean, std),
+            stated=Stated(colour, mean, std, entry),
             progress=shown,
             features=features,
             settings=parse_overrides(settings or []),

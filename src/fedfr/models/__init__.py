@@ -9,15 +9,9 @@ from fedfr.lazy import exports
 if TYPE_CHECKING:
     from fedfr.models.build import build_backbone
     from fedfr.models.checkpoint import Contract, embedding_space, load_model, save_model
+    from fedfr.models.entries import check_entries, load_entries, load_weights, recognise_backbone
     from fedfr.models.facts import model_facts
-    from fedfr.models.foreign import (
-        backbone_of,
-        check_entries,
-        load_entries,
-        load_foreign,
-        load_weights,
-        recognise_backbone,
-    )
+    from fedfr.models.foreign import FoundBackbone, backbone_of, load_backbone, load_foreign
     from fedfr.models.foreign_heads import foreign_dfc_entries, load_foreign_dfc, load_foreign_prototypes
     from fedfr.models.heads import DFC, TransformKind
     from fedfr.models.importing import ImportedModel, import_weights
@@ -35,7 +29,8 @@ else:
             "build": "build_backbone",
             "checkpoint": "Contract embedding_space load_model save_model",
             "facts": "model_facts",
-            "foreign": "backbone_of check_entries load_entries load_foreign load_weights recognise_backbone",
+            "entries": "check_entries load_entries load_weights recognise_backbone",
+            "foreign": "FoundBackbone backbone_of load_backbone load_foreign",
             "foreign_heads": "foreign_dfc_entries load_foreign_dfc load_foreign_prototypes",
             "heads": "DFC TransformKind",
             "importing": "ImportedModel import_weights",
@@ -56,6 +51,7 @@ __all__ = [
     "UNSTATED",
     "BackboneSpec",
     "Contract",
+    "FoundBackbone",
     "ImportedModel",
     "Layout",
     "ModelParts",
@@ -70,6 +66,7 @@ __all__ = [
     "embedding_space",
     "foreign_dfc_entries",
     "import_weights",
+    "load_backbone",
     "load_entries",
     "load_foreign",
     "load_foreign_dfc",

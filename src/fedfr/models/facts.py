@@ -10,7 +10,8 @@ from torch import Tensor
 
 from fedfr.errors import FedfrError
 from fedfr.models.checkpoint import has_contract, load_model
-from fedfr.models.foreign import read_tensors, recognise_backbone, state_of
+from fedfr.models.foreign import find_backbone, state_of
+from fedfr.models.foreign_files import read_tensors
 from fedfr.models.foreign_heads import load_foreign_dfc, load_foreign_prototypes
 from fedfr.models.onnx_model import OnnxBackbone, onnx_assumption
 from fedfr.models.parts import ModelParts
@@ -58,23 +59,35 @@ def _weights(path: Path) -> Facts:
     if isinstance(content, Tensor) or (isinstance(content, Mapping) and list(content) == ["fc"]):
         prototypes = load_foreign_prototypes(path)
         return {"kind": "prototypes", "prototypes": len(prototypes), "embedding_dim": prototypes.shape[1]}
-    state = state_of(content, path)
+    try:
+        found = find_backbone(content, path)
+    except FedfrError as error:
+        return _no_backbone(path, content, error)
+    spec = BACKBONES[found.name]
+    facts: Facts = {"kind": "weights", "entries": len(found.state) + len(found.left), "parameters": _count(found.state)}
+    place = {"backbone_at": found.entry} if found.entry else {}
+    more = {name: list(each) for name, each in (("left_out", found.left), ("also_at", found.others)) if each}
+    return facts | {
+        "backbone": found.name,
+        **place,
+        **more,
+        "embedding_dim": spec.embedding_dim,
+        "input": spec.preprocessing.describe(),
+        "input_known_from": f"assumed from {spec.source}",
+    }
+
+
+def _no_backbone(path: Path, content: object, why: FedfrError) -> Facts:
+    try:
+        state = state_of(content, path)
+    except FedfrError:
+        raise why from None
     if any(name.startswith("converter.") for name in state):
         module = load_foreign_dfc(path)
         branches = module.branches.weight
         return {"kind": "DFC module", "branches": len(branches), "embedding_dim": branches.shape[1]}
     facts: Facts = {"kind": "weights", "entries": len(state), "parameters": _count(state)}
-    try:
-        name = recognise_backbone(state)
-    except FedfrError as error:
-        return facts | {"backbone": None, "why": str(error)}
-    spec = BACKBONES[name]
-    return facts | {
-        "backbone": name,
-        "embedding_dim": spec.embedding_dim,
-        "input": spec.preprocessing.describe(),
-        "input_known_from": f"assumed from {spec.source}",
-    }
+    return facts | {"backbone": None, "why": str(why).removeprefix(f"{path}: ")}
 
 
 def _onnx(path: Path) -> Facts:

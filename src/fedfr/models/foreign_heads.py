@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from fedfr.errors import FedfrError
-from fedfr.models.foreign import differences_in_one_line, load_foreign, read_tensors
+from fedfr.models.entries import differences_in_one_line
+from fedfr.models.foreign import load_foreign
+from fedfr.models.foreign_files import read_tensors
 from fedfr.models.heads import DFC, TransformKind
 
 __all__ = ["foreign_dfc_entries", "load_foreign_dfc", "load_foreign_prototypes"]

@@ -12,7 +12,8 @@ from torch import Tensor
 from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 from fedfr.models.checkpoint import Contract, has_contract, save_model
-from fedfr.models.foreign import load_foreign, load_weights, recognise_backbone
+from fedfr.models.entries import load_weights, recognise_backbone
+from fedfr.models.foreign import load_backbone
 from fedfr.models.parts import PERSONALIZED, ModelParts
 from fedfr.models.registry import BACKBONES
 from fedfr.models.released import read_released
@@ -28,7 +29,7 @@ class ImportedModel(Brief):
     """What was written to ``path``: its contract, how many entries of the source were recognised, what is assumed.
 
     ``parameters`` counts the backbone's values, buffers included. ``identities`` is the number of prototypes or
-    branches, 0 without either.
+    branches, 0 without either. ``found`` says where in the source the backbone stood and what was left out.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class ImportedModel(Brief):
     parameters: int
     identities: int
     assumed: str
+    found: str = ""
 
 
 def import_weights(
@@ -59,11 +61,7 @@ def import_weights(
         raise FedfrError(f"{destination} is no name for a model; let it end with .safetensors")
     if destination.exists():
         raise FedfrError(f"{destination} exists already; choose another name or remove it")
-    found = _read(source)
-    try:
-        name = recognise_backbone(found.backbone, backbone)
-    except FedfrError as error:
-        raise FedfrError(f"{source}: {error}") from error
+    found, name, said = _read(source, backbone, stated.entry)
     spec = BACKBONES[name]
     wanted = role or (PERSONALIZED if found.dfc else ROLES[0])
     if wanted not in ROLES:
@@ -84,12 +82,20 @@ def import_weights(
         sum(tensor.numel() for tensor in parts.backbone.values() if tensor.is_floating_point()),
         0 if matrix is None else len(matrix),
         stated.explain(preprocessing, spec.source),
+        said,
     )
 
 
-def _read(source: Path) -> ModelParts:
+def _read(source: Path, backbone: str | None, entry: str | None) -> tuple[ModelParts, str, str]:
+    """The parts, the backbone's name, and what there is to say of where it stood."""
     if source.is_dir():
-        return read_released(source)
+        if entry is not None:
+            raise FedfrError(f"--entry is for a single file, {source} is a folder; leave it out")
+        parts = read_released(source)
+        try:
+            return parts, recognise_backbone(parts.backbone, backbone), ""
+        except FedfrError as error:
+            raise FedfrError(f"{source}: {error}") from error
     if source.suffix == ".onnx":
         raise FedfrError(
             f"{source} is an ONNX graph, which is evaluated as it is and cannot be trained; "
@@ -97,7 +103,8 @@ def _read(source: Path) -> ModelParts:
         )
     if has_contract(source):
         raise FedfrError(f"{source} is a model of fedfr already, with its contract; use it as it is")
-    return ModelParts(load_foreign(source))
+    found = load_backbone(source, backbone, entry)
+    return ModelParts(found.state), found.name, found.describe()
 
 
 def _check_length(source: Path, found: ModelParts, dim: int) -> None:

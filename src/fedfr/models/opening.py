@@ -11,8 +11,9 @@ from torch import nn
 from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 from fedfr.models.build import build_backbone
-from fedfr.models.checkpoint import load_model
-from fedfr.models.foreign import load_foreign, load_weights, recognise_backbone
+from fedfr.models.checkpoint import has_contract, load_model
+from fedfr.models.entries import load_weights
+from fedfr.models.foreign import load_backbone
 from fedfr.models.onnx_model import OnnxBackbone, onnx_assumption
 from fedfr.models.parts import PERSONALIZED, ModelParts
 from fedfr.models.preprocessing import Preprocessing
@@ -45,9 +46,13 @@ def open_model(path: Path, stated: Stated = UNSTATED) -> OpenedModel:
 
 
 def _own(path: Path, stated: Stated) -> OpenedModel:
+    if path.is_file() and not has_contract(path):
+        return _foreign(path, stated)
     tensors, contract = load_model(path)
     if contract.role == PERSONALIZED:
         raise FedfrError(f"{path} is one client's personalised model; evaluate it through its run's folder")
+    if stated.entry is not None:
+        raise FedfrError(f"{path} is a model of fedfr, with one backbone; leave out --entry")
     if stated.names:
         raise FedfrError(
             f"{path} has a contract that states its input ({contract.preprocessing.describe()}); leave out "
@@ -59,14 +64,12 @@ def _own(path: Path, stated: Stated) -> OpenedModel:
 
 
 def _foreign(path: Path, stated: Stated) -> OpenedModel:
-    state = load_foreign(path)
-    try:
-        name = recognise_backbone(state)
-    except FedfrError as error:
-        raise FedfrError(f"{path}: {error}") from error
-    backbone = build_backbone(name, 0)
-    load_weights(backbone, state)
-    return _assumed(backbone, stated, BACKBONES[name].preprocessing, BACKBONES[name].source, f"{path} holds {name}")
+    found = load_backbone(path, entry=stated.entry)
+    backbone = build_backbone(found.name, 0)
+    load_weights(backbone, found.state)
+    spec, more = BACKBONES[found.name], found.describe()
+    what = f"{path} holds {found.name}" + (f" ({more})" if more else "")
+    return _assumed(backbone, stated, spec.preprocessing, spec.source, what)
 
 
 def _onnx(path: Path, stated: Stated) -> OpenedModel:

@@ -48,6 +48,12 @@ BACKBONES: Registry[BackboneSpec] = Registry(
             _MOBILEFACENET,
         ),
         Entry(
+            "mobilefacenet-128",
+            "fedfr.models.backbones.mobilefacenet:MOBILEFACENET_128",
+            "depthwise, 1.0 M parameters, 128 values: InsightFace's own",
+            _MOBILEFACENET,
+        ),
+        Entry(
             "slimface",
             "fedfr.models.backbones.slimface:SLIMFACE",
             "narrow residual network for training on a CPU, 3.1 M parameters",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from fedfr.models.preprocessing import Preprocessing
 
@@ -11,16 +11,20 @@ __all__ = ["UNSTATED", "Stated"]
 
 @dataclass(frozen=True)
 class Stated:
-    """Colour order and scaling as stated by the user; None where they say nothing. Grey levels 0 … 255."""
+    """Colour order and scaling as stated by the user; None where they say nothing. Grey levels 0 … 255.
+
+    ``entry`` is where the backbone stands in a checkpoint that holds several.
+    """
 
     colour: str | None = None
     mean: float | None = None
     std: float | None = None
+    entry: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Which of them are stated."""
-        return tuple(name for name, value in asdict(self).items() if value is not None)
+        """Which parts of the input are stated."""
+        return tuple(name for name in ("colour", "mean", "std") if getattr(self, name) is not None)
 
     def over(self, assumed: Preprocessing) -> Preprocessing:
         """``assumed``, with what is stated in its place; raises :class:`FedfrError` for values that cannot be."""

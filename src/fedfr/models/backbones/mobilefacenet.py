@@ -8,7 +8,7 @@ from fedfr.models.backbones.prelu import PReLU
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.models.spec import BackboneSpec
 
-__all__ = ["MOBILEFACENET", "MOBILEFACENET_112X96", "MobileFaceNet"]
+__all__ = ["MOBILEFACENET", "MOBILEFACENET_112X96", "MOBILEFACENET_128", "MobileFaceNet"]
 
 # (expansion, channels, repeats, stride), table 1 of the paper.
 _BOTTLENECKS = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
@@ -105,4 +105,11 @@ MOBILEFACENET_112X96 = BackboneSpec(
     128,
     Preprocessing(std=128.0, columns=(8, 104)),
     source="MobileFaceNet_Pytorch, CASIA_Face_loader.py: RGB of scipy.misc.imread, 112×96, (x − 127.5) / 128",
+)
+# The same network on the whole crop, as InsightFace publishes it ("y1").
+MOBILEFACENET_128 = BackboneSpec(
+    lambda: MobileFaceNet(dim=128),
+    128,
+    Preprocessing(std=128.0),
+    source="InsightFace, MobileFaceNet of its model zoo: RGB, 112×112, (x − 127.5) / 128",
 )

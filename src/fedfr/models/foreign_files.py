@@ -1,0 +1,77 @@
+"""Files of tensors from elsewhere: read without running any code they may hold."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from fedfr.errors import FedfrError
+
+__all__ = ["read_tensors"]
+
+# A damaged pickle is a damaged program: interpreting it can fail in any of these ways.
+_UNREADABLE = (
+    SafetensorError,
+    pickle.UnpicklingError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
+
+def read_tensors(path: Path) -> object:
+    """What a file of tensors holds, without running any code; raises :class:`FedfrError` when it cannot be read."""
+    if not path.is_file():
+        raise FedfrError(f"weights {path} do not exist; check the path")
+    try:
+        return load_file(path) if path.suffix == ".safetensors" else _unpickle_weights(path)
+    except _UNREADABLE as error:
+        raise FedfrError(
+            f"weights {path} cannot be read ({_reason(error)}); allowed is a whole file with nothing but tensors "
+            f"in it; {_advice(error)}"
+        ) from error
+
+
+def _unpickle_weights(path: Path) -> object:
+    with warnings.catch_warnings():
+        # PyTorch's remarks on pickle protocols help nobody who only has the file.
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _forbidden(error: Exception) -> str:
+    """The class or function that a pickle asks for and that is none of a tensor's; empty where it asks for none."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+    return found[1] if found else ""
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        # PyTorch's own text advises to switch the protection off.
+        asked = _forbidden(error)
+        if asked:
+            return f"it holds {asked}; code is not run, and such objects are no tensors"
+        return "it is damaged, or holds Python objects that are no tensors"
+    if "TorchScript" in str(error):
+        return "it is a TorchScript archive, a program and no table of weights"
+    return re.split(r"\n|\. ", str(error).strip())[0] or type(error).__name__
+
+
+def _advice(error: Exception) -> str:
+    """What to do: the code that can read a module or a program is with whoever saved it."""
+    if _forbidden(error) or "TorchScript" in str(error):
+        return (
+            "where it was written, load it with the code that it belongs to and save the weights alone: "
+            "torch.save(model.state_dict(), NEW)"
+        )
+    return "fetch it again or save its state_dict alone"
