@@ -19,10 +19,10 @@ from fedfr.evaluation import PROTOCOLS, Figure
 from fedfr.faces import ClientFaces, FaceSet, Split
 from fedfr.federation.method import Generic
 from fedfr.federation.private_store import PrivateState
-from fedfr.models import build_backbone
+from fedfr.models import Personalized, build_backbone
 from fedfr.models.heads import DFC
 from fedfr.rows import Row
-from fedfr.trial import Personalized, Trial
+from fedfr.trial import Trial
 from tests.tiny import tiny_config
 
 EACH = 12
@@ -226,7 +226,7 @@ def test_which_models_of_a_trial_meet_which_protocols(
         expected += assessment.generic(start_features, subject)
         expected += assessment.personalized(start_features, list(TRAIN), subject)
     if own is not None:
-        personal = Personalized(backbone, dfc if method == "fedfr" else None).eval()
+        personal = Personalized(backbone, dfc.transform if method == "fedfr" else None).eval()
         subject = Subject(method, 0, 5, own)
         expected += assessment.personalized(Features(parts, personal), ["client-01"], subject)
     assert rows == expected

@@ -6,6 +6,9 @@ import csv
 import io
 import json
 import re
+import shutil
+import sys
+import tempfile
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 import yaml
+from plotly.offline import get_plotlyjs
 
 from fedfr.benchmark import Benchmark, Plan
 from fedfr.config import parse_overrides
@@ -95,6 +99,47 @@ def test_no_person_and_no_place_is_named(page: Page, benchmark: Benchmark) -> No
     assert "person-" not in whole
     assert str(benchmark.folder.parent) not in whole
     assert "secret place" in page.text, "the last part of a path tells the reader which faces they were"
+
+
+def test_no_place_is_named_by_any_field(benchmark: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings with places in every spelling, a relative start among them, and the description made of them."""
+    monkeypatch.chdir(tmp_path)
+    start, run = "models of mine/start.safetensors", tmp_path / "run"
+    (tmp_path / "models of mine").mkdir()
+    source = benchmark.folder / "scratch" / "seed-0"
+    shutil.copy(source / "pretrained" / "generic.safetensors", start)
+    faces = benchmark.folder.parent / "secret place"
+    settings = [f"model.start={start}", "pretrain.epochs=0", "method.name=pretrained", f"faces.path={faces}"]
+    Experiment.create(tiny_config(tmp_path, *settings), run).run()
+    config, environment = run / "config.yaml", run / "environment.json"
+    text = yaml.safe_load(config.read_text(encoding="utf-8"))
+    assert text["model"]["start"] == str(tmp_path / start)
+    planted = ["/srv/faces of people", "~/faces", f"file://{tmp_path}/x", {"/opt/key": "see /opt/a/b, or /opt/c"}]
+    text["split"]["settings"] |= {"pairs": str(tmp_path / "lists" / "pairs.txt"), "more": planted}
+    config.write_text(yaml.safe_dump(text), encoding="utf-8")
+    machine = {"python": sys.executable, "command": f"fedfr train {tmp_path}/my config.yaml --out={run}"}
+    environment.write_text(json.dumps(json.loads(environment.read_text("utf-8")) | machine), encoding="utf-8")
+    for rows in (run / "evaluation").glob("*.json"):
+        content = json.loads(rows.read_text("utf-8"))
+        content.append(content[0] | {"metric": "TAR@FAR=1e-3", "value": None, "refused": f"{tmp_path}/lost is gone"})
+        rows.write_text(json.dumps(content), encoding="utf-8")
+    whole = write_report(run).read_text(encoding="utf-8")
+    page = Page(whole)
+    assert "from start.safetensors" in page.text
+    assert "lost is gone" in page.text
+    rest = whole.replace(get_plotlyjs(), "")
+    for place in (
+        tmp_path,
+        Path.home(),
+        Path(tempfile.gettempdir()),
+        faces,
+        "models of mine",
+        "/srv",
+        "/opt",
+        "lists/",
+    ):
+        assert str(place) not in rest
+    assert re.findall(r"(?<![\w<./-])~?/[^\s>/]+", page.text) == []
 
 
 @pytest.mark.parametrize("name", ["roc-personalized-1-1", "roc-generic-1-1", "search-personalized-1-N", "clients"])

@@ -35,7 +35,7 @@ from fedfr.models import (
     save_model,
 )
 from fedfr.models.checkpoint import has_contract
-from fedfr.models.parts import PUBLIC_PROTOTYPES
+from fedfr.models.parts import PERSONALIZED, PUBLIC_PROTOTYPES
 from fedfr.training.features import Compute, mean_features
 from fedfr.training.pool import FacePool
 from fedfr.training.pretraining import pretrain
@@ -293,6 +293,8 @@ class Parts:
     def _load_start(self, backbone: nn.Module, path: Path) -> None:
         if path.suffix == ".safetensors" and (not path.is_file() or has_contract(path)):
             state, contract = load_model(path)
+            if contract.role == PERSONALIZED:
+                raise FedfrError(f"model.start = {path} is one client's personalised model; give a generic one")
             contract.require(generic_contract(self.config, contract.embedding_space))
             state.pop(PUBLIC_PROTOTYPES, None)
         else:

@@ -21,12 +21,16 @@ from fedfr.evaluation import (
     ScoreCounts,
 )
 from fedfr.federation.method import Generic
+from fedfr.reporting.progress import Progress, Silent
 from fedfr.rows import ALL_CLIENTS, Row, rows_from
-from fedfr.training.features import extract_features
+from fedfr.training.features import OnImages, extract_features
 from fedfr.training.pool import FacePool
 from fedfr.trial import Trial
 
-__all__ = ["Assessment", "assess_trial"]
+__all__ = ["EVALUATION", "Assessment", "assess_trial"]
+
+EVALUATION = "evaluation"
+"""What progress calls the work of an assessment."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,12 @@ class Subject:
 
 
 class Features:
-    """Features of a run's images under one module, each computed once."""
+    """Features of a run's images under one module, each computed once; ``on_images`` is told how far that is."""
 
-    def __init__(self, parts: Parts, module: nn.Module) -> None:
+    def __init__(self, parts: Parts, module: nn.Module, on_images: OnImages | None = None) -> None:
         self._parts = parts
         self._module = module
+        self._on_images = on_images
         self._row = np.full(len(parts.faces), -1, np.int64)
         self._known = np.empty((0, 0), np.float32)
 
@@ -53,7 +58,7 @@ class Features:
         missing = np.unique(images[self._row[images] < 0])
         if len(missing):
             pool = FacePool([(self._parts.faces, missing, 0)])
-            new = extract_features(self._module, pool, self._parts.compute).numpy()
+            new = extract_features(self._module, pool, self._parts.compute, on_images=self._on_images).numpy()
             self._row[missing] = np.arange(len(missing)) + len(self._known)
             self._known = np.concatenate([self._known.reshape(-1, new.shape[1]), new])
         return self._known[self._row[images]]
@@ -62,11 +67,23 @@ class Features:
 class Assessment:
     """Runs protocols on the models of one run; ``protocols`` restricts which.
 
-    With ``curves`` it keeps the distribution of the scores as well, for :meth:`curves`.
+    With ``curves`` it keeps the distribution of the scores as well, for :meth:`curves`. ``progress`` is told of
+    every model, of about ``models`` in all, and of every batch of its images.
     """
 
-    def __init__(self, parts: Parts, protocols: Sequence[str] | None = None, *, curves: bool = False) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        protocols: Sequence[str] | None = None,
+        *,
+        curves: bool = False,
+        progress: Progress | None = None,
+        models: int = 1,
+    ) -> None:
         self.parts = parts
+        self._shown = progress or Silent()
+        self._models = models
+        self._begun = 0
         self._keeps_scores = curves
         self._scores: dict[tuple[str, str, str], dict[str, ScoreCounts]] = {}
         self._rounds: dict[tuple[str, str, str], int] = {}
@@ -74,6 +91,19 @@ class Assessment:
         self._personalized = [name for name in names if name in PERSONALIZED_PROTOCOLS]
         self._generic = [name for name in names if name in GENERIC_PROTOCOLS]
         self._pairs = [name for name in names if name in PAIRS_PROTOCOLS]
+
+    def features(self, module: nn.Module, model: str) -> Features:
+        """Of the run's images under the module of another model; ``model`` is what progress calls it."""
+        before, self._begun = self._begun, self._begun + 1
+
+        def on_images(done: int, total: int) -> None:
+            self._shown.update(EVALUATION, before, max(self._models, before + 1), f"{model}: {done}/{total} images")
+
+        return Features(self.parts, module, on_images)
+
+    def finish(self) -> None:
+        """Tell that every model has been looked at."""
+        self._shown.update(EVALUATION, self._begun, self._begun)
 
     def generic(self, features: Features, subject: Subject) -> list[Row]:
         """Generic protocols, among identities nobody trained on."""
@@ -157,12 +187,13 @@ def assess_trial(trial: Trial, round_number: int, generic: Generic, assessment: 
     rows: list[Row] = []
     if method.generic_model is not None:
         subject = Subject(trial.name, parts.config.seed, round_number, method.generic_model)
-        features = Features(parts, trial.generic_module(generic))
+        features = assessment.features(trial.generic_module(generic), f"{trial.name} {method.generic_model}")
         rows += assessment.generic(features, subject)
         rows += assessment.personalized(features, list(parts.split.clients), subject)
     for client in parts.split.clients if method.personal_model is not None else ():
         found = trial.personal_module(client)
         if found is not None:
             subject = Subject(trial.name, parts.config.seed, found[0], str(method.personal_model))
-            rows += assessment.personalized(Features(parts, found[1]), [client], subject)
+            features = assessment.features(found[1], f"{trial.name} {client}")
+            rows += assessment.personalized(features, [client], subject)
     return rows

@@ -239,18 +239,18 @@ class Experiment:
         """Evaluate the newest models of a run again, finished or not; nothing in the folder changes."""
         shown = progress or Silent()
         torch.set_num_threads(self.config.runtime.threads)
-        assessment = Assessment(self.parts, protocols)
         if not (self.folder / "pretrained" / "generic.safetensors").exists():
             raise FedfrError(f"{self.folder} has no model yet; go on with `fedfr resume {self.folder}`")
-        rows: list[Row] = []
+        trials, rows = self.trials(), []
+        models = sum(map(self._models, trials)) + 1
+        assessment = Assessment(self.parts, protocols, progress=shown, models=models)
         if self.config.method.name != "pretrained":
             rows += self._assess_start(self.parts.starting_model(), assessment)
-        trials = self.trials()
-        for number, trial in enumerate(trials):
+        for trial in trials:
             entry = trial.journal.latest()
             if entry is not None:
                 rows += assess_trial(trial, entry.round, entry.generic, assessment)
-            shown.update("evaluation", number + 1, len(trials), trial.name)
+        assessment.finish()
         return rows
 
     def _on_round(self, trial: Trial, shown: Progress) -> Callable[[int, Generic], Mapping[str, Any]]:
@@ -273,6 +273,11 @@ class Experiment:
             for client in self.parts.split.clients:
                 trial.export_personal(client)
         return assess_trial(trial, trial.total_rounds, generic, assessment)
+
+    def _models(self, trial: Trial) -> int:
+        """How many models of a trial are evaluated at most."""
+        personal = 0 if trial.method.personal_model is None else len(self.parts.split.clients)
+        return personal + (trial.method.generic_model is not None)
 
     def _assess_start(self, start: Generic, assessment: Assessment) -> list[Row]:
         trial = Trial(self.parts, "pretrained", self.folder / "pretrained")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +76,14 @@ def evaluate_model(
     features: Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> list[Row]:
-    """A generic model on ``faces``: ours, or a state dict or an ONNX graph published elsewhere.
+    """A model on ``faces``: ours, generic or a client's, or a state dict or an ONNX graph published elsewhere.
 
     The input of one from elsewhere is assumed where it is not ``stated``; ``progress`` is told what.
     On every identity of a saved set, a folder of crops or a ``train.rec`` the generic protocols; on a verification set
     (``lfw.bin``, or a folder of such files) its pairs, each set as a protocol of its own; on IJB-B or IJB-C theirs,
     where ``features`` keeps what images became and ``settings`` are those of :class:`IjbSettings`. Whoever calls
-    answers for the identities being unseen. Raises :class:`FedfrError` for a personalised protocol, which needs a run,
-    and for a personalised model, whose features are only comparable within its own client.
+    answers for the identities being unseen. A client's personalised model is measured alike: all faces pass through it
+    alone. Raises :class:`FedfrError` for a personalised protocol, which needs a client's division of its images.
     """
     if faces is None:
         raise FedfrError(f"--faces is missing; {model} is a model, give the folder of faces to evaluate it on")
@@ -96,7 +96,10 @@ def evaluate_model(
                 why = f". {ORIGIN}" if name in IJB_PROTOCOLS else ""
                 raise FedfrError(f"{name} does not fit {faces}; allowed there: {', '.join(allowed)}{why}")
         else:
-            raise FedfrError(f"{name} needs a run's split and people; give the run's folder instead of {model}")
+            raise FedfrError(
+                f"{name} needs a client's own people, which {model} does not hold; give the run's folder in "
+                "its place, or use `fedfr site evaluate` at the client's site"
+            )
     shown = progress or Silent()
     if ijb is not None:
         chosen, title = validate(IjbSettings, settings or {}, "--set"), check_ijb(ijb, wanted)
@@ -111,9 +114,11 @@ def evaluate_model(
     backbone, role, compute = _opened(model, stated, shown)
     if sets:
         return [row for path in sets for row in _on_pairs(path, backbone, role, compute, shown)]
-    loaded = load_faces(faces) if is_face_set(faces) else import_faces(faces)
-    found = extract_features(backbone, FacePool([(loaded, None, 0)]), compute).numpy()
-    return [row for name in wanted for row in _rows(name, name, role, {"features": found, "labels": loaded.labels})]
+    loaded = load_faces(faces) if is_face_set(faces) else import_faces(faces, progress=_told(shown, "reading faces"))
+    found = extract_features(backbone, FacePool([(loaded, None, 0)]), compute, on_images=_told(shown, "features"))
+    return [
+        row for name in wanted for row in _rows(name, name, role, {"features": found.numpy(), "labels": loaded.labels})
+    ]
 
 
 def _only_ijb(features: str | Path | None, settings: Mapping[str, Any] | None, given: Path) -> None:
@@ -135,9 +140,14 @@ def _on_pairs(path: Path, backbone: nn.Module, role: str, compute: Compute, prog
     pairs = read_verification_set(path)
     progress.note(f"{path.name}: {len(pairs.same)} pairs")
     distinct, where = pairs.distinct()
-    features = mirror_summed_features(backbone, FacePool([(distinct, None, 0)]), compute).numpy()[where]
+    pool, told = FacePool([(distinct, None, 0)]), _told(progress, f"features, {path.name}")
+    features = mirror_summed_features(backbone, pool, compute, on_images=told).numpy()[where]
     given = {"features_a": features[0::2], "features_b": features[1::2], "same": pairs.same}
     return [row for name in SET_PROTOCOLS for row in _rows(name, f"{name} {pairs.name}", role, given)]
+
+
+def _told(progress: Progress, work: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress.update(work, done, total)
 
 
 def _rows(protocol: str, title: str, role: str, given: Mapping[str, Any]) -> list[Row]:

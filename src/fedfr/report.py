@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -68,14 +70,60 @@ def _report(
     run: Experiment,
     axis: str = "",
 ) -> Report:
-    text = yaml.safe_dump(without_places(settings), sort_keys=False, allow_unicode=True)
-    return Report(title, description, sections, text, read_json(run.folder / "environment.json"), axis)
+    # Whatever text the page shows comes through here.
+    places = [*_absolute(settings), str(run.folder.resolve()), str(Path.home()), str(Path.cwd())]
+    text = yaml.safe_dump(without_places(settings, places), sort_keys=False, allow_unicode=True)
+    return Report(
+        without_places(title, places),
+        without_places(description, places),
+        [_without_places(section, places) for section in sections],
+        text,
+        without_places(read_json(run.folder / "environment.json"), places),
+        axis,
+    )
 
 
-def without_places(content: Any) -> Any:
-    """Of absolute paths the last part: a page that is passed on need not tell where its maker keeps faces."""
+def _without_places(section: Section, places: Sequence[str]) -> Section:
+    rows = [replace(row, refused=without_places(row.refused, places)) if row.refused else row for row in section.rows]
+    return replace(section, rows=rows, name=without_places(section.name, places))
+
+
+_REST = r"[^\s'\"`,;()\[\]{}<>|]"
+
+
+def without_places(content: Any, places: Sequence[str] = ()) -> Any:
+    """Of every absolute path the last part: a page that is passed on does not tell where its maker keeps faces.
+
+    ``places``: paths that are found within longer texts even where they hold spaces.
+    """
     if isinstance(content, Mapping):
-        return {name: without_places(value) for name, value in content.items()}
-    if isinstance(content, list):
-        return [without_places(value) for value in content]
-    return PurePath(content).name if isinstance(content, str) and PurePath(content).is_absolute() else content
+        return {without_places(name, places): without_places(value, places) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_places(value, places) for value in content]
+    if not isinstance(content, str):
+        return content
+    if _is_place(content):
+        return PurePath(content).name
+    known = [re.escape(place) for place in sorted(filter(_is_place, places), key=len, reverse=True)]
+    # Addresses stay whole, and so does a slash within a word: `and/or`, `images/s`.
+    words = [rf"[A-Za-z][\w+.-]*://{_REST}*", *(rf"{place}{_REST}*" for place in known)]
+    found = "|".join([*words, rf"(?<![\w./-])(?:~[\w-]*)?/{_REST}+"])
+    return re.sub(found, lambda path: _last(path[0]), content)
+
+
+def _last(path: str) -> str:
+    url = "://" in path and not path.startswith("file:")
+    return path if url else PurePath(path).name
+
+
+def _is_place(text: str) -> bool:
+    return "\n" not in text and (text.startswith("~/") or (PurePath(text).is_absolute() and len(text) > 1))
+
+
+def _absolute(content: Any) -> Iterator[str]:
+    """Every text in nested settings that is an absolute path."""
+    values = content.values() if isinstance(content, Mapping) else content if isinstance(content, list | tuple) else ()
+    for value in values:
+        yield from _absolute(value)
+    if isinstance(content, str) and _is_place(content):
+        yield content

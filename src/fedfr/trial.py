@@ -20,43 +20,27 @@ from fedfr.federation.journal import Journal
 from fedfr.federation.method import Generic, Method, batchnorm_entries, batchnorm_statistics, shared_entries
 from fedfr.federation.private_store import PrivateState, PrivateStore
 from fedfr.federation.server import Server
-from fedfr.models import DFC, embedding_space, load_weights, save_model
+from fedfr.models import Personalized, embedding_space, load_weights, save_model
+from fedfr.models.parts import PERSONALIZED
 from fedfr.reporting.progress import Progress, Silent
 
-__all__ = ["Engines", "Personalized", "Trial", "local_engine"]
+__all__ = ["Engines", "Trial", "local_engine", "personalized_of", "save_personalized"]
 
 Engines = Callable[["Trial"], AbstractContextManager[Engine]]
 """Makes what brings a trial's messages to its clients, for as long as the trial runs."""
 
 
-class Personalized(nn.Module):
-    """T_i ∘ f_i: a client's local backbone and its feature transform (method, section 3.5)."""
+def personalized_of(method: Method, state: PrivateState, backbone: nn.Module, device: torch.device) -> Personalized:
+    """The model that a client's private state holds under a method, ready for evaluation; fills ``backbone``."""
+    load_weights(backbone, state.personal_backbone or state.backbone)
+    dfc = method.personal_modules(state)
+    return Personalized(backbone, None if dfc is None else dfc.transform.to(device)).eval()
 
-    def __init__(self, backbone: nn.Module, dfc: DFC | None) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.dfc = dfc
 
-    def __repr__(self) -> str:
-        own = "" if self.dfc is None else f", {type(self.dfc).__name__}"
-        return f"{type(self).__name__}({type(self.backbone).__name__}{own})"
-
-    @classmethod
-    def of(cls, method: Method, state: PrivateState, backbone: nn.Module, device: torch.device) -> Personalized:
-        """The model that a client's private state holds under a method, ready for evaluation."""
-        load_weights(backbone, state.personal_backbone or state.backbone)
-        dfc = method.personal_modules(state)
-        return cls(backbone, None if dfc is None else dfc.to(device)).eval()
-
-    def forward(self, images: Any) -> Any:
-        """Features of preprocessed images."""
-        features = self.backbone(images)
-        return features if self.dfc is None else self.dfc.transform_features(features)
-
-    def save(self, path: Path, config: ExperimentConfig) -> None:
-        """Write the model with its contract; its embedding space is its own alone."""
-        tensors = self.state_dict()
-        save_model(path, tensors, generic_contract(config, embedding_space(tensors), "personalized"))
+def save_personalized(path: Path, model: Personalized, config: ExperimentConfig) -> None:
+    """Write a personalised model with its contract; its embedding space is its own alone."""
+    tensors = model.tensors()
+    save_model(path, tensors, generic_contract(config, embedding_space(tensors), PERSONALIZED))
 
 
 class Trial:
@@ -152,7 +136,7 @@ class Trial:
         state = self.store(client).latest()
         if state is None:
             return None
-        return state.round, Personalized.of(self.method, state, self.parts.new_backbone(), self.parts.compute.device)
+        return state.round, personalized_of(self.method, state, self.parts.new_backbone(), self.parts.compute.device)
 
     def export_personal(self, client: str) -> Path | None:
         """Write ``clients/<id>/personal.safetensors`` with its contract; its embedding space is this client's alone."""
@@ -161,7 +145,7 @@ class Trial:
             return None
         _, module = found
         path = self.folder / "clients" / client / "personal.safetensors"
-        module.save(path, self.parts.config)
+        save_personalized(path, module, self.parts.config)
         return path
 
 

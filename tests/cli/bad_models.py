@@ -145,9 +145,10 @@ def model_without_faces(given: Given) -> list[str]:
 
 
 @case
-def personal_model_alone(given: Given) -> list[str]:
+def personal_model_as_the_start(given: Given) -> list[str]:
     model = given.run / "clients" / "client-01" / "personal.safetensors"
-    return ["evaluate", str(model), "--faces", str(given.faceset)]
+    settings = [f"faces.path={given.faceset}", *given.settings, f"model.start={model}"]
+    return ["train", "quickstart", "--out", str(given.place / "new"), *(x for s in settings for x in ("--set", s))]
 
 
 @case

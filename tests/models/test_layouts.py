@@ -124,7 +124,8 @@ def test_a_plain_state_dict(tmp_path: Path, role: str) -> None:
         build_backbone("slimface", seed=9).load_state_dict(state)
     else:
         assert {name.split(".")[0] for name in state} == {"backbone", "dfc"}
-        assert torch.equal(state["dfc.branches.weight"], model.dfc["branches.weight"])
+        assert torch.equal(state["dfc.transform.weight"], model.dfc["transform.weight"])
+        assert not any("branches" in name for name in state), "they name the client's people as prototypes do"
 
 
 def test_a_view_takes_no_more_room_than_it_shows(tmp_path: Path) -> None:

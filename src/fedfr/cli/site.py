@@ -97,6 +97,39 @@ def export(
 
 
 @app.command()
+def evaluate(
+    folder: Folder,
+    protocols: Annotated[list[str] | None, typer.Option("--protocol", help="Only these; may be repeated.")] = None,
+    strangers: Annotated[
+        Path | None, typer.Option("--strangers", help="Faces of people who are not the site's; else the public ones.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A=B", help="Of the evaluation, for example fars=[0.01,0.001].")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the site's personalised model on the images it keeps for its own test; nothing leaves the machine."""
+    needs_flower()
+    from fedfr.config import parse_overrides
+    from fedfr.deployment.site import Site
+    from fedfr.deployment.site_evaluation import evaluate_site
+    from fedfr.reporting.table import results_table
+
+    with progress() as shown:
+        rows = evaluate_site(
+            Site.open(folder / "site.yaml"),
+            strangers=strangers,
+            protocols=protocols,
+            settings=parse_overrides(settings or []),
+            progress=shown,
+        )
+    if as_json:
+        print_json([row.to_dict() for row in rows])
+    else:
+        print(results_table(rows))
+
+
+@app.command()
 def status(folder: Folder, as_json: AsJson = False) -> None:
     """Whether the site runs, and what it has kept of which rounds."""
     needs_flower()

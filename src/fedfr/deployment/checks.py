@@ -27,7 +27,7 @@ from fedfr.deployment.certificates import check_server_certificate, days_left, l
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.processes import Address
 from fedfr.deployment.secrets import load_key
-from fedfr.deployment.site import Site, SiteConfig
+from fedfr.deployment.site import Site, SiteConfig, check_apart
 from fedfr.deployment.site_folder import KEY, ROOT
 from fedfr.errors import FedfrError
 from fedfr.files import is_locked
@@ -243,15 +243,7 @@ def _apart(site: Site) -> str:
         return "there are no public faces"
     if site.config.public is None:
         raise FedfrError("this cannot be looked at without the public faces; fetch them first")
-    own, public = site.all_faces, site.public_faces
-    names = {*own.identities} & {*public.identities}
-    if names:
-        raise FedfrError(
-            f"{len(names)} people of this site are among the public ones by name, for example {min(names)}; remove "
-            "them here, or rename those that are others"
-        )
-    if {*own.digests()} & {*public.digests()}:
-        raise FedfrError("a picture of this site is among the public ones; remove that person here")
+    check_apart(site.all_faces, site.public_faces, "the public ones")
     return "no name and no picture is on both sides"
 
 

@@ -24,14 +24,17 @@ from fedfr.faces import ClientFaces, FaceSet, Split
 from fedfr.faces.dealing import by_share, deal, last_as_test
 from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.messages import Hello
+from fedfr.federation.method import Method
 from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.files import locked
-from fedfr.models import build_backbone
+from fedfr.models import Personalized, build_backbone
 from fedfr.settings import Settings, validate
-from fedfr.trial import Personalized
+from fedfr.trial import personalized_of, save_personalized
 
-__all__ = ["Site", "SiteConfig", "SiteFacesConfig"]
+__all__ = ["Site", "SiteConfig", "SiteFacesConfig", "check_apart"]
+
+CPU = torch.device("cpu")
 
 
 def _server(text: str) -> str:
@@ -122,13 +125,13 @@ class Site:
     @cached_property
     def own_faces(self) -> FaceSet:
         """The private faces that train."""
-        faces, division = self._divided
+        faces, division = self.divided
         return faces.subset(division.train)
 
     @cached_property
     def all_faces(self) -> FaceSet:
         """The private faces that train, and those kept for the site's own test."""
-        faces, division = self._divided
+        faces, division = self.divided
         return faces.subset(division.train + division.test)
 
     @cached_property
@@ -164,7 +167,7 @@ class Site:
                 config.client,
                 self.own_faces,
                 PublicFaces(self.public_faces, half=config.runtime.public_features == "half"),
-                make_method(run, agreed.method.name),
+                self.method,
                 settings,
                 PrivateStore(self.private, config.client),
             )
@@ -172,26 +175,40 @@ class Site:
     def export(self, path: Path) -> int:
         """Write the site's personalised model of its newest round, and return that.
 
-        Raises :class:`FedfrError` when it has not taken part, when the method has no such model, and when something
-        stands there.
+        Raises :class:`FedfrError` as :meth:`personalized` does, and when something stands there.
         """
-        agreed, store = self.agreement, PrivateStore(self.private, self.config.client)
-        method, rounds = make_method(agreed.config, agreed.method.name), store.rounds()
-        state = store.until(rounds[-1]) if rounds else None
-        if state is None or method.personal_model is None:
-            why = (
-                "has not taken part in a round yet"
-                if state is None
-                else f"has no personalised model under {agreed.method.name}"
-            )
-            raise FedfrError(f"{self.config.client} {why}; there is nothing to export")
+        number, model = self.personalized()
         refuse_existing(path)
-        backbone = build_backbone(agreed.backbone, 0)
-        Personalized.of(method, state, backbone, torch.device("cpu")).save(path, agreed.config)
-        return state.round
+        save_personalized(path, model, self.agreement.config)
+        return number
 
     @cached_property
-    def _divided(self) -> tuple[FaceSet, ClientFaces]:
+    def method(self) -> Method:
+        """The method agreed on."""
+        return make_method(self.agreement.config, self.agreement.method.name)
+
+    def personalized(self, device: torch.device = CPU) -> tuple[int, Personalized]:
+        """The newest round that the site has taken part in, and its personalised model then.
+
+        Raises :class:`FedfrError` when it has not taken part, and when the method has no such model.
+        """
+        agreed, store = self.agreement, PrivateStore(self.private, self.config.client)
+        rounds = store.rounds()
+        state = store.until(rounds[-1]) if rounds else None
+        if state is None:
+            raise FedfrError(
+                f"{self.config.client} has not taken part in a round of {agreed.run} yet, so that it has no model; "
+                "`fedfr site run`, and wait for the first round"
+            )
+        if self.method.personal_model is None:
+            raise FedfrError(
+                f"{agreed.method.name} gives {self.config.client} no personalised model; its generic model is at the "
+                "coordinator"
+            )
+        return state.round, personalized_of(self.method, state, build_backbone(agreed.backbone, 0), device)
+
+    @cached_property
+    def divided(self) -> tuple[FaceSet, ClientFaces]:
         """The private faces, and which of them train and which test."""
         given, client = self.config.faces, self.config.client
         faces = FaceSet.load(given.path)
@@ -205,3 +222,15 @@ class Site:
         divide = last_as_test(by_share(given.test_share) if count is None else lambda images: count)
         (division,) = deal(faces, people, [len(people)], divide).values()
         return faces, division
+
+
+def check_apart(own: FaceSet, others: FaceSet, what: str) -> None:
+    """Raises :class:`FedfrError` where a name or an image is in a site's own faces and in others, called ``what``."""
+    names = {*own.identities} & {*others.identities}
+    if names:
+        raise FedfrError(
+            f"{len(names)} people of this site are among {what} by name, for example {min(names)}; remove "
+            "them here, or rename those that are others"
+        )
+    if {*own.digests()} & {*others.digests()}:
+        raise FedfrError(f"an image of this site is among {what}; remove that person here")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fedfr.models.layouts import LAYOUTS, Layout, ModelSource
     from fedfr.models.opening import OpenedModel, open_model
     from fedfr.models.parts import ModelParts
+    from fedfr.models.personalized import Personalized
     from fedfr.models.preprocessing import Preprocessing
     from fedfr.models.registry import BACKBONES
     from fedfr.models.spec import BackboneSpec
@@ -37,6 +38,7 @@ else:
             "layouts": "LAYOUTS Layout ModelSource",
             "opening": "OpenedModel open_model",
             "parts": "ModelParts",
+            "personalized": "Personalized",
             "preprocessing": "Preprocessing",
             "registry": "BACKBONES",
             "spec": "BackboneSpec",
@@ -57,6 +59,7 @@ __all__ = [
     "ModelParts",
     "ModelSource",
     "OpenedModel",
+    "Personalized",
     "Preprocessing",
     "Stated",
     "TransformKind",

@@ -14,7 +14,7 @@ from fedfr.models.foreign import find_backbone, state_of
 from fedfr.models.foreign_files import read_tensors
 from fedfr.models.foreign_heads import load_foreign_dfc, load_foreign_prototypes
 from fedfr.models.onnx_model import OnnxBackbone, onnx_assumption
-from fedfr.models.parts import ModelParts
+from fedfr.models.parts import PERSONALIZED, ModelParts
 from fedfr.models.registry import BACKBONES
 
 __all__ = ["model_facts"]
@@ -51,7 +51,12 @@ def _safetensors(path: Path) -> Facts:
         "parameters": _count(parts.backbone),
         "prototypes": 0 if parts.prototypes is None else len(parts.prototypes),
     }
-    return facts | ({"branches": len(parts.dfc["branches.weight"])} if parts.dfc else {})
+    if contract.role == PERSONALIZED:
+        names = {*parts.transform}
+        facts["transform"] = "none" if not names else "linear" if names == {"weight", "bias"} else "bottleneck"
+        facts["branches"] = len(parts.dfc.get("branches.weight", ()))
+        facts["private"] = "one client's own: keep it where the client's faces may be"
+    return facts
 
 
 def _weights(path: Path) -> Facts:

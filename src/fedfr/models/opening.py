@@ -1,4 +1,4 @@
-"""Opening any file that holds a generic model: this project's, weights published elsewhere, an ONNX graph."""
+"""Opening any file that holds a model: this project's, weights published elsewhere, an ONNX graph."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from torch import nn
 from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 from fedfr.models.build import build_backbone
-from fedfr.models.checkpoint import has_contract, load_model
+from fedfr.models.checkpoint import Contract, has_contract, load_model
 from fedfr.models.entries import load_weights
 from fedfr.models.foreign import load_backbone
 from fedfr.models.onnx_model import OnnxBackbone, onnx_assumption
 from fedfr.models.parts import PERSONALIZED, ModelParts
+from fedfr.models.personalized import Personalized
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.models.registry import BACKBONES
 from fedfr.models.stated import UNSTATED, Stated
@@ -37,10 +38,10 @@ class OpenedModel(Brief):
 
 
 def open_model(path: Path, stated: Stated = UNSTATED) -> OpenedModel:
-    """The generic model in a file, by its suffix: ``.safetensors``, ``.onnx``, and weights in any other.
+    """The model in a file, by its suffix: ``.safetensors``, ``.onnx``, and weights in any other.
 
-    ``stated`` is for files without a contract. Raises :class:`FedfrError` when it is missing, damaged, no generic
-    model, or would contradict its contract.
+    ``stated`` is for files without a contract. A client's personalised model is its backbone with its transform.
+    Raises :class:`FedfrError` when the file is missing, damaged, no model, or would contradict its contract.
     """
     return _OPENERS.get(path.suffix, _foreign)(path, stated)
 
@@ -49,8 +50,6 @@ def _own(path: Path, stated: Stated) -> OpenedModel:
     if path.is_file() and not has_contract(path):
         return _foreign(path, stated)
     tensors, contract = load_model(path)
-    if contract.role == PERSONALIZED:
-        raise FedfrError(f"{path} is one client's personalised model; evaluate it through its run's folder")
     if stated.entry is not None:
         raise FedfrError(f"{path} is a model of fedfr, with one backbone; leave out --entry")
     if stated.names:
@@ -58,9 +57,20 @@ def _own(path: Path, stated: Stated) -> OpenedModel:
             f"{path} has a contract that states its input ({contract.preprocessing.describe()}); leave out "
             f"{', '.join(f'--{name}' for name in stated.names)}, or import the weights again with them"
         )
+    try:
+        parts = ModelParts.of_model(tensors, contract)
+        network = (
+            Personalized.of_parts(parts, contract) if contract.role == PERSONALIZED else _backbone(parts, contract)
+        )
+    except FedfrError as error:
+        raise FedfrError(f"model {path}: {error}") from error
+    return OpenedModel(network, contract.preprocessing, contract.role)
+
+
+def _backbone(parts: ModelParts, contract: Contract) -> nn.Module:
     backbone = build_backbone(contract.backbone, 0)
-    load_weights(backbone, ModelParts.of_model(tensors, contract).backbone)
-    return OpenedModel(backbone, contract.preprocessing, contract.role)
+    load_weights(backbone, parts.backbone)
+    return backbone
 
 
 def _foreign(path: Path, stated: Stated) -> OpenedModel:

@@ -11,11 +11,12 @@ from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 from fedfr.models.checkpoint import Contract, embedding_space
 
-__all__ = ["PERSONALIZED", "PUBLIC_PROTOTYPES", "ModelParts"]
+__all__ = ["PERSONALIZED", "PUBLIC_PROTOTYPES", "TRANSFORM", "ModelParts"]
 
 PERSONALIZED = "personalized"
 PUBLIC_PROTOTYPES, _PRIVATE_PROTOTYPES = "public_prototypes", "private_prototypes"
 _BACKBONE, _DFC = "backbone.", "dfc."
+TRANSFORM = "transform."
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,20 +46,26 @@ class ModelParts(Brief):
             raise FedfrError(f"a personalised model has no entry {strange[0]!r}; write the model again")
         return cls(backbone, prototypes, dfc)
 
+    @property
+    def transform(self) -> dict[str, Tensor]:
+        """Entries of the DFC module's feature transform, under its own names; its branches serve training alone."""
+        return {name.removeprefix(TRANSFORM): value for name, value in self.dfc.items() if name.startswith(TRANSFORM)}
+
     def network(self, role: str) -> dict[str, Tensor]:
         """What computes features, under the names of a model of this ``role``."""
         if role != PERSONALIZED:
             return dict(self.backbone)
         named = {f"{_BACKBONE}{name}": value for name, value in self.backbone.items()}
-        return named | {f"{_DFC}{name}": value for name, value in self.dfc.items()}
+        return named | {f"{_DFC}{TRANSFORM}{name}": value for name, value in self.transform.items()}
 
     def tensors(self, role: str) -> dict[str, Tensor]:
         """Everything, under the names of a model of this ``role``; inverse of :meth:`of_model`."""
         prototypes = {} if self.prototypes is None else {_prototypes_of(role): self.prototypes}
-        return self.network(role) | prototypes
+        dfc = {f"{_DFC}{name}": value for name, value in self.dfc.items()} if role == PERSONALIZED else {}
+        return self.network(role) | dfc | prototypes
 
     def space(self, role: str) -> str:
-        """Name of the embedding space; prototypes have no part in it."""
+        """Name of the embedding space; prototypes and branches have no part in it."""
         return embedding_space(self.network(role))
 
 

@@ -46,6 +46,11 @@ def released_files(parts: ModelParts) -> dict[str, bytes]:
 
     Prototypes are a matrix alone: that is what the released ``train.py`` takes from its ``fc.pth``.
     """
+    if parts.transform and "branches.weight" not in parts.dfc:
+        raise FedfrError(
+            f"{BRANCHES} needs the client's branches, which a personalised model is written without; export the run "
+            "that it comes from (`fedfr models export RUN … --layout released`), or use the layout state-dict"
+        )
     contents: dict[str, Mapping[str, Tensor] | Tensor | None] = {
         BACKBONE: parts.backbone,
         BRANCHES: foreign_dfc_entries(parts.dfc) if parts.dfc else None,

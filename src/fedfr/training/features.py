@@ -14,6 +14,7 @@ from fedfr.training.pool import DeviceFaces, FacePool
 
 __all__ = ["Compute", "FrozenFeatures", "extract_features", "freeze", "mean_features", "mirror_summed_features"]
 
+OnImages = Callable[[int, int], None]
 # Images at a time by "on a CPU": there the maps of more than 32 images leave the cache (measured: up to 2× slower).
 _BATCH = {True: 32, False: 256}
 
@@ -58,28 +59,51 @@ class Compute:
 
 
 def extract_features(
-    backbone: nn.Module, pool: FacePool, compute: Compute, *, mirrored: bool = False, batch_size: int | None = None
+    backbone: nn.Module,
+    pool: FacePool,
+    compute: Compute,
+    *,
+    mirrored: bool = False,
+    batch_size: int | None = None,
+    on_images: OnImages | None = None,
 ) -> torch.Tensor:
-    """Features (n, D), float32 on the CPU, of every face in evaluation mode; the training mode is put back."""
+    """Features (n, D), float32 on the CPU, of every face in evaluation mode; the training mode is put back.
+
+    ``on_images`` is told after every batch how many images of how many are done.
+    """
     keep_freed_memory()
     was_training = backbone.training
     backbone.eval()
     size = batch_size or _BATCH[compute.device.type == "cpu"]
     faces = DeviceFaces(pool, compute.device, resident=False)
-    parts = []
+    parts, done = [], 0
     with torch.inference_mode():
         for indices in torch.arange(len(pool)).split(size):
             flip = torch.ones(len(indices), dtype=torch.bool, device=compute.device) if mirrored else None
             parts.append(compute.features(backbone, faces.images(indices, indices), flip))
+            done += len(indices)
+            if on_images is not None:
+                on_images(done, len(pool))
         features = torch.cat(parts).cpu()
     backbone.train(was_training)
     # Cloned outside inference mode so that autograd may save it for a backward pass.
     return features.clone()
 
 
-def mirror_summed_features(backbone: nn.Module, pool: FacePool, compute: Compute) -> torch.Tensor:
-    """Sum (n, D) of the features of every face and of its mirror image, as InsightFace's tools make them."""
-    return extract_features(backbone, pool, compute) + extract_features(backbone, pool, compute, mirrored=True)
+def mirror_summed_features(
+    backbone: nn.Module, pool: FacePool, compute: Compute, *, on_images: OnImages | None = None
+) -> torch.Tensor:
+    """Sum (n, D) of the features of every face and of its mirror image, as InsightFace's tools make them.
+
+    ``on_images`` as in :func:`extract_features`, which counts the mirror images, too.
+    """
+
+    def half(mirrored: bool) -> torch.Tensor:
+        before = len(pool) if mirrored else 0
+        told = None if on_images is None else lambda done, total: on_images(before + done, 2 * total)
+        return extract_features(backbone, pool, compute, mirrored=mirrored, on_images=told)
+
+    return half(False) + half(True)
 
 
 def mean_features(features: torch.Tensor, labels: torch.Tensor, count: int) -> torch.Tensor:
