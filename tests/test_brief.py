@@ -20,9 +20,9 @@ from fedfr.faces.audit import Case, Finding
 from fedfr.federation.messages import Broadcast, Update
 from fedfr.federation.method import Generic
 from fedfr.federation.private_store import PrivateState
-from fedfr.models import DFC, OpenedModel, Preprocessing, build_backbone
+from fedfr.models import DFC, OpenedModel, Personalized, Preprocessing, build_backbone
 from fedfr.rows import Row
-from fedfr.trial import Personalized, Trial
+from fedfr.trial import Trial
 from tests.tiny import tiny_config, tiny_faces
 
 SECRET = "person-07"
@@ -65,7 +65,7 @@ def objects(folder: Path) -> list[object]:
         Broadcast(1, tensors, torch.ones(4, 512)),
         Update(1, "client-01", tensors, torch.ones(4, 512), 30, {"loss/total": 0.5}),
         PrivateState(1, tensors, torch.ones(3, 512)),
-        Personalized(network, DFC(3, 512)),
+        Personalized(network, DFC(3, 512).transform),
         OpenedModel(network, Preprocessing(), "generic"),
     ]
 
