@@ -274,7 +274,7 @@ def test_people_are_in_one_part_only(finished: Finished) -> None:
     labels = parts.faces.labels
     split = parts.split
     groups = [set(labels[np.asarray(split.public)]), set(labels[np.asarray(split.generic)])]
-    groups += [set(labels[np.asarray(client.train + client.test)]) for client in split.clients.values()]
+    groups += [set(labels[client.all()]) for client in split.clients.values()]
     assert sum(map(len, groups)) == len(set().union(*groups))
     for client in split.clients.values():
         assert not set(client.train) & set(client.test)

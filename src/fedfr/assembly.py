@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -134,7 +134,7 @@ class Shared:
     """What all clients of one process have in common."""
 
     faces: FaceSet
-    participants: Mapping[str, tuple[int, ...]]
+    participants: Mapping[str, Sequence[int]]
     public: PublicFaces
     method: Method
     settings: ClientSettings

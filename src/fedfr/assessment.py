@@ -20,6 +20,7 @@ from fedfr.evaluation import (
     SCORES,
     ScoreCounts,
 )
+from fedfr.faces.columns import joined
 from fedfr.federation.method import Generic
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.rows import ALL_CLIENTS, Row, rows_from
@@ -125,8 +126,7 @@ class Assessment:
     def personalized(self, features: Features, clients: Sequence[str], subject: Subject) -> list[Row]:
         """Personalised protocols of these clients, all with the same features."""
         split, labels = self.parts.split, self.parts.faces.labels
-        tests = [index for faces in split.clients.values() for index in faces.test]
-        probes = np.asarray([*tests, *split.distractors], np.int64)
+        probes = joined([*(faces.test for faces in split.clients.values()), split.distractors])
         rows: list[Row] = []
         for client in clients:
             own = split.clients[client]

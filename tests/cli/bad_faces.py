@@ -149,6 +149,19 @@ def description_cut_short(given: Given) -> list[str]:
 
 
 @case
+def columns_cut_short(given: Given) -> list[str]:
+    cut(given.faceset / "columns.dat", 0.5)
+    return ["faces", "info", str(given.faceset)]
+
+
+@case
+def face_set_of_an_earlier_version(given: Given) -> list[str]:
+    content = {"format": "fedfr-faces", "version": 1, "images": 1, "labels": [0], "names": ["a"]}
+    (given.faceset / "faces.json").write_text(json.dumps(content), encoding="utf-8")
+    return ["faces", "info", str(given.faceset)]
+
+
+@case
 def audit_of_a_set_cut_short(given: Given) -> list[str]:
     cut(given.faceset / "pixels.npy", 0.7)
     return ["faces", "audit", str(given.faceset)]
@@ -199,9 +212,10 @@ def copies_neither_refused_nor_dropped(given: Given) -> list[str]:
 def copies_in_training_and_test(given: Given) -> list[str]:
     pixels = np.load(given.faceset / "pixels.npy")
     pixels[4::5] = pixels[0::5]
-    content = json.loads((given.faceset / "faces.json").read_text(encoding="utf-8"))
+    faces = FaceSet.load(given.faceset)
+    labels, identities, names = faces.labels.tolist(), faces.identities, list(faces.names)
     shutil.rmtree(given.faceset)
-    FaceSet(pixels, content["labels"], content["identities"], content["names"]).save(given.faceset)
+    FaceSet(pixels, labels, identities, names).save(given.faceset)
     return given.split("clients=1")
 
 

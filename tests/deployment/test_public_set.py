@@ -15,7 +15,7 @@ from tests.deployment.https import Server, authority_in, serving
 from tests.tiny import tiny_faces
 
 from fedfr.deployment.certificates import make_authority
-from fedfr.deployment.public_set import fetch, offer
+from fedfr.deployment.public_set import FILES, fetch, offer
 from fedfr.errors import FedfrError, WriteError
 from fedfr.faces import FaceSet
 
@@ -56,8 +56,9 @@ def test_the_whole_set_arrives_and_is_fetched_once(server: Server, tls: Path, of
     assert faces.fingerprint() == FINGERPRINT
     assert digests(dest) == digests(offered)
     assert [path.name for path in dest.parent.iterdir()] == ["public"]
-    assert [name for name, _ in server.asked] == ["faces.json", "digests.npy", "pixels.npy"]
-    sizes = [(path.stat().st_size,) * 2 for path in (dest / "faces.json", dest / "digests.npy", dest / "pixels.npy")]
+    assert [name for name, _ in server.asked] == [*FILES]
+    assert {*FILES} == {path.name for path in offered.iterdir()}
+    sizes = [(path.stat().st_size,) * 2 for path in map(dest.joinpath, FILES)]
     assert seen == sizes
     server.asked.clear()
     assert fetch(server.address, tls / "ca.crt", FINGERPRINT, dest).fingerprint() == FINGERPRINT
@@ -140,11 +141,21 @@ def _described(offered: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def _other_name(offered: Path) -> None:
-    _described(offered, lambda content: content["identities"].__setitem__(0, "somebody"))
+    # The identities stand before the images' names.
+    columns = (offered / "columns.dat").read_bytes()
+    assert columns.count(b"person-00") > 1
+    (offered / "columns.dat").write_bytes(columns.replace(b"person-00", b"somebody!", 1))
 
 
 def _other_label(offered: Path) -> None:
-    _described(offered, lambda content: content["labels"].__setitem__(0, 1))
+    columns = (offered / "columns.dat").read_bytes()
+    (offered / "columns.dat").write_bytes(b"\x01" + columns[1:])
+
+
+def _name_that_is_none(offered: Path) -> None:
+    columns = bytearray((offered / "columns.dat").read_bytes())
+    columns[columns.rindex(b"person-00")] = 0xFF
+    (offered / "columns.dat").write_bytes(columns)
 
 
 def _other_fingerprint(offered: Path) -> None:
@@ -183,6 +194,7 @@ def _object(offered: Path) -> None:
         _no_digests,
         _other_name,
         _other_label,
+        _name_that_is_none,
         _other_fingerprint,
         _pictures_of_this_machine,
         _another_set,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +67,7 @@ def test_everybody_gets_their_own_faces_and_no_others(federation: Make) -> None:
     parts = made.local.parts
     by_image = parts.faces.digests()
 
-    def of(*images: tuple[int, ...]) -> set[bytes]:
+    def of(*images: Sequence[int]) -> set[bytes]:
         return {by_image[image] for some in images for image in some}
 
     public = of(parts.split.public)

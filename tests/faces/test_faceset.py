@@ -130,7 +130,12 @@ def test_save_and_load_memory_mapped(make_faces: MakeFaces, tmp_path: Path) -> N
     assert loaded.labels.tolist() == [1, 0, 0]
     assert loaded.names == tuple(faces.names[index] for index in (4, 0, 1))
     np.testing.assert_array_equal(loaded.images([0, 1, 2]), faces.images([4, 0, 1]))
-    assert sorted(entry.name for entry in folder.iterdir()) == ["digests.npy", "faces.json", "pixels.npy"]
+    assert sorted(entry.name for entry in folder.iterdir()) == [
+        "columns.dat",
+        "digests.npy",
+        "faces.json",
+        "pixels.npy",
+    ]
     assert [entry.name for entry in tmp_path.iterdir()] == [folder.name]
     with pytest.raises(FedfrError, match="already holds files; name a new or empty folder"):
         loaded.subset([1, 2]).save(folder)
@@ -195,12 +200,12 @@ def test_other_arrays_are_refused(make_faces: MakeFaces, tmp_path: Path, pixels:
     ("entry", "value", "message"),
     [
         ("format", "other", "does not describe a set of faces"),
-        ("version", 2, "has version 2"),
-        ("labels", [0], "disagrees with itself"),
-        ("labels", ["x", "y"], "lacks or garbles"),
-        ("labels", None, "lacks or garbles"),
-        ("labels", [0, 7], "expected 0 … 0"),
-        ("images", 3, "disagrees with itself"),
+        ("version", 1, r"has version 1, expected 2; import the faces again"),
+        ("images", 3, r"columns\.dat has 80 bytes, faces\.json says 96"),
+        ("identities", -1, "lacks or garbles"),
+        ("identity_bytes", True, "lacks or garbles"),
+        ("name_bytes", "12", "lacks or garbles"),
+        ("name_bytes", 1 << 60, "lacks or garbles"),
     ],
 )
 def test_altered_description_is_refused(
@@ -211,6 +216,51 @@ def test_altered_description_is_refused(
     path.write_text(json.dumps(json.loads(path.read_text()) | {entry: value}))
     with pytest.raises(FedfrError, match=message):
         FaceSet.load(tmp_path / "faces")
+
+
+@pytest.mark.parametrize(
+    ("at", "content", "message"),
+    [
+        (8, b"\x01", "labels lie in 0 … 1; expected 0 … 0"),
+        (15, b"\x80", "labels lie in -"),
+        (24, b"\x05", "a name lies at bytes 0 to 5 of 4"),
+        (32, b"\xff", "is not UTF-8"),
+        (40, b"\xff", "is not UTF-8"),
+        (64, b"\x7f", "a name lies at bytes 0 to 127 of 12"),
+        (-1, None, r"columns\.dat has 79 bytes"),
+    ],
+)
+def test_altered_columns_are_refused(
+    make_faces: MakeFaces, tmp_path: Path, at: int, content: bytes | None, message: str
+) -> None:
+    """Of one identity p000 with the images p000#0 and p000#1; names are looked at when somebody asks for them."""
+    make_faces([2]).save(tmp_path / "faces")
+    path = tmp_path / "faces" / "columns.dat"
+    kept = path.read_bytes()
+    path.write_bytes(kept[:at] if content is None else kept[:at] + content + kept[at + 1 :])
+    with pytest.raises(FedfrError, match=message):
+        list(FaceSet.load(tmp_path / "faces").names)
+
+
+def test_a_part_of_a_loaded_set_knows_its_digests_and_its_folder(make_faces: MakeFaces, tmp_path: Path) -> None:
+    faces = make_faces([3, 3])
+    faces.save(tmp_path / "faces")
+    wanted = faces.subset([5, 1]).digests()
+    np.lib.format.open_memmap(tmp_path / "faces" / "pixels.npy", mode="r+")[:] = 0
+    part = FaceSet.load(tmp_path / "faces").subset([5, 1])
+    assert part.digests() == wanted
+    assert pickle.loads(pickle.dumps(part)).digests() == wanted
+    assert part.folder == tmp_path / "faces"
+    assert faces.folder is None
+
+
+def test_a_set_that_changed_is_not_opened_for_another_process(make_faces: MakeFaces, tmp_path: Path) -> None:
+    make_faces([3]).save(tmp_path / "faces")
+    packed = pickle.dumps(FaceSet.load(tmp_path / "faces"))
+    (tmp_path / "faces").rename(tmp_path / "old")
+    make_faces([2]).save(tmp_path / "faces")
+    with pytest.raises(FedfrError, match="holds other faces than before"):
+        pickle.loads(packed)
 
 
 def test_truncated_description_is_refused(make_faces: MakeFaces, tmp_path: Path) -> None:

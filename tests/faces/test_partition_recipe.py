@@ -133,7 +133,7 @@ def test_people_in_several_partitions_can_go_to_the_largest(faces: FaceSet) -> N
         "client-01": ("p002",),
         "client-02": ("p003", "p004"),
     }
-    images = split.clients["client-00"].train + split.clients["client-00"].test
+    images = split.clients["client-00"].all()
     # Of p000 (0 to 3) the two in partition 0, of p001 (4 to 8) the four there; the others are in no part.
     assert sorted(images)[:6] == [0, 1, 4, 5, 6, 7]
     assert split.identities["generic"] == ("p006",)

@@ -253,11 +253,11 @@ def test_lfw_fed_for_validation_shows_nothing_that_is_tested_on(lfw: FaceSet) ->
     tested = {*whole.generic, *whole.distractors, *(index for faces in whole.clients.values() for index in faces.test)}
     assert not tested & {*chosen_on.public, *chosen_on.generic, *chosen_on.distractors}
     for client, faces in chosen_on.clients.items():
-        assert sorted(faces.train + faces.test) == sorted(whole.clients[client].train)
+        assert sorted([*faces.train, *faces.test]) == sorted(whole.clients[client].train)
         assert chosen_on.identities[client] == whole.identities[client]
         assert 0.35 < len(faces.test) / len(whole.clients[client].train) < 0.45
     assert len(chosen_on.identities["generic"]) == 200
-    assert sorted(chosen_on.public + chosen_on.generic) == sorted(whole.public)
+    assert sorted([*chosen_on.public, *chosen_on.generic]) == sorted(whole.public)
     assert chosen_on.settings["validation"] is True
 
 

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from fedfr.assembly import Parts
 from fedfr.config import ExperimentConfig, FacesConfig, SplitConfig
 from fedfr.deployment.agreement import Agreement
 from fedfr.faces import ClientFaces, FaceSet, Split
+from fedfr.faces.columns import ImageIndices, joined
 from fedfr.files import write_atomically
 from fedfr.trial import Trial
 
@@ -36,10 +38,9 @@ def hand_out(parts: Parts, folder: Path, run: str) -> list[str]:
     _coordinator(parts, folder / "coordinator", agreement)
     for client, own in split.clients.items():
         site = folder / "sites" / client
-        mine = faces.subset(own.train + own.test)
+        mine = faces.subset(own.all())
         mine.save(site / "faces")
-        train = tuple(range(len(own.train)))
-        division = ClientFaces(train, tuple(range(len(train), len(mine))))
+        division = ClientFaces(range(len(own.train)), range(len(own.train), len(mine)))
         _split_of(mine, "site", clients={client: division}).save(site / "split.json")
         faces.subset(split.public).save(site / "public")
         agreement.save(site / "agreement.yaml")
@@ -58,12 +59,14 @@ def hand_out(parts: Parts, folder: Path, run: str) -> list[str]:
 
 def _coordinator(parts: Parts, folder: Path, agreement: Agreement) -> None:
     split = parts.split
-    unseen = tuple(dict.fromkeys([*split.generic, *split.distractors]))
-    open_faces = parts.faces.subset(split.public + unseen)
-    place = {image: number for number, image in enumerate([*split.public, *unseen])}
+    further = np.setdiff1d(np.asarray(split.distractors, np.int64), np.asarray(split.generic, np.int64))
+    shown = joined([split.public, split.generic, further])
+    open_faces = parts.faces.subset(shown)
+    place = np.full(len(parts.faces), -1, np.int64)
+    place[shown] = np.arange(len(shown))
 
-    def moved(images: Sequence[int]) -> tuple[int, ...]:
-        return tuple(place[image] for image in images)
+    def moved(images: Sequence[int]) -> ImageIndices:
+        return ImageIndices(place[np.asarray(images, np.int64)])
 
     open_faces.save(folder / "faces")
     made = replace(
@@ -71,7 +74,7 @@ def _coordinator(parts: Parts, folder: Path, agreement: Agreement) -> None:
         public=moved(split.public),
         generic=moved(split.generic),
         distractors=moved(split.distractors),
-        pairs=tuple((place[one], place[other]) for one, other in split.pairs),
+        pairs=tuple((int(place[one]), int(place[other])) for one, other in split.pairs),
     )
     made.describe(open_faces).save(folder / "split.json")
     agreement.save(folder / "agreement.yaml")

@@ -99,7 +99,7 @@ http {{
         }}
 
         # The public faces, for sites that fetch them.
-        location ~ ^/public/[0-9a-f]+/(pixels\\.npy|faces\\.json|digests\\.npy)$ {{
+        location ~ ^/public/[0-9a-f]+/(pixels\\.npy|columns\\.dat|faces\\.json|digests\\.npy)$ {{
             limit_except GET {{ deny all; }}
             root {folder};
             sendfile on;

@@ -18,7 +18,7 @@ from fedfr.files import move_folder
 
 __all__ = ["fetch", "offer"]
 
-FILES = ("faces.json", "digests.npy", "pixels.npy")
+FILES = ("faces.json", "columns.dat", "digests.npy", "pixels.npy")
 PIECE = 1 << 20
 Progress = Callable[[int, int], None]
 
@@ -119,7 +119,7 @@ def _verified(folder: Path, fingerprint: str) -> FaceSet | None:
     try:
         faces = FaceSet.load(folder)
         # Not what is kept beside the pixels, and not all of them in memory at once.
-        again = FaceSet(open_pixels(folder / "pixels.npy"), faces.labels, faces.identities, faces.names)
+        again = FaceSet(open_pixels(folder / "pixels.npy"), faces.labels, faces.identities, list(faces.names))
     except (FedfrError, RecursionError):
         return None
     said = read_digests(folder / DIGESTS, faces.labels, faces.identities, fingerprint) == again.digests()

@@ -132,7 +132,7 @@ class Site:
     def all_faces(self) -> FaceSet:
         """The private faces that train, and those kept for the site's own test."""
         faces, division = self.divided
-        return faces.subset(division.train + division.test)
+        return faces.subset(division.all())
 
     @cached_property
     def public_faces(self) -> FaceSet:
@@ -232,5 +232,5 @@ def check_apart(own: FaceSet, others: FaceSet, what: str) -> None:
             f"{len(names)} people of this site are among {what} by name, for example {min(names)}; remove "
             "them here, or rename those that are others"
         )
-    if {*own.digests()} & {*others.digests()}:
+    if own.digests().meets(others.digests()):
         raise FedfrError(f"an image of this site is among {what}; remove that person here")

@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.faces.columns import Digests, ImageIndices
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.splits import ClientFaces, Split
+from fedfr.faces.splits import Split
 
 __all__ = ["copies", "in_whole", "without_copies"]
 
 
-def copies(digests: tuple[bytes, ...]) -> list[list[int]]:
+def copies(digests: Digests) -> list[list[int]]:
     """Groups of images with equal digests, two or more each; images ascending, groups by their first."""
-    groups: dict[bytes, list[int]] = {}
-    for index, digest in enumerate(digests):
-        groups.setdefault(digest, []).append(index)
-    return [images for images in groups.values() if len(images) > 1]
+    images, starts = digests.copies()
+    return [part.tolist() for part in np.split(images, starts[1:])] if len(images) else []
 
 
-def without_copies(faces: FaceSet) -> list[int]:
+def without_copies(faces: FaceSet) -> NDArray[np.int64]:
     """Images left, ascending, when copies are dropped.
 
     Of copies under one identity the first stays; of a picture under several identities none does, because at least one
     of its labels is wrong and nothing says which.
     """
-    labels = faces.labels.tolist()
-    dropped: set[int] = set()
-    for images in copies(faces.digests()):
-        one_person = len({labels[index] for index in images}) == 1
-        dropped.update(images[1:] if one_person else images)
-    return [index for index in range(len(faces)) if index not in dropped]
+    kept = np.ones(len(faces), np.bool_)
+    images, starts = faces.digests().copies()
+    if len(images):
+        kept[images] = False
+        labels = faces.labels[images]
+        one_person = np.minimum.reduceat(labels, starts) == np.maximum.reduceat(labels, starts)
+        kept[images[starts[one_person]]] = True
+    return np.flatnonzero(kept)
 
 
-def in_whole(split: Split, kept: list[int], faces: FaceSet) -> Split:
+def in_whole(split: Split, kept: NDArray[np.int64], faces: FaceSet) -> Split:
     """A split of the images ``kept`` of ``faces`` as a split of all of them."""
 
-    def whole(images: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(kept[index] for index in images)
+    def whole(images: Sequence[int]) -> ImageIndices:
+        return ImageIndices(kept[np.asarray(images, np.int64)])
 
     return replace(
         split,
         faces_fingerprint=faces.fingerprint(),
         public=whole(split.public),
-        clients={client: ClientFaces(whole(part.train), whole(part.test)) for client, part in split.clients.items()},
+        clients={
+            client: replace(part, train=whole(part.train), test=whole(part.test))
+            for client, part in split.clients.items()
+        },
         generic=whole(split.generic),
         distractors=whole(split.distractors),
-        pairs=tuple((kept[first], kept[second]) for first, second in split.pairs),
+        pairs=tuple((int(kept[first]), int(kept[second])) for first, second in split.pairs),
     )

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from fedfr.errors import FedfrError
+from fedfr.faces.columns import ImageIndices
 from fedfr.faces.faceset import FaceSet
+from fedfr.faces.grouping import ByIdentity
 from fedfr.faces.split_parts import ClientFaces
 
 __all__ = [
@@ -14,9 +18,9 @@ __all__ = [
     "by_share",
     "client_sizes",
     "deal",
+    "divided",
     "enough",
     "first_as_test",
-    "flat",
     "how_to_divide",
     "identities_by_name",
     "images_of",
@@ -26,8 +30,8 @@ __all__ = [
 
 OPTIONAL = ("max_images", "generic_identities", "distractors")
 
-Divide = Callable[[list[int]], tuple[list[int], list[int]]]
-"""One identity's images to those of its training and those of its test."""
+Divide = Callable[[int], tuple[range, range]]
+"""How many images an identity has, to which of them are its training and which its test."""
 
 
 def at_least(minimum: int, **settings: int | None) -> None:
@@ -51,14 +55,21 @@ def identities_by_name(faces: FaceSet) -> list[int]:
     return sorted((label for label in range(faces.num_identities) if counts[label]), key=faces.identities.__getitem__)
 
 
-def images_of(faces: FaceSet, labels: Sequence[int], max_images: int | None = None) -> list[list[int]]:
-    """Images of each identity in the order of the set, at most ``max_images`` of each."""
-    return [faces.indices_of(label)[:max_images].tolist() for label in labels]
+def images_of(faces: FaceSet, labels: Sequence[int], max_images: int | None = None) -> ImageIndices:
+    """Images of some identities in the order of the set, at most ``max_images`` of each."""
+    return ImageIndices(faces.by_identity().of(labels, last=max_images))
 
 
-def flat(images: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """All images in one list, ascending."""
-    return tuple(sorted(index for some in images for index in some))
+def divided(images: ByIdentity, labels: Sequence[int], divide: Divide, max_images: int | None = None) -> ClientFaces:
+    """Training and test of some identities, each of which ``divide`` parts by the number of its images."""
+    counts = images.counts[np.asarray(labels, np.int64)]
+    if max_images is not None:
+        counts = np.minimum(counts, max_images)
+    found, which = np.unique(counts, return_inverse=True)
+    parts = [divide(count) for count in found.tolist()]
+    bounds = np.array([[part.start, part.stop] for both in parts for part in both], np.int64).reshape(-1, 2, 2)[which]
+    train, test = (ImageIndices(images.of(labels, bounds[:, part, 0], bounds[:, part, 1])) for part in (0, 1))
+    return ClientFaces(train, test)
 
 
 def client_sizes(clients: int, identities_per_client: int | Sequence[int]) -> list[int]:
@@ -92,9 +103,7 @@ def deal(
     for number, size in enumerate(sizes):
         chosen = labels[taken : taken + size]
         taken += size
-        divided = [divide(images) for images in images_of(faces, chosen, max_images)]
-        train, test = flat([part for part, _ in divided]), flat([part for _, part in divided])
-        dealt[f"client-{number + 1:0{digits}d}"] = ClientFaces(train, test)
+        dealt[f"client-{number + 1:0{digits}d}"] = divided(faces.by_identity(), chosen, divide, max_images)
     return dealt
 
 
@@ -105,16 +114,16 @@ def last_as_test(test_of: Callable[[int], int]) -> Divide:
     duplicates on the same side.
     """
 
-    def divide(images: list[int]) -> tuple[list[int], list[int]]:
-        kept = len(images) - test_of(len(images))
-        return images[:kept], images[kept:]
+    def divide(images: int) -> tuple[range, range]:
+        kept = images - test_of(images)
+        return range(kept), range(kept, images)
 
     return divide
 
 
 def first_as_test(count: int) -> Divide:
     """The first ``count`` images are the test."""
-    return lambda images: (images[count:], images[:count])
+    return lambda images: (range(min(count, images), images), range(min(count, images)))
 
 
 def how_to_divide(test_share: float | None, test_count: int | None, min_images: int, max_images: int | None) -> Divide:
@@ -142,7 +151,13 @@ def how_to_divide(test_share: float | None, test_count: int | None, min_images: 
 
 def training_part_of(divide: Divide) -> Divide:
     """Only what ``divide`` gives to training, divided once more in the same way."""
-    return lambda images: divide(divide(images)[0])
+
+    def again(images: int) -> tuple[range, range]:
+        kept = divide(images)[0]
+        train, test = divide(len(kept))
+        return kept[train.start : train.stop], kept[test.start : test.stop]
+
+    return again
 
 
 def by_share(share: float) -> Callable[[int], int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedfr.errors import FedfrError
+from fedfr.faces.columns import Column, Digests, take
+from fedfr.faces.grouping import ByIdentity
 from fedfr.faces.pixels import DecodedPixels, PixelSource
-from fedfr.faces.storage import DIGESTS, IMAGE_SHAPE, fingerprint, open_pixels, read_digests, read_faces, write_faces
+from fedfr.faces.storage import DIGESTS, IMAGE_SHAPE, fingerprint, read_digests, read_faces, write_faces
 
 __all__ = ["FaceSet"]
 
@@ -43,8 +46,7 @@ class FaceSet:
             raise FedfrError(f"pixels are {pixels.dtype} {pixels.shape}; expected uint8 (images, 112, 112, 3), RGB")
         self._pixels = pixels
         self._rows = None if rows is None else np.array(rows, dtype=np.int64)
-        self.labels: NDArray[np.int64] = np.array(labels, dtype=np.int64)
-        self.labels.flags.writeable = False
+        self.labels = _kept(labels)
         self.identities: tuple[str, ...] = tuple(identities)
         count = len(pixels) if self._rows is None else len(self._rows)
         if self.labels.shape != (count,):
@@ -57,16 +59,17 @@ class FaceSet:
                 f"expected 0 … {len(self.identities) - 1}, one for each identity"
             )
         if len(set(self.identities)) != len(self.identities):
-            twice = next(name for name in self.identities if self.identities.count(name) > 1)
+            twice = next(name for name, count in Counter(self.identities).items() if count > 1)
             raise FedfrError(f"identity {twice!r} is listed twice; every label needs its own name")
         if names is None:
             names = [f"{self.identities[label]}#{index}" for index, label in enumerate(self.labels.tolist())]
-        self.names: tuple[str, ...] = tuple(names)
+        self.names: Sequence[str] = names if isinstance(names, Column) else tuple(names)
         if len(self.names) != count:
             raise FedfrError(f"{len(self.names)} names for {count} images; expected one each")
-        self._file: Path | None = None
+        self._stored: tuple[Path, str] | None = None
         self._fingerprint: str | None = None
-        self._digests: tuple[bytes, ...] | None = None
+        self._digests: Digests | None = None
+        self._by_identity: ByIdentity | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -98,50 +101,68 @@ class FaceSet:
         """
         chosen = self._chosen(indices)
         rows = chosen if self._rows is None else self._rows[chosen]
-        kept, labels = np.unique(self.labels[chosen], return_inverse=True)
-        part = FaceSet(
-            self._pixels,
-            labels,
-            [self.identities[label] for label in kept.tolist()],
-            [self.names[index] for index in chosen.tolist()],
-            rows,
-        )
-        part._file = self._file
+        labels = self.labels[chosen]
+        kept = np.flatnonzero(np.bincount(labels, minlength=self.num_identities))
+        place = np.zeros(self.num_identities, np.int64)
+        place[kept] = np.arange(len(kept))
+        identities = [self.identities[label] for label in kept.tolist()]
+        part = FaceSet(self._pixels, place[labels], identities, take(self.names, chosen), rows)
+        part._stored = self._stored
         if self._digests is not None:
-            part._digests = tuple(self._digests[index] for index in chosen.tolist())
+            part._digests = self._digests.take(chosen)
         return part
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the set was loaded from, or the set it is a part of; None for one in memory alone."""
+        return None if self._stored is None else self._stored[0]
+
+    def by_identity(self) -> ByIdentity:
+        """The images of every identity, from one sort for all; kept."""
+        if self._by_identity is None:
+            self._by_identity = ByIdentity(self.labels, self.num_identities)
+        return self._by_identity
 
     def indices_of(self, label: int) -> NDArray[np.int64]:
         """Indices of the images of one identity, ascending."""
-        return np.flatnonzero(self.labels == label).astype(np.int64)
+        return self.by_identity().images(label)
 
     def counts(self) -> NDArray[np.int64]:
         """Images per identity, (K,)."""
         return np.bincount(self.labels, minlength=self.num_identities).astype(np.int64)
 
-    def digests(self) -> tuple[bytes, ...]:
+    def digests(self) -> Digests:
         """SHA-256 of the pixels of every image; two images are the same picture when these agree.
 
-        A loaded set takes them from ``digests.npy`` where that belongs to its fingerprint; else all pixels are read.
+        A loaded set, and a part of one, take them from ``digests.npy`` where that belongs to its fingerprint; else all
+        pixels are read.
         """
-        if self._digests is None and self._file is not None and self._rows is None and self._fingerprint is not None:
-            kept = self._file.with_name(DIGESTS)
-            self._digests = read_digests(kept, self.labels, self.identities, self._fingerprint)
         if self._digests is None:
-            if isinstance(self._pixels, DecodedPixels):
-                self._digests = tuple(self._pixels.digests(self._all_rows()))
-            else:
-                self._digests = tuple(hashlib.sha256(image.tobytes()).digest() for image in self._each())
+            self._digests = self._kept_digests()
+        if self._digests is None and isinstance(self._pixels, DecodedPixels):
+            self._digests = Digests.of(self._pixels.digests(self._all_rows()))
+        if self._digests is None:
+            self._digests = Digests.of(hashlib.sha256(image.tobytes()).digest() for image in self._each())
         return self._digests
 
+    def _kept_digests(self) -> Digests | None:
+        if self._stored is None:
+            return None
+        folder, expected = self._stored
+        if self._rows is None:
+            return read_digests(folder / DIGESTS, self.labels, self.identities, expected)
+        whole = self.load(folder)
+        kept = whole._kept_digests() if whole._stored == self._stored else None
+        return None if kept is None else kept.take(self._rows)
+
     def fingerprint(self) -> str:
-        """Hexadecimal SHA-256 of labels, identities and pixels; kept in ``faces.json``, so free for a loaded set."""
+        """Hexadecimal SHA-256 of labels, identities and pixels; kept in ``faces.json`` and so free for a loaded set."""
         if self._fingerprint is None:
             self._fingerprint = fingerprint(self.labels, self.identities, self.digests())
         return self._fingerprint
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``pixels.npy``, ``faces.json`` and ``digests.npy`` into ``folder``, whole or not at all.
+        """Write ``faces.json``, ``columns.dat``, ``digests.npy`` and ``pixels.npy`` into ``folder``, or nothing.
 
         It does not matter what the pixels come from.
 
@@ -159,7 +180,7 @@ class FaceSet:
         stored = read_faces(path)
         faces = cls(stored.pixels, stored.labels, stored.identities, stored.names)
         faces._fingerprint = stored.fingerprint
-        faces._file = path / "pixels.npy" if isinstance(stored.pixels, np.memmap) else None
+        faces._stored = path, stored.fingerprint
         return faces
 
     def _chosen(self, indices: Indices) -> NDArray[np.int64]:
@@ -181,16 +202,25 @@ class FaceSet:
         for start in range(0, len(rows), AT_ONCE):
             yield from self._pixels[rows[start : start + AT_ONCE]]
 
-    def __getstate__(self) -> dict[str, Any]:
-        # A memory-mapped set goes to another process as its path; pickling the map would copy every pixel. Sources that
-        # are no arrays see to that themselves.
-        state = self.__dict__.copy()
-        if self._file is not None:
-            state["_pixels"] = None
-        return state
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A stored set goes to another process as its folder, where everything is mapped; a part of it as its rows too.
+        if self._stored is not None:
+            return _reopened, (*self._stored, self._rows)
+        made = FaceSet, (self._pixels, self.labels, self.identities, self.names, self._rows)
+        return *made, {"_fingerprint": self._fingerprint, "_digests": self._digests}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.labels.flags.writeable = False
-        if self._file is not None:
-            self._pixels = open_pixels(self._file)
+
+def _kept(labels: ArrayLike) -> NDArray[np.int64]:
+    """Labels as a read-only array: a copy, unless they are one already, as those mapped from a file are."""
+    if isinstance(labels, np.ndarray) and labels.dtype == np.int64 and not labels.flags.writeable:
+        return labels
+    made = np.array(labels, dtype=np.int64)
+    made.flags.writeable = False
+    return made
+
+
+def _reopened(folder: Path, expected: str, rows: NDArray[np.int64] | None) -> FaceSet:
+    faces = FaceSet.load(folder)
+    if faces.fingerprint() != expected:
+        raise FedfrError(f"{folder} holds other faces than before; put back those it held, or start again")
+    return faces if rows is None else faces.subset(rows)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from fedfr.errors import FedfrError
-from fedfr.faces.dealing import at_least, client_sizes, deal, enough, first_as_test, flat, images_of
+from fedfr.faces.dealing import at_least, client_sizes, deal, enough, first_as_test, images_of
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.splits import Split
 
@@ -75,8 +75,8 @@ def ms1m_fedfr(
         name="ms1m-fedfr",
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
-        public=flat(images_of(faces, public)),
+        public=images_of(faces, public),
         clients=deal(faces, private, sizes, first_as_test(test_count)),
-        generic=flat(images_of(faces, left[:generic_identities])),
+        generic=images_of(faces, left[:generic_identities]),
         distractors=(),
     )

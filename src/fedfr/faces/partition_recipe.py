@@ -7,15 +7,22 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedfr.errors import FedfrError
-from fedfr.faces.dealing import Divide, at_least, enough, flat, how_to_divide, identities_by_name
+from fedfr.faces.columns import ImageIndices, joined
+from fedfr.faces.dealing import Divide, at_least, divided, enough, how_to_divide, identities_by_name, images_of
 from fedfr.faces.faceset import FaceSet
+from fedfr.faces.grouping import ByIdentity
 from fedfr.faces.partitions import Partition, read_partitions
-from fedfr.faces.shared_identities import SHARED_IDENTITIES
+from fedfr.faces.shared_identities import SHARED_IDENTITIES, Spread
 from fedfr.faces.split_parts import ClientFaces
 from fedfr.faces.splits import Split
 
 __all__ = ["by_partition"]
+
+Ints = NDArray[np.int64]
 
 NAME = re.compile(r"\w[\w.-]*")
 """A client's id is the name of its folder."""
@@ -66,35 +73,38 @@ def by_partition(
         raise FedfrError("split setting partition puts no image into a partition; give at least one client its images")
     open_to_all = _among(partitions, public_partitions)
 
-    images = _by_identity(faces)
+    # For each image the place of its partition among the sorted, -1 in none; for each identity whether it was drawn.
+    place: dict[Partition | None, int] = {None: -1, **{own: number for number, own in enumerate(partitions)}}
+    own_of = np.fromiter((place[own] for own in given), np.int64, len(given))
     public, nobodys = _drawn(faces, public_identities, generic_identities, min_images, seed)
-    spread = {
-        label: _counted(given[index] for index in some)
-        for label, some in images.items()
-        if label not in public and label not in nobodys
-    }
+    drawn = np.zeros(faces.num_identities, np.bool_)
+    drawn[[*public, *nobodys]] = True
+    spread = _spread(faces, own_of, partitions, drawn)
     # A partition whose people were all drawn is no client; one that loses them otherwise is a mistake.
     left = {own for found in spread.values() for own in found} - open_to_all
     if not left:
         raise FedfrError("no partition is left to be a client; lower public_identities or generic_identities")
-    owners = SHARED_IDENTITIES[shared_identities](faces, {label: found for label, found in spread.items() if found})
-    kept: dict[Partition, dict[int, list[int]]] = {own: {} for own in partitions}
-    for label, own in owners.items():
-        some = [index for index in images[label] if given[index] == own]
-        if len(some) >= min_images:
-            kept[own][label] = some[:max_images]
-    shown = [images[label][:max_images] for label in public]
-    shown += [some for own in open_to_all for some in kept[own].values()]
-    known = public.union(*kept.values())
-    unseen = flat([some for label, some in images.items() if label not in known])
+    owner = np.full(faces.num_identities, -2, np.int64)
+    for label, own in SHARED_IDENTITIES[shared_identities](faces, spread).items():
+        owner[label] = place[own]
+    # Images that lie with the owner of their identity, and of those the identities that have enough there.
+    rows = np.flatnonzero(owner[faces.labels] == own_of)
+    images = ByIdentity(faces.labels[rows], faces.num_identities)
+    owner[images.counts < min_images] = -2
+    people = {own: np.flatnonzero(owner == number) for number, own in enumerate(partitions)}
+    shown: list[Sequence[int] | Ints] = [images_of(faces, sorted(public), max_images)]
+    shown += [rows[images.of(people[own], last=max_images)] for own in partitions if own in open_to_all]
+    known = owner >= 0
+    known[sorted(public)] = True
+    unseen = ImageIndices(np.flatnonzero(~known[faces.labels]))
     return Split(
         name="partition",
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
-        public=flat(shown),
+        public=ImageIndices(np.sort(joined(shown))),
         clients={
-            _client(own, partitions): _client_faces(own, list(people.values()), divide, min_images)
-            for own, people in kept.items()
+            _client(own, partitions): _client_faces(own, people[own], rows, images, divide, min_images, max_images)
+            for own in partitions
             if own in left
         },
         generic=unseen,
@@ -113,12 +123,15 @@ def _as_given(partitions: Sequence[Partition | None], images: int) -> Sequence[P
     return partitions
 
 
-def _by_identity(faces: FaceSet) -> dict[int, list[int]]:
-    """Images of each identity, ascending, identities by name."""
-    images: dict[int, list[int]] = {label: [] for label in identities_by_name(faces)}
-    for index, label in enumerate(faces.labels.tolist()):
-        images[label].append(index)
-    return images
+def _spread(faces: FaceSet, own_of: Ints, partitions: Sequence[Partition], drawn: NDArray[np.bool_]) -> Spread:
+    """Images of each identity that was not drawn in each partition, identities by name, partitions in their order."""
+    rows = np.flatnonzero((own_of >= 0) & ~drawn[faces.labels])
+    pairs, counts = np.unique(faces.labels[rows] * len(partitions) + own_of[rows], return_counts=True)
+    found: dict[int, Counter[Partition]] = {}
+    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+        label, number = divmod(pair, len(partitions))
+        found.setdefault(label, Counter())[partitions[number]] = count
+    return {label: found[label] for label in sorted(found, key=faces.identities.__getitem__)}
 
 
 def _drawn(faces: FaceSet, public: int, generic: int, min_images: int, seed: int) -> tuple[set[int], set[int]]:
@@ -129,12 +142,6 @@ def _drawn(faces: FaceSet, public: int, generic: int, min_images: int, seed: int
     wanted = f"identities with {min_images} or more images for the public and the generic part"
     enough(public + generic, len(eligible), wanted, "public_identities, generic_identities or min_images")
     return {*eligible[:public]}, {*eligible[public : public + generic]}
-
-
-def _counted(given: Iterable[Partition | None]) -> Counter[Partition]:
-    """Images in each partition, in the order of partitions."""
-    counts = Counter(own for own in given if own is not None)
-    return Counter({own: counts[own] for own in _sorted(counts)})
 
 
 def _sorted(partitions: Iterable[Partition]) -> list[Partition]:
@@ -165,11 +172,20 @@ def _client(own: Partition, partitions: Sequence[Partition]) -> str:
     return own
 
 
-def _client_faces(own: Partition, people: list[list[int]], divide: Divide, min_images: int) -> ClientFaces:
-    if not people:
+def _client_faces(
+    own: Partition,
+    people: Ints,
+    rows: Ints,
+    images: ByIdentity,
+    divide: Divide,
+    min_images: int,
+    max_images: int | None,
+) -> ClientFaces:
+    """Training and test of a partition's people, whose images are some of ``rows``."""
+    if not len(people):
         raise FedfrError(
             f"partition {own!r} is left with no identity of {min_images} or more images, all of them its own; lower "
             "min_images, or make fewer or larger partitions"
         )
-    parts = [divide(images) for images in people]
-    return ClientFaces(flat([train for train, _ in parts]), flat([test for _, test in parts]))
+    parts = divided(images, people.tolist(), divide, max_images)
+    return ClientFaces(ImageIndices(rows[np.asarray(parts.train)]), ImageIndices(rows[np.asarray(parts.test)]))

@@ -59,14 +59,14 @@ def read_partitions(path: str | os.PathLike[str], faces: FaceSet) -> list[Partit
     place = Path(path)
     read = PARTITION_FILES[place.suffix.lower()]
     found: list[Partition | None] = [None] * len(faces)
-    listed: set[int] = set()
+    listed = bytearray(len(faces))
     numbers = _Numbers(faces)
     try:
         for where, values in read(place):
             index = numbers.of(where, values)
-            if index in listed:
+            if listed[index]:
                 raise FedfrError(f"{where} lists image {index} ({faces.names[index]}) a second time; list it once")
-            listed.add(index)
+            listed[index] = True
             found[index] = _partition(where, values)
     except FileNotFoundError as error:
         raise FedfrError(f"{path} does not exist; give a file with a partition for each image") from error
@@ -81,10 +81,14 @@ class _Numbers:
     """Finds the image that a line means."""
 
     def __init__(self, faces: FaceSet) -> None:
+        self._faces = faces
         self._count = len(faces)
         self._names: dict[str, int] = {}
         self._twice: set[str] = set()
-        for index, name in enumerate(faces.names):
+
+    def _read(self) -> None:
+        """All names, once a line gives one."""
+        for index, name in enumerate(self._faces.names):
             if self._names.setdefault(name, index) != index:
                 self._twice.add(name)
 
@@ -96,6 +100,8 @@ class _Numbers:
             raise FedfrError(f"{where} has no index or name of an image; it has {there}")
         if column == "name":
             name = values["name"]
+            if not self._names:
+                self._read()
             if name in self._twice:
                 raise FedfrError(f"{where}: several images are called {name!r}; give their index instead")
             if not isinstance(name, str) or name not in self._names:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import numpy as np
+
 from fedfr.errors import FedfrError
-from fedfr.faces.dealing import at_least, enough, flat, identities_by_name, images_of
+from fedfr.faces.columns import ImageIndices
+from fedfr.faces.dealing import at_least, enough, identities_by_name, images_of
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.split_parts import ID, ClientFaces
 from fedfr.faces.splits import Split
@@ -41,12 +44,12 @@ def sites(
     order = identities_by_name(faces)
     random.Random(seed).shuffle(order)
     enough(generic_identities, len(order), "identities", "generic_identities")
-    unseen = flat(images_of(faces, order[:generic_identities]))
+    unseen = images_of(faces, order[:generic_identities])
     return Split(
         name="sites",
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
-        public=tuple(sorted(set(range(len(faces))) - set(unseen))),
+        public=ImageIndices(np.delete(np.arange(len(faces)), unseen)),
         clients={name: ClientFaces((), (), elsewhere=True) for name in sorted(named)},
         generic=unseen,
         distractors=unseen if distractors == "generic" else (),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fedfr.brief import Brief
 from fedfr.errors import FedfrError
+from fedfr.faces.columns import ImageIndices, joined
 from fedfr.faces.faceset import FaceSet
 
-__all__ = ["ID", "ClientFaces", "Parts"]
+__all__ = ["ID", "ClientFaces", "Parts", "people_of"]
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a client or a run may be called that somebody names: it is a folder's name, and goes into messages."""
@@ -25,21 +29,29 @@ class ClientFaces(Brief):
     A client whose faces are ``elsewhere``, on a machine of its own, has none here.
     """
 
-    train: tuple[int, ...]
-    test: tuple[int, ...]
+    train: Sequence[int]
+    test: Sequence[int]
     elsewhere: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "train", ImageIndices(self.train))
+        object.__setattr__(self, "test", ImageIndices(self.test))
+
+    def all(self) -> NDArray[np.int64]:
+        """The images of training, then those of the test."""
+        return joined([self.train, self.test])
 
 
 @dataclass(frozen=True, repr=False)
 class Parts(Brief):
     """Image indices by part; every check raises :class:`FedfrError` naming the part and the image or identity."""
 
-    public: tuple[int, ...]
+    public: Sequence[int]
     clients: Mapping[str, ClientFaces]
-    generic: tuple[int, ...]
-    distractors: tuple[int, ...]
+    generic: Sequence[int]
+    distractors: Sequence[int]
 
-    def lists(self) -> dict[str, tuple[int, ...]]:
+    def lists(self) -> dict[str, Sequence[int]]:
         """Every list of images by the name used in messages: ``public``, ``client-01 train``, …, ``distractors``."""
         lists = {"public": self.public}
         for client, images in self.clients.items():
@@ -47,62 +59,93 @@ class Parts(Brief):
             lists[f"{client} test"] = images.test
         return {**lists, "generic": self.generic, "distractors": self.distractors}
 
-    def owners(self) -> dict[str, tuple[int, ...]]:
+    def owners(self) -> dict[str, NDArray[np.int64]]:
         """Images by who may know the people on them: ``public``, each client, and nobody."""
-        clients = {client: images.train + images.test for client, images in self.clients.items()}
-        return {"public": self.public, **clients, UNSEEN: self.generic + self.distractors}
+        clients = {client: images.all() for client, images in self.clients.items()}
+        return {"public": joined([self.public]), **clients, UNSEEN: joined([self.generic, self.distractors])}
 
     def check_images(self, faces: FaceSet) -> None:
         """Every index lies in range and is used once; only ``generic`` and ``distractors`` may share images."""
-        used: dict[int, str] = {}
-        for part, images in self.lists().items():
-            for index in images:
-                if not 0 <= index < len(faces):
-                    raise FedfrError(f"{part} of the split uses image {index}; these faces have 0 … {len(faces) - 1}")
-                earlier = used.get(index)
-                if earlier is not None and {earlier, part} != {"generic", "distractors"}:
-                    both = f"twice in {part}" if earlier == part else f"in {earlier} and in {part}"
-                    raise FedfrError(f"image {faces.names[index]!r} stands {both} of the split; use it once")
-                used[index] = part
+        parts = list(self.lists())
+        used = np.full(len(faces), -1, np.int32)
+        at = np.empty(len(faces), np.int32)
+        for number, (part, images) in enumerate(self.lists().items()):
+            given = np.asarray(images, np.int64)
+            outside = (given < 0) | (given >= len(faces))
+            inside = given[: int(np.argmax(outside))] if outside.any() else given
+            # Where each stands first in this part, written last; then where it does not stand first, or is elsewhere.
+            places = np.arange(len(inside))
+            at[inside[::-1]] = places[::-1]
+            earlier = np.where(at[inside] < places, number, used[inside])
+            shared = (earlier == parts.index("generic")) & (part == "distractors")
+            again = np.flatnonzero((earlier >= 0) & ~shared)
+            if again.size:
+                index, other = int(inside[again[0]]), parts[int(earlier[again[0]])]
+                both = f"twice in {part}" if other == part else f"in {other} and in {part}"
+                raise FedfrError(f"image {faces.names[index]!r} stands {both} of the split; use it once")
+            if len(inside) < len(given):
+                raise FedfrError(
+                    f"{part} of the split uses image {given[len(inside)]}; these faces have 0 … {len(faces) - 1}"
+                )
+            used[inside] = number
 
     def check_clients(self, faces: FaceSet) -> None:
         """Every client has training images, or all its faces elsewhere, and trains on each identity that it tests."""
-        labels = faces.labels.tolist()
         for client, images in self.clients.items():
             if images.elsewhere and (images.train or images.test):
                 raise FedfrError(f"{client} of the split has its faces elsewhere and images here; leave one out")
             if not images.train and not images.elsewhere:
                 raise FedfrError(f"{client} of the split has no training images; give it some or remove it")
-            untrained = {labels[index] for index in images.test} - {labels[index] for index in images.train}
-            if untrained:
-                identity = faces.identities[min(untrained)]
+            untrained = np.setdiff1d(people_of(faces, images.test), people_of(faces, images.train))
+            if untrained.size:
+                identity = faces.identities[untrained[0]]
                 raise FedfrError(f"{client} of the split tests {identity!r} but does not train on it; give it images")
 
     def check_identities(self, faces: FaceSet) -> None:
         """No identity belongs to two of: public, each client, the unseen ones."""
-        labels = faces.labels.tolist()
-        owners: dict[int, str] = {}
-        for group, images in self.owners().items():
-            for label in sorted({labels[index] for index in images}):
-                owner = owners.setdefault(label, group)
-                if owner != group:
-                    identity = faces.identities[label]
-                    raise FedfrError(f"identity {identity!r} is in {owner} and in {group} of the split; keep it in one")
+        groups = list(self.owners())
+        owners = np.full(faces.num_identities, -1, np.int64)
+        for number, images in enumerate(self.owners().values()):
+            people = people_of(faces, images)
+            taken = people[owners[people] >= 0]
+            if taken.size:
+                identity, owner = faces.identities[taken[0]], groups[owners[taken[0]]]
+                raise FedfrError(
+                    f"identity {identity!r} is in {owner} and in {groups[number]} of the split; keep it in one"
+                )
+            owners[people] = number
 
     def check_pixels(self, faces: FaceSet) -> None:
         """No picture comes back under another index in another part, nor in a client's train and test."""
-        digests = faces.digests()
-        seen: dict[bytes, tuple[str, int]] = {}
-        faults: list[str] = []
-        for part, images in self.lists().items():
-            group = UNSEEN if part in ("generic", "distractors") else part
-            for index in images:
-                earlier, other = seen.setdefault(digests[index], (group, index))
-                if earlier != group:
-                    faults.append(f"{faces.names[other]!r} in {earlier} and {faces.names[index]!r} in {group}")
-        if faults:
-            more = f" ({len(faults)} such pairs)" if len(faults) > 1 else ""
+        copied, starts = faces.digests().copies()
+        if not copied.size:
+            return
+        group = np.full(len(faces), -1, np.int64)
+        group[copied] = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(copied))))
+        lists = self.lists()
+        names = [UNSEEN if part in ("generic", "distractors") else part for part in lists]
+        numbers = np.repeat([names.index(name) for name in names], [len(images) for images in lists.values()])
+        images = joined(lists.values())
+        some = group[images] >= 0
+        images, numbers = images[some], numbers[some]
+        _, first, which = np.unique(group[images], return_index=True, return_inverse=True)
+        faults = np.flatnonzero(numbers[first[which]] != numbers)
+        if faults.size:
+            later = int(faults[0])
+            earlier = int(first[which[later]])
+            found, other = (
+                f"{faces.names[int(images[place])]!r} in {names[int(numbers[place])]}" for place in (earlier, later)
+            )
+            more = f" ({faults.size} such pairs)" if faults.size > 1 else ""
             raise FedfrError(
-                f"the very same picture is {faults[0]} of the split{more}; remove one from the faces, "
+                f"the very same picture is {found} and {other} of the split{more}; remove one from the faces, "
                 "or leave copies out with the split setting duplicates=drop"
             )
+
+
+def people_of(faces: FaceSet, images: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Labels of the identities on some images, ascending."""
+    labels = faces.labels[np.asarray(images, np.int64)]
+    if len(labels) < faces.num_identities:
+        return np.unique(labels)
+    return np.flatnonzero(np.bincount(labels, minlength=faces.num_identities))

@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from fedfr.errors import FedfrError
+from fedfr.faces.columns import ImageIndices, joined
 from fedfr.faces.copies import in_whole, without_copies
 from fedfr.faces.dealing import (
     at_least,
@@ -16,7 +19,6 @@ from fedfr.faces.dealing import (
     client_sizes,
     deal,
     enough,
-    flat,
     how_to_divide,
     identities_by_name,
     images_of,
@@ -116,12 +118,12 @@ def general(
     if generic_identities is not None:
         enough(generic_identities, len(rest), "identities for the generic part", "generic_identities")
         rest = rest[:generic_identities]
-    generic = flat(images_of(faces, rest))
+    generic = images_of(faces, rest)
     return Split(
         name="general",
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
-        public=flat(images_of(faces, public, max_images)),
+        public=images_of(faces, public, max_images),
         clients=deal(
             faces,
             eligible[:private],
@@ -222,18 +224,18 @@ def lfw_fed(
     if distractors is not None:
         enough(distractors, len(single), "identities with one image", "distractors")
     divide, people = last_as_test(by_share(0.4)), public[:public_identities]
-    alone = flat(images_of(faces, single[:distractors]))
-    generic = tuple(sorted(flat(images_of(faces, public[len(public) - unseen :])) + alone))
+    alone = images_of(faces, single[:distractors])
+    generic = ImageIndices(np.sort(joined([images_of(faces, public[len(public) - unseen :]), alone])))
     if validation:
         held_back = len(people) // 5
-        people, generic = people[: len(people) - held_back], flat(images_of(faces, people[len(people) - held_back :]))
+        people, generic = people[: len(people) - held_back], images_of(faces, people[len(people) - held_back :])
         alone, divide = generic, training_part_of(divide)
-    given, inside = () if pairs is None else read_pairs(pairs, faces), set(generic)
+    given, inside = () if pairs is None else read_pairs(pairs, faces), set() if pairs is None else set(generic)
     return Split(
         name="lfw-fed",
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
-        public=flat(images_of(faces, people)),
+        public=images_of(faces, people),
         clients=deal(faces, private, sizes, divide, 30),
         generic=generic,
         distractors=alone,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fedfr.errors import FedfrError
+from fedfr.faces.columns import ImageIndices
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.split_parts import ClientFaces, Parts
+from fedfr.faces.runs import from_runs, to_runs
+from fedfr.faces.split_parts import ClientFaces, Parts, people_of
 from fedfr.files import read_json, write_json
 
 __all__ = ["ClientFaces", "Split"]
@@ -26,39 +30,42 @@ class Split:
     ``public`` is seen by everyone; ``clients`` maps a client id to its private images; ``generic`` shows identities
     that nobody trains on; ``distractors`` are further non-mated probes and may overlap ``generic``; ``pairs`` are given
     pairs of ``generic`` images to verify. ``identities`` names the people of each part for a human reader, ``settings``
-    records what the recipe was given.
+    records what the recipe was given. Indices may be given as any sequence or array; they are kept in arrays.
     """
 
     name: str
     seed: int
     faces_fingerprint: str
-    public: tuple[int, ...]
+    public: Sequence[int]
     clients: Mapping[str, ClientFaces]
-    generic: tuple[int, ...]
-    distractors: tuple[int, ...]
+    generic: Sequence[int]
+    distractors: Sequence[int]
     pairs: tuple[tuple[int, int], ...] = ()
     identities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for part in ("public", "generic", "distractors"):
+            object.__setattr__(self, part, ImageIndices(getattr(self, part)))
 
     def __repr__(self) -> str:
         public, unseen, clients = len(self.public), len(self.generic), len(self.clients)
         return f"Split({self.name!r}, {clients} clients, {public} public and {unseen} unseen images, seed {self.seed})"
 
-    def parts(self) -> dict[str, tuple[int, ...]]:
+    def parts(self) -> dict[str, Sequence[int]]:
         """Every list of images by its name: ``public``, ``client-01 train``, ``client-01 test``, …, ``distractors``."""
         return self._parts().lists()
 
     def describe(self, faces: FaceSet) -> Split:
         """The same split with ``identities`` filled in: names per part, in the order of their labels."""
         groups = {"public": self.public, "generic": self.generic, "distractors": self.distractors}
-        groups |= {client: images.train + images.test for client, images in self.clients.items()}
-        labels = faces.labels.tolist()
+        groups |= {client: ImageIndices(images.all()) for client, images in self.clients.items()}
         return replace(
             self,
             identities={
-                part: tuple(faces.identities[label] for label in sorted({labels[index] for index in images}))
+                part: tuple(faces.identities[label] for label in people_of(faces, images).tolist())
                 for part, images in groups.items()
-                if images
+                if len(images)
             },
         )
 
@@ -75,9 +82,9 @@ class Split:
         parts.check_clients(faces)
         parts.check_identities(faces)
         parts.check_pixels(faces)
-        strange = {index for pair in self.pairs for index in pair} - set(self.generic)
-        if strange:
-            raise FedfrError(f"a pair of the split uses image {min(strange)}, which is not in its generic part")
+        strange = np.setdiff1d(np.asarray(self.pairs, np.int64).reshape(-1), np.asarray(self.generic))
+        if strange.size:
+            raise FedfrError(f"a pair of the split uses image {strange[0]}, which is not in its generic part")
 
     def check_faces(self, faces: FaceSet) -> None:
         """The first of these checks alone: made for these faces, every index in range and used once."""
@@ -91,8 +98,8 @@ class Split:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the manifest as JSON, atomically; images as runs like ``"0-9,14"``, identities by name."""
 
-        def part(name: str, images: tuple[int, ...]) -> dict[str, Any]:
-            return {"identities": list(self.identities.get(name, ())), "images": _to_runs(images)}
+        def part(name: str, images: Sequence[int]) -> dict[str, Any]:
+            return {"identities": list(self.identities.get(name, ())), "images": to_runs(images)}
 
         write_json(
             Path(path),
@@ -106,8 +113,8 @@ class Split:
                 "clients": {
                     client: {
                         "identities": list(self.identities.get(client, ())),
-                        "train": _to_runs(images.train),
-                        "test": _to_runs(images.test),
+                        "train": to_runs(images.train),
+                        "test": to_runs(images.test),
                         **({"elsewhere": True} if images.elsewhere else {}),
                     }
                     for client, images in self.clients.items()
@@ -135,15 +142,15 @@ class Split:
                 name=str(content["name"]),
                 seed=int(content["seed"]),
                 faces_fingerprint=str(content["faces_fingerprint"]),
-                public=_from_runs(groups["public"]["images"]),
+                public=_images(groups["public"]["images"]),
                 clients={
                     client: ClientFaces(
-                        _from_runs(part["train"]), _from_runs(part["test"]), bool(part.get("elsewhere", False))
+                        _images(part["train"]), _images(part["test"]), bool(part.get("elsewhere", False))
                     )
                     for client, part in clients.items()
                 },
-                generic=_from_runs(groups["generic"]["images"]),
-                distractors=_from_runs(groups["distractors"]["images"]),
+                generic=_images(groups["generic"]["images"]),
+                distractors=_images(groups["distractors"]["images"]),
                 pairs=_to_pairs(content.get("pairs", "")),
                 identities={name: names for name, names in identities.items() if names},
                 settings=dict(content["settings"]),
@@ -155,25 +162,8 @@ class Split:
         return Parts(self.public, self.clients, self.generic, self.distractors)
 
 
-def _to_runs(images: tuple[int, ...]) -> str:
-    """Ascending runs as ``first-last``; the order of the images is kept."""
-    runs: list[list[int]] = []
-    for index in images:
-        if runs and index == runs[-1][1] + 1:
-            runs[-1][1] = index
-        else:
-            runs.append([index, index])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
-
-
-def _from_runs(text: str) -> tuple[int, ...]:
-    images: list[int] = []
-    for run in text.split(",") if text else ():
-        first, _, last = run.partition("-")
-        if int(last or first) < int(first):
-            raise ValueError(f"run {run!r} goes backwards")
-        images.extend(range(int(first), int(last or first) + 1))
-    return tuple(images)
+def _images(runs: str) -> ImageIndices:
+    return ImageIndices(from_runs(runs))
 
 
 def _to_pairs(text: str) -> tuple[tuple[int, int], ...]:

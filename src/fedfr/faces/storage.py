@@ -1,4 +1,8 @@
-"""The folder a set of faces is kept in: ``faces.json``, ``digests.npy``, and ``pixels.npy`` or a link to pictures."""
+"""The folder a set of faces is kept in.
+
+``faces.json`` says what it is, ``columns.dat`` has the labels and all names, ``digests.npy`` the digests; the images
+are in ``pixels.npy`` or where a link leads to. All but the first are mapped into memory: what is not read costs none.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
+from fedfr.faces.columns import DIGEST_BYTES, Digests, Texts, encode_texts
 from fedfr.faces.pixels import IMAGE_SHAPE, PixelSource
-from fedfr.files import read_json, write_folder_atomically
+from fedfr.files import read_json, write_folder_atomically, write_json
 from fedfr.registry import Entry, Registry
 
 __all__ = [
+    "COLUMNS",
     "DIGESTS",
     "IMAGE_SHAPE",
     "PIXEL_FILES",
@@ -34,12 +40,14 @@ __all__ = [
     "write_linked_faces",
 ]
 
+COLUMNS = "columns.dat"
 DIGESTS = "digests.npy"
-DIGEST_BYTES = hashlib.sha256().digest_size
 FORMAT = "fedfr-faces"
-VERSION = 1
-PIXEL_FILES = ("pixels.npy", "records.npy", DIGESTS, "records.json")
+VERSION = 2
+PIXEL_FILES = ("pixels.npy", "records.npy", DIGESTS, "records.json", COLUMNS)
 """What may lie beside ``faces.json``."""
+
+AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -49,18 +57,22 @@ class StoredFaces:
     pixels: PixelSource
     labels: NDArray[np.int64]
     identities: tuple[str, ...]
-    names: tuple[str, ...]
+    names: Texts
     fingerprint: str
 
 
-def fingerprint(labels: NDArray[np.int64], identities: Sequence[str], digests: Iterable[bytes]) -> str:
+def fingerprint(labels: NDArray[np.int64], identities: Sequence[str], digests: Digests) -> str:
     """Hexadecimal SHA-256 over labels, identity names and the SHA-256 of every image, in order."""
     total = hashlib.sha256()
-    total.update(labels.astype("<i8").tobytes())
+    _add(total, labels.astype("<i8", copy=False))
     total.update(json.dumps(list(identities)).encode())
-    for digest in digests:
-        total.update(digest)
+    _add(total, digests.rows)
     return total.hexdigest()
+
+
+def _add(total: hashlib._Hash, array: NDArray[Any]) -> None:
+    for start in range(0, len(array), AT_ONCE):
+        total.update(np.ascontiguousarray(array[start : start + AT_ONCE]).data)
 
 
 def is_face_set(path: str | os.PathLike[str] | None) -> bool:
@@ -93,16 +105,17 @@ def write_faces(
     check_destination(folder)
 
     def fill(temporary: Path) -> None:
-        digests: list[bytes] = []
+        found = bytearray()
         # Plain writes rather than a writable memory map: on a full disk a map dies with SIGBUS, a write says ENOSPC.
         with (temporary / "pixels.npy").open("wb") as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(labels), *IMAGE_SHAPE)}
             np.lib.format.write_array_header_1_0(file, header)
             for image in images:
                 content = image.tobytes()
-                digests.append(hashlib.sha256(content).digest())
+                found += hashlib.sha256(content).digest()
                 file.write(content)
         # Kept because every check of a split asks for them, and hashing reads all pixels.
+        digests = Digests(np.frombuffer(found, np.uint8).reshape(-1, DIGEST_BYTES))
         save_digests(temporary / DIGESTS, digests)
         _describe(temporary, "npy", labels, identities, names, fingerprint(labels, identities, digests))
 
@@ -114,7 +127,7 @@ def write_linked_faces(
     labels: NDArray[np.int64],
     identities: Sequence[str],
     names: Sequence[str],
-    digests: Sequence[bytes],
+    digests: Digests,
     link: Callable[[Path], None],
 ) -> None:
     """Write the folder whole or not at all, without pixels: ``link`` puts into it what leads to the pictures.
@@ -138,19 +151,35 @@ def _describe(
     names: Sequence[str],
     digest: str,
 ) -> None:
+    name_bytes, name_ends = 0, [np.zeros(1, np.int64)]
+    identity_ends, identity_utf8 = _joined(identities)
+    with (temporary / COLUMNS).open("wb") as file:
+        file.write(np.ascontiguousarray(labels, "<i8").data)
+        file.write(identity_ends.astype("<i8").tobytes() + identity_utf8)
+        file.write(bytes(-len(identity_utf8) % 8))
+        for lengths, utf8 in encode_texts(names):
+            file.write(utf8)
+            name_ends.append(name_bytes + np.cumsum(lengths))
+            name_bytes += len(utf8)
+        file.write(bytes(-name_bytes % 8))
+        file.writelines(ends.astype("<i8").data for ends in name_ends)
     description = {
         "format": FORMAT,
         "version": VERSION,
         "pixels": pixels,
         "images": len(labels),
+        "identities": len(identities),
+        "identity_bytes": len(identity_utf8),
+        "name_bytes": name_bytes,
         "fingerprint": digest,
-        "identities": list(identities),
-        "labels": labels.tolist(),
-        "names": list(names),
     }
-    # One line per entry of the description: an indented list of labels would be most of the file.
-    lines = ",\n".join(f'"{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in description.items())
-    (temporary / "faces.json").write_text("{\n" + lines + "\n}\n", encoding="utf-8")
+    write_json(temporary / "faces.json", description)
+
+
+def _joined(texts: Sequence[str]) -> tuple[NDArray[np.int64], bytes]:
+    blocks = list(encode_texts(texts))
+    lengths = np.concatenate([np.zeros(1, np.int64), *(lengths for lengths, _ in blocks)])
+    return np.cumsum(lengths), b"".join(utf8 for _, utf8 in blocks)
 
 
 def open_pixels(path: Path) -> NDArray[np.uint8]:
@@ -180,25 +209,23 @@ PIXELS: Registry[Callable[[Path], PixelSource]] = Registry(
 )
 
 
-def save_digests(path: Path, digests: Sequence[bytes]) -> None:
+def save_digests(path: Path, digests: Digests) -> None:
     """Keep the SHA-256 of every image, uint8 (N, 32)."""
-    np.save(path, np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES), allow_pickle=False)
+    np.save(path, digests.rows, allow_pickle=False)
 
 
-def read_digests(
-    path: Path, labels: NDArray[np.int64], identities: Sequence[str], expected: str
-) -> tuple[bytes, ...] | None:
-    """The digests kept in ``path``; None where there are none, or others than the fingerprint ``expected`` is made of.
+def read_digests(path: Path, labels: NDArray[np.int64], identities: Sequence[str], expected: str) -> Digests | None:
+    """The digests kept in ``path``, mapped into memory; None where there are none, or others than ``expected`` says.
 
-    Sets imported by earlier versions have no such file; whoever gets None hashes the pixels.
+    ``expected`` is the fingerprint of the set. Whoever gets None hashes the pixels.
     """
     try:
-        kept: NDArray[Any] = np.load(path, allow_pickle=False)
+        kept: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     if not isinstance(kept, np.ndarray) or kept.dtype != np.uint8 or kept.shape != (labels.size, DIGEST_BYTES):
         return None
-    digests = tuple(digest.tobytes() for digest in kept)
+    digests = Digests(kept.view(np.ndarray))
     return digests if fingerprint(labels, identities, digests) == expected else None
 
 
@@ -213,18 +240,46 @@ def read_faces(folder: Path) -> StoredFaces:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise FedfrError(f"{path} does not describe a set of faces; give a folder written by `fedfr faces import`")
     if content.get("version") != VERSION:
-        raise FedfrError(f"{path} has version {content.get('version')!r}, expected {VERSION}; import again")
+        raise FedfrError(f"{path} has version {content.get('version')!r}, expected {VERSION}; import the faces again")
     try:
-        labels = np.asarray(content["labels"], dtype=np.int64)
-        identities = tuple(str(name) for name in content["identities"])
-        names = tuple(str(name) for name in content["names"])
-        images, digest = int(content["images"]), str(content["fingerprint"])
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        images, people, identity_bytes, name_bytes = (
+            _count(content[name]) for name in ("images", "identities", "identity_bytes", "name_bytes")
+        )
+        digest = str(content["fingerprint"])
+    except (KeyError, TypeError, ValueError) as error:
         raise FedfrError(f"{path} lacks or garbles an entry ({error!r}); import the faces again") from error
+    labels, identities, names = _columns(folder / COLUMNS, images, people, identity_bytes, name_bytes)
     pixels = PIXELS[str(content.get("pixels", "npy"))](folder)
-    if not len(pixels) == images == labels.size == len(names):
+    if len(pixels) != images:
         raise FedfrError(
-            f"{folder} disagrees with itself: {len(pixels)} images, {labels.size} labels and "
-            f"{len(names)} names in faces.json; import the faces again"
+            f"{folder} disagrees with itself: {len(pixels)} images, {images} in faces.json; import the faces again"
         )
     return StoredFaces(pixels, labels, identities, names, digest)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 48:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
+def _columns(
+    path: Path, images: int, people: int, identity_bytes: int, name_bytes: int
+) -> tuple[NDArray[np.int64], tuple[str, ...], Texts]:
+    """Labels, identities and names, as :func:`_describe` writes them one after the other, each from a multiple of 8."""
+    sizes = [8 * images, 8 * (people + 1), identity_bytes, name_bytes, 8 * (images + 1)]
+    starts = np.cumsum([0, *(size + -size % 8 for size in sizes)]).tolist()
+    try:
+        found = path.stat().st_size
+        content = np.memmap(path, np.uint8, "r").view(np.ndarray) if found == starts[-1] else None
+    except OSError as error:
+        raise FedfrError(f"cannot read {path}: {error.strerror or error}; import the faces again") from error
+    if content is None:
+        raise FedfrError(f"{path} has {found} bytes, faces.json says {starts[-1]}; import the faces again")
+    parts = [content[start : start + size] for start, size in zip(starts, sizes, strict=False)]
+    labels, identity_ends, name_ends = (parts[place].view("<i8") for place in (0, 1, 4))
+    try:
+        identities = tuple(Texts(identity_ends, parts[2]))
+    except FedfrError as error:
+        raise FedfrError(f"{path}: {error}") from error
+    return labels, identities, Texts(name_ends, parts[3])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -111,7 +111,7 @@ class Method:
         """How many rounds the method runs."""
         return configured
 
-    def participants(self, split: Split) -> dict[str, tuple[int, ...]]:
+    def participants(self, split: Split) -> dict[str, Sequence[int]]:
         """Training images by participant: one participant per client."""
         return {client: faces.train for client, faces in split.clients.items()}
 

@@ -72,7 +72,7 @@ class PublicFaces:
         """A name for the pictures of each chunk."""
         digests = self.faces.digests()
         parts = [digests[start : start + self._chunks.step] for start in self._chunks]
-        return [hashlib.sha256(b"".join(part)).hexdigest()[:32] for part in parts]
+        return [hashlib.sha256(part.rows.tobytes()).hexdigest()[:32] for part in parts]
 
     def _name(self, backbone: nn.Module, compute: Compute) -> str:
         """The key of this backbone; taken anew only after something was written to it, for it reads every weight."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from fedfr.faces import Split
+from fedfr.faces.columns import ImageIndices, joined
 from fedfr.federation.method import Method, RoundContext
 
 __all__ = ["Centralized"]
@@ -17,9 +20,9 @@ class Centralized(Method):
     personal_model = None
     uses_public_prototypes = True
 
-    def participants(self, split: Split) -> dict[str, tuple[int, ...]]:
+    def participants(self, split: Split) -> dict[str, Sequence[int]]:
         """A single one, called ``pooled``."""
-        return {"pooled": tuple(index for faces in split.clients.values() for index in faces.train)}
+        return {"pooled": ImageIndices(joined(faces.train for faces in split.clients.values()))}
 
     def public_faces(self, context: RoundContext) -> torch.Tensor:
         """All of them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -41,7 +41,7 @@ def split(faces: FaceSet) -> Split:
     )
 
 
-def grouped(faces: FaceSet, images: tuple[int, ...]) -> list[int]:
+def grouped(faces: FaceSet, images: Sequence[int]) -> list[int]:
     return sorted(images, key=lambda index: (faces.labels[index], index))
 
 

@@ -88,10 +88,12 @@ def enrolled_images(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which images make the gallery, (N,) bool: of the identities with two images or more, in ascending order of
     label, every second one from the first on, with the first half (rounded down) of its images in the given order.
     """
-    values, counts = np.unique(labels, return_counts=True)
-    several = values[counts >= 2]
+    _, which, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    chosen = np.zeros(len(counts), np.bool_)
+    chosen[np.flatnonzero(counts >= 2)[::2]] = True
+    # In the order of labels, each identity's images as given: how many of the same identity stand before each.
+    order = np.argsort(which, kind="stable")
+    before = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     enrolled = np.zeros(len(labels), np.bool_)
-    for value in several[::2]:
-        rows = np.flatnonzero(labels == value)
-        enrolled[rows[: len(rows) // 2]] = True
+    enrolled[order] = chosen[which[order]] & (before < counts[which[order]] // 2)
     return enrolled

@@ -6,6 +6,7 @@ import numpy as np
 
 from fedfr.faces.audit.findings import Case, Finding, finding
 from fedfr.faces.faceset import FaceSet
+from fedfr.faces.split_parts import people_of
 from fedfr.faces.splits import Split
 
 __all__ = ["check_counts"]
@@ -20,8 +21,8 @@ def check_counts(faces: FaceSet, split: Split | None) -> list[Finding]:
     for client, images in split.clients.items():
         for part, least in ((f"{client} train", 2), (f"{client} test", 1 if images.test else 0)):
             used = images.train if part.endswith("train") else images.test
-            counts = np.bincount(faces.labels[list(used)], minlength=faces.num_identities)
-            people = np.unique(faces.labels[list(images.train + images.test)]).tolist()
+            counts = np.bincount(faces.labels[np.asarray(used, np.int64)], minlength=faces.num_identities)
+            people = people_of(faces, images.all()).tolist()
             cases += [
                 Case((), (faces.identities[label],), (part,), float(counts[label]))
                 for label in people

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfr.faces.columns import Digests
 from fedfr.faces.faceset import FaceSet
 
 __all__ = ["SMALL", "Measures", "measure"]
@@ -37,7 +38,7 @@ class Measures:
     (G, 112, 112) are the means of the standardised luminance over each group's ``sizes`` pictures.
     """
 
-    digests: tuple[bytes, ...]
+    digests: Digests
     small: NDArray[np.uint8]
     brightness: Values
     contrast: Values
@@ -53,14 +54,14 @@ def measure(
 ) -> Measures:
     """Measure every picture, in blocks; ``groups`` (N,) says in which of the ``count`` mean faces each one goes."""
     total = len(faces)
-    digests: list[bytes] = []
+    digests = bytearray()
     small = np.empty((total, SMALL, SMALL), np.uint8)
     values = np.empty((total, 5), np.float32)
     sums = np.zeros((count, 112, 112))
     for start in range(0, total, BLOCK):
         images = faces.images(range(start, min(start + BLOCK, total)))
         for index, image in enumerate(images, start=start):
-            digests.append(hashlib.sha256(image.tobytes()).digest())
+            digests += hashlib.sha256(image.tobytes()).digest()
             grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
             small[index] = cv2.resize(grey, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
             values[index] = _values(image, grey)
@@ -71,7 +72,7 @@ def measure(
     sizes = np.bincount(groups, minlength=count)
     brightnesses, contrasts, sharpnesses, rednesses, colours = values.T
     return Measures(
-        tuple(digests),
+        Digests.of([digests]),
         small,
         brightnesses,
         contrasts,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfr.faces.columns import joined
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.split_parts import UNSEEN
 from fedfr.faces.splits import Split
@@ -17,38 +18,44 @@ __all__ = ["Places"]
 
 @dataclass(frozen=True)
 class Places:
-    """``parts`` of each image as messages name them (``public``, ``client-01 train``, …; empty: in none).
+    """The part in which each image stands, as messages name them (``public``, ``client-01 train``, …), and its owner.
 
-    ``owners`` are the same without train and test: who holds the image. Without a split all are empty.
+    Owners are the parts without train and test: who holds the image. ``parts`` and ``owners`` (N,) index ``part_names``
+    and ``owner_names``, which begin with an empty name: in none. Without a split all are in none.
     """
 
-    parts: tuple[str, ...]
-    owners: tuple[str, ...]
+    parts: NDArray[np.int32]
+    owners: NDArray[np.int32]
+    part_names: tuple[str, ...] = ("",)
+    owner_names: tuple[str, ...] = ("",)
 
     @classmethod
     def of(cls, faces: FaceSet, split: Split | None) -> Places:
         """Raises :class:`~fedfr.errors.FedfrError` when the split was made for other faces."""
-        parts, owners = [""] * len(faces), [""] * len(faces)
-        if split is not None:
-            split.check_faces(faces)
-            groups = {"public": ("public", split.public), UNSEEN: (UNSEEN, split.generic + split.distractors)}
-            for client, images in split.clients.items():
-                groups |= {f"{client} train": (client, images.train), f"{client} test": (client, images.test)}
-            for part, (owner, indices) in groups.items():
-                for index in indices:
-                    parts[index], owners[index] = part, owner
-        return cls(tuple(parts), tuple(owners))
+        parts, owners = np.zeros(len(faces), np.int32), np.zeros(len(faces), np.int32)
+        if split is None:
+            return cls(parts, owners)
+        split.check_faces(faces)
+        groups = {"public": ("public", split.public), UNSEEN: (UNSEEN, joined([split.generic, split.distractors]))}
+        for client, images in split.clients.items():
+            groups |= {f"{client} train": (client, images.train), f"{client} test": (client, images.test)}
+        names = ["", *dict.fromkeys(owner for owner, _ in groups.values())]
+        for number, (owner, indices) in enumerate(groups.values(), start=1):
+            rows = np.asarray(indices, np.int64)
+            parts[rows], owners[rows] = number, names.index(owner)
+        return cls(parts, owners, ("", *groups), tuple(names))
 
     def parts_of(self, images: Iterable[int]) -> tuple[str, ...]:
         """The distinct parts these images stand in, sorted; those in none are left out."""
-        return tuple(sorted({self.parts[index] for index in images} - {""}))
+        return tuple(sorted({self.part_names[self.parts[index]] for index in images} - {""}))
 
     def owners_of(self, images: Iterable[int]) -> tuple[str, ...]:
         """The distinct owners of these images, sorted; those in no part are left out."""
-        return tuple(sorted({self.owners[index] for index in images} - {""}))
+        return tuple(sorted({self.owner_names[self.owners[index]] for index in images} - {""}))
 
     @property
     def groups(self) -> tuple[tuple[str, ...], NDArray[np.int64]]:
         """Owners that occur, sorted, and for each image (N,) which of them holds it: they may prepare faces apart."""
-        names, numbers = np.unique(np.array(self.owners, dtype=object).astype(str), return_inverse=True)
-        return tuple(names.tolist()), numbers.astype(np.int64)
+        occur = sorted(self.owner_names[owner] for owner in np.unique(self.owners).tolist())
+        place = np.array([occur.index(name) if name in occur else -1 for name in self.owner_names], np.int64)
+        return tuple(occur), place[self.owners]

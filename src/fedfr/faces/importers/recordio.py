@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
+from fedfr.faces.columns import Column, Digests
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers.images import FacesWarning, Progress
 from fedfr.faces.recordio import RecordError, RecordFile, RecordPixels, make_index, read_index, read_layout
@@ -57,15 +58,31 @@ class Opened:
         """Some of them."""
         return Opened(self.pixels.take(rows), self.labels[rows], self.first_identity)
 
-    def described(self) -> tuple[NDArray[np.int64], list[str], list[str]]:
+    def described(self) -> tuple[NDArray[np.int64], list[str], RecordNames]:
         """Labels 0 … K-1 by ascending label of the file, the K identities, and the images' names.
 
         An identity is called by its number, with zeros before it so that the order of names is that of labels.
         """
         found, labels = np.unique(self.labels, return_inverse=True)
         identities = [f"{number:07d}" for number in (found + self.first_identity).tolist()]
-        pairs = zip(labels.tolist(), self.pixels.keys.tolist(), strict=True)
-        return labels.astype(np.int64), identities, [f"{identities[label]}/{key:08d}" for label, key in pairs]
+        return labels.astype(np.int64), identities, RecordNames(labels, identities, self.pixels.keys)
+
+
+class RecordNames(Column[str]):
+    """What the pictures of a file are called: ``identity/key``; made when asked for."""
+
+    def __init__(self, labels: NDArray[np.int64], identities: Sequence[str], keys: NDArray[np.int64]) -> None:
+        self._labels, self._identities, self._keys = labels, identities, keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def take(self, rows: NDArray[np.int64]) -> RecordNames:
+        """As :meth:`Column.take`."""
+        return RecordNames(self._labels[rows], self._identities, self._keys[rows])
+
+    def _at(self, row: int) -> str:
+        return f"{self._identities[int(self._labels[row])]}/{int(self._keys[row]):08d}"
 
 
 def import_recordio(
@@ -94,12 +111,10 @@ def import_recordio(
     dropped = Dropped()
     opened = _open(place, dropped if skip_bad else refuse, strict=not skip_bad)
     count = len(opened.labels)
-    digests: list[bytes] = []
+    digests = Digests.of(())
     if skip_bad or (link and target is not None):
-        checked = opened.pixels.examine(_counting(progress), dropped if skip_bad else refuse)
-        good = [row for row, digest in enumerate(checked) if digest is not None]
-        opened = opened.take(np.asarray(good, np.int64))
-        digests = [digest for digest in checked if digest is not None]
+        good, digests = opened.pixels.examine(_counting(progress), dropped if skip_bad else refuse)
+        opened = opened.take(good)
     if not len(opened.labels):
         raise FedfrError(f"{place.records} holds no pictures{f': {dropped}' if dropped.errors else ''}; fetch it again")
     labels, identities, names = opened.described()

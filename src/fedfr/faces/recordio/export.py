@@ -15,6 +15,7 @@ from fedfr.faces.compressed import encode, picture_size
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.pixels import IMAGE_SHAPE
 from fedfr.faces.recordio.writer import write_faces_file
+from fedfr.faces.split_parts import people_of
 from fedfr.faces.splits import Split
 from fedfr.faces.storage import check_destination
 from fedfr.files import write_folder_atomically
@@ -118,9 +119,9 @@ Plan = tuple[int, list[int], list[int], int | None]
 
 def _plans(faces: FaceSet, split: Split) -> dict[str, Plan]:
     plans: dict[str, Plan] = {}
-    people = [sorted(set(faces.labels[list(client.train)].tolist())) for client in split.clients.values()]
+    people = [people_of(faces, client.train) for client in split.clients.values()]
     private, clients = sum(map(len, people)), len(people)
-    public = sorted(set(faces.labels[list(split.public)].tolist()))
+    public = people_of(faces, split.public)
     plans[f"split_pretrain_{len(public)}/client_0000/train.rec"] = _plan(faces, split.public, public)
     first, train, test = 0, [], []
     for number, (client, known) in enumerate(zip(split.clients.values(), people, strict=True)):
@@ -136,9 +137,10 @@ def _plans(faces: FaceSet, split: Split) -> dict[str, Plan]:
 
 
 def _plan(
-    faces: FaceSet, images: Sequence[int], people: Sequence[int], first: int | None = None, count_from: int = 0
+    faces: FaceSet, images: Sequence[int], people: NDArray[np.int64], first: int | None = None, count_from: int = 0
 ) -> Plan:
     """Identity by identity, as the scripts write them, whatever the order of the set."""
-    own = {label: number for number, label in enumerate(people, start=count_from)}
-    pairs = sorted((own[int(faces.labels[index])], index) for index in images)
-    return len(people), [index for _, index in pairs], [label for label, _ in pairs], first
+    rows = np.asarray(images, np.int64)
+    own = count_from + np.searchsorted(people, faces.labels[rows])
+    order = np.lexsort((rows, own))
+    return len(people), rows[order].tolist(), own[order].tolist(), first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
+from fedfr.faces.columns import Digests
 from fedfr.faces.recordio.format import RecordFile
 from fedfr.faces.recordio.pixels import RecordPixels
 from fedfr.faces.storage import DIGESTS, save_digests
@@ -37,8 +38,8 @@ class LinkedPixels(RecordPixels):
         return open_linked, (self._folder,)
 
 
-def link(folder: Path, pixels: RecordPixels, digests: Sequence[bytes]) -> None:
-    """Keep in ``folder`` what :func:`open_linked` needs; ``digests`` as :meth:`RecordPixels.digests` gives them."""
+def link(folder: Path, pixels: RecordPixels, digests: Digests) -> None:
+    """Keep in ``folder`` what :func:`open_linked` needs; ``digests`` of the pixels in their order."""
     np.save(folder / "records.npy", np.stack([pixels.keys, pixels.offsets]), allow_pickle=False)
     save_digests(folder / DIGESTS, digests)
     where = {"file": str(pixels.file.path), "bytes": pixels.file.size}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfr.faces.columns import Digests
 from fedfr.faces.compressed import decode_picture, quietly, resize
 from fedfr.faces.pixels import IMAGE_SHAPE, DecodedPixels
 from fedfr.faces.recordio.format import OnBad, RecordError, RecordFile, refuse
@@ -70,13 +71,16 @@ class RecordPixels(DecodedPixels):
         """SHA-256 of the decoded pixels of each row, in order."""
         return (digest for digest in self._digested(rows, refuse) if digest is not None)
 
-    def examine(self, progress: Callable[[int, int], None], on_bad: OnBad) -> list[bytes | None]:
-        """Decode everything once: the digest of every row, or None where ``on_bad`` went on."""
-        digests: list[bytes | None] = []
-        for digest in self._digested(np.arange(len(self)), on_bad):
-            digests.append(digest)
-            progress(len(digests), len(self))
-        return digests
+    def examine(self, progress: Callable[[int, int], None], on_bad: OnBad) -> tuple[NDArray[np.int64], Digests]:
+        """Decode everything once: the rows that are good, and their digests; of the others ``on_bad`` is told."""
+        good = np.zeros(len(self), np.bool_)
+        found = bytearray()
+        for row, digest in enumerate(self._digested(np.arange(len(self)), on_bad)):
+            if digest is not None:
+                good[row] = True
+                found += digest
+            progress(row + 1, len(self))
+        return np.flatnonzero(good).astype(np.int64), Digests.of([found])
 
     def take(self, rows: NDArray[np.int64]) -> RecordPixels:
         """The same file with some of its pictures only."""

@@ -1,0 +1,63 @@
+"""Lists of image indices as text: ascending runs like ``0-9,14``, in the order of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.faces.grouping import concatenated_ranges
+
+__all__ = ["from_runs", "to_runs"]
+
+AT_ONCE = 1 << 16
+MOST = 1 << 28
+"""Images that one list may have, so that a few bytes never ask for all memory."""
+
+DIGITS = 15
+COMMA, HYPHEN = b",-"
+
+
+def to_runs(images: Sequence[int]) -> str:
+    """Ascending runs as ``first-last``, separated by commas; the order of the images is kept."""
+    given = np.asarray(images, np.int64)
+    if not len(given):
+        return ""
+    starts = np.append(0, np.flatnonzero(np.diff(given) != 1) + 1)
+    firsts, lasts = given[starts], given[np.append(starts[1:], len(given)) - 1]
+    blocks = []
+    for start in range(0, len(firsts), AT_ONCE):
+        block = slice(start, start + AT_ONCE)
+        pairs = zip(firsts[block].tolist(), lasts[block].tolist(), strict=True)
+        blocks.append(",".join(str(first) if first == last else f"{first}-{last}" for first, last in pairs))
+    return ",".join(blocks)
+
+
+def from_runs(text: str) -> NDArray[np.int64]:
+    """What :func:`to_runs` wrote; raises ``ValueError`` naming the run that is none."""
+    if not text:
+        return np.empty(0, np.int64)
+    content = np.frombuffer(text.encode(), np.uint8)
+    signs = np.flatnonzero((content < ord("0")) | (content > ord("9")))
+    kinds = content[signs]
+    # Between two signs stands a number, and no run has three.
+    lengths = np.diff(signs, prepend=-1, append=len(content)) - 1
+    wrong = (lengths < 1) | (lengths > DIGITS)
+    strange = (kinds != COMMA) & (kinds != HYPHEN)
+    strange[1:] |= (kinds[1:] == HYPHEN) & (kinds[:-1] == HYPHEN)
+    if wrong.any() or strange.any():
+        at = min([*np.flatnonzero(wrong)[:1].tolist(), *np.flatnonzero(strange)[:1].tolist()])
+        place = int(signs[min(at, len(signs) - 1)]) if len(signs) else 0
+        raise ValueError(f"{text[max(0, place - 10) : place + 10]!r} holds no runs such as 0-9,14")
+    numbers = np.fromstring(text.replace("-", ","), np.int64, sep=",")
+    begins = np.append(True, kinds == COMMA)
+    firsts, lasts = numbers[begins], numbers[np.append(kinds != HYPHEN, True)]
+    if (lasts < firsts).any():
+        at = int(np.argmax(lasts < firsts))
+        raise ValueError(f"run '{firsts[at]}-{lasts[at]}' goes backwards")
+    counts = lasts - firsts + 1
+    total = float(counts.sum(dtype=np.float64))
+    if total > MOST:
+        raise ValueError(f"a list of {total:.0f} images is longer than {MOST}")
+    return concatenated_ranges(firsts, counts)
