@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from fedfr.errors import FedfrError
 from fedfr.faces import import_folder
 from fedfr.models import Preprocessing, Stated, build_backbone, load_foreign, load_weights, model_facts, open_model
-from fedfr.models.onnx_graph import first_operations
+from fedfr.models.onnx_graph import read_graph
 from fedfr.models.onnx_model import OnnxBackbone
 from fedfr.training.features import Compute, extract_features
 from fedfr.training.pool import FacePool
@@ -143,14 +143,15 @@ def test_a_trained_network_on_real_faces(models_dir: Path, data_dir: Path, tmp_p
 def test_the_input_that_is_assumed(tmp_path: Path) -> None:
     plain, scaling = written(tmp_path / "p.onnx"), written(tmp_path / "s.onnx", before=("Sub", "Mul"))
     assert open_model(plain).preprocessing == Preprocessing()
-    opened = open_model(scaling)
-    assert opened.preprocessing == Preprocessing(mean=0.0, std=1.0), "such graphs take grey levels"
-    assert "InsightFace's rule for graphs that begin by subtracting" in opened.assumed
-    stated = open_model(scaling, Stated(colour="BGR", mean=127.5, std=128.0))
+    with pytest.raises(FedfrError, match="begins with Sub, Mul, which does not tell the scale of its input; state it"):
+        open_model(scaling)
+    stated = open_model(scaling, Stated(colour="BGR", mean=127.5, std=(128.0, 128.0, 128.0)))
     assert stated.preprocessing == Preprocessing(colour="BGR", std=128.0)
     assert "colour, mean, std as stated" in stated.assumed
     with pytest.raises(FedfrError, match="colour is 'GBR'; allowed are RGB and BGR"):
         open_model(plain, Stated(colour="GBR"))
+    with pytest.raises(FedfrError, match=r"std is 0\.5; it is in grey levels 0 … 255"):
+        open_model(plain, Stated(mean=0.5, std=0.5))
 
 
 def test_colours_reach_the_graph_in_the_stated_order(tmp_path: Path) -> None:
@@ -163,16 +164,17 @@ def test_colours_reach_the_graph_in_the_stated_order(tmp_path: Path) -> None:
         assert features.view(3, 16).mean(1).tolist() == [1.0 if row == place else -1.0 for row in range(3)]
 
 
-def test_the_first_operations(tmp_path: Path) -> None:
+def test_the_graph_is_read(tmp_path: Path) -> None:
     path = written(tmp_path / "g.onnx", before=("Sub", "Mul", "Relu"))
     operations = ["Sub", "Mul", "Relu", "AveragePool", "Flatten"]
     assert [node.op_type for node in onnx.load(path).graph.node] == operations
-    assert first_operations(path, 8) == operations
-    assert first_operations(path, 2) == operations[:2]
+    graph = read_graph(path)
+    assert [node.operation for node in graph.nodes] == operations
+    assert {name: value.tolist() for name, value in graph.constants.items()} == {"half": [0.5]}
     whole = path.read_bytes()
     for end in range(len(whole)):
         path.write_bytes(whole[:end])
-        assert first_operations(path, 8) in ([], operations), "a graph that is not whole tells nothing"
+        assert len(read_graph(path).nodes) in (0, 5), "a graph that is not whole tells nothing"
 
 
 @pytest.mark.parametrize(
@@ -261,8 +263,11 @@ def test_without_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_facts(tmp_path: Path) -> None:
-    facts = model_facts(written(tmp_path / "g.onnx", LAST, batch=4, transposed=True, before=("Sub", "Mul")))
+    path = written(tmp_path / "g.onnx", LAST, batch=4, transposed=True, before=("Sub", "Mul"))
+    facts = model_facts(path)
     assert (facts["kind"], facts["embedding_dim"], facts["takes"]) == ("ONNX graph", 48, "(N, 112, 112, 3)")
     assert facts["faces_at_a_time"] == 4
-    assert facts["input"].endswith("RGB; (x − 0) / 1")
+    assert facts["input"] is None
+    assert "state it: --mean 127.5 --std 127.5 for −1 … 1" in facts["why"]
+    assert model_facts(written(path))["input"].endswith("RGB; (x − 127.5) / 127.5")
     assert np.isfinite(facts["bytes"])

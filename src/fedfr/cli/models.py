@@ -14,8 +14,12 @@ __all__ = ["Colour", "Entry", "Mean", "Std", "app"]
 app = typer.Typer(help="Import, export and inspect models.", no_args_is_help=True)
 
 Colour = Annotated[str | None, typer.Option("--colour", help="RGB or BGR, where it is known for weights of others.")]
-Mean = Annotated[float | None, typer.Option("--mean", help="Grey level that is subtracted, for weights of others.")]
-Std = Annotated[float | None, typer.Option("--std", help="Grey levels that are divided by, for weights of others.")]
+Mean = Annotated[
+    str | None, typer.Option("--mean", help="Grey level that is subtracted, or three (a,b,c), for weights of others.")
+]
+Std = Annotated[
+    str | None, typer.Option("--std", help="Grey levels that are divided by, one or three, for weights of others.")
+]
 
 Entry = Annotated[
     str | None, typer.Option("--entry", help="Where the backbone stands in a checkpoint that holds several.")
@@ -45,8 +49,9 @@ def import_(
     A folder holds backbone.pth, and of a client bce_module.pth and fc.pth as well.
     """
     from fedfr.models import Stated, import_weights
+    from fedfr.models.stated import levels_of
 
-    stated = Stated(colour, mean, std, entry)
+    stated = Stated(colour, levels_of(mean, "--mean"), levels_of(std, "--std"), entry)
     made = import_weights(source, destination, backbone=backbone, role=role, stated=stated)
     contract = made.contract
     generic = contract.role == "generic"

@@ -105,6 +105,7 @@ def evaluate(
     from fedfr.config import parse_overrides
     from fedfr.model_evaluation import evaluate as evaluate_target
     from fedfr.models import Stated
+    from fedfr.models.stated import levels_of
     from fedfr.reporting.table import results_table
 
     with progress() as shown:
@@ -112,7 +113,7 @@ def evaluate(
             target,
             faces=faces,
             protocols=protocols,
-            stated=Stated(colour, mean, std, entry),
+            stated=Stated(colour, levels_of(mean, "--mean"), levels_of(std, "--std"), entry),
             progress=shown,
             features=features,
             settings=parse_overrides(settings or []),

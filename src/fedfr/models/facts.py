@@ -16,6 +16,7 @@ from fedfr.models.foreign_heads import load_foreign_dfc, load_foreign_prototypes
 from fedfr.models.onnx_model import OnnxBackbone, onnx_assumption
 from fedfr.models.parts import PERSONALIZED, ModelParts
 from fedfr.models.registry import BACKBONES
+from fedfr.models.stated import UNSTATED
 
 __all__ = ["model_facts"]
 
@@ -97,14 +98,17 @@ def _no_backbone(path: Path, content: object, why: FedfrError) -> Facts:
 
 def _onnx(path: Path) -> Facts:
     network = OnnxBackbone(path)
-    preprocessing, source = onnx_assumption(path)
+    try:
+        preprocessing, source = onnx_assumption(network, UNSTATED)
+        known: Facts = {"input": preprocessing.describe(), "input_known_from": f"assumed from {source}"}
+    except FedfrError as error:
+        known = {"input": None, "why": str(error)}
     return {
         "kind": "ONNX graph",
         "embedding_dim": network.embedding_dim,
         "takes": "(N, 3, 112, 112)" if network.input.channels_first else "(N, 112, 112, 3)",
         "faces_at_a_time": network.input.batch or "any number",
-        "input": preprocessing.describe(),
-        "input_known_from": f"assumed from {source}",
+        **known,
     }
 
 

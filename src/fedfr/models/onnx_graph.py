@@ -1,48 +1,163 @@
-"""What kind of operations an ONNX file begins with, read from its bytes alone."""
+"""The nodes and constants of an ONNX file, read from its bytes alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-__all__ = ["first_operations"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Graph", "Node", "read_graph"]
 
 # Field numbers of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
-_MODEL_GRAPH, _GRAPH_NODE, _NODE_OPERATION = 7, 1, 4
+_MODEL_GRAPH, _GRAPH_NODE, _GRAPH_CONSTANT = 7, 1, 5
+_INPUT, _OUTPUT, _OPERATION, _ATTRIBUTE = 1, 2, 4, 5
+_NAME, _FLOAT, _INTEGER, _TENSOR, _FLOATS, _INTEGERS = 1, 2, 3, 5, 7, 8
+_DIMENSIONS, _TYPE, _TENSOR_NAME, _RAW = 1, 2, 8, 9
+# Of an element type: NumPy's, the field its values stand in where they are not raw, and their type there.
+_TYPES: Mapping[int, tuple[str, int, str]] = {
+    1: ("<f4", 4, "<f4"),
+    2: ("u1", 5, ""),
+    3: ("i1", 5, ""),
+    6: ("<i4", 5, ""),
+    7: ("<i8", 7, ""),
+    10: ("<f2", 5, ""),
+    11: ("<f8", 10, "<f8"),
+}
 # Wire types of protocol buffers (https://protobuf.dev/programming-guides/encoding).
 _VARINT, _WIDE, _LENGTH, _NARROW = 0, 1, 2, 5
+_LARGEST = 1 << 20
+"""Constants of more values are weights, which nobody asks for here."""
+
+Array = NDArray[Any]
 
 
-def first_operations(path: Path, count: int) -> list[str]:
-    """Types of the first ``count`` nodes, such as ``Conv``; fewer where there are fewer, none of a damaged file."""
-    content = memoryview(path.read_bytes())
+@dataclass(frozen=True)
+class Node:
+    """One operation: its type, the names of what it takes and gives, and its attributes that are numbers or arrays."""
+
+    operation: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The nodes in their order, and the constants that are small enough to be no weights of a layer."""
+
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, Array]
+
+
+def read_graph(path: Path) -> Graph:
+    """The graph in a file; one without nodes of a file that is damaged."""
+    nodes: list[Node] = []
+    constants: dict[str, Array] = {}
     try:
-        nodes = (node for graph in _of(content, _MODEL_GRAPH) for node in _of(graph, _GRAPH_NODE))
-        return [bytes(kind).decode() for node in islice(nodes, count) for kind in _of(node, _NODE_OPERATION)]
-    except (IndexError, UnicodeDecodeError):
-        return []
+        for graph in _of(memoryview(path.read_bytes()), _MODEL_GRAPH):
+            for tensor in _of(graph, _GRAPH_CONSTANT):
+                constants |= _constant(tensor)
+            nodes += [_node(message) for message in _of(graph, _GRAPH_NODE)]
+    except (IndexError, ValueError, OverflowError):
+        return Graph((), {})
+    for node in nodes:
+        if node.operation == "Constant" and node.attributes:
+            constants[node.outputs[0]] = next(iter(node.attributes.values()))
+    return Graph(tuple(node for node in nodes if node.operation != "Constant"), constants)
+
+
+def _node(message: memoryview) -> Node:
+    names = {number: tuple(bytes(name).decode() for name in _of(message, number)) for number in (_INPUT, _OUTPUT)}
+    operation = next((bytes(kind).decode() for kind in _of(message, _OPERATION)), "")
+    attributes: dict[str, Array] = {}
+    for attribute in _of(message, _ATTRIBUTE):
+        name = next((bytes(each).decode() for each in _of(attribute, _NAME)), "")
+        for number, value in _fields(attribute):
+            if number == _FLOAT and isinstance(value, memoryview):
+                attributes[name] = np.frombuffer(value, "<f4")[0]
+            elif number == _INTEGER and isinstance(value, int):
+                attributes[name] = np.asarray(_signed(value))
+            elif number == _TENSOR and isinstance(value, memoryview):
+                for array in _constant(value).values():
+                    attributes[name] = array
+        floats = [np.frombuffer(value, "<f4") for value in _of(attribute, _FLOATS)]
+        whole = _numbers(attribute, _INTEGERS)
+        if floats or whole:
+            attributes[name] = np.concatenate(floats) if floats else np.array(whole)
+    return Node(operation, names[_INPUT], names[_OUTPUT], attributes)
+
+
+def _constant(message: memoryview) -> dict[str, Array]:
+    """A tensor under its name; nothing where it is a layer's weights, lies in another file or is of a rare type."""
+    shape = _numbers(message, _DIMENSIONS)
+    kind = next(iter(_numbers(message, _TYPE)), 0)
+    if kind not in _TYPES or np.prod(shape, dtype=float) > _LARGEST:
+        return {}
+    stored, place, packed = _TYPES[kind]
+    raw = next(_of(message, _RAW), None)
+    if raw is not None:
+        values = np.frombuffer(raw, stored)
+    elif packed:
+        values = np.concatenate([np.frombuffer(part, packed) for part in _of(message, place)] or [np.empty(0)])
+    else:
+        whole = np.array(_numbers(message, place), np.int64)
+        # Half precision stands in integers bit by bit.
+        values = whole.astype(np.uint16).view(np.float16) if stored == "<f2" else whole.astype(stored)
+    if values.size != np.prod(shape, dtype=int):
+        return {}
+    name = next((bytes(each).decode() for each in _of(message, _TENSOR_NAME)), "")
+    return {name: values.reshape(shape)}
+
+
+def _numbers(message: memoryview, wanted: int) -> list[int]:
+    """Integers of a repeated field, one by one or packed."""
+    found: list[int] = []
+    for number, value in _fields(message):
+        if number == wanted and isinstance(value, int):
+            found.append(_signed(value))
+        elif number == wanted and isinstance(value, memoryview):
+            place = 0
+            while place < len(value):
+                single, place = _number(value, place)
+                found.append(_signed(single))
+    return found
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
 
 
 def _of(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    """The fields of a message that have this number and a length; stops where the bytes are no message."""
+    """The fields of a message that have this number and bytes."""
+    for number, value in _fields(message):
+        if number == wanted and isinstance(value, memoryview):
+            yield value
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+    """Numbers and values of a message's fields; stops where the bytes are no message."""
     place = 0
     while place < len(message):
         key, place = _number(message, place)
         kind = key & 7
         if kind == _VARINT:
-            _, place = _number(message, place)
-        elif kind in (_WIDE, _NARROW):
-            place += 8 if kind == _WIDE else 4
+            value, place = _number(message, place)
+            yield key >> 3, value
+            continue
+        if kind in (_WIDE, _NARROW):
+            length = 8 if kind == _WIDE else 4
         elif kind == _LENGTH:
             length, place = _number(message, place)
-            if place + length > len(message):
-                raise IndexError(f"a field ends at byte {place + length} of {len(message)}")
-            if key >> 3 == wanted:
-                yield message[place : place + length]
-            place += length
         else:
             return
+        if place + length > len(message):
+            raise IndexError(f"a field ends at byte {place + length} of {len(message)}")
+        yield key >> 3, message[place : place + length]
+        place += length
 
 
 def _number(message: memoryview, place: int) -> tuple[int, int]:

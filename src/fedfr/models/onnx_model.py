@@ -12,13 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from fedfr.errors import FedfrError
-from fedfr.models.onnx_graph import first_operations
+from fedfr.models.onnx_graph import read_graph
+from fedfr.models.onnx_scaling import GREY, SIGNED, UNIT, beginning_of
 from fedfr.models.preprocessing import Preprocessing
+from fedfr.models.stated import Stated
 
 __all__ = ["OnnxBackbone", "OnnxInput", "onnx_assumption"]
 
 _SIDE = 112
-_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+}
+_SCALINGS = {SIGNED: (127.5, 127.5), UNIT: (0.0, 255.0), GREY: (0.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,8 @@ class OnnxInput:
         inputs = session.get_inputs()
         found = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
         wrong = FedfrError(
-            f"{path} is no face recognition network: it takes {found or 'nothing'}; allowed is one input of floats, "
+            f"{path} is no face recognition network: it takes {found or 'nothing'}; allowed is one input of floats "
+            "or bytes, "
             f"(N, 3, {_SIDE}, {_SIDE}) or (N, {_SIDE}, {_SIDE}, 3); give another model"
         )
         if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 4:
@@ -85,6 +94,8 @@ class OnnxBackbone(nn.Module):
         values = images.numpy()
         if not self.input.channels_first:
             values = values.transpose(0, 2, 3, 1)
+        if self.input.dtype is np.uint8 and values.size and (values.min() < 0 or values.max() > 255):
+            raise FedfrError(f"{self.path} takes bytes, grey levels 0 … 255; leave out --mean and --std")
         values = np.ascontiguousarray(values, self.input.dtype)
         size = self.input.batch or max(len(values), 1)
         parts = [self._run(values[start : start + size], size) for start in range(0, len(values), size)]
@@ -113,17 +124,31 @@ class OnnxBackbone(nn.Module):
         return features[:count].astype(np.float32)
 
 
-def onnx_assumption(path: Path) -> tuple[Preprocessing, str]:
-    """What input a recognition network in ``path`` most likely takes, and where that is known from.
+def onnx_assumption(network: OnnxBackbone, stated: Stated) -> tuple[Preprocessing, str]:
+    """What input a recognition network most likely takes, and where that is known from.
 
-    InsightFace's rule: RGB, (x − 127.5) / 127.5, except that a graph which begins by subtracting and scaling, as those
-    from MXNet do, takes grey levels as they are.
+    InsightFace's rule: RGB, (x − 127.5) / 127.5. A graph that scales faces itself takes what its own constants make
+    that of: grey levels as they are, or those divided by 255. Raises :class:`FedfrError` where they tell neither, or
+    the graph turns the order of colours round, until that is ``stated``.
     """
-    first = first_operations(path, 8)
-    begin = set(first[: first.index("Conv")] if "Conv" in first else first)
-    if "Sub" in begin and begin & {"Mul", "Div"}:
-        return Preprocessing(mean=0.0, std=1.0), "InsightFace's rule for graphs that begin by subtracting and scaling"
-    return Preprocessing(), "InsightFace's rule for its models (model_zoo/arcface_onnx.py)"
+    path = network.path
+    begins = beginning_of(read_graph(path), network.input.name)
+    if begins.swaps and stated.colour is None:
+        raise FedfrError(
+            f"{path} turns the order of the colours round before its first layer, and does not tell which it takes; "
+            "state it: --colour BGR if its own code gives it images as OpenCV reads them, else --colour RGB"
+        )
+    takes = GREY if network.input.dtype is np.uint8 else begins.takes
+    if takes is None and (stated.mean is None or stated.std is None):
+        raise FedfrError(
+            f"{path} begins with {', '.join(begins.operations)}, which does not tell the scale of its input; state it: "
+            "--mean 127.5 --std 127.5 for −1 … 1, --mean 0 --std 255 for 0 … 1, --mean 0 --std 1 for grey levels"
+        )
+    mean, std = _SCALINGS[takes or SIGNED]
+    preprocessing = Preprocessing(mean=mean, std=std)
+    if begins.operations:
+        return preprocessing, f"the graph, which scales {takes or 'faces'} itself ({', '.join(begins.operations)})"
+    return preprocessing, "InsightFace's rule for its models (model_zoo/arcface_onnx.py)"
 
 
 def _open(path: Path) -> tuple[Any, tuple[type[Exception], ...]]:

@@ -84,7 +84,9 @@ def _foreign(path: Path, stated: Stated) -> OpenedModel:
 
 def _onnx(path: Path, stated: Stated) -> OpenedModel:
     network = OnnxBackbone(path)
-    return _assumed(network, stated, *onnx_assumption(path), f"{path} makes {network.embedding_dim} values of a face")
+    return _assumed(
+        network, stated, *onnx_assumption(network, stated), f"{path} makes {network.embedding_dim} values of a face"
+    )
 
 
 def _assumed(network: nn.Module, stated: Stated, assumed: Preprocessing, source: str, what: str) -> OpenedModel:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from fedfr.errors import FedfrError
 
-__all__ = ["COLOURS", "Preprocessing"]
+__all__ = ["COLOURS", "Levels", "Preprocessing"]
 
 COLOURS = ("RGB", "BGR")
 """Channel orders a backbone may expect; the faces of this project are RGB."""
+
+Levels: TypeAlias = "float | tuple[float, float, float]"
+"""Grey levels: the same of every channel, or of each."""
 
 
 @dataclass(frozen=True)
@@ -22,15 +25,15 @@ class Preprocessing:
     """Alignment, size and scaling of the input: ``(x − mean) / std`` on columns ``columns[0]`` … ``columns[1] − 1``.
 
     ``template`` names the landmarks the crop was aligned to, ``size`` is its height and width in pixels, ``colour`` its
-    channel order. ``mean`` and ``std`` are in grey levels 0 … 255. Raises :class:`FedfrError` for another colour order
-    and for a scaling that is none.
+    channel order. ``mean`` and ``std`` are in grey levels 0 … 255, one number or one of each channel in that order.
+    Raises :class:`FedfrError` for another colour order and for a scaling that is none.
     """
 
     template: str = "arcface-112"
     size: tuple[int, int] = (112, 112)
     colour: str = "RGB"
-    mean: float = 127.5
-    std: float = 127.5
+    mean: Levels = 127.5
+    std: Levels = 127.5
     columns: tuple[int, int] = (0, 112)
 
     def __post_init__(self) -> None:
@@ -39,11 +42,16 @@ class Preprocessing:
                 f"preprocessing: colour is {self.colour!r}; allowed are {' and '.join(COLOURS)}; give the order of the "
                 "channels that the backbone was trained with"
             )
-        if not math.isfinite(self.mean) or not math.isfinite(self.std) or self.std <= 0:
+        means, stds = _each(self.mean), _each(self.std)
+        finite = all(map(math.isfinite, means + stds)) and len(means) in (1, 3) and len(stds) in (1, 3)
+        if not finite or min(stds) <= 0:
             raise FedfrError(
-                f"preprocessing: mean is {self.mean}, std is {self.std}; allowed are finite grey levels, std above 0; "
-                "(x − 127.5) / 127.5 is the usual scaling"
+                f"preprocessing: mean is {self.mean}, std is {self.std}; allowed are finite grey levels, std above 0, "
+                "one or three each; (x − 127.5) / 127.5 is the usual scaling"
             )
+        # The same scaling is the same input, however it was written.
+        for name, given in (("mean", means), ("std", stds)):
+            object.__setattr__(self, name, given[0] if len(set(given)) == 1 else given)
 
     def apply(self, images: Tensor, flip: Tensor | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
         """Turn uint8 crops into network input, on the device they are on.
@@ -66,16 +74,19 @@ class Preprocessing:
         if self.colour == "BGR":
             planes = planes.flip(1)
         values = planes.to(torch.float32, memory_format=torch.channels_last)
-        return values.sub_(self.mean).div_(self.std).to(dtype)
+        mean, std = (
+            level if isinstance(level, float) else torch.tensor(level, device=values.device).view(-1, 1, 1)
+            for level in (self.mean, self.std)
+        )
+        return values.sub_(mean).div_(std).to(dtype)
 
     def describe(self) -> str:
         """In words: crop, colour order, scaling."""
         height, width = self.size
         first, end = self.columns
         cut = "" if (first, end) == (0, width) else f", columns {first} to {end - 1}"
-        return (
-            f"{width}×{height} crops aligned to {self.template}{cut}; {self.colour}; (x − {self.mean:g}) / {self.std:g}"
-        )
+        scaling = f"(x − {_shown(self.mean)}) / {_shown(self.std)}"
+        return f"{width}×{height} crops aligned to {self.template}{cut}; {self.colour}; {scaling}"
 
     def to_metadata(self) -> dict[str, Any]:
         """Plain JSON values, for the header of a checkpoint."""
@@ -90,8 +101,8 @@ class Preprocessing:
                 template=str(metadata["template"]),
                 size=(int(size[0]), int(size[1])),
                 colour=str(metadata["colour"]),
-                mean=float(metadata["mean"]),
-                std=float(metadata["std"]),
+                mean=_levels(metadata["mean"]),
+                std=_levels(metadata["std"]),
                 columns=(int(columns[0]), int(columns[1])),
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -105,3 +116,19 @@ class Preprocessing:
                 f"known are {', '.join(cls.__dataclass_fields__)}; use the version that wrote it"
             )
         return made
+
+
+def _each(level: Levels) -> tuple[float, ...]:
+    return tuple(map(float, level)) if isinstance(level, tuple) else (float(level),)
+
+
+def _shown(level: Levels) -> str:
+    text = ", ".join(f"{each:g}" for each in _each(level))
+    return f"({text})" if isinstance(level, tuple) else text
+
+
+def _levels(stored: Any) -> Levels:
+    if isinstance(stored, list):
+        first, second, third = map(float, stored)
+        return first, second, third
+    return float(stored)
