@@ -22,6 +22,7 @@ from fedfr.deployment.secrets import refuse_existing
 from fedfr.errors import FedfrError
 from fedfr.faces import ClientFaces, FaceSet, Split
 from fedfr.faces.dealing import by_share, deal, last_as_test
+from fedfr.faces.likenames import shared_names, spelled
 from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.messages import Hello
 from fedfr.federation.method import Method
@@ -225,11 +226,16 @@ class Site:
 
 
 def check_apart(own: FaceSet, others: FaceSet, what: str) -> None:
-    """Raises :class:`FedfrError` where a name or an image is in a site's own faces and in others, called ``what``."""
-    names = {*own.identities} & {*others.identities}
+    """Raises :class:`FedfrError` where a name or an image is in a site's own faces and in others, called ``what``.
+
+    Names that look the same are one name.
+    """
+    names = shared_names(own.identities, others.identities)
     if names:
+        mine, theirs = names[0]
+        example = mine if mine == theirs else f"{spelled(mine)}, there {spelled(theirs)}, which looks the same"
         raise FedfrError(
-            f"{len(names)} people of this site are among {what} by name, for example {min(names)}; remove "
+            f"{len(names)} people of this site are among {what} by name, for example {example}; remove "
             "them here, or rename those that are others"
         )
     if own.digests().meets(others.digests()):

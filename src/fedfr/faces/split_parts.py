@@ -13,6 +13,7 @@ from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 from fedfr.faces.columns import ImageIndices, joined
 from fedfr.faces.faceset import FaceSet
+from fedfr.faces.likenames import alike, spelled
 
 __all__ = ["ID", "ClientFaces", "Parts", "people_of"]
 
@@ -102,7 +103,7 @@ class Parts(Brief):
                 raise FedfrError(f"{client} of the split tests {identity!r} but does not train on it; give it images")
 
     def check_identities(self, faces: FaceSet) -> None:
-        """No identity belongs to two of: public, each client, the unseen ones."""
+        """No identity, and no two whose names look the same, belong to two of: public, each client, the unseen ones."""
         groups = list(self.owners())
         owners = np.full(faces.num_identities, -1, np.int64)
         for number, images in enumerate(self.owners().values()):
@@ -114,6 +115,16 @@ class Parts(Brief):
                     f"identity {identity!r} is in {owner} and in {groups[number]} of the split; keep it in one"
                 )
             owners[people] = number
+        used = np.flatnonzero(owners >= 0).tolist()
+        label = {faces.identities[each]: each for each in used}
+        for names in alike(label):
+            places = [groups[owners[label[name]]] for name in names]
+            if len(set(places)) > 1:
+                where = ", ".join(f"{spelled(name)} in {place}" for name, place in zip(names, places, strict=True))
+                raise FedfrError(
+                    f"identities whose names look the same are in several parts of the split: {where}; give one person "
+                    "one name, or people who differ names that do, and import again"
+                )
 
     def check_pixels(self, faces: FaceSet) -> None:
         """No picture comes back under another index in another part, nor in a client's train and test."""

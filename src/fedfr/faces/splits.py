@@ -74,7 +74,8 @@ class Split:
 
         Faults: made for other faces; an index out of range; an image used twice (``generic`` and ``distractors`` may
         share images); a client without training images; a tested identity the client does not train on; an identity in
-        two of public, each client, and the unseen ones; the same pixels in two parts or in a client's train and test; a
+        two of public, each client, and the unseen ones, or two there whose names look the same; the same pixels in two
+        parts or in a client's train and test; a
         pair with an image that is not in ``generic``.
         """
         self.check_faces(faces)

@@ -102,6 +102,16 @@ KINDS: Registry[Kind] = Registry(
             "one picture, exactly or nearly, under two identities",
         ),
         Entry(
+            "alike-names-in-two-parts",
+            Kind("error", "give one person one name, people who differ names that do, and import and split again"),
+            "identities whose names look the same, in two parts of the split",
+        ),
+        Entry(
+            "alike-names",
+            Kind("warning", "look; if it is one person, merge the identities"),
+            "identities whose names look the same",
+        ),
+        Entry(
             "exact-duplicates",
             Kind("warning", "remove all but one, or split with duplicates=drop"),
             "the very same picture more than once under one identity",

@@ -6,6 +6,7 @@ from fedfr.faces.audit.counts import check_counts
 from fedfr.faces.audit.duplicates import check_duplicates
 from fedfr.faces.audit.findings import Case, Finding, finding, ordered
 from fedfr.faces.audit.measures import Counter, measure
+from fedfr.faces.audit.names import check_names
 from fedfr.faces.audit.pictures import check_pictures
 from fedfr.faces.audit.places import Places
 from fedfr.faces.audit.preparation import check_preparation
@@ -35,6 +36,7 @@ def audit_images(
             *check_duplicates(faces, measures, places),
             *check_pictures(measures, faces.names),
             *check_preparation(measures, owners, groups, faces.names),
+            *check_names(faces, places),
             *check_counts(faces, split),
         ]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from fedfr.errors import FedfrError
 from fedfr.faces.compressed import decode, is_damaged_png, resize
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers.pgm import PGM_HEADER, mend_line_ends
+from fedfr.faces.likenames import alike, list_alike
 from fedfr.faces.storage import IMAGE_SHAPE, write_faces
 
-__all__ = ["FacesWarning", "Fit", "Progress", "gather", "keep", "read_image", "resize", "to_rgb"]
+__all__ = ["FacesWarning", "Fit", "Progress", "gather", "keep", "read_image", "resize", "to_rgb", "warn_of_names"]
 
 Progress = Callable[[int, int], None]
 """Called with images done and images in all."""
@@ -93,7 +95,11 @@ def keep(
     names: Sequence[str],
     dest: Path | None,
 ) -> FaceSet:
-    """Keep images (112, 112, 3), one per label, in memory or, one at a time, on disk as a memory-mapped set."""
+    """Keep images (112, 112, 3), one per label, in memory or, one at a time, on disk as a memory-mapped set.
+
+    One :class:`FacesWarning` names identities whose names look the same.
+    """
+    warn_of_names(identities)
     if dest is not None:
         write_faces(dest, np.asarray(labels, dtype=np.int64), identities, names, images)
         return FaceSet.load(dest)
@@ -101,3 +107,15 @@ def keep(
     for row, image in enumerate(images):
         pixels[row] = image
     return FaceSet(pixels, labels, identities, names)
+
+
+def warn_of_names(identities: Sequence[str]) -> None:
+    """One :class:`FacesWarning` for identities whose names look the same; they stay apart."""
+    groups = alike(identities)
+    if groups:
+        warnings.warn(
+            f"{len(groups)} names are spelled in several ways that look the same, and stay apart as identities: "
+            f"{list_alike(groups)}; if they are one person each, give them one name and import again",
+            FacesWarning,
+            stacklevel=4,
+        )

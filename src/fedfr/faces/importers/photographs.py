@@ -15,7 +15,7 @@ import numpy as np
 from fedfr.brief import Brief
 from fedfr.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.importers.images import Progress
+from fedfr.faces.importers.images import Progress, warn_of_names
 from fedfr.faces.importers.listing import Listing, check_apart, find_source, list_pictures
 from fedfr.faces.photographs.aligners import Aligner
 from fedfr.faces.photographs.journal import Journal
@@ -162,6 +162,7 @@ def _publish(
     kept, labels = np.unique([listing.labels[row] for row in aligned], return_inverse=True)
     identities = [listing.identities[label] for label in kept.tolist()]
     names = [listing.names[row] for row in aligned]
+    warn_of_names(identities)
     made = work / "faces"
     shutil.rmtree(made, ignore_errors=True)  # whole, perhaps, but of a list that may have changed since
     write_faces(made, labels.astype(np.int64), identities, names, (journal.pixels(name) for name in names))

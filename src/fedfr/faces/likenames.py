@@ -1,0 +1,72 @@
+"""Names that look the same to a person: one form of each to compare by, and the groups that share it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+__all__ = ["alike", "list_alike", "plain_name", "shared_names", "spelled"]
+
+# Characters that show nothing: Unicode's Default_Ignorable_Code_Point, of which the standard library knows the
+# category Cf alone, and control characters that are no blanks.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
+LISTED = 3
+
+
+def plain_name(name: str) -> str:
+    """The form that names which look the same have in common.
+
+    Composed alike (NFKC: full-width forms, ligatures and no-break spaces too), without case, without characters that
+    show nothing, with single blanks inside and none outside. An underscore is a blank: folders are called ``Ann_A``
+    where tables have ``Ann A``. A name of nothing else stays as it is.
+    """
+    if name.isascii() and name.isprintable():
+        # Hundreds of thousands of these are compared at a time.
+        plain = name.casefold()
+    else:
+        plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", _visible(name)).casefold())
+        plain = _visible(plain)
+    return " ".join(plain.replace("_", " ").split()) or name
+
+
+def _visible(name: str) -> str:
+    return "".join(
+        character
+        for character in _INVISIBLE.sub("", name)
+        if unicodedata.category(character) not in ("Cf", "Cc") or character.isspace()
+    )
+
+
+def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Groups of two or more distinct names that look the same, in the order of the names."""
+    groups: dict[str, dict[str, None]] = {}
+    for name in names:
+        groups.setdefault(plain_name(name), {})[name] = None
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def shared_names(mine: Iterable[str], others: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of a name of mine and one of the others that are equal or look the same, by mine; equal ones first."""
+    theirs: dict[str, str] = {}
+    whole: set[str] = set()
+    for name in others:
+        theirs.setdefault(plain_name(name), name)
+        whole.add(name)
+    found = [(name, name if name in whole else theirs[plain]) for name in mine if (plain := plain_name(name)) in theirs]
+    return sorted(found, key=lambda pair: (pair[0] != pair[1], pair))
+
+
+def spelled(name: str) -> str:
+    """A name in quotation marks, with what cannot be seen written out."""
+    plain = ascii(name)
+    return repr(name) if plain == repr(name) else f"{name!r} ({plain})"
+
+
+def list_alike(groups: Sequence[Sequence[str]]) -> str:
+    """The first groups, and how many more."""
+    shown = [" = ".join(map(spelled, group)) for group in groups[:LISTED]]
+    more = [f"and {len(groups) - LISTED} more"] if len(groups) > LISTED else []
+    return "; ".join([*shown, *more])
