@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,7 @@ def test_which_models_of_a_trial_meet_which_protocols(
     server: str | None,
     own: str | None,
 ) -> None:
-    """The server's model meets all, each client's own its client's alone; who has no model has no row."""
+    """The server's model meets all, each client's own its client's alone; who has no model has rows that say so."""
     trial = Trial(parts, method, tmp_path)
     backbone, dfc = build_backbone("slimface", 7), DFC(3, 512)
     module = dfc.state_dict() if method == "fedfr" else {}
@@ -229,6 +230,25 @@ def test_which_models_of_a_trial_meet_which_protocols(
         personal = Personalized(backbone, dfc.transform if method == "fedfr" else None).eval()
         subject = Subject(method, 0, 5, own)
         expected += assessment.personalized(Features(parts, personal), ["client-01"], subject)
+        lacking = assessment.personalized(start_features, ["client-02"], Subject(method, 0, 6, own))
+        why = "no model: the client delivered in no round"
+        expected += [replace(row, value=None, refused=row.refused or why) for row in lacking]
     assert rows == expected
-    assert {row.client for row in rows if row.model == own} == ({"client-01"} if own else set())
+    assert {row.client for row in rows if row.model == own and row.value is not None} == (
+        {"client-01"} if own else set()
+    )
     assert {row.client for row in rows if row.model == server} == ({"", "client-01", "client-02"} if server else set())
+
+
+def test_a_model_whose_features_are_no_numbers_is_no_model(parts: Parts, start: Generic, tmp_path: Path) -> None:
+    """Finite weights may still overflow; the figures of the others stand, and curves are drawn of them alone."""
+    trial = Trial(parts, "fedfr", tmp_path)
+    sound = dict(build_backbone("slimface", 7).state_dict())
+    broken = sound | {"fc.weight": 1e25 * sound["fc.weight"], "features.weight": 1e25 * sound["features.weight"]}
+    for client, weights in (("client-01", sound), ("client-02", broken)):
+        trial.store(client).save(PrivateState(1, weights, torch.zeros(3, 512)))
+    assessment = Assessment(parts, ["personalized-1:1"], curves=True)
+    rows = [row for row in assess_trial(trial, 1, start, assessment) if row.model == "personalized"]
+    assert {row.client for row in rows if row.value is not None} == {"client-01"}
+    assert {row.refused for row in rows if row.client == "client-02"} == {"no model: its features are NaN or infinite"}
+    assert [curve.clients for curve in assessment.curves() if curve.model == "personalized"] == [1]

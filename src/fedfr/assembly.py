@@ -37,6 +37,7 @@ from fedfr.models import (
 from fedfr.models.checkpoint import has_contract
 from fedfr.models.parts import PERSONALIZED, PUBLIC_PROTOTYPES
 from fedfr.training.features import Compute, mean_features
+from fedfr.training.finite import is_finite
 from fedfr.training.pool import FacePool
 from fedfr.training.pretraining import pretrain
 
@@ -277,6 +278,10 @@ class Parts:
             # A published backbone comes without prototypes of our public identities: their mean features stand in.
             seen = PublicFaces(public, self.features_folder).features(backbone, self.compute)
             prototypes = mean_features(seen[torch.arange(len(public))], pool.labels, public.num_identities)
+            if not is_finite([prototypes]):
+                raise FedfrError(
+                    f"model.start = {config.model.start} makes NaN or infinity of public faces; use another checkpoint"
+                )
         weights = {name: value.detach().cpu() for name, value in backbone.state_dict().items()}
         return Generic(weights, prototypes)
 

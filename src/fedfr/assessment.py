@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from torch import nn
 
 from fedfr.assembly import Parts
 from fedfr.curves import Curve, curve_from
+from fedfr.errors import FedfrError
 from fedfr.evaluation import (
     GENERIC_PROTOCOLS,
     PAIRS_PROTOCOLS,
@@ -23,7 +26,7 @@ from fedfr.evaluation import (
 from fedfr.faces.columns import joined
 from fedfr.federation.method import Generic
 from fedfr.reporting.progress import Progress, Silent
-from fedfr.rows import ALL_CLIENTS, Row, rows_from
+from fedfr.rows import ALL_CLIENTS, NO_MODEL, Row, rows_from
 from fedfr.training.features import OnImages, extract_features
 from fedfr.training.pool import FacePool
 from fedfr.trial import Trial
@@ -44,6 +47,26 @@ class Subject:
     model: str
 
 
+class NotFiniteError(FedfrError):
+    """A model whose features are no numbers: nothing can be measured with it."""
+
+
+class Source(Protocol):
+    """Gives features of a run's images."""
+
+    def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Features (n, D) in the order of ``images``."""
+        ...
+
+
+class Blank:
+    """The same feature of every image: figures keep their names and counts, and mean nothing."""
+
+    def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Ones (n, 2)."""
+        return np.ones((len(images), 2), np.float32)
+
+
 class Features:
     """Features of a run's images under one module, each computed once; ``on_images`` is told how far that is."""
 
@@ -55,11 +78,13 @@ class Features:
         self._known = np.empty((0, 0), np.float32)
 
     def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Features (n, D) in the order of ``images``."""
+        """Features (n, D) in the order of ``images``; raises :class:`NotFiniteError` when one is NaN or infinite."""
         missing = np.unique(images[self._row[images] < 0])
         if len(missing):
             pool = FacePool([(self._parts.faces, missing, 0)])
             new = extract_features(self._module, pool, self._parts.compute, on_images=self._on_images).numpy()
+            if not np.isfinite(new).all():
+                raise NotFiniteError("its features are NaN or infinite")
             self._row[missing] = np.arange(len(missing)) + len(self._known)
             self._known = np.concatenate([self._known.reshape(-1, new.shape[1]), new])
         return self._known[self._row[images]]
@@ -106,7 +131,7 @@ class Assessment:
         """Tell that every model has been looked at."""
         self._shown.update(EVALUATION, self._begun, self._begun)
 
-    def generic(self, features: Features, subject: Subject) -> list[Row]:
+    def generic(self, features: Source, subject: Subject) -> list[Row]:
         """Generic protocols, among identities nobody trained on."""
         images, labels = np.asarray(self.parts.split.generic, np.int64), self.parts.faces.labels
         rows: list[Row] = []
@@ -123,7 +148,7 @@ class Assessment:
             rows += self._rows(self._pairs, pairs, ALL_CLIENTS, subject)
         return rows
 
-    def personalized(self, features: Features, clients: Sequence[str], subject: Subject) -> list[Row]:
+    def personalized(self, features: Source, clients: Sequence[str], subject: Subject) -> list[Row]:
         """Personalised protocols of these clients, all with the same features."""
         split, labels = self.parts.split, self.parts.faces.labels
         probes = joined([*(faces.test for faces in split.clients.values()), split.distractors])
@@ -142,6 +167,13 @@ class Assessment:
             }
             rows += self._rows(self._personalized, given, client, subject)
         return rows
+
+    def without_model(self, reason: str, measure: Callable[[Assessment, Source], list[Row]]) -> list[Row]:
+        """The rows that ``measure`` would have given had there been a model, refused for this ``reason``."""
+        silent = copy(self)
+        silent._keeps_scores = False
+        rows = measure(silent, Blank())
+        return [replace(row, value=None, refused=row.refused or f"{NO_MODEL}{reason}") for row in rows]
 
     def curves(self) -> list[Curve]:
         """Of every model and protocol assessed so far; ``round`` is the latest of the clients'."""
@@ -182,18 +214,46 @@ class Assessment:
 
 
 def assess_trial(trial: Trial, round_number: int, generic: Generic, assessment: Assessment) -> list[Row]:
-    """Every model of a trial after a round: the server's on all protocols, the clients' on the personalised ones."""
+    """Every model of a trial after a round: the server's on all protocols, the clients' on the personalised ones.
+
+    A client without a model has rows that say so.
+    """
     parts, method = trial.parts, trial.method
     rows: list[Row] = []
     if method.generic_model is not None:
         subject = Subject(trial.name, parts.config.seed, round_number, method.generic_model)
         features = assessment.features(trial.generic_module(generic), f"{trial.name} {method.generic_model}")
-        rows += assessment.generic(features, subject)
-        rows += assessment.personalized(features, list(parts.split.clients), subject)
+        rows += _measured(features, partial(_generic_rows, subject), assessment)
     for client in parts.split.clients if method.personal_model is not None else ():
-        found = trial.personal_module(client)
-        if found is not None:
-            subject = Subject(trial.name, parts.config.seed, found[0], str(method.personal_model))
-            features = assessment.features(found[1], f"{trial.name} {client}")
-            rows += assessment.personalized(features, [client], subject)
+        number, module = trial.personal_module(client) or (round_number, None)
+        subject = Subject(trial.name, parts.config.seed, number, str(method.personal_model))
+        found = (
+            _why_no_model(trial, client) if module is None else assessment.features(module, f"{trial.name} {client}")
+        )
+        rows += _measured(found, partial(_client_rows, client, subject), assessment)
     return rows
+
+
+def _generic_rows(subject: Subject, how: Assessment, features: Source) -> list[Row]:
+    return how.generic(features, subject) + how.personalized(features, list(how.parts.split.clients), subject)
+
+
+def _client_rows(client: str, subject: Subject, how: Assessment, features: Source) -> list[Row]:
+    return how.personalized(features, [client], subject)
+
+
+def _measured(
+    features: Features | str, measure: Callable[[Assessment, Source], list[Row]], assessment: Assessment
+) -> list[Row]:
+    """The rows of a model by its features, or of none for the reason given in their place."""
+    if isinstance(features, str):
+        return assessment.without_model(features, measure)
+    try:
+        return measure(assessment, features)
+    except NotFiniteError as error:
+        return assessment.without_model(str(error), measure)
+
+
+def _why_no_model(trial: Trial, client: str) -> str:
+    delivered = {report["client"] for record in trial.journal.records() for report in record.get("clients", ())}
+    return "it is not on this machine" if client in delivered else "the client delivered in no round"

@@ -9,9 +9,11 @@ from typing import Any
 from fedfr.brief import Brief
 from fedfr.evaluation import Figure
 
-__all__ = ["ALL_CLIENTS", "Row", "rows_from"]
+__all__ = ["ALL_CLIENTS", "NO_MODEL", "Row", "rows_from"]
 
 ALL_CLIENTS = ""
+NO_MODEL = "no model: "
+"""How a refusal begins that is for want of a usable model; the reason follows."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,6 +35,11 @@ class Row(Brief):
     genuine: int
     impostor: int
     refused: str = ""
+
+    @property
+    def lacks_model(self) -> bool:
+        """Whether there was no usable model to measure."""
+        return self.refused.startswith(NO_MODEL)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -16,6 +16,7 @@ from fedfr.federation.messages import Broadcast, Failure, Update
 from fedfr.federation.method import Generic
 from fedfr.federation.server import Server, sample_clients
 from fedfr.methods.fedavg import FedAvg
+from fedfr.methods.fedface import FedFace
 from fedfr.methods.fedfr import FedFR
 from fedfr.rng import torch_generator
 
@@ -231,3 +232,31 @@ def test_only_the_drawn_clients_are_asked(tmp_path: Path) -> None:
     assert [clients for _, clients in engine.asked] == [
         tuple(sample_clients(CLIENTS, 0.4, 0, number)) for number in (1, 2, 3)
     ]
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+def test_a_server_step_that_leaves_no_numbers_is_not_kept(tmp_path: Path, optimizer: str) -> None:
+    """The step ends the run in words; the rounds before it stand, and a gentler one goes on from them."""
+    step = {"optimizer": optimizer, "learning_rate": 1e-3}
+    server(tmp_path, Arithmetic(), rounds=1, server=step).run(START)
+    wild = server(tmp_path, Arithmetic(), rounds=2, server=step | {"learning_rate": 1e300})
+    with pytest.raises(
+        FedfrError, match=r"round 2: the server's step made w NaN or infinite; lower federation\.server"
+    ):
+        wild.run(START)
+    assert Journal(tmp_path / "rounds").rounds() == [0, 1]
+    found = server(tmp_path, Arithmetic(), rounds=2, server=step).run(START)
+    assert all(value.isfinite().all() for value in found.weights.values())
+
+
+def test_prototypes_that_a_method_spreads_to_no_numbers_are_not_kept(tmp_path: Path) -> None:
+    run = server(tmp_path, Arithmetic(changes=dict.fromkeys(CLIENTS, _reveals)), rounds=1)
+    run.method = FedFace({"learning_rate": 3e38, "margin": -1.0})
+    with pytest.raises(FedfrError, match=r"step made kept identities/client-0\d NaN or infinite; lower"):
+        run.run(START)
+    assert Journal(tmp_path / "rounds").rounds() == [0]
+
+
+def _reveals(update: Update) -> Update:
+    own = torch.randn(2, 4, generator=torch_generator(0, "identities", update.client))
+    return replace(update, prototypes=None, identities=own)

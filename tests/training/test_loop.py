@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from fedfr.errors import FedfrError
 from fedfr.models import build_backbone
 from fedfr.models.heads import DFC
 from fedfr.models.preprocessing import Preprocessing
-from fedfr.training.features import Compute, FrozenFeatures
+from fedfr.training.features import Compute, FrozenFeatures, extract_features
 from fedfr.training.loop import TrainingPlan, batches, train
 from fedfr.training.objective import Contrastive, MarginSoftmax, Network, Objective, OneVsAll, Term
 from fedfr.training.pool import FacePool
@@ -122,7 +123,8 @@ def test_the_device_is_not_waited_for_inside_an_epoch() -> None:
             plan = replace(PLAN, batch_size=batch_size, epochs=1, clip_norm=1.0)
             train(made, POOL, Objective(terms), plan, COMPUTE, global_features=features, previous_features=features)
         counts.append(waits.count)
-    assert counts[0] == counts[1] == 4  # one per reported loss, when the epoch is over
+    # When the epoch is over: one per reported loss, and whether the network holds nothing but numbers.
+    assert counts[0] == counts[1] == 5
 
 
 def test_the_global_generator_is_left_alone() -> None:
@@ -192,6 +194,74 @@ def test_nothing_to_train_on() -> None:
 def test_divergence_names_epoch_and_learning_rate() -> None:
     plan = replace(PLAN, epochs=30, learning_rate=lambda epoch, progress: 1e30)
     with pytest.raises(
-        FedfrError, match=r"the loss became (nan|inf) in epoch \d+; lower the learning rate \(now 1e\+30\)"
+        FedfrError,
+        match=r"the .+ became (nan|inf|NaN or infinite) in epoch \d+; lower the learning rate \(now 1e\+30\)",
     ):
         train(network(), POOL, OBJECTIVE, plan, COMPUTE)
+
+
+def test_a_last_step_that_leaves_no_numbers_is_divergence() -> None:
+    """The loss of the only step is fine, what the step makes of the weights is not; nobody is told of the epoch."""
+    told: list[int] = []
+    plan = replace(
+        PLAN,
+        epochs=1,
+        batch_size=len(POOL),
+        learning_rate=lambda epoch, progress: 1e300,
+        on_epoch=lambda epoch, optimizer, losses: told.append(epoch),
+    )
+    with pytest.raises(FedfrError, match=r"the network's \w+ became NaN or infinite in epoch 1; lower the learning"):
+        train(network(), POOL, OBJECTIVE, plan, COMPUTE)
+    assert told == []
+
+
+def stop(*given: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({}, None),
+        ({"learning_rate": lambda epoch, progress: 1e300}, FedfrError),
+        ({"on_step": stop}, KeyboardInterrupt),
+    ],
+    ids=["finished", "diverged", "interrupted"],
+)
+def test_a_network_comes_back_as_it_was_lent(change: dict[str, Any], error: type[BaseException] | None) -> None:
+    """Modes of every layer, what may learn, and no gradients: the next to have the network must not meet this one."""
+    made = network(build_backbone("slimface", 0))
+    layers = dict(made.backbone.named_modules())
+    made.backbone.eval()
+    layers["features"].train()
+    made.private.requires_grad_(False)
+    before = [(layer, layer.training) for layer in made.modules()], [each.requires_grad for each in made.parameters()]
+    learns: Callable[[int, str], bool] = lambda epoch, name: "fc" in name  # noqa: E731
+    plan = replace(PLAN, learns=learns, **change)
+    if error is None:
+        train(made, POOL, OBJECTIVE, plan, COMPUTE)
+    else:
+        with pytest.raises(error):
+            train(made, POOL, OBJECTIVE, plan, COMPUTE)
+    after = [(layer, layer.training) for layer in made.modules()], [each.requires_grad for each in made.parameters()]
+    assert after == before
+    assert all(each.grad is None for each in made.parameters())
+
+
+class Torn(FacePool):
+    """Faces whose file cannot be read."""
+
+    def images(self, indices: torch.Tensor) -> torch.Tensor:
+        """Never returns."""
+        raise OSError("Input/output error")
+
+
+def test_features_put_modes_back_when_faces_cannot_be_read() -> None:
+    backbone = build_backbone("slimface", 0).train()
+    backbone.get_submodule("features").eval()
+    before = [layer.training for layer in backbone.modules()]
+    with pytest.raises(OSError, match="Input/output"):
+        extract_features(backbone, Torn([(FACES, None, 0)]), COMPUTE)
+    assert [layer.training for layer in backbone.modules()] == before
+    extract_features(backbone, POOL, COMPUTE)
+    assert [layer.training for layer in backbone.modules()] == before

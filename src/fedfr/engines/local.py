@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import threading
@@ -19,6 +18,7 @@ import torch
 
 from fedfr.errors import FedfrError, WriteError
 from fedfr.federation.client import Client
+from fedfr.federation.engine import failure_of
 from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_reply, encode
 from fedfr.federation.private_store import PrivateState
 
@@ -30,8 +30,6 @@ Tap = Callable[[str, str, bytes], None]
 _NONE: Mapping[str, torch.Tensor] = {}
 # Seconds of training below which an answer waits for the next client.
 _SMALL = 1.0
-# The client's side: what it says here stays on its machine.
-_log = logging.getLogger("fedfr.client")
 
 
 class LocalEngine:
@@ -160,17 +158,21 @@ class _Serving:
             return made, *made.train(self._received[1])
         except WriteError:
             raise  # The disk is the run's own: going on without this client would end in a mean over fewer of them.
-        except FedfrError as error:
-            _log.error("%s: %s", client, error)
-            return Failure(client, error.shareable)
+        except Exception as error:  # noqa: BLE001 - no fault of one client's is the others'
+            return failure_of(client, error)
 
     def deliver(self, trained: Trained | Failure) -> bytes:
         """The private state goes to the disk, then there is an update."""
         if isinstance(trained, Failure):
             return encode(trained)
         made, update, state = trained
-        made.store.save(state)
-        return encode(update)
+        try:
+            made.store.save(state)
+            return encode(update)
+        except WriteError:
+            raise
+        except Exception as error:  # noqa: BLE001
+            return encode(failure_of(made.id, error))
 
 
 _in_worker: list[_Serving] = []

@@ -11,6 +11,7 @@ import torch
 
 from fedfr.errors import FedfrError
 from fedfr.federation.messages import Update
+from fedfr.training.finite import first_not_finite, is_finite
 
 __all__ = ["Change", "StreamingAverage", "check_update"]
 
@@ -72,13 +73,8 @@ def _check_tensor(who: str, name: str, value: torch.Tensor, expected: torch.Tens
         raise FedfrError(f"{who} refused: {name} has shape {tuple(value.shape)}, expected {shape}")
     if value.dtype != expected.dtype:
         raise FedfrError(f"{who} refused: {name} has dtype {value.dtype}, expected {expected.dtype}")
-    if value.dtype.is_floating_point and not _is_finite(value):
+    if not is_finite([value]):
         raise FedfrError(f"{who} refused: {name} holds NaN or infinity")
-
-
-def _is_finite(value: torch.Tensor) -> bool:
-    # One pass and no temporaries; both ends are NaN when any value is.
-    return value.numel() == 0 or all(math.isfinite(end) for end in torch.aminmax(value))
 
 
 @dataclass(frozen=True)
@@ -111,10 +107,11 @@ class Change:
         # In the entries' own types: numbers too large for them are infinitely far away, and refused.
         moved = _length(update.weights[name] - self.weights[name] for name in self._counted)
         if math.isinf(moved) or moved > self.largest * max(self.length, 1.0):
-            raise FedfrError(
+            text = (
                 f"update of {update.client} for round {update.round} refused: its weights moved by {moved:.3g}, they "
                 f"are {self.length:.3g} long; {self.largest:g} times that is allowed (federation.largest_change)"
             )
+            raise FedfrError(text, shareable=text)
 
 
 def _length(entries: Iterable[torch.Tensor]) -> float:
@@ -155,8 +152,8 @@ class StreamingAverage:
         """The average; raises :class:`FedfrError` when nothing was added, or numbers too large for a sum."""
         if self.total == 0:
             raise FedfrError("nothing to average: no update was accepted")
-        for name, mean in self._mean.items():
-            # Finite updates, but further apart than the largest number of their type.
-            if mean.dtype.is_floating_point and not _is_finite(mean):
-                raise FedfrError(f"the average of {name} overflows; at least one client diverged")
+        # Finite updates, but further apart than the largest number of their type.
+        name = first_not_finite(self._mean)
+        if name is not None:
+            raise FedfrError(f"the average of {name} overflows; at least one client diverged")
         return self._mean

@@ -14,7 +14,9 @@ import torch
 from torch import nn
 
 from fedfr.config import FederationConfig, LocalConfig
+from fedfr.errors import FedfrError
 from fedfr.faces import FaceSet
+from fedfr.federation.aggregation import Change
 from fedfr.federation.messages import Broadcast, Update
 from fedfr.federation.method import Method, RoundContext, build_network, shared_entries
 from fedfr.federation.networks import Networks
@@ -24,6 +26,7 @@ from fedfr.federation.update_format import compress
 from fedfr.models import build_backbone
 from fedfr.rng import derive_seed
 from fedfr.training.features import Compute, extract_features
+from fedfr.training.finite import first_not_finite
 from fedfr.training.loop import TrainingPlan, train
 from fedfr.training.objective import Network
 from fedfr.training.pool import FacePool
@@ -72,6 +75,21 @@ def _copied(value: torch.Tensor) -> torch.Tensor:
     return value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
+def _check_finite(update: Update, state: PrivateState) -> None:
+    """Raise :class:`FedfrError` before anything is saved or sent that is no number: it would never leave again."""
+    travelling = {"prototypes": update.prototypes, "identities": update.identities}
+    tensors = {
+        **update.weights,
+        **{f"scales of {name}": value for name, value in update.scales.items()},
+        **{name: value for name, value in travelling.items() if value is not None},
+        **{f"state/{name}": value for name, value in state.tensors().items()},
+    }
+    name = first_not_finite(tensors)
+    if name is not None:
+        text = f"{name} became NaN or infinite in round {update.round}; lower the learning rate"
+        raise FedfrError(text, shareable=text)
+
+
 class Client:
     """A participant with its private faces; :meth:`update` is one round at this client.
 
@@ -109,7 +127,7 @@ class Client:
         """Train on this round's faces (method, section 3): what is shared, and what is to be kept by the store.
 
         The update must not leave before the state is saved: a server that goes on from a round whose private state was
-        lost could not be resumed. Both hold copies, the client may train again. Raises
+        lost could not be resumed. Both hold copies, the client may train again, and nothing but numbers. Raises
         :class:`fedfr.errors.FedfrError` when the broadcast does not fit the backbone, the private state is damaged, or
         training diverges.
         """
@@ -120,22 +138,20 @@ class Client:
         state = self.store.latest(before=broadcast.round)
         context = self._context(broadcast, state, self._generic(broadcast, state))
 
-        kept = method.public_faces(context)
-        pool = FacePool([(self.private, None, 0), (self.public.faces, kept.numpy(), self.private.num_identities)])
+        near = method.public_faces(context)
+        pool = FacePool([(self.private, None, 0), (self.public.faces, near.numpy(), self.private.num_identities)])
 
         @lru_cache(maxsize=1)
         def upright() -> torch.Tensor:
             private = context.generic_features()
-            return torch.cat([private, context.public_features()[kept]]) if len(kept) else private
+            return torch.cat([private, context.public_features()[near]]) if len(near) else private
 
         prototypes = method.starting_prototypes(context)
         # Before the network to train is loaded: until then the same one may hold the previous local backbone.
         global_features, previous_features = method.frozen_features(context, pool, upright)
         backbone = self._networks.working(method.starting_weights(context))
+        self._freeze_batchnorm(backbone)
         network = build_network(method, context, backbone, prototypes)
-        if settings.federation.batchnorm == "frozen":
-            for name, parameter in backbone.named_parameters():
-                parameter.requires_grad_(parameter.requires_grad and name not in self._networks.batchnorm)
         losses = train(
             network,
             pool,
@@ -163,15 +179,20 @@ class Client:
             {f"loss/{name}": value for name, value in losses.items()}
             | {
                 "images/private": float(len(self.private)),
-                "images/hard_negatives": float(len(kept)),
+                "images/hard_negatives": float(len(near)),
                 "epochs": float(settings.local.epochs_in(broadcast.round)),
                 "seconds": time.perf_counter() - started,
                 "peak_rss_bytes": _peak_memory(),
             },
             private if method.reveals_identities and shared else None,
         )
+        # A state that the server would refuse to have part in is not kept either.
+        change = Change(broadcast.weights, self._networks.statistics, settings.federation.largest_change)
+        change.check(replace(update, weights=weights))
         sent = compress(update, broadcast, settings.federation.updates, {} if state is None else state.rest)
-        return sent.update, PrivateState(broadcast.round, weights, private, dfc, personal, sent.rest)
+        kept = PrivateState(broadcast.round, weights, private, dfc, personal, sent.rest)
+        _check_finite(sent.update, kept)
+        return sent.update, kept
 
     def _personal(self, context: RoundContext) -> dict[str, torch.Tensor]:
         """The personal model that the method trains apart, in the network that the shared model has left."""
@@ -179,12 +200,19 @@ class Client:
         if personal is None:
             return {}
         backbone = self._networks.working(personal.weights)
+        self._freeze_batchnorm(backbone)
         network = Network(backbone, personal.prototypes.to(self.settings.compute.device))
         plan = self._plan(context.round)
         plan = replace(plan, purpose=("personal", *plan.purpose))
         train(network, FacePool([(self.private, None, 0)]), personal.objective, plan, self.settings.compute)
         weights = {f"backbone/{name}": _copied(value) for name, value in self._networks.entries(backbone).items()}
         return {**weights, "prototypes": network.private.detach().cpu()}
+
+    def _freeze_batchnorm(self, backbone: nn.Module) -> None:
+        """Under BatchNorm policy ``frozen`` its weights do not learn."""
+        if self.settings.federation.batchnorm == "frozen":
+            for name, parameter in backbone.named_parameters():
+                parameter.requires_grad_(name not in self._networks.batchnorm)
 
     def _generic(self, broadcast: Broadcast, state: PrivateState | None) -> nn.Module:
         """The generic backbone, in evaluation mode; under BatchNorm policy ``local`` with this client's BatchNorm."""
@@ -207,7 +235,7 @@ class Client:
             return self.public.features(generic, settings.compute, own=own_batchnorm)
 
         def with_weights(weights: Mapping[str, torch.Tensor]) -> nn.Module:
-            return self._networks.working(weights).eval()
+            return self._networks.working(weights)
 
         def new_backbone(seed: int) -> nn.Module:
             made = build_backbone(settings.backbone, derive_seed(settings.seed, "backbone", self.id, seed))

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import torch
 
+from fedfr.errors import FedfrError
 from fedfr.federation.messages import Broadcast, Failure, Update
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "failure_of"]
+
+# The client's side: what it says here stays on its machine.
+_log = logging.getLogger("fedfr.client")
+_STOPPED = "it stopped; its own log says why"
+
+
+def failure_of(client: str, error: Exception) -> Failure:
+    """What is sent in place of an update after ``error``; the client's own log has the whole of it.
+
+    An error that is not ours may quote anything, so of its text nothing is told; the log has its traceback.
+    """
+    if isinstance(error, FedfrError):
+        _log.error("%s: %s", client, error)
+        return Failure(client, error.shareable)
+    _log.error("%s stopped: %s: %s", client, type(error).__name__, error, exc_info=error)
+    return Failure(client, _STOPPED)
 
 
 class Engine(Protocol):

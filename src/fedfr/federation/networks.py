@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fedfr.federation.messages import Broadcast
-from fedfr.federation.method import batchnorm_entries
+from fedfr.federation.method import batchnorm_entries, batchnorm_statistics
 from fedfr.models import build_backbone, check_entries, load_entries
 from fedfr.training.features import Compute
 
@@ -21,17 +21,22 @@ class _Kept:
     """A backbone with lists of its tensors: gathering them layer by layer takes longer than loading a small one."""
 
     def __init__(self, backbone: nn.Module) -> None:
-        self.module = backbone.eval()
+        self.module = backbone
         self.entries: Mapping[str, torch.Tensor] = backbone.state_dict()
+        self._layers = tuple(backbone.modules())
         self._parameters = tuple(backbone.parameters())
 
-    def load(self, weights: Mapping[str, torch.Tensor]) -> nn.Module:
+    def load(self, weights: Mapping[str, torch.Tensor]) -> None:
         load_entries(self.entries, weights, type(self.module).__name__)
-        return self.module
 
-    def forget_gradients(self) -> None:
+    def lent(self) -> nn.Module:
+        """The backbone in evaluation mode, all of it trainable, no gradients: whatever its last user left."""
+        for layer in self._layers:
+            layer.training = False
         for parameter in self._parameters:
+            parameter.requires_grad_(True)
             parameter.grad = None
+        return self.module
 
 
 class Networks:
@@ -57,19 +62,19 @@ class Networks:
             if not own:
                 # A weak reference: a broadcast of an earlier round must not stay in memory.
                 self._loaded = weakref.ref(broadcast)
-        return self._generic.module
+        return self._generic.lent()
 
     def check(self, broadcast: Broadcast) -> None:
         """Raises :class:`fedfr.errors.FedfrError` when the weights do not fit; nothing is loaded."""
         check_entries(self._generic.entries, broadcast.weights, type(self._generic.module).__name__)
 
     def working(self, weights: Mapping[str, torch.Tensor]) -> nn.Module:
-        """The backbone to train, or to look at once, with ``weights`` and without gradients; raises as :meth:`generic`.
+        """The backbone to train, or to look at once, with ``weights``; raises as :meth:`generic`.
 
-        Its mode is whatever the last user left.
+        It comes in evaluation mode, with every parameter trainable and without gradients, whoever had it before.
         """
-        self._working.forget_gradients()
-        return self._working.load(weights)
+        self._working.load(weights)
+        return self._working.lent()
 
     def entries(self, network: nn.Module) -> Mapping[str, torch.Tensor]:
         """The ``state_dict()`` of one of the two, without gathering it again: the network's tensors themselves."""
@@ -79,6 +84,11 @@ class Networks:
     def batchnorm(self) -> frozenset[str]:
         """Entries of every BatchNorm layer."""
         return batchnorm_entries(self._generic.module)
+
+    @cached_property
+    def statistics(self) -> frozenset[str]:
+        """Those of them that are no parameters."""
+        return batchnorm_statistics(self._generic.module)
 
     @cached_property
     def _generic(self) -> _Kept:

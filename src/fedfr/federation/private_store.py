@@ -38,6 +38,12 @@ class PrivateState(Brief):
     personal: Mapping[str, torch.Tensor] = field(default_factory=dict)
     rest: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All of it by the names it has in a file."""
+        parts = {"backbone": self.backbone, "dfc": self.dfc, "personal": self.personal, "rest": self.rest}
+        named = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
+        return {**named, "prototypes": self.prototypes}
+
     @property
     def personal_backbone(self) -> dict[str, torch.Tensor]:
         """The backbone that was trained apart, or nothing."""
@@ -76,12 +82,7 @@ class PrivateStore:
 
     def save(self, state: PrivateState) -> None:
         """Write ``state`` atomically, then drop all but the two newest."""
-        tensors = {f"backbone/{name}": value for name, value in state.backbone.items()}
-        tensors |= {f"dfc/{name}": value for name, value in state.dfc.items()}
-        tensors |= {f"personal/{name}": value for name, value in state.personal.items()}
-        tensors |= {f"rest/{name}": value for name, value in state.rest.items()}
-        tensors["prototypes"] = state.prototypes
-        pieces = packed(tensors, {"client": self.client, "round": str(state.round)})
+        pieces = packed(state.tensors(), {"client": self.client, "round": str(state.round)})
 
         def write(path: Path) -> None:
             with path.open("wb") as file:

@@ -57,7 +57,7 @@ class PublicFaces:
 
         model = self._name(backbone, compute)
         if self._model != model:
-            self._parts = ()  # the old ones go before the new ones come
+            self._model, self._parts = "", ()  # the old ones go before the new ones come, if they come
             if own or self._store is None:
                 self._parts = [made(chunk) for chunk in range(len(self._chunks))]
             else:

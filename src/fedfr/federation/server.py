@@ -21,6 +21,7 @@ from fedfr.federation.method import Generic, Method, identities_of
 from fedfr.federation.server_optimizer import optimizer_step
 from fedfr.federation.update_format import restore
 from fedfr.rng import numpy_generator
+from fedfr.training.finite import first_not_finite
 
 __all__ = ["Server", "sample_clients"]
 
@@ -128,9 +129,21 @@ class Server:
         mean = Generic({**generic.weights, **merged}, new_prototypes, {**generic.kept, **revealed})
         mean = optimizer_step(generic, mean, self.federation.server, self.statistics)
         stepped = method.server_step(generic, mean)
+        _check_finite(stepped, number)
         images = sum(int(report["count"]) for report in reports)
         totals = {"clients": len(reports), "refused": len(refused), "images": images}
         return stepped, {"clients": reports, "refused": refused, "totals": totals}
+
+
+def _check_finite(generic: Generic, number: int) -> None:
+    """Raise before a model is kept that is no number: the rounds before it could then never be gone on from."""
+    named = {PROTOTYPES: generic.prototypes, **{f"kept {name}": value for name, value in generic.kept.items()}}
+    name = first_not_finite({**generic.weights, **named})
+    if name is not None:
+        raise FedfrError(
+            f"round {number}: the server's step made {name} NaN or infinite; lower federation.server.learning_rate or "
+            "the learning rate of the method's own step"
+        )
 
 
 def _averaged(update: Update) -> dict[str, torch.Tensor]:

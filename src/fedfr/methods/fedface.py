@@ -18,7 +18,7 @@ class FedFaceSettings(MethodSettings):
 
     margin: Annotated[float, Field(ge=-1, le=1)] = 0.4
     steps: Annotated[int, Field(ge=1)] = 20
-    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    learning_rate: Annotated[float, Field(gt=0, le=3e38)] = 0.1
     reduction: Literal["sum", "mean"] = "sum"
 
 

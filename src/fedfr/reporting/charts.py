@@ -178,8 +178,9 @@ def _clients(rows: Sequence[Row], metric: str) -> list[Chart]:
     models = dict.fromkeys(row.model for row in chosen if row.method == method)
     # A method without personalised models serves its clients with its only one.
     model = "personalized" if "personalized" in models else next(iter(models), "")
-    after = {(row.seed, row.client): row.value or 0.0 for row in chosen if (row.method, row.model) == (method, model)}
-    before = {(row.seed, row.client): row.value or 0.0 for row in chosen if row.method == START}
+    shown = [row for row in chosen if row.value is not None]
+    after = {(row.seed, row.client): row.value or 0.0 for row in shown if (row.method, row.model) == (method, model)}
+    before = {(row.seed, row.client): row.value or 0.0 for row in shown if row.method == START}
     # Those that change alike by their names: the same results give the same page, in whatever order a set is read.
     both = sorted(after.keys() & before.keys(), key=lambda where: (after[where] - before[where], where))
     if not both or method == START:

@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from fedfr.rows import ALL_CLIENTS, Row
+from fedfr.rows import ALL_CLIENTS, NO_MODEL, Row
 
 __all__ = ["column_title", "left_out", "markdown_table", "results_table", "summarise"]
 
@@ -112,7 +112,10 @@ def _refused_for_all(summary: Summary) -> list[str]:
         every = [row for column in columns.values() for row in column]
         if any(row.value is not None for row in every):
             continue
+        every = [row for row in every if not row.lacks_model]
         reasons = list(dict.fromkeys(row.refused for row in every))
+        if not reasons:
+            continue
         reason = reasons[0]
         if len(reasons) > 1:
             reason += f" ({every[0].client}; others' reasons differ, see --json)"
@@ -131,7 +134,7 @@ def _refused_for_some(summary: Summary) -> list[str]:
         whose: dict[str, dict[str, None]] = {}
         for title, column in columns.items():
             for row in column:
-                if row.value is None:
+                if row.value is None and not row.lacks_model:
                     whose.setdefault(row.refused, {})[row.client or title] = None
         for reason, names in whose.items():
             groups.setdefault((protocol, ", ".join(names), reason), []).append(metric)
@@ -142,11 +145,21 @@ def _refused_for_some(summary: Summary) -> list[str]:
 
 
 def _without_model(summary: Summary, clients: Mapping[str, Sequence[str]]) -> list[str]:
-    """Clients that one column lacks: they never took part in that method, or failed whenever they did."""
-    lacking: dict[tuple[str, str], None] = {}
+    """Clients that one column lacks, with the reason where it is known; or that the server's model is of no use."""
+    lacking: dict[tuple[str, str], dict[str, None]] = {}
     for (protocol, _), columns in summary.items():
         for title, rows in columns.items():
-            missing = [client for client in clients[protocol] if client not in {row.client for row in rows}]
-            if missing:
-                lacking[title, ", ".join(missing)] = None
-    return [f"no {title} model of {missing}" for title, missing in lacking]
+            for row in rows:
+                if row.lacks_model:
+                    lacking.setdefault((title, f": {row.refused.removeprefix(NO_MODEL)}"), {})[row.client] = None
+            present = {row.client for row in rows}
+            for client in clients[protocol]:
+                if client not in present:
+                    lacking.setdefault((title, ""), {})[client] = None
+    return [f"no {title} model{_of(names)}{reason}" for (title, reason), names in lacking.items()]
+
+
+def _of(clients: Iterable[str]) -> str:
+    """Whose, but for a model that is everybody's."""
+    named = [client for client in clients if client != ALL_CLIENTS]
+    return f" of {', '.join(sorted(named))}" if named else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,15 @@ from fedfr.memory import keep_freed_memory
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.training.pool import DeviceFaces, FacePool
 
-__all__ = ["Compute", "FrozenFeatures", "extract_features", "freeze", "mean_features", "mirror_summed_features"]
+__all__ = [
+    "Compute",
+    "FrozenFeatures",
+    "extract_features",
+    "freeze",
+    "keep_modes",
+    "mean_features",
+    "mirror_summed_features",
+]
 
 OnImages = Callable[[int, int], None]
 # Images at a time by "on a CPU": there the maps of more than 32 images leave the cache (measured: up to 2× slower).
@@ -58,6 +67,17 @@ class Compute:
         return features.float()
 
 
+@contextmanager
+def keep_modes(module: nn.Module) -> Iterator[None]:
+    """Put the training mode of every layer back as it was, whatever happens in between."""
+    modes = [(layer, layer.training) for layer in module.modules()]
+    try:
+        yield
+    finally:
+        for layer, training in modes:
+            layer.training = training
+
+
 def extract_features(
     backbone: nn.Module,
     pool: FacePool,
@@ -67,17 +87,16 @@ def extract_features(
     batch_size: int | None = None,
     on_images: OnImages | None = None,
 ) -> torch.Tensor:
-    """Features (n, D), float32 on the CPU, of every face in evaluation mode; the training mode is put back.
+    """Features (n, D), float32 on the CPU, of every face in evaluation mode; the modes of all layers are put back.
 
     ``on_images`` is told after every batch how many images of how many are done.
     """
     keep_freed_memory()
-    was_training = backbone.training
-    backbone.eval()
     size = batch_size or _BATCH[compute.device.type == "cpu"]
     faces = DeviceFaces(pool, compute.device, resident=False)
     parts, done = [], 0
-    with torch.inference_mode():
+    with keep_modes(backbone), torch.inference_mode():
+        backbone.eval()
         for indices in torch.arange(len(pool)).split(size):
             flip = torch.ones(len(indices), dtype=torch.bool, device=compute.device) if mirrored else None
             parts.append(compute.features(backbone, faces.images(indices, indices), flip))
@@ -85,7 +104,6 @@ def extract_features(
             if on_images is not None:
                 on_images(done, len(pool))
         features = torch.cat(parts).cpu()
-    backbone.train(was_training)
     # Cloned outside inference mode so that autograd may save it for a backward pass.
     return features.clone()
 

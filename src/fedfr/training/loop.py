@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +13,8 @@ from torch import nn
 from fedfr.errors import FedfrError
 from fedfr.memory import keep_freed_memory
 from fedfr.rng import torch_generator
-from fedfr.training.features import Compute, FrozenFeatures
+from fedfr.training.features import Compute, FrozenFeatures, keep_modes
+from fedfr.training.finite import first_not_finite
 from fedfr.training.objective import Batch, Network, Objective
 from fedfr.training.pool import DeviceFaces, FacePool
 
@@ -77,12 +79,13 @@ def train(
 ) -> dict[str, float]:
     """Train in place; returns the mean of every loss term over the last epoch's steps.
 
-    Raises :class:`FedfrError` when there is nothing to train on or the loss stops being a number.
+    Whatever happens, the network comes back with its layers in the modes and its parameters as trainable as they were,
+    and without gradients. Raises :class:`FedfrError` when there is nothing to train on, or when a loss, a weight or a
+    statistic of BatchNorm stops being a number; ``plan.on_epoch`` is not told of such an epoch.
     """
     if len(pool) == 0:
         raise FedfrError("there are no faces to train on; check the split's training images")
     keep_freed_memory()
-    network.train()
     trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
     optimizer = torch.optim.SGD(
         list(trained.values()),
@@ -100,43 +103,63 @@ def train(
     labels = pool.labels.to(compute.device)
     faces, forward = DeviceFaces(pool, compute.device), compute.trained(network.backbone)
     means: dict[str, float] = {}
-    for epoch in range(first_epoch, plan.epochs):
-        _let_learn(trained, epoch, plan.learns)
-        order, flips = plan.draw(epoch, len(pool))
-        # Sent once per epoch: inside it the device is never waited for.
-        order_here, flips_here = order.to(compute.device), flips.to(compute.device)
-        sums: dict[str, torch.Tensor] = {}
-        whole, whole_here = (batches(len(pool), plan.batch_size, whose) for whose in (order, order_here))
-        for step, (indices, here) in enumerate(zip(whole, whole_here, strict=True)):
-            for group in optimizer.param_groups:
-                group["lr"] = plan.learning_rate(epoch, epoch + step / steps)
-            mirrored = flips_here[here]
-            _normalise_as(network.backbone, frozen=plan.freeze_batchnorm or len(indices) == 1)
-            batch = Batch(
-                compute.features(forward, faces.images(indices, here), mirrored),
-                labels[here],
-                None if global_features is None else global_features.of(here, mirrored),
-                None if previous_features is None else previous_features.of(here, mirrored),
-            )
-            total, values = objective(batch, network)
-            optimizer.zero_grad(set_to_none=True)
-            total.backward()
-            if plan.clip_norm is not None:
-                nn.utils.clip_grad_norm_(network.parameters(), plan.clip_norm)
-            optimizer.step()
-            for name, value in values.items():
-                sums[name] = sums[name] + value if name in sums else value
-            plan.on_step(epoch, step, steps, values)
-        means = {name: float(value) / steps for name, value in sums.items()}
-        if not all(math.isfinite(value) for value in means.values()):
-            text = (
-                f"the loss became {means['total']} in epoch {epoch + 1}; lower the learning rate "
-                f"(now {plan.learning_rate(epoch, float(epoch)):g})"
-            )
-            raise FedfrError(text, shareable=text)
-        plan.on_epoch(epoch, optimizer, means)
-    _let_learn(trained, plan.epochs, None)
+    with _lent(network):
+        network.train()
+        for epoch in range(first_epoch, plan.epochs):
+            _let_learn(trained, epoch, plan.learns)
+            order, flips = plan.draw(epoch, len(pool))
+            # Sent once per epoch: inside it the device is never waited for.
+            order_here, flips_here = order.to(compute.device), flips.to(compute.device)
+            sums: dict[str, torch.Tensor] = {}
+            whole, whole_here = (batches(len(pool), plan.batch_size, whose) for whose in (order, order_here))
+            for step, (indices, here) in enumerate(zip(whole, whole_here, strict=True)):
+                for group in optimizer.param_groups:
+                    group["lr"] = plan.learning_rate(epoch, epoch + step / steps)
+                mirrored = flips_here[here]
+                _normalise_as(network.backbone, frozen=plan.freeze_batchnorm or len(indices) == 1)
+                batch = Batch(
+                    compute.features(forward, faces.images(indices, here), mirrored),
+                    labels[here],
+                    None if global_features is None else global_features.of(here, mirrored),
+                    None if previous_features is None else previous_features.of(here, mirrored),
+                )
+                total, values = objective(batch, network)
+                optimizer.zero_grad(set_to_none=True)
+                total.backward()
+                if plan.clip_norm is not None:
+                    nn.utils.clip_grad_norm_(network.parameters(), plan.clip_norm)
+                optimizer.step()
+                for name, value in values.items():
+                    sums[name] = sums[name] + value if name in sums else value
+                plan.on_step(epoch, step, steps, values)
+            means = {name: float(value) / steps for name, value in sums.items()}
+            _check_finite(network, means, epoch, plan)
+            plan.on_epoch(epoch, optimizer, means)
     return means
+
+
+@contextmanager
+def _lent(network: nn.Module) -> Iterator[None]:
+    """Put modes and trainability back and drop gradients, however training ends: somebody else may be next."""
+    trainable = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    try:
+        with keep_modes(network):
+            yield
+    finally:
+        for parameter, requires_grad in trainable:
+            parameter.requires_grad_(requires_grad)
+            parameter.grad = None
+
+
+def _check_finite(network: nn.Module, means: Mapping[str, float], epoch: int, plan: TrainingPlan) -> None:
+    """The losses show what the steps began with, the network what the last of them ended with."""
+    loss = next((value for value in means.values() if not math.isfinite(value)), None)
+    name = first_not_finite(network.state_dict()) if loss is None else None
+    if loss is not None or name is not None:
+        what = f"the network's {name} became NaN or infinite" if loss is None else f"the loss became {loss}"
+        rate = plan.learning_rate(epoch, float(epoch))
+        text = f"{what} in epoch {epoch + 1}; lower the learning rate (now {rate:g})"
+        raise FedfrError(text, shareable=text)
 
 
 def _let_learn(parameters: Mapping[str, nn.Parameter], epoch: int, learns: Callable[[int, str], bool] | None) -> None:

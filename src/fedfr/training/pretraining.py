@@ -16,7 +16,7 @@ from fedfr.errors import FedfrError
 from fedfr.files import write_atomically
 from fedfr.models import load_weights
 from fedfr.rng import torch_generator
-from fedfr.training.features import Compute
+from fedfr.training.features import Compute, keep_modes
 from fedfr.training.loop import TrainingPlan, train
 from fedfr.training.objective import MarginSoftmax, Network, Objective
 from fedfr.training.pool import FacePool
@@ -90,8 +90,8 @@ def pretrain(
 
 
 def _embedding_dim(backbone: nn.Module, compute: Compute) -> int:
-    backbone.eval()
-    with torch.inference_mode():
+    with keep_modes(backbone), torch.inference_mode():
+        backbone.eval()
         blank = torch.zeros(1, 112, 112, 3, dtype=torch.uint8, device=compute.device)
         return int(compute.features(backbone, blank).shape[1])
 

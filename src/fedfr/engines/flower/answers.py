@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from flwr.app import Message
 
 from fedfr.engines.flower.wire import read_broadcast, read_question, reply_records
-from fedfr.errors import FedfrError
 from fedfr.federation.client import Client
+from fedfr.federation.engine import failure_of
 from fedfr.federation.messages import Failure, Hello, Update
 
 __all__ = ["Work", "answer_hello", "answer_train"]
@@ -64,10 +64,6 @@ def _answer(question: Message, open_site: Callable[[], Work], answer: Callable[[
         site = open_site()
         client = site.client
         reply = answer(site)
-    except FedfrError as error:
-        _log.error("%s: %s", client, error)
-        reply = Failure(client, error.shareable)
-    except Exception:  # noqa: BLE001 - whatever it is, its text stays here
-        _log.exception("%s stopped", client)
-        reply = Failure(client, "it stopped; its own log says why")
+    except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
+        reply = failure_of(client, error)
     return Message(reply_records(reply), reply_to=question)
