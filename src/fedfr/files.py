@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ __all__ = [
     "locked",
     "move_folder",
     "parse_json",
+    "read_file",
     "read_json",
     "read_json_lines",
     "remove_leftovers",
@@ -166,6 +169,21 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, (text + "\n").encode())
 
 
+def read_file(path: Path, most: int = 1 << 29) -> bytes:
+    """The content of a regular file of at most ``most`` bytes.
+
+    Raises ``OSError`` for anything else as for what cannot be read: a pipe would be waited for, a device has no end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(found.st_mode) else "it is no regular file")
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"it has {found.st_size} bytes; at most {most} are read")
+        return file.read()
+
+
 def parse_json(text: str | bytes, *, names_once: bool = False) -> Any:
     """What a JSON text says; ``names_once`` refuses an object that gives a name twice.
 
@@ -189,7 +207,7 @@ def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def read_json(path: Path) -> Any:
     """Read JSON written by :func:`write_json`; a missing or broken file is a :class:`FedfrError`."""
     try:
-        return parse_json(path.read_bytes())
+        return parse_json(read_file(path))
     except FileNotFoundError as error:
         raise FedfrError(f"{path} does not exist; check the path") from error
     except (OSError, ValueError) as error:

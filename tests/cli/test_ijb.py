@@ -175,7 +175,7 @@ def test_kept_features_need_no_pictures_again(
     assert answered(fedfr(*command)) == first
     answer = fedfr(*command[:-3], "--json")
     assert answer.code == 2
-    assert "1.jpg is not a readable picture (corrupt, cut short or empty); replace or remove it" in answer.err
+    assert "1.jpg is not a readable picture (it is empty); replace or remove it" in answer.err
     assert answer.err.count("\n") == 2  # the warning of the counts, and the error
     lists = replace(made, folder=folder).file("5pts")
     first_line, _, rest = lists.read_text().partition("\n")

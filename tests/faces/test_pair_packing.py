@@ -99,7 +99,7 @@ def test_only_what_is_listed_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keep", "message"),
     [
-        (0.5, r"Ann/a\.png is not a readable picture \(corrupt, cut short or empty\); replace or remove it"),
+        (0.5, r"Ann/a\.png is not a readable picture \(it holds a picture that is corrupt or cut short\); replace"),
         (0.0, r"Ann/a\.png is not a readable picture"),
         (None, r"cannot read .*Ann/a\.png: No such file or directory; check the file"),
     ],

@@ -29,7 +29,7 @@ def import_(
     ],
     destination: Annotated[Path, typer.Argument(help="Folder for the face set; must be new or empty.")],
     link: Annotated[bool, typer.Option("--link", help="Leave the pictures in the .rec, decode them there.")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave broken records or rows out, list them.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave broken pictures out, list them.")] = False,
     part: datasets.Part = None,
     image_column: datasets.ImageColumn = None,
     identity_column: datasets.IdentityColumn = None,

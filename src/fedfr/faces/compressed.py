@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
@@ -14,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
+from fedfr.faces.picture_headers import PNG, picture_size
 from fedfr.faces.pixels import IMAGE_SHAPE
+from fedfr.faces.unended_jpeg import decode_unended, is_unended_jpeg
 
-__all__ = ["MOST_PIXELS", "decode", "decode_picture", "encode", "is_damaged_png", "picture_size", "quietly", "resize"]
+__all__ = ["MOST_PIXELS", "check_pixels", "decode", "decode_colours", "decode_picture", "encode", "quietly", "resize"]
 
-PNG = b"\x89PNG\r\n\x1a\n"
-JPEG = b"\xff\xd8\xff"
 MOST_PIXELS = 1 << 26
 """A picture that announces more (64 megapixels) is not a face but a bomb."""
 
@@ -61,17 +60,37 @@ def decode(content: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
             return None
 
 
+def decode_colours(content: bytes) -> NDArray[np.uint8]:
+    """Whatever picture OpenCV reads as RGB of its own size; raises ``ValueError`` saying why it is none.
+
+    A JPEG that lacks only its end marker is whole. How many pixels it announces is for the caller to look at.
+    """
+    if _is_damaged_png(content):
+        raise ValueError("holds a picture that is corrupt or cut short")
+    if is_unended_jpeg(content):
+        bgr = decode_unended(content, lambda given: decode(given, cv2.IMREAD_COLOR))
+        if bgr is None:
+            raise ValueError("holds a JPEG that is cut short")
+    else:
+        bgr = decode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError("holds a picture that is corrupt or cut short")
+    return np.ascontiguousarray(bgr[:, :, ::-1])
+
+
+def check_pixels(size: tuple[int, int], most: int = MOST_PIXELS) -> None:
+    """Raise ``ValueError`` for a picture (height, width) with more pixels than are given memory."""
+    if size[0] * size[1] > most:
+        raise ValueError(f"holds a picture of {size[1]}x{size[0]} pixels; at most {most} are decoded")
+
+
 def decode_picture(content: bytes) -> NDArray[np.uint8]:
     """A JPEG or PNG as RGB of its own size; raises ``ValueError`` saying why it is none."""
     size = picture_size(content)
     if size is None:
         raise ValueError(f"holds no JPEG or PNG (it starts with {content[:4].hex(' ') or 'nothing'})")
-    if size[0] * size[1] > MOST_PIXELS:
-        raise ValueError(f"holds a picture of {size[1]}x{size[0]}, far more than a face")
-    bgr = None if is_damaged_png(content) else decode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise ValueError("holds a picture that cannot be decoded")
-    return np.ascontiguousarray(bgr[:, :, ::-1])
+    check_pixels(size)
+    return decode_colours(content)
 
 
 def encode(image: NDArray[np.uint8], suffix: str, options: Sequence[int] = ()) -> bytes:
@@ -82,7 +101,7 @@ def encode(image: NDArray[np.uint8], suffix: str, options: Sequence[int] = ()) -
     return content.tobytes()
 
 
-def is_damaged_png(content: bytes | memoryview) -> bool:
+def _is_damaged_png(content: bytes | memoryview) -> bool:
     """Whether a PNG lacks its end or a chunk that matters has another CRC: libpng would print to stderr, then fail."""
     if bytes(content[:4]) != PNG[:4]:
         return False
@@ -97,31 +116,6 @@ def is_damaged_png(content: bytes | memoryview) -> bool:
             return True
         at = end + 4
     return False
-
-
-def picture_size(content: bytes) -> tuple[int, int] | None:
-    """Height and width that a JPEG or PNG announces, read before memory is given to it; None for anything else."""
-    if content.startswith(PNG):
-        if len(content) < 24:
-            return None
-        width, height = struct.unpack_from(">II", content, 16)
-        return height, width
-    return _jpeg_size(content) if content.startswith(JPEG) else None
-
-
-def _jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """The frame header (markers C0 … CF but DHT, JPG and DAC; ITU-T T.81, B.2.2) comes before the first scan."""
-    at = 2
-    while at + 9 <= len(content) and content[at] == 0xFF:
-        marker = content[at + 1]
-        if marker == 0xFF:  # fill bytes may stand before a marker
-            at += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", content, at + 5)
-            return height, width
-        at += 2 + max(2, int.from_bytes(content[at + 2 : at + 4], "big"))
-    return None
 
 
 def resize(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

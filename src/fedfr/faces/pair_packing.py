@@ -8,9 +8,10 @@ from functools import cache
 from pathlib import Path
 
 from fedfr.errors import FedfrError
-from fedfr.faces.compressed import encode, picture_size
+from fedfr.faces.compressed import encode
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.pairs import read_pairs
+from fedfr.faces.picture_headers import picture_size
 from fedfr.faces.pixels import IMAGE_SHAPE
 from fedfr.faces.verification_sets import SUFFIX
 from fedfr.files import write_atomically

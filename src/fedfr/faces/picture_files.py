@@ -14,6 +14,7 @@ from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers.images import read_image
 from fedfr.faces.importers.listing import find_source, list_pictures
 from fedfr.faces.pixels import IMAGE_SHAPE, DecodedPixels
+from fedfr.files import read_file
 
 __all__ = ["PictureFiles", "open_folder"]
 
@@ -43,7 +44,7 @@ class PictureFiles(DecodedPixels):
     def encoded(self, row: int) -> bytes:
         """The file as it lies."""
         try:
-            return self.files[row].read_bytes()
+            return read_file(self.files[row])
         except OSError as error:
             raise FedfrError(f"cannot read {self.files[row]}: {error.strerror or error}; check the file") from error
 

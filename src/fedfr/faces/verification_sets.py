@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from fedfr.brief import Brief
 from fedfr.errors import FedfrError
-from fedfr.faces.compressed import decode_picture, picture_size
+from fedfr.faces.compressed import decode_picture
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.pickles import read_plain_pickle
+from fedfr.faces.picture_headers import picture_size
 from fedfr.faces.pixels import IMAGE_SHAPE, DecodedPixels
 
 __all__ = ["SUFFIX", "PairPictures", "VerificationSet", "read_verification_set", "verification_sets"]

@@ -125,7 +125,7 @@ def test_what_nobody_names_is_counted_and_what_is_gone_is_refused(tmp_path: Path
     (folder / "b2.png").unlink()
     (folder / "tiefer" / "é.png").write_bytes(b"")
     (folder / "metadata.jsonl").write_text(jsonl(*LINES))
-    with pytest.raises(FedfrError, match=r"é\.png \(line 2 of .*metadata\.jsonl\) is empty; mend"):
+    with pytest.raises(FedfrError, match=r"2 of 3 rows .*: é\.png \(line 2 of .*metadata\.jsonl\) is empty; b2\.png"):
         import_faces(folder)
     with pytest.warns(FacesWarning, match=r"left out 2 bad rows.*b2\.png .* cannot be read \(No such file") as caught:
         faces = import_imagefolder(folder, tmp_path / "out", skip_bad=True)

@@ -137,7 +137,7 @@ def test_rows_without_picture_or_identity(hf: Any, write: Write, tmp_path: Path)
     assert [line.partition("\t")[2] for line in dropped] == [
         "holds no picture",
         "names no identity",
-        "holds no readable picture (corrupt, cut short or of an unknown kind)",
+        "holds a picture that is corrupt or cut short",
         "names no identity",
     ]
     assert dropped[0].startswith("row 1 of ")

@@ -334,8 +334,8 @@ def test_who_reads_what(tmp_path: Path) -> None:
     assert import_faces(str(tmp_path / "people")).identities == ("anna",)
     assert import_faces(path).fingerprint() == import_faces(tmp_path / "rec").fingerprint()
     assert IMPORTERS["recordio"](path, tmp_path / "set").fingerprint() == load_faces(tmp_path / "set").fingerprint()
-    with pytest.raises(FedfrError, match=r"--skip-bad means nothing for .*people, which is read by the importer fo"):
-        import_faces(tmp_path / "people", skip_bad=True)
+    with pytest.raises(FedfrError, match=r"--link means nothing for .*people, which is read by the importer folder"):
+        import_faces(tmp_path / "people", link=True)
     with pytest.raises(FedfrError, match="orl is not a folder"):
         import_faces(Path("orl"))
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from tests.faces.recordio.making import SAMPLES, flat
 
-from fedfr.faces.compressed import decode_picture, picture_size
+from fedfr.faces.compressed import decode_picture
+from fedfr.faces.picture_headers import picture_size
 from fedfr.faces.recordio import RecordError, RecordFile, RecordPixels, read_index, read_layout
 from fedfr.faces.recordio.header import pack
 from fedfr.faces.recordio.writer import frame
@@ -69,10 +70,10 @@ BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 60_000, 60_000) + b
     ("picture", "message"),
     [
         (b"GIF89a", "holds no JPEG or PNG (it starts with 47 49 46 38)"),
-        (flat(0)[:-20], "holds a picture that cannot be decoded"),
+        (flat(0)[:-20], "holds a picture that is corrupt or cut short"),
         (flat(0, suffix=".jpg")[:60], "holds no JPEG or PNG (it starts with ff d8 ff e0)"),
-        (flat(0, suffix=".jpg")[:-300], "holds a picture that cannot be decoded"),
-        (BOMB, "holds a picture of 60000x60000, far more than a face"),
+        (flat(0, suffix=".jpg")[:-300], "holds a picture that is corrupt or cut short"),
+        (BOMB, "holds a picture of 60000x60000 pixels; at most 67108864 are decoded"),
     ],
 )
 def test_what_cannot_be_decoded_is_named(

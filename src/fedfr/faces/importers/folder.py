@@ -22,15 +22,20 @@ def _count(number: int, one: str, many: str) -> str:
 
 
 def import_folder(
-    path: str | os.PathLike[str], dest: str | os.PathLike[str] | None = None, progress: Progress | None = None
+    path: str | os.PathLike[str],
+    dest: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    *,
+    skip_bad: bool = False,
 ) -> FaceSet:
     """Import ``path``/<identity>/<picture>, identities and pictures sorted by name.
 
     Pictures (jpg, jpeg, png, pgm, bmp in any case; grey or colour) should be aligned and 112x112; others are resized,
-    with one :class:`FacesWarning` that counts them. Hidden files are passed over; other files, deeper folders and
-    identities without pictures are left out, with one warning that counts them. With ``dest`` the set is written
-    there and memory-mapped, so that memory stays bounded; ``progress`` is called with images done and images in all.
-    Raises :class:`FedfrError` for a missing or empty folder and for a picture that cannot be read, naming it.
+    with one :class:`FacesWarning` that counts them. Hidden files are passed over; other files, broken links, deeper
+    folders and identities without pictures are left out, with one warning that counts them. With ``dest`` the set is
+    written there and memory-mapped, so that memory stays bounded; ``progress`` is called with images done and images in
+    all. Raises :class:`FedfrError` for a missing or empty folder and for pictures that cannot be read, naming the first
+    and counting them; with ``skip_bad`` these are left out, see :func:`~fedfr.faces.importers.images.gather`.
     """
     source = find_source(path)
     target = None if dest is None else Path(dest).resolve()
@@ -38,8 +43,9 @@ def import_folder(
         check_apart(source, target)
         check_destination(target)
 
-    listing = list_pictures(source)
-    others, empty = len(listing.others), len(listing.empty)
+    listing = list_pictures(source, readable=True)
+    others, empty = len(listing.others) - len(listing.broken), len(listing.empty)
+    broken = len(listing.broken)
 
     resized = 0
 
@@ -48,7 +54,9 @@ def import_folder(
         resized += image.shape != IMAGE_SHAPE
         return resize(image)
 
-    faces = gather(listing.files, listing.labels, listing.identities, listing.names, fit, target, progress)
+    faces = gather(
+        listing.files, listing.labels, listing.identities, listing.names, fit, target, progress, skip_bad=skip_bad
+    )
     if resized:
         pictures_were = _count(resized, "picture was", "pictures were")
         warnings.warn(
@@ -57,10 +65,11 @@ def import_folder(
             FacesWarning,
             stacklevel=2,
         )
-    if others or empty:
+    if others or empty or broken:
         left = [
             _count(number, one, many)
             for number, one, many in (
+                (broken, "broken link or special file", "broken links or special files"),
                 (others, "other file or deeper folder", "other files or deeper folders"),
                 (empty, "identity folder without pictures", "identity folders without pictures"),
             )

@@ -14,6 +14,7 @@ from fedfr.faces.importers.listing import SUFFIXES, check_apart, visible
 from fedfr.faces.importers.metadata import METADATA, Listed, find_metadata, read_metadata
 from fedfr.faces.importers.rows import import_rows, make_rows
 from fedfr.faces.storage import check_destination
+from fedfr.files import read_file
 
 __all__ = ["import_imagefolder", "is_imagefolder"]
 
@@ -66,7 +67,7 @@ def import_imagefolder(
     def contents() -> Iterator[bytes | str]:
         for line in listed:
             try:
-                yield line.file.read_bytes() or "is empty"
+                yield read_file(line.file) or "is empty"
             except OSError as error:
                 yield f"cannot be read ({error.strerror or error})"
 

@@ -17,8 +17,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".bmp")
 class Listing:
     """Pictures in order, each with a label that indexes ``identities`` and a name: its path below the folder.
 
-    ``others``: names of files that are no pictures and of folders that lie deeper; ``empty``: identities without any
-    picture.
+    ``others``: names of files that are no pictures and of folders that lie deeper; ``broken``: those of them called as
+    pictures that are links to nowhere, pipes, sockets or devices; ``empty``: identities without any picture.
     """
 
     files: tuple[Path, ...]
@@ -27,6 +27,7 @@ class Listing:
     names: tuple[str, ...]
     others: tuple[str, ...]
     empty: tuple[str, ...]
+    broken: tuple[str, ...] = ()
 
 
 def find_source(path: str | os.PathLike[str]) -> Path:
@@ -43,9 +44,10 @@ def check_apart(source: Path, target: Path) -> None:
         raise FedfrError(f"dest {target} and the pictures in {source} lie one in the other; choose another dest")
 
 
-def list_pictures(source: Path) -> Listing:
+def list_pictures(source: Path, *, readable: bool = False) -> Listing:
     """Every ``source``/<identity>/<picture>, identities and pictures sorted by name; hidden files are passed over.
 
+    With ``readable`` only regular files count, and links to them.
     Raises :class:`FedfrError` when there are none, when a folder cannot be read, and for a name that is not UTF-8.
     """
     files: list[Path] = []
@@ -53,12 +55,16 @@ def list_pictures(source: Path) -> Listing:
     identities: list[str] = []
     others: list[Path] = []
     empty: list[str] = []
+    broken: list[Path] = []
     for folder in visible(source):
         if not folder.is_dir():
             others.append(folder)
             continue
         entries = visible(folder)
         pictures = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and not entry.is_dir()]
+        if readable:
+            broken += [entry for entry in pictures if not entry.is_file()]
+            pictures = [entry for entry in pictures if entry.is_file()]
         others += sorted({*entries} - {*pictures})
         if not pictures:
             empty.append(folder.name)
@@ -70,9 +76,10 @@ def list_pictures(source: Path) -> Listing:
         raise FedfrError(
             f"{source} has no pictures in sub-folders; expected <identity>/<picture> with one of {' '.join(SUFFIXES)}"
         )
-    names = tuple(file.relative_to(source).as_posix() for file in files)
-    left = tuple(entry.relative_to(source).as_posix() for entry in others)
-    return Listing(tuple(files), tuple(labels), tuple(identities), names, left, tuple(empty))
+    names, left, nowhere = (
+        tuple(entry.relative_to(source).as_posix() for entry in entries) for entries in (files, others, broken)
+    )
+    return Listing(tuple(files), tuple(labels), tuple(identities), names, left, tuple(empty), nowhere)
 
 
 def visible(folder: Path) -> list[Path]:

