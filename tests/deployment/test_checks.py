@@ -375,7 +375,7 @@ def test_a_person_in_both_by_picture(standing: Standing, server: Server, where: 
     pixels[where] = public.images([0])[0]
     _replace_own(standing, FaceSet(pixels, own.labels, own.identities))
     assert to_do(site_lines(standing)) == {
-        "nobody in both": "a picture of this site is among the public ones; remove that person here"
+        "nobody in both": "an image of this site is among the public ones; remove that person here"
     }
 
 
