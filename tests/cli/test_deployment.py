@@ -58,6 +58,7 @@ def test_the_steps_of_the_guide(fedfr: Fedfr, tmp_path: Path, faceset: Path, mon
     said = done(fedfr("server", "init", folder, "--host", "fed.example.org", "--host", "192.0.2.7"))
     assert said.splitlines() == [
         "coordinator/server.yaml: federation at fed.example.org, 192.0.2.7, port 9443",
+        "sites reach it as fed.example.org:9443 or 192.0.2.7:9443",
         "give every site coordinator/tls/ca.crt; keep coordinator/tls/ca.key to yourself, best off this machine",
         "then: fedfr server register coordinator SITE SITE.key.pub, and fedfr server run coordinator",
     ]

@@ -19,7 +19,7 @@ from fedfr.errors import FedfrError
 def tls(tmp_path: Path) -> Path:
     made = tmp_path / "tls"
     make_authority(made, "hospitals")
-    issue_server(made, ["localhost", "127.0.0.1"])
+    issue_server(made, ["localhost", "127.0.0.1", "::1", "[2001:db8::7]"])
     issue_operator(made, "ada")
     return made
 
@@ -60,7 +60,7 @@ def handshake(
     return refused[0], refused[1]
 
 
-@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "::1", "2001:db8::7", "2001:0DB8:0::7"])
 def test_a_client_that_knows_the_authority_trusts_the_server(tls: Path, name: str) -> None:
     assert handshake((tls, "server"), tls, name=name) == ("", "")
     assert handshake((tls, "server"), tls, (tls, "ada"), name=name) == ("", "")

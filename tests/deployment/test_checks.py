@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -237,9 +238,7 @@ def test_a_server_by_a_name_that_its_certificate_does_not_have(standing: Standin
 def test_nobody_listens(standing: Standing) -> None:
     edit(standing.site_file, server="localhost:1")
     found = to_do(site_lines(standing))
-    assert found == {
-        "server": "localhost:1 does not answer ([Errno 111] Connection refused); check host, port and firewall"
-    }
+    assert found == {"server": "localhost:1 does not answer (Connection refused); check host, port and firewall"}
 
 
 def test_somebody_else_listens(standing: Standing) -> None:
@@ -424,6 +423,7 @@ def test_a_coordinator_where_nothing_is_to_be_done(standing: Standing, machine: 
         "configuration",
         *certificates,
         "hosts",
+        "listens at",
         "served",
         "nginx",
         "proxy",
@@ -433,6 +433,7 @@ def test_a_coordinator_where_nothing_is_to_be_done(standing: Standing, machine: 
         "running",
     ]
     assert lines["configuration"].found == f"hospitals, localhost, port {config.port}"
+    assert lines["listens at"].found == f"0.0.0.0:{config.port} and [::]:{config.port}"
     assert lines["certificate server"].found == "good for 397 days"
     assert lines["sites"].found == f"{SITE}, {OTHER}"
     assert [lines[port].found for port in ports] == [
@@ -447,9 +448,20 @@ def test_a_coordinator_that_does_not_run(standing: Standing) -> None:
     assert lines[f"port {standing.coordinator.config.port}"].found.endswith("is free")
 
 
-def test_a_coordinators_port_that_is_taken(standing: Standing) -> None:
-    port = standing.coordinator.config.inner_port
-    with socket.create_server(("127.0.0.1", port)):
+@pytest.mark.parametrize(
+    ("which", "family", "place"),
+    [
+        ("inner_port", socket.AF_INET, "127.0.0.1"),
+        ("port", socket.AF_INET, "127.0.0.2"),
+        ("port", socket.AF_INET6, "::1"),
+        ("port", socket.AF_INET6, "::"),
+    ],
+)
+def test_a_coordinators_port_that_is_taken(
+    standing: Standing, which: str, family: socket.AddressFamily, place: str
+) -> None:
+    port = getattr(standing.coordinator.config, which)
+    with socket.create_server((place, port), family=family):
         found = to_do(server_lines(standing))
     assert found[f"port {port}"].endswith("(Address already in use); choose another in the configuration")
 
@@ -526,7 +538,42 @@ def test_a_certificate_that_was_made_anew_and_is_not_shown_yet(
         machine.shown = None
         found = to_do(server_lines(standing))["served"]
     port = coordinator.config.port
-    assert found == f"nobody answers on port {port} ([Errno 111] Connection refused); look at its log, and {again}"
+    assert found == f"nobody answers at 127.0.0.1:{port} ([Errno 111] Connection refused); look at its log, and {again}"
+
+
+def test_what_runs_is_asked_in_both_families(
+    standing: Standing, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = standing.coordinator.config
+    shown = (standing.coordinator.tls / "server.crt").read_text("ascii")
+
+    def only_ipv4(address: tuple[str, int], timeout: float) -> str:
+        if ":" in address[0]:
+            raise ConnectionRefusedError(111, "Connection refused")
+        return shown
+
+    monkeypatch.setattr(ssl, "get_server_certificate", only_ipv4)
+    with locked(standing.coordinator.folder):
+        found = to_do(server_lines(standing))["served"]
+    assert found.startswith(f"nobody answers at [::1]:{config.port} ([Errno 111] Connection refused)")
+
+
+def test_a_machine_without_ipv6(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel answers with ipv6.disable=1."""
+    edit(standing.coordinator.folder / "server.yaml", hosts=["localhost", "[2001:db8::7]"])
+    coordinator = Coordinator.open(standing.coordinator.folder)
+    real = socket.socket
+
+    def without(family: int = socket.AF_INET, *more: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return real(family, *more)
+
+    monkeypatch.setattr(socket, "socket", without)
+    said = "this machine has no IPv6 for 2001:db8::7; switch it on, or give other hosts in server.yaml"
+    assert to_do({line.what: line for line in check_server(coordinator)})["listens at"] == said
+    assert f"listen {coordinator.config.port} ssl" in coordinator.proxy.configuration()
+    assert "[::]" not in coordinator.proxy.configuration()
 
 
 def test_certificates_that_are_missing(standing: Standing) -> None:

@@ -15,7 +15,7 @@ from tests.tiny import tiny_config, tiny_faces
 
 from fedfr.config import ExperimentConfig, SplitConfig
 from fedfr.deployment.agreement import Agreement
-from fedfr.deployment.certificates import load_certificate
+from fedfr.deployment.certificates import check_server_certificate, load_certificate
 from fedfr.deployment.coordinator import Coordinator, CoordinatorConfig
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.secrets import make_node_key, public_line, save_key
@@ -80,6 +80,13 @@ def test_the_commented_configuration_reads_back(tmp_path: Path, name: str, hosts
     assert made.config == CoordinatorConfig(name=name, hosts=tuple(hosts), port=1443, inner_port=1442)
 
 
+def test_ipv6_is_written_with_or_without_brackets(tmp_path: Path) -> None:
+    made = init(tmp_path / "made", hosts=["[2001:db8::7]", "::1", "fed.example.org"])
+    assert Coordinator.open(made.folder).config.hosts == ("2001:db8::7", "::1", "fed.example.org")
+    assert [str(address) for address in made.addresses] == ["[2001:db8::7]:9443", "[::1]:9443", "fed.example.org:9443"]
+    check_server_certificate(made.tls, made.config.hosts)
+
+
 def test_init_again_makes_good_what_is_missing_and_replaces_nothing(coordinator: Coordinator) -> None:
     before = files(coordinator.folder)
     assert init(coordinator.folder, name="others", hosts=["elsewhere"], port=1).config == coordinator.config
@@ -117,6 +124,9 @@ def test_without_the_authoritys_key_all_but_new_certificates_goes_on(coordinator
         ({"name": "../up"}, "give a name of letters, digits"),
         ({"name": "n" * 65}, "give a name of letters, digits"),
         ({"hosts": []}, "server init: hosts = (): give a list of one or more values"),
+        ({"hosts": ["fe80::1%eth0"]}, "'fe80::1%eth0' has a zone, which is of one machine; give a name or an address"),
+        ({"hosts": ["[::1]:9443"]}, "'[::1]:9443' is neither a name nor an address"),
+        ({"hosts": ["300.1.1.1"]}, "'300.1.1.1' is neither a name nor an address"),
         ({"hosts": [""]}, "'' is neither a name nor an address"),
         ({"hosts": ["https://fed.example.org"]}, "is neither a name nor an address; give it without scheme and port"),
         ({"hosts": ["fed.example.org:9443"]}, "is neither a name nor an address"),

@@ -16,8 +16,9 @@ from flwr.supercore.object_ref import load_app
 from tests.engines.flower.grid import FakeGrid
 
 from fedfr.deployment import processes, server_app
+from fedfr.deployment.address import Address
 from fedfr.deployment.bundle import write_bundle
-from fedfr.deployment.processes import Address, Control, environment, superlink, supernode
+from fedfr.deployment.processes import Control, environment, superlink, supernode
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.server_app import run_folder
 from fedfr.errors import FedfrError, WriteError

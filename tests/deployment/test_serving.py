@@ -12,8 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from fedfr.deployment.address import Address
 from fedfr.deployment.coordinator import Coordinator
-from fedfr.deployment.processes import Address, Control
+from fedfr.deployment.processes import Control
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.secrets import make_node_key, save_key
 from fedfr.deployment.serving import GONE, Serving

@@ -10,8 +10,9 @@ import pytest
 import yaml
 from flwr.common.config import parse_config_args
 
+from fedfr.deployment.address import Address
 from fedfr.deployment.certificates import make_authority
-from fedfr.deployment.processes import Address, supernode
+from fedfr.deployment.processes import supernode
 from fedfr.deployment.secrets import load_key, public_line
 from fedfr.deployment.site import SiteConfig
 from fedfr.deployment.site_folder import NewSite, init_site

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from tests.tiny import bits, tiny_config
 
+from fedfr.deployment.address import Address
 from fedfr.deployment.background import wait_for
 from fedfr.deployment.certificates import make_authority
 from fedfr.deployment.checks import Line, check_site
 from fedfr.deployment.demo import RUN, Demo
-from fedfr.deployment.processes import Address, Control
+from fedfr.deployment.processes import Control
 from fedfr.deployment.secrets import make_node_key, save_key
 from fedfr.deployment.site import Site
 

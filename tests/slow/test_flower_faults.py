@@ -17,8 +17,8 @@ import pytest
 import torch
 from tests.slow.federation import Federation, group
 
+from fedfr.deployment.address import Address
 from fedfr.deployment.background import wait_for
-from fedfr.deployment.processes import Address
 from fedfr.engines.local import LocalEngine
 from fedfr.federation.messages import Broadcast, Failure, Update
 from fedfr.trial import local_engine

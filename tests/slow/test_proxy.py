@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from fedfr.deployment.address import Address
 from fedfr.deployment.background import free_port, wait_for
 from fedfr.deployment.certificates import issue_operator, issue_server, make_authority
-from fedfr.deployment.processes import Address
 from fedfr.deployment.proxy import LARGEST_PIECE, Proxy
 
 pytestmark = pytest.mark.slow

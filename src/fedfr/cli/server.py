@@ -44,6 +44,7 @@ def init(
 
     made = Coordinator.init(folder, host, name, port, inner_port)
     print(f"{folder / 'server.yaml'}: {made.config.name} at {', '.join(made.config.hosts)}, port {made.config.port}")
+    print(f"sites reach it as {' or '.join(map(str, made.addresses))}")
     print(f"give every site {made.tls / 'ca.crt'}; keep {made.tls / 'ca.key'} to yourself, best off this machine")
     print(f"then: fedfr server register {folder} SITE SITE.key.pub, and fedfr server run {folder}")
 

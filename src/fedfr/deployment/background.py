@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from fedfr.deployment.processes import Address
+from fedfr.deployment.address import Address
 from fedfr.errors import FedfrError
 
 __all__ = ["Background", "free_port", "wait_for"]

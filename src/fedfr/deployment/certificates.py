@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fedfr.deployment.address import bare, refuse_zone, split_host
 from fedfr.deployment.secrets import refuse_existing, write_new, write_secret
 from fedfr.errors import FedfrError
 
@@ -159,10 +160,11 @@ def _new_key() -> EllipticCurvePrivateKey:
 
 
 def _host(host: str) -> x509.GeneralName:
+    refuse_zone("host", host)
     try:
-        return x509.IPAddress(ipaddress.ip_address(host))
+        return x509.IPAddress(ipaddress.ip_address(bare(host)))
     except ValueError:
-        if not HOST.fullmatch(host) or len(host) > 253:
+        if not HOST.fullmatch(host) or len(host) > 253 or split_host(host.removeprefix("*.")) is None:
             raise FedfrError(f"{host!r} is neither a name nor an address; give it without scheme and port") from None
         return x509.DNSName(host)
 

@@ -7,25 +7,25 @@ import shutil
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
-from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 
 import httpx
 from cryptography.hazmat.primitives.serialization import Encoding
 from flwr.proto.fleet_pb2 import ActivateNodeRequest
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
-from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supercore.protobuf.client import ProtobufRequestContext
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
+from fedfr.deployment.address import Address, is_own, listening, refuse_taken
 from fedfr.deployment.certificates import check_server_certificate, days_left, load_certificate, trust_only
 from fedfr.deployment.coordinator import Coordinator
-from fedfr.deployment.processes import Address
+from fedfr.deployment.routes import Route, distrust
 from fedfr.deployment.secrets import load_key
 from fedfr.deployment.site import Site, SiteConfig, check_apart
 from fedfr.deployment.site_folder import KEY, ROOT
@@ -48,6 +48,7 @@ REFUSALS: dict[int, str] = {
 }
 """What the answers to a site's key mean."""
 
+LOOPBACK = (socket.AF_INET, "127.0.0.1")
 PER_BYTE_OF_MODEL = 8
 """Bytes of memory that training takes for each of the model's: gradients, momentum, two frozen copies, pictures."""
 
@@ -108,7 +109,7 @@ def check_site(path: Path) -> Iterator[Line]:
     yield _line("nobody in both", lambda: _apart(site))
     yield _line("disk", lambda: _disk(Path(config.private), 4 * weights))
     yield _line("memory", lambda: _memory(PER_BYTE_OF_MODEL * weights))
-    yield _line("port", lambda: _port(config.port, running=is_locked(path.parent)))
+    yield _line("port", lambda: _port(config.port, [LOOPBACK], running=is_locked(path.parent)))
 
 
 def _bytes_of(backbone: str) -> int:
@@ -122,6 +123,7 @@ def check_server(coordinator: Coordinator) -> Iterator[Line]:
     for name in ("ca", "server"):
         yield from _certificate(name, coordinator.tls / f"{name}.crt")
     yield _line("hosts", lambda: _hosts(coordinator))
+    yield _line("listens at", coordinator.check_families)
     running = is_locked(coordinator.folder)
     if running:
         yield _line("served", lambda: _served(coordinator))
@@ -131,8 +133,8 @@ def check_server(coordinator: Coordinator) -> Iterator[Line]:
     sites = coordinator.sites()
     yield Line("sites", ", ".join(sites) or "none", "" if sites else "`fedfr server register` their keys")
     yield _line("disk", lambda: _disk(coordinator.runs, 1 << 30))
-    for port in (config.port, config.inner_port):
-        yield _line(f"port {port}", partial(_port, port, running=running))
+    for port, places in ((config.port, listening()), (config.inner_port, [LOOPBACK])):
+        yield _line(f"port {port}", partial(_port, port, places, running=running))
     yield Line("running", "yes" if running else "no", "" if running else f"`fedfr server run {coordinator.folder}`")
 
 
@@ -143,13 +145,18 @@ def _hosts(coordinator: Coordinator) -> str:
 
 def _served(coordinator: Coordinator) -> str:
     """Whether nginx shows the certificate that lies in the folder: it reads it when it starts."""
-    port, again = coordinator.config.port, f"restart `fedfr server run {coordinator.folder}`"
-    try:
-        shown = ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
-    except OSError as error:
-        raise FedfrError(f"nobody answers on port {port} ({error}); look at its log, and {again}") from error
-    if ssl.PEM_cert_to_DER_cert(shown) != load_certificate(coordinator.tls / "server.crt").public_bytes(Encoding.DER):
-        raise FedfrError(f"the server shows another certificate than {coordinator.tls / 'server.crt'}; {again}")
+    again = f"restart `fedfr server run {coordinator.folder}`"
+    lies = load_certificate(coordinator.tls / "server.crt").public_bytes(Encoding.DER)
+    own = [host for host in coordinator.config.hosts if is_own(host)]
+    heard = [{socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}[family] for family, _ in listening()]
+    for host in dict.fromkeys([*heard, *own]):
+        place = Address(f"[{host}]" if ":" in host else host, coordinator.config.port)
+        try:
+            shown = ssl.get_server_certificate((place.name, place.port), timeout=10)
+        except OSError as error:
+            raise FedfrError(f"nobody answers at {place} ({error}); look at its log, and {again}") from error
+        if ssl.PEM_cert_to_DER_cert(shown) != lies:
+            raise FedfrError(f"the server shows another certificate than {coordinator.tls / 'server.crt'}; {again}")
     return "the server shows this certificate"
 
 
@@ -173,26 +180,25 @@ def _server(config: SiteConfig, root: Path) -> str:
     """Whether the server answers, is who it should be, and has the same time as this machine."""
     if config.server is None:
         raise FedfrError("site.yaml names no server; give its host and port")
-    address, trusted = Address.parse(config.server), trust_only(root)
+    route, trusted = Route.to(Address.parse(config.server)), trust_only(root)
     try:
-        connection = HTTPSConnection(address.name, address.port, context=trusted, timeout=10)
-        connection.request("POST", "/")
-        answer = connection.getresponse()
-        connection.close()
-    except ssl.SSLCertVerificationError as error:
+        with route.client(trusted, 10) as client:
+            answer = client.post("/")
+    except httpx.HTTPError as error:
+        if why := distrust(error):
+            raise FedfrError(
+                f"{config.server} is not who it should be ({why}); do not go on before the coordinator has said why"
+            ) from error
         raise FedfrError(
-            f"{config.server} is not who it should be ({error.verify_message}); do not go on before the coordinator "
-            "has said why"
+            f"{config.server} does not answer ({route.failure(error)}); check host, port and firewall"
         ) from error
-    except (OSError, HTTPException, ValueError) as error:
-        raise FedfrError(f"{config.server} does not answer ({error}); check host, port and firewall") from error
     with suppress(TypeError, ValueError):
         off = time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp()
         if abs(off) > CLOCK:
             raise FedfrError(
                 f"this machine's clock is {off:+.0f} s off the server's; set it (timedatectl set-ntp true)"
             )
-    return f"{config.server} answers, with the authority's certificate and the same time"
+    return f"{route} answers, with the authority's certificate and the same time"
 
 
 def _registered(config: SiteConfig, folder: Path) -> str:
@@ -200,22 +206,22 @@ def _registered(config: SiteConfig, folder: Path) -> str:
 
     Asked to let the site in with no heartbeat at all, it looks for the key first and does nothing in any case.
     """
-    key, address = load_key(folder / KEY), Address.parse(config.server or "")
-    client = FleetHttpClient(
-        f"https://{address}",
-        interceptors=[NodeAuthHttpInterceptor(key, key.public_key())],
-        verify=trust_only(folder / ROOT),
-        timeout=10,
-    )
+    key, route = load_key(folder / KEY), Route.to(Address.parse(config.server or ""))
+    asked = ActivateNodeRequest(public_key=public_key_to_bytes(key.public_key()), heartbeat_interval=0)
     try:
-        client.ActivateNode(ActivateNodeRequest(public_key=public_key_to_bytes(key.public_key()), heartbeat_interval=0))
-        status = int(HTTPStatus.OK)
-    except httpx.HTTPStatusError as error:
-        status = error.response.status_code
-    except (httpx.HTTPError, ValueError) as error:
-        raise FedfrError(f"{address} does not answer ({error}); check again in a while") from error
-    finally:
-        client.close()
+        # Not by Flower's own client, which would look for a proxy by itself.
+        with route.client(trust_only(folder / ROOT), 10) as client:
+            signed = NodeAuthHttpInterceptor(key, key.public_key())
+            request = client.build_request(
+                "POST",
+                "/v1/fleet/activate-node",
+                content=asked.SerializeToString(deterministic=True),
+                headers={"content-type": "application/protobuf", "accept": "application/protobuf"},
+            )
+            context = ProtobufRequestContext("/flwr.proto.Fleet/ActivateNode", asked, request)
+            status = signed.intercept(context, lambda given: client.send(given.request)).status_code
+    except httpx.HTTPError as error:
+        raise FedfrError(f"{route.address} does not answer ({route.failure(error)}); check again in a while") from error
     if status == HTTPStatus.BAD_REQUEST:
         return "the coordinator knows this site's key"
     raise FedfrError(REFUSALS.get(status, f"the coordinator answers with HTTP {status}; ask it what its logs say"))
@@ -267,15 +273,8 @@ def _memory(needed: int) -> str:
     return f"{free / 1e9:.1f} GB free, about {needed / 1e9:.2f} GB needed for the model"
 
 
-def _port(port: int, *, running: bool) -> str:
+def _port(port: int, places: Sequence[tuple[socket.AddressFamily, str]], *, running: bool) -> str:
     if running:
         return f"{port}, in use by this one"
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise FedfrError(
-                f"{port} cannot be used ({error.strerror}); choose another in the configuration"
-            ) from error
+    refuse_taken(port, places)
     return f"{port} is free"

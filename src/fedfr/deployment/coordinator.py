@@ -11,10 +11,11 @@ from typing import Annotated
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fedfr.config import ExperimentConfig
 from fedfr.config_source import read_file
+from fedfr.deployment.address import Address, bare, listening
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.certificates import issue_operator, issue_server, make_authority
 from fedfr.deployment.proxy import Proxy
@@ -31,13 +32,13 @@ from fedfr.settings import Settings, validate
 
 __all__ = ["Coordinator", "CoordinatorConfig"]
 
-HERE = ("localhost", "127.0.0.1")
+HERE = ("localhost", "127.0.0.1", "::1")
 CONFIG = """\
 # The coordinator of a federation. `fedfr server check` says whether everything here fits.
 
 name: {name}
 
-# Names and addresses by which sites reach this machine; tls/server.crt is good for these. After a change:
+# Names and addresses by which sites reach this machine, IPv4 or IPv6; tls/server.crt is good for these. After a change:
 # remove tls/server.crt and tls/server.key, and `fedfr server init` makes them anew.
 hosts: {hosts}
 
@@ -57,7 +58,7 @@ class CoordinatorConfig(Settings):
     """What ``server.yaml`` says."""
 
     name: str = "federation"
-    hosts: Annotated[tuple[str, ...], Field(min_length=1)]
+    hosts: Annotated[tuple[Annotated[str, AfterValidator(bare)], ...], Field(min_length=1)]
     port: Port = 9443
     inner_port: Port = 9442
     track: tuple[str, ...] = ()
@@ -127,6 +128,21 @@ class Coordinator:
     def runs(self) -> Path:
         """Where the runs lie, one folder each."""
         return self.folder / "runs"
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where sites reach this machine, an IPv6 address in brackets."""
+        return [Address(f"[{host}]" if ":" in host else host, self.config.port) for host in self.config.hosts]
+
+    def check_families(self) -> str:
+        """What the server listens at; raises :class:`FedfrError` where a host's address is of another family."""
+        found = [str(Address(f"[{place}]" if ":" in place else place, self.config.port)) for _, place in listening()]
+        missing = [host for host in self.config.hosts if ":" in host] if len(found) < 2 else []
+        if missing:
+            raise FedfrError(
+                f"this machine has no IPv6 for {', '.join(missing)}; switch it on, or give other hosts in server.yaml"
+            )
+        return " and ".join(found)
 
     @property
     def proxy(self) -> Proxy:

@@ -17,10 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from fedfr.config import ExperimentConfig, load_config
+from fedfr.deployment.address import Address
 from fedfr.deployment.background import Background, free_port, wait_for
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.handout import hand_out
-from fedfr.deployment.processes import Address
 from fedfr.deployment.public_set import fetch
 from fedfr.deployment.site import Site
 from fedfr.deployment.site_folder import ROOT, init_site
@@ -44,21 +44,23 @@ SETTINGS = (
 class Demo(Background):
     """Folders for a coordinator and its sites below ``folder``, and their processes.
 
-    Processes are called ``coordinator``, and by their client's id.
+    Processes are called ``coordinator``, and by their client's id. ``host``: by which the sites know the coordinator.
     """
 
-    def __init__(self, folder: Path, config: ExperimentConfig, say: Callable[[str], None] = print) -> None:
+    def __init__(
+        self, folder: Path, config: ExperimentConfig, say: Callable[[str], None] = print, host: str = "localhost"
+    ) -> None:
         folder = folder.resolve()
         super().__init__(folder)
         self.say = say
         self.local = Experiment.create(config, folder / "local")
         self.clients = hand_out(self.local.parts, folder / "faces", RUN)
-        self.coordinator = Coordinator.init(folder / "coordinator", ["localhost"], "demo", free_port(), free_port())
+        self.coordinator = Coordinator.init(folder / "coordinator", [host], "demo", free_port(), free_port())
         self.sites = {client: self._site(client) for client in self.clients}
 
     def _site(self, client: str) -> Path:
         """The site's folder, by the steps that its operator takes."""
-        server, mine = f"localhost:{self.coordinator.config.port}", self.folder / "faces" / "sites" / client
+        server, mine = str(self.coordinator.addresses[0]), self.folder / "faces" / "sites" / client
         site = self.folder / "sites" / client
         made = init_site(site, client, server, self.coordinator.tls / ROOT, str(mine / "faces"), free_port(), 1)
         text = made.config.read_text(encoding="utf-8")

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from fedfr.deployment.address import Address
 from fedfr.deployment.background import Background, free_port
-from fedfr.deployment.processes import Address, Control, environment, superlink, supernode
+from fedfr.deployment.processes import Control, environment, superlink, supernode
 
 __all__ = ["Loopback"]
 

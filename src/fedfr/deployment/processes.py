@@ -5,57 +5,25 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
+from fedfr.deployment.address import Address
 from fedfr.deployment.bundle import RUN, write_bundle
+from fedfr.deployment.routes import without_proxies
 from fedfr.errors import FedfrError
 from fedfr.files import write_atomically
 
-__all__ = ["Address", "Control", "RunState", "environment", "superlink", "supernode"]
+__all__ = ["Control", "RunState", "environment", "superlink", "supernode"]
 
 CONNECTION = "fedfr"
 ANSWER = 300.0
 """Seconds within which a command of Flower's must have ended."""
-SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*):([0-9]{1,5})")
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a process listens; an IPv6 address stands in brackets."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """A server as people write it; raises :class:`FedfrError` for anything but host and port."""
-        found = SERVER.fullmatch(text)
-        if found is None or not 1 <= int(found[2]) <= 65535:
-            raise FedfrError(f"server = {text!r}; give host and port, for example fed.example.org:9443")
-        return cls(found[1], int(found[2]))
-
-    @property
-    def name(self) -> str:
-        """The host as sockets take it, without brackets."""
-        return self.host.strip("[]")
-
-    def answers(self) -> bool:
-        """Whether somebody listens there."""
-        try:
-            socket.create_connection((self.name, self.port), 1).close()
-        except OSError:
-            return False
-        return True
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
 
 
 def environment(
@@ -64,8 +32,11 @@ def environment(
     nodes: Path | None = None,
     programs: Path | None = None,
     track: Sequence[str] = (),
+    proxies: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The environment of this process with what Flower needs: a folder of its own, and no calls to anywhere else.
+
+    ``proxies``: its proxy variables (:mod:`fedfr.deployment.routes`), without which it reaches everybody directly.
 
     For a SuperLink, ``runs`` is the folder of the experiments it may run, ``nodes`` the file that says which node is
     whose, ``track`` the trackers that hear of their numbers; for a SuperNode, ``programs`` are those of
@@ -74,7 +45,8 @@ def environment(
     # Flower starts its own programs by name; those of this Python are meant.
     first = [*([] if programs is None else [str(programs)]), str(Path(sys.executable).parent)]
     return {
-        **os.environ,
+        **without_proxies(os.environ),
+        **(proxies or {}),
         "PATH": os.pathsep.join([*first, os.environ.get("PATH", os.defpath)]),
         "FLWR_HOME": str(home),
         "FLWR_TELEMETRY_ENABLED": "0",
@@ -92,7 +64,7 @@ def superlink(address: Address, tls: Path | None = None) -> list[str]:
 
     Without them there is no encryption either: for this machine alone.
     """
-    where = ["--host", address.host, "--port", str(address.port)]
+    where = ["--host", address.name, "--port", str(address.port)]
     if tls is None:
         return [_program("flower-superlink"), "--insecure", *where]
     files = {"--ssl-ca-certfile": "ca.crt", "--ssl-certfile": "server.crt", "--ssl-keyfile": "server.key"}
@@ -114,7 +86,7 @@ def supernode(link: Address, site: Path, own: Address, root: Path | None = None,
         "--superlink",
         str(link),
         "--host",
-        own.host,
+        own.name,
         "--port",
         str(own.port),
         "--node-config",

@@ -7,11 +7,13 @@ machine alone, and nginx passes on what sites need, and the control API to peopl
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.hashes import SHA1
 
+from fedfr.deployment.address import listening
 from fedfr.deployment.certificates import load_certificate
 from fedfr.errors import FedfrError
 
@@ -20,6 +22,7 @@ __all__ = ["LARGEST_PIECE", "Proxy"]
 LARGEST_PIECE = 16
 """Mebibytes of one request: Flower sends models in pieces of 5 MiB, and bundles of code up to 10 MB."""
 
+LISTEN = {socket.AF_INET: "{port} ssl", socket.AF_INET6: "[::]:{port} ssl ipv6only=on"}
 TEMPLATE = """\
 # Written by fedfr; `fedfr server init` makes it anew. Check: nginx -t -p {folder} -c {folder}/nginx.conf
 daemon off;
@@ -62,7 +65,7 @@ http {{
     }}
 
     server {{
-        listen {port} ssl;
+{listen}
         ssl_certificate {tls}/server.crt;
         ssl_certificate_key {tls}/server.key;
         ssl_protocols TLSv1.2 TLSv1.3;
@@ -118,6 +121,7 @@ http {{
 class Proxy:
     """nginx in ``folder``, on ``port``, with ``ca.crt``, ``server.crt`` and ``server.key`` in ``tls``.
 
+    It listens for IPv4 and, where this machine has it, for IPv6.
     ``behind`` is the port of the SuperLink, which listens on 127.0.0.1 with the same certificate: it must be good for
     ``localhost``, too. Of people, those are let in whose certificate lies in ``tls`` when the configuration is made.
     """
@@ -136,8 +140,9 @@ class Proxy:
         # Root's workers would be a user who cannot read what root offers here; nobody should run this as root.
         user = f"user {_owner(self.folder)};\n" if os.geteuid() == 0 else ""
         people = "".join(f'        "{fingerprint}" "{name}";\n' for name, fingerprint in self._people().items())
-        numbers = {"port": self.port, "behind": self.behind, "largest": LARGEST_PIECE}
-        return TEMPLATE.format(**places, **numbers, user=user, people=people)
+        listen = "\n".join(f"        listen {LISTEN[family].format(port=self.port)};" for family, _ in listening())
+        numbers = {"behind": self.behind, "largest": LARGEST_PIECE}
+        return TEMPLATE.format(**places, **numbers, user=user, people=people, listen=listen)
 
     def _people(self) -> dict[str, str]:
         """The certificates of people in ``tls``, each as nginx names it."""

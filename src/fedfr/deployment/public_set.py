@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import glob
-import http.client
 import shutil
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
+
+from fedfr.deployment.address import Address
 from fedfr.deployment.certificates import trust_only
-from fedfr.deployment.processes import Address
+from fedfr.deployment.routes import Route, distrust
 from fedfr.errors import FedfrError, WriteError
 from fedfr.faces import FaceSet
 from fedfr.faces.storage import DIGESTS, open_pixels, read_digests
@@ -48,23 +49,24 @@ def fetch(server: str, authority: Path, fingerprint: str, dest: Path, progress: 
         if there.fingerprint() != fingerprint:
             raise FedfrError(f"{dest} holds other faces than agreed on; remove them, then fetch again")
         return there
-    address, context = Address.parse(server), trust_only(authority)
+    route, trusted = Route.to(Address.parse(server)), trust_only(authority)
     part = _part(dest, fingerprint)
-    for name in FILES:
-        try:
-            _fetch(address, context, f"/public/{fingerprint}/{name}", part / name, progress)
-        except ssl.SSLCertVerificationError as error:
-            raise FedfrError(
-                f"{server} is not who it should be ({error.verify_message}); nothing was fetched"
-            ) from error
-        except http.client.HTTPException as error:
-            raise FedfrError(f"{server} ended in between ({error!r}); fetch again, it goes on") from error
-        except OSError as error:
-            # A full disk has a number of its own; everything else is the network's.
-            kind = WriteError if error.filename is not None or error.errno == 28 else FedfrError
-            raise kind(
-                f"cannot fetch {name} from {server}: {error.strerror or error}; fetch again, it goes on"
-            ) from error
+    with route.client(trusted, 60) as client:
+        for name in FILES:
+            try:
+                _fetch(client, f"/public/{fingerprint}/{name}", part / name, progress)
+            except httpx.HTTPError as error:
+                if why := distrust(error):
+                    raise FedfrError(f"{server} is not who it should be ({why}); nothing was fetched") from error
+                if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+                    raise FedfrError(
+                        f"cannot fetch {name} from {server}: {route.failure(error)}; fetch again, it goes on"
+                    ) from error
+                raise FedfrError(f"{server} ended in between ({error!r}); fetch again, it goes on") from error
+            except OSError as error:
+                raise WriteError(
+                    f"cannot fetch {name} from {server}: {error.strerror or error}; fetch again, it goes on"
+                ) from error
     found = _verified(part, fingerprint)
     if found is None:
         shutil.rmtree(part)
@@ -86,32 +88,27 @@ def _part(dest: Path, fingerprint: str) -> Path:
     return part
 
 
-def _fetch(address: Address, context: ssl.SSLContext, path: str, dest: Path, progress: Progress | None) -> None:
+def _fetch(client: httpx.Client, path: str, dest: Path, progress: Progress | None) -> None:
     begun = dest.stat().st_size if dest.exists() else 0
-    connection = http.client.HTTPSConnection(address.name, address.port, context=context, timeout=60)
-    try:
-        connection.request("GET", path, headers={"Range": f"bytes={begun}-"} if begun else {})
-        answer = connection.getresponse()
-        if answer.status == 416:  # nothing comes after what is there
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={begun}-"} if begun else {})}
+    with client.stream("GET", path, headers=headers) as answer:
+        if answer.status_code == 416:  # nothing comes after what is there
             return
-        if answer.status not in (200, 206):
+        if answer.status_code not in (200, 206):
             raise FedfrError(
-                f"{address} does not have {path} ({answer.status}); ask the coordinator to submit the run again"
+                f"{client.base_url.netloc.decode()} does not have {path} ({answer.status_code}); ask the coordinator to"
+                " submit the run again"
             )
-        mode, done = ("ab", begun) if answer.status == 206 else ("wb", 0)
-        length = answer.headers["Content-Length"] or ""
+        mode, done = ("ab", begun) if answer.status_code == 206 else ("wb", 0)
+        length = answer.headers.get("Content-Length", "")
         if not length.isdecimal():
-            raise http.client.HTTPException("it does not say how much comes")
+            raise httpx.RemoteProtocolError("it does not say how much comes")
         total = done + int(length)
-        with dest.open(mode) as file:
-            while piece := answer.read(PIECE):
+        with dest.open(mode, buffering=PIECE) as file:
+            for piece in answer.iter_raw():
                 done += file.write(piece)
                 if progress is not None:
                     progress(done, total)
-    finally:
-        connection.close()
-    if done != total:
-        raise http.client.IncompleteRead(b"", total - done)
 
 
 def _verified(folder: Path, fingerprint: str) -> FaceSet | None:

@@ -8,6 +8,7 @@ by starting this again.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import which
 
+from fedfr.deployment.address import Address
 from fedfr.deployment.coordinator import Coordinator
-from fedfr.deployment.processes import Address, Control, environment, superlink
+from fedfr.deployment.processes import Control, environment, superlink
+from fedfr.deployment.routes import trackers_proxies
 from fedfr.deployment.supervisor import Backoff, Supervisor
 from fedfr.errors import FedfrError
 from fedfr.files import is_locked, locked, write_json
@@ -60,9 +63,12 @@ class Serving:
         self._seen: dict[str, float] = {}
         self._failing: dict[str, str] = {}
         self._broken = False
+        proxies, unusable = trackers_proxies(os.environ) if config.track else ({}, [])
+        for said in unusable:
+            self.note(said)
         self._link = Supervisor(
             superlink(self._address, self.coordinator.tls.resolve()),
-            environment(self._home, self.coordinator.runs.resolve(), self._nodes, track=config.track),
+            environment(self._home, self.coordinator.runs.resolve(), self._nodes, track=config.track, proxies=proxies),
             self.backoff(),
             on_start=lambda pid: self._started.set(),
         )
@@ -75,10 +81,12 @@ class Serving:
     def run(self) -> int:
         """Serve until stopped; called from the main thread, it minds SIGTERM and SIGINT.
 
-        Raises :class:`FedfrError` when another process serves this folder, and without Flower or nginx.
+        Raises :class:`FedfrError` when another process serves this folder, without Flower or nginx, and for a host of
+        an address family that this machine does not have.
         """
         if which("nginx") is None:
             raise FedfrError("there is no nginx on this machine; apt install nginx-light (or nginx)")
+        self.coordinator.check_families()
         with locked(self.coordinator.folder):
             proxy = self._proxy()
             works = (proxy.run, self._keep_looking)

@@ -16,8 +16,8 @@ import fedfr
 from fedfr.assembly import make_compute, make_method
 from fedfr.config import RuntimeConfig
 from fedfr.config_source import read_file
+from fedfr.deployment.address import Address
 from fedfr.deployment.agreement import Agreement
-from fedfr.deployment.processes import Address
 from fedfr.deployment.secrets import refuse_existing
 from fedfr.errors import FedfrError
 from fedfr.faces import ClientFaces, FaceSet, Split

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from fedfr.deployment.address import Address
 from fedfr.deployment.certificates import load_certificate
-from fedfr.deployment.processes import Address
 from fedfr.deployment.secrets import make_node_key, save_key
 from fedfr.errors import FedfrError
 from fedfr.files import empty_folder, write_atomically

@@ -1,0 +1,80 @@
+"""Host and port: what is taken, and what is refused in one line that says how it is written."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from fedfr.deployment.address import Address, is_own, listening
+from fedfr.deployment.processes import superlink, supernode
+from fedfr.errors import FedfrError
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "port"),
+    [
+        ("fed.example.org:9443", "fed.example.org", 9443),
+        ("192.0.2.7:1", "192.0.2.7", 1),
+        ("[::1]:9000", "::1", 9000),
+        ("[2001:DB8::7]:65535", "2001:DB8::7", 65535),
+        ("[::ffff:127.0.0.1]:9000", "::ffff:127.0.0.1", 9000),
+    ],
+)
+def test_what_is_taken(text: str, name: str, port: int) -> None:
+    address = Address.parse(text)
+    assert (address.name, address.port, str(address)) == (name, port, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "::1",
+        "::1:9443",
+        "[::1]",
+        "[::1]:",
+        "[:::1]:9",
+        "[1.2.3.4]:9",
+        "[fed]:9",
+        "300.1.1.1:9",
+        "1.2.3:9",
+        "a:0",
+        "[]:9",
+    ],
+)
+def test_what_is_not(text: str) -> None:
+    with pytest.raises(FedfrError) as refused:
+        Address.parse(text)
+    hint = "give host and port, for example fed.example.org:9443 or [2001:db8::7]:9443"
+    assert str(refused.value) == f"server = {text!r}; {hint}"
+
+
+@pytest.mark.parametrize("text", ["fe80::1%eth0", "[fe80::1%eth0]:9443", "[fe80::1%25eth0]:9443"])
+def test_a_zone_is_of_one_machine(text: str) -> None:
+    with pytest.raises(FedfrError) as refused:
+        Address.parse(text)
+    zone = "has a zone, which is of one machine; give a name or an address without %"
+    assert str(refused.value) == f"server = {text!r} {zone}"
+
+
+def test_flower_takes_addresses_to_listen_at_without_brackets(tmp_path_factory: pytest.TempPathFactory) -> None:
+    here = Address.parse("[::1]:9000")
+    folder = tmp_path_factory.mktemp("site")
+    assert superlink(here)[-4:] == ["--host", "::1", "--port", "9000"]
+    command = supernode(here, folder / "site.yaml", here)
+    assert command[command.index("--superlink") + 1] == "[::1]:9000"
+    assert command[command.index("--host") + 1] == "::1"
+
+
+def test_addresses_of_this_machine() -> None:
+    assert [family for family, _ in listening()] == [socket.AF_INET, socket.AF_INET6]
+    assert [
+        is_own(host) for host in ("::1", "127.9.9.9", "::ffff:127.0.0.1", "2001:db8::7", "192.0.2.7", "localhost")
+    ] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]

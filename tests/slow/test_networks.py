@@ -1,0 +1,83 @@
+"""Whole federations over networks of other kinds: IPv6, and a proxy between the sites and the coordinator."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from tests.deployment.connect_proxy import proxying
+from tests.tiny import tiny_config
+
+from fedfr.deployment.address import Address
+from fedfr.deployment.background import free_port, wait_for
+from fedfr.deployment.checks import Line, check_server, check_site
+from fedfr.deployment.demo import RUN, Demo
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = (
+    "split.settings.clients=2",
+    "split.settings.identities_per_client=2",
+    "federation.rounds=1",
+    "deployment.poll=0.2",
+)
+
+
+def made(folder: Path, host: str) -> Demo:
+    (folder / "config").mkdir()
+    return Demo(folder / "demo", tiny_config(folder / "config", *SETTINGS), host=host)
+
+
+def finish(demo: Demo) -> None:
+    """The run is finished with every site."""
+    wait_for(lambda: not demo.coordinator.submitted(), "the end of the run")
+    assert demo.coordinator.outcome(RUN) == f"run {RUN} has ended"
+    assert [event["clients"] for event in demo.events("round")] == [2]
+    assert demo.events("refused") == []
+
+
+def lines(found: list[Line]) -> dict[str, Line]:
+    return {line.what: line for line in found}
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
+def test_a_federation_over_ipv6(tmp_path: Path) -> None:
+    with made(tmp_path, "::1") as demo:
+        demo.submit()
+        demo.start_server()
+        port = demo.coordinator.config.port
+        assert Address("127.0.0.1", port).answers(), "IPv4 is served as well"
+        found = lines([*check_server(demo.coordinator)])
+        assert found["listens at"] == Line("listens at", f"0.0.0.0:{port} and [::]:{port}")
+        assert found["served"] == Line("served", "the server shows this certificate")
+        for client, folder in demo.sites.items():
+            demo.fetch(client)
+            demo.start_site(client)
+            server = lines([*check_site(folder / "site.yaml")])["server"]
+            assert server.found == f"[::1]:{port} answers, with the authority's certificate and the same time"
+        finish(demo)
+
+
+def test_a_federation_through_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No resolver knows the coordinator; what stays on a machine never meets the proxy, which takes CONNECT alone."""
+    with made(tmp_path, "fed.invalid") as demo, proxying(demo.coordinator.config.port) as proxy:
+        for name in ("HTTPS_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        demo.submit()
+        demo.start_all()
+        finish(demo)
+        assert {*proxy.asked} == {f"fed.invalid:{demo.coordinator.config.port}"}
+
+
+def test_proxies_that_lead_nowhere_do_not_disturb_one_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "http_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "[::1]:1,%")
+    with made(tmp_path, "localhost") as demo:
+        demo.submit()
+        demo.start_all()
+        finish(demo)
