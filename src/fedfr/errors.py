@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FedfrError", "WriteError"]
+__all__ = ["FedfrError", "InUseError", "WriteError"]
 
 
 class FedfrError(Exception):
@@ -15,6 +15,10 @@ class FedfrError(Exception):
     def __init__(self, message: str, shareable: str = "it stopped; its own log says why") -> None:
         super().__init__(message)
         self.shareable = shareable
+
+
+class InUseError(FedfrError):
+    """A folder that another process has to itself for now."""
 
 
 class WriteError(FedfrError):

@@ -15,7 +15,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from fedfr.errors import FedfrError, WriteError
+from fedfr.errors import FedfrError, InUseError, WriteError
 
 __all__ = [
     "empty_folder",
@@ -115,7 +115,7 @@ def move_folder(made: Path, target: Path) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Have ``folder`` to oneself, made where it is not there; the lock goes with the process, however it ends.
 
-    Raises :class:`FedfrError` while another process has it, and :class:`WriteError` where it cannot be written.
+    Raises :class:`InUseError` while another process has it, and :class:`WriteError` where it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise FedfrError(f"another process is working on {folder}; wait for it or stop it") from error
+            raise InUseError(f"another process is working on {folder}; wait for it or stop it") from error
         yield
     finally:
         os.close(descriptor)

@@ -14,7 +14,7 @@ import pytest
 
 from fedfr.deployment.address import Address
 from fedfr.deployment.coordinator import Coordinator
-from fedfr.deployment.processes import Control
+from fedfr.deployment.processes import Control, RunState
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.secrets import make_node_key, save_key
 from fedfr.deployment.serving import GONE, Serving
@@ -31,6 +31,9 @@ class Link(Control):
         self.begun: list[str] = []
         self.unregistered: list[int] = []
         self.broken: set[str] = set()
+        self.stopped: list[str] = []
+        # What the SuperLink says of runs: over, unless it waits for their processes.
+        self.waits_for: set[str] = set()
 
     def unregister(self, node: int) -> None:
         self._mind(str(node))
@@ -46,6 +49,12 @@ class Link(Control):
         self._mind(run)
         self.begun.append(run)
         return str(len(self.begun))
+
+    def stop(self, run_id: str) -> None:
+        self.stopped.append(run_id)
+
+    def state(self, run_id: str) -> RunState:
+        return RunState("starting" if run_id in self.waits_for else "finished:failed", "")
 
     def _mind(self, name: str) -> None:
         if name in self.broken:
@@ -213,7 +222,9 @@ def test_one_that_is_refused_keeps_nobody_else_out_and_is_said_once(bench: Bench
     assert bench.look() == ["clinic-a may take part"]
     bench.link.broken = {"second"}
     bench.submit("second")
-    assert bench.look() == ["the SuperLink did not take second"]
+    assert bench.look() == ["run second waits for first"]
+    (bench.coordinator.runs / "first" / SUBMITTED).unlink()
+    assert bench.look() == ["run first has ended", "the SuperLink did not take second"]
 
 
 def test_after_the_superlink_was_restarted_everything_is_done_anew(bench: Bench) -> None:
@@ -285,9 +296,12 @@ def test_a_run_that_the_superlink_does_not_take_is_tried_again_and_said_once(ben
     bench.submit("first")
     bench.submit("second")
     assert bench.look() == ["the SuperLink did not take first", "run second has begun, or goes on"]
+    assert bench.look() == ["run first waits for second"]
     assert bench.look() == []
     bench.link.broken = set()
-    assert bench.look() == ["run first has begun, or goes on"]
+    assert bench.look() == []
+    (bench.coordinator.runs / "second" / SUBMITTED).unlink()
+    assert bench.look() == ["run second has ended", "run first has begun, or goes on"]
     assert bench.link.begun == ["second", "first"]
 
 
@@ -296,11 +310,61 @@ def test_how_a_run_ended_is_said_once(bench: Bench) -> None:
         bench.submit(name)
     bench.look()
     (bench.coordinator.runs / "first" / SUBMITTED).unlink()
+    assert bench.look() == ["run first has ended", "run second has begun, or goes on"]
     (bench.coordinator.runs / "second" / STOPPED).write_text("below the quorum\n", "utf-8")
     (bench.coordinator.runs / "second" / SUBMITTED).unlink()
-    assert bench.look() == ["run first has ended", "run second stopped: below the quorum"]
+    assert bench.look() == ["run second stopped: below the quorum"]
     assert bench.look(10 * GONE) == []
     assert bench.link.begun == ["first", "second"]
+
+
+def queued(bench: Bench, name: str, place: int) -> Path:
+    folder = bench.submit(name)
+    (folder / SUBMITTED).write_text(json.dumps({"place": place}), "utf-8")
+    return folder
+
+
+def test_runs_are_worked_on_one_after_the_other_in_the_order_of_their_submission(bench: Bench) -> None:
+    """Whatever they are called, and across a restart of the coordinator with everything it had started."""
+    runs = {name: queued(bench, name, place) for place, name in enumerate(["zebra", "middle", "ant"], 9)}
+    assert bench.look() == ["run zebra has begun, or goes on", "run middle waits for zebra", "run ant waits for zebra"]
+    with locked(runs["zebra"]):
+        assert bench.look(100 * GONE) == []
+    bench.start_link()
+    assert bench.look() == ["run zebra has begun, or goes on"]
+    queued(bench, "newest", 12)
+    bench.coordinator.runs.joinpath("middle", SUBMITTED).unlink()
+    (runs["zebra"] / SUBMITTED).unlink()
+    assert bench.look() == [
+        "run zebra has ended",
+        "run ant has begun, or goes on",
+        "run newest waits for ant",
+    ], "one that waited was withdrawn"
+    assert bench.link.begun == ["zebra", "zebra", "ant"]
+
+
+def test_a_run_whose_process_is_slow_to_start_is_not_begun_twice(bench: Bench) -> None:
+    """On a busy machine that takes minutes; the SuperLink says that it waits for it still."""
+    bench.submit("first")
+    bench.look()
+    bench.link.waits_for = {"1"}
+    assert bench.look(5 * GONE) == []
+    assert bench.look(5 * GONE) == []
+    bench.link.waits_for = set()
+    assert bench.look() == ["run first is begun again: nobody worked on it"]
+
+
+def test_a_withdrawn_run_is_stopped_and_the_next_begins_when_it_is_gone(bench: Bench) -> None:
+    first = queued(bench, "first", 1)
+    queued(bench, "second", 2)
+    bench.look()
+    with locked(first):
+        bench.look()
+        (first / SUBMITTED).unlink()
+        assert bench.look() == ["run first is stopped: it was withdrawn"]
+        assert bench.look(10 * GONE) == []
+        assert bench.link.stopped == ["1"]
+    assert bench.look() == ["run first has ended", "run second has begun, or goes on"]
 
 
 def test_a_run_that_is_submitted_once_more_is_begun_at_once(bench: Bench) -> None:

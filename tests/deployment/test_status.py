@@ -15,7 +15,9 @@ import fedfr
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.site import Site
+from fedfr.deployment.site_board import SiteBoard, busy_elsewhere, read_board
 from fedfr.deployment.status import site_status, status_of, table
+from fedfr.engines.flower.standing import Standing as Standing_
 from fedfr.errors import FedfrError
 from fedfr.federation.private_store import PrivateState, PrivateStore
 from fedfr.files import locked
@@ -70,12 +72,14 @@ def test_a_run_that_nobody_has_worked_on_yet(standing: Standing) -> None:
         "name": "hospitals",
         "running": False,
         "sites": [SITE, OTHER],
+        "queue": [RUN],
         "runs": {
             RUN: {
                 "method": "fedfr",
                 "round": 0,
                 "rounds": 2,
                 "state": "waiting",
+                "position": 1,
                 "sites": {SITE: {"refused": 0}, OTHER: {"refused": 0}},
             }
         },
@@ -127,6 +131,39 @@ def test_the_states_of_a_run(standing: Standing) -> None:
     assert run_of(standing)["state"] == "waiting"
 
 
+def test_the_queue_and_how_every_site_stands(standing: Standing) -> None:
+    """A run at work whose sites are not all there, and one behind it; as JSON and for people."""
+    behind = standing.coordinator.runs / "again"
+    shutil.copytree(standing.run, behind)
+    (behind / SUBMITTED).write_text('{"place": 2}', "utf-8")
+    board = SiteBoard(standing.run)
+    board(SITE, Standing_("ready"))
+    reason = "its site is connected and silent (for 40 s); look at its log"
+    board(OTHER, Standing_("silent", reason))
+    since = read_board(standing.run)[OTHER]["since"]
+    board(OTHER, Standing_("silent", reason.replace("40 s", "12 min")))
+    assert read_board(standing.run)[OTHER]["since"] == since, "that it lasts is no change"
+    with locked(standing.run):
+        found = status_of(standing.coordinator)
+        assert found["queue"] == [RUN, "again"]
+        assert found["runs"][RUN]["waiting_for"] == [OTHER]
+        site = found["runs"][RUN]["sites"][OTHER]
+        assert (site["state"], site["since"]) == ("silent", since)
+        assert site["problem"] == "its site is connected and silent; look at its log"
+        lines = table(found).splitlines()
+    assert f"{RUN}: fedfr, round 0 of 2, at work, waiting for {OTHER}" in lines
+    assert f"    silent since {since}" in lines
+    assert f"again: fedfr, round 0 of 2, waiting, number 2 in the queue, behind {RUN}" in lines
+    assert "state" not in run_of(standing)["sites"][OTHER], "nobody looks at the sites when the run is not at work"
+    (standing.run / "sites.json").write_text('{"half', "utf-8")
+    assert run_of(standing)["sites"][OTHER] == {"refused": 0}
+    # What a site was given and has not answered keeps it from the next run, for a while.
+    board(SITE, Standing_("training", round=2))
+    assert busy_elsewhere(behind, 3600)[SITE].startswith("round 2 of run first since ")
+    assert busy_elsewhere(behind, -1) == {}
+    assert busy_elsewhere(standing.run, 3600) == {}
+
+
 def test_whether_the_server_runs(standing: Standing) -> None:
     with locked(standing.coordinator.folder):
         assert status_of(standing.coordinator)["running"] is True
@@ -161,7 +198,7 @@ def test_an_error_with_any_signs_is_found(standing: Standing) -> None:
 
 def test_a_coordinator_without_runs(tmp_path: Path) -> None:
     made = Coordinator.init(tmp_path / "coordinator", ["localhost"], "empty", 9443, 9442)
-    assert status_of(made) == {"name": "empty", "running": False, "sites": [], "runs": {}}
+    assert status_of(made) == {"name": "empty", "running": False, "sites": [], "queue": [], "runs": {}}
     assert table(status_of(made)) == "empty: not running; 0 sites"
 
 

@@ -103,18 +103,20 @@ def submit(
     config: Annotated[str | None, typer.Argument(help="A YAML file or a preset; left out: go on with the run.")] = None,
     settings: Overrides = None,
 ) -> None:
-    """Make a run of registered sites, or go on with one; the server works on it as soon as it runs."""
+    """Make a run of registered sites, or go on with one; the server works on one run after the other."""
     coordinator = _open(folder)
     from fedfr.config import load_config
 
     with progress() as shown:
         agreement = coordinator.submit(name, None if config is None else load_config(config, settings or []), shown)
-    print(f"run {name} is submitted; give every site {agreement}")
+    place = coordinator.submitted().index(name)
+    ahead = f", behind {coordinator.submitted()[place - 1]} in the queue" if place else ""
+    print(f"run {name} is submitted{ahead}; give every site {agreement}")
 
 
 @app.command()
 def withdraw(folder: Folder, name: Annotated[str, typer.Argument(help="The run's name.")]) -> None:
-    """Begin a run no more; one that is at work goes on until the server stops."""
+    """Take a run out of the queue; one that is at work is stopped, and the next one begins."""
     _open(folder).withdraw(name)
     print(f"run {name} is withdrawn; `fedfr server submit {folder} {name}` goes on with it")
 

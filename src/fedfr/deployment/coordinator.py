@@ -22,11 +22,12 @@ from fedfr.deployment.proxy import Proxy
 from fedfr.deployment.public_set import offer
 from fedfr.deployment.run_state import AGREEMENT, STOPPED, SUBMITTED
 from fedfr.deployment.secrets import write_new
+from fedfr.deployment.site_board import now
 from fedfr.deployment.site_folder import ROOT
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.faces.split_parts import ID
-from fedfr.files import empty_folder, write_atomically
+from fedfr.files import empty_folder, read_json, write_atomically, write_json
 from fedfr.reporting.progress import Progress
 from fedfr.settings import Settings, validate
 
@@ -214,11 +215,16 @@ class Coordinator:
         if trial.method.uses_public_prototypes:
             offer(experiment.parts.faces.subset(experiment.parts.split.public), self.proxy.folder)
         (folder / STOPPED).unlink(missing_ok=True)
-        write_atomically(folder / SUBMITTED, b"")
+        if not (folder / SUBMITTED).exists():
+            places = [self._place(each)[0] for each in self.submitted()]
+            write_json(folder / SUBMITTED, {"place": max(places, default=0) + 1, "since": now()})
         return agreement
 
     def withdraw(self, name: str) -> None:
-        """Work on the run no more; what is finished of it stays. Raises :class:`FedfrError` where there is none."""
+        """Take the run out of the queue, or work on it no more; what is finished of it stays.
+
+        Raises :class:`FedfrError` where there is none.
+        """
         if not ID.fullmatch(name) or not (self.runs / name / "config.yaml").is_file():
             raise FedfrError(f"there is no run {name!r} in {self.runs}; there are {', '.join(self.begun()) or 'none'}")
         (self.runs / name / SUBMITTED).unlink(missing_ok=True)
@@ -235,8 +241,20 @@ class Coordinator:
         return sorted(path.parent.name for path in self.runs.glob("*/config.yaml"))
 
     def submitted(self) -> list[str]:
-        """The runs that are to be worked on."""
-        return sorted(path.parent.name for path in self.runs.glob(f"*/{SUBMITTED}"))
+        """The runs that are to be worked on, in the order in which they were submitted: one after the other.
+
+        A run that was interrupted keeps its place, and so does the queue when the coordinator is started again.
+        """
+        return sorted((path.parent.name for path in self.runs.glob(f"*/{SUBMITTED}")), key=self._place)
+
+    def _place(self, name: str) -> tuple[int, float, str]:
+        """Where a run stands in the queue; whatever has no place, by the time of its file and before all others."""
+        path = self.runs / name / SUBMITTED
+        try:
+            place, made = read_json(path)["place"], path.stat().st_mtime
+        except (FedfrError, OSError, LookupError, TypeError):
+            place, made = 0, path.stat().st_mtime if path.exists() else 0.0
+        return place if isinstance(place, int) else 0, made, name
 
 
 def _public_key(path: Path) -> str:

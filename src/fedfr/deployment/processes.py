@@ -136,6 +136,10 @@ class Control:
         answer = self.flwr("run", str(bundle), CONNECTION, "--run-config", f"{RUN}={_toml(run)}")
         return self._part(answer, "run-id")
 
+    def stop(self, run_id: str) -> None:
+        """End a run that is under way; raises :class:`FedfrError` when the SuperLink knows of none."""
+        self.flwr("stop", run_id, CONNECTION)
+
     def _part(self, answer: Mapping[str, Any], name: str) -> str:
         found = str(answer.get(name, ""))
         if not found.isdecimal():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["AGREEMENT", "STOPPED", "SUBMITTED"]
+__all__ = ["AGREEMENT", "SITES", "STOPPED", "SUBMITTED"]
 
 AGREEMENT = "agreement.yaml"
 """What its sites have agreed to, for them to have a copy of."""
 
 SUBMITTED = "submitted"
-"""There for as long as the run is to be worked on."""
+"""There for as long as the run is to be worked on; holds its place in the queue of all runs, in JSON."""
+
+SITES = "sites.json"
+"""How every site stands, as the process that works on the run last saw it."""
 
 STOPPED = "stopped.txt"
 """Why the run was given up, until it is submitted again."""

@@ -21,9 +21,11 @@ from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.bundle import RUN
 from fedfr.deployment.logs import log_to
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
+from fedfr.deployment.site_board import SiteBoard, busy_elsewhere
 from fedfr.engines.flower.engine import FlowerEngine
 from fedfr.engines.flower.post import Clock
-from fedfr.errors import FedfrError
+from fedfr.engines.flower.standing import Watch
+from fedfr.errors import FedfrError, InUseError
 from fedfr.experiment import Experiment
 from fedfr.files import read_json, write_atomically
 from fedfr.reporting.progress import PlainProgress
@@ -56,13 +58,22 @@ def main(grid: Grid, context: Context) -> None:
         progress.note(text)
         _log.warning("%s", text)
 
+    submitted = (folder / SUBMITTED).exists()
     trackers = [name for name in os.environ.get(TRACK, "").split(",") if name]
     try:
         experiment = Experiment.open(folder)
         with Tracking(progress, trackers, folder) as shown:
-            experiment.run(shown, engine=flower_engine(grid, note, owners=owners_in(os.environ)))
+            board = SiteBoard(folder, _log.warning)
+            experiment.run(shown, engine=flower_engine(grid, note, owners=owners_in(os.environ), board=board))
+    except InUseError as error:
+        # Another process is at work on the run: it goes on, and says itself how it ends.
+        _log.warning("%s", error)
+        raise
     except Exception as error:
         # Whatever it is, it would come again: a run that is begun anew every minute trains its sites for nothing.
+        if submitted and not (folder / SUBMITTED).exists():
+            _log.warning("the run was withdrawn and ends (%s)", type(error).__name__)
+            raise
         reason = str(error) if isinstance(error, FedfrError) else f"{type(error).__name__}; its log.jsonl says more"
         _log.error("%s", reason, exc_info=not isinstance(error, FedfrError))
         try:
@@ -97,9 +108,13 @@ def owners_in(environment: Mapping[str, str]) -> Owners | None:
 
 
 def flower_engine(
-    grid: Grid, note: Callable[[str], None], clock: Clock = time, owners: Owners | None = None
+    grid: Grid,
+    note: Callable[[str], None],
+    clock: Clock = time,
+    owners: Owners | None = None,
+    board: Watch = lambda client, standing: None,
 ) -> Engines:
-    """What brings a trial's messages to its sites."""
+    """What brings a trial's messages to its sites; ``board`` is told how each of them stands."""
 
     def connect(trial: Trial) -> FlowerEngine:
         agreement = Agreement.of(trial)
@@ -113,6 +128,8 @@ def flower_engine(
             note=note,
             clock=clock,
             owners=owners,
+            busy=lambda: busy_elsewhere(trial.parts.folder.resolve(), trial.parts.config.deployment.deadline),
+            watch=board,
         )
 
     return connect

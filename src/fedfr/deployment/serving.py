@@ -1,8 +1,8 @@
 """``fedfr server run``: SuperLink and proxy kept running, registered sites let in, submitted runs worked on.
 
-Everything is said through the coordinator's folder: a key that appears in ``sites/`` is registered, a run that is
-marked as submitted is begun or gone on with. So whatever is killed – this process, the SuperLink, a run – is made good
-by starting this again.
+Everything is said through the coordinator's folder: a key that appears in ``sites/`` is registered, runs that are
+marked as submitted are begun or gone on with, one after the other. So whatever is killed – this process, the SuperLink,
+a run – is made good by starting this again.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ _log = logging.getLogger("fedfr.deployment")
 LOOK = 2.0
 """Seconds between two looks into the folder."""
 STARTUP = 120.0
-GONE = 60.0
-"""Seconds without a process at work on a run, from which on it is begun again."""
+GONE, STUCK = 60.0, 1800.0
+"""Seconds without a process at work on a run, from which on it is begun again: when the SuperLink waits for none
+either, and in any case."""
 
 
 @dataclass
@@ -60,7 +61,11 @@ class Serving:
         self._registered: dict[int, tuple[str, str]] = {}
         # What the file of nodes says; None when that is not known.
         self._written: dict[str, str] | None = None
+        # When each run was last seen at work, or begun.
         self._seen: dict[str, float] = {}
+        # Flower's numbers of the runs that were begun.
+        self._begun: dict[str, str] = {}
+        self._waits: dict[str, str] = {}
         self._failing: dict[str, str] = {}
         self._broken = False
         proxies, unusable = trackers_proxies(os.environ) if config.track else ({}, [])
@@ -128,7 +133,7 @@ class Serving:
         with self._noted("the folder"):
             if self._started.is_set():
                 self._started.clear()
-                self._registered, self._seen, self._written = {}, {}, None
+                self._registered, self._seen, self._begun, self._written = {}, {}, {}, None
                 self._write_nodes({})
                 if not self._answers():
                     return
@@ -194,22 +199,62 @@ class Serving:
                 self._written = rightful
 
     def _submit(self) -> None:
-        """Begin what is submitted; once more where whoever worked on it is gone without having finished."""
-        submitted, now = self.coordinator.submitted(), self.clock()
-        for name in submitted:
-            if is_locked(self.coordinator.runs / name):
+        """Begin the first run of the queue that the SuperLink takes, when no other is at work.
+
+        Once more where whoever worked on it is gone without having finished; stop one that was withdrawn.
+        """
+        queue, now = self.coordinator.submitted(), self.clock()
+        at_work = [path.name for path in sorted(self.coordinator.runs.iterdir()) if is_locked(path)]
+        for name in at_work:
+            if name in queue:
                 self._seen[name] = now
-            elif now - self._seen.get(name, -GONE) >= GONE:
-                with self._noted(f"run {name}"):
-                    again = name in self._seen
-                    self._control.submit(name)
-                    self._seen[name] = self.clock()
-                    how = "is begun again: nobody worked on it" if again else "has begun, or goes on"
-                    self.note(f"run {name} {how}")
+            else:
+                self._stop(name)
         for name in [*self._seen]:
-            if name not in submitted:
+            if name not in queue and name not in at_work:
                 del self._seen[name]
+                self._begun.pop(name, None)
                 self.note(self.coordinator.outcome(name))
+        starting = [name for name in queue if name in self._seen and not self._gone(name, now)]
+        for name in queue:
+            ahead = next((other for other in [*at_work, *starting] if other != name), None)
+            if ahead is not None:
+                if self._waits.get(name) != ahead:
+                    self._waits[name] = ahead
+                    self.note(f"run {name} waits for {ahead}")
+            elif name not in at_work and name not in starting and self._begin(name):
+                starting.append(name)
+
+    def _begin(self, name: str) -> bool:
+        """Whether the SuperLink has taken the run."""
+        self._waits.pop(name, None)
+        with self._noted(f"run {name}"):
+            again = name in self._seen
+            self._begun[name] = self._control.submit(name)
+            self._seen[name] = self.clock()
+            self.note(f"run {name} " + ("is begun again: nobody worked on it" if again else "has begun, or goes on"))
+            return True
+        return False
+
+    def _gone(self, name: str, now: float) -> bool:
+        """Whether a run that was begun has nobody who works on it, and nobody who is about to.
+
+        On a busy machine its process takes minutes to start; as long as the SuperLink waits for it, so does this.
+        """
+        unseen = now - self._seen[name]
+        if unseen < GONE or unseen >= STUCK or name not in self._begun:
+            return unseen >= GONE
+        try:
+            return self._control.state(self._begun[name]).over
+        except FedfrError:
+            return True
+
+    def _stop(self, name: str) -> None:
+        """End a run that was withdrawn while it was at work."""
+        if (run_id := self._begun.pop(name, None)) is not None:
+            with self._noted(f"run {name}"):
+                self._control.stop(run_id)
+                self.note(f"run {name} is stopped: it was withdrawn")
 
 
 def _content(key: Path) -> str:

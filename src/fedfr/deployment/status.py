@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from fedfr.assembly import make_method
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.logs import last_error
-from fedfr.deployment.run_state import AGREEMENT, STOPPED, SUBMITTED
+from fedfr.deployment.run_state import AGREEMENT, STOPPED
 from fedfr.deployment.site import Site
+from fedfr.deployment.site_board import read_board
+from fedfr.engines.flower.standing import ANSWERED, READY
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.federation.private_store import PrivateStore
@@ -23,17 +25,19 @@ __all__ = ["site_status", "status_of", "table"]
 
 def status_of(coordinator: Coordinator) -> dict[str, Any]:
     """Plain JSON values: whether the server runs, and every run with its rounds and what each site did last."""
+    queue = coordinator.submitted()
     return {
         "name": coordinator.config.name,
         "running": is_locked(coordinator.folder),
         "sites": list(coordinator.sites()),
-        "runs": {name: _run(coordinator.runs / name) for name in coordinator.begun()},
+        "queue": queue,
+        "runs": {name: _run(coordinator.runs / name, queue) for name in coordinator.begun()},
     }
 
 
-def _run(folder: Path) -> dict[str, Any]:
+def _run(folder: Path, queue: Sequence[str]) -> dict[str, Any]:
     try:
-        return _standing(folder)
+        return _standing(folder, queue)
     except FedfrError as error:
         why = str(error)
     except (ValueError, LookupError, TypeError) as error:
@@ -42,7 +46,7 @@ def _run(folder: Path) -> dict[str, Any]:
     return {"method": "unknown", "round": 0, "rounds": 0, "state": f"damaged: {why}", "sites": {}}
 
 
-def _standing(folder: Path) -> dict[str, Any]:
+def _standing(folder: Path, queue: Sequence[str]) -> dict[str, Any]:
     config = Experiment.open(folder).config
     method = config.method.name
     total = make_method(config, method).rounds(config.federation.rounds)
@@ -60,30 +64,59 @@ def _standing(folder: Path) -> dict[str, Any]:
             else:
                 site |= {"round": event["round"], "seconds": event.get("seconds"), "images": event["count"]}
                 site |= {"bytes_up": event["bytes/up"], "bytes_down": event["bytes/down"]}
-    stopped = folder / STOPPED
+    run = {"method": method, "round": rounds, "rounds": total, "sites": sites}
+    at_work, stopped, position = is_locked(folder), folder / STOPPED, _position(folder.name, queue)
+    for client, seen in read_board(folder).items():
+        site = sites.setdefault(client, {"refused": 0})
+        # How it stood when the run's process ended says nothing any more.
+        names = ("state", "since", "problem", "problem_since") if at_work else ("problem", "problem_since")
+        site |= {name: seen[name] for name in names if name in seen}
     if stopped.exists():
-        state = f"stopped: {stopped.read_text(encoding='utf-8').strip()}"
-    elif is_locked(folder):
-        state = "at work"
-    else:
-        state = "waiting" if (folder / SUBMITTED).exists() else "ended" if rounds == total else "withdrawn"
-    return {"method": method, "round": rounds, "rounds": total, "state": state, "sites": sites}
+        return {**run, "state": f"stopped: {stopped.read_text(encoding='utf-8').strip()}"}
+    if at_work:
+        missing = [client for client, site in sites.items() if site.get("state", READY) not in (READY, ANSWERED)]
+        return {**run, "state": "at work" if position else "withdrawn, about to stop", "waiting_for": missing}
+    if position:
+        return {**run, "state": "waiting", "position": position}
+    return {**run, "state": "ended" if rounds == total else "withdrawn"}
+
+
+def _position(name: str, queue: Sequence[str]) -> int:
+    """Counted from 1; 0 for a run that is not in the queue."""
+    return queue.index(name) + 1 if name in queue else 0
 
 
 def table(status: Mapping[str, Any]) -> str:
     """The same for people."""
     lines = [f"{status['name']}: {'running' if status['running'] else 'not running'}; {len(status['sites'])} sites"]
     for name, run in status["runs"].items():
-        lines.append(f"\n{name}: {run['method']}, round {run['round']} of {run['rounds']}, {run['state']}")
+        lines.append(f"\n{name}: {run['method']}, round {run['round']} of {run['rounds']}, {_state(run, status)}")
         lines.append(f"  {'site':<24}{'round':>6}{'seconds':>9}{'images':>8}{'MB up':>8}{'MB down':>9}{'refused':>9}")
         for client, site in run["sites"].items():
             cells = [client.ljust(24), str(site.get("round", "–")).rjust(6)]
             cells += [_cell(site.get("seconds"), 9, 1), _cell(site.get("images"), 8, 0)]
             cells += [_cell(site.get(key), width, 1, 1e6) for key, width in (("bytes_up", 8), ("bytes_down", 9))]
             lines.append("  " + "".join([*cells, str(site["refused"]).rjust(9)]))
+            if "state" in site:
+                lines.append(f"    {site['state']} since {site['since']}")
             if "reason" in site:
                 lines.append(f"    last refusal: {site['reason']}")
+            if "problem" in site and site["problem"] not in site.get("reason", ""):
+                lines.append(f"    last problem ({site['problem_since']}): {site['problem']}")
     return "\n".join(lines)
+
+
+def _state(run: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+    """What a run waits for, as well."""
+    state = str(run["state"])
+    if run.get("waiting_for"):
+        return f"{state}, waiting for {', '.join(run['waiting_for'])}"
+    position = run.get("position", 0)
+    if position > 1:
+        return f"{state}, number {position} in the queue, behind {status['queue'][position - 2]}"
+    if position == 1:
+        return f"{state}, next in the queue" + ("" if status["running"] else ": the server does not run")
+    return state
 
 
 def _cell(value: float | None, width: int, digits: int, unit: float = 1.0) -> str:

@@ -16,6 +16,7 @@ from tests.engines.flower.grid import Answers, FakeGrid, Node, says
 
 from fedfr.config import DeploymentConfig, FederationConfig
 from fedfr.engines.flower.engine import FlowerEngine
+from fedfr.engines.flower.standing import Standing
 from fedfr.engines.flower.wire import read_broadcast, reply_records
 from fedfr.errors import FedfrError
 from fedfr.federation.journal import Journal
@@ -28,6 +29,7 @@ CLIENTS = ["east", "north", "south"]
 AGREEMENT, PUBLIC = "a" * 64, "p" * 64
 WEIGHTS = {"w": torch.ones(3), "bn.num_batches_tracked": torch.tensor(4)}
 BROADCAST = Broadcast(1, WEIGHTS, torch.ones(2, 4))
+START = "start `fedfr site run` there; `fedfr site check` says what is missing"
 WAITS = DeploymentConfig(join=100, hello=10, deadline=50, poll=1)
 
 
@@ -57,7 +59,9 @@ class Made:
         public: str = PUBLIC,
         grid: FakeGrid | None = None,
         owners: Callable[[], Mapping[int, str]] | None = None,
+        busy: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        self.stood: dict[str, list[str]] = {client: [] for client in CLIENTS}
         self.grid = grid or FakeGrid(nodes)
         self.notes: list[str] = []
         self.engine = FlowerEngine(
@@ -69,7 +73,13 @@ class Made:
             note=self.notes.append,
             clock=self.grid.clock,
             owners=owners,
+            busy=busy,
+            watch=self.watch,
         )
+
+    def watch(self, client: str, standing: Standing) -> None:
+        if self.stood[client][-1:] != [standing.state]:
+            self.stood[client].append(standing.state)
 
     def round(self, number: int = 1, **identities: torch.Tensor) -> dict[str, Update | Failure]:
         """What each client's answer is; none may be missing or there twice."""
@@ -118,10 +128,10 @@ def test_the_first_round_waits_for_all_and_later_ones_do_not() -> None:
     nodes = three()
     late = nodes.pop(13)
     made = Made(nodes)
-    assert reasons(made.round(1)) == {"south": "its site is not connected"}
+    assert reasons(made.round(1)) == {"south": f"its site is not connected (for 101 s); {START}"}
     assert made.grid.clock.now >= WAITS.join
     begun = made.grid.clock.now
-    assert reasons(made.round(2)) == {"south": "its site is not connected"}
+    assert reasons(made.round(2)) == {"south": f"its site is not connected (for 106 s); {START}"}
     assert made.grid.clock.now - begun < 10
     made.grid.nodes[99] = late
     assert reasons(made.round(3)) == {}
@@ -261,11 +271,72 @@ def test_a_node_whose_key_was_taken_away_is_not_asked_again() -> None:
     made = Made(nodes, owners=lambda: owners)
     assert reasons(made.round(1)) == {}
     del owners[12]
-    assert reasons(made.round(2)) == {"north": "its site is not connected"}
+    assert reasons(made.round(2))["north"].startswith("its site is not connected")
     assert made.notes == ["node 12 speaks for 'north' and has a key of nobody's; it is not heard"]
     owners[12] = "east"
-    assert reasons(made.round(3))["north"] == "its site is not connected"
+    assert reasons(made.round(3))["north"].startswith("its site is not connected")
     assert nodes[12].asked.count("train") == 1
+
+
+def test_a_slow_machine_takes_part_as_soon_as_it_has_answered() -> None:
+    """Every answer takes longer than it may, by far: each counts when it comes, and nobody is asked ten times."""
+    nodes = {
+        number: Node(says(Hello(client, AGREEMENT, PUBLIC, "0.1.0"), after=35.0), trains(client, after=20.0))
+        for number, client in enumerate(CLIENTS, 11)
+    }
+    made = Made(nodes, owners=lambda: dict(enumerate(CLIENTS, 11)))
+    assert reasons(made.round(1)) == {}
+    assert made.stood["south"] == ["asked", "silent", "ready", "training", "answered"]
+    assert nodes[11].asked.count("query.hello") <= 3
+    assert "node 11 has not said which client it is: no answer within 10 s" in made.notes
+    assert reasons(made.round(2)) == {}
+
+
+def test_what_keeps_a_site_away_is_told_apart() -> None:
+    """Absent, silent, busy with another run, unable and under another agreement: each with how long and what to do."""
+    south = Node(lambda message: [])
+    made = Made({13: south}, owners=lambda: dict(enumerate(CLIENTS, 11)))
+    found = reasons(made.round(1))
+    assert re.fullmatch(rf"its site is not connected \(for 1\d\d s\); {START}", found["north"])
+    assert re.fullmatch(
+        r"its site is connected and silent \(for \d+ s\); look at its log, and at the load of its machine",
+        found["south"],
+    )
+    before = made.grid.clock.now
+    found = reasons(made.round(2))
+    assert re.match(r"its site is connected and silent \(for \d+ s\)", found["south"])
+    assert made.grid.clock.now == before, "later rounds do not wait for it"
+
+    work = {"south": "round 3 of first, since 14:02"}
+    made = Made({13: south}, owners=lambda: {13: "south"}, busy=lambda: work)
+    found = reasons(made.round(1))
+    assert found["south"].startswith("its site is connected and busy with round 3 of first, since 14:02 (for ")
+    assert made.grid.clock.now > WAITS.join + WAITS.deadline, "waiting counts from when the site is free"
+
+    def unable(message: Message) -> Answers:
+        return [(1.0, reply_records(Failure("south", "there are no faces")))]
+
+    made = Made({13: Node(unable), 12: Node(hello("north", "b" * 64))}, owners=lambda: {13: "south", 12: "north"})
+    found = reasons(made.round(1))
+    assert found["south"].startswith("its site is connected and cannot take part: there are no faces (for ")
+    assert found["north"].startswith("its site has agreement bbbbbbbbbbbb, this run has aaaaaaaaaaaa (for ")
+    assert found["north"].endswith("; give it this run's file")
+    assert [stood[-1] for stood in made.stood.values()] == ["not connected", "other agreement", "cannot take part"]
+
+
+def test_a_site_that_is_busy_takes_part_when_it_is_free() -> None:
+    """It answers nothing while it trains for another run, longer than all are waited for; then it takes part."""
+
+    def at_work(message: Message) -> Answers:
+        free = max(120.0 - made.grid.clock.now, 0.0)
+        return [(free + 1, reply_records(Hello("south", AGREEMENT, PUBLIC, "0.1.0")))]
+
+    nodes = three()
+    nodes[13] = Node(at_work, trains("south"))
+    work = {"south": "round 3 of first"}
+    made = Made(nodes, owners=lambda: dict(enumerate(CLIENTS, 11)), busy=lambda: work)
+    assert reasons(made.round(1)) == {}
+    assert made.stood["south"] == ["busy", "ready", "training", "answered"]
 
 
 def test_a_method_without_public_faces_asks_nobody_for_them() -> None:

@@ -11,7 +11,8 @@ from flwr.serverapp import Grid
 
 from fedfr.config import DeploymentConfig
 from fedfr.engines.flower.post import Clock, Letter, Lost, Post
-from fedfr.engines.flower.roll import Roll
+from fedfr.engines.flower.roll import Busy, Owners, Roll
+from fedfr.engines.flower.standing import ANSWERED, LATE, REFUSED, TRAINING, Standing, Watch
 from fedfr.engines.flower.wire import broadcast_records, largest_reply, read_reply
 from fedfr.errors import FedfrError
 from fedfr.federation.messages import Broadcast, Failure, Update
@@ -29,8 +30,9 @@ class FlowerEngine:
 
     Nothing is kept between rounds but who was there: a new Flower run goes on where the journal ends. ``agreement`` and
     ``public`` are the fingerprints of :class:`~fedfr.engines.flower.roll.Roll`. The first round waits for all clients,
-    later ones only for those that are connected. ``note`` is told, a line each, of whatever did not fit. ``owners``:
-    which client each node's key is registered for, where keys are asked for.
+    later ones only for those that are connected. ``note`` is told, a line each, of whatever did not fit, ``watch`` of
+    how every client's site stands. ``owners``: which client each node's key is registered for, where keys are asked
+    for. ``busy``: what sites are at work on for other runs, by client.
     """
 
     def __init__(
@@ -44,10 +46,24 @@ class FlowerEngine:
         reveals_identities: bool = False,
         note: Callable[[str], None] = lambda text: None,
         clock: Clock = time,
-        owners: Callable[[], Mapping[int, str]] | None = None,
+        owners: Owners | None = None,
+        busy: Busy = dict,
+        watch: Watch = lambda client, standing: None,
     ) -> None:
         self._post = Post(grid, note, pause=waits.poll, clock=clock)
-        self._roll = Roll(self._post, clients, agreement, public, seconds=waits.hello, note=note, owners=owners)
+        self._roll = Roll(
+            self._post,
+            clients,
+            agreement,
+            public,
+            seconds=waits.hello,
+            note=note,
+            owners=owners,
+            busy=busy,
+            most_busy=waits.deadline,
+            watch=watch,
+        )
+        self._watch = watch
         self._agreement = agreement
         self._waits = waits
         self._most_identities = MOST_IDENTITIES if reveals_identities else 0
@@ -70,6 +86,8 @@ class FlowerEngine:
         for client, found in nodes.items():
             if isinstance(found, str):
                 yield Failure(client, found)
+            else:
+                self._watch(client, Standing(TRAINING, round=broadcast.round))
         records = broadcast_records(broadcast, self._agreement, identities)
         letters = {
             client: Letter(node, TRAIN, records.get(client, records[None]))
@@ -79,11 +97,15 @@ class FlowerEngine:
         most = largest_reply(broadcast, self._most_identities)
         for client, answer in self._post.ask(letters, self._waits.deadline, f"round {broadcast.round}", most):
             if isinstance(answer, Lost):
+                state = LATE if answer.late else REFUSED
+                self._watch(client, Standing(state, answer.reason, broadcast.round))
                 yield Failure(client, answer.reason)
                 continue
             try:
                 reply = read_reply(answer, client, most)
             except FedfrError as error:
                 reply = Failure(client, str(error))
+            state, why = (REFUSED, reply.reason) if isinstance(reply, Failure) else (ANSWERED, "")
+            self._watch(client, Standing(state, why, broadcast.round))
             yield reply
             del answer, reply

@@ -55,9 +55,10 @@ class Letter:
 
 @dataclass(frozen=True)
 class Lost:
-    """Why a question has no answer."""
+    """Why a question has no answer; ``late``: none has come so far."""
 
     reason: str
+    late: bool = False
 
 
 class Post:
@@ -70,7 +71,7 @@ class Post:
         self.grid = grid
         self.clock = clock
         self._note = note
-        self._pause = pause
+        self.pause = pause
         self._overdue: dict[str, tuple[str, float, int]] = {}
 
     def nodes(self) -> set[int]:
@@ -88,7 +89,7 @@ class Post:
         not answer.
         """
         self._throw_away_late_answers()
-        waiting = self._send(letters, seconds, about)
+        waiting = self.send(letters, seconds + GRACE, about)
         reached = set(waiting.values())
         for name in letters:
             if name not in reached:
@@ -98,39 +99,49 @@ class Post:
         try:
             while waiting:
                 found = False
-                for message_id in list(waiting):
-                    replies = self._fetch(message_id, max(ends - self.clock.monotonic(), 0.0), most)
-                    if replies is None:
-                        found = True
-                        yield waiting.pop(message_id), Lost("its answer cannot be read")
-                    for reply in replies or ():
-                        asked = waiting.pop(reply.metadata.reply_to_message_id, None)
-                        if asked is None:
-                            self._note(f"an answer that nobody waits for was dropped ({about})")
-                            continue
-                        found = True
-                        yield asked, _content(reply)
-                        del reply
-                    del replies
+                for answer in self.collect(waiting, ends, most, about):
+                    found = True
+                    yield answer
+                    del answer
                 if last:
                     break
                 # Whoever has answered by the deadline counts, though another's answer may have come in until then.
                 last = self.clock.monotonic() >= ends
                 if waiting and not found and not last:
-                    self.clock.sleep(min(self._pause, ends - self.clock.monotonic()))
+                    self.clock.sleep(min(self.pause, ends - self.clock.monotonic()))
             for message_id in list(waiting):
                 name = waiting[message_id]
                 self._give_up(message_id, name, about, most)
                 del waiting[message_id]
-                yield name, Lost(f"no answer within {seconds:g} s")
+                yield name, Lost(f"no answer within {seconds:g} s", late=True)
         finally:
             for message_id, name in waiting.items():
                 self._give_up(message_id, name, about, most)
 
-    def _send(self, letters: Mapping[str, Letter], seconds: float, about: str) -> dict[str, str]:
-        """By message id, the names of those to whom something went."""
+    def collect(
+        self, waiting: dict[str, str], ends: float, most: int, about: str
+    ) -> Iterator[tuple[str, RecordDict | Lost]]:
+        """What has come by now for any of the messages in ``waiting``, each of which is taken out there.
+
+        By message id, ``waiting`` has the name that is yielded. One answer is held at a time.
+        """
+        for message_id in list(waiting):
+            replies = self._fetch(message_id, max(ends - self.clock.monotonic(), 0.0), most)
+            if replies is None:
+                yield waiting.pop(message_id), Lost("its answer cannot be read")
+            for reply in replies or ():
+                asked = waiting.pop(reply.metadata.reply_to_message_id, None)
+                if asked is None:
+                    self._note(f"an answer that nobody waits for was dropped ({about})")
+                    continue
+                yield asked, _content(reply)
+                del reply
+            del replies
+
+    def send(self, letters: Mapping[str, Letter], seconds: float, about: str) -> dict[str, str]:
+        """By message id, the names of those to whom something went; the SuperLink keeps it for so many seconds."""
         messages = [
-            Message(letter.content, letter.node, letter.kind, ttl=seconds + GRACE, group_id=about)
+            Message(letter.content, letter.node, letter.kind, ttl=seconds, group_id=about)
             for letter in letters.values()
         ]
         if not messages:

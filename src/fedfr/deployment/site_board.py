@@ -1,0 +1,82 @@
+"""How every site of a run stands, in a file of the run's folder: written by the run's process, read by ``status``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from fedfr.deployment.run_state import SITES
+from fedfr.engines.flower.standing import LATE, TRAINING, Standing
+from fedfr.errors import FedfrError
+from fedfr.files import read_json, write_json
+
+__all__ = ["SiteBoard", "busy_elsewhere", "now", "read_board"]
+
+
+def now() -> str:
+    """The time as status and logs write it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+_LASTED = re.compile(r" \(for [0-9.]+ (s|min|h)\)")
+
+
+class SiteBoard:
+    """Call it with a client and its standing; a change is written with its time, anything else is ignored.
+
+    ``problem`` and ``problem_since`` keep the last reason for which a site was not there or was refused.
+    """
+
+    def __init__(self, folder: Path, note: Callable[[str], None] = lambda text: None) -> None:
+        self._path = folder / SITES
+        self._note = note
+        self._sites: dict[str, dict[str, Any]] = {}
+
+    def __call__(self, client: str, standing: Standing) -> None:
+        """Write a change of a site's state or round."""
+        known = self._sites.get(client, {})
+        # How long something has lasted is counted from `since`: that it lasts longer is no change.
+        reason = _LASTED.sub("", standing.reason)
+        if (known.get("state"), known.get("round")) == (standing.state, standing.round):
+            if not reason or reason == known.get("problem"):
+                return
+            site = known
+        else:
+            site = {**known, "state": standing.state, "round": standing.round, "since": now()}
+        if reason:
+            site = {**site, "problem": reason, "problem_since": now()}
+        self._sites[client] = site
+        try:
+            write_json(self._path, self._sites)
+        except FedfrError as error:
+            self._note(str(error))
+
+
+def read_board(folder: Path) -> Mapping[str, Mapping[str, Any]]:
+    """What the run's process wrote last, by client; nothing where it has not written or the file is damaged."""
+    try:
+        found = read_json(folder / SITES) if (folder / SITES).exists() else {}
+    except (FedfrError, ValueError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {client: site for client, site in found.items() if isinstance(site, dict)}
+
+
+def busy_elsewhere(folder: Path, newer: float) -> dict[str, str]:
+    """By client, the round of another run that its site was given and has not answered, as far as is known.
+
+    What was given more than ``newer`` seconds ago is taken to be lost.
+    """
+    found: dict[str, str] = {}
+    oldest = (datetime.now(UTC) - timedelta(seconds=newer)).isoformat(timespec="seconds")
+    for other in sorted(folder.parent.glob(f"*/{SITES}")):
+        if other.parent.name == folder.name:
+            continue
+        for client, site in read_board(other.parent).items():
+            if site.get("state") in (TRAINING, LATE) and str(site.get("since")) >= oldest:
+                found[client] = f"round {site.get('round')} of run {other.parent.name} since {site.get('since')}"
+    return found
