@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -14,6 +16,9 @@ from safetensors.torch import load_file
 from fedfr.errors import FedfrError
 
 __all__ = ["read_tensors"]
+
+# So many times a file's bytes, and so many more, may its tensors take: some share their values, some are packed.
+_AT_MOST, _SLACK, _DEEPEST = 8, 1 << 26, 50
 
 # A damaged pickle is a damaged program: interpreting it can fail in any of these ways.
 _UNREADABLE = (
@@ -26,6 +31,8 @@ _UNREADABLE = (
     LookupError,
     TypeError,
     ValueError,
+    OverflowError,
+    zipfile.BadZipFile,
 )
 
 
@@ -35,6 +42,8 @@ def read_tensors(path: Path) -> object:
         raise FedfrError(f"weights {path} do not exist; check the path")
     try:
         return load_file(path) if path.suffix == ".safetensors" else _unpickle_weights(path)
+    except MemoryError as error:
+        raise FedfrError(f"weights {path} ask for more memory than there is; fetch them again") from error
     except _UNREADABLE as error:
         raise FedfrError(
             f"weights {path} cannot be read ({_reason(error)}); allowed is a whole file with nothing but tensors "
@@ -43,10 +52,39 @@ def read_tensors(path: Path) -> object:
 
 
 def _unpickle_weights(path: Path) -> object:
+    size = path.stat().st_size
+    most = _AT_MOST * size + _SLACK
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(each.file_size for each in archive.infolist())
+        if unpacked > most:
+            raise ValueError(f"its {size} bytes would take {unpacked} in memory")
     with warnings.catch_warnings():
         # PyTorch's remarks on pickle protocols help nobody who only has the file.
         warnings.simplefilter("ignore")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    claimed = 0
+    for tensor in _tensors(content, 0):
+        there = (
+            tensor.untyped_storage().nbytes() if tensor.layout == torch.strided and not tensor.is_quantized else most
+        )
+        own = tensor.numel() * tensor.element_size()
+        claimed += own
+        # A view may repeat what it sees: a few bytes are as many gigabytes as it says.
+        if own > there or claimed > most:
+            raise ValueError(f"its {size} bytes stand for tensors of {claimed} or more")
+    return content
+
+
+def _tensors(content: object, depth: int) -> Iterator[torch.Tensor]:
+    """All tensors in what a file holds, however deep its tables are."""
+    if isinstance(content, torch.Tensor):
+        yield content
+    elif depth > _DEEPEST:
+        raise ValueError("its tables are nested too deeply")
+    elif isinstance(content, Mapping | list | tuple | set):
+        for each in content.values() if isinstance(content, Mapping) else content:
+            yield from _tensors(each, depth + 1)
 
 
 def _forbidden(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Graph", "Node", "read_graph"]
+from fedfr.files import read_file
+
+__all__ = ["Graph", "Node", "check_tensors", "read_graph"]
 
 # Field numbers of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 _MODEL_GRAPH, _GRAPH_NODE, _GRAPH_CONSTANT = 7, 1, 5
@@ -29,6 +32,25 @@ _TYPES: Mapping[int, tuple[str, int, str]] = {
 }
 # Wire types of protocol buffers (https://protobuf.dev/programming-guides/encoding).
 _VARINT, _WIDE, _LENGTH, _NARROW = 0, 1, 2, 5
+_EXTERNAL, _SUBGRAPH, _SPARSE = 13, 6, 15
+_WIDTHS: Mapping[int, int] = {
+    1: 4,
+    4: 2,
+    5: 2,
+    6: 4,
+    7: 8,
+    10: 2,
+    11: 8,
+    12: 4,
+    13: 8,
+    14: 8,
+    15: 16,
+    16: 2,
+    21: 0,
+    22: 0,
+}
+_MAKERS = frozenset({"ConstantOfShape", "Expand", "Tile", "RandomNormal", "RandomUniform"})
+_LARGEST_MADE, _MOST_SIDES, _DEEPEST, _MOST_BYTES = 1 << 28, 8, 10, 1 << 32
 _LARGEST = 1 << 20
 """Constants of more values are weights, which nobody asks for here."""
 
@@ -58,16 +80,68 @@ def read_graph(path: Path) -> Graph:
     nodes: list[Node] = []
     constants: dict[str, Array] = {}
     try:
-        for graph in _of(memoryview(path.read_bytes()), _MODEL_GRAPH):
+        for graph in _of(memoryview(read_file(path, _MOST_BYTES)), _MODEL_GRAPH):
             for tensor in _of(graph, _GRAPH_CONSTANT):
                 constants |= _constant(tensor)
             nodes += [_node(message) for message in _of(graph, _GRAPH_NODE)]
-    except (IndexError, ValueError, OverflowError):
+    except (IndexError, ValueError, OverflowError, OSError):
         return Graph((), {})
     for node in nodes:
-        if node.operation == "Constant" and node.attributes:
+        if node.operation == "Constant" and node.attributes and node.outputs:
             constants[node.outputs[0]] = next(iter(node.attributes.values()))
     return Graph(tuple(node for node in nodes if node.operation != "Constant"), constants)
+
+
+def check_tensors(path: Path) -> None:
+    """Raise ``ValueError`` where a file's tensors claim more bytes than there are, in it and in the files it names.
+
+    Those must lie in the folder of the file. Whoever makes a session of it would give them the memory, or read them.
+    """
+    content = read_file(path, _MOST_BYTES)
+    left = len(content)
+    named: set[Path] = set()
+    try:
+        for tensor in _tensors(memoryview(content), _MODEL_GRAPH, 0):
+            for entry in _of(tensor, _EXTERNAL):
+                key, text = (next((bytes(each).decode() for each in _of(entry, number)), "") for number in (1, 2))
+                if key == "location":
+                    file = path.parent / text
+                    if Path(text).is_absolute() or not file.resolve().is_relative_to(path.parent.resolve()):
+                        raise ValueError(f"it names {text!r}, which lies in another folder")
+                    if not file.is_file():
+                        raise ValueError(f"it names {text!r}, which is not there")
+                    if file not in named:
+                        named.add(file)
+                        left += file.stat().st_size
+            shape = [abs(side) for side in _numbers(tensor, _DIMENSIONS)]
+            left -= math.prod(shape) * _WIDTHS.get(next(iter(_numbers(tensor, _TYPE)), 0), 1)
+            if left < 0:
+                raise ValueError(f"it claims a tensor of {'x'.join(map(str, shape[:8]))} values, which are not there")
+    except (IndexError, OverflowError) as error:
+        raise ValueError("it is damaged") from error
+    graph = read_graph(path)
+    for node in graph.nodes:
+        if node.operation in _MAKERS:
+            for array in (*node.attributes.values(), *(graph.constants.get(name) for name in node.inputs)):
+                sides = (
+                    [] if array is None or array.dtype.kind != "i" else [abs(int(each)) for each in array.reshape(-1)]
+                )
+                if len(sides) <= _MOST_SIDES and math.prod(sides) > _LARGEST_MADE:
+                    raise ValueError(f"its {node.operation} makes {math.prod(sides)} values of nothing")
+
+
+def _tensors(message: memoryview, graph: int, depth: int) -> Iterator[memoryview]:
+    """The tensors of every graph: constants, those of nodes, and those of the graphs inside nodes."""
+    if depth > _DEEPEST:
+        raise ValueError("its graphs are nested too deeply")
+    for body in _of(message, graph):
+        if next(_of(body, _SPARSE), None) is not None:
+            raise ValueError("it holds sparse tensors, whose size nothing bounds")
+        yield from _of(body, _GRAPH_CONSTANT)
+        for node in _of(body, _GRAPH_NODE):
+            for attribute in _of(node, _ATTRIBUTE):
+                yield from _of(attribute, _TENSOR)
+                yield from _tensors(attribute, _SUBGRAPH, depth + 1)
 
 
 def _node(message: memoryview) -> Node:
@@ -162,9 +236,10 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
 
 def _number(message: memoryview, place: int) -> tuple[int, int]:
     value = shift = 0
-    while True:
+    while shift < 70:
         byte = message[place]
         value |= (byte & 127) << shift
         place, shift = place + 1, shift + 7
         if byte < 128:
-            return value, place
+            return value & (1 << 64) - 1, place
+    raise ValueError("a number has more than 64 bits")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fedfr.errors import FedfrError
-from fedfr.models.onnx_graph import read_graph
+from fedfr.models.onnx_graph import check_tensors, read_graph
 from fedfr.models.onnx_scaling import GREY, SIGNED, UNIT, beginning_of
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.models.stated import Stated
@@ -164,6 +164,10 @@ def _open(path: Path) -> tuple[Any, tuple[type[Exception], ...]]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = torch.get_num_threads()
+    try:
+        check_tensors(path)
+    except (OSError, ValueError) as error:
+        raise FedfrError(f"{path} cannot be read ({error}); it may be truncated, fetch it again") from error
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]), errors
     except errors as error:

@@ -54,9 +54,12 @@ class FeatureBlocks:
     def _read(self, path: Path, count: int) -> Features | None:
         """One block; None where it is not there, or not whole: it is then made again."""
         try:
+            with zipfile.ZipFile(path) as archive:
+                if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
+                    return None  # none of ours, and nothing says how large it would be
             with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
                 features = content["features"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile):
             return None
         right = features.dtype == np.float32 and features.ndim == 2 and len(features) == count
         return features if right else None
