@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +25,7 @@ from fedfr.federation.method import Generic, Method
 from fedfr.federation.networks import Networks
 from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
+from fedfr.files import read_json, write_json
 from fedfr.methods import METHODS
 from fedfr.models import (
     BACKBONES,
@@ -51,6 +54,9 @@ __all__ = [
     "open_device",
     "open_faces",
 ]
+
+# Beside the starting model.
+PUBLIC = "public.json"
 
 Step = Callable[[int, int, int], None]
 Epoch = Callable[[int, Mapping[str, float], float], None]
@@ -242,11 +248,26 @@ class Parts:
         path = self.folder / "pretrained" / "generic.safetensors"
         if not path.exists():
             generic = self._make_start(on_step, on_epoch)
+            write_json(path.with_name(PUBLIC), self._public_identities())
             self.save_generic(path, generic, "pretrained")
+        self._check_public(path.with_name(PUBLIC))
         tensors, contract = load_model(path)
         contract.require(generic_contract(self.config, contract.embedding_space))
         prototypes = tensors.pop(PUBLIC_PROTOTYPES)
         return Generic(tensors, prototypes)
+
+    def _public_identities(self) -> dict[str, int | str]:
+        """Whose rows the public prototypes are, in their order: how many, and a fingerprint of the names."""
+        names = self.faces.identities_of(self.split.public)
+        return {"count": len(names), "names": hashlib.sha256(json.dumps(names).encode()).hexdigest()}
+
+    def _check_public(self, path: Path) -> None:
+        # Absent in runs of earlier versions, and where the starting model was taken from another run of the same faces.
+        if path.exists() and read_json(path) != (here := self._public_identities()):
+            raise FedfrError(
+                f"the public identities of {self.folder} are others than its model was trained with ({here['count']} "
+                "now); bring them back, or begin a new run with these faces"
+            )
 
     def save_generic(self, path: Path, generic: Generic, role: str) -> None:
         """Write a generic model with its contract."""

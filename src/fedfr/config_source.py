@@ -71,7 +71,9 @@ def read_file(path: Path) -> dict[str, Any]:
         raise FedfrError(f"configuration {path} does not exist; give a YAML file or a preset: {', '.join(PRESETS)}")
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise FedfrError(f"cannot read configuration {path}: {error.strerror or error}; check the file") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise FedfrError(f"configuration {path} is not readable YAML ({_reason(error)}); mend the file") from error
     if not isinstance(content, dict):
         raise FedfrError(f"configuration {path} holds {type(content).__name__}; it must be a mapping of settings")

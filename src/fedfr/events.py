@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedfr.errors import FedfrError
-from fedfr.files import write_atomically
+from fedfr.files import make_folder, write_atomically
 from fedfr.reporting.progress import Progress
 
 __all__ = ["Events", "PretrainingWatch"]
@@ -39,7 +39,7 @@ class Events:
     def append(self, event: Mapping[str, Any]) -> None:
         """Write one line and flush it."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
         except OSError as error:

@@ -26,7 +26,7 @@ from fedfr.events import PretrainingWatch
 from fedfr.faces import Split
 from fedfr.faces.storage import is_face_set
 from fedfr.federation.method import Generic
-from fedfr.files import empty_folder, locked, read_json, remove_leftovers, write_atomically, write_json
+from fedfr.files import empty_folder, locked, make_folder, read_json, remove_leftovers, write_atomically, write_json
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.rows import Row
 from fedfr.trial import Engines, Trial
@@ -74,8 +74,8 @@ class Experiment:
         experiment, existed = cls(config, folder, progress), folder.exists()
         try:
             if shared_faces is not None and not is_face_set(config.faces.path):
-                folder.mkdir(parents=True, exist_ok=True)
-                shared_faces.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
+                make_folder(shared_faces)
                 (folder / "faces").symlink_to(os.path.relpath(shared_faces, folder))
             experiment._check()
             write_json(folder / "environment.json", _environment())
@@ -151,6 +151,8 @@ class Experiment:
         shown = progress or Silent()
         with self._alone():
             start = self._start(shown)
+            for trial in self.trials():
+                trial.erase_departed(shown.note)
             rows: list[Row] = []
             if self.config.method.name != "pretrained":
                 rows += self._finish("pretrained", partial(self._assess_start, start), shown, on_method)

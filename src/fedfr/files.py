@@ -21,6 +21,7 @@ __all__ = [
     "empty_folder",
     "is_locked",
     "locked",
+    "make_folder",
     "move_folder",
     "parse_json",
     "read_file",
@@ -42,6 +43,30 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _sync_all(folder: Path) -> None:
+    """Make durable what a folder holds: contents of files, and the names in this folder and those below."""
+    for path in [*folder.rglob("*"), folder]:
+        if not path.is_symlink():
+            _sync(path)
+
+
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Make ``folder``, with ``mode``, and those above it where they are missing, durably.
+
+    A folder is a name in the one above it: until that is synced, power that fails takes the folder with all it holds.
+
+    Raises ``OSError`` as :meth:`pathlib.Path.mkdir` does.
+    """
+    missing = []
+    above = folder
+    while not above.exists():
+        missing.append(above)
+        above = above.parent
+    folder.mkdir(mode, parents=True, exist_ok=True)
+    for made in reversed(missing):
+        _sync(made.parent)
+
+
 def write_atomically(path: Path, write: bytes | Callable[[Path], None]) -> None:
     """Write ``path`` through a temporary neighbour: fsync, rename, fsync of the folder.
 
@@ -50,7 +75,7 @@ def write_atomically(path: Path, write: bytes | Callable[[Path], None]) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         if callable(write):
             write(temporary)
         else:
@@ -82,12 +107,10 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
         if folder.exists() and any(folder.iterdir()):
             raise FedfrError(f"{folder} already holds files and is not replaced; remove it or name a new folder")
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        make_folder(folder.parent)
+        temporary.mkdir()
         fill(temporary)
-        for file in sorted(temporary.rglob("*")):
-            if file.is_file():
-                _sync(file)
-        _sync(temporary)
+        _sync_all(temporary)
         temporary.rename(folder)
         _sync(folder.parent)
     except (OSError, SafetensorError) as error:
@@ -100,11 +123,12 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def move_folder(made: Path, target: Path) -> None:
-    """Give a whole, synced folder its name on the same file system, durably; an empty folder there is replaced.
+    """Give a whole folder its name on the same file system, durably; an empty folder there is replaced.
 
     Raises :class:`WriteError` when something stands there or the place cannot be written.
     """
     try:
+        _sync_all(made)
         made.rename(target)
         _sync(target.parent)
     except OSError as error:
@@ -115,20 +139,26 @@ def move_folder(made: Path, target: Path) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Have ``folder`` to oneself, made where it is not there; the lock goes with the process, however it ends.
 
-    Raises :class:`InUseError` while another process has it, and :class:`WriteError` where it cannot be written.
+    Raises :class:`InUseError` while another process has it, and :class:`WriteError` where it cannot be written, or
+    where its file system has no locks.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise WriteError(
-            f"cannot write in {folder}: {error.strerror}; make the folder writable, then resume"
+            f"cannot write in {folder}: {error.strerror}; free space or make the folder writable, then resume"
         ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise InUseError(f"another process is working on {folder}; wait for it or stop it") from error
+        except OSError as error:
+            raise WriteError(
+                f"cannot lock {folder}: {error.strerror}; its file system must offer locks (flock), choose a folder "
+                "on a local disk"
+            ) from error
         yield
     finally:
         os.close(descriptor)
@@ -210,7 +240,9 @@ def read_json(path: Path) -> Any:
         return parse_json(read_file(path))
     except FileNotFoundError as error:
         raise FedfrError(f"{path} does not exist; check the path") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file") from error
+    except ValueError as error:
         raise FedfrError(f"{path} is not readable JSON ({error}); it may be truncated, restore or remove it") from error
 
 

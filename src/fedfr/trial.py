@@ -13,13 +13,14 @@ from torch import nn
 from fedfr.assembly import ClientFactory, Parts, generic_contract, make_method
 from fedfr.config import ExperimentConfig
 from fedfr.engines.local import LocalEngine, Tap
-from fedfr.errors import FedfrError
+from fedfr.errors import FedfrError, WriteError
 from fedfr.events import Events
 from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
 from fedfr.federation.method import Generic, Method, batchnorm_entries, batchnorm_statistics, shared_entries
-from fedfr.federation.private_store import PrivateState, PrivateStore
+from fedfr.federation.private_store import PERSONAL_MODEL, PrivateState, PrivateStore
 from fedfr.federation.server import Server
+from fedfr.files import empty_folder
 from fedfr.models import Personalized, embedding_space, load_weights, save_model
 from fedfr.models.parts import PERSONALIZED
 from fedfr.reporting.progress import Progress, Silent
@@ -125,6 +126,35 @@ class Trial:
         """A client's private store."""
         return PrivateStore(self.folder / "clients" / client, client)
 
+    def erase_departed(self, note: Callable[[str], None]) -> None:
+        """Erase from the clients' private states whoever is no longer among their people; ``note`` hears how many.
+
+        A client that is no longer in the split is erased as a whole. Finished methods keep states as well, so this is
+        not left to the next round. Only for whoever has the run to itself.
+        """
+        faces, split = self.parts.faces, self.parts.split
+        participants = self.method.participants(split)
+        places = self.folder / "clients"
+        for place in sorted(places.iterdir()) if places.is_dir() else ():
+            client = place.name
+            if client not in participants:
+                empty_folder(place, remove=True)
+                note(f"{self.name}: {client} is no longer in the split; its private states were erased")
+            elif participants[client]:
+                exported = (place / PERSONAL_MODEL).exists()
+                try:
+                    departed = self.store(client).erase_departed(faces.identities_of(participants[client]))
+                except WriteError:
+                    raise
+                except FedfrError as error:
+                    # That client's affair: in the next round it fails for the same reason.
+                    note(f"{self.name}: {client}: {error}")
+                    continue
+                if departed:
+                    note(f"{self.name}: {departed} identities left {client} and were erased from its private states")
+                if exported and not (place / PERSONAL_MODEL).exists():
+                    self.export_personal(client)
+
     def generic_module(self, generic: Generic) -> nn.Module:
         """The generic backbone, ready for evaluation."""
         backbone = self.parts.new_backbone()
@@ -144,7 +174,7 @@ class Trial:
         if found is None:
             return None
         _, module = found
-        path = self.folder / "clients" / client / "personal.safetensors"
+        path = self.folder / "clients" / client / PERSONAL_MODEL
         save_personalized(path, module, self.parts.config)
         return path
 

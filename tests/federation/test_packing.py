@@ -98,3 +98,12 @@ def test_a_width_that_does_not_divide_the_place_is_refused() -> None:
     text = json.dumps({"__metadata__": {}, **header}).encode()
     with pytest.raises(ValueError, match="b begins at byte 1, which F32 cannot"):
         unpack(len(text).to_bytes(8, "little") + text + bytes(5))
+
+
+def test_a_single_value_of_any_stride() -> None:
+    """A column of a matrix with one row is contiguous to torch, and has the stride of the matrix."""
+    column = torch.arange(6.0).reshape(3, 2)[1:2, 1]
+    assert column.stride() == (2,)
+    _, found = unpack(pack({"a": column, "b": column.to(torch.int64)[:0]}, {}))
+    assert found["a"].tolist() == [3.0]
+    assert found["b"].shape == (0,)

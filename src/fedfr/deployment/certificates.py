@@ -111,7 +111,11 @@ def check_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
         raise FedfrError(f"{path} is not of the authority of ca.crt beside it; {again}") from error
     try:
         fits = load_pem_private_key(key.read_bytes(), None).public_key() == certificate.public_key()
-    except (OSError, ValueError, TypeError) as error:
+    except FileNotFoundError as error:
+        raise FedfrError(f"{key} is missing; {again}") from error
+    except OSError as error:
+        raise FedfrError(f"cannot read {key}: {error.strerror or error}; let this user read it") from error
+    except (ValueError, TypeError) as error:
         raise FedfrError(f"{key} cannot be read ({error}); {again}") from error
     if not fits:
         raise FedfrError(f"{path} is of another key than server.key beside it; {again}")

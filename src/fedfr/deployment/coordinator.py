@@ -27,7 +27,7 @@ from fedfr.deployment.site_folder import ROOT
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.faces.split_parts import ID
-from fedfr.files import empty_folder, read_json, write_atomically, write_json
+from fedfr.files import empty_folder, make_folder, read_json, write_atomically, write_json
 from fedfr.reporting.progress import Progress
 from fedfr.settings import Settings, validate
 
@@ -101,7 +101,7 @@ class Coordinator:
             if not (made.tls / "server.crt").exists():
                 issue_server(made.tls, [*dict.fromkeys([*config.hosts, *HERE])])
             for part in ("sites", "runs"):
-                (folder / part).mkdir(exist_ok=True)
+                make_folder(folder / part)
             if not begun:
                 # What JSON puts in quotes YAML takes as it is: a name such as 007 or off, too.
                 text = CONFIG.format(**{**given, "name": json.dumps(name), "hosts": json.dumps([*hosts])})

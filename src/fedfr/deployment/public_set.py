@@ -15,7 +15,7 @@ from fedfr.deployment.routes import Route, distrust
 from fedfr.errors import FedfrError, WriteError
 from fedfr.faces import FaceSet
 from fedfr.faces.storage import DIGESTS, open_pixels, read_digests
-from fedfr.files import move_folder
+from fedfr.files import make_folder, move_folder
 
 __all__ = ["fetch", "offer"]
 
@@ -82,7 +82,7 @@ def _part(dest: Path, fingerprint: str) -> Path:
         if old != part:
             shutil.rmtree(old, ignore_errors=True)
     try:
-        part.mkdir(parents=True, exist_ok=True)
+        make_folder(part)
     except OSError as error:
         raise WriteError(f"cannot write {part}: {error.strerror}; choose a folder that can be written") from error
     return part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from fedfr.federation.messages import Hello
 from fedfr.federation.method import Method
 from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
-from fedfr.files import locked
+from fedfr.files import locked, make_folder
 from fedfr.models import Personalized, build_backbone
 from fedfr.settings import Settings, validate
 from fedfr.trial import personalized_of, save_personalized
@@ -36,6 +37,9 @@ from fedfr.trial import personalized_of, save_personalized
 __all__ = ["Site", "SiteConfig", "SiteFacesConfig", "check_apart"]
 
 CPU = torch.device("cpu")
+
+# What is said here stays on the site's machine.
+_log = logging.getLogger("fedfr.client")
 
 
 def _server(text: str) -> str:
@@ -162,8 +166,9 @@ class Site:
         # Two processes of one site would discard each other's states.
         private = Path(config.private)
         if not private.exists():
-            private.mkdir(parents=True, mode=0o700)
+            make_folder(private, 0o700)
         with locked(self.private):
+            self._erase_departed()
             yield Client(
                 config.client,
                 self.own_faces,
@@ -182,6 +187,21 @@ class Site:
         refuse_existing(path)
         save_personalized(path, model, self.agreement.config)
         return number
+
+    def _erase_departed(self) -> None:
+        """Erase whoever left the site from what it kept under other agreements, which no round comes back to."""
+        for place in sorted(self.private.parent.iterdir()):
+            store = PrivateStore(place, self.config.client)
+            if place == self.private or not store.rounds():
+                continue
+            try:
+                with locked(place):
+                    departed = store.erase_departed(self.all_faces.identities)
+            except FedfrError as error:
+                _log.warning("%s", error)
+                continue
+            if departed:
+                _log.warning("%d identities left and were erased from the states of an earlier agreement", departed)
 
     @cached_property
     def method(self) -> Method:

@@ -127,6 +127,10 @@ class FaceSet:
         """Indices of the images of one identity, ascending."""
         return self.by_identity().images(label)
 
+    def identities_of(self, indices: Indices) -> tuple[str, ...]:
+        """Names of the identities in the images at ``indices``, as :meth:`subset` orders them, without making one."""
+        return tuple(self.identities[label] for label in np.unique(self.labels[self._chosen(indices)]).tolist())
+
     def counts(self) -> NDArray[np.int64]:
         """Images per identity, (K,)."""
         return np.bincount(self.labels, minlength=self.num_identities).astype(np.int64)

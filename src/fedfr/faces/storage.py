@@ -188,7 +188,9 @@ def open_pixels(path: Path) -> NDArray[np.uint8]:
         pixels: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise FedfrError(f"{path} does not exist; import the faces again") from error
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file and the disk") from error
+    except (ValueError, EOFError) as error:
         raise FedfrError(f"{path} is truncated or not a NumPy file ({error}); import the faces again") from error
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != IMAGE_SHAPE:
         found = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else "a zip archive"

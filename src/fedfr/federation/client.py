@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import resource
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -33,6 +34,9 @@ from fedfr.training.pool import FacePool
 from fedfr.training.stored_features import StoredFeatures
 
 __all__ = ["Client", "ClientSettings"]
+
+# What is said here stays on the client's machine.
+_log = logging.getLogger("fedfr.client")
 
 
 @dataclass(frozen=True)
@@ -135,8 +139,17 @@ class Client:
         settings, method = self.settings, self.method
         # First, for states of this round and later go: a broadcast that cannot be used must not cost any.
         self._networks.check(broadcast)
+        self._check_public(broadcast)
+        departed = self.store.erase_departed(self.private.identities)
         state = self.store.latest(before=broadcast.round)
         context = self._context(broadcast, state, self._generic(broadcast, state))
+        identities = self.store.identities(self.private.identities)
+        if state is not None:
+            joined = len(set(identities) - set(state.identities or ()))
+            if departed or joined:
+                _log.warning("%s: %d identities left and were erased, %d joined", self.id, departed, joined)
+            state = state.arranged(identities, partial(method.initial_prototypes, context))
+            context = replace(context, state=state)
 
         near = method.public_faces(context)
         pool = FacePool([(self.private, None, 0), (self.public.faces, near.numpy(), self.private.num_identities)])
@@ -190,9 +203,16 @@ class Client:
         change = Change(broadcast.weights, self._networks.statistics, settings.federation.largest_change)
         change.check(replace(update, weights=weights))
         sent = compress(update, broadcast, settings.federation.updates, {} if state is None else state.rest)
-        kept = PrivateState(broadcast.round, weights, private, dfc, personal, sent.rest)
+        kept = PrivateState(broadcast.round, weights, private, dfc, personal, sent.rest, identities)
         _check_finite(sent.update, kept)
         return sent.update, kept
+
+    def _check_public(self, broadcast: Broadcast) -> None:
+        """Refuse public prototypes that are not of the public identities here: labels would mean other rows."""
+        there, here = len(broadcast.prototypes), self.public.faces.num_identities
+        if self.method.uses_public_prototypes and there != here:
+            text = f"the server has prototypes of {there} public identities, the public faces here show {here}"
+            raise FedfrError(f"{self.id}: {text}; use the same public faces everywhere", text)
 
     def _personal(self, context: RoundContext) -> dict[str, torch.Tensor]:
         """The personal model that the method trains apart, in the network that the shared model has left."""

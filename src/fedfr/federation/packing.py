@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from fedfr.files import parse_json
 
-__all__ = ["pack", "packed", "unpack"]
+__all__ = ["pack", "packed", "read_metadata", "unpack"]
 
 # In the library's order: the widest first, so that every tensor begins at a multiple of its width.
 DTYPES = {
@@ -62,7 +64,9 @@ def packed(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> 
     for name, tensor in ordered:
         start, end = end, end + tensor.numel() * tensor.element_size()
         header[name] = {"dtype": CODES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
-        parts.append(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        flat = tensor.detach().cpu().contiguous()
+        # A single value counts as contiguous whatever its stride, and bytes are seen only at a stride of 1.
+        parts.append(flat.as_strided((flat.numel(),), (1,)).view(torch.uint8).numpy().data)
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % LENGTH)
     return [len(text).to_bytes(LENGTH, "little"), text, *parts]
@@ -83,18 +87,30 @@ class _Entry:
         return math.prod(self.shape)
 
 
+def read_metadata(path: Path, longest_header: int = LONGEST_HEADER) -> dict[str, str]:
+    """The texts in a file's header, whatever has become of its tensors; raises as :func:`unpack` does, and OSError."""
+    with path.open("rb") as file:
+        length, size = int.from_bytes(file.read(LENGTH), "little"), os.fstat(file.fileno()).st_size
+        return _header(file.read(_begin(length, size, longest_header) - LENGTH))[0]
+
+
+def _begin(length: int, size: int, longest: int) -> int:
+    """Where the tensors begin in ``size`` bytes whose header says that it takes ``length``."""
+    begin = LENGTH + length
+    if begin > size:
+        raise ValueError(f"its header ends at byte {begin}")
+    if length > longest:
+        raise ValueError(f"its header takes {length} bytes, more than {longest}")
+    return begin
+
+
 def unpack(data: bytes, longest_header: int = LONGEST_HEADER) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """The texts, and the tensors as views of ``data``, which nobody may write to.
 
     Whatever stands in the bytes, no view reaches outside them, and nothing is made of a header longer than
     ``longest_header`` bytes. Raises ValueError when they are not whole.
     """
-    length = int.from_bytes(data[:LENGTH], "little")
-    begin = LENGTH + length
-    if len(data) < LENGTH or begin > len(data):
-        raise ValueError(f"its header ends at byte {begin}")
-    if length > longest_header:
-        raise ValueError(f"its header takes {length} bytes, more than {longest_header}")
+    begin = _begin(int.from_bytes(data[:LENGTH], "little"), len(data), longest_header)
     metadata, entries = _header(data[LENGTH:begin])
     with warnings.catch_warnings():
         # torch knows no tensor that cannot be written to and says so.

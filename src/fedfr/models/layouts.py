@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from fedfr.brief import Brief
 from fedfr.errors import FedfrError
-from fedfr.files import write_atomically, write_folder_atomically
+from fedfr.files import make_folder, write_atomically, write_folder_atomically
 from fedfr.models.parts import ModelParts
 from fedfr.models.released import pickled, released_files
 from fedfr.registry import Entry, Registry
@@ -50,7 +50,7 @@ def released(source: ModelSource, destination: Path) -> list[Path]:
     made: list[Path] = []
 
     def put(folder: Path, parts: ModelParts) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for name, content in released_files(parts).items():
             (folder / name).write_bytes(content)
             made.append(folder / name)

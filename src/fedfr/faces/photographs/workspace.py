@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fedfr.errors import FedfrError, WriteError
-from fedfr.files import read_json, remove_leftovers, write_json
+from fedfr.errors import FedfrError, InUseError, WriteError
+from fedfr.files import make_folder, read_json, remove_leftovers, write_json
 
 __all__ = ["PLAN", "Plan", "finish", "remove_abandoned", "workspace", "workspace_of"]
 
@@ -86,7 +86,7 @@ def _lock(folder: Path, target: Path) -> int:
     """A descriptor that holds the lock; it goes with the process, however that ends."""
     while True:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise WriteError(
@@ -97,9 +97,15 @@ def _lock(folder: Path, target: Path) -> int:
             # The holder before us may have removed the folder, and with it the file that we now hold.
             if os.fstat(descriptor).st_nlink:
                 return descriptor
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise InUseError(f"another process imports into {target}; wait for it or stop it") from error
         except OSError as error:
             os.close(descriptor)
-            raise FedfrError(f"another process imports into {target}; wait for it or stop it") from error
+            raise WriteError(
+                f"cannot lock {folder}: {error.strerror}; its file system must offer locks (flock), choose a folder "
+                "on a local disk"
+            ) from error
         os.close(descriptor)
 
 

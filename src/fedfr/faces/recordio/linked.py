@@ -69,9 +69,11 @@ def open_linked(folder: Path) -> LinkedPixels:
 def _array(path: Path, dtype: type[np.generic]) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (FileNotFoundError, ValueError, EOFError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise FedfrError(f"{path} is missing, truncated or no NumPy file ({reason}); import the faces again") from error
+    except OSError as error:
+        raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file and the disk") from error
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 2:
         raise FedfrError(f"{path} holds something else; import the faces again")
     return array
