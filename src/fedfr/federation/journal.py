@@ -71,16 +71,12 @@ class Journal:
         path = folder / "generic.safetensors"
         try:
             tensors = safetensors.torch.load_file(str(path))
-        except FileNotFoundError as error:
-            raise FedfrError(
-                f"round {round_number} has lost its model {path}; remove {folder} to resume a round earlier"
-            ) from error
-        except OSError as error:
-            raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file and the disk") from error
-        except SafetensorError as error:
+        except (SafetensorError, FileNotFoundError) as error:
             raise FedfrError(
                 f"round {round_number} cannot be read from {path} ({error}); remove {folder} to resume a round earlier"
             ) from error
+        except OSError as error:
+            raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file and the disk") from error
         weights, kept = (
             {name.removeprefix(part): value for name, value in tensors.items() if name.startswith(part)}
             for part in ("weights/", "kept/")
