@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tests.tiny import tiny_config
@@ -18,7 +18,7 @@ from tests.tiny import tiny_config
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.federation.messages import Broadcast, Update, decode_update, encode, size_of
-from fedfr.federation.update_format import BLOCK, SMALL, compress, restore
+from fedfr.federation.update_format import BLOCK, CODES, SMALL, compress, restore
 from fedfr.models import BACKBONES, build_backbone
 from fedfr.trial import local_engine
 
@@ -97,6 +97,48 @@ def test_no_value_is_off_by_more_than_its_blocks_share(values: np.ndarray, kind:
         block = trained[start : start + BLOCK].abs()
         bound = block.max() / 254 if kind == "int8" else block / 256
         assert bool((error[start : start + BLOCK] <= bound * 1.001 + 1e-38).all())
+
+
+SMALLEST, LARGEST = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    arrays.arrays(
+        np.float32,
+        st.integers(1, BLOCK + 9),
+        elements=st.one_of(
+            st.floats(width=32, allow_nan=False, allow_infinity=False),
+            st.integers(-400, 400).map(lambda steps: steps * SMALLEST),
+            st.sampled_from([0.0, -0.0, LARGEST, -LARGEST, SMALLEST, 190 * SMALLEST]),
+        ),
+        fill=st.just(0.0),
+    ),
+    st.sampled_from(KINDS),
+)
+def test_every_float_is_encoded_to_within_one_step(values: np.ndarray, kind: str) -> None:
+    """Nothing wraps and nothing becomes infinite: neither among subnormal numbers nor at the largest."""
+    change = torch.from_numpy(values.copy())
+    code = CODES[kind]
+    assert code is not None
+    carried, scales = code.encode(change)
+    found = code.decode(carried, scales)
+    assert bool(torch.isfinite(found).all())
+    assert scales is None or bool((torch.isfinite(scales) & (scales >= 0)).all())
+    error = (found.double() - change.double()).abs()
+    for start in range(0, len(change), BLOCK):
+        block = change[start : start + BLOCK].double().abs()
+        step = block.max() / 127 if kind == "int8" else block / 128
+        least = SMALLEST if kind == "int8" else 2.0**-133
+        # A scale among the smallest numbers is itself a step of them too large.
+        assert bool((error[start : start + BLOCK] <= (step + least) / 2 * (1 + 1e-5)).all())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_change_beyond_float32_is_told_and_not_kept(kind: str) -> None:
+    before = Broadcast(1, {"w": torch.full((SMALL,), -LARGEST)}, torch.zeros(1, 2))
+    with pytest.raises(FedfrError, match="w: an update moved further than float32 can hold; lower the learning rate"):
+        compress(Update(1, "a", {"w": torch.full((SMALL,), LARGEST)}, None, 1), before, kind, {})
 
 
 @pytest.mark.parametrize("kind", KINDS)

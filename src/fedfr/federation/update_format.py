@@ -26,6 +26,9 @@ BLOCK = 256
 ICLR 2022, block-wise quantisation)."""
 
 LEVELS = 127
+_LARGEST = torch.tensor(torch.finfo(torch.float32).max)
+# Rounded up, the largest number's scale times 127 would be infinite.
+_LARGEST_SCALE = float(torch.nextafter(_LARGEST / LEVELS, torch.tensor(0.0)))
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -54,7 +57,9 @@ class _Bfloat16:
     dtype = torch.bfloat16
 
     def encode(self, change: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        return change.to(torch.bfloat16), None
+        # What is nearer to the next power of two than to the largest bf16 would become infinite.
+        largest = torch.finfo(torch.bfloat16).max
+        return change.clamp(-largest, largest).to(torch.bfloat16), None
 
     def decode(self, code: torch.Tensor, scales: torch.Tensor | None) -> torch.Tensor:
         return code.to(torch.float32)
@@ -70,7 +75,10 @@ class _Int8:
 
     def encode(self, change: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         blocks = _blocks(change)
-        scales = blocks.abs().amax(dim=1) / LEVELS
+        largest = blocks.abs().amax(dim=1)
+        scales = (largest / LEVELS).clamp_(max=_LARGEST_SCALE)
+        # Among the smallest numbers the quotient is rounded by so much that the largest value would not fit any more.
+        scales = torch.where(largest / scales > LEVELS + 0.5, torch.nextafter(scales, largest), scales)
         # In a block that did not move every value is 0, whatever it is divided by.
         code = (blocks / torch.where(scales > 0, scales, 1.0)[:, None]).round_().to(torch.int8)
         return code.reshape(-1)[: change.numel()].view(change.shape), scales
@@ -122,6 +130,9 @@ def compress(update: Update, broadcast: Broadcast, kind: str, rest: Tensors) -> 
         change = value - before[name]
         if name in left:
             change += left[name]
+        if not bool(torch.isfinite(change).all()):
+            text = "an update moved further than float32 can hold; lower the learning rate (local.learning_rate)"
+            raise FedfrError(f"{name}: {text}", text)
         tensors[name], own = code.encode(change)
         if own is not None:
             scales[name] = own
