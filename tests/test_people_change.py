@@ -125,7 +125,7 @@ def test_a_resumed_run_goes_on_with_those_who_are_there(begun: tuple[Path, Exper
     assert not in_files(baseline, local.prototypes[:1]), "a finished method keeps private states, too"
     assert in_files(baseline, local.prototypes[1:])
     tensors, _ = load_model(clients / PERSONAL_MODEL)
-    assert tensors["dfc.branches.weight"].shape[0] == 2
+    assert not [name for name in tensors if "branches" in name], "exported models hold no row of anybody"
     assert [text for text in notes.said if "left" in text] == [
         f"{name}: 1 identities left client-01 and were erased from its private states" for name in ("fedfr", "local")
     ]
@@ -169,7 +169,7 @@ def test_other_public_people_need_another_run(begun: tuple[Path, Experiment]) ->
 
 
 def test_a_site_goes_on_with_those_who_are_there(federation: Callable[..., Federation]) -> None:
-    """Also in what it kept under an earlier agreement, and before its model leaves the site."""
+    """Also in what it kept under an earlier agreement."""
     made = federation("method.name=fedfr-con-dfc", "local.learning_rate=0.05")
     made.run()
     folder = made.sites["client-01"]
@@ -191,10 +191,6 @@ def test_a_site_goes_on_with_those_who_are_there(federation: Callable[..., Feder
     left.save(folder / "faces")
     (folder / "split.json").unlink()
     again.save(folder / "split.json")
-    Site.open(folder / "site.yaml").export(folder / "mine.safetensors")
-    tensors, _ = load_model(folder / "mine.safetensors")
-    assert tensors["dfc.branches.weight"].shape[0] == 2
-
     made.run()
     assert not in_files(folder / "private", old[[1, 4]])
     assert in_files(store, old[[0, 2, 3, 5]])

@@ -130,9 +130,6 @@ def compress(update: Update, broadcast: Broadcast, kind: str, rest: Tensors) -> 
         change = value - before[name]
         if name in left:
             change += left[name]
-        if not bool(torch.isfinite(change).all()):
-            text = "an update moved further than float32 can hold; lower the learning rate (local.learning_rate)"
-            raise FedfrError(f"{name}: {text}", text)
         tensors[name], own = code.encode(change)
         if own is not None:
             scales[name] = own
