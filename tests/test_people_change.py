@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -40,7 +40,7 @@ def without(faces: FaceSet, split: Split, *gone: str) -> tuple[FaceSet, Split]:
     place = {index: number for number, index in enumerate(kept)}
     left = faces.subset(kept)
 
-    def moved(images: tuple[int, ...]) -> tuple[int, ...]:
+    def moved(images: Sequence[int]) -> tuple[int, ...]:
         return tuple(place[index] for index in images if index in place)
 
     clients = {

@@ -140,7 +140,7 @@ class Trial:
             if client not in participants:
                 empty_folder(place, remove=True)
                 note(f"{self.name}: {client} is no longer in the split; its private states were erased")
-            elif participants[client]:
+            elif len(participants[client]):
                 exported = (place / PERSONAL_MODEL).exists()
                 try:
                     departed = self.store(client).erase_departed(faces.identities_of(participants[client]))
