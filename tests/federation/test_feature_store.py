@@ -7,12 +7,15 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
+from functools import partial
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
 import torch
 
-from fedfr.errors import FedfrError
+from fedfr.errors import FedfrError, WriteError
 from fedfr.federation.feature_store import FeatureStore
 
 CHUNKS = [f"chunk-{number}" for number in range(6)]
@@ -83,6 +86,52 @@ def test_only_the_newest_model_is_kept_and_what_was_mapped_stays(tmp_path: Path)
     store.fetch("new", CHUNKS[:1], value)
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
     assert torch.equal(old[1], value(1))
+
+
+def _of(model: int, number: int) -> torch.Tensor:
+    return value(number + model)
+
+
+def run(folder: Path, models: Sequence[int], ready: Barrier) -> None:
+    """A run: model after model, each for all of its chunks, and every bit as it must be."""
+    store = FeatureStore(folder)
+    ready.wait(60)
+    for model in models:
+        found = store.fetch(f"model-{model}", CHUNKS[:2], partial(_of, model))
+        assert all(torch.equal(part, value(number + model)) for number, part in enumerate(found))
+
+
+def test_runs_on_one_store_take_nothing_from_each_other(tmp_path: Path) -> None:
+    """Two workers of one run, which go through the same models, and another run with models of its own."""
+    ready = SPAWN.Barrier(3)
+    rounds = [range(400), range(400), range(1000, 1400)]
+    processes = [SPAWN.Process(target=run, args=(tmp_path / "store", models, ready)) for models in rounds]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    last = FeatureStore(tmp_path / "store").fetch("last", CHUNKS[:1], value)
+    assert torch.equal(last[0], value(0))
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["last"], "nothing is in use any more"
+
+
+def test_a_folder_in_use_stays(tmp_path: Path) -> None:
+    held, other = FeatureStore(tmp_path), FeatureStore(tmp_path)
+    held.fetch("one", CHUNKS[:2], value)
+    other.fetch("two", CHUNKS[:2], value)
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "two"}
+    held.fetch("two", CHUNKS[:2], lambda number: pytest.fail("they are there"))
+    assert {path.name for path in tmp_path.iterdir()} == {"two"}
+    del held
+    other.fetch("three", CHUNKS[:1], value)
+    assert {path.name for path in tmp_path.iterdir()} == {"three"}
+
+
+def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "store").write_bytes(b"a file in the way")
+    with pytest.raises(WriteError, match="cannot keep features in"):
+        FeatureStore(tmp_path / "store").fetch("model", CHUNKS, value)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"not an array"])

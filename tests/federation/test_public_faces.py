@@ -105,6 +105,24 @@ def test_an_unchanged_model_is_not_run_again(tmp_path: Path, backbone: torch.nn.
     assert (first.runs, second.runs) == ([(0, 300)], []), "another process, or the same after a restart"
 
 
+def test_a_model_has_one_folder_whatever_the_device(tmp_path: Path, backbone: torch.nn.Module) -> None:
+    """The CPU under two names stands for two devices."""
+    first, second = Counting(FACES, tmp_path), Counting(FACES, tmp_path)
+    first.features(backbone, COMPUTE)
+    second.features(backbone, replace(COMPUTE, device=torch.device("cpu:0")))
+    assert second.runs == []
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_features_that_could_not_be_made_are_nobodys(backbone: torch.nn.Module) -> None:
+    """A client's own model fails in the middle; the next client has the shared one, and all of its features."""
+    public = PublicFaces(FACES)
+    public.features(backbone, COMPUTE)
+    with pytest.raises(RuntimeError):
+        public.features(torch.nn.Conv2d(1, 1, 1), COMPUTE, own=True)
+    assert len(public.features(backbone, COMPUTE)) == len(FACES)
+
+
 def test_a_changed_model_or_precision_is_run_again(tmp_path: Path, backbone: torch.nn.Module) -> None:
     public = Counting(FACES, tmp_path)
     other = small(1)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 import shutil
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -12,9 +16,13 @@ from typing import IO
 import numpy as np
 import torch
 
+from fedfr.errors import WriteError
 from fedfr.files import write_atomically
 
 __all__ = ["FeatureStore"]
+
+# Beside the lock of the chunks: on network file systems the two kinds of locks would meet in one file.
+USED = ".used"
 
 Compute = Callable[[int], torch.Tensor]
 
@@ -24,31 +32,100 @@ class FeatureStore:
 
     Processes share the work: each takes the next chunk that nobody is at, and waits for the others in the end. A chunk
     is locked while it is computed; the lock goes with its process, however that ends, and another takes the chunk over.
-    Files are written atomically, so one that exists is whole.
+    Files are written atomically, so one that exists is whole. A model's folder is in use from when it is fetched until
+    the same store fetches another's or its process ends; only folders that nobody uses are removed.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._release: Callable[[], object] = _nothing
 
     def fetch(self, model: str, chunks: Sequence[str], compute: Compute) -> Sequence[torch.Tensor]:
         """Features (n, D) of every chunk under ``model``; ``compute(number)`` gives those that are not there yet.
 
         ``model`` and ``chunks`` name everything the bits depend on, and are names of a folder and of files in it.
-        Features of other models are removed. Raises :class:`fedfr.errors.FedfrError` when they cannot be written.
+        Features of other models are removed where no process uses them. Raises :class:`fedfr.errors.WriteError` when
+        the folder cannot be written.
         """
+        self._release()
         here = self.folder / model
-        here.mkdir(parents=True, exist_ok=True)
-        for old in self.folder.iterdir():
-            if old != here:
-                shutil.rmtree(old, ignore_errors=True)  # another process may be removing it, too
+        with _writing(here):
+            self._release = weakref.finalize(self, os.close, _use(here))
+            self._remove_others(here)
         found: dict[int, torch.Tensor] = {}
-        with (here / "lock").open("a") as lock:
+        with _opened(here / "lock") as lock:
             for wait in (False, True):
                 for number, chunk in enumerate(chunks):
                     if number not in found:
                         piece = _piece(here / f"{chunk}.npy", lock, number, wait, compute)
                         found |= {} if piece is None else {number: piece}
         return [found[number] for number in range(len(chunks))]
+
+    def _remove_others(self, here: Path) -> None:
+        for old in self.folder.iterdir():
+            if old == here:
+                continue
+            try:
+                descriptor = os.open(old / USED, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError:
+                continue  # Another process was faster, or it is no folder of ours.
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # First out of the way in one step: whoever comes for this model meanwhile begins a new folder.
+                aside = old if old.name.endswith(".tmp") else old.with_name(f".{old.name}.{os.getpid()}.tmp")
+                if aside != old:
+                    old.rename(aside)
+                shutil.rmtree(aside, ignore_errors=True)
+            except OSError:
+                continue  # Somebody uses it.
+            finally:
+                os.close(descriptor)
+
+
+def _use(folder: Path) -> int:
+    """Make ``folder`` where it is not there, and hold it: the descriptor of a lock that keeps others from removing it.
+
+    Many processes may hold it at a time.
+    """
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(folder / USED, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            continue  # Removed this moment: begin again.
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if os.path.samestat(os.fstat(descriptor), (folder / USED).stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # What was locked is the file of a folder that has been removed since.
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(
+            f"cannot keep features in {folder}: {error.strerror}; free space or make the folder writable"
+        ) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
+    """The file whose bytes are locked, one for each chunk."""
+    with _writing(path.parent):
+        file = path.open("a")
+    with file:
+        yield file
+
+
+def _nothing() -> None:
+    """No folder is in use."""
 
 
 def _piece(path: Path, lock: IO[str], number: int, wait: bool, compute: Compute) -> torch.Tensor | None:
@@ -59,9 +136,9 @@ def _piece(path: Path, lock: IO[str], number: int, wait: bool, compute: Compute)
     try:
         # A lock on one byte of the file: one file, however many chunks.
         fcntl.lockf(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, number)
-    except OSError:
-        if wait:
-            raise
+    except OSError as error:
+        if wait or error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise WriteError(f"cannot lock {lock.name}: {error.strerror}; choose a folder on another disk") from error
         return None
     try:
         found = _read(path)  # finished by another process a moment ago

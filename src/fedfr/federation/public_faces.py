@@ -89,7 +89,8 @@ class PublicFaces:
             embedding_space(weights),
             compute.preprocessing.to_metadata(),
             compute.bf16,
-            str(compute.device),
+            # Of its kind alone: the workers' devices are alike, and what one of them computed serves all.
+            compute.device.type,
             torch.get_num_threads(),
             torch.__version__,
             self._half,
