@@ -57,6 +57,8 @@ def read_partitions(path: str | os.PathLike[str], faces: FaceSet) -> list[Partit
     image that is not there or comes twice, and a name that several images have, naming the line.
     """
     place = Path(path)
+    if (whole := _plain_list(place, len(faces))) is not None:
+        return whole
     read = PARTITION_FILES[place.suffix.lower()]
     found: list[Partition | None] = [None] * len(faces)
     listed = bytearray(len(faces))
@@ -75,6 +77,26 @@ def read_partitions(path: str | os.PathLike[str], faces: FaceSet) -> list[Partit
     except (ValueError, RecursionError, csv.Error) as error:
         raise FedfrError(f"{path} is not readable ({error}); write it again") from error
     return found
+
+
+def _plain_list(path: Path, images: int) -> list[Partition | None] | None:
+    """The partitions of a JSON list with one for every image, each distinct one looked at once; None for any other.
+
+    Whatever is wrong with a file is said by reading it entry by entry.
+    """
+    if path.suffix.lower() != ".json":
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(content, list) or len(content) != images or not {*map(type, content)} <= {int, str, type(None)}:
+        return None
+    try:
+        known = {value: _partition(str(path), {"partition": value}) for value in {*content}}
+    except FedfrError:
+        return None
+    return [known[value] for value in content]
 
 
 class _Numbers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ __all__ = [
     "MAGIC",
     "MIDDLE",
     "WHOLE",
+    "WORDS",
     "OnBad",
     "Record",
     "RecordError",
@@ -104,6 +105,13 @@ class RecordFile:
         if len(content) != length:
             raise RecordError(self.path, "the record", offset, f"ends after {len(content)} of {length} bytes")
         return content
+
+    def starts(self, offsets: Sequence[int], length: int) -> bytes:
+        """The first bytes at each offset, ``length`` of each, one after the other; what the file lacks is zero."""
+        try:
+            return b"".join([os.pread(self._descriptor, length, offset).ljust(length, b"\0") for offset in offsets])
+        except OSError as error:
+            raise FedfrError(f"cannot read {self.path}: {error.strerror or error}; check the disk") from error
 
     def record(self, offset: int) -> Record:
         """The record at ``offset``, over all its parts; raises :class:`RecordError`."""

@@ -8,11 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["HEADER", "MOST", "ImageHeader", "pack", "unpack", "whole"]
+from fedfr.faces.recordio.format import LONGEST, MAGIC, WHOLE, WORDS, RecordFile
+
+__all__ = ["HEADER", "MOST", "ImageHeader", "pack", "plain_labels", "unpack", "whole"]
 
 HEADER = struct.Struct("<IfQQ")
 """Number of labels that follow (0: the label stands here), label, id, second id."""
+
+RECORD_START = np.dtype(
+    [
+        *(("magic", "<u4"), ("part", "<u4")),
+        *(("count", "<u4"), ("label", "<f4"), ("id", "<u8"), ("second", "<u8")),
+        ("first", "<f4"),
+    ]
+)
+"""A record in one part, up to where the picture begins, or the second label where there are several."""
 
 MOST = 1 << 31
 """Labels, keys and counts are below: more people than that there are not."""
@@ -48,6 +60,22 @@ def unpack(payload: bytes, length: int | None = None) -> ImageHeader:
     there = min(count, (len(payload) - HEADER.size) // 4)
     labels = struct.unpack_from(f"<{there}f", payload, HEADER.size) if count else (label,)
     return ImageHeader(count, labels, number)
+
+
+def plain_labels(file: RecordFile, offsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The labels of pictures whose records are as most are – in one part, the first label whole –, and which are so.
+
+    The others are to be read one by one, which says what is wrong with them.
+    """
+    found = np.frombuffer(file.starts(offsets.tolist(), RECORD_START.itemsize), RECORD_START)
+    lengths = (found["part"] & LONGEST).astype(np.int64)
+    plain = (found["magic"] == int.from_bytes(MAGIC, "little")) & (found["part"] >> 29 == WHOLE)
+    plain &= (offsets % 4 == 0) & (found["id"] < 1 << 63)
+    plain &= HEADER.size + 4 * found["count"].astype(np.int64) < lengths
+    plain &= lengths + -lengths % 4 <= file.size - offsets - WORDS.size
+    labels = np.where(found["count"] == 0, found["label"], found["first"]).astype(np.float64)
+    plain &= (labels >= 0) & (labels < MOST) & (labels == np.floor(labels))
+    return np.where(plain, labels, 0).astype(np.int64), plain
 
 
 def pack(labels: int | Sequence[int], number: int, picture: bytes = b"") -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,10 @@ from fedfr.faces.recordio.format import FIRST, LONGEST, MAGIC, WHOLE, OnBad, Rec
 from fedfr.faces.recordio.header import HEADER, unpack
 
 __all__ = ["Index", "make_index", "read_index", "walk"]
+
+BLOCK = 1 << 24
+DIGITS = 18
+"""So many fit 63 bits."""
 
 AT_ONCE = 1 << 20
 AT_FIRST = 1 << 10
@@ -53,21 +58,47 @@ class Index:
 
 def read_index(path: Path) -> Index:
     """Read lines of ``key<TAB>offset`` in any order; raises :class:`FedfrError` naming the line that is none."""
+    blocks: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
+    lines = 0
     try:
-        lines = path.read_bytes().splitlines()
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                block += file.readline()
+                pairs = _plain_pairs(block)
+                blocks.append(_checked_pairs(block, path, lines) if pairs is None else pairs)
+                lines += len(blocks[-1])
     except OSError as error:
         raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file or remove it") from error
+    pairs = np.concatenate(blocks)
+    return Index.of(pairs[:, 0], pairs[:, 1], path)
+
+
+def _plain_pairs(block: bytes) -> NDArray[np.int64] | None:
+    """All pairs of a block of whole lines at once; None where anything but digits, tabs and line ends is in it."""
+    block = block.replace(b"\r\n", b"\n")
+    content = np.frombuffer(block if block.endswith(b"\n") else block + b"\n", np.uint8)
+    signs = np.flatnonzero((content < ord("0")) | (content > ord("9")))
+    kinds, lengths = content[signs], np.diff(signs, prepend=-1) - 1
+    plain = len(signs) % 2 == 0 and (kinds[::2] == ord("\t")).all() and (kinds[1::2] == ord("\n")).all()
+    if not plain or lengths.min() < 1 or lengths.max() > DIGITS:
+        return None
+    return np.fromstring(content.tobytes().decode("ascii"), np.int64, sep=" ").reshape(-1, 2)
+
+
+def _checked_pairs(block: bytes, path: Path, before: int) -> NDArray[np.int64]:
+    """The same line by line; ``before`` are the lines of the file before the block."""
+    lines = block.splitlines()
     pairs = np.empty((len(lines), 2), np.int64)
     for number, line in enumerate(lines):
         key, _, offset = line.partition(b"\t")
-        # 18 digits fit 63 bits; isdigit of bytes knows ASCII only.
-        if not (key.isdigit() and offset.isdigit() and len(key) <= 18 and len(offset) <= 18):
+        # isdigit of bytes knows ASCII only.
+        if not (key.isdigit() and offset.isdigit() and len(key) <= DIGITS and len(offset) <= DIGITS):
             raise FedfrError(
-                f"{path}, line {number + 1}: expected `key<TAB>offset`, found {line[:40]!r}; "
+                f"{path}, line {before + number + 1}: expected `key<TAB>offset`, found {line[:40]!r}; "
                 "fetch it again, or remove it: the index is then rebuilt from the records"
             )
         pairs[number] = int(key), int(offset)
-    return Index.of(pairs[:, 0], pairs[:, 1], path)
+    return pairs
 
 
 def make_index(file: RecordFile, on_bad: OnBad = refuse) -> Index:
@@ -76,8 +107,7 @@ def make_index(file: RecordFile, on_bad: OnBad = refuse) -> Index:
     Raises :class:`RecordError` for a record without a header unless ``on_bad`` goes on, and :class:`FedfrError` where
     ids repeat.
     """
-    keys: list[int] = []
-    offsets: list[int] = []
+    keys, offsets = array("q"), array("q")
     for number, record in enumerate(walk(file, on_bad)):
         try:
             keys.append(unpack(file.payload_start(record.offset, HEADER.size), record.length).id)
