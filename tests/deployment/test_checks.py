@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
@@ -17,6 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 from tests.deployment.https import Server, serving
+from tests.deployment.neighbours import listening_for
 from tests.deployment.standing import OTHER, SITE, Standing, edit, named
 from tests.tiny import tiny_faces
 
@@ -401,20 +403,29 @@ def test_a_port_that_is_taken(standing: Standing, server: Server) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         edit(standing.site_file, port=port)
-        assert to_do(site_lines(standing)) == {
-            "port": f"{port} cannot be used (Address already in use); choose another in the configuration"
-        }
-        with locked(standing.site):
-            assert site_lines(standing)["port"] == Line("port", f"{port}, in use by this one")
+        for running in (False, True):
+            with locked(standing.site) if running else nullcontext():
+                found = to_do(site_lines(standing))
+            assert [*found] == ["port"]
+            assert found["port"].startswith(f"{port} is used by process {os.getpid()} (")
+            assert found["port"].endswith("); end that, or choose another port in the configuration")
 
 
 # A coordinator
 
 
+@contextmanager
+def both_ports(standing: Standing) -> Iterator[list[int]]:
+    """Processes that listen for the coordinator; their ids."""
+    folder, config = standing.coordinator.folder, standing.coordinator.config
+    with listening_for(folder, config.port) as (one, _), listening_for(folder, config.inner_port) as (other, _):
+        yield [one, other]
+
+
 def test_a_coordinator_where_nothing_is_to_be_done(standing: Standing, machine: Machine) -> None:
     config = standing.coordinator.config
     machine.shown = standing.coordinator.tls / "server.crt"
-    with locked(standing.coordinator.folder):
+    with locked(standing.coordinator.folder), both_ports(standing) as processes:
         lines = server_lines(standing)
     assert to_do(lines) == {}
     ports = [f"port {config.port}", f"port {config.inner_port}"]
@@ -437,7 +448,8 @@ def test_a_coordinator_where_nothing_is_to_be_done(standing: Standing, machine: 
     assert lines["certificate server"].found == "good for 397 days"
     assert lines["sites"].found == f"{SITE}, {OTHER}"
     assert [lines[port].found for port in ports] == [
-        f"{number}, in use by this one" for number in (config.port, config.inner_port)
+        f"{number}, in use by this one: process {process} (the site in {standing.coordinator.folder})"
+        for number, process in zip((config.port, config.inner_port), processes, strict=True)
     ]
     assert machine.asked == [standing.coordinator.runs]
 
@@ -463,7 +475,7 @@ def test_a_coordinators_port_that_is_taken(
     port = getattr(standing.coordinator.config, which)
     with socket.create_server((place, port), family=family):
         found = to_do(server_lines(standing))
-    assert found[f"port {port}"].endswith("(Address already in use); choose another in the configuration")
+    assert found[f"port {port}"].startswith(f"{port} is used by process {os.getpid()} (")
 
 
 def test_no_nginx_and_no_sites(standing: Standing, machine: Machine) -> None:
@@ -531,7 +543,7 @@ def test_a_certificate_that_was_made_anew_and_is_not_shown_yet(
         (coordinator.tls / f"server.{end}").unlink()
     issue_server(coordinator.tls, ["localhost"])
     again = f"restart `fedfr server run {coordinator.folder}`"
-    with locked(coordinator.folder):
+    with locked(coordinator.folder), both_ports(standing):
         assert to_do(server_lines(standing)) == {
             "served": f"the server shows another certificate than {coordinator.tls / 'server.crt'}; {again}"
         }

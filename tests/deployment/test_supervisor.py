@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fedfr.deployment.background import wait_for
-from fedfr.deployment.supervisor import Backoff, Supervisor
+from fedfr.deployment.supervisor import Backoff, Supervised, Supervisor
 from fedfr.errors import FedfrError
 
 QUICK = {"first": 0.01, "longest": 0.02}
@@ -34,6 +34,51 @@ def test_waits_double_up_to_the_longest_and_begin_anew_after_a_healthy_run() -> 
     backoff = Backoff(first=1, longest=10, healthy=100)
     assert [backoff.after(ran) for ran in (0, 5, 99, 1, 0, 0)] == [1, 2, 4, 8, 10, 10]
     assert [backoff.after(ran) for ran in (100, 0, 3000, 0)] == [1, 2, 1, 2]
+
+
+def test_what_it_tells_of_a_process_that_cannot_stay_up() -> None:
+    """It ends with a code, is killed, has no command, and is up: each told with what is next."""
+    told: list[Supervised] = []
+    commands: list[list[str] | FedfrError] = [
+        python("raise SystemExit(3)"),
+        python("import os; os.kill(os.getpid(), 9)"),
+        FedfrError("9444 is used by process 7 (the site in /srv/b); end that"),
+        python("import time; time.sleep(600)"),
+    ]
+
+    def command() -> list[str]:
+        made = commands.pop(0)
+        if isinstance(made, FedfrError):
+            raise made
+        return made
+
+    def on_change(state: Supervised) -> None:
+        told.append(state)
+        if state.process is not None and not commands:
+            made.stop()
+
+    made = Supervisor(command, {}, Backoff(**QUICK), on_change=on_change)
+    assert made.run() == 0
+    name = Path(sys.executable).name
+    assert [state.problem.partition(" after ")[0] for state in told] == [
+        "",
+        f"{name} ended with code 3",
+        f"{name} ended with code 3",
+        f"{name} was ended by signal 9",
+        "9444 is used by process 7 (the site in /srv/b); end that",
+        "9444 is used by process 7 (the site in /srv/b); end that",
+    ]
+    assert [state.process is None for state in told] == [False, True, False, True, True, False]
+    assert [state.starts for state in told] == [1, 1, 2, 2, 3, 4]
+    assert all(bool(state.next_start) == (state.process is None) for state in told)
+
+
+def test_without_a_command_at_the_first_start_it_says_so_at_once() -> None:
+    def command() -> list[str]:
+        raise FedfrError("9444 is used by another")
+
+    with pytest.raises(FedfrError, match="9444 is used by another"):
+        Supervisor(command, {}).run()
 
 
 def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:

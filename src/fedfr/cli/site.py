@@ -25,7 +25,9 @@ def init(
     server: Annotated[str, typer.Option("--server", help="Host and port of the coordinator.")],
     authority: Annotated[Path, typer.Option("--ca", help="The ca.crt that the coordinator gave out.")],
     faces: Annotated[str, typer.Option("--faces", help="A face set that `fedfr faces import` made.")] = "faces",
-    port: Annotated[int, typer.Option("--port", help="For the site's own processes, on 127.0.0.1.")] = 9444,
+    port: Annotated[
+        int | None, typer.Option("--port", help="For the site's own processes, on 127.0.0.1; else found free at start.")
+    ] = None,
 ) -> None:
     """Make the site's folder: its key, and a commented site.yaml."""
     needs_flower()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from fedfr.deployment.listeners import listeners
 from fedfr.errors import FedfrError
 
 __all__ = ["Address", "bare", "is_own", "listening", "refuse_taken", "refuse_zone", "split_host"]
@@ -88,9 +89,9 @@ def refuse_taken(port: int, places: Sequence[tuple[socket.AddressFamily, str]]) 
             try:
                 probe.bind((place, port))
             except OSError as error:
-                raise FedfrError(
-                    f"{port} cannot be used ({error.strerror}); choose another in the configuration"
-                ) from error
+                by = " and ".join(map(str, listeners(port)))
+                why = f"is used by {by}" if by else f"cannot be used ({error.strerror})"
+                raise FedfrError(f"{port} {why}; end that, or choose another port in the configuration") from error
 
 
 def is_own(host: str) -> bool:

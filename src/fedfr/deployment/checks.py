@@ -25,12 +25,15 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from fedfr.deployment.address import Address, is_own, listening, refuse_taken
 from fedfr.deployment.certificates import check_server_certificate, days_left, load_certificate, trust_only
 from fedfr.deployment.coordinator import Coordinator
+from fedfr.deployment.listeners import listeners
 from fedfr.deployment.routes import Route, distrust
 from fedfr.deployment.secrets import load_key
 from fedfr.deployment.site import Site, SiteConfig, check_apart
 from fedfr.deployment.site_folder import KEY, ROOT
+from fedfr.deployment.site_running import RUNNING
+from fedfr.deployment.status import site_status
 from fedfr.errors import FedfrError
-from fedfr.files import is_locked
+from fedfr.files import is_locked, read_json
 from fedfr.models import build_backbone
 
 __all__ = ["Line", "check_server", "check_site"]
@@ -109,7 +112,10 @@ def check_site(path: Path) -> Iterator[Line]:
     yield _line("nobody in both", lambda: _apart(site))
     yield _line("disk", lambda: _disk(Path(config.private), 4 * weights))
     yield _line("memory", lambda: _memory(PER_BYTE_OF_MODEL * weights))
-    yield _line("port", lambda: _port(config.port, [LOOPBACK], running=is_locked(path.parent)))
+    running = is_locked(path.parent)
+    yield _line("port", lambda: _port(_site_port(path.parent, config, running), [LOOPBACK], path.parent, running))
+    if running:
+        yield _line("running", lambda: _running(path))
 
 
 def _bytes_of(backbone: str) -> int:
@@ -134,7 +140,7 @@ def check_server(coordinator: Coordinator) -> Iterator[Line]:
     yield Line("sites", ", ".join(sites) or "none", "" if sites else "`fedfr server register` their keys")
     yield _line("disk", lambda: _disk(coordinator.runs, 1 << 30))
     for port, places in ((config.port, listening()), (config.inner_port, [LOOPBACK])):
-        yield _line(f"port {port}", partial(_port, port, places, running=running))
+        yield _line(f"port {port}", partial(_port, port, places, coordinator.folder, running))
     yield Line("running", "yes" if running else "no", "" if running else f"`fedfr server run {coordinator.folder}`")
 
 
@@ -273,8 +279,35 @@ def _memory(needed: int) -> str:
     return f"{free / 1e9:.1f} GB free, about {needed / 1e9:.2f} GB needed for the model"
 
 
-def _port(port: int, places: Sequence[tuple[socket.AddressFamily, str]], *, running: bool) -> str:
-    if running:
-        return f"{port}, in use by this one"
+def _port(port: int | None, places: Sequence[tuple[socket.AddressFamily, str]], folder: Path, running: bool) -> str:
+    """Whether a port is free, or used by the site or coordinator in ``folder`` and not by anybody else."""
+    if port is None:
+        return "one that is free is found at every start"
+    found = listeners(port)
+    own = [each for each in found if each.belongs_to(folder)]
+    if own and running:
+        return f"{port}, in use by this one: {own[0]}"
     refuse_taken(port, places)
+    if running:
+        raise FedfrError(f"nobody listens at {port}, though this runs; look at its status, and wait for the next start")
     return f"{port} is free"
+
+
+def _site_port(folder: Path, config: SiteConfig, running: bool) -> int | None:
+    """The port that is configured, or that was found free for the process that runs."""
+    if config.port is None and running:
+        with suppress(FedfrError, LookupError, TypeError):
+            return int(read_json(folder / RUNNING)["port"]) or None
+    return config.port
+
+
+def _running(path: Path) -> str:
+    """Whether the site's process stays up."""
+    found = site_status(path)
+    if "next_start" in found:
+        raise FedfrError(
+            f"{found['last_problem']}, start {found['starts'] + 1} follows at {found['next_start']}; mend what it "
+            "says, or look at the output of `fedfr site run`"
+        )
+    again = f", the last end: {found['last_problem']}" if "last_problem" in found else ""
+    return f"{found.get('node', 'about to start')}, {found.get('starts', 1)} starts{again}"

@@ -1,8 +1,8 @@
-"""Files in a run's folder, by which the coordinator and the process that works on the run understand each other."""
+"""Files by which the coordinator and the process that works on a run understand each other."""
 
 from __future__ import annotations
 
-__all__ = ["AGREEMENT", "SITES", "STOPPED", "SUBMITTED"]
+__all__ = ["AGREEMENT", "SERVING", "SITES", "STOPPED", "SUBMITTED"]
 
 AGREEMENT = "agreement.yaml"
 """What its sites have agreed to, for them to have a copy of."""
@@ -15,3 +15,6 @@ SITES = "sites.json"
 
 STOPPED = "stopped.txt"
 """Why the run was given up, until it is submitted again."""
+
+SERVING = "serving.json"
+"""In the coordinator's folder: how the processes stand that it keeps running, and what fails."""

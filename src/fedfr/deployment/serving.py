@@ -13,14 +13,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 from fedfr.deployment.address import Address
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.processes import Control, environment, superlink
 from fedfr.deployment.routes import trackers_proxies
+from fedfr.deployment.run_state import SERVING
+from fedfr.deployment.site_board import now
 from fedfr.deployment.supervisor import Backoff, Supervisor
 from fedfr.errors import FedfrError
 from fedfr.files import is_locked, locked, write_json
@@ -66,6 +70,8 @@ class Serving:
         # Flower's numbers of the runs that were begun.
         self._begun: dict[str, str] = {}
         self._waits: dict[str, str] = {}
+        self._told: dict[str, Mapping[str, Any]] = {}
+        self._telling = threading.Lock()
         self._failing: dict[str, str] = {}
         self._broken = False
         proxies, unusable = trackers_proxies(os.environ) if config.track else ({}, [])
@@ -76,6 +82,7 @@ class Serving:
             environment(self._home, self.coordinator.runs.resolve(), self._nodes, track=config.track, proxies=proxies),
             self.backoff(),
             on_start=lambda pid: self._started.set(),
+            on_change=lambda state: self._tell("superlink", asdict(state)),
         )
 
     def stop(self) -> None:
@@ -122,7 +129,8 @@ class Serving:
         path = proxy.folder.resolve() / "nginx.conf"
         path.write_text(proxy.configuration(), encoding="utf-8")
         command = ["nginx", "-p", str(proxy.folder.resolve()), "-c", str(path), "-e", "stderr"]
-        return Supervisor(command, environment(self._home), self.backoff())
+        told = partial(self._tell, "nginx")
+        return Supervisor(command, environment(self._home), self.backoff(), on_change=lambda state: told(asdict(state)))
 
     def _keep_looking(self) -> None:
         while not self._stopped.wait(LOOK):
@@ -152,8 +160,19 @@ class Serving:
             if self._failing.get(what) != said:
                 self._failing[what] = said
                 self.note(said)
+                self._tell(what, {"problem": said, "problem_since": now()})
         else:
-            self._failing.pop(what, None)
+            if self._failing.pop(what, None) is not None:
+                self._tell(what, {})
+
+    def _tell(self, what: str, state: Mapping[str, Any]) -> None:
+        """For ``fedfr server status``: how a process stands, or what fails since when."""
+        with self._telling:
+            self._told[what] = state
+            try:
+                write_json(self.coordinator.folder / SERVING, {name: told for name, told in self._told.items() if told})
+            except FedfrError as error:
+                _log.warning("%s", error)
 
     def _answers(self) -> bool:
         """Whether the SuperLink takes connections within a while."""
@@ -203,11 +222,11 @@ class Serving:
 
         Once more where whoever worked on it is gone without having finished; stop one that was withdrawn.
         """
-        queue, now = self.coordinator.submitted(), self.clock()
+        queue, at = self.coordinator.submitted(), self.clock()
         at_work = [path.name for path in sorted(self.coordinator.runs.iterdir()) if is_locked(path)]
         for name in at_work:
             if name in queue:
-                self._seen[name] = now
+                self._seen[name] = at
             else:
                 self._stop(name)
         for name in [*self._seen]:
@@ -215,7 +234,7 @@ class Serving:
                 del self._seen[name]
                 self._begun.pop(name, None)
                 self.note(self.coordinator.outcome(name))
-        starting = [name for name in queue if name in self._seen and not self._gone(name, now)]
+        starting = [name for name in queue if name in self._seen and not self._gone(name, at)]
         for name in queue:
             ahead = next((other for other in [*at_work, *starting] if other != name), None)
             if ahead is not None:
@@ -236,12 +255,12 @@ class Serving:
             return True
         return False
 
-    def _gone(self, name: str, now: float) -> bool:
+    def _gone(self, name: str, at: float) -> bool:
         """Whether a run that was begun has nobody who works on it, and nobody who is about to.
 
         On a busy machine its process takes minutes to start; as long as the SuperLink waits for it, so does this.
         """
-        unseen = now - self._seen[name]
+        unseen = at - self._seen[name]
         if unseen < GONE or unseen >= STUCK or name not in self._begun:
             return unseen >= GONE
         try:

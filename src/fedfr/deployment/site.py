@@ -70,7 +70,7 @@ class SiteConfig(Settings):
     ``client``: under which id it takes part. ``agreement``: the file that the coordinator gave out. ``public``: a saved
     set of the public faces, where the method uses them. ``private``: the folder for what the client keeps between
     rounds and never sends. ``server``: host and port of the coordinator. ``port``: of this machine, for the site's own
-    processes. ``runtime``: how this machine computes.
+    processes; without one it is found free at every start. ``runtime``: how this machine computes.
     """
 
     client: str
@@ -79,7 +79,7 @@ class SiteConfig(Settings):
     public: str | None = None
     private: str = "private"
     server: Annotated[str, AfterValidator(_server)] | None = None
-    port: Annotated[int, Field(ge=1, le=65535)] = 9444
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
     runtime: RuntimeConfig = RuntimeConfig()
 
     @classmethod

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedfr.deployment.run_state import SITES
-from fedfr.engines.flower.standing import LATE, TRAINING, Standing
+from fedfr.engines.flower.standing import ASKED, LATE, TRAINING, Standing
 from fedfr.errors import FedfrError
 from fedfr.files import read_json, write_json
 
@@ -41,12 +41,12 @@ class SiteBoard:
         # How long something has lasted is counted from `since`: that it lasts longer is no change.
         reason = _LASTED.sub("", standing.reason)
         if (known.get("state"), known.get("round")) == (standing.state, standing.round):
-            if not reason or reason == known.get("problem"):
+            if not reason or reason == known.get("problem") or standing.state == ASKED:
                 return
             site = known
         else:
             site = {**known, "state": standing.state, "round": standing.round, "since": now()}
-        if reason:
+        if reason and standing.state != ASKED:
             site = {**site, "problem": reason, "problem_since": now()}
         self._sites[client] = site
         try:

@@ -42,7 +42,7 @@ public: public
 # What this client keeps between rounds and never sends. Whoever reads it can recognise the people enrolled here.
 private: private
 
-# A port of 127.0.0.1 for this site's own processes.
+# The port of 127.0.0.1 for this site's own processes: one that is free when they start, or always the same one.
 port: {port}
 
 # How this machine computes: `threads` of the processor, or device: cuda.
@@ -59,14 +59,16 @@ class NewSite:
     public_key: Path
 
 
-def init_site(folder: Path, client: str, server: str, authority: Path, faces: str, port: int, threads: int) -> NewSite:
+def init_site(
+    folder: Path, client: str, server: str, authority: Path, faces: str, port: int | None, threads: int
+) -> NewSite:
     """Write ``site.yaml``, ``site.key``, ``site.key.pub`` and ``ca.crt``.
 
     Raises :class:`FedfrError` when the folder holds something, for a server that is no host and port, a port that is
     none, and a certificate that is none; the folder is then as it was.
     """
     Address.parse(server)
-    if not 1 <= port <= 65535:
+    if port is not None and not 1 <= port <= 65535:
         raise FedfrError(f"port = {port}; give a whole number of at least 1 and at most 65535")
     if not client.strip():
         raise FedfrError(f"client = {client!r}; give the id under which the coordinator registers this site")
@@ -78,7 +80,7 @@ def init_site(folder: Path, client: str, server: str, authority: Path, faces: st
         write_atomically(folder / ROOT, authority.read_bytes())
         save_key(folder / KEY, make_node_key())
         texts = {"client": _quoted(client), "server": _quoted(server), "faces": _quoted(faces)}
-        write_atomically(folder / "site.yaml", CONFIG.format(**texts, port=port, threads=threads).encode())
+        write_atomically(folder / "site.yaml", CONFIG.format(**texts, port=port or "null", threads=threads).encode())
     except BaseException:
         empty_folder(folder, remove=not existed)
         raise

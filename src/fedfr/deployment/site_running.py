@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import logging
+import socket
+from dataclasses import asdict
 from pathlib import Path
 
-from fedfr.deployment.address import Address
+from fedfr.deployment.address import Address, refuse_taken
+from fedfr.deployment.background import free_port
 from fedfr.deployment.guard import write_programs
 from fedfr.deployment.processes import environment, supernode
 from fedfr.deployment.routes import Route
 from fedfr.deployment.secrets import load_key
 from fedfr.deployment.site import SiteConfig
 from fedfr.deployment.site_folder import KEY, ROOT
-from fedfr.deployment.supervisor import Backoff, Supervisor
+from fedfr.deployment.supervisor import Backoff, Supervised, Supervisor
 from fedfr.errors import FedfrError
-from fedfr.files import locked
+from fedfr.files import locked, write_json
 
-__all__ = ["run_site"]
+__all__ = ["RUNNING", "run_site"]
+
+HERE = "127.0.0.1"
+RUNNING = "running.json"
+"""How the site's process stands, as long as the site runs."""
+
+_log = logging.getLogger("fedfr.deployment")
 
 
 def run_site(path: Path, backoff: Backoff | None = None) -> int:
     """Run the SuperNode of the site whose ``site.yaml`` this is, until SIGTERM or SIGINT; if it dies, once more.
 
-    Raises :class:`FedfrError` for a configuration that cannot be used, a key that others can read, a proxy that
-    cannot be used, and while the site runs already. Whether the faces are there is asked for every message anew: a
-    mended site needs no restart.
+    Raises :class:`FedfrError` for a configuration that cannot be used, a key that others can read, a proxy or
+    a port that cannot be used, and while the site runs already. Whether the faces are there is asked for every message
+    anew: a mended site needs no restart.
     """
     config, folder = SiteConfig.load(path), path.resolve().parent
     if config.server is None:
@@ -33,10 +43,22 @@ def run_site(path: Path, backoff: Backoff | None = None) -> int:
         raise FedfrError(f"{folder / ROOT} is missing; put the coordinator's certificate there")
     home = folder / "flower"
     programs = write_programs(home / "programs")
-    own = Address("127.0.0.1", config.port)
     route = Route.to(Address.parse(config.server))
-    command = supernode(route.address, path.resolve(), own, folder / ROOT, folder / KEY)
+    port = 0
+
+    def command() -> list[str]:
+        nonlocal port
+        port = config.port or free_port()
+        refuse_taken(port, [(socket.AF_INET, HERE)])
+        return supernode(route.address, path.resolve(), Address(HERE, port), folder / ROOT, folder / KEY)
+
+    def told(state: Supervised) -> None:
+        try:
+            write_json(folder / RUNNING, {**asdict(state), "port": port})
+        except FedfrError as error:
+            # A full disk is no reason to end what runs.
+            _log.warning("%s", error)
+
+    variables = environment(home, programs=programs, proxies=route.variables())
     with locked(folder):
-        return Supervisor(
-            command, environment(home, programs=programs, proxies=route.variables()), backoff or Backoff()
-        ).run()
+        return Supervisor(command, variables, backoff or Backoff(), on_change=told).run()

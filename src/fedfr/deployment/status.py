@@ -11,24 +11,26 @@ from fedfr.assembly import make_method
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.logs import last_error
-from fedfr.deployment.run_state import AGREEMENT, STOPPED
+from fedfr.deployment.run_state import AGREEMENT, SERVING, STOPPED
 from fedfr.deployment.site import Site
 from fedfr.deployment.site_board import read_board
+from fedfr.deployment.site_running import RUNNING
 from fedfr.engines.flower.standing import ANSWERED, READY
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.federation.private_store import PrivateStore
-from fedfr.files import is_locked, read_json_lines
+from fedfr.files import is_locked, read_json, read_json_lines
 
 __all__ = ["site_status", "status_of", "table"]
 
 
 def status_of(coordinator: Coordinator) -> dict[str, Any]:
     """Plain JSON values: whether the server runs, and every run with its rounds and what each site did last."""
-    queue = coordinator.submitted()
+    queue, running = coordinator.submitted(), is_locked(coordinator.folder)
     return {
         "name": coordinator.config.name,
-        "running": is_locked(coordinator.folder),
+        "running": running,
+        **({"processes": _told(coordinator.folder / SERVING)} if running else {}),
         "sites": list(coordinator.sites()),
         "queue": queue,
         "runs": {name: _run(coordinator.runs / name, queue) for name in coordinator.begun()},
@@ -89,6 +91,11 @@ def _position(name: str, queue: Sequence[str]) -> int:
 def table(status: Mapping[str, Any]) -> str:
     """The same for people."""
     lines = [f"{status['name']}: {'running' if status['running'] else 'not running'}; {len(status['sites'])} sites"]
+    for name, told in status.get("processes", {}).items():
+        if told.get("next_start"):
+            lines.append(f"{name} is down since {told['since']}, start {told['starts'] + 1} at {told['next_start']}")
+        if told.get("problem"):
+            lines.append(f"{name}, last problem ({told['problem_since']}): {told['problem']}")
     for name, run in status["runs"].items():
         lines.append(f"\n{name}: {run['method']}, round {run['round']} of {run['rounds']}, {_state(run, status)}")
         lines.append(f"  {'site':<24}{'round':>6}{'seconds':>9}{'images':>8}{'MB up':>8}{'MB down':>9}{'refused':>9}")
@@ -127,13 +134,38 @@ def site_status(path: Path) -> dict[str, Any]:
     """Plain JSON values of one site: who, whether it runs and trains, and the rounds it has private states of."""
     site = Site.open(path)
     rounds = PrivateStore(site.private, site.config.client).rounds()
+    running = is_locked(path.parent)
     return {
         "client": site.config.client,
         "server": site.config.server or "",
-        "running": is_locked(path.parent),
+        "running": running,
+        **(_process(path.parent) if running else {}),
         "training": is_locked(site.private),
         "rounds_kept": rounds,
         "last_error": last_error(path.parent),
         "agreement": site.agreement.fingerprint[:12],
         "version": fedfr.__version__,
     }
+
+
+def _process(folder: Path) -> dict[str, Any]:
+    """The site's process as its supervisor sees it; nothing where that has not said yet."""
+    told = _told(folder / RUNNING)
+    if not told:
+        return {}
+    process = told.get("process")
+    state = f"process {process} since {told.get('since')}" if process else f"down since {told.get('since')}"
+    found = {"node": state, "port": told.get("port"), "starts": told.get("starts")}
+    if told.get("problem"):
+        found["last_problem"] = f"{told.get('problem_since')} {told['problem']}"
+    if told.get("next_start"):
+        found["next_start"] = told["next_start"]
+    return found
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """What a process at work has written; nothing where that is not there or damaged."""
+    try:
+        return dict(read_json(path))
+    except (FedfrError, TypeError, ValueError):
+        return {}

@@ -11,12 +11,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import FrameType
 
 from fedfr.errors import FedfrError
 
-__all__ = ["Backoff", "Supervisor"]
+__all__ = ["Backoff", "Supervised", "Supervisor"]
 
 _log = logging.getLogger("fedfr.deployment")
 # Becomes the command after it has asked the kernel to be told when its parent dies (PR_SET_PDEATHSIG, linux/prctl.h):
@@ -51,19 +53,40 @@ class Backoff:
         return wait
 
 
+@dataclass(frozen=True)
+class Supervised:
+    """A process as its supervisor sees it: whether it runs, since when it does or does not, and how it ended last.
+
+    ``starts`` are counted since the supervisor itself was started; times are texts, empty where there is none.
+    """
+
+    process: int | None = None
+    since: str = ""
+    starts: int = 1
+    problem: str = ""
+    problem_since: str = ""
+    next_start: str = ""
+
+
+def _told(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")
+
+
 @dataclass
 class Supervisor:
     """Runs ``command`` with the environment ``environment`` until :meth:`stop` is called, or SIGTERM or SIGINT comes.
 
-    The process gets ``patience`` seconds to end after SIGTERM before it is killed; when this process is killed itself,
-    the kernel tells it to end (Linux).
+    ``command`` may be a function that is called before every start; when it raises :class:`FedfrError` then, that start
+    has failed. The process gets ``patience`` seconds to end after SIGTERM before it is killed; when this process is
+    killed itself, the kernel tells it to end (Linux). ``on_change`` is told of every start and every end.
     """
 
-    command: Sequence[str]
+    command: Sequence[str] | Callable[[], Sequence[str]]
     environment: Mapping[str, str]
     backoff: Backoff = field(default_factory=Backoff)
     patience: float = 15.0
     on_start: Callable[[int], None] = field(default=lambda pid: None)
+    on_change: Callable[[Supervised], None] = field(default=lambda state: None)
     _stopped: threading.Event = field(default_factory=threading.Event, init=False)
 
     def stop(self) -> None:
@@ -73,30 +96,54 @@ class Supervisor:
     def run(self) -> int:
         """Returns 0 once it was stopped. Called from the main thread, it minds signals.
 
-        Raises :class:`FedfrError` when there is no such command.
+        Raises :class:`FedfrError` when there is no such command, or no command at the first start.
         """
-        if shutil.which(self.command[0]) is None:
-            raise FedfrError(f"there is no program {self.command[0]}; install it or check the path")
+        command = self._made()
+        if shutil.which(command[0]) is None:
+            raise FedfrError(f"there is no program {command[0]}; install it or check the path")
         before = self._mind_signals()
+        state = Supervised()
         try:
             while True:
                 started = time.monotonic()
-                code = self._once()
+                ended = self._once(command, state) if command else state.problem
                 if self._stopped.is_set():
                     return 0
-                wait = self.backoff.after(time.monotonic() - started)
-                _log.warning("%s ended with code %d; it is started again in %g s", self.command[0], code, wait)
+                ran = time.monotonic() - started
+                wait = self.backoff.after(ran)
+                problem = f"{ended} after {ran:.0f} s" if command else ended
+                _log.warning("%s; start %d follows in %g s", problem, state.starts + 1, wait)
+                now = datetime.now(UTC)
+                state = replace(
+                    state,
+                    process=None,
+                    since=_told(now),
+                    problem=problem,
+                    problem_since=_told(now),
+                    next_start=_told(now + timedelta(seconds=wait)),
+                )
+                self.on_change(state)
                 if self._stopped.wait(wait):
                     return 0
+                try:
+                    command = self._made()
+                except FedfrError as error:
+                    command, problem = [], str(error)
+                state = replace(state, starts=state.starts + 1, problem=problem)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _once(self) -> int:
-        guarded = [sys.executable, "-c", _GUARD, str(os.getpid()), *self.command]
+    def _made(self) -> Sequence[str]:
+        return self.command() if callable(self.command) else self.command
+
+    def _once(self, command: Sequence[str], state: Supervised) -> str:
+        """Run the process to its end, and say how that was."""
+        guarded = [sys.executable, "-c", _GUARD, str(os.getpid()), *command]
         process = subprocess.Popen(guarded, env=dict(self.environment))
         self.on_start(process.pid)
-        _log.info("%s started as process %d", self.command[0], process.pid)
+        self.on_change(replace(state, process=process.pid, since=_told(datetime.now(UTC)), next_start=""))
+        _log.info("%s started as process %d", command[0], process.pid)
         ended = threading.Event()
 
         def end_when_stopped() -> None:
@@ -112,7 +159,8 @@ class Supervisor:
         code = process.wait()
         ended.set()
         watch.join()
-        return code
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        return f"{Path(command[0]).name} {how}"
 
     def _mind_signals(self) -> dict[int, Callable[[int, FrameType | None], object] | int | None]:
         if threading.current_thread() is not threading.main_thread():
