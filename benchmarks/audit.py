@@ -92,6 +92,25 @@ SETS: dict[str, tuple[str, Change]] = {
 }
 
 
+def tight(image: Picture, draw: np.random.Generator, border: int) -> Picture:
+    """As it comes out when a photograph shows little more than the face, is tilted, and is turned to the template."""
+    turn, wide, high = draw.normal(0, 15), draw.uniform(34, 44), draw.uniform(40, 50)
+    there = np.asarray(cv2.getRotationMatrix2D((56, 70), turn, 1), np.float64)
+    back = np.asarray(cv2.getRotationMatrix2D((56, 70), -turn, 1), np.float64)
+    left, top = int(56 - wide), int(70 - high)
+    photograph = cv2.warpAffine(image, there, (112, 112), borderMode=cv2.BORDER_REPLICATE)
+    photograph = photograph[max(top, 0) : int(70 + high), max(left, 0) : int(56 + wide)]
+    back[:, 2] += back[:, :2] @ (max(left, 0), max(top, 0))
+    return np.asarray(cv2.warpAffine(photograph, back, (112, 112), borderMode=border), np.uint8)
+
+
+TIGHT: dict[str, Change] = {
+    "black outside": lambda image, draw: tight(image, draw, cv2.BORDER_CONSTANT),
+    "black outside, JPEG 75": lambda image, draw: jpeg(tight(image, draw, cv2.BORDER_CONSTANT), 75),
+    "edges repeated outside": lambda image, draw: tight(image, draw, cv2.BORDER_REPLICATE),
+}
+
+
 def changed(images: Picture, change: Change) -> FaceSet:
     """The pictures after a change, each an identity of its own."""
     draw = np.random.default_rng(0)
@@ -133,6 +152,24 @@ def set_rows(faces: FaceSet) -> Iterator[Row]:
         yield kind, f"sets of {GROUP}: {name}", share(found, GROUPS)
 
 
+def tight_rows(faces: FaceSet) -> Iterator[Row]:
+    """Photographs that are hardly larger than the face: pairs of different people, and copies."""
+    images = faces.images(faces.by_identity().of(np.arange(faces.num_identities), last=1))
+    for name, change in TIGHT.items():
+        found = audit_images(changed(images, change))
+        cases = [case for each in found if each.kind == "picture-of-two-people" for case in each.cases]
+        wrong = f"{len(cases)} groups with {sum(len(case.images) for case in cases)} of {len(images)}"
+        yield "picture-of-two-people", f"tight crops, one of each person: {name}", wrong
+        some = np.concatenate([changed(images[:500], change).images(range(500))] * 2)
+        for row in range(500, 1000):
+            some[row] = jpeg(some[row][:, ::-1].copy(), 50)
+        found = audit_images(changed(some, lambda image, _: image))
+        there = {
+            name for each in found if each.kind == "picture-of-two-people" for c in each.cases for name in c.images
+        }
+        yield "picture-of-two-people", f"the same with a mirrored copy, JPEG 50: {name}", share(len(there), 1000)
+
+
 def people_rows(faces: FaceSet, model: Path, wanted: int) -> Iterator[Row]:
     """Identities in the set twice, and pictures put under other identities."""
     features = features_of(faces, *load_generic(model), Silent())
@@ -166,9 +203,14 @@ def main() -> None:
     parser.add_argument("faces", type=Path)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--tight", action="store_true", help="only tight crops")
     given = parser.parse_args()
     faces = FaceSet.load(given.faces)
-    rows = [*picture_rows(faces, given.count), *set_rows(faces)]
+    rows = (
+        [*tight_rows(faces)]
+        if given.tight
+        else [*picture_rows(faces, given.count), *set_rows(faces), *tight_rows(faces)]
+    )
     if given.model is not None:
         rows += people_rows(faces, given.model, given.count)
     print("| finding | planted | found |\n|---|---|---|")

@@ -59,3 +59,26 @@ def test_flat_pictures_are_like_nothing() -> None:
 
 def test_no_pictures() -> None:
     assert groups_alike(pictures(0)) == []
+
+
+def test_only_what_both_show_is_compared() -> None:
+    """Equal corners make everybody alike; a copy of the rest is still found, and so is one without them."""
+    some = (120 + 0.1 * pictures(6).astype(np.float64)).astype(np.uint8)
+    shown = np.ones(some.shape, np.bool_)
+    shown[:4, :, :6] = False
+    some[~shown] = 0
+    some[5] = some[3]
+    some[5, :, :6] = pictures(6, seed=1)[5, :, :6] // 10 + 120
+    assert groups_alike(some) == [[0, 1, 2, 3]]
+    assert groups_alike(some, shown) == []
+    both = likeness(some, shown)
+    assert both[3, 5] == pytest.approx(1)
+    assert both[0, 1] == pytest.approx(
+        max(
+            correlation(some[0, :, 6:], some[1, :, 6:]),
+            correlation(some[0, :, 6:10], some[1, :, 6:10][:, ::-1]),
+        ),
+        abs=1e-5,
+    )
+    some[2] = (some[3].astype(np.float64) * 0.9).astype(np.uint8)
+    assert groups_alike(some, shown) == [[2, 3]]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedfr.faces.audit.findings import Case, Finding, finding
-from fedfr.faces.audit.likeness import groups_alike, likeness
+from fedfr.faces.audit.likeness import NEAR, groups_alike, likeness
 from fedfr.faces.audit.measures import Measures
 from fedfr.faces.audit.places import Places
 from fedfr.faces.copies import copies
@@ -22,8 +24,9 @@ COMPARED = 1000
 def check_duplicates(faces: FaceSet, measures: Measures, places: Places) -> list[Finding]:
     """Findings ``exact-duplicates``, ``near-duplicates``, ``picture-of-two-people`` and ``picture-in-two-parts``.
 
-    A group of pictures is one case, named under identities and parts where it is in several; ``value`` is the greatest
-    correlation of two that are not exact copies, 1 where all are.
+    A group of linked pictures is one case; ``value`` is the greatest correlation of two that are not exact copies, 1
+    where all are. Under identities and parts only the pictures that are linked to one of another identity or part are
+    named, with the greatest correlation of such a link.
     """
     by_kind: dict[str, list[Case]] = {
         "exact-duplicates": [],
@@ -36,31 +39,53 @@ def check_duplicates(faces: FaceSet, measures: Measures, places: Places) -> list
     distinct = [index for index in range(len(faces)) if index not in repeated]
     near = [
         sorted((distinct[place] for place in group), key=faces.names.__getitem__)
-        for group in groups_alike(measures.small[distinct])
+        for group in groups_alike(measures.small[distinct], measures.shown[distinct])
     ]
     linked = {index for group in near for index in group}
     for group in [*near, *([first] for first in exact if first not in linked)]:
-        images = sorted((index for first in group for index in exact.get(first, [first])), key=faces.names.__getitem__)
-        case = _case(faces, places, images, _greatest(measures, group))
-        if len(case.identities) > 1:
-            by_kind["picture-of-two-people"].append(case)
+        copied = [exact.get(first, [first]) for first in group]
+        alike = likeness(measures.small[group[:COMPARED]], measures.shown[group[:COMPARED]])
+        np.fill_diagonal(alike, -1)
+        people = _crossing(copied, alike, faces.labels, -1)
+        if people is None:
+            value = round(float(alike.max()), 4) if len(group) > 1 else 1.0
+            everything = [index for images in copied for index in images]
+            kind = "near-duplicates" if len(group) > 1 else "exact-duplicates"
+            by_kind[kind].append(_case(faces, places, everything, value))
         else:
-            by_kind["near-duplicates" if len(group) > 1 else "exact-duplicates"].append(case)
-        if len(case.parts) > 1:
-            by_kind["picture-in-two-parts"].append(case)
+            by_kind["picture-of-two-people"].append(_case(faces, places, *people))
+        parts = _crossing(copied, alike, places.parts, 0)
+        if parts is not None:
+            by_kind["picture-in-two-parts"].append(_case(faces, places, *parts))
     return [found for kind, cases in by_kind.items() for found in finding(kind, cases)]
 
 
+def _crossing(
+    copied: Sequence[Sequence[int]], alike: NDArray[np.float32], of: NDArray[np.integer[Any]], none: int
+) -> tuple[list[int], float] | None:
+    """The pictures of a group that are linked to one with another value in ``of``, and the greatest such correlation.
+
+    ``copied``: every picture with its exact copies; those beyond ``alike`` were not compared. ``none`` is no value. The
+    result is None where all have one.
+    """
+    values = [{int(of[index]) for index in images} - {none} for images in copied]
+    if len(set().union(*values)) < 2:
+        return None
+    places = {place for place, found in enumerate(values) if len(found) > 1}
+    greatest = 1.0 if places else -1.0
+    for row, column in np.argwhere(alike >= NEAR).tolist():
+        if len(values[row] | values[column]) > 1 and values[row] and values[column]:
+            places.add(row)
+            greatest = max(greatest, float(alike[row, column]))
+    if not places:
+        # Linked through pictures of no value, or through those that were not compared.
+        places, greatest = set(range(len(copied))), float(alike.max())
+    return [index for place in sorted(places) for index in copied[place]], round(min(greatest, 1.0), 4)
+
+
 def _case(faces: FaceSet, places: Places, images: Sequence[int], value: float) -> Case:
+    images = sorted(images, key=faces.names.__getitem__)
     identities = {faces.identities[label] for label in faces.labels[list(images)].tolist()}
     return Case(
         tuple(faces.names[index] for index in images), tuple(sorted(identities)), places.parts_of(images), value
     )
-
-
-def _greatest(measures: Measures, group: Sequence[int]) -> float:
-    if len(group) == 1:
-        return 1.0
-    alike = likeness(measures.small[list(group)[:COMPARED]])
-    np.fill_diagonal(alike, -1)
-    return round(float(alike.max()), 4)

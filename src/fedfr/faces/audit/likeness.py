@@ -1,4 +1,8 @@
-"""Pictures that are nearly the same: groups by the correlation of their small grey versions, mirrored ones too."""
+"""Pictures that are nearly the same: groups by the correlation of their small grey versions, mirrored ones too.
+
+Only what both show is compared: warping leaves black corners where a photograph ends, which are alike in the pictures
+of everybody.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,17 @@ NEAR = 0.98
 
 BLOCK = 2048
 LEAST_CONTRAST = 4.0
+LEAST_COMMON = 0.2
+"""Share of the picture that two must have in common to be compared."""
+
+PAIRS = 1 << 14
 
 Descriptors = NDArray[np.float32]
+Small = NDArray[np.uint8]
+Shown = NDArray[np.bool_]
 
 
-def _descriptors(small: NDArray[np.uint8]) -> Descriptors:
+def _descriptors(small: Small) -> Descriptors:
     """Rows of mean 0 and length 1, (N, 256), as the sums and differences of each picture and its mirror image.
 
     ``u·v`` over all 256 is the correlation of two pictures; with the last 128 negated, of one and the other's mirror.
@@ -35,11 +45,41 @@ def _descriptors(small: NDArray[np.uint8]) -> Descriptors:
     return rows
 
 
-def likeness(small: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Correlation (n, n) of every two small pictures (n, 16, 16) uint8, or of one and the other's mirror if greater."""
-    rows = _descriptors(small)
-    half = rows.shape[1] // 2
-    return _greater(rows[:, :half], rows[:, half:], rows[:, :half], rows[:, half:])
+def likeness(small: Small, shown: Shown | None = None) -> NDArray[np.float32]:
+    """Correlation (n, n) of every two small pictures (n, 16, 16) uint8, or of one and the other's mirror if greater.
+
+    ``shown`` (n, 16, 16): what was photographed of each, everything when left out; of two pictures only what both show
+    is compared.
+    """
+    first, second = np.divmod(np.arange(len(small) ** 2), max(len(small), 1))
+    whole = np.ones(small.shape, np.bool_) if shown is None else shown
+    return _of_pairs(small, whole, first, second).reshape(len(small), len(small))
+
+
+def _of_pairs(small: Small, shown: Shown, first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:
+    """:func:`likeness` of some pairs."""
+    found = np.empty(len(first), np.float32)
+    for start in range(0, len(first), PAIRS):
+        one, other = first[start : start + PAIRS], second[start : start + PAIRS]
+        straight = _common(small[one], shown[one], small[other], shown[other])
+        mirrored = _common(small[one], shown[one], small[other][:, :, ::-1], shown[other][:, :, ::-1])
+        found[start : start + PAIRS] = np.maximum(straight, mirrored)
+    return found
+
+
+def _common(one: Small, shown: Shown, other: Small, others: Shown) -> NDArray[np.float32]:
+    """Correlations (n,) over what both show; 0 where that is too little, or without contrast."""
+    both = (shown & others).reshape(len(one), -1).astype(np.float32)
+    counts = np.maximum(both.sum(axis=1), 1)
+    planes = []
+    for each in (one, other):
+        plane = each.reshape(len(one), -1).astype(np.float32)
+        plane -= ((plane * both).sum(axis=1) / counts)[:, None]
+        planes.append(plane * both)
+    deviations = [np.sqrt((plane * plane).sum(axis=1) / counts) for plane in planes]
+    products = (planes[0] * planes[1]).sum(axis=1) / counts
+    compared = (both.mean(axis=1) >= LEAST_COMMON) & (np.minimum(*deviations) >= LEAST_CONTRAST)
+    return np.where(compared, products / np.maximum(deviations[0] * deviations[1], 1e-6), 0).astype(np.float32)
 
 
 def _greater(same: Any, unlike: Any, others_same: Any, others_unlike: Any) -> NDArray[np.float32]:
@@ -49,14 +89,17 @@ def _greater(same: Any, unlike: Any, others_same: Any, others_unlike: Any) -> ND
     return products
 
 
-def groups_alike(small: NDArray[np.uint8], threshold: float = NEAR) -> list[list[int]]:
+def groups_alike(small: Small, shown: Shown | None = None, threshold: float = NEAR) -> list[list[int]]:
     """Groups of two or more pictures linked by a correlation of at least ``threshold``, ascending.
 
-    Exact, of all pairs, in blocks: memory grows with the pictures, a kilobyte each, time with their square.
+    Of all pairs, in blocks: memory grows with the pictures, a kilobyte each, time with their square. Where a part of a
+    picture is not ``shown``, two have to be alike as a whole and in what both show.
     """
+    whole = np.ones(small.shape, np.bool_) if shown is None else shown
     rows = np.empty((len(small), small.shape[1] * small.shape[2]), np.float32)
     for first in range(0, len(rows), BLOCK):
         rows[first : first + BLOCK] = _descriptors(small[first : first + BLOCK])
+    partly = np.asarray(~whole.all(axis=(1, 2)))
     half = rows.shape[1] // 2
     same, unlike = rows[:, :half], rows[:, half:]
     parent = np.arange(len(rows))
@@ -68,9 +111,15 @@ def groups_alike(small: NDArray[np.uint8], threshold: float = NEAR) -> list[list
                 same[second : second + BLOCK],
                 unlike[second : second + BLOCK],
             )
-            for row, column in zip(*np.nonzero(products >= threshold), strict=True):
-                one, other = _root(parent, first + row), _root(parent, second + column)
-                parent[max(one, other)] = min(one, other)
+            found = np.argwhere(products >= threshold) + np.array([first, second])
+            one, other = found[:, 0], found[:, 1]
+            # Corners that are alike in everybody's pictures make such pairs; what both show is compared alone.
+            alike: NDArray[np.bool_] = np.less(one, other)
+            unsure = alike & (partly[one] | partly[other])
+            alike[unsure] = _of_pairs(small, whole, one[unsure], other[unsure]) >= threshold
+            for row, column in zip(one[alike].tolist(), other[alike].tolist(), strict=True):
+                root, another = _root(parent, row), _root(parent, column)
+                parent[max(root, another)] = min(root, another)
     members: dict[int, list[int]] = {}
     for index in range(len(rows)):
         members.setdefault(_root(parent, index), []).append(index)

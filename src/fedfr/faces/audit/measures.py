@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfr.faces.audit.shown import photographed
 from fedfr.faces.columns import Digests
 from fedfr.faces.faceset import FaceSet
 
@@ -32,7 +33,8 @@ Counter = Callable[[int, int], None]
 class Measures:
     """What was measured of every picture (N,), in grey levels, and the mean face of every group.
 
-    ``digests`` are of its pixels, ``small`` (N, 16, 16) uint8 is its luminance. ``brightness`` and ``contrast`` are
+    ``digests`` are of its pixels, ``small`` (N, 16, 16) uint8 is its luminance and ``shown`` (N, 16, 16)
+    which of that was photographed. ``brightness`` and ``contrast`` are
     mean and standard deviation of the luminance; ``sharpness`` the standard deviation of its Laplacian over the face;
     ``redness`` the mean of red less blue over the skin; ``colour`` the mean difference of red and blue. ``mean_faces``
     (G, 112, 112) are the means of the standardised luminance over each group's ``sizes`` pictures.
@@ -40,6 +42,7 @@ class Measures:
 
     digests: Digests
     small: NDArray[np.uint8]
+    shown: NDArray[np.bool_]
     brightness: Values
     contrast: Values
     sharpness: Values
@@ -56,6 +59,7 @@ def measure(
     total = len(faces)
     digests = bytearray()
     small = np.empty((total, SMALL, SMALL), np.uint8)
+    shown = np.empty((total, SMALL, SMALL), np.bool_)
     values = np.empty((total, 5), np.float32)
     sums = np.zeros((count, 112, 112))
     for start in range(0, total, BLOCK):
@@ -64,6 +68,7 @@ def measure(
             digests += hashlib.sha256(image.tobytes()).digest()
             grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
             small[index] = cv2.resize(grey, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
+            shown[index] = photographed(image, SMALL)
             values[index] = _values(image, grey)
             brightness, contrast = values[index, :2].tolist()
             if contrast > 0:
@@ -74,6 +79,7 @@ def measure(
     return Measures(
         Digests.of([digests]),
         small,
+        shown,
         brightnesses,
         contrasts,
         sharpnesses,

@@ -1,0 +1,51 @@
+"""Which part of a picture was photographed: warping leaves one colour where there was nothing, mostly black corners."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["photographed"]
+
+SIDE = 56
+"""Pictures are looked at in this size: noise and rings of JPEG are gone, corners are not."""
+
+LEAST_AREA = 0.01
+"""Share of the picture that one colour must cover, from the border, to be no photograph."""
+
+DARK, DARK_REACH, REACH = 12, 12, 3
+"""A border as dark as this is followed up to so many levels more; any other colour up to so many."""
+
+Plane = NDArray[np.uint8]
+
+
+def photographed(image: Plane, cells: int) -> NDArray[np.bool_]:
+    """Which of ``cells``×``cells`` parts of a picture (112, 112, 3) are photographed for three quarters or more."""
+    reduced = np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+    outside = _one_colour(reduced)
+    if not outside.any():
+        return np.ones((cells, cells), np.bool_)
+    # What lies between two pixels at the edge of the photograph is mixed of both sides.
+    outside = np.asarray(cv2.dilate(outside.astype(np.uint8), np.ones((3, 3), np.uint8)))
+    share = cv2.resize(outside.astype(np.float32), (cells, cells), interpolation=cv2.INTER_AREA)
+    return np.asarray(share <= 0.25)
+
+
+def _one_colour(image: Plane) -> NDArray[np.bool_]:
+    """Areas of one colour that reach a corner or the middle of a side."""
+    found = np.zeros((SIDE, SIDE), np.bool_)
+    ends = (0, SIDE // 2, SIDE - 1)
+    for across in ends:
+        for down in ends:
+            seed = image[down, across]
+            if (across == down == SIDE // 2) or found[down, across]:
+                continue
+            reach = DARK_REACH if int(seed.max()) <= DARK else REACH
+            mask = np.zeros((SIDE + 2, SIDE + 2), np.uint8)
+            flags = 4 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY | (1 << 8)
+            cv2.floodFill(image, mask, (across, down), 0, (reach,) * 3, (reach,) * 3, flags)
+            area = mask[1:-1, 1:-1].astype(np.bool_)
+            if area.mean() >= LEAST_AREA:
+                found |= area
+    return found
