@@ -319,7 +319,12 @@ def test_every_cell_has_tables_and_figures_of_its_own(two_rates: Benchmark, caps
     report = open_report(two_rates.folder)
     ids = re.findall(r'<figure id="([^"]+)">', page(report))
     assert len(ids) == len(set(ids)) > 10
-    assert {name for name in ids if name.startswith("b-")} == {f"b-{name}" for name in ids if not name.startswith("b-")}
+    # A DET curve is there where something is missed.
+    first, second = (
+        {name.removeprefix("b-") for name in ids if name.startswith("b-") == later and "det-" not in name}
+        for later in (False, True)
+    )
+    assert first == second
     results = {
         cell: [result.row for result in two_rates.results() if result.cell == cell] for cell in two_rates.plan.cells
     }
@@ -479,8 +484,10 @@ def test_another_plan_needs_another_folder(finished: Benchmark) -> None:
 
 
 def test_the_table_compares_with_fedavg_and_fedfr(finished: Benchmark) -> None:
-    text = "\n\n".join(table.markdown() for table in standings_tables([result.row for result in finished.results()]))
-    table = text[text.index("**personalized-1:1, TAR@FAR=1e-1**") :].split("\n\n")[1]
+    text = "\n\n".join(
+        table.for_page().markdown() for table in standings_tables([result.row for result in finished.results()])
+    )
+    table = text[text.index("**personalized-1:1, TAR@FAR=1e-1 (%)**") :].split("\n\n")[1]
     assert table.splitlines()[0] == (
         "| model | mean | worst client | seeds | − fedavg personalized [95 %] | − fedfr personalized [95 %] |"
     )

@@ -13,9 +13,11 @@ import yaml
 from fedfr.benchmark import Benchmark
 from fedfr.experiment import Experiment
 from fedfr.files import read_json, write_atomically
+from fedfr.reporting.drawing import FORMATS, export
+from fedfr.reporting.markup import TABLE_FORMATS
 from fedfr.reporting.page import Report, Section, page
 
-__all__ = ["open_report", "save_page", "without_places", "write_report"]
+__all__ = ["open_report", "save_figures", "save_page", "save_tables", "without_places", "write_report"]
 
 
 def open_report(folder: str | Path) -> Report:
@@ -47,6 +49,31 @@ def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
 def save_page(report: Report, path: Path) -> Path:
     """Write the page of an opened report; returns ``path``."""
     write_atomically(path, page(report).encode())
+    return path
+
+
+def save_figures(report: Report, folder: Path) -> list[Path]:
+    """Write every figure as PDF, SVG and PNG with the methods that the page shows at first; returns the files."""
+    methods = report.methods()
+    return [
+        _write(folder / f"{name}.{form}", export(chart, methods, form))
+        for name, chart in report.charts.items()
+        for form in FORMATS
+    ]
+
+
+def save_tables(report: Report, folder: Path) -> list[Path]:
+    """Write every table as LaTeX (booktabs), Markdown and CSV; returns the files."""
+    return [
+        _write(folder / f"{name}.{form}", write(table).encode())
+        for name, table in report.tables.items()
+        for form, write in TABLE_FORMATS.items()
+    ]
+
+
+def _write(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
     return path
 
 

@@ -8,8 +8,11 @@ import io
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
+import cv2
 import pytest
+from selenium.webdriver.common.by import By
 from tests.slow.browser import Browser, browser
 from tests.tiny import tiny_config
 
@@ -17,6 +20,8 @@ from fedfr.experiment import Experiment
 from fedfr.report import write_report
 
 pytestmark = pytest.mark.slow
+
+SVG = "http://www.w3.org/2000/svg"
 
 
 @pytest.fixture(scope="module")
@@ -36,69 +41,111 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 FIGURES = "return [...document.querySelectorAll('figure')].map(f => f.id)"
-# Every figure has as many drawn paths or points as traces that are shown.
-EMPTY = """return [...document.querySelectorAll('.plot')].filter(plot =>
-  plot.data.some(t => t.visible !== false) && !plot.querySelector('.scatterlayer .trace path'))
-  .map(plot => plot.parentElement.id)"""
-# Text that is cut off by the figure it stands in.
-CUT = """return [...document.querySelectorAll('.plot')].flatMap(plot => {
-  const box = plot.getBoundingClientRect();
-  return [...plot.querySelectorAll('.xtitle, .ytitle, .xtick text, .ytick text')].filter(text => {
-    const own = text.getBoundingClientRect();
-    return own.left < box.left - 2 || own.right > box.right + 2 || own.bottom > box.bottom + 2;
-  }).map(text => `${plot.parentElement.id}: ${text.textContent}`);
+# Every figure has drawn lines or markers, and a legend that says which.
+EMPTY = """return [...document.querySelectorAll('figure')].filter(figure => {
+  const shown = (end) => [...figure.querySelectorAll(`[id^="${figure.id}--"]`)].filter(
+    element => end.test(element.id) && element.style.display !== 'none');
+  return !shown(/--\\d+$/).some(line => line.querySelector('path, use')) || !shown(/-text$/).length;
+}).map(figure => figure.id)"""
+# Text that is cut off by the figure it stands in, or that lies on another.
+CUT = """return [...document.querySelectorAll('.plot svg')].flatMap(svg => {
+  const box = svg.getBoundingClientRect();
+  const texts = [...svg.querySelectorAll('text')].filter(text => text.getClientRects().length);
+  const boxes = texts.map(text => text.getBoundingClientRect());
+  return texts.filter((text, at) => {
+    const own = boxes[at];
+    const outside = own.left < box.left - 2 || own.right > box.right + 2 || own.bottom > box.bottom + 2;
+    return outside || boxes.some((other, place) => place > at && own.left < other.right - 2 &&
+      other.left < own.right - 2 && own.top < other.bottom - 3 && other.top < own.bottom - 3);
+  }).map(text => `${svg.closest('figure').id}: ${text.textContent}`);
 })"""
-SMALL = """return [...document.querySelectorAll('p, td, th, label, summary, .xtick text')].filter(element =>
-  parseFloat(getComputedStyle(element).fontSize) < 9).map(element => element.textContent)"""
+SMALL = """return [...document.querySelectorAll('p, td, th, label, summary')].filter(element =>
+  parseFloat(getComputedStyle(element).fontSize) < 9).map(element => element.textContent).concat(
+  [...document.querySelectorAll('.plot svg')].filter(svg => 8 * svg.clientWidth / svg.viewBox.baseVal.width < 8.5)
+  .map(svg => svg.closest('figure').id))"""
+INK = "return getComputedStyle(document.querySelector('.plot svg text')).fill"
 
 
-@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("width", [390, 1400])
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_figure_is_drawn_and_fits(chromium: Browser, page: Path, width: int, dark: bool, tmp_path: Path) -> None:
     chromium.open(page, width=width, dark=dark)
-    assert len(chromium.run(FIGURES)) == 13
-    assert chromium.run("return document.documentElement.dataset.drawn") == "13"
+    assert len(chromium.run(FIGURES)) == 17
+    assert chromium.run("return document.documentElement.dataset.drawn") == "17"
     assert chromium.run(EMPTY) == []
     assert chromium.run(CUT) == []
     assert chromium.run(SMALL) == []
     assert chromium.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
     ground = chromium.run("return getComputedStyle(document.body).backgroundColor")
-    plots = chromium.run("return [...document.querySelectorAll('.plot')].map(p => p.layout.paper_bgcolor)")
     assert ground == ("rgb(20, 23, 28)" if dark else "rgb(255, 255, 255)")
-    assert set(plots) == {"#14171c" if dark else "#ffffff"}
+    assert chromium.run(INK) == ("rgb(230, 232, 235)" if dark else "rgb(28, 32, 38)")
     chromium.screenshot(tmp_path / "page.png")
     assert (tmp_path / "page.png").stat().st_size > 100_000
     assert chromium.complaints() == []
 
 
-def test_methods_are_hidden_and_shown(chromium: Browser, page: Path) -> None:
+LEGEND = """return [...document.querySelectorAll('#roc-personalized-1-1 [id$="-text"]')].filter(
+  text => text.getClientRects().length).map(text => text.textContent.trim())"""
+HEIGHT = "return document.querySelector('#roc-personalized-1-1 svg').viewBox.baseVal.height"
+
+
+def test_methods_are_hidden_and_shown_and_the_legend_follows(chromium: Browser, page: Path) -> None:
     chromium.open(page, width=1400)
-    shown = """return [...document.querySelectorAll('.plot')].some(plot =>
-      plot.data.some(t => t.meta?.method === arguments[0] && t.visible !== false))"""
-    assert chromium.run(shown, "fedfr")
-    assert not chromium.run(shown, "moon"), "with nine methods the others wait behind their names"
-    for name in ("moon", "fedfr"):
+    before, few = chromium.run(LEGEND), chromium.run(HEIGHT)
+    assert "fedfr personalized" in before
+    assert "moon personalized" not in before, "with nine methods the others wait behind their names"
+    for name in ("moon", "fedprox", "fedface"):
         chromium.click(f"input[data-method={name}]")
-    assert chromium.run(shown, "moon")
-    assert not chromium.run(shown, "fedfr")
+    assert chromium.run(HEIGHT) > few, "the legend has room for those that came"
+    assert chromium.run(CUT) == []
+    chromium.click("input[data-method=fedfr]")
+    assert {"moon generic", "moon personalized"} <= {*chromium.run(LEGEND)}
+    assert not [label for label in chromium.run(LEGEND) if label.startswith("fedfr ")]
     assert chromium.complaints() == []
 
 
-def test_a_roc_curve_becomes_a_det_curve_and_back(chromium: Browser, page: Path) -> None:
+def test_the_point_under_the_pointer_is_told(chromium: Browser, page: Path) -> None:
     chromium.open(page, width=1400)
-    state = """const plot = document.querySelector('#roc-personalized-1-1 .plot');
-      return [plot.layout.yaxis.type, plot.layout.yaxis.title.text,
-        plot.data.flatMap(trace => trace.y)]"""
-    kind, title, accepted = chromium.run(state)
-    assert (kind, title) in (("linear", "TAR (%)"), (None, "TAR (%)"))
-    chromium.click("#roc-personalized-1-1 .other")
-    kind, title, rejected = chromium.run(state)
-    assert (kind, title) == ("log", "FNMR (%)")
-    pairs = [(a, r) for a, r in zip(accepted, rejected, strict=True) if r is not None]
-    assert pairs
-    assert all(abs(a + r - 100) < 1e-9 for a, r in pairs)
-    chromium.click("#roc-personalized-1-1 .other")
-    assert chromium.run(state)[1:] == ["TAR (%)", accepted]
+    key = chromium.driver.find_element(By.CSS_SELECTOR, "#rounds-personalized-1-1 svg")
+    chromium.run("arguments[0].scrollIntoView({block: 'center'})", key)
+    point = """const svg = document.querySelector('#rounds-personalized-1-1 svg');
+      const use = svg.querySelector('[id="rounds-personalized-1-1--1"] use').getBoundingClientRect();
+      svg.dispatchEvent(new PointerEvent('pointermove', {clientX: use.left + use.width / 2, clientY: use.top +
+        use.height / 2}));
+      return document.getElementById('tip').innerText"""
+    told = chromium.run(point)
+    assert "round 0" in told
+    assert "TAR@FAR=1e-1 (%)" in told
+
+
+def test_a_figure_comes_as_svg_and_as_png(chromium: Browser, page: Path) -> None:
+    """Alone, black on white in a dark page too, with what is shown and nothing else."""
+    chromium.open(page, width=1400, dark=True)
+    name = "roc-personalized-1-1"
+    for form in ("svg", "png"):
+        chromium.click(f"#{name} button[data-form={form}]")
+        chromium.wait(partial(_has_content, chromium.downloads / f"{name}.{form}"))
+    svg = (chromium.downloads / f"{name}.svg").read_text(encoding="utf-8")
+    texts = {"".join(element.itertext()).strip() for element in ET.fromstring(svg).iter(f"{{{SVG}}}text")}
+    assert {"FAR", "TAR (%)", "10⁻¹", "fedfr personalized", "a client's own model"} <= texts
+    assert "moon personalized" not in texts
+    assert "var(" not in svg
+    assert "#1c2026" in svg
+    png = cv2.imread(str(chromium.downloads / f"{name}.png"))
+    assert png is not None
+    assert png.shape[1] == 1350, "4.5 inches at 300 dots"
+    assert (png[0, 0] == 255).all()
+    assert png.min() < 60
+    assert chromium.complaints() == []
+
+
+def test_a_table_comes_as_latex_and_as_markdown(chromium: Browser, page: Path) -> None:
+    chromium.open(page, width=1400)
+    for form, expected in (("tex", r"\toprule"), ("md", "|---|"), ("csv", "model,")):
+        chromium.click(f"button[data-table=overview][data-form={form}]")
+        path = chromium.downloads / f"overview.{form}"
+        chromium.wait(partial(_has_content, path))
+        assert expected in path.read_text(encoding="utf-8")
     assert chromium.complaints() == []
 
 
@@ -111,7 +158,7 @@ def test_the_data_come_as_csv(chromium: Browser, page: Path) -> None:
     for name in chromium.run(FIGURES):
         # Chromium asks before the eleventh download of one visit, which nobody answers here.
         chromium.open(page, width=1400)
-        chromium.click(f"#{name} .csv")
+        chromium.click(f"#{name} button[data-form=csv]")
         path = chromium.downloads / f"{name}.csv"
         chromium.wait(partial(_has_content, path))
         lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
@@ -126,8 +173,7 @@ def test_it_prints_in_black_on_white(chromium: Browser, page: Path) -> None:
         "Emulation.setEmulatedMedia",
         {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]},
     )
-    grounds = "return [...document.querySelectorAll('.plot')].map(p => p.layout.paper_bgcolor)"
-    chromium.wait(lambda: set(chromium.run(grounds)) == {"#ffffff"})
+    chromium.wait(lambda: chromium.run(INK) == "rgb(28, 32, 38)")
     assert chromium.run("return getComputedStyle(document.body).color") == "rgb(28, 32, 38)"
     hidden = "return getComputedStyle(document.querySelector('figure button')).display"
     assert chromium.run(hidden) == "none"

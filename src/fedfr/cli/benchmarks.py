@@ -35,6 +35,7 @@ def benchmark(
     from fedfr.benchmark import SCRATCH, Benchmark, plan_benchmark
     from fedfr.config import parse_overrides
     from fedfr.report import write_report
+    from fedfr.reporting.columns import screen_width
     from fedfr.reporting.standings import standings_tables
 
     plan = plan_benchmark(
@@ -55,6 +56,6 @@ def benchmark(
     for cell in plan.cells:
         print(f"## {cell}\n" if len(plan.cells) > 1 else "", end="")
         tables = standings_tables([result.row for result in results if result.cell == cell])
-        print("\n\n".join(table.markdown() for table in tables), end="\n\n")
+        print("\n\n".join(table.text(screen_width()) for table in tables), end="\n\n")
     print(f"every figure with its counts and costs: {out / 'results.csv'}")
     print(f"tables, curves and costs as a page: {write_report(out)}")

@@ -106,6 +106,7 @@ def evaluate(
     from fedfr.model_evaluation import evaluate as evaluate_target
     from fedfr.models import Stated
     from fedfr.models.stated import levels_of
+    from fedfr.reporting.columns import screen_width
     from fedfr.reporting.table import results_table
 
     with progress() as shown:
@@ -121,46 +122,63 @@ def evaluate(
     if as_json:
         print_json([row.to_dict() for row in rows])
     else:
-        print(results_table(rows))
+        print(results_table(rows, screen_width()))
 
 
 def report(
     target: Annotated[Path, typer.Argument(metavar="RUN|BENCHMARK", help="A run's folder, or a benchmark's.")],
     out: Annotated[Path | None, typer.Option("--out", help="The page; by default report.html in the folder.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="DIR", help="Write every figure as PDF, SVG and PNG there.")
+    ] = None,
+    tables: Annotated[
+        Path | None, typer.Option("--tables", metavar="DIR", help="Write every table as LaTeX, Markdown and CSV there.")
+    ] = None,
     history: Annotated[
         bool, typer.Option("--history", help="Instead, as JSON: results after every `evaluation.every` rounds.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the results and write them, with curves and costs, as one HTML page that opens without network."""
-    from fedfr.report import open_report, save_page
+    from fedfr.report import open_report, save_figures, save_page, save_tables
+    from fedfr.reporting.columns import screen_width, wrapped
     from fedfr.reporting.standings import results_text
 
     content = open_report(target)
+    written = [
+        (what, folder, len(save(content, folder)))
+        for what, folder, save in (("figures", figures, save_figures), ("tables", tables, save_tables))
+        if folder is not None
+    ]
     if history:
         print_json([{**place, "evaluated": number, **row.to_dict()} for place, number, row in content.history()])
         return
     if as_json:
         print_json([{**place, **row.to_dict()} for place, row in content.results()])
         return
-    print("\n".join(content.description))
+    print("\n".join(wrapped(line, screen_width()) for line in content.description), end="\n\n")
     for section in content.sections:
-        print(f"\n## {section.name}\n" if len(content.sections) > 1 else "", end="")
-        print(results_text(section.rows))
-    print(f"\nreport: {save_page(content, out or target / 'report.html')}")
+        print(f"## {section.name}\n" if len(content.sections) > 1 else "", end="")
+        print(results_text(section.rows, screen_width()), end="\n\n")
+    for what, folder, count in written:
+        print(f"{what}: {count} files in {folder}")
+    print(f"report: {save_page(content, out or target / 'report.html')}")
 
 
 def _answer(folder: Path, rows: Sequence[Row], seconds: float, as_json: bool) -> None:
     from fedfr.experiment import Experiment
     from fedfr.report import write_report
+    from fedfr.reporting.columns import screen_width, wrapped
     from fedfr.reporting.table import results_table
 
     if as_json:
         print_json([row.to_dict() for row in rows])
         write_report(folder)
         return
-    print(Experiment.open(folder).describe())
-    print(results_table(rows))
+    print(
+        "\n".join(wrapped(line, screen_width()) for line in Experiment.open(folder).describe().splitlines()), end="\n\n"
+    )
+    print(results_table(rows, screen_width()))
     print(f"\nrun folder: {folder}   ({seconds:.0f} s)")
     print(f"report: {write_report(folder)}")
     print(f"generic model: {folder / 'generic.safetensors'}")

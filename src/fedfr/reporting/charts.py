@@ -1,51 +1,31 @@
-"""The figures of a report as Plotly specifications, each with its data as a table."""
+"""The figures of a report, each with its data as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from fedfr.comparison import shared_metrics
 from fedfr.costs import RoundCost
-from fedfr.curves import HISTOGRAM_WIDTH, Curve
+from fedfr.curves import Curve
 from fedfr.evaluation import RATES
-from fedfr.reporting.palette import colour, is_emphasised
+from fedfr.reporting.chart import Axis, Cells, Chart, Dash, Key, Line, line_of
+from fedfr.reporting.histograms import by_model, scores_chart
+from fedfr.reporting.palette import colour, marker
 from fedfr.reporting.table import column_title
 from fedfr.rows import Row
 
-__all__ = ["Alternative", "Chart", "Section", "charts", "layout_of", "line_of", "main_method"]
+__all__ = ["Section", "charts", "main_method", "shown_methods"]
 
 PERSONAL_VERIFICATION, GENERIC_VERIFICATION = "personalized-1:1", "generic-1:1"
 START = "pretrained"
-Key = tuple[str, str]
-Cells = tuple[object, ...]
-
-
-@dataclass(frozen=True)
-class Alternative:
-    """Another view of the same traces: what stands on the y axis instead, and that axis."""
-
-    label: str
-    y: Sequence[Sequence[float | None]]
-    yaxis: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Chart:
-    """``traces`` and ``layout`` are Plotly's; ``table`` is what they show, its head first.
-
-    A trace whose ``meta`` names a method is shown while that method is chosen.
-    """
-
-    name: str
-    title: str
-    says: str
-    traces: Sequence[dict[str, Any]]
-    layout: dict[str, Any]
-    table: Sequence[Cells]
-    alternative: Alternative | None = None
+OWN_OR_SHARED: tuple[tuple[str, Dash], ...] = (("a client's own model", "solid"), ("one model for all", "dotted"))
+# Names below each other that a page can still hold; more clients are numbered.
+MOST_NAMES = 40
+# Shown at first where there are many; the others wait behind their names.
+_SHOWN = ("pretrained", "local", "fedavg", "centralized")
+_FEW = 7
 
 
 @dataclass(frozen=True)
@@ -78,16 +58,22 @@ def main_method(rows: Sequence[Row]) -> str:
     return "fedfr" if "fedfr" in names else (trained or names)[0]
 
 
+def shown_methods(rows: Sequence[Row]) -> list[str]:
+    """The methods that figures show at first: all, or of many those that the main one is measured against."""
+    names = list(dict.fromkeys(row.method for row in rows))
+    wanted = {*_SHOWN, main_method(rows)}
+    return names if len(names) <= _FEW else [name for name in names if name in wanted]
+
+
 def charts(section: Section) -> list[Chart]:
     """Every figure that there is data for."""
-    rows, curves = section.rows, section.curves
+    rows = section.rows
     found: list[Chart] = []
     measured: dict[str, list[Curve]] = {}
-    for curve in curves:
+    for curve in section.curves:
         measured.setdefault(curve.protocol, []).append(curve)
-    # Where every rate rests on too few impostors there is nothing to draw.
-    drawable = {key: ours for key, ours in measured.items() if any(any(_given(curve)) for curve in ours)}
-    found += [_acceptance(protocol, ours) for protocol, ours in drawable.items()]
+    for protocol, ours in measured.items():
+        found += _acceptance(protocol, ours)
     for protocol in (PERSONAL_VERIFICATION, GENERIC_VERIFICATION):
         shared = shared_metrics(rows, protocol)
         if not shared:
@@ -98,83 +84,59 @@ def charts(section: Section) -> list[Chart]:
             found += _clients(rows, metric)
         if values.models():
             found += [_rounds(values), *_spending(values, section.costs)]
-    return found + [_scores(protocol, ours) for protocol, ours in measured.items() if not _is_search(protocol)]
+    return found + [scores_chart(protocol, ours) for protocol, ours in measured.items() if not _is_search(protocol)]
 
 
-def _acceptance(protocol: str, curves: Sequence[Curve]) -> Chart:
-    """TAR over FAR or TPIR over FPIR; the alternative is the DET curve."""
+def _acceptance(protocol: str, curves: Sequence[Curve]) -> list[Chart]:
+    """TAR over FAR or TPIR over FPIR, and what is missed on two logarithmic axes: the DET curve."""
     searched = _is_search(protocol)
     rate, accepted, missed = ("FPIR", "TPIR", "FNIR") if searched else ("FAR", "TAR", "FNMR")
-    traces: list[dict[str, Any]] = []
-    table: list[Cells] = [("method", "model", rate, accepted)]
-    rejected: list[list[float | None]] = []
-    for key, ours in _by_model(curves).items():
+    points: dict[Key, list[tuple[float, float]]] = {}
+    for key, ours in by_model(curves).items():
         means = [_mean([curve.accepted[place] for curve in ours]) for place in range(len(RATES))]
-        points = [(x, y) for x, y in zip(RATES, means, strict=True) if y is not None]
-        table += [(*key, x, y) for x, y in points]
-        traces.append(line_of(key, [x for x, _ in points], [100 * y for _, y in points]))
-        # Nothing missed cannot stand on a logarithmic axis.
-        rejected.append([100 * (1 - y) if y < 1 else None for _, y in points])
-    layout = layout_of(rate, f"{accepted} (%)", x={"type": "log"})
-    other = Alternative(
-        missed if searched else f"{missed} (DET curve)", rejected, {"title": {"text": f"{missed} (%)"}, "type": "log"}
-    )
-    name = "search" if searched else "roc"
-    says = "Mean over clients and seeds. " if curves[0].clients else "Mean over seeds. "
-    return Chart(
-        f"{name}-{protocol.replace(':', '-')}",
-        f"{accepted} at {rate}: {protocol}",
-        f"{says}{_DASHES} A curve begins where ten impostors are behind it.",
-        traces,
-        layout,
-        table,
-        other,
-    )
+        points[key] = [(x, y) for x, y in zip(RATES, means, strict=True) if y is not None]
+    # Nothing missed cannot stand on a logarithmic axis.
+    rejected = {key: [(x, 1 - y) for x, y in each if y < 1] for key, each in points.items()}
+    over = _over(("clients",) if curves[0].clients else (), {curve.seed for curve in curves})
+    says = f"{over}A curve begins where ten impostors are behind it."
+    suffix = protocol.replace(":", "-")
+    found = []
+    # Where every rate rests on too few impostors there is nothing to draw.
+    for name, title, y_title, each, log in (
+        ("search" if searched else "roc", accepted, f"{accepted} (%)", points, False),
+        ("search-det" if searched else "det", f"DET curve, {missed}", missed, rejected, True),
+    ):
+        if any(each.values()):
+            scale = 1 if log else 100
+            lines = [
+                line_of(key, [x for x, _ in ours], [scale * y for _, y in ours], marked=len(ours) == 1)
+                for key, ours in each.items()
+                if ours
+            ]
+            table: list[Cells] = [("method", "model", rate, missed if log else accepted)]
+            table += [(*key, *point) for key, ours in each.items() for point in ours]
+            axes = Axis(rate, log=True), Axis(y_title, log=log)
+            found.append(
+                Chart(f"{name}-{suffix}", f"{title} at {rate}: {protocol}", says, lines, *axes, table, OWN_OR_SHARED)
+            )
+    return found
 
 
-def _given(curve: Curve) -> list[bool]:
-    return [value is not None for value in curve.accepted]
+def _over(what: Sequence[str], seeds: set[int]) -> str:
+    """What points are means over; of one seed there is none over seeds."""
+    over = [*what, *(["seeds"] if len(seeds) > 1 else [])]
+    return f"Mean over {' and '.join(over)}. " if over else ""
 
 
 def _is_search(protocol: str) -> bool:
     return protocol.endswith("1:N")
 
 
-def _scores(protocol: str, curves: Sequence[Curve]) -> Chart:
-    """Genuine and impostor scores of the model that a client would use."""
-    traces: list[dict[str, Any]] = []
-    table: list[Cells] = [("method", "model", "score", "genuine", "impostor")]
-    models = _by_model(curves)
-    for key, ours in models.items():
-        if key[1] == "generic" and (key[0], "personalized") in models:
-            continue
-        centres = [round(-1 + HISTOGRAM_WIDTH * (place + 0.5), 4) for place in range(len(ours[0].genuine))]
-        counts = [[sum(at) for at in zip(*parts, strict=True)] for parts in _parts(ours)]
-        table += [(*key, centre, *pair) for centre, *pair in zip(centres, *counts, strict=True)]
-        for what, dash, each in zip(("genuine", "impostor"), ("solid", "dash"), counts, strict=True):
-            shares = [100 * count / max(sum(each), 1) for count in each]
-            trace = line_of(key, centres, shares) | {"name": f"{column_title(*key)}, {what}", "legendgroup": key[0]}
-            trace["line"] |= {"dash": dash}
-            traces.append(trace)
-    return Chart(
-        f"scores-{protocol.replace(':', '-')}",
-        f"Scores: {protocol}",
-        "Share of the genuine (solid) and impostor (dashed) pairs by cosine, all clients and seeds together; of a "
-        "method with personalised models, theirs. The less the two overlap, the better.",
-        traces,
-        layout_of("cosine", "share of pairs (%)"),
-        table,
-    )
-
-
-def _parts(curves: Sequence[Curve]) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    return [curve.genuine for curve in curves], [curve.impostor for curve in curves]
-
-
 def _clients(rows: Sequence[Row], metric: str) -> list[Chart]:
     """Every client's figure before and after: a line from the starting model's to the main method's."""
     method = main_method(rows)
-    chosen = [row for row in rows if row.protocol == PERSONAL_VERIFICATION and row.metric == metric]
+    chosen = [row for row in rows if (row.protocol, row.metric) == (PERSONAL_VERIFICATION, metric)]
+    chosen = [row for row in chosen if row.value is not None]  # a client without a model has no place here
     models = dict.fromkeys(row.model for row in chosen if row.method == method)
     # A method without personalised models serves its clients with its only one.
     model = "personalized" if "personalized" in models else next(iter(models), "")
@@ -186,35 +148,31 @@ def _clients(rows: Sequence[Row], metric: str) -> list[Chart]:
     if not both or method == START:
         return []
     seeds = {seed for seed, _ in both}
-    names = [client if len(seeds) == 1 else f"{client}, seed {seed}" for seed, client in both]
+    names = tuple(client if len(seeds) == 1 else f"{client}, seed {seed}" for seed, client in both)
     ends = [[100 * before[where] for where in both], [100 * after[where] for where in both]]
-    joined: dict[str, list[Any]] = {"x": [], "y": []}
-    for name, start, end in zip(names, *ends, strict=True):
-        joined["x"] += [start, end, None]
-        joined["y"] += [name, name, None]
-    marker, line = {"size": 9}, {"width": 2, "color": colour(START)}
-    traces = [
-        {"type": "scatter", "mode": "lines", **joined, "line": line, "hoverinfo": "skip", "showlegend": False},
-        _dots(START, ends[0], names, marker | {"color": colour(START)}),
-        _dots(column_title(method, model), ends[1], names, marker | {"color": colour(method)}),
+    places = [float(place) for place in range(len(both))]
+    nothing = float("nan")
+    joined = [value for start, end in zip(*ends, strict=True) for value in (start, end, nothing)]
+    levels = [value for place in places for value in (place, place, nothing)]
+    lines = [
+        Line("", joined, levels, colour(START)),
+        Line(START, ends[0], places, colour(START), dash=None, marker=marker(START)),
+        Line(column_title(method, model), ends[1], places, colour(method), dash=None, marker=marker(method)),
     ]
-    layout = layout_of(f"{metric.replace('=', ' = ')} (%)", "") | {"height": 140 + 22 * len(both), "showlegend": True}
-    layout["yaxis"] |= {"automargin": True, "type": "category"}
+    who = "client" if len(seeds) == 1 else "client and seed"
+    named = len(both) <= MOST_NAMES
     return [
         Chart(
             "clients",
             f"Every client: {START} → {column_title(method, model)}",
-            "One line per client and seed, from the starting model to the client's own; clients that lose stand at the "
+            f"One line per {who}, from the starting model to the client's own; those that gain least stand at the "
             "bottom.",
-            traces,
-            layout,
+            lines,
+            Axis(f"{metric.replace('=', ' = ')} (%)"),
+            Axis("" if named else f"{who}, by gain", names=names if named else ()),
             [("seed", "client", START, method), *((*where, before[where], after[where]) for where in both)],
         )
     ]
-
-
-def _dots(name: str, x: list[float], y: list[str], marker: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "scatter", "mode": "markers", "name": name, "x": x, "y": y, "marker": marker}
 
 
 class _Values:
@@ -223,6 +181,7 @@ class _Values:
     def __init__(self, rows: Sequence[Row], history: Sequence[tuple[int, Row]], protocol: str, metric: str) -> None:
         self.protocol = protocol
         self.metric = metric
+        self.seeds = {row.seed for row in rows}
         found: dict[tuple[Key, int], dict[tuple[int, str], float]] = {}
         last = {
             method: max(row.round for row in rows if row.method == method) for method in {row.method for row in rows}
@@ -247,23 +206,28 @@ class _Values:
         own = sorted((number, value) for (name, number), value in self.at.items() if name == key)
         return own if start is None else [(0, start), *own]
 
+    def over(self) -> str:
+        """What its points are means over, as a sentence."""
+        return _over(("clients",) if self.protocol == PERSONAL_VERIFICATION else (), self.seeds)
+
 
 def _rounds(values: _Values) -> Chart:
-    traces: list[dict[str, Any]] = []
+    lines: list[Line] = []
     table: list[Cells] = [("method", "model", "round", values.metric)]
     for key in values.models():
         points = values.of(key)
         table += [(*key, *point) for point in points]
-        trace = line_of(key, [number for number, _ in points], [100 * value for _, value in points])
-        traces.append(trace | {"mode": "lines+markers"})
+        lines.append(line_of(key, [number for number, _ in points], [100 * value for _, value in points]))
     return Chart(
         f"rounds-{values.protocol.replace(':', '-')}",
         f"Rounds: {values.metric}, {values.protocol}",
-        f"{_DASHES} Every method begins at the starting model; between, the rounds that were evaluated "
-        "(`evaluation.every`).",
-        traces,
-        layout_of("round", f"{values.metric} (%)"),
+        f"{values.over()}Every method begins at the starting model; between, the rounds that were evaluated "
+        "(evaluation.every).",
+        lines,
+        Axis("round", whole=True),
+        Axis(f"{values.metric} (%)"),
         table,
+        OWN_OR_SHARED,
     )
 
 
@@ -282,23 +246,24 @@ def _spending(values: _Values, costs: Sequence[RoundCost]) -> list[Chart]:
     ]
     found = []
     for name, title, axis, spent in kinds:
-        traces: list[dict[str, Any]] = []
+        lines: list[Line] = []
         table: list[Cells] = [("method", "model", "round", axis, values.metric)]
         for key in values.models():
             points = [(number, _spent(costs, key[0], number, spent), value) for number, value in values.of(key)]
             table += [(*key, *point) for point in points]
-            trace = line_of(key, [x for _, x, _ in points], [100 * value for *_, value in points])
-            sizes = [5] * (len(points) - 1) + [11]
-            traces.append(trace | {"mode": "lines+markers", "marker": {"size": sizes, "color": colour(key[0])}})
+            lines.append(line_of(key, [x for _, x, _ in points], [100 * value for *_, value in points]))
         down = " The whole model goes down to every client that is asked, needed or not." if name == "bytes" else ""
         found.append(
             Chart(
                 f"{name}-{values.protocol.replace(':', '-')}",
                 f"{title}: {values.metric}, {values.protocol}",
-                f"{_DASHES} Mean over seeds; the large dot is the last round.{down}",
-                traces,
-                layout_of(axis, f"{values.metric} (%)"),
+                f"{values.over()}The markers are the starting model, the rounds that were evaluated, the last round."
+                f"{down}",
+                lines,
+                Axis(axis),
+                Axis(f"{values.metric} (%)"),
                 table,
+                OWN_OR_SHARED,
             )
         )
     return found
@@ -311,45 +276,6 @@ def _spent(costs: Sequence[RoundCost], method: str, rounds: int, spent: Callable
     return sum(map(spent, ours)) / max(len(seeds), 1)
 
 
-def _by_model(curves: Sequence[Curve]) -> dict[Key, list[Curve]]:
-    found: dict[Key, list[Curve]] = {}
-    for curve in curves:
-        found.setdefault((curve.method, curve.model), []).append(curve)
-    return found
-
-
 def _mean(values: Sequence[float | None]) -> float | None:
     given = [value for value in values if value is not None]
     return fmean(given) if len(given) == len(values) else None
-
-
-_DASHES = "Solid: a client's own model; dotted: one for all."
-
-
-def line_of(key: Key, x: Sequence[float | str], y: Sequence[float]) -> dict[str, Any]:
-    """A model's trace in its colour, dotted for a generic one."""
-    method, model = key
-    line = {"color": colour(method), "width": 3 if is_emphasised(method) else 1.5}
-    line["dash"] = "solid" if model in ("personalized", "local") else "dot"
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": column_title(method, model),
-        "meta": {"method": method},
-        "x": list(x),
-        "y": list(y),
-        "line": line,
-    }
-
-
-def layout_of(x_title: str, y_title: str, x: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A figure's layout; colours are the page's."""
-    return {
-        "height": 400,
-        "margin": {"l": 56, "r": 26, "t": 28, "b": 52},
-        "hovermode": "closest",
-        "showlegend": False,
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        "xaxis": {"title": {"text": x_title}, **(x or {})},
-        "yaxis": {"title": {"text": y_title}},
-    }

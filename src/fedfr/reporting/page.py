@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import csv
+import base64
+import gzip
 import html
-import io
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
-from plotly.offline import get_plotlyjs
-
-from fedfr.reporting.charts import Chart, Section, charts, main_method
+from fedfr.reporting.chart import Axis, Chart, Line
+from fedfr.reporting.charts import Section, charts, shown_methods
+from fedfr.reporting.drawing import draw
+from fedfr.reporting.markup import TABLE_FORMATS, PageTable, csv_text
 from fedfr.reporting.palette import colour
 from fedfr.reporting.scenario import sweep_charts
 from fedfr.reporting.standings import overview_table, standings_tables
@@ -22,10 +26,20 @@ from fedfr.rows import Row
 
 __all__ = ["Report", "Section", "page"]
 
-# Shown at first where there are many; the others wait behind their names.
-_SHOWN = ("pretrained", "local", "fedavg", "centralized")
-_FEW = 7
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+_ELSEWHERE = (
+    "`fedfr report FOLDER --figures DIR --tables DIR` writes every figure as PDF, SVG and PNG, and every table."
+)
+_BUTTONS = {"tex": "LaTeX", "md": "Markdown", "csv": "CSV"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section's figures and tables by their names, which begin with the section's but in the first."""
+
+    section: Section
+    charts: Mapping[str, Chart]
+    tables: Mapping[str, PageTable]
 
 
 @dataclass(frozen=True)
@@ -50,31 +64,61 @@ class Report:
         """Every earlier row likewise, with the round after which it was found."""
         return [(section.place, number, row) for section in self.sections for number, row in section.history]
 
+    def methods(self) -> list[str]:
+        """Those that the figures show at first."""
+        return shown_methods([row for _, row in self.results()])
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """What the page shows of every section, in its order."""
+        return [
+            _part(section, f"{section.name}-" if number else "", draws=not self.axis)
+            for number, section in enumerate(self.sections)
+        ]
+
+    @cached_property
+    def charts(self) -> dict[str, Chart]:
+        """Every figure by its name."""
+        if self.axis:
+            return {chart.name: chart for chart in sweep_charts(self.axis, self.sections)}
+        return {name: chart for part in self.parts for name, chart in part.charts.items()}
+
+    @cached_property
+    def tables(self) -> dict[str, PageTable]:
+        """Every table by its name."""
+        return {name: table for part in self.parts for name, table in part.tables.items()}
+
 
 def page(report: Report) -> str:
     """The whole page as HTML text."""
-    drawn: dict[str, Chart] = {}
+    drawn = {name: (chart, draw(chart, name)) for name, chart in report.charts.items()}
+    figures = {name: _figure(name, chart, drawing.svg) for name, (chart, drawing) in drawn.items()}
     rows = [row for _, row in report.results()]
-    body = [
-        f"<header><h1>{_text(report.title)}</h1>{''.join(f'<p>{_text(line)}</p>' for line in report.description)}",
-        "</header>",
-    ]
+    lines = "".join(f"<p>{_text(line)}</p>" for line in report.description)
+    body = [f"<header><h1>{_text(report.title)}</h1>{lines}</header>", _choice(rows, report.methods())]
     if report.axis:
-        drawn |= {chart.name: chart for chart in sweep_charts(report.axis, report.sections)}
-        body += [*_choice(rows), *_figures(drawn)]
-    else:
-        body += _choice(rows)
-    for number, section in enumerate(report.sections):
-        prefix = f"{section.name}-" if number else ""
-        ours = {} if report.axis else {f"{prefix}{chart.name}": chart for chart in charts(section)}
-        drawn |= ours
-        body += [f"<h2>{_text(section.name or 'Results')}</h2>", *_tables(section.rows), *_figures(ours)]
-    body += [
-        "<h2>What this rests on</h2>",
-        f"<details><summary>Settings</summary><pre>{_text(report.settings)}</pre></details>",
-        f"<details><summary>Machine</summary><pre>{_text(_lines(report.environment))}</pre></details>",
-    ]
-    data = {name: _data(chart) for name, chart in drawn.items()}
+        body += figures.values()
+    for part in report.parts:
+        body.append(f"<h2>{_text(part.section.name or 'Results')}</h2>")
+        body += [_table(name, table) for name, table in part.tables.items()]
+        missing = "".join(f"<li>{_prose(sentence)}</li>" for sentence in left_out(part.section.rows))
+        body.append(f"<details><summary>Not shown</summary><ul>{missing}</ul></details>" if missing else "")
+        body += [figures[name] for name in part.charts]
+    data = {
+        "figures": {
+            name: {
+                "csv": csv_text(chart.table),
+                "lines": [
+                    {"method": line.method, "label": line.label, "points": _told(chart, line, places)}
+                    for line, places in zip(chart.lines, drawing.points, strict=True)
+                ],
+            }
+            for name, (chart, drawing) in drawn.items()
+        },
+        "tables": {
+            name: {form: write(table) for form, write in TABLE_FORMATS.items()} for name, table in report.tables.items()
+        },
+    }
     return "\n".join(
         [
             "<!doctype html>",
@@ -85,78 +129,92 @@ def page(report: Report) -> str:
             '<meta name="color-scheme" content="light dark">',
             f"<title>{_text(report.title)}</title><style>{_asset('page.css')}</style></head><body><main>",
             *body,
-            "</main>",
-            f'<script type="application/json" id="figures">{_json(data)}</script>',
-            f"<script>{get_plotlyjs()}</script><script>{_asset('page.js')}</script>",
+            "<h2>What this rests on</h2>",
+            f"<p>{_prose(_ELSEWHERE)}</p>",
+            f"<details><summary>Settings</summary><pre>{_text(report.settings)}</pre></details>",
+            f"<details><summary>Machine</summary><pre>{_text(_lines(report.environment))}</pre></details>",
+            '</main><div id="tip" hidden></div>',
+            f'<script type="text/plain" id="data">{_packed(data)}</script>',
+            f"<script>{_asset('page.js')}</script>",
             "</body></html>",
         ]
     )
 
 
-def _tables(rows: Sequence[Row]) -> list[str]:
-    head, lines = overview_table(rows)
-    note = "Mean ± deviation over seeds; in brackets the worst client. In %, at the strictest rate that all can show."
-    parts = [_grid(head, lines), f"<p>{_text(note)}</p>"]
-    parts += [
-        f"<details><summary>{_text(table.protocol)}, {_text(table.metric)} (%)</summary>"
-        f"{_grid(table.head, table.lines)}<p>{_text(table.conclusion)}</p></details>"
-        for table in standings_tables(rows)
-    ]
-    missing = "".join(f"<li>{_text(sentence)}</li>" for sentence in left_out(rows))
-    return [*parts, f"<details><summary>Not shown</summary><ul>{missing}</ul></details>" if missing else ""]
+def _part(section: Section, prefix: str, *, draws: bool) -> Part:
+    head, lines = overview_table(section.rows)
+    spread = "Mean ± standard deviation over seeds" if len({row.seed for row in section.rows}) > 1 else "One seed"
+    note = f"{spread}; in brackets the worst client. In %, at the strictest rate that all can show."
+    overview = PageTable("overview", section.name or "Results", head, lines, note)
+    tables = [overview, *(table.for_page() for table in standings_tables(section.rows))]
+    return Part(
+        section,
+        {f"{prefix}{chart.name}": chart for chart in charts(section)} if draws else {},
+        {f"{prefix}{table.name}": table for table in tables},
+    )
 
 
-def _grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    titles = "".join(f'<th scope="col">{_text(title)}</th>' for title in head)
+def _table(name: str, table: PageTable) -> str:
+    titles = "".join(f'<th scope="col">{_text(title)}</th>' for title in table.head)
     body = "".join(
         f'<tr><th scope="row">{_text(model)}</th>{"".join(f"<td>{_cell(cell)}</td>" for cell in cells)}</tr>'
-        for model, *cells in lines
+        for model, *cells in table.lines
     )
-    return f'<div class="scroll"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
+    buttons = " ".join(
+        f'<button type="button" data-table="{_text(name)}" data-form="{form}">{label}</button>'
+        for form, label in _BUTTONS.items()
+    )
+    shown = (
+        f'<div class="scroll"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
+        f"<p>{_prose(table.note)}</p><p>{buttons}</p>"
+    )
+    if table.name == "overview":
+        return f"<section>{shown}</section>"
+    return f"<details><summary>{_text(table.title)}</summary>{shown}</details>"
 
 
-def _choice(rows: Sequence[Row]) -> list[str]:
+def _choice(rows: Sequence[Row], shown: Sequence[str]) -> str:
     """Which methods the figures show."""
-    names = list(dict.fromkeys(row.method for row in rows))
-    shown = names if len(names) <= _FEW else [*_SHOWN, main_method(rows)]
     chips = "".join(
         f'<label style="--colour: {colour(name)}"><input type="checkbox" data-method="{_text(name)}"'
         f"{' checked' if name in shown else ''}>{_text(name)}</label>"
-        for name in names
+        for name in dict.fromkeys(row.method for row in rows)
     )
-    return [f'<fieldset class="methods"><legend>methods shown in figures</legend>{chips}</fieldset>']
+    return f'<fieldset class="methods"><legend>methods shown in figures</legend>{chips}</fieldset>'
 
 
-def _figures(drawn: Mapping[str, Chart]) -> list[str]:
-    return [_figure(name, chart) for name, chart in drawn.items()]
-
-
-def _figure(name: str, chart: Chart) -> str:
-    other = chart.alternative
-    toggle = "" if other is None else f'<button type="button" class="other">{_text(other.label)}</button> '
-    height = chart.layout["height"]
+def _figure(name: str, chart: Chart, svg: str) -> str:
+    buttons = " ".join(
+        f'<button type="button" data-form="{form}">{form.upper()}</button>' for form in ("svg", "png", "csv")
+    )
     return (
-        f'<figure id="{_text(name)}"><figcaption><h3>{_text(chart.title)}</h3><p>{_text(chart.says)}</p></figcaption>'
-        f'<div class="plot" style="height: {height}px"></div>'
-        f'{toggle}<button type="button" class="csv">data as CSV</button></figure>'
+        f'<figure id="{_text(name)}"><figcaption><h3>{_text(chart.title)}</h3><p>{_prose(chart.says)}</p></figcaption>'
+        f'<div class="plot">{svg}</div><p>{buttons}</p></figure>'
     )
 
 
-def _data(chart: Chart) -> dict[str, Any]:
-    content = {"traces": chart.traces, "layout": chart.layout, "csv": _csv(chart.table)}
-    other = chart.alternative
-    return content if other is None else content | {"other": {"y": other.y, "yaxis": other.yaxis}}
+def _told(chart: Chart, line: Line, places: Sequence[tuple[float, float]]) -> list[tuple[float, float, str]]:
+    """Where a line's points are, and what is told of each where it is pointed at."""
+    x_axis, y_axis = chart.x, chart.y
+    if line.steps:
+        x = [f"{start:.3g} to {end:.3g}" for start, end in zip(line.x[:-1], line.x[1:], strict=True)]
+    else:
+        x = [_value(x_axis, at) for at in line.x]
+    y = [_value(y_axis, value) for value in line.y]
+    return [
+        (*place, f"{x_axis.title} {at}, {y_axis.title} {value}" if y_axis.title else f"{value}: {x_axis.title} {at}")
+        for place, at, value in zip(places, x, y, strict=True)
+        if all(map(math.isfinite, place))
+    ]
+
+
+def _value(axis: Axis, value: float) -> str:
+    return axis.names[int(value)] if axis.names and math.isfinite(value) else f"{value:.4g}"
 
 
 def _cell(text: str) -> str:
     bold = text.startswith("**") and text.endswith("**")
     return f"<strong>{_text(text[2:-2])}</strong>" if bold else _text(text)
-
-
-def _csv(table: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(table)
-    return text.getvalue()
 
 
 def _lines(values: Mapping[str, Any]) -> str:
@@ -167,9 +225,15 @@ def _text(text: str) -> str:
     return html.escape(text)
 
 
-def _json(content: Any) -> str:
-    # No "</script>" can end the element early.
-    return json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+def _prose(text: str) -> str:
+    """Sentences, what stands between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(text))
+
+
+def _packed(content: Any) -> str:
+    """JSON, compressed: the data are a tenth as large, and no text in them can end the element early."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def _asset(name: str) -> str:

@@ -1,11 +1,11 @@
-"""One colour per method, the same in every figure, readable on light and on dark ground."""
+"""One colour and marker per method, the same in every figure, readable on light and on dark ground."""
 
 from __future__ import annotations
 
 from colorsys import hls_to_rgb
 from zlib import crc32
 
-__all__ = ["colour", "is_emphasised"]
+__all__ = ["colour", "is_emphasised", "marker"]
 
 _FIXED = {
     "pretrained": "#8a8f98",
@@ -17,6 +17,7 @@ _FIXED = {
     "moon": "#d6519c",
     "fedface": "#17a2b8",
 }
+_MARKERS = "xosDP^v*"
 
 
 def colour(method: str) -> str:
@@ -26,6 +27,13 @@ def colour(method: str) -> str:
     number = crc32(method.encode())
     red, green, blue = hls_to_rgb((number % 360) / 360, 0.5 + 0.06 * (number // 360 % 3 - 1), 0.55)
     return "#" + "".join(f"{round(255 * part):02x}" for part in (red, green, blue))
+
+
+def marker(method: str) -> str:
+    """Of a method by name, so that its lines can be told apart in print without colour: a marker of Matplotlib's."""
+    names = [*_FIXED]
+    place = names.index(method) if method in names else crc32(method.encode())
+    return _MARKERS[place % len(_MARKERS)]
 
 
 def is_emphasised(method: str) -> bool:

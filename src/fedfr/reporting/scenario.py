@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean, stdev
-from typing import Any
 
 from fedfr.comparison import rate_of, shared_metrics
-from fedfr.reporting.charts import (
-    GENERIC_VERIFICATION,
-    PERSONAL_VERIFICATION,
-    Cells,
-    Chart,
-    Key,
-    Section,
-    layout_of,
-    line_of,
-)
+from fedfr.reporting.chart import Axis, Cells, Chart, Dash, Key, Line, line_of
+from fedfr.reporting.charts import GENERIC_VERIFICATION, OWN_OR_SHARED, PERSONAL_VERIFICATION, Section
 from fedfr.reporting.table import column_title
 
 __all__ = ["sweep_charts"]
 
 # The paper's figure is at this rate; where a set of pairs is too small for it, the strictest that there is.
 GENERIC_METRIC = "TAR@FAR=1e-4"
-_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+_DASHES: tuple[Dash, ...] = ("solid", "dashed", "dotted", "dashdot")
 
 
 def sweep_charts(axis: str, sections: Sequence[Section]) -> list[Chart]:
@@ -38,31 +30,40 @@ def sweep_charts(axis: str, sections: Sequence[Section]) -> list[Chart]:
 
 def _sweep(axis: str, sections: Sequence[Section], protocol: str, metric: str) -> Chart:
     groups = list(dict.fromkeys(section.group for section in sections))
-    traces: list[dict[str, Any]] = []
+    # A scenario of names, not of numbers, has them at 0, 1, …
+    labels = [section.name if section.at is None else f"{section.at:g}" for section in sections]
+    names = tuple(dict.fromkeys(labels)) if any(section.at is None for section in sections) else ()
+    lines: list[Line] = []
     table: list[Cells] = [("method", "model", "group", axis, metric, "deviation over seeds", "seeds")]
     keys = dict.fromkeys(key for section in sections for key in _models(section, protocol))
+    most = 0
     for key in keys:
         for group, dash in zip(groups, _DASHES * len(groups), strict=False):
             points = [
-                (section.name if section.at is None else section.at, *found)
-                for section in sections
+                (float(names.index(label)) if names else section.at or 0.0, section, *found)
+                for label, section in zip(labels, sections, strict=True)
                 if section.group == group and (found := _over_seeds(section, key, protocol, metric))
             ]
-            table += [(*key, group, *point) for point in points]
-            trace = line_of(key, [x for x, *_ in points], [100 * mean for _, mean, *_ in points])
-            trace["line"] |= {"dash": dash}
-            trace |= {"mode": "lines+markers", "name": f"{column_title(*key)}{f', {group}' if group else ''}"}
-            trace["error_y"] = {"type": "data", "array": [100 * (deviation or 0.0) for *_, deviation, _ in points]}
-            traces.append(trace)
-    lines = f"Lines by {', '.join(f'{group} ({dash})' for group, dash in zip(groups, _DASHES, strict=False))}. "
-    over = "seeds" if protocol == GENERIC_VERIFICATION else "clients and seeds"
+            most = max([most, *(seeds for *_, seeds in points)])
+            for _, section, *figures in points:
+                table.append((*key, group, section.name if section.at is None else section.at, *figures))
+            line = line_of(key, [x for x, *_ in points], [100 * mean for _, _, mean, _, _ in points])
+            spread = [100 * (deviation or 0.0) for *_, deviation, _ in points]
+            label = f"{column_title(*key)}{f', {group}' if group else ''}"
+            line = replace(line, label=label, dash=dash if len(groups) > 1 else line.dash)
+            # One seed has no deviation: a bar of length 0 would claim one.
+            lines.append(replace(line, spread=spread) if any(spread) else line)
+    over = (*(["clients"] if protocol == PERSONAL_VERIFICATION else []), *(["seeds"] if most > 1 else []))
+    says = f"Mean over {' and '.join(over)}. " if over else ""
     return Chart(
         f"sweep-{protocol.replace(':', '-')}",
         f"{metric} against {axis}: {protocol}",
-        f"Mean over {over}, bars: deviation over seeds. {lines if len(groups) > 1 else ''}",
-        traces,
-        layout_of(axis, f"{metric} (%)"),
+        says + ("Bars: standard deviation over seeds." if most > 1 else "One seed: there is no spread to show."),
+        lines,
+        Axis(axis, names=names),
+        Axis(f"{metric} (%)"),
         table,
+        tuple(zip(groups, _DASHES * len(groups), strict=False)) if len(groups) > 1 else OWN_OR_SHARED,
     )
 
 

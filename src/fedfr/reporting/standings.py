@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedfr.comparison import Contest, Difference, Key, Standing, compare, contests, shared_metrics, standings
-from fedfr.reporting.table import column_title, markdown_table, results_table
+from fedfr.reporting.columns import text_table, wrapped
+from fedfr.reporting.markup import PageTable
+from fedfr.reporting.table import column_title, results_table
 from fedfr.rows import Row
 
 __all__ = ["StandingsTable", "overview_table", "results_text", "standings_tables"]
@@ -24,10 +27,19 @@ class StandingsTable:
     lines: tuple[tuple[str, ...], ...]
     conclusion: str
 
-    def markdown(self) -> str:
-        """As Markdown; what is significant is bold."""
-        table = markdown_table(self.head, self.lines)
-        return "\n".join([f"**{self.protocol}, {self.metric}** (%)", "", table, "", self.conclusion])
+    def text(self, width: int = 80) -> str:
+        """For a terminal; what is significant bears an asterisk."""
+        head = (self.head[0], *(title.replace(" ", "\n") for title in self.head[1:]))
+        lines = [[f"{cell[2:-2]}*" if cell.startswith("**") else cell for cell in line] for line in self.lines]
+        marked = " *: significant." if any(cell.endswith("*") for line in lines for cell in line) else ""
+        title = f"{self.protocol}, {self.metric} (%)"
+        return "\n".join([title, "", text_table(head, lines, width), "", wrapped(self.conclusion + marked, width)])
+
+    def for_page(self) -> PageTable:
+        """For a page or a file; what is significant is bold."""
+        name = re.sub(r"[^a-z0-9.+-]+", "-", f"{self.protocol}-{self.metric}", flags=re.IGNORECASE).strip("-")
+        title = f"{self.protocol}, {self.metric} (%)"
+        return PageTable(name, title, self.head, self.lines, self.conclusion)
 
 
 def standings_tables(rows: Sequence[Row]) -> list[StandingsTable]:
@@ -35,11 +47,11 @@ def standings_tables(rows: Sequence[Row]) -> list[StandingsTable]:
     return [_table(contest) for contest in contests(rows) if contest.values]
 
 
-def results_text(rows: Sequence[Row]) -> str:
+def results_text(rows: Sequence[Row], width: int = 80) -> str:
     """For a terminal: the table of a run, or of a benchmark's seeds one table per figure."""
     if len({row.seed for row in rows}) == 1:
-        return results_table(rows)
-    return "\n\n".join(table.markdown() for table in standings_tables(rows))
+        return results_table(rows, width)
+    return "\n\n".join(table.text(width) for table in standings_tables(rows))
 
 
 def overview_table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -67,13 +79,17 @@ def _short(standing: Standing | None) -> str:
 def _table(contest: Contest) -> StandingsTable:
     personal = any(client for values in contest.values.values() for _, client in values)
     measured = [key for name in AGAINST if (key := _measured_against(contest, name, personal)) is not None]
-    titles = [f"− {column_title(*key)} [95 %]" for key in measured]
+    seeds = {seed for values in contest.values.values() for seed, _ in values}
+    # One seed has no spread: clients of one split and start are no sample of others.
+    titles = [f"− {column_title(*key)}{' [95 %]' if len(seeds) > 1 else ''}" for key in measured]
     head = ("model", "mean", *(["worst client"] if personal else []), "seeds", *titles)
     lines = []
     for key, standing in standings(contest).items():
         cells = [column_title(*key), _mean(standing), *([_percent(standing.worst)] if personal else [])]
         cells.append(str(standing.seeds))
-        cells += ["" if key == other else _difference(compare(contest, key, other)) for other in measured]
+        cells += [
+            "" if key == other else _difference(compare(contest, key, other), len(seeds) > 1) for other in measured
+        ]
         lines.append(tuple(cells))
     return StandingsTable(contest.protocol, contest.metric, head, tuple(lines), _conclusion(contest, personal))
 
@@ -88,13 +104,8 @@ def _measured_against(contest: Contest, method: str, personal: bool) -> Key | No
 
 def _conclusion(contest: Contest, personal: bool) -> str:
     seeds = {seed for values in contest.values.values() for seed, _ in values}
-    if len(seeds) == 1 and not personal:
-        return "One seed and one figure each: there is no interval, and the order may be chance."
     if len(seeds) == 1:
-        return (
-            "Intervals over the clients of one seed: an interval without 0 says that one model is better for clients "
-            "of this split and start; it does not say that another split or start would show the same."
-        )
+        return "One seed: there is no interval, and the order may be chance; another split or start may show another."
     return (
         f"Intervals over {len(seeds)} seeds" + (" and their clients" if personal else "") + ": where one leaves out 0, "
         "the order is unlikely to be chance on faces like these; with fewer than five seeds it is too narrow, and it "
@@ -115,10 +126,10 @@ def _mean(standing: Standing) -> str:
     return _percent(standing.mean) + ("" if standing.deviation is None else f" ± {100 * standing.deviation:.1f}")
 
 
-def _difference(found: Difference | None) -> str:
+def _difference(found: Difference | None, interval: bool) -> str:
     if found is None:
         return "–"
-    if found.low is None or found.high is None:
+    if not interval or found.low is None or found.high is None:
         return _points(found.mean)
     text = f"{_points(found.mean)} [{_points(found.low)}, {_points(found.high)}]"
     return f"**{text}**" if found.significant else text

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
+from fedfr.reporting.columns import text_table, wrapped
 from fedfr.rows import ALL_CLIENTS, NO_MODEL, Row
 
 __all__ = ["column_title", "left_out", "markdown_table", "results_table", "summarise"]
 
-# A line broken by the terminal can still be read, a name cut short cannot.
-WIDE = 400
+_COUNTS = ("genuine", "impostor")
+_NUMBER = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
 Summary = dict[tuple[str, str], dict[str, list[Row]]]
 _ORDER = ("pretrained", "local", "generic", "personalized", "centralized")
 
@@ -40,40 +37,46 @@ def summarise(rows: Sequence[Row]) -> Summary:
     return table
 
 
-def results_table(rows: Sequence[Row]) -> str:
-    """Plain text; what the table leaves out – refused figures, clients without a model – is named below it."""
+def results_table(rows: Sequence[Row], width: int = 80) -> str:
+    """Plain text, a block per protocol with a line per model and a column per metric; no line is wider than ``width``.
+
+    What the table leaves out – refused figures, clients without a model – is named below it.
+    """
+    summary, clients = summarise(rows), _clients(rows)
     models = dict.fromkeys((row.method, row.model) for row in rows)
     titles = [
         column_title(*key)
         for key in sorted(models, key=lambda key: _ORDER.index(key[1]) if key[1] in _ORDER else len(_ORDER))
     ]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("protocol", no_wrap=True)
-    table.add_column("metric", no_wrap=True)
-    table.add_column("genuine", justify="right")
-    table.add_column("impostor", justify="right")
-    for title in titles:
-        table.add_column(title.replace(" ", "\n"), justify="right")
-    summary, clients = summarise(rows), _clients(rows)
-    for (protocol, metric), columns in summary.items():
-        every = [row for column in columns.values() for row in column]
-        if all(row.value is None for row in every):
+    # The same for all protocols, so that their columns stand below each other.
+    longest = max(map(len, [*titles, *_COUNTS]), default=0)
+    blocks = []
+    for protocol in clients:
+        columns = [column for (name, _), column in summary.items() if name == protocol and _has_figure(column)]
+        metrics = [metric for (name, metric), column in summary.items() if name == protocol and _has_figure(column)]
+        if not columns:
             continue
-        table.add_row(
-            protocol,
-            metric,
-            _span([row.genuine for row in every]),
-            _span([row.impostor for row in every]),
-            *(_cell(columns.get(title, []), len(clients[protocol])) for title in titles),
-        )
-    out = io.StringIO()
-    Console(file=out, width=WIDE, color_system=None).print(table)
-    lines = [out.getvalue().rstrip(), "", "in %: mean over clients (worst client); a single number where no client is"]
-    lines[-1] += " concerned. Counts are per client."
+        given = [title for title in titles if any(title in column for column in columns)]
+        lines = [
+            (title.ljust(longest), *(_cell(column.get(title, []), len(clients[protocol])) for column in columns))
+            for title in given
+        ]
+        every = [[row for rows in column.values() for row in rows] for column in columns]
+        lines.append((_COUNTS[0], *(_span([row.genuine for row in each]) for each in every)))
+        lines.append((_COUNTS[1], *(_span([row.impostor for row in each]) for each in every)))
+        blocks.append(text_table((protocol, *(metric.replace("@", "\n@") for metric in metrics)), lines, width))
+    notes = [
+        "in %: mean over clients (worst client); a single number where no client is concerned. Counts are per client."
+    ]
     incomplete = [*_refused_for_some(summary), *_without_model(summary, clients)]
     if incomplete:
-        lines.append("[n of C]: mean over n clients of C only.")
-    return "\n".join([*lines, *incomplete, *_refused_for_all(summary)])
+        notes.append("[n of C]: mean over n clients of C only.")
+    notes += [*incomplete, *_refused_for_all(summary)]
+    return "\n".join(["\n\n".join(blocks), "", *(wrapped(note, width) for note in notes)])
+
+
+def _has_figure(columns: Mapping[str, Sequence[Row]]) -> bool:
+    return any(row.value is not None for rows in columns.values() for row in rows)
 
 
 def left_out(rows: Sequence[Row]) -> list[str]:
@@ -106,30 +109,39 @@ def _cell(rows: Sequence[Row], clients: int) -> str:
 
 
 def _refused_for_all(summary: Summary) -> list[str]:
-    """Metrics that no model has a figure of, with the reason; clients' reasons may differ in their numbers."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    """Metrics that no model has a figure of, one sentence per protocol; reasons that differ in numbers are one."""
+    protocols: dict[str, dict[str, tuple[list[str], list[str]]]] = {}
     for (protocol, metric), columns in summary.items():
-        every = [row for column in columns.values() for row in column]
-        if any(row.value is not None for row in every):
+        if _has_figure(columns):
             continue
-        every = [row for row in every if not row.lacks_model]
-        reasons = list(dict.fromkeys(row.refused for row in every))
-        if not reasons:
-            continue
-        reason = reasons[0]
-        if len(reasons) > 1:
-            reason += f" ({every[0].client}; others' reasons differ, see --json)"
-        groups.setdefault((protocol, reason), []).append(metric)
+        reasons = [row.refused for column in columns.values() for row in column if not row.lacks_model]
+        if reasons:
+            kinds = protocols.setdefault(protocol, {})
+            metrics, others = kinds.setdefault(_NUMBER.sub("#", reasons[0]), ([], []))
+            metrics.append(metric)
+            others += reasons
     return [
-        f"not shown for {protocol}: {', '.join(metrics)} – {reason}" for (protocol, reason), metrics in groups.items()
+        f"not shown for {protocol}: {'; '.join(_reason(*kind) for kind in kinds.values())}"
+        for protocol, kinds in protocols.items()
     ]
+
+
+def _reason(metrics: Sequence[str], reasons: Sequence[str]) -> str:
+    """``TAR@FAR=1e-3, 1e-4 – rests on 1.2 impostors or fewer; …``: of reasons that differ the one with the most."""
+    first, *others = metrics
+    same, _, _ = first.rpartition("=")
+    names = [first, *(name.removeprefix(f"{same}=") if same else name for name in others)]
+    most = max(reasons, key=lambda reason: float(found[0]) if (found := _NUMBER.search(reason)) else 0.0)
+    return f"{', '.join(names)} – " + (
+        most.replace(" impostors;", " impostors or fewer;") if len({*reasons}) > 1 else most
+    )
 
 
 def _refused_for_some(summary: Summary) -> list[str]:
     """Figures that stand in the table without some clients, with those clients and the reason."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for (protocol, metric), columns in summary.items():
-        if all(row.value is None for column in columns.values() for row in column):
+        if not _has_figure(columns):
             continue
         whose: dict[str, dict[str, None]] = {}
         for title, column in columns.items():

@@ -1,0 +1,66 @@
+"""Tables as plain text that fit the width they are shown in: what does not fit stands in a further block below."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+
+__all__ = ["screen_width", "text_table", "wrapped"]
+
+_GAP = "  "
+_LEAST = 40
+
+
+def screen_width() -> int:
+    """Columns of the terminal, ``COLUMNS`` where that is set, 80 where there is neither."""
+    return max(shutil.get_terminal_size((80, 24)).columns, _LEAST)
+
+
+def wrapped(text: str, width: int, indent: str = "  ") -> str:
+    """A sentence in lines of at most ``width``, all but the first indented; no word is broken, and so no path."""
+    return textwrap.fill(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
+
+
+def text_table(head: Sequence[str], lines: Sequence[Sequence[str]], width: int) -> str:
+    """The first column to the left, the others to the right; titles may have several lines.
+
+    Columns that do not fit beside the others stand below them, each block with the first column. Nothing is cut: where
+    a single column is wider than ``width``, so is the table.
+    """
+    titles = [title.split("\n") for title in head]
+    sizes = [
+        max(cell_len(text) for text in (*title, *(line[place] for line in lines))) for place, title in enumerate(titles)
+    ]
+    blocks: list[list[int]] = [[]]
+    used = sizes[0]
+    for place in range(1, len(head)):
+        needed = len(_GAP) + sizes[place]
+        if blocks[-1] and used + needed > width:
+            blocks.append([])
+            used = sizes[0]
+        blocks[-1].append(place)
+        used += needed
+    return "\n\n".join(_block([0, *places], titles, lines, sizes) for places in blocks)
+
+
+def _block(
+    places: Sequence[int], titles: Sequence[Sequence[str]], lines: Sequence[Sequence[str]], sizes: Sequence[int]
+) -> str:
+    tall = max(len(titles[place]) for place in places)
+    # Short titles stand directly above the rule.
+    above = [[*[""] * (tall - len(titles[place])), *titles[place]] for place in places]
+    chosen = [sizes[place] for place in places]
+    rule = "─" * (sum(chosen) + len(_GAP) * (len(places) - 1))
+    rows = [[line[place] for place in places] for line in lines]
+    head = [_row([title[number] for title in above], chosen) for number in range(tall)]
+    return "\n".join([*head, rule, *(_row(cells, chosen) for cells in rows)])
+
+
+def _row(cells: Sequence[str], sizes: Sequence[int]) -> str:
+    first, *others = ((cell, " " * (size - cell_len(cell))) for cell, size in zip(cells, sizes, strict=True))
+    return _GAP.join([first[0] + first[1], *(space + cell for cell, space in others)]).rstrip()
