@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fedfr.assembly import local_training, make_method
 from fedfr.config import PRESETS, ExperimentConfig, LocalConfig, load_config, parse_overrides
+from fedfr.config_source import read_file
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.methods import METHODS
@@ -279,3 +280,22 @@ def test_files_that_are_no_configuration(tmp_path: Path, content: bytes, message
         load_config(path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value) or "preset" in message
+
+
+NAMES = ["no", "007", "1e3", "1.5", "0x1F", "off", "2024-01-01", "y", "5 b"]
+
+
+def test_names_are_read_as_they_are_written(tmp_path: Path) -> None:
+    """YAML 1.1 takes most of these for truth values, octal numbers, floats or dates."""
+    written = f"[{', '.join(NAMES)}]"
+    (tmp_path / "run.yaml").write_text(f"client: off\nsplit:\n  settings: {{clients: {written}, seed: 007}}\n")
+    settings = {"clients": NAMES, "seed": 7}
+    assert read_file(tmp_path / "run.yaml") == {"client": "off", "split": {"settings": settings}}
+    assert parse_overrides([f"split.settings.clients={written}"]) == {"split": {"settings": {"clients": NAMES}}}
+    assert parse_overrides([f"clients={written}"]) == {"clients": NAMES}
+    assert parse_overrides(["clients=4"]) == {"clients": 4}
+    assert parse_overrides(["clients=1e3"]) == {"clients": "1e3"}
+    assert parse_overrides(["clients=no"]) == {"clients": "no"}
+    assert parse_overrides(["public_partitions=[0, no, 1.5]"]) == {"public_partitions": [0, "no", "1.5"]}
+    assert parse_overrides(["local.learning_rate=1e3"]) == {"local": {"learning_rate": 1000.0}}
+    assert parse_overrides(["identities_per_client=[3, 4]"]) == {"identities_per_client": [3, 4]}

@@ -72,3 +72,28 @@ def test_mistakes_in_words(content: dict[str, Any], message: str) -> None:
     with pytest.raises(FedfrError) as caught:
         validate(Outer, content, "run.yaml")
     assert str(caught.value) == f"run.yaml: {message}"
+
+
+class Needed(Settings):
+    backbone: str
+    rounds: Annotated[int, Field(ge=1)]
+    inner: Inner
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {},
+            (
+                "missing are backbone (text (a number in quotes)), rounds (a whole number of at least 1), "
+                "inner (its settings by name, for example inner.power=3); give them"
+            ),
+        ),
+        ({"backbone": "a", "inner": {}}, "missing is rounds (a whole number of at least 1); give it"),
+    ],
+)
+def test_all_that_is_missing_is_named_at_once(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(FedfrError) as caught:
+        validate(Needed, content, "run.yaml")
+    assert str(caught.value) == f"run.yaml: {message}"

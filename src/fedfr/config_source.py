@@ -23,6 +23,7 @@ __all__ = [
     "read_benchmark",
     "read_file",
     "read_preset",
+    "read_yaml",
 ]
 
 PRESETS: Mapping[str, str] = {
@@ -45,6 +46,18 @@ _PATHS = (
     ("split", "settings", "partition"),
     ("model", "start"),
 )
+
+
+_WORDS = "bool float timestamp"
+NAMES: Mapping[str, tuple[str, str]] = {
+    "client": (f"{_WORDS} int", ""),
+    "clients": (_WORDS, f"{_WORDS} int"),
+    "public_partitions": (_WORDS, _WORDS),
+}
+"""Settings that hold names: what YAML 1.1 takes for a value of these kinds is text there, alone and in a list.
+
+``clients`` may be a number of them, and partitions have numbers.
+"""
 
 
 def read_preset(name: str) -> dict[str, Any]:
@@ -70,7 +83,7 @@ def read_file(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise FedfrError(f"configuration {path} does not exist; give a YAML file or a preset: {', '.join(PRESETS)}")
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FedfrError(f"cannot read configuration {path}: {error.strerror or error}; check the file") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
@@ -78,6 +91,46 @@ def read_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise FedfrError(f"configuration {path} holds {type(content).__name__}; it must be a mapping of settings")
     return absolute_paths(content, path.parent)
+
+
+def read_yaml(text: str, place: Sequence[str] = ()) -> Any:
+    """YAML as ``yaml.safe_load`` reads it, but with names as they are written: a client called ``no`` or ``007``.
+
+    ``place``: the settings' names that lead to what ``text`` holds. Raises ``yaml.YAMLError``.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _keep_names(node, place[-1] if place else "", set())
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _keep_names(node: yaml.Node, name: str, seen: set[int]) -> None:
+    """Mark as text what the setting called ``name`` holds, where that is names; an anchor may make a node its own."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            _keep_names(value, key.value if isinstance(key, yaml.ScalarNode) else "", seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            if isinstance(value, yaml.ScalarNode):
+                _as_text(value, NAMES.get(name, ("", ""))[1])
+            else:
+                _keep_names(value, "", seen)
+    elif isinstance(node, yaml.ScalarNode):
+        _as_text(node, NAMES.get(name, ("", ""))[0])
+
+
+def _as_text(node: yaml.ScalarNode, kinds: str) -> None:
+    # What is quoted has a style, and is text already.
+    if node.style is None and node.tag.rpartition(":")[2] in kinds.split():
+        node.tag = "tag:yaml.org,2002:str"
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
@@ -140,14 +193,14 @@ def _parse_override(text: str) -> dict[str, Any]:
     if not equals or not name.strip():
         raise FedfrError(f"--set {text!r} is not of the form a.b=value, for example --set federation.rounds=3")
     try:
-        parsed = yaml.safe_load(value)
+        parsed = read_yaml(value, tuple(name.strip().split(".")))
     except yaml.YAMLError as error:
         raise FedfrError(f"--set {text!r}: the value is not readable YAML") from error
-    if isinstance(parsed, str):
+    if isinstance(parsed, str) and name.strip().rpartition(".")[2] not in NAMES:
         # YAML 1.1 reads 1e-3 (no point) as text; people write it all the time.
         with contextlib.suppress(ValueError):
             parsed = float(parsed)
-    tree: Any = parsed
+    tree = parsed
     for part in reversed(name.strip().split(".")):
         tree = {part: tree}
     return dict(tree)

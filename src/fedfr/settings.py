@@ -30,8 +30,11 @@ def validate(kind: type[S], content: Mapping[str, Any], where: str) -> S:
     try:
         return kind.model_validate(dict(content))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        errors = error.errors(include_url=False)
+        first = errors[0]
         place, wanted = _locate(kind, first["loc"])
+        if first["type"] == "missing":
+            raise FedfrError(f"{where}: {_missing(kind, errors)}") from error
         if first["type"] == "extra_forbidden":
             unknown = ".".join(str(part) for part in first["loc"])
             raise FedfrError(
@@ -43,6 +46,13 @@ def validate(kind: type[S], content: Mapping[str, Any], where: str) -> S:
             reason = f"give {_advice(place, wanted, first['input'])}"
         given = f"{place} = {first['input']!r}: " if place else ""
         raise FedfrError(f"{where}: {given}{reason}") from error
+
+
+def _missing(kind: type[BaseModel], errors: Sequence[Any]) -> str:
+    """All settings that must be given and are not, each with what it may be."""
+    places = [_locate(kind, each["loc"]) for each in errors if each["type"] == "missing"]
+    wanted = ", ".join(f"{place} ({_advice(place, annotation, None)})" for place, annotation in places)
+    return f"missing {'are' if len(places) > 1 else 'is'} {wanted}; give {'them' if len(places) > 1 else 'it'}"
 
 
 def allowed(annotation: Any, limits: Sequence[Any] = ()) -> str:

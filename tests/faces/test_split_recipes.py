@@ -117,7 +117,13 @@ def test_client_names_sort_whatever_their_number(make_faces: MakeFaces) -> None:
     [
         ("quickstrat", {}, "did you mean 'quickstart'"),
         ("quickstart", {"client": 2}, "has no setting 'client'; it has public_identities, clients"),
-        ("general", {"clients": 2}, "needs the setting 'public_identities'"),
+        (
+            "general",
+            {"clients": 2},
+            "'general' needs the settings 'public_identities' and 'identities_per_client'; give them",
+        ),
+        ("general", {}, "needs the settings 'public_identities', 'clients' and 'identities_per_client'; give them"),
+        ("sites", {}, "'sites' needs the setting 'clients'; give it"),
         ("quickstart", {"clients": 0}, "clients = 0; give a whole number of at least 1"),
         ("quickstart", {"clients": None}, "clients = None"),
         ("quickstart", {"clients": 2.0}, r"clients = 2\.0"),
@@ -304,6 +310,17 @@ def test_sites_keep_their_faces_elsewhere(make_faces: MakeFaces, tmp_path: Path)
 def test_a_sites_id_is_a_plain_word(make_faces: MakeFaces, clients: Any) -> None:
     with pytest.raises(FedfrError, match=r"split setting clients has .*; give letters, digits and the signs"):
         make_split(make_faces([3] * 3), "sites", clients=clients)
+
+
+@pytest.mark.parametrize("clients", [7, 0.5, None])
+def test_sites_are_named_in_a_list(make_faces: MakeFaces, clients: Any) -> None:
+    with pytest.raises(FedfrError, match=rf"split setting clients = {clients}; give the ids in a list, for example"):
+        make_split(make_faces([3] * 3), "sites", clients=clients)
+
+
+def test_dropping_copies_leaves_sites_elsewhere(make_faces: MakeFaces) -> None:
+    split = make_split(make_faces([3] * 3), "sites", clients=["a"], generic_identities=1, duplicates="drop")
+    assert split.clients["a"].elsewhere
 
 
 @pytest.mark.parametrize("clients", [[], ["a", "a"]])

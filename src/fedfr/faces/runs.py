@@ -12,9 +12,10 @@ from fedfr.faces.grouping import concatenated_ranges
 __all__ = ["from_runs", "to_runs"]
 
 AT_ONCE = 1 << 16
-MOST = 1 << 28
+MOST = 1 << 26
 """Images that one list may have, so that a few bytes never ask for all memory."""
 
+BLOCK = 1 << 22
 DIGITS = 15
 COMMA, HYPHEN = b",-"
 
@@ -36,8 +37,18 @@ def to_runs(images: Sequence[int]) -> str:
 
 def from_runs(text: str) -> NDArray[np.int64]:
     """What :func:`to_runs` wrote; raises ``ValueError`` naming the run that is none."""
-    if not text:
-        return np.empty(0, np.int64)
+    blocks, start, total = [np.empty(0, np.int64)], 0, 0
+    while text and start <= len(text):
+        # A block ends before a comma, so that what is in memory beside the text and the images stays small.
+        end = text.find(",", start + BLOCK)
+        end = len(text) if end < 0 else end
+        blocks.append(_block(text[start:end], MOST - total))
+        total += len(blocks[-1])
+        start = end + 1
+    return np.concatenate(blocks)
+
+
+def _block(text: str, most: int) -> NDArray[np.int64]:
     content = np.frombuffer(text.encode(), np.uint8)
     signs = np.flatnonzero((content < ord("0")) | (content > ord("9")))
     kinds = content[signs]
@@ -58,6 +69,6 @@ def from_runs(text: str) -> NDArray[np.int64]:
         raise ValueError(f"run '{firsts[at]}-{lasts[at]}' goes backwards")
     counts = lasts - firsts + 1
     total = float(counts.sum(dtype=np.float64))
-    if total > MOST:
+    if total > most:
         raise ValueError(f"a list of {total:.0f} images is longer than {MOST}")
     return concatenated_ranges(firsts, counts)

@@ -30,6 +30,8 @@ def sites(
     ``clients`` are the sites' ids: up to 64 letters, digits, ``.``, ``_`` and ``-``. Identities sorted by name are
     shuffled once with ``seed``; the first ``generic_identities`` of them are people nobody trains on.
     """
+    if not isinstance(clients, Sequence):
+        raise FedfrError(f"split setting clients = {clients!r}; give the ids in a list, for example [north, south]")
     named = [clients] if isinstance(clients, str) else list(clients)
     for name in named:
         if not isinstance(name, str) or not ID.fullmatch(name):

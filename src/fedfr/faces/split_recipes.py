@@ -53,9 +53,14 @@ def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
     for name in settings:
         if name not in known:
             raise FedfrError(f"split {recipe!r} has no setting {name!r}; it has {', '.join(known)}, duplicates")
-    for name, value in known.items():
-        if value.default is inspect.Parameter.empty and name not in settings:
-            raise FedfrError(f"split {recipe!r} needs the setting {name!r}; give it")
+    required = [name for name, value in known.items() if value.default is inspect.Parameter.empty]
+    missing = [name for name in required if name not in settings]
+    if missing:
+        several = len(missing) > 1
+        listed = " and ".join(filter(None, (", ".join(map(repr, missing[:-1])), repr(missing[-1]))))
+        raise FedfrError(
+            f"split {recipe!r} needs the setting{'s' if several else ''} {listed}; give {'them' if several else 'it'}"
+        )
     if isinstance(settings.get("seed", 0), bool) or not isinstance(settings.get("seed", 0), int):
         raise FedfrError(f"split setting seed = {settings['seed']!r}; give a whole number")
     given = signature.bind(faces, **settings)

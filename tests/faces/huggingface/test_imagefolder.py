@@ -148,6 +148,8 @@ def test_what_nobody_names_is_counted_and_what_is_gone_is_refused(tmp_path: Path
             r"line 2 of .* has no identity or label \(who is on it\); it has file_name, w",
         ),
         ("csv", "file_name,identity\na.png,\n", r"a\.png \(line 2 of .*\) names no identity"),
+        ("csv", "file_name,label\na.png,-1\n", r"a\.png \(line 2 of .*\) names no identity"),
+        ("jsonl", '{"file_name": "a.png", "label": -1}\n', r"a\.png \(line 1 of .*\) names no identity"),
         ("csv", "file_name,identity\n,bo\n", r"line 2 of .* has '' for a file; expected its path below"),
         (
             "csv",

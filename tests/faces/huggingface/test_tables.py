@@ -120,6 +120,21 @@ def test_other_sizes_are_resized_with_one_warning(hf: Any, tmp_path: Path) -> No
 
 
 @BOTH
+@pytest.mark.parametrize("kind", ["int64", "int8", "string"])
+def test_a_negative_number_is_no_identity(hf: Any, write: Write, kind: str, tmp_path: Path) -> None:
+    """As tables have for "no label", in a column that is no ClassLabel."""
+    features = hf.Features({"image": hf.Image(), "label": hf.Value(kind)})
+    labels = [text if kind == "string" else int(text) for text in ("3", "-1", "0", "-1", "3")]
+    rows = {"image": [flat(number) for number in range(5)], "label": labels}
+    source = write(hf.Dataset.from_dict(rows, features=features), tmp_path)
+    with pytest.raises(FedfrError, match=r"2 of 5 rows .*row 1 of .* names no identity"):
+        import_faces(source)
+    with pytest.warns(FacesWarning, match="left out 2 bad rows"):
+        faces = import_faces(source, skip_bad=True)
+    assert faces.identities == (("0", "3") if kind == "string" else ("0000000", "0000003"))
+
+
+@BOTH
 def test_rows_without_picture_or_identity(hf: Any, write: Write, tmp_path: Path) -> None:
     features = hf.Features({"image": hf.Image(), "identity": hf.ClassLabel(names=["a", "b"])})
     broken = {"bytes": png(3)[:200], "path": None}

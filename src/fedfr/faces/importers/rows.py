@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,9 +51,11 @@ def make_rows(
 ) -> Rows:
     """Order the identities: ``classes`` as they stand, then others by name; numbers get zeros before them.
 
-    A picture without a name is called by identity and file, or by identity and row. Where a name comes again, the row
+    A negative number, as tables have for "no label", is no identity, nor is one written as text. A picture without a
+    name is called by identity and file, or by identity and row. Where a name comes again, the row
     is put behind it.
     """
+    people = [None if _stands_for_nobody(person) else person for person in people]
     width = max(7, *(len(str(person)) for person in people if isinstance(person, int)), 0)
     texts = [f"{person:0{width}d}" if isinstance(person, int) else person for person in people]
     there = set(texts) - {None}
@@ -114,6 +117,11 @@ def import_rows(rows: Rows, dest: Path | None, progress: Progress | None = None,
 
 
 NOBODY = "names no identity"
+NO_LABEL = re.compile(r"-[0-9]+(\.0*)?")
+
+
+def _stands_for_nobody(person: str | int | None) -> bool:
+    return NO_LABEL.fullmatch(person.strip()) is not None if isinstance(person, str) else (person or 0) < 0
 
 
 def _images(rows: Rows, found: Found, total: int, progress: Progress | None) -> Iterator[NDArray[np.uint8]]:
