@@ -322,3 +322,31 @@ def test_the_callers_faces_are_not_changed(make_client: MakeClient) -> None:
     before = PRIVATE.images(np.arange(len(PRIVATE))).copy()
     make_client().update(broadcast())
     assert np.array_equal(PRIVATE.images(np.arange(len(PRIVATE))), before)
+
+
+def test_what_is_owed_after_a_refusal_is_what_was_owed_before_it(make_client: MakeClient) -> None:
+    """Nothing of an update that was refused or lost has arrived, so what did not fit into it is owed to nobody.
+
+    The client hears of it with the next broadcast, however many of its updates were lost in between.
+    """
+    client = make_client("method.name=fedavg", "federation.updates=int8", "local.learning_rate=0.05")
+
+    def train(number: int, accepted: int) -> PrivateState:
+        client.update(replace(broadcast(number), accepted=accepted))
+        return state_of(client)
+
+    def same(left: Mapping[str, torch.Tensor], right: Mapping[str, torch.Tensor]) -> bool:
+        return left.keys() == right.keys() and all(torch.equal(value, right[name]) for name, value in left.items())
+
+    first = train(1, 0)
+    assert first.owed == {}
+    second = train(2, 1)
+    assert same(second.owed, first.rest)
+    assert any(bool(value.any()) for value in first.rest.values())
+    assert not same(second.rest, first.rest)
+    third = train(3, 1)
+    assert same(third.owed, first.rest), "round 2 was refused: its own remainder went with it"
+    fourth = train(4, 1)
+    assert same(fourth.owed, first.rest), "and round 3 was lost"
+    assert same(train(5, 4).owed, fourth.rest)
+    assert train(6, 9).owed == {}, "of a state that was put back, nobody knows what is owed"

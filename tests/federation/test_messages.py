@@ -46,7 +46,7 @@ def test_these_are_all_the_fields_there_are() -> None:
         for kind in (Broadcast, Update, Failure, Hello)
     }
     assert fields == {
-        "Broadcast": ["round", "weights", "prototypes", "identities"],
+        "Broadcast": ["round", "weights", "prototypes", "identities", "accepted"],
         "Update": ["round", "client", "weights", "prototypes", "count", "metrics", "identities", "scales"],
         "Failure": ["client", "reason"],
         "Hello": ["client", "agreement", "public", "version"],

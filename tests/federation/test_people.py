@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,28 @@ def test_public_faces_of_other_people_than_the_servers_are_refused(make_client: 
         client.update(broadcast(1))
     assert "4 public identities" in caught.value.shareable
     assert client.store.rounds() == []
+
+
+@pytest.mark.parametrize(
+    ("people", "accepted", "used"),
+    [
+        (BEFORE, 1, True),
+        (BEFORE, 0, False),
+        ((0, 2), 1, False),
+        ((0, 3, 2), 1, False),
+        ((2, 0, 1), 1, False),
+    ],
+)
+def test_rows_that_the_server_sends_back_are_those_of_the_update_that_it_took(
+    make_client: MakeClient, people: tuple[int, ...], accepted: int, used: bool
+) -> None:
+    """FedFace: they are in the order of that update, and the server knows no names; else the client's own count."""
+    client_of(make_client, ("fedface",), BEFORE).update(broadcast(1))
+    client = client_of(make_client, ("fedface",), people, "local.learning_rate=1e-12")
+    before = state_of(client).prototypes
+    spread = torch.nn.functional.normalize(torch.randn(3, 512, generator=torch.Generator().manual_seed(3)))
+    first = initial(client)
+    client.update(replace(broadcast(2), identities=spread, accepted=accepted))
+    for row, person in enumerate(people):
+        own = before[BEFORE.index(person)] if person in BEFORE else first[row]
+        assert torch.allclose(state_of(client).prototypes[row], spread[row] if used else own, atol=1e-5)

@@ -32,12 +32,18 @@ class Arithmetic:
         self.order = order
         self.changes = changes or {}
         self.asked: list[tuple[int, tuple[str, ...]]] = []
+        self.accepted: dict[int, dict[str, int]] = {}
 
     def exchange(
-        self, broadcast: Broadcast, clients: Sequence[str], identities: Mapping[str, torch.Tensor]
+        self,
+        broadcast: Broadcast,
+        clients: Sequence[str],
+        identities: Mapping[str, torch.Tensor],
+        accepted: Mapping[str, int],
     ) -> Iterator[Update | Failure]:
         """One reply per client."""
         self.asked.append((broadcast.round, tuple(clients)))
+        self.accepted[broadcast.round] = dict(accepted)
         for position in self.order:
             if position >= len(clients):
                 continue
@@ -109,7 +115,7 @@ def test_a_bad_update_is_left_out_and_named(tmp_path: Path) -> None:
     events: list[dict[str, object]] = []
     run = server(tmp_path, Arithmetic(changes={"client-02": spoil}), events, rounds=1)
     found = run.run(START)
-    good = list(Arithmetic().exchange(Broadcast(1, START.weights, START.prototypes), CLIENTS, {}))
+    good = list(Arithmetic().exchange(Broadcast(1, START.weights, START.prototypes), CLIENTS, {}, {}))
     kept = [update for update in good if isinstance(update, Update) and update.client != "client-02"]
     total = sum(update.count for update in kept)
     mean = sum((update.weights["w"].double() * update.count for update in kept), torch.zeros(50).double()) / total
@@ -260,3 +266,20 @@ def test_prototypes_that_a_method_spreads_to_no_numbers_are_not_kept(tmp_path: P
 def _reveals(update: Update) -> Update:
     own = torch.randn(2, 4, generator=torch_generator(0, "identities", update.client))
     return replace(update, prototypes=None, identities=own)
+
+
+def test_every_client_is_told_which_of_its_updates_was_taken_last(tmp_path: Path) -> None:
+    """Also by a server that reads it back from its journal, and to nobody where nobody needs it."""
+
+    def refused_in(number: int) -> Change:
+        return lambda update: update if update.round != number else Failure(update.client, "no power")
+
+    engine = Arithmetic(changes={"client-02": refused_in(2), "client-03": refused_in(1)})
+    server(tmp_path, engine, rounds=2).run(START)
+    assert engine.accepted == {1: {}, 2: {}}
+
+    told = Arithmetic()
+    later = server(tmp_path, told, rounds=3, updates="bf16")
+    later.run(START)  # tensors this small travel as they are
+    others = {client: 2 for client in CLIENTS if client != "client-02"}
+    assert told.accepted == {3: {**others, "client-02": 1}}

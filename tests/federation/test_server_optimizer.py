@@ -70,7 +70,11 @@ class Drifting:
     """An engine of one client whose weights drift by the round's number."""
 
     def exchange(
-        self, broadcast: Broadcast, clients: Sequence[str], identities: Mapping[str, torch.Tensor]
+        self,
+        broadcast: Broadcast,
+        clients: Sequence[str],
+        identities: Mapping[str, torch.Tensor],
+        accepted: Mapping[str, int],
     ) -> Iterator[Update]:
         """One reply."""
         weights = {name: value + broadcast.round for name, value in broadcast.weights.items()}

@@ -98,7 +98,11 @@ class _Direct:
         self._answer = answer
 
     def exchange(
-        self, broadcast: Broadcast, clients: Sequence[str], identities: Mapping[str, torch.Tensor]
+        self,
+        broadcast: Broadcast,
+        clients: Sequence[str],
+        identities: Mapping[str, torch.Tensor],
+        accepted: Mapping[str, int],
     ) -> Iterator[Update | Failure]:
         """One reply per client; each five hundredth comes after its neighbour."""
         order = list(clients)

@@ -26,6 +26,7 @@ from fedfr.trial import local_engine
 pytestmark = pytest.mark.slow
 
 NOBODY: Mapping[str, torch.Tensor] = {}
+NEVER: Mapping[str, int] = {}
 LIAR = """
 import sys
 import fedfr.engines.flower.answers as answers
@@ -104,10 +105,15 @@ class Without(LocalEngine):
         self.client = client
 
     def exchange(
-        self, broadcast: Broadcast, clients: Sequence[str], identities: Mapping[str, torch.Tensor] = NOBODY
+        self,
+        broadcast: Broadcast,
+        clients: Sequence[str],
+        identities: Mapping[str, torch.Tensor] = NOBODY,
+        accepted: Mapping[str, int] = NEVER,
     ) -> Iterator[Update | Failure]:
         yield Failure(self.client, "it is gone")
-        yield from super().exchange(broadcast, [client for client in clients if client != self.client], identities)
+        others = [client for client in clients if client != self.client]
+        yield from super().exchange(broadcast, others, identities, accepted)
 
 
 @pytest.fixture

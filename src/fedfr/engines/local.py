@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from functools import lru_cache
 from multiprocessing.connection import wait
 from typing import Any, Self
 
@@ -28,6 +29,7 @@ ClientFactory = Callable[[str], Client]
 Tap = Callable[[str, str, bytes], None]
 
 _NONE: Mapping[str, torch.Tensor] = {}
+_NEVER: Mapping[str, int] = {}
 # Seconds of training below which an answer waits for the next client.
 _SMALL = 1.0
 
@@ -73,14 +75,22 @@ class LocalEngine:
             self._pool = None
 
     def exchange(
-        self, broadcast: Broadcast, clients: Sequence[str], identities: Mapping[str, torch.Tensor] = _NONE
+        self,
+        broadcast: Broadcast,
+        clients: Sequence[str],
+        identities: Mapping[str, torch.Tensor] = _NONE,
+        accepted: Mapping[str, int] = _NEVER,
     ) -> Iterator[Update | Failure]:
         """Yield one update or failure per client, in the order asked; raises :class:`WriteError` for a full disk."""
-        shared = encode(broadcast)
+
+        # Most clients were last heard in the same round.
+        @lru_cache(maxsize=1)
+        def shared(taken: int) -> bytes:
+            return encode(replace(broadcast, accepted=taken))
 
         def message(client: str) -> bytes:
-            own = identities.get(client)
-            return shared if own is None else encode(replace(broadcast, identities=own))
+            own, taken = identities.get(client), accepted.get(client, 0)
+            return shared(taken) if own is None else encode(replace(broadcast, identities=own, accepted=taken))
 
         for client, answer in self._answers(message, clients):
             if self._tap is not None:

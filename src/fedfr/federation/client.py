@@ -148,8 +148,13 @@ class Client:
             joined = len(set(identities) - set(state.identities or ()))
             if departed or joined:
                 _log.warning("%s: %d identities left and were erased, %d joined", self.id, departed, joined)
+            # The server's rows are in the order, and of the people, of the update that it took.
+            same = broadcast.accepted == state.round and state.identities == identities
             state = state.arranged(identities, partial(method.initial_prototypes, context))
-            context = replace(context, state=state)
+            given = broadcast.identities if same else None
+            if given is not None and given.shape != state.prototypes.shape:
+                given = None
+            context = replace(context, state=state, identities=given)
 
         near = method.public_faces(context)
         pool = FacePool([(self.private, None, 0), (self.public.faces, near.numpy(), self.private.num_identities)])
@@ -202,8 +207,9 @@ class Client:
         # A state that the server would refuse to have part in is not kept either.
         change = Change(broadcast.weights, self._networks.statistics, settings.federation.largest_change)
         change.check(replace(update, weights=weights))
-        sent = compress(update, broadcast, settings.federation.updates, {} if state is None else state.rest)
-        kept = PrivateState(broadcast.round, weights, private, dfc, personal, sent.rest, identities)
+        owed = {} if state is None or settings.federation.updates == "full" else state.rest_after(broadcast.accepted)
+        sent = compress(update, broadcast, settings.federation.updates, owed)
+        kept = PrivateState(broadcast.round, weights, private, dfc, personal, sent.rest, identities, owed)
         _check_finite(sent.update, kept)
         return sent.update, kept
 
@@ -271,7 +277,7 @@ class Client:
             public=self.public.faces,
             weights=self._networks.entries(generic),
             prototypes=broadcast.prototypes,
-            identities=broadcast.identities,
+            identities=None,
             state=state,
             generic=generic,
             local=settings.local,

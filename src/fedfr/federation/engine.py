@@ -34,10 +34,14 @@ class Engine(Protocol):
     """Brings a broadcast to clients and their updates back, as they arrive and in any order."""
 
     def exchange(
-        self, broadcast: Broadcast, clients: Sequence[str], identities: Mapping[str, torch.Tensor]
+        self,
+        broadcast: Broadcast,
+        clients: Sequence[str],
+        identities: Mapping[str, torch.Tensor],
+        accepted: Mapping[str, int],
     ) -> Iterator[Update | Failure]:
         """Yield exactly one update or failure for every client asked.
 
-        A client named in ``identities`` receives what stands there as its broadcast's ``identities``, nobody else does.
+        A client named in ``identities`` or ``accepted`` receives what stands there in its broadcast, nobody else does.
         """
         ...

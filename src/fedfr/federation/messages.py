@@ -55,12 +55,14 @@ class Broadcast(Brief):
     """Server to client: the generic backbone and the public prototypes of a round (1, 2, …).
 
     ``identities``: a client's own prototypes as the server changed them, where a method reveals them; else None.
+    ``accepted``: the last round whose update of this very client the server took, where the client must know; else 0.
     """
 
     round: int
     weights: Mapping[str, torch.Tensor]
     prototypes: torch.Tensor
     identities: torch.Tensor | None = None
+    accepted: int = 0
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,6 +121,8 @@ def encode(message: Broadcast | Update | Failure | Hello) -> bytes:
     if isinstance(message, Update):
         tensors |= {f"{_SCALES}{name}": value for name, value in message.scales.items()}
         scalars |= {"client": message.client, "count": message.count, "metrics": dict(message.metrics)}
+    else:
+        scalars |= {"accepted": message.accepted}
     return pack(tensors, {"fedfr": json.dumps(scalars)})
 
 
@@ -144,7 +148,7 @@ def decode_broadcast(data: bytes) -> Broadcast:
         number = _number(scalars["round"])
         if number < 1:
             raise FedfrError(f"broadcast of round {number}; rounds begin with 1")
-        return Broadcast(number, _weights(own), prototypes, identities)
+        return Broadcast(number, _weights(own), prototypes, identities, _number(scalars["accepted"]))
 
 
 def decode_revealed(data: bytes) -> torch.Tensor:

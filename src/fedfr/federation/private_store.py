@@ -28,6 +28,7 @@ _log = logging.getLogger("fedfr.client")
 FORMAT = "2"
 _BRANCHES = ("branches.weight", "branches.bias")
 _PERSONAL = "prototypes"
+_PARTS = ("backbone", "dfc", "personal", "rest", "owed")
 _UNUSABLE = "its private state cannot be used; its own log says why"
 _NAME = re.compile(r"private-(\d{6})\.safetensors")
 # 32 characters and signs around them for each of a million identities, beside the names of the entries.
@@ -41,7 +42,8 @@ class PrivateState(Brief):
     ``backbone``: the local backbone right after local training, before averaging (next round's previous model, and the
     backbone of the personalised model). ``prototypes``: Φ_i, K_i × D. ``dfc``: the DFC module's entries, or empty.
     ``personal``: a personal model trained apart (``backbone/…``, ``prototypes``), or empty. ``rest``: what of changes
-    sent in few bits did not fit, or empty.
+    sent in few bits did not fit, or empty; ``owed``: what it was before this round, for the case that the server has
+    not taken this round's update.
     ``identities``: whose row is which, by :class:`~fedfr.federation.identity_key.IdentityKey`; None where that is not
     known, as in states of earlier versions.
     What comes from a store is to be read and never written to.
@@ -54,12 +56,23 @@ class PrivateState(Brief):
     personal: Mapping[str, torch.Tensor] = field(default_factory=dict)
     rest: Mapping[str, torch.Tensor] = field(default_factory=dict)
     identities: tuple[str, ...] | None = None
+    owed: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All of it by the names it has in a file."""
-        parts = {"backbone": self.backbone, "dfc": self.dfc, "personal": self.personal, "rest": self.rest}
+        parts = {name: getattr(self, name) for name in _PARTS}
         named = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
         return {**named, "prototypes": self.prototypes}
+
+    def rest_after(self, accepted: int) -> Mapping[str, torch.Tensor]:
+        """What the server is still owed, once the last update that it took is known to be that of round ``accepted``.
+
+        Of an update that was refused or lost nothing has arrived, so nothing of it is owed either: what was owed before
+        still is. After a round that is not known here, as where an old state was put back, nothing is.
+        """
+        if accepted == self.round:
+            return self.rest
+        return self.owed if accepted < self.round else {}
 
     @property
     def personal_backbone(self) -> dict[str, torch.Tensor]:
@@ -252,11 +265,9 @@ class PrivateStore:
             raise FedfrError(
                 f"private state {path} holds no prototypes; remove it to start this client afresh", _UNUSABLE
             )
-        backbone, dfc, personal, rest = (
-            _under(f"{part}/", tensors) for part in ("backbone", "dfc", "personal", "rest")
-        )
+        backbone, dfc, personal, rest, owed = (_under(f"{part}/", tensors) for part in _PARTS)
         identities = self._identities(path, metadata)
-        state = PrivateState(round_number, backbone, tensors["prototypes"], dfc, personal, rest, identities)
+        state = PrivateState(round_number, backbone, tensors["prototypes"], dfc, personal, rest, identities, owed)
         if not state._fits():
             raise _unreadable(path, "it has not one row for each of its identities")
         return state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,11 @@ from fedfr.rng import numpy_generator
 from fedfr.training.finite import first_not_finite
 
 __all__ = ["Server", "sample_clients"]
+
+
+def accepted_rounds(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """By client, the last of these finished rounds that has its update; ``records`` are a journal's, in order."""
+    return {report["client"]: int(record["round"]) for record in records for report in record.get("clients", ())}
 
 
 def sample_clients(clients: Sequence[str], share: float, seed: int, round_number: int) -> list[str]:
@@ -53,6 +58,7 @@ class Server:
     statistics: frozenset[str] = frozenset()
     on_event: Callable[[Mapping[str, Any]], None] = field(default=lambda event: None)
     on_round: Callable[[int, Generic], Mapping[str, Any]] = field(default=lambda round_number, generic: {})
+    _accepted: dict[str, int] = field(default_factory=dict, init=False)
 
     def run(self, start: Generic) -> Generic:
         """Run or resume all rounds; returns the last generic model.
@@ -65,6 +71,7 @@ class Server:
             generic, done = start, 0
         else:
             generic, done = entry.generic, entry.round
+            self._accepted = accepted_rounds(self.journal.records())
         for number in range(done + 1, self.method.rounds(self.federation.rounds) + 1):
             started = time.perf_counter()
             generic, record = self._round(number, generic)
@@ -73,7 +80,14 @@ class Server:
             # Before the commit: killed between the two, the round is repeated and its events are cut off.
             self.on_event({"event": "round", "round": number, **record["totals"], "seconds": seconds})
             self.journal.commit(number, generic, record)
+            self._accepted |= accepted_rounds([{"round": number, **record}])
         return generic
+
+    def _kept(self, generic: Generic) -> dict[str, torch.Tensor]:
+        """What the server remembers, without prototypes of clients that take part no more."""
+        revealed = {name for name in generic.kept if name.startswith(identities_of(""))}
+        left = revealed - {identities_of(client) for client in self.clients}
+        return {name: own for name, own in generic.kept.items() if name not in left}
 
     def _round(self, number: int, generic: Generic) -> tuple[Generic, dict[str, Any]]:
         method, shared = self.method, self.shared(number)
@@ -93,7 +107,8 @@ class Server:
 
         broadcast = Broadcast(number, generic.weights, generic.prototypes)
         known = {client: generic.kept[name] for client in asked if (name := identities_of(client)) in generic.kept}
-        replies = self.engine.exchange(broadcast, asked, known)
+        told = method.reveals_identities or self.federation.updates != "full"
+        replies = self.engine.exchange(broadcast, asked, known, self._accepted if told else {})
         for reply in in_order(replies, asked, self.journal.folder, refuse):
             client = reply.client
             try:
@@ -126,7 +141,7 @@ class Server:
         new_prototypes = merged.pop(PROTOTYPES, generic.prototypes)
         if not self.federation.average_prototypes:
             new_prototypes = generic.prototypes
-        mean = Generic({**generic.weights, **merged}, new_prototypes, {**generic.kept, **revealed})
+        mean = Generic({**generic.weights, **merged}, new_prototypes, {**self._kept(generic), **revealed})
         mean = optimizer_step(generic, mean, self.federation.server, self.statistics)
         stepped = method.server_step(generic, mean)
         _check_finite(stepped, number)

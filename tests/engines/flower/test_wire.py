@@ -81,10 +81,10 @@ def test_every_update_comes_back_to_the_bit(
 def test_every_broadcast_comes_back_to_the_bit(
     weights: dict[str, torch.Tensor], prototypes: torch.Tensor, own: torch.Tensor
 ) -> None:
-    records = broadcast_records(Broadcast(5, weights, prototypes), AGREEMENT, {"north": own})
-    for client, revealed in (("north", own), (None, None)):
+    records = broadcast_records(Broadcast(5, weights, prototypes), AGREEMENT, {"north": own}, {"north": 4, "south": 3})
+    for client, revealed, accepted in (("north", own, 4), ("south", None, 3), (None, None, 0)):
         got = read_broadcast(travelled(records[client]), AGREEMENT)
-        assert got.round == 5
+        assert (got.round, got.accepted) == (5, accepted)
         assert all(same(got.weights[name], weights[name]) for name in weights)
         assert same(got.prototypes, prototypes)
         assert same(got.identities, revealed)

@@ -23,6 +23,7 @@ TRAIN = "train"
 # As many private prototypes may come back from a client whose method reveals them.
 MOST_IDENTITIES = 100_000
 _NONE: Mapping[str, torch.Tensor] = {}
+_NEVER: Mapping[str, int] = {}
 
 
 class FlowerEngine:
@@ -76,7 +77,11 @@ class FlowerEngine:
         """The nodes stay connected; they wait for the next run."""
 
     def exchange(
-        self, broadcast: Broadcast, clients: Sequence[str], identities: Mapping[str, torch.Tensor] = _NONE
+        self,
+        broadcast: Broadcast,
+        clients: Sequence[str],
+        identities: Mapping[str, torch.Tensor] = _NONE,
+        accepted: Mapping[str, int] = _NEVER,
     ) -> Iterator[Update | Failure]:
         """Yield one update or failure per client, as they arrive; a failure after ``deployment.deadline`` seconds.
 
@@ -88,7 +93,7 @@ class FlowerEngine:
                 yield Failure(client, found)
             else:
                 self._watch(client, Standing(TRAINING, round=broadcast.round))
-        records = broadcast_records(broadcast, self._agreement, identities)
+        records = broadcast_records(broadcast, self._agreement, identities, accepted)
         letters = {
             client: Letter(node, TRAIN, records.get(client, records[None]))
             for client, node in nodes.items()

@@ -8,6 +8,7 @@ Whatever comes in is checked before anything of it is used.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -49,6 +50,8 @@ FORMAT = 1
 HEAD, BODY = "fedfr", "message"
 DTYPE, PACKED = "uint8", "fedfr.safetensors"
 SMALL = 1 << 16
+_NEVER: Mapping[str, int] = {}
+ROUND = re.compile(r"[0-9]{1,9}")
 
 
 def question_records(agreement: str) -> RecordDict:
@@ -62,7 +65,7 @@ def read_question(content: RecordDict) -> None:
 
 
 def broadcast_records(
-    broadcast: Broadcast, agreement: str, identities: Mapping[str, torch.Tensor]
+    broadcast: Broadcast, agreement: str, identities: Mapping[str, torch.Tensor], accepted: Mapping[str, int] = _NEVER
 ) -> dict[str | None, RecordDict]:
     """What a client is sent, by its id; under None what every other client is.
 
@@ -70,18 +73,23 @@ def broadcast_records(
     """
     shared = _array(encode(replace(broadcast, identities=None)))
     head = {"kind": "broadcast", "agreement": agreement}
-    found: dict[str | None, RecordDict] = {None: _records(head, {BODY: shared})}
-    for client, own in identities.items():
-        arrays = {BODY: shared, IDENTITIES: _array(pack({IDENTITIES: own}, {}))}
-        found[client] = _records(head, arrays)
+    found: dict[str | None, RecordDict] = {None: _records({**head, "accepted": "0"}, {BODY: shared})}
+    for client in identities.keys() | accepted.keys():
+        own = identities.get(client)
+        arrays = {BODY: shared} | ({} if own is None else {IDENTITIES: _array(pack({IDENTITIES: own}, {}))})
+        found[client] = _records({**head, "accepted": str(accepted.get(client, 0))}, arrays)
     return found
 
 
 def read_broadcast(content: RecordDict, agreement: str) -> Broadcast:
     """The server's broadcast; raises :class:`FedfrError` when it is not whole or comes under another agreement."""
-    head = {"kind": "broadcast", "agreement": agreement}
+    head = {"kind": "broadcast", "agreement": agreement, "accepted": None}
     arrays = _body("the server", content, head, (BODY, IDENTITIES), None)
-    broadcast = decode_broadcast(arrays[BODY])
+    accepted = str(content[HEAD]["accepted"])
+    if not ROUND.fullmatch(accepted):
+        text = f"message of the server refused: accepted is {_short(accepted)}, expected the number of a round"
+        raise FedfrError(text, shareable=text)
+    broadcast = replace(decode_broadcast(arrays[BODY]), accepted=int(accepted))
     if IDENTITIES not in arrays:
         return broadcast
     return replace(broadcast, identities=decode_revealed(arrays[IDENTITIES]))
