@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from tests.deployment.https import Server, serving
 from tests.deployment.neighbours import listening_for
 from tests.deployment.standing import OTHER, SITE, Standing, edit, named
@@ -26,8 +27,10 @@ from fedfr.deployment import checks
 from fedfr.deployment.certificates import issue_server, make_authority
 from fedfr.deployment.checks import Line, check_server, check_site
 from fedfr.deployment.coordinator import Coordinator
+from fedfr.deployment.site import Site
 from fedfr.errors import FedfrError
 from fedfr.faces import FaceSet
+from fedfr.federation.private_store import PrivateState, PrivateStore
 from fedfr.files import locked
 
 EVERY_LINE = [
@@ -36,13 +39,16 @@ EVERY_LINE = [
     "certificate authority",
     "server",
     "registered",
+    "folder",
+    "port",
     "agreement",
+    "device",
     "faces",
     "public faces",
     "nobody in both",
     "disk",
     "memory",
-    "port",
+    "private states",
 ]
 
 
@@ -387,9 +393,8 @@ def test_a_full_disk_and_one_that_cannot_be_written(standing: Standing, server: 
     assert found["disk"].startswith(f"0.0 GB free at {standing.site}, 0.0")
     assert found["disk"].endswith(" GB are needed; make room")
     machine.writable = False
-    assert to_do(site_lines(standing)) == {
-        "disk": f"{standing.site} cannot be written; give this user the right to",
-    }
+    said = f"{standing.site} cannot be written; give this user the right to"
+    assert to_do(site_lines(standing)) == {"folder": said, "disk": said}
 
 
 def test_too_little_memory(standing: Standing, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -409,6 +414,20 @@ def test_a_port_that_is_taken(standing: Standing, server: Server) -> None:
             assert [*found] == ["port"]
             assert found["port"].startswith(f"{port} is used by process {os.getpid()} (")
             assert found["port"].endswith("); end that, or choose another port in the configuration")
+
+
+def test_what_a_round_will_need_is_tried(standing: Standing, server: Server) -> None:
+    """A device that is not there, and a private state that is damaged."""
+    edit(standing.site_file, runtime={"device": "cuda:77"})
+    assert to_do(site_lines(standing)) == {"device": "runtime.device = 'cuda:77' cannot be used here; use cpu"}
+    edit(standing.site_file, runtime={})
+    store = PrivateStore(Site.open(standing.site_file).private, SITE)
+    store.save(PrivateState(1, {"w": torch.ones(2)}, torch.ones(1, 4)))
+    assert site_lines(standing)["private states"].found == "of rounds 1"
+    (file,) = store.folder.glob("private-*.safetensors")
+    file.write_bytes(file.read_bytes()[:-3])
+    (found,) = to_do(site_lines(standing)).values()
+    assert found.startswith(f"private state {file} cannot be read (")
 
 
 # A coordinator
@@ -435,6 +454,7 @@ def test_a_coordinator_where_nothing_is_to_be_done(standing: Standing, machine: 
         *certificates,
         "hosts",
         "listens at",
+        "folder",
         "served",
         "nginx",
         "proxy",

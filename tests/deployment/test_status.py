@@ -143,6 +143,9 @@ def test_the_queue_and_how_every_site_stands(standing: Standing) -> None:
     since = read_board(standing.run)[OTHER]["since"]
     board(OTHER, Standing_("silent", reason.replace("40 s", "12 min")))
     assert read_board(standing.run)[OTHER]["since"] == since, "that it lasts is no change"
+    board(SITE, Standing_("not connected", "its site is not connected; start it"))
+    board(SITE, Standing_("ready"))
+    assert "problem" not in read_board(standing.run)[SITE], "it is over"
     with locked(standing.run):
         found = status_of(standing.coordinator)
         assert found["queue"] == [RUN, "again"]

@@ -22,6 +22,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supercore.protobuf.client import ProtobufRequestContext
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
+from fedfr.assembly import make_compute
 from fedfr.deployment.address import Address, is_own, listening, refuse_taken
 from fedfr.deployment.certificates import check_server_certificate, days_left, load_certificate, trust_only
 from fedfr.deployment.coordinator import Coordinator
@@ -33,6 +34,7 @@ from fedfr.deployment.site_folder import KEY, ROOT
 from fedfr.deployment.site_running import RUNNING
 from fedfr.deployment.status import site_status
 from fedfr.errors import FedfrError
+from fedfr.federation.private_store import PrivateStore
 from fedfr.files import is_locked, read_json
 from fedfr.models import build_backbone
 
@@ -99,23 +101,26 @@ def check_site(path: Path) -> Iterator[Line]:
     yield server
     if not key.remedy and not server.remedy:
         yield _line("registered", lambda: _registered(config, path.parent))
+    running = is_locked(path.parent)
+    yield _line("folder", lambda: _writable(path.parent))
+    yield _line("port", lambda: _port(_site_port(path.parent, config, running), [LOOPBACK], path.parent, running))
     try:
         site = Site(config)
         weights = _bytes_of(site.agreement.backbone)
     except FedfrError as error:
         yield _said("agreement", error)
         return
+    if running:
+        yield _line("running", lambda: _running(path))
     agreed = site.agreement
     yield Line("agreement", f"{agreed.method.name}, {agreed.rounds} rounds, {len(agreed.clients)} sites")
+    yield _line("device", lambda: _device(site))
     yield _line("faces", lambda: _faces(site))
     yield _line("public faces", lambda: _public(site))
     yield _line("nobody in both", lambda: _apart(site))
     yield _line("disk", lambda: _disk(Path(config.private), 4 * weights))
     yield _line("memory", lambda: _memory(PER_BYTE_OF_MODEL * weights))
-    running = is_locked(path.parent)
-    yield _line("port", lambda: _port(_site_port(path.parent, config, running), [LOOPBACK], path.parent, running))
-    if running:
-        yield _line("running", lambda: _running(path))
+    yield _line("private states", lambda: _private(site))
 
 
 def _bytes_of(backbone: str) -> int:
@@ -130,6 +135,7 @@ def check_server(coordinator: Coordinator) -> Iterator[Line]:
         yield from _certificate(name, coordinator.tls / f"{name}.crt")
     yield _line("hosts", lambda: _hosts(coordinator))
     yield _line("listens at", coordinator.check_families)
+    yield _line("folder", lambda: _writable(coordinator.folder))
     running = is_locked(coordinator.folder)
     if running:
         yield _line("served", lambda: _served(coordinator))
@@ -259,12 +265,37 @@ def _apart(site: Site) -> str:
     return "no name and no picture is on both sides"
 
 
-def _disk(folder: Path, needed: int) -> str:
+def _device(site: Site) -> str:
+    """What the site trains on, opened as training does."""
+    runtime = site.config.runtime
+    make_compute(site.agreement.config.model_copy(update={"runtime": runtime}))
+    return f"{runtime.device}, {runtime.precision}, threads: {runtime.threads}"
+
+
+def _private(site: Site) -> str:
+    """Whether the newest state can be read; a damaged one would fail every round."""
+    store = PrivateStore(site.private, site.config.client)
+    rounds = store.rounds()
+    if not rounds:
+        return "none yet"
+    store.until(rounds[-1])
+    return f"of rounds {', '.join(map(str, rounds))}"
+
+
+def _writable(folder: Path) -> str:
     place = folder
     while not place.exists():
         place = place.parent
     if not os.access(place, os.W_OK):
         raise FedfrError(f"{place} cannot be written; give this user the right to")
+    return f"{place} can be written"
+
+
+def _disk(folder: Path, needed: int) -> str:
+    place = folder
+    while not place.exists():
+        place = place.parent
+    _writable(place)
     free = shutil.disk_usage(place).free
     if free < needed:
         raise FedfrError(f"{free / 1e9:.1f} GB free at {place}, {needed / 1e9:.1f} GB are needed; make room")
@@ -287,6 +318,8 @@ def _port(port: int | None, places: Sequence[tuple[socket.AddressFamily, str]], 
     own = [each for each in found if each.belongs_to(folder)]
     if own and running:
         return f"{port}, in use by this one: {own[0]}"
+    if running and found and all(each.process is None for each in found):
+        return f"{port}, in use by {found[0]}, into whose processes this user cannot look"
     refuse_taken(port, places)
     if running:
         raise FedfrError(f"nobody listens at {port}, though this runs; look at its status, and wait for the next start")

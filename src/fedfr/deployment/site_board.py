@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedfr.deployment.run_state import SITES
-from fedfr.engines.flower.standing import ASKED, LATE, TRAINING, Standing
+from fedfr.engines.flower.standing import ASKED, LATE, READY, TRAINING, Standing
 from fedfr.errors import FedfrError
 from fedfr.files import read_json, write_json
 
@@ -27,7 +27,8 @@ _LASTED = re.compile(r" \(for [0-9.]+ (s|min|h)\)")
 class SiteBoard:
     """Call it with a client and its standing; a change is written with its time, anything else is ignored.
 
-    ``problem`` and ``problem_since`` keep the last reason for which a site was not there or was refused.
+    ``problem`` and ``problem_since`` keep the last reason for which a site was not there or was refused, until it is
+    ready again.
     """
 
     def __init__(self, folder: Path, note: Callable[[str], None] = lambda text: None) -> None:
@@ -46,6 +47,9 @@ class SiteBoard:
             site = known
         else:
             site = {**known, "state": standing.state, "round": standing.round, "since": now()}
+            if standing.state == READY:
+                # What kept it away is over.
+                site = {name: value for name, value in site.items() if not name.startswith("problem")}
         if reason and standing.state != ASKED:
             site = {**site, "problem": reason, "problem_since": now()}
         self._sites[client] = site
