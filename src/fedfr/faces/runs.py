@@ -29,9 +29,11 @@ def to_runs(images: Sequence[int]) -> str:
     firsts, lasts = given[starts], given[np.append(starts[1:], len(given)) - 1]
     blocks = []
     for start in range(0, len(firsts), AT_ONCE):
-        block = slice(start, start + AT_ONCE)
-        pairs = zip(firsts[block].tolist(), lasts[block].tolist(), strict=True)
-        blocks.append(",".join(str(first) if first == last else f"{first}-{last}" for first, last in pairs))
+        some, ends = firsts[start : start + AT_ONCE], lasts[start : start + AT_ONCE]
+        words = [*map(str, some.tolist())]
+        for place in np.flatnonzero(ends > some).tolist():
+            words[place] += f"-{ends[place]}"
+        blocks.append(",".join(words))
     return ",".join(blocks)
 
 

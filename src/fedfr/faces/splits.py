@@ -83,9 +83,11 @@ class Split:
         parts.check_clients(faces)
         parts.check_identities(faces)
         parts.check_pixels(faces)
-        strange = np.setdiff1d(np.asarray(self.pairs, np.int64).reshape(-1), np.asarray(self.generic))
-        if strange.size:
-            raise FedfrError(f"a pair of the split uses image {strange[0]}, which is not in its generic part")
+        shown = np.zeros(len(faces), np.bool_)
+        shown[np.asarray(self.generic)] = True
+        strange = [index for pair in self.pairs for index in pair if not (0 <= index < len(faces) and shown[index])]
+        if strange:
+            raise FedfrError(f"a pair of the split uses image {min(strange)}, which is not in its generic part")
 
     def check_faces(self, faces: FaceSet) -> None:
         """The first of these checks alone: made for these faces, every index in range and used once."""
