@@ -166,7 +166,8 @@ sys.exit(Supervisor(command, {{}}, on_start=tell).run())
     pid = int(told.read_text())
     assert alive(pid)
     os.kill(supervisor.pid, number)
-    assert supervisor.wait(30) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
+    codes = {signal.SIGTERM: 0, signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}
+    assert supervisor.wait(30) == codes[number]
     wait_for(lambda: not alive(pid), "what was waited for", 30)
 
 

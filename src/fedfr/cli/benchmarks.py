@@ -7,20 +7,28 @@ from typing import Annotated
 
 import typer
 
+from fedfr.cli.completion import benchmarks, method_lists, scenarios
+from fedfr.cli.interruption import AGAIN, interruptible
 from fedfr.cli.output import AsJson, Overrides, Track, print_json, tracked
 
 __all__ = ["benchmark"]
 
 
 def benchmark(
-    name: Annotated[str, typer.Argument(help="{benchmarks}; see `fedfr list benchmarks`.")],
+    name: Annotated[str, typer.Argument(help="{benchmarks}; see `fedfr list benchmarks`.", autocompletion=benchmarks)],
     out: Annotated[Path, typer.Option("--out", help="Folder; a benchmark that was begun there is gone on with.")],
     methods: Annotated[
-        str | None, typer.Option("--methods", help="Only these, separated by commas (see `fedfr list methods`).")
+        str | None,
+        typer.Option(
+            "--methods", help="Only these, separated by commas (see `fedfr list methods`).", autocompletion=method_lists
+        ),
     ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, 0, 1, …")] = None,
     scenario: Annotated[
-        str | None, typer.Option("--scenario", help="Compare along it: {scenarios}; see `fedfr list scenarios`.")
+        str | None,
+        typer.Option(
+            "--scenario", help="Compare along it: {scenarios}; see `fedfr list scenarios`.", autocompletion=scenarios
+        ),
     ] = None,
     start: Annotated[
         list[str] | None,
@@ -47,7 +55,7 @@ def benchmark(
         scenario=scenario,
         starts=start or (SCRATCH,),
     )
-    with tracked(track, out) as shown:
+    with interruptible(AGAIN), tracked(track, out) as shown:
         results = Benchmark.begin(plan, out, shown).run(shown)
     if as_json:
         print_json([result.to_dict() for result in results])

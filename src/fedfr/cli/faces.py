@@ -9,6 +9,7 @@ import typer
 
 from fedfr.cli import datasets, photographs
 from fedfr.cli.choices import Choosing
+from fedfr.cli.interruption import interruptible
 from fedfr.cli.output import AsJson, Overrides, print_json, progress
 
 __all__ = ["app"]
@@ -68,7 +69,7 @@ def import_(
             refuse_options({"--link": link, "--skip-bad": skip_bad}, "for a train.rec; leave it out with --align")
             given = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
             refuse_options(given, "for a data set; leave it out with --align")
-            with photographs.told_how_to_go_on():
+            with interruptible("interrupted; what is aligned is kept, the same command goes on with it"):
                 made = import_photographs(source, destination, aligner, limits, count, sheet=sheet, threads=threads)
     if made is None:
         info(destination, as_json)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import sys
 import warnings
-from typing import cast
+from typing import Annotated, cast
 
 import typer
 
+from fedfr import __version__
 from fedfr.cli import benchmarks, faces, lists, models, runs, server, site
 from fedfr.cli.choices import Choosing
+from fedfr.cli.interruption import Interrupted
 from fedfr.errors import FedfrError
 
 __all__ = ["app", "main"]
@@ -20,9 +22,7 @@ UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 
 app = typer.Typer(
     name="fedfr",
-    help="Federated face recognition: one generic model, a personalised one per site, faces stay at home.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(faces.app, name="faces")
@@ -32,6 +32,21 @@ app.add_typer(server.app, name="server")
 app.add_typer(site.app, name="site")
 runs.register(app)
 app.command(cls=Choosing)(benchmarks.benchmark)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fedfr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Federated face recognition: one generic model, a personalised one per site, faces stay at home."""
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
@@ -62,6 +77,9 @@ def main() -> None:
         else:
             error.show()
         sys.exit(2)
+    except Interrupted as error:
+        print(f"fedfr: {error}", file=sys.stderr)
+        sys.exit(130)
     except (KeyboardInterrupt, typer.Abort):
-        print("fedfr: interrupted; what is finished is on disk, go on with `fedfr resume RUN`", file=sys.stderr)
+        print("fedfr: interrupted", file=sys.stderr)
         sys.exit(130)

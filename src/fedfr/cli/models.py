@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fedfr.cli.completion import backbones
 from fedfr.cli.output import AsJson, print_json
 
 __all__ = ["Colour", "Entry", "Mean", "Std", "app"]
@@ -33,7 +34,8 @@ def import_(
     ],
     destination: Annotated[Path, typer.Argument(help="The model to write, .safetensors; must not exist.")],
     backbone: Annotated[
-        str | None, typer.Option("--backbone", help="Insist on this one (see `fedfr list backbones`).")
+        str | None,
+        typer.Option("--backbone", help="Insist on this one (see `fedfr list backbones`).", autocompletion=backbones),
     ] = None,
     role: Annotated[
         str | None, typer.Option("--role", help="generic, or personalized: one client's, comparable only within it.")

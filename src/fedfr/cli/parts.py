@@ -6,17 +6,18 @@ import logging
 import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from fedfr.cli.interruption import Interrupted
 from fedfr.cli.output import print_json
 from fedfr.errors import FedfrError
 
 if TYPE_CHECKING:
     from fedfr.deployment.checks import Line
 
-__all__ = ["log_to_stderr", "needs_flower", "show_lines"]
+__all__ = ["end_as", "log_to_stderr", "needs_flower", "show_lines"]
 
 
 def needs_flower() -> None:
@@ -28,6 +29,13 @@ def needs_flower() -> None:
 def log_to_stderr() -> None:
     """What the supervised processes do, with the time, where systemd and people look for it."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+
+
+def end_as(code: int) -> NoReturn:
+    """End a command that ran until it was stopped; by Ctrl-C too."""
+    if code == 130:
+        raise Interrupted("stopped")
+    raise typer.Exit(code)
 
 
 def show_lines(lines: Iterable[Line], as_json: bool) -> None:

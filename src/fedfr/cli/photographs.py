@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +23,6 @@ __all__ = [
     "Threads",
     "facts",
     "sentences",
-    "told_how_to_go_on",
 ]
 
 PANEL = "Photographs"
@@ -111,16 +107,6 @@ def facts(made: PhotographImport, listed: Path) -> dict[str, Any]:
         "identities_lost": list(made.lost),
         "list": str(listed),
     }
-
-
-@contextlib.contextmanager
-def told_how_to_go_on() -> Iterator[None]:
-    """What Ctrl-C is answered with before the command ends."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("fedfr: what is aligned is kept; the same command again goes on with the import", file=sys.stderr)
-        raise
 
 
 def sentences(made: PhotographImport, listed: Path) -> list[str]:

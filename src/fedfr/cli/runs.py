@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedfr.cli.choices import Choosing
+from fedfr.cli.completion import configurations
+from fedfr.cli.completion import protocols as protocol_names
+from fedfr.cli.interruption import AGAIN, interruptible, or_resume
 from fedfr.cli.models import Colour, Entry, Mean, Std
 from fedfr.cli.output import AsJson, Overrides, Track, Workers, print_json, progress, tracked
 
@@ -20,7 +23,12 @@ __all__ = ["register"]
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the run; must be new or empty.")]
 Run = Annotated[Path, typer.Argument(help="A run's folder.")]
-Config = Annotated[str, typer.Argument(help="A YAML file, or the name of a preset (see `fedfr list presets`).")]
+Config = Annotated[
+    str,
+    typer.Argument(
+        help="A YAML file, or the name of a preset (see `fedfr list presets`).", autocompletion=configurations
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +62,7 @@ def train(
 
     overrides = [*(settings or []), *([f"runtime.workers={workers}"] if workers else [])]
     started = time.monotonic()
-    with tracked(track, out) as shown:
+    with interruptible(or_resume(out)), tracked(track, out) as shown:
         Experiment.create(load_config(config, overrides), out, shown)
         rows = Experiment.open(out).run(shown)
     _answer(out, rows, time.monotonic() - started, as_json)
@@ -66,7 +74,7 @@ def resume(run: Run, workers: Workers = None, track: Track = None, as_json: AsJs
 
     started = time.monotonic()
     experiment = Experiment.open(run, workers=workers)
-    with tracked(track, run) as shown:
+    with interruptible(or_resume(run)), tracked(track, run) as shown:
         rows = experiment.run(shown)
     _answer(run, rows, time.monotonic() - started, as_json)
 
@@ -76,7 +84,7 @@ def pretrain(config: Config, out: Out, settings: Overrides = None, as_json: AsJs
     from fedfr.config import load_config
     from fedfr.experiment import Experiment
 
-    with progress() as shown:
+    with interruptible(AGAIN), progress() as shown:
         Experiment.begin(load_config(config, settings or []), out, shown).pretrain(shown)
     path = out / "pretrained" / "generic.safetensors"
     if as_json:
@@ -87,7 +95,9 @@ def pretrain(config: Config, out: Out, settings: Overrides = None, as_json: AsJs
 
 def evaluate(
     target: Annotated[Path, typer.Argument(help="A run's folder, or a model with --faces: .safetensors, .pth, .onnx.")],
-    protocols: Annotated[list[str] | None, typer.Option("--protocol", help="Only these; may be repeated.")] = None,
+    protocols: Annotated[
+        list[str] | None, typer.Option("--protocol", help="Only these; may be repeated.", autocompletion=protocol_names)
+    ] = None,
     faces: Annotated[
         Path | None, typer.Option("--faces", help="Faces to evaluate a single model on, a .bin, or IJB-B or IJB-C.")
     ] = None,
@@ -109,7 +119,8 @@ def evaluate(
     from fedfr.reporting.columns import screen_width
     from fedfr.reporting.table import results_table
 
-    with progress() as shown:
+    kept = f"interrupted; the features so far are in {features}, the same command goes on with them"
+    with interruptible(kept if features else "interrupted"), progress() as shown:
         rows = evaluate_target(
             target,
             faces=faces,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedfr.cli.completion import configurations
 from fedfr.cli.output import AsJson, Overrides, print_json, progress
-from fedfr.cli.parts import log_to_stderr, needs_flower
+from fedfr.cli.parts import end_as, log_to_stderr, needs_flower
 
 if TYPE_CHECKING:
     from fedfr.deployment.coordinator import Coordinator
@@ -93,14 +94,17 @@ def run(folder: Folder) -> None:
     from fedfr.deployment.serving import Serving
 
     log_to_stderr()
-    raise typer.Exit(Serving(coordinator, lambda text: print(text, flush=True)).run())
+    end_as(Serving(coordinator, lambda text: print(text, flush=True)).run())
 
 
 @app.command()
 def submit(
     folder: Folder,
     name: Annotated[str, typer.Argument(help="The run's name, a folder in runs/.")],
-    config: Annotated[str | None, typer.Argument(help="A YAML file or a preset; left out: go on with the run.")] = None,
+    config: Annotated[
+        str | None,
+        typer.Argument(help="A YAML file or a preset; left out: go on with the run.", autocompletion=configurations),
+    ] = None,
     settings: Overrides = None,
 ) -> None:
     """Make a run of registered sites, or go on with one; the server works on one run after the other."""

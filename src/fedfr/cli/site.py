@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from fedfr.cli.interruption import AGAIN, interruptible
 from fedfr.cli.output import AsJson, print_json, progress
-from fedfr.cli.parts import log_to_stderr, needs_flower, show_lines
+from fedfr.cli.parts import end_as, log_to_stderr, needs_flower, show_lines
 
 __all__ = ["app"]
 
@@ -64,7 +65,7 @@ def fetch(folder: Folder) -> None:
         return
     if site.config.public is None or site.config.server is None:
         raise FedfrError(f"{folder / 'site.yaml'} names no place for public faces, or no server; give both")
-    with progress() as shown:
+    with interruptible(AGAIN), progress() as shown:
         faces = fetch_public(
             site.config.server,
             folder / ROOT,
@@ -82,7 +83,7 @@ def run(folder: Folder) -> None:
     from fedfr.deployment.site_running import run_site
 
     log_to_stderr()
-    raise typer.Exit(run_site(folder / "site.yaml"))
+    end_as(run_site(folder / "site.yaml"))
 
 
 @app.command()

@@ -87,6 +87,7 @@ class Supervisor:
     patience: float = 15.0
     on_start: Callable[[int], None] = field(default=lambda pid: None)
     on_change: Callable[[Supervised], None] = field(default=lambda state: None)
+    _code: int = field(default=0, init=False)
     _stopped: threading.Event = field(default_factory=threading.Event, init=False)
 
     def stop(self) -> None:
@@ -94,7 +95,7 @@ class Supervisor:
         self._stopped.set()
 
     def run(self) -> int:
-        """Returns 0 once it was stopped. Called from the main thread, it minds signals.
+        """Returns 0 once it was stopped, 130 by SIGINT. Called from the main thread, it minds signals.
 
         Raises :class:`FedfrError` when there is no such command, or no command at the first start.
         """
@@ -108,7 +109,7 @@ class Supervisor:
                 started = time.monotonic()
                 ended = self._once(command, state) if command else state.problem
                 if self._stopped.is_set():
-                    return 0
+                    return self._code
                 ran = time.monotonic() - started
                 wait = self.backoff.after(ran)
                 problem = f"{ended} after {ran:.0f} s" if command else ended
@@ -124,7 +125,7 @@ class Supervisor:
                 )
                 self.on_change(state)
                 if self._stopped.wait(wait):
-                    return 0
+                    return self._code
                 try:
                     command = self._made()
                 except FedfrError as error:
@@ -167,6 +168,7 @@ class Supervisor:
             return {}
 
         def stop(number: int, frame: FrameType | None) -> None:
+            self._code = 130 if number == signal.SIGINT else 0
             self.stop()
 
         return {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -1,0 +1,46 @@
+"""What the shell offers after TAB: names from the registries, and files where files may stand as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fedfr import lists
+
+__all__ = ["backbones", "benchmarks", "configurations", "method_lists", "protocols", "scenarios"]
+
+Rows = Callable[[], list[dict[str, str]]]
+
+
+def _names(rows: Rows) -> Callable[[str], list[tuple[str, str]]]:
+    def complete(incomplete: str) -> list[tuple[str, str]]:
+        return [(row["name"], row["description"]) for row in rows() if row["name"].startswith(incomplete)]
+
+    return complete
+
+
+backbones = _names(lists.list_backbones)
+benchmarks = _names(lists.list_benchmarks)
+protocols = _names(lists.list_protocols)
+scenarios = _names(lists.list_scenarios)
+
+
+def configurations(incomplete: str) -> list[tuple[str, str]]:
+    """Presets, YAML files, and the folders on the way to them."""
+    folder, sign, begun = incomplete.rpartition("/")
+    place = Path(f"{folder}{sign}" or ".")
+    entries = sorted(place.iterdir()) if place.is_dir() else []
+    files = [
+        (f"{folder}{sign}{entry.name}{'/' if entry.is_dir() else ''}", "")
+        for entry in entries
+        if entry.name.startswith(begun) and (entry.is_dir() or entry.suffix in (".yaml", ".yml"))
+        if begun.startswith(".") or not entry.name.startswith(".")
+    ]
+    return [*_names(lists.list_presets)(incomplete), *files]
+
+
+def method_lists(incomplete: str) -> list[tuple[str, str]]:
+    """Methods after the last comma, each once."""
+    before, comma, last = incomplete.rpartition(",")
+    taken = before.split(",")
+    return [(f"{before}{comma}{name}", said) for name, said in _names(lists.list_methods)(last) if name not in taken]
