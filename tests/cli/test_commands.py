@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -194,7 +195,9 @@ def test_evaluate_again_gives_the_same_rows(fedfr: Fedfr, run: tuple[Path, str])
 
 
 def test_one_protocol(fedfr: Fedfr, run: tuple[Path, str]) -> None:
-    rows = answered(fedfr("evaluate", run[0], "--protocol", "generic-1:1", "--json"))
+    answer = fedfr("evaluate", run[0], "--protocol", "generic-1:1", "--json")
+    assert re.search(r"^evaluation: 0/\d+ \(pretrained pretrained: \d+/\d+ images\)$", answer.err, re.MULTILINE)
+    rows = answered(answer)
     assert {row["protocol"] for row in rows} == {"generic-1:1"}
     assert {row["client"] for row in rows} == {""}
     assert "generic-1:1" in fedfr("evaluate", run[0], "--protocol", "generic-1:1").out
@@ -203,7 +206,10 @@ def test_one_protocol(fedfr: Fedfr, run: tuple[Path, str]) -> None:
 def test_one_model_on_a_folder_of_pictures(fedfr: Fedfr, run: tuple[Path, str], pictures: Path, faceset: Path) -> None:
     model = run[0] / "generic.safetensors"
     for faces in (pictures, faceset):
-        rows = answered(fedfr("evaluate", model, "--faces", faces, "--json"))
+        answer = fedfr("evaluate", model, "--faces", faces, "--json")
+        assert "features: 70/70" in answer.err
+        assert ("reading faces: 70/70" in answer.err) == (faces == pictures)
+        rows = answered(answer)
         verification = [row for row in rows if row["protocol"] == "generic-1:1"]
         assert verification[0]["genuine"] == 14 * 10
         assert verification[0]["impostor"] == 70 * 69 // 2 - 14 * 10
@@ -219,7 +225,9 @@ def test_one_model_on_verification_sets(fedfr: Fedfr, run: tuple[Path, str], fac
     model, state = run[0] / "generic.safetensors", tmp_path / "their.pth"
     weights = load_model(model)[0]
     torch.save({"state_dict": {name: value for name, value in weights.items() if name != "public_prototypes"}}, state)
-    ours = answered(fedfr("evaluate", model, "--faces", tmp_path / "some.bin", "--json"))
+    answer = fedfr("evaluate", model, "--faces", tmp_path / "some.bin", "--json")
+    assert "features, some.bin: " in answer.err, "how far it is"
+    ours = answered(answer)
     assert {row["protocol"] for row in ours} == {"verification-set some"}
     assert {row["metric"] for row in ours} >= {"accuracy", "accuracy(low95)", "EER", "TAR@FAR=1e-1"}
     theirs = answered(fedfr("evaluate", state, "--faces", tmp_path, "--json"))

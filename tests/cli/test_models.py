@@ -159,6 +159,7 @@ def test_a_graph_is_evaluated(run: Path, fedfr: Fedfr, faceset: Path, tmp_path: 
     model = run / "generic.safetensors"
     graph = exported(tmp_path / "gräph.onnx", open_model(model).network)
     answer = fedfr("evaluate", graph, "--faces", faceset, "--json")
+    assert "features: 70/70" in answer.err
     assert answered(answer) == answered(fedfr("evaluate", model, "--faces", faceset, "--json"))
     assert f"{graph} makes 512 values of a face; input: 112×112 crops aligned to arcface-112; RGB" in answer.err
 

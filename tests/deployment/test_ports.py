@@ -12,6 +12,7 @@ from tests.deployment.standing import Standing, edit
 from fedfr.deployment.background import wait_for
 from fedfr.deployment.checks import Line, check_site
 from fedfr.deployment.listeners import listeners
+from fedfr.deployment.serving import Serving
 from fedfr.deployment.site import SiteConfig
 from fedfr.deployment.site_running import RUNNING, run_site
 from fedfr.deployment.status import site_status
@@ -63,6 +64,22 @@ def test_without_a_port_one_is_found(standing: Standing) -> None:
     edit(standing.site_file, port=None)
     assert SiteConfig.load(standing.site_file).port is None
     assert port_line(standing) == Line("port", "one that is free is found at every start")
+
+
+def test_a_coordinator_whose_port_another_has_says_so_and_ends(standing: Standing, tmp_path: Path) -> None:
+    """Not restarted for ever, whichever of its two ports it is."""
+    config = standing.coordinator.config
+    for port in (config.inner_port, config.port):
+        said: list[str] = []
+        with listening_for(tmp_path / "another", port) as (process, _):
+            made = Serving(standing.coordinator, said.append)
+            try:
+                code = made.run()
+            except FedfrError as error:
+                code, said = 1, [str(error)]
+        assert code == 1
+        expected = f"{port} is used by process {process} (the site in {tmp_path / 'another'}); end that, or choose"
+        assert any(text.startswith(expected) for text in said), said
 
 
 def test_who_listens_with_ipv6_and_nobody() -> None:

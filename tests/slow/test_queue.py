@@ -1,4 +1,4 @@
-"""Two runs of one coordinator's sites, with real processes: one after the other, and one that is withdrawn at work."""
+"""Runs of one coordinator's sites, with real processes: in a queue, withdrawn at work, and on a slow machine."""
 
 from __future__ import annotations
 
@@ -23,11 +23,35 @@ SECOND, JOIN = "another", 30
 
 
 @pytest.fixture
-def demo(tmp_path: Path) -> Iterator[Demo]:
+def settings() -> tuple[str, ...]:
+    return ("federation.rounds=3",)
+
+
+@pytest.fixture
+def demo(tmp_path: Path, settings: tuple[str, ...]) -> Iterator[Demo]:
     (tmp_path / "config").mkdir()
-    config = tiny_config(tmp_path / "config", *SETTINGS, "federation.rounds=3")
+    config = tiny_config(tmp_path / "config", *SETTINGS, *settings)
     with Demo(tmp_path / "demo", config) as made:
         yield made
+
+
+@pytest.mark.parametrize("settings", [("deployment.hello=0.5", "federation.rounds=2")])
+def test_a_machine_that_is_too_slow_for_every_question_takes_part(demo: Demo, settings: tuple[str, ...]) -> None:
+    """A site's process needs seconds to start alone: no answer ever comes in time, and every one counts."""
+    demo.submit()
+    demo.start_all()
+    stood: set[str] = set()
+
+    def ended() -> bool:
+        sites = status_of(demo.coordinator)["runs"][RUN]["sites"]
+        stood.update(site["state"] for site in sites.values() if "state" in site)
+        return not demo.coordinator.submitted()
+
+    wait_for(ended, "the end of the run")
+    assert demo.coordinator.outcome(RUN) == f"run {RUN} has ended"
+    assert demo.events("refused") == []
+    assert [event["clients"] for event in demo.events("round")] == [2, 2]
+    assert "silent" in stood
 
 
 def give_out(demo: Demo, agreement: Path) -> None:

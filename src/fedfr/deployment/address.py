@@ -5,16 +5,20 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from fedfr.deployment.listeners import listeners
 from fedfr.errors import FedfrError
 
-__all__ = ["Address", "bare", "is_own", "listening", "refuse_taken", "refuse_zone", "split_host"]
+__all__ = ["Address", "bare", "is_own", "listening", "refuse_taken", "refuse_zone", "split_host", "take_port"]
 
 PLACE = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)(?::([0-9]{1,5}))?")
+LEFTOVER = 20.0
+"""Seconds that a process of one's own has to end and give its port back."""
 NUMBER = re.compile(r".*\.(?:[0-9]+|0[xX][0-9A-Fa-f]*)")
 """A name whose last label is a number: sockets take it for an IPv4 address."""
 
@@ -92,6 +96,17 @@ def refuse_taken(port: int, places: Sequence[tuple[socket.AddressFamily, str]]) 
                 by = " and ".join(map(str, listeners(port)))
                 why = f"is used by {by}" if by else f"cannot be used ({error.strerror})"
                 raise FedfrError(f"{port} {why}; end that, or choose another port in the configuration") from error
+
+
+def take_port(port: int, places: Sequence[tuple[socket.AddressFamily, str]], folder: Path) -> None:
+    """:func:`refuse_taken`, once what was started for ``folder`` before and is still ending has ended.
+
+    Whoever is killed leaves its processes some seconds to end.
+    """
+    ends = time.monotonic() + LEFTOVER
+    while time.monotonic() < ends and any(each.belongs_to(folder) for each in listeners(port)):
+        time.sleep(0.2)
+    refuse_taken(port, places)
 
 
 def is_own(host: str) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -19,7 +20,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
-from fedfr.deployment.address import Address
+from fedfr.deployment.address import Address, listening, take_port
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.processes import Control, environment, superlink
 from fedfr.deployment.routes import trackers_proxies
@@ -78,7 +79,7 @@ class Serving:
         for said in unusable:
             self.note(said)
         self._link = Supervisor(
-            superlink(self._address, self.coordinator.tls.resolve()),
+            partial(self._command, superlink(self._address, self.coordinator.tls.resolve()), config.inner_port),
             environment(self._home, self.coordinator.runs.resolve(), self._nodes, track=config.track, proxies=proxies),
             self.backoff(),
             on_start=lambda pid: self._started.set(),
@@ -93,8 +94,8 @@ class Serving:
     def run(self) -> int:
         """Serve until stopped; called from the main thread, it minds SIGTERM and SIGINT.
 
-        Raises :class:`FedfrError` when another process serves this folder, without Flower or nginx, and for a host of
-        an address family that this machine does not have.
+        Raises :class:`FedfrError` when another process serves this folder or has its ports, without Flower or nginx,
+        and for a host of an address family that this machine does not have.
         """
         if which("nginx") is None:
             raise FedfrError("there is no nginx on this machine; apt install nginx-light (or nginx)")
@@ -117,6 +118,8 @@ class Serving:
         """Half a coordinator is none: where one part ends by itself, all does, for whoever started this to start it."""
         try:
             work()
+        except FedfrError as error:
+            self.note(str(error))
         except Exception:  # noqa: BLE001 - whatever it is, this part of the coordinator is gone
             _log.exception("the coordinator ends")
         if not self._stopped.is_set():
@@ -130,7 +133,18 @@ class Serving:
         path.write_text(proxy.configuration(), encoding="utf-8")
         command = ["nginx", "-p", str(proxy.folder.resolve()), "-c", str(path), "-e", "stderr"]
         told = partial(self._tell, "nginx")
-        return Supervisor(command, environment(self._home), self.backoff(), on_change=lambda state: told(asdict(state)))
+        return Supervisor(
+            partial(self._command, command, self.coordinator.config.port),
+            environment(self._home),
+            self.backoff(),
+            on_change=lambda state: told(asdict(state)),
+        )
+
+    def _command(self, command: Sequence[str], port: int) -> Sequence[str]:
+        """The command, if nobody else has its port: it would be started again and again for nothing."""
+        here = [(socket.AF_INET, "127.0.0.1")] if port == self.coordinator.config.inner_port else listening()
+        take_port(port, here, self.coordinator.folder)
+        return command
 
     def _keep_looking(self) -> None:
         while not self._stopped.wait(LOOK):

@@ -7,7 +7,7 @@ import socket
 from dataclasses import asdict
 from pathlib import Path
 
-from fedfr.deployment.address import Address, refuse_taken
+from fedfr.deployment.address import Address, take_port
 from fedfr.deployment.background import free_port
 from fedfr.deployment.guard import write_programs
 from fedfr.deployment.processes import environment, supernode
@@ -49,7 +49,7 @@ def run_site(path: Path, backoff: Backoff | None = None) -> int:
     def command() -> list[str]:
         nonlocal port
         port = config.port or free_port()
-        refuse_taken(port, [(socket.AF_INET, HERE)])
+        take_port(port, [(socket.AF_INET, HERE)], folder)
         return supernode(route.address, path.resolve(), Address(HERE, port), folder / ROOT, folder / KEY)
 
     def told(state: Supervised) -> None:
