@@ -44,6 +44,7 @@ _PATHS = (
     ("split", "manifest"),
     ("split", "settings", "pairs"),
     ("split", "settings", "partition"),
+    ("split", "settings", "exclude"),
     ("model", "start"),
 )
 

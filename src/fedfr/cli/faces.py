@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,12 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Import, inspect, audit and split faces.", no_args_is_help=True)
 
+Exclude = Annotated[
+    Path | None, typer.Option("--exclude", help="Leave out what this list of `faces audit --csv` marks with exclude.")
+]
+KeepSingle = Annotated[
+    bool, typer.Option("--keep-single", help="An identity may be left with a single image by --exclude.")
+]
 Faces = Annotated[Path, typer.Argument(help="A saved face set (see `fedfr faces import`), or a train.rec as it lies.")]
 
 
@@ -44,10 +51,13 @@ def import_(
     skip_several: photographs.SkipSeveral = False,
     sheet: photographs.Sheet = None,
     threads: photographs.Threads = None,
+    exclude: Exclude = None,
+    keep_single: KeepSingle = False,
     as_json: AsJson = False,
 ) -> None:
     """Decode aligned faces, or align those in photographs, once into a memory-mapped face set."""
     from fedfr.faces import import_faces, import_photographs
+    from fedfr.faces.exclusions import import_excluding
     from fedfr.faces.importers.photographs import SKIPPED
     from fedfr.faces.photographs import AlignerFiles, Limits, make_aligner, refuse_options
 
@@ -63,10 +73,21 @@ def import_(
             given: dict[str, object] = {f"--least-{name}": True for name in limits.changed() if name != "several"}
             given |= {"--skip-several": skip_several, "--sheet": sheet, "--threads": threads}
             refuse_options(given, "for photographs; add --align yunet or --align landmarks")
-            import_faces(source, destination, count, link=link, skip_bad=skip_bad, **options)
+
+            def import_into(place: Path) -> object:
+                return import_faces(source, place, count, link=link, skip_bad=skip_bad, **options)
+
             made = None
+            if exclude is None:
+                refuse_options({"--keep-single": keep_single}, "without --exclude")
+                import_into(destination)
+            else:
+                refuse_options({"--link": link}, "with --exclude; give the list to `fedfr faces split` instead")
+                import_excluding(import_into, exclude, destination, keep_single=keep_single)
         else:
             refuse_options({"--link": link, "--skip-bad": skip_bad}, "for a train.rec; leave it out with --align")
+            excluding = {"--exclude": exclude, "--keep-single": keep_single}
+            refuse_options(excluding, "with --align; give the list to `fedfr faces exclude` afterwards")
             given = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
             refuse_options(given, "for a data set; leave it out with --align")
             with interruptible("interrupted; what is aligned is kept, the same command goes on with it"):
@@ -121,6 +142,7 @@ def split(
     manifest: Annotated[Path, typer.Argument(help="JSON file to write.")],
     recipe: Annotated[str, typer.Option("--recipe", help="{recipes}.")] = "general",
     settings: Overrides = None,
+    exclude: Exclude = None,
     as_json: AsJson = False,
 ) -> None:
     """Divide a face set into public, clients' and unseen identities; the manifest serves every method alike."""
@@ -131,7 +153,8 @@ def split(
     if manifest.exists():
         raise FedfrError(f"{manifest} exists already; choose another name or remove it")
     loaded = load_faces(faces)
-    made = make_split(loaded, recipe, **parse_overrides(settings or []))
+    more = {} if exclude is None else {"exclude": str(exclude)}
+    made = make_split(loaded, recipe, **(parse_overrides(settings or []) | more))
     made.check(loaded)
     made.describe(loaded).save(manifest)
     facts = {
@@ -142,6 +165,8 @@ def split(
         },
         "generic_images": len(made.generic),
         "distractors": len(made.distractors),
+        "left_out": [asdict(each) for each in made.left_out],
+        "lost_identities": list(made.lost_identities),
     }
     if as_json:
         print_json(facts)
@@ -152,6 +177,32 @@ def split(
         f"{manifest}: {len(made.public)} public images; {len(made.clients)} clients with {train} training and {test} "
         f"test images; {len(made.generic)} images of unseen identities, {len(made.distractors)} distractors"
     )
+    if made.left_out:
+        lost = f", {len(made.lost_identities)} identities lost: {', '.join(made.lost_identities)}"
+        print(f"left out: {len(made.left_out)} images{lost if made.lost_identities else ', no identity lost'}")
+
+
+@app.command()
+def exclude(
+    faces: Faces,
+    findings: Annotated[Path, typer.Argument(help="The list of `faces audit --csv`, marked in its column decision.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the face set without them; must be new or empty.")],
+    keep_single: KeepSingle = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a face set without the images that a list of findings marks with exclude; the list stays beside it."""
+    from fedfr.faces import load_faces
+    from fedfr.faces.exclusions import EXCLUDED, exclude_faces, lost_identities
+
+    loaded = load_faces(faces)
+    left = exclude_faces(loaded, findings, out, keep_single=keep_single)
+    lost = lost_identities(loaded, left)
+    if as_json:
+        print_json({**_facts(out), "left_out": [asdict(each) for each in left], "lost_identities": list(lost)})
+        return
+    people = f"{len(lost)} identities with all their images: {', '.join(lost)}" if lost else "no identity wholly"
+    print(f"left out {len(left)} images, {people}; listed in {out / EXCLUDED}")
+    info(out)
 
 
 @app.command()
@@ -241,13 +292,14 @@ def audit(
     faces: Faces,
     split_: Annotated[Path | None, typer.Option("--split", help="A manifest of these faces: what leaks?")] = None,
     model: Annotated[Path | None, typer.Option("--model", help="A model to compare people by.")] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="All cases as CSV; must not exist.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="All cases as CSV, to mark for `faces exclude`.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for an error or a warning.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Look for duplicates, wrong labels, wrong colours, wrong crops and unusable pictures; changes nothing."""
     from fedfr.auditing import audit as audit_faces
     from fedfr.errors import FedfrError
+    from fedfr.faces import load_faces
     from fedfr.files import write_atomically
     from fedfr.reporting.findings import findings_csv, findings_text
 
@@ -263,6 +315,6 @@ def audit(
         if found.comparison is not None:
             print(found.comparison.describe())
     if csv is not None:
-        write_atomically(csv, findings_csv(found.findings).encode())
+        write_atomically(csv, findings_csv(found.findings, load_faces(faces)).encode())
     if strict and not found.is_clean:
         raise typer.Exit(1)

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.faces.columns import Digests, ImageIndices
+from fedfr.faces.exclusions import LeftOut, without
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.splits import Split
 
-__all__ = ["copies", "in_whole", "without_copies"]
+__all__ = ["copies", "copies_left_out", "in_whole", "without_copies"]
 
 
 def copies(digests: Digests) -> list[list[int]]:
@@ -22,19 +23,29 @@ def copies(digests: Digests) -> list[list[int]]:
 
 
 def without_copies(faces: FaceSet) -> NDArray[np.int64]:
-    """Images left, ascending, when copies are dropped.
+    """Images left, ascending, when :func:`copies_left_out` are dropped."""
+    return without(faces, copies_left_out(faces))
+
+
+def copies_left_out(faces: FaceSet) -> tuple[LeftOut, ...]:
+    """Images to leave out for the set to hold none twice, ascending, each with the reason.
 
     Of copies under one identity the first stays; of a picture under several identities none does, because at least one
     of its labels is wrong and nothing says which.
     """
-    kept = np.ones(len(faces), np.bool_)
+    left: dict[int, str] = {}
     images, starts = faces.digests().copies()
-    if len(images):
-        kept[images] = False
-        labels = faces.labels[images]
-        one_person = np.minimum.reduceat(labels, starts) == np.maximum.reduceat(labels, starts)
-        kept[images[starts[one_person]]] = True
-    return np.flatnonzero(kept)
+    for group in np.split(images, starts[1:]) if len(images) else []:
+        rows = group.tolist()
+        people = sorted({faces.identities[label] for label in faces.labels[group].tolist()})
+        if len(people) == 1:
+            left |= dict.fromkeys(rows[1:], f"copy of {faces.names[rows[0]]}")
+        else:
+            left |= dict.fromkeys(rows, f"one picture under {len(people)} identities: {', '.join(people)}")
+    return tuple(
+        LeftOut(index, faces.names[index], faces.identities[int(faces.labels[index])], left[index])
+        for index in sorted(left)
+    )
 
 
 def in_whole(split: Split, kept: NDArray[np.int64], faces: FaceSet) -> Split:

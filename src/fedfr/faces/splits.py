@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from fedfr.errors import FedfrError
 from fedfr.faces.columns import ImageIndices
+from fedfr.faces.exclusions import LeftOut
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.runs import from_runs, to_runs
 from fedfr.faces.split_parts import ClientFaces, Parts, people_of
@@ -30,7 +31,9 @@ class Split:
     ``public`` is seen by everyone; ``clients`` maps a client id to its private images; ``generic`` shows identities
     that nobody trains on; ``distractors`` are further non-mated probes and may overlap ``generic``; ``pairs`` are given
     pairs of ``generic`` images to verify. ``identities`` names the people of each part for a human reader, ``settings``
-    records what the recipe was given. Indices may be given as any sequence or array; they are kept in arrays.
+    records what the recipe was given. ``left_out`` are the images that the recipe did not see, with the reason, and
+    ``lost_identities`` the people none of whose images it saw. Indices may be given as any sequence or array; they are
+    kept in arrays.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Split:
     pairs: tuple[tuple[int, int], ...] = ()
     identities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
+    lost_identities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for part in ("public", "generic", "distractors"):
@@ -126,6 +131,8 @@ class Split:
                 "generic": part("generic", self.generic),
                 "distractors": part("distractors", self.distractors),
                 "pairs": " ".join(f"{first}:{second}" for first, second in self.pairs),
+                **({"left_out": [asdict(each) for each in self.left_out]} if self.left_out else {}),
+                **({"lost_identities": list(self.lost_identities)} if self.lost_identities else {}),
             },
         )
 
@@ -157,6 +164,11 @@ class Split:
                 pairs=_to_pairs(content.get("pairs", "")),
                 identities={name: names for name, names in identities.items() if names},
                 settings=dict(content["settings"]),
+                left_out=tuple(
+                    LeftOut(int(each["index"]), str(each["image"]), str(each["identity"]), str(each["reason"]))
+                    for each in content.get("left_out", ())
+                ),
+                lost_identities=tuple(map(str, content.get("lost_identities", ()))),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FedfrError(f"{path} lacks or garbles an entry ({error!r}); split again") from error

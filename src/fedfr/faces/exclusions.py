@@ -1,0 +1,250 @@
+"""Acting on an audit: images that a person marked in its list are left out, each with its reason."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.errors import FedfrError
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.likenames import list_alike, plain_name
+from fedfr.faces.storage import PIXEL_FILES, check_destination
+from fedfr.files import write_json
+
+__all__ = ["EXCLUDED", "LeftOut", "exclude_faces", "import_excluding", "lost_identities", "read_exclusions", "without"]
+
+EXCLUDED = "excluded.json"
+"""Beside a face set: what was left out of the one it was made from, and why."""
+
+DECISION, INDEX, IMAGE, IDENTITY, KIND, FACES = "decision", "index", "image", "identity", "kind", "faces"
+KEEP, EXCLUDE = ("", "keep"), ("exclude",)
+LISTED = 3
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """One image that a split or a set does not use: its index and name, whose it is, and why."""
+
+    index: int
+    image: str
+    identity: str
+    reason: str
+
+
+def without(faces: FaceSet, left: Sequence[LeftOut]) -> NDArray[np.int64]:
+    """Indices of the images that stay, ascending."""
+    return np.delete(np.arange(len(faces)), [each.index for each in left])
+
+
+def lost_identities(faces: FaceSet, left: Sequence[LeftOut]) -> tuple[str, ...]:
+    """Identities none of whose images stay, in the order of their labels."""
+    gone = np.bincount(faces.labels[[each.index for each in left]], minlength=faces.num_identities)
+    lost = np.flatnonzero((gone > 0) & (gone == faces.counts()))
+    return tuple(faces.identities[label] for label in lost.tolist())
+
+
+def read_exclusions(path: str | os.PathLike[str], faces: FaceSet) -> tuple[LeftOut, ...]:
+    """The images of ``faces`` that a list of findings marks with ``exclude``, by index.
+
+    The list is that of ``fedfr faces audit --csv``, marked in its column ``decision`` (``exclude``, ``keep`` or
+    nothing) and saved by any spreadsheet program; or one of the columns ``decision`` and ``image`` or ``index``. A row
+    without an image stands for all images of its identity. Raises :class:`FedfrError` naming the row for anything that
+    is not there, for two rows that contradict each other, and for a list of other faces.
+    """
+    place = Path(path)
+    chosen: dict[int, list[str]] = {}
+    first: dict[int, tuple[bool, int]] = {}
+    rows = list(_rows(place))
+    names = _Names(faces, {row[IMAGE] for _, row in rows if row.get(IMAGE) and not row.get(INDEX)})
+    for number, row in rows:
+        where = f"row {number} of {place}"
+        _check_faces(where, row.get(FACES, ""), faces)
+        decision = row[DECISION].casefold()
+        if decision not in KEEP + EXCLUDE:
+            raise FedfrError(f"{where} has the decision {row[DECISION]!r}; allowed are exclude, keep and nothing")
+        out = decision in EXCLUDE
+        if not decision:
+            continue
+        for index in names.of(where, row):
+            before, other = first.setdefault(index, (out, number))
+            if before != out:
+                raise FedfrError(
+                    f"{where} and row {other} contradict each other about {faces.names[index]!r}; decide alike in both"
+                )
+            if out:
+                chosen.setdefault(index, []).append(f"{row.get(KIND) or 'marked'} ({place.name}, row {number})")
+    return tuple(
+        LeftOut(index, faces.names[index], faces.identities[int(faces.labels[index])], "; ".join(chosen[index]))
+        for index in sorted(chosen)
+    )
+
+
+def exclude_faces(
+    faces: FaceSet, findings: str | os.PathLike[str], dest: str | os.PathLike[str], *, keep_single: bool = False
+) -> tuple[LeftOut, ...]:
+    """Write ``faces`` to ``dest`` without the images marked in ``findings``, which are listed beside it.
+
+    Raises :class:`FedfrError` as :func:`read_exclusions` does, when nothing is marked or nothing would stay, and,
+    unless ``keep_single``, for an identity that is left with a single image of several.
+    """
+    target = Path(dest).resolve()
+    check_destination(target)
+    left = read_exclusions(findings, faces)
+    if not left:
+        raise FedfrError(f"{findings} marks no image with exclude in its column {DECISION}; mark some first")
+    gone = np.bincount(faces.labels[[each.index for each in left]], minlength=faces.num_identities)
+    single = [faces.identities[label] for label in np.flatnonzero((gone > 0) & (faces.counts() - gone == 1)).tolist()]
+    if single and not keep_single:
+        raise FedfrError(
+            f"{len(single)} identities would be left with a single image: {list_alike([(name,) for name in single])}; "
+            "mark their last image with exclude as well, keep another, or allow it with --keep-single"
+        )
+    kept = without(faces, left)
+    if not len(kept):
+        raise FedfrError(f"{findings} marks every image with exclude; keep some")
+    faces.subset(kept).save(target)
+    record = {
+        "of": faces.fingerprint(),
+        "images": [asdict(each) for each in left],
+        "lost_identities": lost_identities(faces, left),
+    }
+    write_json(target / EXCLUDED, record)
+    return left
+
+
+def import_excluding(
+    import_into: Callable[[Path], object],
+    findings: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    *,
+    keep_single: bool = False,
+) -> tuple[LeftOut, ...]:
+    """Import into a hidden folder beside ``dest``, then leave out what is marked; a failed import leaves nothing.
+
+    The list has to be one of an audit of the same import, whole.
+    """
+    target = Path(dest).resolve()
+    check_destination(target)
+    whole = target.with_name(f".{target.name}.whole")
+    shutil.rmtree(whole, ignore_errors=True)
+    try:
+        import_into(whole)
+        left = exclude_faces(FaceSet.load(whole), findings, target, keep_single=keep_single)
+        for file in whole.iterdir():
+            if file.name not in (*PIXEL_FILES, "faces.json"):
+                shutil.copyfile(file, target / file.name)
+    finally:
+        shutil.rmtree(whole, ignore_errors=True)
+    return left
+
+
+class _Names:
+    """Finds the images that a row means."""
+
+    def __init__(self, faces: FaceSet, wanted: set[str]) -> None:
+        self._faces = faces
+        self._labels = {name: label for label, name in enumerate(faces.identities)}
+        self._found: dict[str, list[int]] = {name: [] for name in wanted}
+        if wanted:
+            for index, name in enumerate(faces.names):
+                if name in wanted:
+                    self._found[name].append(index)
+
+    def of(self, where: str, row: Mapping[str, str]) -> list[int]:
+        given, image = row.get(INDEX, ""), row.get(IMAGE, "")
+        if given:
+            # Spreadsheets write whole numbers with decimals.
+            number = re.fullmatch(r"(\d+)(?:[.,]0+)?", given)
+            if number is None or int(number[1]) >= len(self._faces):
+                raise FedfrError(
+                    f"{where} has the index {given!r}; these faces have images 0 to {len(self._faces) - 1}"
+                )
+            index = int(number[1])
+            if image and not _same(image, self._faces.names[index]):
+                raise FedfrError(
+                    f"{where}: image {index} is {self._faces.names[index]!r}, not {image!r}; were columns sorted "
+                    "apart? audit these faces again"
+                )
+            return [index]
+        if image:
+            found = self._found[image]
+            if len(found) != 1:
+                what = "several images are" if found else "no image of these faces is"
+                raise FedfrError(f"{where}: {what} called {image!r}; give an index, or audit these faces again")
+            return found
+        identity = row.get(IDENTITY, "")
+        if identity not in self._labels:
+            raise FedfrError(
+                f"{where} names neither an image nor one identity of these faces ({identity!r}); mark images instead"
+            )
+        return list(map(int, self._faces.by_identity().images(self._labels[identity])))
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two are one name, by what every program keeps of it, whatever it takes its encoding for."""
+    letters = [re.sub(r"[^\x20-\x7e]", "", name) for name in (one, other)]
+    return plain_name(one) == plain_name(other) or letters[0] == letters[1]
+
+
+def _check_faces(where: str, given: str, faces: FaceSet) -> None:
+    if given and not faces.fingerprint().startswith(given.removeprefix("sha256:")):
+        raise FedfrError(
+            f"{where} is of the faces {given}, these are sha256:{faces.fingerprint()[:16]}; audit these faces again, "
+            "or name those that were audited"
+        )
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows by the number a spreadsheet shows, their cells by column, stripped; empty rows are passed over."""
+    text = _text(path)
+    lines = text.splitlines(keepends=True)
+    skipped = 0
+    if lines and (told := re.fullmatch(r"\"?sep=(.)\"?\s*", lines[0], re.IGNORECASE)):
+        skipped, delimiter = 1, told[1]
+    else:
+        # Columns are in the head, whose names hold no separators.
+        counts = Counter(character for character in (lines[0] if lines else "") if character in ",;\t|")
+        delimiter = counts.most_common(1)[0][0] if counts else ","
+    reader = csv.reader(io.StringIO("".join(lines[skipped:]), newline=""), delimiter=delimiter, strict=True)
+    try:
+        head = [name.strip().casefold() for name in next(reader, [])]
+        missing = [DECISION] if DECISION not in head else []
+        if missing or not {INDEX, IMAGE, IDENTITY} & set(head):
+            there = ", ".join(filter(None, head)) or "nothing"
+            raise FedfrError(
+                f"{path} has no column {DECISION}, or none of {INDEX}, {IMAGE} and {IDENTITY}; it has {there}; give a "
+                "list of `fedfr faces audit --csv`, marked in its column decision"
+            )
+        for number, cells in enumerate(reader, start=2 + skipped):
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) > len(head) and any(cell.strip() for cell in cells[len(head) :]):
+                raise FedfrError(f"row {number} of {path} has {len(cells)} cells, the head {len(head)}; mend the list")
+            row = dict.fromkeys(head, "") | dict(zip(head, map(str.strip, cells), strict=False))
+            yield number, row
+    except csv.Error as error:
+        raise FedfrError(f"{path} is no table ({error}); save it as CSV again") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FedfrError(f"cannot read {path}: {error.strerror or error}; give a list of findings") from error
+    encodings = ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252")
+    for encoding in encodings:
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise FedfrError(f"{path} is no text; save the list as CSV, encoded as UTF-8")
