@@ -6,6 +6,10 @@ STAMP := $(VENV)/.installed
 OUT ?= runs/quickstart
 ARGS ?=
 
+# Threads of PyTorch that wait for each other sleep, whatever else the machine is at; by spinning they would lose more.
+OMP_WAIT_POLICY ?= PASSIVE
+export OMP_WAIT_POLICY
+
 .PHONY: setup quickstart test test-slow debian deploy-demo lint types bench clean
 
 setup: $(STAMP)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from fedfr.threads import let_threads_sleep
 
 HERE = Path(__file__).parent
 SCRIPTS = (
@@ -104,6 +107,7 @@ def write_tables() -> None:
 
 def main() -> int:
     """Run them; 1 when one failed (a figure that was not met is a result, not a failure)."""
+    let_threads_sleep(os.environ)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS)
     parser.add_argument("--tables", action="store_true", help="write the newest results into the documents")

@@ -22,6 +22,7 @@ from fedfr.faces.audit.images import audit_images
 from fedfr.faces.audit.likeness import NEAR, likeness
 from fedfr.faces.audit.measures import measure
 from fedfr.reporting.progress import Silent
+from harness import sleeping_threads
 
 Picture = NDArray[np.uint8]
 Change = Callable[[Picture, np.random.Generator], Picture]
@@ -199,6 +200,7 @@ def people_rows(faces: FaceSet, model: Path, wanted: int) -> Iterator[Row]:
 
 def main() -> None:
     """Print the table."""
+    sleeping_threads()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("faces", type=Path)
     parser.add_argument("--model", type=Path)

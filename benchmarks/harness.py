@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,20 @@ from typing import Any
 
 import torch
 
-__all__ = ["Line", "Peak", "Ratio", "alternate", "answer", "best", "limits", "peak_memory", "place"]
+from fedfr.threads import let_threads_sleep
+
+__all__ = [
+    "Line",
+    "Peak",
+    "Ratio",
+    "alternate",
+    "answer",
+    "best",
+    "limits",
+    "peak_memory",
+    "place",
+    "sleeping_threads",
+]
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -164,8 +178,17 @@ def _commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
+def sleeping_threads() -> None:
+    """Begin this script anew where its threads would wait for each other by spinning: PyTorch is loaded already."""
+    wanted = dict(os.environ)
+    let_threads_sleep(wanted)
+    if wanted != os.environ:
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], wanted)
+
+
 def parser(description: str | None) -> argparse.ArgumentParser:
     """Options every script has."""
+    sleeping_threads()
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--threads", type=int, default=os.cpu_count(), help="torch threads")
     made.add_argument("--json", action="store_true", help="one JSON object instead of the table")

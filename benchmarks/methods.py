@@ -25,7 +25,7 @@ from fedfr.report import without_places
 from fedfr.reporting.standings import overview_table
 from fedfr.reporting.table import column_title, markdown_table
 from fedfr.rows import Row
-from harness import place
+from harness import place, sleeping_threads
 
 __all__ = [
     "Claim",
@@ -303,6 +303,7 @@ def _text(found: Difference) -> str:
 
 def main() -> None:
     """Keep a benchmark's results."""
+    sleeping_threads()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("name")

@@ -17,6 +17,7 @@ from typing import Any
 from fedfr.config import load_config
 from fedfr.experiment import Experiment
 from fedfr.rows import Row
+from harness import sleeping_threads
 
 COMPARISONS = (
     ("fedfr generic", "pretrained"),
@@ -69,6 +70,7 @@ def _line(protocol: str, metric: str, model: str, values: Sequence[float]) -> di
 
 def main() -> None:
     """Run all seeds, print the summary."""
+    sleeping_threads()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first one")

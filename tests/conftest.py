@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from fedfr.threads import let_threads_sleep
+
+# Before anything loads PyTorch: tests run beside each other.
+let_threads_sleep(os.environ)
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedfr.assembly import local_training, make_method
+from fedfr.assembly import local_training, make_compute, make_method
 from fedfr.config import PRESETS, ExperimentConfig, LocalConfig, load_config, parse_overrides
 from fedfr.config_source import read_file
 from fedfr.errors import FedfrError
@@ -299,3 +300,21 @@ def test_names_are_read_as_they_are_written(tmp_path: Path) -> None:
     assert parse_overrides(["public_partitions=[0, no, 1.5]"]) == {"public_partitions": [0, "no", "1.5"]}
     assert parse_overrides(["local.learning_rate=1e3"]) == {"local": {"learning_rate": 1000.0}}
     assert parse_overrides(["identities_per_client=[3, 4]"]) == {"identities_per_client": [3, 4]}
+
+
+@pytest.mark.parametrize("device", ["mps", "meta", "xpu", "", "cuda:x", "cpu,", "CPU", "cpu:-1", "vulkan", "cpu;cuda"])
+def test_a_device_that_cannot_compute_everything_is_refused_when_it_is_read(device: str) -> None:
+    with pytest.raises(FedfrError, match=r"runtime\.device.* is no device that is used here; give cpu, cuda, or"):
+        load_config(None, {"runtime": {"device": device}})
+
+
+def test_devices_are_of_one_kind() -> None:
+    assert load_config(None, {"runtime": {"device": "cpu, cpu:0"}}).runtime.devices == ("cpu", "cpu:0")
+    with pytest.raises(FedfrError, match=r"all must be of one kind"):
+        load_config(None, {"runtime": {"device": "cpu,cuda:0"}})
+
+
+@pytest.mark.skipif(torch.version.cuda is not None, reason="this PyTorch is built with CUDA")
+def test_every_device_is_looked_for_whoever_will_use_it() -> None:
+    with pytest.raises(FedfrError, match=r"runtime\.device = 'cuda', but this PyTorch is built without CUDA; use cpu"):
+        make_compute(load_config(None, {"runtime": {"device": "cuda,cuda:1"}}), worker=1)

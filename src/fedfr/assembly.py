@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fedfr.config import ExperimentConfig, LocalConfig, MethodSettings, validate
+from fedfr.config import DEVICE, ExperimentConfig, LocalConfig, MethodSettings, validate
 from fedfr.config_source import merge
 from fedfr.engines.local import worker_number
 from fedfr.errors import FedfrError
@@ -47,6 +47,7 @@ from fedfr.training.pretraining import pretrain
 __all__ = [
     "ClientFactory",
     "Parts",
+    "check_device",
     "generic_contract",
     "local_training",
     "make_compute",
@@ -71,18 +72,38 @@ def make_compute(config: ExperimentConfig, worker: int = 0) -> Compute:
     if config.runtime.compile and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
         raise FedfrError("runtime.compile = true needs a C++ compiler; install g++ or leave it false")
     names = config.runtime.devices
+    for name in names:
+        check_device(name, "runtime.device")
     device = open_device(names[worker % len(names)], "runtime.device")
     spec = BACKBONES[config.model.backbone]
     return Compute(spec.preprocessing, device, config.runtime.precision == "bf16", config.runtime.compile)
 
 
+def check_device(name: str, setting: str) -> None:
+    """Raise :class:`FedfrError` that names the ``setting`` where there is no such device; nothing is opened."""
+    if not DEVICE.fullmatch(name):
+        raise FedfrError(f"{setting} = {name!r} is no device that is used here; give cpu, cuda, or cuda:0 and the like")
+    kind, _, number = name.partition(":")
+    if kind != "cuda":
+        return
+    if not torch.cuda.is_available():
+        built = torch.version.cuda is not None or torch.version.hip is not None
+        why = "no GPU is found" if built else "this PyTorch is built without CUDA"
+        raise FedfrError(f"{setting} = {name!r}, but {why}; use cpu")
+    count = torch.cuda.device_count()
+    if int(number or 0) >= count:
+        raise FedfrError(f"{setting} = {name!r}, but there are {count} GPUs; the last is cuda:{count - 1}")
+
+
 def open_device(name: str, setting: str) -> torch.device:
-    """The device called ``name``; raises :class:`FedfrError` that names the ``setting`` when it is not there."""
+    """The device called ``name``, which has computed something; raises :class:`FedfrError` as :func:`check_device`."""
+    check_device(name, setting)
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise FedfrError(f"{setting} = {name!r} cannot be used here; use cpu") from error
+        torch.ones(1, device=device).double().sum().item()
+    except (RuntimeError, AssertionError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FedfrError(f"{setting} = {name!r} cannot be used ({reason}); use another device or cpu") from error
     return device
 
 

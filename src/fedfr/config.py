@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,7 @@ from fedfr.config_source import PRESETS, absolute_paths, merge, parse_overrides,
 from fedfr.settings import Settings, validate
 
 __all__ = [
+    "DEVICE",
     "PRESETS",
     "DeploymentConfig",
     "EvaluationConfig",
@@ -35,6 +37,10 @@ __all__ = [
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+
+
+DEVICE = re.compile(r"cpu(:\d+)?|cuda(:\d+)?", re.ASCII)
+"""What a device may be called: no other kind computes everything that is computed here, float64 among it."""
 
 
 def _distinct(rates: tuple[float, ...]) -> tuple[float, ...]:
@@ -174,12 +180,22 @@ class EvaluationConfig(Settings):
     every: Annotated[int, Field(ge=0)] = 0
 
 
+def _usable(text: str) -> str:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if not DEVICE.fullmatch(name):
+            raise ValueError(f"{name!r} is no device that is used here; give cpu, cuda, or cuda:0 and the like")
+    if len({name.partition(":")[0] for name in names}) > 1:
+        raise ValueError("of several devices all must be of one kind: which of them serves a client must change no bit")
+    return text
+
+
 class RuntimeConfig(Settings):
     """How the work is done; of these only ``workers`` and ``public_features`` never change a last bit."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
-    device: Annotated[str, Field(min_length=1)] = "cpu"
+    device: Annotated[str, AfterValidator(_usable)] = "cpu"
     threads: Annotated[int, Field(ge=1)] = 1
     workers: Annotated[int, Field(ge=1)] = 1
     public_features: Literal["float32", "half"] = "float32"

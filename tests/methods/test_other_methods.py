@@ -9,7 +9,9 @@ import pytest
 import torch
 from tests.methods.same import equal
 
+from fedfr.assembly import ClientFactory
 from fedfr.errors import FedfrError
+from fedfr.federation.messages import Broadcast
 from fedfr.federation.method import Generic
 from fedfr.losses import spreadout_loss
 from fedfr.methods import METHODS
@@ -18,7 +20,9 @@ from fedfr.methods.fedper import FedPer
 from fedfr.methods.fedrep import FedRep
 from fedfr.methods.lg_fedavg import LGFedAvg
 from fedfr.models import DFC, build_backbone
+from fedfr.training.features import extract_features
 from fedfr.training.objective import Batch, BranchMarginSoftmax, Distillation, MarginSoftmax, Network
+from fedfr.training.pool import FacePool
 
 State = Mapping[str, torch.Tensor]
 
@@ -223,3 +227,35 @@ def test_the_branch_with_cosface_by_hand() -> None:
 def test_the_branch_replaces_one_vs_all(run: Any) -> None:
     terms = {name for name in run("method.name=branch-cosface").ups[0].metrics if name.startswith("loss/")}
     assert terms == {"loss/margin_softmax", "loss/branch_softmax", "loss/contrastive", "loss/total"}
+
+
+@pytest.mark.parametrize("policy", ["average", "local"])
+def test_the_teacher_stays_what_it_was_before_tuning(run: Any, policy: str) -> None:
+    """In the second round of tuning too: not the prototypes, nor the BatchNorm of its own, that the first has tuned."""
+    settings = ("method.name=distill", "local.learning_rate=0.05", f"federation.batchnorm={policy}")
+    once, twice = (run(*settings, f"method.tuning_rounds={count}") for count in (1, 2))
+    before, tuned = once.trial.store("client-01").until(2), twice.trial.store("client-01").until(3)
+    assert before is not None
+    assert tuned is not None
+    assert not torch.equal(tuned.prototypes, before.prototypes)
+    assert torch.equal(twice.state("client-01").personal["teacher/prototypes"], before.prototypes)
+
+    parts, folder = twice.experiment.parts, twice.trial.folder
+    factory = ClientFactory(parts.config, "distill", parts.faces_folder, folder / "split.json", folder / "clients")
+    client = factory("client-01")
+    broadcast = Broadcast(4, twice.generic.weights, twice.generic.prototypes)
+    context = client._context(broadcast, tuned, client._generic(broadcast, tuned))
+    terms = client.method.objective(context).terms
+    (teacher,) = [term.prototypes for term in terms if isinstance(term, Distillation)]
+    assert torch.equal(teacher, before.prototypes)
+
+    pool = FacePool([(client.private, None, 0)])
+    known = extract_features(context.generic, pool, context.compute)
+    frozen, _ = client.method.frozen_features(context, pool, lambda: known)
+    assert frozen is not None
+    backbone = build_backbone("slimface", 0)
+    own = {name: before.backbone[name] for name in context.own}
+    assert bool(own) == (policy == "local")
+    backbone.load_state_dict({**twice.generic.weights, **own})
+    expected = extract_features(context.compute.place(backbone), pool, context.compute)
+    assert torch.equal(frozen.both[0], expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import warnings
 from typing import Annotated, cast
@@ -14,6 +15,7 @@ from fedfr.cli import benchmarks, faces, lists, models, runs, server, site
 from fedfr.cli.choices import Choosing
 from fedfr.cli.interruption import Interrupted
 from fedfr.errors import FedfrError
+from fedfr.threads import let_threads_sleep
 
 __all__ = ["app", "main"]
 
@@ -55,6 +57,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: objec
 
 def main() -> None:
     """Run the command line; exits with 0, 2 for the user's mistakes, 130 when interrupted."""
+    let_threads_sleep(os.environ)
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
         # Under an ASCII locale a name with an umlaut, or our own middle dot, must not end the command.

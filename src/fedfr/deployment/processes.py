@@ -18,6 +18,7 @@ from fedfr.deployment.bundle import RUN, write_bundle
 from fedfr.deployment.routes import without_proxies
 from fedfr.errors import FedfrError
 from fedfr.files import write_atomically
+from fedfr.threads import let_threads_sleep
 
 __all__ = ["Control", "RunState", "environment", "superlink", "supernode"]
 
@@ -44,7 +45,7 @@ def environment(
     """
     # Flower starts its own programs by name; those of this Python are meant.
     first = [*([] if programs is None else [str(programs)]), str(Path(sys.executable).parent)]
-    return {
+    made = {
         **without_proxies(os.environ),
         **(proxies or {}),
         "PATH": os.pathsep.join([*first, os.environ.get("PATH", os.defpath)]),
@@ -57,6 +58,8 @@ def environment(
         **({} if nodes is None else {"FEDFR_NODES": str(nodes)}),
         **({"FEDFR_TRACK": ",".join(track)} if track else {}),
     }
+    let_threads_sleep(made)
+    return made
 
 
 def superlink(address: Address, tls: Path | None = None) -> list[str]:

@@ -22,6 +22,7 @@ from fedfr.federation.client import Client
 from fedfr.federation.engine import failure_of
 from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_reply, encode
 from fedfr.federation.private_store import PrivateState
+from fedfr.threads import let_threads_sleep
 
 __all__ = ["LocalEngine", "worker_number"]
 
@@ -60,6 +61,8 @@ class LocalEngine:
 
     def __enter__(self) -> Self:
         if self._workers > 1:
+            # Workers load PyTorch before anything of ours runs in them.
+            let_threads_sleep(os.environ)
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(
                 self._workers,

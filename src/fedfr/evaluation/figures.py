@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from fedfr.brief import Brief
 from fedfr.errors import FedfrError
+from fedfr.exact import exact
 
 __all__ = ["MINIMUM_IMPOSTORS", "Figure", "expected", "rate_label", "refusable"]
 
@@ -41,7 +42,7 @@ def rate_label(rate: float) -> str:
 
 def expected(rate: float, count: int) -> Fraction:
     """``rate`` · ``count`` without rounding, the rate read as the decimal it is written as: 0.29 · 100 is 29."""
-    return Fraction(repr(float(rate))) * count
+    return exact(rate) * count
 
 
 def refusable(metric: str, rate: float, genuine: int, impostor: int, minimum: int, *, of: int | None = None) -> Figure:

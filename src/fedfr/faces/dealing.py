@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 
 import numpy as np
 
 from fedfr.errors import FedfrError
+from fedfr.exact import exact
 from fedfr.faces.columns import ImageIndices
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.grouping import ByIdentity
@@ -162,4 +164,5 @@ def training_part_of(divide: Divide) -> Divide:
 
 def by_share(share: float) -> Callable[[int], int]:
     """Round half up, but leave at least one image to train on and, unless ``share`` is 0, one to test."""
-    return lambda images: min(max(math.floor(share * images + 0.5), int(share > 0)), images - 1)
+    part = exact(share)
+    return lambda images: min(max(math.floor(part * images + Fraction(1, 2)), int(share > 0)), images - 1)

@@ -16,6 +16,7 @@ from torch import nn
 
 from fedfr.config import FederationConfig, LocalConfig
 from fedfr.errors import FedfrError
+from fedfr.exact import exact
 from fedfr.faces import FaceSet
 from fedfr.federation.aggregation import Change
 from fedfr.federation.messages import Broadcast, Update
@@ -59,8 +60,8 @@ def decay_epoch(local: LocalConfig, round_number: int) -> int:
     epochs, own = local.epochs_in(round_number), local.decay_epoch_first_round
     if round_number == 1 and local.epochs == "adaptive" and own is not None and own < epochs:
         return own
-    exact = local.decay_at * epochs
-    return math.ceil(exact) if local.decay_rounding == "up" else math.floor(exact)
+    due = exact(local.decay_at) * epochs
+    return math.ceil(due) if local.decay_rounding == "up" else math.floor(due)
 
 
 def _peak_memory() -> float:
@@ -183,7 +184,7 @@ class Client:
         weights = {name: _copied(value) for name, value in self._networks.entries(backbone).items()}
         dfc = {} if network.dfc is None else {name: value.cpu() for name, value in network.dfc.state_dict().items()}
         private = network.private.detach().cpu()
-        personal = self._personal(context)
+        personal = self._personal(context) | {name: _copied(value) for name, value in method.keeps(context).items()}
 
         shared = shared_entries(method, weights, self._networks.batchnorm, settings.federation, broadcast.round)
         public = network.public if shared else None
@@ -276,6 +277,7 @@ class Client:
             private=self.private,
             public=self.public.faces,
             weights=self._networks.entries(generic),
+            own=self._networks.batchnorm if settings.federation.batchnorm == "local" else frozenset(),
             prototypes=broadcast.prototypes,
             identities=None,
             state=state,

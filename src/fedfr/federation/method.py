@@ -62,11 +62,12 @@ class PersonalTraining(Brief):
 class RoundContext(Brief):
     """What a method may look at on a client during one round.
 
-    ``generic`` is the backbone with θ^t (``weights``) in evaluation mode, not to be changed. ``generic_features`` and
-    ``public_features`` compute upright features under it of the private and the public faces when first asked.
-    ``with_weights`` lends the backbone with other weights in evaluation mode, until training begins; ``new_backbone``
-    builds one with initial weights of a seed. ``rounds`` is how many are configured. ``identities`` are the private
-    prototypes as the server sent them back, where the method reveals them.
+    ``generic`` is the backbone with θ^t (``weights``) in evaluation mode, not to be changed; ``own`` names the entries
+    that stay at the client, its BatchNorm under policy ``local``, and are its own as soon as it has some.
+    ``generic_features`` and ``public_features`` compute upright features under it of the private and the public faces
+    when first asked. ``with_weights`` lends the backbone with other weights in evaluation mode, until training begins;
+    ``new_backbone`` builds one with initial weights of a seed. ``rounds`` is how many are configured. ``identities``
+    are the private prototypes as the server sent them back, where the method reveals them.
     """
 
     round: int
@@ -77,6 +78,7 @@ class RoundContext(Brief):
     private: FaceSet
     public: FaceSet
     weights: Mapping[str, torch.Tensor]
+    own: frozenset[str]
     prototypes: torch.Tensor
     identities: torch.Tensor | None
     state: PrivateState | None
@@ -170,6 +172,10 @@ class Method:
     def personal_training(self, context: RoundContext) -> PersonalTraining | None:
         """A second training after the shared model's, for a personal model of its own, or None."""
         return None
+
+    def keeps(self, context: RoundContext) -> Mapping[str, torch.Tensor]:
+        """What the client keeps for its next rounds beside its model, under names that begin with ``teacher/``."""
+        return {}
 
     def shares(self, entries: Mapping[str, torch.Tensor]) -> frozenset[str]:
         """Names of the backbone's entries (given in the network's order) that travel and are averaged: all."""

@@ -27,7 +27,7 @@ _log = logging.getLogger("fedfr.client")
 
 FORMAT = "2"
 _BRANCHES = ("branches.weight", "branches.bias")
-_PERSONAL = "prototypes"
+_PERSONAL = ("prototypes", "teacher/prototypes")
 _PARTS = ("backbone", "dfc", "personal", "rest", "owed")
 _UNUSABLE = "its private state cannot be used; its own log says why"
 _NAME = re.compile(r"private-(\d{6})\.safetensors")
@@ -41,9 +41,9 @@ class PrivateState(Brief):
 
     ``backbone``: the local backbone right after local training, before averaging (next round's previous model, and the
     backbone of the personalised model). ``prototypes``: Φ_i, K_i × D. ``dfc``: the DFC module's entries, or empty.
-    ``personal``: a personal model trained apart (``backbone/…``, ``prototypes``), or empty. ``rest``: what of changes
-    sent in few bits did not fit, or empty; ``owed``: what it was before this round, for the case that the server has
-    not taken this round's update.
+    ``personal``: a personal model trained apart (``backbone/…``, ``prototypes``), what a method keeps beside the model
+    (``teacher/…``), or empty. ``rest``: what of changes sent in few bits did not fit, or empty; ``owed``: what it was
+    before this round, for the case that the server has not taken this round's update.
     ``identities``: whose row is which, by :class:`~fedfr.federation.identity_key.IdentityKey`; None where that is not
     known, as in states of earlier versions.
     What comes from a store is to be read and never written to.
@@ -114,13 +114,13 @@ class PrivateState(Brief):
     def _with_rows(self, change: Callable[[torch.Tensor], torch.Tensor]) -> PrivateState:
         """Everything that has one row for each identity, changed."""
         dfc = {name: change(value) if name in _BRANCHES else value for name, value in self.dfc.items()}
-        personal = {name: change(value) if name == _PERSONAL else value for name, value in self.personal.items()}
+        personal = {name: change(value) if name in _PERSONAL else value for name, value in self.personal.items()}
         return replace(self, prototypes=change(self.prototypes), dfc=dfc, personal=personal)
 
     def _fits(self) -> bool:
         """Whether all that has rows has equally many, one for each identity that is named."""
         counted = [self.prototypes, *(self.dfc[name] for name in _BRANCHES if name in self.dfc)]
-        counted += [self.personal[_PERSONAL]] if _PERSONAL in self.personal else []
+        counted += [self.personal[name] for name in _PERSONAL if name in self.personal]
         count = len(counted[0]) if self.identities is None else len(set(self.identities))
         named = self.identities is None or len(self.identities) == count
         return named and self.prototypes.dim() == 2 and all(value.shape[:1] == (count,) for value in counted)

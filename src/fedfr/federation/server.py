@@ -12,6 +12,7 @@ import torch
 
 from fedfr.config import FederationConfig
 from fedfr.errors import FedfrError
+from fedfr.exact import exact
 from fedfr.federation.aggregation import Change, StreamingAverage, check_update
 from fedfr.federation.arrival import in_order
 from fedfr.federation.engine import Engine
@@ -33,7 +34,7 @@ def accepted_rounds(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 def sample_clients(clients: Sequence[str], share: float, seed: int, round_number: int) -> list[str]:
     """At least one client, ⌈share · C⌉ of them, drawn without replacement; the ids come back sorted."""
-    count = max(1, math.ceil(share * len(clients) - 1e-9))
+    count = max(1, math.ceil(exact(share) * len(clients)))
     if count >= len(clients):
         return sorted(clients)
     drawn = numpy_generator(seed, "participation", round_number).choice(len(clients), count, replace=False)
@@ -131,7 +132,7 @@ class Server:
             reports.append(report)
             self.on_event({"event": "update", "round": number, **report})
             del update
-        needed = max(1, math.ceil(self.federation.quorum * len(asked) - 1e-9))
+        needed = max(1, math.ceil(exact(self.federation.quorum) * len(asked)))
         if len(reports) < needed:
             raise FedfrError(
                 f"round {number}: {len(reports)} of {len(asked)} clients delivered, the quorum is {needed}; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, ClassVar
 
 import torch
@@ -16,6 +16,9 @@ from fedfr.training.pool import FacePool
 
 __all__ = ["Distill", "DistillSettings"]
 
+TEACHER = "teacher/"
+PROTOTYPES = f"{TEACHER}prototypes"
+
 
 class DistillSettings(FineTuneSettings):
     """``share`` of the loss that is the teacher's, and ``temperature`` K (arXiv 2002.04758, section 3)."""
@@ -27,7 +30,8 @@ class DistillSettings(FineTuneSettings):
 class Distill(FineTune):
     """FedAvg's rounds, then tuning with (1 − a)·L_cos + a·K²·KL(teacher ‖ student) over the client's identities.
 
-    The teacher is the shared model of the last round with the client's prototypes as they were before tuning.
+    The teacher is the shared model of the last round with the client's prototypes as they were before tuning; so is
+    its BatchNorm where that is the client's own. It stays the same in every round of tuning.
     """
 
     settings_type: ClassVar[type[MethodSettings]] = DistillSettings
@@ -38,7 +42,7 @@ class Distill(FineTune):
         if self.shares_in(context.round, context.rounds):
             return super().objective(context)
         own, local = self.settings, context.local
-        teacher = self.starting_prototypes(context).to(context.compute.device)
+        teacher = self.keeps(context)[PROTOTYPES].to(context.compute.device)
         return Objective(
             [
                 MarginSoftmax(scale=local.scale, margin=local.margin, weight=1 - own.share),
@@ -52,4 +56,27 @@ class Distill(FineTune):
         """The teacher's features, in tuning."""
         if self.shares_in(context.round, context.rounds):
             return None, None
-        return freeze(context.generic, pool, context.compute, flips=context.local.flip, upright=upright()), None
+        teacher, known = context.generic, None
+        if context.own and _taught(context):
+            # The client's own entries have been tuned since.
+            before = {name: self.keeps(context)[f"{TEACHER}{name}"] for name in context.own}
+            teacher = context.with_weights({**context.weights, **before})
+        else:
+            known = upright()
+        return freeze(teacher, pool, context.compute, flips=context.local.flip, upright=known), None
+
+    def keeps(self, context: RoundContext) -> Mapping[str, torch.Tensor]:
+        """Of the teacher what is the client's own, from the first round of tuning on."""
+        if self.shares_in(context.round, context.rounds):
+            return {}
+        taught = _taught(context)
+        own = {f"{TEACHER}{name}": context.weights[name] for name in context.own}
+        return taught or {PROTOTYPES: self.starting_prototypes(context), **own}
+
+
+def _taught(context: RoundContext) -> Mapping[str, torch.Tensor]:
+    """What an earlier round of tuning has kept; nothing in the first."""
+    state = context.state
+    if state is None or state.round <= context.rounds:
+        return {}
+    return {name: value for name, value in state.personal.items() if name.startswith(TEACHER)}

@@ -26,6 +26,7 @@ __all__ = [
 OnImages = Callable[[int, int], None]
 # Images at a time by "on a CPU": there the maps of more than 32 images leave the cache (measured: up to 2× slower).
 _BATCH = {True: 32, False: 256}
+_PROGRAMS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,22 @@ class Compute:
         placed: nn.Module = nn.utils.convert_conv2d_weight_memory_format(module.to(self.device), torch.channels_last)
         return placed
 
-    def trained(self, backbone: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-        """What to call in training steps in place of ``backbone``: the same parameters, compiled where asked for."""
-        return torch.compile(backbone, dynamic=False) if self.compile else backbone
+    def trained(self, backbone: nn.Module, batch_size: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What to call in training steps in place of ``backbone``: the same parameters, compiled where asked for.
+
+        Compiled are whole batches alone. PyTorch makes a program for each size it meets and after a few makes none any
+        more, so that the bits of a client with fewer images would depend on whom its process has served before.
+        """
+        if not self.compile:
+            return backbone
+        _make_every_program()
+        compiled = torch.compile(backbone, dynamic=False)
+
+        def forward(images: torch.Tensor) -> torch.Tensor:
+            features: torch.Tensor = (compiled if len(images) == batch_size else backbone)(images)
+            return features
+
+        return forward
 
     def autocast(self) -> torch.autocast:
         """Context in which the backbone runs; losses are always computed in float32."""
@@ -65,6 +79,17 @@ class Compute:
         with self.autocast():
             features: torch.Tensor = backbone(inputs)
         return features.float()
+
+
+def _make_every_program() -> None:
+    """However many programs have been made: one for each size of batches, method and policy of BatchNorm."""
+    import torch._dynamo
+
+    limits = torch._dynamo.config
+    for name in ("recompile_limit", "accumulated_recompile_limit", "cache_size_limit", "accumulated_cache_size_limit"):
+        # The latter two are what earlier versions of PyTorch call them.
+        if hasattr(limits, name):
+            setattr(limits, name, _PROGRAMS)
 
 
 @contextmanager

@@ -101,7 +101,7 @@ def train(
             optimizer.state[parameter]["momentum_buffer"] = buffer
     steps = max(1, len(pool) // plan.batch_size)
     labels = pool.labels.to(compute.device)
-    faces, forward = DeviceFaces(pool, compute.device), compute.trained(network.backbone)
+    faces, forward = DeviceFaces(pool, compute.device), compute.trained(network.backbone, plan.batch_size)
     means: dict[str, float] = {}
     with _lent(network):
         network.train()
