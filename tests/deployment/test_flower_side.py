@@ -21,8 +21,9 @@ from fedfr.deployment.bundle import write_bundle
 from fedfr.deployment.processes import Control, environment, superlink, supernode
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.server_app import run_folder
-from fedfr.errors import FedfrError, WriteError
+from fedfr.errors import FedfrError, InUseError, WriteError
 from fedfr.experiment import Experiment
+from fedfr.files import locked
 
 
 # Flower's own use of a library.
@@ -98,6 +99,36 @@ def test_a_run_that_fails_is_not_begun_again_every_minute(
     assert (folder / STOPPED).exists() != full
     assert full or (folder / STOPPED).read_text("utf-8") == reason
     assert ("out of memory in /srv/x" in (folder / "log.jsonl").read_text("utf-8")) == isinstance(error, RuntimeError)
+
+
+def test_one_that_another_works_on_or_that_was_withdrawn_is_not_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second process leaves the first alone; what is submitted anew outlives the end of what was withdrawn."""
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    monkeypatch.setenv("FEDFR_RUNS", str(tmp_path))
+    context = Context(1, 1, {}, RecordDict(), {"run": "demo"})
+
+    def in_use(folder: Path) -> Experiment:
+        with locked(folder):
+            raise AssertionError
+
+    def resubmitted(folder: Path) -> Experiment:
+        (folder / SUBMITTED).write_bytes(b"again")
+        raise FedfrError("stopped")
+
+    (folder / SUBMITTED).write_bytes(b"first")
+    with locked(folder):
+        monkeypatch.setattr(Experiment, "open", in_use)
+        with pytest.raises(InUseError):
+            server_app.main(FakeGrid({}), context)
+    assert (folder / SUBMITTED).read_bytes() == b"first"
+    monkeypatch.setattr(Experiment, "open", resubmitted)
+    with pytest.raises(FedfrError, match="stopped"):
+        server_app.main(FakeGrid({}), context)
+    assert (folder / SUBMITTED).read_bytes() == b"again"
+    assert not (folder / STOPPED).exists()
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../other", "a/b", "/etc", 3, None])

@@ -42,10 +42,9 @@ def test_a_killed_site_does_not_stop_the_round_of_the_others(made: Federation) -
     wait_for(lambda: made.works("client-02"), "training at client-02")
     made.kill("client-02")
     wait_for(made.finished, "the end of the run")
-    assert [event["reason"] for event in made.events("refused")] == [
-        "client-02 failed in round 1: its node was lost",
-        "client-02 failed in round 2: its site is not connected",
-    ]
+    first, second = (event["reason"] for event in made.events("refused"))
+    assert first == "client-02 failed in round 1: its node was lost"
+    assert second.startswith("client-02 failed in round 2: its site is not connected")
     assert [event["clients"] for event in made.events("round")] == [2, 2]
     assert not list(made.private("client-02").rglob("*.safetensors"))
 

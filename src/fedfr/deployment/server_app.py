@@ -27,7 +27,7 @@ from fedfr.engines.flower.post import Clock
 from fedfr.engines.flower.standing import Watch
 from fedfr.errors import FedfrError, InUseError
 from fedfr.experiment import Experiment
-from fedfr.files import read_json, write_atomically
+from fedfr.files import is_locked, read_json, write_atomically
 from fedfr.reporting.progress import PlainProgress
 from fedfr.reporting.tracking import Tracking
 from fedfr.trial import Engines, Trial
@@ -58,22 +58,23 @@ def main(grid: Grid, context: Context) -> None:
         progress.note(text)
         _log.warning("%s", text)
 
-    submitted = (folder / SUBMITTED).exists()
+    submitted = _mark(folder)
     trackers = [name for name in os.environ.get(TRACK, "").split(",") if name]
     try:
         experiment = Experiment.open(folder)
         with Tracking(progress, trackers, folder) as shown:
             board = SiteBoard(folder, _log.warning)
             experiment.run(shown, engine=flower_engine(grid, note, owners=owners_in(os.environ), board=board))
-    except InUseError as error:
-        # Another process is at work on the run: it goes on, and says itself how it ends.
-        _log.warning("%s", error)
-        raise
     except Exception as error:
-        # Whatever it is, it would come again: a run that is begun anew every minute trains its sites for nothing.
-        if submitted and not (folder / SUBMITTED).exists():
+        if isinstance(error, InUseError) and is_locked(folder):
+            # Another process is at work on the run: it goes on, and says itself how it ends.
+            _log.warning("%s", error)
+            raise
+        if submitted is not None and _mark(folder) != submitted:
+            # It may have been submitted anew meanwhile, which is not to be undone.
             _log.warning("the run was withdrawn and ends (%s)", type(error).__name__)
             raise
+        # Whatever it is, it would come again: a run that is begun anew every minute trains its sites for nothing.
         reason = str(error) if isinstance(error, FedfrError) else f"{type(error).__name__}; its log.jsonl says more"
         _log.error("%s", reason, exc_info=not isinstance(error, FedfrError))
         try:
@@ -84,6 +85,14 @@ def main(grid: Grid, context: Context) -> None:
             (folder / SUBMITTED).unlink(missing_ok=True)
         raise
     (folder / SUBMITTED).unlink(missing_ok=True)
+
+
+def _mark(folder: Path) -> bytes | None:
+    """What says that the run is to be worked on, and since when; None where nothing does."""
+    try:
+        return (folder / SUBMITTED).read_bytes()
+    except OSError:
+        return None
 
 
 def run_folder(environment: Mapping[str, str], settings: Mapping[str, Any]) -> Path:
