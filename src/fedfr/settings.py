@@ -13,6 +13,9 @@ from fedfr.errors import FedfrError
 
 __all__ = ["Settings", "allowed", "validate"]
 
+# Of a value that somebody gave, as far as a message repeats it.
+_LONGEST = 300
+
 S = TypeVar("S", bound=BaseModel)
 
 
@@ -44,7 +47,9 @@ def validate(kind: type[S], content: Mapping[str, Any], where: str) -> S:
             reason = str(first["ctx"]["error"])
         else:
             reason = f"give {_advice(place, wanted, first['input'])}"
-        given = f"{place} = {first['input']!r}: " if place else ""
+        shown = repr(first["input"])
+        shown = shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]} …"
+        given = f"{place} = {shown}: " if place else ""
         raise FedfrError(f"{where}: {given}{reason}") from error
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fedfr.assembly import local_training, make_method
+from fedfr.client_ids import check_client_ids
 from fedfr.config import ExperimentConfig, FederationConfig, LocalConfig, MethodConfig, ModelConfig
 from fedfr.config_source import read_file
 from fedfr.errors import FedfrError
@@ -20,6 +21,13 @@ from fedfr.settings import Settings, validate
 from fedfr.trial import Trial
 
 __all__ = ["Agreement"]
+
+
+def _ids(given: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return check_client_ids(given)
+    except FedfrError as error:
+        raise ValueError(str(error)) from error
 
 
 class Agreement(Settings):
@@ -32,7 +40,7 @@ class Agreement(Settings):
     """
 
     run: str
-    clients: Annotated[tuple[str, ...], Field(min_length=1)]
+    clients: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_ids)]
     seed: Annotated[int, Field(ge=0)]
     backbone: str
     public: str

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from pydantic import AfterValidator, Field
 
+from fedfr.client_ids import check_client_ids, is_client_id
 from fedfr.config import ExperimentConfig
 from fedfr.config_source import read_file
 from fedfr.deployment.address import Address, bare, listening
@@ -155,8 +156,7 @@ class Coordinator:
 
         Raises :class:`FedfrError` for an id that is taken, a key that another site has, and anything but such a key.
         """
-        if not ID.fullmatch(client):
-            raise FedfrError(f"{client!r} cannot be a site's id; give letters, digits and the signs . _ -, at most 64")
+        check_client_ids([client, *(other for other in self.sites() if other != client)], "site")
         line = _public_key(key)
         for other, path in self.sites().items():
             if other != client and _public_key(path).split()[:2] == line.split()[:2]:
@@ -167,7 +167,7 @@ class Coordinator:
 
     def sites(self) -> dict[str, Path]:
         """The public key of every site that may take part, by id."""
-        return {path.stem: path for path in sorted((self.folder / "sites").glob("*.pub"))}
+        return {path.stem: path for path in sorted((self.folder / "sites").glob("*.pub")) if is_client_id(path.stem)}
 
     def unregister(self, client: str) -> None:
         """Let a site take part no more; raises :class:`FedfrError` where no such site is registered."""

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field
 
 import fedfr
 from fedfr.assembly import make_compute, make_method
+from fedfr.client_ids import check_client_id
 from fedfr.config import RuntimeConfig
 from fedfr.config_source import read_file
 from fedfr.deployment.address import Address
@@ -49,6 +50,13 @@ def _server(text: str) -> str:
         raise ValueError(str(error).partition("; ")[2]) from error
 
 
+def _client(text: str) -> str:
+    try:
+        return check_client_id(text)
+    except FedfrError as error:
+        raise ValueError(str(error)) from error
+
+
 _PATHS = (("agreement",), ("faces", "path"), ("faces", "manifest"), ("public",), ("private",))
 
 
@@ -73,7 +81,7 @@ class SiteConfig(Settings):
     processes; without one it is found free at every start. ``runtime``: how this machine computes.
     """
 
-    client: str
+    client: Annotated[str, AfterValidator(_client)]
     agreement: str
     faces: SiteFacesConfig
     public: str | None = None

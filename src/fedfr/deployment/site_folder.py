@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from fedfr.client_ids import check_client_id
 from fedfr.deployment.address import Address
 from fedfr.deployment.certificates import load_certificate
 from fedfr.deployment.secrets import make_node_key, save_key
@@ -70,8 +71,7 @@ def init_site(
     Address.parse(server)
     if port is not None and not 1 <= port <= 65535:
         raise FedfrError(f"port = {port}; give a whole number of at least 1 and at most 65535")
-    if not client.strip():
-        raise FedfrError(f"client = {client!r}; give the id under which the coordinator registers this site")
+    check_client_id(client)
     existed = folder.exists()
     if existed and (not folder.is_dir() or any(folder.iterdir())):
         raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the site")

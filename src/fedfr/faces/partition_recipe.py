@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfr.client_ids import check_client_id
 from fedfr.errors import FedfrError
 from fedfr.faces.columns import ImageIndices, joined
 from fedfr.faces.dealing import Divide, at_least, divided, enough, how_to_divide, identities_by_name, images_of
@@ -23,9 +23,6 @@ from fedfr.faces.splits import Split
 __all__ = ["by_partition"]
 
 Ints = NDArray[np.int64]
-
-NAME = re.compile(r"\w[\w.-]*")
-"""A client's id is the name of its folder."""
 
 
 def by_partition(
@@ -164,12 +161,11 @@ def _client(own: Partition, partitions: Sequence[Partition]) -> str:
     numbers = [number for number in partitions if isinstance(number, int)]
     if isinstance(own, int):
         return f"client-{own:0{max(2, len(str(max(numbers))))}d}"
-    if not NAME.fullmatch(own) or own.startswith("client-"):
+    if own.startswith("client-"):
         raise FedfrError(
-            f"partition {own!r} cannot be a client's id; use numbers, or names of letters, digits, '_', '-' and '.' "
-            "that do not begin with 'client-'"
+            f"partition {own!r} cannot be a client's id; use numbers, or names that do not begin with 'client-'"
         )
-    return own
+    return check_client_id(own, "partition")
 
 
 def _client_faces(

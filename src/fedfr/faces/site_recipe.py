@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fedfr.client_ids import check_client_ids
 from fedfr.errors import FedfrError
 from fedfr.faces.columns import ImageIndices
 from fedfr.faces.dealing import at_least, enough, identities_by_name, images_of
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.split_parts import ID, ClientFaces
+from fedfr.faces.split_parts import ClientFaces
 from fedfr.faces.splits import Split
 
 __all__ = ["sites"]
@@ -27,17 +28,13 @@ def sites(
 ) -> Split:
     """Clients on machines of their own: ``faces`` has none of theirs, all of it is public or generic.
 
-    ``clients`` are the sites' ids: up to 64 letters, digits, ``.``, ``_`` and ``-``. Identities sorted by name are
+    ``clients`` are the sites' ids, as :mod:`fedfr.client_ids` has them. Identities sorted by name are
     shuffled once with ``seed``; the first ``generic_identities`` of them are people nobody trains on.
     """
     if not isinstance(clients, Sequence):
         raise FedfrError(f"split setting clients = {clients!r}; give the ids in a list, for example [north, south]")
     named = [clients] if isinstance(clients, str) else list(clients)
-    for name in named:
-        if not isinstance(name, str) or not ID.fullmatch(name):
-            raise FedfrError(
-                f"split setting clients has {name!r}; give letters, digits and the signs . _ -, at most 64"
-            )
+    check_client_ids([name for at, name in enumerate(named) if name not in named[:at]], "split setting clients:")
     if not named or len(set(named)) < len(named):
         raise FedfrError(f"split setting clients = {named}; give one or more ids, each once")
     at_least(0, generic_identities=generic_identities)

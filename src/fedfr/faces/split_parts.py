@@ -18,7 +18,7 @@ from fedfr.faces.likenames import alike, spelled
 __all__ = ["ID", "ClientFaces", "Parts", "people_of"]
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a client or a run may be called that somebody names: it is a folder's name, and goes into messages."""
+"""What a run or a person with access may be called; of clients, see :mod:`fedfr.client_ids`."""
 
 UNSEEN = "generic or distractors"
 

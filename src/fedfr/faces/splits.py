@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fedfr.client_ids import check_client_ids
 from fedfr.errors import FedfrError
 from fedfr.faces.columns import ImageIndices
 from fedfr.faces.exclusions import LeftOut
@@ -50,6 +51,8 @@ class Split:
     lost_identities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        # An id becomes the name of a folder.
+        check_client_ids(self.clients, f"client of split {self.name!r}")
         for part in ("public", "generic", "distractors"):
             object.__setattr__(self, part, ImageIndices(getattr(self, part)))
 
@@ -148,6 +151,7 @@ class Split:
             groups = {name: content[name] for name in ("public", "generic", "distractors")}
             clients = dict(content["clients"])
             identities = {name: tuple(map(str, part["identities"])) for name, part in (groups | clients).items()}
+            check_client_ids(clients, f"{path}: client")
             return cls(
                 name=str(content["name"]),
                 seed=int(content["seed"]),

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from fedfr.brief import Brief
+from fedfr.client_ids import check_client_id
 from fedfr.errors import FedfrError
 from fedfr.federation.packing import pack, unpack
 from fedfr.files import parse_json
@@ -181,7 +182,9 @@ def decode_hello(data: bytes) -> Hello | Failure:
         scalars, _ = _decode(data, "Hello", "Failure")
         if scalars["kind"] == "Failure":
             return Failure(_text(scalars["client"]), _text(scalars["reason"]))
-        return Hello(*(_text(scalars[name]) for name in _HELLO))
+        hello = Hello(*(_text(scalars[name]) for name in _HELLO))
+        check_client_id(hello.client)
+        return hello
 
 
 def _line(text: str) -> str:
@@ -207,7 +210,7 @@ def _update(scalars: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> Upd
     scales = {name: tensors.pop(name) for name in [*tensors] if name.startswith(_SCALES)}
     return Update(
         _number(scalars["round"]),
-        _text(scalars["client"]),
+        check_client_id(_text(scalars["client"])),
         _weights(tensors),
         prototypes,
         _number(scalars["count"]),
