@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.faces.audit.findings import Case, Finding, finding
-from fedfr.faces.audit.likeness import NEAR, groups_alike, likeness
+from fedfr.faces.audit.likeness import COMMON, NEAR, groups_alike, likeness
 from fedfr.faces.audit.measures import Measures
 from fedfr.faces.audit.places import Places
 from fedfr.faces.copies import copies
@@ -44,9 +44,11 @@ def check_duplicates(faces: FaceSet, measures: Measures, places: Places) -> list
     linked = {index for group in near for index in group}
     for group in [*near, *([first] for first in exact if first not in linked)]:
         copied = [exact.get(first, [first]) for first in group]
-        alike = likeness(measures.small[group[:COMPARED]], measures.shown[group[:COMPARED]])
+        compared = measures.small[group[:COMPARED]]
+        alike = likeness(compared, measures.shown[group[:COMPARED]])
         np.fill_diagonal(alike, -1)
-        people = _crossing(copied, alike, faces.labels, -1)
+        links = (alike >= COMMON) & (likeness(compared) >= NEAR)
+        people = _crossing(copied, alike, links, faces.labels, -1)
         if people is None:
             value = round(float(alike.max()), 4) if len(group) > 1 else 1.0
             everything = [index for images in copied for index in images]
@@ -54,26 +56,30 @@ def check_duplicates(faces: FaceSet, measures: Measures, places: Places) -> list
             by_kind[kind].append(_case(faces, places, everything, value))
         else:
             by_kind["picture-of-two-people"].append(_case(faces, places, *people))
-        parts = _crossing(copied, alike, places.parts, 0)
+        parts = _crossing(copied, alike, links, places.parts, 0)
         if parts is not None:
             by_kind["picture-in-two-parts"].append(_case(faces, places, *parts))
     return [found for kind, cases in by_kind.items() for found in finding(kind, cases)]
 
 
 def _crossing(
-    copied: Sequence[Sequence[int]], alike: NDArray[np.float32], of: NDArray[np.integer[Any]], none: int
+    copied: Sequence[Sequence[int]],
+    alike: NDArray[np.float32],
+    links: NDArray[np.bool_],
+    of: NDArray[np.integer[Any]],
+    none: int,
 ) -> tuple[list[int], float] | None:
     """The pictures of a group that are linked to one with another value in ``of``, and the greatest such correlation.
 
-    ``copied``: every picture with its exact copies; those beyond ``alike`` were not compared. ``none`` is no value. The
-    result is None where all have one.
+    ``copied``: every picture with its exact copies; those beyond ``alike`` were not compared. ``links`` says
+    which are one picture by it. ``none`` is no value. The result is None where all have one.
     """
     values = [{int(of[index]) for index in images} - {none} for images in copied]
     if len(set().union(*values)) < 2:
         return None
     places = {place for place, found in enumerate(values) if len(found) > 1}
     greatest = 1.0 if places else -1.0
-    for row, column in np.argwhere(alike >= NEAR).tolist():
+    for row, column in np.argwhere(links).tolist():
         if len(values[row] | values[column]) > 1 and values[row] and values[column]:
             places.add(row)
             greatest = max(greatest, float(alike[row, column]))

@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NEAR", "groups_alike", "likeness"]
+__all__ = ["COMMON", "NEAR", "groups_alike", "likeness"]
 
 NEAR = 0.98
 """Correlation from which on two pictures are the same one (docs/faces.md says how it was chosen)."""
 
 BLOCK = 2048
 LEAST_CONTRAST = 4.0
+COMMON = 0.95
+"""The same over what both of two pictures show, where they do not show everything: less is left to tell them by."""
+
 LEAST_COMMON = 0.2
 """Share of the picture that two must have in common to be compared."""
 
@@ -116,7 +119,7 @@ def groups_alike(small: Small, shown: Shown | None = None, threshold: float = NE
             # Corners that are alike in everybody's pictures make such pairs; what both show is compared alone.
             alike: NDArray[np.bool_] = np.less(one, other)
             unsure = alike & (partly[one] | partly[other])
-            alike[unsure] = _of_pairs(small, whole, one[unsure], other[unsure]) >= threshold
+            alike[unsure] = _of_pairs(small, whole, one[unsure], other[unsure]) >= COMMON
             for row, column in zip(one[alike].tolist(), other[alike].tolist(), strict=True):
                 root, another = _root(parent, row), _root(parent, column)
                 parent[max(root, another)] = min(root, another)
