@@ -25,7 +25,7 @@ from fedfr.config import parse_overrides
 from fedfr.costs import round_costs
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
-from fedfr.report import open_report, write_report
+from fedfr.report import open_report, save_figures, save_tables, write_report
 from fedfr.reporting.standings import overview_table
 from fedfr.rows import Row
 from tests.tiny import SETTINGS, tiny_config, tiny_faces
@@ -136,6 +136,9 @@ def test_no_place_is_named_by_any_field(benchmark: Benchmark, tmp_path: Path, mo
     assert "from start.safetensors" in page.text
     assert "lost is gone" in page.text
     rest = whole + json.dumps([page.figures, page.tables])
+    report = open_report(run)
+    files = [*save_figures(report, tmp_path / "figures"), *save_tables(report, tmp_path / "tables")]
+    exported = b"".join(file.read_bytes() for file in files)
     for place in (
         tmp_path,
         Path.home(),
@@ -147,6 +150,7 @@ def test_no_place_is_named_by_any_field(benchmark: Benchmark, tmp_path: Path, mo
         "lists/",
     ):
         assert str(place) not in rest
+        assert str(place).encode() not in exported
     assert re.findall(r"(?<![\w<./-])~?/[^\s>/]+", page.text) == []
 
 

@@ -212,7 +212,8 @@ class Roll:
         if self._since.get(client, ("", now))[0] != state:
             self._since[client] = state, now
         lasted = now - self._since.setdefault(client, (state, now))[1]
-        found, _, remedy = reason.partition("; ")
+        # What a site says itself is not taken apart.
+        found, _, remedy = (reason, "", "") if state == UNABLE else reason.partition("; ")
         told = f"{found} (for {duration(lasted)})" if lasted >= 1 and state != READY else found
         standing = Standing(state, f"{told}; {remedy}" if remedy else told)
         self._watch(client, standing)
