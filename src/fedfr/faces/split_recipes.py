@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedfr.errors import FedfrError
 from fedfr.faces.columns import ImageIndices, joined
-from fedfr.faces.copies import copies_left_out, in_whole
 from fedfr.faces.dealing import (
     at_least,
     by_share,
@@ -27,20 +24,17 @@ from fedfr.faces.dealing import (
     last_as_test,
     training_part_of,
 )
-from fedfr.faces.exclusions import LeftOut, lost_identities, read_exclusions, without
 from fedfr.faces.faceset import FaceSet
+from fedfr.faces.leaving_out import images_left_out, made_without
 from fedfr.faces.ms1m_fedfr import ms1m_fedfr
 from fedfr.faces.pairs import read_pairs
 from fedfr.faces.partition_recipe import by_partition
-from fedfr.faces.partitions import read_partitions
 from fedfr.faces.site_recipe import sites
 from fedfr.faces.splits import Split
 from fedfr.registry import Entry, Registry
 
 __all__ = ["SPLITS", "by_partition", "general", "lfw_fed", "make_split", "ms1m_fedfr", "quickstart", "sites"]
 
-LOG = logging.getLogger(__name__)
-LISTED = 3
 EVERYWHERE = ("duplicates", "exclude")
 
 
@@ -77,58 +71,15 @@ def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
     given = signature.bind(faces, **settings)
     given.apply_defaults()
     recorded = {name: given.arguments[name] for name in known}
-    left: tuple[LeftOut, ...] = ()
     if exclude is not None:
         recorded["exclude"] = str(exclude)
-        left = read_exclusions(exclude, faces)
     if duplicates == "drop":
         recorded["duplicates"] = duplicates
-        # Of copies one that was marked is no copy any more.
-        kept = without(faces, left)
-        copied = copies_left_out(faces.subset(kept))
-        left = tuple(sorted((*left, *(replace(each, index=int(kept[each.index])) for each in copied)), key=_index))
-    if left:
-        kept = without(faces, left)
-        made = in_whole(make(faces.subset(kept), **_of_part(settings, faces, kept)), kept, faces)
-        if isinstance(settings.get("pairs"), str):
-            inside = set(made.generic)
-            made = replace(made, pairs=tuple(p for p in read_pairs(settings["pairs"], faces) if inside.issuperset(p)))
-        made = replace(made, left_out=left, lost_identities=lost_identities(faces, left))
-        _tell(made)
-    else:
-        made = make(faces, **settings)
+    left = images_left_out(faces, exclude, copied=duplicates == "drop")
+    made = made_without(make, faces, settings, left) if left else make(faces, **settings)
     split = replace(made, settings=recorded).describe(faces)
     split.check(faces)
     return split
-
-
-def _of_part(settings: Mapping[str, Any], faces: FaceSet, kept: NDArray[np.int64]) -> dict[str, Any]:
-    """The settings for a recipe that sees the images ``kept`` alone; those that speak of images speak of all."""
-    part = {name: value for name, value in settings.items() if name != "pairs"}
-    given = part.get("partition")
-    if given is not None:
-        whole = read_partitions(given, faces) if isinstance(given, str) else list(given)
-        if len(whole) == len(faces):
-            part["partition"] = [whole[index] for index in kept.tolist()]
-    return part
-
-
-def _index(left: LeftOut) -> int:
-    return left.index
-
-
-def _tell(split: Split) -> None:
-    images = ", ".join(f"{each.image} ({each.reason})" for each in split.left_out[:LISTED])
-    more = f" and {len(split.left_out) - LISTED} more" if len(split.left_out) > LISTED else ""
-    lost = split.lost_identities
-    people = ", ".join(lost[:LISTED]) + (f" and {len(lost) - LISTED} more" if len(lost) > LISTED else "")
-    LOG.warning(
-        "the split leaves out %d images: %s%s; %s; all are listed in its manifest",
-        len(split.left_out),
-        images,
-        more,
-        f"{len(lost)} identities are lost with all their images: {people}" if lost else "no identity is lost",
-    )
 
 
 def general(
