@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -318,3 +319,25 @@ def test_devices_are_of_one_kind() -> None:
 def test_every_device_is_looked_for_whoever_will_use_it() -> None:
     with pytest.raises(FedfrError, match=r"runtime\.device = 'cuda', but this PyTorch is built without CUDA; use cpu"):
         make_compute(load_config(None, {"runtime": {"device": "cuda,cuda:1"}}), worker=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+            f"{after}: &{after} [{', '.join(9 * [f'*{before}'])}]\n" for before, after in pairwise("abcdefgh")
+        ), "stands for more than 1000000 values"),
+        ("a: &a [*a]", "stands for more than 1000000 values"),
+        ("a: &a {x: 1}\n" + "".join(
+            f"{after}: &{after} {{<<: [{', '.join(9 * [f'*{before}'])}]}}\n" for before, after in pairwise("abcdefgh")
+        ), "stands for more than 1000000 values"),
+        ("a: " + "[" * 5000, "nested|recursion|line"),
+        ("a: " + "9" * 5000, "integer string conversion"),
+        ("a: !!int ''", "index"),
+        ("a: 2026-99-99", "month"),
+    ],
+)  # fmt: skip
+def test_yaml_that_cannot_be_built_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(FedfrError, match=rf"c\.yaml is not readable YAML \(.*({reason})"):
+        load_config(tmp_path / "c.yaml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import pickle
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from fedfr.federation.private_store import PrivateState, PrivateStore
 from fedfr.files import (
     locked,
     move_folder,
+    parse_json,
+    read_file,
     read_json,
     remove_leftovers,
     write_atomically,
@@ -194,3 +197,38 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> Non
     with pytest.raises(FedfrError, match=r"cannot read private state .*: Is a directory; check the file") as caught:
         store.latest()
     assert "remove it" not in str(caught.value)
+
+
+def test_a_message_is_one_printable_line_of_bounded_length() -> None:
+    error = FedfrError("a\nb\x1b[31m\ud800" + 10**6 * "x" + " the end")
+    assert str(error).startswith("a b\\x1b[31m\\ud800xxx")
+    assert str(error).endswith("xxx the end")
+    assert str(error).isprintable()
+    assert len(str(error)) < 2100
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert str(FedfrError("naïve – 名前; mend it")) == "naïve – 名前; mend it"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "long"])
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"12345")
+    with pytest.raises(OSError, match=r"no regular file|a folder|it has 5 bytes; at most 4 are read"):
+        read_file(path, 4)
+
+
+def test_json_of_any_kind_is_read_or_refused(tmp_path: Path) -> None:
+    for text in (b"[" * 200_000, b"9" * 5000, b"\xff", b"{", b"\xef\xbb\xbf{}"):
+        with pytest.raises(ValueError, match=r".") as refused:
+            parse_json(text)
+        assert not isinstance(refused.value, RecursionError)
+        (tmp_path / "a.json").write_bytes(text)
+        with pytest.raises(FedfrError, match=r"a\.json is not readable JSON"):
+            read_json(tmp_path / "a.json")

@@ -370,9 +370,9 @@ class Benchmark:
 
 def read_results(path: str | Path) -> list[Result]:
     """The results in a ``results.csv``; raises :class:`FedfrError` when it is none."""
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
     try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            lines = list(csv.DictReader(file))
         return [
             Result(
                 line["cell"],
@@ -397,7 +397,7 @@ def read_results(path: str | Path) -> list[Result]:
             )
             for line in lines
         ]
-    except (KeyError, ValueError, TypeError) as error:
+    except (OSError, csv.Error, KeyError, ValueError, TypeError) as error:
         raise FedfrError(f"{path} holds no results of a benchmark ({error}); give a results.csv") from error
 
 

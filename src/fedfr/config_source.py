@@ -48,6 +48,9 @@ _PATHS = (
     ("model", "start"),
 )
 
+# Of a whole configuration, aliases followed: a client's list of settings has dozens.
+MOST_VALUES = 1_000_000
+
 
 _WORDS = "bool float timestamp"
 NAMES: Mapping[str, tuple[str, str]] = {
@@ -97,15 +100,19 @@ def read_file(path: Path) -> dict[str, Any]:
 def read_yaml(text: str, place: Sequence[str] = ()) -> Any:
     """YAML as ``yaml.safe_load`` reads it, but with names as they are written: a client called ``no`` or ``007``.
 
-    ``place``: the settings' names that lead to what ``text`` holds. Raises ``yaml.YAMLError``.
+    ``place``: the settings' names that lead to what ``text`` holds. Raises ``yaml.YAMLError``, and nothing else.
     """
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return None
+        _check_size(node)
         _keep_names(node, place[-1] if place else "", set())
         return loader.construct_document(node)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # What PyYAML does with a number of 5000 digits, with the 99th of a month, with brackets nested thousands deep.
+        raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
     finally:
         loader.dispose()
 
@@ -132,6 +139,21 @@ def _as_text(node: yaml.ScalarNode, kinds: str) -> None:
     # What is quoted has a style, and is text already.
     if node.style is None and node.tag.rpartition(":")[2] in kinds.split():
         node.tag = "tag:yaml.org,2002:str"
+
+
+def _check_size(node: yaml.Node) -> None:
+    """Raise ValueError where aliases of aliases stand for more than any configuration holds, merged in or not."""
+    left, waiting = MOST_VALUES, [node]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, yaml.MappingNode):
+            inside = [each for pair in found.value for each in pair]
+        else:
+            inside = list(found.value) if isinstance(found, yaml.SequenceNode) else []
+        left -= len(inside)
+        if left < 0:
+            raise ValueError(f"it stands for more than {MOST_VALUES} values")
+        waiting += inside
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:

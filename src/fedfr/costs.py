@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedfr.errors import FedfrError
 from fedfr.files import read_json_lines
 
 __all__ = ["RoundCost", "round_costs", "total"]
@@ -31,15 +32,21 @@ class RoundCost:
 
 
 def round_costs(events: Path, method: str, seed: int) -> list[RoundCost]:
-    """Of every round in ``events``, oldest first; none where the method had no rounds."""
+    """Of every round in ``events``, oldest first; none where the method had no rounds.
+
+    Raises :class:`FedfrError` for a file that is damaged.
+    """
     updates: dict[int, list[dict[str, float]]] = {}
     wall: dict[int, float] = {}
-    for event in read_json_lines(events):
-        if event["event"] == "update":
-            updates.setdefault(event["round"], []).append(event)
-        if event["event"] == "round":
-            wall[event["round"]] = event.get("seconds", 0.0)
-    return [_sum(method, seed, number, wall.get(number, 0.0), updates[number]) for number in sorted(updates)]
+    try:
+        for event in read_json_lines(events):
+            if event["event"] == "update":
+                updates.setdefault(event["round"], []).append(event)
+            if event["event"] == "round":
+                wall[event["round"]] = event.get("seconds", 0.0)
+        return [_sum(method, seed, number, wall.get(number, 0.0), updates[number]) for number in sorted(updates)]
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise FedfrError(f"{events} lacks or garbles an entry ({error!r}); restore or remove it") from error
 
 
 def total(costs: Iterable[RoundCost]) -> RoundCost:

@@ -5,6 +5,9 @@ from __future__ import annotations
 __all__ = ["FedfrError", "InUseError", "WriteError"]
 
 
+LONGEST, LAST = 2000, 500
+
+
 class FedfrError(Exception):
     """A mistake in what was given. The message is one line: what, where, what is allowed, what to do.
 
@@ -13,12 +16,19 @@ class FedfrError(Exception):
     """
 
     def __init__(self, message: str, shareable: str = "it stopped; its own log says why") -> None:
-        super().__init__(message)
+        # What was given may be quoted in it: a file of others must not write over the terminal, nor fill it.
+        super().__init__(_line(message))
         self.shareable = shareable
 
 
 class InUseError(FedfrError):
     """A folder that another process has to itself for now."""
+
+
+def _line(text: str) -> str:
+    if not text.isprintable():
+        text = "".join(sign if sign.isprintable() else " " if sign in "\r\n\t" else ascii(sign)[1:-1] for sign in text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - LAST]} … {text[-LAST:]}"
 
 
 class WriteError(FedfrError):

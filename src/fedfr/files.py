@@ -205,13 +205,14 @@ def read_file(path: Path, most: int = 1 << 29) -> bytes:
     Raises ``OSError`` for anything else as for what cannot be read: a pipe would be waited for, a device has no end.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    with contextlib.ExitStack() as opened:
+        opened.callback(os.close, descriptor)
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(found.st_mode) else "it is no regular file")
         if found.st_size > most:
             raise OSError(errno.EFBIG, f"it has {found.st_size} bytes; at most {most} are read")
-        return file.read()
+        return os.fdopen(descriptor, "rb", closefd=False).read()
 
 
 def parse_json(text: str | bytes, *, names_once: bool = False) -> Any:
@@ -249,10 +250,13 @@ def read_json(path: Path) -> Any:
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """Every whole line of a file that may grow meanwhile, each an object in JSON; none where there is no file yet.
 
-    The last line may be half written, by whoever is at work or was killed. Raises ``ValueError`` for other damage.
+    The last line may be half written, by whoever is at work or was killed. Raises :class:`FedfrError` for other damage.
     """
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    found = [parse_json(line) for line in lines if line.endswith(b"\n")]
+    try:
+        lines = read_file(path, 1 << 32).splitlines(keepends=True) if path.exists() else []
+        found = [parse_json(line) for line in lines if line.endswith(b"\n")]
+    except (OSError, ValueError) as error:
+        raise FedfrError(f"{path} is not readable ({error}); it may be truncated, restore or remove it") from error
     if not all(isinstance(line, dict) for line in found):
-        raise ValueError("a line is no object")
+        raise FedfrError(f"{path} has a line that is no object; restore or remove the file")
     return found

@@ -103,8 +103,8 @@ def records_that_are_a_folder(given: Given) -> list[str]:
 
 
 @case
-def skipping_records_of_a_folder(given: Given) -> list[str]:
-    return ["faces", "import", str(given.picture("anna/1.png")), str(given.place / "set"), "--skip-bad"]
+def linking_a_folder(given: Given) -> list[str]:
+    return ["faces", "import", str(given.picture("anna/1.png")), str(given.place / "set"), "--link"]
 
 
 @case

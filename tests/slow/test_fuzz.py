@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.fuzz.readers import TARGETS
 from tests.fuzz.test_messages import rounds
+from tests.fuzz.test_readers import read
 
 pytestmark = pytest.mark.slow
 
 ROUNDS, CLIENTS = 20, 5_000
+INPUTS = 150
 
 
 def test_a_hundred_thousand_damaged_answers_cost_their_clients_alone(tmp_path: Path) -> None:
@@ -18,3 +21,8 @@ def test_a_hundred_thousand_damaged_answers_cost_their_clients_alone(tmp_path: P
         updates = ("full", "bf16", "int8")[seed % 3]
         refused += rounds(tmp_path / str(seed), seed, CLIENTS, updates, direct=True)
     assert refused > 0.8 * ROUNDS * CLIENTS
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_many_damaged_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read(name, tmp_path, monkeypatch, seed=1, count=INPUTS)

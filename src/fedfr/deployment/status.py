@@ -55,17 +55,20 @@ def _standing(folder: Path, queue: Sequence[str]) -> dict[str, Any]:
     # From the agreement, not from the experiment's trial: that would look through its faces every time.
     sites: dict[str, dict[str, Any]] = {client: {"refused": 0} for client in Agreement.load(folder / AGREEMENT).clients}
     rounds = 0
-    for event in read_json_lines(folder / "metrics.jsonl"):
-        if event["event"] == "round":
-            rounds = int(event["round"])
-        elif event["event"] in ("update", "refused"):
-            site = sites.setdefault(str(event["client"]), {"refused": 0})
-            if event["event"] == "refused":
-                site["refused"] += 1
-                site["reason"] = event["reason"]
-            else:
-                site |= {"round": event["round"], "seconds": event.get("seconds"), "images": event["count"]}
-                site |= {"bytes_up": event["bytes/up"], "bytes_down": event["bytes/down"]}
+    try:
+        for event in read_json_lines(folder / "metrics.jsonl"):
+            if event["event"] == "round":
+                rounds = int(event["round"])
+            elif event["event"] in ("update", "refused"):
+                site = sites.setdefault(str(event["client"]), {"refused": 0})
+                if event["event"] == "refused":
+                    site["refused"] += 1
+                    site["reason"] = event["reason"]
+                else:
+                    site |= {"round": event["round"], "seconds": event.get("seconds"), "images": event["count"]}
+                    site |= {"bytes_up": event["bytes/up"], "bytes_down": event["bytes/down"]}
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise FedfrError(f"{folder / 'metrics.jsonl'} lacks or garbles an entry ({error!r}); restore it") from error
     run = {"method": method, "round": rounds, "rounds": total, "sites": sites}
     at_work, stopped, position = is_locked(folder), folder / STOPPED, _position(folder.name, queue)
     for client, seen in read_board(folder).items():

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfr.arrays import map_array
 from fedfr.errors import FedfrError
 from fedfr.faces.columns import DIGEST_BYTES, Digests, Texts, encode_texts
 from fedfr.faces.pixels import IMAGE_SHAPE, PixelSource
@@ -185,16 +186,17 @@ def _joined(texts: Sequence[str]) -> tuple[NDArray[np.int64], bytes]:
 def open_pixels(path: Path) -> NDArray[np.uint8]:
     """Memory-map ``pixels.npy`` read-only; raises :class:`FedfrError` when it is missing, cut short or another kind."""
     try:
-        pixels: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        pixels = map_array(path)
     except FileNotFoundError as error:
         raise FedfrError(f"{path} does not exist; import the faces again") from error
     except OSError as error:
         raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file and the disk") from error
     except (ValueError, EOFError) as error:
         raise FedfrError(f"{path} is truncated or not a NumPy file ({error}); import the faces again") from error
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != IMAGE_SHAPE:
-        found = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else "a zip archive"
-        raise FedfrError(f"{path} holds {found}, expected uint8 (images, 112, 112, 3); import the faces again")
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != IMAGE_SHAPE:
+        raise FedfrError(
+            f"{path} holds {pixels.dtype} {pixels.shape}, expected uint8 (images, 112, 112, 3); import the faces again"
+        )
     return pixels
 
 
@@ -222,10 +224,10 @@ def read_digests(path: Path, labels: NDArray[np.int64], identities: Sequence[str
     ``expected`` is the fingerprint of the set. Whoever gets None hashes the pixels.
     """
     try:
-        kept: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        kept = map_array(path)
     except (OSError, ValueError, EOFError):
         return None
-    if not isinstance(kept, np.ndarray) or kept.dtype != np.uint8 or kept.shape != (labels.size, DIGEST_BYTES):
+    if kept.dtype != np.uint8 or kept.shape != (labels.size, DIGEST_BYTES):
         return None
     digests = Digests(kept.view(np.ndarray))
     return digests if fingerprint(labels, identities, digests) == expected else None

@@ -16,6 +16,7 @@ from typing import IO
 import numpy as np
 import torch
 
+from fedfr.arrays import map_array
 from fedfr.errors import WriteError
 from fedfr.files import write_atomically
 
@@ -160,6 +161,6 @@ def _read(path: Path) -> torch.Tensor | None:
     """The file memory-mapped; None when it is missing or damaged and must be made again."""
     try:
         # Copy-on-write, though nobody writes: torch warns of arrays it must not write to.
-        return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+        return torch.from_numpy(map_array(path, "c"))
     except (OSError, ValueError, EOFError):
         return None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from fedfr.errors import FedfrError
@@ -19,21 +20,6 @@ __all__ = ["read_tensors"]
 
 # So many times a file's bytes, and so many more, may its tensors take: some share their values, some are packed.
 _AT_MOST, _SLACK, _DEEPEST = 8, 1 << 26, 50
-
-# A damaged pickle is a damaged program: interpreting it can fail in any of these ways.
-_UNREADABLE = (
-    SafetensorError,
-    pickle.UnpicklingError,
-    EOFError,
-    OSError,
-    RuntimeError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-    OverflowError,
-    zipfile.BadZipFile,
-)
 
 
 def read_tensors(path: Path) -> object:
@@ -44,7 +30,7 @@ def read_tensors(path: Path) -> object:
         return load_file(path) if path.suffix == ".safetensors" else _unpickle_weights(path)
     except MemoryError as error:
         raise FedfrError(f"weights {path} ask for more memory than there is; fetch them again") from error
-    except _UNREADABLE as error:
+    except Exception as error:  # a damaged pickle is a damaged program: it can fail in any way
         raise FedfrError(
             f"weights {path} cannot be read ({_reason(error)}); allowed is a whole file with nothing but tensors "
             f"in it; {_advice(error)}"
@@ -62,7 +48,9 @@ def _unpickle_weights(path: Path) -> object:
     with warnings.catch_warnings():
         # PyTorch's remarks on pickle protocols help nobody who only has the file.
         warnings.simplefilter("ignore")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # The old format is read from memory: what it says of a length would be given to it, were it a file.
+        source: Any = path if zipfile.is_zipfile(path) else io.BytesIO(path.read_bytes())
+        content = torch.load(source, map_location="cpu", weights_only=True)
     claimed = 0
     for tensor in _tensors(content, 0):
         there = (

@@ -79,8 +79,11 @@ class OnnxBackbone(nn.Module):
         super().__init__()
         self.path = path
         self._session, self._errors = _open(path)
-        self.input = OnnxInput.of(self._session, path)
-        outputs = self._session.get_outputs()
+        try:
+            self.input = OnnxInput.of(self._session, path)
+            outputs = self._session.get_outputs()
+        except UnicodeDecodeError as error:
+            raise FedfrError(f"{path} cannot be read (a name in it is not UTF-8); fetch it again") from error
         if len(outputs) != 1:
             raise FedfrError(
                 f"{path} is no face recognition network: it gives {len(outputs)} outputs; allowed is one, the features "
@@ -160,7 +163,9 @@ def _open(path: Path) -> tuple[Any, tuple[type[Exception], ...]]:
     except ImportError as error:
         raise FedfrError(f"{path} needs onnxruntime; pip install 'fedfr[onnx]'") from error
     # Its exceptions have no common base of their own.
-    errors = tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+    kinds = (kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+    # A damaged file may have it say so in letters that are none.
+    errors: tuple[type[Exception], ...] = (*kinds, UnicodeDecodeError)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = torch.get_num_threads()

@@ -103,11 +103,11 @@ def _resume(checkpoint: Path, network: Network) -> tuple[int, dict[int, torch.Te
         with safe_open(str(checkpoint), "pt") as file:
             epochs = int((file.metadata() or {})["epochs"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        steps = {int(name.removeprefix("momentum/")): name for name in tensors if name.startswith("momentum/")}
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise FedfrError(
             f"pre-training checkpoint {checkpoint} cannot be read ({error}); remove it to start pre-training again"
         ) from error
     state = {name.removeprefix("network/"): value for name, value in tensors.items() if name.startswith("network/")}
     load_weights(network, state)
-    momentum = {int(name.removeprefix("momentum/")): v for name, v in tensors.items() if name.startswith("momentum/")}
-    return epochs, momentum
+    return epochs, {number: tensors[name] for number, name in steps.items()}

@@ -14,6 +14,8 @@ __all__ = ["ArrowTable", "ParquetTable", "Table", "pyarrow", "reading"]
 AT_ONCE = 32
 """Rows in memory at a time: pictures that are not cropped may take megabytes each."""
 
+# For each byte of a file, and so many bytes more.
+MOST_ROWS, MOST_TIMES, SLACK = 8, 100, 1 << 26
 BUFFER = 1 << 20
 
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
@@ -85,6 +87,7 @@ class ParquetTable:
         with reading(path, self.kind) as arrow, self._opened(arrow) as file:
             self.schema = file.schema_arrow
             self.rows = int(file.metadata.num_rows)
+            _check_claims(path, file.metadata)
 
     def batches(self, columns: Sequence[str]) -> Iterator[Any]:
         """See :class:`Table`."""
@@ -96,6 +99,17 @@ class ParquetTable:
         return arrow.parquet.ParquetFile(
             self.path, page_checksum_verification=True, pre_buffer=False, buffer_size=BUFFER
         )
+
+
+def _check_claims(path: Path, metadata: Any) -> None:
+    """Refuse rows and pages that a few bytes stand for: images and names do not repeat themselves a hundred times."""
+    size = path.stat().st_size
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+    unpacked = sum(max(column.total_uncompressed_size, 0) for column in columns)
+    if metadata.num_rows > MOST_ROWS * size or unpacked > MOST_TIMES * size + SLACK:
+        claims = f"its {size} bytes stand for {metadata.num_rows} rows and {unpacked} bytes"
+        raise FedfrError(f"{path} is no table of images ({claims}); fetch or write it again")
 
 
 class ArrowTable:

@@ -24,6 +24,8 @@ __all__ = ["Journal"]
 HEADER = struct.Struct("<4sIII")
 MARK = b"face"
 PIXELS = int(np.prod(IMAGE_SHAPE))
+# What is told of one photograph takes a few hundred bytes, its name included.
+LONGEST = 1 << 20
 
 
 class Journal:
@@ -93,14 +95,17 @@ class Journal:
             if len(header) < HEADER.size:
                 return at
             mark, described, pixels, checksum = HEADER.unpack(header)
-            if mark != MARK or pixels not in (0, PIXELS):
+            if mark != MARK or pixels not in (0, PIXELS) or described > LONGEST:
                 return at
             body = os.pread(self._file, described + pixels, at + HEADER.size)
             if len(body) < described + pixels or zlib.crc32(body) != checksum:
                 return at
-            content: dict[str, Any] = json.loads(body[:described])
-            stamp = content.pop("stamp")
-            self._note(stamp, Outcome(**content), at + HEADER.size + described)
+            try:
+                content: dict[str, Any] = json.loads(body[:described])
+                stamp = content.pop("stamp")
+                self._note(stamp, Outcome(**content), at + HEADER.size + described)
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                return at
             at += HEADER.size + len(body)
 
     def _cannot_write(self, error: OSError) -> WriteError:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfr.arrays import map_array
 from fedfr.errors import FedfrError
 from fedfr.faces.columns import Digests
 from fedfr.faces.recordio.format import RecordFile
@@ -68,12 +69,12 @@ def open_linked(folder: Path) -> LinkedPixels:
 
 def _array(path: Path, dtype: type[np.generic]) -> NDArray[Any]:
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = map_array(path)
     except (FileNotFoundError, ValueError, EOFError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise FedfrError(f"{path} is missing, truncated or no NumPy file ({reason}); import the faces again") from error
     except OSError as error:
         raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file and the disk") from error
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 2:
+    if array.dtype != dtype or array.ndim != 2:
         raise FedfrError(f"{path} holds something else; import the faces again")
     return array

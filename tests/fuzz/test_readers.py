@@ -1,0 +1,118 @@
+"""Damaged files of every kind: each reader returns or refuses in one line, in bounded memory and time."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+import zlib
+from pathlib import Path
+
+import pytest
+from tests.fuzz.bounds import bounded
+from tests.fuzz.readers import TARGETS, damage
+
+import fedfr
+from fedfr.faces.importers.images import FacesWarning
+
+INPUTS = 25
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_damaged_files_are_refused_or_read(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read(name, tmp_path, monkeypatch, seed=zlib.crc32(name.encode()), count=INPUTS)
+
+
+def read(name: str, place: Path, monkeypatch: pytest.MonkeyPatch, seed: int, count: int) -> None:
+    """Damage the files of a target so many times."""
+    here = place / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    inside = place / "inside"
+    inside.mkdir()
+    with warnings.catch_warnings(), bounded(TARGETS[name].mebibytes):
+        warnings.simplefilter("ignore", FacesWarning)
+        damage(TARGETS[name], inside, seed, count)
+    assert list(here.iterdir()) == []
+
+
+READS = frozenset(
+    [
+        "read_bytes",
+        "read_text",
+        "read_file",
+        "parse_json",
+        "read_json",
+        "read_json_lines",
+        "map_array",
+        "fromfile",
+        "frombuffer",
+        "open_memmap",
+        "safe_open",
+        "load_file",
+        "imdecode",
+        "safe_load",
+        "DictReader",
+        "genops",
+        "ParquetFile",
+        "unpack_from",
+        "ZipFile",
+        "InferenceSession",
+        "load_pem_x509_certificate",
+        "load_ssh_private_key",
+        "load_ssh_public_key",
+        "np.load",
+        "torch.load",
+        "json.load",
+        "json.loads",
+    ]
+)
+"""Calls by which a file's content, or a stranger's bytes, come in."""
+
+MESSAGES = "messages: tests/fuzz/test_messages.py"
+OWN = "reads what this machine's own processes wrote, through files.read_json"
+ELSEWHERE = {
+    "engines.flower.wire": MESSAGES,
+    "federation.messages": MESSAGES,
+    "federation.arrival": MESSAGES,
+    "assembly": OWN,
+    "deployment.checks": OWN,
+    "deployment.demo": OWN,
+    "deployment.server_app": OWN,
+    "deployment.status": OWN,
+    "faces.importers.photographs": OWN,
+    "faces.photographs.workspace": OWN,
+    "deployment.listeners": "the kernel's lists below /proc",
+    "deployment.logs": "text of logs, shown as it stands",
+    "deployment.processes": "the kernel's facts below /proc",
+    "deployment.serving": "text of logs, shown as it stands",
+    "deployment.site_folder": "a certificate, through load_certificate",
+    "faces.detection": "a detector is read only where its SHA-256 is known or confirmed",
+    "faces.recordio.writer": "writes",
+    "federation.client": "the kernel's facts below /proc",
+    "reporting.page": "the package's own style and script",
+    "reporting.tracking": "a file of ours that is written over",
+}
+"""Modules that read and have no target here, and why."""
+
+
+def _called(node: ast.Call) -> str:
+    """``np.load`` for that and the like, else the last name."""
+    function = node.func
+    if isinstance(function, ast.Name):
+        return function.id
+    name = function.attr if isinstance(function, ast.Attribute) else ""
+    owner = function.value.id if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) else ""
+    return f"{owner}.{name}" if name in ("load", "loads") else name
+
+
+def test_no_reader_is_forgotten() -> None:
+    """Whatever module reads is covered by a target, or it is said why it needs none."""
+    root = Path(fedfr.__file__).parent
+    found = set()
+    for path in root.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if READS & {_called(node) for node in ast.walk(tree) if isinstance(node, ast.Call)}:
+            found.add(".".join(path.relative_to(root).with_suffix("").parts))
+    covered = {module for target in TARGETS.values() for module in target.covers} | ELSEWHERE.keys()
+    assert sorted(found - covered) == []
+    assert [module for module in covered if not (root / f"{module.replace('.', '/')}.py").is_file()] == []
