@@ -141,7 +141,7 @@ def test_a_key_that_is_removed_opens_nothing_any_more(demo: Demo) -> None:
     assert [event["clients"] for event in demo.events("round")][-1] == 2
     assert {event["client"] for event in demo.events("refused")} == {gone}
     assert says(demo, "coordinator", f"the key of {gone} is good for nothing any more")()
-    log = demo.coordinator.proxy.folder / "access.log"
+    log = demo.coordinator.folder / "debug.log"
     said = "the coordinator does not know this site's key"
     assert said in [line.found for line in check_site(site) if line.what == "registered"]
     wait_for(lambda: "/v1/fleet/activate-node 412 " in log.read_text("utf-8"), "the SuperLink's refusal")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import stat
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from fedfr.deployment.address import Address
 from fedfr.deployment.background import free_port, wait_for
 from fedfr.deployment.checks import Line, check_server, check_site
 from fedfr.deployment.demo import RUN, Demo
+from fedfr.deployment.site import Site
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +40,24 @@ def finish(demo: Demo) -> None:
     assert demo.events("refused") == []
 
 
+def logged(demo: Demo) -> None:
+    """Every line that was shown has one format; no person of a site is in what may be given to others."""
+    words = "(info|warning|error|critical) (fedfr|supernode|superlink|nginx)"
+    form = re.compile(rf"\d{{4}}-\d\d-\d\dT[\d:.]+\+00:00 {words}: .+")
+    shown = {log.stem: log.read_text("utf-8") for log in demo.folder.glob("*.log")}
+    assert {*shown} == {"coordinator", *demo.clients}
+    assert [line for text in shown.values() for line in text.splitlines() if not form.fullmatch(line)] == []
+    people = {name for site in demo.sites.values() for name in Site.open(site / "site.yaml").own_faces.identities}
+    kept = [demo.coordinator.folder / "debug.log", *(site / "debug.log" for site in demo.sites.values())]
+    private = [site / "log.jsonl" for site in demo.sites.values()]
+    assert [name for name in people if any(name in text for text in shown.values())] == []
+    assert {stat.S_IMODE(path.stat().st_mode) for path in [*kept, *private]} == {0o600}
+    whole = [path.read_text("utf-8") for path in kept]
+    assert not any("\x1b" in text for text in [*shown.values(), *whole])
+    assert "POST /v1/fleet/" in whole[0]
+    assert "Starting Flower SuperNode" in whole[1]
+
+
 def lines(found: list[Line]) -> dict[str, Line]:
     return {line.what: line for line in found}
 
@@ -57,6 +78,9 @@ def test_a_federation_over_ipv6(tmp_path: Path) -> None:
             server = lines([*check_site(folder / "site.yaml")])["server"]
             assert server.found == f"[::1]:{port} answers, with the authority's certificate and the same time"
         finish(demo)
+        for name in [*demo.processes]:
+            demo.end(name)
+        logged(demo)
 
 
 def test_a_federation_through_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

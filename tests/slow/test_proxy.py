@@ -115,9 +115,10 @@ def front(tmp_path: Path, tls: Path, behind: Behind) -> Iterator[Front]:
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
     assert "[warn]" not in checked.stderr
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(command, stderr=log)
     wait_for(Address("127.0.0.1", port).answers, "nginx", 20)
-    yield Front(port, tls, folder / "access.log")
+    yield Front(port, tls, folder / "log")
     process.terminate()
     process.wait(20)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from enum import StrEnum
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -17,7 +19,9 @@ from fedfr.errors import FedfrError
 if TYPE_CHECKING:
     from fedfr.deployment.checks import Line
 
-__all__ = ["end_as", "log_to_stderr", "needs_flower", "show_lines"]
+__all__ = ["LogForm", "LogFormat", "needs_flower", "run_logged", "show_lines"]
+
+_log = logging.getLogger("fedfr.deployment")
 
 
 def needs_flower() -> None:
@@ -26,16 +30,34 @@ def needs_flower() -> None:
         raise FedfrError("clients on other machines need Flower; pip install 'fedfr[flower]'")
 
 
-def log_to_stderr() -> None:
-    """What the supervised processes do, with the time, where systemd and people look for it."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+class LogForm(StrEnum):
+    """How a command that runs says what happens."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
-def end_as(code: int) -> NoReturn:
-    """End a command that ran until it was stopped; by Ctrl-C too."""
-    if code == 130:
+LogFormat = Annotated[
+    LogForm, typer.Option("--log-format", help="Of what is said on standard error while it runs, a line each.")
+]
+
+
+def run_logged(folder: Path, form: LogForm, work: Callable[[], int]) -> NoReturn:
+    """Run until stopped, with a log on standard error and in the folder, and end as ``work`` does; by Ctrl-C too."""
+    from fedfr.deployment.logs import log_run
+
+    log_run(folder, form.value)
+    try:
+        code = work()
+    except FedfrError as error:
+        if form is LogForm.TEXT:
+            raise
+        _log.error("%s", error)
+        code = 2
+    if code == 130 and form is LogForm.TEXT:
         raise Interrupted("stopped")
-    raise typer.Exit(code)
+    _log.info("stopped" if code in (0, 130) else "ended")
+    sys.exit(code)
 
 
 def show_lines(lines: Iterable[Line], as_json: bool) -> None:

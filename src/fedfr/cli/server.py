@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,12 +11,14 @@ import typer
 
 from fedfr.cli.completion import configurations
 from fedfr.cli.output import AsJson, Overrides, print_json, progress
-from fedfr.cli.parts import end_as, log_to_stderr, needs_flower
+from fedfr.cli.parts import LogForm, LogFormat, needs_flower, run_logged
 
 if TYPE_CHECKING:
     from fedfr.deployment.coordinator import Coordinator
 
 __all__ = ["app"]
+
+_log = logging.getLogger("fedfr.deployment")
 
 app = typer.Typer(help="Coordinate a federation whose sites are other machines.", no_args_is_help=True)
 
@@ -88,13 +91,15 @@ def check(folder: Folder, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def run(folder: Folder) -> None:
+def run(folder: Folder, log_format: LogFormat = LogForm.TEXT) -> None:
     """Serve: SuperLink and nginx are kept running, sites let in, submitted runs worked on; until it is stopped."""
     coordinator = _open(folder)
     from fedfr.deployment.serving import Serving
 
-    log_to_stderr()
-    end_as(Serving(coordinator, lambda text: print(text, flush=True)).run())
+    def note(text: str) -> None:
+        _log.info("%s", text)
+
+    run_logged(folder, log_format, lambda: Serving(coordinator, note).run())
 
 
 @app.command()

@@ -10,7 +10,7 @@ import typer
 
 from fedfr.cli.interruption import AGAIN, interruptible
 from fedfr.cli.output import AsJson, print_json, progress
-from fedfr.cli.parts import end_as, log_to_stderr, needs_flower, show_lines
+from fedfr.cli.parts import LogForm, LogFormat, needs_flower, run_logged, show_lines
 
 __all__ = ["app"]
 
@@ -77,13 +77,12 @@ def fetch(folder: Folder) -> None:
 
 
 @app.command()
-def run(folder: Folder) -> None:
+def run(folder: Folder, log_format: LogFormat = LogForm.TEXT) -> None:
     """Take part until stopped; what dies is started again."""
     needs_flower()
     from fedfr.deployment.site_running import run_site
 
-    log_to_stderr()
-    end_as(run_site(folder / "site.yaml"))
+    run_logged(folder, log_format, lambda: run_site(folder / "site.yaml"))
 
 
 @app.command()

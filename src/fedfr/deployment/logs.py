@@ -1,18 +1,94 @@
-"""What happens on a machine of a federation, a line of JSON each: time, level, and whom it is about."""
+"""What happens on a machine of a federation: for its folder, for whoever runs it, and in full for its faults.
+
+``log.jsonl`` is what fedfr noticed, a line of JSON each: time, level, and whom it is about. What ``run`` says on
+standard error is one line for each thing that happened, as text or JSON, with no text of an exception that could name
+a person. ``debug.log`` has all of it, tracebacks included. The two files are for their owner alone.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import sys
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Literal, TextIO
 
-__all__ = ["LOG", "last_error", "log_to"]
+from fedfr.deployment.output import DEBUG_LOG, WHOLE, summary
+
+__all__ = ["LOG", "Form", "last_error", "log_run", "log_to"]
 
 LOG = "log.jsonl"
 LARGEST, KEPT = 10_000_000, 3
 FACTS = ("run", "client", "round")
+Form = Literal["text", "json"]
+
+
+class _OwnersFile(RotatingFileHandler):
+    """Ten megabytes, four files, for the eyes of the owner alone."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, maxBytes=LARGEST, backupCount=KEPT, encoding="utf-8")
+
+    def _open(self) -> TextIO:  # type: ignore[override]
+        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.fchmod(descriptor, 0o600)
+        return open(descriptor, "a", encoding="utf-8", errors="backslashreplace")  # noqa: PTH123
+
+
+class _Shown(logging.Formatter):
+    """A line for each record, which may be given to others."""
+
+    def __init__(self, form: Form) -> None:
+        super().__init__()
+        self._form = form
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = " ".join(record.getMessage().split())
+        if record.exc_info:
+            message += f": {summary(self.formatException(record.exc_info))}{WHOLE}"
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "process": getattr(record, "source", "fedfr"),
+            "message": message,
+        }
+        if self._form == "json":
+            return json.dumps(line, ensure_ascii=False)
+        return f"{line['time']} {line['level']} {line['process']}: {message}"
+
+
+class _Whole(_Shown):
+    """All that was printed, on as many lines as it has."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        whole = getattr(record, "whole", record.getMessage())
+        if record.exc_info:
+            whole += f"\n{self.formatException(record.exc_info)}"
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        return f"{time} {record.levelname.lower()} {getattr(record, 'source', 'fedfr')}: {whole}"
+
+
+def log_run(folder: Path, form: Form) -> None:
+    """From now on say on standard error, in this form, what happens, and keep all of it in ``folder/debug.log``."""
+    logging.captureWarnings(capture=True)
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    logging.getLogger("fedfr").setLevel(logging.DEBUG)
+    shown: logging.Handler = logging.StreamHandler(sys.stderr)
+    shown.setLevel(logging.INFO)
+    shown.setFormatter(_Shown(form))
+    shown.addFilter(lambda record: bool(record.getMessage()))
+    root.addHandler(shown)
+    try:
+        kept = _OwnersFile(folder / DEBUG_LOG)
+    except OSError as error:
+        logging.getLogger("fedfr").warning("cannot write %s: %s", folder / DEBUG_LOG, error.strerror or error)
+        return
+    kept.setFormatter(_Whole(form))
+    root.addHandler(kept)
 
 
 class _Json(logging.Formatter):
@@ -47,7 +123,7 @@ def log_to(folder: Path, **facts: str) -> None:
         logger.removeHandler(old)
         old.close()
     try:
-        handler = RotatingFileHandler(folder / LOG, maxBytes=LARGEST, backupCount=KEPT, encoding="utf-8")
+        handler = _OwnersFile(folder / LOG)
     except OSError as error:
         logger.warning("cannot write %s: %s", folder / LOG, error.strerror or error)
         return

@@ -45,7 +45,7 @@ http {{
         default "";
 {people}    }}
     log_format fedfr '$time_iso8601 $remote_addr "$ssl_client_s_dn" $request_method $uri $status $request_length';
-    access_log {folder}/access.log fedfr if=$worth_a_line;
+    access_log /dev/stderr fedfr if=$worth_a_line;
     client_body_temp_path {folder}/bodies;
     proxy_temp_path {folder}/answers;
     fastcgi_temp_path {folder}/unused;

@@ -84,6 +84,7 @@ class Serving:
             self.backoff(),
             on_start=lambda pid: self._started.set(),
             on_change=lambda state: self._tell("superlink", asdict(state)),
+            private=False,
         )
 
     def stop(self) -> None:
@@ -138,6 +139,7 @@ class Serving:
             environment(self._home),
             self.backoff(),
             on_change=lambda state: told(asdict(state)),
+            private=False,
         )
 
     def _command(self, command: Sequence[str], port: int) -> Sequence[str]:

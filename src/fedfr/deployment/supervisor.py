@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 
+from fedfr.deployment.output import relay
 from fedfr.errors import FedfrError
 
 __all__ = ["Backoff", "Supervised", "Supervisor"]
@@ -78,13 +79,15 @@ class Supervisor:
 
     ``command`` may be a function that is called before every start; when it raises :class:`FedfrError` then, that start
     has failed. The process gets ``patience`` seconds to end after SIGTERM before it is killed; when this process is
-    killed itself, the kernel tells it to end (Linux). ``on_change`` is told of every start and every end.
+    killed itself, the kernel tells it to end (Linux). ``on_change`` is told of every start and every end. What the
+    process prints is logged; ``private``: paths and quoted names in it are not shown.
     """
 
     command: Sequence[str] | Callable[[], Sequence[str]]
     environment: Mapping[str, str]
     backoff: Backoff = field(default_factory=Backoff)
     patience: float = 15.0
+    private: bool = True
     on_start: Callable[[int], None] = field(default=lambda pid: None)
     on_change: Callable[[Supervised], None] = field(default=lambda state: None)
     _code: int = field(default=0, init=False)
@@ -141,10 +144,16 @@ class Supervisor:
     def _once(self, command: Sequence[str], state: Supervised) -> str:
         """Run the process to its end, and say how that was."""
         guarded = [sys.executable, "-c", _GUARD, str(os.getpid()), *command]
-        process = subprocess.Popen(guarded, env=dict(self.environment))
+        process = subprocess.Popen(
+            guarded, env=dict(self.environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        reader = threading.Thread(
+            target=relay, args=(process.stdout, self._name(command)), kwargs={"private": self.private}, daemon=True
+        )
+        reader.start()
         self.on_start(process.pid)
         self.on_change(replace(state, process=process.pid, since=_told(datetime.now(UTC)), next_start=""))
-        _log.info("%s started as process %d", command[0], process.pid)
+        _log.info("%s started as process %d", self._name(command), process.pid)
         ended = threading.Event()
 
         def end_when_stopped() -> None:
@@ -160,8 +169,14 @@ class Supervisor:
         code = process.wait()
         ended.set()
         watch.join()
+        # What it had started may live, and print, for longer.
+        reader.join(2)
         how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
         return f"{Path(command[0]).name} {how}"
+
+    @staticmethod
+    def _name(command: Sequence[str]) -> str:
+        return Path(command[0]).name.removeprefix("flower-")
 
     def _mind_signals(self) -> dict[int, Callable[[int, FrameType | None], object] | int | None]:
         if threading.current_thread() is not threading.main_thread():
