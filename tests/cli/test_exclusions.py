@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 from tests.cli.conftest import Fedfr
 
@@ -40,3 +41,17 @@ def test_the_commands(tmp_path: Path, fedfr: Fedfr) -> None:
     refused = fedfr("faces", "exclude", out, findings, "--out", tmp_path / "again")
     assert refused.code == 2
     assert "is of the faces sha256:" in refused.err
+
+
+def test_an_import_says_what_it_leaves_out(tmp_path: Path, fedfr: Fedfr) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 112, 112, 3), np.uint8)
+    for row, image in enumerate(pixels):
+        folder = tmp_path / "people" / f"p{row // 4}"
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{row}.png"), image)
+    (tmp_path / "f.csv").write_text("image;decision\r\np0/1.png;exclude\r\n", encoding="utf-8")
+    command = ("faces", "import", tmp_path / "people", "--exclude", tmp_path / "f.csv")
+    assert "left out 1 images; listed in" in fedfr(*command, tmp_path / "one").out
+    answer = json.loads(fedfr(*command, tmp_path / "two", "--json").out)
+    assert (answer["images"], [each["image"] for each in answer["left_out"]]) == (7, ["p0/1.png"])
+    assert "--link means nothing here" in fedfr(*command, tmp_path / "three", "--link").err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from fedfr.cli import datasets, photographs
 from fedfr.cli.choices import Choosing
 from fedfr.cli.interruption import interruptible
 from fedfr.cli.output import AsJson, Overrides, print_json, progress
+
+if TYPE_CHECKING:
+    from fedfr.faces.exclusions import LeftOut
 
 __all__ = ["app"]
 
@@ -57,7 +60,7 @@ def import_(
 ) -> None:
     """Decode aligned faces, or align those in photographs, once into a memory-mapped face set."""
     from fedfr.faces import import_faces, import_photographs
-    from fedfr.faces.exclusions import import_excluding
+    from fedfr.faces.exclusions import EXCLUDED, import_excluding
     from fedfr.faces.importers.photographs import SKIPPED
     from fedfr.faces.photographs import AlignerFiles, Limits, make_aligner, refuse_options
 
@@ -78,21 +81,31 @@ def import_(
                 return import_faces(source, place, count, link=link, skip_bad=skip_bad, **options)
 
             made = None
+            left: tuple[LeftOut, ...] = ()
             if exclude is None:
-                refuse_options({"--keep-single": keep_single}, "without --exclude")
+                refuse_options({"--keep-single": keep_single}, "for --exclude; add the list or leave it out")
                 import_into(destination)
             else:
-                refuse_options({"--link": link}, "with --exclude; give the list to `fedfr faces split` instead")
-                import_excluding(import_into, exclude, destination, keep_single=keep_single)
+                refuse_options(
+                    {"--link": link}, "for an import without --exclude; give the list to `fedfr faces split` instead"
+                )
+                left = import_excluding(import_into, exclude, destination, keep_single=keep_single)
         else:
             refuse_options({"--link": link, "--skip-bad": skip_bad}, "for a train.rec; leave it out with --align")
             excluding = {"--exclude": exclude, "--keep-single": keep_single}
-            refuse_options(excluding, "with --align; give the list to `fedfr faces exclude` afterwards")
+            refuse_options(
+                excluding, "for an import without --align; give the list to `fedfr faces exclude` afterwards"
+            )
             given = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
             refuse_options(given, "for a data set; leave it out with --align")
             with interruptible("interrupted; what is aligned is kept, the same command goes on with it"):
                 made = import_photographs(source, destination, aligner, limits, count, sheet=sheet, threads=threads)
     if made is None:
+        if left and as_json:
+            print_json({**_facts(destination), "left_out": [asdict(each) for each in left]})
+            return
+        if left:
+            print(f"left out {len(left)} images; listed in {destination / EXCLUDED}")
         info(destination, as_json)
         return
     listed = destination / SKIPPED
@@ -307,6 +320,9 @@ def audit(
         raise FedfrError(f"{csv} exists already; choose another name or remove it")
     with progress() as shown:
         found = audit_faces(faces, split=split_, model=model, progress=shown)
+    # Before anything is printed: whoever reads no further closes the pipe.
+    if csv is not None:
+        write_atomically(csv, findings_csv(found.findings, load_faces(faces)).encode())
     if as_json:
         print_json(found.to_dict())
     else:
@@ -314,7 +330,5 @@ def audit(
         print(findings_text(found.findings))
         if found.comparison is not None:
             print(found.comparison.describe())
-    if csv is not None:
-        write_atomically(csv, findings_csv(found.findings, load_faces(faces)).encode())
     if strict and not found.is_clean:
         raise typer.Exit(1)
