@@ -136,7 +136,12 @@ def test_a_client_that_left_is_erased_as_a_whole(begun: tuple[Path, Experiment])
     folder, run = begun
     put(folder, run, *without(run.parts.faces, run.parts.split, *run.parts.split.identities["client-02"]))
     notes = Notes()
+    (run.folder / "clients" / "notes.txt").write_text("somebody's own", encoding="utf-8")
+    (run.folder / "clients" / "elsewhere").mkdir()
     Experiment.open(run.folder).run(notes)
+    assert (run.folder / "clients" / "elsewhere").is_dir()
+    (run.folder / "clients" / "notes.txt").unlink()
+    (run.folder / "clients" / "elsewhere").rmdir()
     for trial in (run.folder, run.folder / "baselines" / "local"):
         assert [path.name for path in (trial / "clients").iterdir()] == ["client-01"]
     assert "fedfr: client-02 is no longer in the split; its private states were erased" in notes.said

@@ -20,7 +20,6 @@ from fedfr.federation.journal import Journal
 from fedfr.federation.method import Generic, Method, batchnorm_entries, batchnorm_statistics, shared_entries
 from fedfr.federation.private_store import PERSONAL_MODEL, PrivateState, PrivateStore
 from fedfr.federation.server import Server
-from fedfr.files import empty_folder
 from fedfr.models import Personalized, embedding_space, load_weights, save_model
 from fedfr.models.parts import PERSONALIZED
 from fedfr.reporting.progress import Progress, Silent
@@ -138,8 +137,8 @@ class Trial:
         for place in sorted(places.iterdir()) if places.is_dir() else ():
             client = place.name
             if client not in participants:
-                empty_folder(place, remove=True)
-                note(f"{self.name}: {client} is no longer in the split; its private states were erased")
+                if self.store(client).erase():
+                    note(f"{self.name}: {client} is no longer in the split; its private states were erased")
             elif len(participants[client]):
                 exported = (place / PERSONAL_MODEL).exists()
                 try:

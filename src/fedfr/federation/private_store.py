@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -202,6 +203,18 @@ class PrivateStore:
                 (self.folder / PERSONAL_MODEL).unlink(missing_ok=True)
                 self._write(self._read(number).without(departed))
         return count
+
+    def erase(self) -> bool:
+        """Remove every file of the store, and its folder if nothing else is in it; says whether there was one."""
+        states = [self._path(number) for number in self.rounds()]
+        found = [path for path in (*states, self.folder / PERSONAL_MODEL, self._key.path) if path.exists()]
+        if found:
+            remove_leftovers(self.folder)
+            for path in found:
+                path.unlink()
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()  # What somebody else has put there stays.
+        return bool(found)
 
     def save(self, state: PrivateState) -> None:
         """Write ``state`` atomically, then drop all but the two newest."""
