@@ -155,7 +155,7 @@ class Between(Silent):
         self.outside = 0.0
         self.peak = 0
 
-    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+    def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
         """One more client."""
         started = time.perf_counter()
         self.peak = max(self.peak, resident())
@@ -173,7 +173,7 @@ class Watch(Silent):
         self.early, self.late = clients // 5, clients
         self.bytes: dict[int, int] = {}
 
-    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+    def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
         """One more client."""
         if done in (self.early, self.late):
             self.bytes[done] = own_memory()

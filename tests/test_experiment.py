@@ -142,7 +142,7 @@ class Listening(Silent):
     def __init__(self) -> None:
         self.heard: list[tuple[int, int, str]] = []
 
-    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+    def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
         """Take it down."""
         if work == "pre-training":
             self.heard.append((done, total, detail))
@@ -228,7 +228,7 @@ class Interrupting(Silent):
     def __init__(self, after: int) -> None:
         self.left = after
 
-    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+    def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
         """Count down."""
         self.left -= 1
         if self.left == 0:

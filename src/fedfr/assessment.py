@@ -94,7 +94,7 @@ class Assessment:
     """Runs protocols on the models of one run; ``protocols`` restricts which.
 
     With ``curves`` it keeps the distribution of the scores as well, for :meth:`curves`. ``progress`` is told of
-    every model, of about ``models`` in all, and of every batch of its images.
+    every model, of about ``models`` in all, and of every batch of its images; ``work`` is what it calls that.
     """
 
     def __init__(
@@ -105,8 +105,10 @@ class Assessment:
         curves: bool = False,
         progress: Progress | None = None,
         models: int = 1,
+        work: str = EVALUATION,
     ) -> None:
         self.parts = parts
+        self._work = work
         self._shown = progress or Silent()
         self._models = models
         self._begun = 0
@@ -123,13 +125,14 @@ class Assessment:
         before, self._begun = self._begun, self._begun + 1
 
         def on_images(done: int, total: int) -> None:
-            self._shown.update(EVALUATION, before, max(self._models, before + 1), f"{model}: {done}/{total} images")
+            told = f"{model}: {done}/{total} images"
+            self._shown.update(self._work, before, max(self._models, before + 1), told, "models")
 
         return Features(self.parts, module, on_images)
 
     def finish(self) -> None:
         """Tell that every model has been looked at."""
-        self._shown.update(EVALUATION, self._begun, self._begun)
+        self._shown.update(self._work, self._begun, self._begun, unit="models")
 
     def generic(self, features: Source, subject: Subject) -> list[Row]:
         """Generic protocols, among identities nobody trained on."""

@@ -89,7 +89,9 @@ def audit(
     places = Places.of(loaded, divided)
     # Loaded first: a wrong file should not wait for the pictures.
     known = None if model is None else load_generic(Path(model))
-    findings = list(audit_images(loaded, divided, lambda done, total: shown.update("looking at pictures", done, total)))
+    findings = list(
+        audit_images(loaded, divided, lambda done, total: shown.update("looking at images", done, total, unit="images"))
+    )
     comparison = None
     if known is not None and len(loaded):
         people = People(features_of(loaded, *known, shown), loaded.labels)
@@ -115,7 +117,7 @@ def features_of(faces: FaceSet, backbone: nn.Module, compute: Compute, shown: Pr
 
     def make(first: int, stop: int) -> NDArray[np.float32]:
         found = mirror_summed_features(backbone, FacePool([(faces, np.arange(first, stop), 0)]), compute)
-        shown.update("features", stop, len(faces))
+        shown.update("features", stop, len(faces), unit="images")
         return np.asarray(found.numpy(), np.float32)
 
     return np.concatenate([*passing_blocks(len(faces), make)])

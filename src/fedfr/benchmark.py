@@ -312,9 +312,9 @@ class Benchmark:
         def on_method(name: str) -> None:
             nonlocal done
             done += 1
-            shown.update(work, done, every, name)
+            shown.update(work, done, every, name, "evaluations")
 
-        shown.update(work, done, every)
+        shown.update(work, done, every, unit="evaluations")
         for number, (cell, seed) in enumerate(runs):
             shown.note(f"{cell}, seed {seed} ({number + 1} of {len(runs)})")
             run = self._begin(cell, self.plan.experiment(seed, cell), progress)

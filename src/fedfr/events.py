@@ -78,7 +78,7 @@ class PretrainingWatch:
 
     def _show(self, epoch: int, steps: int) -> None:
         done, total = epoch * self._steps + steps, self._epochs * self._steps
-        self._shown.update("pre-training", done, total, f"epoch {epoch + 1}{self._loss}")
+        self._shown.update("pre-training", done, total, f"epoch {epoch + 1}{self._loss}", "steps")
 
 
 def _stays(line: bytes, keep: Callable[[Mapping[str, Any]], bool]) -> bool:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -27,7 +27,7 @@ from fedfr.faces import Split
 from fedfr.faces.storage import is_face_set
 from fedfr.federation.method import Generic
 from fedfr.files import empty_folder, locked, make_folder, read_json, remove_leftovers, write_atomically, write_json
-from fedfr.reporting.progress import Progress, Silent
+from fedfr.reporting.progress import Progress, Silent, shown_by
 from fedfr.rows import Row
 from fedfr.trial import Engines, Trial
 
@@ -46,7 +46,9 @@ class Experiment:
         shown = progress or Silent()
         self.config = config
         self.folder = folder
-        self.parts = Parts(config, folder, lambda done, total: shown.update("importing faces", done, total))
+        self.parts = Parts(
+            config, folder, lambda done, total: shown.update("importing faces", done, total, unit="images")
+        )
 
     def __repr__(self) -> str:
         method, rounds = self.config.method.name, self.config.federation.rounds
@@ -138,35 +140,38 @@ class Experiment:
 
     def run(
         self,
-        progress: Progress | None = None,
+        progress: Progress | Literal[False] | None = None,
         engine: Engines | None = None,
         on_method: Callable[[str], None] = lambda name: None,
     ) -> list[Row]:
         """Run, or go on where a run was interrupted; returns every result as tidy rows.
 
+        ``progress`` is by default what fits: lines below a notebook's cell, bars on a terminal, plain lines on standard
+        error elsewhere. False: nothing is shown.
         ``engine`` says where the clients are; without it they are on this machine. ``on_method`` is called with the
         name of each method that this call has evaluated.
         Raises :class:`FedfrError` for faults of the input and below the quorum; what is finished stays and is resumed.
         """
-        shown = progress or Silent()
-        with self._alone():
+        with self._alone(), shown_by(progress) as shown:
             start = self._start(shown)
             for trial in self.trials():
                 trial.erase_departed(shown.note)
             rows: list[Row] = []
             if self.config.method.name != "pretrained":
-                rows += self._finish("pretrained", partial(self._assess_start, start), shown, on_method)
+                rows += self._finish("pretrained", 1, partial(self._assess_start, start), shown, on_method)
             for trial in self.trials():
                 if trial.method.privacy:
                     shown.note(f"privacy: {trial.method.privacy}")
                 generic = trial.run(start, progress=shown, engine=engine, on_round=self._on_round(trial, shown))
-                rows += self._finish(trial.name, partial(self._assess, trial, generic), shown, on_method)
+                rows += self._finish(
+                    trial.name, self._models(trial), partial(self._assess, trial, generic), shown, on_method
+                )
             return rows
 
-    def pretrain(self, progress: Progress | None = None) -> Generic:
-        """The starting model, trained on the public faces if it is not there yet."""
-        with self._alone():
-            return self._start(progress or Silent())
+    def pretrain(self, progress: Progress | Literal[False] | None = None) -> Generic:
+        """The starting model, trained on the public faces if it is not there yet; ``progress`` as in :meth:`run`."""
+        with self._alone(), shown_by(progress) as shown:
+            return self._start(shown)
 
     def adopt_start(self, folder: Path) -> bool:
         """Take the starting model of the run in ``folder`` if it is the one that this run would make; says whether.
@@ -261,7 +266,9 @@ class Experiment:
         def assess(number: int, generic: Generic) -> Mapping[str, Any]:
             if not every or number == 0 or number % every:
                 return {}
-            rows = [row.to_dict() for row in assess_trial(trial, number, generic, Assessment(self.parts))]
+            assessment = self._assessment(trial.name, self._models(trial), shown)
+            rows = [row.to_dict() for row in assess_trial(trial, number, generic, assessment)]
+            assessment.finish()
             shown.event(self._evaluation(trial.name, number, rows))
             return {"evaluation": rows}
 
@@ -281,6 +288,9 @@ class Experiment:
         personal = 0 if trial.method.personal_model is None else len(self.parts.split.clients)
         return personal + (trial.method.generic_model is not None)
 
+    def _assessment(self, name: str, models: int, shown: Progress, *, curves: bool = False) -> Assessment:
+        return Assessment(self.parts, curves=curves, progress=shown, models=models, work=f"evaluating {name}")
+
     def _assess_start(self, start: Generic, assessment: Assessment) -> list[Row]:
         trial = Trial(self.parts, "pretrained", self.folder / "pretrained")
         return assess_trial(trial, 0, start, assessment)
@@ -288,15 +298,16 @@ class Experiment:
     def _finish(
         self,
         name: str,
+        models: int,
         assess: Callable[[Assessment], list[Row]],
         shown: Progress,
         on_method: Callable[[str], None],
     ) -> list[Row]:
         path = self._results_file(name)
         if not path.exists():
-            shown.note(f"evaluating {name}")
-            assessment = Assessment(self.parts, curves=True)
+            assessment = self._assessment(name, models, shown, curves=True)
             rows = assess(assessment)
+            assessment.finish()
             write_json(self._curves_file(name), [curve.to_dict() for curve in assessment.curves()])
             content = [row.to_dict() for row in rows]
             write_json(path, content)

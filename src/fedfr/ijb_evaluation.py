@@ -99,7 +99,7 @@ def ijb_templates(
     for features in passing_blocks(len(images), make) if kept is None else kept.blocks(make):
         sums.add(features)
         done += len(features)
-        progress.update("features", done, len(images))
+        progress.update("features", done, len(images), unit="images")
     return sums.features()
 
 

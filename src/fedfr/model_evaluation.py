@@ -147,7 +147,7 @@ def _on_pairs(path: Path, backbone: nn.Module, role: str, compute: Compute, prog
 
 
 def _told(progress: Progress, work: str) -> Callable[[int, int], None]:
-    return lambda done, total: progress.update(work, done, total)
+    return lambda done, total: progress.update(work, done, total, unit="images")
 
 
 def _rows(protocol: str, title: str, role: str, given: Mapping[str, Any]) -> list[Row]:

@@ -94,7 +94,7 @@ class Trial:
                 detail = f"round {event['round']}/{self.total_rounds}"
                 if "loss/total" in event:
                     detail += f", loss {event['loss/total']:.3f}"
-                shown.update(self.name, finished, max(finished, steps), detail)
+                shown.update(self.name, finished, max(finished, steps), detail, "client updates")
             if event["event"] == "refused":
                 shown.note(f"refused: {event['reason']}")
 
@@ -105,7 +105,7 @@ class Trial:
             return shared_entries(self.method, entries, batchnorm, config.federation, number)
 
         if finished < steps:
-            shown.update(self.name, finished, steps)
+            shown.update(self.name, finished, steps, unit="client updates")
         with (engine or local_engine)(self) as connected:
             server = Server(
                 self.method,

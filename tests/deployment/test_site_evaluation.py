@@ -141,7 +141,7 @@ class Told:
     def __init__(self, updates: list[tuple[str, int, int]]) -> None:
         self.updates = updates
 
-    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+    def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
         self.updates.append((work, done, total))
 
     def note(self, text: str) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+import sys
+from types import ModuleType
 
 import pytest
 
-from fedfr.reporting.progress import PlainProgress, TerminalProgress
+from fedfr.reporting.progress import PlainProgress, Silent, TerminalProgress, automatic_progress, shown_by
 
 
 def plain(interval: float) -> list[str]:
@@ -60,3 +62,74 @@ def test_bars_show_what_is_done_and_keep_notes(capfd: pytest.CaptureFixture[str]
     assert "refused: [client-02] failed" in err
     assert re.search(r"fedfr .*8/8.*round 4", err)
     assert "1/8" not in err, "one bar per work"
+
+
+def test_a_unit_is_named_everywhere(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    PlainProgress(stream).update("importing faces", 1200, 4000, unit="images")
+    assert stream.getvalue() == "importing faces: 1200/4000 images\n"
+    monkeypatch.setenv("COLUMNS", "80")
+    with TerminalProgress() as bars:
+        bars.update("evaluating branch-cosface", 3, 12, "branch-cosface client-07: 640/1,280 images", "models")
+    shown = [line.rstrip() for line in capfd.readouterr().err.splitlines()]
+    assert max(map(len, shown)) <= 80
+    assert re.search(r"3/12 models", " ".join(shown))
+    assert "…" not in "".join(shown)
+
+
+def test_the_newest_of_many_works_is_on_the_screen(capfd: pytest.CaptureFixture[str]) -> None:
+    with TerminalProgress() as bars:
+        for number in range(40):
+            bars.update(f"work {number}", 1, 1)
+        bars.update("the last", 0, 1)
+    last = capfd.readouterr().err
+    assert "the last" in last
+    assert "work 39" in last
+    assert "work 3 " not in last
+
+
+def test_nothing_is_shown_where_nothing_is_wanted(capfd: pytest.CaptureFixture[str]) -> None:
+    with shown_by(False) as shown:
+        shown.update("fedfr", 1, 2)
+    assert capfd.readouterr() == ("", "")
+    with shown_by(None) as shown:
+        assert isinstance(shown, PlainProgress), "standard error is no terminal here"
+        shown.update("fedfr", 1, 2, unit="clients")
+    assert capfd.readouterr() == ("", "fedfr: 1/2 clients\n")
+    mine = Silent()
+    with shown_by(mine) as shown:
+        assert shown is mine
+
+
+class Shell:
+    """As IPython's in a notebook: it has a kernel."""
+
+    kernel = object()
+
+
+def test_a_notebook_gets_lines_that_change_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPython is no dependency: two functions of it stand in."""
+    said: list[str] = []
+
+    class Handle:
+        def update(self, content: dict[str, str], *, raw: bool) -> None:
+            assert raw
+            said.append(content["text/plain"])
+
+    def display(content: dict[str, str], *, raw: bool, display_id: bool) -> Handle:
+        assert raw
+        assert display_id
+        said.append(content["text/plain"])
+        return Handle()
+
+    ipython, shown_there = ModuleType("IPython"), ModuleType("IPython.display")
+    vars(ipython)["get_ipython"] = Shell
+    vars(shown_there)["display"] = display
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", shown_there)
+    with automatic_progress() as progress:
+        progress.update("pre-training", 0, 2, unit="steps")
+        progress.update("pre-training", 2, 2, "epoch 1", "steps")
+        progress.update("fedfr", 8, 8, unit="client updates")
+    assert said[0] == "pre-training: 0/2 steps"
+    assert said[-1] == "pre-training: 2/2 steps (epoch 1)\nfedfr: 8/8 client updates"

@@ -11,7 +11,7 @@ import typer
 from fedfr.cli import datasets, photographs
 from fedfr.cli.choices import Choosing
 from fedfr.cli.interruption import interruptible
-from fedfr.cli.output import AsJson, Overrides, print_json, progress
+from fedfr.cli.output import AsJson, Overrides, print_json, progress, say
 
 if TYPE_CHECKING:
     from fedfr.faces.exclusions import LeftOut
@@ -70,7 +70,7 @@ def import_(
     with progress() as shown:
 
         def count(done: int, total: int) -> None:
-            shown.update("importing", done, total)
+            shown.update("importing", done, total, unit="images")
 
         if aligner is None:
             given: dict[str, object] = {f"--least-{name}": True for name in limits.changed() if name != "several"}
@@ -105,16 +105,16 @@ def import_(
             print_json({**_facts(destination), "left_out": [asdict(each) for each in left]})
             return
         if left:
-            print(f"left out {len(left)} images; listed in {destination / EXCLUDED}")
+            say(f"left out {len(left)} images; listed in {destination / EXCLUDED}")
         info(destination, as_json)
         return
     listed = destination / SKIPPED
     if as_json:
         print_json({**_facts(destination), **photographs.facts(made, listed)})
         return
-    print("\n".join(photographs.sentences(made, listed)))
+    say("\n".join(photographs.sentences(made, listed)))
     if sheet is not None:
-        print(f"{sheet}: it shows real people, keep it where the faces may be")
+        say(f"{sheet}: it shows real people, keep it where the faces may be")
     info(destination)
 
 
@@ -127,8 +127,8 @@ def info(faces: Faces, as_json: AsJson = False) -> None:
         return
     each = facts["images_per_identity"]
     per = f"{each['least']} to {each['most']} images each"
-    print(f"{faces}: {facts['images']} images of {facts['identities']} identities, {per}")
-    print(f"fingerprint {facts['fingerprint']}")
+    say(f"{faces}: {facts['images']} images of {facts['identities']} identities, {per}")
+    say(f"fingerprint {facts['fingerprint']}")
 
 
 def _facts(faces: Path) -> dict[str, Any]:
@@ -186,13 +186,13 @@ def split(
         return
     train = sum(len(client.train) for client in made.clients.values())
     test = sum(len(client.test) for client in made.clients.values())
-    print(
+    say(
         f"{manifest}: {len(made.public)} public images; {len(made.clients)} clients with {train} training and {test} "
         f"test images; {len(made.generic)} images of unseen identities, {len(made.distractors)} distractors"
     )
     if made.left_out:
         lost = f", {len(made.lost_identities)} identities lost: {', '.join(made.lost_identities)}"
-        print(f"left out: {len(made.left_out)} images{lost if made.lost_identities else ', no identity lost'}")
+        say(f"left out: {len(made.left_out)} images{lost if made.lost_identities else ', no identity lost'}")
 
 
 @app.command()
@@ -214,7 +214,7 @@ def exclude(
         print_json({**_facts(out), "left_out": [asdict(each) for each in left], "lost_identities": list(lost)})
         return
     people = f"{len(lost)} identities with all their images: {', '.join(lost)}" if lost else "no identity wholly"
-    print(f"left out {len(left)} images, {people}; listed in {out / EXCLUDED}")
+    say(f"left out {len(left)} images, {people}; listed in {out / EXCLUDED}")
     info(out)
 
 
@@ -230,7 +230,7 @@ def show(
     from fedfr.faces.sheet import contact_sheet
 
     contact_sheet(load_faces(faces), out, identities, images)
-    print(f"{out}: it shows real people, keep it where the faces may be")
+    say(f"{out}: it shows real people, keep it where the faces may be")
 
 
 @app.command("pack-pairs")
@@ -249,7 +249,7 @@ def pack_pairs_(
     if as_json:
         print_json({"file": str(destination), "pairs": count})
     else:
-        print(f"{destination}: {count} pairs")
+        say(f"{destination}: {count} pairs")
 
 
 @app.command(cls=Choosing)
@@ -264,12 +264,15 @@ def export(
 
     with progress() as shown:
         facts = export_faces(
-            load_faces(faces), destination, form, lambda done, total: shown.update("exporting", done, total)
+            load_faces(faces),
+            destination,
+            form,
+            lambda done, total: shown.update("exporting", done, total, unit="images"),
         )
     if as_json:
         print_json({"folder": str(destination), "format": form, **facts})
     else:
-        print(f"{destination}: {facts['images']} images of {facts['identities']} identities in {facts['files']} files")
+        say(f"{destination}: {facts['images']} images of {facts['identities']} identities in {facts['files']} files")
 
 
 @app.command("export-recordio")
@@ -291,13 +294,13 @@ def export_recordio_(
             destination,
             pictures,
             quality,
-            lambda done, total: shown.update("exporting", done, total),
+            lambda done, total: shown.update("exporting", done, total, unit="images"),
         )
     if as_json:
         print_json({"folder": str(destination), "images": written})
         return
     for name, images in written.items():
-        print(f"{destination / name}: {images} images")
+        say(f"{destination / name}: {images} images")
 
 
 @app.command()
@@ -326,9 +329,9 @@ def audit(
     if as_json:
         print_json(found.to_dict())
     else:
-        print(f"{faces}: {found.images} images of {found.identities} identities")
-        print(findings_text(found.findings))
+        say(f"{faces}: {found.images} images of {found.identities} identities")
+        say(findings_text(found.findings))
         if found.comparison is not None:
-            print(found.comparison.describe())
+            say(found.comparison.describe())
     if strict and not found.is_clean:
         raise typer.Exit(1)

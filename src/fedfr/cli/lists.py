@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fedfr.cli.output import AsJson, print_json
+from fedfr.cli.output import AsJson, print_json, say
 
 __all__ = ["app"]
 
@@ -20,7 +20,7 @@ def _answer(rows: list[dict[str, str]], as_json: bool) -> None:
     width = max(len(row["name"]) for row in rows)
     for row in rows:
         paper = f"  [{row['paper']}]" if row["paper"] else ""
-        print(f"{row['name']:<{width}}  {row['description']}{paper}")
+        say(f"{row['name']:<{width}}  {row['description']}{paper}", width + 2)
 
 
 @app.command()

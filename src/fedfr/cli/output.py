@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from fedfr.reporting.progress import PlainProgress, Progress, TerminalProgress
+from fedfr.reporting.progress import Progress
+from fedfr.reporting.progress import automatic_progress as progress
 
-__all__ = ["AsJson", "Overrides", "Track", "Workers", "print_json", "progress", "tracked"]
+__all__ = ["AsJson", "Overrides", "Track", "Workers", "print_json", "progress", "say", "tracked"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")]
 Overrides = Annotated[
@@ -26,24 +27,26 @@ Track = Annotated[
 ]
 
 
+def say(text: str, indent: int = 2) -> None:
+    """Print lines; on a terminal in its width, what goes on indented. No word is broken, and so no path can be."""
+    if sys.stdout.isatty():
+        from fedfr.reporting.columns import screen_width, wrapped
+
+        width = screen_width()
+        lines = text.split("\n")
+        margins = [" " * (len(line) - len(line.lstrip()) + indent) for line in lines]
+        text = "\n".join(wrapped(line, width, margin) for line, margin in zip(lines, margins, strict=True))
+    print(text, flush=True)
+
+
 def print_json(content: Any) -> None:
     """Print ``content`` as one JSON document, in ASCII so that every locale can show it."""
     print(json.dumps(content, indent=2, allow_nan=False))
 
 
 @contextlib.contextmanager
-def progress() -> Iterator[Progress]:
-    """Bars on a terminal, plain lines elsewhere."""
-    if not sys.stderr.isatty():
-        yield PlainProgress(sys.stderr)
-        return
-    with TerminalProgress() as bars:
-        yield bars
-
-
-@contextlib.contextmanager
 def tracked(names: Sequence[str] | None, folder: Path) -> Iterator[Progress]:
-    """:func:`progress` that the trackers called ``names`` hear of as well."""
+    """Progress that the trackers called ``names`` hear of as well."""
     from fedfr.reporting.tracking import Tracking
 
     with progress() as shown, Tracking(shown, names or (), folder) as both:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedfr.cli.completion import configurations
-from fedfr.cli.output import AsJson, Overrides, print_json, progress
+from fedfr.cli.output import AsJson, Overrides, print_json, progress, say
 from fedfr.cli.parts import LogForm, LogFormat, needs_flower, run_logged
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def init(
     from fedfr.deployment.coordinator import Coordinator
 
     made = Coordinator.init(folder, host, name, port, inner_port)
-    print(f"{folder / 'server.yaml'}: {made.config.name} at {', '.join(made.config.hosts)}, port {made.config.port}")
-    print(f"sites reach it as {' or '.join(map(str, made.addresses))}")
-    print(f"give every site {made.tls / 'ca.crt'}; keep {made.tls / 'ca.key'} to yourself, best off this machine")
-    print(f"then: fedfr server register {folder} SITE SITE.key.pub, and fedfr server run {folder}")
+    say(f"{folder / 'server.yaml'}: {made.config.name} at {', '.join(made.config.hosts)}, port {made.config.port}")
+    say(f"sites reach it as {' or '.join(map(str, made.addresses))}")
+    say(f"give every site {made.tls / 'ca.crt'}; keep {made.tls / 'ca.key'} to yourself, best off this machine")
+    say(f"then: fedfr server register {folder} SITE SITE.key.pub, and fedfr server run {folder}")
 
 
 @app.command()
@@ -61,7 +61,7 @@ def register(
 ) -> None:
     """Let a site take part: whoever has the private key to this public one speaks for it."""
     place = _open(folder).register(site, key)
-    print(f"{place}: {site} may take part, at once if the server runs")
+    say(f"{place}: {site} may take part, at once if the server runs")
 
 
 @app.command()
@@ -69,15 +69,15 @@ def unregister(folder: Folder, site: Annotated[str, typer.Argument(help="The sit
     """Let a site take part no more, because it leaves or its key was lost."""
     coordinator = _open(folder)
     coordinator.unregister(site)
-    print(f"{site} may take part no more, at once if the server runs; to let it in again, register a new key")
+    say(f"{site} may take part no more, at once if the server runs; to let it in again, register a new key")
 
 
 @app.command()
 def admit(folder: Folder, person: Annotated[str, typer.Argument(help="The person's name.")]) -> None:
     """Make a certificate for a person who may use Flower's control API: as good as an account on this machine."""
     certificate = _open(folder).admit(person)
-    print(f"{certificate}, {certificate.with_suffix('.key')}: hand them over in person, and remove the key here")
-    print(f"from its next start the server lets {person} in; no more after {certificate} is gone and it has restarted")
+    say(f"{certificate}, {certificate.with_suffix('.key')}: hand them over in person, and remove the key here")
+    say(f"from its next start the server lets {person} in; no more after {certificate} is gone and it has restarted")
 
 
 @app.command()
@@ -120,14 +120,14 @@ def submit(
         agreement = coordinator.submit(name, None if config is None else load_config(config, settings or []), shown)
     place = coordinator.submitted().index(name)
     ahead = f", behind {coordinator.submitted()[place - 1]} in the queue" if place else ""
-    print(f"run {name} is submitted{ahead}; give every site {agreement}")
+    say(f"run {name} is submitted{ahead}; give every site {agreement}")
 
 
 @app.command()
 def withdraw(folder: Folder, name: Annotated[str, typer.Argument(help="The run's name.")]) -> None:
     """Take a run out of the queue; one that is at work is stopped, and the next one begins."""
     _open(folder).withdraw(name)
-    print(f"run {name} is withdrawn; `fedfr server submit {folder} {name}` goes on with it")
+    say(f"run {name} is withdrawn; `fedfr server submit {folder} {name}` goes on with it")
 
 
 @app.command()
@@ -147,7 +147,7 @@ def status(
         else:
             if watch:
                 typer.clear()
-            print(table(found))
+            say(table(found))
         if not watch:
             return
         time.sleep(2)

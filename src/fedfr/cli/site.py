@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fedfr.cli.interruption import AGAIN, interruptible
-from fedfr.cli.output import AsJson, print_json, progress
+from fedfr.cli.output import AsJson, print_json, progress, say
 from fedfr.cli.parts import LogForm, LogFormat, needs_flower, run_logged, show_lines
 
 __all__ = ["app"]
@@ -36,9 +36,9 @@ def init(
 
     place = faces if faces == "faces" else str(Path(faces).resolve())
     made = init_site(folder, client, server, authority, place, port, os.cpu_count() or 1)
-    print(f"{made.config}: look through it")
-    print(f"send {made.public_key} to the coordinator, by a way that nobody can exchange it on")
-    print(f"then: fedfr site check {folder}, and fedfr site run {folder}")
+    say(f"{made.config}: look through it")
+    say(f"send {made.public_key} to the coordinator, by a way that nobody can exchange it on")
+    say(f"then: fedfr site check {folder}, and fedfr site run {folder}")
 
 
 @app.command()
@@ -61,7 +61,7 @@ def fetch(folder: Folder) -> None:
 
     site = Site.open(folder / "site.yaml")
     if not site.agreement.public:
-        print(f"{site.agreement.method.name} needs no public faces")
+        say(f"{site.agreement.method.name} needs no public faces")
         return
     if site.config.public is None or site.config.server is None:
         raise FedfrError(f"{folder / 'site.yaml'} names no place for public faces, or no server; give both")
@@ -71,9 +71,9 @@ def fetch(folder: Folder) -> None:
             folder / ROOT,
             site.agreement.public,
             Path(site.config.public),
-            lambda done, total: shown.update("fetching", done, total),
+            lambda done, total: shown.update("fetching", done, total, unit="bytes"),
         )
-    print(f"{site.config.public}: {len(faces)} images of {faces.num_identities} people, as agreed on")
+    say(f"{site.config.public}: {len(faces)} images of {faces.num_identities} people, as agreed on")
 
 
 @app.command()
@@ -95,7 +95,7 @@ def export(
     from fedfr.deployment.site import Site
 
     number = Site.open(folder / "site.yaml").export(destination)
-    print(f"{destination}: the personalised model of round {number}; keep it where the faces may be")
+    say(f"{destination}: the personalised model of round {number}; keep it where the faces may be")
 
 
 @app.command()
@@ -115,6 +115,7 @@ def evaluate(
     from fedfr.config import parse_overrides
     from fedfr.deployment.site import Site
     from fedfr.deployment.site_evaluation import evaluate_site
+    from fedfr.reporting.columns import screen_width
     from fedfr.reporting.table import results_table
 
     with progress() as shown:
@@ -128,7 +129,7 @@ def evaluate(
     if as_json:
         print_json([row.to_dict() for row in rows])
     else:
-        print(results_table(rows))
+        print(results_table(rows, screen_width()))
 
 
 @app.command()
@@ -142,4 +143,4 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
         print_json(found)
         return
     for name, value in found.items():
-        print(f"{name.replace('_', ' ')}: {value}")
+        say(f"{name.replace('_', ' ')}: {value}")

@@ -60,7 +60,10 @@ def evaluate_site(
     parts = [(faces, np.asarray(division.test), 0), (others, None, first), (faces, np.asarray(division.train), 0)]
     pool = FacePool(parts)
     features = extract_features(
-        compute.place(model), pool, compute, on_images=lambda done, total: shown.update("features", done, total)
+        compute.place(model),
+        pool,
+        compute,
+        on_images=lambda done, total: shown.update("features", done, total, unit="images"),
     ).numpy()
     labels, probes = pool.labels.numpy(), len(division.test) + len(others)
     given = {
@@ -89,7 +92,9 @@ def _strangers(site: Site, given: Path | None, shown: Progress) -> FaceSet:
     if given is not None:
         if is_face_set(given):
             return load_faces(given)
-        return import_faces(given, progress=lambda done, total: shown.update("reading faces", done, total))
+        return import_faces(
+            given, progress=lambda done, total: shown.update("reading faces", done, total, unit="images")
+        )
     public = site.config.public
     if public is None or not is_face_set(public):
         raise FedfrError("there are no strangers here to compare with; `fedfr site fetch`, or give --strangers FACES")

@@ -1,23 +1,37 @@
-"""Progress of long work: a live line with the time left on a terminal, plain lines elsewhere."""
+"""Progress of long work: bars with the time left on a terminal, lines in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
 from types import TracebackType
-from typing import Any, Protocol, Self, TextIO
+from typing import Any, Literal, Protocol, Self, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 
-__all__ = ["PlainProgress", "Progress", "Silent", "TerminalProgress"]
+__all__ = [
+    "NotebookProgress",
+    "PlainProgress",
+    "Progress",
+    "Silent",
+    "TerminalProgress",
+    "automatic_progress",
+    "shown_by",
+]
+
+MOST_FINISHED = 4
 
 
 class Progress(Protocol):
-    """Told of every step of a named piece of work; ``total`` is the number of steps in all."""
+    """Told of every step of a named piece of work; ``total`` is the number of steps in all, ``unit`` what one is."""
 
-    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+    def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
         """``done`` of ``total`` steps of ``work`` are finished."""
         ...
 
@@ -33,7 +47,7 @@ class Progress(Protocol):
 class Silent:
     """Says nothing."""
 
-    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+    def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
         """Ignore."""
 
     def note(self, text: str) -> None:
@@ -41,6 +55,25 @@ class Silent:
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Ignore."""
+
+
+class Pace:
+    """How long each piece of work has taken, and from that how long it will take."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[float, int]] = {}
+
+    def line(self, now: float, work: str, done: int, total: int, detail: str, unit: str) -> str:
+        """Where the work stands, with an estimate of the time left; what was done before it began gives none."""
+        since, before = self._first.setdefault(work, (now, done))
+        left = ""
+        if before < done < total:
+            left = f", about {_duration((now - since) / (done - before) * (total - done))} left"
+        return f"{work}: {_count(done, total, unit)}{left}{f' ({detail})' if detail else ''}"
+
+
+def _count(done: int, total: int, unit: str) -> str:
+    return f"{done}/{total}{f' {unit}' if unit else ''}"
 
 
 class PlainProgress:
@@ -49,20 +82,17 @@ class PlainProgress:
     def __init__(self, stream: TextIO, interval: float = 10.0) -> None:
         self._stream = stream
         self._interval = interval
-        self._first: dict[str, tuple[float, int]] = {}
+        self._pace = Pace()
         self._said: dict[str, float] = {}
 
-    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+    def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
         """Print where the work stands, with an estimate of the time left."""
         now = time.monotonic()
-        since, before = self._first.setdefault(work, (now, done))
+        line = self._pace.line(now, work, done, total, detail, unit)
         if done < total and now - self._said.get(work, -self._interval) < self._interval:
             return
         self._said[work] = now
-        left = ""
-        if before < done < total:
-            left = f", about {_duration((now - since) / (done - before) * (total - done))} left"
-        self.note(f"{work}: {done}/{total}{left}{f' ({detail})' if detail else ''}")
+        self.note(line)
 
     def note(self, text: str) -> None:
         """Print one line."""
@@ -70,6 +100,67 @@ class PlainProgress:
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Print nothing: what people need of it is in :meth:`update`."""
+
+
+class NotebookProgress:
+    """A line per piece of work below the cell, changed in place; in a saved notebook the last state stays."""
+
+    def __init__(self, interval: float = 0.2) -> None:
+        display: Any = import_module("IPython.display").display
+        self._display = display
+        self._shown: Any = None
+        self._interval = interval
+        self._pace = Pace()
+        self._lines: dict[str, str] = {}
+        self._last = 0.0
+
+    def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
+        """Change the line, a few times a second at most."""
+        now = time.monotonic()
+        self._lines[work] = self._pace.line(now, work, done, total, detail, unit)
+        if done < total and now - self._last < self._interval:
+            return
+        self._last = now
+        content = {"text/plain": "\n".join(self._lines.values())}
+        if self._shown is None:
+            self._shown = self._display(content, raw=True, display_id=True)
+        else:
+            self._shown.update(content, raw=True)
+
+    def note(self, text: str) -> None:
+        """Print one line."""
+        print(text, flush=True)
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Show nothing: what people need of it is in :meth:`update`."""
+
+
+def is_notebook() -> bool:
+    """Whether this process is a notebook's kernel."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+@contextmanager
+def automatic_progress() -> Iterator[Progress]:
+    """Lines below the cell in a notebook, bars on a terminal, plain lines elsewhere."""
+    if is_notebook():
+        yield NotebookProgress()
+    elif sys.stderr.isatty():
+        with TerminalProgress() as bars:
+            yield bars
+    else:
+        yield PlainProgress(sys.stderr)
+
+
+@contextmanager
+def shown_by(progress: Progress | Literal[False] | None) -> Iterator[Progress]:
+    """What a caller asked for: its own, none (False), or the one that fits where it works (None)."""
+    if progress is None:
+        with automatic_progress() as shown:
+            yield shown
+    else:
+        yield progress or Silent()
 
 
 def _duration(seconds: float) -> str:
@@ -83,13 +174,13 @@ class TerminalProgress:
     """A bar per piece of work; a context manager, so that the terminal is always given back."""
 
     def __init__(self) -> None:
+        # Nothing is cut in a narrow terminal: texts go on in further lines.
         self._bars = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.description}", table_column=Column(overflow="fold")),
+            BarColumn(bar_width=12),
+            TextColumn("{task.fields[count]}", table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[detail]}", table_column=Column(overflow="fold")),
             console=Console(stderr=True),
         )
         self._tasks: dict[str, TaskID] = {}
@@ -103,11 +194,19 @@ class TerminalProgress:
     ) -> None:
         self._bars.stop()
 
-    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+    def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
         """Move the bar."""
+        shown: dict[str, Any] = {"detail": detail, "count": _count(done, total, unit)}
         if work not in self._tasks:
-            self._tasks[work] = self._bars.add_task(work, total=total, detail=detail)
-        self._bars.update(self._tasks[work], completed=done, total=total, detail=detail)
+            self._make_room()
+            self._tasks[work] = self._bars.add_task(work, total=total, **shown)
+        self._bars.update(self._tasks[work], completed=done, total=total, **shown)
+
+    def _make_room(self) -> None:
+        """Of many pieces of work the oldest that are done are no longer shown: the newest must be on the screen."""
+        finished = [task.id for task in self._bars.tasks if task.finished and task.visible]
+        for task in finished[: max(0, len(finished) - MOST_FINISHED)]:
+            self._bars.update(task, visible=False)
 
     def note(self, text: str) -> None:
         """Print one line above the bars."""

@@ -183,9 +183,9 @@ class Tracking:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._each(lambda tracker: tracker.close(failed=kind is not None))
 
-    def update(self, work: str, done: int, total: int, detail: str = "") -> None:
+    def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
         """Pass on."""
-        self._shown.update(work, done, total, detail)
+        self._shown.update(work, done, total, detail, unit)
 
     def note(self, text: str) -> None:
         """Pass on."""
