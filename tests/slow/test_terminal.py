@@ -86,7 +86,7 @@ def test_results_fit(place: Path, trained: str, width: int) -> None:
 def test_lists_and_face_sets_fit(place: Path, width: int) -> None:
     split = place / f"split-{width}.json"
     small = [part for text in SETTINGS if text.startswith("split.settings") for part in ("--set", text[15:])]
-    for command in (
+    commands: list[tuple[str | Path, ...]] = [
         ("list", "methods"),
         ("list", "scenarios"),
         ("list", "presets"),
@@ -95,7 +95,8 @@ def test_lists_and_face_sets_fit(place: Path, width: int) -> None:
         ("faces", "split", place / "faces", split, *small),
         ("faces", "audit", place / "faces", "--split", split),
         ("benchmark", "--help"),
-    ):
+    ]
+    for command in commands:
         text = shown(width, *command)
         assert too_wide(text, width) == [], command
         if command == ("list", "methods"):

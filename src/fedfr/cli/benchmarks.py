@@ -9,7 +9,7 @@ import typer
 
 from fedfr.cli.completion import benchmarks, method_lists, scenarios
 from fedfr.cli.interruption import AGAIN, interruptible
-from fedfr.cli.output import AsJson, Overrides, Track, print_json, tracked
+from fedfr.cli.output import AsJson, Overrides, Track, print_json, say, tracked
 
 __all__ = ["benchmark"]
 
@@ -65,5 +65,5 @@ def benchmark(
         print(f"## {cell}\n" if len(plan.cells) > 1 else "", end="")
         tables = standings_tables([result.row for result in results if result.cell == cell])
         print("\n\n".join(table.text(screen_width()) for table in tables), end="\n\n")
-    print(f"every figure with its counts and costs: {out / 'results.csv'}")
-    print(f"tables, curves and costs as a page: {write_report(out)}")
+    say(f"every figure with its counts and costs: {out / 'results.csv'}")
+    say(f"tables, curves and costs as a page: {write_report(out)}")

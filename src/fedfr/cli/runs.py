@@ -14,7 +14,7 @@ from fedfr.cli.completion import configurations
 from fedfr.cli.completion import protocols as protocol_names
 from fedfr.cli.interruption import AGAIN, interruptible, or_resume
 from fedfr.cli.models import Colour, Entry, Mean, Std
-from fedfr.cli.output import AsJson, Overrides, Track, Workers, print_json, progress, tracked
+from fedfr.cli.output import AsJson, Overrides, Track, Workers, print_json, progress, say, tracked
 
 if TYPE_CHECKING:
     from fedfr.rows import Row
@@ -90,7 +90,7 @@ def pretrain(config: Config, out: Out, settings: Overrides = None, as_json: AsJs
     if as_json:
         print_json({"model": str(path)})
     else:
-        print(f"pre-trained model: {path}\ngo on with: fedfr resume {out}")
+        say(f"pre-trained model: {path}\ngo on with: fedfr resume {out}")
 
 
 def evaluate(
@@ -172,8 +172,8 @@ def report(
         print(f"## {section.name}\n" if len(content.sections) > 1 else "", end="")
         print(results_text(section.rows, screen_width()), end="\n\n")
     for what, folder, count in written:
-        print(f"{what}: {count} files in {folder}")
-    print(f"report: {save_page(content, out or target / 'report.html')}")
+        say(f"{what}: {count} files in {folder}")
+    say(f"report: {save_page(content, out or target / 'report.html')}")
 
 
 def _answer(folder: Path, rows: Sequence[Row], seconds: float, as_json: bool) -> None:
@@ -190,7 +190,7 @@ def _answer(folder: Path, rows: Sequence[Row], seconds: float, as_json: bool) ->
         "\n".join(wrapped(line, screen_width()) for line in Experiment.open(folder).describe().splitlines()), end="\n\n"
     )
     print(results_table(rows, screen_width()))
-    print(f"\nrun folder: {folder}   ({seconds:.0f} s)")
-    print(f"report: {write_report(folder)}")
-    print(f"generic model: {folder / 'generic.safetensors'}")
-    print(f"personalised models: {folder / 'clients' / '<id>' / 'personal.safetensors'}")
+    say(f"\nrun folder: {folder}   ({seconds:.0f} s)")
+    say(f"report: {write_report(folder)}")
+    say(f"generic model: {folder / 'generic.safetensors'}")
+    say(f"personalised models: {folder / 'clients' / '<id>' / 'personal.safetensors'}")
