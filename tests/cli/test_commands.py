@@ -196,7 +196,7 @@ def test_evaluate_again_gives_the_same_rows(fedfr: Fedfr, run: tuple[Path, str])
 
 def test_one_protocol(fedfr: Fedfr, run: tuple[Path, str]) -> None:
     answer = fedfr("evaluate", run[0], "--protocol", "generic-1:1", "--json")
-    assert re.search(r"^evaluation: 0/\d+ \(pretrained pretrained: \d+/\d+ images\)$", answer.err, re.MULTILINE)
+    assert re.search(r"^evaluation: 0/\d+ models \(pretrained pretrained: \d+/\d+ images\)$", answer.err, re.MULTILINE)
     rows = answered(answer)
     assert {row["protocol"] for row in rows} == {"generic-1:1"}
     assert {row["client"] for row in rows} == {""}
