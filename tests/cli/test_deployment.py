@@ -8,13 +8,13 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cli.conftest import Answer, Fedfr
 from tests.deployment.https import Server, serving
+from tests.deployment.neighbours import listening_for
 from tests.deployment.standing import OTHER, RUN, SITE, Standing, edit
 
 from fedfr.cli import parts
@@ -98,7 +98,7 @@ def test_the_steps_of_the_guide(fedfr: Fedfr, tmp_path: Path, faceset: Path, mon
 
 def test_a_site_where_all_is_well_ends_with_0(fedfr: Fedfr, standing: Standing, server: Server) -> None:
     lines = done(fedfr("site", "check", standing.site)).splitlines()
-    assert len(lines) == 12
+    assert len(lines) == 15
     assert all(line.startswith("ok   ") for line in lines)
     found = json.loads(done(fedfr("site", "check", standing.site, "--json")))
     assert [f"ok   {line['what']}" for line in found] == [line.partition(":")[0] for line in lines]
@@ -138,8 +138,8 @@ def test_what_a_coordinators_check_ends_with(
     monkeypatch.setattr(ssl, "get_server_certificate", lambda address, timeout: shown)
     more = ["--json"] if as_json else []
     folder = standing.coordinator.folder
-    running: AbstractContextManager[None] = locked(folder)
-    with running:
+    config = standing.coordinator.config
+    with locked(folder), listening_for(folder, config.port), listening_for(folder, config.inner_port):
         said = done(fedfr("server", "check", folder, *more))
         assert "DO   " not in said
     answer = fedfr("server", "check", folder, *more)
