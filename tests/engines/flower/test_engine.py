@@ -128,10 +128,10 @@ def test_the_first_round_waits_for_all_and_later_ones_do_not() -> None:
     nodes = three()
     late = nodes.pop(13)
     made = Made(nodes)
-    assert reasons(made.round(1)) == {"south": f"its site is not connected (for 101 s); {START}"}
+    assert reasons(made.round(1)) == {"south": f"its site is not connected (for 100 s); {START}"}
     assert made.grid.clock.now >= WAITS.join
     begun = made.grid.clock.now
-    assert reasons(made.round(2)) == {"south": f"its site is not connected (for 106 s); {START}"}
+    assert reasons(made.round(2)) == {"south": f"its site is not connected (for 105 s); {START}"}
     assert made.grid.clock.now - begun < 10
     made.grid.nodes[99] = late
     assert reasons(made.round(3)) == {}
@@ -202,7 +202,7 @@ def test_a_message_that_cannot_be_sent_is_a_failure() -> None:
 
 def test_two_living_nodes_of_one_client_are_both_refused() -> None:
     made = Made({**three(), 14: Node(hello("north"), trains("north"))})
-    assert reasons(made.round()) == {"north": "nodes 12 and 14 both speak for it; stop one of them"}
+    assert reasons(made.round()) == {"north": "nodes 12 and 14 both speak for it (for 99 s); stop one of them"}
     del made.grid.nodes[14]
     assert reasons(made.round(2)) == {}
 

@@ -79,7 +79,8 @@ class Roll:
         self._open: dict[str, str] = {}
         # By node: when it was asked first and last since it last answered, and how long that question may take.
         self._asked: dict[int, tuple[float, float, float]] = {}
-        self._why: dict[int, str] = {}
+        # By node, the state and the reason of what it said last, where that keeps it away.
+        self._why: dict[int, tuple[str, str]] = {}
         self._since: dict[str, tuple[str, float]] = {}
 
     def call(self, wanted: Sequence[str], patience: float, pause: float = 2.0) -> dict[str, int | str]:
@@ -154,7 +155,7 @@ class Roll:
         for node in sorted({int(name) for name in letters} - {int(name) for name in sent.values()}):
             self._hear(node, Lost("nothing could be sent to its node"))
         self._open |= sent
-        if waited:
+        if waited and owners is not None:
             for client in self._clients:
                 self._standing(client, here, owners)
         while True:
@@ -172,13 +173,13 @@ class Roll:
     def _hear(self, node: int, answer: RecordDict | Lost) -> None:
         if isinstance(answer, Lost):
             # Like one that cannot say, it is asked again.
-            self._why[node] = answer.reason
+            self._why[node] = _unable(answer.reason)
             self._say(f"node {node} has not said which client it is: {answer.reason}")
             return
         try:
             hello = read_hello(answer, f"node {node}")
             if isinstance(hello, Failure):
-                self._why[node] = hello.reason
+                self._why[node] = _unable(hello.reason)
                 self._say(f"node {node} cannot say which client it is: {hello.reason}")
                 return
             if hello.client not in self._clients:
@@ -188,10 +189,12 @@ class Roll:
                 raise FedfrError(f"node {node} speaks for {hello.client!r} and has {whose}; it is not heard")
         except FedfrError as error:
             self._useless.add(node)
-            self._why[node] = str(error)
+            self._why[node] = _unable(str(error))
             self._say(str(error))
             return
         self._why.pop(node, None)
+        if (misfit := self._misfit(hello)) is not None:
+            self._why[node] = misfit
         self._known[node] = hello
 
     def _claimed_twice(self) -> set[int]:
@@ -236,12 +239,13 @@ class Roll:
     def _unknown(self, client: str, node: int) -> tuple[str, str]:
         """How the site stands whose node, by its key, this is, and that has not said yet which client it is."""
         waits = str(node) in self._open.values()
-        if not waits and node in self._why:
-            return UNABLE, f"its site is connected and cannot take part: {self._why[node]}"
+        late = self._post.clock.monotonic() >= self._asked.get(node, (0.0, 0.0, 0.0))[0] + self._seconds
+        if node in self._why and not (waits and late):
+            # Asked again, it may say the same.
+            return self._why[node]
         if (work := self._busy().get(client)) is not None:
             return BUSY, f"its site is connected and busy with {work}; it takes part when that has ended"
-        first = self._asked.get(node, (0.0, 0.0, 0.0))[0]
-        if waits and self._post.clock.monotonic() < first + self._seconds:
+        if waits and not late:
             return ASKED, "its site is connected and was asked whether it fits"
         return SILENT, "its site is connected and silent; look at its log, and at the load of its machine"
 
@@ -265,6 +269,10 @@ class Roll:
         if text not in self._said:
             self._said.add(text)
             self._note(text)
+
+
+def _unable(why: str) -> tuple[str, str]:
+    return UNABLE, f"its site is connected and cannot take part: {why}"
 
 
 def _short(fingerprint: str) -> str:
