@@ -24,16 +24,18 @@ from fedfr.federation.private_store import PrivateState
 from fedfr.rows import Row
 
 
-def run_with(folder: Path, workers: int) -> tuple[list[Row], dict[str, bytes]]:
+def run_with(folder: Path, workers: int, *more: str) -> tuple[list[Row], dict[str, bytes]]:
     folder.mkdir()
-    config = tiny_config(folder, f"runtime.workers={workers}", "split.settings.clients=3")
+    config = tiny_config(folder, f"runtime.workers={workers}", "split.settings.clients=3", *more)
     rows = Experiment.create(config, folder / "run").run()
     return rows, bits(folder / "run")
 
 
 def test_the_number_of_workers_moves_no_bit(tmp_path: Path) -> None:
     rows, models = run_with(tmp_path / "one", 1)
-    rows_of_two, models_of_two = run_with(tmp_path / "two", 2)
+    # The CPU under two names stands for two devices.
+    rows_of_two, models_of_two = run_with(tmp_path / "two", 2, "runtime.device=cpu,cpu:0")
+    assert len(list((tmp_path / "two/run/public_features").iterdir())) == 1, "one model, one folder"
     assert rows == rows_of_two
     assert len(models) > 500
     assert models.keys() == models_of_two.keys()
