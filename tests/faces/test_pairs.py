@@ -137,6 +137,14 @@ def rows(form: str, same: str = "1", different: str = "0") -> str:
         ("headless.csv", "\n" + rows("{0},{1},{2}", "TRUE", "False")),
         ("label_first.csv", rows("{2},{0},{1}", "yes", "no")),
         ("bare.csv", rows("{0},{1}")),
+        ("header.txt", "file1,file2,label\n" + rows("{0},{1},{2}")),
+        ("header.tsv", "Image 1\tImage_2\tSame?\n" + rows("{0}\t{1}\t{2}", "S", "D")),
+        ("blanks_and_header.txt", "img1 img2 is_match\n" + rows("{0} {1} {2}", "1.0", "-1.0")),
+        ("comment.txt", "# two cameras\n" + rows("{0} {1} {2}", "matched", "unmatched")),
+        ("semicolons.txt", rows("{0};{1};{2}", "same person", "not same")),
+        ("bars.txt", rows("{0} | {1} | {2}")),
+        ("numbers.csv", "name,imagenum1,imagenum2,\n" + LFW.replace("\t", ",").replace("2\nBo", "2,\nBo")),
+        ("numbers_alone.csv", LFW.replace("\t", ",")),
         ("semicolons.csv", "n;a;b;same\n" + rows("7;{0};{1};{2}", "match", "mismatch") + ";;;\n\n"),
     ],
 )
@@ -145,12 +153,21 @@ def test_lists_as_they_are_found(name: str, text: str, tmp_path: Path) -> None:
     assert read_pairs(tmp_path / name, people()) == FOUR
 
 
+def test_a_list_in_utf_16(tmp_path: Path) -> None:
+    """As spreadsheet programs save "Unicode text"."""
+    (tmp_path / "pairs.txt").write_bytes(("2\n" + LFW).encode("utf-16"))
+    assert read_pairs(tmp_path / "pairs.txt", people()) == FOUR
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("1\t1\nEd E\t1\t2\nAnn_A\t1\tEd E\t1\n", ((E1, E2), (A1, E1))),
         ("Ed E 1 2\nAnn_A 1 Ed E 1\nEd E 2 Ann_A 1\n", ((E1, E2), (A1, E1), (E2, A1))),
         ("Ed E/Ed E_0001,Ed E/Ed E_0002,1\n", ((E1, E2),)),
+        ("Ed E/Ed E_0001.jpg Ed E/Ed E_0002.jpg 1\n", ((E1, E2),)),
+        ("0 Ann_A/Ann_A_0001.jpg Ed E/Ed E_0001.jpg\n", ((A1, E1),)),
+        ("Ed E_0001.jpg 1\nEd E_0002.jpg 1\n", ((E1, E2),)),
     ],
 )
 def test_names_with_spaces(text: str, expected: tuple[tuple[int, int], ...], tmp_path: Path) -> None:

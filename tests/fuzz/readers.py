@@ -533,7 +533,7 @@ TARGETS = {
         _bin,
         _read_bin,
     ),
-    "pair lists": Target(("faces.pairs", "faces.pair_lists"), _pairs, _read_pair_lists),
+    "pair lists": Target(("faces.pairs", "faces.pair_lists", "faces.pair_words"), _pairs, _read_pair_lists),
     "landmarks": Target(
         ("faces.photographs.landmarks",), _landmarks, lambda folder: read_landmarks(folder / "points.tsv")
     ),

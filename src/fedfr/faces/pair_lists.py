@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedfr.errors import FedfrError
-from fedfr.faces.importers.listing import SUFFIXES
+from fedfr.faces.pair_words import (
+    FOLDS,
+    SEPARATORS,
+    columns_of,
+    encoding_of,
+    fields_of,
+    is_flag,
+    looks_like_image,
+    meaning_of,
+    plain,
+    truth_of,
+)
 from fedfr.registry import Entry, Registry
 
 __all__ = ["PAIR_LISTS", "Listed", "listed_pairs"]
-
-SAME = ("1", "true", "t", "yes", "y", "same", "genuine", "match", "mated", "positive", "pos", "+1", "1.0")
-DIFFERENT = (
-    *("0", "-1", "false", "f", "no", "n", "diff", "different", "impostor", "imposter", "mismatch", "nonmatch"),
-    *("non-match", "non-mated", "negative", "neg", "0.0", "-1.0"),
-)
-FIRST = ("a", "file1", "path1", "image1", "img1", "name1", "left", "first")
-SECOND = ("b", "file2", "path2", "image2", "img2", "name2", "right", "second")
-TRUTH = ("same", "label", "issame", "is_same", "match", "genuine", "target")
-FOLDS = frozenset(map(str, range(2, 11)))
-"""What CALFW and CPLFW may write for 1: the fold."""
 
 LFW_LINES = "`name number number` or `name number name number`"
 # Names with spaces, where no tabs say what belongs together.
@@ -61,42 +62,27 @@ def listed_pairs(path: Path) -> list[Listed]:
     return pairs
 
 
-def _truth(told: str | None, where: str) -> bool | None:
-    word = (told or "").strip().lower()
-    if word and word not in SAME and word not in DIFFERENT:
-        raise FedfrError(
-            f"{where}: {told!r} does not say whether two images show one person; allowed are {', '.join(SAME)} and "
-            f"{', '.join(DIFFERENT)}"
-        )
-    return word in SAME if word else None
-
-
 def _pair(first: str, second: str, told: str | None, where: str) -> Listed:
-    return Listed(first, second, told, _truth(told, where), where)
+    return Listed(first, second, told, truth_of(told, where), where)
 
 
 def _lines_of(path: Path) -> list[tuple[str, str]]:
-    """Where each line stands that is not blank, and its text."""
-    text = path.read_text(encoding="utf-8-sig")
-    return [(f"{path}, line {number}", line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-
-
-def _fields(line: str) -> list[str]:
-    """At tabs, else at commas, else at blanks."""
-    for sign in ("\t", ","):
-        if sign in line:
-            return [field.strip() for field in line.strip("\r\n").rstrip(sign).split(sign)]
-    return line.split()
+    """Where each line stands that is neither blank nor a comment, and its text."""
+    lines = enumerate(path.read_text(encoding=encoding_of(path)).split("\n"), start=1)
+    return [(f"{path}, line {number}", line) for number, line in lines if line.strip() and line.lstrip()[0] != "#"]
 
 
 def _lines(path: Path) -> Iterator[Listed]:
     lines = _lines_of(path)
+    if lines and columns_of(fields_of(lines[0][1])) is not None:
+        yield from _table(path)
+        return
     announced = _announced(lines[0][1]) if lines else None
     if announced is not None:
         lines = lines[1:]
         if len(lines) != announced:
             raise FedfrError(f"{path}: {len(lines)} pairs, line 1 announces {announced}; it may be truncated")
-    elif lines and _is_flagged(_fields(lines[0][1])):
+    elif lines and _is_flagged(fields_of(lines[0][1])):
         yield from _two_lines(lines)
         return
     for where, line in lines:
@@ -105,7 +91,7 @@ def _lines(path: Path) -> Iterator[Listed]:
 
 def _announced(line: str) -> int | None:
     """How many pairs the first line says there are: of each kind, in so many folds; None where it says none."""
-    fields = _fields(line)
+    fields = fields_of(line)
     if len(fields) > 2 or not all(field.isascii() and field.isdecimal() and len(field) < 10 for field in fields):
         return None
     folds, per_kind = map(int, fields if len(fields) == 2 else ["1", *fields])
@@ -113,29 +99,37 @@ def _announced(line: str) -> int | None:
 
 
 def _lfw_pair(line: str, where: str) -> Listed | None:
-    fields = _fields(line)
+    people = _lfw_people(fields_of(line))
+    if people is None and "\t" not in line:
+        if found := ONE_PERSON.fullmatch(line.strip()):
+            people = [found[1], found[2], found[1], found[3]]
+        elif found := TWO_PEOPLE.fullmatch(line.strip()):
+            people = [*found.groups()]
+    return None if people is None else _pair_of_people(people, where)
+
+
+def _lfw_people(fields: Sequence[str]) -> list[str] | None:
+    """Name, number, name, number."""
     if len(fields) == 4 and fields[1].isdecimal() and fields[3].isdecimal():
-        people = fields
-    elif len(fields) == 3 and fields[1].isdecimal() and fields[2].isdecimal():
-        people = [fields[0], fields[1], fields[0], fields[2]]
-    elif "\t" not in line and (found := ONE_PERSON.fullmatch(line.strip())):
-        people = [found[1], found[2], found[1], found[3]]
-    elif "\t" not in line and (found := TWO_PEOPLE.fullmatch(line.strip())):
-        people = [*found.groups()]
-    else:
-        return None
+        return list(fields)
+    if len(fields) == 3 and fields[1].isdecimal() and fields[2].isdecimal():
+        return [fields[0], fields[1], fields[0], fields[2]]
+    return None
+
+
+def _pair_of_people(people: Sequence[str], where: str) -> Listed:
     if any(len(number) > 9 for number in people[1::2]):
-        raise FedfrError(f"{where}: expected {LFW_LINES}, found {line[:80]!r}")
+        raise FedfrError(f"{where}: expected {LFW_LINES}, found {' '.join(people)[:80]!r}")
     first, second = (f"{name}/{name}_{int(number):04d}" for name, number in (people[:2], people[2:]))
     return Listed(first, second, None, None, where)
 
 
 def _pair_of_paths(line: str, where: str, *, strict: bool) -> Listed:
-    fields = _fields(line)
+    fields = fields_of(line)
     if len(fields) == 3:
-        begins = fields[0].lower() in SAME + DIFFERENT and fields[2].lower() not in SAME + DIFFERENT
+        begins = meaning_of(fields[0]) is not None and meaning_of(fields[2]) is None
         told, first, second = fields if begins else (fields[2], fields[0], fields[1])
-        if _looks_like_image(first) or _looks_like_image(second) or told.lower() in SAME + DIFFERENT:
+        if looks_like_image(first) or looks_like_image(second) or meaning_of(told) is not None:
             return _pair(first, second, told, where)
     if len(fields) == 2 and not strict:
         return _pair(fields[0], fields[1], None, where)
@@ -144,18 +138,14 @@ def _pair_of_paths(line: str, where: str, *, strict: bool) -> Listed:
     )
 
 
-def _looks_like_image(text: str) -> bool:
-    return "/" in text or "\\" in text or text.lower().endswith(SUFFIXES)
-
-
 def _is_flagged(fields: Sequence[str]) -> bool:
-    return len(fields) == 2 and (fields[1].lower() in SAME + DIFFERENT or fields[1] in FOLDS)
+    return len(fields) == 2 and is_flag(fields[1])
 
 
 def _two_lines(lines: Sequence[tuple[str, str]]) -> Iterator[Listed]:
     """CALFW's and CPLFW's: an image and a flag in each line, two lines a pair."""
     for number in range(0, len(lines), 2):
-        both = [_fields(line) for _, line in lines[number : number + 2]]
+        both = [fields_of(line) for _, line in lines[number : number + 2]]
         where, line = lines[min(number + 1, len(lines) - 1)]
         if len(both) < 2:
             raise FedfrError(f"{where}: the second image of the pair is missing; the list may be truncated")
@@ -168,50 +158,66 @@ def _two_lines(lines: Sequence[tuple[str, str]]) -> Iterator[Listed]:
         yield _pair(first, second, "1" if told in FOLDS else told, where)
 
 
-def _table(path: Path) -> Iterator[Listed]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Where each row of a table stands that is not empty, and its fields."""
+    with path.open(encoding=encoding_of(path), newline="") as file:
         start = file.readline()
         file.seek(0)
-        signs = [sign for sign in (",", ";", "\t") if sign in start] or [","]
-        rows = csv.reader(file, delimiter=signs[0])
-        columns: tuple[int, int, int | None] | None = None
+        sign = next((sign for sign in SEPARATORS if sign in start), None)
+        if sign is None and path.suffix.lower() != ".csv":
+            yield from ((where, fields_of(line)) for where, line in _lines_of(path))
+            return
+        rows = csv.reader(file, delimiter=sign or ",")
         for row in rows:
-            where = f"{path}, line {rows.line_num}"
-            if not any(field.strip() for field in row):
-                continue
-            if columns is None:
-                columns = _columns(row)
-                if columns is not None:
-                    continue
-                columns = _without_header(row, where)
-            first, second, same = (
-                row[place].strip() if place is not None and place < len(row) else "" for place in columns
-            )
-            if not (first and second):
-                found = "one" if first or second else "none"
-                raise FedfrError(f"{where}: expected the names of two images, found {found}")
-            yield _pair(first, second, same or None, where)
-        if columns is None:
-            raise FedfrError(f"{path}, line 1: found the columns ''; expected a, b and, if known, same")
+            if any(field.strip() for field in row):
+                yield f"{path}, line {rows.line_num}", [field.strip() for field in row]
 
 
-def _columns(row: Sequence[str]) -> tuple[int, int, int | None] | None:
-    names = [field.strip().lower() for field in row]
-    first, second, same = (
-        next((names.index(name) for name in known if name in names), None) for known in (FIRST, SECOND, TRUTH)
-    )
-    return None if first is None or second is None else (first, second, same)
+def _table(path: Path) -> Iterator[Listed]:
+    rows = _rows(path)
+    where, head = next(rows, (f"{path}, line 1", [""]))
+    columns = columns_of(head)
+    if columns is None:
+        rows = itertools.chain([(where, head)], rows)
+        if _is_lfw(head):
+            yield from _lfw_rows(rows)
+            return
+        columns = _without_header(head, where)
+    for where, row in rows:
+        first, second, same = (row[place] if place is not None and place < len(row) else "" for place in columns)
+        if not (first and second):
+            found = "one" if first or second else "none"
+            raise FedfrError(f"{where}: expected the names of two images, found {found}")
+        yield _pair(first, second, same or None, where)
+
+
+def _is_lfw(row: Sequence[str]) -> bool:
+    """Whether rows are those of LFW's lists, as ``name,imagenum1,imagenum2`` above them says or they show."""
+    return _lfw_people(_filled(row)) is not None or [plain(field)[:8] for field in row[:2]] == ["name", "imagenum"]
+
+
+def _lfw_rows(rows: Iterator[tuple[str, list[str]]]) -> Iterator[Listed]:
+    for number, (where, row) in enumerate(rows):
+        people = _lfw_people(_filled(row))
+        if people is not None:
+            yield _pair_of_people(people, where)
+        elif number:
+            raise FedfrError(f"{where}: expected {LFW_LINES}, found {' '.join(row)[:80]!r}")
+
+
+def _filled(row: Sequence[str]) -> list[str]:
+    return [field for field in row if field]
 
 
 def _without_header(row: Sequence[str], where: str) -> tuple[int, int, int | None]:
     """Of a table whose first row is a pair already: two images, and before or behind them whether it is one person."""
-    words = [field.strip() for field in row]
-    truths = [field.lower() in SAME + DIFFERENT for field in words]
+    words = list(row)
+    truths = [meaning_of(field) is not None for field in words]
     if len(words) == 3 and truths[2]:
         return 0, 1, 2
     if len(words) == 3 and truths[0]:
         return 1, 2, 0
-    if len(words) in (2, 3) and _looks_like_image(words[0]) and _looks_like_image(words[1]):
+    if len(words) in (2, 3) and looks_like_image(words[0]) and looks_like_image(words[1]):
         return 0, 1, 2 if len(words) == 3 else None
     raise FedfrError(f"{where}: found the columns {', '.join(row)!r}; expected a, b and, if known, same")
 
@@ -233,7 +239,7 @@ def _folder(path: Path) -> Iterator[Listed]:
     for fold in sorted(each for each in kinds[0].iterdir() if each.is_dir()):
         for name, told in (("same.txt", "same"), ("diff.txt", "diff")):
             for where, line in _lines_of(fold / name):
-                fields = _fields(line)
+                fields = fields_of(line)
                 sides = list(zip(fields, numbered, strict=False))
                 if len(fields) != 2 or not all(number in images for number, images in sides):
                     raise FedfrError(f"{where}: expected two numbers of images in Pair_list, found {line[:80]!r}")
