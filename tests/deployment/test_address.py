@@ -39,6 +39,8 @@ def test_what_is_taken(text: str, name: str, port: int) -> None:
         "300.1.1.1:9",
         "1.2.3:9",
         "a:0",
+        f"{'a' * 64}.example.org:9443",
+        f"{'a.' * 127}org:9443",
         "[]:9",
     ],
 )

@@ -73,6 +73,9 @@ def proxy(far: Server) -> Iterator[ConnectProxy]:
         ({"HTTPS_PROXY": "http://[2001:db8::1]:3128"}, "http://[2001:db8::1]:3128"),
         ({"HTTPS_PROXY": "http://ada:p%40ss@proxy.example.org:3128"}, "http://ada:p%40ss@proxy.example.org:3128"),
         ({"HTTPS_PROXY": "ada:p@s/s#1@proxy.example.org:3128"}, "http://ada:p%40s%2Fs%231@proxy.example.org:3128"),
+        # Bytes that are no UTF-8, in a URL's spelling and as the environment gives them.
+        ({"HTTPS_PROXY": "http://ada:%e9@proxy.example.org:3128"}, "http://ada:%E9@proxy.example.org:3128"),
+        ({"HTTPS_PROXY": "http://\udce9:p@proxy.example.org:3128"}, "http://%E9:p@proxy.example.org:3128"),
     ],
 )
 def test_every_spelling_of_the_variables(variables: dict[str, str], expected: str) -> None:

@@ -134,6 +134,9 @@ def _binds(family: socket.AddressFamily, place: str) -> bool:
 def _is_host(host: str) -> bool:
     if host.startswith("["):
         return _is_ipv6(host[1:-1])
+    # No name is longer, and the resolver ends in another error than that it does not know one.
+    if len(host) > 253 or any(len(label) > 63 for label in host.split(".")):
+        return False
     try:
         return not NUMBER.fullmatch(host) or bool(ipaddress.IPv4Address(host))
     except ValueError:

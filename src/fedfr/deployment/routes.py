@@ -144,8 +144,13 @@ def _usable(name: str, value: str) -> tuple[str, str]:
     if scheme.startswith("socks") and find_spec("socksio") is None:
         raise FedfrError(f"{name} names {shown}, and SOCKS needs a library; pip install 'httpx[socks]', {hint}")
     user, colon, password = login.partition(":")
-    coded = "".join([quote(unquote(user), safe=""), colon, quote(unquote(password), safe="")])
+    coded = "".join([_coded(user), colon, _coded(password)])
     return shown.replace("://", f"://{coded}@") if login else shown, f"{shown} ({name})"
+
+
+def _coded(text: str) -> str:
+    """A part of a login as URLs have it, of whatever bytes it consists."""
+    return quote(unquote(text, errors="surrogateescape"), safe="", errors="surrogateescape")
 
 
 def _tokens(exceptions: str) -> list[str]:
