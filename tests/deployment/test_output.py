@@ -7,6 +7,7 @@ import logging
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,20 @@ def test_nothing_is_lost_or_unbounded() -> None:
     assert len(folded("x" * 10_000_000)[0].whole) == 1 << 16
 
 
+@pytest.mark.parametrize("text", [" " * 50_000 + "x", "ERROR : " + "<" * 50_000, "ERROR : " + "'/" * 25_000])
+def test_a_long_line_of_any_signs_takes_no_time(text: str) -> None:
+    """A minute and more, were it looked through once for each of its signs."""
+    begun = time.process_time()
+    assert folded(text)[0].whole.strip() == text.strip()
+    assert time.process_time() - begun < 1
+
+
+def test_no_sign_that_controls_a_terminal_is_left() -> None:
+    text = "ERROR : \x9b31mred\x9b0m\x9d0;title\x9c, \x1b]0;title\x07late\x85r\x08\x7f"
+    assert said(text) == [("error", "red, later")]
+    assert folded(text)[0].whole == "ERROR : red, later"
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_one_format_and_the_whole_in_a_file_of_its_owner(tmp_path: Path, form: str) -> None:
     """A real process under a real supervisor: colours, a traceback, a lone line, bytes that are no text."""
@@ -123,7 +138,7 @@ made.run()
 try:
     {{}}["Ada"]
 except KeyError:
-    logging.getLogger("fedfr.deployment").exception("the site ends")
+    logging.getLogger("fedfr.deployment").exception("the \x1b[1msite\x1b[0m ends")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")

@@ -16,7 +16,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Literal, TextIO
 
-from fedfr.deployment.output import DEBUG_LOG, WHOLE, summary
+from fedfr.deployment.output import DEBUG_LOG, WHOLE, plain, summary
 
 __all__ = ["LOG", "Form", "last_error", "log_run", "log_to"]
 
@@ -46,7 +46,7 @@ class _Shown(logging.Formatter):
         self._form = form
 
     def format(self, record: logging.LogRecord) -> str:
-        message = " ".join(record.getMessage().split())
+        message = " ".join(plain(record.getMessage()).split())
         if record.exc_info:
             message += f": {summary(self.formatException(record.exc_info))}{WHOLE}"
         line = {
@@ -68,7 +68,7 @@ class _Whole(_Shown):
         if record.exc_info:
             whole += f"\n{self.formatException(record.exc_info)}"
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        return f"{time} {record.levelname.lower()} {getattr(record, 'source', 'fedfr')}: {whole}"
+        return f"{time} {record.levelname.lower()} {getattr(record, 'source', 'fedfr')}: {plain(whole)}"
 
 
 def log_run(folder: Path, form: Form) -> None:
@@ -142,7 +142,7 @@ def last_error(folder: Path) -> str:
             line = json.loads(text)
             if line["level"] in ("error", "critical"):
                 return f"{line['time']} {line['message']}"
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             # A machine that lost power leaves anything.
             continue
     return ""

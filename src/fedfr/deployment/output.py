@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
-__all__ = ["DEBUG_LOG", "WHOLE", "Folding", "Said", "relay", "summary"]
+__all__ = ["DEBUG_LOG", "WHOLE", "Folding", "Said", "plain", "relay", "summary"]
 
 DEBUG_LOG = "debug.log"
 WHOLE = f"; all of it is in {DEBUG_LOG}"
@@ -23,7 +23,11 @@ PAUSE = 0.5
 LONGEST, MOST = 1 << 16, 1000
 """Characters of a line, lines of one record."""
 
-ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])|[\x00-\x08\x0b-\x1f\x7f]")
+# In seven bits and in eight; then whatever other sign controls a terminal.
+ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)|\x1b[@-Z\\^_]"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
 NAMES = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
 STARTS = (
     re.compile(rf"(?P<level>{NAMES})\s*(?:\d{{4}}-\d\d-\d\d [\d:,]+)?\s*:\s*(?P<message>.*)"),
@@ -33,14 +37,19 @@ STARTS = (
     re.compile(r'\d{4}-\d\d-\d\dT[\d:]+[+-][\d:]+ (?P<message>\S+ "[^"]*" [A-Z]+ \S+ \d{3} \d+)'),
 )
 NGINX = {"warn": "WARNING", "error": "ERROR", "crit": "CRITICAL", "alert": "CRITICAL", "emerg": "CRITICAL"}
-TRACEBACK = re.compile(r"\s*[|+]?\s*(?:Exception Group )?Traceback \(most recent call last\):")
+TRACEBACK = re.compile(r"\s*(?:[|+]\s*)?(?:Exception Group )?Traceback \(most recent call last\):")
 RAISED = re.compile(r"(?P<kind>[A-Za-z_][\w.]*)(?::\s?(?P<text>.*))?")
 PLACE = re.compile(r'^[\s|]*File "(?P<file>[^"]+)", line (?P<line>\d+)')
 NETWORK = re.compile(r"(?:httpx|httpcore|ssl|socket)\.\w+|(?:Connection\w*|Timeout|BrokenPipe)Error")
 ERRNO = re.compile(r"\[Errno -?\d+\] [^:'\"]*")
-NAMED = re.compile(r"'[^']*'|\"[^\"]*\"|<[^>]*>|(?<![\w/:.])/[^\s,;:'\"]+(?:/[^,;:'\"\n]*)?")
+NAMED = re.compile(r"'[^']*'|\"[^\"]*\"|<[^<>]*>|(?<![\w/:.])/[^\s,;:'\"]+(?:/[^,;:'\"\n]*)?")
 
 _log = logging.getLogger("fedfr.deployment.output")
+
+
+def plain(text: str) -> str:
+    """Without escape sequences and other signs that control a terminal."""
+    return ESCAPES.sub("", text)
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class Folding:
 
     def feed(self, line: str) -> Iterator[Said]:
         """What is known to be complete once this line has come."""
-        line = ESCAPES.sub("", line[:LONGEST]).rstrip()
+        line = plain(line[:LONGEST]).rstrip()
         current, start = self._open, _start(line)
         if current is not None and len(current.lines) >= MOST:
             yield from self.flush()
