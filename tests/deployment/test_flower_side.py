@@ -131,6 +131,20 @@ def test_one_that_another_works_on_or_that_was_withdrawn_is_not_given_up(
     assert not (folder / STOPPED).exists()
 
 
+def test_one_that_was_withdrawn_before_it_began_does_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a coordinator has a queue; who starts Flower runs by hand submits nothing."""
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    monkeypatch.setenv("FEDFR_RUNS", str(tmp_path))
+    context = Context(1, 1, {}, RecordDict(), {"run": "demo"})
+    with pytest.raises(FedfrError, match="holds no run"):
+        server_app.main(FakeGrid({}), context)
+    (folder / STOPPED).unlink()
+    monkeypatch.setenv("FEDFR_NODES", str(tmp_path / "nodes.json"))
+    server_app.main(FakeGrid({}), context)
+    assert not (folder / STOPPED).exists()
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "../other", "a/b", "/etc", 3, None])
 def test_a_run_is_a_folder_directly_below_the_runs(name: object, tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match="give the name of a folder in"):

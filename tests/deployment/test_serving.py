@@ -367,6 +367,16 @@ def test_a_withdrawn_run_is_stopped_and_the_next_begins_when_it_is_gone(bench: B
     assert bench.look() == ["run first has ended", "run second has begun, or goes on"]
 
 
+def test_a_run_that_is_withdrawn_before_its_process_has_started_is_stopped_when_it_has(bench: Bench) -> None:
+    folder = bench.submit("first")
+    bench.look()
+    (folder / SUBMITTED).unlink()
+    bench.look()
+    with locked(folder):
+        assert bench.look() == ["run first is stopped: it was withdrawn"]
+    assert bench.link.stopped == ["1"]
+
+
 def test_a_run_that_is_submitted_once_more_is_begun_at_once(bench: Bench) -> None:
     folder = bench.submit("first")
     bench.look()

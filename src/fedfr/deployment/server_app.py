@@ -49,7 +49,8 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the experiment, or go on with it; say in its folder that it has ended, or why it cannot go on.
 
-    Whatever kills this process leaves the folder as submitted: the coordinator begins anew.
+    Whatever kills this process leaves the folder as submitted: the coordinator begins anew. A run that a coordinator
+    (one that says whose node is whose) has withdrawn by now is not begun.
     """
     folder = run_folder(os.environ, context.run_config)
     log_to(folder, run=folder.name)
@@ -60,6 +61,9 @@ def main(grid: Grid, context: Context) -> None:
         _log.warning("%s", text)
 
     submitted = _mark(folder)
+    if submitted is None and NODES in os.environ:
+        _log.warning("the run was withdrawn before it began")
+        return
     trackers = [name for name in os.environ.get(TRACK, "").split(",") if name]
     try:
         experiment = Experiment.open(folder)

@@ -102,6 +102,8 @@ class Serving:
             raise FedfrError("there is no nginx on this machine; apt install nginx-light (or nginx)")
         self.coordinator.check_families()
         with locked(self.coordinator.folder):
+            # What the last process said of its own is true no more.
+            (self.coordinator.folder / SERVING).unlink(missing_ok=True)
             proxy = self._proxy()
             works = (proxy.run, self._keep_looking)
             helpers = [threading.Thread(target=self._helping, args=(work,), daemon=True) for work in works]
@@ -247,8 +249,8 @@ class Serving:
                 self._stop(name)
         for name in [*self._seen]:
             if name not in queue and name not in at_work:
+                # Its number is kept: withdrawn before its process had started, it is stopped as soon as that has.
                 del self._seen[name]
-                self._begun.pop(name, None)
                 self.note(self.coordinator.outcome(name))
         starting = [name for name in queue if name in self._seen and not self._gone(name, at)]
         for name in queue:
