@@ -419,7 +419,9 @@ def test_a_port_that_is_taken(standing: Standing, server: Server) -> None:
 def test_what_a_round_will_need_is_tried(standing: Standing, server: Server) -> None:
     """A device that is not there, and a private state that is damaged."""
     edit(standing.site_file, runtime={"device": "cuda:77"})
-    assert to_do(site_lines(standing)) == {"device": "runtime.device = 'cuda:77' cannot be used here; use cpu"}
+    assert to_do(site_lines(standing)) == {
+        "device": "runtime.device = 'cuda:77', but this PyTorch is built without CUDA; use cpu"
+    }
     edit(standing.site_file, runtime={})
     store = PrivateStore(Site.open(standing.site_file).private, SITE)
     store.save(PrivateState(1, {"w": torch.ones(2)}, torch.ones(1, 4)))

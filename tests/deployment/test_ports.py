@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
@@ -46,6 +47,14 @@ def test_a_port_that_another_site_uses_is_told_with_whose_it_is(standing: Standi
             assert (line.found, line.remedy) == (expected, "end that, or choose another port in the configuration")
         with pytest.raises(FedfrError, match=f"the site in {folder}"):
             run_site(standing.site_file)
+
+
+@pytest.mark.parametrize("neighbour", ["{}-2", "{}.old", "{} 2", "a{}"])
+def test_a_neighbour_whose_folder_is_called_alike_is_another(standing: Standing, neighbour: str) -> None:
+    folder = Path(neighbour.format(standing.site.resolve()))
+    with listening_for(folder) as (process, port), locked(standing.site):
+        edit(standing.site_file, port=port)
+        assert port_line(standing).found == f"{port} is used by process {process} (the site in {folder})"
 
 
 def test_its_own_process_is_told_as_such(standing: Standing) -> None:
@@ -108,6 +117,8 @@ def test_status_and_check_tell_of_a_process_that_dies_again_and_again(standing: 
     assert (found["node"], found["starts"]) == ("down since 2026-01-01T10:00:00+00:00", 7)
     assert found["last_problem"] == "2026-01-01T10:00:00+00:00 flower-supernode ended with code 1 after 2 s"
     assert line.found.endswith("ended with code 1 after 2 s, start 8 follows at 2026-01-01T10:01:00+00:00")
-    (standing.site / RUNNING).write_text("{", "utf-8")
-    with locked(standing.site):
-        assert "node" not in site_status(standing.site_file)
+    for damaged in ("{", "[]", '"text"', json.dumps({key: ["?"] for key in told}), '{"next_start": "soon"}'):
+        (standing.site / RUNNING).write_text(damaged, "utf-8")
+        with locked(standing.site):
+            assert "process" not in site_status(standing.site_file).get("node", "")
+            assert [each.what for each in check_site(standing.site_file) if each.what == "running"]

@@ -20,7 +20,7 @@ from fedfr.deployment.status import site_status, status_of, table
 from fedfr.engines.flower.standing import Standing as Standing_
 from fedfr.errors import FedfrError
 from fedfr.federation.private_store import PrivateState, PrivateStore
-from fedfr.files import locked
+from fedfr.files import locked, write_json
 
 
 def update(client: str, number: int, **more: object) -> dict[str, object]:
@@ -165,6 +165,26 @@ def test_the_queue_and_how_every_site_stands(standing: Standing) -> None:
     assert busy_elsewhere(behind, 3600)[SITE].startswith("round 2 of run first since ")
     assert busy_elsewhere(behind, -1) == {}
     assert busy_elsewhere(standing.run, 3600) == {}
+
+
+@pytest.mark.parametrize("state", ["late", "refused"])
+def test_nobody_waits_for_a_site_without_which_the_round_goes_on(standing: Standing, state: str) -> None:
+    board = SiteBoard(standing.run)
+    board(SITE, Standing_("training", round=1))
+    board(OTHER, Standing_(state, "no answer within 3600 s", 1))
+    with locked(standing.run):
+        assert run_of(standing)["waiting_for"] == [SITE]
+
+
+@pytest.mark.parametrize("value", [None, 3, "?", [], ["?"], {}, {"state": "silent"}, {"next_start": "soon"}])
+def test_what_was_damaged_hides_no_run(standing: Standing, value: object) -> None:
+    """What processes write of themselves, of every type at every depth."""
+    keys = ("state", "since", "problem", "problem_since", "next_start", "starts", "process")
+    for content in (value, {OTHER: value}, {OTHER: {**dict.fromkeys(keys, "?"), **dict.fromkeys(keys[::2], value)}}):
+        write_json(standing.run / "sites.json", content)
+        write_json(standing.coordinator.folder / "serving.json", content)
+        with locked(standing.coordinator.folder), locked(standing.run):
+            assert f"{RUN}: fedfr, round 0 of 2, at work" in table(status_of(standing.coordinator))
 
 
 def test_whether_the_server_runs(standing: Standing) -> None:

@@ -329,7 +329,7 @@ def _port(port: int | None, places: Sequence[tuple[socket.AddressFamily, str]], 
 def _site_port(folder: Path, config: SiteConfig, running: bool) -> int | None:
     """The port that is configured, or that was found free for the process that runs."""
     if config.port is None and running:
-        with suppress(FedfrError, LookupError, TypeError):
+        with suppress(FedfrError, LookupError, TypeError, ValueError):
             return int(read_json(folder / RUNNING)["port"]) or None
     return config.port
 
@@ -338,9 +338,10 @@ def _running(path: Path) -> str:
     """Whether the site's process stays up."""
     found = site_status(path)
     if "next_start" in found:
+        problem, start = found.get("last_problem", "it is down"), (found["starts"] or 0) + 1
         raise FedfrError(
-            f"{found['last_problem']}, start {found['starts'] + 1} follows at {found['next_start']}; mend what it "
-            "says, or look at the output of `fedfr site run`"
+            f"{problem}, start {start} follows at {found['next_start']}; mend what it says, or look at the output of "
+            "`fedfr site run`"
         )
     again = f", the last end: {found['last_problem']}" if "last_problem" in found else ""
     return f"{found.get('node', 'about to start')}, {found.get('starts', 1)} starts{again}"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from socket import AF_INET6
 from typing import Annotated
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -138,13 +139,13 @@ class Coordinator:
 
     def check_families(self) -> str:
         """What the server listens at; raises :class:`FedfrError` where a host's address is of another family."""
-        found = [str(Address(f"[{place}]" if ":" in place else place, self.config.port)) for _, place in listening()]
-        missing = [host for host in self.config.hosts if ":" in host] if len(found) < 2 else []
-        if missing:
+        found = listening()
+        missing = [host for host in self.config.hosts if ":" in host]
+        if missing and AF_INET6 not in dict(found):
             raise FedfrError(
                 f"this machine has no IPv6 for {', '.join(missing)}; switch it on, or give other hosts in server.yaml"
             )
-        return " and ".join(found)
+        return " and ".join(f"{f'[{place}]' if ':' in place else place}:{self.config.port}" for _, place in found)
 
     @property
     def proxy(self) -> Proxy:

@@ -23,8 +23,8 @@ class Listener:
     command: tuple[str, ...] = ()
 
     def belongs_to(self, folder: Path) -> bool:
-        """Whether a folder, a site's or a coordinator's, is on the command line."""
-        place = re.compile(rf"{re.escape(str(folder.resolve()))}(/|\W|$)")
+        """Whether something in a folder, a site's or a coordinator's, is on the command line."""
+        place = re.compile(rf"(?:^|[\s=\"]){re.escape(str(folder.resolve()))}/")
         return any(place.search(part) for part in self.command)
 
     def __str__(self) -> str:

@@ -67,7 +67,11 @@ def read_board(folder: Path) -> Mapping[str, Mapping[str, Any]]:
         return {}
     if not isinstance(found, dict):
         return {}
-    return {client: site for client, site in found.items() if isinstance(site, dict)}
+    return {
+        client: {name: value for name, value in site.items() if isinstance(value, int if name == "round" else str)}
+        for client, site in found.items()
+        if isinstance(site, dict)
+    }
 
 
 def busy_elsewhere(folder: Path, newer: float) -> dict[str, str]:

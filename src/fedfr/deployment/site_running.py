@@ -61,4 +61,6 @@ def run_site(path: Path, backoff: Backoff | None = None) -> int:
 
     variables = environment(home, programs=programs, proxies=route.variables())
     with locked(folder):
+        # What the last process said of its own is true no more.
+        (folder / RUNNING).unlink(missing_ok=True)
         return Supervisor(command, variables, backoff or Backoff(), on_change=told).run()

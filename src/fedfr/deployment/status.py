@@ -15,13 +15,16 @@ from fedfr.deployment.run_state import AGREEMENT, SERVING, STOPPED
 from fedfr.deployment.site import Site
 from fedfr.deployment.site_board import read_board
 from fedfr.deployment.site_running import RUNNING
-from fedfr.engines.flower.standing import ANSWERED, READY
+from fedfr.engines.flower.standing import ANSWERED, LATE, READY, REFUSED
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
 from fedfr.federation.private_store import PrivateStore
 from fedfr.files import is_locked, read_json, read_json_lines
 
 __all__ = ["site_status", "status_of", "table"]
+
+NUMBERS = ("process", "starts", "port")
+"""Of what is written of a process; all else are texts."""
 
 
 def status_of(coordinator: Coordinator) -> dict[str, Any]:
@@ -30,7 +33,7 @@ def status_of(coordinator: Coordinator) -> dict[str, Any]:
     return {
         "name": coordinator.config.name,
         "running": running,
-        **({"processes": _told(coordinator.folder / SERVING)} if running else {}),
+        **({"processes": _processes(coordinator.folder / SERVING)} if running else {}),
         "sites": list(coordinator.sites()),
         "queue": queue,
         "runs": {name: _run(coordinator.runs / name, queue) for name in coordinator.begun()},
@@ -79,7 +82,9 @@ def _standing(folder: Path, queue: Sequence[str]) -> dict[str, Any]:
     if stopped.exists():
         return {**run, "state": f"stopped: {stopped.read_text(encoding='utf-8').strip()}"}
     if at_work:
-        missing = [client for client, site in sites.items() if site.get("state", READY) not in (READY, ANSWERED)]
+        # The round goes on without whoever was refused or late.
+        done = (READY, ANSWERED, REFUSED, LATE)
+        missing = [client for client, site in sites.items() if site.get("state", READY) not in done]
         return {**run, "state": "at work" if position else "withdrawn, about to stop", "waiting_for": missing}
     if position:
         return {**run, "state": "waiting", "position": position}
@@ -96,9 +101,10 @@ def table(status: Mapping[str, Any]) -> str:
     lines = [f"{status['name']}: {'running' if status['running'] else 'not running'}; {len(status['sites'])} sites"]
     for name, told in status.get("processes", {}).items():
         if told.get("next_start"):
-            lines.append(f"{name} is down since {told['since']}, start {told['starts'] + 1} at {told['next_start']}")
+            start = (told.get("starts") or 0) + 1
+            lines.append(f"{name} is down since {told.get('since')}, start {start} at {told['next_start']}")
         if told.get("problem"):
-            lines.append(f"{name}, last problem ({told['problem_since']}): {told['problem']}")
+            lines.append(f"{name}, last problem ({told.get('problem_since')}): {told['problem']}")
     for name, run in status["runs"].items():
         lines.append(f"\n{name}: {run['method']}, round {run['round']} of {run['rounds']}, {_state(run, status)}")
         lines.append(f"  {'site':<24}{'round':>6}{'seconds':>9}{'images':>8}{'MB up':>8}{'MB down':>9}{'refused':>9}")
@@ -108,11 +114,11 @@ def table(status: Mapping[str, Any]) -> str:
             cells += [_cell(site.get(key), width, 1, 1e6) for key, width in (("bytes_up", 8), ("bytes_down", 9))]
             lines.append("  " + "".join([*cells, str(site["refused"]).rjust(9)]))
             if "state" in site:
-                lines.append(f"    {site['state']} since {site['since']}")
+                lines.append(f"    {site['state']} since {site.get('since')}")
             if "reason" in site:
                 lines.append(f"    last refusal: {site['reason']}")
             if "problem" in site and site["problem"] not in site.get("reason", ""):
-                lines.append(f"    last problem ({site['problem_since']}): {site['problem']}")
+                lines.append(f"    last problem ({site.get('problem_since')}): {site['problem']}")
     return "\n".join(lines)
 
 
@@ -153,7 +159,7 @@ def site_status(path: Path) -> dict[str, Any]:
 
 def _process(folder: Path) -> dict[str, Any]:
     """The site's process as its supervisor sees it; nothing where that has not said yet."""
-    told = _told(folder / RUNNING)
+    told = _whole(_told(folder / RUNNING))
     if not told:
         return {}
     process = told.get("process")
@@ -164,6 +170,16 @@ def _process(folder: Path) -> dict[str, Any]:
     if told.get("next_start"):
         found["next_start"] = told["next_start"]
     return found
+
+
+def _processes(path: Path) -> dict[str, dict[str, Any]]:
+    """The coordinator's processes as their supervisors see them."""
+    return {name: _whole(told) for name, told in _told(path).items() if isinstance(told, dict)}
+
+
+def _whole(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What is of the kind that was written, whatever has become of the rest."""
+    return {name: value for name, value in told.items() if isinstance(value, int | None if name in NUMBERS else str)}
 
 
 def _told(path: Path) -> dict[str, Any]:
