@@ -8,11 +8,12 @@ from collections.abc import Iterable
 
 from fedfr.errors import FedfrError
 
-__all__ = ["check_client_id", "check_client_ids", "is_client_id"]
+__all__ = ["POOLED", "check_client_id", "check_client_ids", "check_participant", "is_client_id"]
 
 RULE = "give letters, digits and the signs . _ -, first a letter or digit, at most 64"
-RESERVED = frozenset({"public", "generic", "distractors", "pooled"})
-"""Parts of a split, and the participant of ``centralized``."""
+POOLED = "pooled"
+"""The one participant of ``centralized``, which stands for all clients."""
+RESERVED = frozenset({"public", "generic", "distractors", POOLED})
 
 # A combining sign is neither letter nor digit, so every id has one spelling in Unicode.
 _ID = re.compile(r"[^\W_][\w.-]{0,63}")
@@ -33,6 +34,11 @@ def check_client_id(given: object, what: str = "client") -> str:
         shown = shown if len(shown) <= 80 else f"{shown[:80]} …"
         raise FedfrError(f"{what} {shown} cannot be a client's id ({fault}); {RULE}")
     return str(given)
+
+
+def check_participant(given: object) -> str:
+    """``given`` if an update may come from it: a client, or :data:`POOLED`; raises as :func:`check_client_id`."""
+    return POOLED if given == POOLED else check_client_id(given)
 
 
 def check_client_ids(given: Iterable[object], what: str = "client") -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from fedfr.brief import Brief
-from fedfr.client_ids import check_client_id
+from fedfr.client_ids import check_client_id, check_participant
 from fedfr.errors import FedfrError
 from fedfr.federation.packing import pack, unpack
 from fedfr.files import parse_json
@@ -210,7 +210,7 @@ def _update(scalars: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> Upd
     scales = {name: tensors.pop(name) for name in [*tensors] if name.startswith(_SCALES)}
     return Update(
         _number(scalars["round"]),
-        check_client_id(_text(scalars["client"])),
+        check_participant(_text(scalars["client"])),
         _weights(tensors),
         prototypes,
         _number(scalars["count"]),

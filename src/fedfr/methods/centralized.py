@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from fedfr.client_ids import POOLED
 from fedfr.faces import Split
 from fedfr.faces.columns import ImageIndices, joined
 from fedfr.federation.method import Method, RoundContext
@@ -22,7 +23,7 @@ class Centralized(Method):
 
     def participants(self, split: Split) -> dict[str, Sequence[int]]:
         """A single one, called ``pooled``."""
-        return {"pooled": ImageIndices(joined(faces.train for faces in split.clients.values()))}
+        return {POOLED: ImageIndices(joined(faces.train for faces in split.clients.values()))}
 
     def public_faces(self, context: RoundContext) -> torch.Tensor:
         """All of them."""
