@@ -72,7 +72,6 @@ def save_tables(report: Report, folder: Path) -> list[Path]:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content)
     return path
 

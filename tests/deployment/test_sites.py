@@ -198,6 +198,10 @@ def test_a_site_may_divide_its_faces_by_a_share_or_a_number(federation: Make) ->
     assert own.counts().tolist() == [4, 4, 4]
     first = faces.indices_of(1)[:4]
     assert np.array_equal(own.images(own.indices_of(1)), faces.images(first))
+    # More than a person has: one is left to train on, and nobody else's is taken.
+    edit(folder / "site.yaml", faces={"path": "faces", "test_count": 99})
+    site = Site.open(folder / "site.yaml")
+    assert (site.own_faces.counts().tolist(), len(site.all_faces)) == ([1, 1, 1], 15)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from fedfr.faces.split_parts import people_of
 
 DIVISIONS: dict[str, Divide] = {
     "share": last_as_test(by_share(0.4)),
-    "last": last_as_test(lambda images: min(2, images)),
+    "last": last_as_test(lambda images: 2),
     "first": first_as_test(3),
     "twice": training_part_of(last_as_test(by_share(0.3))),
 }
@@ -60,10 +60,16 @@ def test_dealing(seed: int, images: int, identities: int, in_order: bool, most: 
         for label in people:
             some = own[label][:most]
             for part, places in zip((train, test), DIVISIONS[name](len(some)), strict=True):
+                assert {*places} <= {*range(len(some))}
                 part += [some[place] for place in places]
         assert client == ClientFaces(sorted(train), sorted(test))
         used = [*client.train, *client.test]
         assert people_of(faces, used).tolist() == sorted({int(faces.labels[index]) for index in used})
+
+
+@pytest.mark.parametrize(("images", "kept"), [(0, 0), (1, 1), (2, 1), (3, 1), (5, 3)])
+def test_of_every_identity_an_image_is_left_to_train_on(images: int, kept: int) -> None:
+    assert last_as_test(lambda _: 2)(images) == (range(kept), range(kept, images))
 
 
 @settings(max_examples=50, deadline=None)

@@ -19,7 +19,7 @@ from fedfr.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.likenames import list_alike, plain_name
 from fedfr.faces.storage import PIXEL_FILES, check_destination
-from fedfr.files import write_json
+from fedfr.files import read_file, write_json
 
 __all__ = ["EXCLUDED", "LeftOut", "exclude_faces", "import_excluding", "lost_identities", "read_exclusions", "without"]
 
@@ -192,7 +192,8 @@ class _Names:
 
 def _same(one: str, other: str) -> bool:
     """Whether two are one name, by what every program keeps of it, whatever it takes its encoding for."""
-    letters = [re.sub(r"[^\x20-\x7e]", "", name) for name in (one, other)]
+    # Programs write a question mark for what their encoding lacks.
+    letters = [re.sub(r"[^\x20-\x7e]|\?", "", name) for name in (one, other)]
     return plain_name(one) == plain_name(other) or letters[0] == letters[1]
 
 
@@ -238,7 +239,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 def _text(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise FedfrError(f"cannot read {path}: {error.strerror or error}; give a list of findings") from error
     encodings = ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +15,12 @@ from fedfr.faces.pair_words import (
     FOLDS,
     SEPARATORS,
     columns_of,
-    encoding_of,
     fields_of,
     is_flag,
     looks_like_image,
     meaning_of,
     plain,
+    text_of,
     truth_of,
 )
 from fedfr.registry import Entry, Registry
@@ -68,7 +69,7 @@ def _pair(first: str, second: str, told: str | None, where: str) -> Listed:
 
 def _lines_of(path: Path) -> list[tuple[str, str]]:
     """Where each line stands that is neither blank nor a comment, and its text."""
-    lines = enumerate(path.read_text(encoding=encoding_of(path)).split("\n"), start=1)
+    lines = enumerate(re.split(r"\r\n?|\n", text_of(path)), start=1)
     return [(f"{path}, line {number}", line) for number, line in lines if line.strip() and line.lstrip()[0] != "#"]
 
 
@@ -160,17 +161,16 @@ def _two_lines(lines: Sequence[tuple[str, str]]) -> Iterator[Listed]:
 
 def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Where each row of a table stands that is not empty, and its fields."""
-    with path.open(encoding=encoding_of(path), newline="") as file:
-        start = file.readline()
-        file.seek(0)
-        sign = next((sign for sign in SEPARATORS if sign in start), None)
-        if sign is None and path.suffix.lower() != ".csv":
-            yield from ((where, fields_of(line)) for where, line in _lines_of(path))
-            return
-        rows = csv.reader(file, delimiter=sign or ",")
-        for row in rows:
-            if any(field.strip() for field in row):
-                yield f"{path}, line {rows.line_num}", [field.strip() for field in row]
+    text = text_of(path)
+    start = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    sign = next((sign for sign in SEPARATORS if sign in start), None)
+    if sign is None and path.suffix.lower() != ".csv":
+        yield from ((where, fields_of(line)) for where, line in _lines_of(path))
+        return
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=sign or ",")
+    for row in rows:
+        if any(field.strip() for field in row):
+            yield f"{path}, line {rows.line_num}", [field.strip() for field in row]
 
 
 def _table(path: Path) -> Iterator[Listed]:

@@ -8,17 +8,18 @@ from pathlib import Path
 
 from fedfr.errors import FedfrError
 from fedfr.faces.importers.listing import SUFFIXES
+from fedfr.files import read_file
 
 __all__ = [
     "FOLDS",
     "SEPARATORS",
     "columns_of",
-    "encoding_of",
     "fields_of",
     "is_flag",
     "looks_like_image",
     "meaning_of",
     "plain",
+    "text_of",
     "truth_of",
 ]
 
@@ -74,10 +75,10 @@ def truth_of(told: str | None, where: str) -> bool | None:
     return truth
 
 
-def encoding_of(path: Path) -> str:
-    """UTF-16 where the file begins with its byte order mark, as spreadsheets write "Unicode text"; else UTF-8."""
-    with path.open("rb") as file:
-        return "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+def text_of(path: Path) -> str:
+    """The text of a file: UTF-16 where it begins with that byte order mark, as "Unicode text" of spreadsheets does."""
+    content = read_file(path)
+    return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
 
 
 def fields_of(line: str) -> list[str]:

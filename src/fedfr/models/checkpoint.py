@@ -95,6 +95,8 @@ def save_model(path: Path, tensors: Mapping[str, Tensor], contract: Contract) ->
 
 def has_contract(path: Path) -> bool:
     """Whether a file is a model that this project wrote, whole or not; a file that cannot be read has none."""
+    if not path.is_file():  # of a pipe the first bytes would be waited for
+        return False
     try:
         with safe_open(path, framework="pt") as file:
             return _KEY in (file.metadata() or {})

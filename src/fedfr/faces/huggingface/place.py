@@ -25,6 +25,9 @@ def is_parquet(path: Path) -> bool:
             return next(_below(path), None) is not None
         if path.suffix == ".parquet":
             return True
+        # Who opens a pipe waits for a writer.
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
     except OSError:
