@@ -138,6 +138,9 @@ def test_no_place_is_named_by_any_field(benchmark: Benchmark, tmp_path: Path, mo
     rest = whole + json.dumps([page.figures, page.tables])
     report = open_report(run)
     files = [*save_figures(report, tmp_path / "figures"), *save_tables(report, tmp_path / "tables")]
+    for save in (save_figures, save_tables):
+        with pytest.raises(FedfrError, match=r"cannot write .*report\.html/.*: .*choose a folder that can be written"):
+            save(report, run / "report.html")
     exported = b"".join(file.read_bytes() for file in files)
     for place in (
         tmp_path,

@@ -71,7 +71,7 @@ def test_a_run_is_resumed_by_its_name(tmp_path: Path, config: list[str]) -> None
             ["pretrain", "pipe", "--out", "run"],
             "interrupted; what is finished is kept, the same command goes on with it",
         ),
-        (["faces", "pack-pairs", "faces", "pipe.txt", "pairs.bin"], "interrupted"),
+        (["faces", "import", "faces", "new", "--align", "landmarks", "--landmarks", "pipe.tsv"], "interrupted"),
     ],
 )
 def test_other_commands(tmp_path: Path, arguments: list[str], said: str) -> None:

@@ -63,7 +63,8 @@ _PATHS = (("agreement",), ("faces", "path"), ("faces", "manifest"), ("public",),
 class SiteFacesConfig(Settings):
     """A saved face set, and which of its images train: those of ``manifest``, or the first of every identity.
 
-    ``test_share`` or ``test_count``: the last images of each identity that are kept for the site's own test.
+    ``test_share`` or ``test_count``: the last images of each identity that are kept for the site's own test; at least
+    one of each trains.
     """
 
     path: str

@@ -110,14 +110,14 @@ def deal(
 
 
 def last_as_test(test_of: Callable[[int], int]) -> Divide:
-    """The last ``test_of(images)`` images are the test.
+    """The last ``test_of(images)`` images are the test; at least one is left to train on.
 
     The last ones rather than a random choice: pictures of one event often follow each other, so this keeps near
     duplicates on the same side.
     """
 
     def divide(images: int) -> tuple[range, range]:
-        kept = images - test_of(images)
+        kept = images - max(min(test_of(images), images - 1), 0)
         return range(kept), range(kept, images)
 
     return divide

@@ -1,0 +1,39 @@
+"""A pipe given for a file is refused: nobody waits for what never comes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.tiny import tiny_faces
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("faces import pipe new", "pipe is not a folder; give one with a sub-folder"),
+        ("faces exclude faces pipe --out new", "cannot read pipe: it is no regular file"),
+        ("faces pack-pairs faces pipe new.bin", "cannot read the pairs pipe (it is no regular file)"),
+        ("models import pipe new.safetensors", "pipe do not exist"),
+    ],
+)
+def test_a_pipe_is_not_waited_for(command: str, said: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    made = tiny_faces(1, 2)
+    made.subset(np.arange(2)).save(tmp_path / "faces")
+    # In processes of their own: what hangs in compiled code is not interrupted.
+    done = subprocess.run(
+        [sys.executable, "-m", "fedfr", *command.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
