@@ -45,8 +45,10 @@ def test_a_port_that_another_site_uses_is_told_with_whose_it_is(standing: Standi
             else:
                 line = port_line(standing)
             assert (line.found, line.remedy) == (expected, "end that, or choose another port in the configuration")
+        write_json(standing.site / RUNNING, {"process": 1, "since": "long ago"})
         with pytest.raises(FedfrError, match=f"the site in {folder}"):
             run_site(standing.site_file)
+        assert not (standing.site / RUNNING).exists(), "what the last process said is true no more"
 
 
 @pytest.mark.parametrize("neighbour", ["{}-2", "{}.old", "{} 2", "a{}"])
