@@ -170,12 +170,14 @@ ERRORS = [
     MemoryError(SECRET),
     OSError(5, "Input/output error", SECRET),
     type("LibraryError", (Exception,), {})(SECRET),
+    # As libraries written in Rust raise it.
+    type("PanicException", (BaseException,), {})(SECRET),
 ]
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_any_exception_is_that_clients_failure(
-    made: tuple[ClientFactory, Broadcast], caplog: pytest.LogCaptureFixture, error: Exception
+    made: tuple[ClientFactory, Broadcast], caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     factory, broadcast = made
     sent: list[bytes] = []
@@ -187,15 +189,20 @@ def test_any_exception_is_that_clients_failure(
     assert "Traceback (most recent call last)" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(ERRORS[0], f"OutOfMemoryError: CUDA out of memory while reading {SECRET}"), (SystemExit(3), "SystemExit: 3")],
+    ids=["OutOfMemoryError", "SystemExit"],
+)
 def test_any_exception_in_a_worker_is_that_clients_failure(
-    made: tuple[ClientFactory, Broadcast], capfd: pytest.CaptureFixture[str]
+    made: tuple[ClientFactory, Broadcast], capfd: pytest.CaptureFixture[str], error: BaseException, told: str
 ) -> None:
     factory, broadcast = made
-    with LocalEngine(Faulty(factory, Raises(ERRORS[0])), workers=2) as engine:
+    with LocalEngine(Faulty(factory, Raises(error)), workers=2) as engine:
         replies = {reply.client: reply for reply in engine.exchange(broadcast, ["client-01", "client-02"])}
     assert replies["client-01"] == QUIET
     assert isinstance(replies["client-02"], Update)
-    assert f"client-01 stopped: OutOfMemoryError: CUDA out of memory while reading {SECRET}" in capfd.readouterr().err
+    assert f"client-01 stopped: {told}" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), WriteError("the disk is full")])

@@ -33,6 +33,9 @@ _NONE: Mapping[str, torch.Tensor] = {}
 _NEVER: Mapping[str, int] = {}
 # Seconds of training below which an answer waits for the next client.
 _SMALL = 1.0
+# What ends the run and is no client's failure. The disk is the run's own: going on without this client would end in a
+# mean over fewer of them. The others ask this process to end, as its handlers of signals do.
+_ENDS = (WriteError, KeyboardInterrupt, SystemExit)
 
 
 class LocalEngine:
@@ -169,9 +172,9 @@ class _Serving:
                 self._received = down, decode_broadcast(down)
             made = self._make_client(client)
             return made, *made.train(self._received[1])
-        except WriteError:
-            raise  # The disk is the run's own: going on without this client would end in a mean over fewer of them.
-        except Exception as error:  # noqa: BLE001 - no fault of one client's is the others'
+        except _ENDS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - no fault of one client's is the others'
             return failure_of(client, error)
 
     def deliver(self, trained: Trained | Failure) -> bytes:
@@ -182,9 +185,9 @@ class _Serving:
         try:
             made.store.save(state)
             return encode(update)
-        except WriteError:
+        except _ENDS:
             raise
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             return encode(failure_of(made.id, error))
 
 
@@ -216,4 +219,8 @@ def _start_worker(make_client: ClientFactory, threads: int, started: Any) -> Non
 
 def _serve_in_worker(client: str, down: bytes) -> bytes:
     serve = _in_worker[0]
-    return serve.deliver(serve.train(client, down))
+    try:
+        return serve.deliver(serve.train(client, down))
+    except SystemExit as error:
+        # Nobody asks a worker to end in this way: a library has, and the run would end without a word.
+        return encode(failure_of(client, error))

@@ -18,7 +18,7 @@ _log = logging.getLogger("fedfr.client")
 _STOPPED = "it stopped; its own log says why"
 
 
-def failure_of(client: str, error: Exception) -> Failure:
+def failure_of(client: str, error: BaseException) -> Failure:
     """What is sent in place of an update after ``error``; the client's own log has the whole of it.
 
     An error that is not ours may quote anything, so of its text nothing is told; the log has its traceback.
