@@ -227,6 +227,26 @@ def test_a_change_beyond_the_limit_is_refused() -> None:
         Change(before, frozenset(), 8.001).check(update)
 
 
+def test_public_prototypes_count_in_a_change() -> None:
+    """The squares of such rows would be infinite in the moments of the server's optimizer."""
+    before = {"w": torch.tensor([3.0, 4.0]), "prototypes": torch.zeros(2, 2)}
+    update = Update(1, "client-07", {"w": before["w"]}, torch.full((2, 2), 20.0), 1)
+    Change(before, frozenset(), 8.001).check(update)
+    with pytest.raises(FedfrError, match=r"client-07 .* moved by 40, they are 5 long"):
+        Change(before, frozenset(), 7.99).check(update)
+
+
+def test_a_variance_below_zero_is_refused() -> None:
+    """It is finite, and every feature of every client would be NaN."""
+    before = {"w": torch.ones(2), "bn.running_var": torch.ones(3), "bn.running_mean": torch.zeros(3)}
+    moved = {**before, "bn.running_mean": torch.full((3,), -1.0), "bn.running_var": torch.tensor([1.0, 0.0, 1.0])}
+    change = Change(before, frozenset({"bn.running_var", "bn.running_mean"}), 10.0)
+    change.check(Update(1, "client-07", moved, None, 1))
+    moved["bn.running_var"] = torch.tensor([1.0, -1e-6, 1.0])
+    with pytest.raises(FedfrError, match=r"client-07 for round 1 refused: bn\.running_var holds a variance below 0"):
+        change.check(Update(1, "client-07", moved, None, 1))
+
+
 @pytest.mark.parametrize("value", [2e30, 3e38])
 def test_finite_numbers_as_large_as_they_get_are_refused(value: float) -> None:
     """Their square is no float32, and their distance from the other end no number at all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedfr.federation.arrival import in_order
-from fedfr.federation.messages import Failure, Update
+from fedfr.federation.messages import LONGEST_HEADER, Failure, Update, decode_reply
 
 CLIENTS = tuple(f"client-{number}" for number in range(6))
 
@@ -86,3 +87,22 @@ def test_silence_is_a_failure_of_the_silent(tmp_path: Path) -> None:
     silent = [each for each in found if isinstance(each, Failure)]
     assert silent == [Failure(client, "no reply came") for client in ("client-1", "client-3", "client-4")]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_header_that_grows_when_it_is_written_again_is_its_clients_failure(tmp_path: Path) -> None:
+    """A header as long as one may be, with numbers that take more room as we write them."""
+    metrics = ",".join(f'"loss/{number}":1e15' for number in range(100))
+    scalars = f'{{"kind":"Update","round":2,"client":"client-1","count":1,"metrics":{{{metrics}}}}}'
+
+    def header(count: int) -> bytes:
+        empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+        entries = {f"weights/{number:06d}": empty for number in range(count)}
+        return json.dumps({"__metadata__": {"fedfr": scalars}, **entries}, separators=(",", ":")).encode()
+
+    most = (LONGEST_HEADER - len(header(0))) // (len(header(2)) - len(header(1)))
+    early = decode_reply(LONGEST_HEADER.to_bytes(8, "little") + header(most).ljust(LONGEST_HEADER))
+    first, second = in_order(iter([early, reply("client-0")]), CLIENTS[:2], tmp_path, unexpected)
+    assert isinstance(first, Update)
+    assert isinstance(second, Failure)
+    assert second.client == "client-1"
+    assert "more than" in second.reason

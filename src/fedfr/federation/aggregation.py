@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 
 from fedfr.errors import FedfrError
-from fedfr.federation.messages import Update
+from fedfr.federation.messages import Update, named
 from fedfr.training.finite import first_not_finite, is_finite
 
 __all__ = ["Change", "StreamingAverage", "check_update"]
@@ -81,8 +81,8 @@ def _check_tensor(who: str, name: str, value: torch.Tensor, expected: torch.Tens
 class Change:
     """How far an update of a round may move: ``largest`` times the length of what the clients were sent, Euclidean.
 
-    ``weights``: what they were sent. Its floating-point entries count, BatchNorm's ``statistics`` apart; a length below
-    1 counts as 1.
+    ``weights``: what they were sent, with the public prototypes where those travel. Its floating-point entries count,
+    BatchNorm's ``statistics`` apart; a length below 1 counts as 1.
     """
 
     weights: Mapping[str, torch.Tensor]
@@ -102,10 +102,16 @@ class Change:
     def check(self, update: Update) -> None:
         """Refuse an update, already checked to fit, that moved further than honest training does.
 
-        Raises :class:`FedfrError` naming the client and both lengths, whatever the numbers look like.
+        Raises :class:`FedfrError` naming the client and both lengths, whatever the numbers look like. A variance below
+        0 is refused as well: it would make every feature NaN.
         """
+        sent = named(update)
+        for name in self.statistics & sent.keys():
+            if name.endswith("running_var") and bool((sent[name] < 0).any()):
+                text = f"update of {update.client} for round {update.round} refused: {name} holds a variance below 0"
+                raise FedfrError(text, shareable=text)
         # In the entries' own types: numbers too large for them are infinitely far away, and refused.
-        moved = _length(update.weights[name] - self.weights[name] for name in self._counted)
+        moved = _length(sent[name] - self.weights[name] for name in self._counted)
         if math.isinf(moved) or moved > self.largest * max(self.length, 1.0):
             text = (
                 f"update of {update.client} for round {update.round} refused: its weights moved by {moved:.3g}, they "

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from fedfr.errors import FedfrError
 from fedfr.federation.messages import Failure, Update, decode_update, encode
 from fedfr.files import write_atomically
 
@@ -45,11 +46,11 @@ def in_order(
             del reply
             following += 1
             while following in waiting:
-                yield _fetch(waiting.pop(following))
+                yield _fetch(clients[following], waiting.pop(following))
                 following += 1
         for number in range(following, len(clients)):
             early = waiting.pop(number, None)
-            yield Failure(clients[number], "no reply came") if early is None else _fetch(early)
+            yield Failure(clients[number], "no reply came") if early is None else _fetch(clients[number], early)
     finally:
         shutil.rmtree(room, ignore_errors=True)
 
@@ -59,9 +60,13 @@ def _park(update: Update, path: Path) -> Path:
     return path
 
 
-def _fetch(waiting: Failure | Path) -> Update | Failure:
+def _fetch(client: str, waiting: Failure | Path) -> Update | Failure:
     if isinstance(waiting, Failure):
         return waiting
-    update = decode_update(waiting.read_bytes())
-    waiting.unlink()
-    return update
+    try:
+        return decode_update(waiting.read_bytes())
+    except FedfrError as error:
+        # Written again, the header of an update may be longer than that which came, and longer than a header may be.
+        return Failure(client, str(error))
+    finally:
+        waiting.unlink()

@@ -19,7 +19,7 @@ from fedfr.errors import FedfrError
 from fedfr.exact import exact
 from fedfr.faces import FaceSet
 from fedfr.federation.aggregation import Change
-from fedfr.federation.messages import Broadcast, Update
+from fedfr.federation.messages import Broadcast, Update, named
 from fedfr.federation.method import Method, RoundContext, build_network, shared_entries
 from fedfr.federation.networks import Networks
 from fedfr.federation.private_store import PrivateState, PrivateStore
@@ -206,13 +206,14 @@ class Client:
             private if method.reveals_identities and shared else None,
         )
         # A state that the server would refuse to have part in is not kept either.
-        change = Change(broadcast.weights, self._networks.statistics, settings.federation.largest_change)
+        sent = broadcast.weights if update.prototypes is None else named(broadcast)
+        change = Change(sent, self._networks.statistics, settings.federation.largest_change)
         change.check(replace(update, weights=weights))
         owed = {} if state is None or settings.federation.updates == "full" else state.rest_after(broadcast.accepted)
-        sent = compress(update, broadcast, settings.federation.updates, owed)
-        kept = PrivateState(broadcast.round, weights, private, dfc, personal, sent.rest, identities, owed)
-        _check_finite(sent.update, kept)
-        return sent.update, kept
+        packed = compress(update, broadcast, settings.federation.updates, owed)
+        kept = PrivateState(broadcast.round, weights, private, dfc, personal, packed.rest, identities, owed)
+        _check_finite(packed.update, kept)
+        return packed.update, kept
 
     def _check_public(self, broadcast: Broadcast) -> None:
         """Refuse public prototypes that are not of the public identities here: labels would mean other rows."""

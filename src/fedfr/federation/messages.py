@@ -34,6 +34,7 @@ __all__ = [
     "decode_revealed",
     "decode_update",
     "encode",
+    "named",
     "size_of",
 ]
 
@@ -125,6 +126,12 @@ def encode(message: Broadcast | Update | Failure | Hello) -> bytes:
     else:
         scalars |= {"accepted": message.accepted}
     return pack(tensors, {"fedfr": json.dumps(scalars)})
+
+
+def named(message: Broadcast | Update) -> dict[str, torch.Tensor]:
+    """The message's weights by name, and its public prototypes under ``prototypes`` where it has them."""
+    prototypes = {} if message.prototypes is None else {PROTOTYPES: message.prototypes}
+    return {**message.weights, **prototypes}
 
 
 def size_of(message: Broadcast | Update) -> int:

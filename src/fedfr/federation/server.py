@@ -17,7 +17,7 @@ from fedfr.federation.aggregation import Change, StreamingAverage, check_update
 from fedfr.federation.arrival import in_order
 from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
-from fedfr.federation.messages import PROTOTYPES, Broadcast, Failure, Update, size_of
+from fedfr.federation.messages import PROTOTYPES, Broadcast, Failure, named, size_of
 from fedfr.federation.method import Generic, Method, identities_of
 from fedfr.federation.server_optimizer import optimizer_step
 from fedfr.federation.update_format import restore
@@ -97,10 +97,10 @@ class Server:
         expected = {name: value for name, value in generic.weights.items() if name in shared}
         prototypes = generic.prototypes if method.uses_public_prototypes and shared else None
         dim = generic.prototypes.shape[1] if method.reveals_identities and shared else None
-        revealed: dict[str, torch.Tensor] = {}
-        change = Change(expected, self.statistics, self.federation.largest_change)
+        sent = expected if prototypes is None else {**expected, PROTOTYPES: prototypes}
+        change = Change(sent, self.statistics, self.federation.largest_change)
         average, refused = StreamingAverage(), list[str]()
-        reports: list[dict[str, Any]] = []
+        reports, revealed = list[dict[str, Any]](), dict[str, torch.Tensor]()
 
         def refuse(client: str, reason: str) -> None:
             refused.append(reason)
@@ -124,7 +124,7 @@ class Server:
             except FedfrError as error:
                 refuse(client, str(error))
                 continue
-            average.add(_averaged(update), update.count)
+            average.add(named(update), update.count)
             if update.identities is not None:
                 revealed[identities_of(client)] = update.identities.clone()
             traffic = {"bytes/up": carried, "bytes/down": size_of(broadcast)}
@@ -160,10 +160,3 @@ def _check_finite(generic: Generic, number: int) -> None:
             f"round {number}: the server's step made {name} NaN or infinite; lower federation.server.learning_rate or "
             "the learning rate of the method's own step"
         )
-
-
-def _averaged(update: Update) -> dict[str, torch.Tensor]:
-    tensors = dict(update.weights)
-    if update.prototypes is not None:
-        tensors[PROTOTYPES] = update.prototypes
-    return tensors

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from fedfr.errors import FedfrError
-from fedfr.federation.messages import PROTOTYPES, Broadcast, Update
+from fedfr.federation.messages import PROTOTYPES, Broadcast, Update, named
 
 __all__ = ["BLOCK", "SMALL", "Compressed", "compress", "restore"]
 
@@ -123,7 +123,7 @@ def compress(update: Update, broadcast: Broadcast, kind: str, rest: Tensors) -> 
     code = CODES[kind]
     if code is None:
         return Compressed(update, {})
-    before, tensors, scales, left = _named(broadcast), _named(update), dict[str, torch.Tensor](), dict(rest)
+    before, tensors, scales, left = named(broadcast), named(update), dict[str, torch.Tensor](), dict(rest)
     for name, value in tensors.items():
         if not _moves(value):
             continue
@@ -146,7 +146,7 @@ def restore(update: Update, broadcast: Broadcast, kind: str) -> Update:
     """
     code = CODES[kind]
     who = f"update of {update.client} for round {update.round} refused"
-    before, tensors, scales = _named(broadcast), _named(update), dict(update.scales)
+    before, tensors, scales = named(broadcast), named(update), dict(update.scales)
     for name, carried in tensors.items():
         if code is None or name not in before or not _moves(before[name]):
             continue
@@ -174,10 +174,3 @@ def _check_scales(what: str, scales: torch.Tensor | None, count: int) -> None:
         raise FedfrError(f"{what} are {found}, expected {count} of {torch.float32}")
     if not bool((torch.isfinite(scales) & (scales >= 0)).all()):
         raise FedfrError(f"{what} hold a number that is not finite, or below 0")
-
-
-def _named(message: Update | Broadcast) -> dict[str, torch.Tensor]:
-    tensors = dict(message.weights)
-    if message.prototypes is not None:
-        tensors[PROTOTYPES] = message.prototypes
-    return tensors
