@@ -1,12 +1,13 @@
-"""Options of ``fedfr faces import`` for Hugging Face data sets."""
+"""What names faces: a face set, and options of ``fedfr faces import`` for Hugging Face data sets."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["IdentityColumn", "ImageColumn", "Part"]
+__all__ = ["Faces", "IdentityColumn", "ImageColumn", "Part"]
 
 PANEL = "Hugging Face data sets"
 
@@ -24,3 +25,4 @@ IdentityColumn = Annotated[
         "--identity-column", metavar="NAME", help="Where it is neither `identity` nor `label`.", rich_help_panel=PANEL
     ),
 ]
+Faces = Annotated[Path, typer.Argument(help="A saved face set (see `fedfr faces import`), or a train.rec as it lies.")]

@@ -13,6 +13,12 @@ __all__ = ["alike", "list_alike", "plain_name", "shared_names", "spelled"]
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
 )
+# Dashes, apostrophes, and small letters of other alphabets that no typeface tells from Latin ones.
+_TWINS = str.maketrans(
+    dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
+    | dict.fromkeys("\u2018\u2019\u201b\u02bc\u02b9\u00b4\u2032", "'")
+    | dict(zip("\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0458\u03bf", "aeopcyxisjo", strict=True))
+)
 LISTED = 3
 
 
@@ -20,15 +26,17 @@ def plain_name(name: str) -> str:
     """The form that names which look the same have in common.
 
     Composed alike (NFKC: full-width forms, ligatures and no-break spaces too), without case, without characters that
-    show nothing, with single blanks inside and none outside. An underscore is a blank: folders are called ``Ann_A``
+    show nothing, with one kind of dash and apostrophe, Latin letters for those of other alphabets that look exactly so,
+    single blanks inside and none outside. An underscore is a blank: folders are called ``Ann_A``
     where tables have ``Ann A``. A name of nothing else stays as it is.
     """
     if name.isascii() and name.isprintable():
         # Hundreds of thousands of these are compared at a time.
         plain = name.casefold()
     else:
-        plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", _visible(name)).casefold())
-        plain = _visible(plain)
+        plain = _visible(name).translate(_TWINS)
+        plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", plain).casefold())
+        plain = _visible(plain).translate(_TWINS)
     return " ".join(plain.replace("_", " ").split()) or name
 
 
