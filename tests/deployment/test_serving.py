@@ -51,6 +51,7 @@ class Link(Control):
         return str(len(self.begun))
 
     def stop(self, run_id: str) -> None:
+        self._mind(run_id)
         self.stopped.append(run_id)
 
     def state(self, run_id: str) -> RunState:
@@ -361,6 +362,10 @@ def test_a_withdrawn_run_is_stopped_and_the_next_begins_when_it_is_gone(bench: B
     with locked(first):
         bench.look()
         (first / SUBMITTED).unlink()
+        bench.link.broken = {"1"}
+        assert bench.look() == ["the SuperLink did not take 1"]
+        assert bench.look() == []
+        bench.link.broken = set()
         assert bench.look() == ["run first is stopped: it was withdrawn"]
         assert bench.look(10 * GONE) == []
         assert bench.link.stopped == ["1"]

@@ -287,10 +287,11 @@ class Serving:
             return True
 
     def _stop(self, name: str) -> None:
-        """End a run that was withdrawn while it was at work."""
-        if (run_id := self._begun.pop(name, None)) is not None:
+        """End a run that was withdrawn while it was at work; what fails is tried again at the next look."""
+        if (run_id := self._begun.get(name)) is not None:
             with self._noted(f"run {name}"):
                 self._control.stop(run_id)
+                del self._begun[name]
                 self.note(f"run {name} is stopped: it was withdrawn")
 
 
