@@ -88,6 +88,8 @@ def test_a_traceback_is_one_line_without_what_may_name_people(raised: str, shown
     alone = TRACEBACK + raised
     assert said(alone) == [("error", shown + end)]
     assert said(f"ERROR :     the app 'Ada' raised\n{alone}") == [("error", f"the app … raised: {shown}{end}")]
+    assert said(f"ERROR :     {alone}") == said(f"INFO :     {alone}") == [("error", shown + end)]
+    assert said(f"{TRACEBACK}ERROR :     {alone}") == [("error", "an error" + end), ("error", shown + end)]
     assert said(f"KeyError: 1\n{CHAIN}{alone}")[-1] == ("error", shown + end)
     assert said(f"{TRACEBACK}KeyError: 'Ada'\n{CHAIN}{alone}") == [("error", shown + end)]
     lines = alone.split("\n")

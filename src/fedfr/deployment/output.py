@@ -84,7 +84,7 @@ class Folding:
         if current is not None and len(current.lines) >= MOST:
             yield from self.flush()
             current = None
-        if current is not None and current.raising:
+        if current is not None and current.raising and not (start is not None and start.traced):
             if start is not None:
                 # Of another process that writes to the same place.
                 if start.message:
@@ -100,7 +100,7 @@ class Folding:
             current.raising = current.traced = True
         elif start is not None:
             yield from self.flush()
-            self._open = start if start.message else None
+            self._open = start if start.message or start.traced else None
         elif current is not None and current.level >= logging.WARNING:
             current.lines.append(line)
         else:
@@ -135,6 +135,8 @@ def _start(line: str) -> _Open | None:
             level = logging.getLevelNamesMapping().get(NGINX.get(name, name), logging.INFO)
             if groups.get("logger") == "uvicorn.access":
                 level = logging.DEBUG
+            if TRACEBACK.match(groups["message"]):
+                return _Open(max(level, logging.ERROR), None, [line], raising=True, traced=True)
             return _Open(level, groups["message"], [line])
     return None
 
