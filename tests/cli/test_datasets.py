@@ -13,7 +13,10 @@ from tests.cli.conftest import Fedfr
 from fedfr.config import load_config
 from fedfr.faces import FaceSet, Split
 
-BAD = "row 1 of {set}/x.parquet names no identity; mend the data set, or leave such rows out with --skip-bad"
+BAD = (
+    "2 of 2 rows cannot be used: row 0 of {set}/x.parquet holds no picture; row 1 of {set}/x.parquet names no identity; "
+    "mend the data set, or leave such rows out with --skip-bad"
+)
 
 
 @pytest.fixture(autouse=True)

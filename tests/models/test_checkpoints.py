@@ -58,6 +58,7 @@ def is_state(given: dict[str, Tensor], wanted: dict[str, Tensor] = STATE) -> boo
         ({"net": STATE, "acc": 0.9}, "net", ()),
         ({"checkpoint": {"weights": under("trunk.")}}, "checkpoint.weights.trunk", ()),
         ({"models": [{"a": torch.ones(2)}, STATE]}, "models.1", ()),
+        ((STATE, {"epoch": 3}), "0", ()),
         (under("module.") | {"n_averaged": torch.tensor(3)}, "module", ("n_averaged",)),
         ({"ema_state_dict": STATE}, "ema_state_dict", ()),
         (under("_orig_mod."), "", ()),

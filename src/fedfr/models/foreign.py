@@ -140,7 +140,7 @@ def _finite(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
 
 def _tables(content: object, place: Place = ()) -> Iterator[tuple[Place, dict[str, Tensor]]]:
     """Every table of tensors in a checkpoint and where it stands; an optimizer's are none of a network."""
-    if isinstance(content, list | tuple) and place and len(place) < _DEEPEST:
+    if isinstance(content, list | tuple) and len(place) < _DEEPEST:
         content = {str(number): value for number, value in enumerate(content) if isinstance(value, Mapping)}
     if not isinstance(content, Mapping) or len(place) > _DEEPEST:
         return
