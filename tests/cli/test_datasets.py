@@ -14,8 +14,8 @@ from fedfr.config import load_config
 from fedfr.faces import FaceSet, Split
 
 BAD = (
-    "2 of 2 rows cannot be used: row 0 of {set}/x.parquet holds no picture; row 1 of {set}/x.parquet names no identity; "
-    "mend the data set, or leave such rows out with --skip-bad"
+    "2 of 2 rows cannot be used: row 0 of {set}/x.parquet holds no picture; row 1 of {set}/x.parquet names no "
+    "identity; mend the data set, or leave such rows out with --skip-bad"
 )
 
 
