@@ -18,7 +18,7 @@ from typing import Literal, TextIO
 
 from fedfr.deployment.output import DEBUG_LOG, WHOLE, plain, summary
 
-__all__ = ["LOG", "Form", "last_error", "log_run", "log_to"]
+__all__ = ["LOG", "Form", "forget_run", "last_error", "log_run", "log_to"]
 
 LOG = "log.jsonl"
 LARGEST, KEPT = 10_000_000, 3
@@ -89,6 +89,13 @@ def log_run(folder: Path, form: Form) -> None:
         return
     kept.setFormatter(_Whole(form))
     root.addHandler(kept)
+
+
+def forget_run(folder: Path) -> None:
+    """Take ``folder/debug.log`` away where nothing stands in it: a command that is refused leaves no file behind."""
+    path = folder / DEBUG_LOG
+    if path.is_file() and not path.stat().st_size:
+        path.unlink()
 
 
 class _Json(logging.Formatter):

@@ -228,7 +228,7 @@ class Site:
         if state is None:
             raise FedfrError(
                 f"{self.config.client} has not taken part in a round of {agreed.run} yet, so that it has no model; "
-                "`fedfr site run`, and wait for the first round"
+                "start its site with `fedfr site run`, and wait for the first round"
             )
         if self.method.personal_model is None:
             raise FedfrError(
