@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,17 @@ from fedfr.threads import let_threads_sleep
 
 # Before anything loads PyTorch: tests run beside each other.
 let_threads_sleep(os.environ)
+
+# Before anything loads `datasets`, which reads its environment once: offline, with a cache of this process alone.
+_CACHE = Path(tempfile.gettempdir()) / f"fedfr-tests-{os.getpid()}"
+os.environ |= dict.fromkeys(("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"), "1")
+os.environ["HF_HOME"] = str(_CACHE)
+
+
+def pytest_sessionfinish() -> None:
+    """Remove the cache."""
+    shutil.rmtree(_CACHE, ignore_errors=True)
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -110,7 +110,7 @@ def test_an_exported_personal_model_is_the_one_that_was_evaluated(
     found = trial.personal_module("client-01")
     assert found is not None
     tensors, _ = load_model(experiment.folder / "clients" / "client-01" / "personal.safetensors")
-    assert all(torch.equal(value, tensors[name]) for name, value in found[1].state_dict().items())
+    assert all(torch.equal(value, tensors[name]) for name, value in found[1].tensors().items())
 
 
 def test_fedfr_evaluate_knows_runs_and_models(finished: Finished, tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_a_lock_that_another_holds_is_told_as_such(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> None:
     (tmp_path / "a.json").mkdir()
-    with pytest.raises(FedfrError, match=r"cannot read .*a\.json: Is a directory; check the file"):
+    with pytest.raises(FedfrError, match=r"cannot read .*a\.json: it is a folder; check the file"):
         read_json(tmp_path / "a.json")
     store = PrivateStore(tmp_path, "client-01")
     (tmp_path / "private-000001.safetensors").mkdir()

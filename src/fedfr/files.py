@@ -62,6 +62,8 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
     while not above.exists():
         missing.append(above)
         above = above.parent
+    if not above.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
     folder.mkdir(mode, parents=True, exist_ok=True)
     for made in reversed(missing):
         _sync(made.parent)

@@ -65,7 +65,7 @@ def test_yunet_and_limits(fedfr: Fedfr, data_dir: Path, models_dir: Path, tmp_pa
     facts = json.loads(answer.out)
     assert set(facts["skipped"]) == {"several-faces", "too-small"}
     assert facts["images"] + sum(facts["skipped"].values()) == 56
-    assert answer.err.splitlines()[-1] == "importing: 56/56"
+    assert answer.err.splitlines()[-1] == "importing: 56/56 images"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_interrupted_by_hand(fedfr: Fedfr, place: Path, monkeypatch: pytest.Monk
         patch.setattr("fedfr.faces.importers.photographs.write_faces", interrupted)
         answer = fedfr("faces", "import", *given)
     assert answer.code == 130
-    assert "what is aligned is kept; the same command again goes on with the import" in answer.err
+    assert "what is aligned is kept, the same command goes on with it" in answer.err
     assert fedfr("faces", "import", *given).code == 0
 
 

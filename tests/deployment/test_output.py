@@ -131,16 +131,16 @@ import logging, sys
 from pathlib import Path
 from fedfr.deployment.logs import log_run
 from fedfr.deployment.supervisor import Backoff, Supervisor
-log_run(Path({str(tmp_path)!r}), {form!r})
 def started(pid):
     made.stop() if pids else pids.append(pid)
 pids = []
 made = Supervisor([sys.executable, "-c", {child!r}], {{}}, Backoff(first=0.01), on_start=started)
-made.run()
-try:
-    {{}}["Ada"]
-except KeyError:
-    logging.getLogger("fedfr.deployment").exception("the \x1b[1msite\x1b[0m ends")
+with log_run(Path({str(tmp_path)!r}), {form!r}):
+    made.run()
+    try:
+        {{}}["Ada"]
+    except KeyError:
+        logging.getLogger("fedfr.deployment").exception("the \x1b[1msite\x1b[0m ends")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")

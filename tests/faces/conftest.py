@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,17 +41,11 @@ def orl_faces() -> FaceSet:
 
 
 @pytest.fixture(scope="session")
-def hf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The module ``datasets``, offline, silent, with a cache of its own."""
+def hf() -> Any:
+    """The module ``datasets``, silent; ``tests/conftest.py`` keeps it offline, with a cache of its own."""
     if find_spec("datasets") is None:
         pytest.skip("datasets is not installed; pip install 'fedfr[dev]'")
-    assert "datasets" not in sys.modules, "it reads its environment when imported"
-    home: Path = tmp_path_factory.mktemp("hugging face")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
-            patch.setenv(name, "1")
-        patch.setenv("HF_HOME", str(home))
-        import datasets
+    import datasets
 
-        datasets.disable_progress_bars()
-        yield datasets
+    datasets.disable_progress_bars()
+    return datasets

@@ -44,20 +44,19 @@ LogFormat = Annotated[
 
 def run_logged(folder: Path, form: LogForm, work: Callable[[], int]) -> NoReturn:
     """Run until stopped, with a log on standard error and in the folder, and end as ``work`` does; by Ctrl-C too."""
-    from fedfr.deployment.logs import forget_run, log_run
+    from fedfr.deployment.logs import log_run
 
-    log_run(folder, form.value)
-    try:
-        code = work()
-    except FedfrError as error:
-        if form is LogForm.TEXT:
-            forget_run(folder)
-            raise
-        _log.error("%s", error)
-        code = 2
-    if code == 130 and form is LogForm.TEXT:
-        raise Interrupted("stopped")
-    _log.info("stopped" if code in (0, 130) else "ended")
+    with log_run(folder, form.value):
+        try:
+            code = work()
+        except FedfrError as error:
+            if form is LogForm.TEXT:
+                raise
+            _log.error("%s", error)
+            code = 2
+        if code == 130 and form is LogForm.TEXT:
+            raise Interrupted("stopped")
+        _log.info("stopped" if code in (0, 130) else "ended")
     sys.exit(code)
 
 

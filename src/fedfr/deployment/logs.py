@@ -11,6 +11,8 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Literal, TextIO
 
 from fedfr.deployment.output import DEBUG_LOG, WHOLE, plain, summary
 
-__all__ = ["LOG", "Form", "forget_run", "last_error", "log_run", "log_to"]
+__all__ = ["LOG", "Form", "last_error", "log_run", "log_to"]
 
 LOG = "log.jsonl"
 LARGEST, KEPT = 10_000_000, 3
@@ -29,8 +31,8 @@ Form = Literal["text", "json"]
 class _OwnersFile(RotatingFileHandler):
     """Ten megabytes, four files, for the eyes of the owner alone."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, maxBytes=LARGEST, backupCount=KEPT, encoding="utf-8")
+    def __init__(self, path: Path, *, delay: bool = False) -> None:
+        super().__init__(path, maxBytes=LARGEST, backupCount=KEPT, encoding="utf-8", delay=delay)
 
     def _open(self) -> TextIO:  # type: ignore[override]
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -71,31 +73,39 @@ class _Whole(_Shown):
         return f"{time} {record.levelname.lower()} {getattr(record, 'source', 'fedfr')}: {plain(whole)}"
 
 
-def log_run(folder: Path, form: Form) -> None:
-    """From now on say on standard error, in this form, what happens, and keep all of it in ``folder/debug.log``."""
-    logging.captureWarnings(capture=True)
-    root = logging.getLogger()
-    root.setLevel(logging.INFO)
-    logging.getLogger("fedfr").setLevel(logging.DEBUG)
+@contextmanager
+def log_run(folder: Path, form: Form) -> Iterator[None]:
+    """Log to standard error in this form, and in full to ``folder/debug.log``, until the block ends.
+
+    The file is made with its first line: a command that is refused before it begins leaves none.
+    """
+    root, ours = logging.getLogger(), logging.getLogger("fedfr")
+    before = root.level, ours.level
     shown: logging.Handler = logging.StreamHandler(sys.stderr)
     shown.setLevel(logging.INFO)
     shown.setFormatter(_Shown(form))
     shown.addFilter(lambda record: bool(record.getMessage()))
-    root.addHandler(shown)
+    handlers = [shown]
+    if os.access(folder, os.W_OK):
+        kept = _OwnersFile(folder / DEBUG_LOG, delay=True)
+        kept.setFormatter(_Whole(form))
+        handlers.append(kept)
+    logging.captureWarnings(capture=True)
+    root.setLevel(logging.INFO)
+    ours.setLevel(logging.DEBUG)
+    for handler in handlers:
+        root.addHandler(handler)
     try:
-        kept = _OwnersFile(folder / DEBUG_LOG)
-    except OSError as error:
-        logging.getLogger("fedfr").warning("cannot write %s: %s", folder / DEBUG_LOG, error.strerror or error)
-        return
-    kept.setFormatter(_Whole(form))
-    root.addHandler(kept)
-
-
-def forget_run(folder: Path) -> None:
-    """Take ``folder/debug.log`` away where nothing stands in it: a command that is refused leaves no file behind."""
-    path = folder / DEBUG_LOG
-    if path.is_file() and not path.stat().st_size:
-        path.unlink()
+        if len(handlers) == 1:
+            ours.warning("cannot write %s; the log is kept on standard error alone", folder / DEBUG_LOG)
+        yield
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+        logging.captureWarnings(capture=False)
+        for logger, level in zip((root, ours), before, strict=True):
+            logger.setLevel(level)
 
 
 class _Json(logging.Formatter):

@@ -44,7 +44,7 @@ class IdentityKey:
     def _key(self) -> bytes:
         try:
             key = self.path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             key = secrets.token_bytes(_BYTES)
             write_atomically(self.path, lambda temporary: _write_secret(temporary, key))
         except OSError as error:
