@@ -157,11 +157,18 @@ def test_what_a_site_cannot_do_stays_in_its_own_log(federation: Make, caplog: py
     assert str(made.folder) not in "".join(refusals(made)) + "".join(made.notes)
 
 
-def test_an_error_of_pythons_stays_there_too(federation: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+class _PanicError(BaseException):
+    """As libraries written in Rust raise them."""
+
+
+@pytest.mark.parametrize("kind", [ZeroDivisionError, _PanicError])
+def test_an_error_of_pythons_stays_there_too(
+    federation: Make, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
     made = federation("federation.rounds=1")
 
     def broken(site: Site) -> FaceSet:
-        raise ZeroDivisionError(f"{site.config.faces.path}/person-03.png")
+        raise kind(f"{site.config.faces.path}/person-03.png")
 
     monkeypatch.setattr(Site, "own_faces", property(broken))
     with pytest.raises(FedfrError, match="0 of 2 clients delivered"):

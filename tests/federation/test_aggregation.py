@@ -217,14 +217,23 @@ def test_large_and_empty_entries_pass() -> None:
 def test_a_change_beyond_the_limit_is_refused() -> None:
     """By lengths worked out by hand: the model is 5 long, the update moves by 40 (a statistic and a counter apart)."""
     before = {"w": torch.tensor([3.0, 4.0]), "var": torch.ones(2), "steps": torch.tensor(1)}
-    moved = {"w": torch.tensor([27.0, 36.0]), "var": torch.full((2,), 1e6), "steps": torch.tensor(900)}
+    moved = {"w": torch.tensor([27.0, 36.0]), "var": torch.full((2,), 63.0), "steps": torch.tensor(900)}
     update = Update(2, "client-07", moved, None, 1)
     statistics = frozenset({"var"})
     Change(before, statistics, 8.001).check(update)
     with pytest.raises(FedfrError, match=r"client-07 .* its weights moved by 40, they are 5 long; 7\.99 times"):
         Change(before, statistics, 7.99).check(update)
-    with pytest.raises(FedfrError, match=r"its weights moved by 1\.41e\+06, they are 5.2 long"):
+    with pytest.raises(FedfrError, match=r"its weights moved by 96\.4, they are 5.2 long"):
         Change(before, frozenset(), 8.001).check(update)
+
+
+@pytest.mark.parametrize("value", [64.1, 3e38, -3e38])
+def test_a_statistic_beyond_the_limit_is_refused(value: float) -> None:
+    """In the average, it would leave nobody a model in the next round."""
+    before = {"w": torch.ones(2), "bn.running_mean": torch.tensor([0.5, -1.0])}
+    moved = {**before, "bn.running_mean": torch.tensor([value, 0.0])}
+    with pytest.raises(FedfrError, match=r"client-07 for round 1 refused: bn\.running_mean holds .*, at most 64 is "):
+        Change(before, frozenset({"bn.running_mean"}), 8.0).check(Update(1, "client-07", moved, None, 1))
 
 
 def test_public_prototypes_count_in_a_change() -> None:

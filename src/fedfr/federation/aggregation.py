@@ -82,7 +82,8 @@ class Change:
     """How far an update of a round may move: ``largest`` times the length of what the clients were sent, Euclidean.
 
     ``weights``: what they were sent, with the public prototypes where those travel. Its floating-point entries count,
-    BatchNorm's ``statistics`` apart; a length below 1 counts as 1.
+    BatchNorm's ``statistics`` apart; a length below 1 counts as 1. A statistic may grow to ``largest`` squared times
+    the largest that was sent: one that is finite but absurd would leave nobody a model in the next round.
     """
 
     weights: Mapping[str, torch.Tensor]
@@ -103,13 +104,11 @@ class Change:
         """Refuse an update, already checked to fit, that moved further than honest training does.
 
         Raises :class:`FedfrError` naming the client and both lengths, whatever the numbers look like. A variance below
-        0 is refused as well: it would make every feature NaN.
+        0 is refused as well, for it would make every feature NaN, and so is a statistic that grew beyond bounds.
         """
         sent = named(update)
-        for name in self.statistics & sent.keys():
-            if name.endswith("running_var") and bool((sent[name] < 0).any()):
-                text = f"update of {update.client} for round {update.round} refused: {name} holds a variance below 0"
-                raise FedfrError(text, shareable=text)
+        for name in sorted(self.statistics & sent.keys()):
+            self._check_statistic(update, name, sent[name])
         # In the entries' own types: numbers too large for them are infinitely far away, and refused.
         moved = _length(sent[name] - self.weights[name] for name in self._counted)
         if math.isinf(moved) or moved > self.largest * max(self.length, 1.0):
@@ -118,6 +117,21 @@ class Change:
                 f"are {self.length:.3g} long; {self.largest:g} times that is allowed (federation.largest_change)"
             )
             raise FedfrError(text, shareable=text)
+
+    def _check_statistic(self, update: Update, name: str, value: torch.Tensor) -> None:
+        """A variance is a square, and so is the room that a statistic has to grow."""
+        if not value.dtype.is_floating_point or not value.numel():
+            return
+        found, before = float(value.abs().max()), float(self.weights[name].abs().max())
+        allowed = self.largest**2 * max(before, 1.0)
+        text = f"update of {update.client} for round {update.round} refused: {name} holds "
+        if name.endswith("running_var") and bool((value < 0).any()):
+            text += "a variance below 0"
+        elif found > allowed:
+            text += f"{found:.3g}, at most {allowed:.3g} is allowed (the square of federation.largest_change)"
+        else:
+            return
+        raise FedfrError(text, shareable=text)
 
 
 def _length(entries: Iterable[torch.Tensor]) -> float:

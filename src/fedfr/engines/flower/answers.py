@@ -64,6 +64,8 @@ def _answer(question: Message, open_site: Callable[[], Work], answer: Callable[[
         site = open_site()
         client = site.client
         reply = answer(site)
-    except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever it is, its text stays here; libraries raise others, too
         reply = failure_of(client, error)
     return Message(reply_records(reply), reply_to=question)
