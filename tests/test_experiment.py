@@ -239,6 +239,7 @@ class Interrupting(Silent):
         self.update("", 0, 0)
 
 
+@pytest.mark.slow
 def test_no_interruption_changes_the_result(finished: Finished, tmp_path: Path) -> None:
     expected, rows = bits(finished[0].folder), finished[1]
     told = events(finished[0].folder)

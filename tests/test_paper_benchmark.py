@@ -45,6 +45,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_it_runs_where_somebody_has_the_data(stand_in: Path, tmp_path: Path) -> None:
     settings = {**SMALL, "faces": {"path": str(stand_in)}}
     plan = plan_benchmark("paper", methods=["fedavg", "fedfr"], settings=settings)

@@ -47,6 +47,7 @@ def untold(**more: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", COMMANDS)
+@pytest.mark.slow
 def test_started_processes(kind: str) -> None:
     for given, expected in (({}, ASLEEP), ({"GOMP_SPINCOUNT": "77"}, f"{TOLD}'77'")):
         command = [sys.executable, *COMMANDS[kind]]

@@ -102,6 +102,6 @@ def test_what_was_found_is_shown_even_if_the_csv_cannot_be_written(fedfr: Fedfr,
     assert answer.code == 2
     assert "picture-of-two-people" in answer.out
     assert answer.err.splitlines()[-1].startswith(
-        f"fedfr: cannot write {tmp_path / 'file' / 'findings.csv'}: File exists"
+        f"fedfr: cannot write {tmp_path / 'file' / 'findings.csv'}: Not a directory"
     )
     assert (tmp_path / "file").read_text(encoding="utf-8") == "in the way"

@@ -39,6 +39,7 @@ def resume(run: Path, file_limit: int | None = None) -> subprocess.CompletedProc
 
 
 @pytest.mark.parametrize("stage", ["pre-training", "rounds"])
+@pytest.mark.slow
 def test_no_room_to_write_then_resumed(begun: Path, fedfr: Fedfr, faceset: Path, tmp_path: Path, stage: str) -> None:
     """First pre-training's checkpoint does not fit; then, with that done, the clients' private states."""
     limit = 1 << 20

@@ -55,6 +55,7 @@ def config(tmp_path: Path) -> list[str]:
     return ["own.yaml", "--out", "a run", *(part for each in SETTINGS for part in ("--set", each))]
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_by_its_name(tmp_path: Path, config: list[str]) -> None:
     process = started(["train", *config, "--set", "federation.rounds=100000", "--workers", "2"], tmp_path)
     wait_for((tmp_path / "a run" / "metrics.jsonl").exists, "the first event", 120)
@@ -74,6 +75,7 @@ def test_a_run_is_resumed_by_its_name(tmp_path: Path, config: list[str]) -> None
         (["faces", "import", "faces", "new", "--align", "landmarks", "--landmarks", "pipe.tsv"], "interrupted"),
     ],
 )
+@pytest.mark.slow
 def test_other_commands(tmp_path: Path, arguments: list[str], said: str) -> None:
     tiny_faces(2, 2).save(tmp_path / "faces")
     fifo = tmp_path / next(name for name in arguments if name.startswith("pipe"))
@@ -84,6 +86,7 @@ def test_other_commands(tmp_path: Path, arguments: list[str], said: str) -> None
     assert {path.name for path in tmp_path.iterdir()} == {"faces", fifo.name}
 
 
+@pytest.mark.slow
 def test_a_site_that_runs_is_stopped(tmp_path: Path) -> None:
     standing = Standing.make(tmp_path)
     process = started(["site", "run", standing.site], tmp_path)

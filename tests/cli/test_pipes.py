@@ -21,6 +21,7 @@ from tests.tiny import tiny_faces
         ("models import pipe new.safetensors", "pipe do not exist"),
     ],
 )
+@pytest.mark.slow
 def test_a_pipe_is_not_waited_for(command: str, said: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     made = tiny_faces(1, 2)

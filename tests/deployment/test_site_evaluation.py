@@ -72,6 +72,7 @@ def by_the_run(made: Federation, client: str) -> list[Row]:
         (("method.name=fedper", "federation.batchnorm=local"), "none"),
     ],
 )
+@pytest.mark.slow
 def test_its_figures_are_those_of_the_run(
     federation: Make, tmp_path: Path, method: tuple[str, ...], transform: str
 ) -> None:

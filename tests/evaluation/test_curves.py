@@ -88,7 +88,7 @@ def test_clients_are_averaged_and_refused_together() -> None:
     assert both.accepted[RATES.index(0.1)] == pytest.approx(0.5, abs=0.06)
     assert both.accepted[RATES.index(1e-3)] is None
     assert (sum(both.genuine), sum(both.impostor)) == (16, 2000)
-    assert (both.genuine[95], both.genuine[5], both.impostor[50]) == (8, 8, 2000)
+    assert (both.genuine[380], both.genuine[20], both.impostor[200]) == (8, 8, 2000)
     few = curve_from([ScoreCounts(good, impostor), ScoreCounts(good, impostor // 100)], **context, clients=2)
     assert few.accepted[RATES.index(0.1)] is None
     assert Curve.from_dict(both.to_dict()) == both
@@ -98,4 +98,4 @@ def test_a_score_of_one_counts_in_the_last_bin() -> None:
     counts = SCORES["generic-1:1"](features=np.ones((3, 4), np.float32), labels=np.array([0, 0, 1]))
     assert counts is not None
     curve = curve_from([counts], method="m", seed=0, round_number=0, model="generic", protocol="p", clients=0)
-    assert (curve.genuine[-1], curve.impostor[-1], len(curve.genuine)) == (1, 2, 100)
+    assert (curve.genuine[-1], curve.impostor[-1], len(curve.genuine)) == (1, 2, 400)

@@ -156,6 +156,7 @@ def test_a_clients_own_model_stays_out_of_the_shared_folder(tmp_path: Path, back
     assert public.runs == [(0, 300)] * 2, "the shared ones were not driven out"
 
 
+@pytest.mark.slow
 def test_a_run_with_half_precision_ends_with_the_same_bits(tmp_path: Path) -> None:
     """Under BatchNorm policy ``local``: shared in the first round, each client's own in the second."""
     settings = ["method.hard_negatives.threshold=0.5", "federation.batchnorm=local"]

@@ -219,6 +219,7 @@ def test_changes_where_full_updates_are_expected_are_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_a_run_counts_fewer_bytes_and_resumes_to_the_bit(kind: str, tmp_path: Path) -> None:
     """What is owed is part of the private state: a run killed after its first round ends as an undisturbed one."""
     overrides = (f"federation.updates={kind}", "federation.rounds=3", "federation.keep_rounds=3")

@@ -43,6 +43,7 @@ class Notes(Silent):
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS.names if name != "pretrained"])
+@pytest.mark.slow
 def test_every_method_trains_all_of_them_to_finite_figures(tmp_path: Path, name: str) -> None:
     manifest = uneven(tmp_path)
     config = tiny_config(tmp_path, f"split.manifest={manifest}", f"method.name={name}", "local.epochs=2")

@@ -93,7 +93,7 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
         read(tmp_path / "other", Maker())
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["thesis.tex"]
     (tmp_path / "file").touch()
-    for name, reason in (("file", "File exists"), ("file/f", "Not a directory")):
+    for name, reason in (("file", "Not a directory"), ("file/f", "Not a directory")):
         with pytest.raises(FedfrError, match=f"cannot write in .*{name}: {reason}"):
             read(tmp_path / name, Maker())
     (tmp_path / "f").mkdir()

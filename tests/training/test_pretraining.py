@@ -67,6 +67,7 @@ def test_arcface_and_bf16(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])
+@pytest.mark.slow
 def test_interrupted_and_resumed_ends_with_the_same_bits(tmp_path: Path, after: int) -> None:
     expected, _ = run(tmp_path / "whole.safetensors")
     with pytest.raises(KeyboardInterrupt):

@@ -244,7 +244,7 @@ def audit(
 ) -> None:
     """Look for duplicates, wrong labels, wrong colours, wrong crops and unusable pictures; changes nothing."""
     from fedfr.auditing import audit as audit_faces
-    from fedfr.errors import FedfrError
+    from fedfr.errors import FedfrError, WriteError
     from fedfr.faces import load_faces
     from fedfr.files import write_atomically
     from fedfr.reporting.findings import findings_csv, findings_text
@@ -253,9 +253,13 @@ def audit(
         raise FedfrError(f"{csv} exists already; choose another name or remove it")
     with progress() as shown:
         found = audit_faces(faces, split=split_, model=model, progress=shown)
-    # Before anything is printed: whoever reads no further closes the pipe.
+    failed: WriteError | None = None
+    # Before anything is printed, for a reader may close the pipe; what was found is shown even if it has no place.
     if csv is not None:
-        write_atomically(csv, findings_csv(found.findings, load_faces(faces)).encode())
+        try:
+            write_atomically(csv, findings_csv(found.findings, load_faces(faces)).encode())
+        except WriteError as error:
+            failed = error
     if as_json:
         print_json(found.to_dict())
     else:
@@ -263,6 +267,8 @@ def audit(
         say(findings_text(found.findings))
         if found.comparison is not None:
             say(found.comparison.describe())
+    if failed is not None:
+        raise failed
     if strict and not found.is_clean:
         raise typer.Exit(1)
 

@@ -89,7 +89,12 @@ def _use(folder: Path) -> int:
     Many processes may hold it at a time.
     """
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            if folder.exists() and not folder.is_dir():
+                raise
+            continue  # There when it was to be made, and removed before it was looked at.
         try:
             descriptor = os.open(folder / USED, os.O_RDWR | os.O_CREAT, 0o644)
         except FileNotFoundError:
