@@ -107,8 +107,6 @@ class Change:
         0 is refused as well, for it would make every feature NaN, and so is a statistic that grew beyond bounds.
         """
         sent = named(update)
-        for name in sorted(self.statistics & sent.keys()):
-            self._check_statistic(update, name, sent[name])
         # In the entries' own types: numbers too large for them are infinitely far away, and refused.
         moved = _length(sent[name] - self.weights[name] for name in self._counted)
         if math.isinf(moved) or moved > self.largest * max(self.length, 1.0):
@@ -117,6 +115,8 @@ class Change:
                 f"are {self.length:.3g} long; {self.largest:g} times that is allowed (federation.largest_change)"
             )
             raise FedfrError(text, shareable=text)
+        for name in sorted(self.statistics & sent.keys()):
+            self._check_statistic(update, name, sent[name])
 
     def _check_statistic(self, update: Update, name: str, value: torch.Tensor) -> None:
         """A variance is a square, and so is the room that a statistic has to grow."""
