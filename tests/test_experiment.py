@@ -229,7 +229,9 @@ class Interrupting(Silent):
         self.left = after
 
     def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
-        """Count down."""
+        """Count down; an evaluation is done anew as a whole, so that one cut short again and again would never end."""
+        if work.startswith("evaluating"):
+            return
         self.left -= 1
         if self.left == 0:
             raise InterruptionError
