@@ -144,6 +144,15 @@ def worker(given: argparse.Namespace) -> FaceSet:
     return faces.subset(next(iter(split.clients.values())).train)
 
 
+def general(given: argparse.Namespace) -> dict[str, Any]:
+    """Settings of the recipe ``general``: half of the identities public, a quarter at 100 clients."""
+    return {
+        "public_identities": given.identities // 2,
+        "clients": 100,
+        "identities_per_client": given.identities // 400,
+    }
+
+
 STEPS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "import fedfr.faces": lambda given: None,
     "write the folder": write,
@@ -151,21 +160,11 @@ STEPS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "load, digests checked": lambda given: load(given).digests(),
     "split general": split_by(
         "general",
-        lambda given: {
-            "public_identities": given.identities // 2,
-            "clients": 100,
-            "identities_per_client": given.identities // 400,
-            "distractors": "generic",
-        },
+        lambda given: general(given) | {"distractors": "generic"},
     ),
     "split general, duplicates=drop": split_by(
         "general",
-        lambda given: {
-            "public_identities": given.identities // 2,
-            "clients": 100,
-            "identities_per_client": given.identities // 400,
-            "duplicates": "drop",
-        },
+        lambda given: general(given) | {"duplicates": "drop"},
     ),
     "split quickstart": split_by("quickstart", lambda given: {}),
     "split lfw-fed": split_by("lfw-fed", lambda given: {"public_identities": 100}),

@@ -68,7 +68,7 @@ class Blank:
 
 
 class Features:
-    """Features of a run's images under one module, each computed once; ``on_images`` is told how far that is."""
+    """Features of a run's images under one module, each computed once; ``on_images`` receives the progress."""
 
     def __init__(self, parts: Parts, module: nn.Module, on_images: OnImages | None = None) -> None:
         self._parts = parts
