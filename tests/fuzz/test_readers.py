@@ -83,6 +83,7 @@ ELSEWHERE = {
     "faces.photographs.workspace": OWN,
     "deployment.listeners": "the kernel's lists below /proc",
     "deployment.logs": "text of logs, shown as it stands",
+    "deployment.machine_checks": "the kernel's facts below /proc",
     "deployment.processes": "the kernel's facts below /proc",
     "deployment.serving": "text of logs, shown as it stands",
     "deployment.site_folder": "a certificate, through load_certificate",
