@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from tests.fuzz.bounds import bounded
-from tests.fuzz.readers import TARGETS, damage
+from tests.fuzz.readers import TARGETS
+from tests.fuzz.targets import damage
 
 import fedfr
 from fedfr.faces.importers.images import FacesWarning
