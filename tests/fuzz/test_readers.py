@@ -90,7 +90,7 @@ ELSEWHERE = {
     "deployment.site_folder": "a certificate, through load_certificate",
     "faces.detection": "a detector is read only where its SHA-256 is known or confirmed",
     "faces.recordio.writer": "writes",
-    "federation.client": "the kernel's facts below /proc",
+    "memory": "the kernel's facts below /proc",
     "reporting.page": "the package's own style and script",
     "reporting.tracking": "a file of ours that is written over",
 }

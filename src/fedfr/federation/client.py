@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-import resource
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -25,6 +23,7 @@ from fedfr.federation.networks import Networks
 from fedfr.federation.private_store import PrivateState, PrivateStore
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.federation.update_format import compress
+from fedfr.memory import peak_memory
 from fedfr.models import build_backbone
 from fedfr.rng import derive_seed
 from fedfr.training.features import Compute, extract_features
@@ -64,17 +63,6 @@ def decay_epoch(local: LocalConfig, round_number: int) -> int:
     return math.ceil(due) if local.decay_rounding == "up" else math.floor(due)
 
 
-def _peak_memory() -> float:
-    """Largest resident size of this process so far, in bytes.
-
-    Not getrusage's, where the kernel has /proc: that one also remembers the process a worker was forked from.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        return 1024.0 * int(status.read_text(encoding="ascii").partition("VmHWM:")[2].split()[0])
-    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
 def _copied(value: torch.Tensor) -> torch.Tensor:
     """A copy on the CPU that goes to files and messages as it is."""
     return value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
@@ -83,13 +71,15 @@ def _copied(value: torch.Tensor) -> torch.Tensor:
 def _check_finite(update: Update, state: PrivateState) -> None:
     """Raise :class:`FedfrError` before anything is saved or sent that is no number: it would never leave again."""
     travelling = {"prototypes": update.prototypes, "identities": update.identities}
-    tensors = {
+    sent = {
         **update.weights,
         **{f"scales of {name}": value for name, value in update.scales.items()},
         **{name: value for name, value in travelling.items() if value is not None},
-        **{f"state/{name}": value for name, value in state.tensors().items()},
     }
-    name = first_not_finite(tensors)
+    # What travels as it is kept is the same tensor, and looked at once.
+    looked_at = set(map(id, sent.values()))
+    kept = {f"state/{name}": value for name, value in state.tensors().items() if id(value) not in looked_at}
+    name = first_not_finite(sent | kept)
     if name is not None:
         text = f"{name} became NaN or infinite in round {update.round}; lower the learning rate"
         raise FedfrError(text, shareable=text)
@@ -201,7 +191,7 @@ class Client:
                 "images/hard_negatives": float(len(near)),
                 "epochs": float(settings.local.epochs_in(broadcast.round)),
                 "seconds": time.perf_counter() - started,
-                "peak_rss_bytes": _peak_memory(),
+                "peak_rss_bytes": peak_memory(),
             },
             private if method.reveals_identities and shared else None,
         )

@@ -66,7 +66,8 @@ class Networks:
 
     def check(self, broadcast: Broadcast) -> None:
         """Raises :class:`fedfr.errors.FedfrError` when the weights do not fit; nothing is loaded."""
-        check_entries(self._generic.entries, broadcast.weights, type(self._generic.module).__name__)
+        if self._loaded() is not broadcast:
+            check_entries(self._generic.entries, broadcast.weights, type(self._generic.module).__name__)
 
     def working(self, weights: Mapping[str, torch.Tensor]) -> nn.Module:
         """The backbone to train, or to look at once, with ``weights``; raises as :meth:`generic`.
