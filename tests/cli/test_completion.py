@@ -36,13 +36,13 @@ def test_each_shell_is_given_its_script(shell: str) -> None:
 
 
 def test_bash_shows_and_installs_it(tmp_path: Path) -> None:
-    home = {"HOME": str(tmp_path), "SHELL": "/bin/bash"}
-    shown = run("bash", "--norc", "-c", f"{FEDFR} --show-completion; true", **home)
+    home = {"HOME": str(tmp_path), "SHELL": "/bin/bash", "PATH": f"{Path(FEDFR).parent}:{os.environ['PATH']}"}
+    shown = run("bash", "--norc", "-c", "fedfr --show-completion; true", **home)
     assert "complete -o default -F _fedfr_completion fedfr" in shown
-    run("bash", "--norc", "-c", f"{FEDFR} --install-completion; true", **home)
+    run("bash", "--norc", "-c", "fedfr --install-completion; true", **home)
     (script,) = tmp_path.rglob("fedfr.sh")
     assert script.read_text().strip() == shown.strip()
-    typed = f"source {script}; COMP_WORDS=(fedfr benchmark o); COMP_CWORD=2; _fedfr_completion {FEDFR}"
+    typed = f"source {script}; COMP_WORDS=(fedfr benchmark o); COMP_CWORD=2; _fedfr_completion fedfr"
     assert run("bash", "--norc", "-c", f'{typed}; echo "${{COMPREPLY[@]}}"', **home) == "orl\n"
 
 

@@ -30,7 +30,10 @@ def known(command: list[str]) -> bool:
 @pytest.mark.parametrize("name", UNITS)
 def test_systemd_takes_the_unit(name: str, tmp_path: Path) -> None:
     """With the program where it is on this machine: every other word as it stands."""
-    text = (DEPLOY / name).read_text("utf-8").replace("/opt/fedfr/.venv/bin/fedfr", sys.executable)
+    # Through a link, for the environment's own path may hold a space, which a unit must quote.
+    program = tmp_path / "program"
+    program.symlink_to(sys.executable)
+    text = (DEPLOY / name).read_text("utf-8").replace("/opt/fedfr/.venv/bin/fedfr", str(program))
     (tmp_path / name).write_text(text.replace("User=fedfr\n", ""), encoding="utf-8")
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(tmp_path / name)],
