@@ -284,6 +284,7 @@ def test_relative_paths_and_resume_from_elsewhere(
     assert answered(fedfr(*again)) == json.loads(answer.out)
 
 
+@pytest.mark.slow
 def test_history(fedfr: Fedfr, config_file: Path, settings: list[str], tmp_path: Path) -> None:
     more = ["--set", "federation.rounds=3", "--set", "evaluation.every=2", "--json"]
     rows = answered(fedfr("train", config_file, "--out", tmp_path / "run", *settings, *more))

@@ -28,7 +28,7 @@ Make = Callable[..., Federation]
     [
         (),
         ("method.name=fedface", "split.settings.identities_per_client=[2,4]"),
-        ("federation.updates=int8",),
+        pytest.param(("federation.updates=int8",), marks=pytest.mark.slow),
         ("method.name=fedper", "federation.batchnorm=local", "runtime.precision=bf16", "federation.participation=0.5"),
     ],
 )

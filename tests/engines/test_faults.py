@@ -84,7 +84,9 @@ def shown(experiment: Experiment) -> str:
     return "\n".join([results_text(rows), *left_out(rows), page(open_report(experiment.folder))])
 
 
-@pytest.mark.parametrize("name", ["fedfr", "ditto", "local"])
+@pytest.mark.parametrize(
+    "name", ["fedfr", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ditto", "local"))]
+)
 def test_a_client_that_diverged_trains_in_the_next_round(tmp_path: Path, name: str) -> None:
     experiment = Experiment.create(tiny_config(tmp_path, f"method.name={name}", *QUICK), tmp_path / "run")
     experiment.run(engine=faulty(experiment, diverges, range(1, 2)))

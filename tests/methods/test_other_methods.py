@@ -64,6 +64,7 @@ def test_moon_is_the_contrastive_part_of_fedfr_to_the_bit(run: Any) -> None:
     assert not equal(moon.generic, run("method.name=fedavg").generic)
 
 
+@pytest.mark.slow
 def test_ablations_are_switches_of_fedfr_to_the_bit(run: Any) -> None:
     off = {part: f"method.{part}.enabled=false" for part in ("hard_negatives", "contrastive", "dfc")}
     for name, without in {
