@@ -263,6 +263,7 @@ def test_pretrain_then_resume(fedfr: Fedfr, config_file: Path, settings: list[st
     assert (tmp_path / "run" / "rounds" / "0001").is_dir()
 
 
+@pytest.mark.slow
 def test_relative_paths_and_resume_from_elsewhere(
     fedfr: Fedfr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

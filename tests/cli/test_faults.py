@@ -59,7 +59,7 @@ def test_no_room_to_write_then_resumed(begun: Path, fedfr: Fedfr, faceset: Path,
     assert rows == [row.to_dict() for row in Experiment.create(config, tmp_path / "undisturbed").run()]
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_one_client_that_cannot_save_stops_the_run(begun: Path, fedfr: Fedfr, workers: str) -> None:
     """Its column would be a mean over the other clients; the quorum, which they meet, is not asked."""
     folder = begun / "clients" / "client-01"

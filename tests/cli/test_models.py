@@ -44,6 +44,7 @@ def kept(folder: Path, client: str) -> PrivateState:
     return state
 
 
+@pytest.mark.slow
 def test_a_run_in_the_released_layout_and_back(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
     before = content(run)
     out = tmp_path / "out"

@@ -46,6 +46,7 @@ def test_the_same_seed_gives_the_same_bits_as_the_local_engine(federation: Make,
     assert all(len(context.state) == 0 for context in made.contexts)
 
 
+@pytest.mark.slow
 def test_a_state_newer_than_the_round_is_discarded(federation: Make) -> None:
     """The coordinator lost a round that the sites had trained: it is run again, and ends with the same bits."""
     made = federation("federation.rounds=3")

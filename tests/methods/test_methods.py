@@ -64,6 +64,7 @@ def test_at_the_first_participation_the_contrastive_term_is_constant(run: Any) -
     assert all(abs(update.metrics["loss/contrastive"] - math.log(2)) > 1e-4 for update in second)
 
 
+@pytest.mark.slow
 def test_the_released_codes_untrained_previous_network(run: Any) -> None:
     released = run("method.name=fedfr", "method.contrastive.first_previous=random")
     first = [update for update in released.ups if update.round == 1]

@@ -49,6 +49,7 @@ def test_fedprox_without_its_penalty_is_fedavg_to_the_bit(run: Any) -> None:
     assert equal(run("method.name=fedprox", "method.mu=0").generic, run("method.name=fedavg").generic)
 
 
+@pytest.mark.slow
 def test_fedprox_stays_nearer_to_the_rounds_model_the_larger_mu(run: Any) -> None:
     few = ("local.epochs=4", "federation.rounds=1")
     runs = [run("method.name=fedprox", f"method.mu={mu}", *few) for mu in (0, 5, 50)]
@@ -161,6 +162,7 @@ def test_ditto_leaves_fedavg_alone_and_trains_its_own_model_beside_it(run: Any) 
     assert torch.equal(found[1].backbone.state_dict()["fc.weight"], state.personal_backbone["fc.weight"])
 
 
+@pytest.mark.slow
 def test_ditto_holds_its_model_the_nearer_the_larger_lambda(run: Any) -> None:
     few = ("local.epochs=4", "federation.rounds=1")
     runs = [run("method.name=ditto", f"method.lam={lam}", *few) for lam in (0, 5, 50)]

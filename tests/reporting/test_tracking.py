@@ -84,6 +84,7 @@ def test_tensorboard_shows_every_number(tmp_path: Path) -> None:
     assert set(found["personalized-1-1/TAR@FAR=1e-1"]) == {1, 2}
 
 
+@pytest.mark.slow
 def test_mlflow_gets_every_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
