@@ -8,7 +8,10 @@ from collections.abc import Iterable
 
 from fedfr.errors import FedfrError
 
-__all__ = ["POOLED", "check_client_id", "check_client_ids", "check_participant", "is_client_id"]
+__all__ = ["NAME", "POOLED", "check_client_id", "check_client_ids", "check_participant", "is_client_id"]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a run, a coordinator or a person with access may be called: ASCII, for URLs and certificates."""
 
 RULE = "give letters, digits and the signs . _ -, first a letter or digit, at most 64"
 POOLED = "pooled"

@@ -14,7 +14,17 @@ from typing import Self
 from fedfr.deployment.listeners import listeners
 from fedfr.errors import FedfrError
 
-__all__ = ["Address", "bare", "is_own", "listening", "refuse_taken", "refuse_zone", "split_host", "take_port"]
+__all__ = [
+    "Address",
+    "bare",
+    "is_own",
+    "listening",
+    "number_of",
+    "refuse_taken",
+    "refuse_zone",
+    "split_host",
+    "take_port",
+]
 
 PLACE = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)(?::([0-9]{1,5}))?")
 LEFTOVER = 20.0
@@ -109,11 +119,18 @@ def take_port(port: int, places: Sequence[tuple[socket.AddressFamily, str]], fol
     refuse_taken(port, places)
 
 
+def number_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that ``host`` is, None where it is a name."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
 def is_own(host: str) -> bool:
     """Whether ``host`` is an address of this machine, not a name."""
-    try:
-        number = ipaddress.ip_address(host)
-    except ValueError:
+    number = number_of(host)
+    if number is None:
         return False
     number = getattr(number, "ipv4_mapped", None) or number
     if number.is_loopback or number.is_unspecified:
@@ -133,19 +150,8 @@ def _binds(family: socket.AddressFamily, place: str) -> bool:
 
 def _is_host(host: str) -> bool:
     if host.startswith("["):
-        return _is_ipv6(host[1:-1])
+        return isinstance(number_of(bare(host)), ipaddress.IPv6Address)
     # No name is longer, and the resolver ends in another error than that it does not know one.
     if len(host) > 253 or any(len(label) > 63 for label in host.split(".")):
         return False
-    try:
-        return not NUMBER.fullmatch(host) or bool(ipaddress.IPv4Address(host))
-    except ValueError:
-        return False
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        ipaddress.IPv6Address(text)
-    except ValueError:
-        return False
-    return True
+    return not NUMBER.fullmatch(host) or isinstance(number_of(host), ipaddress.IPv4Address)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from pydantic import AfterValidator, Field
 
-from fedfr.client_ids import check_client_ids, is_client_id
+from fedfr.client_ids import NAME, check_client_ids, is_client_id
 from fedfr.config import ExperimentConfig
 from fedfr.config_source import read_file
 from fedfr.deployment.address import Address, bare, listening
@@ -28,7 +28,6 @@ from fedfr.deployment.site_board import now
 from fedfr.deployment.site_folder import ROOT
 from fedfr.errors import FedfrError
 from fedfr.experiment import Experiment
-from fedfr.faces.split_parts import ID
 from fedfr.files import empty_folder, make_folder, read_json, write_atomically, write_json
 from fedfr.reporting.progress import Progress
 from fedfr.settings import Settings, validate
@@ -85,7 +84,7 @@ class Coordinator:
             raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the coordinator")
         given = {"name": name, "hosts": tuple(hosts), "port": port, "inner_port": inner_port}
         config = cls.open(folder).config if begun else validate(CoordinatorConfig, given, "server init")
-        if not ID.fullmatch(config.name) or config.port == config.inner_port:
+        if not NAME.fullmatch(config.name) or config.port == config.inner_port:
             raise FedfrError(
                 f"name = {config.name!r}, ports {config.port} and {config.inner_port}; give a name of letters, digits "
                 "and the signs . _ -, and two ports"
@@ -178,7 +177,7 @@ class Coordinator:
 
     def admit(self, person: str) -> Path:
         """A certificate for a person who may use the control API through the proxy; returns its file."""
-        if not ID.fullmatch(person) or person in ("ca", "server"):
+        if not NAME.fullmatch(person) or person in ("ca", "server"):
             raise FedfrError(f"{person!r} cannot be a person's name here; give letters, digits and the signs . _ -")
         issue_operator(self.tls, person)
         return self.tls / f"{person}.crt"
@@ -189,7 +188,7 @@ class Coordinator:
         ``config`` is for a new run: recipe ``sites``, or a manifest whose clients have their faces elsewhere. Raises
         :class:`FedfrError` for a client that is not registered, and as :meth:`Experiment.begin` does.
         """
-        if not ID.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise FedfrError(f"{name!r} cannot be a run's name; give letters, digits and the signs . _ -, at most 64")
         folder = self.runs / name
         begun = (folder / "config.yaml").exists()
@@ -226,7 +225,7 @@ class Coordinator:
 
         Raises :class:`FedfrError` where there is none.
         """
-        if not ID.fullmatch(name) or not (self.runs / name / "config.yaml").is_file():
+        if not NAME.fullmatch(name) or not (self.runs / name / "config.yaml").is_file():
             raise FedfrError(f"there is no run {name!r} in {self.runs}; there are {', '.join(self.begun()) or 'none'}")
         (self.runs / name / SUBMITTED).unlink(missing_ok=True)
 

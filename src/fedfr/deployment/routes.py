@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote
 
 import httpx
 
-from fedfr.deployment.address import Address, bare, is_own, split_host
+from fedfr.deployment.address import Address, bare, is_own, number_of, split_host
 from fedfr.errors import FedfrError
 
 __all__ = ["Route", "trackers_proxies"]
@@ -172,7 +172,7 @@ def _excepted(address: Address, exceptions: str) -> bool:
 def _matches(address: Address, token: str) -> bool:
     if token == "*":
         return True
-    name, number = address.name.lower().rstrip("."), _number(address.name)
+    name, number = address.name.lower().rstrip("."), number_of(address.name)
     network = _network(token.strip("[]"))
     if network is None and (found := split_host(token)) is not None and found[1] is not None:
         if found[1] != address.port:
@@ -189,13 +189,6 @@ def _matches(address: Address, token: str) -> bool:
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     try:
         return ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return None
-
-
-def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
     except ValueError:
         return None
 

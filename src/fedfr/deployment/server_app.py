@@ -17,6 +17,7 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from fedfr.client_ids import NAME
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.bundle import RUN
 from fedfr.deployment.logs import log_to
@@ -27,7 +28,6 @@ from fedfr.engines.flower.post import Clock
 from fedfr.engines.flower.standing import Watch
 from fedfr.errors import FedfrError, InUseError
 from fedfr.experiment import Experiment
-from fedfr.faces.split_parts import ID
 from fedfr.files import is_locked, read_json, write_atomically
 from fedfr.reporting.progress import PlainProgress
 from fedfr.reporting.tracking import Tracking
@@ -108,7 +108,7 @@ def run_folder(environment: Mapping[str, str], settings: Mapping[str, Any]) -> P
     runs, name = environment.get(RUNS), settings.get(RUN)
     if not runs:
         raise FedfrError(f"{RUNS} is not set where the SuperLink was started; set it to the folder of the runs")
-    if not isinstance(name, str) or not ID.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise FedfrError(f"{RUN} = {name!r}; give the name of a folder in {runs}")
     return Path(runs) / name
 

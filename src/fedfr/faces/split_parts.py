@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,10 +14,7 @@ from fedfr.faces.columns import ImageIndices, joined
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.likenames import alike, spelled
 
-__all__ = ["ID", "ClientFaces", "Parts", "people_of"]
-
-ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a run or a person with access may be called; of clients, see :mod:`fedfr.client_ids`."""
+__all__ = ["ClientFaces", "Parts", "people_of"]
 
 UNSEEN = "generic or distractors"
 
