@@ -28,6 +28,7 @@ __all__ = [
     "read_json",
     "read_json_lines",
     "remove_leftovers",
+    "take_lock",
     "write_atomically",
     "write_folder_atomically",
     "write_json",
@@ -137,6 +138,23 @@ def move_folder(made: Path, target: Path) -> None:
         raise _cannot_write(target, error) from error
 
 
+def take_lock(descriptor: int, folder: Path, taken: str) -> None:
+    """Lock an open file of ``folder`` for this process alone, without waiting.
+
+    Raises :class:`InUseError` saying ``taken`` while another process holds it, and :class:`WriteError` where the file
+    system has no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InUseError(f"{taken}; wait for it or stop it") from error
+    except OSError as error:
+        raise WriteError(
+            f"cannot lock {folder}: {error.strerror}; its file system must offer locks (flock), choose a folder on a "
+            "local disk"
+        ) from error
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Have ``folder`` to oneself, made where it is not there; the lock goes with the process, however it ends.
@@ -152,15 +170,7 @@ def locked(folder: Path) -> Iterator[None]:
             f"cannot write in {folder}: {error.strerror}; free space or make the folder writable, then resume"
         ) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InUseError(f"another process is working on {folder}; wait for it or stop it") from error
-        except OSError as error:
-            raise WriteError(
-                f"cannot lock {folder}: {error.strerror}; its file system must offer locks (flock), choose a folder "
-                "on a local disk"
-            ) from error
+        take_lock(descriptor, folder, f"another process is working on {folder}")
         yield
     finally:
         os.close(descriptor)

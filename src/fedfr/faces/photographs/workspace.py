@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -10,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fedfr.errors import FedfrError, InUseError, WriteError
-from fedfr.files import make_folder, read_json, remove_leftovers, write_json
+from fedfr.errors import FedfrError, WriteError
+from fedfr.files import make_folder, read_json, remove_leftovers, take_lock, write_json
 
 __all__ = ["PLAN", "Plan", "finish", "remove_abandoned", "workspace", "workspace_of"]
 
@@ -93,19 +92,13 @@ def _lock(folder: Path, target: Path) -> int:
                 f"cannot write in {folder.parent}: {error.strerror}; free space or choose a folder that can be written"
             ) from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            take_lock(descriptor, folder, f"another process imports into {target}")
             # The holder before us may have removed the folder, and with it the file that we now hold.
             if os.fstat(descriptor).st_nlink:
                 return descriptor
-        except BlockingIOError as error:
+        except BaseException:
             os.close(descriptor)
-            raise InUseError(f"another process imports into {target}; wait for it or stop it") from error
-        except OSError as error:
-            os.close(descriptor)
-            raise WriteError(
-                f"cannot lock {folder}: {error.strerror}; its file system must offer locks (flock), choose a folder "
-                "on a local disk"
-            ) from error
+            raise
         os.close(descriptor)
 
 
