@@ -18,11 +18,11 @@ from tempfile import TemporaryDirectory
 import cv2
 
 from fedfr.faces import import_photographs
-from fedfr.faces.alignment import align
-from fedfr.faces.detection import Detector, choose, open_detector
-from fedfr.faces.photographs.aligners import Yunet
-from fedfr.faces.photographs.outcome import sharpness
-from fedfr.faces.photographs.reading import read_photograph
+from fedfr.faces.alignment.detection import Detector, choose, open_detector
+from fedfr.faces.alignment.photographs.aligners import Yunet
+from fedfr.faces.alignment.photographs.opening import read_photograph
+from fedfr.faces.alignment.photographs.outcome import sharpness
+from fedfr.faces.alignment.template import align
 from harness import Line, answer, parser, peak_memory
 
 WANTED = 60

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from fedfr.threads import let_threads_sleep
+from fedfr.core.threads import let_threads_sleep
 
 HERE = Path(__file__).parent
 SCRIPTS = (

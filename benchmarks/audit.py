@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.auditing import features_of, load_generic
-from fedfr.evaluation import People
+from fedfr.audit import Finding
+from fedfr.audit.face_audit import features_of, load_generic
+from fedfr.audit.image_checks import audit_images
+from fedfr.audit.label_checks import People
+from fedfr.audit.measures import measure
+from fedfr.audit.near_duplicates import NEAR, likeness
 from fedfr.faces import FaceSet
-from fedfr.faces.audit import Finding
-from fedfr.faces.audit.images import audit_images
-from fedfr.faces.audit.likeness import NEAR, likeness
-from fedfr.faces.audit.measures import measure
 from fedfr.reporting.progress import Silent
 from harness import sleeping_threads
 

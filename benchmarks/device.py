@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fedfr.config import load_config
-from fedfr.experiment import Experiment
+from fedfr.config.schema import load_config
+from fedfr.experiments.experiment import Experiment
 from fedfr.faces import FaceSet
 from fedfr.models import BACKBONES, build_backbone
-from fedfr.rows import Row
+from fedfr.results.result_rows import Row
 from fedfr.training.features import Compute, extract_features
 from fedfr.training.loop import TrainingPlan, train
 from fedfr.training.objective import MarginSoftmax, Network, Objective
-from fedfr.training.pool import FacePool
+from fedfr.training.training_set import FacePool
 from harness import Line, answer, best, parser
 from local_update import flops
 

@@ -28,13 +28,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.faces import FaceSet, Split, make_split
-from fedfr.faces.columns import Digests
-from fedfr.faces.importers.recordio import RecordNames
-from fedfr.faces.recordio import RecordFile, RecordPixels, read_index, read_layout
-from fedfr.faces.recordio.header import pack
-from fedfr.faces.recordio.linked import link
-from fedfr.faces.recordio.writer import frame
+from fedfr.faces.array_columns import Digests
+from fedfr.faces.readers.recordio import RecordFile, RecordPixels, read_index, read_layout
+from fedfr.faces.readers.recordio.header import pack
+from fedfr.faces.readers.recordio.linked import link
+from fedfr.faces.readers.recordio_import import RecordNames
 from fedfr.faces.storage import write_linked_faces
+from fedfr.faces.writers.recordio import frame
 
 RECORD = 8192
 AT_ONCE = 1 << 16

@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from fedfr.config import load_config
-from fedfr.deployment.handout import hand_out
+from fedfr.config.schema import load_config
 from fedfr.deployment.loopback import Loopback
-from fedfr.experiment import Experiment
+from fedfr.deployment.partition_export import hand_out
+from fedfr.experiments.experiment import Experiment
 from fedfr.faces import FaceSet
 from harness import Line, answer, parser
 

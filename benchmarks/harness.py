@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from fedfr.threads import let_threads_sleep
+from fedfr.core.threads import let_threads_sleep
 
 __all__ = [
     "Line",

@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 
 from fedfr.evaluation import PROTOCOLS
-from fedfr.evaluation.figures import Figure
 from fedfr.evaluation.ijb import TemplateSums
+from fedfr.evaluation.metrics import Figure
 from fedfr.evaluation.protocols.ijb import IJB_LISTS
-from fedfr.faces.ijb import KINDS, IjbFolder, find_ijb
+from fedfr.faces.readers.ijb import KINDS, IjbFolder, find_ijb
 from fedfr.training.feature_blocks import FeatureBlocks
 from harness import Line, answer, parser, peak_memory
 

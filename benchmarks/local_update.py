@@ -26,17 +26,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from fedfr.config import FederationConfig, LocalConfig
+from fedfr.config.schema import FederationConfig, LocalConfig
+from fedfr.core.memory import keep_freed_memory
+from fedfr.core.rng import torch_generator
 from fedfr.faces import FaceSet
 from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.messages import Broadcast
 from fedfr.federation.networks import Networks
 from fedfr.federation.private_store import PrivateState, PrivateStore
 from fedfr.federation.public_faces import PublicFaces
-from fedfr.memory import keep_freed_memory
 from fedfr.methods.fedfr import FedFR
 from fedfr.models import BACKBONES, DFC, build_backbone
-from fedfr.rng import torch_generator
 from fedfr.training.features import Compute
 from fedfr.training.loop import TrainingPlan
 from harness import Line, Ratio, answer, limits, parser, peak_memory, ratio

@@ -31,16 +31,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedfr.config import load_config
-from fedfr.experiment import Experiment
+from fedfr.config.schema import load_config
+from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.method_run import Trial
 from fedfr.faces import FaceSet
 from fedfr.models import DFC, build_backbone
 from fedfr.reporting.progress import Silent
 from fedfr.training.features import extract_features, freeze
 from fedfr.training.loop import TrainingPlan, train
 from fedfr.training.objective import Contrastive, MarginSoftmax, Network, Objective, OneVsAll
-from fedfr.training.pool import FacePool
-from fedfr.trial import Trial
+from fedfr.training.training_set import FacePool
 from harness import PAGE, Line, answer, parser
 
 WANTED_MS = 20.0

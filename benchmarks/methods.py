@@ -19,12 +19,12 @@ from typing import Any
 
 import yaml
 
-from fedfr.benchmark import Benchmark, Result, read_results
-from fedfr.comparison import Difference, Key, compare, contests, shared_metrics, standings
-from fedfr.report import without_places
-from fedfr.reporting.standings import overview_table
+from fedfr.experiments.benchmark import Benchmark, Result, read_results
+from fedfr.experiments.report import without_places
+from fedfr.reporting.benchmark_table import overview_table
 from fedfr.reporting.table import column_title, markdown_table
-from fedfr.rows import Row
+from fedfr.results.comparison import Difference, Key, compare, contests, shared_metrics, standings
+from fedfr.results.result_rows import Row
 from harness import place, sleeping_threads
 
 __all__ = [
@@ -93,7 +93,7 @@ CLAIMS = (
 
 
 def keep(folder: Path, name: str, command: str) -> Path:
-    """Copy what stays of a benchmark; raises :class:`fedfr.errors.FedfrError` where none is finished."""
+    """Copy what stays of a benchmark; raises :class:`fedfr.core.errors.FedfrError` where none is finished."""
     benchmark = Benchmark.open(folder)
     benchmark.finished()
     target = HERE / name

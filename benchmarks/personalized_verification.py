@@ -28,8 +28,8 @@ from fedfr.evaluation import (
     probe_labels,
     released_identification,
 )
-from fedfr.evaluation.figures import Figure
-from fedfr.evaluation.pairs import OwnPairs
+from fedfr.evaluation.block_comparisons import OwnPairs
+from fedfr.evaluation.metrics import Figure
 from harness import Line, alternate, answer, limits, parser, peak_memory
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)

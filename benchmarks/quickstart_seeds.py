@@ -14,9 +14,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from fedfr.config import load_config
-from fedfr.experiment import Experiment
-from fedfr.rows import Row
+from fedfr.config.schema import load_config
+from fedfr.experiments.experiment import Experiment
+from fedfr.results.result_rows import Row
 from harness import sleeping_threads
 
 COMPARISONS = (

@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 
 from fedfr.faces import FaceSet
-from fedfr.faces.importers.images import read_image
-from fedfr.training.pool import FacePool
+from fedfr.faces.readers.image_reading import read_image
+from fedfr.training.training_set import FacePool
 from harness import Line, answer, parser
 
 BATCH, BATCHES, PER_IDENTITY, WANTED = 256, 40, 10, 10_000

@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fedfr.config import EvaluationConfig, load_config
+from fedfr.config.schema import EvaluationConfig, load_config
 from fedfr.evaluation import PROTOCOLS
 from fedfr.faces import FaceSet, Split, import_folder, make_split
 from fedfr.models import Preprocessing
 from fedfr.models.backbones import SlimFace
 from fedfr.training.features import Compute, extract_features
-from fedfr.training.pool import FacePool
 from fedfr.training.pretraining import pretrain
+from fedfr.training.training_set import FacePool
 from harness import Line, answer, best, parser
 
 Four = tuple[int, int, int, int]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from fedfr.memory import keep_freed_memory
+from fedfr.core.memory import keep_freed_memory
 from fedfr.models import BACKBONES, build_backbone
 from fedfr.training.features import Compute
 from harness import Line, alternate, answer, limits, parser

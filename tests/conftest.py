@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedfr.threads import let_threads_sleep
+from fedfr.core.threads import let_threads_sleep
 
 # Before anything loads PyTorch: tests run beside each other.
 let_threads_sleep(os.environ)

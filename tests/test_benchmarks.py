@@ -9,9 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from fedfr.benchmark import Result
-from fedfr.config_source import read_benchmark
-from fedfr.rows import Row
+from fedfr.config.loading import read_benchmark
+from fedfr.experiments.benchmark import Result
+from fedfr.results.result_rows import Row
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 

@@ -13,12 +13,12 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from fedfr import losses
+from fedfr.audit import KINDS
 from fedfr.cli.main import app
-from fedfr.config import ExperimentConfig, load_config
+from fedfr.config.schema import ExperimentConfig, load_config
 from fedfr.deployment.site import SiteConfig
 from fedfr.evaluation import PROTOCOLS
 from fedfr.faces import SPLITS
-from fedfr.faces.audit import KINDS
 from fedfr.methods.fedfr import FedFRSettings
 from fedfr.models import BACKBONES, build_backbone
 

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedfr.lazy import exports
+from fedfr.core.lazy import exports
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fedfr import evaluation, faces, losses, methods, models
-    from fedfr.auditing import audit
-    from fedfr.config import ExperimentConfig, load_config
-    from fedfr.errors import FedfrError
-    from fedfr.experiment import Experiment
+    from fedfr.audit.face_audit import audit
+    from fedfr.config.schema import ExperimentConfig, load_config
+    from fedfr.core.errors import FedfrError
+    from fedfr.experiments.catalogue import list_backbones, list_methods, list_protocols
+    from fedfr.experiments.experiment import Experiment
+    from fedfr.experiments.model_evaluation import evaluate
     from fedfr.faces import FaceSet, Split, import_folder, import_orl, make_split
-    from fedfr.lists import list_backbones, list_methods, list_protocols
-    from fedfr.model_evaluation import evaluate
 else:
     __getattr__ = exports(
         __name__,
         {
-            "auditing": "audit",
-            "config": "ExperimentConfig load_config",
-            "errors": "FedfrError",
-            "experiment": "Experiment",
+            "audit.face_audit": "audit",
+            "config.schema": "ExperimentConfig load_config",
+            "core.errors": "FedfrError",
+            "experiments.experiment": "Experiment",
             "faces": "FaceSet Split import_folder import_orl make_split",
-            "lists": "list_backbones list_methods list_protocols",
-            "model_evaluation": "evaluate",
+            "experiments.catalogue": "list_backbones list_methods list_protocols",
+            "experiments.model_evaluation": "evaluate",
         },
         packages="evaluation faces losses methods models",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from tests.tiny import SETTINGS, tiny_faces
+from tests.support.tiny_experiment import SETTINGS, tiny_faces
 
 from fedfr.cli import main
 

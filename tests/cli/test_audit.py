@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests.cli.conftest import Fedfr
 from tests.cli.test_commands import content
-from tests.faces.audit.drawn import draw_faces, encoded, with_pixels
+from tests.support.drawn_faces import draw_faces, encoded, with_pixels
 
 from fedfr.faces import FaceSet
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.cli import bad_deployments, bad_faces, bad_input, bad_models, bad_verification_sets
-from tests.cli.bad_input import Case, Given
 from tests.cli.conftest import Fedfr
 from tests.cli.test_commands import content
-from tests.tiny import SETTINGS
+from tests.support import bad_deployments, bad_faces, bad_input, bad_models, bad_verification_sets
+from tests.support.bad_input import Case, Given
+from tests.support.tiny_experiment import SETTINGS
 
-from fedfr.config import load_config
-from fedfr.experiment import Experiment
+from fedfr.config.schema import load_config
+from fedfr.experiments.experiment import Experiment
 
 CASES = [
     *bad_input.CASES,

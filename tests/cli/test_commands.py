@@ -17,9 +17,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from tests.cli.conftest import Answer, Fedfr
-from tests.tiny import SETTINGS, tiny_faces
+from tests.support.tiny_experiment import SETTINGS, tiny_faces
 
-from fedfr.config_source import BENCHMARKS
+from fedfr.config.loading import BENCHMARKS
 from fedfr.evaluation.verification import equal_error_rate
 from fedfr.faces import EXPORTERS, SPLITS, FaceSet
 from fedfr.models import build_backbone, load_model

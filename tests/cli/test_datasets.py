@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Fedfr
 
-from fedfr.config import load_config
+from fedfr.config.schema import load_config
 from fedfr.faces import FaceSet, Split
 
 BAD = (

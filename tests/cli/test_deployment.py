@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 from tests.cli.conftest import Answer, Fedfr
-from tests.deployment.https import Server, serving
-from tests.deployment.neighbours import listening_for
-from tests.deployment.standing import OTHER, RUN, SITE, Standing, edit
+from tests.support.https import Server, serving
+from tests.support.neighbours import listening_for
+from tests.support.site_standing import OTHER, RUN, SITE, Standing, edit
 
-from fedfr.cli import parts
+from fedfr.cli import deployment_options
+from fedfr.core.files import locked
 from fedfr.deployment.site import SiteConfig
-from fedfr.files import locked
 
 NEEDED = "fedfr: clients on other machines need Flower; pip install 'fedfr[flower]'\n"
 
@@ -210,7 +210,7 @@ def test_every_command_says_what_installs_the_extra(
     fedfr: Fedfr, command: list[str], missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(parts, "find_spec", lambda name: None if name == missing else object())
+    monkeypatch.setattr(deployment_options, "find_spec", lambda name: None if name == missing else object())
     assert fedfr(*command) == Answer(2, "", NEEDED)
     assert [*tmp_path.iterdir()] == []
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Fedfr
 from tests.cli.test_commands import answered
-from tests.tiny import SETTINGS
+from tests.support.tiny_experiment import SETTINGS
 
-from fedfr.config import load_config
-from fedfr.experiment import Experiment
+from fedfr.config.schema import load_config
+from fedfr.experiments.experiment import Experiment
 
 
 @pytest.fixture

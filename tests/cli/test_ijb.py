@@ -14,8 +14,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from tests.cli.conftest import Answer, Fedfr
-from tests.evaluation.ijb import plain
-from tests.ijb_set import UPRIGHT, IjbSet, make_ijb
+from tests.support import plain_ijb as plain
+from tests.support.ijb_set import UPRIGHT, IjbSet, make_ijb
 
 from fedfr.models import BACKBONES, build_backbone
 from fedfr.models.checkpoint import Contract, embedding_space, save_model

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.deployment.standing import Standing
-from tests.tiny import SETTINGS, tiny_faces
+from tests.support.site_standing import Standing
+from tests.support.tiny_experiment import SETTINGS, tiny_faces
 
 from fedfr.deployment.background import wait_for
-from fedfr.experiment import Experiment
+from fedfr.experiments.experiment import Experiment
 
 
 def started(arguments: Sequence[str | Path], cwd: Path) -> subprocess.Popen[str]:

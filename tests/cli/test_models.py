@@ -9,10 +9,10 @@ import pytest
 import torch
 from tests.cli.conftest import Fedfr
 from tests.cli.test_commands import answered, content
-from tests.tiny import SETTINGS, tiny_faces
+from tests.support.tiny_experiment import SETTINGS, tiny_faces
 
-from fedfr.config import load_config
-from fedfr.experiment import Experiment
+from fedfr.config.schema import load_config
+from fedfr.experiments.experiment import Experiment
 from fedfr.federation.private_store import PrivateState, PrivateStore
 from fedfr.models import foreign_dfc_entries, load_model
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.tiny import tiny_faces
+from tests.support.tiny_experiment import tiny_faces
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 from flwr.app import Context, Message, RecordDict
-from tests.engines.flower.grid import Answers, FakeGrid, Node
-from tests.tiny import bits, tiny_config
+from tests.support.grid import Answers, FakeGrid, Node
+from tests.support.tiny_experiment import bits, tiny_config
 
-from fedfr.config import load_config
+from fedfr.config.schema import load_config
 from fedfr.deployment.client_app import app
-from fedfr.deployment.handout import hand_out
+from fedfr.deployment.partition_export import hand_out
 from fedfr.deployment.server_app import flower_engine
-from fedfr.experiment import Experiment
-from fedfr.rows import Row
+from fedfr.experiments.experiment import Experiment
+from fedfr.results.result_rows import Row
 
 
 class Federation:

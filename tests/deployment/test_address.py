@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.address import Address, is_own, listening
 from fedfr.deployment.processes import superlink, supernode
-from fedfr.errors import FedfrError
 
 
 @pytest.mark.parametrize(

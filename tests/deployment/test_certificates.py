@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.certificates import days_left, issue_operator, issue_server, load_certificate, make_authority
-from fedfr.errors import FedfrError
 
 
 @pytest.fixture

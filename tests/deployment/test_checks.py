@@ -18,20 +18,20 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tests.deployment.https import Server, serving
-from tests.deployment.neighbours import listening_for
-from tests.deployment.standing import OTHER, SITE, Standing, edit, named
-from tests.tiny import tiny_faces
+from tests.support.https import Server, serving
+from tests.support.neighbours import listening_for
+from tests.support.site_standing import OTHER, SITE, Standing, edit, named
+from tests.support.tiny_experiment import tiny_faces
 
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import locked
 from fedfr.deployment import checks
 from fedfr.deployment.certificates import issue_server, make_authority
 from fedfr.deployment.checks import Line, check_server, check_site
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.site import Site
-from fedfr.errors import FedfrError
 from fedfr.faces import FaceSet
 from fedfr.federation.private_store import PrivateState, PrivateStore
-from fedfr.files import locked
 
 EVERY_LINE = [
     "configuration",

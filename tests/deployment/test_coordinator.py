@@ -12,15 +12,15 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.tiny import tiny_config, tiny_faces
+from tests.support.tiny_experiment import tiny_config, tiny_faces
 
-from fedfr.config import ExperimentConfig, SplitConfig
+from fedfr.config.schema import ExperimentConfig, SplitConfig
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.certificates import check_server_certificate, load_certificate
 from fedfr.deployment.coordinator import Coordinator, CoordinatorConfig
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.secrets import make_node_key, public_line, save_key
-from fedfr.errors import FedfrError
 from fedfr.faces import FaceSet
 
 

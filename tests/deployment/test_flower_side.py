@@ -13,17 +13,17 @@ from flwr.clientapp import ClientApp
 from flwr.common.config import get_fab_config
 from flwr.serverapp import ServerApp
 from flwr.supercore.object_ref import load_app
-from tests.engines.flower.grid import FakeGrid
+from tests.support.grid import FakeGrid
 
+from fedfr.core.errors import FedfrError, InUseError, WriteError
+from fedfr.core.files import locked
 from fedfr.deployment import processes, server_app
 from fedfr.deployment.address import Address
 from fedfr.deployment.bundle import write_bundle
 from fedfr.deployment.processes import Control, environment, superlink, supernode
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.server_app import run_folder
-from fedfr.errors import FedfrError, InUseError, WriteError
-from fedfr.experiment import Experiment
-from fedfr.files import locked
+from fedfr.experiments.experiment import Experiment
 
 
 # Flower's own use of a library.

@@ -17,11 +17,11 @@ import pytest
 from flwr.cli.build import build_fab_from_disk
 from flwr.supercore.constant import TASK_TYPE_TO_COMMAND
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment import guard
 from fedfr.deployment.bundle import write_bundle
 from fedfr.deployment.guard import check_bundle, write_programs
 from fedfr.deployment.processes import environment
-from fedfr.errors import FedfrError
 
 # Flower's own use of a library.
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")

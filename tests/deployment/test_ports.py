@@ -7,9 +7,11 @@ import socket
 from pathlib import Path
 
 import pytest
-from tests.deployment.neighbours import listening_for
-from tests.deployment.standing import Standing, edit
+from tests.support.neighbours import listening_for
+from tests.support.site_standing import Standing, edit
 
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import locked, write_json
 from fedfr.deployment.background import wait_for
 from fedfr.deployment.checks import Line, check_site
 from fedfr.deployment.listeners import listeners
@@ -17,8 +19,6 @@ from fedfr.deployment.serving import Serving
 from fedfr.deployment.site import SiteConfig
 from fedfr.deployment.site_running import RUNNING, run_site
 from fedfr.deployment.status import site_status
-from fedfr.errors import FedfrError
-from fedfr.files import locked, write_json
 
 
 @pytest.fixture

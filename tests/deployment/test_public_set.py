@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.deployment.https import Server, authority_in, serving
-from tests.tiny import tiny_faces
+from tests.support.https import Server, authority_in, serving
+from tests.support.tiny_experiment import tiny_faces
 
+from fedfr.core.errors import FedfrError, WriteError
 from fedfr.deployment.certificates import make_authority
 from fedfr.deployment.public_set import FILES, fetch, offer
-from fedfr.errors import FedfrError, WriteError
 from fedfr.faces import FaceSet
 
 FACES = tiny_faces(5, 4)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.deployment.connect_proxy import ConnectProxy, proxying
-from tests.deployment.https import Server, serving
-from tests.deployment.standing import Standing, edit
+from tests.support.connect_proxy import ConnectProxy, proxying
+from tests.support.https import Server, serving
+from tests.support.site_standing import Standing, edit
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.address import Address
 from fedfr.deployment.background import free_port
 from fedfr.deployment.certificates import issue_server, make_authority, trust_only
@@ -24,7 +25,6 @@ from fedfr.deployment.processes import environment
 from fedfr.deployment.public_set import fetch, offer
 from fedfr.deployment.routes import Route, trackers_proxies
 from fedfr.deployment.site_running import run_site
-from fedfr.errors import FedfrError
 from fedfr.faces import FaceSet
 
 # No resolver knows it: only a proxy leads there.

@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.secrets import load_key, make_node_key, public_line, save_key, write_secret
-from fedfr.errors import FedfrError
 
 
 def test_a_key_comes_back_and_only_its_owner_reads_it(tmp_path: Path) -> None:

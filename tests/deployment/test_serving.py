@@ -12,14 +12,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from fedfr.core.errors import FedfrError, WriteError
+from fedfr.core.files import locked
 from fedfr.deployment.address import Address
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.processes import Control, RunState
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.secrets import make_node_key, save_key
 from fedfr.deployment.serving import GONE, Serving
-from fedfr.errors import FedfrError, WriteError
-from fedfr.files import locked
 
 
 class Link(Control):

@@ -12,23 +12,23 @@ import pytest
 import torch
 from safetensors import safe_open
 from tests.deployment.conftest import Federation
-from tests.tiny import tiny_faces
+from tests.support.tiny_experiment import tiny_faces
 from typer.testing import CliRunner
 
-from fedfr.assembly import Parts
-from fedfr.assessment import Assessment, Subject
 from fedfr.cli.main import app
-from fedfr.config import EvaluationConfig, validate
+from fedfr.config.schema import EvaluationConfig, validate
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.site import Site
 from fedfr.deployment.site_evaluation import evaluate_site
-from fedfr.errors import FedfrError
+from fedfr.experiments.components import Parts
+from fedfr.experiments.evaluator import Assessment, Subject
+from fedfr.experiments.model_evaluation import evaluate
+from fedfr.experiments.model_export import export_model
 from fedfr.faces import FaceSet
-from fedfr.model_evaluation import evaluate
-from fedfr.model_export import export_model
 from fedfr.models import model_facts, open_model
-from fedfr.rows import Row
+from fedfr.results.result_rows import Row
 from fedfr.training.features import Compute, extract_features
-from fedfr.training.pool import FacePool
+from fedfr.training.training_set import FacePool
 
 Make = Callable[..., Federation]
 RATES = {"fars": [0.5, 0.1, 0.01], "fpirs": [0.5, 0.1]}

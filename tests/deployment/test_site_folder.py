@@ -10,6 +10,7 @@ import pytest
 import yaml
 from flwr.common.config import parse_config_args
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.address import Address
 from fedfr.deployment.certificates import make_authority
 from fedfr.deployment.processes import supernode
@@ -17,7 +18,6 @@ from fedfr.deployment.secrets import load_key, public_line
 from fedfr.deployment.site import SiteConfig
 from fedfr.deployment.site_folder import NewSite, init_site
 from fedfr.deployment.site_running import run_site
-from fedfr.errors import FedfrError
 
 ODD = [
     'it\'s "quoted"',

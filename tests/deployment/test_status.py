@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-from tests.deployment.standing import OTHER, RUN, SITE, Standing, edit
+from tests.support.site_standing import OTHER, RUN, SITE, Standing, edit
 
 import fedfr
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import locked, write_json
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.site import Site
 from fedfr.deployment.site_board import SiteBoard, busy_elsewhere, read_board
 from fedfr.deployment.status import site_status, status_of, table
-from fedfr.engines.flower.standing import Standing as Standing_
-from fedfr.errors import FedfrError
+from fedfr.engines.flower.site_state import Standing as Standing_
 from fedfr.federation.private_store import PrivateState, PrivateStore
-from fedfr.files import locked, write_json
 
 
 def update(client: str, number: int, **more: object) -> dict[str, object]:

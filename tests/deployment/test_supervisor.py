@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.background import wait_for
 from fedfr.deployment.supervisor import Backoff, Supervised, Supervisor
-from fedfr.errors import FedfrError
 
 QUICK = {"first": 0.01, "longest": 0.02}
 

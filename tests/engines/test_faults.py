@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.tiny import tiny_config
+from tests.support.tiny_experiment import tiny_config
 
-from fedfr.assembly import ClientFactory
+from fedfr.core.errors import WriteError
 from fedfr.engines.local import LocalEngine
-from fedfr.errors import WriteError
-from fedfr.experiment import Experiment
+from fedfr.experiments.components import ClientFactory
+from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.method_run import Trial
+from fedfr.experiments.report import open_report
 from fedfr.federation.client import Client
 from fedfr.federation.messages import Broadcast, Failure, Update, encode
-from fedfr.report import open_report
+from fedfr.reporting.benchmark_table import results_text
 from fedfr.reporting.page import page
-from fedfr.reporting.standings import results_text
 from fedfr.reporting.table import left_out
-from fedfr.trial import Trial
 
 QUIET = Failure("client-01", "it stopped; its own log says why")
 SECRET = "/home/site/faces/person-03/0.png"

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.tiny import bits, tiny_config
+from tests.support.tiny_experiment import bits, tiny_config
 
-from fedfr.assembly import ClientFactory
+from fedfr.core.errors import FedfrError
 from fedfr.engines.local import LocalEngine, worker_number
-from fedfr.errors import FedfrError
-from fedfr.experiment import Experiment
+from fedfr.experiments.components import ClientFactory
+from fedfr.experiments.experiment import Experiment
 from fedfr.federation.client import Client
 from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_update, encode
 from fedfr.federation.private_store import PrivateState
-from fedfr.rows import Row
+from fedfr.results.result_rows import Row
 
 
 def run_with(folder: Path, workers: int, *more: str) -> tuple[list[Row], dict[str, bytes]]:

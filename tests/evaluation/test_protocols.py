@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedfr.config import EvaluationConfig
-from fedfr.errors import FedfrError
+from fedfr.config.schema import EvaluationConfig
+from fedfr.core.errors import FedfrError
 from fedfr.evaluation import PROTOCOLS
 from fedfr.evaluation.protocols.generic import enrolled_images
 

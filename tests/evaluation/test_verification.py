@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.evaluation import all_pairs_verification, pairs_verification, personalized_verification, tar_at_far
 from fedfr.evaluation import verification as module
 from fedfr.evaluation.binned import binned_tar
-from fedfr.evaluation.pairs import OwnPairs
+from fedfr.evaluation.block_comparisons import OwnPairs
 from fedfr.evaluation.scores import Block
 
 FARS = (0.5, 0.1, 0.02, 1e-4)

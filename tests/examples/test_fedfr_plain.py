@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.tiny import tiny_config, tiny_faces
+from tests.support.tiny_experiment import tiny_config, tiny_faces
 from torch import nn
 
-from fedfr.assembly import make_compute
+from fedfr.core.registry import Entry
+from fedfr.core.rng import torch_generator
 from fedfr.engines.local import LocalEngine
+from fedfr.experiments.components import make_compute
 from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.journal import Journal
 from fedfr.federation.method import Generic
@@ -27,10 +29,8 @@ from fedfr.federation.public_faces import PublicFaces
 from fedfr.federation.server import Server
 from fedfr.methods.fedfr import FedFR
 from fedfr.models import build_backbone, load_weights
-from fedfr.models.registry import BACKBONES
+from fedfr.models.backbone_registry import BACKBONES
 from fedfr.models.spec import BackboneSpec
-from fedfr.registry import Entry
-from fedfr.rng import torch_generator
 from fedfr.training.loop import TrainingPlan
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "fedfr_plain.py"

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
-from fedfr.errors import FedfrError
+from fedfr.audit import audit_images
+from fedfr.audit.findings_table import findings_csv
+from fedfr.core.errors import FedfrError
 from fedfr.faces import FaceSet, Split, import_folder, make_split
-from fedfr.faces.audit import audit_images
 from fedfr.faces.exclusions import EXCLUDED, exclude_faces, import_excluding, read_exclusions
-from fedfr.reporting.findings import findings_csv
 
 MakeFaces = Callable[[Sequence[int]], FaceSet]
 SETTINGS = {"public_identities": 1, "clients": 2, "identities_per_client": 1, "test_count": 1, "min_images": 3}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.faces import FaceSet
 
 MakeFaces = Callable[[Sequence[int]], FaceSet]

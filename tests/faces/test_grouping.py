@@ -10,14 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.evaluation.protocols.generic import enrolled_images
 from fedfr.faces import ClientFaces, FaceSet, Split
-from fedfr.faces.columns import Digests
-from fedfr.faces.dealing import Divide, by_share, deal, first_as_test, images_of, last_as_test, training_part_of
+from fedfr.faces.array_columns import Digests
 from fedfr.faces.grouping import ByIdentity
-from fedfr.faces.runs import from_runs, to_runs
-from fedfr.faces.split_parts import people_of
+from fedfr.faces.index_ranges import from_runs, to_runs
+from fedfr.faces.splits.assignment import (
+    Divide,
+    by_share,
+    deal,
+    first_as_test,
+    images_of,
+    last_as_test,
+    training_part_of,
+)
+from fedfr.faces.splits.split_parts import people_of
 
 DIVISIONS: dict[str, Divide] = {
     "share": last_as_test(by_share(0.4)),

@@ -12,11 +12,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.tiny import tiny_config, tiny_faces
+from tests.support.tiny_experiment import tiny_config, tiny_faces
 
-from fedfr.assembly import make_compute
-from fedfr.config import ExperimentConfig, LocalConfig, load_config
-from fedfr.errors import FedfrError
+from fedfr.config.schema import ExperimentConfig, LocalConfig, load_config
+from fedfr.core.errors import FedfrError
+from fedfr.experiments.components import make_compute
 from fedfr.faces import FaceSet
 from fedfr.federation.client import Client, ClientSettings, decay_epoch
 from fedfr.federation.messages import Broadcast, decode_broadcast, encode
@@ -26,7 +26,7 @@ from fedfr.federation.public_faces import PublicFaces
 from fedfr.methods import METHODS
 from fedfr.models import build_backbone
 from fedfr.training.features import extract_features
-from fedfr.training.pool import FacePool
+from fedfr.training.training_set import FacePool
 
 FACES = tiny_faces(10, 4)
 PUBLIC = FACES.subset([index for index, label in enumerate(FACES.labels) if label >= 6])

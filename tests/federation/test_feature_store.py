@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fedfr.errors import FedfrError, WriteError
+from fedfr.core.errors import FedfrError, WriteError
 from fedfr.federation.feature_store import FeatureStore
 
 CHUNKS = [f"chunk-{number}" for number in range(6)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.federation.identity_key import KEY, IdentityKey
 
 NAMES = ("Ada", "Ada ", "ada", "Zo\u00eb", "Zoe\u0308", "\udcff", "")

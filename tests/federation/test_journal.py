@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.federation.journal import Journal
 from fedfr.federation.method import Generic
 

@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.federation.messages import (
     Broadcast,
     Failure,

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from tests.federation.test_client import PUBLIC, STANDSTILL, MakeClient, broadcast, make_client, state_of
-from tests.tiny import tiny_faces
+from tests.support.tiny_experiment import tiny_faces
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.faces import FaceSet
 from fedfr.federation.client import Client
 from fedfr.federation.private_store import PrivateState
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.training.features import extract_features
-from fedfr.training.pool import FacePool
+from fedfr.training.training_set import FacePool
 
 __all__ = ["make_client"]
 

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.federation.secrets import Secrets, raw
-from tests.tiny import tiny_config
+from tests.support.private_values import Secrets, raw
+from tests.support.tiny_experiment import tiny_config
 
+from fedfr.core.errors import FedfrError
 from fedfr.engines.local import LocalEngine
-from fedfr.errors import FedfrError
-from fedfr.experiment import Experiment
+from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.method_run import local_engine
 from fedfr.federation.client import Client
 from fedfr.federation.messages import Failure, Update, decode_broadcast, decode_reply, encode
 from fedfr.federation.private_store import PrivateState
 from fedfr.training.features import extract_features
-from fedfr.training.pool import FacePool
-from fedfr.trial import local_engine
+from fedfr.training.training_set import FacePool
 
 CLIENTS = ("client-01", "client-02")
 

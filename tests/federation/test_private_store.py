@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.federation.identity_key import KEY
 from fedfr.federation.packing import pack, read_metadata
 from fedfr.federation.private_store import PERSONAL_MODEL, PrivateState, PrivateStore

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 import torch
-from tests.tiny import bits, tiny_config, tiny_faces
+from tests.support.tiny_experiment import bits, tiny_config, tiny_faces
 
-from fedfr.experiment import Experiment
+from fedfr.experiments.experiment import Experiment
 from fedfr.faces import FaceSet
 from fedfr.federation.public_faces import BATCH, PublicFaces
 from fedfr.models import build_backbone
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.training.features import Compute, extract_features
 from fedfr.training.hard_negatives import hard_negatives
-from fedfr.training.pool import FacePool
 from fedfr.training.stored_features import StoredFeatures
+from fedfr.training.training_set import FacePool
 
 COMPUTE = Compute(Preprocessing(), torch.device("cpu"))
 FACES = tiny_faces(30, 10)  # whole batches and 44 faces

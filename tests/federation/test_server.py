@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from fedfr.config import FederationConfig
-from fedfr.errors import FedfrError
+from fedfr.config.schema import FederationConfig
+from fedfr.core.errors import FedfrError
+from fedfr.core.rng import torch_generator
 from fedfr.federation.journal import Journal
 from fedfr.federation.messages import Broadcast, Failure, Update
 from fedfr.federation.method import Generic
@@ -18,7 +19,6 @@ from fedfr.federation.server import Server, sample_clients
 from fedfr.methods.fedavg import FedAvg
 from fedfr.methods.fedface import FedFace
 from fedfr.methods.fedfr import FedFR
-from fedfr.rng import torch_generator
 
 CLIENTS = tuple(f"client-{number:02d}" for number in range(1, 6))
 START = Generic({"w": torch.zeros(50), "steps": torch.tensor(0)}, torch.zeros(3, 4))

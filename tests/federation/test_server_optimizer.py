@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fedfr.config import FederationConfig, ServerConfig
+from fedfr.config.schema import FederationConfig, ServerConfig
 from fedfr.federation.journal import Journal
 from fedfr.federation.messages import Broadcast, Update
 from fedfr.federation.method import Generic

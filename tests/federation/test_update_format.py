@@ -13,14 +13,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from tests.tiny import tiny_config
+from tests.support.tiny_experiment import tiny_config
 
-from fedfr.errors import FedfrError
-from fedfr.experiment import Experiment
+from fedfr.core.errors import FedfrError
+from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.method_run import local_engine
 from fedfr.federation.messages import Broadcast, Update, decode_update, encode, size_of
 from fedfr.federation.update_format import BLOCK, CODES, SMALL, compress, restore
 from fedfr.models import BACKBONES, build_backbone
-from fedfr.trial import local_engine
 
 GENERATOR = torch.Generator().manual_seed(0)
 BEFORE = Broadcast(

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
-from tests.fuzz.bounds import bounded, refusal
-from tests.fuzz.messages import START, Round, damaged, header_of, joined, messages
-from tests.fuzz.mutator import Mutator
+from tests.support.fuzz.bounds import bounded, refusal
+from tests.support.fuzz.messages import START, Round, damaged, header_of, joined, messages
+from tests.support.fuzz.mutator import Mutator
 
 from fedfr.engines.flower.wire import read_broadcast, read_hello, read_question, read_reply
 from fedfr.federation.messages import decode_broadcast, decode_hello, decode_reply, decode_update, encode

@@ -8,12 +8,12 @@ import zlib
 from pathlib import Path
 
 import pytest
-from tests.fuzz.bounds import bounded
-from tests.fuzz.readers import TARGETS
-from tests.fuzz.targets import damage
+from tests.support.fuzz.bounds import bounded
+from tests.support.fuzz.readers import TARGETS
+from tests.support.fuzz.targets import damage
 
 import fedfr
-from fedfr.faces.importers.images import FacesWarning
+from fedfr.faces.readers.image_reading import FacesWarning
 
 INPUTS = 25
 
@@ -74,23 +74,23 @@ OWN = "reads what this machine's own processes wrote, through files.read_json"
 ELSEWHERE = {
     "engines.flower.wire": MESSAGES,
     "federation.messages": MESSAGES,
-    "federation.arrival": MESSAGES,
-    "assembly": OWN,
+    "federation.reply_order": MESSAGES,
+    "experiments.components": OWN,
     "deployment.checks": OWN,
     "deployment.demo": OWN,
     "deployment.server_app": OWN,
     "deployment.status": OWN,
-    "faces.importers.photographs": OWN,
-    "faces.photographs.workspace": OWN,
+    "faces.readers.photographs": OWN,
+    "faces.alignment.photographs.workspace": OWN,
     "deployment.listeners": "the kernel's lists below /proc",
     "deployment.logs": "text of logs, shown as it stands",
     "deployment.machine_checks": "the kernel's facts below /proc",
     "deployment.processes": "the kernel's facts below /proc",
     "deployment.serving": "text of logs, shown as it stands",
     "deployment.site_folder": "a certificate, through load_certificate",
-    "faces.detection": "a detector is read only where its SHA-256 is known or confirmed",
-    "faces.recordio.writer": "writes",
-    "memory": "the kernel's facts below /proc",
+    "faces.alignment.detection": "a detector is read only where its SHA-256 is known or confirmed",
+    "faces.writers.recordio": "writes",
+    "core.memory": "the kernel's facts below /proc",
     "reporting.page": "the package's own style and script",
     "reporting.tracking": "a file of ours that is written over",
 }

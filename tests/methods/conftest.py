@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.tiny import tiny_config
+from tests.support.tiny_experiment import tiny_config
 
-from fedfr.experiment import Experiment
+from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.method_run import Trial, local_engine
 from fedfr.federation.messages import Broadcast, Update, decode_broadcast, decode_update
 from fedfr.federation.method import Generic
 from fedfr.federation.private_store import PrivateState
-from fedfr.trial import Trial, local_engine
 
 
 class Finished:

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import torch
 from tests.methods.conftest import Finished
-from tests.methods.same import equal
+from tests.support.same import equal
 
-from fedfr.config import validate
-from fedfr.errors import FedfrError
+from fedfr.config.schema import validate
+from fedfr.core.errors import FedfrError
+from fedfr.core.registry import Entry
 from fedfr.federation.method import Generic, Method
 from fedfr.methods import METHODS
 from fedfr.methods.fedfr import FedFR, FedFRSettings
-from fedfr.registry import Entry
 
 OFF = [f"method.{part}.enabled=false" for part in ("hard_negatives", "contrastive", "dfc")]
 

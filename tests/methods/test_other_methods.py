@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.methods.same import equal
+from tests.support.same import equal
 
-from fedfr.assembly import ClientFactory
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
+from fedfr.experiments.components import ClientFactory
 from fedfr.federation.messages import Broadcast
 from fedfr.federation.method import Generic
 from fedfr.losses import spreadout_loss
@@ -22,7 +22,7 @@ from fedfr.methods.lg_fedavg import LGFedAvg
 from fedfr.models import DFC, build_backbone
 from fedfr.training.features import extract_features
 from fedfr.training.objective import Batch, BranchMarginSoftmax, Distillation, MarginSoftmax, Network
-from fedfr.training.pool import FacePool
+from fedfr.training.training_set import FacePool
 
 State = Mapping[str, torch.Tensor]
 

@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 
 import pytest
-from tests.tiny import tiny_config, tiny_faces
+from tests.support.tiny_experiment import tiny_config, tiny_faces
 
-from fedfr.experiment import Experiment
+from fedfr.experiments.experiment import Experiment
 from fedfr.faces import ClientFaces, Split
 from fedfr.methods import METHODS
 from fedfr.reporting.progress import Silent

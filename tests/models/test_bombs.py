@@ -14,9 +14,9 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
-from tests.fuzz.bounds import bounded
+from tests.support.fuzz.bounds import bounded
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.models.foreign import load_foreign
 from fedfr.models.foreign_files import read_tensors
 from fedfr.models.onnx_model import OnnxBackbone

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.models import Contract, Preprocessing, load_model, save_model
 
 CONTRACT = Contract("slimface", 512, Preprocessing(std=128.0, columns=(8, 104)), "run-1", role="personalized")

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.models import (
     BACKBONES,
     Stated,

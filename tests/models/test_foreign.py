@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.models import build_backbone, load_foreign, load_weights, recognise_backbone
 
 NAME = "mobilefacenet"

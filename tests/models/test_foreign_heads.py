@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.models import DFC, TransformKind, foreign_dfc_entries, load_foreign_dfc, load_foreign_prototypes
 
 K, D = 5, 32

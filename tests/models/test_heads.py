@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.models import DFC, TransformKind
 
 U = torch.randn(6, 32, generator=torch.Generator().manual_seed(0))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.models import (
     DFC,
     LAYOUTS,

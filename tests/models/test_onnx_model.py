@@ -13,13 +13,13 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.faces import import_folder
 from fedfr.models import Preprocessing, Stated, build_backbone, load_foreign, load_weights, model_facts, open_model
 from fedfr.models.onnx_graph import read_graph
 from fedfr.models.onnx_model import OnnxBackbone
 from fedfr.training.features import Compute, extract_features
-from fedfr.training.pool import FacePool
+from fedfr.training.training_set import FacePool
 
 IMAGES = torch.rand(6, 3, 112, 112, generator=torch.Generator().manual_seed(0)) * 2 - 1
 FIRST = (3, 112, 112)

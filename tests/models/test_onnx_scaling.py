@@ -11,7 +11,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.models import UNSTATED, Preprocessing, Stated, open_model
 from fedfr.training.features import Compute
 

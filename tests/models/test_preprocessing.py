@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.models import Preprocessing
 
 IMAGES = torch.randint(0, 256, (3, 112, 112, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -19,7 +19,7 @@ from fedfr.models.heads import DFC
 from fedfr.training.features import Compute, extract_features, freeze
 from fedfr.training.loop import TrainingPlan, train
 from fedfr.training.objective import Contrastive, MarginSoftmax, Network, Objective, OneVsAll
-from fedfr.training.pool import FacePool
+from fedfr.training.training_set import FacePool
 
 TOLERANCE = 1e-3
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fedfr.evaluation import gallery_templates, personalized_verification, probe_labels, released_identification
-from fedfr.evaluation.pairs import OwnPairs
+from fedfr.evaluation.block_comparisons import OwnPairs
 
 TOLERANCE = 1e-4
 

@@ -9,13 +9,13 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from fedfr.curves import Curve
 from fedfr.reporting.chart import Axis, Chart, Line
 from fedfr.reporting.charts import Section, charts
 from fedfr.reporting.drawing import export
 from fedfr.reporting.histograms import histogram, scores_chart
 from fedfr.reporting.markup import PageTable
-from fedfr.rows import Row
+from fedfr.results.curve_records import Curve
+from fedfr.results.result_rows import Row
 
 SVG = "http://www.w3.org/2000/svg"
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from fedfr.reporting.columns import text_table
-from fedfr.reporting.standings import results_text
+from fedfr.reporting.benchmark_table import results_text
 from fedfr.reporting.table import column_title, results_table
-from fedfr.rows import Row
+from fedfr.reporting.text_tables import text_table
+from fedfr.results.result_rows import Row
 
 ONE_TO_ONE, ONE_TO_MANY, GENERIC = "personalized-1:1", "personalized-1:N", "generic-1:1"
 TAR, RARE, TPIR = "TAR@FAR=1e-1", "TAR@FAR=1e-3", "TPIR@FPIR=1e-1"

@@ -14,11 +14,11 @@ import pytest
 from mlflow.tracking import MlflowClient
 from prometheus_client.parser import text_string_to_metric_families
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tests.tiny import tiny_config
+from tests.support.tiny_experiment import tiny_config
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.background import free_port
-from fedfr.errors import FedfrError
-from fedfr.experiment import Experiment
+from fedfr.experiments.experiment import Experiment
 from fedfr.reporting.progress import Silent
 from fedfr.reporting.tracking import Tracking
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.tiny import bits, tiny_config, tiny_faces
+from tests.support.tiny_experiment import bits, tiny_config, tiny_faces
 
-from fedfr.experiment import Experiment
+from fedfr.experiments.experiment import Experiment
 from fedfr.faces import ClientFaces, Split
 
 # PyTorch's compiler imports what PyTorch itself calls deprecated.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.tiny import bits, tiny_config
+from tests.support.tiny_experiment import bits, tiny_config
 
 from fedfr.deployment.address import Address
 from fedfr.deployment.background import wait_for

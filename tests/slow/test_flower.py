@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.slow.federation import Federation
+from tests.support.federation import Federation
 
 from fedfr.deployment.background import wait_for
 from fedfr.deployment.processes import RunState

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.slow.federation import Federation, group
+from tests.support.federation import Federation, group
 
 from fedfr.deployment.address import Address
 from fedfr.deployment.background import wait_for
 from fedfr.engines.local import LocalEngine
+from fedfr.experiments.method_run import local_engine
 from fedfr.federation.messages import Broadcast, Failure, Update
-from fedfr.trial import local_engine
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,7 @@ NOBODY: Mapping[str, torch.Tensor] = {}
 NEVER: Mapping[str, int] = {}
 LIAR = """
 import sys
-import fedfr.engines.flower.answers as answers
+import fedfr.engines.flower.site_handlers as answers
 from fedfr.engines.flower.wire import reply_records
 from fedfr.federation.messages import Update
 from dataclasses import replace

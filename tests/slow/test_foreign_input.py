@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedfr.model_evaluation import evaluate
+from fedfr.experiments.model_evaluation import evaluate
 from fedfr.models import Stated
 
 pytestmark = pytest.mark.slow

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.fuzz.readers import TARGETS
 from tests.fuzz.test_messages import rounds
 from tests.fuzz.test_readers import read
+from tests.support.fuzz.readers import TARGETS
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.ijb_set import make_ijb
+from tests.support.ijb_set import make_ijb
 
 from fedfr.models import BACKBONES, build_backbone
 from fedfr.models.checkpoint import Contract, embedding_space, save_model

@@ -8,8 +8,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.deployment.connect_proxy import proxying
-from tests.tiny import tiny_config
+from tests.support.connect_proxy import proxying
+from tests.support.tiny_experiment import tiny_config
 
 from fedfr.deployment.address import Address
 from fedfr.deployment.background import free_port, wait_for

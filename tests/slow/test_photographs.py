@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.faces.photographs.making import YUNET
 from tests.slow.test_readme import README, SHORT, blocks, fedfr
+from tests.support.photograph_files import YUNET
 
 pytestmark = pytest.mark.slow
 # The sample has 12 people with 4 or 5 photographs each; README's split is for 40.

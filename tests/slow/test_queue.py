@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.tiny import tiny_config
+from tests.support.tiny_experiment import tiny_config
 
-from fedfr.config import load_config
+from fedfr.config.schema import load_config
+from fedfr.core.files import is_locked, read_json_lines
 from fedfr.deployment.background import wait_for
 from fedfr.deployment.demo import RUN, Demo
 from fedfr.deployment.status import status_of, table
-from fedfr.files import is_locked, read_json_lines
 
 pytestmark = pytest.mark.slow
 

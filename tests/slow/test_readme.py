@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from tests.tiny import tiny_faces
+from tests.support.tiny_experiment import tiny_faces
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 # The commands under "Your own faces" must finish in a minute here.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.tiny import SETTINGS, bits, tiny_faces
+from tests.support.tiny_experiment import SETTINGS, bits, tiny_faces
 
-from fedfr.config import load_config
-from fedfr.experiment import Experiment
+from fedfr.config.schema import load_config
+from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.model_evaluation import evaluate_model
 from fedfr.faces import FaceSet, export_recordio, import_recordio, make_split
-from fedfr.model_evaluation import evaluate_model
 
 pytestmark = pytest.mark.slow
 

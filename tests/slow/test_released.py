@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.tiny import tiny_config
+from tests.support.tiny_experiment import tiny_config
 
-from fedfr.experiment import Experiment
+from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.model_export import export_model
 from fedfr.federation.private_store import PrivateStore
-from fedfr.model_export import export_model
 from fedfr.models import LAYOUTS, ModelParts, ModelSource, import_weights, load_model
 
 pytestmark = pytest.mark.slow

@@ -13,11 +13,11 @@ from xml.etree import ElementTree as ET
 import cv2
 import pytest
 from selenium.webdriver.common.by import By
-from tests.slow.browser import Browser, browser
-from tests.tiny import tiny_config
+from tests.support.browser import Browser, browser
+from tests.support.tiny_experiment import tiny_config
 
-from fedfr.experiment import Experiment
-from fedfr.report import write_report
+from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.report import write_report
 
 pytestmark = pytest.mark.slow
 

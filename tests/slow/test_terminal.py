@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import yaml
 from rich.cells import cell_len
-from tests.tiny import SETTINGS, tiny_faces
+from tests.support.tiny_experiment import SETTINGS, tiny_faces
 
-from fedfr.config import parse_overrides
+from fedfr.config.schema import parse_overrides
 from fedfr.methods import METHODS
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedfr.errors import FedfrError, WriteError
+from fedfr.core.errors import FedfrError, WriteError
 from fedfr.training.feature_blocks import FEATURE_BLOCK, FeatureBlocks
 
 COUNT = 2 * FEATURE_BLOCK + 100

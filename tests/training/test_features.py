@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.tiny import tiny_faces
+from tests.support.tiny_experiment import tiny_faces
 
 from fedfr.models import build_backbone
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.training.features import Compute, extract_features, freeze
-from fedfr.training.pool import FacePool
+from fedfr.training.training_set import FacePool
 
 COMPUTE = Compute(Preprocessing(), torch.device("cpu"))
 FACES = tiny_faces(4, 5)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedfr.training import hard_negatives as module
+from fedfr.training.bf16_screening import cosines
 from fedfr.training.hard_negatives import hard_negatives
-from fedfr.training.rounded import cosines
 from fedfr.training.stored_features import StoredFeatures, to_half
 
 KINDS = [torch.float32, torch.bfloat16]

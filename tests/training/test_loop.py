@@ -10,18 +10,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.tiny import tiny_faces
+from tests.support.tiny_experiment import tiny_faces
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.models import build_backbone
 from fedfr.models.heads import DFC
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.training.features import Compute, FrozenFeatures, extract_features
 from fedfr.training.loop import TrainingPlan, batches, train
 from fedfr.training.objective import Contrastive, MarginSoftmax, Network, Objective, OneVsAll, Term
-from fedfr.training.pool import FacePool
+from fedfr.training.training_set import FacePool
 
 COMPUTE = Compute(Preprocessing(), torch.device("cpu"))
 FACES = tiny_faces(3, 4)

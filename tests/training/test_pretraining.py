@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.tiny import tiny_faces
+from tests.support.tiny_experiment import tiny_faces
 
-from fedfr.config import PretrainConfig
-from fedfr.errors import FedfrError
+from fedfr.config.schema import PretrainConfig
+from fedfr.core.errors import FedfrError
 from fedfr.models import build_backbone
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.training.features import Compute
-from fedfr.training.pool import FacePool
 from fedfr.training.pretraining import learning_rate, pretrain
+from fedfr.training.training_set import FacePool
 
 FACES = tiny_faces(4, 6)
 POOL = FacePool([(FACES, None, 0)])

@@ -40,11 +40,11 @@ def benchmark(
     as_json: AsJson = False,
 ) -> None:
     """Every method from the same start, on the same faces, for the same rounds; figures with paired intervals."""
-    from fedfr.benchmark import SCRATCH, Benchmark, plan_benchmark
-    from fedfr.config import parse_overrides
-    from fedfr.report import write_report
-    from fedfr.reporting.columns import screen_width
-    from fedfr.reporting.standings import standings_tables
+    from fedfr.config.schema import parse_overrides
+    from fedfr.experiments.benchmark import SCRATCH, Benchmark, plan_benchmark
+    from fedfr.experiments.report import write_report
+    from fedfr.reporting.benchmark_table import standings_tables
+    from fedfr.reporting.text_tables import screen_width
 
     plan = plan_benchmark(
         name,

@@ -11,19 +11,19 @@ __all__ = ["Choosing"]
 
 
 def _budgets() -> Iterable[str]:
-    from fedfr.config_source import BENCHMARKS, read_benchmark
+    from fedfr.config.loading import BENCHMARKS, read_benchmark
 
     return dict.fromkeys(budget for name in BENCHMARKS for budget in read_benchmark(name)["budgets"])
 
 
 def _benchmarks() -> Iterable[str]:
-    from fedfr.config_source import BENCHMARKS
+    from fedfr.config.loading import BENCHMARKS
 
     return BENCHMARKS
 
 
 def _scenarios() -> Iterable[str]:
-    from fedfr.lists import list_scenarios
+    from fedfr.experiments.catalogue import list_scenarios
 
     return dict.fromkeys(row["name"] for row in list_scenarios())
 

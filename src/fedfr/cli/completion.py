@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from fedfr import lists
+from fedfr.experiments import catalogue
 
 __all__ = ["backbones", "benchmarks", "configurations", "method_lists", "protocols", "scenarios"]
 
@@ -19,10 +19,10 @@ def _names(rows: Rows) -> Callable[[str], list[tuple[str, str]]]:
     return complete
 
 
-backbones = _names(lists.list_backbones)
-benchmarks = _names(lists.list_benchmarks)
-protocols = _names(lists.list_protocols)
-scenarios = _names(lists.list_scenarios)
+backbones = _names(catalogue.list_backbones)
+benchmarks = _names(catalogue.list_benchmarks)
+protocols = _names(catalogue.list_protocols)
+scenarios = _names(catalogue.list_scenarios)
 
 
 def configurations(incomplete: str) -> list[tuple[str, str]]:
@@ -36,11 +36,13 @@ def configurations(incomplete: str) -> list[tuple[str, str]]:
         if entry.name.startswith(begun) and (entry.is_dir() or entry.suffix in (".yaml", ".yml"))
         if begun.startswith(".") or not entry.name.startswith(".")
     ]
-    return [*_names(lists.list_presets)(incomplete), *files]
+    return [*_names(catalogue.list_presets)(incomplete), *files]
 
 
 def method_lists(incomplete: str) -> list[tuple[str, str]]:
     """Methods after the last comma, each once."""
     before, comma, last = incomplete.rpartition(",")
     taken = before.split(",")
-    return [(f"{before}{comma}{name}", said) for name, said in _names(lists.list_methods)(last) if name not in taken]
+    return [
+        (f"{before}{comma}{name}", said) for name, said in _names(catalogue.list_methods)(last) if name not in taken
+    ]

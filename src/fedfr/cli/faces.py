@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedfr.cli import datasets, exports, photographs
+from fedfr.cli import datasets, exports, photograph_options
 from fedfr.cli.choices import Choosing
 from fedfr.cli.datasets import Faces
 from fedfr.cli.interruption import interruptible
@@ -44,25 +44,25 @@ def import_(
     part: datasets.Part = None,
     image_column: datasets.ImageColumn = None,
     identity_column: datasets.IdentityColumn = None,
-    align: photographs.Align = "none",
-    detector: photographs.Detector = None,
-    detector_sha256: photographs.DetectorSha256 = None,
-    landmarks: photographs.Landmarks = None,
-    least_score: photographs.LeastScore = 0.6,
-    least_size: photographs.LeastSize = 56.0,
-    least_sharpness: photographs.LeastSharpness = 8.0,
-    skip_several: photographs.SkipSeveral = False,
-    sheet: photographs.Sheet = None,
-    threads: photographs.Threads = None,
+    align: photograph_options.Align = "none",
+    detector: photograph_options.Detector = None,
+    detector_sha256: photograph_options.DetectorSha256 = None,
+    landmarks: photograph_options.Landmarks = None,
+    least_score: photograph_options.LeastScore = 0.6,
+    least_size: photograph_options.LeastSize = 56.0,
+    least_sharpness: photograph_options.LeastSharpness = 8.0,
+    skip_several: photograph_options.SkipSeveral = False,
+    sheet: photograph_options.Sheet = None,
+    threads: photograph_options.Threads = None,
     exclude: Exclude = None,
     keep_single: KeepSingle = False,
     as_json: AsJson = False,
 ) -> None:
     """Decode aligned faces, or align those in photographs, once into a memory-mapped face set."""
     from fedfr.faces import import_faces, import_photographs
+    from fedfr.faces.alignment.photographs import AlignerFiles, Limits, make_aligner, refuse_options
     from fedfr.faces.exclusions import EXCLUDED, import_excluding
-    from fedfr.faces.importers.photographs import SKIPPED
-    from fedfr.faces.photographs import AlignerFiles, Limits, make_aligner, refuse_options
+    from fedfr.faces.readers.photographs import SKIPPED
 
     aligner = make_aligner(align, AlignerFiles(detector, detector_sha256, landmarks))
     limits = Limits(least_score, least_size, least_sharpness, not skip_several)
@@ -110,9 +110,9 @@ def import_(
         return
     listed = destination / SKIPPED
     if as_json:
-        print_json({**_facts(destination), **photographs.facts(made, listed)})
+        print_json({**_facts(destination), **photograph_options.facts(made, listed)})
         return
-    say("\n".join(photographs.sentences(made, listed)))
+    say("\n".join(photograph_options.sentences(made, listed)))
     if sheet is not None:
         say(f"{sheet}: it shows real people, keep it where the faces may be")
     info(destination)
@@ -159,8 +159,8 @@ def split(
     as_json: AsJson = False,
 ) -> None:
     """Divide a face set into public, clients' and unseen identities; the manifest serves every method alike."""
-    from fedfr.config import parse_overrides
-    from fedfr.errors import FedfrError
+    from fedfr.config.schema import parse_overrides
+    from fedfr.core.errors import FedfrError
     from fedfr.faces import load_faces, make_split
 
     if manifest.exists():
@@ -227,7 +227,7 @@ def show(
 ) -> None:
     """Write a sheet of faces, one identity per row, to see that crops and colours are right."""
     from fedfr.faces import load_faces
-    from fedfr.faces.sheet import contact_sheet
+    from fedfr.faces.contact_sheet import contact_sheet
 
     contact_sheet(load_faces(faces), out, identities, images)
     say(f"{out}: it shows real people, keep it where the faces may be")
@@ -243,11 +243,11 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Look for duplicates, wrong labels, wrong colours, wrong crops and unusable pictures; changes nothing."""
-    from fedfr.auditing import audit as audit_faces
-    from fedfr.errors import FedfrError, WriteError
+    from fedfr.audit.face_audit import audit as audit_faces
+    from fedfr.audit.findings_table import findings_csv, findings_text
+    from fedfr.core.errors import FedfrError, WriteError
+    from fedfr.core.files import write_atomically
     from fedfr.faces import load_faces
-    from fedfr.files import write_atomically
-    from fedfr.reporting.findings import findings_csv, findings_text
 
     if csv is not None and csv.exists():
         raise FedfrError(f"{csv} exists already; choose another name or remove it")

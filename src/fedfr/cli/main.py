@@ -11,11 +11,11 @@ from typing import Annotated, cast
 import typer
 
 from fedfr import __version__
-from fedfr.cli import benchmarks, faces, lists, models, runs, server, site
+from fedfr.cli import benchmarks, faces, list_command, models, runs, server_commands, site_commands
 from fedfr.cli.choices import Choosing
 from fedfr.cli.interruption import Interrupted
-from fedfr.errors import FedfrError
-from fedfr.threads import let_threads_sleep
+from fedfr.core.errors import FedfrError
+from fedfr.core.threads import let_threads_sleep
 
 __all__ = ["app", "main"]
 
@@ -28,10 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(faces.app, name="faces")
-app.add_typer(lists.app, name="list")
+app.add_typer(list_command.app, name="list")
 app.add_typer(models.app, name="models")
-app.add_typer(server.app, name="server")
-app.add_typer(site.app, name="site")
+app.add_typer(server_commands.app, name="server")
+app.add_typer(site_commands.app, name="site")
 runs.register(app)
 app.command(cls=Choosing)(benchmarks.benchmark)
 

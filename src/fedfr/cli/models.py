@@ -51,7 +51,7 @@ def import_(
     A folder holds backbone.pth, and of a client bce_module.pth and fc.pth as well.
     """
     from fedfr.models import Stated, import_weights
-    from fedfr.models.stated import levels_of
+    from fedfr.models.user_preprocessing import levels_of
 
     stated = Stated(colour, levels_of(mean, "--mean"), levels_of(std, "--std"), entry)
     made = import_weights(source, destination, backbone=backbone, role=role, stated=stated)
@@ -109,7 +109,7 @@ def export(
     Personal backbones, DFC modules and private prototypes belong to their clients: they leave a site only because its
     operator exports them here. --no-clients leaves them out.
     """
-    from fedfr.model_export import export_model
+    from fedfr.experiments.model_export import export_model
 
     written = export_model(target, destination, layout, method=method, clients=clients)
     if as_json:

@@ -30,7 +30,7 @@ Track = Annotated[
 def say(text: str, indent: int = 2) -> None:
     """Print lines; on a terminal in its width, what goes on indented. No word is broken, and so no path can be."""
     if sys.stdout.isatty():
-        from fedfr.reporting.columns import screen_width, wrapped
+        from fedfr.reporting.text_tables import screen_width, wrapped
 
         width = screen_width()
         lines = text.split("\n")

@@ -17,7 +17,7 @@ from fedfr.cli.models import Colour, Entry, Mean, Std
 from fedfr.cli.output import AsJson, Overrides, Track, Workers, print_json, progress, say, tracked
 
 if TYPE_CHECKING:
-    from fedfr.rows import Row
+    from fedfr.results.result_rows import Row
 
 __all__ = ["register"]
 
@@ -57,8 +57,8 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Pre-train if needed, run the method and its baselines, evaluate, print the table."""
-    from fedfr.config import load_config
-    from fedfr.experiment import Experiment
+    from fedfr.config.schema import load_config
+    from fedfr.experiments.experiment import Experiment
 
     overrides = [*(settings or []), *([f"runtime.workers={workers}"] if workers else [])]
     started = time.monotonic()
@@ -70,7 +70,7 @@ def train(
 
 def resume(run: Run, workers: Workers = None, track: Track = None, as_json: AsJson = False) -> None:
     """Go on with a run from where it stopped; a finished one only prints its table."""
-    from fedfr.experiment import Experiment
+    from fedfr.experiments.experiment import Experiment
 
     started = time.monotonic()
     experiment = Experiment.open(run, workers=workers)
@@ -81,8 +81,8 @@ def resume(run: Run, workers: Workers = None, track: Track = None, as_json: AsJs
 
 def pretrain(config: Config, out: Out, settings: Overrides = None, as_json: AsJson = False) -> None:
     """Only the central training on the public faces, gone on with where it stopped; then `fedfr resume` the rounds."""
-    from fedfr.config import load_config
-    from fedfr.experiment import Experiment
+    from fedfr.config.schema import load_config
+    from fedfr.experiments.experiment import Experiment
 
     with interruptible(AGAIN), progress() as shown:
         Experiment.begin(load_config(config, settings or []), out, shown).pretrain(shown)
@@ -112,12 +112,12 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate the newest models of a run again, or one model on a folder of faces."""
-    from fedfr.config import parse_overrides
-    from fedfr.model_evaluation import evaluate as evaluate_target
+    from fedfr.config.schema import parse_overrides
+    from fedfr.experiments.model_evaluation import evaluate as evaluate_target
     from fedfr.models import Stated
-    from fedfr.models.stated import levels_of
-    from fedfr.reporting.columns import screen_width
+    from fedfr.models.user_preprocessing import levels_of
     from fedfr.reporting.table import results_table
+    from fedfr.reporting.text_tables import screen_width
 
     kept = f"interrupted; the features so far are in {features}, the same command goes on with them"
     with interruptible(kept if features else "interrupted"), progress() as shown:
@@ -151,9 +151,9 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Print the results and write them, with curves and costs, as one HTML page that opens without network."""
-    from fedfr.report import open_report, save_figures, save_page, save_tables
-    from fedfr.reporting.columns import screen_width, wrapped
-    from fedfr.reporting.standings import results_text
+    from fedfr.experiments.report import open_report, save_figures, save_page, save_tables
+    from fedfr.reporting.benchmark_table import results_text
+    from fedfr.reporting.text_tables import screen_width, wrapped
 
     content = open_report(target)
     written = [
@@ -177,10 +177,10 @@ def report(
 
 
 def _answer(folder: Path, rows: Sequence[Row], seconds: float, as_json: bool) -> None:
-    from fedfr.experiment import Experiment
-    from fedfr.report import write_report
-    from fedfr.reporting.columns import screen_width, wrapped
+    from fedfr.experiments.experiment import Experiment
+    from fedfr.experiments.report import write_report
     from fedfr.reporting.table import results_table
+    from fedfr.reporting.text_tables import screen_width, wrapped
 
     if as_json:
         print_json([row.to_dict() for row in rows])

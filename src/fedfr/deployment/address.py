@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.listeners import listeners
-from fedfr.errors import FedfrError
 
 __all__ = [
     "Address",

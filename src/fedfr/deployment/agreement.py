@@ -11,14 +11,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field
 
-from fedfr.assembly import local_training, make_method
-from fedfr.client_ids import check_client_ids
-from fedfr.config import ExperimentConfig, FederationConfig, LocalConfig, MethodConfig, ModelConfig
-from fedfr.config_source import read_file
-from fedfr.errors import FedfrError
-from fedfr.files import write_atomically
-from fedfr.settings import Settings, validate
-from fedfr.trial import Trial
+from fedfr.config.loading import read_file
+from fedfr.config.schema import ExperimentConfig, FederationConfig, LocalConfig, MethodConfig, ModelConfig
+from fedfr.core.client_ids import check_client_ids
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import write_atomically
+from fedfr.core.settings import Settings, validate
+from fedfr.experiments.components import local_training, make_method
+from fedfr.experiments.method_run import Trial
 
 __all__ = ["Agreement"]
 

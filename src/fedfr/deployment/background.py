@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.address import Address
-from fedfr.errors import FedfrError
 
 __all__ = ["Background", "free_port", "wait_for"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedfr.files import write_atomically
+from fedfr.core.files import write_atomically
 
 __all__ = ["RUN", "write_bundle"]
 

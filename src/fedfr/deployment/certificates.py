@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.address import bare, refuse_zone, split_host
 from fedfr.deployment.secrets import refuse_existing, write_new, write_secret
-from fedfr.errors import FedfrError
 
 __all__ = [
     "check_server_certificate",

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fedfr.assembly import make_compute
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import is_locked, read_json
 from fedfr.deployment import machine_checks
 from fedfr.deployment.address import listening
 from fedfr.deployment.certificates import check_server_certificate, days_left, load_certificate
@@ -20,9 +21,8 @@ from fedfr.deployment.site import Site, SiteConfig, check_apart
 from fedfr.deployment.site_folder import KEY, ROOT
 from fedfr.deployment.site_running import RUNNING
 from fedfr.deployment.status import site_status
-from fedfr.errors import FedfrError
+from fedfr.experiments.components import make_compute
 from fedfr.federation.private_store import PrivateStore
-from fedfr.files import is_locked, read_json
 from fedfr.models import build_backbone
 
 __all__ = ["Line", "check_server", "check_site"]

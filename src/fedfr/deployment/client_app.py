@@ -7,10 +7,10 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.logs import log_to
 from fedfr.deployment.site import Site
-from fedfr.engines.flower.answers import Work, answer_hello, answer_train
-from fedfr.errors import FedfrError
+from fedfr.engines.flower.site_handlers import Work, answer_hello, answer_train
 
 __all__ = ["app"]
 

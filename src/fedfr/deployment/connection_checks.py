@@ -17,6 +17,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supercore.protobuf.client import ProtobufRequestContext
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.address import Address, is_own, listening
 from fedfr.deployment.certificates import load_certificate, trust_only
 from fedfr.deployment.coordinator import Coordinator
@@ -24,7 +25,6 @@ from fedfr.deployment.routes import Route, distrust
 from fedfr.deployment.secrets import load_key
 from fedfr.deployment.site import SiteConfig
 from fedfr.deployment.site_folder import KEY, ROOT
-from fedfr.errors import FedfrError
 
 __all__ = ["answering", "registered", "served"]
 

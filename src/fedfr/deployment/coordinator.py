@@ -14,9 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from pydantic import AfterValidator, Field
 
-from fedfr.client_ids import NAME, check_client_ids, is_client_id
-from fedfr.config import ExperimentConfig
-from fedfr.config_source import read_file
+from fedfr.config.loading import read_file
+from fedfr.config.schema import ExperimentConfig
+from fedfr.core.client_ids import NAME, check_client_ids, is_client_id
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import empty_folder, make_folder, read_json, write_atomically, write_json
+from fedfr.core.settings import Settings, validate
 from fedfr.deployment.address import Address, bare, listening
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.certificates import issue_operator, issue_server, make_authority
@@ -26,11 +29,8 @@ from fedfr.deployment.run_state import AGREEMENT, STOPPED, SUBMITTED
 from fedfr.deployment.secrets import write_new
 from fedfr.deployment.site_board import now
 from fedfr.deployment.site_folder import ROOT
-from fedfr.errors import FedfrError
-from fedfr.experiment import Experiment
-from fedfr.files import empty_folder, make_folder, read_json, write_atomically, write_json
+from fedfr.experiments.experiment import Experiment
 from fedfr.reporting.progress import Progress
-from fedfr.settings import Settings, validate
 
 __all__ = ["Coordinator", "CoordinatorConfig"]
 

@@ -16,18 +16,18 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from fedfr.config import ExperimentConfig, load_config
+from fedfr.config.schema import ExperimentConfig, load_config
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import read_json_lines
 from fedfr.deployment.address import Address
 from fedfr.deployment.background import Background, free_port, wait_for
 from fedfr.deployment.coordinator import Coordinator
-from fedfr.deployment.handout import hand_out
+from fedfr.deployment.partition_export import hand_out
 from fedfr.deployment.public_set import fetch
 from fedfr.deployment.site import Site
 from fedfr.deployment.site_folder import ROOT, init_site
 from fedfr.deployment.status import status_of, table
-from fedfr.errors import FedfrError
-from fedfr.experiment import Experiment
-from fedfr.files import read_json_lines
+from fedfr.experiments.experiment import Experiment
 
 __all__ = ["Demo", "main"]
 

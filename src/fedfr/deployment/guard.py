@@ -18,8 +18,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.bundle import PYPROJECT
-from fedfr.errors import FedfrError
 
 __all__ = ["check_bundle", "main", "write_programs"]
 

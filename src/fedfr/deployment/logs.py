@@ -18,7 +18,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Literal, TextIO
 
-from fedfr.deployment.output import DEBUG_LOG, WHOLE, plain, summary
+from fedfr.deployment.process_output import DEBUG_LOG, WHOLE, plain, summary
 
 __all__ = ["LOG", "Form", "last_error", "log_run", "log_to"]
 

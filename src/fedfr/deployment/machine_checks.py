@@ -8,9 +8,9 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.address import refuse_taken
 from fedfr.deployment.listeners import listeners
-from fedfr.errors import FedfrError
 
 __all__ = ["LOOPBACK", "disk", "memory", "port", "writable"]
 

@@ -13,12 +13,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import write_atomically
+from fedfr.core.threads import let_threads_sleep
 from fedfr.deployment.address import Address
 from fedfr.deployment.bundle import RUN, write_bundle
 from fedfr.deployment.routes import without_proxies
-from fedfr.errors import FedfrError
-from fedfr.files import write_atomically
-from fedfr.threads import let_threads_sleep
 
 __all__ = ["Control", "RunState", "environment", "superlink", "supernode"]
 

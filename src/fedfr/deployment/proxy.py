@@ -13,9 +13,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.hashes import SHA1
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.address import listening
 from fedfr.deployment.certificates import load_certificate
-from fedfr.errors import FedfrError
 
 __all__ = ["LARGEST_PIECE", "Proxy"]
 

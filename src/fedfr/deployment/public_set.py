@@ -9,13 +9,13 @@ from pathlib import Path
 
 import httpx
 
+from fedfr.core.errors import FedfrError, WriteError
+from fedfr.core.files import make_folder, move_folder
 from fedfr.deployment.address import Address
 from fedfr.deployment.certificates import trust_only
 from fedfr.deployment.routes import Route, distrust
-from fedfr.errors import FedfrError, WriteError
 from fedfr.faces import FaceSet
 from fedfr.faces.storage import DIGESTS, open_pixels, read_digests
-from fedfr.files import make_folder, move_folder
 
 __all__ = ["fetch", "offer"]
 

@@ -20,8 +20,8 @@ from urllib.parse import quote, unquote
 
 import httpx
 
+from fedfr.core.errors import FedfrError
 from fedfr.deployment.address import Address, bare, is_own, number_of, split_host
-from fedfr.errors import FedfrError
 
 __all__ = ["Route", "trackers_proxies"]
 

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from fedfr.errors import FedfrError
-from fedfr.files import write_atomically
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import write_atomically
 
 __all__ = [
     "load_key",

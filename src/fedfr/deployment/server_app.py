@@ -17,21 +17,21 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedfr.client_ids import NAME
+from fedfr.core.client_ids import NAME
+from fedfr.core.errors import FedfrError, InUseError
+from fedfr.core.files import is_locked, read_json, write_atomically
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.bundle import RUN
 from fedfr.deployment.logs import log_to
 from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.site_board import SiteBoard, busy_elsewhere
-from fedfr.engines.flower.engine import FlowerEngine
-from fedfr.engines.flower.post import Clock
-from fedfr.engines.flower.standing import Watch
-from fedfr.errors import FedfrError, InUseError
-from fedfr.experiment import Experiment
-from fedfr.files import is_locked, read_json, write_atomically
+from fedfr.engines.flower.grid_engine import FlowerEngine
+from fedfr.engines.flower.requests import Clock
+from fedfr.engines.flower.site_state import Watch
+from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.method_run import Engines, Trial
 from fedfr.reporting.progress import PlainProgress
 from fedfr.reporting.tracking import Tracking
-from fedfr.trial import Engines, Trial
 
 __all__ = ["app", "flower_engine", "owners_in", "run_folder"]
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import is_locked, locked, write_json
 from fedfr.deployment.address import Address, listening, take_port
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.processes import Control, environment, superlink
@@ -27,8 +29,6 @@ from fedfr.deployment.routes import trackers_proxies
 from fedfr.deployment.run_state import SERVING
 from fedfr.deployment.site_board import now
 from fedfr.deployment.supervisor import Backoff, Supervisor
-from fedfr.errors import FedfrError
-from fedfr.files import is_locked, locked, write_json
 
 __all__ = ["Serving"]
 

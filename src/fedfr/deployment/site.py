@@ -14,26 +14,26 @@ import torch
 from pydantic import AfterValidator, Field
 
 import fedfr
-from fedfr.assembly import make_compute, make_method
-from fedfr.client_ids import check_client_id
-from fedfr.config import RuntimeConfig
-from fedfr.config_source import read_file
+from fedfr.config.loading import read_file
+from fedfr.config.schema import RuntimeConfig
+from fedfr.core.client_ids import check_client_id
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import locked, make_folder
+from fedfr.core.settings import Settings, validate
 from fedfr.deployment.address import Address
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.secrets import refuse_existing
-from fedfr.errors import FedfrError
+from fedfr.experiments.components import make_compute, make_method
+from fedfr.experiments.method_run import personalized_of, save_personalized
 from fedfr.faces import ClientFaces, FaceSet, Split
-from fedfr.faces.dealing import by_share, deal, last_as_test
-from fedfr.faces.likenames import shared_names, spelled
+from fedfr.faces.name_matching import shared_names, spelled
+from fedfr.faces.splits.assignment import by_share, deal, last_as_test
 from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.messages import Hello
 from fedfr.federation.method import Method
 from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
-from fedfr.files import locked, make_folder
 from fedfr.models import Personalized, build_backbone
-from fedfr.settings import Settings, validate
-from fedfr.trial import personalized_of, save_personalized
 
 __all__ = ["Site", "SiteConfig", "SiteFacesConfig", "check_apart"]
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import read_json, write_json
 from fedfr.deployment.run_state import SITES
-from fedfr.engines.flower.standing import ASKED, LATE, READY, TRAINING, Standing
-from fedfr.errors import FedfrError
-from fedfr.files import read_json, write_json
+from fedfr.engines.flower.site_state import ASKED, LATE, READY, TRAINING, Standing
 
 __all__ = ["SiteBoard", "busy_elsewhere", "now", "read_board"]
 

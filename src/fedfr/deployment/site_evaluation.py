@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedfr.assembly import make_compute
-from fedfr.config import EvaluationConfig
+from fedfr.config.schema import EvaluationConfig
+from fedfr.core.errors import FedfrError
+from fedfr.core.settings import validate
 from fedfr.deployment.site import Site, check_apart
-from fedfr.errors import FedfrError
 from fedfr.evaluation import PERSONALIZED_PROTOCOLS, PROTOCOLS
+from fedfr.experiments.components import make_compute
 from fedfr.faces import FaceSet, import_faces, load_faces
 from fedfr.faces.storage import is_face_set
 from fedfr.reporting.progress import Progress, Silent
-from fedfr.rows import Row, rows_from
-from fedfr.settings import validate
+from fedfr.results.result_rows import Row, rows_from
 from fedfr.training.features import extract_features
-from fedfr.training.pool import FacePool
+from fedfr.training.training_set import FacePool
 
 __all__ = ["evaluate_site"]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import yaml
 
-from fedfr.client_ids import check_client_id
+from fedfr.core.client_ids import check_client_id
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import empty_folder, write_atomically
 from fedfr.deployment.address import Address
 from fedfr.deployment.certificates import load_certificate
 from fedfr.deployment.secrets import make_node_key, save_key
-from fedfr.errors import FedfrError
-from fedfr.files import empty_folder, write_atomically
 
 __all__ = ["KEY", "ROOT", "NewSite", "init_site"]
 

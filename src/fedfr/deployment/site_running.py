@@ -7,6 +7,8 @@ import socket
 from dataclasses import asdict
 from pathlib import Path
 
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import locked, write_json
 from fedfr.deployment.address import Address, take_port
 from fedfr.deployment.background import free_port
 from fedfr.deployment.guard import write_programs
@@ -16,8 +18,6 @@ from fedfr.deployment.secrets import load_key
 from fedfr.deployment.site import SiteConfig
 from fedfr.deployment.site_folder import KEY, ROOT
 from fedfr.deployment.supervisor import Backoff, Supervised, Supervisor
-from fedfr.errors import FedfrError
-from fedfr.files import locked, write_json
 
 __all__ = ["RUNNING", "run_site"]
 

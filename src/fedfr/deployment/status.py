@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import fedfr
-from fedfr.assembly import make_method
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import is_locked, read_json, read_json_lines
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.logs import last_error
@@ -15,11 +16,10 @@ from fedfr.deployment.run_state import AGREEMENT, SERVING, STOPPED
 from fedfr.deployment.site import Site
 from fedfr.deployment.site_board import read_board
 from fedfr.deployment.site_running import RUNNING
-from fedfr.engines.flower.standing import ANSWERED, LATE, READY, REFUSED
-from fedfr.errors import FedfrError
-from fedfr.experiment import Experiment
+from fedfr.engines.flower.site_state import ANSWERED, LATE, READY, REFUSED
+from fedfr.experiments.components import make_method
+from fedfr.experiments.experiment import Experiment
 from fedfr.federation.private_store import PrivateStore
-from fedfr.files import is_locked, read_json, read_json_lines
 
 __all__ = ["site_status", "status_of", "table"]
 

@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 
-from fedfr.deployment.output import relay
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
+from fedfr.deployment.process_output import relay
 
 __all__ = ["Backoff", "Supervised", "Supervisor"]
 

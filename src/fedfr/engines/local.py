@@ -17,12 +17,12 @@ from typing import Any, Self
 
 import torch
 
-from fedfr.errors import FedfrError, WriteError
+from fedfr.core.errors import FedfrError, WriteError
+from fedfr.core.threads import let_threads_sleep
 from fedfr.federation.client import Client
 from fedfr.federation.engine import failure_of
 from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_reply, encode
 from fedfr.federation.private_store import PrivateState
-from fedfr.threads import let_threads_sleep
 
 __all__ = ["LocalEngine", "worker_number"]
 

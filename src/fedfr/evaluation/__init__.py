@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedfr.lazy import exports
+from fedfr.core.lazy import exports
 
 if TYPE_CHECKING:
-    from fedfr.evaluation.curves import RATES, ScoreCounts
-    from fedfr.evaluation.doubles import Impostors, People, Stray, Twin
-    from fedfr.evaluation.figures import MINIMUM_IMPOSTORS, Figure, rate_label
     from fedfr.evaluation.identification import (
         NON_MATED,
         gallery_templates,
@@ -17,6 +14,7 @@ if TYPE_CHECKING:
         probe_labels,
         released_identification,
     )
+    from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Figure, rate_label
     from fedfr.evaluation.protocols import (
         GENERIC_PROTOCOLS,
         IJB_PROTOCOLS,
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
         EvaluationProtocol,
         ProtocolScores,
     )
+    from fedfr.evaluation.score_distributions import RATES, ScoreCounts
     from fedfr.evaluation.verification import (
         all_pairs_verification,
         pairs_verification,
@@ -38,9 +37,8 @@ else:
     __getattr__ = exports(
         __name__,
         {
-            "curves": "RATES ScoreCounts",
-            "doubles": "Impostors People Stray Twin",
-            "figures": "MINIMUM_IMPOSTORS Figure rate_label",
+            "score_distributions": "RATES ScoreCounts",
+            "metrics": "MINIMUM_IMPOSTORS Figure rate_label",
             "identification": "NON_MATED gallery_templates open_set_identification probe_labels "
             "released_identification",
             "protocols": "GENERIC_PROTOCOLS IJB_PROTOCOLS PAIRS_PROTOCOLS PERSONALIZED_PROTOCOLS PROTOCOLS SCORES "
@@ -62,12 +60,8 @@ __all__ = [
     "SET_PROTOCOLS",
     "EvaluationProtocol",
     "Figure",
-    "Impostors",
-    "People",
     "ProtocolScores",
     "ScoreCounts",
-    "Stray",
-    "Twin",
     "all_pairs_verification",
     "gallery_templates",
     "open_set_identification",

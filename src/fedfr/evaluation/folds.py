@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 
 __all__ = ["fold_accuracies", "fold_validation_rates"]
 

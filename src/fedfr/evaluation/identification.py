@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.errors import FedfrError
-from fedfr.evaluation.features import check_labels, normalise
-from fedfr.evaluation.figures import MINIMUM_IMPOSTORS, Figure, expected, rate_label, refusable
+from fedfr.core.errors import FedfrError
+from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Figure, expected, rate_label, refusable
 from fedfr.evaluation.scores import Block, operating_points
+from fedfr.evaluation.unit_features import check_labels, normalise
 
 __all__ = [
     "NON_MATED",

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.evaluation.binned import binned_tar
-from fedfr.evaluation.features import normalise
-from fedfr.evaluation.figures import MINIMUM_IMPOSTORS, Figure, expected, rate_label, refusable
+from fedfr.evaluation.block_comparisons import OwnPairs
 from fedfr.evaluation.folds import fold_accuracies
-from fedfr.evaluation.pairs import OwnPairs
+from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Figure, expected, rate_label, refusable
 from fedfr.evaluation.scores import Block, ScoreStream, likely_bins, operating_points
+from fedfr.evaluation.unit_features import normalise
 
 __all__ = [
     "all_pairs_verification",

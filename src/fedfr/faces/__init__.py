@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from fedfr.faces.exporters import EXPORTERS, export_faces
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.importers import (
+from fedfr.faces.readers import (
     IMPORTERS,
     import_folder,
     import_imagefolder,
@@ -13,16 +12,17 @@ from fedfr.faces.importers import (
     import_recordio,
     import_saved_dataset,
 )
-from fedfr.faces.importers.choice import import_faces, importer_for, load_faces
-from fedfr.faces.importers.images import FacesWarning
-from fedfr.faces.importers.photographs import PhotographImport, import_photographs
-from fedfr.faces.pair_packing import pack_pairs
-from fedfr.faces.partitioners import split_from_partitions
-from fedfr.faces.picture_files import open_folder
-from fedfr.faces.recordio.export import export_recordio
-from fedfr.faces.split_recipes import SPLITS, make_split
-from fedfr.faces.splits import ClientFaces, Split
-from fedfr.faces.verification_sets import VerificationSet, read_verification_set, verification_sets
+from fedfr.faces.readers.aligned_folder import open_folder
+from fedfr.faces.readers.choice import import_faces, importer_for, load_faces
+from fedfr.faces.readers.image_reading import FacesWarning
+from fedfr.faces.readers.photographs import PhotographImport, import_photographs
+from fedfr.faces.readers.verification_sets import VerificationSet, read_verification_set, verification_sets
+from fedfr.faces.splits.identity_recipes import SPLITS, make_split
+from fedfr.faces.splits.partitioners import split_from_partitions
+from fedfr.faces.splits.split import ClientFaces, Split
+from fedfr.faces.writers import EXPORTERS, export_faces
+from fedfr.faces.writers.released_split import export_recordio
+from fedfr.faces.writers.verification_set import pack_pairs
 
 __all__ = [
     "EXPORTERS",

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import read_file, write_json
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.likenames import list_alike, plain_name
+from fedfr.faces.name_matching import list_alike, plain_name
 from fedfr.faces.storage import PIXEL_FILES, check_destination
-from fedfr.files import read_file, write_json
 
 __all__ = ["EXCLUDED", "LeftOut", "exclude_faces", "import_excluding", "lost_identities", "read_exclusions", "without"]
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fedfr.errors import FedfrError
-from fedfr.faces.columns import Column, Digests, take
+from fedfr.core.errors import FedfrError
+from fedfr.faces.array_columns import Column, Digests, take
 from fedfr.faces.grouping import ByIdentity
 from fedfr.faces.pixels import DecodedPixels, PixelSource
 from fedfr.faces.storage import DIGESTS, IMAGE_SHAPE, fingerprint, read_digests, read_faces, write_faces

@@ -49,11 +49,11 @@ class DecodedPixels(ABC):
 
     @abstractmethod
     def encoded(self, row: int) -> bytes:
-        """The compressed picture as it lies in its file; raises :class:`fedfr.errors.FedfrError` naming it."""
+        """The compressed picture as it lies in its file; raises :class:`fedfr.core.errors.FedfrError` naming it."""
 
     @abstractmethod
     def decoded(self, row: int) -> NDArray[np.uint8]:
-        """The pixels (112, 112, 3) of one row, RGB; raises :class:`fedfr.errors.FedfrError` naming the picture."""
+        """The pixels (112, 112, 3) of one row, RGB; raises :class:`fedfr.core.errors.FedfrError` naming the picture."""
 
     @property
     def dtype(self) -> np.dtype[Any]:

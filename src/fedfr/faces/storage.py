@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.arrays import map_array
-from fedfr.errors import FedfrError
-from fedfr.faces.columns import DIGEST_BYTES, Digests, Texts, encode_texts
+from fedfr.core.array_files import map_array
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import read_json, write_folder_atomically, write_json
+from fedfr.core.registry import Entry, Registry
+from fedfr.faces.array_columns import DIGEST_BYTES, Digests, Texts, encode_texts
 from fedfr.faces.pixels import IMAGE_SHAPE, PixelSource
-from fedfr.files import read_json, write_folder_atomically, write_json
-from fedfr.registry import Entry, Registry
 
 __all__ = [
     "COLUMNS",
@@ -208,7 +208,11 @@ PIXELS: Registry[Callable[[Path], PixelSource]] = Registry(
     "kind of pixels",
     (
         Entry("npy", _mapped, "pixels.npy, memory-mapped"),
-        Entry("recordio", "fedfr.faces.recordio.linked:open_linked", "pictures in a RecordIO file, decoded when asked"),
+        Entry(
+            "recordio",
+            "fedfr.faces.readers.recordio.linked:open_linked",
+            "pictures in a RecordIO file, decoded when asked",
+        ),
     ),
 )
 

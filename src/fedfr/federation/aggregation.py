@@ -9,7 +9,7 @@ from functools import cached_property
 
 import torch
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.federation.messages import Update, named
 from fedfr.training.finite import first_not_finite, is_finite
 

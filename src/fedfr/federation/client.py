@@ -12,9 +12,11 @@ from functools import lru_cache, partial
 import torch
 from torch import nn
 
-from fedfr.config import FederationConfig, LocalConfig
-from fedfr.errors import FedfrError
-from fedfr.exact import exact
+from fedfr.config.schema import FederationConfig, LocalConfig
+from fedfr.core.decimals import exact
+from fedfr.core.errors import FedfrError
+from fedfr.core.memory import peak_memory
+from fedfr.core.rng import derive_seed
 from fedfr.faces import FaceSet
 from fedfr.federation.aggregation import Change
 from fedfr.federation.messages import Broadcast, Update, named
@@ -23,15 +25,13 @@ from fedfr.federation.networks import Networks
 from fedfr.federation.private_store import PrivateState, PrivateStore
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.federation.update_format import compress
-from fedfr.memory import peak_memory
 from fedfr.models import build_backbone
-from fedfr.rng import derive_seed
 from fedfr.training.features import Compute, extract_features
 from fedfr.training.finite import first_not_finite
 from fedfr.training.loop import TrainingPlan, train
 from fedfr.training.objective import Network
-from fedfr.training.pool import FacePool
 from fedfr.training.stored_features import StoredFeatures
+from fedfr.training.training_set import FacePool
 
 __all__ = ["Client", "ClientSettings"]
 
@@ -112,7 +112,7 @@ class Client:
     def update(self, broadcast: Broadcast) -> Update:
         """Train on this round's faces and return what is shared; the private state is on disk before.
 
-        Raises :class:`fedfr.errors.FedfrError` as :meth:`train` does, and when the state cannot be written.
+        Raises :class:`fedfr.core.errors.FedfrError` as :meth:`train` does, and when the state cannot be written.
         """
         update, state = self.train(broadcast)
         self.store.save(state)
@@ -123,8 +123,8 @@ class Client:
 
         The update must not leave before the state is saved: a server that goes on from a round whose private state was
         lost could not be resumed. Both hold copies, the client may train again, and nothing but numbers. Raises
-        :class:`fedfr.errors.FedfrError` when the broadcast does not fit the backbone, the private state is damaged, or
-        training diverges.
+        :class:`fedfr.core.errors.FedfrError` when the broadcast does not fit the backbone, the private state is
+        damaged, or training diverges.
         """
         started = time.perf_counter()
         settings, method = self.settings, self.method

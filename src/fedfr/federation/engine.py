@@ -8,7 +8,7 @@ from typing import Protocol
 
 import torch
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.federation.messages import Broadcast, Failure, Update
 
 __all__ = ["Engine", "failure_of"]

@@ -16,9 +16,9 @@ from typing import IO
 import numpy as np
 import torch
 
-from fedfr.arrays import map_array
-from fedfr.errors import WriteError
-from fedfr.files import write_atomically
+from fedfr.core.array_files import map_array
+from fedfr.core.errors import WriteError
+from fedfr.core.files import write_atomically
 
 __all__ = ["FeatureStore"]
 
@@ -45,8 +45,8 @@ class FeatureStore:
         """Features (n, D) of every chunk under ``model``; ``compute(number)`` gives those that are not there yet.
 
         ``model`` and ``chunks`` name everything the bits depend on, and are names of a folder and of files in it.
-        Features of other models are removed where no process uses them. Raises :class:`fedfr.errors.WriteError` when
-        the folder cannot be written.
+        Features of other models are removed where no process uses them. Raises
+        :class:`fedfr.core.errors.WriteError` when the folder cannot be written.
         """
         self._release()
         here = self.folder / model

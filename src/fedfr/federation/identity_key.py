@@ -9,8 +9,8 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from fedfr.errors import FedfrError
-from fedfr.files import write_atomically
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import write_atomically
 
 __all__ = ["IdentityKey"]
 

@@ -11,9 +11,9 @@ from typing import Any
 import safetensors.torch
 from safetensors import SafetensorError
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import read_json, write_folder_atomically, write_json
 from fedfr.federation.method import Generic
-from fedfr.files import read_json, write_folder_atomically, write_json
 
 __all__ = ["Journal", "JournalEntry"]
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
-from fedfr.brief import Brief
-from fedfr.client_ids import check_client_id, check_participant
-from fedfr.errors import FedfrError
+from fedfr.core.client_ids import check_client_id, check_participant
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import parse_json
+from fedfr.core.short_repr import Brief
 from fedfr.federation.packing import pack, unpack
-from fedfr.files import parse_json
 
 __all__ = [
     "LONGEST_HEADER",

@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from fedfr.brief import Brief
-from fedfr.config import FederationConfig, LocalConfig, MethodSettings, validate
+from fedfr.config.schema import FederationConfig, LocalConfig, MethodSettings, validate
+from fedfr.core.rng import torch_generator
+from fedfr.core.short_repr import Brief
 from fedfr.faces import FaceSet, Split
 from fedfr.federation.private_store import PrivateState
 from fedfr.models.heads import DFC
-from fedfr.rng import torch_generator
 from fedfr.training.features import Compute, FrozenFeatures, mean_features
 from fedfr.training.objective import MarginSoftmax, Network, Objective
-from fedfr.training.pool import FacePool
 from fedfr.training.stored_features import StoredFeatures
+from fedfr.training.training_set import FacePool
 
 __all__ = [
     "Generic",

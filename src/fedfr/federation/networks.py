@@ -54,7 +54,7 @@ class Networks:
         """The backbone in evaluation mode with the weights of ``broadcast``, or instead of some of them ``own``.
 
         The same broadcast is not loaded again, so nobody may change the network. Raises
-        :class:`fedfr.errors.FedfrError` when the weights do not fit.
+        :class:`fedfr.core.errors.FedfrError` when the weights do not fit.
         """
         if own or self._loaded() is not broadcast:
             self._loaded = _nothing
@@ -65,7 +65,7 @@ class Networks:
         return self._generic.lent()
 
     def check(self, broadcast: Broadcast) -> None:
-        """Raises :class:`fedfr.errors.FedfrError` when the weights do not fit; nothing is loaded."""
+        """Raises :class:`fedfr.core.errors.FedfrError` when the weights do not fit; nothing is loaded."""
         if self._loaded() is not broadcast:
             check_entries(self._generic.entries, broadcast.weights, type(self._generic.module).__name__)
 

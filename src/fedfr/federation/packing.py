@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from fedfr.files import parse_json
+from fedfr.core.files import parse_json
 
 __all__ = ["pack", "packed", "read_metadata", "unpack"]
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
-from fedfr.brief import Brief
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import parse_json, remove_leftovers, write_atomically
+from fedfr.core.short_repr import Brief
 from fedfr.federation.identity_key import IdentityKey
 from fedfr.federation.packing import packed, read_metadata, unpack
-from fedfr.files import parse_json, remove_leftovers, write_atomically
 
 __all__ = ["PERSONAL_MODEL", "PrivateState", "PrivateStore"]
 

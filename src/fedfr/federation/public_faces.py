@@ -16,8 +16,8 @@ from fedfr.faces import FaceSet
 from fedfr.federation.feature_store import FeatureStore
 from fedfr.models import embedding_space
 from fedfr.training.features import Compute, extract_features
-from fedfr.training.pool import FacePool
 from fedfr.training.stored_features import StoredFeatures, to_half
+from fedfr.training.training_set import FacePool
 
 __all__ = ["PublicFaces"]
 

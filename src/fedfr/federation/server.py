@@ -10,18 +10,18 @@ from typing import Any
 
 import torch
 
-from fedfr.config import FederationConfig
-from fedfr.errors import FedfrError
-from fedfr.exact import exact
+from fedfr.config.schema import FederationConfig
+from fedfr.core.decimals import exact
+from fedfr.core.errors import FedfrError
+from fedfr.core.rng import numpy_generator
 from fedfr.federation.aggregation import Change, StreamingAverage, check_update
-from fedfr.federation.arrival import in_order
 from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
 from fedfr.federation.messages import PROTOTYPES, Broadcast, Failure, named, size_of
 from fedfr.federation.method import Generic, Method, identities_of
+from fedfr.federation.reply_order import in_order
 from fedfr.federation.server_optimizer import optimizer_step
 from fedfr.federation.update_format import restore
-from fedfr.rng import numpy_generator
 from fedfr.training.finite import first_not_finite
 
 __all__ = ["Server", "sample_clients"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from fedfr.config import ServerConfig
+from fedfr.config.schema import ServerConfig
 from fedfr.federation.method import Generic
 
 __all__ = ["optimizer_step"]

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch.nn import functional
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.federation.messages import PROTOTYPES, Broadcast, Update, named
 
 __all__ = ["BLOCK", "SMALL", "Compressed", "compress", "restore"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedfr.registry import Entry, Registry
+from fedfr.core.registry import Entry, Registry
 
 if TYPE_CHECKING:
     from fedfr.federation.method import Method
@@ -22,7 +22,7 @@ METHODS: Registry[type[Method]] = Registry(
         Entry("pretrained", "fedfr.methods.pretrained:Pretrained", "the starting model, trained on public faces only"),
         Entry(
             "local",
-            "fedfr.methods.local:Local",
+            "fedfr.methods.local_only:Local",
             "every client trains alone on its own faces; nothing is shared",
         ),
         Entry(

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from fedfr.client_ids import POOLED
+from fedfr.core.client_ids import POOLED
 from fedfr.faces import Split
-from fedfr.faces.columns import ImageIndices, joined
+from fedfr.faces.array_columns import ImageIndices, joined
 from fedfr.federation.method import Method, RoundContext
 
 __all__ = ["Centralized"]

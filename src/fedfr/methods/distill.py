@@ -12,7 +12,7 @@ from fedfr.federation.method import MethodSettings, RoundContext
 from fedfr.methods.finetune import FineTune, FineTuneSettings
 from fedfr.training.features import FrozenFeatures, freeze
 from fedfr.training.objective import Distillation, MarginSoftmax, Objective
-from fedfr.training.pool import FacePool
+from fedfr.training.training_set import FacePool
 
 __all__ = ["Distill", "DistillSettings"]
 

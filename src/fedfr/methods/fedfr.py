@@ -8,17 +8,17 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from fedfr.config import Settings
+from fedfr.config.schema import Settings
+from fedfr.core.rng import derive_seed
 from fedfr.federation.method import Method, MethodSettings, RoundContext
 from fedfr.federation.private_store import PrivateState
 from fedfr.methods.moon import ContrastiveSettings, contrasted_features
 from fedfr.models import load_weights
 from fedfr.models.heads import DFC
-from fedfr.rng import derive_seed
 from fedfr.training.features import FrozenFeatures
 from fedfr.training.hard_negatives import hard_negatives
 from fedfr.training.objective import Contrastive, MarginSoftmax, Objective, OneVsAll, Term
-from fedfr.training.pool import FacePool
+from fedfr.training.training_set import FacePool
 
 __all__ = ["FedFR", "FedFRSettings"]
 

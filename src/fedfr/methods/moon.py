@@ -9,11 +9,11 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from fedfr.config import Settings
+from fedfr.config.schema import Settings
 from fedfr.federation.method import Method, MethodSettings, RoundContext
 from fedfr.training.features import FrozenFeatures, freeze
 from fedfr.training.objective import Contrastive, Objective
-from fedfr.training.pool import FacePool
+from fedfr.training.training_set import FacePool
 
 __all__ = ["ContrastiveSettings", "Moon", "MoonSettings", "contrasted_features"]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.federation.method import Method, MethodSettings
 
 __all__ = ["PartialSettings", "PartialSharing", "last_layers"]

@@ -4,45 +4,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedfr.lazy import exports
+from fedfr.core.lazy import exports
 
 if TYPE_CHECKING:
+    from fedfr.models.backbone_registry import BACKBONES
     from fedfr.models.build import build_backbone
     from fedfr.models.checkpoint import Contract, embedding_space, load_model, save_model
     from fedfr.models.entries import check_entries, load_entries, load_weights, recognise_backbone
-    from fedfr.models.facts import model_facts
     from fedfr.models.foreign import FoundBackbone, backbone_of, load_backbone, load_foreign
     from fedfr.models.foreign_heads import foreign_dfc_entries, load_foreign_dfc, load_foreign_prototypes
     from fedfr.models.heads import DFC, TransformKind
     from fedfr.models.importing import ImportedModel, import_weights
+    from fedfr.models.inspection import model_facts
     from fedfr.models.layouts import LAYOUTS, Layout, ModelSource
-    from fedfr.models.opening import OpenedModel, open_model
-    from fedfr.models.parts import ModelParts
-    from fedfr.models.personalized import Personalized
+    from fedfr.models.model_parts import ModelParts
+    from fedfr.models.opened_model import OpenedModel, open_model
+    from fedfr.models.personalized_model import Personalized
     from fedfr.models.preprocessing import Preprocessing
-    from fedfr.models.registry import BACKBONES
     from fedfr.models.spec import BackboneSpec
-    from fedfr.models.stated import UNSTATED, Stated
+    from fedfr.models.user_preprocessing import UNSTATED, Stated
 else:
     __getattr__ = exports(
         __name__,
         {
             "build": "build_backbone",
             "checkpoint": "Contract embedding_space load_model save_model",
-            "facts": "model_facts",
+            "inspection": "model_facts",
             "entries": "check_entries load_entries load_weights recognise_backbone",
             "foreign": "FoundBackbone backbone_of load_backbone load_foreign",
             "foreign_heads": "foreign_dfc_entries load_foreign_dfc load_foreign_prototypes",
             "heads": "DFC TransformKind",
             "importing": "ImportedModel import_weights",
             "layouts": "LAYOUTS Layout ModelSource",
-            "opening": "OpenedModel open_model",
-            "parts": "ModelParts",
-            "personalized": "Personalized",
+            "opened_model": "OpenedModel open_model",
+            "model_parts": "ModelParts",
+            "personalized_model": "Personalized",
             "preprocessing": "Preprocessing",
-            "registry": "BACKBONES",
+            "backbone_registry": "BACKBONES",
             "spec": "BackboneSpec",
-            "stated": "UNSTATED Stated",
+            "user_preprocessing": "UNSTATED Stated",
         },
     )
 

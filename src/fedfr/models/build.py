@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from fedfr.models.registry import BACKBONES
-from fedfr.rng import derive_seed
+from fedfr.core.rng import derive_seed
+from fedfr.models.backbone_registry import BACKBONES
 
 __all__ = ["build_backbone"]
 

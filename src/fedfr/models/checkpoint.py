@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fedfr.errors import FedfrError
-from fedfr.files import write_atomically
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import write_atomically
 from fedfr.models.preprocessing import Preprocessing
 
 __all__ = ["Contract", "embedding_space", "has_contract", "load_model", "save_model"]

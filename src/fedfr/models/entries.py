@@ -8,8 +8,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from fedfr.errors import FedfrError
-from fedfr.models.registry import BACKBONES
+from fedfr.core.errors import FedfrError
+from fedfr.models.backbone_registry import BACKBONES
 
 __all__ = [
     "check_entries",
@@ -89,7 +89,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def check_entries(entries: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:
-    """Raises :class:`fedfr.errors.FedfrError` when a state does not fit a module's entries."""
+    """Raises :class:`fedfr.core.errors.FedfrError` when a state does not fit a module's entries."""
     differences = differences_in_one_line(state, entries) or _shorten(
         [
             f"{name} is {state[name].dtype}, not floats"

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
+from fedfr.models.backbone_registry import BACKBONES
 from fedfr.models.checkpoint import has_contract, load_model
 from fedfr.models.entries import entry_shapes, is_optional, recognise_backbone
 from fedfr.models.foreign_files import read_tensors
-from fedfr.models.registry import BACKBONES
 
 __all__ = ["FoundBackbone", "backbone_of", "find_backbone", "load_backbone", "load_foreign", "state_of"]
 

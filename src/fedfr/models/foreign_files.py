@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 
 __all__ = ["read_tensors"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.models.entries import differences_in_one_line
 from fedfr.models.foreign import load_foreign
 from fedfr.models.foreign_files import read_tensors

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 
 __all__ = ["DFC", "Bottleneck", "TransformKind"]
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fedfr.brief import Brief
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
+from fedfr.core.short_repr import Brief
+from fedfr.models.backbone_registry import BACKBONES
 from fedfr.models.checkpoint import Contract, has_contract, save_model
 from fedfr.models.entries import load_weights, recognise_backbone
 from fedfr.models.foreign import load_backbone
-from fedfr.models.parts import PERSONALIZED, ModelParts
-from fedfr.models.registry import BACKBONES
+from fedfr.models.model_parts import PERSONALIZED, ModelParts
 from fedfr.models.released import read_released
-from fedfr.models.stated import UNSTATED, Stated
+from fedfr.models.user_preprocessing import UNSTATED, Stated
 
 __all__ = ["ROLES", "ImportedModel", "import_weights"]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from fedfr.brief import Brief
-from fedfr.errors import FedfrError
-from fedfr.files import make_folder, write_atomically, write_folder_atomically
-from fedfr.models.parts import ModelParts
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import make_folder, write_atomically, write_folder_atomically
+from fedfr.core.registry import Entry, Registry
+from fedfr.core.short_repr import Brief
+from fedfr.models.model_parts import ModelParts
 from fedfr.models.released import pickled, released_files
-from fedfr.registry import Entry, Registry
 
 __all__ = ["CLIENTS", "LAYOUTS", "Layout", "ModelSource"]
 

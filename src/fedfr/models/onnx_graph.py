@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.files import read_file
+from fedfr.core.files import read_file
 
 __all__ = ["Graph", "Node", "check_tensors", "read_graph"]
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.models.onnx_graph import check_tensors, read_graph
 from fedfr.models.onnx_scaling import GREY, SIGNED, UNIT, beginning_of
 from fedfr.models.preprocessing import Preprocessing
-from fedfr.models.stated import Stated
+from fedfr.models.user_preprocessing import Stated
 
 __all__ = ["OnnxBackbone", "OnnxInput", "onnx_assumption"]
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 
 __all__ = ["COLOURS", "Levels", "Preprocessing"]
 

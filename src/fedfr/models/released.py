@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.models.foreign import load_foreign
 from fedfr.models.foreign_heads import foreign_dfc_entries, load_foreign_dfc, load_foreign_prototypes
-from fedfr.models.parts import ModelParts
+from fedfr.models.model_parts import ModelParts
 
 __all__ = ["pickled", "read_released", "released_files"]
 

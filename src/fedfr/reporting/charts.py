@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from fedfr.comparison import shared_metrics
-from fedfr.costs import RoundCost
-from fedfr.curves import Curve
 from fedfr.evaluation import RATES
 from fedfr.reporting.chart import Axis, Cells, Chart, Dash, Key, Line, line_of
 from fedfr.reporting.histograms import by_model, scores_chart
 from fedfr.reporting.palette import colour, marker
 from fedfr.reporting.table import column_title
-from fedfr.rows import Row
+from fedfr.results.comparison import shared_metrics
+from fedfr.results.costs import RoundCost
+from fedfr.results.curve_records import Curve
+from fedfr.results.result_rows import Row
 
 __all__ = ["Section", "charts", "main_method", "shown_methods"]
 

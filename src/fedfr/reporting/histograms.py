@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.curves import Curve
 from fedfr.reporting.chart import Axis, Cells, Chart, Key, Line, line_of
 from fedfr.reporting.table import column_title
+from fedfr.results.curve_records import Curve
 
 __all__ = ["by_model", "histogram", "scores_chart"]
 

@@ -14,15 +14,15 @@ from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
+from fedfr.reporting.benchmark_table import overview_table, standings_tables
 from fedfr.reporting.chart import Axis, Chart, Line
 from fedfr.reporting.charts import Section, charts, shown_methods
 from fedfr.reporting.drawing import draw
 from fedfr.reporting.markup import TABLE_FORMATS, PageTable, csv_text
 from fedfr.reporting.palette import colour
 from fedfr.reporting.scenario import sweep_charts
-from fedfr.reporting.standings import overview_table, standings_tables
 from fedfr.reporting.table import left_out
-from fedfr.rows import Row
+from fedfr.results.result_rows import Row
 
 __all__ = ["Report", "Section", "page"]
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
-from fedfr.reporting.columns import text_table, wrapped
-from fedfr.rows import ALL_CLIENTS, NO_MODEL, Row
+from fedfr.reporting.text_tables import text_table, wrapped
+from fedfr.results.result_rows import ALL_CLIENTS, NO_MODEL, Row
 
 __all__ = ["column_title", "left_out", "markdown_table", "results_table", "summarise"]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol, Self, TypeVar
 
-from fedfr.errors import FedfrError
-from fedfr.files import write_atomically
-from fedfr.registry import Entry, Registry
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import write_atomically
+from fedfr.core.registry import Entry, Registry
 from fedfr.reporting.progress import Progress
 
 __all__ = ["TRACKERS", "MlflowTracker", "PrometheusTracker", "TensorBoardTracker", "Tracker", "Tracking", "scalars"]

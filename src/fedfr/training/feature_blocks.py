@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.errors import FedfrError
-from fedfr.files import locked, read_json, remove_leftovers, write_atomically, write_json
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import locked, read_json, remove_leftovers, write_atomically, write_json
 
 __all__ = ["FEATURE_BLOCK", "FeatureBlocks", "passing_blocks"]
 
@@ -40,7 +40,7 @@ class FeatureBlocks:
         """All features in order, a block (n, dimensions) at a time; ``make`` gives those not kept yet.
 
         Raises :class:`FedfrError` for a folder of other features or other files, or that another process uses, and
-        :class:`~fedfr.errors.WriteError` where it cannot be written; blocks written before then stay.
+        :class:`~fedfr.core.errors.WriteError` where it cannot be written; blocks written before then stay.
         """
         with self._opened():
             for first, stop in _ranges(self.count):

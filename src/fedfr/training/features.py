@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from fedfr.memory import keep_freed_memory
+from fedfr.core.memory import keep_freed_memory
 from fedfr.models.preprocessing import Preprocessing
-from fedfr.training.pool import DeviceFaces, FacePool
+from fedfr.training.training_set import DeviceFaces, FacePool
 
 __all__ = [
     "Compute",

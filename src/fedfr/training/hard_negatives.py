@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from fedfr.training.rounded import Columns, Rows, cosines, full_accumulation, has_fast_bf16
+from fedfr.training.bf16_screening import Columns, Rows, cosines, full_accumulation, has_fast_bf16
 from fedfr.training.stored_features import StoredFeatures, half_error
 
 __all__ = ["hard_negatives"]

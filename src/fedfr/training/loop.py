@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from fedfr.errors import FedfrError
-from fedfr.memory import keep_freed_memory
-from fedfr.rng import torch_generator
+from fedfr.core.errors import FedfrError
+from fedfr.core.memory import keep_freed_memory
+from fedfr.core.rng import torch_generator
 from fedfr.training.features import Compute, FrozenFeatures, keep_modes
 from fedfr.training.finite import first_not_finite
 from fedfr.training.objective import Batch, Network, Objective
-from fedfr.training.pool import DeviceFaces, FacePool
+from fedfr.training.training_set import DeviceFaces, FacePool
 
 __all__ = ["TrainingPlan", "batches", "train"]
 

@@ -11,15 +11,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from fedfr.config import PretrainConfig
-from fedfr.errors import FedfrError
-from fedfr.files import write_atomically
+from fedfr.config.schema import PretrainConfig
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import write_atomically
+from fedfr.core.rng import torch_generator
 from fedfr.models import load_weights
-from fedfr.rng import torch_generator
 from fedfr.training.features import Compute, keep_modes
 from fedfr.training.loop import TrainingPlan, train
 from fedfr.training.objective import MarginSoftmax, Network, Objective
-from fedfr.training.pool import FacePool
+from fedfr.training.training_set import FacePool
 
 __all__ = ["learning_rate", "pretrain"]
 

@@ -14,6 +14,7 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedfr.core.errors import FedfrError
 from fedfr.engines.flower.wire import (
     broadcast_records,
     largest_reply,
@@ -24,7 +25,6 @@ from fedfr.engines.flower.wire import (
     read_reply,
     reply_records,
 )
-from fedfr.errors import FedfrError
 from fedfr.federation.messages import Broadcast, Failure, Hello, Update, encode
 
 AGREEMENT = "a" * 64

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.evaluation.ijb import plain
+from tests.support import plain_ijb as plain
 
 from fedfr.evaluation import tar_at_far
 from fedfr.evaluation.ijb import insightface_tar, pair_scores
-from fedfr.faces.ijb import TemplatePairs
+from fedfr.faces.readers.ijb import TemplatePairs
 
 FARS = (0.3, 0.1, 0.05, 0.01)
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.evaluation.ijb import plain
+from tests.support import plain_ijb as plain
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.evaluation.ijb import gallery_by_gallery, merged_galleries
-from fedfr.faces.ijb import Searches, SearchList
+from fedfr.faces.readers.ijb import Searches, SearchList
 
 FPIRS = (0.2, 0.05)
 SUBJECTS, PROBES, DIMENSIONS = 30, 240, 12

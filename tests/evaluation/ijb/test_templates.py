@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.evaluation.ijb import plain
+from tests.support import plain_ijb as plain
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.evaluation.ijb import TemplateSums
-from fedfr.faces.ijb import IjbImages
+from fedfr.faces.readers.ijb import IjbImages
 
 # Template and medium of each image: templates apart from each other, a medium of that number in two templates.
 LISTED = [(7, 1), (3, 1), (7, 1), (7, 2), (3, 4), (9, 5), (7, 1), (3, 4), (9, 6), (9, 5), (3, 1)]

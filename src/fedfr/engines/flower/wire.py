@@ -16,7 +16,7 @@ from typing import TypeVar
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
-from fedfr.errors import FedfrError
+from fedfr.core.errors import FedfrError
 from fedfr.federation.messages import (
     IDENTITIES,
     LONGEST_HEADER,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.evaluation.figures import MINIMUM_IMPOSTORS, Figure, rate_label, refusable
+from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Figure, rate_label, refusable
 
 __all__ = ["insightface_tar"]
 

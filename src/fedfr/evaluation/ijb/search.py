@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.errors import FedfrError
-from fedfr.evaluation.features import normalise
-from fedfr.evaluation.figures import MINIMUM_IMPOSTORS, Figure, expected, rate_label, refusable
+from fedfr.core.errors import FedfrError
 from fedfr.evaluation.identification import NON_MATED, Search, open_set_identification
+from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Figure, expected, rate_label, refusable
 from fedfr.evaluation.scores import operating_points
-from fedfr.faces.ijb import Searches, SearchList
+from fedfr.evaluation.unit_features import normalise
+from fedfr.faces.readers.ijb import Searches, SearchList
 
 __all__ = ["RANKS", "gallery_by_gallery", "merged_galleries"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.errors import FedfrError
-from fedfr.faces.ijb import IjbImages
+from fedfr.core.errors import FedfrError
+from fedfr.faces.readers.ijb import IjbImages
 
 __all__ = ["TemplateSums"]
 

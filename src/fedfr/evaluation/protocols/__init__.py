@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from fedfr.registry import Entry, Registry
+from fedfr.core.registry import Entry, Registry
 
 if TYPE_CHECKING:
-    from fedfr.evaluation.curves import ScoreCounts
-    from fedfr.evaluation.figures import Figure
+    from fedfr.evaluation.metrics import Figure
+    from fedfr.evaluation.score_distributions import ScoreCounts
 
 __all__ = [
     "GENERIC_PROTOCOLS",
@@ -79,7 +79,7 @@ PROTOCOLS: Registry[EvaluationProtocol] = Registry(
         ),
         Entry(
             "verification-set",
-            "fedfr.evaluation.protocols.verification_sets:verification_set_protocol",
+            "fedfr.evaluation.protocols.pair_sets:verification_set_protocol",
             "a published set of pairs (lfw.bin, cfp_fp.bin, agedb_30.bin, …): 10-fold accuracy, TAR at FAR, EER",
             "Deng et al., ArcFace, CVPR 2019 (arXiv 1801.07698)",
         ),

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.config import EvaluationConfig
-from fedfr.evaluation.curves import ScoreCounts, pair_scores, search_scores
-from fedfr.evaluation.features import check_labels
-from fedfr.evaluation.figures import Figure, rate_label
+from fedfr.config.schema import EvaluationConfig
 from fedfr.evaluation.identification import gallery_templates, open_set_identification, probe_labels
+from fedfr.evaluation.metrics import Figure, rate_label
+from fedfr.evaluation.score_distributions import ScoreCounts, pair_scores, search_scores
+from fedfr.evaluation.unit_features import check_labels
 from fedfr.evaluation.verification import all_pairs_verification, pairs_verification
 
 __all__ = [

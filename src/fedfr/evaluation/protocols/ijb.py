@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.config import EvaluationConfig
-from fedfr.evaluation.figures import Figure
+from fedfr.config.schema import EvaluationConfig
 from fedfr.evaluation.ijb import gallery_by_gallery, insightface_tar, merged_galleries, pair_scores
+from fedfr.evaluation.metrics import Figure
 from fedfr.evaluation.verification import tar_at_far
-from fedfr.faces.ijb import Searches, TemplatePairs
+from fedfr.faces.readers.ijb import Searches, TemplatePairs
 
 __all__ = ["IJB_LISTS", "ijb_identification_protocol", "ijb_merged_protocol", "ijb_verification_protocol"]
 
 IJB_LISTS: Mapping[str, str] = {"ijb-1:1": "pairs", "ijb-1:N": "searches", "ijb-1:N-merged": "searches"}
-"""Which of the lists of :class:`~fedfr.faces.ijb.IjbFolder` each protocol is called with."""
+"""Which of the lists of :class:`~fedfr.faces.readers.ijb.IjbFolder` each protocol is called with."""
 
 
 def ijb_verification_protocol(

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.config import EvaluationConfig
-from fedfr.errors import FedfrError
-from fedfr.evaluation.curves import ScoreCounts, pair_scores, search_scores
-from fedfr.evaluation.figures import Figure
+from fedfr.config.schema import EvaluationConfig
+from fedfr.core.errors import FedfrError
 from fedfr.evaluation.identification import (
     gallery_templates,
     open_set_identification,
     probe_labels,
     released_identification,
 )
+from fedfr.evaluation.metrics import Figure
+from fedfr.evaluation.score_distributions import ScoreCounts, pair_scores, search_scores
 from fedfr.evaluation.verification import personalized_verification
 
 __all__ = [

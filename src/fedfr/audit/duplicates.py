@@ -1,0 +1,97 @@
+"""The same picture more than once: within an identity, under two, or in two parts of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.audit.findings import Case, Finding, finding
+from fedfr.audit.measures import Measures
+from fedfr.audit.near_duplicates import COMMON, NEAR, groups_alike, likeness
+from fedfr.audit.split_membership import Places
+from fedfr.faces.exact_duplicates import copies
+from fedfr.faces.faceset import FaceSet
+
+__all__ = ["check_duplicates"]
+
+# Of a group too large to compare every two, the first so many by name.
+COMPARED = 1000
+
+
+def check_duplicates(faces: FaceSet, measures: Measures, places: Places) -> list[Finding]:
+    """Findings ``exact-duplicates``, ``near-duplicates``, ``picture-of-two-people`` and ``picture-in-two-parts``.
+
+    A group of linked pictures is one case; ``value`` is the greatest correlation of two that are not exact copies, 1
+    where all are. Under identities and parts only the pictures that are linked to one of another identity or part are
+    named, with the greatest correlation of such a link.
+    """
+    by_kind: dict[str, list[Case]] = {
+        "exact-duplicates": [],
+        "near-duplicates": [],
+        "picture-of-two-people": [],
+        "picture-in-two-parts": [],
+    }
+    exact = {images[0]: images for images in copies(measures.digests)}
+    repeated = {index for images in exact.values() for index in images[1:]}
+    distinct = [index for index in range(len(faces)) if index not in repeated]
+    near = [
+        sorted((distinct[place] for place in group), key=faces.names.__getitem__)
+        for group in groups_alike(measures.small[distinct], measures.shown[distinct])
+    ]
+    linked = {index for group in near for index in group}
+    for group in [*near, *([first] for first in exact if first not in linked)]:
+        copied = [exact.get(first, [first]) for first in group]
+        compared = measures.small[group[:COMPARED]]
+        alike = likeness(compared, measures.shown[group[:COMPARED]])
+        np.fill_diagonal(alike, -1)
+        links = (alike >= COMMON) & (likeness(compared) >= NEAR)
+        people = _crossing(copied, alike, links, faces.labels, -1)
+        if people is None:
+            value = round(float(alike.max()), 4) if len(group) > 1 else 1.0
+            everything = [index for images in copied for index in images]
+            kind = "near-duplicates" if len(group) > 1 else "exact-duplicates"
+            by_kind[kind].append(_case(faces, places, everything, value))
+        else:
+            by_kind["picture-of-two-people"].append(_case(faces, places, *people))
+        parts = _crossing(copied, alike, links, places.parts, 0)
+        if parts is not None:
+            by_kind["picture-in-two-parts"].append(_case(faces, places, *parts))
+    return [found for kind, cases in by_kind.items() for found in finding(kind, cases)]
+
+
+def _crossing(
+    copied: Sequence[Sequence[int]],
+    alike: NDArray[np.float32],
+    links: NDArray[np.bool_],
+    of: NDArray[np.integer[Any]],
+    none: int,
+) -> tuple[list[int], float] | None:
+    """The pictures of a group that are linked to one with another value in ``of``, and the greatest such correlation.
+
+    ``copied``: every picture with its exact copies; those beyond ``alike`` were not compared. ``links`` says
+    which are one picture by it. ``none`` is no value. The result is None where all have one.
+    """
+    values = [{int(of[index]) for index in images} - {none} for images in copied]
+    if len(set().union(*values)) < 2:
+        return None
+    places = {place for place, found in enumerate(values) if len(found) > 1}
+    greatest = 1.0 if places else -1.0
+    for row, column in np.argwhere(links).tolist():
+        if len(values[row] | values[column]) > 1 and values[row] and values[column]:
+            places.add(row)
+            greatest = max(greatest, float(alike[row, column]))
+    if not places:
+        # Linked through pictures of no value, or through those that were not compared.
+        places, greatest = set(range(len(copied))), float(alike.max())
+    return [index for place in sorted(places) for index in copied[place]], round(min(greatest, 1.0), 4)
+
+
+def _case(faces: FaceSet, places: Places, images: Sequence[int], value: float) -> Case:
+    images = sorted(images, key=faces.names.__getitem__)
+    identities = {faces.identities[label] for label in faces.labels[list(images)].tolist()}
+    return Case(
+        tuple(faces.names[index] for index in images), tuple(sorted(identities)), places.parts_of(images), value
+    )

@@ -1,0 +1,160 @@
+"""Auditing a set of faces: what its pictures show and, with a model, what its people do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fedfr.audit import Case, Finding, Places, audit_images, finding, ordered
+from fedfr.audit.label_checks import People, Stray, Twin
+from fedfr.core.short_repr import Brief
+from fedfr.faces import FaceSet, Split
+from fedfr.models import open_model
+from fedfr.reporting.progress import Progress, Silent
+from fedfr.training.bf16_screening import has_fast_bf16
+from fedfr.training.feature_blocks import passing_blocks
+from fedfr.training.features import Compute, mirror_summed_features
+from fedfr.training.training_set import FacePool
+
+__all__ = ["Audit", "Comparison", "audit", "features_of", "load_generic"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How identities were compared: ``threshold`` is the cosine of two templates from which on they are one person.
+
+    Of ``people`` with two images or more, ``found`` would be found if they were in the set twice, half of the images
+    each time.
+    """
+
+    threshold: float
+    found: int
+    people: int
+
+    def describe(self) -> str:
+        """In words."""
+        return (
+            f"identities were compared at a cosine of {self.threshold:.3f}; of {self.people} people with two or more "
+            f"images {self.found} would be found if they were in the set twice"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Audit(Brief):
+    """What was audited and found; ``comparison`` is None without a model."""
+
+    images: int
+    identities: int
+    findings: tuple[Finding, ...]
+    comparison: Comparison | None = None
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether there is neither an error nor a warning; notes are no fault."""
+        return all(found.severity == "note" for found in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "images": self.images,
+            "identities": self.identities,
+            "comparison": None if self.comparison is None else asdict(self.comparison),
+            "findings": [found.to_dict() for found in self.findings],
+        }
+
+
+def audit(
+    faces: FaceSet | str | Path,
+    *,
+    split: Split | str | Path | None = None,
+    model: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Audit:
+    """Audit a face set, its split and, by the features of a model, its labels.
+
+    Nothing is changed. The findings do not depend on the order of the images. ``model`` is a file of this project, a
+    state dict of others or an ONNX graph. Raises :class:`FedfrError` for what cannot be read and for a split of
+    other faces.
+    """
+    shown = progress or Silent()
+    loaded = faces if isinstance(faces, FaceSet) else FaceSet.load(faces)
+    divided = split if split is None or isinstance(split, Split) else Split.load(split)
+    places = Places.of(loaded, divided)
+    # Loaded first: a wrong file should not wait for the pictures.
+    known = None if model is None else load_generic(Path(model))
+    findings = list(
+        audit_images(loaded, divided, lambda done, total: shown.update("looking at images", done, total, unit="images"))
+    )
+    comparison = None
+    if known is not None and len(loaded):
+        people = People(features_of(loaded, *known, shown), loaded.labels)
+        findings += _people_findings(loaded, people, places)
+        if people.can_be_told_apart:
+            comparison = Comparison(round(people.threshold, 4), *people.reach())
+    return Audit(len(loaded), loaded.num_identities, ordered(findings), comparison)
+
+
+def load_generic(path: Path) -> tuple[nn.Module, Compute]:
+    """The backbone of any file that :func:`~fedfr.models.open_model` opens, on the CPU, and how to run it.
+
+    In bfloat16 where the processor multiplies it faster. Raises :class:`FedfrError` as that does.
+    """
+    opened = open_model(path)
+    device = torch.device("cpu")
+    compute = Compute(opened.preprocessing, device, has_fast_bf16(device))
+    return compute.place(opened.network), compute
+
+
+def features_of(faces: FaceSet, backbone: nn.Module, compute: Compute, shown: Progress) -> NDArray[np.float32]:
+    """Sum of the features of each image and its mirror image, (N, D)."""
+
+    def make(first: int, stop: int) -> NDArray[np.float32]:
+        found = mirror_summed_features(backbone, FacePool([(faces, np.arange(first, stop), 0)]), compute)
+        shown.update("features", stop, len(faces), unit="images")
+        return np.asarray(found.numpy(), np.float32)
+
+    return np.concatenate([*passing_blocks(len(faces), make)])
+
+
+def _people_findings(faces: FaceSet, people: People, places: Places) -> Iterator[Finding]:
+    if not people.can_be_told_apart:
+        detail = f"a pair would have to score {people.threshold:.2f}"
+        yield from finding("model-too-weak", [Case(value=round(people.threshold, 4), detail=detail)])
+        return
+    cases: dict[str, list[Case]] = {"same-person": [], "same-person-in-two-parts": []}
+    for twin in people.twins():
+        case, apart = _twin(faces, people, places, twin)
+        cases["same-person-in-two-parts" if apart else "same-person"].append(case)
+    cases["mislabelled"] = [_stray(faces, places, stray) for stray in people.strays()]
+    for kind, found in cases.items():
+        yield from finding(kind, found)
+
+
+def _twin(faces: FaceSet, people: People, places: Places, twin: Twin) -> tuple[Case, bool]:
+    """The case, with the two most similar images for the eye, and whether different owners hold the two identities."""
+    pair = (twin.first, twin.second)
+    names = sorted(
+        (faces.identities[label], faces.names[image]) for label, image in zip(pair, people.closest(*pair), strict=True)
+    )
+    ours, theirs = (places.owners_of(faces.indices_of(label).tolist()) for label in pair)
+    owners = tuple(sorted({*ours, *theirs}))
+    identities, images = (tuple(each) for each in zip(*names, strict=True))
+    return Case(images, identities, owners, round(twin.score, 3)), len(owners) > 1
+
+
+def _stray(faces: FaceSet, places: Places, stray: Stray) -> Case:
+    own, nearest = faces.identities[int(faces.labels[stray.image])], faces.identities[stray.nearest]
+    return Case(
+        (faces.names[stray.image],),
+        (own, nearest),
+        places.parts_of([stray.image]),
+        round(stray.score, 3),
+        f"looks like {nearest}; {stray.own:.2f} with the others of {own}",
+    )

@@ -1,0 +1,173 @@
+"""What an audit can find, how grave it is, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fedfr.core.registry import Entry, Registry
+from fedfr.core.short_repr import Brief
+
+__all__ = ["KINDS", "SEVERITIES", "Case", "Finding", "Kind", "finding", "ordered"]
+
+SEVERITIES = ("error", "warning", "note")
+"""Certain and harmful; probably a fault, or certain and less harmful; good to know."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """``severity`` is one of :data:`SEVERITIES`; ``advice`` says what to do."""
+
+    severity: str
+    advice: str
+
+
+@dataclass(frozen=True, repr=False)
+class Case(Brief):
+    """One occurrence: names of the images and identities concerned, and the parts of the split they are in.
+
+    ``value`` is the measured number that decided; what it measures depends on the kind. ``detail`` is for reading.
+    """
+
+    images: tuple[str, ...] = ()
+    identities: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    value: float | None = None
+    detail: str = field(default="", repr=False)  # it names people
+
+
+@dataclass(frozen=True, repr=False)
+class Finding(Brief):
+    """All cases of one kind, the gravest first; ``kind`` is a name in :data:`KINDS`."""
+
+    kind: str
+    cases: tuple[Case, ...]
+
+    @property
+    def severity(self) -> str:
+        """How grave it is."""
+        return KINDS[self.kind].severity
+
+    @property
+    def description(self) -> str:
+        """What was found, in words."""
+        return KINDS.entry(self.kind).description
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        return KINDS[self.kind].advice
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "kind": self.kind,
+            "severity": self.severity,
+            "description": self.description,
+            "advice": self.advice,
+            "count": len(self.cases),
+            "cases": [asdict(case) for case in self.cases],
+        }
+
+
+def finding(kind: str, cases: Iterable[Case], *, largest_first: bool = True) -> list[Finding]:
+    """The finding of this kind, or nothing when there is no case; the order does not depend on that of the images."""
+    sign = -1 if largest_first else 1
+    found = sorted(cases, key=lambda case: (sign * (case.value or 0), case.images, case.identities, case.parts))
+    return [Finding(KINDS.entry(kind).name, tuple(found))] if found else []
+
+
+def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Errors, warnings, notes; each in the order of :data:`KINDS`."""
+    return tuple(sorted(findings, key=lambda each: (SEVERITIES.index(each.severity), KINDS.names.index(each.kind))))
+
+
+KINDS: Registry[Kind] = Registry(
+    "kind of finding",
+    (
+        Entry(
+            "altered-pixels",
+            Kind("error", "import the pictures again"),
+            "the pixels are not those the set was imported with",
+        ),
+        Entry(
+            "picture-in-two-parts",
+            Kind("error", "keep it in one part; exact copies are left out by the split setting duplicates=drop"),
+            "one picture, exactly or nearly, in two parts of the split",
+        ),
+        Entry(
+            "picture-of-two-people",
+            Kind("error", "at least one label is wrong: look, and remove the picture from all but one identity"),
+            "one picture, exactly or nearly, under two identities",
+        ),
+        Entry(
+            "alike-names-in-two-parts",
+            Kind("error", "give one person one name, people who differ names that do, and import and split again"),
+            "identities whose names look the same, in two parts of the split",
+        ),
+        Entry(
+            "alike-names",
+            Kind("warning", "look; if it is one person, merge the identities"),
+            "identities whose names look the same",
+        ),
+        Entry(
+            "exact-duplicates",
+            Kind("warning", "remove all but one, or split with duplicates=drop"),
+            "the very same picture more than once under one identity",
+        ),
+        Entry(
+            "near-duplicates",
+            Kind("warning", "keep one of each group, so that none is trained and tested on"),
+            "nearly the same picture (encoded anew, brighter, mirrored, a moment later) under one identity",
+        ),
+        Entry(
+            "blank",
+            Kind("warning", "remove them, or find out why they came out so"),
+            "pictures that are one colour, black or white",
+        ),
+        Entry("blurred", Kind("warning", "remove them, or take larger originals"), "pictures out of focus or enlarged"),
+        Entry(
+            "colour-order",
+            Kind("warning", "read them as BGR, or swap red and blue, and import again"),
+            "faces bluer than red: colours in the order BGR",
+        ),
+        Entry(
+            "crop",
+            Kind("warning", "align the faces to the ArcFace template, 112x112, and import again"),
+            "faces not where the ArcFace template has them: another crop, or only resized",
+        ),
+        Entry(
+            "same-person-in-two-parts",
+            Kind("warning", "look; if it is one person, merge the identities and split again"),
+            "two identities that look like one person, in two parts of the split",
+        ),
+        Entry(
+            "same-person",
+            Kind("warning", "look; if it is one person, merge the identities"),
+            "two identities that look like one person",
+        ),
+        Entry(
+            "mislabelled",
+            Kind("warning", "look; move the picture to whom it shows, or remove it"),
+            "pictures far from their identity's others and near another identity",
+        ),
+        Entry(
+            "few-images",
+            Kind("warning", "give them more images, or split with a higher min_images"),
+            "identities of a client with one image to train on, or none to test",
+        ),
+        Entry(
+            "single-image",
+            Kind("note", "they can be distractors; they cannot be trained and tested on"),
+            "identities with one image",
+        ),
+        Entry("grey", Kind("note", "make sure that it is meant"), "grey pictures in a set with colours"),
+        Entry("grey-set", Kind("note", "make sure that it is meant; the order of colours cannot be told"), "all grey"),
+        Entry(
+            "model-too-weak",
+            Kind("note", "give a model that knows faces"),
+            "the model cannot tell these people apart; identities were not compared",
+        ),
+    ),
+)

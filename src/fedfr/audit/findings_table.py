@@ -1,0 +1,73 @@
+"""The findings of an audit as text to read and as CSV to work through."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from fedfr.audit import SEVERITIES, Case, Finding
+from fedfr.faces import FaceSet
+
+__all__ = ["findings_csv", "findings_text"]
+
+SHOWN = 5
+COLUMNS = ("kind", "severity", "case", "image", "identity", "part", "value", "detail")
+MARKED = ("index", "faces", "decision")
+
+
+def findings_text(findings: Iterable[Finding], shown: int = SHOWN) -> str:
+    """One block per finding: how grave, what, how many, what to do, and the first ``shown`` cases."""
+    found = list(findings)
+    blocks = [_block(each, shown) for each in found]
+    counts = Counter(each.severity for each in found)
+    total = ", ".join(f"{counts[name]} {name}{'s' * (counts[name] != 1)}" for name in SEVERITIES if counts[name])
+    return "\n".join([*blocks, f"kinds of finding: {total}" if total else "nothing found"])
+
+
+def _block(found: Finding, shown: int) -> str:
+    lines = [f"{found.severity}: {found.kind} ({len(found.cases)}): {found.description}", f"  -> {found.advice}"]
+    lines += [f"     {_line(case)}" for case in found.cases[:shown]]
+    more = len(found.cases) - shown
+    return "\n".join([*lines, *([f"     and {more} more"] if more > 0 else [])])
+
+
+def _line(case: Case) -> str:
+    what = " = ".join(case.images or case.identities)
+    value = "" if case.value is None or case.detail else f"{case.value:g}"
+    notes = [note for note in (case.detail, value) if note]
+    where = f" [{', '.join(case.parts)}]" if case.parts else ""
+    return f"{what}{where}{': ' if what or where else ''}{', '.join(notes)}".rstrip(": ").strip()
+
+
+def findings_csv(findings: Sequence[Finding], faces: FaceSet | None = None) -> str:
+    """One row per image of every case, or per identity where it names no image; ``case`` numbers them within a kind.
+
+    With ``faces`` the rows tell the image's index, unless its name is another's too, and the set's fingerprint, for
+    ``fedfr faces exclude`` to act on what a person writes into the column ``decision``.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS if faces is None else COLUMNS + MARKED)
+    indices = {} if faces is None else _indices(findings, faces)
+    digest = "" if faces is None else f"sha256:{faces.fingerprint()[:16]}"
+    for found in findings:
+        for number, case in enumerate(found.cases, start=1):
+            identities = " | ".join(case.identities)
+            rows = [(image, identities) for image in case.images] or [("", identities)]
+            for image, identity in rows:
+                parts, value = " | ".join(case.parts), "" if case.value is None else case.value
+                more = [] if faces is None else [indices.get(image, ""), digest, ""]
+                writer.writerow([found.kind, found.severity, number, image, identity, parts, value, case.detail, *more])
+    return text.getvalue()
+
+
+def _indices(findings: Sequence[Finding], faces: FaceSet) -> dict[str, int]:
+    """The index of every image that a finding names and no other image is called like."""
+    wanted = {image for found in findings for case in found.cases for image in case.images}
+    places: dict[str, list[int]] = {}
+    for index, name in enumerate(faces.names):
+        if name in wanted:
+            places.setdefault(name, []).append(index)
+    return {name: found[0] for name, found in places.items() if len(found) == 1}

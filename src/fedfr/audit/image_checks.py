@@ -1,0 +1,42 @@
+"""Everything that the pictures alone show, without a model."""
+
+from __future__ import annotations
+
+from fedfr.audit.duplicates import check_duplicates
+from fedfr.audit.findings import Case, Finding, finding, ordered
+from fedfr.audit.identity_counts import check_counts
+from fedfr.audit.measures import Counter, measure
+from fedfr.audit.preparation import check_preparation
+from fedfr.audit.similar_names import check_names
+from fedfr.audit.split_membership import Places
+from fedfr.audit.unusable_images import check_pictures
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.splits.split import Split
+from fedfr.faces.storage import fingerprint
+
+__all__ = ["audit_images"]
+
+
+def audit_images(
+    faces: FaceSet, split: Split | None = None, progress: Counter = lambda done, total: None
+) -> tuple[Finding, ...]:
+    """Audit pictures in one pass over their pixels; the findings do not depend on the order of the images.
+
+    Raises :class:`~fedfr.core.errors.FedfrError` when the split was made for other faces.
+    """
+    places = Places.of(faces, split)
+    if not len(faces):
+        return ()
+    owners, groups = places.groups
+    measures = measure(faces, groups, len(owners), progress)
+    altered = fingerprint(faces.labels, faces.identities, measures.digests) != faces.fingerprint()
+    return ordered(
+        [
+            *finding("altered-pixels", [Case()] if altered else []),
+            *check_duplicates(faces, measures, places),
+            *check_pictures(measures, faces.names),
+            *check_preparation(measures, owners, groups, faces.names),
+            *check_names(faces, places),
+            *check_counts(faces, split),
+        ]
+    )

@@ -1,0 +1,98 @@
+"""The one pass over all pixels: what every later question about single pictures is answered from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.audit.content_area import photographed
+from fedfr.faces.array_columns import Digests
+from fedfr.faces.faceset import FaceSet
+
+__all__ = ["SMALL", "Measures", "measure"]
+
+SMALL = 16
+"""Side of the small grey version of a picture."""
+
+BLOCK = 256
+# The middle of an aligned face, from the eyes to the mouth: rows, columns. Hair, hats and backgrounds lie outside.
+SKIN = (slice(40, 100), slice(30, 82))
+FACE = (slice(16, 96), slice(16, 96))
+
+Values = NDArray[np.float32]
+Counter = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What was measured of every picture (N,), in grey levels, and the mean face of every group.
+
+    ``digests`` are of its pixels, ``small`` (N, 16, 16) uint8 is its luminance and ``shown`` (N, 16, 16)
+    which of that was photographed. ``brightness`` and ``contrast`` are
+    mean and standard deviation of the luminance; ``sharpness`` the standard deviation of its Laplacian over the face;
+    ``redness`` the mean of red less blue over the skin; ``colour`` the mean difference of red and blue. ``mean_faces``
+    (G, 112, 112) are the means of the standardised luminance over each group's ``sizes`` pictures.
+    """
+
+    digests: Digests
+    small: NDArray[np.uint8]
+    shown: NDArray[np.bool_]
+    brightness: Values
+    contrast: Values
+    sharpness: Values
+    redness: Values
+    colour: Values
+    mean_faces: NDArray[np.float64]
+    sizes: NDArray[np.int64]
+
+
+def measure(
+    faces: FaceSet, groups: NDArray[np.int64], count: int, progress: Counter = lambda done, total: None
+) -> Measures:
+    """Measure every picture, in blocks; ``groups`` (N,) says in which of the ``count`` mean faces each one goes."""
+    total = len(faces)
+    digests = bytearray()
+    small = np.empty((total, SMALL, SMALL), np.uint8)
+    shown = np.empty((total, SMALL, SMALL), np.bool_)
+    values = np.empty((total, 5), np.float32)
+    sums = np.zeros((count, 112, 112))
+    for start in range(0, total, BLOCK):
+        images = faces.images(range(start, min(start + BLOCK, total)))
+        for index, image in enumerate(images, start=start):
+            digests += hashlib.sha256(image.tobytes()).digest()
+            grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+            small[index] = cv2.resize(grey, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
+            shown[index] = photographed(image, SMALL)
+            values[index] = _values(image, grey)
+            brightness, contrast = values[index, :2].tolist()
+            if contrast > 0:
+                sums[groups[index]] += (grey - brightness) / contrast
+        progress(start + len(images), total)
+    sizes = np.bincount(groups, minlength=count)
+    brightnesses, contrasts, sharpnesses, rednesses, colours = values.T
+    return Measures(
+        Digests.of([digests]),
+        small,
+        shown,
+        brightnesses,
+        contrasts,
+        sharpnesses,
+        rednesses,
+        colours,
+        sums / np.maximum(sizes, 1)[:, None, None],
+        sizes.astype(np.int64),
+    )
+
+
+def _values(image: NDArray[np.uint8], grey: NDArray[np.uint8]) -> tuple[float, ...]:
+    mean, deviation = cv2.meanStdDev(grey)
+    _, roughness = cv2.meanStdDev(cv2.Laplacian(np.ascontiguousarray(grey[FACE]), cv2.CV_16S, ksize=1))
+    skin: Any = cv2.mean(image[SKIN])
+    colour: Any = cv2.mean(cv2.absdiff(image[:, :, 0], image[:, :, 2]))
+    return float(mean[0, 0]), float(deviation[0, 0]), float(roughness[0, 0]), skin[0] - skin[2], colour[0]

@@ -1,0 +1,22 @@
+"""Identities whose names look the same: spelled, composed or cased differently."""
+
+from __future__ import annotations
+
+from fedfr.audit.findings import Case, Finding, finding
+from fedfr.audit.split_membership import Places
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.name_matching import alike, spelled
+
+__all__ = ["check_names"]
+
+
+def check_names(faces: FaceSet, places: Places) -> list[Finding]:
+    """Findings ``alike-names`` and ``alike-names-in-two-parts``, a case for every form that several names have."""
+    label = {name: number for number, name in enumerate(faces.identities)}
+    by_kind: dict[str, list[Case]] = {"alike-names": [], "alike-names-in-two-parts": []}
+    for names in alike(faces.identities):
+        images = [faces.by_identity().images(label[name]).tolist() for name in names]
+        owners = places.owners_of(index for each in images for index in each)
+        kind = "alike-names-in-two-parts" if len(owners) > 1 else "alike-names"
+        by_kind[kind].append(Case((), names, owners, float(len(names)), " = ".join(map(spelled, names))))
+    return [found for kind, cases in by_kind.items() for found in finding(kind, cases)]

@@ -1,0 +1,73 @@
+"""What the commands of a deployment have in common."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from fedfr.cli.interruption import Interrupted
+from fedfr.cli.output import print_json, say
+from fedfr.core.errors import FedfrError
+
+if TYPE_CHECKING:
+    from fedfr.deployment.checks import Line
+
+__all__ = ["LogForm", "LogFormat", "needs_flower", "run_logged", "show_lines"]
+
+_log = logging.getLogger("fedfr.deployment")
+
+
+def needs_flower() -> None:
+    """Raises :class:`FedfrError` that says what to install where the extra is missing."""
+    if find_spec("flwr") is None or find_spec("cryptography") is None:
+        raise FedfrError("clients on other machines need Flower; pip install 'fedfr[flower]'")
+
+
+class LogForm(StrEnum):
+    """How a command that runs says what happens."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+LogFormat = Annotated[
+    LogForm, typer.Option("--log-format", help="Of what is said on standard error while it runs, a line each.")
+]
+
+
+def run_logged(folder: Path, form: LogForm, work: Callable[[], int]) -> NoReturn:
+    """Run until stopped, with a log on standard error and in the folder, and end as ``work`` does; by Ctrl-C too."""
+    from fedfr.deployment.logs import log_run
+
+    with log_run(folder, form.value):
+        try:
+            code = work()
+        except FedfrError as error:
+            if form is LogForm.TEXT:
+                raise
+            _log.error("%s", error)
+            code = 2
+        if code == 130 and form is LogForm.TEXT:
+            raise Interrupted("stopped")
+        _log.info("stopped" if code in (0, 130) else "ended")
+    sys.exit(code)
+
+
+def show_lines(lines: Iterable[Line], as_json: bool) -> None:
+    """One line each as they come; ends with 1 where something is to be done."""
+    found = []
+    for line in lines:
+        found.append(line)
+        if not as_json:
+            say(str(line))
+    if as_json:
+        print_json([{"what": line.what, "found": line.found, "remedy": line.remedy} for line in found])
+    if any(line.remedy for line in found):
+        raise typer.Exit(1)

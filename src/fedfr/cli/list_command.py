@@ -1,0 +1,71 @@
+"""``fedfr list``: what can be chosen by name."""
+
+from __future__ import annotations
+
+import typer
+
+from fedfr.cli.output import AsJson, print_json, say
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="List methods, backbones, protocols, presets, benchmarks and their scenarios.", no_args_is_help=True
+)
+
+
+def _answer(rows: list[dict[str, str]], as_json: bool) -> None:
+    if as_json:
+        print_json(rows)
+        return
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        paper = f"  [{row['paper']}]" if row["paper"] else ""
+        say(f"{row['name']:<{width}}  {row['description']}{paper}", width + 2)
+
+
+@app.command()
+def methods(as_json: AsJson = False) -> None:
+    """Federated methods and baselines."""
+    from fedfr.experiments.catalogue import list_methods
+
+    _answer(list_methods(), as_json)
+
+
+@app.command()
+def backbones(as_json: AsJson = False) -> None:
+    """Networks that turn a face into a feature."""
+    from fedfr.experiments.catalogue import list_backbones
+
+    _answer(list_backbones(), as_json)
+
+
+@app.command()
+def protocols(as_json: AsJson = False) -> None:
+    """Evaluation protocols."""
+    from fedfr.experiments.catalogue import list_protocols
+
+    _answer(list_protocols(), as_json)
+
+
+@app.command()
+def presets(as_json: AsJson = False) -> None:
+    """Configurations inside the package."""
+    from fedfr.experiments.catalogue import list_presets
+
+    _answer(list_presets(), as_json)
+
+
+@app.command()
+def benchmarks(as_json: AsJson = False) -> None:
+    """Comparisons of methods."""
+    from fedfr.experiments.catalogue import list_benchmarks
+
+    _answer(list_benchmarks(), as_json)
+
+
+@app.command()
+def scenarios(as_json: AsJson = False) -> None:
+    """What benchmarks vary: `fedfr benchmark NAME --scenario SCENARIO`."""
+    from fedfr.experiments.catalogue import list_scenarios
+
+    _answer(list_scenarios(), as_json)

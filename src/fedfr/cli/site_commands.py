@@ -1,0 +1,146 @@
+"""``fedfr site``: one site of a federation, on the machine that has its faces."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedfr.cli.deployment_options import LogForm, LogFormat, needs_flower, run_logged, show_lines
+from fedfr.cli.interruption import AGAIN, interruptible
+from fedfr.cli.output import AsJson, print_json, progress, say
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Take part in a federation with the faces of this machine.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Argument(help="The site's folder.")]
+
+
+@app.command()
+def init(
+    folder: Folder,
+    client: Annotated[str, typer.Option("--client", help="Under which id this site takes part.")],
+    server: Annotated[str, typer.Option("--server", help="Host and port of the coordinator.")],
+    authority: Annotated[Path, typer.Option("--ca", help="The ca.crt that the coordinator gave out.")],
+    faces: Annotated[str, typer.Option("--faces", help="A face set that `fedfr faces import` made.")] = "faces",
+    port: Annotated[
+        int | None, typer.Option("--port", help="For the site's own processes, on 127.0.0.1; else found free at start.")
+    ] = None,
+) -> None:
+    """Make the site's folder: its key, and a commented site.yaml."""
+    needs_flower()
+    from fedfr.deployment.site_folder import init_site
+
+    place = faces if faces == "faces" else str(Path(faces).resolve())
+    made = init_site(folder, client, server, authority, place, port, os.cpu_count() or 1)
+    say(f"{made.config}: look through it")
+    say(f"send {made.public_key} to the coordinator, by a way that nobody can exchange it on")
+    say(f"then: fedfr site check {folder}, and fedfr site run {folder}")
+
+
+@app.command()
+def check(folder: Folder, as_json: AsJson = False) -> None:
+    """Look over the site: key, server, registration, clock, faces, disk; exit code 1 where something is to be done."""
+    needs_flower()
+    from fedfr.deployment.checks import check_site
+
+    show_lines(check_site(folder / "site.yaml"), as_json)
+
+
+@app.command()
+def fetch(folder: Folder) -> None:
+    """Get the public faces that the agreement names from the coordinator, once; what comes is verified."""
+    needs_flower()
+    from fedfr.core.errors import FedfrError
+    from fedfr.deployment.public_set import fetch as fetch_public
+    from fedfr.deployment.site import Site
+    from fedfr.deployment.site_folder import ROOT
+
+    site = Site.open(folder / "site.yaml")
+    if not site.agreement.public:
+        say(f"{site.agreement.method.name} needs no public faces")
+        return
+    if site.config.public is None or site.config.server is None:
+        raise FedfrError(f"{folder / 'site.yaml'} names no place for public faces, or no server; give both")
+    with interruptible(AGAIN), progress() as shown:
+        faces = fetch_public(
+            site.config.server,
+            folder / ROOT,
+            site.agreement.public,
+            Path(site.config.public),
+            lambda done, total: shown.update("fetching", done, total, unit="bytes"),
+        )
+    say(f"{site.config.public}: {len(faces)} images of {faces.num_identities} people, as agreed on")
+
+
+@app.command()
+def run(folder: Folder, log_format: LogFormat = LogForm.TEXT) -> None:
+    """Take part until stopped; what dies is started again."""
+    needs_flower()
+    from fedfr.deployment.site_running import run_site
+
+    run_logged(folder, log_format, lambda: run_site(folder / "site.yaml"))
+
+
+@app.command()
+def export(
+    folder: Folder,
+    destination: Annotated[Path, typer.Argument(help="The .safetensors to write; must not exist.")],
+) -> None:
+    """Write the site's personalised model: for the people enrolled here alone, and as private as they are."""
+    needs_flower()
+    from fedfr.deployment.site import Site
+
+    number = Site.open(folder / "site.yaml").export(destination)
+    say(f"{destination}: the personalised model of round {number}; keep it where the faces may be")
+
+
+@app.command()
+def evaluate(
+    folder: Folder,
+    protocols: Annotated[list[str] | None, typer.Option("--protocol", help="Only these; may be repeated.")] = None,
+    strangers: Annotated[
+        Path | None, typer.Option("--strangers", help="Faces of people who are not the site's; else the public ones.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A=B", help="Of the evaluation, for example fars=[0.01,0.001].")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the site's personalised model on the images it keeps for its own test; nothing leaves the machine."""
+    needs_flower()
+    from fedfr.config.schema import parse_overrides
+    from fedfr.deployment.site import Site
+    from fedfr.deployment.site_evaluation import evaluate_site
+    from fedfr.reporting.table import results_table
+    from fedfr.reporting.text_tables import screen_width
+
+    with progress() as shown:
+        rows = evaluate_site(
+            Site.open(folder / "site.yaml"),
+            strangers=strangers,
+            protocols=protocols,
+            settings=parse_overrides(settings or []),
+            progress=shown,
+        )
+    if as_json:
+        print_json([row.to_dict() for row in rows])
+    else:
+        print(results_table(rows, screen_width()))
+
+
+@app.command()
+def status(folder: Folder, as_json: AsJson = False) -> None:
+    """Whether the site runs, and what it has kept of which rounds."""
+    needs_flower()
+    from fedfr.deployment.status import site_status
+
+    found = site_status(folder / "site.yaml")
+    if as_json:
+        print_json(found)
+        return
+    for name, value in found.items():
+        say(f"{name.replace('_', ' ')}: {value}")

@@ -1,0 +1,229 @@
+"""Where settings come from: presets, YAML files and ``a.b=c`` texts, each read into a plain nested mapping."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fedfr.core.errors import FedfrError
+
+__all__ = [
+    "BENCHMARKS",
+    "PRESETS",
+    "absolute_paths",
+    "first_difference",
+    "merge",
+    "parse_overrides",
+    "read_benchmark",
+    "read_file",
+    "read_preset",
+    "read_yaml",
+]
+
+PRESETS: Mapping[str, str] = {
+    "quickstart": "FedFR on the 40 people of ORL in minutes on a CPU; the settings were chosen by measurement",
+    "lfw-fed": "the project's own benchmark on Labeled Faces in the Wild: 10 clients, 15 identities each",
+    "paper": "FedFR as the paper's text has it (AAAI 2022): sphereface64, 40 clients of 100 identities",
+    "released": "FedFR as the authors' released code has it, its defects included",
+}
+
+BENCHMARKS: Mapping[str, str] = {
+    "orl": "every method on the 40 people of ORL, in minutes",
+    "lfw-fed": "every method on Labeled Faces in the Wild: 10 clients of 15 identities",
+    "paper": "the paper's comparison on MS1M-ArcFace, for who has it",
+}
+
+_PATHS = (
+    ("faces", "path"),
+    ("split", "manifest"),
+    ("split", "settings", "pairs"),
+    ("split", "settings", "partition"),
+    ("split", "settings", "exclude"),
+    ("model", "start"),
+)
+
+# Of a whole configuration, aliases followed: a client's list of settings has dozens.
+MOST_VALUES = 1_000_000
+
+
+_WORDS = "bool float timestamp"
+NAMES: Mapping[str, tuple[str, str]] = {
+    "client": (f"{_WORDS} int", ""),
+    "clients": (_WORDS, f"{_WORDS} int"),
+    "public_partitions": (_WORDS, _WORDS),
+}
+"""Settings that hold names: what YAML 1.1 takes for a value of these kinds is text there, alone and in a list.
+
+``clients`` may be a number of them, and partitions have numbers.
+"""
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """The preset's settings and, as ``preset``, its name."""
+    if name not in PRESETS:
+        raise FedfrError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
+    text = files("fedfr.config").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
+    return {**content, "preset": name}
+
+
+def read_benchmark(name: str) -> dict[str, Any]:
+    """The definition of a benchmark of the package."""
+    if name not in BENCHMARKS:
+        raise FedfrError(f"unknown benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
+    text = files("fedfr.config").joinpath("presets", "benchmarks", f"{name}.yaml").read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
+    return content
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """What the file itself says, its paths made absolute; raises :class:`FedfrError` when it is no mapping in YAML."""
+    if not path.exists():
+        raise FedfrError(f"configuration {path} does not exist; give a YAML file or a preset: {', '.join(PRESETS)}")
+    try:
+        content = read_yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FedfrError(f"cannot read configuration {path}: {error.strerror or error}; check the file") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise FedfrError(f"configuration {path} is not readable YAML ({_reason(error)}); mend the file") from error
+    if not isinstance(content, dict):
+        raise FedfrError(f"configuration {path} holds {type(content).__name__}; it must be a mapping of settings")
+    return absolute_paths(content, path.parent)
+
+
+def read_yaml(text: str, place: Sequence[str] = ()) -> Any:
+    """YAML as ``yaml.safe_load`` reads it, but with names as they are written: a client called ``no`` or ``007``.
+
+    ``place``: the settings' names that lead to what ``text`` holds. Raises ``yaml.YAMLError``, and nothing else.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check_size(node)
+        _keep_names(node, place[-1] if place else "", set())
+        return loader.construct_document(node)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # What PyYAML does with a number of 5000 digits, with the 99th of a month, with brackets nested thousands deep.
+        raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
+    finally:
+        loader.dispose()
+
+
+def _keep_names(node: yaml.Node, name: str, seen: set[int]) -> None:
+    """Mark as text what the setting called ``name`` holds, where that is names; an anchor may make a node its own."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            _keep_names(value, key.value if isinstance(key, yaml.ScalarNode) else "", seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            if isinstance(value, yaml.ScalarNode):
+                _as_text(value, NAMES.get(name, ("", ""))[1])
+            else:
+                _keep_names(value, "", seen)
+    elif isinstance(node, yaml.ScalarNode):
+        _as_text(node, NAMES.get(name, ("", ""))[0])
+
+
+def _as_text(node: yaml.ScalarNode, kinds: str) -> None:
+    # What is quoted has a style, and is text already.
+    if node.style is None and node.tag.rpartition(":")[2] in kinds.split():
+        node.tag = "tag:yaml.org,2002:str"
+
+
+def _check_size(node: yaml.Node) -> None:
+    """Raise ValueError where aliases of aliases stand for more than any configuration holds, merged in or not."""
+    left, waiting = MOST_VALUES, [node]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, yaml.MappingNode):
+            inside = [each for pair in found.value for each in pair]
+        else:
+            inside = list(found.value) if isinstance(found, yaml.SequenceNode) else []
+        left -= len(inside)
+        if left < 0:
+            raise ValueError(f"it stands for more than {MOST_VALUES} values")
+        waiting += inside
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """``a.b=c`` texts as one nested mapping; values are read as YAML."""
+    tree: dict[str, Any] = {}
+    for override in overrides:
+        tree = merge(tree, _parse_override(override))
+    return tree
+
+
+def absolute_paths(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The same settings with every path absolute: relative ones start at ``folder``, ``~`` is the user's home."""
+    tree = dict(content)
+    for place in _PATHS:
+        *groups, name = place
+        value: Any = content
+        for part in place:
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if not isinstance(value, str) or (name, value) == ("start", "scratch"):
+            continue
+        found: Any = os.path.normpath(folder.resolve() / os.path.expanduser(value))  # noqa: PTH111
+        # Path.expanduser fails for the home of an unknown user; that is left to be reported as a missing file.
+        for part in (name, *reversed(groups)):
+            found = {part: found}
+        tree = merge(tree, found)
+    return tree
+
+
+def first_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """Dotted name and both values of the first setting in which two nested mappings differ; None: they are equal."""
+    for name in dict.fromkeys([*one, *other]):
+        left, right = one.get(name), other.get(name)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            inner = first_difference(left, right)
+            if inner is not None:
+                return f"{name}.{inner[0]}", inner[1], inner[2]
+        elif left != right:
+            return name, left, right
+    return None
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``over`` laid over ``base``: groups are merged setting by setting, everything else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise FedfrError(f"--set {text!r} is not of the form a.b=value, for example --set federation.rounds=3")
+    try:
+        parsed = read_yaml(value, tuple(name.strip().split(".")))
+    except yaml.YAMLError as error:
+        raise FedfrError(f"--set {text!r}: the value is not readable YAML") from error
+    if isinstance(parsed, str) and name.strip().rpartition(".")[2] not in NAMES:
+        # YAML 1.1 reads 1e-3 (no point) as text; people write it all the time.
+        with contextlib.suppress(ValueError):
+            parsed = float(parsed)
+    tree = parsed
+    for part in reversed(name.strip().split(".")):
+        tree = {part: tree}
+    return dict(tree)

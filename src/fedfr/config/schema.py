@@ -1,0 +1,294 @@
+"""What a run is made of: one validated, immutable tree of settings, read from YAML and written back resolved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from fedfr.config.loading import PRESETS, absolute_paths, merge, parse_overrides, read_file, read_preset
+from fedfr.core.settings import Settings, validate
+
+__all__ = [
+    "DEVICE",
+    "PRESETS",
+    "DeploymentConfig",
+    "EvaluationConfig",
+    "ExperimentConfig",
+    "FacesConfig",
+    "FederationConfig",
+    "LocalConfig",
+    "MethodConfig",
+    "MethodSettings",
+    "ModelConfig",
+    "PretrainConfig",
+    "RuntimeConfig",
+    "ServerConfig",
+    "Settings",
+    "SplitConfig",
+    "load_config",
+    "parse_overrides",
+    "validate",
+]
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+
+
+DEVICE = re.compile(r"cpu(:\d+)?|cuda(:\d+)?", re.ASCII)
+"""What a device may be called: no other kind computes everything that is computed here, float64 among it."""
+
+
+def _distinct(rates: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(rates)) < len(rates):
+        raise ValueError("give each rate once")
+    return rates
+
+
+Rates = Annotated[tuple[Rate, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class FacesConfig(Settings):
+    """Where the faces come from: an importer's name and, for those that read files, the folder."""
+
+    source: str = "folder"
+    path: str | None = None
+
+
+class SplitConfig(Settings):
+    """Which recipe divides the faces, with the recipe's own settings, or a manifest saved before."""
+
+    recipe: str = "general"
+    manifest: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class ModelConfig(Settings):
+    """The backbone, and the checkpoint to start from (``scratch``: pre-train on the public faces)."""
+
+    backbone: str = "slimface"
+    start: str = "scratch"
+
+
+class PretrainConfig(Settings):
+    """Central training on the public set before the first round (method, section 2)."""
+
+    epochs: Annotated[int, Field(ge=0)] = 20
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    learning_rate: Positive = 0.1
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    warmup_epochs: Annotated[int, Field(ge=0)] = 1
+    decay_epochs: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    loss: Literal["cosface", "arcface"] = "cosface"
+    scale: Positive = 30.0
+    margin: Annotated[float, Field(ge=0)] = 0.4
+    clip_norm: Annotated[float, Field(gt=0)] | None = 5.0
+
+
+class LocalConfig(Settings):
+    """One client's local training in a round (method, section 3.4)."""
+
+    epochs: Literal["adaptive"] | Annotated[int, Field(ge=1)] = "adaptive"
+    first_epochs: Annotated[int, Field(ge=1)] = 10
+    least_epochs: Annotated[int, Field(ge=1)] = 4
+    batch_size: Annotated[int, Field(ge=1)] = 256
+    learning_rate: Positive = 1e-3
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    decay_at: Annotated[float, Field(gt=0, le=1)] = 0.75
+    decay_factor: Share = 0.1
+    decay_rounding: Literal["up", "down"] = "up"
+    decay_epoch_first_round: Annotated[int, Field(ge=1)] | None = None
+    scale: Positive = 30.0
+    margin: Annotated[float, Field(ge=0)] = 0.4
+    flip: bool = True
+
+    def epochs_in(self, round_number: int) -> int:
+        """Local epochs E_t of the round (1, 2, …): 10, 8, 6, 4, 4, … when adaptive with the defaults.
+
+        E_t never rises: where the first round has no more than ``least_epochs``, every round has as many as the first.
+        """
+        if self.epochs == "adaptive":
+            return max(min(self.first_epochs, self.least_epochs), self.first_epochs - 2 * (round_number - 1))
+        return self.epochs
+
+
+class ServerConfig(Settings):
+    """The server's step: the clients' mean (FedAvg), or the way there as the gradient of FedAvgM or FedAdam.
+
+    ``beta1``, ``beta2``, ``tau`` as in Reddi et al. (ICLR 2021); ``momentum`` uses ``beta1``, ``average`` none of them.
+    """
+
+    optimizer: Literal["average", "momentum", "adam"] = "average"
+    learning_rate: Positive = 1.0
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    tau: Positive = 1e-3
+
+
+class FederationConfig(Settings):
+    """Rounds, who takes part, and how the server combines what comes back."""
+
+    rounds: Annotated[int, Field(ge=1)] = 20
+    participation: Share = 1.0
+    quorum: Share = 0.5
+    weights: Literal["trained", "private"] = "trained"
+    batchnorm: Literal["average", "local", "frozen"] = "average"
+    average_prototypes: bool = True
+    updates: Literal["full", "bf16", "int8"] = "full"
+    largest_change: Positive = 1000.0
+    largest_count: Annotated[int, Field(ge=1)] = 10_000_000
+    server: ServerConfig = ServerConfig()
+    keep_rounds: Annotated[int, Field(ge=1)] = 2
+
+
+class MethodConfig(BaseModel):
+    """A method's name; its other settings are the method's own and are checked by it.
+
+    ``local``: settings of :class:`LocalConfig` that this method trains with instead of the run's.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = "fedfr"
+    local: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything but the name and ``local``."""
+        return dict(self.model_extra or {})
+
+
+class MethodSettings(Settings):
+    """Settings every method has; a baseline takes them from the main method."""
+
+    prototypes: Literal["mean-feature", "random"] = "mean-feature"
+
+
+class EvaluationConfig(Settings):
+    """Error rates to report at, how verification thresholds are found, and after which rounds (0: the last only)."""
+
+    fars: Rates = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+    fpirs: Rates = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+    verification: Literal["exact", "binned"] = "exact"
+    every: Annotated[int, Field(ge=0)] = 0
+
+
+def _usable(text: str) -> str:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if not DEVICE.fullmatch(name):
+            raise ValueError(f"{name!r} is no device that is used here; give cpu, cuda, or cuda:0 and the like")
+    if len({name.partition(":")[0] for name in names}) > 1:
+        raise ValueError("of several devices all must be of one kind: which of them serves a client must change no bit")
+    return text
+
+
+class RuntimeConfig(Settings):
+    """How the work is done; of these only ``workers`` and ``public_features`` never change a last bit."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+    device: Annotated[str, AfterValidator(_usable)] = "cpu"
+    threads: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(ge=1)] = 1
+    public_features: Literal["float32", "half"] = "float32"
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that ``device`` names, separated by commas; the first is the run's, the workers share all."""
+        return tuple(name.strip() for name in self.device.split(","))
+
+
+class DeploymentConfig(Settings):
+    """How long the server waits, in seconds, when its clients are on other machines; none of it changes a last bit.
+
+    ``join``: in the first round, for all clients to be ready. ``hello``: for a machine to say which client it is.
+    ``deadline``: for the answers of a round. ``poll``: between two looks for answers.
+    """
+
+    join: Annotated[float, Field(ge=0)] = 600.0
+    hello: Positive = 120.0
+    deadline: Positive = 7200.0
+    poll: Positive = 1.0
+
+
+class ExperimentConfig(Settings):
+    """A whole job: faces, split, starting model, method, baselines, evaluation."""
+
+    preset: str | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    faces: FacesConfig = FacesConfig()
+    split: SplitConfig = SplitConfig()
+    model: ModelConfig = ModelConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    local: LocalConfig = LocalConfig()
+    federation: FederationConfig = FederationConfig()
+    method: MethodConfig = MethodConfig()
+    baselines: tuple[str, ...] = ("local", "centralized")
+    baseline_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    evaluation: EvaluationConfig = EvaluationConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    deployment: DeploymentConfig = DeploymentConfig()
+
+    @model_validator(mode="after")
+    def _no_baseline_twice(self) -> ExperimentConfig:
+        names = [self.method.name, *self.baselines]
+        if len(set(names)) != len(names):
+            raise ValueError(f"baselines {list(self.baselines)} repeat a method ({self.method.name} is the main one)")
+        strange = sorted(self.baseline_settings.keys() - set(self.baselines))
+        if strange:
+            raise ValueError(f"baseline_settings of {strange}, but baselines are {list(self.baselines)}")
+        return self
+
+    def __repr__(self) -> str:
+        rounds, others = self.federation.rounds, len(self.baselines)
+        return (
+            f"ExperimentConfig({self.method.name}, {self.model.backbone}, {rounds} rounds, {others} baselines, "
+            f"seed {self.seed})"
+        )
+
+    def __str__(self) -> str:
+        return repr(self)
+
+
+def load_config(source: str | Path | None, overrides: Sequence[str] | Mapping[str, Any] = ()) -> ExperimentConfig:
+    """Read a YAML file or preset and apply overrides: ``a.b=c`` texts, or the nested settings themselves.
+
+    ``source`` is a preset's name, a path, or None for the defaults. A file may name a ``preset:`` it builds on.
+    Paths inside a file are relative to that file, those of overrides to the current directory. What names another
+    ``method.name`` than the layer it builds on leaves behind what belonged to that method.
+    Raises :class:`FedfrError` on anything unknown or out of range.
+    """
+    layers: list[dict[str, Any]] = []
+    if source is not None:
+        if str(source) in PRESETS and not Path(source).is_file():
+            layers.append(read_preset(str(source)))
+        else:
+            content = read_file(Path(source))
+            preset = content.get("preset")
+            layers += [content] if preset is None else [read_preset(str(preset)), content]
+    given = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    layers.append(absolute_paths(given, Path.cwd()))
+    tree: dict[str, Any] = {"method": {"name": MethodConfig().name}, "baselines": ExperimentConfig().baselines}
+    for layer in layers:
+        tree = merge(_without_other_method(tree, layer), layer)
+    return validate(ExperimentConfig, tree, "defaults" if source is None else str(source))
+
+
+def _without_other_method(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``below`` without settings and baselines that stop making sense when ``above`` changes the method."""
+    old, new = below["method"], above.get("method")
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping) or new.get("name", old["name"]) == old["name"]:
+        return below
+    kept = {name: value for name, value in old.items() if name in MethodSettings.model_fields}
+    baselines = below["baselines"]
+    if isinstance(baselines, Sequence) and not isinstance(baselines, str):
+        baselines = [name for name in baselines if name != new["name"]]
+    return {**below, "method": kept, "baselines": baselines}

@@ -1,0 +1,274 @@
+"""Writing files so that a crash at any moment leaves the old content or the new, never half of either."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from fedfr.core.errors import FedfrError, InUseError, WriteError
+
+__all__ = [
+    "empty_folder",
+    "is_locked",
+    "locked",
+    "make_folder",
+    "move_folder",
+    "parse_json",
+    "read_file",
+    "read_json",
+    "read_json_lines",
+    "remove_leftovers",
+    "take_lock",
+    "write_atomically",
+    "write_folder_atomically",
+    "write_json",
+]
+
+
+def _sync(path: Path) -> None:
+    """Make a file's content, or the renames inside a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_all(folder: Path) -> None:
+    """Make durable what a folder holds: contents of files, and the names in this folder and those below."""
+    for path in [*folder.rglob("*"), folder]:
+        if not path.is_symlink():
+            _sync(path)
+
+
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Make ``folder``, with ``mode``, and those above it where they are missing, durably.
+
+    A folder is a name in the one above it: until that is synced, power that fails takes the folder with all it holds.
+
+    Raises ``OSError`` as :meth:`pathlib.Path.mkdir` does.
+    """
+    missing = []
+    above = folder
+    while not above.exists():
+        missing.append(above)
+        above = above.parent
+    if not above.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
+    folder.mkdir(mode, parents=True, exist_ok=True)
+    for made in reversed(missing):
+        _sync(made.parent)
+
+
+def write_atomically(path: Path, write: bytes | Callable[[Path], None]) -> None:
+    """Write ``path`` through a temporary neighbour: fsync, rename, fsync of the folder.
+
+    ``write`` is the content, or a function that writes it to the path it is given.
+    Raises :class:`WriteError` when the disk is full or the folder cannot be written; the old file then still stands.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        make_folder(path.parent)
+        if callable(write):
+            write(temporary)
+        else:
+            temporary.write_bytes(write)
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError | SafetensorError) -> WriteError:
+    # safetensors wraps the system's reason: "... I/O error: No space left on device (os error 28)".
+    reason = error.strerror if isinstance(error, OSError) else None
+    reason = reason or str(error).partition("I/O error: ")[2].partition(" (os error")[0] or str(error)
+    return WriteError(f"cannot write {path}: {reason}; free space or choose a folder that can be written")
+
+
+def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Create ``folder`` whole or not at all: ``fill`` writes into a temporary neighbour that is synced and renamed.
+
+    Raises :class:`FedfrError` when ``folder`` holds something already – two folders cannot be exchanged in one step, so
+    that a crash in between would lose both – and :class:`WriteError` as :func:`write_atomically` does.
+    """
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise FedfrError(f"{folder} already holds files and is not replaced; remove it or name a new folder")
+        shutil.rmtree(temporary, ignore_errors=True)
+        make_folder(folder.parent)
+        temporary.mkdir()
+        fill(temporary)
+        _sync_all(temporary)
+        temporary.rename(folder)
+        _sync(folder.parent)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise _cannot_write(folder, error) from error
+    except BaseException:
+        # Whatever stopped ``fill``, what it wrote so far may be private.
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def move_folder(made: Path, target: Path) -> None:
+    """Give a whole folder its name on the same file system, durably; an empty folder there is replaced.
+
+    Raises :class:`WriteError` when something stands there or the place cannot be written.
+    """
+    try:
+        _sync_all(made)
+        made.rename(target)
+        _sync(target.parent)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+
+
+def take_lock(descriptor: int, folder: Path, taken: str) -> None:
+    """Lock an open file of ``folder`` for this process alone, without waiting.
+
+    Raises :class:`InUseError` saying ``taken`` while another process holds it, and :class:`WriteError` where the file
+    system has no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InUseError(f"{taken}; wait for it or stop it") from error
+    except OSError as error:
+        raise WriteError(
+            f"cannot lock {folder}: {error.strerror}; its file system must offer locks (flock), choose a folder on a "
+            "local disk"
+        ) from error
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Have ``folder`` to oneself, made where it is not there; the lock goes with the process, however it ends.
+
+    Raises :class:`InUseError` while another process has it, and :class:`WriteError` where it cannot be written, or
+    where its file system has no locks.
+    """
+    try:
+        make_folder(folder)
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise WriteError(
+            f"cannot write in {folder}: {error.strerror}; free space or make the folder writable, then resume"
+        ) from error
+    try:
+        take_lock(descriptor, folder, f"another process is working on {folder}")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process has ``folder`` to itself (:func:`locked`); looked up, since trying would keep it out."""
+    try:
+        number, held = (folder / ".lock").stat().st_ino, Path("/proc/locks").read_text(encoding="ascii")
+    except OSError:
+        return False
+    return any(word.endswith(f":{number}") for word in held.split())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed writers left under ``folder``. Only for its owner: a live writer's would go as well."""
+    for leftover in list(folder.rglob(".*.tmp")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def empty_folder(folder: Path, *, remove: bool) -> None:
+    """Take away everything in a folder, links but not what they lead to, and with ``remove`` the folder itself."""
+    for made in list(folder.iterdir()) if folder.is_dir() else ():
+        if made.is_dir() and not made.is_symlink():
+            shutil.rmtree(made)
+        else:
+            made.unlink()
+    if remove and folder.exists():
+        folder.rmdir()
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as indented UTF-8 JSON, atomically. NaN and infinity are refused by ``json``."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, (text + "\n").encode())
+
+
+def read_file(path: Path, most: int = 1 << 29) -> bytes:
+    """The content of a regular file of at most ``most`` bytes.
+
+    Raises ``OSError`` for anything else as for what cannot be read: a pipe would be waited for, a device has no end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with contextlib.ExitStack() as opened:
+        opened.callback(os.close, descriptor)
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(found.st_mode) else "it is no regular file")
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"it has {found.st_size} bytes; at most {most} are read")
+        return os.fdopen(descriptor, "rb", closefd=False).read()
+
+
+def parse_json(text: str | bytes, *, names_once: bool = False) -> Any:
+    """What a JSON text says; ``names_once`` refuses an object that gives a name twice.
+
+    Raises ValueError, and nothing else, whatever the text is: bytes that are not UTF-8, brackets nested thousands deep,
+    numbers of thousands of digits.
+    """
+    try:
+        whole = text.decode() if isinstance(text, bytes) else text
+        return json.loads(whole, object_pairs_hook=_named_once if names_once else None)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object gives a name twice")
+    return found
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON written by :func:`write_json`; a missing or broken file is a :class:`FedfrError`."""
+    try:
+        return parse_json(read_file(path))
+    except FileNotFoundError as error:
+        raise FedfrError(f"{path} does not exist; check the path") from error
+    except OSError as error:
+        raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file") from error
+    except ValueError as error:
+        raise FedfrError(f"{path} is not readable JSON ({error}); it may be truncated, restore or remove it") from error
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Every whole line of a file that may grow meanwhile, each an object in JSON; none where there is no file yet.
+
+    The last line may be half written, by whoever is at work or was killed. Raises :class:`FedfrError` for other damage.
+    """
+    try:
+        lines = read_file(path, 1 << 32).splitlines(keepends=True) if path.exists() else []
+        found = [parse_json(line) for line in lines if line.endswith(b"\n")]
+    except (OSError, ValueError) as error:
+        raise FedfrError(f"{path} is not readable ({error}); it may be truncated, restore or remove it") from error
+    if not all(isinstance(line, dict) for line in found):
+        raise FedfrError(f"{path} has a line that is no object; restore or remove the file")
+    return found

@@ -1,0 +1,98 @@
+"""From an experiment's split to a federation: the coordinator's folder and one folder for every site.
+
+For demonstrations and tests, where one machine has everybody's faces to begin with. Each site's folder holds its own
+faces and the public ones; the coordinator's holds no private face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from fedfr.config.schema import ExperimentConfig, FacesConfig, SplitConfig
+from fedfr.core.files import write_atomically
+from fedfr.deployment.agreement import Agreement
+from fedfr.experiments.components import Parts
+from fedfr.experiments.method_run import Trial
+from fedfr.faces import ClientFaces, FaceSet, Split
+from fedfr.faces.array_columns import ImageIndices, joined
+
+__all__ = ["hand_out"]
+
+
+def hand_out(parts: Parts, folder: Path, run: str) -> list[str]:
+    """Write ``coordinator/`` and ``sites/<id>/`` below ``folder`` for a run's main method; returns the sites' ids.
+
+    ``run``: the name of the folder that the coordinator will have the run in.
+    ``coordinator/config.yaml`` is a configuration for ``fedfr train`` with the faces that are not private, and
+    ``coordinator/agreement.yaml`` what every site has too. Raises :class:`FedfrError` when something is there already,
+    or when the method needs all faces in one place.
+    """
+    split, faces = parts.split, parts.faces
+    trial = Trial(parts, parts.config.method.name, parts.folder)
+    agreement = Agreement.of(trial).model_copy(update={"run": run})
+    _coordinator(parts, folder / "coordinator", agreement)
+    for client, own in split.clients.items():
+        site = folder / "sites" / client
+        mine = faces.subset(own.all())
+        mine.save(site / "faces")
+        division = ClientFaces(range(len(own.train)), range(len(own.train), len(mine)))
+        _split_of(mine, "site", clients={client: division}).save(site / "split.json")
+        faces.subset(split.public).save(site / "public")
+        agreement.save(site / "agreement.yaml")
+        runtime = {"precision": parts.config.runtime.precision, "threads": parts.config.runtime.threads}
+        content = {
+            "client": client,
+            "agreement": "agreement.yaml",
+            "faces": {"path": "faces", "manifest": "split.json"},
+            "public": "public",
+            "private": "private",
+            "runtime": runtime,
+        }
+        write_atomically(site / "site.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
+    return list(split.clients)
+
+
+def _coordinator(parts: Parts, folder: Path, agreement: Agreement) -> None:
+    split = parts.split
+    further = np.setdiff1d(np.asarray(split.distractors, np.int64), np.asarray(split.generic, np.int64))
+    shown = joined([split.public, split.generic, further])
+    open_faces = parts.faces.subset(shown)
+    place = np.full(len(parts.faces), -1, np.int64)
+    place[shown] = np.arange(len(shown))
+
+    def moved(images: Sequence[int]) -> ImageIndices:
+        return ImageIndices(place[np.asarray(images, np.int64)])
+
+    open_faces.save(folder / "faces")
+    made = replace(
+        _split_of(open_faces, "sites", clients={name: ClientFaces((), (), elsewhere=True) for name in split.clients}),
+        public=moved(split.public),
+        generic=moved(split.generic),
+        distractors=moved(split.distractors),
+        pairs=tuple((int(place[one]), int(place[other])) for one, other in split.pairs),
+    )
+    made.describe(open_faces).save(folder / "split.json")
+    agreement.save(folder / "agreement.yaml")
+    config = parts.config.model_copy(
+        update={
+            "faces": FacesConfig(path=str((folder / "faces").resolve())),
+            "split": SplitConfig(recipe="sites", manifest=str((folder / "split.json").resolve())),
+            "baselines": (),
+            "baseline_settings": {},
+        }
+    )
+    _save(config, folder / "config.yaml")
+
+
+def _split_of(faces: FaceSet, name: str, clients: dict[str, ClientFaces]) -> Split:
+    return Split(name, 0, faces.fingerprint(), (), clients, (), ())
+
+
+def _save(config: ExperimentConfig, path: Path) -> None:
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_atomically(path, text.encode())

@@ -1,0 +1,99 @@
+"""All comparisons of a client's own images with every image, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.core.errors import FedfrError
+from fedfr.evaluation.scores import Block
+from fedfr.evaluation.unit_features import check_labels, normalise
+
+__all__ = ["OwnPairs"]
+
+BLOCK = (2048, 2048)
+SAMPLE_ROWS, SAMPLE_COLUMNS = 1024, 4096
+
+Indices = NDArray[np.int64]
+
+
+class OwnPairs:
+    """Unordered pairs of images of which at least one is the client's own; genuine = same label.
+
+    ``features`` (N, D) of any length, ``labels`` (N,) integers, ``own`` (N,) bool. With M own images these are
+    M(M-1)/2 + M(N-M) pairs, scored by the cosine. Memory: one float32 copy of the
+    features (two while they are put in order) and one block.
+    """
+
+    def __init__(
+        self,
+        features: NDArray[np.floating[Any]],
+        labels: NDArray[Any],
+        own: NDArray[np.bool_],
+        *,
+        block: tuple[int, int] = BLOCK,
+    ) -> None:
+        labels = check_labels(labels, len(features))
+        if own.shape != labels.shape or own.dtype != np.bool_:
+            raise FedfrError(f"own is {own.dtype} of shape {own.shape}; give one bool for each of {len(labels)} images")
+        # Own images first, each part by label: a row's genuine partners then stand in two runs of columns.
+        order = np.lexsort((labels, ~own))
+        self._features = normalise(features)[order]
+        self._labels = labels[order]
+        self._own = int(own.sum())
+        self._block = block
+        mine, others = self._labels[: self._own], self._labels[self._own :]
+        self._mine_stop = np.searchsorted(mine, mine, side="right")
+        self._others_start = self._own + np.searchsorted(others, mine, side="left")
+        self._others_stop = self._own + np.searchsorted(others, mine, side="right")
+        rows = np.arange(self._own)
+        self.genuine = int((self._mine_stop - rows - 1 + self._others_stop - self._others_start).sum())
+        self.impostor = self._own * (self._own - 1) // 2 + self._own * (len(labels) - self._own) - self.genuine
+
+    def blocks(self) -> Iterator[Block]:
+        """Every pair once; in sorted order row i meets the columns after it."""
+        height, width = self._block
+        buffer = np.empty(height * width, np.float32)
+        count = len(self._labels)
+        for top in range(0, self._own, height):
+            rows = np.arange(top, min(top + height, self._own))
+            for left in range(top, count, width):
+                right = min(left + width, count)
+                scores = buffer[: len(rows) * (right - left)].reshape(len(rows), right - left)
+                np.matmul(self._features[rows[0] : rows[-1] + 1], self._features[left:right].T, out=scores)
+                mirrored = _runs(np.zeros_like(rows), rows + 1, left, right)
+                genuine = np.concatenate(
+                    [
+                        _runs(rows + 1, self._mine_stop[rows], left, right),
+                        _runs(self._others_start[rows], self._others_stop[rows], left, right),
+                    ]
+                )
+                flat = scores.reshape(-1)
+                genuine_scores = flat.take(genuine)
+                yield Block(scores, np.concatenate([flat.take(mirrored), genuine_scores]), genuine_scores)
+
+    def sample(self) -> NDArray[np.float32]:
+        """Impostor scores of evenly chosen images, a few million at most."""
+        rows = _spread(self._own, SAMPLE_ROWS)
+        columns = _spread(len(self._labels), SAMPLE_COLUMNS)
+        scores = self._features[rows] @ self._features[columns].T
+        wanted = (rows[:, None] < columns) & (self._labels[rows][:, None] != self._labels[columns])
+        chosen: NDArray[np.float32] = scores[wanted]
+        return chosen
+
+
+def _runs(starts: Indices, stops: Indices, left: int, right: int) -> Indices:
+    """Flat indices, in a block of the columns left..right, of row k's columns starts[k]..stops[k]."""
+    starts = np.clip(starts, left, right)
+    lengths = np.maximum(np.clip(stops, left, right) - starts, 0)
+    rows = np.repeat(np.arange(len(starts)), lengths)
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    flat: Indices = rows * (right - left) + starts[rows] - left + within
+    return flat
+
+
+def _spread(count: int, most: int) -> Indices:
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64)) if count else np.arange(0)

@@ -1,0 +1,1 @@
+"""Whole runs: components, methods, benchmarks, evaluation of stored models, events, reports."""

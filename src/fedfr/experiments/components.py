@@ -1,0 +1,355 @@
+"""From a configuration to the parts of a run: faces, split, compute, starting model, clients."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fedfr.config.loading import merge
+from fedfr.config.schema import DEVICE, ExperimentConfig, LocalConfig, MethodSettings, validate
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import read_json, write_json
+from fedfr.engines.local import worker_number
+from fedfr.faces import IMPORTERS, FaceSet, Split, make_split
+from fedfr.faces.storage import PIXEL_FILES, is_face_set
+from fedfr.federation.client import Client, ClientSettings
+from fedfr.federation.method import Generic, Method
+from fedfr.federation.networks import Networks
+from fedfr.federation.private_store import PrivateStore
+from fedfr.federation.public_faces import PublicFaces
+from fedfr.methods import METHODS
+from fedfr.models import (
+    BACKBONES,
+    Contract,
+    build_backbone,
+    embedding_space,
+    load_backbone,
+    load_model,
+    load_weights,
+    save_model,
+)
+from fedfr.models.checkpoint import has_contract
+from fedfr.models.model_parts import PERSONALIZED, PUBLIC_PROTOTYPES
+from fedfr.training.features import Compute, mean_features
+from fedfr.training.finite import is_finite
+from fedfr.training.pretraining import pretrain
+from fedfr.training.training_set import FacePool
+
+__all__ = [
+    "ClientFactory",
+    "Parts",
+    "check_device",
+    "generic_contract",
+    "local_training",
+    "make_compute",
+    "make_method",
+    "open_device",
+    "open_faces",
+]
+
+# Beside the starting model.
+PUBLIC = "public.json"
+
+Step = Callable[[int, int, int], None]
+Epoch = Callable[[int, Mapping[str, float], float], None]
+Counter = Callable[[int, int], None]
+
+
+def make_compute(config: ExperimentConfig, worker: int = 0) -> Compute:
+    """Preprocessing, device and precision; raises :class:`FedfrError` for a device or compiler that is not there.
+
+    Of several devices each worker takes one, in turn.
+    """
+    if config.runtime.compile and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
+        raise FedfrError("runtime.compile = true needs a C++ compiler; install g++ or leave it false")
+    names = config.runtime.devices
+    for name in names:
+        check_device(name, "runtime.device")
+    device = open_device(names[worker % len(names)], "runtime.device")
+    spec = BACKBONES[config.model.backbone]
+    return Compute(spec.preprocessing, device, config.runtime.precision == "bf16", config.runtime.compile)
+
+
+def check_device(name: str, setting: str) -> None:
+    """Raise :class:`FedfrError` that names the ``setting`` where there is no such device; nothing is opened."""
+    if not DEVICE.fullmatch(name):
+        raise FedfrError(f"{setting} = {name!r} is no device that is used here; give cpu, cuda, or cuda:0 and the like")
+    kind, _, number = name.partition(":")
+    if kind != "cuda":
+        return
+    if not torch.cuda.is_available():
+        built = torch.version.cuda is not None or torch.version.hip is not None
+        why = "no GPU is found" if built else "this PyTorch is built without CUDA"
+        raise FedfrError(f"{setting} = {name!r}, but {why}; use cpu")
+    count = torch.cuda.device_count()
+    if int(number or 0) >= count:
+        raise FedfrError(f"{setting} = {name!r}, but there are {count} GPUs; the last is cuda:{count - 1}")
+
+
+def open_device(name: str, setting: str) -> torch.device:
+    """The device called ``name``, which has computed something; raises :class:`FedfrError` as :func:`check_device`."""
+    check_device(name, setting)
+    try:
+        device = torch.device(name)
+        torch.ones(1, device=device).double().sum().item()
+    except (RuntimeError, AssertionError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FedfrError(f"{setting} = {name!r} cannot be used ({reason}); use another device or cpu") from error
+    return device
+
+
+def make_method(config: ExperimentConfig, name: str) -> Method:
+    """The method called ``name``: the main one with its settings, a baseline with its own.
+
+    A baseline shares with the main method what every method has, and everything where it is a variant of it: an
+    ablation compared with the method at another threshold would say nothing.
+    """
+    settings, kind = config.method.settings, METHODS[name]
+    if name != config.method.name:
+        if not issubclass(kind.settings_type, METHODS[config.method.name].settings_type):
+            settings = {key: value for key, value in settings.items() if key in MethodSettings.model_fields}
+        own = config.baseline_settings.get(name, {})
+        settings = merge(settings, {key: value for key, value in own.items() if key != "local"})
+    return kind(settings, f"method {name}")
+
+
+def local_training(config: ExperimentConfig, name: str) -> LocalConfig:
+    """How clients train under the method called ``name``: the run's ``local`` with what is the method's own."""
+    main = name == config.method.name
+    own = config.method.local if main else config.baseline_settings.get(name, {}).get("local", {})
+    if not isinstance(own, Mapping):
+        raise FedfrError(
+            f"local training of {name} = {own!r}; give settings of `local`, such as {{learning_rate: 0.01}}"
+        )
+    return validate(LocalConfig, merge(config.local.model_dump(), own), f"local training of {name}")
+
+
+def open_faces(config: ExperimentConfig, cache: Path, on_import: Counter | None = None) -> FaceSet:
+    """The run's faces: a saved set where ``faces.path`` is one, else imported once into ``cache``."""
+    path = config.faces.path
+    if path is not None and is_face_set(path):
+        return FaceSet.load(path)
+    if is_face_set(cache):
+        return FaceSet.load(cache)
+    # Pixels without their description are what is left of an import; it is made again.
+    for left in PIXEL_FILES:
+        (cache / left).unlink(missing_ok=True)
+    importer = IMPORTERS[config.faces.source]
+    if config.faces.source == "orl":
+        return importer(cache, on_import)
+    if path is None:
+        raise FedfrError(f"faces.path is missing; the {config.faces.source} source needs the folder with the faces")
+    return importer(path, cache, on_import)
+
+
+def generic_contract(config: ExperimentConfig, space: str, role: str = "generic") -> Contract:
+    """The preprocessing contract of a model of this run."""
+    spec = BACKBONES[config.model.backbone]
+    return Contract(config.model.backbone, spec.embedding_dim, spec.preprocessing, space, role)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all clients of one process have in common."""
+
+    faces: FaceSet
+    participants: Mapping[str, Sequence[int]]
+    public: PublicFaces
+    method: Method
+    settings: ClientSettings
+    networks: Networks
+
+
+@dataclass
+class ClientFactory:
+    """Makes clients of one method's run, in this process or in a worker it was pickled to.
+
+    ``features_folder`` is where they share the public faces' features; without it each process has its own.
+    """
+
+    config: ExperimentConfig
+    method_name: str
+    faces_folder: Path
+    split_path: Path
+    clients_folder: Path
+    features_folder: Path | None = None
+    _shared: Shared | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_shared": None}
+
+    def __call__(self, client_id: str) -> Client:
+        """The client with its private faces; whatever is not its own is shared within the process."""
+        if self._shared is None:
+            self._shared = self._share()
+        shared = self._shared
+        private = shared.faces.subset(shared.participants[client_id])
+        store = PrivateStore(self.clients_folder / client_id, client_id)
+        return Client(client_id, private, shared.public, shared.method, shared.settings, store, shared.networks)
+
+    def _share(self) -> Shared:
+        config, faces, split = self.config, FaceSet.load(self.faces_folder), Split.load(self.split_path)
+        method, compute = make_method(config, self.method_name), make_compute(config, worker_number())
+        participants = method.participants(split)
+        settings = ClientSettings(
+            backbone=config.model.backbone,
+            num_clients=len(participants),
+            seed=config.seed,
+            local=local_training(config, self.method_name),
+            federation=config.federation,
+            compute=compute,
+        )
+        half = config.runtime.public_features == "half"
+        public = PublicFaces(faces.subset(split.public), self.features_folder, half=half)
+        networks = Networks(config.model.backbone, compute)
+        return Shared(faces, participants, public, method, settings, networks)
+
+
+class Parts:
+    """The parts of a run in ``folder``, each made when first needed and found again on disk afterwards."""
+
+    def __init__(self, config: ExperimentConfig, folder: Path, on_import: Counter | None = None) -> None:
+        self.config = config
+        self.folder = folder
+        self._on_import = on_import
+
+    @cached_property
+    def compute(self) -> Compute:
+        """How networks are run."""
+        return make_compute(self.config)
+
+    @cached_property
+    def faces(self) -> FaceSet:
+        """All faces of the run, memory-mapped or decoded when asked for."""
+        return open_faces(self.config, self.folder / "faces", self._on_import)
+
+    @property
+    def faces_folder(self) -> Path:
+        """Where the saved faces lie."""
+        path = self.config.faces.path
+        return Path(path) if path is not None and is_face_set(path) else self.folder / "faces"
+
+    @property
+    def features_folder(self) -> Path:
+        """Where all processes and methods of the run share the public faces' features."""
+        return self.folder / "public_features"
+
+    @cached_property
+    def split(self) -> Split:
+        """Who has which faces; saved as ``split.json`` and checked against the faces every time."""
+        path = self.folder / "split.json"
+        if not path.exists():
+            wanted = self.config.split
+            made = (
+                Split.load(wanted.manifest)
+                if wanted.manifest is not None
+                else make_split(self.faces, wanted.recipe, **wanted.settings)
+            )
+            made.check(self.faces)
+            made.describe(self.faces).save(path)
+        split = Split.load(path)
+        split.check(self.faces)
+        return split
+
+    def starting_model(
+        self,
+        on_step: Step = lambda epoch, step, steps: None,
+        on_epoch: Epoch = lambda epoch, losses, rate: None,
+    ) -> Generic:
+        """θ⁰ and Φ_g⁰ from ``pretrained/``, where they are put by pre-training or from the checkpoint to start from."""
+        path = self.folder / "pretrained" / "generic.safetensors"
+        if not path.exists():
+            generic = self._make_start(on_step, on_epoch)
+            write_json(path.with_name(PUBLIC), self._public_identities())
+            self.save_generic(path, generic, "pretrained")
+        self._check_public(path.with_name(PUBLIC))
+        tensors, contract = load_model(path)
+        contract.require(generic_contract(self.config, contract.embedding_space))
+        prototypes = tensors.pop(PUBLIC_PROTOTYPES)
+        return Generic(tensors, prototypes)
+
+    def _public_identities(self) -> dict[str, int | str]:
+        """Whose rows the public prototypes are, in their order: how many, and a fingerprint of the names."""
+        names = self.faces.identities_of(self.split.public)
+        return {"count": len(names), "names": hashlib.sha256(json.dumps(names).encode()).hexdigest()}
+
+    def _check_public(self, path: Path) -> None:
+        # Absent in runs of earlier versions, and where the starting model was taken from another run of the same faces.
+        if path.exists() and read_json(path) != (here := self._public_identities()):
+            raise FedfrError(
+                f"the public identities of {self.folder} are others than its model was trained with ({here['count']} "
+                "now); bring them back, or begin a new run with these faces"
+            )
+
+    def save_generic(self, path: Path, generic: Generic, role: str) -> None:
+        """Write a generic model with its contract."""
+        tensors = {**generic.weights, PUBLIC_PROTOTYPES: generic.prototypes}
+        save_model(path, tensors, generic_contract(self.config, embedding_space(generic.weights), role))
+
+    def new_backbone(self) -> nn.Module:
+        """The configured backbone with its seeded initial weights, on the run's device."""
+        return self.compute.place(build_backbone(self.config.model.backbone, self.config.seed))
+
+    def _make_start(self, on_step: Step, on_epoch: Epoch) -> Generic:
+        config = self.config
+        public = self.faces.subset(self.split.public)
+        pool = FacePool([(public, None, 0)])
+        backbone = self.initial_backbone()
+        if config.pretrain.epochs > 0:
+            prototypes = pretrain(
+                backbone,
+                pool,
+                public.num_identities,
+                config.pretrain,
+                self.compute,
+                seed=config.seed,
+                checkpoint=self.folder / "pretrained" / "state.safetensors",
+                on_step=on_step,
+                on_epoch=on_epoch,
+            )
+        else:
+            # A published backbone comes without prototypes of our public identities: their mean features stand in.
+            seen = PublicFaces(public, self.features_folder).features(backbone, self.compute)
+            prototypes = mean_features(seen[torch.arange(len(public))], pool.labels, public.num_identities)
+            if not is_finite([prototypes]):
+                raise FedfrError(
+                    f"model.start = {config.model.start} makes NaN or infinity of public faces; use another checkpoint"
+                )
+        weights = {name: value.detach().cpu() for name, value in backbone.state_dict().items()}
+        return Generic(weights, prototypes)
+
+    def initial_backbone(self) -> nn.Module:
+        """What pre-training starts from: initial weights, or the checkpoint ``model.start``.
+
+        Raises :class:`FedfrError` when the checkpoint cannot be read or holds another backbone.
+        """
+        backbone = self.new_backbone()
+        if self.config.model.start != "scratch":
+            self._load_start(backbone, Path(self.config.model.start))
+        return backbone
+
+    def _load_start(self, backbone: nn.Module, path: Path) -> None:
+        if path.suffix == ".safetensors" and (not path.is_file() or has_contract(path)):
+            state, contract = load_model(path)
+            if contract.role == PERSONALIZED:
+                raise FedfrError(f"model.start = {path} is one client's personalised model; give a generic one")
+            contract.require(generic_contract(self.config, contract.embedding_space))
+            state.pop(PUBLIC_PROTOTYPES, None)
+        else:
+            found = load_backbone(path)
+            if found.name != self.config.model.backbone:
+                raise FedfrError(
+                    f"model.start = {path} holds {found.name}, model.backbone is {self.config.model.backbone}; "
+                    f"set model.backbone={found.name}"
+                )
+            state = found.state
+        load_weights(backbone, state)

@@ -1,0 +1,262 @@
+"""Which models meet which protocols: features of a run's test faces in, tidy rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from fedfr.core.errors import FedfrError
+from fedfr.evaluation import (
+    GENERIC_PROTOCOLS,
+    PAIRS_PROTOCOLS,
+    PERSONALIZED_PROTOCOLS,
+    PROTOCOLS,
+    SCORES,
+    ScoreCounts,
+)
+from fedfr.experiments.components import Parts
+from fedfr.experiments.method_run import Trial
+from fedfr.faces.array_columns import joined
+from fedfr.federation.method import Generic
+from fedfr.reporting.progress import Progress, Silent
+from fedfr.results.curve_records import Curve, curve_from
+from fedfr.results.result_rows import ALL_CLIENTS, NO_MODEL, Row, rows_from
+from fedfr.training.features import OnImages, extract_features
+from fedfr.training.training_set import FacePool
+
+__all__ = ["EVALUATION", "Assessment", "assess_trial"]
+
+EVALUATION = "evaluation"
+"""What progress calls the work of an assessment."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose figures these are."""
+
+    method: str
+    seed: int
+    round: int
+    model: str
+
+
+class NotFiniteError(FedfrError):
+    """A model whose features are no numbers: nothing can be measured with it."""
+
+
+class Source(Protocol):
+    """Gives features of a run's images."""
+
+    def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Features (n, D) in the order of ``images``."""
+        ...
+
+
+class Blank:
+    """The same feature of every image: figures keep their names and counts, and mean nothing."""
+
+    def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Ones (n, 2)."""
+        return np.ones((len(images), 2), np.float32)
+
+
+class Features:
+    """Features of a run's images under one module, each computed once; ``on_images`` receives the progress."""
+
+    def __init__(self, parts: Parts, module: nn.Module, on_images: OnImages | None = None) -> None:
+        self._parts = parts
+        self._module = module
+        self._on_images = on_images
+        self._row = np.full(len(parts.faces), -1, np.int64)
+        self._known = np.empty((0, 0), np.float32)
+
+    def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Features (n, D) in the order of ``images``; raises :class:`NotFiniteError` when one is NaN or infinite."""
+        missing = np.unique(images[self._row[images] < 0])
+        if len(missing):
+            pool = FacePool([(self._parts.faces, missing, 0)])
+            new = extract_features(self._module, pool, self._parts.compute, on_images=self._on_images).numpy()
+            if not np.isfinite(new).all():
+                raise NotFiniteError("its features are NaN or infinite")
+            self._row[missing] = np.arange(len(missing)) + len(self._known)
+            self._known = np.concatenate([self._known.reshape(-1, new.shape[1]), new])
+        return self._known[self._row[images]]
+
+
+class Assessment:
+    """Runs protocols on the models of one run; ``protocols`` restricts which.
+
+    With ``curves`` it keeps the distribution of the scores as well, for :meth:`curves`. ``progress`` is told of
+    every model, of about ``models`` in all, and of every batch of its images; ``work`` is what it calls that.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        protocols: Sequence[str] | None = None,
+        *,
+        curves: bool = False,
+        progress: Progress | None = None,
+        models: int = 1,
+        work: str = EVALUATION,
+    ) -> None:
+        self.parts = parts
+        self._work = work
+        self._shown = progress or Silent()
+        self._models = models
+        self._begun = 0
+        self._keeps_scores = curves
+        self._scores: dict[tuple[str, str, str], dict[str, ScoreCounts]] = {}
+        self._rounds: dict[tuple[str, str, str], int] = {}
+        names = [PROTOCOLS.entry(name).name for name in protocols or PROTOCOLS.names]
+        self._personalized = [name for name in names if name in PERSONALIZED_PROTOCOLS]
+        self._generic = [name for name in names if name in GENERIC_PROTOCOLS]
+        self._pairs = [name for name in names if name in PAIRS_PROTOCOLS]
+
+    def features(self, module: nn.Module, model: str) -> Features:
+        """Of the run's images under the module of another model; ``model`` is what progress calls it."""
+        before, self._begun = self._begun, self._begun + 1
+
+        def on_images(done: int, total: int) -> None:
+            told = f"{model}: {done}/{total} images"
+            self._shown.update(self._work, before, max(self._models, before + 1), told, "models")
+
+        return Features(self.parts, module, on_images)
+
+    def finish(self) -> None:
+        """Tell that every model has been looked at."""
+        self._shown.update(self._work, self._begun, self._begun, unit="models")
+
+    def generic(self, features: Source, subject: Subject) -> list[Row]:
+        """Generic protocols, among identities nobody trained on."""
+        images, labels = np.asarray(self.parts.split.generic, np.int64), self.parts.faces.labels
+        rows: list[Row] = []
+        if len(images) and self._generic:
+            given = {"features": features.of(images), "labels": labels[images]}
+            rows += self._rows(self._generic, given, ALL_CLIENTS, subject)
+        if self.parts.split.pairs and self._pairs:
+            first, second = np.asarray(self.parts.split.pairs, np.int64).T
+            pairs = {
+                "features_a": features.of(first),
+                "features_b": features.of(second),
+                "same": labels[first] == labels[second],
+            }
+            rows += self._rows(self._pairs, pairs, ALL_CLIENTS, subject)
+        return rows
+
+    def personalized(self, features: Source, clients: Sequence[str], subject: Subject) -> list[Row]:
+        """Personalised protocols of these clients, all with the same features."""
+        split, labels = self.parts.split, self.parts.faces.labels
+        probes = joined([*(faces.test for faces in split.clients.values()), split.distractors])
+        rows: list[Row] = []
+        for client in clients:
+            own = split.clients[client]
+            if not own.test or not self._personalized:
+                continue
+            gallery = np.asarray(own.train, np.int64)
+            given = {
+                "features": features.of(probes),
+                "labels": labels[probes],
+                "own": np.isin(probes, own.test),
+                "gallery_features": features.of(gallery),
+                "gallery_labels": labels[gallery],
+            }
+            rows += self._rows(self._personalized, given, client, subject)
+        return rows
+
+    def without_model(self, reason: str, measure: Callable[[Assessment, Source], list[Row]]) -> list[Row]:
+        """The rows that ``measure`` would have given had there been a model, refused for this ``reason``."""
+        silent = copy(self)
+        silent._keeps_scores = False
+        rows = measure(silent, Blank())
+        return [replace(row, value=None, refused=row.refused or f"{NO_MODEL}{reason}") for row in rows]
+
+    def curves(self) -> list[Curve]:
+        """Of every model and protocol assessed so far; ``round`` is the latest of the clients'."""
+        return [
+            curve_from(
+                list(counts.values()),
+                method=key[0],
+                seed=self.parts.config.seed,
+                round_number=self._rounds[key],
+                model=key[1],
+                protocol=key[2],
+                clients=len(counts.keys() - {ALL_CLIENTS}),
+            )
+            for key, counts in self._scores.items()
+        ]
+
+    def _rows(self, names: Sequence[str], given: Mapping[str, Any], client: str, subject: Subject) -> list[Row]:
+        config = self.parts.config.evaluation
+        for name in names if self._keeps_scores else ():
+            counts = SCORES[name](**given) if name in SCORES.names else None
+            if counts is not None:
+                key = (subject.method, subject.model, name)
+                self._scores.setdefault(key, {})[client] = counts
+                self._rounds[key] = max(subject.round, self._rounds.get(key, 0))
+        return [
+            row
+            for name in names
+            for row in rows_from(
+                PROTOCOLS[name](**given, config=config),
+                method=subject.method,
+                seed=subject.seed,
+                round_number=subject.round,
+                client=client,
+                model=subject.model,
+                protocol=name,
+            )
+        ]
+
+
+def assess_trial(trial: Trial, round_number: int, generic: Generic, assessment: Assessment) -> list[Row]:
+    """Every model of a trial after a round: the server's on all protocols, the clients' on the personalised ones.
+
+    A client without a model has rows that say so.
+    """
+    parts, method = trial.parts, trial.method
+    rows: list[Row] = []
+    if method.generic_model is not None:
+        subject = Subject(trial.name, parts.config.seed, round_number, method.generic_model)
+        features = assessment.features(trial.generic_module(generic), f"{trial.name} {method.generic_model}")
+        rows += _measured(features, partial(_generic_rows, subject), assessment)
+    for client in parts.split.clients if method.personal_model is not None else ():
+        number, module = trial.personal_module(client) or (round_number, None)
+        subject = Subject(trial.name, parts.config.seed, number, str(method.personal_model))
+        found = (
+            _why_no_model(trial, client) if module is None else assessment.features(module, f"{trial.name} {client}")
+        )
+        rows += _measured(found, partial(_client_rows, client, subject), assessment)
+    return rows
+
+
+def _generic_rows(subject: Subject, how: Assessment, features: Source) -> list[Row]:
+    return how.generic(features, subject) + how.personalized(features, list(how.parts.split.clients), subject)
+
+
+def _client_rows(client: str, subject: Subject, how: Assessment, features: Source) -> list[Row]:
+    return how.personalized(features, [client], subject)
+
+
+def _measured(
+    features: Features | str, measure: Callable[[Assessment, Source], list[Row]], assessment: Assessment
+) -> list[Row]:
+    """The rows of a model by its features, or of none for the reason given in their place."""
+    if isinstance(features, str):
+        return assessment.without_model(features, measure)
+    try:
+        return measure(assessment, features)
+    except NotFiniteError as error:
+        return assessment.without_model(str(error), measure)
+
+
+def _why_no_model(trial: Trial, client: str) -> str:
+    delivered = {report["client"] for record in trial.journal.records() for report in record.get("clients", ())}
+    return "it is not on this machine" if client in delivered else "the client delivered in no round"

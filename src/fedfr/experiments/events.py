@@ -1,0 +1,89 @@
+"""``metrics.jsonl``: one line per event of a run, each once, however often the run was interrupted."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import make_folder, write_atomically
+from fedfr.reporting.progress import Progress
+
+__all__ = ["Events", "PretrainingWatch"]
+
+
+class Events:
+    """Append-only lines; those that work about to be repeated left behind are cut off on opening."""
+
+    def __init__(self, path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> None:
+        self._path = path
+        if path.exists():
+            lines = path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines if _stays(line, keep)]
+            if kept != lines:
+                write_atomically(path, b"".join(kept))
+
+    @classmethod
+    def of_rounds(cls, path: Path, finished: int) -> Events:
+        """For the rounds after ``finished``."""
+        return cls(path, lambda event: int(event.get("round", 0)) <= finished)
+
+    @classmethod
+    def of_pretraining(cls, path: Path, finished: int) -> Events:
+        """For the epochs of pre-training after ``finished``."""
+        return cls(path, lambda event: event["event"] != "pretrain" or int(event["epoch"]) <= finished)
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Write one line and flush it."""
+        try:
+            make_folder(self._path.parent)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+        except OSError as error:
+            raise FedfrError(f"cannot write {self._path}: {error.strerror or error}; free space and resume") from error
+
+
+class PretrainingWatch:
+    """Follows pre-training: progress hears of every step, ``metrics.jsonl`` of every epoch."""
+
+    def __init__(self, path: Path, epochs: int, seed: int, shown: Progress) -> None:
+        self._path = path
+        self._seed = seed
+        self._epochs = epochs
+        self._shown = shown
+        self._events: Events | None = None
+        self._steps = 1
+        self._loss = ""
+
+    def on_step(self, epoch: int, step: int, steps: int) -> None:
+        """A step of ``steps`` is done; the loss shown beside it is the last whole epoch's."""
+        self._steps = steps
+        # The last step is shown by on_epoch, which knows the epoch's loss.
+        if step + 1 < steps:
+            self._show(epoch, step + 1)
+
+    def on_epoch(self, epoch: int, losses: Mapping[str, float], rate: float) -> None:
+        """An epoch is done: one event, which replaces those that a killed process left of this epoch and later."""
+        if self._events is None:
+            self._events = Events.of_pretraining(self._path, epoch)
+        named = {f"loss/{name}": value for name, value in losses.items()}
+        event = {"event": "pretrain", "epoch": epoch + 1, **named, "learning_rate": rate}
+        self._events.append(event)
+        self._shown.event({"seed": self._seed, **event})
+        self._loss = f", loss {losses['total']:.3f}"
+        self._show(epoch, self._steps)
+
+    def _show(self, epoch: int, steps: int) -> None:
+        done, total = epoch * self._steps + steps, self._epochs * self._steps
+        self._shown.update("pre-training", done, total, f"epoch {epoch + 1}{self._loss}", "steps")
+
+
+def _stays(line: bytes, keep: Callable[[Mapping[str, Any]], bool]) -> bool:
+    """Whether a line is whole and wanted."""
+    try:
+        return line.endswith(b"\n") and keep(json.loads(line))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False

@@ -1,0 +1,375 @@
+"""The whole job on one page: faces → split → pre-training → rounds of every method → evaluation → run folder."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+
+from fedfr.config.loading import absolute_paths, first_difference
+from fedfr.config.schema import ExperimentConfig, load_config
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import (
+    empty_folder,
+    locked,
+    make_folder,
+    read_json,
+    remove_leftovers,
+    write_atomically,
+    write_json,
+)
+from fedfr.experiments.components import Parts, local_training, make_method
+from fedfr.experiments.evaluator import Assessment, assess_trial
+from fedfr.experiments.events import PretrainingWatch
+from fedfr.experiments.method_run import Engines, Trial
+from fedfr.faces import Split
+from fedfr.faces.storage import is_face_set
+from fedfr.federation.method import Generic
+from fedfr.reporting.progress import Progress, Silent, shown_by
+from fedfr.results.costs import RoundCost, round_costs
+from fedfr.results.curve_records import Curve
+from fedfr.results.result_rows import Row
+
+__all__ = ["Experiment"]
+
+
+class Experiment:
+    """A configured run in a folder. :meth:`create` starts one, :meth:`open` finds one again.
+
+    The folder holds ``config.yaml``, ``environment.json``, ``split.json``, ``faces/``, ``pretrained/``, the main
+    method's ``rounds/``, ``clients/`` and ``metrics.jsonl``, ``evaluation/*.json``, and ``baselines/<method>/`` with
+    the same inside. It contains private faces and private states of every simulated client: treat it so.
+    """
+
+    def __init__(self, config: ExperimentConfig, folder: Path, progress: Progress | None = None) -> None:
+        shown = progress or Silent()
+        self.config = config
+        self.folder = folder
+        self.parts = Parts(
+            config, folder, lambda done, total: shown.update("importing faces", done, total, unit="images")
+        )
+
+    def __repr__(self) -> str:
+        method, rounds = self.config.method.name, self.config.federation.rounds
+        return f"Experiment({self.folder.name!r}, {method}, {rounds} rounds, seed {self.config.seed})"
+
+    @classmethod
+    def create(
+        cls,
+        config: ExperimentConfig,
+        folder: str | Path,
+        progress: Progress | None = None,
+        shared_faces: Path | None = None,
+    ) -> Experiment:
+        """Begin a run in a new or empty folder: everything the configuration names is opened and checked.
+
+        ``shared_faces``: where runs beside this one have their imported faces too; the run's own are a link to it.
+        Raises :class:`FedfrError` when the folder holds something already, or when anything is missing or does not fit;
+        the folder is then left as it was found.
+        """
+        folder = Path(folder)
+        if (folder / "config.yaml").exists():
+            raise FedfrError(f"{folder} already holds a run; go on with `fedfr resume {folder}` or choose another")
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the run")
+        experiment, existed = cls(config, folder, progress), folder.exists()
+        try:
+            if shared_faces is not None and not is_face_set(config.faces.path):
+                make_folder(folder)
+                make_folder(shared_faces)
+                (folder / "faces").symlink_to(os.path.relpath(shared_faces, folder))
+            experiment._check()
+            write_json(folder / "environment.json", _environment())
+            # Whoever reads it back stands in another folder.
+            resolved = absolute_paths(config.model_dump(mode="json"), Path.cwd())
+            text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
+            write_atomically(folder / "config.yaml", text.encode())
+        except BaseException:
+            # A mended command must find the place as this one found it.
+            empty_folder(folder, remove=not existed)
+            raise
+        return experiment
+
+    def _check(self) -> None:
+        for name in (self.config.method.name, *self.config.baselines):
+            Trial(self.parts, name, self.folder)
+            local_training(self.config, name)
+        _ = self.parts.compute
+        self.parts.initial_backbone()
+        _ = self.parts.split
+
+    @classmethod
+    def open(cls, folder: str | Path, *, workers: int | None = None) -> Experiment:
+        """An existing run; ``workers`` may differ from before, since it changes no result."""
+        folder = Path(folder)
+        if not (folder / "config.yaml").is_file():
+            raise FedfrError(f"{folder} holds no run (there is no config.yaml in it); give the folder of --out")
+        overrides = [] if workers is None else [f"runtime.workers={workers}"]
+        return cls(load_config(folder / "config.yaml", overrides), folder)
+
+    @classmethod
+    def begin(
+        cls,
+        config: ExperimentConfig,
+        folder: str | Path,
+        progress: Progress | None = None,
+        shared_faces: Path | None = None,
+    ) -> Experiment:
+        """:meth:`create` a run, or :meth:`open` the one that was begun in ``folder`` with the same configuration.
+
+        Raises :class:`FedfrError` naming the first setting in which the run there differs.
+        """
+        folder = Path(folder)
+        if not (folder / "config.yaml").exists():
+            return cls.create(config, folder, progress, shared_faces)
+        experiment = cls.open(folder)
+        difference = first_difference(_effective(experiment.config), _effective(config))
+        if difference is not None:
+            name, there, wanted = difference
+            raise FedfrError(
+                f"{folder} was begun with {name} = {there!r}, not {wanted!r}; go on with `fedfr resume {folder}` or "
+                "choose another folder"
+            )
+        return experiment
+
+    def trials(self) -> list[Trial]:
+        """The main method first, then the baselines."""
+        main = Trial(self.parts, self.config.method.name, self.folder)
+        return [main, *(Trial(self.parts, name, self.folder / "baselines" / name) for name in self.config.baselines)]
+
+    def run(
+        self,
+        progress: Progress | Literal[False] | None = None,
+        engine: Engines | None = None,
+        on_method: Callable[[str], None] = lambda name: None,
+    ) -> list[Row]:
+        """Run, or go on where a run was interrupted; returns every result as tidy rows.
+
+        ``progress`` is by default what fits: lines below a notebook's cell, bars on a terminal, plain lines on standard
+        error elsewhere. False: nothing is shown.
+        ``engine`` says where the clients are; without it they are on this machine. ``on_method`` is called with the
+        name of each method that this call has evaluated.
+        Raises :class:`FedfrError` for faults of the input and below the quorum; what is finished stays and is resumed.
+        """
+        with self._alone(), shown_by(progress) as shown:
+            start = self._start(shown)
+            for trial in self.trials():
+                trial.erase_departed(shown.note)
+            rows: list[Row] = []
+            if self.config.method.name != "pretrained":
+                rows += self._finish("pretrained", 1, partial(self._assess_start, start), shown, on_method)
+            for trial in self.trials():
+                if trial.method.privacy:
+                    shown.note(f"privacy: {trial.method.privacy}")
+                generic = trial.run(start, progress=shown, engine=engine, on_round=self._on_round(trial, shown))
+                rows += self._finish(
+                    trial.name, self._models(trial), partial(self._assess, trial, generic), shown, on_method
+                )
+            return rows
+
+    def pretrain(self, progress: Progress | Literal[False] | None = None) -> Generic:
+        """The starting model, trained on the public faces if it is not there yet; ``progress`` as in :meth:`run`."""
+        with self._alone(), shown_by(progress) as shown:
+            return self._start(shown)
+
+    def adopt_start(self, folder: Path) -> bool:
+        """Take the starting model of the run in ``folder`` if it is the one that this run would make; says whether.
+
+        It is when public faces, seed, model, pre-training and everything that changes a last bit are the same.
+        """
+        theirs, mine = (path / "pretrained" / "generic.safetensors" for path in (folder, self.folder))
+        if mine.exists() or not theirs.exists():
+            return False
+        other = Experiment.open(folder)
+        if _what_starts(other) != _what_starts(self):
+            return False
+        write_atomically(mine, theirs.read_bytes())
+        return True
+
+    def _start(self, shown: Progress) -> Generic:
+        torch.set_num_threads(self.config.runtime.threads)
+        watch = PretrainingWatch(self.folder / "metrics.jsonl", self.config.pretrain.epochs, self.config.seed, shown)
+        return self.parts.starting_model(watch.on_step, watch.on_epoch)
+
+    def describe(self) -> str:
+        """The settings that decide what the results mean, in two lines."""
+        # The counts stand in the manifest: the faces may have gone elsewhere since.
+        config, split = self.config, Split.load(self.folder / "split.json")
+        train = [len(client.train) for client in split.clients.values()]
+        each = f"{min(train)}" if min(train) == max(train) else f"{min(train)} to {max(train)}"
+        private = f"{len(train)} clients with {each} training images"
+        if any(client.elsewhere for client in split.clients.values()):
+            private = f"{len(train)} clients with their faces elsewhere"
+        return (
+            f"{config.method.name} · {config.model.backbone} from {config.model.start} · "
+            f"{config.federation.rounds} rounds · BatchNorm {config.federation.batchnorm} · "
+            f"{config.runtime.precision} · seed {config.seed}\n"
+            f"split {split.name}: {len(split.public)} public images, {private}, "
+            f"{len(split.generic)} images of people nobody trained on"
+        )
+
+    def results(self) -> list[Row]:
+        """Rows of every finished evaluation; raises :class:`FedfrError` when there is none."""
+        files = [path for name in self._evaluated() if (path := self._results_file(name)).exists()]
+        if not files:
+            raise FedfrError(f"{self.folder} has no results yet; finish the run with `fedfr resume {self.folder}`")
+        return [Row.from_dict(row) for path in files for row in read_json(path)]
+
+    def curves(self) -> list[Curve]:
+        """What the score curves of every finished evaluation are drawn from."""
+        files = [path for name in self._evaluated() if (path := self._curves_file(name)).exists()]
+        return [Curve.from_dict(curve) for path in files for curve in read_json(path)]
+
+    def _evaluated(self) -> Sequence[str]:
+        return list(dict.fromkeys(["pretrained", self.config.method.name, *self.config.baselines]))
+
+    def costs(self) -> dict[str, list[RoundCost]]:
+        """By method, what every round has cost so far."""
+        seed = self.config.seed
+        return {trial.name: round_costs(trial.folder / "metrics.jsonl", trial.name, seed) for trial in self.trials()}
+
+    @property
+    def finished(self) -> bool:
+        """Whether every method has been evaluated."""
+        return all(self._results_file(trial.name).exists() for trial in self.trials())
+
+    def history(self) -> list[tuple[int, Row]]:
+        """Rows of the rounds that ``evaluation.every`` asked for, of every method, oldest first, with that round.
+
+        A personalised model's own round is earlier where its client sat out.
+        """
+        records = [record for trial in self.trials() for record in trial.journal.records()]
+        return [(record["round"], Row.from_dict(row)) for record in records for row in record.get("evaluation", ())]
+
+    def evaluate(self, protocols: Sequence[str] | None = None, progress: Progress | None = None) -> list[Row]:
+        """Evaluate the newest models of a run again, finished or not; nothing in the folder changes."""
+        shown = progress or Silent()
+        torch.set_num_threads(self.config.runtime.threads)
+        if not (self.folder / "pretrained" / "generic.safetensors").exists():
+            raise FedfrError(f"{self.folder} has no model yet; go on with `fedfr resume {self.folder}`")
+        trials, rows = self.trials(), []
+        models = sum(map(self._models, trials)) + 1
+        assessment = Assessment(self.parts, protocols, progress=shown, models=models)
+        if self.config.method.name != "pretrained":
+            rows += self._assess_start(self.parts.starting_model(), assessment)
+        for trial in trials:
+            entry = trial.journal.latest()
+            if entry is not None:
+                rows += assess_trial(trial, entry.round, entry.generic, assessment)
+        assessment.finish()
+        return rows
+
+    def _on_round(self, trial: Trial, shown: Progress) -> Callable[[int, Generic], Mapping[str, Any]]:
+        every = self.config.evaluation.every
+
+        def assess(number: int, generic: Generic) -> Mapping[str, Any]:
+            if not every or number == 0 or number % every:
+                return {}
+            assessment = self._assessment(trial.name, self._models(trial), shown)
+            rows = [row.to_dict() for row in assess_trial(trial, number, generic, assessment)]
+            assessment.finish()
+            shown.event(self._evaluation(trial.name, number, rows))
+            return {"evaluation": rows}
+
+        return assess
+
+    def _assess(self, trial: Trial, generic: Generic, assessment: Assessment) -> list[Row]:
+        role = trial.method.generic_model
+        if role is not None:
+            self.parts.save_generic(trial.folder / "generic.safetensors", generic, role)
+        if trial.method.personal_model is not None:
+            for client in self.parts.split.clients:
+                trial.export_personal(client)
+        return assess_trial(trial, trial.total_rounds, generic, assessment)
+
+    def _models(self, trial: Trial) -> int:
+        """How many models of a trial are evaluated at most."""
+        personal = 0 if trial.method.personal_model is None else len(self.parts.split.clients)
+        return personal + (trial.method.generic_model is not None)
+
+    def _assessment(self, name: str, models: int, shown: Progress, *, curves: bool = False) -> Assessment:
+        return Assessment(self.parts, curves=curves, progress=shown, models=models, work=f"evaluating {name}")
+
+    def _assess_start(self, start: Generic, assessment: Assessment) -> list[Row]:
+        trial = Trial(self.parts, "pretrained", self.folder / "pretrained")
+        return assess_trial(trial, 0, start, assessment)
+
+    def _finish(
+        self,
+        name: str,
+        models: int,
+        assess: Callable[[Assessment], list[Row]],
+        shown: Progress,
+        on_method: Callable[[str], None],
+    ) -> list[Row]:
+        path = self._results_file(name)
+        if not path.exists():
+            assessment = self._assessment(name, models, shown, curves=True)
+            rows = assess(assessment)
+            assessment.finish()
+            write_json(self._curves_file(name), [curve.to_dict() for curve in assessment.curves()])
+            content = [row.to_dict() for row in rows]
+            write_json(path, content)
+            shown.event(self._evaluation(name, max((row.round for row in rows), default=0), content))
+            on_method(name)
+            return rows
+        return [Row.from_dict(row) for row in read_json(path)]
+
+    def _evaluation(self, name: str, number: int, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        return {"event": "evaluation", "seed": self.config.seed, "method": name, "round": number, "rows": rows}
+
+    def _results_file(self, name: str) -> Path:
+        return self.folder / "evaluation" / f"{name}.json"
+
+    def _curves_file(self, name: str) -> Path:
+        return self.folder / "evaluation" / "curves" / f"{name}.json"
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Only one process may work on a run folder."""
+        with locked(self.folder):
+            remove_leftovers(self.folder)
+            yield
+
+
+def _effective(config: ExperimentConfig) -> dict[str, Any]:
+    """Every setting that can change a result, the method's defaults included."""
+    tree = absolute_paths(
+        config.model_dump(mode="json", exclude={"preset": True, "runtime": {"workers"}, "deployment": True}), Path.cwd()
+    )
+    settings = make_method(config, config.method.name).settings
+    return {**tree, "method": {**tree["method"], **settings.model_dump(mode="json")}}
+
+
+def _what_starts(run: Experiment) -> tuple[Any, ...]:
+    config, split = run.config, run.parts.split
+    runtime = config.runtime.model_dump(exclude={"workers", "public_features"})
+    return split.faces_fingerprint, split.public, config.seed, config.model, config.pretrain, runtime
+
+
+def _environment() -> Mapping[str, Any]:
+    packages = ("fedfr", "torch", "numpy", "safetensors", "opencv-python-headless")
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "versions": {name: _version(name) for name in packages},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"

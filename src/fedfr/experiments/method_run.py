@@ -1,0 +1,198 @@
+"""One method's run inside an experiment: its rounds, its clients' states, its events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fedfr.config.schema import ExperimentConfig
+from fedfr.core.errors import FedfrError, WriteError
+from fedfr.engines.local import LocalEngine, Tap
+from fedfr.experiments.components import ClientFactory, Parts, generic_contract, make_method
+from fedfr.experiments.events import Events
+from fedfr.federation.engine import Engine
+from fedfr.federation.journal import Journal
+from fedfr.federation.method import Generic, Method, batchnorm_entries, batchnorm_statistics, shared_entries
+from fedfr.federation.private_store import PERSONAL_MODEL, PrivateState, PrivateStore
+from fedfr.federation.server import Server
+from fedfr.models import Personalized, embedding_space, load_weights, save_model
+from fedfr.models.model_parts import PERSONALIZED
+from fedfr.reporting.progress import Progress, Silent
+
+__all__ = ["Engines", "Trial", "local_engine", "personalized_of", "save_personalized"]
+
+Engines = Callable[["Trial"], AbstractContextManager[Engine]]
+"""Makes what brings a trial's messages to its clients, for as long as the trial runs."""
+
+
+def personalized_of(method: Method, state: PrivateState, backbone: nn.Module, device: torch.device) -> Personalized:
+    """The model that a client's private state holds under a method, ready for evaluation; fills ``backbone``."""
+    load_weights(backbone, state.personal_backbone or state.backbone)
+    dfc = method.personal_modules(state)
+    return Personalized(backbone, None if dfc is None else dfc.transform.to(device)).eval()
+
+
+def save_personalized(path: Path, model: Personalized, config: ExperimentConfig) -> None:
+    """Write a personalised model with its contract; its embedding space is its own alone."""
+    tensors = model.tensors()
+    save_model(path, tensors, generic_contract(config, embedding_space(tensors), PERSONALIZED))
+
+
+class Trial:
+    """A method's run in ``folder``: ``rounds/``, ``clients/``, ``metrics.jsonl``."""
+
+    def __init__(self, parts: Parts, method_name: str, folder: Path) -> None:
+        self.parts = parts
+        self.name = method_name
+        self.folder = folder
+        self.method = make_method(parts.config, method_name)
+        self.journal = Journal(folder / "rounds", parts.config.federation.keep_rounds)
+
+    def __repr__(self) -> str:
+        return f"Trial({self.name}, {self.total_rounds} rounds)"
+
+    @property
+    def total_rounds(self) -> int:
+        """How many rounds this method runs."""
+        return self.method.rounds(self.parts.config.federation.rounds)
+
+    @property
+    def participants(self) -> list[str]:
+        """Who takes part, by id."""
+        return sorted(self.method.participants(self.parts.split))
+
+    def run(
+        self,
+        start: Generic,
+        *,
+        progress: Progress | None = None,
+        engine: Engines | None = None,
+        on_round: Callable[[int, Generic], Mapping[str, Any]] = lambda round_number, generic: {},
+    ) -> Generic:
+        """Run or resume; returns the last generic model. Ends with the same bits however often it was interrupted.
+
+        ``engine`` says where the clients are; without it they are on this machine.
+        """
+        config, shown = self.parts.config, progress or Silent()
+        participants = self.participants
+        steps = self.total_rounds * len(participants)
+        done = self.journal.latest()
+        events = Events.of_rounds(self.folder / "metrics.jsonl", done.round if done else 0)
+        finished = (done.round if done else 0) * len(participants)
+
+        def on_event(event: Mapping[str, Any]) -> None:
+            nonlocal finished
+            events.append({"method": self.name, **event})
+            shown.event({"seed": config.seed, "method": self.name, **event})
+            if event["event"] in ("update", "refused"):
+                finished += 1
+                detail = f"round {event['round']}/{self.total_rounds}"
+                if "loss/total" in event:
+                    detail += f", loss {event['loss/total']:.3f}"
+                shown.update(self.name, finished, max(finished, steps), detail, "client updates")
+            if event["event"] == "refused":
+                shown.note(f"refused: {event['reason']}")
+
+        backbone = self.parts.new_backbone()
+        entries, batchnorm = backbone.state_dict(), batchnorm_entries(backbone)
+
+        def shared(number: int) -> frozenset[str]:
+            return shared_entries(self.method, entries, batchnorm, config.federation, number)
+
+        if finished < steps:
+            shown.update(self.name, finished, steps, unit="client updates")
+        with (engine or local_engine)(self) as connected:
+            server = Server(
+                self.method,
+                connected,
+                self.journal,
+                config.federation,
+                participants,
+                shared,
+                config.seed,
+                batchnorm_statistics(backbone),
+                on_event,
+                on_round,
+            )
+            return server.run(start)
+
+    def store(self, client: str) -> PrivateStore:
+        """A client's private store."""
+        return PrivateStore(self.folder / "clients" / client, client)
+
+    def erase_departed(self, note: Callable[[str], None]) -> None:
+        """Erase from the clients' private states whoever is no longer among their people; ``note`` hears how many.
+
+        A client that is no longer in the split is erased as a whole. Finished methods keep states as well, so this is
+        not left to the next round. Only for whoever has the run to itself.
+        """
+        faces, split = self.parts.faces, self.parts.split
+        participants = self.method.participants(split)
+        places = self.folder / "clients"
+        for place in sorted(places.iterdir()) if places.is_dir() else ():
+            client = place.name
+            if client not in participants:
+                if self.store(client).erase():
+                    note(f"{self.name}: {client} is no longer in the split; its private states were erased")
+            elif len(participants[client]):
+                exported = (place / PERSONAL_MODEL).exists()
+                try:
+                    departed = self.store(client).erase_departed(faces.identities_of(participants[client]))
+                except WriteError:
+                    raise
+                except FedfrError as error:
+                    # That client's affair: in the next round it fails for the same reason.
+                    note(f"{self.name}: {client}: {error}")
+                    continue
+                if departed:
+                    note(f"{self.name}: {departed} identities left {client} and were erased from its private states")
+                if exported and not (place / PERSONAL_MODEL).exists():
+                    self.export_personal(client)
+
+    def generic_module(self, generic: Generic) -> nn.Module:
+        """The generic backbone, ready for evaluation."""
+        backbone = self.parts.new_backbone()
+        load_weights(backbone, generic.weights)
+        return backbone.eval()
+
+    def personal_module(self, client: str) -> tuple[int, Personalized] | None:
+        """The client's personalised model and the round it stems from; None when it never took part."""
+        state = self.store(client).latest()
+        if state is None:
+            return None
+        return state.round, personalized_of(self.method, state, self.parts.new_backbone(), self.parts.compute.device)
+
+    def export_personal(self, client: str) -> Path | None:
+        """Write ``clients/<id>/personal.safetensors`` with its contract; its embedding space is this client's alone."""
+        found = self.personal_module(client)
+        if found is None:
+            return None
+        _, module = found
+        path = self.folder / "clients" / client / PERSONAL_MODEL
+        save_personalized(path, module, self.parts.config)
+        return path
+
+
+def local_engine(trial: Trial, tap: Tap | None = None) -> LocalEngine:
+    """All clients of the trial on this machine, as the run's settings have it; ``tap`` sees every message."""
+    parts, runtime = trial.parts, trial.parts.config.runtime
+    away = [client for client, faces in parts.split.clients.items() if faces.elsewhere]
+    if away and trial.total_rounds:
+        raise FedfrError(
+            f"the faces of {', '.join(away[:3])} are not on this machine; run the experiment with its sites, "
+            "or give a split with their images"
+        )
+    factory = ClientFactory(
+        parts.config,
+        trial.name,
+        parts.faces_folder,
+        parts.folder / "split.json",
+        trial.folder / "clients",
+        parts.features_folder,
+    )
+    return LocalEngine(factory, workers=runtime.workers, threads=runtime.threads, tap=tap)

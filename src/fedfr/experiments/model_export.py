@@ -1,0 +1,91 @@
+"""Models that leave: a run's or a single one, taken apart for the layouts others read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from fedfr.core.errors import FedfrError
+from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.method_run import Trial
+from fedfr.faces import Split
+from fedfr.models import LAYOUTS, ModelParts, ModelSource, load_model
+from fedfr.models.layouts import CLIENTS
+from fedfr.models.model_parts import PERSONALIZED
+
+__all__ = ["Exported", "export_model"]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The files that were written, and those among them that are one client's own."""
+
+    files: tuple[Path, ...]
+    private: tuple[Path, ...]
+
+
+def export_model(
+    target: str | Path,
+    destination: str | Path,
+    layout: str,
+    *,
+    method: str | None = None,
+    clients: bool = True,
+) -> Exported:
+    """Write a run's newest models, or one model (a file), to ``destination`` in a ``layout``.
+
+    ``method`` chooses one of a run's methods, by default its main one. ``clients``: whether their private parts –
+    personal backbones, DFC modules, private prototypes – go along where the layout has a place for them; whoever
+    exports them answers for where they go. Raises :class:`FedfrError` when there is no such model, or the destination
+    holds something already; nothing is left there then.
+    """
+    target, destination, write = Path(target), Path(destination), LAYOUTS[layout]
+    if not target.is_file():
+        files = write(_of_run(Experiment.open(target), method, clients), destination)
+        own = [file for file in files if file.is_relative_to(destination / CLIENTS)]
+        return Exported(tuple(files), tuple(own))
+    if method is not None:
+        raise FedfrError(f"--method chooses among a run's methods, {target} is a single model; leave it out")
+    if target.suffix != ".safetensors":
+        raise FedfrError(
+            f"{target} is no model of fedfr; make it one with `fedfr models import {target} NEW.safetensors`"
+        )
+    tensors, contract = load_model(target)
+    try:
+        parts = ModelParts.of_model(tensors, contract)
+    except FedfrError as error:
+        raise FedfrError(f"model {target}: {error}") from error
+    files = write(ModelSource(str(target), parts, contract.role), destination)
+    return Exported(tuple(files), tuple(files) if contract.role == PERSONALIZED else ())
+
+
+def _of_run(run: Experiment, method: str | None, clients: bool) -> ModelSource:
+    trials = {trial.name: trial for trial in run.trials()}
+    name = method or run.config.method.name
+    if name not in trials:
+        raise FedfrError(f"{run.folder} did not run {name!r}; it ran {', '.join(trials)}")
+    trial = trials[name]
+    entry = trial.journal.latest()
+    if entry is None:
+        raise FedfrError(f"{run.folder} has no finished round yet; go on with `fedfr resume {run.folder}`")
+    kept = trial.method.generic_model is not None
+    generic = ModelParts(entry.generic.weights, entry.generic.prototypes) if kept else None
+    readers: dict[str, Callable[[], ModelParts | None]] = {}
+    if clients and trial.method.personal_model is not None:
+        split = Split.load(run.folder / "split.json")
+        readers = {client: partial(_private_parts, trial, client, entry.round) for client in split.clients}
+    return ModelSource(str(run.folder), generic, clients=readers)
+
+
+def _private_parts(trial: Trial, client: str, round_number: int) -> ModelParts | None:
+    state = trial.store(client).until(round_number)
+    if state is None:
+        return None
+    dfc = trial.method.personal_modules(state)
+    return ModelParts(
+        state.personal_backbone or state.backbone,
+        state.personal.get("prototypes", state.prototypes),
+        {} if dfc is None else dfc.state_dict(),
+    )

@@ -1,0 +1,155 @@
+"""``report.html`` of a run or a benchmark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import Any
+
+import yaml
+
+from fedfr.core.files import read_json, write_atomically
+from fedfr.experiments.benchmark import Benchmark
+from fedfr.experiments.experiment import Experiment
+from fedfr.reporting.drawing import FORMATS, export
+from fedfr.reporting.markup import TABLE_FORMATS
+from fedfr.reporting.page import Report, Section, page
+
+__all__ = ["open_report", "save_figures", "save_page", "save_tables", "without_places", "write_report"]
+
+
+def open_report(folder: str | Path) -> Report:
+    """What a run's or a benchmark's page is made of; raises :class:`FedfrError` where nothing is finished yet."""
+    folder = Path(folder)
+    if not Benchmark.is_at(folder):
+        run = Experiment.open(folder)
+        settings = run.config.model_dump(mode="json")
+        return _report(f"Run {folder.resolve().name}", run.describe().splitlines(), [_section([run])], settings, run)
+    benchmark = Benchmark.open(folder)
+    plan, finished = benchmark.plan, benchmark.finished()
+    (first, *_), *_ = finished.values()
+    runs = sum(map(len, finished.values()))
+    title = (
+        f"Benchmark {plan.name}, " + (f"scenario {plan.scenario}, " if plan.scenario else "") + f"budget {plan.budget}"
+    )
+    lines = [f"{len(plan.methods)} methods, {runs} of {len(list(plan.runs()))} runs finished: {', '.join(finished)}"]
+    if len(plan.cells) == 1:
+        lines += first.describe().splitlines()[1:]
+    sections = [_section(runs, cell, plan.cells[cell].at, plan.cells[cell].group) for cell, runs in finished.items()]
+    return _report(title, lines, sections, plan.model_dump(mode="json"), first, plan.axis)
+
+
+def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
+    """Write the page, by default as ``report.html`` in the folder; returns where it is."""
+    return save_page(open_report(folder), Path(folder) / "report.html" if path is None else Path(path))
+
+
+def save_page(report: Report, path: Path) -> Path:
+    """Write the page of an opened report; returns ``path``."""
+    write_atomically(path, page(report).encode())
+    return path
+
+
+def save_figures(report: Report, folder: Path) -> list[Path]:
+    """Write every figure as PDF, SVG and PNG with the methods that the page shows at first; returns the files."""
+    methods = report.methods()
+    return [
+        _write(folder / f"{name}.{form}", export(chart, methods, form))
+        for name, chart in report.charts.items()
+        for form in FORMATS
+    ]
+
+
+def save_tables(report: Report, folder: Path) -> list[Path]:
+    """Write every table as LaTeX (booktabs), Markdown and CSV; returns the files."""
+    return [
+        _write(folder / f"{name}.{form}", write(table).encode())
+        for name, table in report.tables.items()
+        for form, write in TABLE_FORMATS.items()
+    ]
+
+
+def _write(path: Path, content: bytes) -> Path:
+    write_atomically(path, content)
+    return path
+
+
+def _section(runs: Sequence[Experiment], name: str = "", at: float | None = None, group: str = "") -> Section:
+    return Section(
+        [row for run in runs for row in run.results()],
+        [curve for run in runs for curve in run.curves()],
+        [row for run in runs for row in run.history()],
+        [cost for run in runs for costs in run.costs().values() for cost in costs],
+        name,
+        at,
+        group,
+    )
+
+
+def _report(
+    title: str,
+    description: Sequence[str],
+    sections: Sequence[Section],
+    settings: Mapping[str, Any],
+    run: Experiment,
+    axis: str = "",
+) -> Report:
+    # Whatever text the page shows comes through here.
+    places = [*_absolute(settings), str(run.folder.resolve()), str(Path.home()), str(Path.cwd())]
+    text = yaml.safe_dump(without_places(settings, places), sort_keys=False, allow_unicode=True)
+    return Report(
+        without_places(title, places),
+        without_places(description, places),
+        [_without_places(section, places) for section in sections],
+        text,
+        without_places(read_json(run.folder / "environment.json"), places),
+        axis,
+    )
+
+
+def _without_places(section: Section, places: Sequence[str]) -> Section:
+    rows = [replace(row, refused=without_places(row.refused, places)) if row.refused else row for row in section.rows]
+    return replace(section, rows=rows, name=without_places(section.name, places))
+
+
+_REST = r"[^\s'\"`,;()\[\]{}<>|]"
+
+
+def without_places(content: Any, places: Sequence[str] = ()) -> Any:
+    """Of every absolute path the last part: a page that is passed on does not tell where its maker keeps faces.
+
+    ``places``: paths that are found within longer texts even where they hold spaces.
+    """
+    if isinstance(content, Mapping):
+        return {without_places(name, places): without_places(value, places) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_places(value, places) for value in content]
+    if not isinstance(content, str):
+        return content
+    if _is_place(content):
+        return PurePath(content).name
+    known = [re.escape(place) for place in sorted(filter(_is_place, places), key=len, reverse=True)]
+    # Addresses stay whole, and so does a slash within a word: `and/or`, `images/s`.
+    words = [rf"[A-Za-z][\w+.-]*://{_REST}*", *(rf"{place}{_REST}*" for place in known)]
+    found = "|".join([*words, rf"(?<![\w./-])(?:~[\w-]*)?/{_REST}+"])
+    return re.sub(found, lambda path: _last(path[0]), content)
+
+
+def _last(path: str) -> str:
+    url = "://" in path and not path.startswith("file:")
+    return path if url else PurePath(path).name
+
+
+def _is_place(text: str) -> bool:
+    return "\n" not in text and (text.startswith("~/") or (PurePath(text).is_absolute() and len(text) > 1))
+
+
+def _absolute(content: Any) -> Iterator[str]:
+    """Every text in nested settings that is an absolute path."""
+    values = content.values() if isinstance(content, Mapping) else content if isinstance(content, list | tuple) else ()
+    for value in values:
+        yield from _absolute(value)
+    if isinstance(content, str) and _is_place(content):
+        yield content

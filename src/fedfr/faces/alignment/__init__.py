@@ -1,0 +1,1 @@
+"""Face detection and alignment to the 112 x 112 template."""

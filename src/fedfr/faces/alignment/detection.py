@@ -1,0 +1,201 @@
+"""Finding faces and their five points in a picture of any size, with YuNet."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.core.errors import FedfrError
+from fedfr.faces.encoded_images import quietly
+
+__all__ = ["KNOWN_DETECTORS", "LOWEST_SCORE", "Detector", "DetectorFile", "Face", "choose", "open_detector"]
+
+KNOWN_DETECTORS = {
+    "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10": "face_detection_yunet_2023mar_int8bq.onnx",
+    "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4": "face_detection_yunet_2023mar.onnx",
+    "d0405ddda91a261af340e087219dfbac26cea1575aab2ccb7f2ed41e20708a82": "face_detection_yunet_2023mar_int8.onnx",
+}
+"""SHA-256 of the files in OpenCV's model zoo (models/face_detection_yunet, as its Git LFS pointers give them)."""
+
+LOWEST_SCORE = 0.3
+"""What scores less is no face to anybody; between this and an importer's limit it is one of low score."""
+
+_OVERLAP, _MOST = 0.3, 5000  # non-maximum suppression and candidates: the defaults of OpenCV's FaceDetectorYN
+# YuNet was trained on faces of 10 to 300 pixels (its README). A face that fills 640 is found at 320.
+_SIDES = (640, 320)
+_SURE = 0.8
+# Measured on LFW: five points of a face 16 pixels wide scatter by 10 % of the distance of the eyes, of 24 by 5 %, from
+# 40 to 140 by 3 %. So a face that is small because the photograph was scaled down is looked at again, larger: of LFW's
+# faces in 12 megapixels (15 pixels when scaled down) the points are off by 8 % with that look, by 28 % without.
+_SMALL_FACE, _CLOSE_FACE = 90, 140
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face: x, y, width, height of its box, five points (5, 2) in the template's order, score 0 to 1.
+
+    Pixels of the picture; a box may reach beyond it. What comes from a file of points has no box, perhaps no score.
+    """
+
+    points: NDArray[np.float64]
+    score: float | None = None
+    box: tuple[float, float, float, float] | None = None
+
+    @property
+    def area(self) -> float:
+        """Of the box, in square pixels; 0 without one."""
+        return 0.0 if self.box is None else self.box[2] * self.box[3]
+
+
+def choose(faces: Sequence[Face], shape: tuple[int, ...]) -> Face:
+    """The face a photograph is of: the largest A·(1 - d/D).
+
+    A is the area of its box, d the distance of its middle from the picture's, D that of a corner: a face in the middle
+    counts whole, one in a corner nothing, whatever the picture's size. ``shape`` begins with height and width.
+    Raises ``ValueError`` when there is no face.
+    """
+    middle = math.hypot(shape[1], shape[0]) / 2
+
+    def weight(face: Face) -> float:
+        if face.box is None:
+            return 0.0
+        x, y, width, height = face.box
+        away = math.hypot(x + width / 2 - shape[1] / 2, y + height / 2 - shape[0] / 2)
+        return face.area * (1 - away / middle)
+
+    return max(faces, key=weight)
+
+
+@dataclass(frozen=True)
+class DetectorFile:
+    """The bytes of a model whose hash is known or confirmed; every thread makes its own :class:`Detector` of them."""
+
+    path: Path
+    content: bytes
+    sha256: str
+
+
+def open_detector(path: Path, confirmed: str | None = None) -> DetectorFile:
+    """Read a YuNet model (.onnx) that is one of :data:`KNOWN_DETECTORS` or whose SHA-256 is ``confirmed``.
+
+    Raises :class:`FedfrError` for any other file, since whoever writes a model decides what is found, and for one that
+    OpenCV cannot load.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FedfrError(f"cannot read the detector {path}: {error.strerror or error}; check the path") from error
+    found = hashlib.sha256(content).hexdigest()
+    if confirmed is not None and confirmed.lower() != found:
+        raise FedfrError(f"{path} has SHA-256 {found}, not {confirmed} as confirmed; fetch the detector again")
+    if confirmed is None and found not in KNOWN_DETECTORS:
+        raise FedfrError(
+            f"{path} has SHA-256 {found}, which is no detector known here ({', '.join(KNOWN_DETECTORS.values())}); "
+            f"fetch it again or, if you trust it, confirm it with --detector-sha256 {found}"
+        )
+    file = DetectorFile(path, content, found)
+    Detector(file)
+    return file
+
+
+class Detector:
+    """YuNet in OpenCV; for one thread at a time. Raises :class:`FedfrError` when OpenCV cannot load the file."""
+
+    def __init__(self, file: DetectorFile) -> None:
+        buffer = np.frombuffer(file.content, dtype=np.uint8)
+        try:
+            with quietly():
+                # From memory: what was hashed is what runs, and the path may hold any character.
+                self._net = cv2.FaceDetectorYN.create(
+                    "onnx", buffer, np.empty(0, np.uint8), (320, 320), LOWEST_SCORE, _OVERLAP, _MOST
+                )
+                self._detect(np.zeros((32, 32, 3), np.uint8))
+        except (cv2.error, SystemError, ValueError) as error:
+            raise FedfrError(f"OpenCV cannot use {file.path} as a YuNet detector; fetch an .onnx of YuNet") from error
+
+    def find(self, image: NDArray[np.uint8]) -> tuple[Face, ...]:
+        """All faces of an RGB picture (height, width, 3) that score 0.3 or more, the surest first.
+
+        A picture is scaled down to 640 pixels, and to 320 where the best face is doubtful; the surer of both counts.
+        Faces smaller than 90 pixels by that are looked for again in their surroundings alone, at up to 140.
+        """
+        found = self._scaled(image, _SIDES[0])
+        if max(image.shape[:2]) > _SIDES[1] and _best(found) < _SURE:
+            found = max(found, self._scaled(image, _SIDES[1]), key=_best)
+        return found
+
+    def _scaled(self, image: NDArray[np.uint8], side: int) -> tuple[Face, ...]:
+        scale = min(1.0, side / max(image.shape[:2]))
+        found = self._at(image, scale)
+        if scale == 1.0:
+            return found
+        return tuple(self._closer(image, face) if face.area < (_SMALL_FACE / scale) ** 2 else face for face in found)
+
+    def _closer(self, image: NDArray[np.uint8], face: Face) -> Face:
+        """The same face with points found in twice its surroundings; as it is when it is not found there."""
+        assert face.box is not None
+        x, y, width, height = face.box
+        size = max(width, height)
+        left, top = (max(0, int(middle - size)) for middle in (x + width / 2, y + height / 2))
+        part = image[top : int(top + 2 * size) + 1, left : int(left + 2 * size) + 1]
+        if not part.size:
+            return face
+        near = (_moved(other, left, top, face.score) for other in self._at(part, min(1.0, _CLOSE_FACE / size)))
+        same = [other for other in near if _overlap(face, other) > _OVERLAP]
+        return max(same, key=lambda other: _overlap(face, other), default=face)
+
+    def _at(self, image: NDArray[np.uint8], scale: float) -> tuple[Face, ...]:
+        height, width = image.shape[:2]
+        small = image
+        if scale < 1.0:
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        by = np.array([small.shape[1] / width, small.shape[0] / height])
+        faces = []
+        for row in self._detect(np.ascontiguousarray(small[:, :, ::-1])):
+            corner, extent = row[:2] / by, row[2:4] / by
+            # Pixel centres, as cv2.resize has them.
+            points = (row[4:14].reshape(5, 2) + 0.5) / by - 0.5
+            if np.ptp(points, axis=0).max() > 0.001:  # others cannot be aligned by
+                faces.append(Face(points, float(row[14]), (*corner.tolist(), *extent.tolist())))
+        return tuple(sorted(faces, key=lambda face: -(face.score or 0.0)))
+
+    def _detect(self, bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Rows of x, y, width, height, ten coordinates and the score."""
+        with quietly():
+            self._net.setInputSize((bgr.shape[1], bgr.shape[0]))
+            _, rows = self._net.detect(bgr)
+        if rows is None:
+            return np.empty((0, 15))
+        found = np.asarray(rows, dtype=np.float64)
+        return found[np.isfinite(found).all(axis=1)]
+
+
+def _best(faces: Sequence[Face]) -> float:
+    return max((face.score or 0.0 for face in faces), default=0.0)
+
+
+def _moved(face: Face, left: int, top: int, score: float | None) -> Face:
+    """The face seen from the corner of a picture that it was cut from, with the score that it has there."""
+    assert face.box is not None
+    x, y, width, height = face.box
+    return Face(face.points + np.array([left, top]), score, (x + left, y + top, width, height))
+
+
+def _overlap(one: Face, other: Face) -> float:
+    """Intersection over union of both boxes."""
+    if one.box is None or other.box is None:
+        return 0.0
+    sides = [
+        min(one.box[at] + one.box[at + 2], other.box[at] + other.box[at + 2]) - max(one.box[at], other.box[at])
+        for at in (0, 1)
+    ]
+    both = max(0.0, sides[0]) * max(0.0, sides[1])
+    return both / (one.area + other.area - both)

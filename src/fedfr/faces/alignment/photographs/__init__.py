@@ -1,0 +1,23 @@
+"""Photographs to aligned faces: points, what makes a picture unfit, what is kept while an import is unfinished."""
+
+from __future__ import annotations
+
+from fedfr.faces.alignment.photographs.aligners import ALIGNERS, Aligner, AlignerFiles, make_aligner, refuse_options
+from fedfr.faces.alignment.photographs.outcome import Limits, Outcome, examine
+from fedfr.faces.alignment.photographs.reasons import REASONS
+
+__all__ = [
+    "ALIGNERS",
+    "REASONS",
+    "Aligner",
+    "AlignerFiles",
+    "Limits",
+    "Outcome",
+    "examine",
+    "make_aligner",
+    "refuse_options",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

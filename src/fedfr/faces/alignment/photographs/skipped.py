@@ -1,0 +1,32 @@
+"""The list of what gave no face, for the operator: a CSV beside the faces, and counts by reason."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from fedfr.faces.alignment.photographs.outcome import Outcome
+from fedfr.faces.alignment.photographs.reasons import REASONS
+
+__all__ = ["COLUMNS", "counts", "skipped_csv"]
+
+COLUMNS = ("name", "reason", "width", "height", "faces", "score", "size", "sharpness", "detail")
+
+
+def counts(skipped: Iterable[Outcome]) -> dict[str, int]:
+    """How many by each reason that occurs, in the order of :data:`REASONS`."""
+    found = Counter(outcome.reason for outcome in skipped)
+    return {reason: found[reason] for reason in REASONS if found[reason]}
+
+
+def skipped_csv(skipped: Sequence[Outcome]) -> bytes:
+    """UTF-8 with a header: ``path``, then :data:`COLUMNS` as in :class:`Outcome`; empty where not reached."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("path", *COLUMNS[1:]))
+    for outcome in skipped:
+        values = (getattr(outcome, column) for column in COLUMNS)
+        writer.writerow("" if value is None else value for value in values)
+    return text.getvalue().encode()

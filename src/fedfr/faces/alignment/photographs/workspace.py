@@ -1,0 +1,112 @@
+"""The hidden folder beside a destination in which an import works until it is whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fedfr.core.errors import FedfrError, WriteError
+from fedfr.core.files import make_folder, read_json, remove_leftovers, take_lock, write_json
+
+__all__ = ["PLAN", "Plan", "finish", "remove_abandoned", "workspace", "workspace_of"]
+
+PLAN = "photographs.json"
+LOCK = ".lock"
+Plan = Mapping[str, Any]
+"""Everything an import's result depends on but the photographs; an unfinished one goes on only with the same."""
+
+
+def workspace_of(target: Path) -> Path:
+    """Where the import into ``target`` works: on the same file system, so that the result only has to be renamed."""
+    return target.with_name(f".{target.name}.import")
+
+
+@contextmanager
+def workspace(target: Path, plan: Plan) -> Iterator[Path]:
+    """The locked work folder of the import into ``target``; it outlives the block unless :func:`finish` removes it.
+
+    Raises :class:`FedfrError` when another process works there or when it was begun with another plan, and
+    :class:`WriteError` when it cannot be made.
+    """
+    folder = workspace_of(target)
+    lock = _lock(folder, target)
+    try:
+        remove_leftovers(folder)
+        place = folder / PLAN
+        if place.is_file():
+            _compare(read_json(place), plan, folder, target)
+        else:
+            _empty(folder)
+            write_json(place, plan)
+        yield folder
+    finally:
+        os.close(lock)
+
+
+def finish(folder: Path) -> None:
+    """Remove a work folder, its plan first: what is left of it when this is interrupted counts as nothing."""
+    (folder / PLAN).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_abandoned(target: Path) -> None:
+    """Remove what is left of the work folder of an import that was killed while it removed it: it holds faces.
+
+    One that has a plan, or that another process has locked, stays.
+    """
+    folder = workspace_of(target)
+    if not folder.is_dir():
+        return
+    try:
+        lock = _lock(folder, target)
+    except FedfrError:
+        return
+    try:
+        if not (folder / PLAN).is_file():
+            finish(folder)
+    finally:
+        os.close(lock)
+
+
+def _empty(folder: Path) -> None:
+    """Without a plan nobody knows with which settings the rest was made."""
+    for entry in list(folder.iterdir()):
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != LOCK:
+            entry.unlink()
+
+
+def _lock(folder: Path, target: Path) -> int:
+    """A descriptor that holds the lock; it goes with the process, however that ends."""
+    while True:
+        try:
+            make_folder(folder)
+            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise WriteError(
+                f"cannot write in {folder.parent}: {error.strerror}; free space or choose a folder that can be written"
+            ) from error
+        try:
+            take_lock(descriptor, folder, f"another process imports into {target}")
+            # The holder before us may have removed the folder, and with it the file that we now hold.
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _compare(begun: Any, plan: Plan, folder: Path, target: Path) -> None:
+    known = begun if isinstance(begun, dict) else {}
+    for name in (*plan, *known):
+        if known.get(name) != plan.get(name):
+            raise FedfrError(
+                f"the unfinished import into {target} was begun with {name} {known.get(name)!r}, not "
+                f"{plan.get(name)!r}; repeat that command, or remove {folder} to start over"
+            )

@@ -1,0 +1,86 @@
+"""Turning a face to the template that every network here was trained on, from five points."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fedfr.core.errors import FedfrError
+from fedfr.faces.pixels import IMAGE_SHAPE
+
+__all__ = ["ARCFACE_TEMPLATE", "align", "similarity"]
+
+ARCFACE_TEMPLATE: NDArray[np.float64] = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+"""Where the eyes, the nose and the corners of the mouth lie in a 112x112 picture, each pair left to right as one sees
+it: x, y in pixels (Deng et al., ArcFace, CVPR 2019)."""
+ARCFACE_TEMPLATE.flags.writeable = False
+
+# Bilinear interpolation looks at 2x2 pixels: when a picture shrinks below half, it skips some, and fine detail aliases.
+_LEAST_SCALE = 0.5
+
+
+def similarity(points: ArrayLike) -> NDArray[np.float64]:
+    """The rotation, scaling and shift (2, 3) that brings five ``points`` (5, 2) nearest to the template.
+
+    Least squares without reflection in closed form (Umeyama, PAMI 1991): in the plane, with x + iy for a point, the
+    factor is the sum of conj(p)·t over the sum of |p|², both centred. Raises :class:`FedfrError` for another shape,
+    for points that are not finite and for five that coincide.
+    """
+    given = np.asarray(points, dtype=np.float64)
+    if given.shape != ARCFACE_TEMPLATE.shape:
+        raise FedfrError(f"a face has five points (5, 2) to be aligned by, these are {given.shape}; give x, y of each")
+    if not np.isfinite(given).all() or not np.ptp(given, axis=0).any():
+        raise FedfrError(f"five points {given.tolist()} cannot be aligned; they must be finite and not all the same")
+    source, target = given[:, 0] + 1j * given[:, 1], ARCFACE_TEMPLATE[:, 0] + 1j * ARCFACE_TEMPLATE[:, 1]
+    centred = source - source.mean()
+    factor = np.vdot(centred, target) / np.vdot(centred, centred).real
+    shift = target.mean() - factor * source.mean()
+    return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
+
+
+def align(image: NDArray[np.uint8], points: ArrayLike) -> NDArray[np.uint8]:
+    """The face (112, 112, 3) of ``image`` (height, width, 3) whose five ``points`` lie at x, y; black outside of it.
+
+    Bilinear; a face of more than twice the size is first shrunk by area averaging. Raises as :func:`similarity` does.
+    """
+    matrix = similarity(points)
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    if scale < _LEAST_SCALE:
+        image, matrix = _shrunk(image, matrix, scale / _LEAST_SCALE)
+    height, width = IMAGE_SHAPE[:2]
+    # Of the largest pictures OpenCV warps no side above 2^15; what the crop does not touch is not needed anyway.
+    image, matrix = _part(image, matrix)
+    return np.asarray(cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def _part(image: NDArray[np.uint8], matrix: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The rectangle of the picture that the crop is taken from, and the matrix seen from its corner."""
+    height, width = IMAGE_SHAPE[:2]
+    corners = np.array([[-1, -1], [width, -1], [-1, height], [width, height]], dtype=np.float64)
+    reached = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+    limit = np.array([image.shape[1], image.shape[0]])
+    low = np.clip(np.floor(reached.min(axis=0)), 0, limit - 1).astype(int)
+    high = np.clip(np.ceil(reached.max(axis=0)) + 1, low + 1, limit).astype(int)
+    moved = matrix.copy()
+    moved[:, 2] += matrix[:, :2] @ low
+    return image[low[1] : high[1], low[0] : high[0]], moved
+
+
+def _shrunk(
+    image: NDArray[np.uint8], matrix: NDArray[np.float64], factor: float
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The part that is needed at ``factor`` < 1 of its size, and the matrix that takes it from there."""
+    image, matrix = _part(image, matrix)
+    size = [max(1, round(side * factor)) for side in (image.shape[1], image.shape[0])]
+    by = np.array(size) / (image.shape[1], image.shape[0])
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    # Pixel centres: x of the large picture is (x + 1/2) / by - 1/2 of the small one.
+    moved = np.empty_like(matrix)
+    moved[:, :2] = matrix[:, :2] / by
+    moved[:, 2] = matrix[:, 2] + matrix[:, :2] @ (0.5 / by - 0.5)
+    return small, moved

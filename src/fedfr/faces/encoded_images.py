@@ -1,0 +1,129 @@
+"""Compressed pictures in memory: to RGB, from any number of threads at once, and back."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.core.errors import FedfrError
+from fedfr.faces.image_headers import PNG, picture_size
+from fedfr.faces.pixels import IMAGE_SHAPE
+from fedfr.faces.truncated_jpeg import decode_unended, is_unended_jpeg
+
+__all__ = ["MOST_PIXELS", "check_pixels", "decode", "decode_colours", "decode_picture", "encode", "quietly", "resize"]
+
+MOST_PIXELS = 1 << 26
+"""A picture that announces more (64 megapixels) is not a face but a bomb."""
+
+
+class _Quiet:
+    """How many are decoding now; the first silences OpenCV, the last gives it back its voice."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.level = 0
+
+
+_QUIET = _Quiet()
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep OpenCV from logging what it cannot decode to stderr: the caller's one-line error says it better."""
+    with _QUIET.lock:
+        if _QUIET.users == 0:
+            _QUIET.level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        _QUIET.users += 1
+    try:
+        yield
+    finally:
+        with _QUIET.lock:
+            _QUIET.users -= 1
+            if _QUIET.users == 0:
+                cv2.utils.logging.setLogLevel(_QUIET.level)
+
+
+def decode(content: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
+    """What OpenCV makes of a whole picture file, BGR where it has colours; None where it cannot."""
+    with quietly():
+        try:
+            return cv2.imdecode(content, flags)
+        except cv2.error:
+            return None
+
+
+def decode_colours(content: bytes) -> NDArray[np.uint8]:
+    """Whatever picture OpenCV reads as RGB of its own size; raises ``ValueError`` saying why it is none.
+
+    A JPEG that lacks only its end marker is whole. How many pixels it announces is for the caller to look at.
+    """
+    if _is_damaged_png(content):
+        raise ValueError("holds a picture that is corrupt or cut short")
+    if is_unended_jpeg(content):
+        bgr = decode_unended(content, lambda given: decode(given, cv2.IMREAD_COLOR))
+        if bgr is None:
+            raise ValueError("holds a JPEG that is cut short")
+    else:
+        bgr = decode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError("holds a picture that is corrupt or cut short")
+    return np.ascontiguousarray(bgr[:, :, ::-1])
+
+
+def check_pixels(size: tuple[int, int], most: int = MOST_PIXELS) -> None:
+    """Raise ``ValueError`` for a picture (height, width) with more pixels than are given memory."""
+    if size[0] * size[1] > most:
+        raise ValueError(f"holds a picture of {size[1]}x{size[0]} pixels; at most {most} are decoded")
+
+
+def decode_picture(content: bytes) -> NDArray[np.uint8]:
+    """A JPEG or PNG as RGB of its own size; raises ``ValueError`` saying why it is none."""
+    size = picture_size(content)
+    if size is None:
+        raise ValueError(f"holds no JPEG or PNG (it starts with {content[:4].hex(' ') or 'nothing'})")
+    check_pixels(size)
+    return decode_colours(content)
+
+
+def encode(image: NDArray[np.uint8], suffix: str, options: Sequence[int] = ()) -> bytes:
+    """An RGB picture (height, width, 3) as ``.png`` or ``.jpg``, with OpenCV's ``options``."""
+    done, content = cv2.imencode(suffix, np.ascontiguousarray(image[:, :, ::-1]), options)
+    if not done:
+        raise FedfrError(f"OpenCV could not encode a picture as {suffix}; install its usual build")
+    return content.tobytes()
+
+
+def _is_damaged_png(content: bytes | memoryview) -> bool:
+    """Whether a PNG lacks its end or a chunk that matters has another CRC: libpng would print to stderr, then fail."""
+    if bytes(content[:4]) != PNG[:4]:
+        return False
+    view, at, kind = memoryview(content), len(PNG), b""
+    while kind != b"IEND":
+        length, kind = int.from_bytes(view[at : at + 4], "big"), bytes(view[at + 4 : at + 8])
+        end = at + 8 + length
+        if end + 4 > len(content):
+            return True
+        critical = kind[:1].isupper()
+        if critical and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            return True
+        at = end + 4
+    return False
+
+
+def resize(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Resize to 112x112 whatever the aspect ratio: a side that is too long by area averaging, too short bilinearly."""
+    for width, height, method in (
+        (min(image.shape[1], IMAGE_SHAPE[1]), min(image.shape[0], IMAGE_SHAPE[0]), cv2.INTER_AREA),
+        (IMAGE_SHAPE[1], IMAGE_SHAPE[0], cv2.INTER_LINEAR),
+    ):
+        if image.shape[:2] != (height, width):
+            image = np.asarray(cv2.resize(image, (width, height), interpolation=method), dtype=np.uint8)
+    return image

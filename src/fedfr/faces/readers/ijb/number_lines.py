@@ -1,0 +1,103 @@
+"""Lines of whole numbers, millions of them, read in blocks of bytes and without a Python object for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.core.errors import FedfrError
+from fedfr.faces.readers.ijb.text_lines import LONGEST, MOST_DIGITS, shown
+
+__all__ = ["number_lines"]
+
+BLOCK = 1 << 21
+DIGIT, BLANK, END, OTHER = range(4)
+# What every byte is.
+KINDS = np.full(256, OTHER, np.uint8)
+KINDS[list(b"0123456789")] = DIGIT
+KINDS[list(b" \t\r")] = BLANK
+KINDS[list(b"\n")] = END
+
+Bytes = NDArray[np.uint8]
+
+
+def number_lines(path: Path, columns: Sequence[str], block: int = BLOCK) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """The number of a line and, of it and those that follow, the values (n, columns), block by block.
+
+    ``block`` is how many bytes are read at a time. Raises :class:`FedfrError` for an unreadable or empty file and
+    naming the first line that is anything but ``columns`` whole numbers of up to nine digits between blanks.
+    """
+    first = 1
+    try:
+        with path.open("rb") as file:
+            for text in _whole_lines(file, block):
+                values = _parse(text, len(columns))
+                if values is None:
+                    raise _mistake(text, path, first, columns)
+                yield first, values
+                first += len(values)
+    except OSError as error:
+        raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file") from error
+    if first == 1:
+        raise FedfrError(f"{path} is empty; fetch it again")
+
+
+def _whole_lines(file: BinaryIO, block: int) -> Iterator[Bytes]:
+    """The bytes of the file in pieces that end with a line; the last line may lack its end."""
+    rest = b""
+    while content := file.read(block):
+        cut = content.rfind(b"\n") + 1
+        if cut:
+            yield np.frombuffer(rest + content[:cut], np.uint8)
+            rest = content[cut:]
+        else:
+            rest += content
+            # Not a file of numbers: its "line" must not grow to the size of the file.
+            if len(rest) > max(block, 1 << 16):
+                break
+    if rest:
+        yield np.frombuffer(rest + b"\n", np.uint8)
+
+
+def _parse(text: Bytes, columns: int) -> NDArray[np.int64] | None:
+    """Values (lines, columns) of whole lines; None when a line is not what it should be."""
+    kinds = KINDS[text]
+    digit = kinds == DIGIT
+    # Each number begins where a digit follows no digit and stops where the opposite is so; the last byte is no digit.
+    edges = np.flatnonzero(digit[1:] != digit[:-1]) + 1
+    if digit[0]:
+        edges = np.concatenate([[0], edges])
+    starts, stops = edges[0::2], edges[1::2]
+    ends = np.flatnonzero(kinds == END)
+    if len(starts) != columns * len(ends) or kinds.max() == OTHER:
+        return None
+    lengths = stops - starts
+    per_line = starts.reshape(-1, columns)
+    before = np.concatenate([[-1], ends[:-1]])
+    if lengths.max() > MOST_DIGITS or (per_line[:, 0] < before).any() or (per_line[:, -1] > ends).any():
+        return None
+    values = np.zeros(len(starts), np.int64)
+    for place in range(int(lengths.max())):
+        digits = text.take(stops - 1 - place, mode="wrap").astype(np.int64) - ord("0")
+        digits[lengths <= place] = 0
+        values += digits * 10**place
+    return values.reshape(-1, columns)
+
+
+def _mistake(text: Bytes, path: Path, first: int, columns: Sequence[str]) -> FedfrError:
+    """The error that names the first wrong line among these."""
+
+    def wrong(line: bytes) -> bool:
+        words = line.split()
+        right = len(words) == len(columns) and all(word.isdigit() and len(word) <= MOST_DIGITS for word in words)
+        return not right or bool((KINDS[list(line)] == OTHER).any())
+
+    lines = enumerate(text.tobytes().split(b"\n"), start=first)
+    number, line = next((number, line) for number, line in lines if wrong(line))
+    expected = f"expected {len(columns)} whole numbers of up to {MOST_DIGITS} digits ({' '.join(columns)})"
+    quoted = shown(line[: 2 * LONGEST].decode("ascii", "backslashreplace"))
+    return FedfrError(f"{path}, line {number}: {expected}, found {quoted}")

@@ -1,0 +1,88 @@
+"""Lines of words and numbers, each problem with its file and line."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fedfr.core.errors import FedfrError
+from fedfr.faces.readers.image_reading import FacesWarning
+
+__all__ = ["shown", "table_lines", "whole", "word_lines"]
+
+LONGEST = 60
+MOST_DIGITS = 9
+
+
+def word_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """For every line where it stands, for errors, and its words between blanks, one for each of ``columns``.
+
+    Raises :class:`FedfrError` for an unreadable or empty file and the first line with more words or fewer; a last line
+    without an end is a :class:`FacesWarning`.
+    """
+    number, line = 0, "\n"
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                words = line.split()
+                if len(words) != len(columns):
+                    expected = f"expected {len(columns)} columns ({' '.join(columns)})"
+                    raise FedfrError(f"{path}, line {number}: {expected}, found {shown(line)}")
+                yield f"{path}, line {number}", words
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+    if number == 0:
+        raise FedfrError(f"{path} is empty; fetch it again")
+    if not line.endswith("\n"):
+        # The last number may have lost digits, which no other file tells.
+        warnings.warn(f"{path}, line {number} has no end; the file may be truncated", FacesWarning, stacklevel=2)
+
+
+def table_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """For every line below the head of a CSV file where it stands, and its first cells, one for each of ``columns``.
+
+    Raises :class:`FedfrError` for an unreadable file, another head, no line below it, and a line with another number of
+    cells than the head.
+    """
+    number = 1
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file, strict=True)
+            head = [cell.strip() for cell in next(lines, [])]
+            if [cell.upper() for cell in head[: len(columns)]] != list(columns):
+                wanted = ",".join(columns)
+                raise FedfrError(f"{path}, line 1: expected the columns {wanted}, … found {shown(','.join(head))}")
+            for cells in lines:
+                number = lines.line_num
+                if len(cells) != len(head):
+                    found = shown(",".join(cells))
+                    raise FedfrError(f"{path}, line {number}: expected {len(head)} cells as in line 1, found {found}")
+                yield f"{path}, line {number}", [cell.strip() for cell in cells[: len(columns)]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable(path, error) from error
+    if number == 1:
+        raise FedfrError(f"{path} holds nothing below its head; fetch it again")
+
+
+def whole(word: str, where: str, what: str) -> int:
+    """A whole number of up to nine digits; raises :class:`FedfrError` for anything else."""
+    if not (word.isascii() and word.isdecimal() and len(word) <= MOST_DIGITS):
+        raise FedfrError(
+            f"{where}: {what} is {word[:LONGEST]!r}; expected a whole number of up to {MOST_DIGITS} digits"
+        )
+    return int(word)
+
+
+def shown(line: str) -> str:
+    """A line as an error message quotes it."""
+    line = line.rstrip("\r\n")
+    return repr(line if len(line) <= LONGEST else line[:LONGEST] + "…")
+
+
+def _unreadable(path: Path, error: Exception) -> FedfrError:
+    if isinstance(error, OSError):
+        return FedfrError(f"cannot read {path}: {error.strerror or error}; check the file")
+    reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error
+    return FedfrError(f"cannot read {path} ({reason}); fetch it again")

@@ -1,0 +1,190 @@
+"""Reading one picture file into RGB, and gathering many of them into a set of faces."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import read_file, write_atomically
+from fedfr.faces.encoded_images import MOST_PIXELS, check_pixels, decode, decode_colours, resize
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.image_headers import announced_size
+from fedfr.faces.name_matching import alike, list_alike
+from fedfr.faces.readers.pgm import PGM_HEADER, mend_line_ends
+from fedfr.faces.storage import IMAGE_SHAPE, write_faces
+
+__all__ = ["FacesWarning", "Fit", "Progress", "gather", "keep", "read_image", "resize", "to_rgb", "warn_of_names"]
+
+SKIPPED = "skipped.csv"
+LISTED = 5
+
+Progress = Callable[[int, int], None]
+"""Called with images done and images in all."""
+
+Fit = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""Brings an RGB picture of any size to 112x112."""
+
+
+class FacesWarning(UserWarning):
+    """Something about the given pictures that a user should know, though the import went on."""
+
+
+def to_rgb(content: bytes, most: int = MOST_PIXELS) -> NDArray[np.uint8]:
+    """A picture file's pixels (height, width, 3) as :func:`read_image` gives them; ``most``: as many are decoded.
+
+    Raises ``ValueError`` saying why there are none: too many by what the header says, broken, of an unknown kind.
+    """
+    size = announced_size(content)
+    if size is None:
+        raise ValueError("holds no picture of a known kind")
+    check_pixels(size, most)
+    header = PGM_HEADER.match(content[:1024])
+    if header:
+        content = mend_line_ends(content, header)
+    if header and int(header[3]) not in (0, 255, 65535):
+        # OpenCV keeps the raw values of such a file: 12-bit pictures would come out almost black.
+        grey = decode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        if grey is None:
+            raise ValueError("holds a picture that is corrupt or cut short")
+        scaled = np.rint(grey.astype(np.float32) * (255 / int(header[3]))).clip(0, 255).astype(np.uint8)
+        return np.repeat(scaled[:, :, None], 3, axis=2)
+    return decode_colours(content)
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Decode one picture to (height, width, 3) RGB, 8 bits: grey is repeated, 16 bits reduced, transparency dropped.
+
+    Raises :class:`FedfrError` naming the file when it cannot be read, is cut short or has more pixels than a face.
+    """
+    try:
+        # Not cv2.imread: it fails on some paths that are not ASCII, and only prints when a file is corrupt.
+        content = read_file(path)
+    except OSError as error:
+        raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file") from error
+    if not content:
+        raise FedfrError(f"{path} is not a readable picture (it is empty); replace or remove it")
+    try:
+        return to_rgb(content)
+    except ValueError as error:
+        raise FedfrError(f"{path} is not a readable picture (it {error}); replace or remove it") from error
+
+
+def gather(
+    files: Sequence[Path],
+    labels: Sequence[int],
+    identities: Sequence[str],
+    names: Sequence[str],
+    fit: Fit,
+    dest: Path | None,
+    progress: Progress | None = None,
+    *,
+    skip_bad: bool = False,
+) -> FaceSet:
+    """Read every file, bring it to 112x112 with ``fit``, and keep the set in memory or, with ``dest``, on disk.
+
+    With ``dest`` no more than one picture is in memory at a time and the returned set is memory-mapped. Raises
+    :class:`FedfrError` naming the first files that cannot be read and how many there are. With ``skip_bad`` all files
+    are read once before, and such files left out, with one :class:`FacesWarning`; ``dest``/skipped.csv lists them.
+    """
+    bad: dict[int, FedfrError] = {}
+
+    def read(row: int) -> NDArray[np.uint8] | None:
+        try:
+            return read_image(files[row])
+        except FedfrError as error:
+            bad[row] = error
+            return None
+
+    rows = [row for row in range(len(files)) if not skip_bad or read(row) is not None]
+    if not rows:
+        raise FedfrError(f"none of {len(files)} pictures can be read: {_listed(bad)}")
+    there = sorted({labels[row] for row in rows})
+    place = {label: number for number, label in enumerate(there)}
+
+    def images() -> Iterator[NDArray[np.uint8]]:
+        for done, row in enumerate(rows, start=1):
+            image = read(row)
+            if image is not None:
+                yield fit(image)
+            elif skip_bad:
+                raise bad[row]  # it could be read a moment ago
+            if progress is not None:
+                progress(done, len(rows))
+        if len(bad) > len(files) - len(rows):
+            raise FedfrError(_refusal(bad, len(files)))
+
+    kept_labels, kept_names = [place[labels[row]] for row in rows], [names[row] for row in rows]
+    faces = keep(images(), kept_labels, [identities[label] for label in there], kept_names, dest)
+    if bad:
+        where = ""
+        if dest is not None:
+            write_atomically(dest / SKIPPED, _csv({names[row]: str(error) for row, error in bad.items()}))
+            where = f" (all in {dest / SKIPPED})"
+        lost = [name for label, name in enumerate(identities) if label not in place]
+        gone = f", and with them {len(lost)} identities ({', '.join(lost[:LISTED])})" if lost else ""
+        warnings.warn(
+            f"left out {len(bad)} of {len(files)} pictures{where}{gone}: {_listed(bad)}", FacesWarning, stacklevel=3
+        )
+    return faces
+
+
+def _refusal(bad: Mapping[int, FedfrError], total: int) -> str:
+    advice = "or leave such files out with `fedfr faces import --skip-bad`"
+    if len(bad) == 1:
+        return f"{next(iter(bad.values()))}, {advice}"
+    return f"{len(bad)} of {total} pictures cannot be used: {_listed(bad)}; mend or remove them, {advice}"
+
+
+def _listed(bad: Mapping[int, FedfrError]) -> str:
+    lines = [str(error).rpartition(";")[0] for error in list(bad.values())[:LISTED]]
+    more = len(bad) - len(lines)
+    return "; ".join([*lines, f"and {more} more"] if more else lines)
+
+
+def _csv(reasons: Mapping[str, str]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("path", "reason", "detail"))
+    writer.writerows((name, "unreadable", reason) for name, reason in reasons.items())
+    return text.getvalue().encode()
+
+
+def keep(
+    images: Iterable[NDArray[np.uint8]],
+    labels: Sequence[int],
+    identities: Sequence[str],
+    names: Sequence[str],
+    dest: Path | None,
+) -> FaceSet:
+    """Keep images (112, 112, 3), one per label, in memory or, one at a time, on disk as a memory-mapped set.
+
+    One :class:`FacesWarning` names identities whose names look the same.
+    """
+    warn_of_names(identities)
+    if dest is not None:
+        write_faces(dest, np.asarray(labels, dtype=np.int64), identities, names, images)
+        return FaceSet.load(dest)
+    pixels = np.empty((len(labels), *IMAGE_SHAPE), dtype=np.uint8)
+    for row, image in enumerate(images):
+        pixels[row] = image
+    return FaceSet(pixels, labels, identities, names)
+
+
+def warn_of_names(identities: Sequence[str]) -> None:
+    """One :class:`FacesWarning` for identities whose names look the same; they stay apart."""
+    groups = alike(identities)
+    if groups:
+        warnings.warn(
+            f"{len(groups)} names are spelled in several ways that look the same, and stay apart as identities: "
+            f"{list_alike(groups)}; if they are one person each, give them one name and import again",
+            FacesWarning,
+            stacklevel=4,
+        )

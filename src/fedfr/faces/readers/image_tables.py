@@ -1,0 +1,92 @@
+"""Importing tables with a picture in every row: Parquet files, and folders that ``Dataset.save_to_disk`` wrote."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain
+from pathlib import Path
+
+from fedfr.core.errors import FedfrError
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.readers.huggingface import ArrowTable, ParquetTable, Table, find_columns, parquet_files, saved_files
+from fedfr.faces.readers.image_reading import Progress
+from fedfr.faces.readers.image_rows import Rows, import_rows, make_rows
+from fedfr.faces.storage import check_destination
+
+__all__ = ["import_parquet", "import_saved_dataset"]
+
+
+def import_parquet(
+    path: str | os.PathLike[str],
+    dest: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    *,
+    part: str | None = None,
+    image_column: str | None = None,
+    identity_column: str | None = None,
+    skip_bad: bool = False,
+) -> FaceSet:
+    """Import a Parquet file, or all in a folder and those below it, as ``Dataset.to_parquet`` writes them.
+
+    Pictures are compressed, in structs of ``bytes`` and ``path`` or as bytes; in columns that are not called ``image``
+    and ``identity`` (or ``label``) they must be named. Identities are texts or numbers; those of a ClassLabel are
+    ordered as there, others by name. With ``part`` only the files of one part (``train``) are read, else all. What
+    happens to pictures of other sizes, bad and repeated rows, see :func:`~fedfr.faces.readers.image_rows.import_rows`.
+    Raises :class:`FedfrError` for files that are broken or of another kind, naming file and row.
+    """
+    source, target = _places(path, dest)
+    tables = [ParquetTable(file) for file in parquet_files(source, part)]
+    return import_rows(_rows(source, tables, image_column, identity_column), target, progress, skip_bad=skip_bad)
+
+
+def import_saved_dataset(
+    path: str | os.PathLike[str],
+    dest: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    *,
+    part: str | None = None,
+    image_column: str | None = None,
+    identity_column: str | None = None,
+    skip_bad: bool = False,
+) -> FaceSet:
+    """Import a folder written by ``save_to_disk`` of a ``Dataset`` or ``DatasetDict``; see :func:`import_parquet`."""
+    source, target = _places(path, dest)
+    tables = [ArrowTable(file) for file in saved_files(source, part)]
+    return import_rows(_rows(source, tables, image_column, identity_column), target, progress, skip_bad=skip_bad)
+
+
+def _places(path: str | os.PathLike[str], dest: str | os.PathLike[str] | None) -> tuple[Path, Path | None]:
+    """Where to read and to write, absolute; the latter is new or empty, and not among what is read."""
+    source = Path(path).resolve()
+    if not source.exists():
+        raise FedfrError(f"{path} does not exist; check the path")
+    target = None if dest is None else Path(dest).resolve()
+    if target is not None:
+        if source.is_dir() and target.is_relative_to(source):
+            raise FedfrError(f"dest {target} lies in {source}, which is read; choose another dest")
+        check_destination(target)
+    return source, target
+
+
+def _rows(source: Path, tables: Sequence[Table], image: str | None, identity: str | None) -> Rows:
+    pairs = [(table, find_columns(table, image, identity)) for table in tables]
+    ends = list(accumulate(table.rows for table in tables))
+
+    def where(row: int) -> str:
+        number = bisect_right(ends, row)
+        return f"row {row - (ends[number - 1] if number else 0)} of {tables[number].path}"
+
+    def contents() -> Iterator[bytes | str]:
+        return chain.from_iterable(columns.contents(table) for table, columns in pairs)
+
+    return make_rows(
+        source,
+        [person for table, columns in pairs for person in columns.people(table)],
+        [name for _, columns in pairs for name in columns.classes or ()],
+        [name for table, columns in pairs for name in columns.names(table)],
+        [file for table, columns in pairs for file in columns.files(table)],
+        where,
+        contents,
+    )

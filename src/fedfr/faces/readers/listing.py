@@ -1,0 +1,96 @@
+"""Which files of a folder with one sub-folder per identity are pictures, and which are not."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedfr.core.errors import FedfrError
+
+__all__ = ["SUFFIXES", "Listing", "check_apart", "find_source", "list_pictures", "visible"]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".bmp")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Pictures in order, each with a label that indexes ``identities`` and a name: its path below the folder.
+
+    ``others``: names of files that are no pictures and of folders that lie deeper; ``broken``: those of them called as
+    pictures that are links to nowhere, pipes, sockets or devices; ``empty``: identities without any picture.
+    """
+
+    files: tuple[Path, ...]
+    labels: tuple[int, ...]
+    identities: tuple[str, ...]
+    names: tuple[str, ...]
+    others: tuple[str, ...]
+    empty: tuple[str, ...]
+    broken: tuple[str, ...] = ()
+
+
+def find_source(path: str | os.PathLike[str]) -> Path:
+    """The folder, absolute; raises :class:`FedfrError` when it is none."""
+    source = Path(path).resolve()
+    if not source.is_dir():
+        raise FedfrError(f"{path} is not a folder; give one with a sub-folder of pictures for each identity")
+    return source
+
+
+def check_apart(source: Path, target: Path) -> None:
+    """Refuse with :class:`FedfrError` to write among the pictures, or to read what is written."""
+    if target.is_relative_to(source) or source.is_relative_to(target):
+        raise FedfrError(f"dest {target} and the pictures in {source} lie one in the other; choose another dest")
+
+
+def list_pictures(source: Path, *, readable: bool = False) -> Listing:
+    """Every ``source``/<identity>/<picture>, identities and pictures sorted by name; hidden files are passed over.
+
+    With ``readable`` only regular files count, and links to them.
+    Raises :class:`FedfrError` when there are none, when a folder cannot be read, and for a name that is not UTF-8.
+    """
+    files: list[Path] = []
+    labels: list[int] = []
+    identities: list[str] = []
+    others: list[Path] = []
+    empty: list[str] = []
+    broken: list[Path] = []
+    for folder in visible(source):
+        if not folder.is_dir():
+            others.append(folder)
+            continue
+        entries = visible(folder)
+        pictures = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and not entry.is_dir()]
+        if readable:
+            broken += [entry for entry in pictures if not entry.is_file()]
+            pictures = [entry for entry in pictures if entry.is_file()]
+        others += sorted({*entries} - {*pictures})
+        if not pictures:
+            empty.append(folder.name)
+            continue
+        labels += [len(identities)] * len(pictures)
+        identities.append(folder.name)
+        files += pictures
+    if not files:
+        raise FedfrError(
+            f"{source} has no pictures in sub-folders; expected <identity>/<picture> with one of {' '.join(SUFFIXES)}"
+        )
+    names, left, nowhere = (
+        tuple(entry.relative_to(source).as_posix() for entry in entries) for entries in (files, others, broken)
+    )
+    return Listing(tuple(files), tuple(labels), tuple(identities), names, left, tuple(empty), nowhere)
+
+
+def visible(folder: Path) -> list[Path]:
+    """What is in a folder, sorted by name, without hidden files; raises :class:`FedfrError` as above."""
+    try:
+        found = sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda p: p.name)
+    except OSError as error:
+        raise FedfrError(f"cannot read the folder {folder}: {error.strerror or error}; check the path") from error
+    for entry in found:
+        try:
+            entry.name.encode()
+        except UnicodeEncodeError as error:
+            raise FedfrError(f"{os.fsencode(entry)!r} has a name that is not UTF-8; rename it") from error
+    return found

@@ -1,0 +1,124 @@
+"""``metadata.csv``, ``metadata.jsonl`` or ``metadata.parquet`` beside pictures: who is on which of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedfr.core.errors import FedfrError
+from fedfr.core.registry import Entry, Registry
+from fedfr.faces.readers.huggingface.column_choice import IDENTITY, find_identity
+from fedfr.faces.readers.huggingface.table_files import ParquetTable
+from fedfr.faces.row_files import Record, csv_records, table_records
+
+__all__ = ["METADATA", "Listed", "find_metadata", "read_metadata"]
+
+FILE = ("file_name", "image_file_name")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One line: the picture's file, who is on it, what it is called, and where the line stands."""
+
+    file: Path
+    person: str | int | None
+    name: str | None
+    where: str
+
+
+Read = Callable[[Path, str | None], Iterator[Record]]
+
+
+def _csv(path: Path, identity: str | None) -> Iterator[Record]:
+    return csv_records(path)
+
+
+def _jsonl(path: Path, identity: str | None) -> Iterator[Record]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                values = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"line {number} is not JSON, it may be cut short: {error}") from error
+            if not isinstance(values, dict):
+                raise ValueError(f'line {number} holds no object; expected one like {{"file_name": …}}')  # noqa: TRY004
+            yield f"line {number} of {path}", values
+
+
+def _parquet(path: Path, identity: str | None) -> Iterator[Record]:
+    table = ParquetTable(path)
+    people, classes = find_identity(table, identity)
+    for where, values in table_records(table, (*FILE, people, "name")):
+        person = values[people]
+        if classes is not None and isinstance(person, int):
+            values[people] = classes[person] if 0 <= person < len(classes) else None
+        yield where, values
+
+
+METADATA: Registry[Read] = Registry(
+    "metadata file",
+    (
+        Entry("metadata.csv", _csv, "commas, the first line names the columns"),
+        Entry("metadata.jsonl", _jsonl, "one JSON object per line"),
+        Entry("metadata.parquet", _parquet, "a table"),
+    ),
+)
+
+
+def find_metadata(folder: Path) -> Path | None:
+    """The folder's metadata file, if it has one; raises :class:`FedfrError` when it has several."""
+    found = [folder / name for name in METADATA.names if (folder / name).is_file()]
+    if len(found) > 1:
+        raise FedfrError(f"{folder} holds {' and '.join(path.name for path in found)}; leave one of them there")
+    return found[0] if found else None
+
+
+def read_metadata(path: Path, identity: str | None = None) -> list[Listed]:
+    """Every line; its picture lies below the folder of the file, its identity in the column named, or the usual ones.
+
+    Raises :class:`FedfrError` for a file that is broken or lacks a column, for a picture outside the folder, and for
+    one that is listed twice, naming the line.
+    """
+    listed: dict[Path, Listed] = {}
+    try:
+        for where, values in METADATA[path.name](path, identity):
+            line = _listed(path, where, values, identity)
+            if line.file in listed:
+                raise FedfrError(f"{where} lists a picture again, it is {listed[line.file].where}; list it once")
+            listed[line.file] = line
+    except OSError as error:
+        raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file") from error
+    except (ValueError, RecursionError, csv.Error) as error:
+        raise FedfrError(f"{path} is not readable ({error}); mend it or write it again") from error
+    if not listed:
+        raise FedfrError(f"{path} lists no pictures; give a line for each, with file_name and identity")
+    return list(listed.values())
+
+
+def _listed(path: Path, where: str, values: dict[str, Any], identity: str | None) -> Listed:
+    file = _value(where, values, FILE, "the picture's file")
+    person = _value(where, values, IDENTITY if identity is None else (identity,), "who is on it")
+    if not isinstance(file, str) or not file:
+        raise FedfrError(f"{where} has {file!r} for a file; expected its path below {path.parent}")
+    if isinstance(person, bool) or not isinstance(person, str | int | None):
+        raise FedfrError(f"{where} has {person!r} for an identity; expected a name or a whole number")
+    place = Path(path.parent, file)
+    if Path(file).is_absolute() or ".." in Path(file).parts:
+        raise FedfrError(f"{where} names {file!r}; expected a picture below {path.parent}")
+    name = values.get("name")
+    name = name if isinstance(name, str) and name else None
+    return Listed(place, None if person == "" else person, name, f"{place.name} ({where})")
+
+
+def _value(where: str, values: dict[str, Any], columns: tuple[str, ...], what: str) -> Any:
+    for column in columns:
+        if column in values:
+            return values[column]
+    there = ", ".join(map(str, values)) or "nothing"
+    raise FedfrError(f"{where} has no {' or '.join(columns)} ({what}); it has {there}")

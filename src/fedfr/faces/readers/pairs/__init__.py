@@ -1,0 +1,1 @@
+"""Lists of image pairs in the forms in which they are published."""

@@ -1,0 +1,126 @@
+"""The images that a list of pairs means, among those of a set of faces."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from fedfr.core.errors import FedfrError
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.readers.listing import SUFFIXES
+from fedfr.faces.readers.pairs.pair_lists import listed_pairs
+
+__all__ = ["read_pairs"]
+
+_TWICE = -1
+SKIPPED = "skipped.csv"
+
+Pair = tuple[int, int]
+
+
+def read_pairs(path: str | os.PathLike[str], faces: FaceSet) -> tuple[Pair, ...]:
+    """Index pairs of the images that a list names, in its order; whether a pair shows one person follows from labels.
+
+    The list is LFW's ``pairs.txt`` (image i of a name is ``name/name_000i``), lines of two paths with or without a word
+    for same or different, CALFW's and CPLFW's two lines a pair, a ``.csv``, or CFP's folder. A name may lack its
+    ending, begin with further folders, or be the file's alone where no other has it. What the list says of a pair must
+    agree with the labels. Raises :class:`FedfrError` naming file, line and what is wrong there.
+    """
+    listed = listed_pairs(Path(path))
+    images = _Images(faces, {name for pair in listed for name in (pair.first, pair.second)})
+    pairs = []
+    for each in listed:
+        first, second = (images.index(name, each.where) for name in (each.first, each.second))
+        truth = bool(faces.labels[first] == faces.labels[second])
+        if each.same is not None and each.same is not truth:
+            raise FedfrError(
+                f"{each.where}: same = {each.told!r}, but the faces say {str(truth).lower()}; correct one of them"
+            )
+        pairs.append((first, second))
+    return tuple(pairs)
+
+
+class _Images:
+    """Where an image is, by its name or, where that is one image's alone, by its name without ending or folders."""
+
+    def __init__(self, faces: FaceSet, wanted: Iterable[str]) -> None:
+        self._faces = faces
+        self._tries = {name: tuple(_tries(name)) for name in wanted}
+        self._at = _found(faces.names, {key for keys in self._tries.values() for key in keys})
+
+    def index(self, name: str, where: str) -> int:
+        """The image called ``name``; raises :class:`FedfrError` unless it is there once."""
+        found = next((self._at[key] for key in self._tries[name] if key in self._at), None)
+        shown = name if name.isprintable() else repr(name)
+        if found is None:
+            raise FedfrError(f"{where}: image {shown} {self._why_not(name)}")
+        if found == _TWICE:
+            raise FedfrError(
+                f"{where}: image {shown} is there several times, with other endings or in other folders; keep one, or "
+                "list it with its identity and ending"
+            )
+        return found
+
+    def _why_not(self, name: str) -> str:
+        place = None if self._faces.folder is None else self._faces.folder / SKIPPED
+        reasons = _skipped(place) if place is not None and place.is_file() else {}
+        skipped = _found(list(reasons), {key for keys in self._tries.values() for key in keys})
+
+        def of(listed: str) -> int | None:
+            return next((skipped[key] for key in self._tries[listed] if key in skipped), None)
+
+        at = of(name)
+        if at is None:
+            return "is not among these faces; import the whole set"
+        missing = [
+            each
+            for each in self._tries
+            if not any(key in self._at for key in self._tries[each]) and of(each) is not None
+        ]
+        more = f", as were {len(missing) - 1} others of the list" if len(missing) > 1 else ""
+        return (
+            f"was skipped when the faces were aligned ({[*reasons.values()][at]}){more}, see {place}; take its pairs "
+            "out of the list, or align it by other settings"
+        )
+
+
+def _skipped(path: Path) -> dict[str, str]:
+    """Why each image that alignment skipped gave no face, by its name."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row["path"]: row["reason"] for row in csv.DictReader(file) if row.get("path") and row.get("reason")}
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return {}
+
+
+def _stem(name: str) -> str | None:
+    return name[: name.rindex(".")] if name.lower().endswith(SUFFIXES) else None
+
+
+def _tries(name: str) -> Iterator[str]:
+    """The names by which a listed image may be known, the likeliest first."""
+    yield name
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    stem = _stem(name)
+    for start in range(len(parts)):
+        yield "/".join(parts[start:])
+        if stem is not None:
+            yield _stem("/".join(parts[start:])) or name
+        # CFP's 001/frontal/01.jpg, where identities have no folders within.
+        for joined in (f"{parts[start]}/{'_'.join(parts[start + 1 :])}", "_".join(parts[start:])):
+            if len(parts) - start > 2:
+                yield joined
+                yield _stem(joined) or joined
+
+
+def _found(names: Iterable[str], wanted: set[str]) -> dict[str, int]:
+    """Index by each wanted key: a whole name, else one without its ending, else the file's alone, else that without."""
+    ranked: tuple[dict[str, int], ...] = ({}, {}, {}, {})
+    for index, name in enumerate(names):
+        stem, base = _stem(name), name.rpartition("/")[2]
+        for rank, key in enumerate((name, stem, base, None if stem is None else _stem(base))):
+            if key in wanted and key is not None:
+                ranked[rank][key] = _TWICE if ranked[rank].get(key, index) != index else index
+    return {key: index for keys in reversed(ranked) for key, index in keys.items()}

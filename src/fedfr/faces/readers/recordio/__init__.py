@@ -1,0 +1,25 @@
+"""RecordIO, in which large face sets are given away: read without MXNet, and written for tools that need it."""
+
+from __future__ import annotations
+
+from fedfr.faces.readers.recordio.format import Record, RecordError, RecordFile
+from fedfr.faces.readers.recordio.index import Index, make_index, read_index, walk
+from fedfr.faces.readers.recordio.record_layout import Layout, read_layout
+from fedfr.faces.readers.recordio.record_pixels import RecordPixels
+
+__all__ = [
+    "Index",
+    "Layout",
+    "Record",
+    "RecordError",
+    "RecordFile",
+    "RecordPixels",
+    "make_index",
+    "read_index",
+    "read_layout",
+    "walk",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,162 @@
+"""Records of a RecordIO file (dmlc ``recordio.h``), by byte offset; no length is believed before it is checked."""
+
+from __future__ import annotations
+
+import os
+import struct
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedfr.core.errors import FedfrError
+
+__all__ = [
+    "FIRST",
+    "LAST",
+    "LONGEST",
+    "MAGIC",
+    "MIDDLE",
+    "WHOLE",
+    "WORDS",
+    "OnBad",
+    "Record",
+    "RecordError",
+    "RecordFile",
+    "refuse",
+]
+
+MAGIC = struct.pack("<I", 0xCED7230A)
+WORDS = struct.Struct("<II")
+LONGEST = (1 << 29) - 1
+WHOLE, FIRST, MIDDLE, LAST = range(4)
+
+
+class RecordError(FedfrError):
+    """A record that cannot be used; ``record`` names it, ``offset`` is where it starts, ``reason`` why."""
+
+    def __init__(self, path: Path, record: str, offset: int, reason: str) -> None:
+        super().__init__(
+            f"{path}: {record} at byte {offset} {reason}; fetch the file again or leave such records out (--skip-bad)"
+        )
+        self.path, self.record, self.offset, self.reason = path, record, offset, reason
+
+    def named(self, key: int) -> RecordError:
+        """The same about the record that the index knows as ``key``."""
+        return RecordError(self.path, f"record {key}", self.offset, self.reason)
+
+    def __reduce__(self) -> tuple[type[RecordError], tuple[Path, str, int, str]]:
+        return RecordError, (self.path, self.record, self.offset, self.reason)
+
+
+OnBad = Callable[[RecordError], None]
+"""Told of every record that cannot be used: it raises, or keeps the error and lets the reading go on."""
+
+
+def refuse(error: RecordError) -> None:
+    """The strict :data:`OnBad`."""
+    raise error
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Where a record lies: ``offset`` of its magic, ``end`` with padding, ``length`` of its payload in bytes."""
+
+    offset: int
+    end: int
+    length: int
+
+
+class RecordFile:
+    """A RecordIO file open for reading from any thread; pickled as its path.
+
+    ``size`` is in bytes. Raises :class:`FedfrError` when there is no such file, or it is empty or unreadable.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            if not path.is_file():  # a pipe would wait for ever
+                there = "is not a file" if path.exists() else "does not exist"
+                raise FedfrError(f"{path} {there}; give a RecordIO file such as train.rec, or the folder with it")
+            self._descriptor = os.open(path, os.O_RDONLY)
+            weakref.finalize(self, os.close, self._descriptor)
+            self.size = os.fstat(self._descriptor).st_size
+        except OSError as error:
+            raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file") from error
+        if self.size == 0:
+            raise FedfrError(f"{path} is empty; fetch it again")
+
+    def check_kind(self) -> None:
+        """Raise :class:`FedfrError` for a file of another kind, by its first bytes."""
+        start = self.bytes_at(0, min(4, self.size))
+        if start != MAGIC:
+            raise FedfrError(
+                f"{self.path} is not a RecordIO file (it starts with {start.hex(' ')}, expected {MAGIC.hex(' ')}); "
+                "give a train.rec"
+            )
+
+    def bytes_at(self, offset: int, length: int) -> bytes:
+        """Exactly ``length`` bytes; raises :class:`RecordError` where the file is shorter by now."""
+        try:
+            content = os.pread(self._descriptor, length, offset)
+        except OSError as error:
+            raise FedfrError(f"cannot read {self.path}: {error.strerror or error}; check the disk") from error
+        if len(content) != length:
+            raise RecordError(self.path, "the record", offset, f"ends after {len(content)} of {length} bytes")
+        return content
+
+    def starts(self, offsets: Sequence[int], length: int) -> bytes:
+        """The first bytes at each offset, ``length`` of each, one after the other; what the file lacks is zero."""
+        try:
+            return b"".join([os.pread(self._descriptor, length, offset).ljust(length, b"\0") for offset in offsets])
+        except OSError as error:
+            raise FedfrError(f"cannot read {self.path}: {error.strerror or error}; check the disk") from error
+
+    def record(self, offset: int) -> Record:
+        """The record at ``offset``, over all its parts; raises :class:`RecordError`."""
+        length, end = -len(MAGIC), offset
+        for start, size in self._parts(offset):
+            length += len(MAGIC) + size
+            end = start + size + -size % 4
+        return Record(offset, end, length)
+
+    def payload(self, offset: int) -> bytes:
+        """What was written as the record at ``offset``, the magic words between its parts put back."""
+        found = bytearray()
+        for number, (start, size) in enumerate(self._parts(offset)):
+            found += (MAGIC if number else b"") + self.bytes_at(start, size)
+        return bytes(found)
+
+    def payload_start(self, offset: int, most: int) -> bytes:
+        """No more than the first ``most`` bytes of the payload, reading hardly more."""
+        found = bytearray()
+        for number, (start, size) in enumerate(self._parts(offset)):
+            found += (MAGIC if number else b"") + self.bytes_at(start, min(size, most))
+            if len(found) >= most:
+                break
+        return bytes(found[:most])
+
+    def _parts(self, offset: int) -> Iterator[tuple[int, int]]:
+        """Start and length of the payload of every part, each checked to lie inside the file with its padding."""
+        at, flag = offset, -1
+        while flag not in (WHOLE, LAST):
+            if not 0 <= at <= self.size - WORDS.size or at % 4:
+                raise RecordError(self.path, "the record", offset, f"has no header at byte {at} of {self.size}")
+            words = self.bytes_at(at, WORDS.size)
+            if not words.startswith(MAGIC):
+                raise RecordError(
+                    self.path, "the record", offset, f"has {words[:4].hex(' ')} for {MAGIC.hex(' ')} at byte {at}"
+                )
+            flag, length = divmod(WORDS.unpack(words)[1], LONGEST + 1)
+            if flag not in ((WHOLE, FIRST) if at == offset else (MIDDLE, LAST)):
+                raise RecordError(self.path, "the record", offset, f"has part kind {flag} out of turn at byte {at}")
+            start, padded = at + WORDS.size, length + -length % 4
+            if padded > self.size - start:
+                reason = f"announces {length} bytes, the file ends after {self.size - start}"
+                raise RecordError(self.path, "the record", offset, reason)
+            yield start, length
+            at = start + padded
+
+    def __reduce__(self) -> tuple[type[RecordFile], tuple[Path]]:
+        return RecordFile, (self.path,)

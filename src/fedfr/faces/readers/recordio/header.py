@@ -1,0 +1,98 @@
+"""What MXNet puts before a picture in a record: labels and a number (``mxnet.recordio.IRHeader``)."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.faces.readers.recordio.format import LONGEST, MAGIC, WHOLE, WORDS, RecordFile
+
+__all__ = ["HEADER", "MOST", "ImageHeader", "pack", "plain_labels", "unpack", "whole"]
+
+HEADER = struct.Struct("<IfQQ")
+"""Number of labels that follow (0: the label stands here), label, id, second id."""
+
+RECORD_START = np.dtype(
+    [
+        *(("magic", "<u4"), ("part", "<u4")),
+        *(("count", "<u4"), ("label", "<f4"), ("id", "<u8"), ("second", "<u8")),
+        ("first", "<f4"),
+    ]
+)
+"""A record in one part, up to where the picture begins, or the second label where there are several."""
+
+MOST = 1 << 31
+"""Labels, keys and counts are below: more people than that there are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """``count`` labels follow the fixed part (0: none), ``labels`` has those that were read, ``size`` is in bytes."""
+
+    count: int
+    labels: tuple[float, ...]
+    id: int
+
+    @property
+    def size(self) -> int:
+        """Bytes before the picture."""
+        return HEADER.size + 4 * self.count
+
+
+def unpack(payload: bytes, length: int | None = None) -> ImageHeader:
+    """The header of a payload, or of its start where the whole has ``length`` bytes.
+
+    Labels beyond the given bytes are left out. Raises ``ValueError`` saying what is wrong.
+    """
+    length = len(payload) if length is None else length
+    if length < HEADER.size or len(payload) < HEADER.size:
+        raise ValueError(f"holds {length} bytes, a header takes {HEADER.size}")
+    count, label, number, _ = HEADER.unpack_from(payload)
+    if count > (length - HEADER.size) // 4:
+        raise ValueError(f"announces {count} labels in {length} bytes")
+    if number >= 1 << 63:
+        raise ValueError(f"has the id {number}")
+    there = min(count, (len(payload) - HEADER.size) // 4)
+    labels = struct.unpack_from(f"<{there}f", payload, HEADER.size) if count else (label,)
+    return ImageHeader(count, labels, number)
+
+
+def plain_labels(file: RecordFile, offsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The labels of pictures whose records are as most are – in one part, the first label whole –, and which are so.
+
+    The others are to be read one by one, which says what is wrong with them.
+    """
+    found = np.frombuffer(file.starts(offsets.tolist(), RECORD_START.itemsize), RECORD_START)
+    lengths = (found["part"] & LONGEST).astype(np.int64)
+    plain = (found["magic"] == int.from_bytes(MAGIC, "little")) & (found["part"] >> 29 == WHOLE)
+    plain &= (offsets % 4 == 0) & (found["id"] < 1 << 63)
+    plain &= HEADER.size + 4 * found["count"].astype(np.int64) < lengths
+    plain &= lengths + -lengths % 4 <= file.size - offsets - WORDS.size
+    labels = np.where(found["count"] == 0, found["label"], found["first"]).astype(np.float64)
+    plain &= (labels >= 0) & (labels < MOST) & (labels == np.floor(labels))
+    return np.where(plain, labels, 0).astype(np.int64), plain
+
+
+def pack(labels: int | Sequence[int], number: int, picture: bytes = b"") -> bytes:
+    """A payload: one label, or several, the record's id and the picture.
+
+    Labels are kept as float32, which is exact up to 2^24; raises ``ValueError`` beyond.
+    """
+    several = (labels,) if isinstance(labels, int) else tuple(labels)
+    if any(label != int(np.float32(label)) for label in several):
+        raise ValueError(f"a label of {max(several)} is not exact as float32 (up to {2**24})")
+    if isinstance(labels, int):
+        return HEADER.pack(0, labels, number, 0) + picture
+    return HEADER.pack(len(several), 0, number, 0) + struct.pack(f"<{len(several)}f", *several) + picture
+
+
+def whole(label: float, least: int = 0) -> int:
+    """A label as the whole number it stands for; raises ``ValueError`` for anything else."""
+    if not math.isfinite(label) or label != int(label) or not least <= label < MOST:
+        raise ValueError(f"has the label {label}; expected a whole number from {least} to {MOST - 1}")
+    return int(label)

@@ -1,0 +1,187 @@
+"""Which records are pictures, of whom, in the two layouts of face sets: InsightFace's and the FedFR split scripts'."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.faces.readers.recordio.float_labels import INEXACT, changes, exact_labels, exact_ranges, rounded_to
+from fedfr.faces.readers.recordio.format import OnBad, RecordError, RecordFile, refuse
+from fedfr.faces.readers.recordio.header import HEADER, ImageHeader, plain_labels, unpack, whole
+from fedfr.faces.readers.recordio.index import Index
+
+__all__ = ["Layout", "read_layout"]
+
+AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Picture records in the order of their keys: ``keys``, ``offsets``, ``labels`` as in the file, each (N,).
+
+    ``first_identity``: what labels are counted from, in a client's file of the FedFR layout. ``torn_ranges``: identity
+    records that list pictures with another label among theirs.
+    """
+
+    keys: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    first_identity: int = 0
+    torn_ranges: int = 0
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What record 0 says: the keys of pictures and of identity records, and where labels begin.
+
+    ``counted``: every key of ``pictures`` must be there; otherwise nobody knows how many there were.
+    """
+
+    pictures: range
+    identities: range = range(0)
+    first_identity: int = 0
+    counted: bool = True
+
+
+EVERYTHING = Announced(range(1 << 62), counted=False)
+LOST = Announced(range(1, 1 << 62), counted=False)
+
+
+def read_layout(file: RecordFile, index: Index, on_bad: OnBad = refuse) -> Layout:
+    """Read the labels of every picture record that record 0 announces; without any such number, of every record.
+
+    Record 0 holds two labels or more: [n1, n2] in InsightFace's layout, whose pictures have the keys 1 … n1-1 and whose
+    identity records those from n1 to n2-1; [n1, identities] or [n1, identities, first identity] in FedFR's. There is
+    no doubt which: nobody has fewer than one picture, so identities < n1 <= n2.
+
+    Raises :class:`RecordError` for the first record that is missing or unreadable, unless ``on_bad`` goes on: such
+    records are then left out, and where record 0 is lost, every record with a picture is taken.
+    """
+    announced = _announced(file, index, on_bad)
+    chosen = index.between(announced.pictures.start, announced.pictures.stop)
+    if announced.counted:
+        _complain_of_missing(file, announced.pictures, chosen, "pictures", on_bad)
+    labels = np.empty(len(chosen), np.int64)
+    kept = np.zeros(len(chosen), np.bool_)
+    for start in range(0, len(chosen), AT_ONCE):
+        rows = slice(start, start + AT_ONCE)
+        labels[rows], kept[rows] = plain_labels(file, chosen.offsets[rows])
+        for row in (start + np.flatnonzero(~kept[rows])).tolist():
+            key, offset = int(chosen.keys[row]), int(chosen.offsets[row])
+            try:
+                label = _label(file, offset, announced)
+            except RecordError as error:
+                on_bad(error.named(key))
+            except ValueError as error:
+                on_bad(RecordError(file.path, f"record {key}", offset, str(error)))
+            else:
+                if label is not None:
+                    labels[row], kept[row] = label, True
+    keys, offsets, labels = chosen.keys[kept], chosen.offsets[kept], labels[kept]
+    ranges = _ranges(file, index, announced, on_bad)
+    starts, stops = exact_ranges(ranges[:, 1], ranges[:, 2], keys, labels)
+    if len(labels) and labels.max() >= INEXACT:
+        labels, known = exact_labels(labels, ranges[:, 0], starts, stops)
+        for row in np.flatnonzero(~known).tolist():
+            reason = (
+                f"has the label {labels[row]}, which float32 does not tell from its neighbours; number labels from 0"
+            )
+            on_bad(RecordError(file.path, f"record {keys[row]}", int(offsets[row]), reason))
+        keys, offsets, labels = keys[known], offsets[known], labels[known]
+        starts, stops = exact_ranges(ranges[:, 1], ranges[:, 2], keys, labels)
+    torn = int((changes(labels, starts, stops) > 0).sum())
+    return Layout(keys, offsets, labels, announced.first_identity, torn)
+
+
+def _label(file: RecordFile, offset: int, announced: Announced) -> int | None:
+    """The label of a picture's record; None for one that holds no picture where none was promised."""
+    record = file.record(offset)
+    header = unpack(file.payload_start(offset, HEADER.size + 4), record.length)
+    if header.size < record.length:
+        return whole(header.labels[0])
+    if not announced.counted and header.count >= 2:
+        return None  # what is known of an identity, or of the file
+    raise ValueError("holds no picture")
+
+
+def _announced(file: RecordFile, index: Index, on_bad: OnBad) -> Announced:
+    zero = index.between(0, 1)
+    if not len(zero):
+        on_bad(RecordError(file.path, "record 0", file.size, "is missing, which says how many pictures there are"))
+        return LOST
+    offset = int(zero.offsets[0])
+    try:
+        header = unpack(file.payload(offset))
+        return EVERYTHING if header.count < 2 else _from_numbers(header, file, index)
+    except RecordError as error:
+        on_bad(error.named(0))
+    except ValueError as error:
+        on_bad(RecordError(file.path, "record 0", offset, str(error)))
+    return LOST
+
+
+def _from_numbers(header: ImageHeader, file: RecordFile, index: Index) -> Announced:
+    end, second, *more = (whole(label) for label in header.labels[:3])
+    if end < 1:
+        raise ValueError("announces pictures up to key -1")
+    after = int(index.keys[-1]) + 1
+    if second >= end:
+        # Beyond 2^24 both are rounded: pictures end where identity records begin, and those with the file.
+        end = next((key for key in rounded_to(end) if _is_identity(file, index, key)), _nearest(after, end))
+        return Announced(range(1, end), range(end, _nearest(after, second)))
+    return Announced(range(1, _nearest(after, end)), first_identity=more[0] if more else 0)
+
+
+def _nearest(number: int, rounded: int) -> int:
+    """The number where it is one that float32 rounds to ``rounded``, else that."""
+    return number if number in rounded_to(rounded) else rounded
+
+
+def _is_identity(file: RecordFile, index: Index, key: int) -> bool:
+    """Whether there is a record of this key with two labels and no picture."""
+    found = index.between(key, key + 1)
+    if not len(found):
+        return False
+    offset = int(found.offsets[0])
+    try:
+        length = file.record(offset).length
+        header = unpack(file.payload_start(offset, HEADER.size), length)
+    except (RecordError, ValueError):
+        return False
+    return header.count >= 2 and header.size >= length
+
+
+def _complain_of_missing(file: RecordFile, wanted: range, found: Index, what: str, on_bad: OnBad) -> None:
+    if len(found) == len(wanted):
+        return
+    # The first that is not where it would be if none were missing.
+    gaps = np.flatnonzero(found.keys != np.arange(wanted.start, wanted.start + len(found)))
+    first = wanted.start + (int(gaps[0]) if gaps.size else len(found))
+    missing = len(wanted) - len(found)
+    reason = f"is not there, and so are {missing} of the {len(wanted)} {what} that record 0 announces"
+    on_bad(RecordError(file.path, f"record {first}", file.size, reason))
+
+
+def _ranges(file: RecordFile, index: Index, announced: Announced, on_bad: OnBad) -> NDArray[np.int64]:
+    """Of every identity record (R, 3) its number from 0, and as they stand there the first key and the one behind."""
+    records = index.between(announced.identities.start, announced.identities.stop)
+    _complain_of_missing(file, announced.identities, records, "identity records", on_bad)
+    ranges = []
+    highest = rounded_to(int(np.float32(announced.pictures.stop)))[-1]
+    for key, offset in zip(records.keys.tolist(), records.offsets.tolist(), strict=True):
+        try:
+            header = unpack(file.payload(offset))
+            if header.count < 2:
+                raise ValueError(f"has {max(header.count, 1)} label; an identity record has two")
+            first, last = (whole(label, 1) for label in header.labels[:2])
+            if not first <= last <= highest:
+                raise ValueError(f"spans pictures {first} to {last}; there are 1 to {announced.pictures.stop - 1}")
+        except RecordError as error:
+            on_bad(error.named(key))
+        except ValueError as error:
+            on_bad(RecordError(file.path, f"record {key}", offset, str(error)))
+        else:
+            ranges.append((key - announced.identities.start, first, last))
+    return np.asarray(ranges, np.int64).reshape(-1, 3)

@@ -1,0 +1,139 @@
+"""The pictures of a RecordIO file as a source of pixels: nothing is converted, each is decoded when asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.faces.array_columns import Digests
+from fedfr.faces.encoded_images import decode_picture, quietly, resize
+from fedfr.faces.pixels import IMAGE_SHAPE, DecodedPixels
+from fedfr.faces.readers.recordio.format import OnBad, RecordError, RecordFile, refuse
+from fedfr.faces.readers.recordio.header import HEADER, unpack
+
+__all__ = ["RecordPixels"]
+
+THREADS = min(4, len(os.sched_getaffinity(0)))
+AT_ONCE = 256
+
+
+class RecordPixels(DecodedPixels):
+    """Pictures at ``offsets`` (M,) of ``file``, called by ``keys`` (M,); ``lengths`` (M,) are their records' payloads.
+
+    Rows are decoded by up to ``threads`` threads; the pixels do not depend on how many. ``resized`` (M,) marks those
+    decoded so far that were not 112x112. Reading raises :class:`RecordError` naming the record.
+    """
+
+    def __init__(
+        self,
+        file: RecordFile,
+        keys: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        threads: int = THREADS,
+    ) -> None:
+        self.file = file
+        self.keys = keys
+        self.offsets = offsets
+        self.threads = threads
+        self.resized = np.zeros(len(offsets), np.bool_)
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.uint8]:
+        """Decode some rows, (n, 112, 112, 3) RGB."""
+        pixels = np.empty((len(rows), *IMAGE_SHAPE), np.uint8)
+
+        def fill(place: int) -> None:
+            pixels[place] = self.decoded(int(rows[place]))
+
+        self._for_each(fill, len(rows))
+        return pixels
+
+    def encoded(self, row: int) -> bytes:
+        """The compressed picture as it lies in the file."""
+        offset, key = int(self.offsets[row]), int(self.keys[row])
+        try:
+            payload = self.file.payload(offset)
+            return payload[unpack(payload[: HEADER.size], len(payload)).size :]
+        except RecordError as error:
+            raise error.named(key) from error
+        except ValueError as error:
+            raise RecordError(self.file.path, f"record {key}", offset, str(error)) from error
+
+    def digests(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
+        """SHA-256 of the decoded pixels of each row, in order."""
+        return (digest for digest in self._digested(rows, refuse) if digest is not None)
+
+    def examine(self, progress: Callable[[int, int], None], on_bad: OnBad) -> tuple[NDArray[np.int64], Digests]:
+        """Decode everything once: the rows that are good, and their digests; of the others ``on_bad`` is told."""
+        good = np.zeros(len(self), np.bool_)
+        found = bytearray()
+        for row, digest in enumerate(self._digested(np.arange(len(self)), on_bad)):
+            if digest is not None:
+                good[row] = True
+                found += digest
+            progress(row + 1, len(self))
+        return np.flatnonzero(good).astype(np.int64), Digests.of([found])
+
+    def take(self, rows: NDArray[np.int64]) -> RecordPixels:
+        """The same file with some of its pictures only."""
+        part = RecordPixels(self.file, self.keys[rows], self.offsets[rows], self.threads)
+        part.resized = self.resized[rows]
+        return part
+
+    def decoded(self, row: int) -> NDArray[np.uint8]:
+        """The pixels of one row; those of another size are resized, and marked."""
+        try:
+            image = decode_picture(self.encoded(row))
+        except ValueError as error:
+            offset, key = int(self.offsets[row]), int(self.keys[row])
+            raise RecordError(self.file.path, f"record {key}", offset, str(error)) from error
+        if image.shape == IMAGE_SHAPE:
+            return image
+        self.resized[row] = True
+        return resize(image)
+
+    def _digested(self, rows: NDArray[np.int64], on_bad: OnBad) -> Iterator[bytes | None]:
+        for start in range(0, len(rows), AT_ONCE):
+            block = rows[start : start + AT_ONCE]
+            found: list[bytes | RecordError] = [b""] * len(block)
+
+            def digest(place: int, block: NDArray[np.int64] = block, found: list[bytes | RecordError] = found) -> None:
+                try:
+                    found[place] = hashlib.sha256(self.decoded(int(block[place])).tobytes()).digest()
+                except RecordError as error:
+                    found[place] = error
+
+            self._for_each(digest, len(block))
+            for outcome in found:
+                if isinstance(outcome, RecordError):
+                    on_bad(outcome)
+                yield outcome if isinstance(outcome, bytes) else None
+
+    def _for_each(self, work: Callable[[int], None], count: int) -> None:
+        """Call ``work`` with 0 … count-1, a stretch of them in each thread: OpenCV decodes without the GIL."""
+
+        def stretch(places: range) -> None:
+            for place in places:
+                work(place)
+
+        threads = max(1, min(self.threads, count // 8))
+        with quietly():
+            if threads == 1:
+                stretch(range(count))
+                return
+            # Made for every batch: under a tenth of its time, and nothing that must survive a fork or a pickle.
+            with ThreadPoolExecutor(threads) as pool:
+                for _ in pool.map(stretch, [range(first, count, threads) for first in range(threads)]):
+                    pass
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # To another process goes where the file is, not what it holds; there it is opened again.
+        return RecordPixels, (self.file, self.keys, self.offsets, self.threads)

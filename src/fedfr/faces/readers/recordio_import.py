@@ -1,0 +1,179 @@
+"""Importing a RecordIO file: pixels once and for all, or a set that decodes the pictures where they lie."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import write_atomically
+from fedfr.faces.array_columns import Column, Digests
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.readers.image_reading import FacesWarning, Progress
+from fedfr.faces.readers.recordio import RecordError, RecordFile, RecordPixels, make_index, read_index, read_layout
+from fedfr.faces.readers.recordio.format import OnBad, refuse
+from fedfr.faces.readers.recordio.linked import link as link_pixels
+from fedfr.faces.readers.recordio.recordio_files import Place, find_place, read_property
+from fedfr.faces.storage import check_destination, write_faces, write_linked_faces
+
+__all__ = ["import_recordio"]
+
+LISTED = 10
+MOST_BAD = 10_000
+AT_ONCE = 256
+
+
+class Dropped:
+    """Keeps the errors of what is left out; of more than 10 000 bad records the file is given up."""
+
+    def __init__(self) -> None:
+        self.errors: list[RecordError] = []
+
+    def __call__(self, error: RecordError) -> None:
+        self.errors.append(error)
+        if len(self.errors) > MOST_BAD:
+            raise FedfrError(f"{error.path} has more than {MOST_BAD} bad records; fetch it again") from error
+
+    def __str__(self) -> str:
+        lines = [f"{error.record} at byte {error.offset} {error.reason}" for error in self.errors[:LISTED]]
+        more = len(self.errors) - len(lines)
+        return "; ".join([*lines, f"and {more} more"] if more else lines)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Pictures of a file with what is known about each, in the order of keys; nothing is decoded yet."""
+
+    pixels: RecordPixels
+    labels: NDArray[np.int64]
+    first_identity: int
+
+    def take(self, rows: NDArray[np.int64]) -> Opened:
+        """Some of them."""
+        return Opened(self.pixels.take(rows), self.labels[rows], self.first_identity)
+
+    def described(self) -> tuple[NDArray[np.int64], list[str], RecordNames]:
+        """Labels 0 … K-1 by ascending label of the file, the K identities, and the images' names.
+
+        An identity is called by its number, with zeros before it so that the order of names is that of labels.
+        """
+        found, labels = np.unique(self.labels, return_inverse=True)
+        identities = [f"{number:07d}" for number in (found + self.first_identity).tolist()]
+        return labels.astype(np.int64), identities, RecordNames(labels, identities, self.pixels.keys)
+
+
+class RecordNames(Column[str]):
+    """What the pictures of a file are called: ``identity/key``; made when asked for."""
+
+    def __init__(self, labels: NDArray[np.int64], identities: Sequence[str], keys: NDArray[np.int64]) -> None:
+        self._labels, self._identities, self._keys = labels, identities, keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def take(self, rows: NDArray[np.int64]) -> RecordNames:
+        """As :meth:`Column.take`."""
+        return RecordNames(self._labels[rows], self._identities, self._keys[rows])
+
+    def _at(self, row: int) -> str:
+        return f"{self._identities[int(self._labels[row])]}/{int(self._keys[row]):08d}"
+
+
+def import_recordio(
+    path: str | os.PathLike[str],
+    dest: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    *,
+    link: bool = True,
+    skip_bad: bool = False,
+) -> FaceSet:
+    """Import the pictures of a ``.rec``, or of the folder that holds ``train.rec``, in the order of their keys.
+
+    Both layouts of :mod:`fedfr.faces.readers.recordio.record_layout` are read; where the ``.idx`` is missing, the file
+    is passed through. Nothing is converted: pictures are decoded when asked for, and ``dest`` gets offsets and digests
+    only. With ``link=False`` it gets the decoded pixels, to be memory-mapped. Pictures that are not 112x112 are
+    resized, with one :class:`FacesWarning` that counts them once all have been decoded, as ``dest`` or ``skip_bad``
+    ask for.
+
+    Raises :class:`FedfrError` for a file of another kind and for the first record that is broken, naming it and its
+    offset. With ``skip_bad`` such records are left out, with one warning that counts and lists them; all of them stand
+    in ``dest``/dropped.tsv.
+    """
+    place = find_place(Path(path))
+    target = None if dest is None else Path(dest).resolve()
+    if target is not None:
+        check_destination(target)
+    dropped = Dropped()
+    opened = _open(place, dropped if skip_bad else refuse, strict=not skip_bad)
+    count = len(opened.labels)
+    digests = Digests.of(())
+    if skip_bad or (link and target is not None):
+        good, digests = opened.pixels.examine(_counting(progress), dropped if skip_bad else refuse)
+        opened = opened.take(good)
+    if not len(opened.labels):
+        raise FedfrError(f"{place.records} holds no pictures{f': {dropped}' if dropped.errors else ''}; fetch it again")
+    labels, identities, names = opened.described()
+    if target is None:
+        faces = FaceSet(opened.pixels, labels, identities, names)
+    else:
+        if link:
+            write_linked_faces(
+                target, labels, identities, names, digests, lambda folder: link_pixels(folder, opened.pixels, digests)
+            )
+        else:
+            write_faces(target, labels, identities, names, _each(opened.pixels, _counting(progress)))
+        faces = FaceSet.load(target)
+    _warn(place, opened, dropped, count, target)
+    return faces
+
+
+def _open(place: Place, on_bad: OnBad, *, strict: bool) -> Opened:
+    file = RecordFile(place.records)
+    if strict:
+        file.check_kind()
+    index = make_index(file, on_bad) if place.index is None else read_index(place.index)
+    layout = read_layout(file, index, on_bad)
+    if layout.torn_ranges:
+        _say(
+            f"{place.records}: {layout.torn_ranges} identity records span pictures of other labels; labels are believed"
+        )
+    return Opened(RecordPixels(file, layout.keys, layout.offsets), layout.labels, layout.first_identity)
+
+
+def _counting(progress: Progress | None) -> Progress:
+    return progress or (lambda done, total: None)
+
+
+def _each(pixels: RecordPixels, progress: Progress) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, len(pixels), AT_ONCE):
+        block = pixels[np.arange(start, min(start + AT_ONCE, len(pixels)))]
+        for done, image in enumerate(block, start=start + 1):
+            yield image
+            progress(done, len(pixels))
+
+
+def _warn(place: Place, opened: Opened, dropped: Dropped, count: int, target: Path | None) -> None:
+    if dropped.errors:
+        where = ""
+        if target is not None:
+            lines = [f"{error.record}\t{error.offset}\t{error.reason}\n" for error in dropped.errors]
+            write_atomically(target / "dropped.tsv", "".join(lines).encode())
+            where = f" (all in {target / 'dropped.tsv'})"
+        _say(f"{place.records}: left out {len(dropped.errors)} bad records{where}: {dropped}")
+    resized = int(opened.pixels.resized.sum())
+    if resized:
+        _say(f"{resized} of {count} pictures were not 112x112 and resized without alignment; align faces first")
+    said = None if place.property is None else read_property(place.property)
+    found = len(np.unique(opened.labels))
+    if place.property is not None and said != found:
+        _say(f"{place.property} names {said or 'no'} identities, {found} have pictures; the records are believed")
+
+
+def _say(message: str) -> None:
+    warnings.warn(message, FacesWarning, stacklevel=4)

@@ -1,0 +1,121 @@
+"""What a pickle of pictures may call: never looked up by its name, only found in a list.
+
+Values of the file are not printed, compared or copied as a whole before their type is known: one that holds itself many
+times over would take forever.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.faces.readers.safe_pickle.operations import PlainPickleError
+
+__all__ = ["CALLS", "Name", "Stateful", "UnfinishedArray"]
+
+_ONE_BYTE = {"u1": np.uint8, "|u1": np.uint8, "b1": np.bool_, "|b1": np.bool_, "?": np.bool_}
+
+
+class Name:
+    """A name that the pickle asks for; raises :class:`PlainPickleError` for all but the few that are known."""
+
+    def __init__(self, module: object, name: object) -> None:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise PlainPickleError("it asks for something without a name")
+        # NumPy 2 moved what NumPy 1 wrote as numpy.core.multiarray.
+        self.key = module.replace("numpy._core.", "numpy.core.", 1), name
+        if self.key not in _NAMES:
+            # repr: what a terminal would take for a command is written out.
+            asked = repr(f"{module[:80]}.{name[:80]}")[1:-1]
+            raise PlainPickleError(f"it asks for {asked}, which lists of pictures do not need")
+
+
+class Stateful(ABC):
+    """Something that BUILD gives a state."""
+
+    @abstractmethod
+    def with_state(self, state: object) -> object:
+        """What it is with this state; raises :class:`PlainPickleError` for one that NumPy does not write."""
+
+
+class _Dtype(Stateful):
+    """A NumPy type by its code; one byte per value is all there is."""
+
+    def __init__(self, code: object, *_: object) -> None:
+        text = code.decode("latin-1") if isinstance(code, bytes) else code
+        if not isinstance(text, str) or text not in _ONE_BYTE:
+            found = repr(text[:20]) if isinstance(text, str) else "an unknown type"
+            raise PlainPickleError(f"it holds an array of {found}; allowed are uint8 and bool")
+        self.type = _ONE_BYTE[text]
+
+    def with_state(self, state: object) -> _Dtype:
+        """Byte order and field names; with one byte and no fields there is nothing to remember."""
+        if not isinstance(state, tuple) or len(state) < 5 or any(part is not None for part in state[2:5]):
+            raise PlainPickleError("it holds an array with fields")
+        return self
+
+
+class UnfinishedArray(Stateful):
+    """An array without its values; ``values`` once it got them."""
+
+    def __init__(self, kind: object, *_: object) -> None:
+        if not isinstance(kind, Name) or kind.key != ("numpy", "ndarray"):
+            raise PlainPickleError("it holds an array of an unknown kind")
+        self.values: NDArray[Any] | None = None
+
+    def with_state(self, state: object) -> NDArray[Any]:
+        """``(version, shape, dtype, in Fortran's order, bytes)`` as NumPy writes it."""
+        if not isinstance(state, tuple) or len(state) != 5:
+            raise PlainPickleError("it holds an array that is not in NumPy's form")
+        _, shape, dtype, fortran, content = state
+        self.values = _array(content, dtype, shape, "F" if isinstance(fortran, int) and fortran else "C")
+        return self.values
+
+
+def _array(content: object, dtype: object, shape: object, order: object) -> NDArray[Any]:
+    """A view of ``content``."""
+    if not isinstance(content, bytes) or not isinstance(dtype, _Dtype) or not isinstance(shape, tuple):
+        raise PlainPickleError("it holds an array that is not in NumPy's form")
+    if len(shape) > 2 or not all(type(side) is int and side >= 0 for side in shape):
+        raise PlainPickleError("it holds an array of a shape that compressed pictures do not have")
+    if math.prod(shape) != len(content):
+        raise PlainPickleError("it holds an array whose shape and values do not agree")
+    values: NDArray[Any] = np.frombuffer(content, dtype.type)
+    return values.reshape(shape, order="F" if isinstance(order, str) and order == "F" else "C")
+
+
+def _scalar(dtype: object, content: object) -> bool:
+    found = _array(content, dtype, (1,), "C")
+    if found.dtype != np.bool_:
+        raise PlainPickleError("it holds a number where truth values stand")
+    return bool(found[0])
+
+
+def _encode(text: object, coding: object) -> bytes:
+    """How protocols up to 2 write bytes under Python 3."""
+    if not isinstance(text, str) or not isinstance(coding, str) or coding not in ("latin1", "latin-1"):
+        raise PlainPickleError("it encodes something else than bytes")
+    return text.encode("latin-1")
+
+
+def _no_bytes() -> bytes:
+    return b""
+
+
+CALLS: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy.core.multiarray", "_reconstruct"): UnfinishedArray,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy.core.numeric", "_frombuffer"): _array,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
+    ("builtins", "bytes"): _no_bytes,
+}
+"""The only things that a call may do."""
+
+_NAMES = frozenset({*CALLS, ("numpy", "ndarray")})

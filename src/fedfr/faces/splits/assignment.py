@@ -1,0 +1,168 @@
+"""What the split recipes share: settings checked, identities in order, images dealt out to clients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from fedfr.core.decimals import exact
+from fedfr.core.errors import FedfrError
+from fedfr.faces.array_columns import ImageIndices
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.grouping import ByIdentity
+from fedfr.faces.splits.split_parts import ClientFaces
+
+__all__ = [
+    "at_least",
+    "by_share",
+    "client_sizes",
+    "deal",
+    "divided",
+    "enough",
+    "first_as_test",
+    "how_to_divide",
+    "identities_by_name",
+    "images_of",
+    "last_as_test",
+    "training_part_of",
+]
+
+OPTIONAL = ("max_images", "generic_identities", "distractors")
+
+Divide = Callable[[int], tuple[range, range]]
+"""How many images an identity has, to which of them are its training and which its test."""
+
+
+def at_least(minimum: int, **settings: int | None) -> None:
+    """Raise :class:`FedfrError` for the first setting that is no whole number of at least ``minimum``."""
+    for name, value in settings.items():
+        if value is None and name in OPTIONAL:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise FedfrError(f"split setting {name} = {value!r}; give a whole number of at least {minimum}")
+
+
+def enough(wanted: int, available: int, what: str, settings: str) -> None:
+    """Raise :class:`FedfrError` when more is wanted than there is; ``settings`` can be lowered."""
+    if wanted > available:
+        raise FedfrError(f"the split needs {wanted} {what}, these faces have {available}; lower {settings}")
+
+
+def identities_by_name(faces: FaceSet) -> list[int]:
+    """Labels of the identities that have images, sorted by name (code points)."""
+    counts = faces.counts()
+    return sorted((label for label in range(faces.num_identities) if counts[label]), key=faces.identities.__getitem__)
+
+
+def images_of(faces: FaceSet, labels: Sequence[int], max_images: int | None = None) -> ImageIndices:
+    """Images of some identities in the order of the set, at most ``max_images`` of each."""
+    return ImageIndices(faces.by_identity().of(labels, last=max_images))
+
+
+def divided(images: ByIdentity, labels: Sequence[int], divide: Divide, max_images: int | None = None) -> ClientFaces:
+    """Training and test of some identities, each of which ``divide`` parts by the number of its images."""
+    counts = images.counts[np.asarray(labels, np.int64)]
+    if max_images is not None:
+        counts = np.minimum(counts, max_images)
+    found, which = np.unique(counts, return_inverse=True)
+    parts = [divide(count) for count in found.tolist()]
+    bounds = np.array([[part.start, part.stop] for both in parts for part in both], np.int64).reshape(-1, 2, 2)[which]
+    train, test = (ImageIndices(images.of(labels, bounds[:, part, 0], bounds[:, part, 1])) for part in (0, 1))
+    return ClientFaces(train, test)
+
+
+def client_sizes(clients: int, identities_per_client: int | Sequence[int]) -> list[int]:
+    """How many identities each client has: as many each, or a number for every client.
+
+    Raises :class:`FedfrError` for a number below 1 and for more or fewer numbers than clients.
+    """
+    at_least(1, clients=clients)
+    if isinstance(identities_per_client, Sequence) and not isinstance(identities_per_client, str):
+        if len(identities_per_client) != clients:
+            found = f"{len(identities_per_client)} numbers in identities_per_client for {clients} clients"
+            raise FedfrError(f"split settings hold {found}; give one number for every client")
+        for size in identities_per_client:
+            at_least(1, identities_per_client=size)
+        return list(identities_per_client)
+    at_least(1, identities_per_client=identities_per_client)
+    return [identities_per_client] * clients
+
+
+def deal(
+    faces: FaceSet,
+    labels: Sequence[int],
+    sizes: Sequence[int],
+    divide: Divide,
+    max_images: int | None = None,
+) -> dict[str, ClientFaces]:
+    """Client after client takes the next identities; ``divide`` parts each one's images into training and test."""
+    digits = max(2, len(str(len(sizes))))
+    dealt: dict[str, ClientFaces] = {}
+    taken = 0
+    for number, size in enumerate(sizes):
+        chosen = labels[taken : taken + size]
+        taken += size
+        dealt[f"client-{number + 1:0{digits}d}"] = divided(faces.by_identity(), chosen, divide, max_images)
+    return dealt
+
+
+def last_as_test(test_of: Callable[[int], int]) -> Divide:
+    """The last ``test_of(images)`` images are the test; at least one is left to train on.
+
+    The last ones rather than a random choice: pictures of one event often follow each other, so this keeps near
+    duplicates on the same side.
+    """
+
+    def divide(images: int) -> tuple[range, range]:
+        kept = images - max(min(test_of(images), images - 1), 0)
+        return range(kept), range(kept, images)
+
+    return divide
+
+
+def first_as_test(count: int) -> Divide:
+    """The first ``count`` images are the test."""
+    return lambda images: (range(min(count, images), images), range(min(count, images)))
+
+
+def how_to_divide(test_share: float | None, test_count: int | None, min_images: int, max_images: int | None) -> Divide:
+    """The last ``test_share`` (by default 0.4) or ``test_count`` images of an identity as its test.
+
+    Raises :class:`FedfrError` for both at once, a share outside 0 ≤ share < 1, and a count that leaves nothing to train
+    on of an identity with ``min_images``, or ``max_images`` where that is less.
+    """
+    if test_count is not None:
+        at_least(0, test_count=test_count)
+    if test_share is not None and test_count is not None:
+        raise FedfrError(f"split settings test_share = {test_share} and test_count = {test_count}; give one of the two")
+    if test_share is not None and not (isinstance(test_share, int | float) and 0 <= test_share < 1):
+        raise FedfrError(f"split setting test_share = {test_share!r}; give a share from 0 to less than 1")
+    least = min_images if max_images is None else min(min_images, max_images)
+    if test_count is None:
+        return last_as_test(by_share(0.4 if test_share is None else test_share))
+    if least <= test_count:
+        raise FedfrError(
+            f"split setting test_count = {test_count} leaves nothing to train on from {least} images; "
+            "lower it or raise min_images and max_images"
+        )
+    return last_as_test(lambda _: test_count)
+
+
+def training_part_of(divide: Divide) -> Divide:
+    """Only what ``divide`` gives to training, divided once more in the same way."""
+
+    def again(images: int) -> tuple[range, range]:
+        kept = divide(images)[0]
+        train, test = divide(len(kept))
+        return kept[train.start : train.stop], kept[test.start : test.stop]
+
+    return again
+
+
+def by_share(share: float) -> Callable[[int], int]:
+    """Round half up, but leave at least one image to train on and, unless ``share`` is 0, one to test."""
+    part = exact(share)
+    return lambda images: min(max(math.floor(part * images + Fraction(1, 2)), int(share > 0)), images - 1)

@@ -1,0 +1,82 @@
+"""The paper's split of MS1M-ArcFace (FedFR, arXiv 2112.12496, section 4.1), as its authors' scripts make it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from fedfr.core.errors import FedfrError
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.splits.assignment import at_least, client_sizes, deal, enough, first_as_test, images_of
+from fedfr.faces.splits.split import Split
+
+__all__ = ["ms1m_fedfr"]
+
+
+def ms1m_fedfr(
+    faces: FaceSet,
+    *,
+    public_identities: int = 6000,
+    public_min_images: int = 61,
+    public_max_images: int = 79,
+    clients: int = 40,
+    identities_per_client: int | Sequence[int] = 100,
+    private_min_images: int = 101,
+    private_max_images: int = 109,
+    test_count: int = 40,
+    generic_identities: int | None = 0,
+    seed: int = 100,
+) -> Split:
+    """MS1M-ArcFace: 40 clients x 100 identities of 101 … 109 images, 6 000 public ones of 61 … 79, halves apart.
+
+    ``random.Random(seed)`` shuffles the identities once, in the order of the set: the scripts know identities by label,
+    not by name. Private ones are the first with ``private_min_images`` … ``private_max_images`` images in the first
+    half, dealt to client after client; public ones likewise in the second half; of an odd number the middle one lies in
+    neither. All images of an eligible identity are used; the first ``test_count`` of a private one are its test.
+
+    There are no distractors: the probes are the clients' test images alone. Of the identities left over, the first
+    ``generic_identities`` are generic (None: all): none by default, as all pairs among their millions of images are not
+    a test that ends.
+    """
+    sizes = client_sizes(clients, identities_per_client)
+    at_least(1, public_min_images=public_min_images, private_min_images=private_min_images)
+    at_least(public_min_images, public_max_images=public_max_images)
+    at_least(private_min_images, private_max_images=private_max_images)
+    at_least(0, public_identities=public_identities, test_count=test_count, generic_identities=generic_identities)
+    if test_count >= private_min_images:
+        raise FedfrError(
+            f"split setting test_count = {test_count} leaves nothing to train on from {private_min_images} images; "
+            "lower it or raise private_min_images"
+        )
+    counts = faces.counts()
+    order = [label for label in range(faces.num_identities) if counts[label]]
+    random.Random(seed).shuffle(order)
+    half = len(order) // 2
+    private = [label for label in order[:half] if private_min_images <= counts[label] <= private_max_images]
+    public = [label for label in order[len(order) - half :] if public_min_images <= counts[label] <= public_max_images]
+    enough(
+        sum(sizes),
+        len(private),
+        f"identities with {private_min_images} to {private_max_images} images in the first half",
+        "clients or identities_per_client",
+    )
+    enough(
+        public_identities,
+        len(public),
+        f"identities with {public_min_images} to {public_max_images} images in the second half",
+        "public_identities",
+    )
+    private, public = private[: sum(sizes)], public[:public_identities]
+    taken = {*private, *public}
+    left = [label for label in order if label not in taken]
+    if generic_identities is not None:
+        enough(generic_identities, len(left), "identities for the generic part", "generic_identities")
+    return Split(
+        name="ms1m-fedfr",
+        seed=seed,
+        faces_fingerprint=faces.fingerprint(),
+        public=images_of(faces, public),
+        clients=deal(faces, private, sizes, first_as_test(test_count)),
+        generic=images_of(faces, left[:generic_identities]),
+        distractors=(),
+    )

@@ -1,0 +1,74 @@
+"""Splits that do not see every image: which are left out and why, and what is said of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.faces.exact_duplicates import copies_left_out, in_whole
+from fedfr.faces.exclusions import LeftOut, lost_identities, read_exclusions, without
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.readers.pairs.face_pairs import read_pairs
+from fedfr.faces.splits.partition_files import read_partitions
+from fedfr.faces.splits.split import Split
+
+__all__ = ["images_left_out", "made_without"]
+
+LOG = logging.getLogger(__name__)
+LISTED = 3
+
+
+def images_left_out(faces: FaceSet, exclude: str | Path | None, *, copied: bool) -> tuple[LeftOut, ...]:
+    """What a list of findings marks and, with ``copied``, copies among the rest; by index, each with the reason."""
+    left = () if exclude is None else read_exclusions(exclude, faces)
+    if not copied:
+        return left
+    # Of copies one that was marked is no copy any more.
+    kept = without(faces, left)
+    more = (replace(each, index=int(kept[each.index])) for each in copies_left_out(faces.subset(kept)))
+    return tuple(sorted((*left, *more), key=lambda each: each.index))
+
+
+def made_without(
+    make: Callable[..., Split], faces: FaceSet, settings: Mapping[str, Any], left: tuple[LeftOut, ...]
+) -> Split:
+    """A split of all ``faces`` by a recipe that does not see what is ``left`` out; that stands in it and is logged."""
+    kept = without(faces, left)
+    made = in_whole(make(faces.subset(kept), **_of_part(settings, faces, kept)), kept, faces)
+    if isinstance(settings.get("pairs"), str):
+        inside = set(made.generic)
+        made = replace(made, pairs=tuple(p for p in read_pairs(settings["pairs"], faces) if inside.issuperset(p)))
+    made = replace(made, left_out=left, lost_identities=lost_identities(faces, left))
+    _tell(made)
+    return made
+
+
+def _of_part(settings: Mapping[str, Any], faces: FaceSet, kept: NDArray[np.int64]) -> dict[str, Any]:
+    """The settings for a recipe that sees the images ``kept`` alone; those that speak of images speak of all."""
+    part = {name: value for name, value in settings.items() if name != "pairs"}
+    given = part.get("partition")
+    if given is not None:
+        whole = read_partitions(given, faces) if isinstance(given, str) else list(given)
+        if len(whole) == len(faces):
+            part["partition"] = [whole[index] for index in kept.tolist()]
+    return part
+
+
+def _tell(split: Split) -> None:
+    images = ", ".join(f"{each.image} ({each.reason})" for each in split.left_out[:LISTED])
+    more = f" and {len(split.left_out) - LISTED} more" if len(split.left_out) > LISTED else ""
+    lost = split.lost_identities
+    people = ", ".join(lost[:LISTED]) + (f" and {len(lost) - LISTED} more" if len(lost) > LISTED else "")
+    LOG.warning(
+        "the split leaves out %d images: %s%s; %s; all are listed in its manifest",
+        len(split.left_out),
+        images,
+        more,
+        f"{len(lost)} identities are lost with all their images: {people}" if lost else "no identity is lost",
+    )

@@ -1,0 +1,195 @@
+"""A split made elsewhere, image by image: every partition becomes a client that owns its people."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.core.client_ids import check_client_id
+from fedfr.core.errors import FedfrError
+from fedfr.faces.array_columns import ImageIndices, joined
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.grouping import ByIdentity
+from fedfr.faces.splits.assignment import (
+    Divide,
+    at_least,
+    divided,
+    enough,
+    how_to_divide,
+    identities_by_name,
+    images_of,
+)
+from fedfr.faces.splits.partition_files import Partition, read_partitions
+from fedfr.faces.splits.shared_identities import SHARED_IDENTITIES, Spread
+from fedfr.faces.splits.split import Split
+from fedfr.faces.splits.split_parts import ClientFaces
+
+__all__ = ["by_partition"]
+
+Ints = NDArray[np.int64]
+
+
+def by_partition(
+    faces: FaceSet,
+    *,
+    partition: str | Sequence[Partition | None],
+    shared_identities: str = "refuse",
+    public_identities: int = 0,
+    public_partitions: Sequence[Partition] = (),
+    generic_identities: int = 0,
+    test_share: float | None = None,
+    test_count: int | None = None,
+    min_images: int = 2,
+    max_images: int | None = None,
+    distractors: str = "none",
+    seed: int = 100,
+) -> Split:
+    """A client for each partition; ``partition`` is a file that gives that of each image, or gives it itself.
+
+    Partition 7 becomes ``client-07``, a named one keeps its name. Images in no partition are left out. A client owns
+    its people alone:
+
+    1. With the identities sorted by name and shuffled with ``seed``, ``public_identities`` of those with ``min_images``
+       or more are public and the next ``generic_identities`` are nobody's, wherever their images were put. A partition
+       of nobody else is no client.
+    2. An identity in several partitions is dealt with as ``shared_identities`` says: ``refuse``, ``drop``, or
+       ``largest``, which gives its images in the partition with most of them to that one and the others to none.
+    3. Identities of ``public_partitions`` are public too.
+    4. A client's identity has ``min_images`` or more there; its first ``max_images`` are used, of which the last
+       ``test_share`` (0 ≤ share < 1, default 0.4) or ``test_count`` are its test.
+    5. Identities that are nobody's are generic; with ``distractors="generic"`` their images are non-mated probes of
+       every client as well.
+
+    Raises :class:`FedfrError` for settings out of range, for shared identities that are refused, and for a partition
+    that is left with nobody.
+    """
+    at_least(1, min_images=min_images, max_images=max_images)
+    at_least(0, public_identities=public_identities, generic_identities=generic_identities)
+    divide = how_to_divide(test_share, test_count, min_images, max_images)
+    if distractors not in ("none", "generic"):
+        raise FedfrError(f"split setting distractors = {distractors!r}; give none or generic")
+    given = read_partitions(partition, faces) if isinstance(partition, str) else _as_given(partition, len(faces))
+    partitions = _sorted({own for own in given if own is not None})
+    if not partitions:
+        raise FedfrError("split setting partition puts no image into a partition; give at least one client its images")
+    open_to_all = _among(partitions, public_partitions)
+
+    # For each image the place of its partition among the sorted, -1 in none; for each identity whether it was drawn.
+    place: dict[Partition | None, int] = {None: -1, **{own: number for number, own in enumerate(partitions)}}
+    own_of = np.fromiter((place[own] for own in given), np.int64, len(given))
+    public, nobodys = _drawn(faces, public_identities, generic_identities, min_images, seed)
+    drawn = np.zeros(faces.num_identities, np.bool_)
+    drawn[[*public, *nobodys]] = True
+    spread = _spread(faces, own_of, partitions, drawn)
+    # A partition whose people were all drawn is no client; one that loses them otherwise is a mistake.
+    left = {own for found in spread.values() for own in found} - open_to_all
+    if not left:
+        raise FedfrError("no partition is left to be a client; lower public_identities or generic_identities")
+    owner = np.full(faces.num_identities, -2, np.int64)
+    for label, own in SHARED_IDENTITIES[shared_identities](faces, spread).items():
+        owner[label] = place[own]
+    # Images that lie with the owner of their identity, and of those the identities that have enough there.
+    rows = np.flatnonzero(owner[faces.labels] == own_of)
+    images = ByIdentity(faces.labels[rows], faces.num_identities)
+    owner[images.counts < min_images] = -2
+    people = {own: np.flatnonzero(owner == number) for number, own in enumerate(partitions)}
+    shown: list[Sequence[int] | Ints] = [images_of(faces, sorted(public), max_images)]
+    shown += [rows[images.of(people[own], last=max_images)] for own in partitions if own in open_to_all]
+    known = owner >= 0
+    known[sorted(public)] = True
+    unseen = ImageIndices(np.flatnonzero(~known[faces.labels]))
+    return Split(
+        name="partition",
+        seed=seed,
+        faces_fingerprint=faces.fingerprint(),
+        public=ImageIndices(np.sort(joined(shown))),
+        clients={
+            _client(own, partitions): _client_faces(own, people[own], rows, images, divide, min_images, max_images)
+            for own in partitions
+            if own in left
+        },
+        generic=unseen,
+        distractors=unseen if distractors == "generic" else (),
+    )
+
+
+def _as_given(partitions: Sequence[Partition | None], images: int) -> Sequence[Partition | None]:
+    if not isinstance(partitions, Sequence):
+        raise FedfrError(f"split setting partition = {partitions!r}; give a file, or a list with one for each image")
+    if len(partitions) != images:
+        raise FedfrError(f"split setting partition holds {len(partitions)} entries for {images} images; give one each")
+    for own in partitions:
+        if isinstance(own, bool) or not isinstance(own, int | str | None) or (isinstance(own, int) and own < 0):
+            raise FedfrError(f"split setting partition holds {own!r}; give whole numbers from 0, names or null")
+    return partitions
+
+
+def _spread(faces: FaceSet, own_of: Ints, partitions: Sequence[Partition], drawn: NDArray[np.bool_]) -> Spread:
+    """Images of each identity that was not drawn in each partition, identities by name, partitions in their order."""
+    rows = np.flatnonzero((own_of >= 0) & ~drawn[faces.labels])
+    pairs, counts = np.unique(faces.labels[rows] * len(partitions) + own_of[rows], return_counts=True)
+    found: dict[int, Counter[Partition]] = {}
+    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+        label, number = divmod(pair, len(partitions))
+        found.setdefault(label, Counter())[partitions[number]] = count
+    return {label: found[label] for label in sorted(found, key=faces.identities.__getitem__)}
+
+
+def _drawn(faces: FaceSet, public: int, generic: int, min_images: int, seed: int) -> tuple[set[int], set[int]]:
+    """Labels of the public identities and of those that are nobody's."""
+    counts, order = faces.counts(), identities_by_name(faces)
+    random.Random(seed).shuffle(order)
+    eligible = [label for label in order if counts[label] >= min_images]
+    wanted = f"identities with {min_images} or more images for the public and the generic part"
+    enough(public + generic, len(eligible), wanted, "public_identities, generic_identities or min_images")
+    return {*eligible[:public]}, {*eligible[public : public + generic]}
+
+
+def _sorted(partitions: Iterable[Partition]) -> list[Partition]:
+    """Numbers first."""
+    return sorted(partitions, key=lambda own: (isinstance(own, str), own))
+
+
+def _among(partitions: Sequence[Partition], chosen: Sequence[Partition]) -> set[Partition]:
+    if isinstance(chosen, str) or not isinstance(chosen, Sequence):
+        raise FedfrError(f"split setting public_partitions = {chosen!r}; give a list, for example [0]")
+    for own in chosen:
+        if own not in partitions:
+            raise FedfrError(
+                f"split setting public_partitions names {own!r}; the partitions are {', '.join(map(str, partitions))}"
+            )
+    return set(chosen)
+
+
+def _client(own: Partition, partitions: Sequence[Partition]) -> str:
+    numbers = [number for number in partitions if isinstance(number, int)]
+    if isinstance(own, int):
+        return f"client-{own:0{max(2, len(str(max(numbers))))}d}"
+    if own.startswith("client-"):
+        raise FedfrError(
+            f"partition {own!r} cannot be a client's id; use numbers, or names that do not begin with 'client-'"
+        )
+    return check_client_id(own, "partition")
+
+
+def _client_faces(
+    own: Partition,
+    people: Ints,
+    rows: Ints,
+    images: ByIdentity,
+    divide: Divide,
+    min_images: int,
+    max_images: int | None,
+) -> ClientFaces:
+    """Training and test of a partition's people, whose images are some of ``rows``."""
+    if not len(people):
+        raise FedfrError(
+            f"partition {own!r} is left with no identity of {min_images} or more images, all of them its own; lower "
+            "min_images, or make fewer or larger partitions"
+        )
+    parts = divided(images, people.tolist(), divide, max_images)
+    return ClientFaces(ImageIndices(rows[np.asarray(parts.train)]), ImageIndices(rows[np.asarray(parts.test)]))

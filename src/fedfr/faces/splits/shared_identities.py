@@ -1,0 +1,52 @@
+"""People with images in several partitions: a client owns its people alone, so somebody has to decide."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from fedfr.core.errors import FedfrError
+from fedfr.core.registry import Entry, Registry
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.splits.partition_files import Partition
+
+__all__ = ["SHARED_IDENTITIES", "Spread"]
+
+LISTED = 3
+
+Spread = Mapping[int, Counter[Partition]]
+"""Images of each identity in each partition, in the order of partitions."""
+
+
+def _refuse(faces: FaceSet, spread: Spread) -> dict[int, Partition]:
+    shared = {label: found for label, found in spread.items() if len(found) > 1}
+    if shared:
+        listed = [
+            f"{faces.identities[label]} ({', '.join(f'{images} in {own}' for own, images in found.items())})"
+            for label, found in list(shared.items())[:LISTED]
+        ]
+        more = [f"and {len(shared) - LISTED} more"] if len(shared) > LISTED else []
+        raise FedfrError(
+            f"{len(shared)} of {len(spread)} identities have images in several partitions: "
+            f"{', '.join([*listed, *more])}; keep each in one, or set shared_identities to largest or drop"
+        )
+    return _drop(faces, spread)
+
+
+def _drop(faces: FaceSet, spread: Spread) -> dict[int, Partition]:
+    return {label: next(iter(found)) for label, found in spread.items() if len(found) == 1}
+
+
+def _largest(faces: FaceSet, spread: Spread) -> dict[int, Partition]:
+    return {label: max(found, key=found.__getitem__) for label, found in spread.items()}
+
+
+SHARED_IDENTITIES: Registry[Callable[[FaceSet, Spread], dict[int, Partition]]] = Registry(
+    "split setting shared_identities",
+    (
+        Entry("refuse", _refuse, "they are a mistake"),
+        Entry("drop", _drop, "no client has them"),
+        Entry("largest", _largest, "the partition with most of their images has those, the first of equals; no other"),
+    ),
+)
+"""Each gives the partition that has an identity, by label; those that none has are missing."""

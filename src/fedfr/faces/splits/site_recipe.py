@@ -1,0 +1,55 @@
+"""A split whose clients are on machines of their own: all that is here is public, or nobody's."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+
+from fedfr.core.client_ids import check_client_ids
+from fedfr.core.errors import FedfrError
+from fedfr.faces.array_columns import ImageIndices
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.splits.assignment import at_least, enough, identities_by_name, images_of
+from fedfr.faces.splits.split import Split
+from fedfr.faces.splits.split_parts import ClientFaces
+
+__all__ = ["sites"]
+
+
+def sites(
+    faces: FaceSet,
+    *,
+    clients: Sequence[str],
+    generic_identities: int = 0,
+    distractors: str = "none",
+    seed: int = 100,
+) -> Split:
+    """Clients on machines of their own: ``faces`` has none of theirs, all of it is public or generic.
+
+    ``clients`` are the sites' ids, as :mod:`fedfr.core.client_ids` has them. Identities sorted by name are
+    shuffled once with ``seed``; the first ``generic_identities`` of them are people nobody trains on.
+    """
+    if not isinstance(clients, Sequence):
+        raise FedfrError(f"split setting clients = {clients!r}; give the ids in a list, for example [north, south]")
+    named = [clients] if isinstance(clients, str) else list(clients)
+    check_client_ids([name for at, name in enumerate(named) if name not in named[:at]], "split setting clients:")
+    if not named or len(set(named)) < len(named):
+        raise FedfrError(f"split setting clients = {named}; give one or more ids, each once")
+    at_least(0, generic_identities=generic_identities)
+    if distractors not in ("none", "generic"):
+        raise FedfrError(f"split setting distractors = {distractors!r}; give none or generic")
+    order = identities_by_name(faces)
+    random.Random(seed).shuffle(order)
+    enough(generic_identities, len(order), "identities", "generic_identities")
+    unseen = images_of(faces, order[:generic_identities])
+    return Split(
+        name="sites",
+        seed=seed,
+        faces_fingerprint=faces.fingerprint(),
+        public=ImageIndices(np.delete(np.arange(len(faces)), unseen)),
+        clients={name: ClientFaces((), (), elsewhere=True) for name in sorted(named)},
+        generic=unseen,
+        distractors=unseen if distractors == "generic" else (),
+    )

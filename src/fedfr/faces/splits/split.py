@@ -1,0 +1,189 @@
+"""Who gets which faces: a saved manifest, so that every method sees the same ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedfr.core.client_ids import check_client_ids
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import read_json, write_json
+from fedfr.faces.array_columns import ImageIndices
+from fedfr.faces.exclusions import LeftOut
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.index_ranges import from_runs, to_runs
+from fedfr.faces.splits.split_parts import ClientFaces, Parts, people_of
+
+__all__ = ["ClientFaces", "Split"]
+
+FORMAT = "fedfr-split"
+VERSION = 1
+
+
+@dataclass(frozen=True, repr=False)
+class Split:
+    """Image indices into one :class:`FaceSet`, by part.
+
+    ``public`` is seen by everyone; ``clients`` maps a client id to its private images; ``generic`` shows identities
+    that nobody trains on; ``distractors`` are further non-mated probes and may overlap ``generic``; ``pairs`` are given
+    pairs of ``generic`` images to verify. ``identities`` names the people of each part for a human reader, ``settings``
+    records what the recipe was given. ``left_out`` are the images that the recipe did not see, with the reason, and
+    ``lost_identities`` the people none of whose images it saw. Indices may be given as any sequence or array; they are
+    kept in arrays.
+    """
+
+    name: str
+    seed: int
+    faces_fingerprint: str
+    public: Sequence[int]
+    clients: Mapping[str, ClientFaces]
+    generic: Sequence[int]
+    distractors: Sequence[int]
+    pairs: tuple[tuple[int, int], ...] = ()
+    identities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
+    lost_identities: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # An id becomes the name of a folder.
+        check_client_ids(self.clients, f"client of split {self.name!r}")
+        for part in ("public", "generic", "distractors"):
+            object.__setattr__(self, part, ImageIndices(getattr(self, part)))
+
+    def __repr__(self) -> str:
+        public, unseen, clients = len(self.public), len(self.generic), len(self.clients)
+        return f"Split({self.name!r}, {clients} clients, {public} public and {unseen} unseen images, seed {self.seed})"
+
+    def parts(self) -> dict[str, Sequence[int]]:
+        """Every list of images by its name: ``public``, ``client-01 train``, ``client-01 test``, …, ``distractors``."""
+        return self._parts().lists()
+
+    def describe(self, faces: FaceSet) -> Split:
+        """The same split with ``identities`` filled in: names per part, in the order of their labels."""
+        groups = {"public": self.public, "generic": self.generic, "distractors": self.distractors}
+        groups |= {client: ImageIndices(images.all()) for client, images in self.clients.items()}
+        return replace(
+            self,
+            identities={
+                part: tuple(faces.identities[label] for label in people_of(faces, images).tolist())
+                for part, images in groups.items()
+                if len(images)
+            },
+        )
+
+    def check(self, faces: FaceSet) -> None:
+        """Raise :class:`FedfrError` for the first fault found, naming the part and the image or identity.
+
+        Faults: made for other faces; an index out of range; an image used twice (``generic`` and ``distractors`` may
+        share images); a client without training images; a tested identity the client does not train on; an identity in
+        two of public, each client, and the unseen ones, or two there whose names look the same; the same pixels in two
+        parts or in a client's train and test; a
+        pair with an image that is not in ``generic``.
+        """
+        self.check_faces(faces)
+        parts = self._parts()
+        parts.check_clients(faces)
+        parts.check_identities(faces)
+        parts.check_pixels(faces)
+        shown = np.zeros(len(faces), np.bool_)
+        shown[np.asarray(self.generic)] = True
+        strange = [index for pair in self.pairs for index in pair if not (0 <= index < len(faces) and shown[index])]
+        if strange:
+            raise FedfrError(f"a pair of the split uses image {min(strange)}, which is not in its generic part")
+
+    def check_faces(self, faces: FaceSet) -> None:
+        """The first of these checks alone: made for these faces, every index in range and used once."""
+        if self.faces_fingerprint != faces.fingerprint():
+            raise FedfrError(
+                f"split {self.name!r} was made for faces {self.faces_fingerprint[:12]}, "
+                f"these are {faces.fingerprint()[:12]}; split these faces again"
+            )
+        self._parts().check_images(faces)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the manifest as JSON, atomically; images as runs like ``"0-9,14"``, identities by name."""
+
+        def part(name: str, images: Sequence[int]) -> dict[str, Any]:
+            return {"identities": list(self.identities.get(name, ())), "images": to_runs(images)}
+
+        write_json(
+            Path(path),
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "name": self.name,
+                "seed": self.seed,
+                "settings": dict(self.settings),
+                "faces_fingerprint": self.faces_fingerprint,
+                "clients": {
+                    client: {
+                        "identities": list(self.identities.get(client, ())),
+                        "train": to_runs(images.train),
+                        "test": to_runs(images.test),
+                        **({"elsewhere": True} if images.elsewhere else {}),
+                    }
+                    for client, images in self.clients.items()
+                },
+                "public": part("public", self.public),
+                "generic": part("generic", self.generic),
+                "distractors": part("distractors", self.distractors),
+                "pairs": " ".join(f"{first}:{second}" for first, second in self.pairs),
+                **({"left_out": [asdict(each) for each in self.left_out]} if self.left_out else {}),
+                **({"lost_identities": list(self.lost_identities)} if self.lost_identities else {}),
+            },
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Split:
+        """Read a manifest; raises :class:`FedfrError` when it is missing, truncated or not a split."""
+        content = read_json(Path(path))
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise FedfrError(f"{path} is not a split; give a file written by `fedfr faces split`")
+        if content.get("version") != VERSION:
+            raise FedfrError(f"{path} has version {content.get('version')!r}, expected {VERSION}; split again")
+        try:
+            groups = {name: content[name] for name in ("public", "generic", "distractors")}
+            clients = dict(content["clients"])
+            identities = {name: tuple(map(str, part["identities"])) for name, part in (groups | clients).items()}
+            check_client_ids(clients, f"{path}: client")
+            return cls(
+                name=str(content["name"]),
+                seed=int(content["seed"]),
+                faces_fingerprint=str(content["faces_fingerprint"]),
+                public=_images(groups["public"]["images"]),
+                clients={
+                    client: ClientFaces(
+                        _images(part["train"]), _images(part["test"]), bool(part.get("elsewhere", False))
+                    )
+                    for client, part in clients.items()
+                },
+                generic=_images(groups["generic"]["images"]),
+                distractors=_images(groups["distractors"]["images"]),
+                pairs=_to_pairs(content.get("pairs", "")),
+                identities={name: names for name, names in identities.items() if names},
+                settings=dict(content["settings"]),
+                left_out=tuple(
+                    LeftOut(int(each["index"]), str(each["image"]), str(each["identity"]), str(each["reason"]))
+                    for each in content.get("left_out", ())
+                ),
+                lost_identities=tuple(map(str, content.get("lost_identities", ()))),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FedfrError(f"{path} lacks or garbles an entry ({error!r}); split again") from error
+
+    def _parts(self) -> Parts:
+        return Parts(self.public, self.clients, self.generic, self.distractors)
+
+
+def _images(runs: str) -> ImageIndices:
+    return ImageIndices(from_runs(runs))
+
+
+def _to_pairs(text: str) -> tuple[tuple[int, int], ...]:
+    return tuple((int(first), int(second)) for first, _, second in (pair.partition(":") for pair in text.split()))

@@ -1,0 +1,89 @@
+"""JPEGs without an end marker: whether only that is missing, or pixels as well."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.faces.image_headers import FRAMES, JPEG, jpeg_segments
+
+__all__ = ["decode_unended", "is_unended_jpeg"]
+
+END, SCAN, PROGRESSIVE = 0xD9, 0xDA, 0xC2
+# In coded data FF is followed by 00, or by one of the eight restart markers.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+# Bits that begin in each of the four ways; no FF, which would begin a marker.
+_FILLERS = tuple(4096 * bytes([bits]) for bits in (0b00000000, 0b01010101, 0b10101010, 0b11001100))
+
+Decode = Callable[[NDArray[np.uint8]], NDArray[np.uint8] | None]
+
+
+@dataclass
+class _Frame:
+    """Components of the picture, the parameters of every scan, and whether the end marker comes."""
+
+    components: bytes = b""
+    progressive: bool = False
+    scans: list[bytes] = field(default_factory=list)
+    ended: bool = False
+
+
+def is_unended_jpeg(content: bytes) -> bool:
+    """Whether this is a JPEG with pixels in which no end marker comes behind the last of them."""
+    if not content.startswith(JPEG) or content.endswith(b"\xff\xd9"):
+        return False
+    frame = _walk(content)
+    return bool(frame.scans) and not frame.ended
+
+
+def decode_unended(content: bytes, decode: Decode) -> NDArray[np.uint8] | None:
+    """The picture where nothing but the end marker is missing; None where pixels are.
+
+    A decoder takes more bytes than there are for what is missing. So the picture is whole when it comes out the same
+    whatever is put behind it.
+    """
+    content = content.rstrip(b"\xff")
+    frame = _walk(content)
+    if not _is_complete(frame):
+        return None
+    # libjpeg prints what it thinks of bytes before a marker, so there is none where it needs none: for a single scan.
+    end = b"\xff\xd9" if frame.progressive or len(frame.scans) > 1 else b""
+    found = [decode(np.frombuffer(content + filler + end, np.uint8)) for filler in _FILLERS]
+    made = [each for each in found if each is not None]
+    return made[0] if len(made) == len(found) and all(np.array_equal(each, made[0]) for each in made) else None
+
+
+def _walk(content: bytes) -> _Frame:
+    frame, at = _Frame(), 2
+    while at >= 0:
+        behind = -1
+        for marker, start, end in jpeg_segments(content, at):
+            if marker in FRAMES:
+                frame.components, frame.progressive = content[start + 6 : end : 3], marker == PROGRESSIVE
+            elif marker == END:
+                frame.ended = True
+            elif marker == SCAN:
+                frame.scans.append(content[start:end])
+                following = _MARKER.search(content, end)
+                behind = -1 if following is None else following.start()
+                break
+        at = behind
+    return frame
+
+
+def _is_complete(frame: _Frame) -> bool:
+    """Whether the scans that were begun bring every coefficient of every component, in full."""
+    bits = {component: [16] * 64 for component in frame.components}
+    for parameters in frame.scans:
+        count = parameters[0] if parameters else 0
+        if len(parameters) < 4 + 2 * count:
+            return False
+        first, last, precision = parameters[1 + 2 * count : 4 + 2 * count] if frame.progressive else (0, 63, 0)
+        for component in parameters[1 : 1 + 2 * count : 2]:
+            have = bits.get(component, [])
+            have[first : last + 1] = [precision & 15] * len(have[first : last + 1])
+    return bool(bits) and all(max(have) == 0 for have in bits.values())

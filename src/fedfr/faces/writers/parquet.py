@@ -1,0 +1,67 @@
+"""Faces as Parquet files in which ``datasets`` finds an ``image`` and a named class per row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from fedfr.core.errors import WriteError
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.readers.huggingface import pyarrow
+from fedfr.faces.writers.released_split import PICTURES
+
+__all__ = ["write_parquet"]
+
+ROWS_PER_FILE = 16_384
+ROWS_PER_GROUP = 100
+"""As ``datasets`` groups pictures: so much is read to show a single row."""
+
+
+def write_parquet(faces: FaceSet, folder: Path, progress: Callable[[int, int], None]) -> int:
+    """Write ``train-00000-of-00001.parquet``, …: ``image`` (bytes, path), ``identity`` (a ClassLabel), ``name``.
+
+    A file holds up to 16 384 rows, some 400 MB. Returns the number of files.
+    """
+    arrow = pyarrow()
+    count = -(-len(faces) // ROWS_PER_FILE)
+    schema = _schema(arrow, faces)
+    for number in range(count):
+        indices = range(number * ROWS_PER_FILE, min((number + 1) * ROWS_PER_FILE, len(faces)))
+        path = folder / f"train-{number:05d}-of-{count:05d}.parquet"
+        try:
+            with arrow.parquet.ParquetWriter(path, schema, write_page_checksum=True) as writer:
+                for batch in _batches(arrow, faces, indices, schema):
+                    writer.write_batch(batch)
+                    progress(indices[0] + batch.num_rows, len(faces))
+                    indices = indices[batch.num_rows :]
+        except arrow.ArrowException as error:
+            raise WriteError(f"cannot write {path.name}: {error}; free space or choose another folder") from error
+    return count
+
+
+def _batches(arrow: Any, faces: FaceSet, indices: range, schema: Any) -> Iterator[Any]:
+    pictures = PICTURES["png"](faces, indices, 0)
+    for start in range(0, len(indices), ROWS_PER_GROUP):
+        some = indices[start : start + ROWS_PER_GROUP]
+        images = [
+            {"bytes": content, "path": f"{index:08d}.png"}
+            for index, content in zip(some, islice(pictures, len(some)), strict=True)
+        ]
+        columns = [images, faces.labels[some].tolist(), [faces.names[index] for index in some]]
+        arrays = [arrow.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+        yield arrow.record_batch(arrays, schema=schema)
+
+
+def _schema(arrow: Any, faces: FaceSet) -> Any:
+    """Types, and the note that tells ``datasets`` what they mean."""
+    features = {
+        "image": {"_type": "Image"},
+        "identity": {"names": list(faces.identities), "_type": "ClassLabel"},
+        "name": {"dtype": "string", "_type": "Value"},
+    }
+    picture = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
+    types = [("image", picture), ("identity", arrow.int64()), ("name", arrow.string())]
+    return arrow.schema(types, {"huggingface": json.dumps({"info": {"features": features}})})

@@ -1,0 +1,75 @@
+"""Writing records, and files of them in the layout of the FedFR split scripts, byte for byte as MXNet writes them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from fedfr.core.errors import FedfrError
+from fedfr.faces.readers.recordio.format import FIRST, LAST, LONGEST, MAGIC, MIDDLE, WHOLE
+from fedfr.faces.readers.recordio.header import pack
+
+__all__ = ["RecordWriter", "frame", "write_faces_file"]
+
+
+def frame(payload: bytes) -> bytes:
+    """One record: the payload, in parts wherever it holds the magic at a multiple of 4, padded to a multiple of 4.
+
+    Raises ``ValueError`` for more than 2^29 - 1 bytes.
+    """
+    if len(payload) > LONGEST:
+        raise ValueError(f"{len(payload)} bytes in one record; RecordIO holds {LONGEST}")
+    words = np.frombuffer(payload, dtype="<u4", count=len(payload) // 4)
+    cuts = [4 * int(place) for place in np.flatnonzero(words == int.from_bytes(MAGIC, "little"))]
+    starts, ends = [0, *(cut + len(MAGIC) for cut in cuts)], [*cuts, len(payload)]
+    framed = bytearray()
+    for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        first, last = number == 0, number == len(cuts)
+        kind = (WHOLE if last else FIRST) if first else (LAST if last else MIDDLE)
+        framed += MAGIC + struct.pack("<I", kind << 29 | (end - start)) + payload[start:end]
+    return bytes(framed) + bytes(-len(framed) % 4)
+
+
+class RecordWriter:
+    """Appends records to an open file and remembers where each begins."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._end = 0
+        self._lines: list[str] = []
+
+    def write(self, key: int, payload: bytes) -> None:
+        """Append one record that the index knows as ``key``."""
+        framed = frame(payload)
+        self._file.write(framed)
+        self._lines.append(f"{key}\t{self._end}\n")
+        self._end += len(framed)
+
+    def index(self) -> bytes:
+        """The content of the ``.idx``, in the order of writing."""
+        return "".join(self._lines).encode()
+
+
+def write_faces_file(
+    path: Path, pictures: Iterable[tuple[int, bytes]], identities: int, first_identity: int | None = None
+) -> None:
+    """Write ``path`` and its ``.idx``: pictures with their labels under the keys 1, 2, …, and record 0 at the end.
+
+    Record 0 holds [pictures + 1, identities], and ``first_identity`` where a client's labels 0, 1, … are counted from
+    it. Raises :class:`FedfrError` for numbers that the format's float32 labels cannot hold.
+    """
+    count = 0
+    with path.open("wb") as file:
+        writer = RecordWriter(file)
+        try:
+            for count, (label, picture) in enumerate(pictures, start=1):
+                writer.write(count, pack(label, count, picture))
+            facts = [count + 1, identities]
+            writer.write(0, pack(facts if first_identity is None else [*facts, first_identity], 0))
+        except ValueError as error:
+            raise FedfrError(f"{path.name} cannot be written: {error}; export fewer faces at a time") from error
+    path.with_suffix(".idx").write_bytes(writer.index())

@@ -1,0 +1,147 @@
+"""A split as the files that the released FedFR tools read, in the folders where they look for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import write_folder_atomically
+from fedfr.core.registry import Entry, Registry
+from fedfr.faces.encoded_images import encode
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.image_headers import picture_size
+from fedfr.faces.pixels import IMAGE_SHAPE
+from fedfr.faces.splits.split import Split
+from fedfr.faces.splits.split_parts import people_of
+from fedfr.faces.storage import check_destination
+from fedfr.faces.writers.recordio import write_faces_file
+
+__all__ = ["PICTURES", "export_recordio"]
+
+AT_ONCE = 256
+
+Encode = Callable[[FaceSet, Sequence[int], int], Iterator[bytes]]
+"""The pictures at some indices, compressed, in order; the number is the quality of a JPEG."""
+
+
+def _each(faces: FaceSet, indices: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, len(indices), AT_ONCE):
+        yield from faces.images(indices[start : start + AT_ONCE])
+
+
+def _png(faces: FaceSet, indices: Sequence[int], quality: int) -> Iterator[bytes]:
+    return (encode(image, ".png") for image in _each(faces, indices))
+
+
+def _jpeg(faces: FaceSet, indices: Sequence[int], quality: int) -> Iterator[bytes]:
+    options = (cv2.IMWRITE_JPEG_QUALITY, quality)
+    return (encode(image, ".jpg", options) for image in _each(faces, indices))
+
+
+def _kept(faces: FaceSet, indices: Sequence[int], quality: int) -> Iterator[bytes]:
+    for index in indices:
+        content = faces.encoded(index)
+        if content is None:
+            raise FedfrError("these faces hold pixels, no compressed pictures to keep; choose png or jpeg")
+        if picture_size(content) != IMAGE_SHAPE[:2]:
+            raise FedfrError(f"{faces.names[index]} is not 112x112 as it lies in its file; choose png or jpeg")
+        yield content
+
+
+PICTURES: Registry[Encode] = Registry(
+    "pictures",
+    (
+        Entry("png", _png, "lossless"),
+        Entry("jpeg", _jpeg, "smaller, at the quality given"),
+        Entry("kept", _kept, "the very bytes of the RecordIO file that the faces come from"),
+    ),
+)
+
+
+def export_recordio(
+    faces: FaceSet,
+    split: Split,
+    dest: str | os.PathLike[str],
+    pictures: str = "png",
+    quality: int = 95,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, int]:
+    """Write what the authors' split scripts would have: P private identities in all, C clients, K public identities.
+
+    ``split_pretrain_K/client_0000/train.rec`` holds the public part; ``split_train_iPcC/client_0000/train.rec``, …,
+    each client's training images, labelled 0, 1, … in the order of the set; ``local_gallery_P/test.rec`` the training
+    and ``local_veri_P/test.rec`` the test images of all clients, labelled 0 … P-1, with ``idx_id_pair.txt``. P and C
+    have four digits or more in the clients' folder. Every ``.rec`` has its ``.idx``. A part without images is left out.
+
+    ``pictures`` is one of :data:`PICTURES`, ``quality`` 1 … 100. Returns the number of images in every file, by its
+    path below ``dest``, which appears whole or not at all. Raises :class:`FedfrError` for a split of other faces, an
+    occupied ``dest``, and pictures that are not there to keep.
+    """
+    encode = PICTURES[pictures]
+    if not 1 <= quality <= 100:
+        raise FedfrError(f"quality = {quality}; give 1 to 100, the usual JPEG scale")
+    target = Path(dest).resolve()
+    check_destination(target)
+    split.check(faces)
+    plans = _plans(faces, split)
+    total = sum(len(indices) for _, indices, _, _ in plans.values())
+    done = 0
+
+    def counted(indices: Sequence[int], labels: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        nonlocal done
+        for label, content in zip(labels, encode(faces, indices, quality), strict=True):
+            yield label, content
+            done += 1
+            if progress is not None:
+                progress(done, total)
+
+    def fill(folder: Path) -> None:
+        for name, (identities, indices, labels, first) in plans.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_faces_file(path, counted(indices, labels), identities, first)
+            if name.startswith("local_veri"):
+                lines = (f"{key} {label}\n" for key, label in enumerate(labels, start=1))
+                (path.parent / "idx_id_pair.txt").write_text("idx id\n" + "".join(lines), encoding="ascii")
+
+    write_folder_atomically(target, fill)
+    return {name: len(indices) for name, (_, indices, _, _) in plans.items()}
+
+
+Plan = tuple[int, list[int], list[int], int | None]
+"""One file: number of identities, images in order, their labels, first identity."""
+
+
+def _plans(faces: FaceSet, split: Split) -> dict[str, Plan]:
+    plans: dict[str, Plan] = {}
+    people = [people_of(faces, client.train) for client in split.clients.values()]
+    private, clients = sum(map(len, people)), len(people)
+    public = people_of(faces, split.public)
+    plans[f"split_pretrain_{len(public)}/client_0000/train.rec"] = _plan(faces, split.public, public)
+    first, train, test = 0, [], []
+    for number, (client, known) in enumerate(zip(split.clients.values(), people, strict=True)):
+        name = f"split_train_i{private:04d}c{clients:04d}/client_{number:04d}/train.rec"
+        plans[name] = _plan(faces, client.train, known, first=first)
+        train.append(_plan(faces, client.train, known, count_from=first))
+        test.append(_plan(faces, client.test, known, count_from=first))
+        first += len(known)
+    for name, parts in (("local_gallery", train), ("local_veri", test)):
+        indices = [index for _, some, _, _ in parts for index in some]
+        plans[f"{name}_{private}/test.rec"] = private, indices, [label for *_, some, _ in parts for label in some], None
+    return {name: plan for name, plan in plans.items() if plan[1]}
+
+
+def _plan(
+    faces: FaceSet, images: Sequence[int], people: NDArray[np.int64], first: int | None = None, count_from: int = 0
+) -> Plan:
+    """Identity by identity, as the scripts write them, whatever the order of the set."""
+    rows = np.asarray(images, np.int64)
+    own = count_from + np.searchsorted(people, faces.labels[rows])
+    order = np.lexsort((rows, own))
+    return len(people), rows[order].tolist(), own[order].tolist(), first

@@ -1,0 +1,119 @@
+"""What a file of weights holds, as far as the file tells and as far as it is recognised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fedfr.core.errors import FedfrError
+from fedfr.models.backbone_registry import BACKBONES
+from fedfr.models.checkpoint import has_contract, load_model
+from fedfr.models.foreign import find_backbone, state_of
+from fedfr.models.foreign_files import read_tensors
+from fedfr.models.foreign_heads import load_foreign_dfc, load_foreign_prototypes
+from fedfr.models.model_parts import PERSONALIZED, ModelParts
+from fedfr.models.onnx_model import OnnxBackbone, onnx_assumption
+from fedfr.models.user_preprocessing import UNSTATED
+
+__all__ = ["model_facts"]
+
+Facts = dict[str, Any]
+
+
+def model_facts(path: Path) -> Facts:
+    """Plain JSON values: ``kind`` of file, backbone, length of a feature, input, and what more there is to say.
+
+    ``input`` is what the contract states, or what is assumed; ``input_known_from`` says which. Raises
+    :class:`FedfrError` when the file is missing, damaged, or holds more than weights.
+    """
+    if path.is_dir():
+        raise FedfrError(f"{path} is a folder; give one of the files in it")
+    facts = _READERS.get(path.suffix, _weights)(path)
+    return {"file": str(path), "bytes": path.stat().st_size, **facts}
+
+
+def _safetensors(path: Path) -> Facts:
+    if not has_contract(path):
+        return _weights(path)
+    tensors, contract = load_model(path)
+    parts = ModelParts.of_model(tensors, contract)
+    facts: Facts = {
+        "kind": "model of fedfr",
+        "backbone": contract.backbone,
+        "embedding_dim": contract.embedding_dim,
+        "role": contract.role,
+        "embedding_space": contract.embedding_space,
+        "input": contract.preprocessing.describe(),
+        "input_known_from": "its contract",
+        "entries": len(tensors),
+        "parameters": _count(parts.backbone),
+        "prototypes": 0 if parts.prototypes is None else len(parts.prototypes),
+    }
+    if contract.role == PERSONALIZED:
+        names = {*parts.transform}
+        facts["transform"] = "none" if not names else "linear" if names == {"weight", "bias"} else "bottleneck"
+        facts["branches"] = len(parts.dfc.get("branches.weight", ()))
+        facts["private"] = "one client's own: keep it where the client's faces may be"
+    return facts
+
+
+def _weights(path: Path) -> Facts:
+    content = read_tensors(path)
+    if isinstance(content, Tensor) or (isinstance(content, Mapping) and list(content) == ["fc"]):
+        prototypes = load_foreign_prototypes(path)
+        return {"kind": "prototypes", "prototypes": len(prototypes), "embedding_dim": prototypes.shape[1]}
+    try:
+        found = find_backbone(content, path)
+    except FedfrError as error:
+        return _no_backbone(path, content, error)
+    spec = BACKBONES[found.name]
+    facts: Facts = {"kind": "weights", "entries": len(found.state) + len(found.left), "parameters": _count(found.state)}
+    place = {"backbone_at": found.entry} if found.entry else {}
+    more = {name: list(each) for name, each in (("left_out", found.left), ("also_at", found.others)) if each}
+    return facts | {
+        "backbone": found.name,
+        **place,
+        **more,
+        "embedding_dim": spec.embedding_dim,
+        "input": spec.preprocessing.describe(),
+        "input_known_from": f"assumed from {spec.source}",
+    }
+
+
+def _no_backbone(path: Path, content: object, why: FedfrError) -> Facts:
+    try:
+        state = state_of(content, path)
+    except FedfrError:
+        raise why from None
+    if any(name.startswith("converter.") for name in state):
+        module = load_foreign_dfc(path)
+        branches = module.branches.weight
+        return {"kind": "DFC module", "branches": len(branches), "embedding_dim": branches.shape[1]}
+    facts: Facts = {"kind": "weights", "entries": len(state), "parameters": _count(state)}
+    return facts | {"backbone": None, "why": str(why).removeprefix(f"{path}: ")}
+
+
+def _onnx(path: Path) -> Facts:
+    network = OnnxBackbone(path)
+    try:
+        preprocessing, source = onnx_assumption(network, UNSTATED)
+        known: Facts = {"input": preprocessing.describe(), "input_known_from": f"assumed from {source}"}
+    except FedfrError as error:
+        known = {"input": None, "why": str(error)}
+    return {
+        "kind": "ONNX graph",
+        "embedding_dim": network.embedding_dim,
+        "takes": "(N, 3, 112, 112)" if network.input.channels_first else "(N, 112, 112, 3)",
+        "faces_at_a_time": network.input.batch or "any number",
+        **known,
+    }
+
+
+def _count(state: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() for tensor in state.values() if tensor.is_floating_point())
+
+
+_READERS: Mapping[str, Callable[[Path], Facts]] = {".safetensors": _safetensors, ".onnx": _onnx}

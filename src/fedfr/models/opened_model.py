@@ -1,0 +1,98 @@
+"""Opening any file that holds a model: this project's, weights published elsewhere, an ONNX graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from fedfr.core.errors import FedfrError
+from fedfr.core.short_repr import Brief
+from fedfr.models.backbone_registry import BACKBONES
+from fedfr.models.build import build_backbone
+from fedfr.models.checkpoint import Contract, has_contract, load_model
+from fedfr.models.entries import load_weights
+from fedfr.models.foreign import load_backbone
+from fedfr.models.model_parts import PERSONALIZED, ModelParts
+from fedfr.models.onnx_model import OnnxBackbone, onnx_assumption
+from fedfr.models.personalized_model import Personalized
+from fedfr.models.preprocessing import Preprocessing
+from fedfr.models.user_preprocessing import UNSTATED, Stated
+
+__all__ = ["OpenedModel", "open_model"]
+
+
+@dataclass(frozen=True, repr=False)
+class OpenedModel(Brief):
+    """A network that turns preprocessed faces into features, the input it takes, and its role.
+
+    ``assumed`` says where the knowledge of that input comes from, where no contract tells it; else it is empty.
+    """
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    role: str
+    assumed: str = ""
+
+
+def open_model(path: Path, stated: Stated = UNSTATED) -> OpenedModel:
+    """The model in a file, by its suffix: ``.safetensors``, ``.onnx``, and weights in any other.
+
+    ``stated`` is for files without a contract. A client's personalised model is its backbone with its transform.
+    Raises :class:`FedfrError` when the file is missing, damaged, no model, or would contradict its contract.
+    """
+    return _OPENERS.get(path.suffix, _foreign)(path, stated)
+
+
+def _own(path: Path, stated: Stated) -> OpenedModel:
+    if path.is_file() and not has_contract(path):
+        return _foreign(path, stated)
+    tensors, contract = load_model(path)
+    if stated.entry is not None:
+        raise FedfrError(f"{path} is a model of fedfr, with one backbone; leave out --entry")
+    if stated.names:
+        raise FedfrError(
+            f"{path} has a contract that states its input ({contract.preprocessing.describe()}); leave out "
+            f"{', '.join(f'--{name}' for name in stated.names)}, or import the weights again with them"
+        )
+    try:
+        parts = ModelParts.of_model(tensors, contract)
+        network = (
+            Personalized.of_parts(parts, contract) if contract.role == PERSONALIZED else _backbone(parts, contract)
+        )
+    except FedfrError as error:
+        raise FedfrError(f"model {path}: {error}") from error
+    return OpenedModel(network, contract.preprocessing, contract.role)
+
+
+def _backbone(parts: ModelParts, contract: Contract) -> nn.Module:
+    backbone = build_backbone(contract.backbone, 0)
+    load_weights(backbone, parts.backbone)
+    return backbone
+
+
+def _foreign(path: Path, stated: Stated) -> OpenedModel:
+    found = load_backbone(path, entry=stated.entry)
+    backbone = build_backbone(found.name, 0)
+    load_weights(backbone, found.state)
+    spec, more = BACKBONES[found.name], found.describe()
+    what = f"{path} holds {found.name}" + (f" ({more})" if more else "")
+    return _assumed(backbone, stated, spec.preprocessing, spec.source, what)
+
+
+def _onnx(path: Path, stated: Stated) -> OpenedModel:
+    network = OnnxBackbone(path)
+    return _assumed(
+        network, stated, *onnx_assumption(network, stated), f"{path} makes {network.embedding_dim} values of a face"
+    )
+
+
+def _assumed(network: nn.Module, stated: Stated, assumed: Preprocessing, source: str, what: str) -> OpenedModel:
+    preprocessing = stated.over(assumed)
+    told = f"{what}; input: {stated.explain(preprocessing, source)}; state another with --colour, --mean, --std"
+    return OpenedModel(network, preprocessing, "generic", told)
+
+
+_OPENERS: Mapping[str, Callable[[Path, Stated], OpenedModel]] = {".safetensors": _own, ".onnx": _onnx}

@@ -1,0 +1,135 @@
+"""The table of a benchmark: every model's figure, and its paired difference to the models it is measured against."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedfr.reporting.markup import PageTable
+from fedfr.reporting.table import column_title, results_table
+from fedfr.reporting.text_tables import text_table, wrapped
+from fedfr.results.comparison import Contest, Difference, Key, Standing, compare, contests, shared_metrics, standings
+from fedfr.results.result_rows import Row
+
+__all__ = ["StandingsTable", "overview_table", "results_text", "standings_tables"]
+
+AGAINST = ("fedavg", "fedfr")
+
+
+@dataclass(frozen=True)
+class StandingsTable:
+    """Every model's figure of one protocol and metric in %, and what may be concluded from them."""
+
+    protocol: str
+    metric: str
+    head: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    conclusion: str
+
+    def text(self, width: int = 80) -> str:
+        """For a terminal; what is significant bears an asterisk."""
+        head = (self.head[0], *(title.replace(" ", "\n") for title in self.head[1:]))
+        lines = [[f"{cell[2:-2]}*" if cell.startswith("**") else cell for cell in line] for line in self.lines]
+        marked = " *: significant." if any(cell.endswith("*") for line in lines for cell in line) else ""
+        title = f"{self.protocol}, {self.metric} (%)"
+        return "\n".join([title, "", text_table(head, lines, width), "", wrapped(self.conclusion + marked, width)])
+
+    def for_page(self) -> PageTable:
+        """For a page or a file; what is significant is bold."""
+        name = re.sub(r"[^a-z0-9.+-]+", "-", f"{self.protocol}-{self.metric}", flags=re.IGNORECASE).strip("-")
+        title = f"{self.protocol}, {self.metric} (%)"
+        return PageTable(name, title, self.head, self.lines, self.conclusion)
+
+
+def standings_tables(rows: Sequence[Row]) -> list[StandingsTable]:
+    """One table per protocol and metric that has a figure."""
+    return [_table(contest) for contest in contests(rows) if contest.values]
+
+
+def results_text(rows: Sequence[Row], width: int = 80) -> str:
+    """For a terminal: the table of a run, or of a benchmark's seeds one table per figure."""
+    if len({row.seed for row in rows}) == 1:
+        return results_table(rows, width)
+    return "\n\n".join(table.text(width) for table in standings_tables(rows))
+
+
+def overview_table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and lines: every model's mean (worst client) in %, of each protocol at the strictest rate that all can show.
+
+    The released convention of 1:N is left out, and so is what has no rate where another figure of the protocol has one.
+    """
+    models = dict.fromkeys((row.method, row.model) for row in rows)
+    kept = []
+    ours = {(contest.protocol, contest.metric): contest for contest in contests(rows)}
+    for protocol in dict.fromkeys(row.protocol for row in rows):
+        metrics = [metric for other, metric in ours if other == protocol and "=" not in metric]
+        kept += [ours[protocol, metric] for metric in (shared_metrics(rows, protocol) or metrics)[:1]]
+    found = [standings(contest) for contest in kept]
+    head = ("model", *(f"{contest.protocol} {contest.metric}" for contest in kept))
+    return head, [(column_title(*key), *(_short(each.get(key)) for each in found)) for key in models]
+
+
+def _short(standing: Standing | None) -> str:
+    if standing is None:
+        return "–"
+    return _mean(standing) + ("" if standing.worst is None else f" ({_percent(standing.worst)})")
+
+
+def _table(contest: Contest) -> StandingsTable:
+    personal = any(client for values in contest.values.values() for _, client in values)
+    measured = [key for name in AGAINST if (key := _measured_against(contest, name, personal)) is not None]
+    seeds = {seed for values in contest.values.values() for seed, _ in values}
+    # One seed has no spread: clients of one split and start are no sample of others.
+    titles = [f"− {column_title(*key)}{' [95 %]' if len(seeds) > 1 else ''}" for key in measured]
+    head = ("model", "mean", *(["worst client"] if personal else []), "seeds", *titles)
+    lines = []
+    for key, standing in standings(contest).items():
+        cells = [column_title(*key), _mean(standing), *([_percent(standing.worst)] if personal else [])]
+        cells.append(str(standing.seeds))
+        cells += [
+            "" if key == other else _difference(compare(contest, key, other), len(seeds) > 1) for other in measured
+        ]
+        lines.append(tuple(cells))
+    return StandingsTable(contest.protocol, contest.metric, head, tuple(lines), _conclusion(contest, personal))
+
+
+def _measured_against(contest: Contest, method: str, personal: bool) -> Key | None:
+    """The method's personalised model where clients are concerned and it has one, else its generic model."""
+    for model in ("personalized", "generic") if personal else ("generic",):
+        if (method, model) in contest.values:
+            return method, model
+    return None
+
+
+def _conclusion(contest: Contest, personal: bool) -> str:
+    seeds = {seed for values in contest.values.values() for seed, _ in values}
+    if len(seeds) == 1:
+        return "One seed: there is no interval, and the order may be chance; another split or start may show another."
+    return (
+        f"Intervals over {len(seeds)} seeds" + (" and their clients" if personal else "") + ": where one leaves out 0, "
+        "the order is unlikely to be chance on faces like these; with fewer than five seeds it is too narrow, and it "
+        "says nothing of other faces, cameras or numbers of clients."
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"
+
+
+def _points(value: float) -> str:
+    """With its sign; what rounds to nothing has none to speak of."""
+    return f"{round(100 * value, 1) + 0.0:+.1f}"
+
+
+def _mean(standing: Standing) -> str:
+    return _percent(standing.mean) + ("" if standing.deviation is None else f" ± {100 * standing.deviation:.1f}")
+
+
+def _difference(found: Difference | None, interval: bool) -> str:
+    if found is None:
+        return "–"
+    if not interval or found.low is None or found.high is None:
+        return _points(found.mean)
+    text = f"{_points(found.mean)} [{_points(found.low)}, {_points(found.high)}]"
+    return f"**{text}**" if found.significant else text

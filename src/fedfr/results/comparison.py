@@ -1,0 +1,148 @@
+"""Which model is ahead, and how sure that is: paired differences over seeds and clients with bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.results.result_rows import Row
+
+__all__ = ["Contest", "Difference", "Standing", "compare", "contests", "rate_of", "shared_metrics", "standings"]
+
+# Resamples behind an interval: its ends then move by about a hundredth of its width from draw to draw.
+DRAWS = 10_000
+_NOTHING = 1e-9
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One figure of all models: by (method, model), then (seed, client), the values that were not refused."""
+
+    protocol: str
+    metric: str
+    values: dict[Key, dict[tuple[int, str], float]]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A model's figure: mean over seeds of the mean over clients, the seeds' standard deviation, the worst client.
+
+    ``deviation`` is None for a single seed, ``worst`` where no client is concerned.
+    """
+
+    mean: float
+    deviation: float | None
+    worst: float | None
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean paired difference of two models with the ends of its interval; no interval from a single pair."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    pairs: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out zero; an end that is zero but for rounding does not."""
+        return self.low is not None and self.high is not None and (self.low > _NOTHING or self.high < -_NOTHING)
+
+
+def contests(rows: Iterable[Row]) -> list[Contest]:
+    """Rows by protocol and metric, in order of first appearance; refused figures are left out."""
+    found: dict[tuple[str, str], Contest] = {}
+    for row in rows:
+        contest = found.setdefault((row.protocol, row.metric), Contest(row.protocol, row.metric, {}))
+        if row.value is not None:
+            contest.values.setdefault((row.method, row.model), {})[row.seed, row.client] = row.value
+    return list(found.values())
+
+
+def shared_metrics(rows: Iterable[Row], protocol: str) -> list[str]:
+    """Metrics at a rate, strictest first, that no model lacks for a seed and client that it has another of.
+
+    The released convention of 1:N is left out.
+    """
+    places: dict[Key, dict[str, set[tuple[int, str]]]] = {}
+    for row in rows:
+        if row.protocol == protocol and "=" in row.metric and "(" not in row.metric:
+            given = places.setdefault((row.method, row.model), {}).setdefault(row.metric, set())
+            if row.value is not None:
+                given.add((row.seed, row.client))
+    every = dict.fromkeys(metric for metrics in places.values() for metric in metrics)
+    shared = [
+        metric
+        for metric in every
+        if all(metrics.get(metric, set()) == set().union(*metrics.values()) for metrics in places.values())
+        and any(metrics.get(metric) for metrics in places.values())
+    ]
+    return sorted(shared, key=rate_of)
+
+
+def rate_of(metric: str) -> float:
+    """0.001 of ``TAR@FAR=1e-3``; 1 of a metric that is at no rate."""
+    _, _, rate = metric.partition("=")
+    return float(rate) if rate else 1.0
+
+
+def standings(contest: Contest) -> dict[Key, Standing]:
+    """Every model's standing in a contest."""
+    found = {}
+    for key, values in contest.values.items():
+        seeds: dict[int, list[float]] = {}
+        for (seed, _), value in values.items():
+            seeds.setdefault(seed, []).append(value)
+        means = [fmean(each) for each in seeds.values()]
+        concerned = any(client for _, client in values)
+        found[key] = Standing(
+            fmean(means),
+            stdev(means) if len(means) > 1 else None,
+            min(values.values()) if concerned else None,
+            len(means),
+        )
+    return found
+
+
+def compare(contest: Contest, one: Key, other: Key, *, confidence: float = 0.95, seed: int = 0) -> Difference | None:
+    """``one`` − ``other`` where both have a value for the same seed and client; None where there is no such pair.
+
+    The interval is the percentile bootstrap's (Efron 1979), in two steps because clients of one seed share a split and
+    a starting model: seeds are drawn with replacement, then clients within each drawn seed. With one seed only its
+    clients are drawn, and the interval says nothing of other seeds.
+    """
+    left, right = contest.values.get(one, {}), contest.values.get(other, {})
+    seeds: dict[int, list[float]] = {}
+    for number, client in sorted(left.keys() & right.keys()):
+        seeds.setdefault(number, []).append(left[number, client] - right[number, client])
+    pairs = sum(map(len, seeds.values()))
+    if not pairs:
+        return None
+    mean = fmean(fmean(each) for each in seeds.values())
+    if pairs == 1:
+        return Difference(mean, None, None, pairs)
+    means = _resampled(list(seeds.values()), np.random.default_rng(seed))
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Difference(mean, float(low), float(high), pairs)
+
+
+def _resampled(seeds: Sequence[Sequence[float]], generator: np.random.Generator) -> NDArray[np.float64]:
+    """``DRAWS`` means of resampled seeds and clients."""
+    within = []
+    for differences in seeds:
+        values = np.asarray(differences)
+        # One independent set of draws of this seed's clients for every place it may be drawn to.
+        chosen = generator.integers(0, len(values), (len(seeds), DRAWS, len(values)))
+        within.append(values[chosen].mean(axis=2))
+    table = np.stack(within)
+    drawn = generator.integers(0, len(seeds), (len(seeds), DRAWS))
+    places, draws = np.arange(len(seeds))[:, None], np.arange(DRAWS)[None, :]
+    means: NDArray[np.float64] = table[drawn, places, draws].mean(axis=0)
+    return means

@@ -1,0 +1,78 @@
+"""What rounds cost, read from ``metrics.jsonl``: client time, bytes, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import read_json_lines
+
+__all__ = ["RoundCost", "round_costs", "total"]
+
+
+@dataclass(frozen=True)
+class RoundCost:
+    """One round of one method in one seed, all its clients together.
+
+    ``wall_seconds``: from the broadcast to the average, evaluation not counted; ``client_seconds``: training and
+    features of the clients, which may have worked side by side; ``bytes_up``, ``bytes_down``: tensors of all messages;
+    ``peak_bytes``: the largest resident size of a process that served a client.
+    """
+
+    method: str
+    seed: int
+    round: int
+    wall_seconds: float = 0.0
+    client_seconds: float = 0.0
+    bytes_up: int = 0
+    bytes_down: int = 0
+    peak_bytes: int = 0
+
+
+def round_costs(events: Path, method: str, seed: int) -> list[RoundCost]:
+    """Of every round in ``events``, oldest first; none where the method had no rounds.
+
+    Raises :class:`FedfrError` for a file that is damaged.
+    """
+    updates: dict[int, list[dict[str, float]]] = {}
+    wall: dict[int, float] = {}
+    try:
+        for event in read_json_lines(events):
+            if event["event"] == "update":
+                updates.setdefault(event["round"], []).append(event)
+            if event["event"] == "round":
+                wall[event["round"]] = event.get("seconds", 0.0)
+        return [_sum(method, seed, number, wall.get(number, 0.0), updates[number]) for number in sorted(updates)]
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise FedfrError(f"{events} lacks or garbles an entry ({error!r}); restore or remove it") from error
+
+
+def total(costs: Iterable[RoundCost]) -> RoundCost:
+    """All rounds of one method and seed as one, numbered as the last of them; raises ValueError for no rounds."""
+    rounds = list(costs)
+    last = max(rounds, key=lambda cost: cost.round)
+    return RoundCost(
+        last.method,
+        last.seed,
+        last.round,
+        round(sum(cost.wall_seconds for cost in rounds), 2),
+        round(sum(cost.client_seconds for cost in rounds), 2),
+        sum(cost.bytes_up for cost in rounds),
+        sum(cost.bytes_down for cost in rounds),
+        max(cost.peak_bytes for cost in rounds),
+    )
+
+
+def _sum(method: str, seed: int, number: int, wall: float, updates: list[dict[str, float]]) -> RoundCost:
+    return RoundCost(
+        method,
+        seed,
+        number,
+        wall,
+        sum(update["seconds"] for update in updates),
+        int(sum(update["bytes/up"] for update in updates)),
+        int(sum(update["bytes/down"] for update in updates)),
+        int(max(update["peak_rss_bytes"] for update in updates)),
+    )

@@ -1,0 +1,177 @@
+"""One person under two identities and images under the wrong one, in features whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fedfr.audit import label_checks
+from fedfr.audit.label_checks import DEVIATIONS, STRAY_DEVIATIONS, STRAY_LEAD, People
+from fedfr.core.errors import FedfrError
+
+Features = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+def crowd(people: int, images: int, noise: float = 0.6, seed: int = 0) -> tuple[Features, Labels]:
+    """Features in 128 dimensions, a direction for each person, lengths at random."""
+    draw = np.random.default_rng(seed)
+    centres = draw.normal(size=(people, 128))
+    labels = np.repeat(np.arange(people), images)
+    features = centres[labels] + noise * draw.normal(size=(len(labels), 128))
+    return features * draw.uniform(0.5, 20, (len(labels), 1)), labels
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nobody_is_twice_in_a_clean_crowd(seed: int) -> None:
+    people = People(*crowd(200, 4, seed=seed))
+    assert list(people.twins()) == []
+    assert list(people.strays()) == []
+    assert people.can_be_told_apart
+    assert people.reach() == (200, 200)
+
+
+def test_a_person_under_two_identities() -> None:
+    features, labels = crowd(150, 4)
+    labels[2:4] = 150  # half of person 0's images under a name of their own
+    labels[400] = 151
+    (first, second) = sorted(People(features, labels).twins(), key=lambda twin: twin.first)
+    assert (first.first, first.second, second.first, second.second) == (0, 150, 100, 151)
+    rows = features / np.linalg.norm(features, axis=1, keepdims=True)
+    means = rows[:2].sum(axis=0), rows[2:4].sum(axis=0)
+    cosine = means[0] @ means[1] / np.linalg.norm(means[0]) / np.linalg.norm(means[1])
+    assert first.score == pytest.approx(cosine, abs=1e-5)
+
+
+def test_the_closest_images_of_two_identities() -> None:
+    features, labels = crowd(5, 4)
+    rows = features / np.linalg.norm(features, axis=1, keepdims=True)
+    scores = rows[4:8] @ rows[16:].T
+    row, column = np.unravel_index(scores.argmax(), scores.shape)
+    assert People(features, labels).closest(1, 4) == (4 + row, 16 + column)
+
+
+def test_images_under_the_wrong_identity() -> None:
+    features, labels = crowd(150, 4)
+    wrong = {7: 30, 13: 9, 599: 0}
+    for image, label in wrong.items():
+        labels[image] = label
+    strays = list(People(features, labels).strays())
+    assert {each.image: each.nearest for each in strays} == {7: 1, 13: 3, 599: 149}
+    assert all(each.score - each.own > 0.3 for each in strays)
+
+
+def test_an_image_of_nobody_else_is_no_stray() -> None:
+    """Far from its own identity but near no other: a bad picture, or somebody who is not here."""
+    features, labels = crowd(150, 4)
+    features[10] = np.random.default_rng(9).normal(size=128)
+    assert list(People(features, labels).strays()) == []
+
+
+def test_the_only_image_of_an_identity_is_no_stray() -> None:
+    features, labels = crowd(100, 4)
+    labels[5] = 100
+    people = People(features, labels)
+    assert list(people.strays()) == []
+    assert [(twin.first, twin.second) for twin in people.twins()] == [(1, 100)]
+
+
+@pytest.mark.parametrize("block", [1, 7, 64])
+def test_blocks_change_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = crowd(60, 3)
+    labels[1], labels[178], labels[59] = 60, 60, 3
+    expected = People(features, labels)
+    twins, strays = list(expected.twins()), list(expected.strays())
+    assert twins
+    assert strays
+    monkeypatch.setattr(label_checks, "BLOCK", block)
+    again = People(features, labels)
+    found = sorted(again.twins(), key=lambda twin: (twin.first, twin.second))
+    assert [(each.first, each.second) for each in found] == [(each.first, each.second) for each in twins]
+    assert [(each.image, each.nearest) for each in again.strays()] == [(each.image, each.nearest) for each in strays]
+
+
+def test_the_threshold_is_that_of_all_pairs() -> None:
+    features, labels = crowd(80, 3)
+    rows = features / np.linalg.norm(features, axis=1, keepdims=True)
+    means = rows.reshape(80, 3, 128).sum(axis=1)
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    scores = (means @ means.T)[np.triu_indices(80, 1)]
+    centre = np.median(scores)
+    deviation = np.median(np.abs(scores - centre)) / 0.6744897501960817
+    people = People(features, labels)
+    assert people.threshold == pytest.approx(centre + DEVIATIONS * deviation, abs=1e-5)
+    assert people.impostors.above(0) == pytest.approx(centre, abs=1e-6)
+
+
+def test_a_tenth_of_doubles_hardly_moves_the_threshold() -> None:
+    features, labels = crowd(200, 4)
+    clean = People(features, labels).threshold
+    for person in range(20):
+        labels[4 * person : 4 * person + 2] = 200 + person
+    people = People(features, labels)
+    assert people.threshold == pytest.approx(clean, abs=0.03)
+    assert len(list(people.twins())) == 20
+
+
+def test_a_sample_of_identities_gives_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = crowd(400, 2)
+    every = People(features, labels).threshold
+    monkeypatch.setattr(label_checks, "SAMPLED", 100)
+    sampled = People(features, labels).threshold
+    assert sampled == pytest.approx(every, abs=0.03)
+    order = np.random.default_rng(0).permutation(400)
+    assert People(features, order[labels]).threshold == pytest.approx(sampled, abs=1e-6)
+
+
+def test_the_order_of_images_changes_nothing() -> None:
+    features, labels = crowd(100, 5, noise=1.4)
+    labels[3], labels[77] = 100, 40
+    expected = People(features, labels)
+    order = np.random.default_rng(0).permutation(len(labels))
+    people = People(features[order], labels[order])
+    assert people.reach() == expected.reach()
+    assert {(each.first, each.second) for each in people.twins()} == {(e.first, e.second) for e in expected.twins()}
+    assert {int(order[each.image]) for each in people.strays()} == {each.image for each in expected.strays()}
+
+
+def test_a_model_that_tells_nobody_apart() -> None:
+    """As random weights do: all features point much the same way, and differ in few directions."""
+    people = People(np.random.default_rng(0).normal(size=(90, 4)) + 2, np.arange(90) // 3)
+    assert people.threshold > 1
+    assert not people.can_be_told_apart
+
+
+def test_too_few_people_to_know_what_is_usual() -> None:
+    for count in (1, 2):
+        assert not People(*crowd(count, 3)).can_be_told_apart
+
+
+def test_reach_counts_identities_that_would_be_found() -> None:
+    """Half of the people have images that resemble nothing: their halves are strangers to each other."""
+    features, labels = crowd(100, 4)
+    features[200:] = np.random.default_rng(5).normal(size=(200, 128))
+    people = People(features, labels)
+    assert people.reach() == (50, 100)
+    assert people.reach(np.arange(50)) == (50, 50)
+    assert people.reach(np.arange(50, 100)) == (0, 50)
+
+
+def test_features_that_are_not_finite_are_refused() -> None:
+    features, labels = crowd(10, 2)
+    features[3, 5] = np.nan
+    with pytest.raises(FedfrError, match="row 3 holds NaN or infinity"):
+        People(features, labels)
+
+
+def test_a_strays_lead_is_over_its_own_identity() -> None:
+    """Look-alikes: near another identity but as near to their own."""
+    features, labels = crowd(100, 4)
+    features[4:8] = features[0:4] + 0.3 * np.linalg.norm(features[0]) / 11 * np.random.default_rng(1).normal(
+        size=(4, 128)
+    )
+    people = People(features, labels)
+    assert [(twin.first, twin.second) for twin in people.twins()] == [(0, 1)]
+    assert list(people.strays()) == []
+    assert STRAY_LEAD < STRAY_DEVIATIONS < DEVIATIONS

@@ -1,0 +1,343 @@
+"""Configuration: presets say what they claim, files and overrides merge, mistakes name themselves."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedfr.config.loading import read_file
+from fedfr.config.schema import PRESETS, ExperimentConfig, LocalConfig, load_config, parse_overrides
+from fedfr.core.errors import FedfrError
+from fedfr.experiments.components import local_training, make_compute, make_method
+from fedfr.experiments.experiment import Experiment
+from fedfr.methods import METHODS
+from fedfr.methods.fedfr import FedFRSettings
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_load_and_come_back(preset: str, tmp_path: Path) -> None:
+    config = load_config(preset)
+    assert config.preset == preset
+    assert config.method.name == "fedfr"
+    path = tmp_path / "resolved.yaml"
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
+    assert load_config(path) == config
+
+
+def test_paper_and_released_differ_where_the_specification_says_so() -> None:
+    paper, released = (load_config(name) for name in ("paper", "released"))
+    assert (paper.method.settings["prototypes"], released.method.settings["prototypes"]) == ("mean-feature", "random")
+    previous = [config.method.settings["contrastive"]["first_previous"] for config in (paper, released)]
+    assert previous == ["global", "random"]
+    assert (paper.federation.average_prototypes, released.federation.average_prototypes) == (True, False)
+    assert (paper.federation.weights, released.federation.weights) == ("private", "trained")
+    assert (paper.local.decay_rounding, released.local.decay_rounding) == ("up", "down")
+    assert (paper.local.decay_epoch_first_round, released.local.decay_epoch_first_round) == (None, 8)
+    assert (paper.evaluation.verification, released.evaluation.verification) == ("exact", "binned")
+    left, right = (config.model_dump(exclude={"preset", "method"}) for config in (paper, released))
+    differing = {
+        f"{group}.{name}"
+        for group in left
+        if isinstance(left[group], dict)
+        for name in left[group]
+        if left[group][name] != right[group][name]
+    }
+    assert differing == {
+        "federation.average_prototypes",
+        "federation.weights",
+        "local.decay_rounding",
+        "local.decay_epoch_first_round",
+        "evaluation.verification",
+    }
+
+
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_the_papers_numbers(preset: str) -> None:
+    config = load_config(preset)
+    assert config.model.backbone == "sphereface64"
+    assert config.federation.rounds == 20
+    assert config.federation.participation == 1.0
+    local = config.local
+    assert (local.batch_size, local.learning_rate, local.momentum, local.weight_decay) == (256, 1e-3, 0.9, 5e-4)
+    assert (local.scale, local.margin) == (30.0, 0.4)
+    method = config.method.settings
+    assert method["hard_negatives"]["threshold"] == 0.4
+    assert (method["contrastive"]["weight"], method["contrastive"]["temperature"]) == (5.0, 0.5)
+    dfc = method["dfc"]
+    assert [dfc[name] for name in ("weight", "scale", "margin", "positive_weight", "power")] == [
+        10.0,
+        30.0,
+        0.4,
+        0.7,
+        3,
+    ]
+    assert config.split.recipe == "ms1m-fedfr"
+    assert config.split.settings == {
+        "public_identities": 6000,
+        "public_min_images": 61,
+        "public_max_images": 79,
+        "clients": 40,
+        "identities_per_client": 100,
+        "private_min_images": 101,
+        "private_max_images": 109,
+        "test_count": 40,
+        "generic_identities": 0,
+        "seed": 100,
+    }
+
+
+def test_overrides() -> None:
+    config = load_config(
+        "paper",
+        [
+            "local.learning_rate=1e-3",
+            "baselines=[local]",
+            "method.dfc.transform=bottleneck",
+            "faces.path=a b/ü",
+            "seed=7",
+        ],
+    )
+    assert config.local.learning_rate == 0.001
+    assert config.baselines == ("local",)
+    assert config.method.settings["dfc"]["transform"] == "bottleneck"
+    assert config.method.settings["dfc"]["weight"] == 10.0, "what is not named stays"
+    assert config.faces.path == str(Path.cwd() / "a b" / "ü")
+    assert config.seed == 7
+    assert parse_overrides(["a.b=1", "a.c=[1, 2]", "a.b=2"]) == {"a": {"b": 2, "c": [1, 2]}}
+
+
+def test_a_file_builds_on_a_preset(tmp_path: Path) -> None:
+    path = tmp_path / "my run.yaml"
+    path.write_text("preset: released\nfaces: {path: ../faces}\nlocal: {batch_size: 64}\n", encoding="utf-8")
+    config = load_config(path, ["seed=3"])
+    assert config.local.batch_size == 64
+    assert config.local.decay_epoch_first_round == 8
+    assert config.faces.path == str(tmp_path.parent / "faces"), "relative to the file, not to wherever one stands"
+    assert config.seed == 3
+
+
+def test_paths_of_a_file_are_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("model: {start: scratch}\nsplit: {manifest: split.json}\n", encoding="utf-8")
+    config = load_config(path)
+    assert config.model.start == "scratch"
+    assert config.split.manifest == str(tmp_path / "split.json")
+
+
+def test_paths_of_overrides_start_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "c.yaml").write_text("faces: {path: of the file}\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/of somebody")
+    config = load_config(
+        Path("runs/c.yaml"),
+        ["faces.path=my faces", "split.manifest=../s.json", "split.settings.pairs=~/pairs.txt", "model.start=m.pth"],
+    )
+    assert config.faces.path == str(tmp_path / "my faces")
+    assert config.split.manifest == str(tmp_path.parent / "s.json")
+    assert config.split.settings["pairs"] == "/home/of somebody/pairs.txt"
+    assert config.model.start == str(tmp_path / "m.pth")
+    assert load_config("runs/c.yaml").faces.path == str(tmp_path / "runs" / "of the file")
+    assert load_config(None, ["model.start=scratch"]).model.start == "scratch"
+
+
+@pytest.mark.parametrize("name", METHODS.names)
+@pytest.mark.parametrize("preset", [None, *PRESETS])
+def test_one_switch_changes_the_method(preset: str | None, name: str, tmp_path: Path) -> None:
+    """By override and by a file that builds on the preset; what every method has stays, for the baselines too."""
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump({"preset": preset, "method": {"name": name}}), encoding="utf-8")
+    prototypes = "random" if preset == "released" else "mean-feature"
+    config = load_config(preset, [f"method.name={name}"])
+    assert load_config(path) == config
+    assert name not in config.baselines
+    for each in (name, *config.baselines):
+        assert make_method(config, each).settings.prototypes == prototypes
+    resolved = tmp_path / "resolved.yaml"
+    resolved.write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
+    assert load_config(resolved) == config
+
+
+def test_what_is_given_with_the_method_is_checked(tmp_path: Path) -> None:
+    config = load_config("quickstart", ["method.name=fedavg", "method.hard_negatives.threshold=0.5"])
+    with pytest.raises(FedfrError, match="method fedavg: unknown setting 'hard_negatives'; known here: prototypes"):
+        make_method(config, "fedavg")
+    with pytest.raises(FedfrError, match="repeat a method"):
+        load_config("quickstart", ["method.name=local", "baselines=[local]"])
+    path = tmp_path / "run.yaml"
+    path.write_text("preset: quickstart\nmethod: {name: fedavg}\n", encoding="utf-8")
+    back = load_config(path, ["method.name=fedfr", "method.dfc.power=2"])
+    assert back.method.settings == {"dfc": {"power": 2}}, "the preset's settings went with its method"
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS.names if name != "fedfr"])
+def test_baselines_take_what_every_method_has(name: str) -> None:
+    config = load_config("released", [f"baselines=[{name}]"])
+    found, main = make_method(config, name).settings, make_method(config, "fedfr").settings
+    assert found.prototypes == "random"
+    if not isinstance(found, FedFRSettings):
+        assert found == METHODS[name].settings_type(prototypes="random")
+        return
+    # A variant of the main method differs from it in nothing but what its name says.
+    changed = found.model_dump()
+    changed.pop("branch_weight", None)
+    for part in ("hard_negatives", "contrastive", "dfc"):
+        changed[part]["enabled"] = True
+    assert changed == main.model_dump()
+
+
+def test_a_baseline_may_have_settings_of_its_own() -> None:
+    config = load_config("quickstart", ["baselines=[fedprox]", "baseline_settings.fedprox.mu=0.3"])
+    assert make_method(config, "fedprox").settings.model_dump() == {"prototypes": "mean-feature", "mu": 0.3}
+    with pytest.raises(FedfrError, match="baseline_settings of"):
+        load_config("quickstart", ["baselines=[local]", "baseline_settings.fedprox.mu=0.3"])
+
+
+def test_a_method_may_train_in_its_own_way() -> None:
+    given = ["method.local.learning_rate=0.5", "baselines=[fedavg, moon]", "baseline_settings.moon.local.epochs=3"]
+    config = load_config("quickstart", given)
+    common = config.local
+    assert local_training(config, "fedfr") == common.model_copy(update={"learning_rate": 0.5})
+    assert local_training(config, "fedavg") == common
+    assert local_training(config, "moon") == common.model_copy(update={"epochs": 3})
+    assert make_method(config, "moon").settings == METHODS["moon"].settings_type()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("baseline_settings.local.local.learning_rate=-1", "local training of local: learning_rate = -1"),
+        ("method.local.rate=1", "local training of fedfr: unknown setting 'rate'"),
+        ("baseline_settings.local.local=3", "local training of local = 3; give settings of `local`"),
+    ],
+)
+def test_local_training_is_checked_before_a_run_begins(given: str, message: str, tmp_path: Path) -> None:
+    config = load_config("quickstart", [given, "baselines=[local]"])
+    with pytest.raises(FedfrError, match=re.escape(message)):
+        Experiment.create(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 40))
+def test_adaptive_epochs(first: int, least: int, number: int) -> None:
+    local = LocalConfig(first_epochs=first, least_epochs=least)
+    epochs, after = local.epochs_in(number), local.epochs_in(number + 1)
+    assert local.epochs_in(1) == first
+    assert after == max(min(first, least), epochs - 2)
+    assert 1 <= after <= epochs
+
+
+def test_settings_never_change() -> None:
+    config = load_config(None)
+    with pytest.raises(ValueError, match="frozen"):
+        config.seed = 3
+    assert config == ExperimentConfig()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("local.epochs=0", "local.epochs = 0: give 'adaptive' or a whole number of at least 1"),
+        ("federation.participation=0", "federation.participation = 0: give a number above 0 and at most 1"),
+        ("federation.batchnorm=shared", "federation.batchnorm = 'shared': give 'average', 'local' or 'frozen'"),
+        ("local.learning_rate=.nan", "local.learning_rate = nan: give a number above 0"),
+        ("local.learning_rate=fast", "local.learning_rate = 'fast': give a number above 0"),
+        ("local.colour=1", "unknown setting 'local.colour'; known here: epochs, first_epochs"),
+        ("colour=1", "unknown setting 'colour'; known here: preset, seed, faces"),
+        ("evaluation.fars=[0.1, 1]", "evaluation.fars.1 = 1: give a number above 0 and below 1"),
+        ("baselines=[local, local]", "defaults: baselines ['local', 'local'] repeat a method"),
+        ("baselines=[fedfr]", "defaults: baselines ['fedfr'] repeat a method (fedfr is the main one)"),
+        ("seed=-1", "seed = -1: give a whole number of at least 0"),
+    ],
+)
+def test_mistakes_name_themselves(override: str, message: str) -> None:
+    with pytest.raises(FedfrError, match=re.escape(message)) as caught:
+        load_config(None, [override])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "holds NoneType; it must be a mapping"),
+        (b"- 1\n- 2\n", "holds list; it must be a mapping"),
+        (b"a: [1, 2\n", "is not readable YAML"),
+        (b"seed: \xff\xfe\n", "is not readable YAML"),
+        (b"preset: papr\n", "unknown preset 'papr'; known: quickstart, lfw-fed, paper, released"),
+        (b"faces: 3\n", "faces = 3"),
+        (b"seed: !!python/object/apply:os.system ['true']\n", "is not readable YAML"),
+    ],
+)
+def test_files_that_are_no_configuration(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_bytes(content)
+    with pytest.raises(FedfrError, match=message) as caught:
+        load_config(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value) or "preset" in message
+
+
+NAMES = ["no", "007", "1e3", "1.5", "0x1F", "off", "2024-01-01", "y", "5 b"]
+
+
+def test_names_are_read_as_they_are_written(tmp_path: Path) -> None:
+    """YAML 1.1 takes most of these for truth values, octal numbers, floats or dates."""
+    written = f"[{', '.join(NAMES)}]"
+    (tmp_path / "run.yaml").write_text(f"client: off\nsplit:\n  settings: {{clients: {written}, seed: 007}}\n")
+    settings = {"clients": NAMES, "seed": 7}
+    assert read_file(tmp_path / "run.yaml") == {"client": "off", "split": {"settings": settings}}
+    assert parse_overrides([f"split.settings.clients={written}"]) == {"split": {"settings": {"clients": NAMES}}}
+    assert parse_overrides([f"clients={written}"]) == {"clients": NAMES}
+    assert parse_overrides(["clients=4"]) == {"clients": 4}
+    assert parse_overrides(["clients=1e3"]) == {"clients": "1e3"}
+    assert parse_overrides(["clients=no"]) == {"clients": "no"}
+    assert parse_overrides(["public_partitions=[0, no, 1.5]"]) == {"public_partitions": [0, "no", "1.5"]}
+    assert parse_overrides(["local.learning_rate=1e3"]) == {"local": {"learning_rate": 1000.0}}
+    assert parse_overrides(["identities_per_client=[3, 4]"]) == {"identities_per_client": [3, 4]}
+
+
+@pytest.mark.parametrize("device", ["mps", "meta", "xpu", "", "cuda:x", "cpu,", "CPU", "cpu:-1", "vulkan", "cpu;cuda"])
+def test_a_device_that_cannot_compute_everything_is_refused_when_it_is_read(device: str) -> None:
+    with pytest.raises(FedfrError, match=r"runtime\.device.* is no device that is used here; give cpu, cuda, or"):
+        load_config(None, {"runtime": {"device": device}})
+
+
+def test_devices_are_of_one_kind() -> None:
+    assert load_config(None, {"runtime": {"device": "cpu, cpu:0"}}).runtime.devices == ("cpu", "cpu:0")
+    with pytest.raises(FedfrError, match=r"all must be of one kind"):
+        load_config(None, {"runtime": {"device": "cpu,cuda:0"}})
+
+
+@pytest.mark.skipif(torch.version.cuda is not None, reason="this PyTorch is built with CUDA")
+def test_every_device_is_looked_for_whoever_will_use_it() -> None:
+    with pytest.raises(FedfrError, match=r"runtime\.device = 'cuda', but this PyTorch is built without CUDA; use cpu"):
+        make_compute(load_config(None, {"runtime": {"device": "cuda,cuda:1"}}), worker=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+            f"{after}: &{after} [{', '.join(9 * [f'*{before}'])}]\n" for before, after in pairwise("abcdefgh")
+        ), "stands for more than 1000000 values"),
+        ("a: &a [*a]", "stands for more than 1000000 values"),
+        ("a: &a {x: 1}\n" + "".join(
+            f"{after}: &{after} {{<<: [{', '.join(9 * [f'*{before}'])}]}}\n" for before, after in pairwise("abcdefgh")
+        ), "stands for more than 1000000 values"),
+        ("a: " + "[" * 5000, "nested|recursion|line"),
+        ("a: " + "9" * 5000, "integer string conversion"),
+        ("a: !!int ''", "index"),
+        ("a: 2026-99-99", "month"),
+    ],
+)  # fmt: skip
+def test_yaml_that_cannot_be_built_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(FedfrError, match=rf"c\.yaml is not readable YAML \(.*({reason})"):
+        load_config(tmp_path / "c.yaml")

@@ -1,0 +1,166 @@
+"""What Flower's processes and nginx print becomes one line each; the whole is kept; no private text is shown."""
+
+from __future__ import annotations
+
+import json
+import logging
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fedfr.deployment.process_output import Folding, Said, summary
+
+COLOURED = "\x1b[92mINFO \x1b[0m:      "
+TRACEBACK = """\
+Traceback (most recent call last):
+  File "/home/ada/site-packages/flwr/supercore/client.py", line 119, in __init__
+    self._client = httpx.Client(
+                   ^^^^^^^^^^^^^
+  File "/opt/fedfr/src/fedfr/faces/storage.py", line 33, in read_faces
+    raise ValueError
+"""
+CHAIN = "\nThe above exception was the direct cause of the following exception:\n\n"
+
+
+def said(text: str, *, private: bool = True) -> list[tuple[str, str]]:
+    return [(logging.getLevelName(record.level).lower(), record.shown) for record in folded(text, private=private)]
+
+
+def folded(text: str, *, private: bool = True) -> list[Said]:
+    folding = Folding(private)
+    return [*(record for line in text.split("\n") for record in folding.feed(line)), *folding.flush()]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (f"{COLOURED}Starting Flower SuperNode", [("info", "Starting Flower SuperNode")]),
+        (f"{COLOURED}", []),
+        ("\x1b[93mWARNING \x1b[0m:   retrying in 0.08 seconds", [("warning", "retrying in 0.08 seconds")]),
+        ("DEBUG 2026-11-27 22:19:15,056:     Isolation mode: x", [("debug", "Isolation mode: x")]),
+        ("INFO:     Uvicorn running on http://127.0.0.1:5", [("info", "Uvicorn running on http://127.0.0.1:5")]),
+        ("2026-11-27T22:19:13.468Z INFO [uvicorn.error] Shutting down", [("info", "Shutting down")]),
+        ('2026-11-27T22:19:17.969Z INFO [uvicorn.access] 1.2.3.4:5 - "POST /x" 200', [("debug", "1.2.3.4:5 - … 200")]),
+        ("2026/11/27 22:20:52 [error] 8622#8622: *35 connect() failed", [("error", "connect() failed")]),
+        ("nginx: [emerg] bind() to 0.0.0.0:80 failed", [("critical", "bind() to 0.0.0.0:80 failed")]),
+        ("Successfully installed fedfr to /srv/Ada Lovelace/site", [("info", "")]),
+    ],
+)
+def test_every_format_is_one(line: str, expected: list[tuple[str, str]]) -> None:
+    assert said(line) == expected
+
+
+def test_access_lines_of_nginx_are_for_the_debug_log() -> None:
+    line = '2026-11-27T22:19:13+00:00 ::1 "-" POST /v1/fleet/activate-node 412 210'
+    assert said(line, private=False) == [("debug", '::1 "-" POST /v1/fleet/activate-node 412 210')]
+
+
+def test_an_error_on_several_lines_is_one() -> None:
+    text = (
+        "\x1b[91mERROR \x1b[0m:     Exit Code: 305\nFailed to connect.\n[code: 2004] No.\n\nSee there\nINFO:     next"
+    )
+    assert said(text) == [("error", "Exit Code: 305 Failed to connect. [code: 2004] No. See there"), ("info", "next")]
+
+
+@pytest.mark.parametrize(
+    ("raised", "shown"),
+    [
+        ("KeyboardInterrupt", "KeyboardInterrupt at faces/storage.py:33"),
+        ("ValueError: bad image of Ada Lovelace", "ValueError at faces/storage.py:33"),
+        ("fedfr.core.errors.FedfrError: Ada\nLovelace: both", "fedfr.core.errors.FedfrError at faces/storage.py:33"),
+        (
+            "FileNotFoundError: [Errno 2] No such file or directory: '/faces/Ada Lovelace/1.jpg'",
+            "FileNotFoundError at faces/storage.py:33: [Errno 2] No such file or directory",
+        ),
+        (
+            "httpx.ConnectError: [Errno 111] Connection refused",
+            "httpx.ConnectError at faces/storage.py:33: [Errno 111] Connection refused",
+        ),
+    ],
+)
+def test_a_traceback_is_one_line_without_what_may_name_people(raised: str, shown: str) -> None:
+    """Alone, after Flower's own line, as the cause of another, with others' lines in between."""
+    end = "; all of it is in debug.log"
+    alone = TRACEBACK + raised
+    assert said(alone) == [("error", shown + end)]
+    assert said(f"ERROR :     the app 'Ada' raised\n{alone}") == [("error", f"the app … raised: {shown}{end}")]
+    assert said(f"ERROR :     {alone}") == said(f"INFO :     {alone}") == [("error", shown + end)]
+    assert said(f"{TRACEBACK}ERROR :     {alone}") == [("error", "an error" + end), ("error", shown + end)]
+    assert said(f"KeyError: 1\n{CHAIN}{alone}")[-1] == ("error", shown + end)
+    assert said(f"{TRACEBACK}KeyError: 'Ada'\n{CHAIN}{alone}") == [("error", shown + end)]
+    lines = alone.split("\n")
+    mixed = "\n".join([*lines[:3], f"{COLOURED}between", *lines[3:], f"{COLOURED}after"])
+    assert said(mixed) == [("info", "between"), ("error", shown + end), ("info", "after")]
+    assert folded(alone)[0].whole == alone
+    assert summary(alone) == shown
+
+
+def test_nothing_is_lost_or_unbounded() -> None:
+    text = "\n".join(["ERROR :     much", *(f"{number} more" for number in range(5000))])
+    found = folded(text)
+    assert sum(len(record.whole.split("\n")) for record in found) == 5001
+    assert max(len(record.whole.split("\n")) for record in found) <= 1000
+    assert len(folded("x" * 10_000_000)[0].whole) == 1 << 16
+
+
+@pytest.mark.parametrize("text", [" " * 50_000 + "x", "ERROR : " + "<" * 50_000, "ERROR : " + "'/" * 25_000])
+def test_a_long_line_of_any_signs_takes_no_time(text: str) -> None:
+    """A minute and more, were it looked through once for each of its signs."""
+    begun = time.process_time()
+    assert folded(text)[0].whole.strip() == text.strip()
+    assert time.process_time() - begun < 1
+
+
+def test_no_sign_that_controls_a_terminal_is_left() -> None:
+    text = "ERROR : \x9b31mred\x9b0m\x9d0;title\x9c, \x1b]0;title\x07late\x85r\x08\x7f"
+    assert said(text) == [("error", "red, later")]
+    assert folded(text)[0].whole == "ERROR : red, later"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_one_format_and_the_whole_in_a_file_of_its_owner(tmp_path: Path, form: str) -> None:
+    """A real process under a real supervisor: colours, a traceback, a lone line, bytes that are no text."""
+    child = f"import sys; print({COLOURED!r} + 'ready', flush=True); print('picture of Ada', flush=True); "
+    child += "sys.stdout.buffer.write(b'\\xff\\xfe\\n'); sys.stdout.flush(); raise ValueError('Ada')"
+    code = f"""
+import logging, sys
+from pathlib import Path
+from fedfr.deployment.logs import log_run
+from fedfr.deployment.supervisor import Backoff, Supervisor
+def started(pid):
+    made.stop() if pids else pids.append(pid)
+pids = []
+made = Supervisor([sys.executable, "-c", {child!r}], {{}}, Backoff(first=0.01), on_start=started)
+with log_run(Path({str(tmp_path)!r}), {form!r}):
+    made.run()
+    try:
+        {{}}["Ada"]
+    except KeyError:
+        logging.getLogger("fedfr.deployment").exception("the \x1b[1msite\x1b[0m ends")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+    lines = done.stderr.splitlines()
+    if form == "json":
+        content = [json.loads(line) for line in lines]
+        assert all([*each] == ["time", "level", "process", "message"] for each in content)
+        lines = [f"{each['time']} {each['level']} {each['process']}: {each['message']}" for each in content]
+    name = Path(sys.executable).name
+    shown = [line.partition(" ")[2] for line in lines]
+    assert f"info {name}: ready" in shown
+    assert f"error {name}: an error; all of it is in debug.log" in shown or any(
+        line.startswith(f"error {name}: ValueError at ") for line in shown
+    )
+    assert shown[-1].startswith("error fedfr: the site ends: KeyError at ")
+    assert "Ada" not in done.stderr
+    path = tmp_path / "debug.log"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    whole = path.read_text("utf-8")
+    assert "picture of Ada" in whole
+    assert "ValueError: Ada" in whole
+    assert "Traceback (most recent call last):" in whole
+    assert "\x1b" not in whole + done.stderr

@@ -1,0 +1,269 @@
+"""Sites with nothing but their own folders train to the bits of the local engine's clients."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from tests.deployment.conftest import Federation
+from tests.support.tiny_experiment import bits, tiny_faces
+
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import locked
+from fedfr.deployment.agreement import Agreement
+from fedfr.deployment.site import Site
+from fedfr.faces import FaceSet
+
+Make = Callable[..., Federation]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("method.name=fedface", "split.settings.identities_per_client=[2,4]"),
+        pytest.param(("federation.updates=int8",), marks=pytest.mark.slow),
+        ("method.name=fedper", "federation.batchnorm=local", "runtime.precision=bf16", "federation.participation=0.5"),
+    ],
+)
+def test_the_same_seed_gives_the_same_bits_as_the_local_engine(federation: Make, overrides: tuple[str, ...]) -> None:
+    made = federation(*overrides)
+    rows = made.local.run()
+    remote = made.run()
+    found = made.tensors()
+    expected = {name: value for name, value in bits(made.local.folder).items() if "/personal.safetensors" not in name}
+    assert len(expected) > 500
+    assert expected.keys() == found.keys()
+    assert [name for name, value in expected.items() if found[name] != value] == []
+    assert remote == [row for row in rows if row.protocol.startswith("generic")]
+    assert made.notes == []
+    assert all(len(context.state) == 0 for context in made.contexts)
+
+
+@pytest.mark.slow
+def test_a_state_newer_than_the_round_is_discarded(federation: Make) -> None:
+    """The coordinator lost a round that the sites had trained: it is run again, and ends with the same bits."""
+    made = federation("federation.rounds=3")
+    made.run()
+    expected = made.tensors()
+    shutil.rmtree(made.remote.folder / "rounds" / "0003")
+    shutil.rmtree(made.remote.folder / "evaluation")
+    made.run()
+    assert made.tensors() == expected
+
+
+def digests(folder: Path) -> set[bytes]:
+    """Every picture in every face set below a folder."""
+    return {digest for file in folder.rglob("faces.json") for digest in FaceSet.load(file.parent).digests()}
+
+
+def test_everybody_gets_their_own_faces_and_no_others(federation: Make) -> None:
+    made = federation()
+    parts = made.local.parts
+    by_image = parts.faces.digests()
+
+    def of(*images: Sequence[int]) -> set[bytes]:
+        return {by_image[image] for some in images for image in some}
+
+    public = of(parts.split.public)
+    assert digests(made.folder / "federation" / "coordinator") == public | of(parts.split.generic)
+    for client, folder in made.sites.items():
+        own = parts.split.clients[client]
+        assert digests(folder) == public | of(own.train, own.test)
+    names = set(parts.faces.identities)
+    for client, folder in made.sites.items():
+        others = {
+            name
+            for other, people in parts.split.identities.items()
+            if other.startswith("client-") and other != client
+            for name in people
+        }
+        text = "".join(file.read_text() for file in folder.rglob("*") if file.suffix in (".json", ".yaml"))
+        assert others <= names
+        assert [name for name in others if name in text] == []
+
+
+def edit(path: Path, **changes: object) -> None:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump({**content, **changes}), encoding="utf-8")
+
+
+def refusals(made: Federation) -> list[str]:
+    lines = (made.remote.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [event["reason"] for event in map(json.loads, lines) if event["event"] == "refused"]
+
+
+def test_a_site_whose_terms_differ_does_not_train(federation: Make) -> None:
+    made = federation("federation.rounds=1")
+    site = made.sites["client-01"]
+    edit(site / "agreement.yaml", weights="private")
+    made.run()
+    (reason,) = refusals(made)
+    assert reason.startswith("client-01 failed in round 1: its site has agreement ")
+    assert not list((site / "private").rglob("*.safetensors"))
+
+
+def test_a_site_that_changes_its_terms_after_its_hello_does_not_train_either(federation: Make) -> None:
+    made = federation("federation.rounds=1")
+    site, node = made.sites["client-01"], made.grid.nodes[31]
+    says_hello = node.hello
+
+    def hello_and_change(message: object) -> object:
+        found = says_hello(message)  # type: ignore[arg-type]
+        edit(site / "agreement.yaml", seed=5)
+        return found
+
+    node.hello = hello_and_change  # type: ignore[assignment]
+    made.run()
+    (reason,) = refusals(made)
+    assert "client-01 failed in round 1: message of the server refused: agreement is " in reason
+
+
+def test_a_site_without_the_public_faces_says_so_before_the_round(federation: Make) -> None:
+    made = federation("federation.rounds=1")
+    edit(made.sites["client-01"] / "site.yaml", public=None)
+    shutil.rmtree(made.sites["client-02"] / "public")
+    tiny_faces(3).save(made.sites["client-02"] / "public")
+    with pytest.raises(FedfrError, match="0 of 2 clients delivered"):
+        made.run()
+    first, second = refusals(made)
+    assert first.startswith("client-01 failed in round 1: its site has no public faces, which the method needs")
+    assert second.startswith("client-02 failed in round 1: its site has other public faces (")
+
+
+def test_a_method_without_public_faces_needs_none_at_the_sites(federation: Make) -> None:
+    made = federation("method.name=fedavg", "federation.rounds=1")
+    for folder in made.sites.values():
+        shutil.rmtree(folder / "public")
+    made.local.run()
+    made.run()
+    found = made.tensors()
+    assert all(found[name] == value for name, value in bits(made.local.folder / "rounds").items() if name in found)
+
+
+def test_what_a_site_cannot_do_stays_in_its_own_log(federation: Make, caplog: pytest.LogCaptureFixture) -> None:
+    made = federation("federation.rounds=1")
+    pixels = made.sites["client-01"] / "faces" / "pixels.npy"
+    pixels.write_bytes(pixels.read_bytes()[:100])
+    with caplog.at_level(logging.ERROR, "fedfr.client"):
+        made.run()
+    assert str(pixels) in caplog.text
+    assert "node 31 cannot say which client it is: it stopped; its own log says why" in made.notes
+    assert str(made.folder) not in "".join(refusals(made)) + "".join(made.notes)
+
+
+class _PanicError(BaseException):
+    """As libraries written in Rust raise them."""
+
+
+@pytest.mark.parametrize("kind", [ZeroDivisionError, _PanicError])
+def test_an_error_of_pythons_stays_there_too(
+    federation: Make, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
+    made = federation("federation.rounds=1")
+
+    def broken(site: Site) -> FaceSet:
+        raise kind(f"{site.config.faces.path}/person-03.png")
+
+    monkeypatch.setattr(Site, "own_faces", property(broken))
+    with pytest.raises(FedfrError, match="0 of 2 clients delivered"):
+        made.run()
+    assert set(made.notes) == {
+        f"node {node} cannot say which client it is: it stopped; its own log says why" for node in (31, 32)
+    }
+
+
+def test_two_processes_of_one_site_do_not_train_at_once(federation: Make) -> None:
+    made = federation("federation.rounds=1")
+    site = Site.open(made.sites["client-01"] / "site.yaml")
+    with locked(site.private):
+        made.run()
+    assert refusals(made) == ["client-01 failed in round 1: it stopped; its own log says why"]
+
+
+def test_the_private_folder_is_nobody_elses(federation: Make) -> None:
+    made = federation("federation.rounds=1")
+    made.run()
+    private = made.sites["client-01"] / "private"
+    assert private.stat().st_mode & 0o077 == 0
+
+
+def test_a_site_may_divide_its_faces_by_a_share_or_a_number(federation: Make) -> None:
+    made = federation()
+    folder = made.sites["client-01"]
+    faces = FaceSet.load(folder / "faces")
+    assert faces.counts().tolist() == [5, 5, 5]
+    edit(folder / "site.yaml", faces={"path": "faces"})
+    assert Site.open(folder / "site.yaml").own_faces.counts().tolist() == [3, 3, 3]
+    edit(folder / "site.yaml", faces={"path": "faces", "test_count": 1})
+    own = Site.open(folder / "site.yaml").own_faces
+    assert own.counts().tolist() == [4, 4, 4]
+    first = faces.indices_of(1)[:4]
+    assert np.array_equal(own.images(own.indices_of(1)), faces.images(first))
+    # More than a person has: one is left to train on, and nobody else's is taken.
+    edit(folder / "site.yaml", faces={"path": "faces", "test_count": 99})
+    site = Site.open(folder / "site.yaml")
+    assert (site.own_faces.counts().tolist(), len(site.all_faces)) == ([1, 1, 1], 15)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"client": "client-09"}, "client = 'client-09' is not in .*, which names client-01, client-02"),
+        ({"faces": {"path": "nowhere"}}, "nowhere is not a folder"),
+        ({"agreement": "nowhere.yaml"}, "nowhere.yaml; put the file there that the coordinator gave out"),
+        ({"colour": "red"}, "unknown setting 'colour'; known here: client, agreement, faces"),
+        ({"faces": {"path": "faces", "test_share": 1.5}}, "faces.test_share = 1.5: give a number"),
+    ],
+)
+def test_a_mistake_in_a_sites_file_is_one_line(federation: Make, changes: dict[str, object], reason: str) -> None:
+    made = federation()
+    path = made.sites["client-01"] / "site.yaml"
+    edit(path, **changes)
+    with pytest.raises(FedfrError, match=reason):
+        Site.open(path).hello()
+
+
+def test_an_agreement_comes_back_and_every_term_counts(federation: Make) -> None:
+    made = federation()
+    agreement = Agreement.load(made.sites["client-01"] / "agreement.yaml")
+    assert agreement == Agreement.of(made.remote.trials()[0])
+    # The same terms in another run: its sites begin with private states of their own.
+    again = Agreement.of(made.local.trials()[0])
+    assert again.model_dump(exclude={"run"}) == agreement.model_dump(exclude={"run"})
+    assert again.fingerprint != agreement.fingerprint
+    assert agreement.public == FaceSet.load(made.sites["client-02"] / "public").fingerprint()
+    changes = {
+        "run": "another",
+        "clients": ("client-01",),
+        "seed": 7,
+        "backbone": "iresnet18",
+        "public": "",
+        "method": agreement.method.model_copy(update={"name": "fedface"}),
+        "local": agreement.local.model_copy(update={"scale": 31.0}),
+        "rounds": 9,
+        "weights": "private",
+        "batchnorm": "local",
+        "updates": "int8",
+    }
+    assert changes.keys() == Agreement.model_fields.keys()
+    others = {agreement.model_copy(update={name: value}).fingerprint for name, value in changes.items()}
+    assert len(others - {agreement.fingerprint}) == len(changes)
+
+
+def test_a_method_that_pools_all_faces_cannot_be_agreed_on(federation: Make) -> None:
+    with pytest.raises(FedfrError, match="centralized needs all faces in one place"):
+        federation("method.name=centralized")
+
+
+def test_an_experiment_of_sites_does_not_run_without_them(federation: Make) -> None:
+    made = federation()
+    with pytest.raises(FedfrError, match="the faces of client-01, client-02 are not on this machine; run the experim"):
+        made.remote.run()
+    assert "2 clients with their faces elsewhere" in made.remote.describe()

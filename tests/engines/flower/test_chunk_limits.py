@@ -1,0 +1,54 @@
+"""Pieces of an answer, as Flower itself brings them: not for ever, and not without end."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, ObjectUnavailableError
+from flwr.superlink.grid import http_grid
+
+from fedfr.engines.flower.chunk_limits import AROUND, MOST_PIECES, within
+
+GRID: Any = http_grid
+
+
+def pull(names: list[str], **pieces: bytes) -> Any:
+    """With the very call of Flower's Grid."""
+
+    def piece(name: str) -> bytes:
+        if name not in pieces:
+            raise ObjectUnavailableError(name)
+        return pieces[name]
+
+    return GRID.pull_objects(object_ids=names, pull_object_fn=piece)
+
+
+def test_what_is_there_comes_whole_and_whatever_else_stays_as_it_was() -> None:
+    before = GRID.pull_objects
+    with within(0.0, 10):
+        assert pull(["a", "b"], a=b"1", b=b"22") == {"a": b"1", "b": b"22"}
+    assert GRID.pull_objects is before
+    with pytest.raises(ZeroDivisionError), within(0.0, 10):
+        raise ZeroDivisionError
+    assert GRID.pull_objects is before
+
+
+def test_what_does_not_come_is_waited_for_no_longer_than_told() -> None:
+    begun = time.monotonic()
+    with within(0.0, 10), pytest.raises(ObjectPullError, match="timeout"):
+        pull(["a", "b"], a=b"1")
+    assert time.monotonic() - begun < 1
+    with within(1.5, 10), pytest.raises(ObjectPullError, match="timeout"):
+        pull(["a", "b"], a=b"1")
+    assert 1.5 <= time.monotonic() - begun < 10
+
+
+def test_no_more_is_taken_than_an_honest_answer_has() -> None:
+    with within(0.0, 10):
+        assert len(pull(["a", "b"], a=bytes(10), b=bytes(AROUND))) == 2
+        with pytest.raises(ObjectPullError, match="too large"):
+            pull(["a", "b"], a=bytes(11), b=bytes(AROUND))
+        with pytest.raises(ObjectPullError, match="too many pieces"):
+            pull(["a"] * (MOST_PIECES + 1), a=b"")

@@ -1,0 +1,59 @@
+"""What is reported of a published verification set: intervals of the literature, figures beside their ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fedfr.evaluation import pairs_verification
+from fedfr.evaluation.folds import fold_validation_rates
+from fedfr.evaluation.protocols.pair_sets import verification_set_protocol, wilson_interval
+from fedfr.evaluation.unit_features import normalise
+
+
+@pytest.mark.parametrize(
+    ("share", "count", "low", "high"),
+    # Newcombe, Statistics in Medicine 1998, table I, method 3.
+    [
+        (81 / 263, 263, 0.2553, 0.3662),
+        (15 / 148, 148, 0.0624, 0.1605),
+        (0.0, 20, 0.0, 0.1611),
+        (1 / 29, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_intervals_of_the_literature(share: float, count: int, low: float, high: float) -> None:
+    assert wilson_interval(share, count) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_a_verification_set_has_its_figures_with_their_intervals() -> None:
+    generator = np.random.default_rng(1)
+    features = generator.normal(size=(400, 8))
+    same = np.arange(400) % 2 == 0
+    others = np.where(same[:, None], features + generator.normal(size=(400, 8)), generator.normal(size=(400, 8)))
+    figures = {figure.metric: figure for figure in verification_set_protocol(features, others, same)}
+    plain = {figure.metric: figure for figure in pairs_verification(features, others, same, [1e-1])}
+    assert figures["accuracy"] == plain["accuracy"]
+    assert figures["TAR@FAR=1e-1"] == plain["TAR@FAR=1e-1"]
+    for metric, count in (("accuracy", 400), ("TAR@FAR=1e-1", 200)):
+        name, at, rate = metric.partition("@")
+        ends = tuple(figures[f"{name}({end}){at}{rate}"].value for end in ("low95", "high95"))
+        assert ends == wilson_interval(figures[metric].value or 0.0, count)
+    low, middle, high = (figures[f"EER{end}"].value or 0.0 for end in ("(low95)", "", "(high95)"))
+    assert 0 < low < middle < high < low + 0.15
+    assert figures["TAR@FAR=1e-3"].refused == "rests on 0.2 impostors; at least 10 are needed"
+    assert "TAR(low95)@FAR=1e-3" not in figures
+    rates = fold_validation_rates(normalise(features), normalise(others), same, 1e-3)
+    assert rates is not None
+    value, deviation = (figures[f"{name}(insightface)@FAR=1e-3"] for name in ("VAL", "VAL-std"))
+    assert [value.value, deviation.value] == pytest.approx([rates.mean(), rates.std()])
+    assert [value.genuine, value.impostor, value.behind] == pytest.approx([200, 200, 0.2])
+    one_kind = verification_set_protocol(features, others, np.ones(400, np.bool_))
+    assert [figure.refused for figure in one_kind if figure.metric == "EER"] == ["it needs genuine and impostor pairs"]
+    refused = "not every one of 10 folds has genuine pairs, and impostors in the others"
+    assert [figure.refused for figure in one_kind if figure.metric.startswith("VAL")] == [refused] * 2
+    few = verification_set_protocol(features[:9], others[:9], same[:9])
+    assert {figure.metric: figure.refused for figure in few if figure.value is None} == {
+        "accuracy": "9 pairs cannot be divided into 10 folds",
+        "VAL(insightface)@FAR=1e-3": refused,
+        "VAL-std(insightface)@FAR=1e-3": refused,
+    }

@@ -1,0 +1,254 @@
+"""Which images meet which protocol: figures equal those of the protocols called by hand with images named by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tests.support.tiny_experiment import tiny_config
+from torch import nn
+
+from fedfr.config.schema import EvaluationConfig
+from fedfr.core.errors import FedfrError
+from fedfr.evaluation import PROTOCOLS, Figure
+from fedfr.experiments.components import Parts
+from fedfr.experiments.evaluator import Assessment, Features, Subject, assess_trial
+from fedfr.experiments.method_run import Trial
+from fedfr.faces import ClientFaces, FaceSet, Split
+from fedfr.federation.method import Generic
+from fedfr.federation.private_store import PrivateState
+from fedfr.models import Personalized, build_backbone
+from fedfr.models.heads import DFC
+from fedfr.results.result_rows import Row
+
+EACH = 12
+SUBJECT = Subject("fedfr", 0, 2, "generic")
+RATES = EvaluationConfig(fars=(0.4, 0.2, 0.1), fpirs=(0.5, 0.3))
+
+
+def images(first: int, start: int, stop: int, last: int | None = None) -> list[int]:
+    """Images number ``start`` … ``stop`` - 1 of the identities ``first`` … ``last``."""
+    people = range(first, (first if last is None else last) + 1)
+    return [person * EACH + number for person in people for number in range(start, stop)]
+
+
+# Parts of different sizes, so that none can stand in for another unseen.
+PUBLIC = images(0, 0, EACH)
+TRAIN = {"client-01": images(1, 0, 5, 3), "client-02": images(4, 0, 9, 5), "client-03": images(6, 0, EACH)}
+TEST = {"client-01": images(1, 5, EACH, 3), "client-02": images(4, 9, EACH, 5), "client-03": []}
+GENERIC = images(7, 0, EACH, 9) + images(10, 0, 4)
+DISTRACTORS = images(10, 2, 9)
+PAIRS = [(first, second) for first in GENERIC[:4] for second in GENERIC[4:30:2]]
+PROBES = [*TEST["client-01"], *TEST["client-02"], *DISTRACTORS]
+
+
+class Projection(nn.Module):
+    """A fixed random linear map of every eighth pixel; remembers how many images it has seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        matrix = torch.randn(3 * 14 * 14, 24, generator=torch.Generator().manual_seed(4))
+        self.register_buffer("matrix", matrix)
+        self.seen = 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Features (n, 24)."""
+        self.seen += len(inputs)
+        features: torch.Tensor = inputs[:, :, ::8, ::8].flatten(1) @ self.get_buffer("matrix")
+        return features
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    """Noise with a weak pattern per identity: no figure is 0 or 1 for every choice of images."""
+    folder = tmp_path_factory.mktemp("assessment")
+    generator = np.random.default_rng(1)
+    labels = np.repeat(np.arange(11), EACH)
+    patterns = generator.integers(0, 70, (11, 112, 112, 3))
+    pixels = (patterns[labels] + generator.integers(0, 180, (len(labels), 112, 112, 3))).astype(np.uint8)
+    faces = FaceSet(pixels, labels, [f"person-{number:02d}" for number in range(11)])
+    faces.save(folder / "faces")
+    clients = {name: ClientFaces(tuple(TRAIN[name]), tuple(TEST[name])) for name in TRAIN}
+    split = Split(
+        "by hand",
+        0,
+        faces.fingerprint(),
+        tuple(PUBLIC),
+        clients,
+        tuple(GENERIC),
+        tuple(DISTRACTORS),
+        tuple(PAIRS),
+    )
+    split.save(folder / "by-hand.json")
+    config = tiny_config(
+        folder,
+        f"faces.path={folder / 'faces'}",
+        f"split={{manifest: {folder / 'by-hand.json'}}}",
+        f"evaluation={{fars: {list(RATES.fars)}, fpirs: {list(RATES.fpirs)}}}",
+    )
+    return Parts(config, folder / "run")
+
+
+@pytest.fixture(scope="module")
+def known(parts: Parts) -> NDArray[np.float32]:
+    """Features of every image, in the order of the set."""
+    pixels = torch.from_numpy(parts.faces.images(range(len(parts.faces))))
+    features: NDArray[np.float32] = Projection()(parts.compute.preprocessing.apply(pixels)).numpy()
+    return features
+
+
+def figures_of(rows: list[Row], protocol: str, client: str = "") -> list[tuple[Any, ...]]:
+    found = [row for row in rows if (row.protocol, row.client) == (protocol, client)]
+    return [(row.metric, row.value, row.genuine, row.impostor, row.refused) for row in found]
+
+
+def plain(figures: list[Figure]) -> list[tuple[Any, ...]]:
+    return [(each.metric, each.value, each.genuine, each.impostor, each.refused) for each in figures]
+
+
+@pytest.mark.parametrize("client", ["client-01", "client-02"])
+def test_personalised_protocols_meet_the_clients_images(parts: Parts, known: NDArray[np.float32], client: str) -> None:
+    rows = Assessment(parts).personalized(Features(parts, Projection()), list(TRAIN), SUBJECT)
+    labels = parts.faces.labels
+    given = {
+        "features": known[PROBES],
+        "labels": labels[PROBES],
+        "own": np.array([index in TEST[client] for index in PROBES]),
+        "gallery_features": known[TRAIN[client]],
+        "gallery_labels": labels[TRAIN[client]],
+    }
+    for protocol in ("personalized-1:1", "personalized-1:N"):
+        found = figures_of(rows, protocol, client)
+        assert found == plain(PROTOCOLS[protocol](**given, config=RATES)), protocol
+        assert any(value is not None and 0 < value < 1 for _, value, *_ in found), "the figures could tell"
+
+
+def test_what_stands_behind_the_personalised_figures(parts: Parts) -> None:
+    """Counted by hand: 21 and 6 own test images, 7 distractors, no other image."""
+    rows = Assessment(parts).personalized(Features(parts, Projection()), list(TRAIN), SUBJECT)
+    counts = {
+        (row.client, row.metric): (row.genuine, row.impostor)
+        for row in rows
+        if row.metric in ("TAR@FAR=2e-1", "TPIR@FPIR=3e-1", "rank-1")
+    }
+    assert counts == {
+        ("client-01", "TAR@FAR=2e-1"): (3 * 21, 21 * 20 // 2 + 21 * 13 - 3 * 21),
+        ("client-01", "TPIR@FPIR=3e-1"): (21, 13),
+        ("client-01", "rank-1"): (21, 0),
+        ("client-02", "TAR@FAR=2e-1"): (2 * 3, 6 * 5 // 2 + 6 * 28 - 2 * 3),
+        ("client-02", "TPIR@FPIR=3e-1"): (6, 28),
+        ("client-02", "rank-1"): (6, 0),
+    }, "client-03 has no test images and no figures"
+    assert {(row.method, row.seed, row.round, row.model) for row in rows} == {("fedfr", 0, 2, "generic")}
+
+
+def test_generic_protocols_meet_people_nobody_trained_on(parts: Parts, known: NDArray[np.float32]) -> None:
+    rows = Assessment(parts).generic(Features(parts, Projection()), SUBJECT)
+    labels = parts.faces.labels
+    given = {"features": known[GENERIC], "labels": labels[GENERIC], "config": RATES}
+    for protocol in ("generic-1:1", "generic-1:N"):
+        assert figures_of(rows, protocol) == plain(PROTOCOLS[protocol](**given)), protocol
+    assert figures_of(rows, "generic-1:1")[0][2:4] == (3 * 66 + 6, 780 - 3 * 66 - 6)
+    first, second = np.array(PAIRS).T
+    pairs = {
+        "features_a": known[first],
+        "features_b": known[second],
+        "same": labels[first] == labels[second],
+        "config": RATES,
+    }
+    assert figures_of(rows, "generic-pairs") == plain(PROTOCOLS["generic-pairs"](**pairs))
+    assert {row.protocol for row in rows} == {"generic-1:1", "generic-1:N", "generic-pairs"}
+
+
+def test_only_the_protocols_asked_for(parts: Parts) -> None:
+    features = Features(parts, Projection())
+    one = Assessment(parts, ["personalized-1:N"])
+    assert one.generic(features, SUBJECT) == []
+    assert {row.protocol for row in one.personalized(features, list(TRAIN), SUBJECT)} == {"personalized-1:N"}
+    assert Assessment(parts, ["generic-1:1"]).personalized(features, list(TRAIN), SUBJECT) == []
+    with pytest.raises(FedfrError, match="unknown protocol 'generic-1:2'"):
+        Assessment(parts, ["generic-1:2"])
+
+
+def test_every_image_is_computed_once(parts: Parts) -> None:
+    module = Projection()
+    features, assessment = Features(parts, module), Assessment(parts)
+    for _ in range(2):
+        assessment.generic(features, SUBJECT)
+        assessment.personalized(features, list(TRAIN), SUBJECT)
+    needed = {*PROBES, *GENERIC, *TRAIN["client-01"], *TRAIN["client-02"]}
+    assert module.seen == len(needed)
+
+
+@pytest.fixture(scope="module")
+def start() -> Generic:
+    return Generic(build_backbone("slimface", 0).state_dict(), torch.zeros(1, 512))
+
+
+@pytest.fixture(scope="module")
+def start_features(parts: Parts) -> Features:
+    return Features(parts, build_backbone("slimface", 0).eval())
+
+
+@pytest.mark.parametrize(
+    ("method", "server", "own"),
+    [
+        ("fedfr", "generic", "personalized"),
+        ("local", None, "local"),
+        ("centralized", "centralized", None),
+        ("pretrained", "pretrained", None),
+    ],
+)
+def test_which_models_of_a_trial_meet_which_protocols(
+    parts: Parts,
+    start: Generic,
+    start_features: Features,
+    tmp_path: Path,
+    method: str,
+    server: str | None,
+    own: str | None,
+) -> None:
+    """The server's model meets all, each client's own its client's alone; who has no model has rows that say so."""
+    trial = Trial(parts, method, tmp_path)
+    backbone, dfc = build_backbone("slimface", 7), DFC(3, 512)
+    module = dfc.state_dict() if method == "fedfr" else {}
+    trial.store("client-01").save(PrivateState(5, backbone.state_dict(), torch.zeros(3, 512), module))
+    assessment = Assessment(parts, ["personalized-1:N", "generic-1:1"])
+    rows = assess_trial(trial, 6, start, assessment)
+
+    expected: list[Row] = []
+    if server is not None:
+        subject = Subject(method, 0, 6, server)
+        expected += assessment.generic(start_features, subject)
+        expected += assessment.personalized(start_features, list(TRAIN), subject)
+    if own is not None:
+        personal = Personalized(backbone, dfc.transform if method == "fedfr" else None).eval()
+        subject = Subject(method, 0, 5, own)
+        expected += assessment.personalized(Features(parts, personal), ["client-01"], subject)
+        lacking = assessment.personalized(start_features, ["client-02"], Subject(method, 0, 6, own))
+        why = "no model: the client delivered in no round"
+        expected += [replace(row, value=None, refused=row.refused or why) for row in lacking]
+    assert rows == expected
+    assert {row.client for row in rows if row.model == own and row.value is not None} == (
+        {"client-01"} if own else set()
+    )
+    assert {row.client for row in rows if row.model == server} == ({"", "client-01", "client-02"} if server else set())
+
+
+def test_a_model_whose_features_are_no_numbers_is_no_model(parts: Parts, start: Generic, tmp_path: Path) -> None:
+    """Finite weights may still overflow; the figures of the others stand, and curves are drawn of them alone."""
+    trial = Trial(parts, "fedfr", tmp_path)
+    sound = dict(build_backbone("slimface", 7).state_dict())
+    broken = sound | {"fc.weight": 1e25 * sound["fc.weight"], "features.weight": 1e25 * sound["features.weight"]}
+    for client, weights in (("client-01", sound), ("client-02", broken)):
+        trial.store(client).save(PrivateState(1, weights, torch.zeros(3, 512)))
+    assessment = Assessment(parts, ["personalized-1:1"], curves=True)
+    rows = [row for row in assess_trial(trial, 1, start, assessment) if row.model == "personalized"]
+    assert {row.client for row in rows if row.value is not None} == {"client-01"}
+    assert {row.refused for row in rows if row.client == "client-02"} == {"no model: its features are NaN or infinite"}
+    assert [curve.clients for curve in assessment.curves() if curve.model == "personalized"] == [1]

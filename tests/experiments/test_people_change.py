@@ -1,0 +1,204 @@
+"""Runs and sites that go on after somebody has left, joined or moved: their faces changed, everything else stays."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from tests.deployment.conftest import Federation, federation
+from tests.support.tiny_experiment import tiny_config
+
+from fedfr.core.errors import FedfrError
+from fedfr.deployment.site import Site
+from fedfr.experiments.experiment import Experiment
+from fedfr.faces import ClientFaces, FaceSet, Split
+from fedfr.federation.identity_key import KEY
+from fedfr.federation.private_store import PERSONAL_MODEL, PrivateState
+from fedfr.models import load_model
+from fedfr.reporting.progress import Silent
+
+__all__ = ["federation"]
+
+
+class Notes(Silent):
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Take it down."""
+        self.said.append(text)
+
+
+def without(faces: FaceSet, split: Split, *gone: str) -> tuple[FaceSet, Split]:
+    """Faces and their split as they are after the images of some people were taken out."""
+    kept = [index for index, label in enumerate(faces.labels) if faces.identities[label] not in gone]
+    place = {index: number for number, index in enumerate(kept)}
+    left = faces.subset(kept)
+
+    def moved(images: Sequence[int]) -> tuple[int, ...]:
+        return tuple(place[index] for index in images if index in place)
+
+    clients = {
+        name: ClientFaces(moved(own.train), moved(own.test)) for name, own in split.clients.items() if moved(own.train)
+    }
+    made = Split(
+        split.name,
+        split.seed,
+        left.fingerprint(),
+        moved(split.public),
+        clients,
+        moved(split.generic),
+        moved(split.distractors),
+        settings=split.settings,
+    )
+    return left, made.describe(left)
+
+
+def put(folder: Path, run: Experiment, faces: FaceSet, split: Split) -> None:
+    """Faces and split where the run has them."""
+    shutil.rmtree(folder / "faceset")
+    faces.save(folder / "faceset")
+    (run.folder / "split.json").unlink()
+    split.save(run.folder / "split.json")
+
+
+def in_files(folder: Path, rows: torch.Tensor) -> bool:
+    """Whether a row of a matrix stands in any file below a folder."""
+    held = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    return any(row[:8].numpy().tobytes() in data for row in rows for data in held)
+
+
+def state(run: Experiment, client: str) -> PrivateState:
+    found = run.trials()[0].store(client).latest()
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def one_round(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two rounds with a finished baseline, as it is when only the first round has been made."""
+    folder = tmp_path_factory.mktemp("people")
+    run = Experiment.create(tiny_config(folder, "baselines=[local]", "local.learning_rate=0.05"), folder / "run")
+    run.run()
+    for gone in ("rounds/0002", "evaluation/fedfr.json"):
+        path = folder / "run" / gone
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return folder
+
+
+@pytest.fixture
+def begun(one_round: Path, tmp_path: Path) -> tuple[Path, Experiment]:
+    """A copy of it, with its faces beside it."""
+    shutil.copytree(one_round, tmp_path, dirs_exist_ok=True)
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace(str(one_round), str(tmp_path)), encoding="utf-8")
+    return tmp_path, Experiment.open(tmp_path / "run")
+
+
+def test_a_resumed_run_goes_on_with_those_who_are_there(begun: tuple[Path, Experiment]) -> None:
+    folder, run = begun
+    split, faces = run.parts.split, run.parts.faces
+    people = split.identities["client-01"]
+    trial = run.trials()[0]
+    first = trial.store("client-01").until(1)
+    assert first is not None
+    rows = torch.cat([first.prototypes, first.dfc["branches.weight"]])
+    leaver = [0, 3]
+    local = run.trials()[1].store("client-01").latest()
+    assert local is not None
+    left, again = without(faces, split, people[0])
+    put(folder, run, left, again)
+    notes = Notes()
+    resumed = Experiment.open(run.folder)
+    resumed.run(notes)
+    found = state(resumed, "client-01")
+    assert (found.round, found.prototypes.shape[0], found.dfc["branches.bias"].shape) == (2, 2, (2,))
+    clients = run.folder / "clients" / "client-01"
+    assert not in_files(clients, rows[leaver])
+    assert in_files(clients, rows[[1, 2, 4, 5]]), "the state of the round before is kept for those who stayed"
+    baseline = run.folder / "baselines" / "local" / "clients" / "client-01"
+    assert not in_files(baseline, local.prototypes[:1]), "a finished method keeps private states, too"
+    assert in_files(baseline, local.prototypes[1:])
+    tensors, _ = load_model(clients / PERSONAL_MODEL)
+    assert not [name for name in tensors if "branches" in name], "exported models hold no row of anybody"
+    assert [text for text in notes.said if "left" in text] == [
+        f"{name}: 1 identities left client-01 and were erased from its private states" for name in ("fedfr", "local")
+    ]
+    assert not [text for text in notes.said for name in people if name in text]
+
+
+def test_a_client_that_left_is_erased_as_a_whole(begun: tuple[Path, Experiment]) -> None:
+    folder, run = begun
+    put(folder, run, *without(run.parts.faces, run.parts.split, *run.parts.split.identities["client-02"]))
+    notes = Notes()
+    (run.folder / "clients" / "notes.txt").write_text("somebody's own", encoding="utf-8")
+    (run.folder / "clients" / "elsewhere").mkdir()
+    Experiment.open(run.folder).run(notes)
+    assert (run.folder / "clients" / "elsewhere").is_dir()
+    (run.folder / "clients" / "notes.txt").unlink()
+    (run.folder / "clients" / "elsewhere").rmdir()
+    for trial in (run.folder, run.folder / "baselines" / "local"):
+        assert [path.name for path in (trial / "clients").iterdir()] == ["client-01"]
+    assert "fedfr: client-02 is no longer in the split; its private states were erased" in notes.said
+
+
+def test_other_public_people_need_another_run(begun: tuple[Path, Experiment]) -> None:
+    """Public prototypes are the server's rows, and the model was trained with them: nothing is swapped silently."""
+    folder, run = begun
+    split = run.parts.split
+    shown = split.identities["public"][0]
+    put(folder, run, *without(run.parts.faces, split, shown))
+    with pytest.raises(FedfrError, match=r"the public identities of .* are others than its model was trained with"):
+        Experiment.open(run.folder).run()
+    nobody = split.identities["generic"][0]
+    exchanged = Split.load(run.folder / "split.json")
+    faces = FaceSet.load(folder / "faceset")
+    other = tuple(faces.indices_of(faces.identities.index(nobody)).tolist())
+    swapped = Split(
+        exchanged.name,
+        0,
+        faces.fingerprint(),
+        tuple(sorted({*exchanged.public, *other})),
+        exchanged.clients,
+        tuple(index for index in exchanged.generic if index not in other),
+        (),
+    )
+    put(folder, run, faces.subset(range(len(faces))), swapped)
+    with pytest.raises(FedfrError, match=r"the public identities of .* \(4 now\); bring them back, or begin a new run"):
+        Experiment.open(run.folder).run()
+
+
+def test_a_site_goes_on_with_those_who_are_there(federation: Callable[..., Federation]) -> None:
+    """Also in what it kept under an earlier agreement."""
+    made = federation("method.name=fedfr-con-dfc", "local.learning_rate=0.05")
+    made.run()
+    folder = made.sites["client-01"]
+    site = Site.open(folder / "site.yaml")
+    store = site.private
+    earlier = site.private.with_name("0123456789abcdef")
+    shutil.copytree(store, earlier)
+    shutil.rmtree(made.remote.folder / "rounds" / "0002")
+    shutil.rmtree(made.remote.folder / "evaluation")
+    with site.client() as client:
+        first = client.store.until(1)
+    assert first is not None
+    old = torch.cat([first.prototypes, first.dfc["branches.weight"]])
+
+    faces = FaceSet.load(folder / "faces")
+    split = Split.load(folder / "split.json")
+    left, again = without(faces, split, faces.identities[1])
+    shutil.rmtree(folder / "faces")
+    left.save(folder / "faces")
+    (folder / "split.json").unlink()
+    again.save(folder / "split.json")
+    made.run()
+    assert not in_files(folder / "private", old[[1, 4]])
+    assert in_files(store, old[[0, 2, 3, 5]])
+    assert in_files(earlier, old[[0, 2, 3, 5]])
+    assert not [name for name in faces.identities if name in (folder / "log.jsonl").read_text(encoding="utf-8")]
+    assert (store / KEY).exists()

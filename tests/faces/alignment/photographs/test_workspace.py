@@ -1,0 +1,49 @@
+"""The work folder of an import: what lies there without a plan is not believed, and whose it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fedfr.core.errors import FedfrError
+from fedfr.faces.alignment.photographs.workspace import PLAN, finish, remove_abandoned, workspace, workspace_of
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_without_a_plan_it_is_emptied_and_with_one_it_is_kept(tmp_path: Path) -> None:
+    folder = workspace_of(tmp_path / "set")
+    (folder / "faces").mkdir(parents=True)
+    (folder / "faces.bin").write_bytes(b"of nobody knows which settings")
+    with workspace(tmp_path / "set", {"align": "yunet"}) as work:
+        assert work == folder
+        assert names(folder) == [".lock", PLAN]
+        (folder / "faces.bin").write_bytes(b"ours")
+        with pytest.raises(FedfrError, match="another process imports into"), workspace(tmp_path / "set", {}):
+            pass
+    with workspace(tmp_path / "set", {"align": "yunet"}):
+        assert (folder / "faces.bin").read_bytes() == b"ours"
+    with pytest.raises(FedfrError, match=r"begun with align 'yunet', not None"), workspace(tmp_path / "set", {}):
+        pass
+    assert (folder / "faces.bin").read_bytes() == b"ours"
+
+
+def test_only_what_nobody_needs_is_removed(tmp_path: Path) -> None:
+    target, folder = tmp_path / "set", workspace_of(tmp_path / "set")
+    remove_abandoned(target)
+    assert names(tmp_path) == []
+    with workspace(target, {}):
+        (folder / PLAN).unlink()
+        remove_abandoned(target)  # another has the lock
+        assert folder.exists()
+    remove_abandoned(target)
+    assert not folder.exists()
+    with workspace(target, {}):
+        pass
+    remove_abandoned(target)
+    assert names(folder) == [".lock", PLAN]
+    finish(folder)
+    assert names(tmp_path) == []

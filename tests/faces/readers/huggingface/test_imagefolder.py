@@ -1,0 +1,211 @@
+"""Importing an imagefolder: by metadata in CSV, JSON lines or Parquet, or by folders below parts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.huggingface_files import png
+
+from fedfr.core.errors import FedfrError
+from fedfr.faces import FacesWarning, import_faces, import_imagefolder, importer_for
+
+PICTURES = ("b 1.png", "tiefer/é.png", "b2.png")
+
+
+def pictures(folder: Path, names: Sequence[str] = PICTURES) -> Path:
+    """The n-th is 2 n green."""
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(png(number))
+    return folder
+
+
+def jsonl(*lines: dict[str, Any]) -> str:
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+LINES = [{"file_name": name, "identity": who} for name, who in zip(PICTURES, ("Bo, Jr", "Zoë", "Bo, Jr"), strict=True)]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_metadata_says_who_is_on_a_picture(kind: str, tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "mit Umlaut ü")
+    if kind == "parquet":
+        pa: Any = pytest.importorskip("pyarrow", reason="pyarrow is not installed; pip install 'fedfr[hf]'")
+        parquet: Any = pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pa.Table.from_pylist(LINES), folder / "metadata.parquet")
+    else:
+        table = "".join(f'{line["file_name"]},"{line["identity"]}"\n' for line in LINES)
+        text = jsonl(*LINES) if kind == "jsonl" else "\ufefffile_name,identity\n" + table
+        (folder / f"metadata.{kind}").write_text(text, encoding="utf-8")
+    assert importer_for(folder) == "imagefolder"
+    faces = import_faces(folder)
+    assert faces.identities == ("Bo, Jr", "Zoë")
+    assert faces.labels.tolist() == [0, 1, 0]
+    assert faces.names == ("Bo, Jr/b 1.png", "Zoë/tiefer/é.png", "Bo, Jr/b2.png")
+    assert faces.images(range(3))[:, 0, 0, 1].tolist() == [0, 2, 4]
+    on_disk = import_faces(folder, tmp_path / "out")
+    assert on_disk.fingerprint() == faces.fingerprint()
+
+
+def test_numbers_names_and_other_columns(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "set")
+    lines = [{**line, "label": 3 - row, "age": 40, "name": f"picture {row}"} for row, line in enumerate(LINES)]
+    for line in lines:
+        del line["identity"]
+    (folder / "metadata.jsonl").write_text(jsonl(*lines) + "\n")
+    faces = import_faces(folder)
+    assert faces.identities == ("0000001", "0000002", "0000003")
+    assert faces.labels.tolist() == [2, 1, 0]
+    assert faces.names == ("picture 0", "picture 1", "picture 2")
+    assert import_imagefolder(folder, identity_column="age").identities == ("0000040",)
+
+
+def test_an_identity_in_csv_stays_as_it_is_written(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "set")
+    table = "".join(f"{name},{who}\n" for name, who in zip(PICTURES, ("007", "7", "NA"), strict=True))
+    (folder / "metadata.csv").write_text("file_name,identity\n" + table, encoding="utf-8")
+    assert import_faces(folder).identities == ("007", "7", "NA")
+
+
+def test_parts_with_metadata(tmp_path: Path) -> None:
+    for number, part in enumerate(("train", "test")):
+        folder = tmp_path / part
+        folder.mkdir()
+        (folder / "1.png").write_bytes(png(number))
+        (folder / "metadata.csv").write_text("file_name,identity\n1.png,anna\n")
+    assert importer_for(tmp_path) == "imagefolder"
+    faces = import_faces(tmp_path)
+    assert faces.names == ("anna/test/1.png", "anna/train/1.png")
+    assert faces.images(range(2))[:, 0, 0, 1].tolist() == [2, 0]
+    assert import_faces(tmp_path, part="train").names == ("anna/train/1.png",)
+    with pytest.raises(FedfrError, match="has no part 'dev'; it has test, train"):
+        import_faces(tmp_path, part="dev")
+    (tmp_path / "test" / "metadata.csv").unlink()
+    with pytest.raises(FedfrError, match=r"test has no metadata file, .*train has one; write one for each part"):
+        import_faces(tmp_path)
+
+
+def test_parts_with_folders(tmp_path: Path) -> None:
+    pictures(
+        tmp_path, ["train/bo/1.png", "train/anna/1.PNG", "train/anna/.2.png", "train/anna/notes.txt", "test/bo/1.png"]
+    )
+    assert importer_for(tmp_path) == "imagefolder"
+    faces = import_faces(tmp_path)
+    assert faces.identities == ("anna", "bo")
+    assert faces.names == ("bo/test/1.png", "anna/train/1.PNG", "bo/train/1.png")
+    assert faces.images(range(3))[:, 0, 0, 1].tolist() == [8, 2, 0]
+    assert import_faces(tmp_path, part="train").names == ("anna/train/1.PNG", "bo/train/1.png")
+    with pytest.raises(FedfrError, match="folders say who is on a picture; leave --identity-column out"):
+        import_faces(tmp_path, identity_column="who")
+    (tmp_path / "test" / "bo" / "1.png").write_bytes(b"")
+    with pytest.raises(FedfrError, match=r"test/bo/1\.png is empty; mend the data set"):
+        import_faces(tmp_path)
+
+
+def test_what_is_no_imagefolder_is_read_as_before(tmp_path: Path) -> None:
+    pictures(tmp_path / "plain", ["train/1.png", "anna/2.png"])
+    (tmp_path / "plain" / "metadata.csv").write_text("subject,age\nanna,40\n")
+    assert importer_for(tmp_path / "plain") == "folder"
+    pictures(tmp_path / "only train", ["train/1.png"])
+    assert importer_for(tmp_path / "only train") == "folder"
+
+
+def test_what_nobody_names_is_counted_and_what_is_gone_is_refused(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "set")
+    (folder / "metadata.jsonl").write_text(jsonl(*LINES[1:]))
+    with pytest.warns(FacesWarning, match="left out 1 pictures that no metadata names") as caught:
+        assert len(import_imagefolder(folder)) == 2
+    assert caught[0].filename == __file__
+    (folder / "b2.png").unlink()
+    (folder / "tiefer" / "é.png").write_bytes(b"")
+    (folder / "metadata.jsonl").write_text(jsonl(*LINES))
+    with pytest.raises(FedfrError, match=r"2 of 3 rows .*: é\.png \(line 2 of .*metadata\.jsonl\) is empty; b2\.png"):
+        import_faces(folder)
+    with pytest.warns(FacesWarning, match=r"left out 2 bad rows.*b2\.png .* cannot be read \(No such file") as caught:
+        faces = import_imagefolder(folder, tmp_path / "out", skip_bad=True)
+    assert caught[0].filename == __file__
+    assert len(faces) == 1
+    assert len((tmp_path / "out" / "dropped.tsv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("csv", "", "lists no pictures; give a line for each"),
+        ("csv", "file_name,identity\n", "lists no pictures; give a line for each"),
+        ("csv", "file_name,identity\na.png,bo\nb.png", r"line 3 has other columns than the first line; it may be cut"),
+        ("csv", "file_name,identity\na.png,bo,40\n", r"line 2 has other columns than the first line"),
+        ("csv", 'file_name,identity\na.png,"bo', r"is not readable \(unexpected end of data\)"),
+        (
+            "csv",
+            "file_name,who\na.png,bo\n",
+            r"line 2 of .* has no identity or label \(who is on it\); it has file_name, w",
+        ),
+        ("csv", "file_name,identity\na.png,\n", r"a\.png \(line 2 of .*\) names no identity"),
+        ("csv", "file_name,label\na.png,-1\n", r"a\.png \(line 2 of .*\) names no identity"),
+        ("jsonl", '{"file_name": "a.png", "label": -1}\n', r"a\.png \(line 1 of .*\) names no identity"),
+        ("csv", "file_name,identity\n,bo\n", r"line 2 of .* has '' for a file; expected its path below"),
+        (
+            "csv",
+            "file_name,identity\na.png,bo\na.png,bo\n",
+            r"line 3 of .* lists a picture again, it is a\.png \(line 2",
+        ),
+        ("csv", "file_name,identity\na.png,bo\na.png,al\n", "lists a picture again"),
+        ("jsonl", '{"file_name": "a.png", "identity": "bo"}\n{"file_na', "line 2 is not JSON, it may be cut short"),
+        ("jsonl", '["file_name"]\n', "line 1 holds no object; expected one like"),
+        (
+            "jsonl",
+            '{"identity": "bo", "x": "file_name"}\n',
+            r"has no file_name or image_file_name \(the picture's file\)",
+        ),
+        ("jsonl", '{"file_name": 3, "identity": "bo"}\n', "has 3 for a file"),
+        ("jsonl", '{"file_name": "a.png", "identity": 0.5}\n', "has 0.5 for an identity; expected a name or a whole"),
+        ("jsonl", '{"file_name": "a.png", "identity": true}\n', "has True for an identity"),
+        ("jsonl", '{"file_name": "../a.png", "identity": "bo"}\n', r"names '\.\./a\.png'; expected a picture below"),
+        ("jsonl", '{"file_name": "/etc/passwd", "identity": "bo"}\n', "names '/etc/passwd'; expected a picture below"),
+        ("jsonl", '{"file_name": ' + "[" * 100_000, "is not readable"),
+        ("jsonl", b'{"file_name": "\xff"}', "is not readable .*utf-8"),
+        ("parquet", "file_name", "is not a whole Parquet file"),
+    ],
+)
+def test_metadata_that_cannot_be_meant(name: str, content: str | bytes, message: str, tmp_path: Path) -> None:
+    if name == "parquet":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed; pip install 'fedfr[hf]'")
+    folder = pictures(tmp_path / "set", ["a.png", "b.png"])
+    (folder / f"metadata.{name}").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(FedfrError, match=message) as caught:
+        import_faces(folder, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_metadata_files_and_places_that_overlap(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "set")
+    (folder / "metadata.jsonl").write_text(jsonl(*LINES))
+    with pytest.raises(FedfrError, match="has one metadata file for all its pictures, no part 'train'"):
+        import_faces(folder, part="train")
+    for dest in (folder, folder / "out", tmp_path):
+        with pytest.raises(FedfrError, match="lie one in the other"):
+            import_faces(folder, dest)
+    (folder / "metadata.csv").touch()
+    with pytest.raises(FedfrError, match=r"holds metadata\.csv and metadata\.jsonl; leave one of them there"):
+        import_faces(folder)
+    with pytest.raises(FedfrError, match="is not a folder; give one with pictures"):
+        import_imagefolder(folder / "b2.png")
+
+
+def test_what_the_library_itself_finds_in_it(hf: Any, data_dir: Path, tmp_path: Path) -> None:
+    """Real faces below parts: the same pictures of the same people as ``load_dataset`` gives."""
+    for part, name in (("train", "Aaron_Peirsol"), ("train", "Abdullah_Gul"), ("test", "Ai_Sugiyama")):
+        shutil.copytree(data_dir / "lfw112" / name, tmp_path / "set" / part / name)
+    theirs = hf.load_dataset("imagefolder", data_dir=str(tmp_path / "set"), split="train")
+    ours = import_faces(tmp_path / "set", part="train")
+    assert list(ours.identities) == ["Aaron_Peirsol", "Abdullah_Gul"]
+    assert len(theirs) == len(ours)
+    assert set(import_faces(tmp_path / "set").identities) == {"Aaron_Peirsol", "Abdullah_Gul", "Ai_Sugiyama"}

@@ -1,0 +1,106 @@
+"""Keys, counts and labels beyond 2^24, which the format keeps as float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tests.support.recordio_files import flat
+
+from fedfr.faces.readers.recordio import Index, RecordError, RecordFile, read_index, read_layout
+from fedfr.faces.readers.recordio.float_labels import changes, exact_labels, exact_ranges, rounded_to
+from fedfr.faces.readers.recordio.header import pack
+from fedfr.faces.readers.recordio.record_layout import _announced
+from fedfr.faces.writers.recordio import RecordWriter
+
+EDGE = 2**24
+
+
+def rounded(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    return numbers.astype(np.float32).astype(np.int64)
+
+
+@pytest.mark.parametrize("number", [0, 7, EDGE - 1, EDGE, EDGE + 2, EDGE + 4, 2**25, 2**25 + 4, 2**27 - 8, 2**30])
+def test_what_a_float32_stands_for(number: int) -> None:
+    near = range(max(0, number - 200), number + 200)
+    assert [*rounded_to(number)] == [other for other in near if int(np.float32(other)) == number]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), most=st.sampled_from([1, 2, 5, 40]), edge=st.sampled_from([EDGE, 2**25, 2**26]))
+def test_ranges_of_identities(seed: int, most: int, edge: int) -> None:
+    """People with one image or many, before and behind the first key that is rounded."""
+    generator = np.random.default_rng(seed)
+    sizes = generator.integers(1, most + 1, 60)
+    labels = np.repeat(generator.permutation(60), sizes)
+    keys = np.arange(edge - 30, edge - 30 + len(labels))
+    starts = np.cumsum(sizes) - sizes
+    found = exact_ranges(rounded(keys[starts]), rounded(keys[0] + np.cumsum(sizes)), keys, labels)
+    assert [each.tolist() for each in found] == [starts.tolist(), np.cumsum(sizes).tolist()]
+    assert changes(labels, *found).tolist() == [0] * 60
+
+
+def test_torn_ranges_beyond_it_are_still_seen() -> None:
+    keys = np.arange(EDGE + 1, EDGE + 101)
+    labels = np.repeat(np.arange(10), 10)
+    ends = np.arange(10, 101, 10)
+    torn = ends.copy()
+    torn[3] += 5  # the fourth reaches into the fifth
+    starts, stops = exact_ranges(rounded(keys[0] + ends - 10), rounded(keys[0] + torn), keys, labels)
+    assert (changes(labels, starts, stops) > 0).tolist() == [number == 3 for number in range(10)]
+
+
+def test_labels_that_only_the_identity_records_tell_apart() -> None:
+    numbers = np.arange(EDGE - 2, EDGE + 5)
+    labels = np.repeat(rounded(numbers), 3)
+    starts = np.arange(0, 21, 3)
+    exact, known = exact_labels(labels, numbers, starts, starts + 3)
+    assert exact.tolist() == np.repeat(numbers, 3).tolist()
+    assert known.all()
+    exact, known = exact_labels(labels, numbers[:-1], starts[:-1], starts[:-1] + 3)
+    assert known.tolist() == [True] * 18 + [False] * 3
+
+
+@pytest.mark.parametrize("layout", ["insightface", "fedfr"])
+@pytest.mark.parametrize("pictures", [EDGE - 2, EDGE - 1, EDGE, EDGE + 1, EDGE + 2, EDGE + 4, 2**24 + 11])
+def test_counts_in_record_0(pictures: int, layout: str, tmp_path: Path) -> None:
+    """An index of millions of records, most of which are one and the same."""
+    end, people = pictures + 1, 3 if layout == "insightface" else 0
+    counts = [end, end + people if people else 5]
+    with (tmp_path / "train.rec").open("wb") as file:
+        writer = RecordWriter(file)
+        writer.write(0, pack([int(np.float32(count)) for count in counts], 0))
+        writer.write(1, pack(0, 1, flat(1)))
+        for number in range(people):
+            writer.write(end + number, pack([1, 2], end + number))
+    offsets = read_index_of(tmp_path, writer)
+    keys = np.arange(end + people)
+    places = np.full(len(keys), offsets[1])
+    places[0], places[end:] = offsets[0], offsets[2:]
+    announced = _announced(RecordFile(tmp_path / "train.rec"), Index(keys, places), lambda error: None)
+    assert announced.pictures == range(1, end)
+    assert announced.identities == (range(end, end + people) if people else range(0))
+
+
+def read_index_of(folder: Path, writer: RecordWriter) -> NDArray[np.int64]:
+    (folder / "train.idx").write_bytes(writer.index())
+    return read_index(folder / "train.idx").offsets
+
+
+def test_labels_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:
+    with (tmp_path / "train.rec").open("wb") as file:
+        writer = RecordWriter(file)
+        writer.write(0, pack([4, 3], 0))
+        for key, label in ((1, 7), (2, EDGE - 1), (3, EDGE)):
+            writer.write(key, pack(label, key, flat(key)))
+    read_index_of(tmp_path, writer)
+    opened, index = RecordFile(tmp_path / "train.rec"), read_index(tmp_path / "train.idx")
+    with pytest.raises(RecordError, match=r"record 3 at byte \d+ has the label 16777216, which float32 does not tell"):
+        read_layout(opened, index)
+    told: list[RecordError] = []
+    assert read_layout(opened, index, told.append).labels.tolist() == [7, EDGE - 1]
+    assert [error.record for error in told] == ["record 3"]

@@ -1,0 +1,129 @@
+"""Records: parts, padding, lengths that cannot be, files of another kind."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.recordio_files import SAMPLES, records
+
+from fedfr.core.errors import FedfrError
+from fedfr.faces.readers.recordio import RecordError, RecordFile, read_index, walk
+from fedfr.faces.readers.recordio.format import LONGEST, MAGIC
+from fedfr.faces.readers.recordio.header import HEADER
+from fedfr.faces.writers.recordio import frame
+
+
+def test_payloads_that_hold_the_magic_are_empty_or_odd(data_dir: Path) -> None:
+    folder = data_dir / "recordio" / "tricky"
+    truth = {int(key): bytes.fromhex(text) for key, text in json.loads((folder / "payloads.json").read_text()).items()}
+    file, index = RecordFile(folder / "train.rec"), read_index(folder / "train.idx")
+    found = {
+        key: file.payload(offset)[HEADER.size :]
+        for key, offset in zip(index.keys.tolist(), index.offsets.tolist(), strict=True)
+    }
+    assert {key: found[key] for key in truth} == truth
+    assert set(found) - set(truth) == {0}
+    passed = list(walk(file))
+    assert [record.offset for record in passed] == sorted(index.offsets.tolist())
+    assert passed[-1].end == file.size
+    for record in passed:
+        payload = file.payload(record.offset)
+        assert record.length == len(payload)
+        assert file.payload_start(record.offset, 30) == payload[:30]
+    assert sum(MAGIC in payload for payload in truth.values()) >= 5
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_a_pass_finds_what_the_index_lists(data_dir: Path, sample: str) -> None:
+    folder = data_dir / "recordio" / sample
+    offsets = [record.offset for record in walk(RecordFile(folder / "train.rec"))]
+    assert offsets == sorted(read_index(folder / "train.idx").offsets.tolist())
+
+
+@given(st.lists(st.one_of(st.just(MAGIC), st.binary(max_size=9), st.just(bytes(4)))).map(b"".join))
+def test_any_payload_comes_back(tmp_path_factory: pytest.TempPathFactory, payload: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "one.rec"
+    framed = frame(payload)
+    path.write_bytes(framed + frame(b"next"))
+    file = RecordFile(path)
+    assert len(framed) % 4 == 0
+    assert file.payload(0) == payload
+    assert [(record.offset, record.length) for record in walk(file)] == [(0, len(payload)), (len(framed), 4)]
+    # No word of a part is the magic: readers that look for it find the beginnings of parts only.
+    body = framed.split(MAGIC)
+    assert body[0] == b""
+    assert len(framed) == sum(len(part) + 4 for part in body[1:])
+
+
+@pytest.mark.parametrize("length", [9, 1 << 20, LONGEST])
+def test_a_length_beyond_the_file_is_refused_before_memory_is_given(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "long.rec"
+    path.write_bytes(MAGIC + struct.pack("<I", length) + bytes(8))
+    file = RecordFile(path)
+    tracemalloc.start()
+    with pytest.raises(RecordError, match=f"at byte 0 announces {length} bytes, the file ends after 8"):
+        file.payload(0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([MAGIC + struct.pack("<I", 2 << 29)], "has part kind 2 out of turn at byte 0"),
+        ([MAGIC + struct.pack("<I", 5 << 29)], "has part kind 5 out of turn"),
+        ([MAGIC + struct.pack("<I", 1 << 29), MAGIC + struct.pack("<I", 0)], "has part kind 0 out of turn at byte 8"),
+        ([MAGIC + struct.pack("<I", 1 << 29)], "has no header at byte 8 of 8"),
+        ([MAGIC + struct.pack("<I", 1 << 29), b"nothing."], "has 6e 6f 74 68 for 0a 23 d7 ce at byte 8"),
+    ],
+)
+def test_parts_that_do_not_make_a_record(tmp_path: Path, words: list[bytes], message: str) -> None:
+    path = tmp_path / "parts.rec"
+    path.write_bytes(b"".join(words))
+    with pytest.raises(RecordError, match=f"record at byte 0 {message}"):
+        RecordFile(path).payload(0)
+
+
+@pytest.mark.parametrize("offset", [-8, 2, 10_000])
+def test_an_offset_without_a_record(tmp_path: Path, offset: int) -> None:
+    file = RecordFile(records(tmp_path / "train.rec"))
+    with pytest.raises(RecordError, match=f"at byte {offset} has no header"):
+        file.record(offset)
+
+
+def test_what_is_no_file_of_records(tmp_path: Path) -> None:
+    (tmp_path / "empty.rec").touch()
+    os.mkfifo(tmp_path / "pipe.rec")
+    for name, message in (
+        ("gone.rec", "gone.rec does not exist; give a RecordIO file such as train.rec"),
+        ("empty.rec", "empty.rec is empty; fetch it again"),
+        ("pipe.rec", "pipe.rec is not a file; give a RecordIO file"),
+        (".", "is not a file"),
+    ):
+        with pytest.raises(FedfrError, match=message):
+            RecordFile(tmp_path / name)
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path: Path) -> None:
+    file = RecordFile(records(tmp_path / "train.rec"))
+    os.truncate(file.path, 20)
+    with pytest.raises(RecordError, match="at byte 8 ends after 12 of"):
+        file.payload(0)
+
+
+def test_errors_and_files_travel_to_other_processes(tmp_path: Path) -> None:
+    file = RecordFile(records(tmp_path / "train.rec"))
+    with pytest.raises(RecordError) as caught:
+        file.payload(4)
+    again = pickle.loads(pickle.dumps(caught.value.named(7)))
+    assert str(again).startswith(f"{file.path}: record 7 at byte 4 has ")
+    assert pickle.loads(pickle.dumps(file)).payload(0) == file.payload(0)

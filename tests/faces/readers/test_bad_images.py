@@ -1,0 +1,197 @@
+"""Pictures that cannot be used: all of them named at once, or left out with a list; none takes memory it announces."""
+
+from __future__ import annotations
+
+import csv
+import os
+import socket
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tests.support.fuzz.bounds import bounded
+
+from fedfr.core.errors import FedfrError
+from fedfr.faces.encoded_images import decode_picture
+from fedfr.faces.image_headers import announced_size
+from fedfr.faces.readers import import_folder, import_imagefolder
+from fedfr.faces.readers.aligned_folder import open_folder
+from fedfr.faces.readers.image_reading import FacesWarning, read_image
+
+NOISE = cv2.resize(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8), (112, 112))
+
+
+def encoded(suffix: str, *options: int, image: np.ndarray = NOISE) -> bytes:
+    return cv2.imencode(suffix, image, options)[1].tobytes()
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    body = kind + content
+    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def flat_png(side: int) -> bytes:
+    """Of one colour, black: a whole file, small whatever its sides are."""
+    packer = zlib.compressobj(9)
+    rows = b"".join(packer.compress(bytes(1 + side)) for _ in range(side)) + packer.flush()
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def with_sides(content: bytes, suffix: str, width: int, height: int) -> bytes:
+    """A picture whose header announces other sides."""
+    made = bytearray(content)
+    if suffix == ".jpg":
+        struct.pack_into(">HH", made, made.index(b"\xff\xc0") + 5, height, width)
+    elif suffix == ".bmp":
+        struct.pack_into("<ii", made, 18, width, height)
+    elif suffix == ".gif":
+        struct.pack_into("<HH", made, 6, width, height)
+    elif suffix in (".pgm", ".ppm"):
+        return b"P%d\n# made\n%d %d\n255\n" % (5 if suffix == ".pgm" else 6, width, height)
+    elif suffix == ".webp":
+        return b"RIFF\x16\0\0\0WEBPVP8X" + struct.pack("<II", 10, 0) + _three(width) + _three(height)
+    else:
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, side) for tag, side in ((256, width), (257, height)))
+        return b"II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
+    return bytes(made)
+
+
+def _three(side: int) -> bytes:
+    return (side - 1).to_bytes(3, "little")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".tiff"])
+def test_every_kind_of_bomb_is_told_by_its_header(suffix: str, tmp_path: Path) -> None:
+    whole = encoded(suffix) if suffix in (".jpg", ".bmp", ".gif") else b""
+    bomb = with_sides(whole, suffix, 15_001, 15_000)
+    assert announced_size(bomb) == (15_000, 15_001)
+    path = tmp_path / f"bomb{suffix}"
+    path.write_bytes(bomb)
+    with (
+        bounded(64),
+        pytest.raises(FedfrError, match=r"bomb.* \(it holds a picture of 15001x15000 pixels; at most 67"),
+    ):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".tiff"])
+def test_every_kind_is_read_with_the_size_it_announces(suffix: str, tmp_path: Path) -> None:
+    image = NOISE[:90, :70]
+    content = encoded(suffix, image=image[:, :, 0] if suffix == ".pgm" else image)
+    assert announced_size(content) == (90, 70)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content)
+    assert read_image(path).shape == (90, 70, 3)
+
+
+def test_a_whole_picture_of_one_colour_is_not_decoded_anywhere(tmp_path: Path) -> None:
+    """A few hundred kilobytes that would take 700 MB."""
+    people = tmp_path / "people" / "anna"
+    people.mkdir(parents=True)
+    (people / "1.png").write_bytes(flat_png(15_000))
+    too_large = r"1\.png is not a readable picture \(it holds a picture of 15000x15000 pixels"
+    with bounded(64):
+        with pytest.raises(FedfrError, match=too_large):
+            import_folder(people.parent)
+        with pytest.raises(FedfrError, match=too_large):
+            open_folder(people.parent).images([0])
+        with pytest.raises(ValueError, match="holds a picture of 15000x15000 pixels; at most 67108864"):
+            decode_picture((people / "1.png").read_bytes())
+
+
+@pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 3)])
+def test_a_jpeg_that_lacks_only_its_end_is_whole(
+    options: tuple[int, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole, path = encoded(".jpg", *options), tmp_path / "a.jpg"
+    path.write_bytes(whole)
+    expected = read_image(path)
+    for cut in (1, 2):
+        path.write_bytes(whole[:-cut])
+        assert np.array_equal(read_image(path), expected)
+        assert np.array_equal(decode_picture(whole[:-cut]), expected)
+    for cut in (6, 10, 200, len(whole) // 2, len(whole) - 700):
+        path.write_bytes(whole[:-cut])
+        with pytest.raises(FedfrError, match=r"a\.jpg is not a readable picture \(it holds a JPEG that is cut short\)"):
+            read_image(path)
+    if not options:
+        assert capfd.readouterr().err == ""
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    """Anna has two pictures and a broken one, bo none that can be read, cy one."""
+    folder = tmp_path / "people"
+    for name in ("anna/1.png", "anna/2.png", "cy/1.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(encoded(".png"))
+    (folder / "bo").mkdir()
+    (folder / "bo" / "1.png").write_bytes(b"no picture")
+    (folder / "anna" / "3.png").write_bytes(encoded(".png")[:-30])
+    return folder
+
+
+def test_all_bad_pictures_are_named_in_one_run(people: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        FedfrError,
+        match=r"2 of 5 pictures cannot be used: .*anna/3\.png .*corrupt or cut short\); .*bo/1\.png .*known kind\); "
+        r"mend or remove them, or leave such files out with `fedfr faces import --skip-bad`",
+    ):
+        import_folder(people, tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+
+
+def test_bad_pictures_are_left_out_with_a_list(people: Path, tmp_path: Path) -> None:
+    with pytest.warns(FacesWarning, match="left out 2 of 5 pictures .*and with them 1 identities .bo.: "):
+        faces = import_folder(people, tmp_path / "set", skip_bad=True)
+    assert faces.identities == ("anna", "cy")
+    assert faces.labels.tolist() == [0, 0, 1]
+    assert faces.names == ("anna/1.png", "anna/2.png", "cy/1.png")
+    with (tmp_path / "set" / "skipped.csv").open(encoding="utf-8", newline="") as file:
+        listed = list(csv.DictReader(file))
+    assert [(line["path"], line["reason"]) for line in listed] == [
+        ("anna/3.png", "unreadable"),
+        ("bo/1.png", "unreadable"),
+    ]
+    assert "corrupt or cut short" in listed[0]["detail"]
+
+
+def test_links_to_nowhere_and_what_is_no_file_stop_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "people"
+    (folder / "anna").mkdir(parents=True)
+    (folder / "anna" / "1.png").write_bytes(encoded(".png"))
+    (folder / "anna" / "2.png").symlink_to(tmp_path / "nowhere.png")
+    (folder / "anna" / "3.png").symlink_to("3.png")
+    os.mkfifo(folder / "anna" / "4.png")
+    (folder / "anna" / "5.png").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / "anna" / "6.png"))
+    (folder / "bo").symlink_to("bo")
+    with pytest.warns(FacesWarning, match="left out 5 broken links or special files and 1 other file or deeper folder"):
+        faces = import_folder(folder)
+    assert faces.names == ("anna/1.png",)
+    (folder / "train" / "cy").mkdir(parents=True)
+    (folder / "train" / "cy" / "1.png").symlink_to("/dev/zero")
+    os.mkfifo(folder / "train" / "cy" / "2.png")
+    with pytest.raises(FedfrError, match=r"2 of 2 rows cannot be used: .*no regular file.*no regular file"):
+        import_imagefolder(folder)
+    for name in ("4.png", "5.png"):
+        with pytest.raises(FedfrError, match=f"cannot read .*{name}: it is no regular file; check the file"):
+            read_image(folder / "anna" / name)
+
+
+def test_a_grey_header_of_blanks_takes_no_time(tmp_path: Path) -> None:
+    """Repetitions within repetitions took a time exponential in the number of blanks."""
+    path = tmp_path / "a.pgm"
+    for content in (
+        b"P5" + b" " * 1000 + b"x",
+        b"P5" + b"# \n" * 250 + b"x",
+        b"P5 9999 9999 255\r\n" + b"\r\n" * 300_000,
+    ):
+        path.write_bytes(content)
+        with pytest.raises(FedfrError, match=r"a\.pgm is not a readable picture"):
+            read_image(path)

@@ -1,0 +1,158 @@
+"""Packing pairs into a verification set: what goes in comes out, and a failure leaves nothing behind."""
+
+from __future__ import annotations
+
+import pickle
+import resource
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tests.support.tiny_experiment import tiny_faces
+
+from fedfr.core.errors import FedfrError, WriteError
+from fedfr.faces import import_folder, load_faces, open_folder, pack_pairs, read_verification_set
+
+LIST = "a,b,same\nperson-00#1,person-00#0,1\nperson-02#8,person-01#4,False\nperson-01#5,person-01#4,\n"
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    """Three pairs of five distinct images of ``tiny_faces(3, 4)``."""
+    (tmp_path / "pairs.csv").write_text(LIST, encoding="utf-8-sig")
+    return tmp_path / "pairs.csv"
+
+
+def test_a_saved_set_becomes_png(tmp_path: Path, listed: Path) -> None:
+    faces = tiny_faces(3, 4)
+    assert pack_pairs(faces, listed, tmp_path / "tiny.bin") == 3
+    found = read_verification_set(tmp_path / "tiny.bin")
+    assert found.same.tolist() == [True, False, True]
+    assert all(picture.startswith(b"\x89PNG") for picture in found.pictures)
+    np.testing.assert_array_equal(found.faces().images(range(6)), faces.images([1, 0, 8, 4, 5, 4]))
+
+
+def test_others_read_it_with_pickle(tmp_path: Path, listed: Path) -> None:
+    """As InsightFace's ``load_bin`` does: two lists, bytes and bools; a picture of several pairs is there once."""
+    pack_pairs(tiny_faces(3, 4), listed, tmp_path / "tiny.bin")
+    content = (tmp_path / "tiny.bin").read_bytes()
+    bins, same = pickle.loads(content)
+    assert same == [True, False, True]
+    assert [type(each) for each in (*bins, *same)] == [bytes] * 6 + [bool] * 3
+    assert bins[3] == bins[5]
+    assert content.count(b"\x89PNG\r\n\x1a\n") == 5
+
+
+def test_files_of_a_folder_are_packed_as_they_lie(tmp_path: Path, data_dir: Path) -> None:
+    for name in ("Abdullah_Gul", "Adrien_Brody"):
+        shutil.copytree(data_dir / "lfw112" / name, tmp_path / "people" / name)
+    (tmp_path / "pairs.txt").write_text("1\t1\nAbdullah_Gul\t1\t2\nAbdullah_Gul\t3\tAdrien_Brody\t1\n")
+    faces = open_folder(tmp_path / "people")
+    assert pack_pairs(faces, tmp_path / "pairs.txt", tmp_path / "two.bin") == 2
+    found = read_verification_set(tmp_path / "two.bin")
+    assert found.pictures[3] == (tmp_path / "people" / "Adrien_Brody" / "Adrien_Brody_0001.jpg").read_bytes()
+    np.testing.assert_array_equal(
+        found.faces().images([3]), faces.images([faces.names.index("Adrien_Brody/Adrien_Brody_0001.jpg")])
+    )
+    assert found.same.tolist() == [True, False]
+
+
+def people(folder: Path, *names: str, size: tuple[int, int] = (112, 112)) -> Path:
+    """Pictures of Ann in random colours, grey ones as PGM."""
+    generator = np.random.default_rng(0)
+    for name in names:
+        path = folder / "people" / "Ann" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shape = size if name.endswith("pgm") else (*size, 3)
+        assert cv2.imwrite(str(path), generator.integers(0, 255, shape, dtype=np.uint8))
+    (folder / "list.csv").write_text("a,b\nAnn/a,Ann/b\nAnn/c.bmp,Ann/a\n")
+    return folder / "people"
+
+
+def test_files_that_no_reader_takes_are_made_png(tmp_path: Path) -> None:
+    """PGM and BMP; without loss."""
+    faces = open_folder(people(tmp_path, "a.png", "b.pgm", "c.bmp"))
+    pack_pairs(faces, tmp_path / "list.csv", tmp_path / "x.bin")
+    found = read_verification_set(tmp_path / "x.bin")
+    assert found.pictures[0] == (tmp_path / "people" / "Ann" / "a.png").read_bytes()
+    np.testing.assert_array_equal(found.faces().images(range(4)), faces.images([0, 1, 2, 0]))
+
+
+def test_a_folder_gives_what_its_import_gives(tmp_path: Path) -> None:
+    source = people(tmp_path, "a.png", "b.pgm", "c.bmp", "d.jpg")
+    opened, imported = open_folder(source), import_folder(source)
+    assert (opened.names, opened.identities) == (imported.names, imported.identities)
+    np.testing.assert_array_equal(opened.images(range(4)), imported.images(range(4)))
+    assert opened.fingerprint() == imported.fingerprint()
+    assert pickle.loads(pickle.dumps(opened)).fingerprint() == imported.fingerprint()
+
+
+def test_only_what_is_listed_is_read(tmp_path: Path) -> None:
+    """A folder may hold more than memory, and pictures that are not whole."""
+    source = people(tmp_path, "a.png", "b.pgm", "c.bmp")
+    (source / "Ann" / "z.png").write_bytes(b"\x89PNG, but not really")
+    assert pack_pairs(open_folder(source), tmp_path / "list.csv", tmp_path / "x.bin") == 2
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        (0.5, r"Ann/a\.png is not a readable picture \(it holds a picture that is corrupt or cut short\); replace"),
+        (0.0, r"Ann/a\.png is not a readable picture"),
+        (None, r"cannot read .*Ann/a\.png: No such file or directory; check the file"),
+    ],
+)
+def test_a_picture_that_cannot_be_used_is_named(tmp_path: Path, keep: float | None, message: str) -> None:
+    source = people(tmp_path, "a.png", "b.pgm", "c.bmp")
+    faces, file = open_folder(source), source / "Ann" / "a.png"
+    if keep is None:
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[: int(keep * file.stat().st_size)])
+    with pytest.raises(FedfrError, match=message):
+        pack_pairs(faces, tmp_path / "list.csv", tmp_path / "x.bin")
+    assert not (tmp_path / "x.bin").exists()
+
+
+def test_pictures_that_are_not_aligned(tmp_path: Path) -> None:
+    faces = open_folder(people(tmp_path, "a.png", "b.pgm", "c.bmp", size=(80, 90)))
+    message = r"Ann/a\.png is 90x80; expected an aligned face of 112x112, align it first"
+    with pytest.raises(FedfrError, match=message):
+        pack_pairs(faces, tmp_path / "list.csv", tmp_path / "x.bin")
+
+
+def test_records_keep_their_bytes(tmp_path: Path, data_dir: Path) -> None:
+    faces = load_faces(data_dir / "recordio" / "insightface" / "train.rec")
+    (tmp_path / "list.csv").write_text(f"a,b\n{faces.names[0]},{faces.names[1]}\n")
+    assert pack_pairs(faces, tmp_path / "list.csv", tmp_path / "x.bin") == 1
+    assert read_verification_set(tmp_path / "x.bin").pictures == (faces.encoded(0), faces.encoded(1))
+
+
+def test_what_is_there_stays(tmp_path: Path, listed: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(b"mine")
+    with pytest.raises(FedfrError, match=r"x\.bin exists already; choose another name or remove it"):
+        pack_pairs(tiny_faces(3, 4), listed, tmp_path / "x.bin")
+    assert (tmp_path / "x.bin").read_bytes() == b"mine"
+    with pytest.raises(FedfrError, match=r"x\.pkl does not end in \.bin, by which verification sets are known"):
+        pack_pairs(tiny_faces(3, 4), listed, tmp_path / "x.pkl")
+
+
+def test_no_room_for_it(tmp_path: Path, listed: Path) -> None:
+    """A real limit of the system on the size of files; with it gone the same call goes through."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(WriteError, match=r"cannot write .*tiny\.bin: File too large; free space or choose"):
+            pack_pairs(tiny_faces(3, 4), listed, tmp_path / "tiny.bin")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["pairs.csv"]
+    assert pack_pairs(tiny_faces(3, 4), listed, tmp_path / "tiny.bin") == 3
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path, listed: Path) -> None:
+    with pytest.raises(WriteError, match="cannot write"):
+        pack_pairs(tiny_faces(3, 4), listed, listed / "tiny.bin")
+    assert listed.read_text(encoding="utf-8-sig") == LIST

@@ -1,9 +1,0 @@
-"""All targets that read files, by name."""
-
-from __future__ import annotations
-
-from tests.fuzz import face_readers, run_readers
-
-__all__ = ["TARGETS"]
-
-TARGETS = {**face_readers.TARGETS, **run_readers.TARGETS}

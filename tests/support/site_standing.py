@@ -1,0 +1,75 @@
+"""A coordinator with a submitted run and one of its sites, as their operators make them: nothing is to be done."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from tests.support.tiny_experiment import tiny_config, tiny_faces
+
+from fedfr.config.schema import SplitConfig
+from fedfr.deployment.background import free_port
+from fedfr.deployment.coordinator import Coordinator
+from fedfr.deployment.secrets import make_node_key, save_key
+from fedfr.deployment.site_folder import init_site
+from fedfr.faces import FaceSet
+
+__all__ = ["OTHER", "RUN", "SITE", "Standing", "edit", "named"]
+
+RUN, SITE, OTHER = "first", "clinic-a", "clinic-b"
+
+
+@dataclass
+class Standing:
+    """``site``: the folder of :data:`SITE`; the coordinator knows the key of :data:`OTHER` as well."""
+
+    coordinator: Coordinator
+    site: Path
+
+    @property
+    def site_file(self) -> Path:
+        return self.site / "site.yaml"
+
+    @property
+    def run(self) -> Path:
+        return self.coordinator.runs / RUN
+
+    @classmethod
+    def make(cls, folder: Path, *settings: str) -> Standing:
+        coordinator = Coordinator.init(folder / "coordinator", ["localhost"], "hospitals", free_port(), free_port())
+        save_key(folder / "other.key", make_node_key())
+        coordinator.register(OTHER, folder / "other.key.pub")
+        server = f"localhost:{coordinator.config.port}"
+        made = init_site(
+            folder / "site", SITE, server, coordinator.tls / "ca.crt", "faces", port=free_port(), threads=1
+        )
+        coordinator.register(SITE, made.public_key)
+        split = SplitConfig(recipe="sites", settings={"clients": [SITE, OTHER], "generic_identities": 3})
+        config = tiny_config(folder, *settings).model_copy(update={"split": split})
+        agreement = coordinator.submit(RUN, config)
+        (made.config.parent / "agreement.yaml").write_bytes(agreement.read_bytes())
+        named(tiny_faces(3, 5, seed=7), [f"patient-{number}" for number in range(3)]).save(folder / "site" / "faces")
+        for place in (coordinator.proxy.folder / "public").glob("*"):
+            FaceSet.load(place).save(folder / "site" / "public")
+        return cls(coordinator, folder / "site")
+
+    @classmethod
+    def copied(cls, pristine: Path, folder: Path) -> Standing:
+        """One to spoil, of what :meth:`make` has made once."""
+        for part in ("coordinator", "site"):
+            shutil.copytree(pristine / part, folder / part)
+        return cls(Coordinator.open(folder / "coordinator"), folder / "site")
+
+
+def named(faces: FaceSet, identities: Sequence[str]) -> FaceSet:
+    """The same pictures of other people."""
+    return FaceSet(faces.images(range(len(faces))), faces.labels, identities)
+
+
+def edit(path: Path, **changes: object) -> None:
+    """Change entries of a YAML file."""
+    content = yaml.safe_load(path.read_text("utf-8"))
+    path.write_text(yaml.safe_dump({**content, **changes}), "utf-8")
