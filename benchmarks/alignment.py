@@ -1,7 +1,7 @@
 """Photographs to aligned faces: images a second of ``fedfr faces import --align``, and where the time goes.
 
 Run: ``python benchmarks/alignment.py --photographs FOLDER --detector FILE [--threads N] [--json]``; half a minute.
-``FOLDER`` holds ``<identity>/<picture>`` (by default LFW's 250x250 originals in ``FEDFR_DATA_DIR``), ``FILE`` is YuNet
+``FOLDER`` holds ``<identity>/<image>`` (by default LFW's 250x250 originals in ``FEDFR_DATA_DIR``), ``FILE`` is YuNet
 (by default in ``FEDFR_MODELS_DIR``). Photographs are repeated until there are 448, under other names; files and page
 cache are warm. CPU seconds are those of all threads: they say what a loaded machine would do were it idle.
 """
@@ -35,7 +35,7 @@ def repeated(source: Path, place: Path) -> Path:
     """A folder with :data:`PHOTOGRAPHS` links to the photographs of ``source``."""
     found = sorted(path for path in source.glob("*/*") if path.is_file())
     if not found:
-        raise SystemExit(f"{source} has no <identity>/<picture>; name a folder of photographs with --photographs")
+        raise SystemExit(f"{source} has no <identity>/<image>; name a folder of photographs with --photographs")
     for number in range(PHOTOGRAPHS):
         original = found[number % len(found)]
         link = place / original.parent.name / f"{number:04d}-{original.name}"

@@ -24,33 +24,33 @@ from fedfr.faces import FaceSet
 from fedfr.reporting.progress import Silent
 from harness import sleeping_threads
 
-Picture = NDArray[np.uint8]
-Change = Callable[[Picture, np.random.Generator], Picture]
+Image = NDArray[np.uint8]
+Change = Callable[[Image, np.random.Generator], Image]
 Row = tuple[str, str, str]
 
 GROUP = 300
 GROUPS = 20
 
 
-def jpeg(image: Picture, quality: int) -> Picture:
+def jpeg(image: Image, quality: int) -> Image:
     """Encoded and decoded once more."""
     content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR), np.uint8)
 
 
-def scaled(image: Picture, factor: float, offset: float = 0) -> Picture:
+def scaled(image: Image, factor: float, offset: float = 0) -> Image:
     """Grey levels times ``factor`` plus ``offset``."""
     return (image.astype(np.float64) * factor + offset).clip(0, 255).astype(np.uint8)
 
 
-def moved(image: Picture, right: float, down: float, size: float = 1, turn: float = 0) -> Picture:
+def moved(image: Image, right: float, down: float, size: float = 1, turn: float = 0) -> Image:
     """Shifted by pixels, enlarged and turned by degrees around the nose."""
     matrix = np.asarray(cv2.getRotationMatrix2D((56, 72), turn, size), np.float64)
     matrix[:, 2] += (right, down)
     return np.asarray(cv2.warpAffine(image, matrix, (112, 112), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
-def small(image: Picture, side: int) -> Picture:
+def small(image: Image, side: int) -> Image:
     """Made small and enlarged again."""
     reduced = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(reduced, (112, 112), interpolation=cv2.INTER_LINEAR), np.uint8)
@@ -93,7 +93,7 @@ SETS: dict[str, tuple[str, Change]] = {
 }
 
 
-def tight(image: Picture, draw: np.random.Generator, border: int) -> Picture:
+def tight(image: Image, draw: np.random.Generator, border: int) -> Image:
     """As it comes out when a photograph shows little more than the face, is tilted, and is turned to the template."""
     turn, wide, high = draw.normal(0, 15), draw.uniform(34, 44), draw.uniform(40, 50)
     there = np.asarray(cv2.getRotationMatrix2D((56, 70), turn, 1), np.float64)
@@ -112,8 +112,8 @@ TIGHT: dict[str, Change] = {
 }
 
 
-def changed(images: Picture, change: Change) -> FaceSet:
-    """The pictures after a change, each an identity of its own."""
+def changed(images: Image, change: Change) -> FaceSet:
+    """The images after a change, each an identity of its own."""
     draw = np.random.default_rng(0)
     pixels = np.stack([change(np.ascontiguousarray(image), draw) for image in images])
     return FaceSet(pixels, np.arange(len(pixels)), [str(number) for number in range(len(pixels))])
@@ -129,8 +129,8 @@ def count(findings: tuple[Finding, ...], kind: str) -> int:
     return sum(len(found.cases) for found in findings if found.kind == kind)
 
 
-def picture_rows(faces: FaceSet, wanted: int) -> Iterator[Row]:
-    """Copies and blurs of single pictures."""
+def image_rows(faces: FaceSet, wanted: int) -> Iterator[Row]:
+    """Copies and blurs of single images."""
     chosen = np.sort(np.random.default_rng(0).choice(len(faces), wanted, replace=False))
     images = faces.images(chosen)
     groups = np.zeros(wanted, np.int64)
@@ -144,7 +144,7 @@ def picture_rows(faces: FaceSet, wanted: int) -> Iterator[Row]:
 
 
 def set_rows(faces: FaceSet) -> Iterator[Row]:
-    """Sets of some hundred pictures that were all prepared in the same wrong way."""
+    """Sets of some hundred images that were all prepared in the same wrong way."""
     for name, (kind, change) in SETS.items():
         found = 0
         for seed in range(GROUPS):
@@ -158,27 +158,25 @@ def tight_rows(faces: FaceSet) -> Iterator[Row]:
     images = faces.images(faces.by_identity().of(np.arange(faces.num_identities), last=1))
     for name, change in TIGHT.items():
         found = audit_images(changed(images, change))
-        cases = [case for each in found if each.kind == "picture-of-two-people" for case in each.cases]
+        cases = [case for each in found if each.kind == "image-of-two-people" for case in each.cases]
         wrong = f"{len(cases)} groups with {sum(len(case.images) for case in cases)} of {len(images)}"
-        yield "picture-of-two-people", f"tight crops, one of each person: {name}", wrong
+        yield "image-of-two-people", f"tight crops, one of each person: {name}", wrong
         some = np.concatenate([changed(images[:500], change).images(range(500))] * 2)
         for row in range(500, 1000):
             some[row] = jpeg(some[row][:, ::-1].copy(), 50)
         found = audit_images(changed(some, lambda image, _: image))
-        there = {
-            name for each in found if each.kind == "picture-of-two-people" for c in each.cases for name in c.images
-        }
-        yield "picture-of-two-people", f"the same with a mirrored copy, JPEG 50: {name}", share(len(there), 1000)
+        there = {name for each in found if each.kind == "image-of-two-people" for c in each.cases for name in c.images}
+        yield "image-of-two-people", f"the same with a mirrored copy, JPEG 50: {name}", share(len(there), 1000)
 
 
 def people_rows(faces: FaceSet, model: Path, wanted: int) -> Iterator[Row]:
-    """Identities in the set twice, and pictures put under other identities."""
+    """Identities in the set twice, and images put under other identities."""
     features = features_of(faces, *load_generic(model), Silent())
     people, counts = People(features, faces.labels), faces.counts()
     pairs = faces.num_identities * (faces.num_identities - 1) // 2
     yield "same-person", "untouched: pairs of identities", f"{len(list(people.twins()))} of {pairs}"
     untouched = {stray.image for stray in people.strays()}
-    yield "mislabelled", "untouched: pictures", share(len(untouched), int(counts[counts > 1].sum()))
+    yield "mislabelled", "untouched: images", share(len(untouched), int(counts[counts > 1].sum()))
     yield "same-person", "every identity of two or more images cut in two halves", share(*people.reach())
     for least, most in ((2, 2), (3, 4), (5, 9), (10, int(counts.max()))):
         some = np.flatnonzero((counts >= least) & (counts <= most))
@@ -194,8 +192,8 @@ def people_rows(faces: FaceSet, model: Path, wanted: int) -> Iterator[Row]:
     right = sum(kept[each.nearest] == faces.labels[each.image] for each in strays if each.image in moved_away)
     new = [each.image for each in strays if each.image not in moved_away | untouched]
     beside = int(np.isin(labels[new], labels[put]).sum())
-    others = f"{len(new)} others, {beside} of them the right pictures of these identities"
-    yield "mislabelled", "a picture put under any other identity", f"{share(right, wanted)}; {others}"
+    others = f"{len(new)} others, {beside} of them the right images of these identities"
+    yield "mislabelled", "an image put under any other identity", f"{share(right, wanted)}; {others}"
 
 
 def main() -> None:
@@ -209,9 +207,7 @@ def main() -> None:
     given = parser.parse_args()
     faces = FaceSet.load(given.faces)
     rows = (
-        [*tight_rows(faces)]
-        if given.tight
-        else [*picture_rows(faces, given.count), *set_rows(faces), *tight_rows(faces)]
+        [*tight_rows(faces)] if given.tight else [*image_rows(faces, given.count), *set_rows(faces), *tight_rows(faces)]
     )
     if given.model is not None:
         rows += people_rows(faces, given.model, given.count)

@@ -78,7 +78,7 @@ def write(given: argparse.Namespace) -> None:
 
 
 def records(given: argparse.Namespace) -> None:
-    """A RecordIO file in InsightFace's layout whose pictures are a few bytes, and its index."""
+    """A RecordIO file in InsightFace's layout whose images are a few bytes, and its index."""
     labels = np.sort(made_labels(given.images, given.identities, False))
     ends = np.cumsum(np.bincount(labels)) + 1
     first = len(labels) + 1

@@ -1,7 +1,7 @@
 """What a round costs over Flower besides the training: two sites as processes of this machine, and two clients here.
 
 Run: ``python benchmarks/flower_round.py [--rounds 4] [--repetitions 3] [--json]``; about ten minutes, with the extra
-``flower``. FedAvg on a few pictures for each client, so that hardly anything but the messages is left.
+``flower``. FedAvg on a few images for each client, so that hardly anything but the messages is left.
 
 Overhead of a round = its seconds − those of training: the slowest site's over Flower, where sites train at the same
 time, both clients' in one process. The first round is not counted, in it sites say who they are. Each site starts a
@@ -32,14 +32,14 @@ from fedfr.faces import FaceSet
 from harness import Line, answer, parser
 
 BACKBONES = ("mobilefacenet", "sphereface64")
-CLIENTS, PEOPLE, PICTURES = 2, 2, 3
+CLIENTS, PEOPLE, IMAGES = 2, 2, 3
 ECHO = Path(__file__).parent / "flower_echo" / "echo.py"
 
 
 def faces(count: int) -> FaceSet:
     """Coarse random patterns."""
     generator = np.random.default_rng(0)
-    labels = np.repeat(np.arange(count), PICTURES)
+    labels = np.repeat(np.arange(count), IMAGES)
     coarse = generator.integers(0, 256, (len(labels), 7, 7, 3), dtype=np.uint8)
     names = [f"person-{number:02d}" for number in range(count)]
     return FaceSet(coarse.repeat(16, axis=1).repeat(16, axis=2), labels, names)

@@ -2,7 +2,7 @@
 
 Run: ``python benchmarks/ijb.py [--json] [--folder FOLDER]``; about five minutes, most of them to make the set, and
 1.5 GB of disk in FOLDER (by default a temporary one). The set has the published counts, lists in the published layout,
-comparisons in random order, empty files for pictures, and features drawn around one centre per subject: no time depends
+comparisons in random order, empty files for images, and features drawn around one centre per subject: no time depends
 on whose they are. Measured is what ``fedfr evaluate --features`` does once all features are kept: reading and checking
 the lists, adding up templates block by block, all figures of the three protocols.
 """
@@ -39,7 +39,7 @@ Result = TypeVar("Result")
 
 
 def make(folder: Path) -> None:
-    """Write the lists, empty pictures, and all features below ``folder``."""
+    """Write the lists, empty images, and all features below ``folder``."""
     generator = np.random.default_rng(0)
     counts = KIND.counts
     enrolled, probes = counts["enrolled subjects"], counts["probes"]

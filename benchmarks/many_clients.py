@@ -1,15 +1,15 @@
-"""What a client costs besides its training: one round of 10 to 1 000 clients with two pictures each.
+"""What a client costs besides its training: one round of 10 to 1 000 clients with two images each.
 
 Run: ``python benchmarks/many_clients.py [--clients 10 100 300 1000] [--json]``; about 4 minutes.
 
 FedFR with every part on, in one process, each number of clients in a process of its own; one identity with two
-pictures per client, one epoch, eight public pictures. A run is what ``fedfr train`` does between the starting model and
+images per client, one epoch, eight public images. A run is what ``fedfr train`` does between the starting model and
 the evaluation: rounds, private states on disk (fsync and rename), aggregation, journal, events.
 
 Overhead = (seconds of the run − seconds of the computation alone) / clients. The computation alone is what no
-implementation can leave out: features of the client's pictures under the generic network, upright and mirrored, and the
+implementation can leave out: features of the client's images under the generic network, upright and mirrored, and the
 training epoch, by the library's own functions on a network that is there already. It is timed in the same process,
-between clients of the run, about 25 times, and its time is taken out of the run's. The features of the public pictures
+between clients of the run, about 25 times, and its time is taken out of the run's. The features of the public images
 are computed once and count as computation too. What is imported late by the first training step is imported before.
 Memory is looked at in a run of its own, in which nothing else allocates any.
 """
@@ -48,7 +48,7 @@ WANTED_MS = 20.0
 WANTED_KIB = 16.0
 SIZES = (10, 100, 300, 1000)
 BACKBONE, BESIDE, MEMORY = "mobilefacenet", ("slimface", 100), 500
-PICTURES, PUBLIC, SAMPLES = 2, 4, 25
+IMAGES, PUBLIC, SAMPLES = 2, 4, 25
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ class Cost:
 
 
 def faces(count: int) -> FaceSet:
-    """Coarse random patterns, two pictures of each of ``count`` identities."""
+    """Coarse random patterns, two images of each of ``count`` identities."""
     generator = np.random.default_rng(0)
-    pixels = np.empty((count * PICTURES, 112, 112, 3), np.uint8)
-    for picture in pixels:
-        picture[:] = generator.integers(0, 256, (7, 7, 3), dtype=np.uint8).repeat(16, axis=0).repeat(16, axis=1)
-    labels = np.repeat(np.arange(count), PICTURES)
+    pixels = np.empty((count * IMAGES, 112, 112, 3), np.uint8)
+    for image in pixels:
+        image[:] = generator.integers(0, 256, (7, 7, 3), dtype=np.uint8).repeat(16, axis=0).repeat(16, axis=1)
+    labels = np.repeat(np.arange(count), IMAGES)
     return FaceSet(pixels, labels, [f"person-{number:04d}" for number in range(count)])
 
 
@@ -140,7 +140,7 @@ class Alone:
         return time.perf_counter() - started
 
     def public_seconds(self) -> float:
-        """Of the features of the public pictures."""
+        """Of the features of the public images."""
         started = time.perf_counter()
         extract_features(self.generic, self.public, self.compute)
         return time.perf_counter() - started
@@ -268,7 +268,7 @@ def draw(lines: Sequence[dict[str, Any]], path: Path) -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("clients in the round")
     axes.set_ylabel("milliseconds per client")
-    axes.set_title(f"One round of FedFR, {BACKBONE}, two pictures per client", fontsize=10)
+    axes.set_title(f"One round of FedFR, {BACKBONE}, two images per client", fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(path, metadata={"Date": None})

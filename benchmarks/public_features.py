@@ -1,6 +1,6 @@
 """Features of the public faces in one round: with 1 and 8 clients, 1 and 2 workers, and how often they are computed.
 
-Run: ``python benchmarks/public_features.py [--images N] [--json]``, at most a minute. Faces are random pictures, the
+Run: ``python benchmarks/public_features.py [--images N] [--json]``, at most a minute. Faces are random images, the
 backbone is the CPU's own; each client asks for the public features as in a round and does nothing else. Every worker
 has one torch thread. Beside it the first version's way: each worker process computes for itself.
 """

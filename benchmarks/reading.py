@@ -2,8 +2,8 @@
 
 Run: ``python benchmarks/reading.py [--json]``; under a minute, about 400 MB in the temporary folder.
 
-Pictures are smooth noise, no faces: reading copies them whatever they show, and JPEG decoding takes as long for smooth
-pictures of the same quality. Figures are with the files in the page cache unless a line says otherwise.
+Images are smooth noise, no faces: reading copies them whatever they show, and JPEG decoding takes as long for smooth
+images of the same quality. Figures are with the files in the page cache unless a line says otherwise.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ BATCH, BATCHES, PER_IDENTITY, WANTED = 256, 40, 10, 10_000
 PRIVATE, PUBLIC, JPEGS = 2_000, 8_000, 2_048
 
 
-def pictures(count: int, seed: int) -> NDArray[np.uint8]:
+def samples(count: int, seed: int) -> NDArray[np.uint8]:
     """(count, 112, 112, 3): 8 × 8 random colours each, enlarged, with a little noise of one pixel."""
     generator = np.random.default_rng(seed)
     made = np.empty((count, 112, 112, 3), np.uint8)
-    for picture in made:
+    for image in made:
         coarse = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        noise = generator.integers(0, 9, picture.shape, dtype=np.uint8)
-        picture[:] = cv2.add(cv2.resize(coarse, (112, 112), interpolation=cv2.INTER_CUBIC), noise)
+        noise = generator.integers(0, 9, image.shape, dtype=np.uint8)
+        image[:] = cv2.add(cv2.resize(coarse, (112, 112), interpolation=cv2.INTER_CUBIC), noise)
     return made
 
 
 def stored(folder: Path, count: int, seed: int) -> FaceSet:
     """A set written to disk and memory-mapped."""
     labels = np.arange(count) // PER_IDENTITY
-    FaceSet(pictures(count, seed), labels, [str(label) for label in range(labels[-1] + 1)]).save(folder)
+    FaceSet(samples(count, seed), labels, [str(label) for label in range(labels[-1] + 1)]).save(folder)
     return FaceSet.load(folder)
 
 
@@ -91,8 +91,8 @@ def cold(folder: Path) -> Line:
 def jpegs(folder: Path) -> list[Line]:
     """The importer's decoder on files as camera software writes them, with one thread and with two."""
     files = [folder / f"{number}.jpg" for number in range(JPEGS)]
-    for file, picture in zip(files, pictures(JPEGS, 3), strict=True):
-        file.write_bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
+    for file, image in zip(files, samples(JPEGS, 3), strict=True):
+        file.write_bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
     size = sum(file.stat().st_size for file in files) / JPEGS
     lines = []
     for threads in (1, 2):

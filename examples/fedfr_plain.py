@@ -144,7 +144,7 @@ def average(states: list[dict[str, Tensor]], counts: list[int]) -> dict[str, Ten
 
 
 def main() -> None:
-    """Two clients, two rounds, on random pictures: shows that the losses fall."""
+    """Two clients, two rounds, on random images: shows that the losses fall."""
     torch.manual_seed(0)
     generic = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 32))
     public = (torch.rand(24, 3, 16, 16), torch.arange(24) % 6)

@@ -14,10 +14,10 @@ from fedfr.audit.measures import measure
 from fedfr.audit.near_duplicates import groups_alike
 from fedfr.faces import FaceSet
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 
-def cut(image: Picture, turn: float, colour: int = 0) -> Picture:
+def cut(image: Image, turn: float, colour: int = 0) -> Image:
     """What is left of a face when the photograph shows little more and is turned."""
     mask = np.zeros((112, 112), np.uint8)
     box = cv2.boxPoints(((56, 66), (64, 76), turn))
@@ -50,12 +50,10 @@ def people(turned: list[float]) -> FaceSet:
 
 
 def of_two_people(findings: tuple[Finding, ...]) -> list[tuple[tuple[str, ...], float | None]]:
-    return [
-        (case.images, case.value) for each in findings if each.kind == "picture-of-two-people" for case in each.cases
-    ]
+    return [(case.images, case.value) for each in findings if each.kind == "image-of-two-people" for case in each.cases]
 
 
-def test_different_people_are_not_one_picture() -> None:
+def test_different_people_are_not_one_image() -> None:
     faces = people([12.0] * 8)
     small = measure(faces, np.zeros(8, np.int64), 1).small
     assert len(groups_alike(small)) == 1, "as a whole they are alike"
@@ -69,11 +67,11 @@ def test_different_people_are_not_one_picture() -> None:
 
 
 def test_the_number_is_that_of_the_link() -> None:
-    """Two copies of one person's picture are more alike than the one that lies with somebody else."""
+    """Two copies of one person's image are more alike than the one that lies with somebody else."""
     faces = draw_faces(2, 3)
     pixels = faces.images(range(6))
     pixels[1] = encoded(pixels[0], 95)
-    # Between two pictures: like the second, not like the first.
+    # Between two images: like the second, not like the first.
     moved = cv2.warpAffine(pixels[1], np.array([[1, 0, 1.6], [0, 1, 0.8]]), (112, 112), borderMode=cv2.BORDER_REPLICATE)
     pixels[4] = np.asarray(moved, np.uint8)
     findings = audit_images(FaceSet(pixels, faces.labels, faces.identities, faces.names))

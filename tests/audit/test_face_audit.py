@@ -22,7 +22,7 @@ from fedfr.faces.readers.image_reading import read_image
 from fedfr.models import BACKBONES, Contract, build_backbone, embedding_space, save_model
 from fedfr.reporting.progress import Silent
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def features(sample: FaceSet, model: Path) -> NDArray[np.float32]:
     return features_of(sample, *load_generic(model), Silent())
 
 
-def pixels_of(faces: FaceSet) -> Picture:
+def pixels_of(faces: FaceSet) -> Image:
     return faces.images(range(len(faces)))
 
 
@@ -82,7 +82,7 @@ def test_real_people_are_found_under_a_second_name(sample: FaceSet, features: ND
     assert len(twins) >= 12
 
 
-def test_real_pictures_are_found_under_another_name(sample: FaceSet, features: NDArray[np.float32]) -> None:
+def test_real_images_are_found_under_another_name(sample: FaceSet, features: NDArray[np.float32]) -> None:
     labels = sample.labels.copy()
     moved = {4 * person: (person + 7) % 30 for person in range(0, 30, 2)}
     for image, label in moved.items():
@@ -94,7 +94,7 @@ def test_real_pictures_are_found_under_another_name(sample: FaceSet, features: N
 
 
 def test_everything_together(sample: FaceSet, model: Path, tmp_path: Path) -> None:
-    """One person in two parts, one picture under a wrong name: named with identities, images, parts and scores."""
+    """One person in two parts, one image under a wrong name: named with identities, images, parts and scores."""
     chosen = sample.subset(range(80))
     faulty = relabelled(chosen, {2: 20, 3: 20, 41: 15}, more=1)
     faulty.save(tmp_path / "faces é")
@@ -123,12 +123,12 @@ def test_everything_together(sample: FaceSet, model: Path, tmp_path: Path) -> No
     assert {each["kind"] for each in content["findings"]} == set(by_kind)
 
 
-def changed(faces: FaceSet, change: Callable[[Picture], Picture]) -> FaceSet:
+def changed(faces: FaceSet, change: Callable[[Image], Image]) -> FaceSet:
     pixels = np.stack([change(image) for image in pixels_of(faces)])
     return FaceSet(pixels, faces.labels, faces.identities, faces.names)
 
 
-def warped(image: Picture, right: float, down: float, size: float) -> Picture:
+def warped(image: Image, right: float, down: float, size: float) -> Image:
     matrix = np.asarray(cv2.getRotationMatrix2D((56, 72), 0, size), np.float64)
     matrix[:, 2] += (right, down)
     return np.asarray(cv2.warpAffine(image, matrix, (112, 112), borderMode=cv2.BORDER_REPLICATE), np.uint8)
@@ -144,12 +144,12 @@ def warped(image: Picture, right: float, down: float, size: float) -> Picture:
         (lambda image: warped(image, 0, 0, 1.25), "crop"),
     ],
 )
-def test_real_faces_prepared_in_another_way(sample: FaceSet, change: Callable[[Picture], Picture], kind: str) -> None:
+def test_real_faces_prepared_in_another_way(sample: FaceSet, change: Callable[[Image], Image], kind: str) -> None:
     assert kinds(audit_images(changed(sample, change))) == {kind: 1}
 
 
 def test_originals_that_were_only_resized(data_dir: Path) -> None:
-    """LFW's 250x250 pictures, shrunk whole: the mistake that costs most accuracy."""
+    """LFW's 250x250 images, shrunk whole: the mistake that costs most accuracy."""
     files = sorted((data_dir / "lfw250_sample").rglob("*.jpg"))
     pixels = [np.asarray(cv2.resize(read_image(file), (112, 112), interpolation=cv2.INTER_AREA)) for file in files]
     found = audit_images(FaceSet(np.stack(pixels), np.arange(len(files)) % 9, [str(n) for n in range(9)]))

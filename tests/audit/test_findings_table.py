@@ -14,13 +14,13 @@ def some() -> tuple[Finding, ...]:
     crop = Case(parts=("client-02",), value=7.5, detail="0.75 times the size")
     alone = Case((), ('zoë "z"',), (), 1.0)
     return ordered(
-        [*finding("single-image", [alone]), *finding("crop", [crop]), *finding("picture-of-two-people", copies)]
+        [*finding("single-image", [alone]), *finding("crop", [crop]), *finding("image-of-two-people", copies)]
     )
 
 
 def test_the_gravest_come_first_and_long_lists_are_cut() -> None:
     lines = findings_text(some()).splitlines()
-    assert lines[0] == "error: picture-of-two-people (7): one picture, exactly or nearly, under two identities"
+    assert lines[0] == "error: image-of-two-people (7): one image, exactly or nearly, under two identities"
     assert lines[1].startswith("  -> at least one label is wrong")
     assert lines[2] == "     é, 0/1.jpg = b/0.jpg [public, client-01 test]: 0.99"
     assert lines[7] == "     and 2 more"
@@ -39,7 +39,7 @@ def test_csv_has_every_image_and_reads_back() -> None:
     rows = list(csv.DictReader(io.StringIO(findings_csv(some()))))
     assert len(rows) == 14 + 1 + 1
     assert rows[0] == {
-        "kind": "picture-of-two-people",
+        "kind": "image-of-two-people",
         "severity": "error",
         "case": "1",
         "image": "é, 0/1.jpg",

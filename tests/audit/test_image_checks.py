@@ -16,17 +16,17 @@ from fedfr.audit import KINDS, SEVERITIES, Finding, audit_images
 from fedfr.core.errors import FedfrError
 from fedfr.faces import ClientFaces, FaceSet, Split
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
 def faces() -> FaceSet:
-    """30 people, four pictures each: 0-3 are of person-000, 4-7 of person-001, …"""
+    """30 people, four images each: 0-3 are of person-000, 4-7 of person-001, …"""
     return draw_faces(30, 4)
 
 
 def split_of(faces: FaceSet) -> Split:
-    """Persons 0-9 public, 10-14 and 15-19 clients with the last picture as test, the others unseen."""
+    """Persons 0-9 public, 10-14 and 15-19 clients with the last image as test, the others unseen."""
     clients = {}
     for number, start in ((1, 40), (2, 60)):
         mine = range(start, start + 20)
@@ -40,14 +40,14 @@ def found(findings: Sequence[Finding]) -> dict[str, list[tuple[str, ...]]]:
     return {each.kind: [case.images or case.identities for case in each.cases] for each in findings}
 
 
-def every(faces: FaceSet, change: Callable[[Picture], Picture], where: Sequence[int] | None = None) -> FaceSet:
-    """The set with a change to the pictures at ``where``, by default all."""
+def every(faces: FaceSet, change: Callable[[Image], Image], where: Sequence[int] | None = None) -> FaceSet:
+    """The set with a change to the images at ``where``, by default all."""
     indices = range(len(faces)) if where is None else where
     images = faces.images(list(indices))
     return with_pixels(faces, {index: change(image) for index, image in zip(indices, images, strict=True)})
 
 
-def warped(right: float, down: float, size: float) -> Callable[[Picture], Picture]:
+def warped(right: float, down: float, size: float) -> Callable[[Image], Image]:
     matrix = np.asarray(cv2.getRotationMatrix2D((56, 72), 0, size), np.float64)
     matrix[:, 2] += (right, down)
     return lambda image: np.asarray(
@@ -55,10 +55,10 @@ def warped(right: float, down: float, size: float) -> Callable[[Picture], Pictur
     )
 
 
-@pytest.mark.parametrize(("people", "pictures", "seed"), [(30, 2, 2), (2, 2, 5)])
-def test_a_clean_set_has_no_findings(faces: FaceSet, people: int, pictures: int, seed: int) -> None:
+@pytest.mark.parametrize(("people", "images", "seed"), [(30, 2, 2), (2, 2, 5)])
+def test_a_clean_set_has_no_findings(faces: FaceSet, people: int, samples: int, seed: int) -> None:
     assert audit_images(faces) == ()
-    assert audit_images(draw_faces(people, pictures, seed)) == ()
+    assert audit_images(draw_faces(people, samples, seed)) == ()
 
 
 def test_a_clean_split_has_no_findings(faces: FaceSet) -> None:
@@ -79,7 +79,7 @@ def test_exact_copies(faces: FaceSet) -> None:
     }
 
 
-COPIES: dict[str, Callable[[Picture], Picture]] = {
+COPIES: dict[str, Callable[[Image], Image]] = {
     "encoded anew": lambda image: encoded(image, 40),
     "brighter": lambda image: (image.astype(np.int64) + 15).clip(0, 255).astype(np.uint8),
     "darker": lambda image: (image * 0.8).astype(np.uint8),
@@ -95,7 +95,7 @@ def test_near_copies_of_one_and_of_two_people(faces: FaceSet, name: str) -> None
     changed = with_pixels(faces, {2: COPIES[name](images[0]), 83: COPIES[name](images[1])})
     findings = audit_images(changed)
     assert found(findings) == {
-        "picture-of-two-people": [("person-012#50", "person-020#83")],
+        "image-of-two-people": [("person-012#50", "person-020#83")],
         "near-duplicates": [("person-000#0", "person-000#2")],
     }
     assert [each.severity for each in findings] == ["error", "warning"]
@@ -124,18 +124,18 @@ def test_copies_in_two_parts_are_named_not_raised(
     """What `Split.check` refuses is what an audit is asked about."""
     copied = with_pixels(faces, {second: faces.images([first])[0]})
     findings = audit_images(copied, split_of(copied))
-    assert findings[0].kind == "picture-in-two-parts"
+    assert findings[0].kind == "image-in-two-parts"
     assert findings[0].severity == "error"
     assert [(case.images, case.parts) for case in findings[0].cases] == [
         ((copied.names[first], copied.names[second]), parts)
     ]
 
 
-def test_blank_black_white_and_blurred_pictures(faces: FaceSet) -> None:
+def test_blank_black_white_and_blurred_images(faces: FaceSet) -> None:
     black, white, one = (np.full((112, 112, 3), colour, np.uint8) for colour in ((3, 2, 4), (255,) * 3, (180, 90, 30)))
     blur = np.asarray(cv2.GaussianBlur(faces.images([40])[0], (0, 0), 5), np.uint8)
     findings = audit_images(with_pixels(faces, {1: black, 5: white, 9: one, 40: blur}))
-    # Three blank pictures are like nothing, not like each other.
+    # Three blank images are like nothing, not like each other.
     assert found(findings) == {
         "blank": [("person-000#1",), ("person-001#5",), ("person-002#9",)],
         "blurred": [("person-010#40",)],
@@ -179,7 +179,7 @@ def test_another_crop(faces: FaceSet, right: float, down: float, size: float, of
 def test_faces_that_are_scattered(faces: FaceSet) -> None:
     draw = np.random.default_rng(3)
 
-    def elsewhere(image: Picture) -> Picture:
+    def elsewhere(image: Image) -> Image:
         right, down = draw.normal(0, 5, 2).tolist()
         return warped(right, down, 1)(image)
 
@@ -195,13 +195,13 @@ def test_what_is_no_face_has_no_mean_face() -> None:
     assert findings[-1].cases[0].detail.startswith("no mean face")
 
 
-def test_grey_pictures_and_grey_sets(faces: FaceSet) -> None:
-    def grey(image: Picture) -> Picture:
+def test_grey_images_and_grey_sets(faces: FaceSet) -> None:
+    def grey(image: Image) -> Image:
         return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
 
     assert found(audit_images(every(faces, grey, [3, 9]))) == {"grey": [("person-000#3",), ("person-002#9",)]}
     (finding,) = audit_images(every(faces, grey))
-    assert (finding.kind, finding.severity, finding.cases[0].detail) == ("grey-set", "note", "120 pictures")
+    assert (finding.kind, finding.severity, finding.cases[0].detail) == ("grey-set", "note", "120 images")
 
 
 def test_identities_with_too_few_images(faces: FaceSet) -> None:
@@ -235,10 +235,10 @@ def test_the_order_of_the_images_does_not_matter(faces: FaceSet) -> None:
     image = faces.images([0])[0]
     blank = np.full((112, 112, 3), 9, np.uint8)
     faulty = with_pixels(faces, {1: image, 2: encoded(image, 50), 90: encoded(image, 70), 60: blank})
-    faulty = every(faulty, lambda picture: picture[:, :, ::-1].copy(), range(20, 30))
+    faulty = every(faulty, lambda sample: sample[:, :, ::-1].copy(), range(20, 30))
     faulty = faulty.subset([index for index in range(len(faces)) if index not in (101, 102, 103)])
     expected = audit_images(faulty)
-    assert {each.kind for each in expected} == {"picture-of-two-people", "blank", "colour-order", "single-image"}
+    assert {each.kind for each in expected} == {"image-of-two-people", "blank", "colour-order", "single-image"}
     for seed in range(3):
         order = np.random.default_rng(seed).permutation(len(faulty))
         assert audit_images(faulty.subset(order)) == expected

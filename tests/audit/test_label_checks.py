@@ -63,7 +63,7 @@ def test_images_under_the_wrong_identity() -> None:
 
 
 def test_an_image_of_nobody_else_is_no_stray() -> None:
-    """Far from its own identity but near no other: a bad picture, or somebody who is not here."""
+    """Far from its own identity but near no other: a bad image, or somebody who is not here."""
     features, labels = crowd(150, 4)
     features[10] = np.random.default_rng(9).normal(size=128)
     assert list(People(features, labels).strays()) == []

@@ -1,4 +1,4 @@
-"""Groups of pictures that are alike, against correlations computed one by one."""
+"""Groups of images that are alike, against correlations computed one by one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fedfr.audit.near_duplicates import groups_alike, likeness
 Small = NDArray[np.uint8]
 
 
-def pictures(count: int, seed: int = 0) -> Small:
+def images(count: int, seed: int = 0) -> Small:
     return np.random.default_rng(seed).integers(0, 256, (count, 16, 16), dtype=np.uint8)
 
 
@@ -21,7 +21,7 @@ def correlation(first: Small, second: Small) -> float:
 
 
 def test_likeness_is_the_greater_of_two_correlations() -> None:
-    some = pictures(8)
+    some = images(8)
     some[5] = some[1][:, ::-1]
     found = likeness(some)
     for row in range(8):
@@ -34,7 +34,7 @@ def test_likeness_is_the_greater_of_two_correlations() -> None:
 @pytest.mark.parametrize("block", [1, 3, 7, 64])
 def test_groups_do_not_depend_on_the_block(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK", block)
-    some = pictures(20)
+    some = images(20)
     noise = np.random.default_rng(1).integers(-9, 10, (20, 16, 16))
     for copy, original in ((19, 0), (4, 3), (12, 3)):
         some[copy] = (some[original] + noise[copy]).clip(0, 255)
@@ -44,31 +44,31 @@ def test_groups_do_not_depend_on_the_block(block: int, monkeypatch: pytest.Monke
 
 def test_links_make_a_chain() -> None:
     """The ends of a slow film are one group though they are not alike themselves."""
-    first, last = pictures(2)
+    first, last = images(2)
     film = np.stack([(first * (1 - share) + last * share) for share in np.linspace(0, 1, 40)]).astype(np.uint8)
     assert groups_alike(film) == [list(range(40))]
     assert groups_alike(film[[0, 39]]) == []
 
 
-def test_flat_pictures_are_like_nothing() -> None:
+def test_flat_images_are_like_nothing() -> None:
     flat = np.full((3, 16, 16), 7, np.uint8)
     flat[1, 0, 0] = 9
     assert groups_alike(flat) == []
     assert not likeness(flat).any()
 
 
-def test_no_pictures() -> None:
-    assert groups_alike(pictures(0)) == []
+def test_no_images() -> None:
+    assert groups_alike(images(0)) == []
 
 
 def test_only_what_both_show_is_compared() -> None:
     """Equal corners make everybody alike; a copy of the rest is still found, and so is one without them."""
-    some = (120 + 0.1 * pictures(6).astype(np.float64)).astype(np.uint8)
+    some = (120 + 0.1 * images(6).astype(np.float64)).astype(np.uint8)
     shown = np.ones(some.shape, np.bool_)
     shown[:4, :, :6] = False
     some[~shown] = 0
     some[5] = some[3]
-    some[5, :, :6] = pictures(6, seed=1)[5, :, :6] // 10 + 120
+    some[5, :, :6] = images(6, seed=1)[5, :, :6] // 10 + 120
     assert groups_alike(some) == [[0, 1, 2, 3]]
     assert groups_alike(some, shown) == []
     both = likeness(some, shown)

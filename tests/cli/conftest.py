@@ -45,9 +45,9 @@ def fedfr(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of pictures: 14 people, 5 pictures each, in every supported format."""
-    folder = tmp_path_factory.mktemp("pictures") / "of people"
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of images: 14 people, 5 images each, in every supported format."""
+    folder = tmp_path_factory.mktemp("images") / "of people"
     faces, suffixes = tiny_faces(), ("png", "jpg", "bmp", "pgm", "jpeg")
     for index, label in enumerate(faces.labels):
         path = folder / faces.identities[label] / f"{index:03d}.{suffixes[index % 5]}"

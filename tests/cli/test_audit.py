@@ -25,7 +25,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def faulty(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A picture encoded anew under another name, an exact copy, a black one."""
+    """An image encoded anew under another name, an exact copy, a black one."""
     folder = tmp_path_factory.mktemp("faces") / "faulty"
     faces = FaceSet.load(clean)
     images = faces.images([0, 6])
@@ -46,7 +46,7 @@ def test_findings_are_no_failure_unless_asked(fedfr: Fedfr, faulty: Path) -> Non
     answer = fedfr("faces", "audit", faulty)
     assert answer.code == 0
     for expected in (
-        "error: picture-of-two-people (1)",
+        "error: image-of-two-people (1)",
         "person-000#0 = person-001#4: 0.99",
         "warning: exact-duplicates (1)",
         "person-002#6 = person-002#7: 1",
@@ -75,7 +75,7 @@ def test_json_and_csv_agree(fedfr: Fedfr, faulty: Path, tmp_path: Path) -> None:
 
 
 def test_copies_in_training_and_test_are_refused_or_dropped(fedfr: Fedfr, clean: Path, tmp_path: Path) -> None:
-    """The last picture of each person is the test; the one of person-002 is a copy of the first."""
+    """The last image of each person is the test; the one of person-002 is a copy of the first."""
     faces = FaceSet.load(clean)
     with_pixels(faces, {8: faces.images([6])[0]}).save(tmp_path / "set")
     settings = ("clients=2", "identities_per_client=4", "public_identities=0", "test_count=1", "min_images=2")
@@ -93,14 +93,14 @@ def test_copies_in_training_and_test_are_refused_or_dropped(fedfr: Fedfr, clean:
     (case,) = found["exact-duplicates"]
     assert case["images"] == ["person-002#6", "person-002#8"]
     assert len(case["parts"]) == 1, "the copy is in no part"
-    assert "picture-in-two-parts" not in found
+    assert "image-in-two-parts" not in found
 
 
 def test_what_was_found_is_shown_even_if_the_csv_cannot_be_written(fedfr: Fedfr, faulty: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     answer = fedfr("faces", "audit", faulty, "--csv", tmp_path / "file" / "findings.csv")
     assert answer.code == 2
-    assert "picture-of-two-people" in answer.out
+    assert "image-of-two-people" in answer.out
     assert answer.err.splitlines()[-1].startswith(
         f"fedfr: cannot write {tmp_path / 'file' / 'findings.csv'}: Not a directory"
     )

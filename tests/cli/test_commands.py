@@ -96,8 +96,8 @@ def test_without_arguments_it_explains_itself(fedfr: Fedfr) -> None:
     assert "quickstart" in answer.out + answer.err
 
 
-def test_faces(fedfr: Fedfr, pictures: Path, tmp_path: Path) -> None:
-    facts = answered(fedfr("faces", "import", pictures, tmp_path / "set", "--json"))
+def test_faces(fedfr: Fedfr, samples: Path, tmp_path: Path) -> None:
+    facts = answered(fedfr("faces", "import", samples, tmp_path / "set", "--json"))
     assert (facts["images"], facts["identities"]) == (70, 14)
     assert facts["images_per_identity"] == {"least": 5, "median": 5.0, "most": 5}
     assert answered(fedfr("faces", "info", tmp_path / "set", "--json")) == facts
@@ -140,9 +140,7 @@ def test_records(fedfr: Fedfr, data_dir: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "split.json"
     split = answered(fedfr("faces", "split", source, manifest, "--recipe", "ms1m-fedfr", *sets, "--json"))
     assert len(split["clients"]) == 2
-    out = answered(
-        fedfr("faces", "export-recordio", source, manifest, tmp_path / "out", "--pictures", "kept", "--json")
-    )
+    out = answered(fedfr("faces", "export-recordio", source, manifest, tmp_path / "out", "--images", "kept", "--json"))
     public = "split_pretrain_2/client_0000"
     assert out["images"][f"{public}/train.rec"] == split["public_images"]
     again = answered(fedfr("faces", "info", tmp_path / "out" / public, "--json"))
@@ -203,12 +201,12 @@ def test_one_protocol(fedfr: Fedfr, run: tuple[Path, str]) -> None:
     assert "generic-1:1" in fedfr("evaluate", run[0], "--protocol", "generic-1:1").out
 
 
-def test_one_model_on_a_folder_of_pictures(fedfr: Fedfr, run: tuple[Path, str], pictures: Path, faceset: Path) -> None:
+def test_one_model_on_a_folder_of_images(fedfr: Fedfr, run: tuple[Path, str], samples: Path, faceset: Path) -> None:
     model = run[0] / "generic.safetensors"
-    for faces in (pictures, faceset):
+    for faces in (samples, faceset):
         answer = fedfr("evaluate", model, "--faces", faces, "--json")
         assert "features: 70/70" in answer.err
-        assert ("reading faces: 70/70" in answer.err) == (faces == pictures)
+        assert ("reading faces: 70/70" in answer.err) == (faces == samples)
         rows = answered(answer)
         verification = [row for row in rows if row["protocol"] == "generic-1:1"]
         assert verification[0]["genuine"] == 14 * 10
@@ -242,7 +240,7 @@ def test_one_model_on_verification_sets(fedfr: Fedfr, run: tuple[Path, str], fac
 
 
 def _features_with_mirror(model: Path, faces: FaceSet) -> NDArray[np.float32]:
-    """Feature of each picture plus that of its mirror image, of length one, made without the package's extraction."""
+    """Feature of each image plus that of its mirror image, of length one, made without the package's extraction."""
     weights, contract = load_model(model)
     backbone = build_backbone(contract.backbone, 0).eval()
     backbone.load_state_dict({name: value for name, value in weights.items() if name != "public_prototypes"})

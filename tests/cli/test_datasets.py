@@ -14,7 +14,7 @@ from fedfr.config.schema import load_config
 from fedfr.faces import FaceSet, Split
 
 BAD = (
-    "2 of 2 rows cannot be used: row 0 of {set}/x.parquet holds no picture; row 1 of {set}/x.parquet names no "
+    "2 of 2 rows cannot be used: row 0 of {set}/x.parquet holds no image; row 1 of {set}/x.parquet names no "
     "identity; mend the data set, or leave such rows out with --skip-bad"
 )
 
@@ -71,7 +71,7 @@ def test_a_path_in_a_configuration_starts_at_its_folder(tmp_path: Path) -> None:
 
 
 def test_a_run_on_parquet_files(fedfr: Fedfr, faceset: Path, settings: list[str], tmp_path: Path) -> None:
-    """The configuration names the source; the pictures are decoded once, into the run."""
+    """The configuration names the source; the images are decoded once, into the run."""
     fedfr("faces", "export", faceset, tmp_path / "data", "--format", "parquet")
     (tmp_path / "run.yaml").write_text("{}\n")
     more = ("--set", "faces.source=parquet", "--set", f"faces.path={tmp_path / 'data'}")
@@ -133,13 +133,13 @@ def test_bad_rows_are_left_out_and_said(fedfr: Fedfr, faceset: Path, tmp_path: P
     fedfr("faces", "export", faceset, tmp_path / "data", "--format", "parquet")
     path = next((tmp_path / "data").iterdir())
     rows = pq.read_table(path)
-    pictures = rows["image"].to_pylist()
-    pictures[3] = None
-    pq.write_table(rows.set_column(0, "image", pa.array(pictures)), path)
+    images = rows["image"].to_pylist()
+    images[3] = None
+    pq.write_table(rows.set_column(0, "image", pa.array(images)), path)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         answer = fedfr("faces", "import", path, tmp_path / "in", "--skip-bad")
     assert answer.code == 0, answer.err
     assert "left out 1 bad rows (all in" in answer.err
-    assert f"row 3 of {path} holds no picture" in answer.err
+    assert f"row 3 of {path} holds no image" in answer.err
     assert answer.out.startswith(f"{tmp_path}/in: 69 images of 14 identities, 4 to 5 images each\n")

@@ -23,7 +23,7 @@ def test_the_commands(tmp_path: Path, fedfr: Fedfr) -> None:
     fedfr("faces", "audit", tmp_path / "faces", "--csv", findings)
     rows = list(csv.DictReader(findings.read_text(encoding="utf-8").splitlines()))
     for row in rows:
-        row["decision"] = "exclude" if row["kind"] == "picture-of-two-people" else ""
+        row["decision"] = "exclude" if row["kind"] == "image-of-two-people" else ""
     with findings.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), delimiter=";")
         writer.writeheader()

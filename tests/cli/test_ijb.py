@@ -1,4 +1,4 @@
-"""``fedfr evaluate`` on IJB from pictures to figures, against plain loops over the same pictures."""
+"""``fedfr evaluate`` on IJB from images to figures, against plain loops over the same images."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> IjbSet:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained network: what it thinks of the pictures does not matter."""
+    """An untrained network: what it thinks of the images does not matter."""
     state = build_backbone("slimface", 5).state_dict()
     spec = BACKBONES["slimface"]
     path = tmp_path_factory.mktemp("model") / "slimface.safetensors"
@@ -53,18 +53,18 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def features(made: IjbSet) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Of every picture, upright and mirrored, aligned and embedded without the package's own ways."""
+    """Of every image, upright and mirrored, aligned and embedded without the package's own ways."""
     backbone = build_backbone("slimface", 5).eval()
     faces = []
     for (name, _, _), points in zip(made.images, made.points, strict=True):
-        picture = cv2.imread(str(made.folder / "loose_crop" / name))
-        assert picture is not None
+        image = cv2.imread(str(made.folder / "loose_crop" / name))
+        assert image is not None
         rows, targets = [], []
         for (x, y), (u, v) in zip(np.array(points).reshape(5, 2).tolist(), TEMPLATE.tolist(), strict=True):
             rows += [[x, -y, 1, 0], [y, x, 0, 1]]
             targets += [u, v]
         a, b, tx, ty = np.linalg.lstsq(np.array(rows), np.array(targets), rcond=None)[0]
-        faces.append(cv2.warpAffine(picture, np.array([[a, -b, tx], [b, a, ty]]), (112, 112))[:, :, ::-1].copy())
+        faces.append(cv2.warpAffine(image, np.array([[a, -b, tx], [b, a, ty]]), (112, 112))[:, :, ::-1].copy())
     inputs = torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2).float().sub(127.5).div(127.5)
     with torch.inference_mode():
         upright = torch.cat([backbone(part) for part in inputs.split(32)]).numpy()
@@ -162,10 +162,10 @@ def test_templates_as_settings_say(
         assert "holds features of flip False, these are of True; name another folder for them" in answer.err
 
 
-def test_kept_features_need_no_pictures_again(
+def test_kept_features_need_no_images_again(
     fedfr: Fedfr, made: IjbSet, model: Path, kept: Path, tmp_path: Path
 ) -> None:
-    """With every picture spoilt the figures are the same; another list of points asks for other features."""
+    """With every image spoilt the figures are the same; another list of points asks for other features."""
     folder = tmp_path / "IJBC"
     shutil.copytree(made.folder, folder)
     command = ["evaluate", model, "--faces", folder, "--features", kept, "--json"]
@@ -175,7 +175,7 @@ def test_kept_features_need_no_pictures_again(
     assert answered(fedfr(*command)) == first
     answer = fedfr(*command[:-3], "--json")
     assert answer.code == 2
-    assert "1.jpg is not a readable picture (it is empty); replace or remove it" in answer.err
+    assert "1.jpg is not a readable image (it is empty); replace or remove it" in answer.err
     assert answer.err.count("\n") == 2  # the warning of the counts, and the error
     lists = replace(made, folder=folder).file("5pts")
     first_line, _, rest = lists.read_text().partition("\n")
@@ -183,7 +183,7 @@ def test_kept_features_need_no_pictures_again(
     lists.write_text(" ".join([name, f"{float(x) + 0.5:.3f}", *more]) + "\n" + rest)
     answer = fedfr(*command)
     assert answer.code == 2
-    assert "holds features of pictures '" in answer.err
+    assert "holds features of images '" in answer.err
 
 
 def test_a_wrong_list_is_told_before_any_feature(
@@ -270,6 +270,6 @@ def test_what_is_no_ijb(fedfr: Fedfr, faceset: Path, model: Path, tmp_path: Path
 
 
 def test_the_generated_faces_are_upright_where_the_lists_say(made: IjbSet) -> None:
-    """The set itself: its points are where its pictures have them, not only where the alignment wants them."""
+    """The set itself: its points are where its images have them, not only where the alignment wants them."""
     assert len({tuple(points) for points in made.points}) == len(made.images)
     assert np.abs(np.array(made.points[0]).reshape(5, 2) - UPRIGHT).max() > 1

@@ -82,7 +82,7 @@ def test_yunet_and_limits(fedfr: Fedfr, data_dir: Path, models_dir: Path, tmp_pa
                 "Apache-2.0/MIT); fedfr brings none"
             ),
         ),
-        (["--align", "landmarks"], "--align landmarks needs --landmarks FILE.tsv with five points of every picture"),
+        (["--align", "landmarks"], "--align landmarks needs --landmarks FILE.tsv with five points of every image"),
         (
             ["--align", "yunet", "--landmarks", "x"],
             "--landmarks is for --align landmarks, this is --align yunet; leave it out or change that",
@@ -150,7 +150,7 @@ def test_photographs_that_nobody_aligned_are_told_how(fedfr: Fedfr, place: Path)
         warnings.simplefilter("always")
         answer = fedfr("faces", "import", place / "in put", place / "out")
     assert answer.code == 0
-    assert "6 pictures were not 112x112 and resized without alignment" in answer.err
+    assert "6 images were not 112x112 and resized without alignment" in answer.err
     assert "`fedfr faces import --align yunet`" in answer.err
 
 

@@ -60,7 +60,7 @@ def objects(folder: Path) -> list[object]:
         Audit(70, 14, (Finding("mislabelled", (case,)),)),
         case,
         PhotographImport(faces, 70, (), (SECRET,)),
-        VerificationSet(folder / "lfw.bin", (b"picture",) * 4, np.ones(2, np.bool_)),
+        VerificationSet(folder / "lfw.bin", (b"image",) * 4, np.ones(2, np.bool_)),
         Generic(tensors, torch.ones(4, 512)),
         Broadcast(1, tensors, torch.ones(4, 512)),
         Update(1, "client-01", tensors, torch.ones(4, 512), 30, {"loss/total": 0.5}),

@@ -142,7 +142,7 @@ def test_a_site_where_nothing_is_to_be_done(standing: Standing, server: Server) 
     assert lines["agreement"].found == "fedfr, 2 rounds, 2 sites"
     assert lines["faces"].found == "9 images of 3 people train"
     assert lines["public faces"].found == "55 images of 11 people, as agreed on"
-    assert lines["nobody in both"].found == "no name and no picture is on both sides"
+    assert lines["nobody in both"].found == "no name and no image is on both sides"
     assert lines["disk"].found.startswith("1000.0 GB free, 0.0")
     assert lines["port"].found.endswith("is free")
     assert {path: path.read_bytes() for path in standing.site.rglob("*") if path.is_file()} == before
@@ -375,8 +375,8 @@ def test_a_person_in_both_by_name(standing: Standing, server: Server) -> None:
 
 
 @pytest.mark.parametrize("where", [0, -1])
-def test_a_person_in_both_by_picture(standing: Standing, server: Server, where: int) -> None:
-    """Under another name, be the picture one of those that train or one of the site's own test."""
+def test_a_person_in_both_by_image(standing: Standing, server: Server, where: int) -> None:
+    """Under another name, be the image one of those that train or one of the site's own test."""
     own, public = FaceSet.load(standing.site / "faces"), FaceSet.load(standing.site / "public")
     pixels = own.images(range(len(own)))
     pixels[where] = public.images([0])[0]

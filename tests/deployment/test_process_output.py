@@ -124,7 +124,7 @@ def test_no_sign_that_controls_a_terminal_is_left() -> None:
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_one_format_and_the_whole_in_a_file_of_its_owner(tmp_path: Path, form: str) -> None:
     """A real process under a real supervisor: colours, a traceback, a lone line, bytes that are no text."""
-    child = f"import sys; print({COLOURED!r} + 'ready', flush=True); print('picture of Ada', flush=True); "
+    child = f"import sys; print({COLOURED!r} + 'ready', flush=True); print('image of Ada', flush=True); "
     child += "sys.stdout.buffer.write(b'\\xff\\xfe\\n'); sys.stdout.flush(); raise ValueError('Ada')"
     code = f"""
 import logging, sys
@@ -160,7 +160,7 @@ with log_run(Path({str(tmp_path)!r}), {form!r}):
     path = tmp_path / "debug.log"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     whole = path.read_text("utf-8")
-    assert "picture of Ada" in whole
+    assert "image of Ada" in whole
     assert "ValueError: Ada" in whole
     assert "Traceback (most recent call last):" in whole
     assert "\x1b" not in whole + done.stderr

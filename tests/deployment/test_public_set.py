@@ -163,7 +163,7 @@ def _other_fingerprint(offered: Path) -> None:
     _described(offered, lambda content: content.update(fingerprint="0" * 64))
 
 
-def _pictures_of_this_machine(offered: Path) -> None:
+def _images_of_this_machine(offered: Path) -> None:
     _described(offered, lambda content: content.update(pixels="recordio"))
 
 
@@ -197,7 +197,7 @@ def _object(offered: Path) -> None:
         _other_label,
         _name_that_is_none,
         _other_fingerprint,
-        _pictures_of_this_machine,
+        _images_of_this_machine,
         _another_set,
         _cut_short,
         _deep,

@@ -59,7 +59,7 @@ def test_a_state_newer_than_the_round_is_discarded(federation: Make) -> None:
 
 
 def digests(folder: Path) -> set[bytes]:
-    """Every picture in every face set below a folder."""
+    """Every image in every face set below a folder."""
     return {digest for file in folder.rglob("faces.json") for digest in FaceSet.load(file.parent).digests()}
 
 

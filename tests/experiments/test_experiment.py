@@ -183,8 +183,8 @@ def test_faces_of_a_run_are_imported_again_where_only_pixels_are_left(tmp_path: 
     for person in ("anna", "bo"):
         for number in range(2):
             (tmp_path / "people" / person).mkdir(parents=True, exist_ok=True)
-            picture = np.full((112, 112, 3), 40 * number, np.uint8)
-            assert cv2.imwrite(str(tmp_path / "people" / person / f"{number}.png"), picture)
+            image = np.full((112, 112, 3), 40 * number, np.uint8)
+            assert cv2.imwrite(str(tmp_path / "people" / person / f"{number}.png"), image)
     config = load_config(None, [f"faces.path={tmp_path / 'people'}"])
     first = open_faces(config, tmp_path / "cache").fingerprint()
     (tmp_path / "cache" / "faces.json").unlink()

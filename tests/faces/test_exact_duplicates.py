@@ -17,7 +17,7 @@ MakeFaces = Callable[[Sequence[int]], FaceSet]
 
 
 def copied(faces: FaceSet, pairs: dict[int, int]) -> FaceSet:
-    """The set with the picture of every key replaced by that of its value."""
+    """The set with the image of every key replaced by that of its value."""
     pixels = faces.images(range(len(faces)))
     for copy, original in pairs.items():
         pixels[copy] = pixels[original]
@@ -30,7 +30,7 @@ def test_groups_of_copies(make_faces: MakeFaces) -> None:
     assert copies(make_faces([3, 3]).digests()) == []
 
 
-def test_of_copies_the_first_stays_and_of_a_picture_of_two_people_none(make_faces: MakeFaces) -> None:
+def test_of_copies_the_first_stays_and_of_a_image_of_two_people_none(make_faces: MakeFaces) -> None:
     faces = copied(make_faces([4, 4, 4]), {1: 0, 3: 0, 11: 4})
     assert without_copies(faces).tolist() == [0, 2, 5, 6, 7, 8, 9, 10]
 
@@ -40,7 +40,7 @@ SETTINGS = {"public_identities": 2, "clients": 2, "identities_per_client": 1, "t
 
 def test_duplicates_are_an_error_or_dropped(make_faces: MakeFaces) -> None:
     faces = copied(make_faces([4] * 6), {index: index - 3 for index in range(3, 24, 4)})
-    with pytest.raises(FedfrError, match=r"the very same picture is 'p00\d#\d+' in client-0\d train .*duplicates=drop"):
+    with pytest.raises(FedfrError, match=r"the very same image is 'p00\d#\d+' in client-0\d train .*duplicates=drop"):
         make_split(faces, "general", **SETTINGS)
     split = make_split(faces, "general", **SETTINGS, duplicates="drop")
     split.check(faces)

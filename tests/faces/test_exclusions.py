@@ -25,7 +25,7 @@ SETTINGS = {"public_identities": 1, "clients": 2, "identities_per_client": 1, "t
 
 @pytest.fixture
 def faces(make_faces: MakeFaces) -> FaceSet:
-    """Five people of four images; one picture is a copy within p000, one is under p001 and p002."""
+    """Five people of four images; one image is a copy within p000, one is under p001 and p002."""
     made = make_faces([4, 4, 4, 4, 4])
     pixels = made.images(range(20))
     pixels[2] = pixels[0]
@@ -54,7 +54,7 @@ def written(path: Path, rows: list[dict[str, str]], delimiter: str = ",", end: s
 
 def test_an_audits_list_says_where_images_are(faces: FaceSet) -> None:
     rows = marked(faces)
-    assert {row["image"]: row["index"] for row in rows if row["kind"] == "picture-of-two-people"} == {
+    assert {row["image"]: row["index"] for row in rows if row["kind"] == "image-of-two-people"} == {
         "p001/ü5.jpg": "5",
         "p002/ü9.jpg": "9",
     }
@@ -78,7 +78,7 @@ def test_it_is_read_as_spreadsheets_save_it(
         (5, "p001/ü5.jpg", "p001"),
         (9, "p002/ü9.jpg", "p002"),
     ]
-    assert left[0].reason.startswith("picture-of-two-people (f.csv, row ")
+    assert left[0].reason.startswith("image-of-two-people (f.csv, row ")
 
 
 def test_a_line_that_tells_excel_the_separator(faces: FaceSet, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_split_without_them(faces: FaceSet, tmp_path: Path, caplog: pytest.Log
     used = {index for images in split.parts().values() for index in images}
     assert not used & {2, 5, 9}
     assert [each.index for each in split.left_out] == [2, 5, 9]
-    assert split.left_out[1].reason.startswith("picture-of-two-people (f.csv, row")
+    assert split.left_out[1].reason.startswith("image-of-two-people (f.csv, row")
     split.save(tmp_path / "s.json")
     again = Split.load(tmp_path / "s.json")
     assert again.left_out == split.left_out
@@ -218,4 +218,4 @@ def test_dropping_duplicates_says_who_is_lost(make_faces: MakeFaces, caplog: pyt
     assert split.lost_identities == ("p003",)
     assert "1 identities are lost with all their images: p003" in caplog.text
     assert {each.index for each in split.left_out} == {0, 1, 12, 13}
-    assert all(each.reason == "one picture under 2 identities: p000, p003" for each in split.left_out)
+    assert all(each.reason == "one image under 2 identities: p000, p003" for each in split.left_out)

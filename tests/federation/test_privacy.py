@@ -90,7 +90,7 @@ PRIVATE_ROWS = {
 
 
 def scaled(image: torch.Tensor) -> dict[str, torch.Tensor]:
-    """A picture as stored and in the usual scales; two ways to the same one differ in the last bit."""
+    """An image as stored and in the usual scales; two ways to the same one differ in the last bit."""
     values = image.float()
     return {
         "as uint8": image,
@@ -252,7 +252,7 @@ class Unreadable:
 
     def __call__(self, client: str) -> Client:
         """Never returns."""
-        raise FedfrError(f"person-03 has a damaged picture, {self.folder}/person-03/1.png; import the faces again")
+        raise FedfrError(f"person-03 has a damaged image, {self.folder}/person-03/1.png; import the faces again")
 
 
 def test_a_failure_tells_neither_person_nor_file(tapped: Tapped, private: Secrets) -> None:

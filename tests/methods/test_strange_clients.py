@@ -1,4 +1,4 @@
-"""Every method on a federation as uneven as it may be: one person, one picture of each, a single picture in all."""
+"""Every method on a federation as uneven as it may be: one person, one image of each, a single image in all."""
 
 from __future__ import annotations
 

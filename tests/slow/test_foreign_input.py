@@ -13,12 +13,12 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_right_colours_are_ahead(models_dir: Path, data_dir: Path, tmp_path: Path) -> None:
-    """The published MobileFaceNet on the first 40 people of LFW with five pictures or more, five of each."""
+    """The published MobileFaceNet on the first 40 people of LFW with five images or more, five of each."""
     people = [sorted(path.iterdir()) for path in sorted((data_dir / "lfw112").iterdir())]
-    for pictures in [each for each in people if len(each) >= 5][:40]:
-        (tmp_path / pictures[0].parent.name).mkdir()
-        for picture in pictures[:5]:
-            (tmp_path / picture.parent.name / picture.name).symlink_to(picture)
+    for images in [each for each in people if len(each) >= 5][:40]:
+        (tmp_path / images[0].parent.name).mkdir()
+        for image in images[:5]:
+            (tmp_path / image.parent.name / image.name).symlink_to(image)
 
     def accepted(colour: str) -> int:
         """Genuine pairs above the threshold at FAR 1e-3, of 400."""

@@ -51,7 +51,7 @@ def test_the_python_example(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_your_own_faces(tmp_path: Path) -> None:
-    people = tmp_path / "my pictures"
+    people = tmp_path / "my images"
     faces = tiny_faces(42, 5)
     for index, label in enumerate(faces.labels):
         path = people / faces.identities[label] / f"{index}.png"

@@ -36,7 +36,7 @@ def faces_folder_empty(given: Given) -> list[str]:
 
 @case
 def faces_folder_without_identities(given: Given) -> list[str]:
-    people = given.picture("anna/1.png")
+    people = given.sample("anna/1.png")
     shutil.move(str(people / "anna" / "1.png"), str(people / "1.png"))
     (people / "anna").rmdir()
     return ["faces", "import", str(people), str(given.place / "set")]
@@ -44,34 +44,34 @@ def faces_folder_without_identities(given: Given) -> list[str]:
 
 @case
 def faces_are_a_file(given: Given) -> list[str]:
-    people = given.picture("anna/1.png")
+    people = given.sample("anna/1.png")
     return ["faces", "import", str(people / "anna" / "1.png"), str(given.place / "set")]
 
 
 @case
-def picture_cut_short(given: Given) -> list[str]:
-    people = given.picture("anna/1.png", "bo/1.png")
+def image_cut_short(given: Given) -> list[str]:
+    people = given.sample("anna/1.png", "bo/1.png")
     cut(people / "bo" / "1.png", 0.5)
     return ["faces", "import", str(people), str(given.place / "set")]
 
 
 @case
-def picture_of_no_bytes(given: Given) -> list[str]:
-    people = given.picture("anna/1.jpg")
+def image_of_no_bytes(given: Given) -> list[str]:
+    people = given.sample("anna/1.jpg")
     (people / "anna" / "2.jpg").touch()
     return ["faces", "import", str(people), str(given.place / "set")]
 
 
 @case
 def text_called_jpg(given: Given) -> list[str]:
-    people = given.picture("anna/1.jpg")
-    (people / "anna" / "2.jpg").write_text("not a picture", encoding="utf-8")
+    people = given.sample("anna/1.jpg")
+    (people / "anna" / "2.jpg").write_text("not an image", encoding="utf-8")
     return ["faces", "import", str(people), str(given.place / "set")]
 
 
 @case
 def import_over_other_files(given: Given) -> list[str]:
-    people = given.picture("anna/1.png")
+    people = given.sample("anna/1.png")
     (given.place / "set").mkdir()
     (given.place / "set" / "diary.txt").write_text("x", encoding="utf-8")
     return ["faces", "import", str(people), str(given.place / "set")]
@@ -79,7 +79,7 @@ def import_over_other_files(given: Given) -> list[str]:
 
 @case
 def import_over_another_import(given: Given) -> list[str]:
-    return ["faces", "import", str(given.picture("anna/1.png")), str(given.faceset)]
+    return ["faces", "import", str(given.sample("anna/1.png")), str(given.faceset)]
 
 
 @case
@@ -104,13 +104,13 @@ def records_that_are_a_folder(given: Given) -> list[str]:
 
 @case
 def linking_a_folder(given: Given) -> list[str]:
-    return ["faces", "import", str(given.picture("anna/1.png")), str(given.place / "set"), "--link"]
+    return ["faces", "import", str(given.sample("anna/1.png")), str(given.place / "set"), "--link"]
 
 
 @case
-def export_of_pixels_as_kept_pictures(given: Given) -> list[str]:
+def export_of_pixels_as_kept_images(given: Given) -> list[str]:
     out = str(given.place / "out")
-    return ["faces", "export-recordio", str(given.faceset), str(given.run / "split.json"), out, "--pictures", "kept"]
+    return ["faces", "export-recordio", str(given.faceset), str(given.run / "split.json"), out, "--images", "kept"]
 
 
 @case

@@ -39,8 +39,8 @@ class Given:
         sets = [part for override in (*BASE, *overrides) for part in ("--set", override)]
         return ["faces", "split", str(self.faceset), str(self.place / "split.json"), *sets]
 
-    def picture(self, *names: str) -> Path:
-        """Pictures of random colours below ``place/people``."""
+    def sample(self, *names: str) -> Path:
+        """Images of random colours below ``place/people``."""
         for number, name in enumerate(names):
             path = self.place / "people" / name
             path.parent.mkdir(parents=True, exist_ok=True)

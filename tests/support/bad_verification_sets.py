@@ -22,7 +22,7 @@ class _Dangerous:
         return os.system, ("touch gotcha",)
 
 
-def picture(height: int = 112, width: int = 112) -> bytes:
+def image(height: int = 112, width: int = 112) -> bytes:
     """A grey PNG."""
     return cv2.imencode(".png", np.full((height, width, 3), 90, np.uint8))[1].tobytes()
 
@@ -56,19 +56,19 @@ def set_that_runs_code(given: Given) -> list[str]:
 def set_beside_a_good_one(given: Given) -> list[str]:
     sets = given.place / "sets"
     sets.mkdir()
-    (sets / "a.bin").write_bytes(pickle.dumps(([picture()] * 2, [True])))
+    (sets / "a.bin").write_bytes(pickle.dumps(([image()] * 2, [True])))
     (sets / "b.bin").write_bytes(b"\xff\xd8\xff\xe0")
     return ["evaluate", str(given.run / "generic.safetensors"), "--faces", str(sets)]
 
 
 @case
 def set_of_photographs(given: Given) -> list[str]:
-    return evaluate(given, pickle.dumps(([picture(80, 90)] * 2, [True])))
+    return evaluate(given, pickle.dumps(([image(80, 90)] * 2, [True])))
 
 
 @case
 def set_without_its_protocol(given: Given) -> list[str]:
-    return evaluate(given, pickle.dumps(([picture()] * 2, [True])), "--protocol", "generic-1:1")
+    return evaluate(given, pickle.dumps(([image()] * 2, [True])), "--protocol", "generic-1:1")
 
 
 @case

@@ -10,16 +10,16 @@ from fedfr.faces import FaceSet
 
 __all__ = ["draw_faces", "encoded", "with_pixels"]
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 
-def _ellipse(image: Picture, centre: tuple[float, float], axes: tuple[float, float], colour: NDArray[np.int64]) -> None:
+def _ellipse(image: Image, centre: tuple[float, float], axes: tuple[float, float], colour: NDArray[np.int64]) -> None:
     place, size = [tuple(round(16 * value) for value in pair) for pair in (centre, axes)]
     cv2.ellipse(image, place, size, 0, 0, 360, colour.tolist(), -1, cv2.LINE_AA, 4)
 
 
-def _draw(person: np.random.Generator, moment: np.random.Generator, tone: NDArray[np.float64]) -> Picture:
-    """One picture: the person decides the features, the moment background, pose, light and noise."""
+def _draw(person: np.random.Generator, moment: np.random.Generator, tone: NDArray[np.float64]) -> Image:
+    """One image: the person decides the features, the moment background, pose, light and noise."""
     image = np.full((112, 112, 3), moment.integers(20, 200, 3), np.uint8)
     for _ in range(8):
         _ellipse(image, tuple(moment.uniform(0, 112, 2)), tuple(moment.uniform(8, 30, 2)), moment.integers(10, 230, 3))
@@ -51,26 +51,26 @@ def _draw(person: np.random.Generator, moment: np.random.Generator, tone: NDArra
 
 
 def draw_faces(identities: int, images: int, seed: int = 0) -> FaceSet:
-    """``images`` pictures of each of so many drawn people; every picture has a background and a light of its own."""
+    """``images`` images of each of so many drawn people; every image has a background and a light of its own."""
     pixels = []
     for person in range(identities):
         tone = np.random.default_rng((seed, person)).uniform(0.45, 1) * np.array([230, 170, 140])
-        for picture in range(images):
-            moment = np.random.default_rng((seed, person, picture))
+        for sample in range(images):
+            moment = np.random.default_rng((seed, person, sample))
             pixels.append(_draw(np.random.default_rng((seed, person, 1)), moment, tone))
     names = [f"person-{person:03d}" for person in range(identities)]
     return FaceSet(np.stack(pixels), np.repeat(np.arange(identities), images), names)
 
 
-def with_pixels(faces: FaceSet, changes: dict[int, Picture]) -> FaceSet:
-    """The same set with other pictures at some indices."""
+def with_pixels(faces: FaceSet, changes: dict[int, Image]) -> FaceSet:
+    """The same set with other images at some indices."""
     pixels = faces.images(range(len(faces)))
     for index, image in changes.items():
         pixels[index] = image
     return FaceSet(pixels, faces.labels, faces.identities, faces.names)
 
 
-def encoded(image: Picture, quality: int) -> Picture:
+def encoded(image: Image, quality: int) -> Image:
     """Through JPEG."""
     content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR), np.uint8)

@@ -1,4 +1,4 @@
-"""Pictures as PIL has them, in every mode, and as ``datasets`` keeps them."""
+"""Images as PIL has them, in every mode, and as ``datasets`` keeps them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def png(value: int, size: tuple[int, int] = (112, 112)) -> bytes:
 
 
 def named(hf: Any, people: tuple[str, ...] = PEOPLE, column: str = "label") -> Any:
-    """A data set of five pictures with a ClassLabel, whose names are not in order of the alphabet."""
+    """A data set of five images with a ClassLabel, whose names are not in order of the alphabet."""
     features = hf.Features({"image": hf.Image(), column: hf.ClassLabel(names=list(people))})
     labels = [0, 1, 0, 2, 1]
     return hf.Dataset.from_dict({"image": [flat(10 + row) for row in range(5)], column: labels}, features=features)

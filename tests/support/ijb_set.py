@@ -1,4 +1,4 @@
-"""A small IJB-C in the published layout: generated pictures, nobody's faces."""
+"""A small IJB-C in the published layout: generated images, nobody's faces."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def make_ijb(folder: Path, *, subjects: int = 6, probes: int = 4, prefix: str = 
     points, scores = [], []
     for name, template, _ in images:
         shows = (enrolled | probe_of)[template]
-        points.append(write_picture(folder / "loose_crop" / name, patterns[shows], generator))
+        points.append(write_image(folder / "loose_crop" / name, patterns[shows], generator))
         scores.append(round(float(generator.uniform(0.3, 1)), 6))
     pairs = [(a, b, int(enrolled[a] == probe_of[b])) for a in enrolled for b in probe_of]
     pairs = [pairs[place] for place in generator.permutation(len(pairs)).tolist()]
@@ -91,16 +91,16 @@ def write_lists(made: IjbSet, prefix: str = "ijbc") -> None:
         (meta / f"{prefix}_1N_{kind}.csv").write_text("".join(f"{line}\n" for line in [head, *lines]))
 
 
-def write_picture(path: Path, pattern: NDArray[np.int64], generator: np.random.Generator) -> list[float]:
-    """A picture of the pattern and more of its own, turned, scaled, shifted; returns its five points, x, y in turn."""
+def write_image(path: Path, pattern: NDArray[np.int64], generator: np.random.Generator) -> list[float]:
+    """An image of the pattern and more of its own, turned, scaled, shifted; returns its five points, x, y in turn."""
     angle, scale = generator.uniform(-0.5, 0.5), generator.uniform(0.6, 1.1)
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     shift = np.array([70, 70]) - turn @ [56, 56] + generator.uniform(-8, 8, 2)
     own = generator.integers(0, 255, pattern.shape)
     face = cv2.resize((0.35 * pattern + 0.65 * own).astype(np.uint8), (112, 112), interpolation=cv2.INTER_NEAREST)
     size = (int(generator.integers(130, 150)), int(generator.integers(130, 150)))
-    picture = cv2.warpAffine(face, np.column_stack([turn, shift]), size, borderMode=cv2.BORDER_REFLECT)
-    noisy = np.clip(picture + generator.normal(0, 12, picture.shape), 0, 255).astype(np.uint8)
+    sample = cv2.warpAffine(face, np.column_stack([turn, shift]), size, borderMode=cv2.BORDER_REFLECT)
+    noisy = np.clip(sample + generator.normal(0, 12, sample.shape), 0, 255).astype(np.uint8)
     done, content = cv2.imencode(".jpg", noisy)
     assert done
     path.write_bytes(content.tobytes())

@@ -1,4 +1,4 @@
-"""Pictures and lists for tests of photographs: smooth random colours, points where a test wants them."""
+"""Images and lists for tests of photographs: smooth random colours, points where a test wants them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def texture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def save(path: Path, rgb: NDArray[np.uint8]) -> Path:
-    """Write a picture, in the kind that its name says."""
+    """Write an image, in the kind that its name says."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(path.suffix.lower(), rgb[..., ::-1])[1].tobytes())
     return path
 
 
 def people(folder: Path, counts: Mapping[str, int], size: int = 160) -> list[str]:
-    """``counts`` pictures of each identity, all different, as PNG; their names in order."""
+    """``counts`` images of each identity, all different, as PNG; their names in order."""
     names = [f"{identity}/{number}.png" for identity in sorted(counts) for number in range(counts[identity])]
     for seed, name in enumerate(names):
         save(folder / name, texture(size, size, seed))
@@ -50,7 +50,7 @@ def landmarks_file(path: Path, names: Sequence[str], points: ArrayLike | None = 
 
 @cache
 def lfw_landmarks(data_dir: Path) -> dict[str, Face]:
-    """The known landmarks of the 56 original pictures."""
+    """The known landmarks of the 56 original images."""
     sample = data_dir / "lfw250_sample"
     names = sorted(path.relative_to(sample).as_posix() for path in sample.glob("*/*.jpg"))
     known = read_landmarks(data_dir / "lfw250_landmarks.tsv").faces

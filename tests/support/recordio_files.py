@@ -1,4 +1,4 @@
-"""Small RecordIO files: flat pictures, every one another colour, so that a whole file takes a kilobyte."""
+"""Small RecordIO files: flat images, every one another colour, so that a whole file takes a kilobyte."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ import numpy as np
 from fedfr.faces.readers.recordio.header import pack
 from fedfr.faces.writers.recordio import RecordWriter, write_faces_file
 
-__all__ = ["SAMPLES", "flat", "insightface", "pictures", "records"]
+__all__ = ["SAMPLES", "flat", "images", "insightface", "records"]
 
 SAMPLES = ("fedfr_public", "fedfr_client_0001", "insightface")
 
 
 def flat(value: int, size: tuple[int, int] = (112, 112), suffix: str = ".png") -> bytes:
-    """One grey picture; a PNG of it takes about a hundred bytes."""
+    """One grey image; a PNG of it takes about a hundred bytes."""
     options = [cv2.IMWRITE_PNG_COMPRESSION, 9] if suffix == ".png" else []
     return cv2.imencode(suffix, np.full(size, value, np.uint8), options)[1].tobytes()
 
 
-def pictures(labels: Sequence[int]) -> list[tuple[int, bytes]]:
-    """One picture for each label; the n-th has the grey value 10 n."""
+def images(labels: Sequence[int]) -> list[tuple[int, bytes]]:
+    """One image for each label; the n-th has the grey value 10 n."""
     return [(label, flat(10 * (number + 1))) for number, label in enumerate(labels)]
 
 
 def records(path: Path, labels: Sequence[int] = (0, 0, 1), first_identity: int | None = None) -> Path:
     """A file in FedFR's layout with its index."""
-    write_faces_file(path, pictures(labels), len(set(labels)), first_identity)
+    write_faces_file(path, images(labels), len(set(labels)), first_identity)
     return path
 
 
 def insightface(path: Path, labels: Sequence[int] = (0, 0, 1), *, torn: bool = False) -> Path:
-    """A file in InsightFace's layout with its index; ``torn``: its identity records span other people's pictures."""
+    """A file in InsightFace's layout with its index; ``torn``: its identity records span other people's images."""
     people, end = sorted(set(labels)), len(labels) + 1
     with path.open("wb") as file:
         writer = RecordWriter(file)
         writer.write(0, pack([end, end + len(people)], 0))
-        for key, (label, picture) in enumerate(pictures(labels), start=1):
-            writer.write(key, pack([label, 0], key, picture))
+        for key, (label, image) in enumerate(images(labels), start=1):
+            writer.write(key, pack([label, 0], key, image))
         for number, label in enumerate(people):
             first = 1 + list(labels).index(label)
             last = end if torn else first + list(labels).count(label)

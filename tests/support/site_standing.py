@@ -65,7 +65,7 @@ class Standing:
 
 
 def named(faces: FaceSet, identities: Sequence[str]) -> FaceSet:
-    """The same pictures of other people."""
+    """The same images of other people."""
     return FaceSet(faces.images(range(len(faces))), faces.labels, identities)
 
 

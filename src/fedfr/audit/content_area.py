@@ -1,4 +1,4 @@
-"""Which part of a picture was photographed: warping leaves one colour where there was nothing, mostly black corners."""
+"""Which part of an image was photographed: warping leaves one colour where there was nothing, mostly black corners."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 __all__ = ["photographed"]
 
 SIDE = 56
-"""Pictures are looked at in this size: noise and rings of JPEG are gone, corners are not."""
+"""Images are looked at in this size: noise and rings of JPEG are gone, corners are not."""
 
 LEAST_AREA = 0.01
-"""Share of the picture that one colour must cover, from the border, to be no photograph."""
+"""Share of the image that one colour must cover, from the border, to be no photograph."""
 
 DARK, DARK_REACH, REACH = 12, 12, 3
 """A border as dark as this is followed up to so many levels more; any other colour up to so many."""
@@ -21,7 +21,7 @@ Plane = NDArray[np.uint8]
 
 
 def photographed(image: Plane, cells: int) -> NDArray[np.bool_]:
-    """Which of ``cells``×``cells`` parts of a picture (112, 112, 3) are photographed for three quarters or more."""
+    """Which of ``cells``×``cells`` parts of an image (112, 112, 3) are photographed for three quarters or more."""
     reduced = np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
     outside = _one_colour(reduced)
     if not outside.any():

@@ -1,4 +1,4 @@
-"""The same picture more than once: within an identity, under two, or in two parts of a split."""
+"""The same image more than once: within an identity, under two, or in two parts of a split."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ COMPARED = 1000
 
 
 def check_duplicates(faces: FaceSet, measures: Measures, places: Places) -> list[Finding]:
-    """Findings ``exact-duplicates``, ``near-duplicates``, ``picture-of-two-people`` and ``picture-in-two-parts``.
+    """Findings ``exact-duplicates``, ``near-duplicates``, ``image-of-two-people`` and ``image-in-two-parts``.
 
-    A group of linked pictures is one case; ``value`` is the greatest correlation of two that are not exact copies, 1
-    where all are. Under identities and parts only the pictures that are linked to one of another identity or part are
+    A group of linked images is one case; ``value`` is the greatest correlation of two that are not exact copies, 1
+    where all are. Under identities and parts only the images that are linked to one of another identity or part are
     named, with the greatest correlation of such a link.
     """
     by_kind: dict[str, list[Case]] = {
         "exact-duplicates": [],
         "near-duplicates": [],
-        "picture-of-two-people": [],
-        "picture-in-two-parts": [],
+        "image-of-two-people": [],
+        "image-in-two-parts": [],
     }
     exact = {images[0]: images for images in copies(measures.digests)}
     repeated = {index for images in exact.values() for index in images[1:]}
@@ -55,10 +55,10 @@ def check_duplicates(faces: FaceSet, measures: Measures, places: Places) -> list
             kind = "near-duplicates" if len(group) > 1 else "exact-duplicates"
             by_kind[kind].append(_case(faces, places, everything, value))
         else:
-            by_kind["picture-of-two-people"].append(_case(faces, places, *people))
+            by_kind["image-of-two-people"].append(_case(faces, places, *people))
         parts = _crossing(copied, alike, links, places.parts, 0)
         if parts is not None:
-            by_kind["picture-in-two-parts"].append(_case(faces, places, *parts))
+            by_kind["image-in-two-parts"].append(_case(faces, places, *parts))
     return [found for kind, cases in by_kind.items() for found in finding(kind, cases)]
 
 
@@ -69,10 +69,10 @@ def _crossing(
     of: NDArray[np.integer[Any]],
     none: int,
 ) -> tuple[list[int], float] | None:
-    """The pictures of a group that are linked to one with another value in ``of``, and the greatest such correlation.
+    """The images of a group that are linked to one with another value in ``of``, and the greatest such correlation.
 
-    ``copied``: every picture with its exact copies; those beyond ``alike`` were not compared. ``links`` says
-    which are one picture by it. ``none`` is no value. The result is None where all have one.
+    ``copied``: every image with its exact copies; those beyond ``alike`` were not compared. ``links`` says
+    which are one image by it. ``none`` is no value. The result is None where all have one.
     """
     values = [{int(of[index]) for index in images} - {none} for images in copied]
     if len(set().union(*values)) < 2:
@@ -84,7 +84,7 @@ def _crossing(
             places.add(row)
             greatest = max(greatest, float(alike[row, column]))
     if not places:
-        # Linked through pictures of no value, or through those that were not compared.
+        # Linked through images of no value, or through those that were not compared.
         places, greatest = set(range(len(copied))), float(alike.max())
     return [index for place in sorted(places) for index in copied[place]], round(min(greatest, 1.0), 4)
 

@@ -1,4 +1,4 @@
-"""Auditing a set of faces: what its pictures show and, with a model, what its people do."""
+"""Auditing a set of faces: what its images show and, with a model, what its people do."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def audit(
     loaded = faces if isinstance(faces, FaceSet) else FaceSet.load(faces)
     divided = split if split is None or isinstance(split, Split) else Split.load(split)
     places = Places.of(loaded, divided)
-    # Loaded first: a wrong file should not wait for the pictures.
+    # Loaded first: a wrong file should not wait for the images.
     known = None if model is None else load_generic(Path(model))
     findings = list(
         audit_images(loaded, divided, lambda done, total: shown.update("looking at images", done, total, unit="images"))

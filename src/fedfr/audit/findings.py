@@ -88,18 +88,18 @@ KINDS: Registry[Kind] = Registry(
     (
         Entry(
             "altered-pixels",
-            Kind("error", "import the pictures again"),
+            Kind("error", "import the images again"),
             "the pixels are not those the set was imported with",
         ),
         Entry(
-            "picture-in-two-parts",
+            "image-in-two-parts",
             Kind("error", "keep it in one part; exact copies are left out by the split setting duplicates=drop"),
-            "one picture, exactly or nearly, in two parts of the split",
+            "one image, exactly or nearly, in two parts of the split",
         ),
         Entry(
-            "picture-of-two-people",
-            Kind("error", "at least one label is wrong: look, and remove the picture from all but one identity"),
-            "one picture, exactly or nearly, under two identities",
+            "image-of-two-people",
+            Kind("error", "at least one label is wrong: look, and remove the image from all but one identity"),
+            "one image, exactly or nearly, under two identities",
         ),
         Entry(
             "alike-names-in-two-parts",
@@ -114,19 +114,19 @@ KINDS: Registry[Kind] = Registry(
         Entry(
             "exact-duplicates",
             Kind("warning", "remove all but one, or split with duplicates=drop"),
-            "the very same picture more than once under one identity",
+            "the very same image more than once under one identity",
         ),
         Entry(
             "near-duplicates",
             Kind("warning", "keep one of each group, so that none is trained and tested on"),
-            "nearly the same picture (encoded anew, brighter, mirrored, a moment later) under one identity",
+            "nearly the same image (encoded anew, brighter, mirrored, a moment later) under one identity",
         ),
         Entry(
             "blank",
             Kind("warning", "remove them, or find out why they came out so"),
-            "pictures that are one colour, black or white",
+            "images that are one colour, black or white",
         ),
-        Entry("blurred", Kind("warning", "remove them, or take larger originals"), "pictures out of focus or enlarged"),
+        Entry("blurred", Kind("warning", "remove them, or take larger originals"), "images out of focus or enlarged"),
         Entry(
             "colour-order",
             Kind("warning", "read them as BGR, or swap red and blue, and import again"),
@@ -149,8 +149,8 @@ KINDS: Registry[Kind] = Registry(
         ),
         Entry(
             "mislabelled",
-            Kind("warning", "look; move the picture to whom it shows, or remove it"),
-            "pictures far from their identity's others and near another identity",
+            Kind("warning", "look; move the image to whom it shows, or remove it"),
+            "images far from their identity's others and near another identity",
         ),
         Entry(
             "few-images",
@@ -162,7 +162,7 @@ KINDS: Registry[Kind] = Registry(
             Kind("note", "they can be distractors; they cannot be trained and tested on"),
             "identities with one image",
         ),
-        Entry("grey", Kind("note", "make sure that it is meant"), "grey pictures in a set with colours"),
+        Entry("grey", Kind("note", "make sure that it is meant"), "grey images in a set with colours"),
         Entry("grey-set", Kind("note", "make sure that it is meant; the order of colours cannot be told"), "all grey"),
         Entry(
             "model-too-weak",

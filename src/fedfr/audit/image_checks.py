@@ -1,4 +1,4 @@
-"""Everything that the pictures alone show, without a model."""
+"""Everything that the images alone show, without a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fedfr.audit.measures import Counter, measure
 from fedfr.audit.preparation import check_preparation
 from fedfr.audit.similar_names import check_names
 from fedfr.audit.split_membership import Places
-from fedfr.audit.unusable_images import check_pictures
+from fedfr.audit.unusable_images import check_unusable_images
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.splits.split import Split
 from fedfr.faces.storage import fingerprint
@@ -20,7 +20,7 @@ __all__ = ["audit_images"]
 def audit_images(
     faces: FaceSet, split: Split | None = None, progress: Counter = lambda done, total: None
 ) -> tuple[Finding, ...]:
-    """Audit pictures in one pass over their pixels; the findings do not depend on the order of the images.
+    """Audit images in one pass over their pixels; the findings do not depend on the order of the images.
 
     Raises :class:`~fedfr.core.errors.FedfrError` when the split was made for other faces.
     """
@@ -34,7 +34,7 @@ def audit_images(
         [
             *finding("altered-pixels", [Case()] if altered else []),
             *check_duplicates(faces, measures, places),
-            *check_pictures(measures, faces.names),
+            *check_unusable_images(measures, faces.names),
             *check_preparation(measures, owners, groups, faces.names),
             *check_names(faces, places),
             *check_counts(faces, split),

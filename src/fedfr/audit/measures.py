@@ -1,4 +1,4 @@
-"""The one pass over all pixels: what every later question about single pictures is answered from."""
+"""The one pass over all pixels: what every later question about single images is answered from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fedfr.faces.faceset import FaceSet
 __all__ = ["SMALL", "Measures", "measure"]
 
 SMALL = 16
-"""Side of the small grey version of a picture."""
+"""Side of the small grey version of an image."""
 
 BLOCK = 256
 # The middle of an aligned face, from the eyes to the mouth: rows, columns. Hair, hats and backgrounds lie outside.
@@ -31,13 +31,13 @@ Counter = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Measures:
-    """What was measured of every picture (N,), in grey levels, and the mean face of every group.
+    """What was measured of every image (N,), in grey levels, and the mean face of every group.
 
     ``digests`` are of its pixels, ``small`` (N, 16, 16) uint8 is its luminance and ``shown`` (N, 16, 16)
     which of that was photographed. ``brightness`` and ``contrast`` are
     mean and standard deviation of the luminance; ``sharpness`` the standard deviation of its Laplacian over the face;
     ``redness`` the mean of red less blue over the skin; ``colour`` the mean difference of red and blue. ``mean_faces``
-    (G, 112, 112) are the means of the standardised luminance over each group's ``sizes`` pictures.
+    (G, 112, 112) are the means of the standardised luminance over each group's ``sizes`` images.
     """
 
     digests: Digests
@@ -55,7 +55,7 @@ class Measures:
 def measure(
     faces: FaceSet, groups: NDArray[np.int64], count: int, progress: Counter = lambda done, total: None
 ) -> Measures:
-    """Measure every picture, in blocks; ``groups`` (N,) says in which of the ``count`` mean faces each one goes."""
+    """Measure every image, in blocks; ``groups`` (N,) says in which of the ``count`` mean faces each one goes."""
     total = len(faces)
     digests = bytearray()
     small = np.empty((total, SMALL, SMALL), np.uint8)

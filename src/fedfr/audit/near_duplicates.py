@@ -1,6 +1,6 @@
-"""Pictures that are nearly the same: groups by the correlation of their small grey versions, mirrored ones too.
+"""Images that are nearly the same: groups by the correlation of their small grey versions, mirrored ones too.
 
-Only what both show is compared: warping leaves black corners where a photograph ends, which are alike in the pictures
+Only what both show is compared: warping leaves black corners where a photograph ends, which are alike in the images
 of everybody.
 """
 
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 __all__ = ["COMMON", "NEAR", "groups_alike", "likeness"]
 
 NEAR = 0.98
-"""Correlation from which on two pictures are the same one (docs/faces.md says how it was chosen)."""
+"""Correlation from which on two images are the same one (docs/faces.md says how it was chosen)."""
 
 BLOCK = 2048
 LEAST_CONTRAST = 4.0
 COMMON = 0.95
-"""The same over what both of two pictures show, where they do not show everything: less is left to tell them by."""
+"""The same over what both of two images show, where they do not show everything: less is left to tell them by."""
 
 LEAST_COMMON = 0.2
-"""Share of the picture that two must have in common to be compared."""
+"""Share of the image that two must have in common to be compared."""
 
 PAIRS = 1 << 14
 
@@ -32,10 +32,10 @@ Shown = NDArray[np.bool_]
 
 
 def _descriptors(small: Small) -> Descriptors:
-    """Rows of mean 0 and length 1, (N, 256), as the sums and differences of each picture and its mirror image.
+    """Rows of mean 0 and length 1, (N, 256), as the sums and differences of each image and its mirror image.
 
-    ``u·v`` over all 256 is the correlation of two pictures; with the last 128 negated, of one and the other's mirror.
-    A picture without contrast is a row of zeros and like nothing.
+    ``u·v`` over all 256 is the correlation of two images; with the last 128 negated, of one and the other's mirror.
+    An image without contrast is a row of zeros and like nothing.
     """
     planes = small.astype(np.float32)
     planes -= planes.mean(axis=(1, 2), keepdims=True)
@@ -49,9 +49,9 @@ def _descriptors(small: Small) -> Descriptors:
 
 
 def likeness(small: Small, shown: Shown | None = None) -> NDArray[np.float32]:
-    """Correlation (n, n) of every two small pictures (n, 16, 16) uint8, or of one and the other's mirror if greater.
+    """Correlation (n, n) of every two small images (n, 16, 16) uint8, or of one and the other's mirror if greater.
 
-    ``shown`` (n, 16, 16): what was photographed of each, everything when left out; of two pictures only what both show
+    ``shown`` (n, 16, 16): what was photographed of each, everything when left out; of two images only what both show
     is compared.
     """
     first, second = np.divmod(np.arange(len(small) ** 2), max(len(small), 1))
@@ -93,10 +93,10 @@ def _greater(same: Any, unlike: Any, others_same: Any, others_unlike: Any) -> ND
 
 
 def groups_alike(small: Small, shown: Shown | None = None, threshold: float = NEAR) -> list[list[int]]:
-    """Groups of two or more pictures linked by a correlation of at least ``threshold``, ascending.
+    """Groups of two or more images linked by a correlation of at least ``threshold``, ascending.
 
-    Of all pairs, in blocks: memory grows with the pictures, a kilobyte each, time with their square. Where a part of a
-    picture is not ``shown``, two have to be alike as a whole and in what both show.
+    Of all pairs, in blocks: memory grows with the images, a kilobyte each, time with their square. Where a part of a
+    image is not ``shown``, two have to be alike as a whole and in what both show.
     """
     whole = np.ones(small.shape, np.bool_) if shown is None else shown
     rows = np.empty((len(small), small.shape[1] * small.shape[2]), np.float32)
@@ -116,7 +116,7 @@ def groups_alike(small: Small, shown: Shown | None = None, threshold: float = NE
             )
             found = np.argwhere(products >= threshold) + np.array([first, second])
             one, other = found[:, 0], found[:, 1]
-            # Corners that are alike in everybody's pictures make such pairs; what both show is compared alone.
+            # Corners that are alike in everybody's images make such pairs; what both show is compared alone.
             alike: NDArray[np.bool_] = np.less(one, other)
             unsure = alike & (partly[one] | partly[other])
             alike[unsure] = _of_pairs(small, whole, one[unsure], other[unsure]) >= COMMON

@@ -15,7 +15,7 @@ from fedfr.audit.unusable_images import are_blank
 __all__ = ["GREY", "MOST_BLUE", "check_preparation"]
 
 GREY = 1.0
-"""Mean difference of red and blue, in grey levels, below which a picture has no colours."""
+"""Mean difference of red and blue, in grey levels, below which an image has no colours."""
 
 BLUE = -5.0
 """Redness of the skin, in grey levels, below which a face is bluer than red: skin of every tone is redder than blue."""
@@ -24,7 +24,7 @@ MOST_BLUE = 0.02
 """Share of such faces that a set may have, by coloured light; 0.0002 on LFW."""
 
 LEAST_BLUE = 3
-# From this share on the whole set is meant, below it the pictures are named.
+# From this share on the whole set is meant, below it the images are named.
 WHOLE = 0.5
 
 
@@ -41,9 +41,7 @@ def check_preparation(
     for number, owner in enumerate(owners):
         here, parts = groups == number, (owner,) if owner else ()
         if (grey == usable)[here].all() and grey[here].any():
-            grey_sets.append(
-                Case(parts=parts, value=float(grey[here].sum()), detail=f"{int(grey[here].sum())} pictures")
-            )
+            grey_sets.append(Case(parts=parts, value=float(grey[here].sum()), detail=f"{int(grey[here].sum())} images"))
         else:
             greys += [Case((names[index],), parts=parts) for index in np.flatnonzero(here & grey).tolist()]
             colour_order += _blue_faces(measures, here & usable & ~grey, parts, names)

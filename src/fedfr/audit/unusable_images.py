@@ -1,4 +1,4 @@
-"""Single pictures that no face can be learnt from: blank or blurred."""
+"""Single images that no face can be learnt from: blank or blurred."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fedfr.audit.findings import Case, Finding, finding
 from fedfr.audit.measures import Measures
 
-__all__ = ["are_blank", "check_pictures"]
+__all__ = ["are_blank", "check_unusable_images"]
 
 LEAST_CONTRAST = 8.0
 """Deviation of the luminance, in grey levels; the least of LFW is 18."""
@@ -23,12 +23,12 @@ LEAST_SHARPNESS = 3.5
 
 
 def are_blank(measures: Measures) -> NDArray[np.bool_]:
-    """Which pictures (N,) show next to nothing."""
+    """Which images (N,) show next to nothing."""
     dark, light = measures.brightness < LEAST_BRIGHTNESS, measures.brightness > MOST_BRIGHTNESS
     return dark | light | (measures.contrast < LEAST_CONTRAST)
 
 
-def check_pictures(measures: Measures, names: Sequence[str]) -> list[Finding]:
+def check_unusable_images(measures: Measures, names: Sequence[str]) -> list[Finding]:
     """Findings ``blank`` and ``blurred``; values are contrast and sharpness, the lowest first."""
     blank = are_blank(measures)
     blurred = ~blank & (measures.sharpness < LEAST_SHARPNESS)

@@ -22,12 +22,12 @@ def register(app: typer.Typer) -> None:
 
 
 def _pack_pairs(
-    faces: Annotated[Path, typer.Argument(help="A saved face set, a train.rec, or a folder of aligned pictures.")],
+    faces: Annotated[Path, typer.Argument(help="A saved face set, a train.rec, or a folder of aligned images.")],
     pairs: Annotated[Path, typer.Argument(help="A list like LFW's pairs.txt, or a CSV with columns a, b, same.")],
     destination: Annotated[Path, typer.Argument(help="The .bin to write; must not exist.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write pairs of pictures as the verification set that InsightFace's tools and `fedfr evaluate` read."""
+    """Write pairs of images as the verification set that InsightFace's tools and `fedfr evaluate` read."""
     from fedfr.faces import importer_for, load_faces, open_folder, pack_pairs
     from fedfr.faces.storage import is_face_set
 
@@ -65,7 +65,7 @@ def _export_recordio(
     faces: Faces,
     manifest: Annotated[Path, typer.Argument(help="A split of these faces (see `fedfr faces split`).")],
     destination: Annotated[Path, typer.Argument(help="Folder for the files; must be new or empty.")],
-    pictures: Annotated[str, typer.Option("--pictures", help="png (lossless), jpeg, or kept: as in the .rec.")] = "png",
+    encoding: Annotated[str, typer.Option("--encoding", help="png (lossless), jpeg, or kept: as in the .rec.")] = "png",
     quality: Annotated[int, typer.Option("--quality", help="Of a JPEG, 1 to 100.")] = 95,
     as_json: AsJson = False,
 ) -> None:
@@ -77,7 +77,7 @@ def _export_recordio(
             load_faces(faces),
             Split.load(manifest),
             destination,
-            pictures,
+            encoding,
             quality,
             lambda done, total: shown.update("exporting", done, total, unit="images"),
         )

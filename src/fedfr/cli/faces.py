@@ -34,13 +34,13 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder, one sub-folder of pictures per identity; a train.rec; a Hugging Face data set (Parquet, "
+            help="A folder, one sub-folder of images per identity; a train.rec; a Hugging Face data set (Parquet, "
             "imagefolder, save_to_disk); or `orl`."
         ),
     ],
     destination: Annotated[Path, typer.Argument(help="Folder for the face set; must be new or empty.")],
-    link: Annotated[bool, typer.Option("--link", help="Leave the pictures in the .rec, decode them there.")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave broken pictures out, list them.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Leave the images in the .rec, decode them there.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave broken images out, list them.")] = False,
     part: datasets.Part = None,
     image_column: datasets.ImageColumn = None,
     identity_column: datasets.IdentityColumn = None,
@@ -223,7 +223,7 @@ def show(
     faces: Faces,
     out: Annotated[Path, typer.Option("--out", help="PNG file to write; must not exist.")],
     identities: Annotated[int, typer.Option("--identities", min=1, help="Rows of the sheet.")] = 8,
-    images: Annotated[int, typer.Option("--images", min=1, help="Pictures per row.")] = 8,
+    images: Annotated[int, typer.Option("--images", min=1, help="Images per row.")] = 8,
 ) -> None:
     """Write a sheet of faces, one identity per row, to see that crops and colours are right."""
     from fedfr.faces import load_faces
@@ -242,7 +242,7 @@ def audit(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for an error or a warning.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look for duplicates, wrong labels, wrong colours, wrong crops and unusable pictures; changes nothing."""
+    """Look for duplicates, wrong labels, wrong colours, wrong crops and unusable images; changes nothing."""
     from fedfr.audit.face_audit import audit as audit_faces
     from fedfr.audit.findings_table import findings_csv, findings_text
     from fedfr.core.errors import FedfrError, WriteError

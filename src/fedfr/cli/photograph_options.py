@@ -89,7 +89,7 @@ Sheet = Annotated[
     typer.Option(
         "--sheet",
         metavar="FILE",
-        help="Also an HTML page of faces and skipped pictures. It shows real people: keep it where the faces may be.",
+        help="Also an HTML page of faces and skipped images. It shows real people: keep it where the faces may be.",
         rich_help_panel=PANEL,
     ),
 ]

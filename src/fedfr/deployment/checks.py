@@ -31,7 +31,7 @@ SOON = 30.0
 """Days before its end from which on a certificate should be replaced."""
 
 PER_BYTE_OF_MODEL = 8
-"""Bytes of memory that training takes for each of the model's: gradients, momentum, two frozen copies, pictures."""
+"""Bytes of memory that training takes for each of the model's: gradients, momentum, two frozen copies, images."""
 
 
 @dataclass(frozen=True)
@@ -165,13 +165,13 @@ def _public(site: Site) -> str:
 
 
 def _apart(site: Site) -> str:
-    """No picture and no name of a person is on both sides."""
+    """No image and no name of a person is on both sides."""
     if not site.agreement.public:
         return "there are no public faces"
     if site.config.public is None:
         raise FedfrError("this cannot be looked at without the public faces; fetch them first")
     check_apart(site.all_faces, site.public_faces, "the public ones")
-    return "no name and no picture is on both sides"
+    return "no name and no image is on both sides"
 
 
 def _device(site: Site) -> str:

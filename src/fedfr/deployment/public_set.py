@@ -40,7 +40,7 @@ def offer(faces: FaceSet, proxy: Path) -> Path:
 def fetch(server: str, authority: Path, fingerprint: str, dest: Path, progress: Progress | None = None) -> FaceSet:
     """Get the public faces with this fingerprint from the coordinator into ``dest``, unless they are there.
 
-    A fetch that was interrupted goes on where it stopped. Every picture is hashed before the set gets its name. Raises
+    A fetch that was interrupted goes on where it stopped. Every image is hashed before the set gets its name. Raises
     :class:`FedfrError` when the server does not have them or is not who it should be, when what came is something else,
     and when another set is in ``dest``.
     """
@@ -112,7 +112,7 @@ def _fetch(client: httpx.Client, path: str, dest: Path, progress: Progress | Non
 
 
 def _verified(folder: Path, fingerprint: str) -> FaceSet | None:
-    """The set in ``folder`` if its pictures, and what is said of them, are those of the fingerprint."""
+    """The set in ``folder`` if its images, and what is said of them, are those of the fingerprint."""
     try:
         faces = FaceSet.load(folder)
         # Not what is kept beside the pixels, and not all of them in memory at once.

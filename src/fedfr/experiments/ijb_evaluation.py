@@ -1,4 +1,4 @@
-"""One model on IJB-B or IJB-C: from pictures to templates, in bounded memory, gone on with where it was killed."""
+"""One model on IJB-B or IJB-C: from images to templates, in bounded memory, gone on with where it was killed."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def ijb_templates(
     """Features (T, D) of all templates, of length one, by the ``network`` that the file ``model`` holds.
 
     With ``folder`` the features of the images are kept there. Raises :class:`FedfrError` for a device that is not there
-    or not for this network, a picture that cannot be read, and features that are not finite.
+    or not for this network, an image that cannot be read, and features that are not finite.
     """
     compute = replace(compute, device=open_device(settings.device, "device"))
     if compute.device.type != "cpu" and next(network.parameters(), None) is None:
@@ -92,7 +92,7 @@ def ijb_templates(
         "model": _digest(model),
         "preprocessing": compute.preprocessing.to_metadata(),
         "flip": settings.flip,
-        "pictures": images.digest(),
+        "images": images.digest(),
     }
     sums, done = TemplateSums(images, norm=settings.norm, faceness=settings.faceness), 0
     kept = None if folder is None else FeatureBlocks(folder, len(images), about)

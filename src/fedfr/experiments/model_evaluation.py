@@ -136,7 +136,7 @@ def _opened(model: Path, stated: Stated, shown: Progress) -> tuple[nn.Module, st
 
 
 def _on_pairs(path: Path, backbone: nn.Module, role: str, compute: Compute, progress: Progress) -> list[Row]:
-    """InsightFace's convention: the feature of a picture is that of itself plus that of its mirror image."""
+    """InsightFace's convention: the feature of an image is that of itself plus that of its mirror image."""
     pairs = read_verification_set(path)
     progress.note(f"{path.name}: {len(pairs.same)} pairs")
     distinct, where = pairs.distinct()

@@ -1,4 +1,4 @@
-"""A picture of pictures, for the eyes of whoever holds the faces."""
+"""An image of images, for the eyes of whoever holds the faces."""
 
 from __future__ import annotations
 

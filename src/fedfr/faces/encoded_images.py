@@ -1,4 +1,4 @@
-"""Compressed pictures in memory: to RGB, from any number of threads at once, and back."""
+"""Compressed images in memory: to RGB, from any number of threads at once, and back."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.core.errors import FedfrError
-from fedfr.faces.image_headers import PNG, picture_size
+from fedfr.faces.image_headers import PNG, image_size
 from fedfr.faces.pixels import IMAGE_SHAPE
 from fedfr.faces.truncated_jpeg import decode_unended, is_unended_jpeg
 
-__all__ = ["MOST_PIXELS", "check_pixels", "decode", "decode_colours", "decode_picture", "encode", "quietly", "resize"]
+__all__ = ["MOST_PIXELS", "check_pixels", "decode", "decode_colours", "decode_image", "encode", "quietly", "resize"]
 
 MOST_PIXELS = 1 << 26
-"""A picture that announces more (64 megapixels) is not a face but a bomb."""
+"""An image that announces more (64 megapixels) is not a face but a bomb."""
 
 
 class _Quiet:
@@ -52,7 +52,7 @@ def quietly() -> Iterator[None]:
 
 
 def decode(content: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
-    """What OpenCV makes of a whole picture file, BGR where it has colours; None where it cannot."""
+    """What OpenCV makes of a whole image file, BGR where it has colours; None where it cannot."""
     with quietly():
         try:
             return cv2.imdecode(content, flags)
@@ -61,12 +61,12 @@ def decode(content: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
 
 
 def decode_colours(content: bytes) -> NDArray[np.uint8]:
-    """Whatever picture OpenCV reads as RGB of its own size; raises ``ValueError`` saying why it is none.
+    """Whatever image OpenCV reads as RGB of its own size; raises ``ValueError`` saying why it is none.
 
     A JPEG that lacks only its end marker is whole. How many pixels it announces is for the caller to look at.
     """
     if _is_damaged_png(content):
-        raise ValueError("holds a picture that is corrupt or cut short")
+        raise ValueError("holds an image that is corrupt or cut short")
     if is_unended_jpeg(content):
         bgr = decode_unended(content, lambda given: decode(given, cv2.IMREAD_COLOR))
         if bgr is None:
@@ -74,19 +74,19 @@ def decode_colours(content: bytes) -> NDArray[np.uint8]:
     else:
         bgr = decode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if bgr is None:
-        raise ValueError("holds a picture that is corrupt or cut short")
+        raise ValueError("holds an image that is corrupt or cut short")
     return np.ascontiguousarray(bgr[:, :, ::-1])
 
 
 def check_pixels(size: tuple[int, int], most: int = MOST_PIXELS) -> None:
-    """Raise ``ValueError`` for a picture (height, width) with more pixels than are given memory."""
+    """Raise ``ValueError`` for an image (height, width) with more pixels than are given memory."""
     if size[0] * size[1] > most:
-        raise ValueError(f"holds a picture of {size[1]}x{size[0]} pixels; at most {most} are decoded")
+        raise ValueError(f"holds an image of {size[1]}x{size[0]} pixels; at most {most} are decoded")
 
 
-def decode_picture(content: bytes) -> NDArray[np.uint8]:
+def decode_image(content: bytes) -> NDArray[np.uint8]:
     """A JPEG or PNG as RGB of its own size; raises ``ValueError`` saying why it is none."""
-    size = picture_size(content)
+    size = image_size(content)
     if size is None:
         raise ValueError(f"holds no JPEG or PNG (it starts with {content[:4].hex(' ') or 'nothing'})")
     check_pixels(size)
@@ -94,10 +94,10 @@ def decode_picture(content: bytes) -> NDArray[np.uint8]:
 
 
 def encode(image: NDArray[np.uint8], suffix: str, options: Sequence[int] = ()) -> bytes:
-    """An RGB picture (height, width, 3) as ``.png`` or ``.jpg``, with OpenCV's ``options``."""
+    """An RGB image (height, width, 3) as ``.png`` or ``.jpg``, with OpenCV's ``options``."""
     done, content = cv2.imencode(suffix, np.ascontiguousarray(image[:, :, ::-1]), options)
     if not done:
-        raise FedfrError(f"OpenCV could not encode a picture as {suffix}; install its usual build")
+        raise FedfrError(f"OpenCV could not encode an image as {suffix}; install its usual build")
     return content.tobytes()
 
 

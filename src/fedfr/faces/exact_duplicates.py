@@ -1,4 +1,4 @@
-"""The very same picture more than once in a set of faces, and a set without it."""
+"""The very same image more than once in a set of faces, and a set without it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def without_copies(faces: FaceSet) -> NDArray[np.int64]:
 def copies_left_out(faces: FaceSet) -> tuple[LeftOut, ...]:
     """Images to leave out for the set to hold none twice, ascending, each with the reason.
 
-    Of copies under one identity the first stays; of a picture under several identities none does, because at least one
+    Of copies under one identity the first stays; of an image under several identities none does, because at least one
     of its labels is wrong and nothing says which.
     """
     left: dict[int, str] = {}
@@ -41,7 +41,7 @@ def copies_left_out(faces: FaceSet) -> tuple[LeftOut, ...]:
         if len(people) == 1:
             left |= dict.fromkeys(rows[1:], f"copy of {faces.names[rows[0]]}")
         else:
-            left |= dict.fromkeys(rows, f"one picture under {len(people)} identities: {', '.join(people)}")
+            left |= dict.fromkeys(rows, f"one image under {len(people)} identities: {', '.join(people)}")
     return tuple(
         LeftOut(index, faces.names[index], faces.identities[int(faces.labels[index])], left[index])
         for index in sorted(left)

@@ -90,7 +90,7 @@ class FaceSet:
         return np.ascontiguousarray(self._pixels[chosen])
 
     def encoded(self, index: int) -> bytes | None:
-        """The compressed picture of one image where the set decodes it from a file, else None."""
+        """The compressed image of one image where the set decodes it from a file, else None."""
         row = int(self._all_rows()[index])
         return self._pixels.encoded(row) if isinstance(self._pixels, DecodedPixels) else None
 
@@ -136,7 +136,7 @@ class FaceSet:
         return np.bincount(self.labels, minlength=self.num_identities).astype(np.int64)
 
     def digests(self) -> Digests:
-        """SHA-256 of the pixels of every image; two images are the same picture when these agree.
+        """SHA-256 of the pixels of every image; two images are the same image when these agree.
 
         A loaded set, and a part of one, take them from ``digests.npy`` where that belongs to its fingerprint; else all
         pixels are read.

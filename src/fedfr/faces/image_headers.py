@@ -1,4 +1,4 @@
-"""How large a picture says it is, read from its header before any memory is given to its pixels."""
+"""How large an image says it is, read from its header before any memory is given to its pixels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-__all__ = ["FRAMES", "JPEG", "PNG", "announced_size", "jpeg_segments", "picture_size"]
+__all__ = ["FRAMES", "JPEG", "PNG", "announced_size", "image_size", "jpeg_segments"]
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
@@ -19,7 +19,7 @@ _END = 0xD9
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT, _TIFF_LONG = 256, 257, 3, 4
 
 
-def picture_size(content: bytes) -> tuple[int, int] | None:
+def image_size(content: bytes) -> tuple[int, int] | None:
     """Height and width that a JPEG or PNG announces; None for anything else."""
     if content.startswith(PNG):
         if len(content) < 24 or content[12:16] != b"IHDR":
@@ -50,7 +50,7 @@ def announced_size(content: bytes) -> tuple[int, int] | None:
     except struct.error:
         return None
     header = _PNM.match(content[:1024])
-    return (int(header[2]), int(header[1])) if header else picture_size(content)
+    return (int(header[2]), int(header[1])) if header else image_size(content)
 
 
 def jpeg_segments(content: bytes, at: int = 2) -> Iterator[tuple[int, int, int]]:

@@ -1,4 +1,4 @@
-"""What a set of faces takes its pixels from: an array, memory-mapped or not, or compressed pictures in a file."""
+"""What a set of faces takes its pixels from: an array, memory-mapped or not, or compressed images in a file."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class PixelSource(Protocol):
 
 
 class DecodedPixels(ABC):
-    """A :class:`PixelSource` that decodes pictures when asked, and so knows them in their compressed form too.
+    """A :class:`PixelSource` that decodes images when asked, and so knows them in their compressed form too.
 
-    A kind of it says how many there are, what lies where, and what a picture decodes to.
+    A kind of it says how many there are, what lies where, and what an image decodes to.
     """
 
     @abstractmethod
@@ -49,11 +49,11 @@ class DecodedPixels(ABC):
 
     @abstractmethod
     def encoded(self, row: int) -> bytes:
-        """The compressed picture as it lies in its file; raises :class:`fedfr.core.errors.FedfrError` naming it."""
+        """The compressed image as it lies in its file; raises :class:`fedfr.core.errors.FedfrError` naming it."""
 
     @abstractmethod
     def decoded(self, row: int) -> NDArray[np.uint8]:
-        """The pixels (112, 112, 3) of one row, RGB; raises :class:`fedfr.core.errors.FedfrError` naming the picture."""
+        """The pixels (112, 112, 3) of one row, RGB; raises :class:`fedfr.core.errors.FedfrError` naming the image."""
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -1,4 +1,4 @@
-"""Tables that say something of pictures, read line by line: CSV, and what ``datasets`` keeps."""
+"""Tables that say something of images, read line by line: CSV, and what ``datasets`` keeps."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ AT_ONCE = 1 << 16
 
 @dataclass(frozen=True)
 class StoredFaces:
-    """What one folder holds; ``pixels`` is memory-mapped and read-only, or decodes pictures that lie elsewhere."""
+    """What one folder holds; ``pixels`` is memory-mapped and read-only, or decodes images that lie elsewhere."""
 
     pixels: PixelSource
     labels: NDArray[np.int64]
@@ -131,7 +131,7 @@ def write_linked_faces(
     digests: Digests,
     link: Callable[[Path], None],
 ) -> None:
-    """Write the folder whole or not at all, without pixels: ``link`` puts into it what leads to the pictures.
+    """Write the folder whole or not at all, without pixels: ``link`` puts into it what leads to the images.
 
     ``digests``: SHA-256 of the pixels of every image. An occupied folder is refused as :func:`write_faces` does.
     """
@@ -211,7 +211,7 @@ PIXELS: Registry[Callable[[Path], PixelSource]] = Registry(
         Entry(
             "recordio",
             "fedfr.faces.readers.recordio.linked:open_linked",
-            "pictures in a RecordIO file, decoded when asked",
+            "images in a RecordIO file, decoded when asked",
         ),
     ),
 )

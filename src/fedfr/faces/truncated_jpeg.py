@@ -24,7 +24,7 @@ Decode = Callable[[NDArray[np.uint8]], NDArray[np.uint8] | None]
 
 @dataclass
 class _Frame:
-    """Components of the picture, the parameters of every scan, and whether the end marker comes."""
+    """Components of the image, the parameters of every scan, and whether the end marker comes."""
 
     components: bytes = b""
     progressive: bool = False
@@ -41,9 +41,9 @@ def is_unended_jpeg(content: bytes) -> bool:
 
 
 def decode_unended(content: bytes, decode: Decode) -> NDArray[np.uint8] | None:
-    """The picture where nothing but the end marker is missing; None where pixels are.
+    """The image where nothing but the end marker is missing; None where pixels are.
 
-    A decoder takes more bytes than there are for what is missing. So the picture is whole when it comes out the same
+    A decoder takes more bytes than there are for what is missing. So the image is whole when it comes out the same
     whatever is put behind it.
     """
     content = content.rstrip(b"\xff")

@@ -28,7 +28,7 @@ BATCH = 64
 class PublicFaces:
     """The public set with its features under the newest generic model.
 
-    Features are kept by what they depend on – the model's weights, how it is run, the pictures of a chunk of ``chunk``
+    Features are kept by what they depend on – the model's weights, how it is run, the images of a chunk of ``chunk``
     faces – so a model, or a chunk, that did not change is not computed again. With a folder for ``shared`` they lie
     there, memory-mapped by every process that uses the folder; without one, in memory. ``half`` keeps directions in
     float16; exact features are then computed again where they are asked for, and are the same to the bit.
@@ -61,15 +61,15 @@ class PublicFaces:
             if own or self._store is None:
                 self._parts = [made(chunk) for chunk in range(len(self._chunks))]
             else:
-                self._parts = self._store.fetch(model, self._pictures, made)
+                self._parts = self._store.fetch(model, self._images, made)
             self._model = model
         if not self._half:
             return StoredFeatures(self._parts)
         return StoredFeatures(self._parts, lambda wanted: self._exact(wanted, backbone, compute))
 
     @cached_property
-    def _pictures(self) -> list[str]:
-        """A name for the pictures of each chunk."""
+    def _images(self) -> list[str]:
+        """A name for the images of each chunk."""
         digests = self.faces.digests()
         parts = [digests[start : start + self._chunks.step] for start in self._chunks]
         return [hashlib.sha256(part.rows.tobytes()).hexdigest()[:32] for part in parts]
@@ -84,7 +84,7 @@ class PublicFaces:
         return self._named[3]
 
     def _key(self, weights: Mapping[str, torch.Tensor], compute: Compute) -> str:
-        """A name for everything but the pictures that the bits of a feature depend on."""
+        """A name for everything but the images that the bits of a feature depend on."""
         how = [
             embedding_space(weights),
             compute.preprocessing.to_metadata(),

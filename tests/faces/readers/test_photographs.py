@@ -91,7 +91,7 @@ def test_a_turned_and_a_grey_photograph_give_the_same_face(data_dir: Path, model
     best = [cv2.IMWRITE_JPEG_QUALITY, 100]
     files = {
         "plain.jpg": cv2.imencode(".jpg", plain, best)[1].tobytes(),
-        # 8: the camera was held so that the stored picture must be turned a quarter to the left to be shown.
+        # 8: the camera was held so that the stored image must be turned a quarter to the left to be shown.
         "turned.jpg": with_orientation(
             cv2.imencode(".jpg", cv2.rotate(plain, cv2.ROTATE_90_CLOCKWISE), best)[1].tobytes(), 8
         ),
@@ -117,7 +117,7 @@ def test_whatever_gives_no_face_is_listed_with_its_reason(data_dir: Path, models
     save(place / "a" / "two.png", np.hstack([first, second]))
     save(place / "b" / "nobody.png", np.full((300, 300, 3), 90, np.uint8))
     save(place / "b" / "one pixel.png", texture(1, 1))
-    (place / "b" / "text.jpg").write_text("no picture")
+    (place / "b" / "text.jpg").write_text("no image")
     (place / "b" / "cut.jpg").write_bytes(
         (data_dir / "lfw250_sample" / next(iter(lfw_landmarks(data_dir)))).read_bytes()[:9000]
     )
@@ -359,7 +359,7 @@ def test_a_folder_that_is_read_only(place: Path) -> None:
 def test_folders_that_cannot_be_meant(place: Path) -> None:
     aligner = by_landmarks(place / "points.tsv")
     (place / "empty").mkdir()
-    with pytest.raises(FedfrError, match="has no pictures in sub-folders"):
+    with pytest.raises(FedfrError, match="has no images in sub-folders"):
         import_photographs(place / "empty", place / "out", aligner)
     with pytest.raises(FedfrError, match="nowhere is not a folder"):
         import_photographs(place / "nowhere", place / "out", aligner)

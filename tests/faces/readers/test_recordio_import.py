@@ -67,19 +67,19 @@ def test_the_samples_in_every_form(data_dir: Path, tmp_path: Path, sample: str, 
     assert size["linked"] < 20_000 < size["made"]
 
 
-def test_the_sample_that_holds_no_pictures(data_dir: Path) -> None:
+def test_the_sample_that_holds_no_images(data_dir: Path) -> None:
     with pytest.raises(FedfrError, match=r"tricky/train\.rec: record 1 at byte 0 holds no JPEG or PNG"):
         import_recordio(data_dir / "recordio" / "tricky").digests()
 
 
 def test_the_sample_shows_whom_it_was_made_from(data_dir: Path) -> None:
-    """Its pictures were compressed once more: a few grey values away, where another picture of them is far."""
+    """Its images were compressed once more: a few grey values away, where another image of them is far."""
     image = import_recordio(data_dir / "recordio" / "insightface").images([0])[0].astype(int)
     distance = {}
     for number in (1, 2):
-        picture = cv2.imread(str(data_dir / "lfw112" / "Gordon_Brown" / f"Gordon_Brown_000{number}.jpg"))
-        assert picture is not None
-        distance[number] = float(np.abs(picture[:, :, ::-1] - image).mean())
+        sample = cv2.imread(str(data_dir / "lfw112" / "Gordon_Brown" / f"Gordon_Brown_000{number}.jpg"))
+        assert sample is not None
+        distance[number] = float(np.abs(sample[:, :, ::-1] - image).mean())
     assert distance[1] < 3
     assert distance[2] > 20
 
@@ -122,7 +122,7 @@ def test_the_papers_split_takes_people_in_the_order_of_labels(tmp_path: Path) ->
 def test_cut_short_at_any_byte(tmp_path: Path, make: Make, index: bool) -> None:
     path = make(tmp_path / "train.rec")
     ends = [record.end for record in walk(RecordFile(path))]
-    pictures = ends[:3] if make is records else ends[1:4]
+    samples = ends[:3] if make is records else ends[1:4]
     if not index:
         path.with_suffix(".idx").unlink()
     assert len(import_recordio(path)) == 3
@@ -135,14 +135,14 @@ def test_cut_short_at_any_byte(tmp_path: Path, make: Make, index: bool) -> None:
         assert "\n" not in message
         if kept >= 4:
             assert re.search(r"record( \d+)? at byte \d+ ", message), message
-        whole = sum(end <= kept for end in pictures)
+        whole = sum(end <= kept for end in samples)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FacesWarning)
             if whole:
                 faces = import_recordio(path, skip_bad=True)
                 assert faces.images(range(len(faces))).mean((1, 2, 3)).tolist() == [10, 20, 30][:whole]
             else:
-                with pytest.raises(FedfrError, match=r"holds no pictures|is empty"):
+                with pytest.raises(FedfrError, match=r"holds no images|is empty"):
                     import_recordio(path, skip_bad=True)
 
 
@@ -219,7 +219,7 @@ def test_bad_records_are_left_out_counted_and_listed(tmp_path: Path) -> None:
     offsets = [record.offset for record in walk(RecordFile(path))]
     content = bytearray(path.read_bytes())
     content[offsets[2] + 2] ^= 1  # a magic
-    content[offsets[4] + 60] ^= 1  # inside a picture: its header
+    content[offsets[4] + 60] ^= 1  # inside an image: its header
     path.write_bytes(content)
     with pytest.raises(FedfrError, match=f"record 2 at byte {offsets[2]} has 0a 23 d6 ce for 0a 23 d7 ce"):
         import_recordio(path, tmp_path / "set")
@@ -263,7 +263,7 @@ def test_files_of_another_kind(data_dir: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(FedfrError, match=message):
             import_recordio(tmp_path / name)
-    with pytest.raises(FedfrError, match=r"text\.rec holds no pictures: the 1st record at byte 0 has 6e 6f 74 20"):
+    with pytest.raises(FedfrError, match=r"text\.rec holds no images: the 1st record at byte 0 has 6e 6f 74 20"):
         import_recordio(tmp_path / "text.rec", skip_bad=True)
     (tmp_path / "names").mkdir()
     odd = records(tmp_path / "names" / os.fsdecode(b"J\xf6rg.rec"))
@@ -280,8 +280,8 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
 
 
 def test_other_sizes_and_a_property_that_disagrees_are_said(tmp_path: Path) -> None:
-    pictures = [(0, flat(40)), (1, flat(50, (60, 80)))]
-    write_faces_file(tmp_path / "train.rec", pictures, 2)
+    samples = [(0, flat(40)), (1, flat(50, (60, 80)))]
+    write_faces_file(tmp_path / "train.rec", samples, 2)
     for text, said in (
         ("2,112,112\n", None),
         ("3,112,112", "names 3 identities, 2 have"),
@@ -291,12 +291,12 @@ def test_other_sizes_and_a_property_that_disagrees_are_said(tmp_path: Path) -> N
         with pytest.warns(FacesWarning) as caught:
             faces = import_recordio(tmp_path, tmp_path / f"set {text[0]}")
         messages = [str(warning.message) for warning in caught]
-        assert messages[0].startswith("1 of 2 pictures were not 112x112 and resized")
+        assert messages[0].startswith("1 of 2 images were not 112x112 and resized")
         assert len(messages) == 1 + (said is not None)
         assert said is None or said in messages[1]
         assert faces.images([0, 1]).mean((1, 2, 3)).tolist() == [40, 50]
     (tmp_path / "property").unlink()
-    with pytest.warns(FacesWarning, match="1 identity records span pictures of other labels; labels are believed"):
+    with pytest.warns(FacesWarning, match="1 identity records span images of other labels; labels are believed"):
         import_recordio(insightface(tmp_path / "torn.rec", [0, 0, 1], torn=True))
 
 

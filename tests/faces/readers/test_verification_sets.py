@@ -18,7 +18,7 @@ from fedfr.faces import read_verification_set, verification_sets
 from fedfr.faces.readers.image_reading import read_image
 
 
-def picture(value: int, size: tuple[int, int] = (112, 112), suffix: str = ".png") -> bytes:
+def image(value: int, size: tuple[int, int] = (112, 112), suffix: str = ".png") -> bytes:
     return cv2.imencode(suffix, np.full((*size, 3), value, np.uint8))[1].tobytes()
 
 
@@ -29,13 +29,13 @@ def test_as_insightface_writes_them(tmp_path: Path, protocol: int, form: str) ->
 
     The latter gives uint8 of shape (n,), in older releases (n, 1).
     """
-    pictures = [picture(10), picture(20), picture(30, suffix=".jpg"), picture(10)]
+    samples = [image(10), image(20), image(30, suffix=".jpg"), image(10)]
     shape = {"bytes": (), "buffers": (-1,), "columns": (-1, 1)}[form]
-    bins: list[Any] = [np.frombuffer(each, np.uint8).reshape(shape) for each in pictures] if shape else pictures
+    bins: list[Any] = [np.frombuffer(each, np.uint8).reshape(shape) for each in samples] if shape else samples
     path = tmp_path / "ein gewöhnlicher Satz.bin"
     path.write_bytes(pickle.dumps((bins, [True, False]), protocol))
     found = read_verification_set(path)
-    assert (found.name, found.pictures) == ("ein gewöhnlicher Satz", tuple(pictures))
+    assert (found.name, found.images) == ("ein gewöhnlicher Satz", tuple(samples))
     assert found.same.tolist() == [True, False]
     assert found.faces().images(range(4)).mean((1, 2, 3)).tolist() == [10, 20, 30, 10]
     distinct, where = found.distinct()
@@ -52,13 +52,13 @@ def test_as_python_2_wrote_them(tmp_path: Path, data_dir: Path, write: Any) -> N
     path.write_bytes(write([file.read_bytes() for file in files], [True, False], *module))
     found = read_verification_set(path)
     assert found.same.tolist() == [True, False]
-    assert found.pictures == tuple(file.read_bytes() for file in files)
+    assert found.images == tuple(file.read_bytes() for file in files)
     np.testing.assert_array_equal(found.faces().images(range(4)), [read_image(file) for file in files])
 
 
 @pytest.mark.parametrize("same", [np.array([True, False]), [np.bool_(True), np.bool_(False)], [1, 0], (True, False)])
 def test_truth_values_of_every_kind(tmp_path: Path, same: Any) -> None:
-    (tmp_path / "x.bin").write_bytes(pickle.dumps(([picture(1)] * 4, same)))
+    (tmp_path / "x.bin").write_bytes(pickle.dumps(([image(1)] * 4, same)))
     if isinstance(same, tuple):
         with pytest.raises(FedfrError, match="holds no two lists"):
             read_verification_set(tmp_path / "x.bin")
@@ -72,11 +72,11 @@ def test_truth_values_of_every_kind(tmp_path: Path, same: Any) -> None:
         ([1, 2], "holds no two lists"),
         ("lfw", "holds no two lists"),
         (([b"a"], [True], [False]), "holds no two lists"),
-        (([], []), "holds 0 pictures for 0 pairs; expected two for each, and one pair at least"),
-        (([b"a", b"b", b"c"], [True]), "holds 3 pictures for 1 pairs"),
-        (([b"a", b"b"], [True, False]), "holds 2 pictures for 2 pairs"),
-        (([b"a", "b"], [True]), "picture 1 is str, not compressed bytes"),
-        (([b"a", np.array([True])], [True]), "picture 1 is ndarray, not compressed bytes"),
+        (([], []), "holds 0 images for 0 pairs; expected two for each, and one pair at least"),
+        (([b"a", b"b", b"c"], [True]), "holds 3 images for 1 pairs"),
+        (([b"a", b"b"], [True, False]), "holds 2 images for 2 pairs"),
+        (([b"a", "b"], [True]), "image 1 is str, not compressed bytes"),
+        (([b"a", np.array([True])], [True]), "image 1 is ndarray, not compressed bytes"),
         (([b"a", b"b"], [2]), "pair 0 is marked 2; expected true or false"),
         (([b"a", b"b"], [-1]), "pair 0 is marked -1; expected true or false"),
         (([b"a", b"b"], [None]), "pair 0 is marked NoneType"),
@@ -95,15 +95,15 @@ def test_something_else_in_a_pickle(tmp_path: Path, content: Any, message: str) 
     assert str(caught.value).isprintable()
 
 
-def test_pictures_that_are_none_are_named(tmp_path: Path) -> None:
+def test_images_that_are_none_are_named(tmp_path: Path) -> None:
     """By what they announce before anything is computed, by what they hold when they are decoded."""
     path = tmp_path / "x.bin"
-    good, jpeg = picture(10), picture(10, suffix=".jpg")
+    good, jpeg = image(10), image(10, suffix=".jpg")
     for bad, message in (
-        (b"text", r"picture 3 of pair 1 holds no JPEG or PNG \(it starts with 74 65 78 74\); fetch it again"),
-        (b"", r"picture 3 of pair 1 holds no JPEG or PNG \(it starts with nothing\)"),
-        (picture(10, (80, 60)), "picture 3 of pair 1 is 60x80; expected aligned faces of 112x112"),
-        (good[:16] + (60_000).to_bytes(4, "big") * 2 + good[24:], "picture 3 of pair 1 is 60000x60000"),
+        (b"text", r"image 3 of pair 1 holds no JPEG or PNG \(it starts with 74 65 78 74\); fetch it again"),
+        (b"", r"image 3 of pair 1 holds no JPEG or PNG \(it starts with nothing\)"),
+        (image(10, (80, 60)), "image 3 of pair 1 is 60x80; expected aligned faces of 112x112"),
+        (good[:16] + (60_000).to_bytes(4, "big") * 2 + good[24:], "image 3 of pair 1 is 60000x60000"),
     ):
         path.write_bytes(pickle.dumps(([good, jpeg, good, bad], [True, True])))
         with pytest.raises(FedfrError, match=message):
@@ -112,7 +112,7 @@ def test_pictures_that_are_none_are_named(tmp_path: Path) -> None:
         path.write_bytes(pickle.dumps(([good, jpeg, good, bad], [True, True])))
         faces = read_verification_set(path).faces()
         assert len(faces.images([0, 1, 2])) == 3
-        with pytest.raises(FedfrError, match=r"picture 3 of pair 1 holds a picture that is corrupt or cut"):
+        with pytest.raises(FedfrError, match=r"image 3 of pair 1 holds an image that is corrupt or cut"):
             faces.images(range(4))
 
 
@@ -155,7 +155,7 @@ def test_cut_short_at_any_byte(tmp_path: Path) -> None:
     whole = pickle.dumps(([b"first", b"x" * 300], [True]), protocol=4)
     path = tmp_path / "x.bin"
     path.write_bytes(whole)
-    with pytest.raises(FedfrError, match="picture 0 of pair 0 holds no JPEG"):
+    with pytest.raises(FedfrError, match="image 0 of pair 0 holds no JPEG"):
         read_verification_set(path)
     for end in range(len(whole)):
         path.write_bytes(whole[:end])

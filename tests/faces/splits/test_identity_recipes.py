@@ -181,7 +181,7 @@ def test_a_copy_across_parts_stops_the_recipe(make_faces: MakeFaces) -> None:
     pixels = faces.images(range(16))
     pixels[3] = pixels[0]
     copied = FaceSet(pixels, faces.labels, faces.identities)
-    with pytest.raises(FedfrError, match=r"the very same picture is 'p000#0' in client-0\d train and 'p000#3'"):
+    with pytest.raises(FedfrError, match=r"the very same image is 'p000#0' in client-0\d train and 'p000#3'"):
         make_split(copied, "general", public_identities=0, clients=2, identities_per_client=2)
 
 

@@ -105,7 +105,7 @@ def test_the_same_pixels_in_two_parts_are_caught(
     pixels = faces.images(range(len(faces)))
     pixels[second] = pixels[first]
     copied = FaceSet(pixels, faces.labels, faces.identities)
-    with pytest.raises(FedfrError, match=f"the very same picture is {message}"):
+    with pytest.raises(FedfrError, match=f"the very same image is {message}"):
         replace(split, faces_fingerprint=copied.fingerprint()).check(copied)
 
 

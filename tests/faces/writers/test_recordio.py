@@ -20,8 +20,8 @@ def test_the_samples_of_the_fedfr_layout(
     file = RecordFile(folder / "train.rec")
     layout = read_layout(file, read_index(folder / "train.idx"))
     pixels = RecordPixels(file, layout.keys, layout.offsets)
-    pictures = [(label, pixels.encoded(row)) for row, label in enumerate(layout.labels.tolist())]
-    write_faces_file(tmp_path / "train.rec", pictures, identities, first)
+    images = [(label, pixels.encoded(row)) for row, label in enumerate(layout.labels.tolist())]
+    write_faces_file(tmp_path / "train.rec", images, identities, first)
     for name in ("train.rec", "train.idx"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
@@ -41,9 +41,9 @@ def test_any_records_are_framed_as_mxnet_does(data_dir: Path, tmp_path: Path, sa
 
 def test_headers_come_back() -> None:
     for labels, expected in ((5, (5.0,)), ([3, 4, 5], (3.0, 4.0, 5.0)), ([7], (7.0,))):
-        header = unpack(pack(labels, 9, b"picture"))
+        header = unpack(pack(labels, 9, b"image"))
         assert (header.labels, header.id) == (expected, 9)
-        assert pack(labels, 9, b"picture")[header.size :] == b"picture"
+        assert pack(labels, 9, b"image")[header.size :] == b"image"
 
 
 def test_numbers_that_float32_cannot_hold_are_refused(tmp_path: Path) -> None:

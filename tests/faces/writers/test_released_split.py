@@ -104,8 +104,8 @@ def test_jpegs_have_the_quality_asked_for(faces: FaceSet, split: Split, tmp_path
     assert sizes[20] < sizes[95] / 2
 
 
-def test_kept_pictures_are_the_very_bytes(data_dir: Path, tmp_path: Path) -> None:
-    """What the released scripts do: they pack the compressed pictures again."""
+def test_kept_images_are_the_very_bytes(data_dir: Path, tmp_path: Path) -> None:
+    """What the released scripts do: they pack the compressed images again."""
     faces = load_faces(data_dir / "recordio" / "insightface" / "train.rec")
     split = make_split(
         faces, "general", public_identities=2, clients=2, identities_per_client=1, test_count=3, min_images=4
@@ -119,8 +119,8 @@ def test_kept_pictures_are_the_very_bytes(data_dir: Path, tmp_path: Path) -> Non
 def test_what_cannot_be_exported(faces: FaceSet, split: Split, tmp_path: Path) -> None:
     other = make_split(faces.subset(range(60)), "general", public_identities=2, clients=1, identities_per_client=2)
     for arguments, message in (
-        ((faces, split, tmp_path / "out", "kept"), "these faces hold pixels, no compressed pictures to keep"),
-        ((faces, split, tmp_path / "out", "webp"), "unknown pictures 'webp'; .*known: png, jpeg, kept"),
+        ((faces, split, tmp_path / "out", "kept"), "these faces hold pixels, no compressed images to keep"),
+        ((faces, split, tmp_path / "out", "webp"), "unknown images 'webp'; .*known: png, jpeg, kept"),
         ((faces, split, tmp_path / "out", "jpeg", 0), "quality = 0; give 1 to 100"),
         ((faces, other, tmp_path / "out"), "was made for faces"),
     ):

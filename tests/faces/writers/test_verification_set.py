@@ -30,12 +30,12 @@ def test_a_saved_set_becomes_png(tmp_path: Path, listed: Path) -> None:
     assert pack_pairs(faces, listed, tmp_path / "tiny.bin") == 3
     found = read_verification_set(tmp_path / "tiny.bin")
     assert found.same.tolist() == [True, False, True]
-    assert all(picture.startswith(b"\x89PNG") for picture in found.pictures)
+    assert all(image.startswith(b"\x89PNG") for image in found.images)
     np.testing.assert_array_equal(found.faces().images(range(6)), faces.images([1, 0, 8, 4, 5, 4]))
 
 
 def test_others_read_it_with_pickle(tmp_path: Path, listed: Path) -> None:
-    """As InsightFace's ``load_bin`` does: two lists, bytes and bools; a picture of several pairs is there once."""
+    """As InsightFace's ``load_bin`` does: two lists, bytes and bools; an image of several pairs is there once."""
     pack_pairs(tiny_faces(3, 4), listed, tmp_path / "tiny.bin")
     content = (tmp_path / "tiny.bin").read_bytes()
     bins, same = pickle.loads(content)
@@ -52,7 +52,7 @@ def test_files_of_a_folder_are_packed_as_they_lie(tmp_path: Path, data_dir: Path
     faces = open_folder(tmp_path / "people")
     assert pack_pairs(faces, tmp_path / "pairs.txt", tmp_path / "two.bin") == 2
     found = read_verification_set(tmp_path / "two.bin")
-    assert found.pictures[3] == (tmp_path / "people" / "Adrien_Brody" / "Adrien_Brody_0001.jpg").read_bytes()
+    assert found.images[3] == (tmp_path / "people" / "Adrien_Brody" / "Adrien_Brody_0001.jpg").read_bytes()
     np.testing.assert_array_equal(
         found.faces().images([3]), faces.images([faces.names.index("Adrien_Brody/Adrien_Brody_0001.jpg")])
     )
@@ -60,7 +60,7 @@ def test_files_of_a_folder_are_packed_as_they_lie(tmp_path: Path, data_dir: Path
 
 
 def people(folder: Path, *names: str, size: tuple[int, int] = (112, 112)) -> Path:
-    """Pictures of Ann in random colours, grey ones as PGM."""
+    """Images of Ann in random colours, grey ones as PGM."""
     generator = np.random.default_rng(0)
     for name in names:
         path = folder / "people" / "Ann" / name
@@ -76,7 +76,7 @@ def test_files_that_no_reader_takes_are_made_png(tmp_path: Path) -> None:
     faces = open_folder(people(tmp_path, "a.png", "b.pgm", "c.bmp"))
     pack_pairs(faces, tmp_path / "list.csv", tmp_path / "x.bin")
     found = read_verification_set(tmp_path / "x.bin")
-    assert found.pictures[0] == (tmp_path / "people" / "Ann" / "a.png").read_bytes()
+    assert found.images[0] == (tmp_path / "people" / "Ann" / "a.png").read_bytes()
     np.testing.assert_array_equal(found.faces().images(range(4)), faces.images([0, 1, 2, 0]))
 
 
@@ -90,7 +90,7 @@ def test_a_folder_gives_what_its_import_gives(tmp_path: Path) -> None:
 
 
 def test_only_what_is_listed_is_read(tmp_path: Path) -> None:
-    """A folder may hold more than memory, and pictures that are not whole."""
+    """A folder may hold more than memory, and images that are not whole."""
     source = people(tmp_path, "a.png", "b.pgm", "c.bmp")
     (source / "Ann" / "z.png").write_bytes(b"\x89PNG, but not really")
     assert pack_pairs(open_folder(source), tmp_path / "list.csv", tmp_path / "x.bin") == 2
@@ -99,12 +99,12 @@ def test_only_what_is_listed_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keep", "message"),
     [
-        (0.5, r"Ann/a\.png is not a readable picture \(it holds a picture that is corrupt or cut short\); replace"),
-        (0.0, r"Ann/a\.png is not a readable picture"),
+        (0.5, r"Ann/a\.png is not a readable image \(it holds an image that is corrupt or cut short\); replace"),
+        (0.0, r"Ann/a\.png is not a readable image"),
         (None, r"cannot read .*Ann/a\.png: No such file or directory; check the file"),
     ],
 )
-def test_a_picture_that_cannot_be_used_is_named(tmp_path: Path, keep: float | None, message: str) -> None:
+def test_a_image_that_cannot_be_used_is_named(tmp_path: Path, keep: float | None, message: str) -> None:
     source = people(tmp_path, "a.png", "b.pgm", "c.bmp")
     faces, file = open_folder(source), source / "Ann" / "a.png"
     if keep is None:
@@ -116,7 +116,7 @@ def test_a_picture_that_cannot_be_used_is_named(tmp_path: Path, keep: float | No
     assert not (tmp_path / "x.bin").exists()
 
 
-def test_pictures_that_are_not_aligned(tmp_path: Path) -> None:
+def test_images_that_are_not_aligned(tmp_path: Path) -> None:
     faces = open_folder(people(tmp_path, "a.png", "b.pgm", "c.bmp", size=(80, 90)))
     message = r"Ann/a\.png is 90x80; expected an aligned face of 112x112, align it first"
     with pytest.raises(FedfrError, match=message):
@@ -127,7 +127,7 @@ def test_records_keep_their_bytes(tmp_path: Path, data_dir: Path) -> None:
     faces = load_faces(data_dir / "recordio" / "insightface" / "train.rec")
     (tmp_path / "list.csv").write_text(f"a,b\n{faces.names[0]},{faces.names[1]}\n")
     assert pack_pairs(faces, tmp_path / "list.csv", tmp_path / "x.bin") == 1
-    assert read_verification_set(tmp_path / "x.bin").pictures == (faces.encoded(0), faces.encoded(1))
+    assert read_verification_set(tmp_path / "x.bin").images == (faces.encoded(0), faces.encoded(1))
 
 
 def test_what_is_there_stays(tmp_path: Path, listed: Path) -> None:

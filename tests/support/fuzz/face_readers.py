@@ -56,7 +56,7 @@ def _encoded(suffix: str) -> bytes:
     return cv2.imencode(suffix, image)[1].tobytes()
 
 
-def _pictures(folder: Path) -> None:
+def _images(folder: Path) -> None:
     for suffix in KINDS:
         (folder / f"a{suffix}").write_bytes(_encoded(suffix))
     wide = cv2.imencode(".jpg", NOISE, (cv2.IMWRITE_JPEG_PROGRESSIVE, 1))[1].tobytes()
@@ -64,7 +64,7 @@ def _pictures(folder: Path) -> None:
     (folder / "wide.pgm").write_bytes(b"P5\r\n# twelve bits\r\n4 4\r\n4095\r\n" + bytes(32))
 
 
-def _read_pictures(folder: Path) -> None:
+def _read_images(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         read_image(path)
 
@@ -118,8 +118,8 @@ def _read_set(folder: Path) -> None:
 
 
 def _bin(folder: Path) -> None:
-    pictures = [_encoded(".png"), _encoded(".jpg")] * 2
-    (folder / "x.bin").write_bytes(pickle.dumps((pictures, [True, False]), protocol=2))
+    samples = [_encoded(".png"), _encoded(".jpg")] * 2
+    (folder / "x.bin").write_bytes(pickle.dumps((samples, [True, False]), protocol=2))
 
 
 def _read_bin(folder: Path) -> None:
@@ -194,9 +194,9 @@ def _read_partitions(folder: Path) -> None:
 
 
 def _saved(folder: Path) -> None:
-    pictures = [{"bytes": _encoded(".png"), "path": None} for _ in range(3)]
+    samples = [{"bytes": _encoded(".png"), "path": None} for _ in range(3)]
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
-    made = datasets.Dataset.from_dict({"image": pictures, "label": [0, 1, 1]}, features=features)
+    made = datasets.Dataset.from_dict({"image": samples, "label": [0, 1, 1]}, features=features)
     made.save_to_disk(str(folder / "saved"))
 
 
@@ -218,7 +218,7 @@ def _findings(folder: Path) -> None:
 
 
 TARGETS = {
-    "pictures": Target(
+    "images": Target(
         (
             "faces.encoded_images",
             "faces.readers.image_reading",
@@ -226,10 +226,10 @@ TARGETS = {
             "faces.image_headers",
             "faces.truncated_jpeg",
         ),
-        _pictures,
-        _read_pictures,
+        _images,
+        _read_images,
     ),
-    "photographs": Target(("faces.alignment.photographs.opening",), _pictures, _read_photographs),
+    "photographs": Target(("faces.alignment.photographs.opening",), _images, _read_photographs),
     "folder": Target(("faces.readers.identity_folder", "faces.readers.aligned_folder"), _people, import_folder),
     "imagefolder": Target(
         ("faces.readers.metadata", "faces.readers.imagefolder", "faces.readers.image_rows"), _listed, import_faces

@@ -1,4 +1,4 @@
-"""Finding faces and their five points in a picture of any size, with YuNet."""
+"""Finding faces and their five points in an image of any size, with YuNet."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SMALL_FACE, _CLOSE_FACE = 90, 140
 class Face:
     """One face: x, y, width, height of its box, five points (5, 2) in the template's order, score 0 to 1.
 
-    Pixels of the picture; a box may reach beyond it. What comes from a file of points has no box, perhaps no score.
+    Pixels of the image; a box may reach beyond it. What comes from a file of points has no box, perhaps no score.
     """
 
     points: NDArray[np.float64]
@@ -57,8 +57,8 @@ class Face:
 def choose(faces: Sequence[Face], shape: tuple[int, ...]) -> Face:
     """The face a photograph is of: the largest A·(1 - d/D).
 
-    A is the area of its box, d the distance of its middle from the picture's, D that of a corner: a face in the middle
-    counts whole, one in a corner nothing, whatever the picture's size. ``shape`` begins with height and width.
+    A is the area of its box, d the distance of its middle from the image's, D that of a corner: a face in the middle
+    counts whole, one in a corner nothing, whatever the image's size. ``shape`` begins with height and width.
     Raises ``ValueError`` when there is no face.
     """
     middle = math.hypot(shape[1], shape[0]) / 2
@@ -121,9 +121,9 @@ class Detector:
             raise FedfrError(f"OpenCV cannot use {file.path} as a YuNet detector; fetch an .onnx of YuNet") from error
 
     def find(self, image: NDArray[np.uint8]) -> tuple[Face, ...]:
-        """All faces of an RGB picture (height, width, 3) that score 0.3 or more, the surest first.
+        """All faces of an RGB image (height, width, 3) that score 0.3 or more, the surest first.
 
-        A picture is scaled down to 640 pixels, and to 320 where the best face is doubtful; the surer of both counts.
+        An image is scaled down to 640 pixels, and to 320 where the best face is doubtful; the surer of both counts.
         Faces smaller than 90 pixels by that are looked for again in their surroundings alone, at up to 140.
         """
         found = self._scaled(image, _SIDES[0])
@@ -183,7 +183,7 @@ def _best(faces: Sequence[Face]) -> float:
 
 
 def _moved(face: Face, left: int, top: int, score: float | None) -> Face:
-    """The face seen from the corner of a picture that it was cut from, with the score that it has there."""
+    """The face seen from the corner of an image that it was cut from, with the score that it has there."""
     assert face.box is not None
     x, y, width, height = face.box
     return Face(face.points + np.array([left, top]), score, (x + left, y + top, width, height))

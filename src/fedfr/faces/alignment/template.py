@@ -16,11 +16,11 @@ __all__ = ["ARCFACE_TEMPLATE", "align", "similarity"]
 ARCFACE_TEMPLATE: NDArray[np.float64] = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
-"""Where the eyes, the nose and the corners of the mouth lie in a 112x112 picture, each pair left to right as one sees
+"""Where the eyes, the nose and the corners of the mouth lie in a 112x112 image, each pair left to right as one sees
 it: x, y in pixels (Deng et al., ArcFace, CVPR 2019)."""
 ARCFACE_TEMPLATE.flags.writeable = False
 
-# Bilinear interpolation looks at 2x2 pixels: when a picture shrinks below half, it skips some, and fine detail aliases.
+# Bilinear interpolation looks at 2x2 pixels: when an image shrinks below half, it skips some, and fine detail aliases.
 _LEAST_SCALE = 0.5
 
 
@@ -53,13 +53,13 @@ def align(image: NDArray[np.uint8], points: ArrayLike) -> NDArray[np.uint8]:
     if scale < _LEAST_SCALE:
         image, matrix = _shrunk(image, matrix, scale / _LEAST_SCALE)
     height, width = IMAGE_SHAPE[:2]
-    # Of the largest pictures OpenCV warps no side above 2^15; what the crop does not touch is not needed anyway.
+    # Of the largest images OpenCV warps no side above 2^15; what the crop does not touch is not needed anyway.
     image, matrix = _part(image, matrix)
     return np.asarray(cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 def _part(image: NDArray[np.uint8], matrix: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """The rectangle of the picture that the crop is taken from, and the matrix seen from its corner."""
+    """The rectangle of the image that the crop is taken from, and the matrix seen from its corner."""
     height, width = IMAGE_SHAPE[:2]
     corners = np.array([[-1, -1], [width, -1], [-1, height], [width, height]], dtype=np.float64)
     reached = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
@@ -79,7 +79,7 @@ def _shrunk(
     size = [max(1, round(side * factor)) for side in (image.shape[1], image.shape[0])]
     by = np.array(size) / (image.shape[1], image.shape[0])
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    # Pixel centres: x of the large picture is (x + 1/2) / by - 1/2 of the small one.
+    # Pixel centres: x of the large image is (x + 1/2) / by - 1/2 of the small one.
     moved = np.empty_like(matrix)
     moved[:, :2] = matrix[:, :2] / by
     moved[:, 2] = matrix[:, 2] + matrix[:, :2] @ (0.5 / by - 0.5)

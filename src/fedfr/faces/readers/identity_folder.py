@@ -1,4 +1,4 @@
-"""Importing a folder of pictures, one sub-folder per identity."""
+"""Importing a folder of images, one sub-folder per identity."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers.image_reading import FacesWarning, Progress, gather, resize
-from fedfr.faces.readers.listing import SUFFIXES, check_apart, find_source, list_pictures
+from fedfr.faces.readers.listing import SUFFIXES, check_apart, find_source, list_images
 from fedfr.faces.storage import IMAGE_SHAPE, check_destination
 
 __all__ = ["SUFFIXES", "import_folder"]
@@ -28,13 +28,13 @@ def import_folder(
     *,
     skip_bad: bool = False,
 ) -> FaceSet:
-    """Import ``path``/<identity>/<picture>, identities and pictures sorted by name.
+    """Import ``path``/<identity>/<image>, identities and images sorted by name.
 
-    Pictures (jpg, jpeg, png, pgm, bmp in any case; grey or colour) should be aligned and 112x112; others are resized,
+    Images (jpg, jpeg, png, pgm, bmp in any case; grey or colour) should be aligned and 112x112; others are resized,
     with one :class:`FacesWarning` that counts them. Hidden files are passed over; other files, broken links, deeper
-    folders and identities without pictures are left out, with one warning that counts them. With ``dest`` the set is
+    folders and identities without images are left out, with one warning that counts them. With ``dest`` the set is
     written there and memory-mapped, so that memory stays bounded; ``progress`` is called with images done and images in
-    all. Raises :class:`FedfrError` for a missing or empty folder and for pictures that cannot be read, naming the first
+    all. Raises :class:`FedfrError` for a missing or empty folder and for images that cannot be read, naming the first
     and counting them; with ``skip_bad`` these are left out, see :func:`~fedfr.faces.readers.image_reading.gather`.
     """
     source = find_source(path)
@@ -43,7 +43,7 @@ def import_folder(
         check_apart(source, target)
         check_destination(target)
 
-    listing = list_pictures(source, readable=True)
+    listing = list_images(source, readable=True)
     others, empty = len(listing.others) - len(listing.broken), len(listing.empty)
     broken = len(listing.broken)
 
@@ -58,9 +58,9 @@ def import_folder(
         listing.files, listing.labels, listing.identities, listing.names, fit, target, progress, skip_bad=skip_bad
     )
     if resized:
-        pictures_were = _count(resized, "picture was", "pictures were")
+        images_were = _count(resized, "image was", "images were")
         warnings.warn(
-            f"{pictures_were} not 112x112 and resized without alignment; align faces first for full accuracy "
+            f"{images_were} not 112x112 and resized without alignment; align faces first for full accuracy "
             "(photographs: `fedfr faces import --align yunet`)",
             FacesWarning,
             stacklevel=2,
@@ -71,7 +71,7 @@ def import_folder(
             for number, one, many in (
                 (broken, "broken link or special file", "broken links or special files"),
                 (others, "other file or deeper folder", "other files or deeper folders"),
-                (empty, "identity folder without pictures", "identity folders without pictures"),
+                (empty, "identity folder without images", "identity folders without images"),
             )
             if number
         ]

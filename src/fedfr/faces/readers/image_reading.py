@@ -1,4 +1,4 @@
-"""Reading one picture file into RGB, and gathering many of them into a set of faces."""
+"""Reading one image file into RGB, and gathering many of them into a set of faces."""
 
 from __future__ import annotations
 
@@ -30,37 +30,37 @@ Progress = Callable[[int, int], None]
 """Called with images done and images in all."""
 
 Fit = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-"""Brings an RGB picture of any size to 112x112."""
+"""Brings an RGB image of any size to 112x112."""
 
 
 class FacesWarning(UserWarning):
-    """Something about the given pictures that a user should know, though the import went on."""
+    """Something about the given images that a user should know, though the import went on."""
 
 
 def to_rgb(content: bytes, most: int = MOST_PIXELS) -> NDArray[np.uint8]:
-    """A picture file's pixels (height, width, 3) as :func:`read_image` gives them; ``most``: as many are decoded.
+    """An image file's pixels (height, width, 3) as :func:`read_image` gives them; ``most``: as many are decoded.
 
     Raises ``ValueError`` saying why there are none: too many by what the header says, broken, of an unknown kind.
     """
     size = announced_size(content)
     if size is None:
-        raise ValueError("holds no picture of a known kind")
+        raise ValueError("holds no image of a known kind")
     check_pixels(size, most)
     header = PGM_HEADER.match(content[:1024])
     if header:
         content = mend_line_ends(content, header)
     if header and int(header[3]) not in (0, 255, 65535):
-        # OpenCV keeps the raw values of such a file: 12-bit pictures would come out almost black.
+        # OpenCV keeps the raw values of such a file: 12-bit images would come out almost black.
         grey = decode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
         if grey is None:
-            raise ValueError("holds a picture that is corrupt or cut short")
+            raise ValueError("holds an image that is corrupt or cut short")
         scaled = np.rint(grey.astype(np.float32) * (255 / int(header[3]))).clip(0, 255).astype(np.uint8)
         return np.repeat(scaled[:, :, None], 3, axis=2)
     return decode_colours(content)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Decode one picture to (height, width, 3) RGB, 8 bits: grey is repeated, 16 bits reduced, transparency dropped.
+    """Decode one image to (height, width, 3) RGB, 8 bits: grey is repeated, 16 bits reduced, transparency dropped.
 
     Raises :class:`FedfrError` naming the file when it cannot be read, is cut short or has more pixels than a face.
     """
@@ -70,11 +70,11 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     except OSError as error:
         raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file") from error
     if not content:
-        raise FedfrError(f"{path} is not a readable picture (it is empty); replace or remove it")
+        raise FedfrError(f"{path} is not a readable image (it is empty); replace or remove it")
     try:
         return to_rgb(content)
     except ValueError as error:
-        raise FedfrError(f"{path} is not a readable picture (it {error}); replace or remove it") from error
+        raise FedfrError(f"{path} is not a readable image (it {error}); replace or remove it") from error
 
 
 def gather(
@@ -90,7 +90,7 @@ def gather(
 ) -> FaceSet:
     """Read every file, bring it to 112x112 with ``fit``, and keep the set in memory or, with ``dest``, on disk.
 
-    With ``dest`` no more than one picture is in memory at a time and the returned set is memory-mapped. Raises
+    With ``dest`` no more than one image is in memory at a time and the returned set is memory-mapped. Raises
     :class:`FedfrError` naming the first files that cannot be read and how many there are. With ``skip_bad`` all files
     are read once before, and such files left out, with one :class:`FacesWarning`; ``dest``/skipped.csv lists them.
     """
@@ -105,7 +105,7 @@ def gather(
 
     rows = [row for row in range(len(files)) if not skip_bad or read(row) is not None]
     if not rows:
-        raise FedfrError(f"none of {len(files)} pictures can be read: {_listed(bad)}")
+        raise FedfrError(f"none of {len(files)} images can be read: {_listed(bad)}")
     there = sorted({labels[row] for row in rows})
     place = {label: number for number, label in enumerate(there)}
 
@@ -131,7 +131,7 @@ def gather(
         lost = [name for label, name in enumerate(identities) if label not in place]
         gone = f", and with them {len(lost)} identities ({', '.join(lost[:LISTED])})" if lost else ""
         warnings.warn(
-            f"left out {len(bad)} of {len(files)} pictures{where}{gone}: {_listed(bad)}", FacesWarning, stacklevel=3
+            f"left out {len(bad)} of {len(files)} images{where}{gone}: {_listed(bad)}", FacesWarning, stacklevel=3
         )
     return faces
 
@@ -140,7 +140,7 @@ def _refusal(bad: Mapping[int, FedfrError], total: int) -> str:
     advice = "or leave such files out with `fedfr faces import --skip-bad`"
     if len(bad) == 1:
         return f"{next(iter(bad.values()))}, {advice}"
-    return f"{len(bad)} of {total} pictures cannot be used: {_listed(bad)}; mend or remove them, {advice}"
+    return f"{len(bad)} of {total} images cannot be used: {_listed(bad)}; mend or remove them, {advice}"
 
 
 def _listed(bad: Mapping[int, FedfrError]) -> str:

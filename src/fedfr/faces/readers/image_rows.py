@@ -1,4 +1,4 @@
-"""Data sets in rows, a compressed picture and an identity each: gathered into a set of faces."""
+"""Data sets in rows, a compressed image and an identity each: gathered into a set of faces."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ LISTED = 20
 
 @dataclass(frozen=True)
 class Rows:
-    """Pictures in order, with who is on each; None where nobody is named.
+    """Images in order, with who is on each; None where nobody is named.
 
     ``identities``: names in the order of labels, of which those that occur are kept. ``where`` says where a row
-    stands. ``contents`` gives the compressed pictures, or texts that say why there is none, as often as it is called.
+    stands. ``contents`` gives the compressed images, or texts that say why there is none, as often as it is called.
     """
 
     source: Path
@@ -51,7 +51,7 @@ def make_rows(
 ) -> Rows:
     """Order the identities: ``classes`` as they stand, then others by name; numbers get zeros before them.
 
-    A negative number, as tables have for "no label", is no identity, nor is one written as text. A picture without a
+    A negative number, as tables have for "no label", is no identity, nor is one written as text. An image without a
     name is called by identity and file, or by identity and row. Where a name comes again, the row
     is put behind it.
     """
@@ -70,7 +70,7 @@ def make_rows(
 
 @dataclass
 class Found:
-    """What is noticed on the way; each picture counts once, however often it is decoded."""
+    """What is noticed on the way; each image counts once, however often it is decoded."""
 
     dropped: dict[int, str] = field(default_factory=dict)
     bad: dict[int, str] = field(default_factory=dict)
@@ -80,24 +80,24 @@ class Found:
     seen: dict[bytes, int] = field(default_factory=dict)
 
     def compare(self, row: int, content: bytes, people: Sequence[str | None]) -> None:
-        """Notice a picture that has come before, and whether it was somebody else's."""
+        """Notice an image that has come before, and whether it was somebody else's."""
         first = self.seen.setdefault(hashlib.blake2b(content, digest_size=16).digest(), row)
         if first != row:
             (self.repeated if people[first] == people[row] else self.contradicted).add(row)
 
 
 def import_rows(rows: Rows, dest: Path | None, progress: Progress | None = None, *, skip_bad: bool = False) -> FaceSet:
-    """Decode every picture, bring it to 112x112, and keep the set in memory or, one at a time, in ``dest``.
+    """Decode every image, bring it to 112x112, and keep the set in memory or, one at a time, in ``dest``.
 
-    One :class:`FacesWarning` each counts pictures that are resized, that come twice, and that come under two
-    identities; these are kept. Rows without identity or readable picture are a :class:`FedfrError` that counts them and
-    says where the first stand. With ``skip_bad`` all pictures are decoded once before, and such rows left out, with one
+    One :class:`FacesWarning` each counts images that are resized, that come twice, and that come under two
+    identities; these are kept. Rows without identity or readable image are a :class:`FedfrError` that counts them and
+    says where the first stand. With ``skip_bad`` all images are decoded once before, and such rows left out, with one
     warning that counts and lists them; all of them stand in ``dest``/dropped.tsv.
     """
     found = Found()
     if skip_bad:
         for row, content in enumerate(rows.contents()):
-            image = _picture(rows, found, row, content)
+            image = _image(rows, found, row, content)
             if isinstance(image, str):
                 found.dropped[row] = image
     else:
@@ -105,7 +105,7 @@ def import_rows(rows: Rows, dest: Path | None, progress: Progress | None = None,
     good = [row for row in range(len(rows.people)) if row not in found.dropped]
     if not good:
         listed = f": {_listed(rows, found.dropped)}" if found.dropped else ""
-        raise FedfrError(f"{rows.source} holds no pictures to import{listed}; give a data set with some")
+        raise FedfrError(f"{rows.source} holds no images to import{listed}; give a data set with some")
     people = [person for row in good if (person := rows.people[row]) is not None]
     there = set(people)
     identities = [name for name in rows.identities if name in there]
@@ -129,7 +129,7 @@ def _images(rows: Rows, found: Found, total: int, progress: Progress | None) -> 
     for row, content in enumerate(rows.contents()):
         if row in found.dropped:
             continue
-        image = _picture(rows, found, row, content)
+        image = _image(rows, found, row, content)
         if isinstance(image, str):
             found.bad[row] = image
             continue
@@ -141,8 +141,8 @@ def _images(rows: Rows, found: Found, total: int, progress: Progress | None) -> 
         raise _refusal(rows, found.bad)
 
 
-def _picture(rows: Rows, found: Found, row: int, content: bytes | str) -> NDArray[np.uint8] | str:
-    """The picture at 112x112, or why there is none."""
+def _image(rows: Rows, found: Found, row: int, content: bytes | str) -> NDArray[np.uint8] | str:
+    """The image at 112x112, or why there is none."""
     if rows.people[row] is None:
         return NOBODY
     if isinstance(content, str):
@@ -177,13 +177,13 @@ def _warn(rows: Rows, found: Found, dest: Path | None) -> None:
             where = f" (all in {dest / 'dropped.tsv'})"
         _say(f"{rows.source}: left out {len(found.dropped)} bad rows{where}: {_listed(rows, found.dropped)}")
     if found.resized:
-        of = f"{len(found.resized)} of {len(rows.people)} pictures"
+        of = f"{len(found.resized)} of {len(rows.people)} images"
         _say(f"{of} were not 112x112 and resized without alignment; align faces first for full accuracy")
     if found.repeated:
-        _say(f"{len(found.repeated)} pictures come twice under one identity, first {rows.where(min(found.repeated))}")
+        _say(f"{len(found.repeated)} images come twice under one identity, first {rows.where(min(found.repeated))}")
     if found.contradicted:
         first = rows.where(min(found.contradicted))
-        _say(f"{len(found.contradicted)} pictures come again under another identity, first {first}; one name is wrong")
+        _say(f"{len(found.contradicted)} images come again under another identity, first {first}; one name is wrong")
 
 
 def _say(message: str) -> None:

@@ -1,4 +1,4 @@
-"""Importing tables with a picture in every row: Parquet files, and folders that ``Dataset.save_to_disk`` wrote."""
+"""Importing tables with an image in every row: Parquet files, and folders that ``Dataset.save_to_disk`` wrote."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def import_parquet(
 ) -> FaceSet:
     """Import a Parquet file, or all in a folder and those below it, as ``Dataset.to_parquet`` writes them.
 
-    Pictures are compressed, in structs of ``bytes`` and ``path`` or as bytes; in columns that are not called ``image``
+    Images are compressed, in structs of ``bytes`` and ``path`` or as bytes; in columns that are not called ``image``
     and ``identity`` (or ``label``) they must be named. Identities are texts or numbers; those of a ClassLabel are
     ordered as there, others by name. With ``part`` only the files of one part (``train``) are read, else all. What
-    happens to pictures of other sizes, bad and repeated rows, see :func:`~fedfr.faces.readers.image_rows.import_rows`.
+    happens to images of other sizes, bad and repeated rows, see :func:`~fedfr.faces.readers.image_rows.import_rows`.
     Raises :class:`FedfrError` for files that are broken or of another kind, naming file and row.
     """
     source, target = _places(path, dest)

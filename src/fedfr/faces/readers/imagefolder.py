@@ -1,4 +1,4 @@
-"""Importing an ``imagefolder``: pictures with a metadata file, or parts (train, test) with a folder per identity."""
+"""Importing an ``imagefolder``: images with a metadata file, or parts (train, test) with a folder per identity."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def import_imagefolder(
 ) -> FaceSet:
     """Import a folder as ``load_dataset("imagefolder")`` reads it, all its parts or one, identities by name.
 
-    Where a metadata file lies – beside the parts or in each –, it says by ``file_name`` which pictures there are, and
+    Where a metadata file lies – beside the parts or in each –, it says by ``file_name`` which images there are, and
     by ``identity`` (or ``label``) who is on them; others are left out, with one :class:`FacesWarning` that counts them.
     Without one, every part holds a folder per identity. For the rest see
     :func:`~fedfr.faces.readers.image_rows.import_rows`. Raises :class:`FedfrError` naming file and line.
@@ -55,7 +55,7 @@ def import_imagefolder(
     source = Path(path).resolve()
     target = None if dest is None else Path(dest).resolve()
     if not source.is_dir():
-        raise FedfrError(f"{path} is not a folder; give one with pictures and their metadata, or with parts")
+        raise FedfrError(f"{path} is not a folder; give one with images and their metadata, or with parts")
     if target is not None:
         check_apart(source, target)
         check_destination(target)
@@ -82,14 +82,14 @@ def import_imagefolder(
     )
     faces = import_rows(rows, target, progress, skip_bad=skip_bad)
     if others:
-        warnings.warn(f"{source}: left out {others} pictures that no metadata names", FacesWarning, stacklevel=2)
+        warnings.warn(f"{source}: left out {others} images that no metadata names", FacesWarning, stacklevel=2)
     return faces
 
 
 def _list(source: Path, part: str | None, identity: str | None) -> tuple[list[Listed], int]:
-    """Every picture that counts, and how many do not."""
+    """Every image that counts, and how many do not."""
     if find_metadata(source) and part is not None:
-        raise FedfrError(f"{source} has one metadata file for all its pictures, no part {part!r}; leave --part out")
+        raise FedfrError(f"{source} has one metadata file for all its images, no part {part!r}; leave --part out")
     folders = [source] if find_metadata(source) else [folder for folder in _folders(source) if folder.name in PARTS]
     if part is not None:
         there = ", ".join(folder.name for folder in folders)
@@ -102,10 +102,10 @@ def _list(source: Path, part: str | None, identity: str | None) -> tuple[list[Li
         raise FedfrError(f"{bare} has no metadata file, {described[0]} has one; write one for each part")
     if not described:
         if identity is not None:
-            raise FedfrError(f"{source} has no metadata, folders say who is on a picture; leave --identity-column out")
+            raise FedfrError(f"{source} has no metadata, folders say who is on an image; leave --identity-column out")
         listed = [line for folder in folders for line in _by_folder(folder)]
         if not listed:
-            raise FedfrError(f"{source} has no pictures in <part>/<identity>/; expected some of {' '.join(SUFFIXES)}")
+            raise FedfrError(f"{source} has no images in <part>/<identity>/; expected some of {' '.join(SUFFIXES)}")
         return listed, 0
     listed = []
     for folder in described:
@@ -119,7 +119,7 @@ def _list(source: Path, part: str | None, identity: str | None) -> tuple[list[Li
 
 
 def _names_files(metadata: Path) -> bool:
-    """Whether it is about pictures: other things are called ``metadata.csv`` too. An empty one may have been."""
+    """Whether it is about images: other things are called ``metadata.csv`` too. An empty one may have been."""
     if not metadata.is_file():
         return False
     with metadata.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Which files of a folder with one sub-folder per identity are pictures, and which are not."""
+"""Which files of a folder with one sub-folder per identity are images, and which are not."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 from fedfr.core.errors import FedfrError
 
-__all__ = ["SUFFIXES", "Listing", "check_apart", "find_source", "list_pictures", "visible"]
+__all__ = ["SUFFIXES", "Listing", "check_apart", "find_source", "list_images", "visible"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".bmp")
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Pictures in order, each with a label that indexes ``identities`` and a name: its path below the folder.
+    """Images in order, each with a label that indexes ``identities`` and a name: its path below the folder.
 
-    ``others``: names of files that are no pictures and of folders that lie deeper; ``broken``: those of them called as
-    pictures that are links to nowhere, pipes, sockets or devices; ``empty``: identities without any picture.
+    ``others``: names of files that are no images and of folders that lie deeper; ``broken``: those of them called as
+    images that are links to nowhere, pipes, sockets or devices; ``empty``: identities without any image.
     """
 
     files: tuple[Path, ...]
@@ -34,18 +34,18 @@ def find_source(path: str | os.PathLike[str]) -> Path:
     """The folder, absolute; raises :class:`FedfrError` when it is none."""
     source = Path(path).resolve()
     if not source.is_dir():
-        raise FedfrError(f"{path} is not a folder; give one with a sub-folder of pictures for each identity")
+        raise FedfrError(f"{path} is not a folder; give one with a sub-folder of images for each identity")
     return source
 
 
 def check_apart(source: Path, target: Path) -> None:
-    """Refuse with :class:`FedfrError` to write among the pictures, or to read what is written."""
+    """Refuse with :class:`FedfrError` to write among the images, or to read what is written."""
     if target.is_relative_to(source) or source.is_relative_to(target):
-        raise FedfrError(f"dest {target} and the pictures in {source} lie one in the other; choose another dest")
+        raise FedfrError(f"dest {target} and the images in {source} lie one in the other; choose another dest")
 
 
-def list_pictures(source: Path, *, readable: bool = False) -> Listing:
-    """Every ``source``/<identity>/<picture>, identities and pictures sorted by name; hidden files are passed over.
+def list_images(source: Path, *, readable: bool = False) -> Listing:
+    """Every ``source``/<identity>/<image>, identities and images sorted by name; hidden files are passed over.
 
     With ``readable`` only regular files count, and links to them.
     Raises :class:`FedfrError` when there are none, when a folder cannot be read, and for a name that is not UTF-8.
@@ -61,20 +61,20 @@ def list_pictures(source: Path, *, readable: bool = False) -> Listing:
             others.append(folder)
             continue
         entries = visible(folder)
-        pictures = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and not entry.is_dir()]
+        images = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and not entry.is_dir()]
         if readable:
-            broken += [entry for entry in pictures if not entry.is_file()]
-            pictures = [entry for entry in pictures if entry.is_file()]
-        others += sorted({*entries} - {*pictures})
-        if not pictures:
+            broken += [entry for entry in images if not entry.is_file()]
+            images = [entry for entry in images if entry.is_file()]
+        others += sorted({*entries} - {*images})
+        if not images:
             empty.append(folder.name)
             continue
-        labels += [len(identities)] * len(pictures)
+        labels += [len(identities)] * len(images)
         identities.append(folder.name)
-        files += pictures
+        files += images
     if not files:
         raise FedfrError(
-            f"{source} has no pictures in sub-folders; expected <identity>/<picture> with one of {' '.join(SUFFIXES)}"
+            f"{source} has no images in sub-folders; expected <identity>/<image> with one of {' '.join(SUFFIXES)}"
         )
     names, left, nowhere = (
         tuple(entry.relative_to(source).as_posix() for entry in entries) for entries in (files, others, broken)

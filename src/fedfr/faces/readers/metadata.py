@@ -1,4 +1,4 @@
-"""``metadata.csv``, ``metadata.jsonl`` or ``metadata.parquet`` beside pictures: who is on which of them."""
+"""``metadata.csv``, ``metadata.jsonl`` or ``metadata.parquet`` beside images: who is on which of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILE = ("file_name", "image_file_name")
 
 @dataclass(frozen=True)
 class Listed:
-    """One line: the picture's file, who is on it, what it is called, and where the line stands."""
+    """One line: the image's file, who is on it, what it is called, and where the line stands."""
 
     file: Path
     person: str | int | None
@@ -80,9 +80,9 @@ def find_metadata(folder: Path) -> Path | None:
 
 
 def read_metadata(path: Path, identity: str | None = None) -> list[Listed]:
-    """Every line; its picture lies below the folder of the file, its identity in the column named, or the usual ones.
+    """Every line; its image lies below the folder of the file, its identity in the column named, or the usual ones.
 
-    Raises :class:`FedfrError` for a file that is broken or lacks a column, for a picture outside the folder, and for
+    Raises :class:`FedfrError` for a file that is broken or lacks a column, for an image outside the folder, and for
     one that is listed twice, naming the line.
     """
     listed: dict[Path, Listed] = {}
@@ -90,19 +90,19 @@ def read_metadata(path: Path, identity: str | None = None) -> list[Listed]:
         for where, values in METADATA[path.name](path, identity):
             line = _listed(path, where, values, identity)
             if line.file in listed:
-                raise FedfrError(f"{where} lists a picture again, it is {listed[line.file].where}; list it once")
+                raise FedfrError(f"{where} lists an image again, it is {listed[line.file].where}; list it once")
             listed[line.file] = line
     except OSError as error:
         raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file") from error
     except (ValueError, RecursionError, csv.Error) as error:
         raise FedfrError(f"{path} is not readable ({error}); mend it or write it again") from error
     if not listed:
-        raise FedfrError(f"{path} lists no pictures; give a line for each, with file_name and identity")
+        raise FedfrError(f"{path} lists no images; give a line for each, with file_name and identity")
     return list(listed.values())
 
 
 def _listed(path: Path, where: str, values: dict[str, Any], identity: str | None) -> Listed:
-    file = _value(where, values, FILE, "the picture's file")
+    file = _value(where, values, FILE, "the image's file")
     person = _value(where, values, IDENTITY if identity is None else (identity,), "who is on it")
     if not isinstance(file, str) or not file:
         raise FedfrError(f"{where} has {file!r} for a file; expected its path below {path.parent}")
@@ -110,7 +110,7 @@ def _listed(path: Path, where: str, values: dict[str, Any], identity: str | None
         raise FedfrError(f"{where} has {person!r} for an identity; expected a name or a whole number")
     place = Path(path.parent, file)
     if Path(file).is_absolute() or ".." in Path(file).parts:
-        raise FedfrError(f"{where} names {file!r}; expected a picture below {path.parent}")
+        raise FedfrError(f"{where} names {file!r}; expected an image below {path.parent}")
     name = values.get("name")
     name = name if isinstance(name, str) and name else None
     return Listed(place, None if person == "" else person, name, f"{place.name} ({where})")

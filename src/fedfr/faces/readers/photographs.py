@@ -25,7 +25,7 @@ from fedfr.faces.alignment.photographs.thread_pool import at_once, usable_cores
 from fedfr.faces.alignment.photographs.workspace import PLAN, Plan, finish, remove_abandoned, workspace, workspace_of
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers.image_reading import Progress, warn_of_names
-from fedfr.faces.readers.listing import Listing, check_apart, find_source, list_pictures
+from fedfr.faces.readers.listing import Listing, check_apart, find_source, list_images
 from fedfr.faces.storage import check_destination, write_faces
 
 __all__ = ["SKIPPED", "PhotographImport", "import_photographs"]
@@ -38,7 +38,7 @@ class PhotographImport(Brief):
     """The set that was made, and everything that is not in it.
 
     ``photographs``: how many there were. ``skipped``: one :class:`Outcome` with a reason per file that gave no face,
-    those that are no pictures among them. ``lost``: identities none of whose pictures gave a face.
+    those that are no images among them. ``lost``: identities none of whose images gave a face.
     """
 
     faces: FaceSet
@@ -61,14 +61,14 @@ def import_photographs(
     sheet: Path | None = None,
     threads: int | None = None,
 ) -> PhotographImport:
-    """Align the face of every ``path``/<identity>/<picture> into the face set ``dest``.
+    """Align the face of every ``path``/<identity>/<image> into the face set ``dest``.
 
-    Pictures are those of :func:`~fedfr.faces.readers.identity_folder.import_folder`, of any size. ``dest`` holds
+    Images are those of :func:`~fedfr.faces.readers.identity_folder.import_folder`, of any size. ``dest`` holds
     ``skipped.csv`` and ``photographs.json`` (settings, counts) beside the faces; ``sheet`` is an HTML page that shows
-    them. Up to ``threads`` pictures (by default one per core) are in memory at a time; no bit depends on how many.
+    them. Up to ``threads`` images (by default one per core) are in memory at a time; no bit depends on how many.
 
     Killed, the import goes on when it is called again: what is done lies in a hidden folder beside ``dest``, and a
-    photograph that changed is done again. Raises :class:`FedfrError` where :func:`import_folder` does, but for pictures
+    photograph that changed is done again. Raises :class:`FedfrError` where :func:`import_folder` does, but for images
     that cannot be read; when another process does the same; when it was begun with other settings; and when no
     photograph gives a face (``dest``.skipped.csv then says why).
     """
@@ -81,7 +81,7 @@ def import_photographs(
     if not begun:
         remove_abandoned(target)
         check_destination(target)
-    listing = list_pictures(source)
+    listing = list_images(source)
     plan = {
         "photographs": str(source),
         **aligner.facts,

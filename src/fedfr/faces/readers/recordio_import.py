@@ -1,4 +1,4 @@
-"""Importing a RecordIO file: pixels once and for all, or a set that decodes the pictures where they lie."""
+"""Importing a RecordIO file: pixels once and for all, or a set that decodes the images where they lie."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Opened:
-    """Pictures of a file with what is known about each, in the order of keys; nothing is decoded yet."""
+    """Images of a file with what is known about each, in the order of keys; nothing is decoded yet."""
 
     pixels: RecordPixels
     labels: NDArray[np.int64]
@@ -69,7 +69,7 @@ class Opened:
 
 
 class RecordNames(Column[str]):
-    """What the pictures of a file are called: ``identity/key``; made when asked for."""
+    """What the images of a file are called: ``identity/key``; made when asked for."""
 
     def __init__(self, labels: NDArray[np.int64], identities: Sequence[str], keys: NDArray[np.int64]) -> None:
         self._labels, self._identities, self._keys = labels, identities, keys
@@ -93,11 +93,11 @@ def import_recordio(
     link: bool = True,
     skip_bad: bool = False,
 ) -> FaceSet:
-    """Import the pictures of a ``.rec``, or of the folder that holds ``train.rec``, in the order of their keys.
+    """Import the images of a ``.rec``, or of the folder that holds ``train.rec``, in the order of their keys.
 
     Both layouts of :mod:`fedfr.faces.readers.recordio.record_layout` are read; where the ``.idx`` is missing, the file
-    is passed through. Nothing is converted: pictures are decoded when asked for, and ``dest`` gets offsets and digests
-    only. With ``link=False`` it gets the decoded pixels, to be memory-mapped. Pictures that are not 112x112 are
+    is passed through. Nothing is converted: images are decoded when asked for, and ``dest`` gets offsets and digests
+    only. With ``link=False`` it gets the decoded pixels, to be memory-mapped. Images that are not 112x112 are
     resized, with one :class:`FacesWarning` that counts them once all have been decoded, as ``dest`` or ``skip_bad``
     ask for.
 
@@ -117,7 +117,7 @@ def import_recordio(
         good, digests = opened.pixels.examine(_counting(progress), dropped if skip_bad else refuse)
         opened = opened.take(good)
     if not len(opened.labels):
-        raise FedfrError(f"{place.records} holds no pictures{f': {dropped}' if dropped.errors else ''}; fetch it again")
+        raise FedfrError(f"{place.records} holds no images{f': {dropped}' if dropped.errors else ''}; fetch it again")
     labels, identities, names = opened.described()
     if target is None:
         faces = FaceSet(opened.pixels, labels, identities, names)
@@ -140,9 +140,7 @@ def _open(place: Place, on_bad: OnBad, *, strict: bool) -> Opened:
     index = make_index(file, on_bad) if place.index is None else read_index(place.index)
     layout = read_layout(file, index, on_bad)
     if layout.torn_ranges:
-        _say(
-            f"{place.records}: {layout.torn_ranges} identity records span pictures of other labels; labels are believed"
-        )
+        _say(f"{place.records}: {layout.torn_ranges} identity records span images of other labels; labels are believed")
     return Opened(RecordPixels(file, layout.keys, layout.offsets), layout.labels, layout.first_identity)
 
 
@@ -168,11 +166,11 @@ def _warn(place: Place, opened: Opened, dropped: Dropped, count: int, target: Pa
         _say(f"{place.records}: left out {len(dropped.errors)} bad records{where}: {dropped}")
     resized = int(opened.pixels.resized.sum())
     if resized:
-        _say(f"{resized} of {count} pictures were not 112x112 and resized without alignment; align faces first")
+        _say(f"{resized} of {count} images were not 112x112 and resized without alignment; align faces first")
     said = None if place.property is None else read_property(place.property)
     found = len(np.unique(opened.labels))
     if place.property is not None and said != found:
-        _say(f"{place.property} names {said or 'no'} identities, {found} have pictures; the records are believed")
+        _say(f"{place.property} names {said or 'no'} identities, {found} have images; the records are believed")
 
 
 def _say(message: str) -> None:

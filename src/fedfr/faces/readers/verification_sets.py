@@ -1,4 +1,4 @@
-"""Sets of picture pairs to verify as InsightFace ships them, ``lfw.bin``, ``cfp_fp.bin`` and others."""
+"""Sets of image pairs to verify as InsightFace ships them, ``lfw.bin``, ``cfp_fp.bin`` and others."""
 
 from __future__ import annotations
 
@@ -13,63 +13,63 @@ from numpy.typing import NDArray
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.short_repr import Brief
-from fedfr.faces.encoded_images import decode_picture
+from fedfr.faces.encoded_images import decode_image
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.image_headers import picture_size
+from fedfr.faces.image_headers import image_size
 from fedfr.faces.pixels import IMAGE_SHAPE, DecodedPixels
 from fedfr.faces.readers.safe_pickle import read_plain_pickle
 
-__all__ = ["SUFFIX", "PairPictures", "VerificationSet", "read_verification_set", "verification_sets"]
+__all__ = ["SUFFIX", "PairImages", "VerificationSet", "read_verification_set", "verification_sets"]
 
 SUFFIX = ".bin"
 MOST_BYTES = 1 << 31
 """Published sets have 10 to 300 MB; a whole set is kept in memory."""
 
 
-class PairPictures(DecodedPixels):
-    """A source of pixels over compressed pictures in memory, decoded when asked for; all must be 112x112."""
+class PairImages(DecodedPixels):
+    """A source of pixels over compressed images in memory, decoded when asked for; all must be 112x112."""
 
-    def __init__(self, pictures: Sequence[bytes], path: Path) -> None:
-        self._pictures = pictures
+    def __init__(self, images: Sequence[bytes], path: Path) -> None:
+        self._images = images
         self._path = path
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def encoded(self, row: int) -> bytes:
-        """The picture as it lies in the set."""
-        return self._pictures[row]
+        """The image as it lies in the set."""
+        return self._images[row]
 
     def decoded(self, row: int) -> NDArray[np.uint8]:
-        """The picture of one row."""
-        check_size(self._pictures[row], row, self._path)
+        """The image of one row."""
+        check_size(self._images[row], row, self._path)
         try:
-            return decode_picture(self._pictures[row])
+            return decode_image(self._images[row])
         except ValueError as error:
-            raise FedfrError(f"{self._path}: picture {row} of pair {row // 2} {error}; fetch it again") from error
+            raise FedfrError(f"{self._path}: image {row} of pair {row // 2} {error}; fetch it again") from error
 
 
-def check_size(picture: bytes, row: int, path: Path) -> None:
-    """Raise :class:`FedfrError` unless a picture announces itself as JPEG or PNG of 112x112; it is not decoded."""
-    size = picture_size(picture)
+def check_size(image: bytes, row: int, path: Path) -> None:
+    """Raise :class:`FedfrError` unless an image announces itself as JPEG or PNG of 112x112; it is not decoded."""
+    size = image_size(image)
     if size is None:
-        start = picture[:4].hex(" ") or "nothing"
+        start = image[:4].hex(" ") or "nothing"
         raise FedfrError(
-            f"{path}: picture {row} of pair {row // 2} holds no JPEG or PNG (it starts with {start}); fetch it again"
+            f"{path}: image {row} of pair {row // 2} holds no JPEG or PNG (it starts with {start}); fetch it again"
         )
     if size != IMAGE_SHAPE[:2]:
         raise FedfrError(
-            f"{path}: picture {row} of pair {row // 2} is {size[1]}x{size[0]}; expected "
+            f"{path}: image {row} of pair {row // 2} is {size[1]}x{size[0]}; expected "
             "aligned faces of 112x112, which cannot be made by resizing: align them first"
         )
 
 
 @dataclass(frozen=True, repr=False)
 class VerificationSet(Brief):
-    """``pictures`` holds 2·P compressed pictures, pair k is 2k and 2k+1; ``same`` (P,) says which show one person."""
+    """``images`` holds 2·P compressed images, pair k is 2k and 2k+1; ``same`` (P,) says which show one person."""
 
     path: Path
-    pictures: tuple[bytes, ...]
+    images: tuple[bytes, ...]
     same: NDArray[np.bool_]
 
     @property
@@ -78,15 +78,15 @@ class VerificationSet(Brief):
         return self.path.stem
 
     def faces(self) -> FaceSet:
-        """All pictures in order as a set of faces, decoded when asked for; who is shown is not known."""
-        return FaceSet(PairPictures(self.pictures, self.path), np.zeros(len(self.pictures), np.int64), ["somebody"])
+        """All images in order as a set of faces, decoded when asked for; who is shown is not known."""
+        return FaceSet(PairImages(self.images, self.path), np.zeros(len(self.images), np.int64), ["somebody"])
 
     def distinct(self) -> tuple[FaceSet, NDArray[np.int64]]:
-        """:meth:`faces` with each picture once, and for each of the 2·P where in it the picture is."""
+        """:meth:`faces` with each image once, and for each of the 2·P where in it the image is."""
         first: dict[bytes, int] = {}
-        rows = [row for row, picture in enumerate(self.pictures) if first.setdefault(picture, row) == row]
+        rows = [row for row, image in enumerate(self.images) if first.setdefault(image, row) == row]
         place = {row: number for number, row in enumerate(rows)}
-        where = [place[first[picture]] for picture in self.pictures]
+        where = [place[first[image]] for image in self.images]
         return self.faces().subset(rows), np.asarray(where, np.int64)
 
 
@@ -98,9 +98,9 @@ def verification_sets(path: Path) -> list[Path]:
 
 
 def read_verification_set(path: str | os.PathLike[str]) -> VerificationSet:
-    """Read a ``.bin``: one pickle of ``(pictures, same)``, by Python 2 or 3; no code in it is run.
+    """Read a ``.bin``: one pickle of ``(images, same)``, by Python 2 or 3; no code in it is run.
 
-    Raises :class:`FedfrError` for anything else, when it is cut short, and when a picture is no JPEG or PNG of 112x112.
+    Raises :class:`FedfrError` for anything else, when it is cut short, and when an image is no JPEG or PNG of 112x112.
     """
     path = Path(path)
     content = _content(path)
@@ -110,16 +110,16 @@ def read_verification_set(path: str | os.PathLike[str]) -> VerificationSet:
         raise FedfrError(f"{path} is no whole set of verification pairs ({error}); fetch it again") from error
     parts = list(found) if isinstance(found, tuple | list) else []
     if len(parts) != 2 or not isinstance(parts[0], list) or not isinstance(parts[1], list | np.ndarray):
-        raise FedfrError(f"{path} holds no two lists, pictures and truth values; give a file such as lfw.bin")
+        raise FedfrError(f"{path} holds no two lists, images and truth values; give a file such as lfw.bin")
     same = _truths(parts[1], path)
-    pictures = _pictures(parts[0], path)
-    if len(pictures) != 2 * len(same) or not len(same):
+    images = _images(parts[0], path)
+    if len(images) != 2 * len(same) or not len(same):
         raise FedfrError(
-            f"{path} holds {len(pictures)} pictures for {len(same)} pairs; expected two for each, and one pair at least"
+            f"{path} holds {len(images)} images for {len(same)} pairs; expected two for each, and one pair at least"
         )
-    for row, picture in enumerate(pictures):
-        check_size(picture, row, path)
-    return VerificationSet(path, pictures, same)
+    for row, image in enumerate(images):
+        check_size(image, row, path)
+    return VerificationSet(path, images, same)
 
 
 def _content(path: Path) -> bytes:
@@ -136,16 +136,16 @@ def _content(path: Path) -> bytes:
         raise FedfrError(f"cannot read {path}: {error.strerror or error}; give a file such as lfw.bin") from error
 
 
-def _pictures(found: list[Any], path: Path) -> tuple[bytes, ...]:
+def _images(found: list[Any], path: Path) -> tuple[bytes, ...]:
     # By identity: one array that stands in the list a million times is made into bytes once.
     made: dict[int, bytes] = {}
-    for row, picture in enumerate(found):
-        if isinstance(picture, np.ndarray) and picture.dtype == np.uint8:
-            if id(picture) not in made:
-                made[id(picture)] = picture.tobytes()
-        elif not isinstance(picture, bytes):
-            raise FedfrError(f"{path}: picture {row} is {type(picture).__name__}, not compressed bytes; fetch it again")
-    return tuple(picture if isinstance(picture, bytes) else made[id(picture)] for picture in found)
+    for row, image in enumerate(found):
+        if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+            if id(image) not in made:
+                made[id(image)] = image.tobytes()
+        elif not isinstance(image, bytes):
+            raise FedfrError(f"{path}: image {row} is {type(image).__name__}, not compressed bytes; fetch it again")
+    return tuple(image if isinstance(image, bytes) else made[id(image)] for image in found)
 
 
 def _truths(found: list[Any] | NDArray[Any], path: Path) -> NDArray[np.bool_]:

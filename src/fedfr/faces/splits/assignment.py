@@ -112,7 +112,7 @@ def deal(
 def last_as_test(test_of: Callable[[int], int]) -> Divide:
     """The last ``test_of(images)`` images are the test; at least one is left to train on.
 
-    The last ones rather than a random choice: pictures of one event often follow each other, so this keeps near
+    The last ones rather than a random choice: images of one event often follow each other, so this keeps near
     duplicates on the same side.
     """
 

@@ -40,7 +40,7 @@ def partitions_of(faces: FaceSet, partitioner: Partitioner) -> list[Partition | 
     """The partition of each image, in the order of ``faces``; None for those that are in none.
 
     The partitioner, which must be new, is shown a data set with the columns ``index``, ``identity`` (a name), ``label``
-    (its number) and ``name``, without pictures. Raises :class:`FedfrError` for one that has a data set already, that
+    (its number) and ``name``, without images. Raises :class:`FedfrError` for one that has a data set already, that
     divides columns, or that puts an image into two partitions.
     """
     try:

@@ -1,4 +1,4 @@
-"""The parts of a split, and what they must never do: let a person or a picture leak from one into another."""
+"""The parts of a split, and what they must never do: let a person or an image leak from one into another."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Parts(Brief):
                 )
 
     def check_pixels(self, faces: FaceSet) -> None:
-        """No picture comes back under another index in another part, nor in a client's train and test."""
+        """No image comes back under another index in another part, nor in a client's train and test."""
         copied, starts = faces.digests().copies()
         if not copied.size:
             return
@@ -145,7 +145,7 @@ class Parts(Brief):
             )
             more = f" ({faults.size} such pairs)" if faults.size > 1 else ""
             raise FedfrError(
-                f"the very same picture is {found} and {other} of the split{more}; remove one from the faces, "
+                f"the very same image is {found} and {other} of the split{more}; remove one from the faces, "
                 "or leave copies out with the split setting duplicates=drop"
             )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.writers.released_split import PICTURES
+from fedfr.faces.writers.released_split import ENCODINGS
 
 __all__ = ["write_imagefolder"]
 
@@ -21,7 +21,7 @@ def write_imagefolder(faces: FaceSet, folder: Path, progress: Callable[[int, int
     part = folder / "train"
     part.mkdir()
     with (part / "metadata.jsonl").open("w", encoding="utf-8") as metadata:
-        for index, content in enumerate(PICTURES["png"](faces, range(len(faces)), 0)):
+        for index, content in enumerate(ENCODINGS["png"](faces, range(len(faces)), 0)):
             label = int(faces.labels[index])
             path = part / f"{label:07d}" / f"{index:08d}.png"
             path.parent.mkdir(exist_ok=True)

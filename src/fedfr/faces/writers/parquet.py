@@ -11,13 +11,13 @@ from typing import Any
 from fedfr.core.errors import WriteError
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers.huggingface import pyarrow
-from fedfr.faces.writers.released_split import PICTURES
+from fedfr.faces.writers.released_split import ENCODINGS
 
 __all__ = ["write_parquet"]
 
 ROWS_PER_FILE = 16_384
 ROWS_PER_GROUP = 100
-"""As ``datasets`` groups pictures: so much is read to show a single row."""
+"""As ``datasets`` groups images: so much is read to show a single row."""
 
 
 def write_parquet(faces: FaceSet, folder: Path, progress: Callable[[int, int], None]) -> int:
@@ -43,12 +43,12 @@ def write_parquet(faces: FaceSet, folder: Path, progress: Callable[[int, int], N
 
 
 def _batches(arrow: Any, faces: FaceSet, indices: range, schema: Any) -> Iterator[Any]:
-    pictures = PICTURES["png"](faces, indices, 0)
+    encoded = ENCODINGS["png"](faces, indices, 0)
     for start in range(0, len(indices), ROWS_PER_GROUP):
         some = indices[start : start + ROWS_PER_GROUP]
         images = [
             {"bytes": content, "path": f"{index:08d}.png"}
-            for index, content in zip(some, islice(pictures, len(some)), strict=True)
+            for index, content in zip(some, islice(encoded, len(some)), strict=True)
         ]
         columns = [images, faces.labels[some].tolist(), [faces.names[index] for index in some]]
         arrays = [arrow.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
@@ -62,6 +62,6 @@ def _schema(arrow: Any, faces: FaceSet) -> Any:
         "identity": {"names": list(faces.identities), "_type": "ClassLabel"},
         "name": {"dtype": "string", "_type": "Value"},
     }
-    picture = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
-    types = [("image", picture), ("identity", arrow.int64()), ("name", arrow.string())]
+    image_type = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
+    types = [("image", image_type), ("identity", arrow.int64()), ("name", arrow.string())]
     return arrow.schema(types, {"huggingface": json.dumps({"info": {"features": features}})})

@@ -55,19 +55,19 @@ class RecordWriter:
 
 
 def write_faces_file(
-    path: Path, pictures: Iterable[tuple[int, bytes]], identities: int, first_identity: int | None = None
+    path: Path, images: Iterable[tuple[int, bytes]], identities: int, first_identity: int | None = None
 ) -> None:
-    """Write ``path`` and its ``.idx``: pictures with their labels under the keys 1, 2, …, and record 0 at the end.
+    """Write ``path`` and its ``.idx``: images with their labels under the keys 1, 2, …, and record 0 at the end.
 
-    Record 0 holds [pictures + 1, identities], and ``first_identity`` where a client's labels 0, 1, … are counted from
+    Record 0 holds [images + 1, identities], and ``first_identity`` where a client's labels 0, 1, … are counted from
     it. Raises :class:`FedfrError` for numbers that the format's float32 labels cannot hold.
     """
     count = 0
     with path.open("wb") as file:
         writer = RecordWriter(file)
         try:
-            for count, (label, picture) in enumerate(pictures, start=1):
-                writer.write(count, pack(label, count, picture))
+            for count, (label, image) in enumerate(images, start=1):
+                writer.write(count, pack(label, count, image))
             facts = [count + 1, identities]
             writer.write(0, pack(facts if first_identity is None else [*facts, first_identity], 0))
         except ValueError as error:

@@ -15,19 +15,19 @@ from fedfr.core.files import write_folder_atomically
 from fedfr.core.registry import Entry, Registry
 from fedfr.faces.encoded_images import encode
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.image_headers import picture_size
+from fedfr.faces.image_headers import image_size
 from fedfr.faces.pixels import IMAGE_SHAPE
 from fedfr.faces.splits.split import Split
 from fedfr.faces.splits.split_parts import people_of
 from fedfr.faces.storage import check_destination
 from fedfr.faces.writers.recordio import write_faces_file
 
-__all__ = ["PICTURES", "export_recordio"]
+__all__ = ["ENCODINGS", "export_recordio"]
 
 AT_ONCE = 256
 
 Encode = Callable[[FaceSet, Sequence[int], int], Iterator[bytes]]
-"""The pictures at some indices, compressed, in order; the number is the quality of a JPEG."""
+"""The images at some indices, compressed, in order; the number is the quality of a JPEG."""
 
 
 def _each(faces: FaceSet, indices: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
@@ -48,14 +48,14 @@ def _kept(faces: FaceSet, indices: Sequence[int], quality: int) -> Iterator[byte
     for index in indices:
         content = faces.encoded(index)
         if content is None:
-            raise FedfrError("these faces hold pixels, no compressed pictures to keep; choose png or jpeg")
-        if picture_size(content) != IMAGE_SHAPE[:2]:
+            raise FedfrError("these faces hold pixels, no compressed images to keep; choose png or jpeg")
+        if image_size(content) != IMAGE_SHAPE[:2]:
             raise FedfrError(f"{faces.names[index]} is not 112x112 as it lies in its file; choose png or jpeg")
         yield content
 
 
-PICTURES: Registry[Encode] = Registry(
-    "pictures",
+ENCODINGS: Registry[Encode] = Registry(
+    "encoding",
     (
         Entry("png", _png, "lossless"),
         Entry("jpeg", _jpeg, "smaller, at the quality given"),
@@ -68,7 +68,7 @@ def export_recordio(
     faces: FaceSet,
     split: Split,
     dest: str | os.PathLike[str],
-    pictures: str = "png",
+    encoding: str = "png",
     quality: int = 95,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
@@ -79,11 +79,11 @@ def export_recordio(
     and ``local_veri_P/test.rec`` the test images of all clients, labelled 0 … P-1, with ``idx_id_pair.txt``. P and C
     have four digits or more in the clients' folder. Every ``.rec`` has its ``.idx``. A part without images is left out.
 
-    ``pictures`` is one of :data:`PICTURES`, ``quality`` 1 … 100. Returns the number of images in every file, by its
+    ``encoding`` is one of :data:`ENCODINGS`, ``quality`` 1 … 100. Returns the number of images in every file, by its
     path below ``dest``, which appears whole or not at all. Raises :class:`FedfrError` for a split of other faces, an
-    occupied ``dest``, and pictures that are not there to keep.
+    occupied ``dest``, and images that are not there to keep.
     """
-    encode = PICTURES[pictures]
+    encode = ENCODINGS[encoding]
     if not 1 <= quality <= 100:
         raise FedfrError(f"quality = {quality}; give 1 to 100, the usual JPEG scale")
     target = Path(dest).resolve()

@@ -1,4 +1,4 @@
-"""Photographs that others made: turned as EXIF says, never larger than allowed, and what is no picture."""
+"""Photographs that others made: turned as EXIF says, never larger than allowed, and what is no image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fedfr.faces.image_headers import announced_size
     # TIFF 6.0, tag 274: where row 0 and column 0 of what is stored lie in what is shown.
     [(1, (0, 0)), (2, (0, 1)), (3, (1, 1)), (4, (1, 0)), (5, (0, 0)), (6, (0, 1)), (7, (1, 1)), (8, (1, 0))],
 )
-def test_a_picture_is_turned_as_its_camera_says(tmp_path: Path, orientation: int, corner: tuple[int, int]) -> None:
+def test_a_image_is_turned_as_its_camera_says(tmp_path: Path, orientation: int, corner: tuple[int, int]) -> None:
     stored = np.zeros((40, 64, 3), np.uint8)
     stored[:16, :16] = (255, 0, 0)
     stored[-16:, :16] = (0, 0, 255)  # below the first corner in what is stored
@@ -80,7 +80,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("kind", HEADERS)
-def test_a_picture_that_announces_too_much_is_not_decoded(tmp_path: Path, kind: str) -> None:
+def test_a_image_that_announces_too_much_is_not_decoded(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"bomb.{kind}"
     content = HEADERS[kind](20_000, 20_001)
     assert announced_size(content) == (20_001, 20_000)
@@ -116,15 +116,15 @@ PNG = cv2.imencode(".png", texture(60, 50))[1].tobytes()
     ("content", "detail"),
     [
         (b"", "empty"),
-        (b"not a picture, though it says so\n" * 20, "its content is no picture of a known kind"),
+        (b"not an image, though it says so\n" * 20, "its content is no image of a known kind"),
         (b"GIF89a" + bytes(100), "damaged or cut short"),
         (JPEG[: len(JPEG) // 2], "damaged or cut short"),
         (PNG[: len(PNG) // 2], "damaged or cut short"),
-        (JPEG[:11], "its content is no picture of a known kind"),
+        (JPEG[:11], "its content is no image of a known kind"),
     ],
 )
 def test_what_cannot_be_decoded(tmp_path: Path, content: bytes, detail: str, capfd: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "a picture.jpg"
+    path = tmp_path / "an image.jpg"
     path.write_bytes(content)
     with pytest.raises(Unfit) as unfit:
         read_photograph(path)

@@ -110,11 +110,11 @@ def test_sharpness_by_hand() -> None:
 
 def test_unreadable_ones_keep_their_words(tmp_path: Path) -> None:
     path = tmp_path / "x.jpg"
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"no image")
     outcome = reason(path, face(0, 0))
-    assert outcome == Outcome("a/x.png", "unreadable", detail="its content is no picture of a known kind")
+    assert outcome == Outcome("a/x.png", "unreadable", detail="its content is no image of a known kind")
 
 
-def test_points_beside_the_picture_give_nothing_that_is_sharp(photograph: Path) -> None:
+def test_points_beside_the_image_give_nothing_that_is_sharp(photograph: Path) -> None:
     assert reason(photograph, face(-5000, 94)).reason == "too-blurred"
     assert reason(photograph, face(900_000, -900_000, 0.001)).reason == "too-small"

@@ -20,7 +20,7 @@ pa: Any = pytest.importorskip("pyarrow", reason="pyarrow is not installed; pip i
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "{outside}/secret.png", "gone.png"])
-def test_a_picture_elsewhere_is_not_read(path: str, tmp_path: Path) -> None:
+def test_a_image_elsewhere_is_not_read(path: str, tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(png(1))
     (tmp_path / "set").mkdir()
     rows = [{"bytes": None, "path": path.format(outside=tmp_path)}]
@@ -30,18 +30,18 @@ def test_a_picture_elsewhere_is_not_read(path: str, tmp_path: Path) -> None:
 
 
 def test_columns_that_cannot_be_meant(tmp_path: Path) -> None:
-    pictures = [png(1)]
+    images = [png(1)]
     for columns, message in (
         (
-            {"picture": pictures, "identity": ["a"]},
-            r"no column 'image'; it has picture, identity: say with --image-col",
+            {"image": images, "identity": ["a"]},
+            r"no column 'image'; it has image, identity: say with --image-col",
         ),
-        ({"image": pictures, "who": ["a"]}, r"no column 'identity'; it has image, who: say with --identity-column"),
-        ({"image": ["a.png"], "identity": ["a"]}, r"column 'image' holds string; expected pictures, a struct of bytes"),
+        ({"image": images, "who": ["a"]}, r"no column 'identity'; it has image, who: say with --identity-column"),
+        ({"image": ["a.png"], "identity": ["a"]}, r"column 'image' holds string; expected images, a struct of bytes"),
         ({"image": [{"bytes": b""}], "identity": ["a"]}, r"column 'image' holds struct<bytes: binary>; expected"),
-        ({"image": [[1, 2]], "identity": ["a"]}, r"column 'image' holds list<.*>; expected pictures"),
-        ({"image": pictures, "identity": [0.5]}, r"column 'identity' holds double; expected names or numbers"),
-        ({"image": pictures, "identity": [True]}, r"column 'identity' holds bool; expected names or numbers"),
+        ({"image": [[1, 2]], "identity": ["a"]}, r"column 'image' holds list<.*>; expected images"),
+        ({"image": images, "identity": [0.5]}, r"column 'identity' holds double; expected names or numbers"),
+        ({"image": images, "identity": [True]}, r"column 'identity' holds bool; expected names or numbers"),
     ):
         with pytest.raises(FedfrError, match=message) as caught:
             import_parquet(table(tmp_path / "x.parquet", **columns))
@@ -49,7 +49,7 @@ def test_columns_that_cannot_be_meant(tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match="has no column 'face'"):
         import_parquet(tmp_path / "x.parquet", image_column="face")
     none = table(tmp_path / "none.parquet", image=pa.array([], pa.binary()), identity=pa.array([], pa.string()))
-    with pytest.raises(FedfrError, match="holds no pictures to import; give"):
+    with pytest.raises(FedfrError, match="holds no images to import; give"):
         import_parquet(none)
 
 
@@ -172,7 +172,7 @@ def test_without_pyarrow_the_command_is_named(monkeypatch: pytest.MonkeyPatch, t
         import_faces(tmp_path / "x.parquet")
 
 
-def test_a_picture_too_large_to_be_a_face(tmp_path: Path) -> None:
+def test_a_image_too_large_to_be_a_face(tmp_path: Path) -> None:
     header = png(1)[:16] + (60_000).to_bytes(4, "big") * 2 + png(1)[24:]
-    with pytest.raises(FedfrError, match=r"row 0 of .* holds a picture of 60000x60000 pixels; at most"):
+    with pytest.raises(FedfrError, match=r"row 0 of .* holds an image of 60000x60000 pixels; at most"):
         import_parquet(table(tmp_path / "bomb.parquet", image=[header], identity=["a"]))

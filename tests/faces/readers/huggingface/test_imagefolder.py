@@ -14,10 +14,10 @@ from tests.support.huggingface_files import png
 from fedfr.core.errors import FedfrError
 from fedfr.faces import FacesWarning, import_faces, import_imagefolder, importer_for
 
-PICTURES = ("b 1.png", "tiefer/é.png", "b2.png")
+IMAGES = ("b 1.png", "tiefer/é.png", "b2.png")
 
 
-def pictures(folder: Path, names: Sequence[str] = PICTURES) -> Path:
+def samples(folder: Path, names: Sequence[str] = IMAGES) -> Path:
     """The n-th is 2 n green."""
     for number, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -29,12 +29,12 @@ def jsonl(*lines: dict[str, Any]) -> str:
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
-LINES = [{"file_name": name, "identity": who} for name, who in zip(PICTURES, ("Bo, Jr", "Zoë", "Bo, Jr"), strict=True)]
+LINES = [{"file_name": name, "identity": who} for name, who in zip(IMAGES, ("Bo, Jr", "Zoë", "Bo, Jr"), strict=True)]
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_metadata_says_who_is_on_a_picture(kind: str, tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "mit Umlaut ü")
+def test_metadata_says_who_is_on_a_image(kind: str, tmp_path: Path) -> None:
+    folder = samples(tmp_path / "mit Umlaut ü")
     if kind == "parquet":
         pa: Any = pytest.importorskip("pyarrow", reason="pyarrow is not installed; pip install 'fedfr[hf]'")
         parquet: Any = pytest.importorskip("pyarrow.parquet")
@@ -54,21 +54,21 @@ def test_metadata_says_who_is_on_a_picture(kind: str, tmp_path: Path) -> None:
 
 
 def test_numbers_names_and_other_columns(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "set")
-    lines = [{**line, "label": 3 - row, "age": 40, "name": f"picture {row}"} for row, line in enumerate(LINES)]
+    folder = samples(tmp_path / "set")
+    lines = [{**line, "label": 3 - row, "age": 40, "name": f"image {row}"} for row, line in enumerate(LINES)]
     for line in lines:
         del line["identity"]
     (folder / "metadata.jsonl").write_text(jsonl(*lines) + "\n")
     faces = import_faces(folder)
     assert faces.identities == ("0000001", "0000002", "0000003")
     assert faces.labels.tolist() == [2, 1, 0]
-    assert faces.names == ("picture 0", "picture 1", "picture 2")
+    assert faces.names == ("image 0", "image 1", "image 2")
     assert import_imagefolder(folder, identity_column="age").identities == ("0000040",)
 
 
 def test_an_identity_in_csv_stays_as_it_is_written(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "set")
-    table = "".join(f"{name},{who}\n" for name, who in zip(PICTURES, ("007", "7", "NA"), strict=True))
+    folder = samples(tmp_path / "set")
+    table = "".join(f"{name},{who}\n" for name, who in zip(IMAGES, ("007", "7", "NA"), strict=True))
     (folder / "metadata.csv").write_text("file_name,identity\n" + table, encoding="utf-8")
     assert import_faces(folder).identities == ("007", "7", "NA")
 
@@ -92,7 +92,7 @@ def test_parts_with_metadata(tmp_path: Path) -> None:
 
 
 def test_parts_with_folders(tmp_path: Path) -> None:
-    pictures(
+    samples(
         tmp_path, ["train/bo/1.png", "train/anna/1.PNG", "train/anna/.2.png", "train/anna/notes.txt", "test/bo/1.png"]
     )
     assert importer_for(tmp_path) == "imagefolder"
@@ -101,7 +101,7 @@ def test_parts_with_folders(tmp_path: Path) -> None:
     assert faces.names == ("bo/test/1.png", "anna/train/1.PNG", "bo/train/1.png")
     assert faces.images(range(3))[:, 0, 0, 1].tolist() == [8, 2, 0]
     assert import_faces(tmp_path, part="train").names == ("anna/train/1.PNG", "bo/train/1.png")
-    with pytest.raises(FedfrError, match="folders say who is on a picture; leave --identity-column out"):
+    with pytest.raises(FedfrError, match="folders say who is on an image; leave --identity-column out"):
         import_faces(tmp_path, identity_column="who")
     (tmp_path / "test" / "bo" / "1.png").write_bytes(b"")
     with pytest.raises(FedfrError, match=r"test/bo/1\.png is empty; mend the data set"):
@@ -109,17 +109,17 @@ def test_parts_with_folders(tmp_path: Path) -> None:
 
 
 def test_what_is_no_imagefolder_is_read_as_before(tmp_path: Path) -> None:
-    pictures(tmp_path / "plain", ["train/1.png", "anna/2.png"])
+    samples(tmp_path / "plain", ["train/1.png", "anna/2.png"])
     (tmp_path / "plain" / "metadata.csv").write_text("subject,age\nanna,40\n")
     assert importer_for(tmp_path / "plain") == "folder"
-    pictures(tmp_path / "only train", ["train/1.png"])
+    samples(tmp_path / "only train", ["train/1.png"])
     assert importer_for(tmp_path / "only train") == "folder"
 
 
 def test_what_nobody_names_is_counted_and_what_is_gone_is_refused(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "set")
+    folder = samples(tmp_path / "set")
     (folder / "metadata.jsonl").write_text(jsonl(*LINES[1:]))
-    with pytest.warns(FacesWarning, match="left out 1 pictures that no metadata names") as caught:
+    with pytest.warns(FacesWarning, match="left out 1 images that no metadata names") as caught:
         assert len(import_imagefolder(folder)) == 2
     assert caught[0].filename == __file__
     (folder / "b2.png").unlink()
@@ -137,8 +137,8 @@ def test_what_nobody_names_is_counted_and_what_is_gone_is_refused(tmp_path: Path
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("csv", "", "lists no pictures; give a line for each"),
-        ("csv", "file_name,identity\n", "lists no pictures; give a line for each"),
+        ("csv", "", "lists no images; give a line for each"),
+        ("csv", "file_name,identity\n", "lists no images; give a line for each"),
         ("csv", "file_name,identity\na.png,bo\nb.png", r"line 3 has other columns than the first line; it may be cut"),
         ("csv", "file_name,identity\na.png,bo,40\n", r"line 2 has other columns than the first line"),
         ("csv", 'file_name,identity\na.png,"bo', r"is not readable \(unexpected end of data\)"),
@@ -154,21 +154,21 @@ def test_what_nobody_names_is_counted_and_what_is_gone_is_refused(tmp_path: Path
         (
             "csv",
             "file_name,identity\na.png,bo\na.png,bo\n",
-            r"line 3 of .* lists a picture again, it is a\.png \(line 2",
+            r"line 3 of .* lists an image again, it is a\.png \(line 2",
         ),
-        ("csv", "file_name,identity\na.png,bo\na.png,al\n", "lists a picture again"),
+        ("csv", "file_name,identity\na.png,bo\na.png,al\n", "lists an image again"),
         ("jsonl", '{"file_name": "a.png", "identity": "bo"}\n{"file_na', "line 2 is not JSON, it may be cut short"),
         ("jsonl", '["file_name"]\n', "line 1 holds no object; expected one like"),
         (
             "jsonl",
             '{"identity": "bo", "x": "file_name"}\n',
-            r"has no file_name or image_file_name \(the picture's file\)",
+            r"has no file_name or image_file_name \(the image's file\)",
         ),
         ("jsonl", '{"file_name": 3, "identity": "bo"}\n', "has 3 for a file"),
         ("jsonl", '{"file_name": "a.png", "identity": 0.5}\n', "has 0.5 for an identity; expected a name or a whole"),
         ("jsonl", '{"file_name": "a.png", "identity": true}\n', "has True for an identity"),
-        ("jsonl", '{"file_name": "../a.png", "identity": "bo"}\n', r"names '\.\./a\.png'; expected a picture below"),
-        ("jsonl", '{"file_name": "/etc/passwd", "identity": "bo"}\n', "names '/etc/passwd'; expected a picture below"),
+        ("jsonl", '{"file_name": "../a.png", "identity": "bo"}\n', r"names '\.\./a\.png'; expected an image below"),
+        ("jsonl", '{"file_name": "/etc/passwd", "identity": "bo"}\n', "names '/etc/passwd'; expected an image below"),
         ("jsonl", '{"file_name": ' + "[" * 100_000, "is not readable"),
         ("jsonl", b'{"file_name": "\xff"}', "is not readable .*utf-8"),
         ("parquet", "file_name", "is not a whole Parquet file"),
@@ -177,7 +177,7 @@ def test_what_nobody_names_is_counted_and_what_is_gone_is_refused(tmp_path: Path
 def test_metadata_that_cannot_be_meant(name: str, content: str | bytes, message: str, tmp_path: Path) -> None:
     if name == "parquet":
         pytest.importorskip("pyarrow", reason="pyarrow is not installed; pip install 'fedfr[hf]'")
-    folder = pictures(tmp_path / "set", ["a.png", "b.png"])
+    folder = samples(tmp_path / "set", ["a.png", "b.png"])
     (folder / f"metadata.{name}").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(FedfrError, match=message) as caught:
         import_faces(folder, tmp_path / "out")
@@ -186,9 +186,9 @@ def test_metadata_that_cannot_be_meant(name: str, content: str | bytes, message:
 
 
 def test_two_metadata_files_and_places_that_overlap(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "set")
+    folder = samples(tmp_path / "set")
     (folder / "metadata.jsonl").write_text(jsonl(*LINES))
-    with pytest.raises(FedfrError, match="has one metadata file for all its pictures, no part 'train'"):
+    with pytest.raises(FedfrError, match="has one metadata file for all its images, no part 'train'"):
         import_faces(folder, part="train")
     for dest in (folder, folder / "out", tmp_path):
         with pytest.raises(FedfrError, match="lie one in the other"):
@@ -196,12 +196,12 @@ def test_two_metadata_files_and_places_that_overlap(tmp_path: Path) -> None:
     (folder / "metadata.csv").touch()
     with pytest.raises(FedfrError, match=r"holds metadata\.csv and metadata\.jsonl; leave one of them there"):
         import_faces(folder)
-    with pytest.raises(FedfrError, match="is not a folder; give one with pictures"):
+    with pytest.raises(FedfrError, match="is not a folder; give one with images"):
         import_imagefolder(folder / "b2.png")
 
 
 def test_what_the_library_itself_finds_in_it(hf: Any, data_dir: Path, tmp_path: Path) -> None:
-    """Real faces below parts: the same pictures of the same people as ``load_dataset`` gives."""
+    """Real faces below parts: the same images of the same people as ``load_dataset`` gives."""
     for part, name in (("train", "Aaron_Peirsol"), ("train", "Abdullah_Gul"), ("test", "Ai_Sugiyama")):
         shutil.copytree(data_dir / "lfw112" / name, tmp_path / "set" / part / name)
     theirs = hf.load_dataset("imagefolder", data_dir=str(tmp_path / "set"), split="train")

@@ -23,7 +23,7 @@ BOTH = pytest.mark.parametrize("write", [as_parquet, as_saved])
 
 
 def greens(faces: FaceSet) -> list[int]:
-    """The one colour of each picture, after checking it."""
+    """The one colour of each image, after checking it."""
     pixels = faces.images(range(len(faces)))
     assert (pixels == pixels[:, :1, :1]).all()
     colours = pixels[:, 0, 0].astype(int)
@@ -33,7 +33,7 @@ def greens(faces: FaceSet) -> list[int]:
 
 
 @BOTH
-def test_pictures_and_classes_in_their_order(hf: Any, write: Write, tmp_path: Path) -> None:
+def test_images_and_classes_in_their_order(hf: Any, write: Write, tmp_path: Path) -> None:
     place = tmp_path / "Daten für Анна"
     place.mkdir()
     source = write(named(hf), place)
@@ -69,8 +69,8 @@ def test_several_files_and_parts(hf: Any, tmp_path: Path) -> None:
         with pytest.warns(FacesWarning) as caught:
             everything = import_faces(source)
         assert [str(each.message).partition(",")[0] for each in caught] == [
-            "2 pictures come twice under one identity",
-            "3 pictures come again under another identity",
+            "2 images come twice under one identity",
+            "3 images come again under another identity",
         ]
         assert everything.identities == people
         assert greens(everything) == [20, 22, 24, 26, 28] * 2
@@ -93,13 +93,13 @@ def test_a_choice_of_rows_is_saved_as_such(hf: Any, tmp_path: Path) -> None:
 def test_every_mode_becomes_rgb(hf: Any, mode: str, expected: int, tmp_path: Path) -> None:
     grey = Image.fromarray(np.full((112, 112), 50, np.uint8))
     if mode == "I;16":
-        picture = Image.fromarray(np.full((112, 112), 50 * 257, np.uint16))
+        sample = Image.fromarray(np.full((112, 112), 50 * 257, np.uint16))
     elif mode == "1":
-        picture = Image.fromarray(np.full((112, 112), 255, np.uint8)).convert("1")
+        sample = Image.fromarray(np.full((112, 112), 255, np.uint8)).convert("1")
     else:
-        picture = grey.convert("RGB").convert(mode) if mode == "CMYK" else grey.convert(mode)
+        sample = grey.convert("RGB").convert(mode) if mode == "CMYK" else grey.convert(mode)
     features = hf.Features({"image": hf.Image(), "identity": hf.Value("string")})
-    hf.Dataset.from_dict({"image": [picture], "identity": ["a"]}, features=features).to_parquet(
+    hf.Dataset.from_dict({"image": [sample], "identity": ["a"]}, features=features).to_parquet(
         str(tmp_path / "m.parquet")
     )
     pixels = import_parquet(tmp_path / "m.parquet").images([0])
@@ -107,11 +107,11 @@ def test_every_mode_becomes_rgb(hf: Any, mode: str, expected: int, tmp_path: Pat
 
 
 def test_other_sizes_are_resized_with_one_warning(hf: Any, tmp_path: Path) -> None:
-    pictures = [flat(5), flat(6, (250, 250)), flat(7, (40, 90))]
+    samples = [flat(5), flat(6, (250, 250)), flat(7, (40, 90))]
     features = hf.Features({"image": hf.Image(), "identity": hf.Value("string")})
-    dataset = hf.Dataset.from_dict({"image": pictures, "identity": ["b", "a", "b"]}, features=features)
+    dataset = hf.Dataset.from_dict({"image": samples, "identity": ["b", "a", "b"]}, features=features)
     dataset.to_parquet(str(tmp_path / "sizes.parquet"))
-    with pytest.warns(FacesWarning, match="2 of 3 pictures were not 112x112 and resized") as caught:
+    with pytest.warns(FacesWarning, match="2 of 3 images were not 112x112 and resized") as caught:
         faces = import_parquet(tmp_path / "sizes.parquet")
     assert len(caught) == 1
     assert caught[0].filename == __file__
@@ -135,7 +135,7 @@ def test_a_negative_number_is_no_identity(hf: Any, write: Write, kind: str, tmp_
 
 
 @BOTH
-def test_rows_without_picture_or_identity(hf: Any, write: Write, tmp_path: Path) -> None:
+def test_rows_without_image_or_identity(hf: Any, write: Write, tmp_path: Path) -> None:
     features = hf.Features({"image": hf.Image(), "identity": hf.ClassLabel(names=["a", "b"])})
     broken = {"bytes": png(3)[:200], "path": None}
     rows = {"image": [flat(1), None, flat(2), broken, flat(4)], "identity": [0, 1, None, 1, -1]}
@@ -150,16 +150,16 @@ def test_rows_without_picture_or_identity(hf: Any, write: Write, tmp_path: Path)
     assert faces.identities == ("a",)
     dropped = (tmp_path / "out" / "dropped.tsv").read_text().splitlines()
     assert [line.partition("\t")[2] for line in dropped] == [
-        "holds no picture",
+        "holds no image",
         "names no identity",
-        "holds a picture that is corrupt or cut short",
+        "holds an image that is corrupt or cut short",
         "names no identity",
     ]
     assert dropped[0].startswith("row 1 of ")
     only = write(hf.Dataset.from_dict({"image": [None], "identity": [0]}, features=features), tmp_path / "only")
-    with pytest.raises(FedfrError, match=r"row 0 of .* holds no picture; mend"):
+    with pytest.raises(FedfrError, match=r"row 0 of .* holds no image; mend"):
         import_faces(only)
-    with pytest.raises(FedfrError, match=r"holds no pictures to import: row 0 of .* holds no picture; give"):
+    with pytest.raises(FedfrError, match=r"holds no images to import: row 0 of .* holds no image; give"):
         import_faces(only, skip_bad=True)
 
 
@@ -168,8 +168,8 @@ def test_repeated_rows_are_kept_and_counted(tmp_path: Path) -> None:
     with pytest.warns(FacesWarning) as caught:
         faces = import_parquet(source)
     assert [str(each.message) for each in caught] == [
-        f"1 pictures come twice under one identity, first row 2 of {source}",
-        f"1 pictures come again under another identity, first row 3 of {source}; one name is wrong",
+        f"1 images come twice under one identity, first row 2 of {source}",
+        f"1 images come again under another identity, first row 3 of {source}; one name is wrong",
     ]
     assert greens(faces) == [2, 4, 2, 2]
     assert len(set(faces.names)) == 4
@@ -177,21 +177,21 @@ def test_repeated_rows_are_kept_and_counted(tmp_path: Path) -> None:
 
 def test_files_of_other_tools(tmp_path: Path) -> None:
     """Bytes alone, numbers without names, categories, columns of other names, paths beside the file."""
-    pictures, numbers = [png(1), png(2), png(3)], [12, 7, 12]
-    faces = import_parquet(table(tmp_path / "bytes.parquet", image=pictures, label=numbers))
+    samples, numbers = [png(1), png(2), png(3)], [12, 7, 12]
+    faces = import_parquet(table(tmp_path / "bytes.parquet", image=samples, label=numbers))
     assert faces.identities == ("0000007", "0000012")
     assert faces.labels.tolist() == [1, 0, 1]
     people = pa.array(["bo", "al", "bo"]).dictionary_encode()
     faces = import_parquet(
-        table(tmp_path / "words.parquet", face=pa.array(pictures, pa.large_binary()), who=people),
+        table(tmp_path / "words.parquet", face=pa.array(samples, pa.large_binary()), who=people),
         image_column="face",
         identity_column="who",
     )
     assert faces.identities == ("al", "bo")
     assert greens(faces) == [2, 4, 6]
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "bo_0001.png").write_bytes(png(9))
-    beside = [{"bytes": None, "path": "pictures/bo_0001.png"}, {"bytes": png(8), "path": "deep/bo_0002.png"}]
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "bo_0001.png").write_bytes(png(9))
+    beside = [{"bytes": None, "path": "images/bo_0001.png"}, {"bytes": png(8), "path": "deep/bo_0002.png"}]
     faces = import_parquet(table(tmp_path / "paths.parquet", image=beside, identity=["bo", "bo"]))
     assert greens(faces) == [18, 16]
     assert faces.names == ("bo/bo_0001.png", "bo/bo_0002.png")
@@ -211,9 +211,9 @@ def test_real_faces(hf: Any, data_dir: Path, tmp_path: Path) -> None:
     """The library embeds the JPEG files; what comes out is what the folder importer makes of them."""
     names = ("Aaron_Peirsol", "Abdullah_Gul", "Ai_Sugiyama")
     for name in names:
-        shutil.copytree(data_dir / "lfw112" / name, tmp_path / "pictures" / name)
-    expected = import_faces(tmp_path / "pictures")
-    dataset = hf.load_dataset("imagefolder", data_dir=str(tmp_path / "pictures"), split="train")
+        shutil.copytree(data_dir / "lfw112" / name, tmp_path / "images" / name)
+    expected = import_faces(tmp_path / "images")
+    dataset = hf.load_dataset("imagefolder", data_dir=str(tmp_path / "images"), split="train")
     for source in (as_parquet(dataset, tmp_path), as_saved(dataset, tmp_path)):
         faces = import_faces(source)
         assert faces.identities == names

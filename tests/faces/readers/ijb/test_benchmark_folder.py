@@ -257,14 +257,14 @@ def test_templates_are_found_by_their_numbers(step: int) -> None:
     assert rows_of(np.array(asked), known).tolist() == [[-1, 0], [2, -1], [3, -1], [-1, 1]]
 
 
-def test_a_missing_picture_is_named_with_its_line(copy: IjbSet) -> None:
+def test_a_missing_image_is_named_with_its_line(copy: IjbSet) -> None:
     for name in ("4.jpg", "9.jpg"):
         (copy.folder / "loose_crop" / name).unlink()
-    with pytest.raises(FedfrError, match=r"lacks 2 of \d+ pictures, first 4.jpg \(.*face_tid_mid.txt, line 4\)"):
+    with pytest.raises(FedfrError, match=r"lacks 2 of \d+ images, first 4.jpg \(.*face_tid_mid.txt, line 4\)"):
         opened(copy)
 
 
-def test_pictures_in_sub_folders(copy: IjbSet) -> None:
+def test_images_in_sub_folders(copy: IjbSet) -> None:
     (copy.folder / "loose_crop" / "a").mkdir()
     (copy.folder / "loose_crop" / "1.jpg").rename(copy.folder / "loose_crop" / "a" / "1.jpg")
     for name in LISTS[:2]:

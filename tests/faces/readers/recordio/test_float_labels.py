@@ -66,10 +66,10 @@ def test_labels_that_only_the_identity_records_tell_apart() -> None:
 
 
 @pytest.mark.parametrize("layout", ["insightface", "fedfr"])
-@pytest.mark.parametrize("pictures", [EDGE - 2, EDGE - 1, EDGE, EDGE + 1, EDGE + 2, EDGE + 4, 2**24 + 11])
-def test_counts_in_record_0(pictures: int, layout: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("images", [EDGE - 2, EDGE - 1, EDGE, EDGE + 1, EDGE + 2, EDGE + 4, 2**24 + 11])
+def test_counts_in_record_0(images: int, layout: str, tmp_path: Path) -> None:
     """An index of millions of records, most of which are one and the same."""
-    end, people = pictures + 1, 3 if layout == "insightface" else 0
+    end, people = images + 1, 3 if layout == "insightface" else 0
     counts = [end, end + people if people else 5]
     with (tmp_path / "train.rec").open("wb") as file:
         writer = RecordWriter(file)
@@ -82,7 +82,7 @@ def test_counts_in_record_0(pictures: int, layout: str, tmp_path: Path) -> None:
     places = np.full(len(keys), offsets[1])
     places[0], places[end:] = offsets[0], offsets[2:]
     announced = _announced(RecordFile(tmp_path / "train.rec"), Index(keys, places), lambda error: None)
-    assert announced.pictures == range(1, end)
+    assert announced.images == range(1, end)
     assert announced.identities == (range(end, end + people) if people else range(0))
 
 

@@ -1,4 +1,4 @@
-"""Which records are pictures, of whom: the samples, and files that contradict themselves."""
+"""Which records are images, of whom: the samples, and files that contradict themselves."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def test_samples(data_dir: Path, sample: str, counts: list[int], first: int) -> 
     assert (layout.first_identity, layout.torn_ranges) == (first, 0)
 
 
-def test_pictures_come_in_the_order_of_keys_whatever_their_labels(tmp_path: Path) -> None:
+def test_images_come_in_the_order_of_keys_whatever_their_labels(tmp_path: Path) -> None:
     entries = [(3, pack(5, 3, flat(0))), (1, pack([9, 1], 1, flat(1))), (0, pack([4, 2], 0)), (2, pack(5, 2, flat(2)))]
     layout = layout_of(write(tmp_path / "a.rec", entries))
     assert (layout.keys.tolist(), layout.labels.tolist()) == ([1, 2, 3], [9, 5, 5])
 
 
-def test_without_numbers_in_record_0_all_records_are_pictures(tmp_path: Path) -> None:
+def test_without_numbers_in_record_0_all_records_are_images(tmp_path: Path) -> None:
     """As MXNet's ``im2rec`` writes them, and as InsightFace and FedFR read them."""
     layout = layout_of(write(tmp_path / "a.rec", [(key, pack(key // 2, key, flat(key))) for key in range(4)]))
     assert (layout.keys.tolist(), layout.labels.tolist()) == ([0, 1, 2, 3], [0, 0, 1, 1])
 
 
-def test_record_0_may_carry_a_picture_too(tmp_path: Path) -> None:
-    """The script for the public part packs the last picture into it again."""
+def test_record_0_may_carry_a_image_too(tmp_path: Path) -> None:
+    """The script for the public part packs the last image into it again."""
     entries = [(1, pack(0, 1, flat(1))), (2, pack(1, 2, flat(2))), (0, pack([3, 2], 0, flat(2)))]
     assert layout_of(write(tmp_path / "a.rec", entries)).keys.tolist() == [1, 2]
 
@@ -68,42 +68,42 @@ def test_identity_records_that_span_other_people_are_counted(tmp_path: Path) -> 
     assert layout_of(insightface(tmp_path / "b.rec", [0, 0, 1, 1], torn=True)).torn_ranges == 1
 
 
-PICTURES = [(1, pack(0, 1, flat(1))), (2, pack(1, 2, flat(2)))]
+IMAGES = [(1, pack(0, 1, flat(1))), (2, pack(1, 2, flat(2)))]
 
 
 @pytest.mark.parametrize(
     ("entries", "message", "kept"),
     [
-        (PICTURES, "record 0 at byte .* is missing, which says how many pictures there are", [1, 2]),
+        (IMAGES, "record 0 at byte .* is missing, which says how many images there are", [1, 2]),
         (
-            [*PICTURES, (0, pack([5, 2], 0))],
-            "record 3 at byte .* is not there, and so are 2 of the 4 pictures that record 0 announces",
+            [*IMAGES, (0, pack([5, 2], 0))],
+            "record 3 at byte .* is not there, and so are 2 of the 4 images that record 0 announces",
             [1, 2],
         ),
-        ([*PICTURES, (0, pack([3, 5], 0))], "record 3 .* 2 of the 2 identity records", [1, 2]),
-        ([*PICTURES, (0, pack([0, 2], 0))], "record 0 at byte .* announces pictures up to key -1", [1, 2]),
-        ([*PICTURES, (0, HEADER.pack(2, 0, 0, 0))], "record 0 at byte .* announces 2 labels in 24 bytes", [1, 2]),
+        ([*IMAGES, (0, pack([3, 5], 0))], "record 3 .* 2 of the 2 identity records", [1, 2]),
+        ([*IMAGES, (0, pack([0, 2], 0))], "record 0 at byte .* announces images up to key -1", [1, 2]),
+        ([*IMAGES, (0, HEADER.pack(2, 0, 0, 0))], "record 0 at byte .* announces 2 labels in 24 bytes", [1, 2]),
         (
-            [*PICTURES, (0, HEADER.pack(2, 0, 0, 0) + np.array([3, np.nan], np.float32).tobytes())],
+            [*IMAGES, (0, HEADER.pack(2, 0, 0, 0) + np.array([3, np.nan], np.float32).tobytes())],
             "record 0 at byte .* has the label nan; expected a whole number from 0 to 2147483647",
             [1, 2],
         ),
         (
-            [PICTURES[0], (2, HEADER.pack(0, 0.5, 2, 0) + flat(2)), (0, pack([3, 2], 0))],
+            [IMAGES[0], (2, HEADER.pack(0, 0.5, 2, 0) + flat(2)), (0, pack([3, 2], 0))],
             r"record 2 at byte .* has the label 0\.5; expected a whole number",
             [1],
         ),
-        ([PICTURES[0], (2, pack(-1, 2, flat(2))), (0, pack([3, 2], 0))], "record 2 .* has the label -1", [1]),
-        ([PICTURES[0], (2, HEADER.pack(0, 1e20, 2, 0) + flat(2)), (0, pack([3, 2], 0))], "record 2 .* label 1", [1]),
-        ([PICTURES[0], (2, pack(1, 2)), (0, pack([3, 2], 0))], "record 2 at byte .* holds no picture", [1]),
+        ([IMAGES[0], (2, pack(-1, 2, flat(2))), (0, pack([3, 2], 0))], "record 2 .* has the label -1", [1]),
+        ([IMAGES[0], (2, HEADER.pack(0, 1e20, 2, 0) + flat(2)), (0, pack([3, 2], 0))], "record 2 .* label 1", [1]),
+        ([IMAGES[0], (2, pack(1, 2)), (0, pack([3, 2], 0))], "record 2 at byte .* holds no image", [1]),
         (
-            [*PICTURES, (3, pack(4, 3)), (0, pack([3, 4], 0))],
+            [*IMAGES, (3, pack(4, 3)), (0, pack([3, 4], 0))],
             "record 3 .* has 1 label; an identity",
             [1, 2],
         ),
         (
-            [*PICTURES, (3, pack([1, 9], 3)), (0, pack([3, 4], 0))],
-            "record 3 .* spans pictures 1 to 9",
+            [*IMAGES, (3, pack([1, 9], 3)), (0, pack([3, 4], 0))],
+            "record 3 .* spans images 1 to 9",
             [1, 2],
         ),
     ],
@@ -125,7 +125,7 @@ def test_records_without_a_header_are_named(tmp_path: Path) -> None:
         layout_of(path)
 
 
-def test_where_record_0_is_lost_what_has_no_picture_is_no_loss(tmp_path: Path) -> None:
+def test_where_record_0_is_lost_what_has_no_image_is_no_loss(tmp_path: Path) -> None:
     path = insightface(tmp_path / "a.rec")
     content = bytearray(path.read_bytes())
     content[8:12] = b"\xff\xff\xff\x00"

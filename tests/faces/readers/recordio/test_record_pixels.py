@@ -1,4 +1,4 @@
-"""Pictures decoded when asked for: the same pixels from any number of threads, faults by name."""
+"""Images decoded when asked for: the same pixels from any number of threads, faults by name."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from tests.support.recordio_files import SAMPLES, flat
 
-from fedfr.faces.encoded_images import decode_picture
-from fedfr.faces.image_headers import picture_size
+from fedfr.faces.encoded_images import decode_image
+from fedfr.faces.image_headers import image_size
 from fedfr.faces.readers.recordio import RecordError, RecordFile, RecordPixels, read_index, read_layout
 from fedfr.faces.readers.recordio.header import pack
 from fedfr.faces.writers.recordio import frame
@@ -25,13 +25,13 @@ def opened(folder: Path, threads: int = 2) -> RecordPixels:
     return RecordPixels(file, layout.keys, layout.offsets, threads)
 
 
-def one(path: Path, picture: bytes) -> RecordPixels:
-    path.write_bytes(frame(pack(0, 7, picture)))
+def one(path: Path, sample: bytes) -> RecordPixels:
+    path.write_bytes(frame(pack(0, 7, sample)))
     return RecordPixels(RecordFile(path), np.array([7]), np.array([0]))
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_pixels_are_those_of_the_picture_in_any_order_and_number_of_threads(data_dir: Path, sample: str) -> None:
+def test_pixels_are_those_of_the_image_in_any_order_and_number_of_threads(data_dir: Path, sample: str) -> None:
     pixels = opened(data_dir / "recordio" / sample)
     rows = np.random.default_rng(1).permutation(len(pixels))
     images = pixels[rows]
@@ -67,19 +67,19 @@ BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 60_000, 60_000) + b
 
 
 @pytest.mark.parametrize(
-    ("picture", "message"),
+    ("image", "message"),
     [
         (b"GIF89a", "holds no JPEG or PNG (it starts with 47 49 46 38)"),
-        (flat(0)[:-20], "holds a picture that is corrupt or cut short"),
+        (flat(0)[:-20], "holds an image that is corrupt or cut short"),
         (flat(0, suffix=".jpg")[:60], "holds no JPEG or PNG (it starts with ff d8 ff e0)"),
-        (flat(0, suffix=".jpg")[:-300], "holds a picture that is corrupt or cut short"),
-        (BOMB, "holds a picture of 60000x60000 pixels; at most 67108864 are decoded"),
+        (flat(0, suffix=".jpg")[:-300], "holds an image that is corrupt or cut short"),
+        (BOMB, "holds an image of 60000x60000 pixels; at most 67108864 are decoded"),
     ],
 )
 def test_what_cannot_be_decoded_is_named(
-    tmp_path: Path, picture: bytes, message: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, sample: bytes, message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    pixels = one(tmp_path / "bad one.rec", picture)
+    pixels = one(tmp_path / "bad one.rec", sample)
     with pytest.raises(RecordError, match=re.escape(f"bad one.rec: record 7 at byte 0 {message}; fetch the file")):
         pixels[np.array([0])]
     assert capfd.readouterr().err == ""
@@ -88,17 +88,17 @@ def test_what_cannot_be_decoded_is_named(
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 @pytest.mark.parametrize("size", [(112, 112), (30, 50), (300, 200)])
 def test_sizes_are_read_before_memory_is_given(suffix: str, size: tuple[int, int]) -> None:
-    picture = flat(90, size, suffix)
-    assert picture_size(picture) == size
-    assert decode_picture(picture).shape == (*size, 3)
+    sample = flat(90, size, suffix)
+    assert image_size(sample) == size
+    assert decode_image(sample).shape == (*size, 3)
 
 
 def test_progressive_jpegs_and_those_with_comments_have_a_size_too() -> None:
     options = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
     plain = cv2.imencode(".jpg", np.zeros((40, 60, 3), np.uint8), options)[1].tobytes()
     commented = plain[:2] + b"\xff\xff\xfe\x00\x06\xff\xc0ab" + plain[2:]
-    assert picture_size(plain) == picture_size(commented) == (40, 60)
-    assert decode_picture(commented).shape == (40, 60, 3)
+    assert image_size(plain) == image_size(commented) == (40, 60)
+    assert decode_image(commented).shape == (40, 60, 3)
 
 
 def test_other_sizes_are_resized_and_counted(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pickles of pictures: what every Python and NumPy wrote is read, and nothing but plain values comes out."""
+"""Pickles of images: what every Python and NumPy wrote is read, and nothing but plain values comes out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.python2_pickles import protocol_0, protocol_1, protocol_2, pr
 from fedfr.faces.readers.safe_pickle import PlainPickleError, read_plain_pickle
 
 # Every byte there is, and what Python 2's repr writes with escapes.
-PICTURES = [b"\xff\xd8 first", b"", b"x" * 300, bytes(range(256)), b'it\'s "quoted"\\n\\x41\n\r\t\\']
+IMAGES = [b"\xff\xd8 first", b"", b"x" * 300, bytes(range(256)), b'it\'s "quoted"\\n\\x41\n\r\t\\']
 SAME = [True, False]
 
 
@@ -43,10 +43,10 @@ def only_plain(value: Any) -> bool:
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_every_protocol_gives_what_was_written(protocol: int) -> None:
-    arrays = [np.frombuffer(picture, np.uint8) for picture in PICTURES]
+    arrays = [np.frombuffer(image, np.uint8) for image in IMAGES]
     truths = [True, False, np.bool_(True), 1]
-    pictures, same = read_plain_pickle(pickle.dumps(([*PICTURES, *arrays], truths), protocol))
-    assert plain(pictures) == [*PICTURES, *PICTURES]
+    images, same = read_plain_pickle(pickle.dumps(([*IMAGES, *arrays], truths), protocol))
+    assert plain(images) == [*IMAGES, *IMAGES]
     assert same == [True, False, True, 1]
 
 
@@ -65,19 +65,19 @@ def test_arrays_of_every_form(protocol: int) -> None:
 
 @pytest.mark.parametrize("write", [protocol_0, protocol_1, protocol_2])
 def test_what_python_2_wrote(write: Any) -> None:
-    content = write(PICTURES, SAME)
-    assert pickle.loads(content, encoding="bytes") == (PICTURES, SAME)
-    assert read_plain_pickle(content) == (PICTURES, SAME)
+    content = write(IMAGES, SAME)
+    assert pickle.loads(content, encoding="bytes") == (IMAGES, SAME)
+    assert read_plain_pickle(content) == (IMAGES, SAME)
 
 
 @pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
 def test_arrays_that_python_2_wrote(module: bytes) -> None:
-    content = protocol_2_arrays(PICTURES, SAME, module)
+    content = protocol_2_arrays(IMAGES, SAME, module)
     # NumPy 2 warns of its old name.
     theirs, _ = pickle.loads(content.replace(b"numpy.core", b"numpy._core"), encoding="latin1")
-    pictures, same = read_plain_pickle(content)
-    assert plain(pictures) == plain(theirs) == PICTURES
-    assert [picture.shape for picture in pictures] == [(len(picture), 1) for picture in PICTURES]
+    images, same = read_plain_pickle(content)
+    assert plain(images) == plain(theirs) == IMAGES
+    assert [image.shape for image in images] == [(len(image), 1) for image in IMAGES]
     assert same == SAME
 
 
@@ -92,7 +92,7 @@ def test_the_arrays_of_both_numpys(place: str, protocol: int) -> None:
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 def test_cut_short_at_any_byte(protocol: int) -> None:
-    content = pickle.dumps((PICTURES, SAME), protocol)
+    content = pickle.dumps((IMAGES, SAME), protocol)
     for end in range(len(content)):
         with pytest.raises(PlainPickleError) as caught:
             read_plain_pickle(content[:end])
@@ -112,10 +112,10 @@ def check(content: bytes) -> None:
 
 
 WHOLE = [
-    *(pickle.dumps((PICTURES, SAME), protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)),
+    *(pickle.dumps((IMAGES, SAME), protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)),
     *(pickle.dumps(([np.arange(9, dtype=np.uint8)], np.array(SAME)), protocol) for protocol in (0, 2, 4, 5)),
-    *(write(PICTURES, SAME) for write in (protocol_0, protocol_1, protocol_2)),
-    protocol_2_arrays(PICTURES, SAME, b"numpy.core.multiarray"),
+    *(write(IMAGES, SAME) for write in (protocol_0, protocol_1, protocol_2)),
+    protocol_2_arrays(IMAGES, SAME, b"numpy.core.multiarray"),
 ]
 
 

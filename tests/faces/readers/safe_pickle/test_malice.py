@@ -47,7 +47,7 @@ NDARRAY = RECONSTRUCT + b"cnumpy\nndarray\nK\x00\x85U\x01b\x87R"
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (pickle.dumps(Dangerous()), r"it asks for posix\.system, which lists of pictures do not need"),
+        (pickle.dumps(Dangerous()), r"it asks for posix\.system, which lists of images do not need"),
         (pickle.dumps(Dangerous(), 0), r"it asks for posix\.system"),
         (b"\x80\x02]q\x00(cos\nsystem\n(U\x05touchtRe.", r"it asks for os\.system"),
         (b"cbuiltins\neval\n(S'1'\ntR.", r"it asks for builtins\.eval"),
@@ -72,13 +72,13 @@ NDARRAY = RECONSTRUCT + b"cnumpy\nndarray\nK\x00\x85U\x01b\x87R"
         (pickle.dumps(np.zeros(3, [("a", "u1")])), "it holds an array of 'V1'"),
         (b"\x80\x02" + DTYPE + b"U\x02u1\x85R(K\x03U\x01|N(U\x01at}Rtb.", "it asks for the operation EMPTY_DICT"),
         (b"\x80\x02" + U1 + b"(K\x03U\x01|NU\x01aNtb.", "it holds an array with fields"),
-        (pickle.dumps(np.zeros((2, 2, 2), np.uint8), 2), "a shape that compressed pictures do not have"),
+        (pickle.dumps(np.zeros((2, 2, 2), np.uint8), 2), "a shape that compressed images do not have"),
         (
             b"\x80\x02" + NDARRAY + b"(K\x01J\xff\xff\xff\x7f\x85" + U1 + b"\x89U\x01atb.",
             "shape and values do not agree",
         ),
         (b"\x80\x02" + NDARRAY + b"(K\x01J\xff\xff\xff\xff\x85" + U1 + b"\x89U\x01atb.", "a shape that compressed"),
-        (b"\x80\x02" + NDARRAY + b".", "it holds something that is no list, no picture and no truth value"),
+        (b"\x80\x02" + NDARRAY + b".", "it holds something that is no list, no image and no truth value"),
         (b"\x80\x02]" + NDARRAY + b"\x85a.", "it holds something that is no list"),
         (b"\x80\x02]" + U1 + b"a.", "it holds something that is no list"),
         (b"cnumpy\ndtype\n.", "it holds something that is no list"),
@@ -115,12 +115,12 @@ PAIR = b"\x80\x02](U\x01aU\x01be]"
     ("before", "after", "message"),
     [
         (PAIR, b"a\x86.", "pair 0 is marked tuple; expected true or false"),
-        (b"\x80\x02](U\x01a", b"e](\x88e\x86.", "picture 1 is tuple, not compressed bytes"),
+        (b"\x80\x02](U\x01a", b"e](\x88e\x86.", "image 1 is tuple, not compressed bytes"),
         (b"\x80\x02", b".", "holds no two lists"),
         (b"\x80\x02" + DTYPE, b"\x85R.", "it holds an array of an unknown type"),
         (b"\x80\x02" + RECONSTRUCT, b"U\x00U\x01b\x87R.", "it holds an array of an unknown kind"),
         (b"\x80\x02" + NDARRAY, b"b.", "it holds an array that is not in NumPy's form"),
-        (b"\x80\x02" + NDARRAY + b"(K\x01", U1 + b"\x89U\x01atb.", "a shape that compressed pictures do not have"),
+        (b"\x80\x02" + NDARRAY + b"(K\x01", U1 + b"\x89U\x01atb.", "a shape that compressed images do not have"),
         (b"\x80\x02c_codecs\nencode\n", b"X\x06\x00\x00\x00latin1\x86R.", "it encodes something else than bytes"),
         (b"\x80\x02", b"X\x01\x00\x00\x00a\x93.", "it asks for something without a name"),
         (b"\x80\x02", b")R.", "it calls something that is no function"),
@@ -142,7 +142,7 @@ def test_what_holds_itself_many_times_over_is_not_looked_through(
 def test_a_list_that_holds_itself(tmp_path: Path) -> None:
     path = tmp_path / "x.bin"
     path.write_bytes(b"\x80\x02]q\x00h\x00a](\x88e\x86.")
-    with pytest.raises(FedfrError, match="picture 0 is list, not compressed bytes"):
+    with pytest.raises(FedfrError, match="image 0 is list, not compressed bytes"):
         read_verification_set(path)
 
 

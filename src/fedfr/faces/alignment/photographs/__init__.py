@@ -1,4 +1,4 @@
-"""Photographs to aligned faces: points, what makes a picture unfit, what is kept while an import is unfinished."""
+"""Photographs to aligned faces: points, what makes an image unfit, what is kept while an import is unfinished."""
 
 from __future__ import annotations
 

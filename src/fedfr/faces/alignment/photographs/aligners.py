@@ -33,7 +33,7 @@ class Aligner(Protocol):
         ...
 
     def faces(self, name: str, image: NDArray[np.uint8]) -> tuple[Face, ...]:
-        """The faces of a picture called ``name``, RGB."""
+        """The faces of an image called ``name``, RGB."""
         ...
 
 
@@ -80,7 +80,7 @@ class AlignerFiles:
 
 @dataclass(frozen=True)
 class Way:
-    """A way of aligning: what makes its aligner (None: pictures stay as they are), and the files it uses."""
+    """A way of aligning: what makes its aligner (None: images stay as they are), and the files it uses."""
 
     make: Callable[[AlignerFiles], Aligner | None]
     uses: tuple[str, ...] = ()
@@ -97,14 +97,14 @@ def _yunet(files: AlignerFiles) -> Aligner:
 
 def _landmarks(files: AlignerFiles) -> Aligner:
     if files.landmarks is None:
-        raise FedfrError("--align landmarks needs --landmarks FILE.tsv with five points of every picture")
+        raise FedfrError("--align landmarks needs --landmarks FILE.tsv with five points of every image")
     return FileLandmarks(read_landmarks(files.landmarks))
 
 
 ALIGNERS: Registry[Way] = Registry(
     "--align",
     (
-        Entry("none", Way(lambda files: None), "pictures are aligned already"),
+        Entry("none", Way(lambda files: None), "images are aligned already"),
         Entry(
             "yunet",
             Way(_yunet, ("detector", "detector_sha256")),
@@ -124,7 +124,7 @@ def refuse_options(given: Mapping[str, object], meant: str) -> None:
 
 
 def make_aligner(name: str, files: AlignerFiles) -> Aligner | None:
-    """The aligner called ``name``; None where pictures stay as they are.
+    """The aligner called ``name``; None where images stay as they are.
 
     Raises :class:`FedfrError` for an unknown name, for a file that is missing or broken, and for one that this way of
     aligning does not use.

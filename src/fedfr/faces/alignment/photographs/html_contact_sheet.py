@@ -41,9 +41,9 @@ def check_sheet(path: Path) -> None:
 
 
 def write_sheet(path: Path, source: Path, faces: FaceSet, skipped: Sequence[Outcome]) -> None:
-    """Write the page: what was skipped with a small picture each, then up to 24 faces of every identity.
+    """Write the page: what was skipped with a small image each, then up to 24 faces of every identity.
 
-    It holds its pictures and fetches nothing. One picture is in memory at a time.
+    It holds its images and fetches nothing. One image is in memory at a time.
     Raises :class:`WriteError` when the place cannot be written.
     """
 
@@ -79,12 +79,12 @@ def _parts(source: Path, faces: FaceSet, skipped: Sequence[Outcome]) -> Iterator
     yield "</body></html>"
 
 
-def _figure(name: str, picture: NDArray[np.uint8] | None, note: str = "") -> str:
-    image = ""
-    if picture is not None:
-        jpeg = encode(picture, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, 85])
-        image = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'
-    return f"<figure>{image}<figcaption>{html.escape(f'{name} {note}'.strip())}</figcaption></figure>"
+def _figure(name: str, image: NDArray[np.uint8] | None, note: str = "") -> str:
+    tag = ""
+    if image is not None:
+        jpeg = encode(image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, 85])
+        tag = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'
+    return f"<figure>{tag}<figcaption>{html.escape(f'{name} {note}'.strip())}</figcaption></figure>"
 
 
 def _numbers(outcome: Outcome) -> str:

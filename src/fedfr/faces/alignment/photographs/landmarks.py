@@ -21,17 +21,17 @@ EXPECTED = "path, x1 y1 … x5 y5 and perhaps a score, separated by tabs"
 
 @dataclass(frozen=True)
 class LandmarksFile:
-    """The face of each picture by its path below the photographs, ``/`` between folders; SHA-256 of the file."""
+    """The face of each image by its path below the photographs, ``/`` between folders; SHA-256 of the file."""
 
     faces: Mapping[str, Face]
     sha256: str
 
 
 def read_landmarks(path: Path) -> LandmarksFile:
-    """Read one line per picture: path, five points in the template's order, perhaps a score; UTF-8, tabs between.
+    """Read one line per image: path, five points in the template's order, perhaps a score; UTF-8, tabs between.
 
-    Points are pixels of the picture as it is shown, turned as its EXIF data say. Raises :class:`FedfrError` naming the
-    line for anything else, for points that are not finite or coincide, and for a picture named twice.
+    Points are pixels of the image as it is shown, turned as its EXIF data say. Raises :class:`FedfrError` naming the
+    line for anything else, for points that are not finite or coincide, and for an image named twice.
     """
     try:
         content = path.read_bytes()
@@ -46,7 +46,7 @@ def read_landmarks(path: Path) -> LandmarksFile:
         except ValueError as error:
             raise FedfrError(f"{path}, line {number}: {error}; expected {EXPECTED}") from error
         if name in faces:
-            raise FedfrError(f"{path}, line {number}: {name} stands there twice; give each picture one line")
+            raise FedfrError(f"{path}, line {number}: {name} stands there twice; give each image one line")
         faces[name] = face
     if not faces:
         raise FedfrError(f"{path} holds no landmarks; expected lines of {EXPECTED}")

@@ -15,12 +15,12 @@ from fedfr.faces.readers.image_reading import to_rgb
 __all__ = ["MOST_BYTES", "MOST_PIXELS", "read_photograph"]
 
 MOST_PIXELS = 120_000_000
-"""Telephones make pictures of 108 million; decoding one takes about 6 bytes for each pixel."""
+"""Telephones make images of 108 million; decoding one takes about 6 bytes for each pixel."""
 MOST_BYTES = 1 << 29
 
 
 def read_photograph(path: Path) -> NDArray[np.uint8]:
-    """A picture as it is shown (height, width, 3), RGB, 8 bits: turned as EXIF says, grey repeated.
+    """An image as it is shown (height, width, 3), RGB, 8 bits: turned as EXIF says, grey repeated.
 
     Raises :class:`Unfit`: ``too-large`` by what the file system or its header says, before memory is given to it, and
     ``unreadable``.
@@ -36,7 +36,7 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
         raise Unfit("unreadable", error.strerror or str(error)) from error
     announced = announced_size(content)
     if announced is None:
-        raise Unfit("unreadable", "its content is no picture of a known kind" if content else "empty")
+        raise Unfit("unreadable", "its content is no image of a known kind" if content else "empty")
     height, width = announced
     if height * width > MOST_PIXELS:
         raise Unfit("too-large", f"{width}x{height} pixels; at most {MOST_PIXELS} are decoded")

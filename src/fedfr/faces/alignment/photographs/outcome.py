@@ -110,6 +110,6 @@ def face_size(face: Face) -> float:
 
 
 def sharpness(pixels: NDArray[np.uint8]) -> float:
-    """Variance of the Laplacian of an RGB picture's greys, squared grey levels (Pech-Pacheco et al., ICPR 2000)."""
+    """Variance of the Laplacian of an RGB image's greys, squared grey levels (Pech-Pacheco et al., ICPR 2000)."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     return float(cv2.Laplacian(grey, cv2.CV_64F).var())

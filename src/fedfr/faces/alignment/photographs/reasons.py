@@ -16,14 +16,14 @@ REASONS: Mapping[str, str] = {
     "too-small": "the face has too few pixels",
     "too-blurred": "the face is not sharp enough",
     "too-large": "it has too many pixels or bytes to be opened",
-    "unreadable": "no picture of a supported kind, damaged, cut short or not to be read",
-    OTHER_FILE: "no picture by its name, or deeper than <identity>/<picture>",
+    "unreadable": "no image of a supported kind, damaged, cut short or not to be read",
+    OTHER_FILE: "no image by its name, or deeper than <identity>/<image>",
 }
 """Every reason with its meaning, in the order in which they are counted."""
 
 
-class Unfit(Exception):  # noqa: N818 – no error: what it says of a picture goes into a list
-    """A picture that gives no face; ``detail`` are words for the operator."""
+class Unfit(Exception):  # noqa: N818 – no error: what it says of an image goes into a list
+    """An image that gives no face; ``detail`` are words for the operator."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)

@@ -43,7 +43,7 @@ def at_once(work: Callable[[T], R], tasks: Iterable[T], threads: int) -> Iterato
 
 @contextmanager
 def _threads_of_opencv(number: int) -> Iterator[None]:
-    """Ours are enough: OpenCV's own would wait for each other on every small picture."""
+    """Ours are enough: OpenCV's own would wait for each other on every small image."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(number)
     try:

@@ -1,4 +1,4 @@
-"""Which columns of a table hold the pictures, who is on them, and what they are called."""
+"""Which columns of a table hold the images, who is on them, and what they are called."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fedfr.faces.readers.huggingface.table_files import Table, pyarrow, reading
 __all__ = ["Columns", "find_columns", "find_identity"]
 
 IDENTITY = ("identity", "label")
-EMPTY = "holds no picture"
+EMPTY = "holds no image"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of columns; ``struct``: pictures are structs of ``bytes`` and ``path``, else bytes alone.
+    """Names of columns; ``struct``: images are structs of ``bytes`` and ``path``, else bytes alone.
 
     ``classes``: names of a ClassLabel's numbers; without them numbers stand for themselves.
     """
@@ -31,25 +31,25 @@ class Columns:
     classes: tuple[str, ...] | None
 
     def people(self, table: Table) -> Iterator[str | int | None]:
-        """Who is on each picture; None where nobody is named: a null, an empty name, a number that is no class."""
+        """Who is on each image; None where nobody is named: a null, an empty name, a number that is no class."""
         people = _values(table, self.identity, lambda column: column.to_pylist())
         return (_named(person, self.classes) for person in people)
 
     def names(self, table: Table) -> Iterator[str | None]:
-        """What each picture is called, where there is a column ``name``."""
+        """What each image is called, where there is a column ``name``."""
         if self.name is None:
             return (None for _ in range(table.rows))
         return (name or None for name in _values(table, self.name, lambda column: column.to_pylist()))
 
     def files(self, table: Table) -> Iterator[str | None]:
-        """The last part of each picture's path, where it has one."""
+        """The last part of each image's path, where it has one."""
         if not self.struct:
             return (None for _ in range(table.rows))
         paths = _values(table, f"{self.image}.path", lambda column: _field(column, "path"))
         return (Path(path).name or None if path else None for path in paths)
 
     def contents(self, table: Table) -> Iterator[bytes | str]:
-        """The compressed pictures; a text says why there is none."""
+        """The compressed images; a text says why there is none."""
         folder = table.path.parent
         if not self.struct:
             return (content or EMPTY for content in _values(table, self.image, lambda column: column.to_pylist()))
@@ -78,41 +78,41 @@ def _named(person: Any, classes: tuple[str, ...] | None) -> str | int | None:
 
 
 def _beside(folder: Path, path: str | None) -> bytes | str:
-    """The picture that a row without bytes leads to, only below the folder of the file."""
+    """The image that a row without bytes leads to, only below the folder of the file."""
     if not path:
         return EMPTY
     place = (folder / path).resolve()
     if not place.is_relative_to(folder.resolve()):
-        return f"holds only the path of a picture that lies elsewhere, {path}"
+        return f"holds only the path of an image that lies elsewhere, {path}"
     try:
-        return place.read_bytes() or "holds an empty picture"
+        return place.read_bytes() or "holds an empty image"
     except OSError as error:
         return f"leads to {place}, which cannot be read ({error.strerror or error})"
 
 
 def find_columns(table: Table, image: str | None = None, identity: str | None = None) -> Columns:
-    """The columns named, else ``image`` or the only one marked as pictures, and ``identity`` or ``label``.
+    """The columns named, else ``image`` or the only one marked as images, and ``identity`` or ``label``.
 
     Raises :class:`FedfrError` when there is none of the kind, listing what there is.
     """
     with reading(table.path, table.kind) as arrow:
-        pictures = image or _find_image(table)
-        kind = _kind(table, pictures, "pictures", "--image-column")
+        images = image or _find_image(table)
+        kind = _kind(table, images, "images", "--image-column")
         struct = arrow.types.is_struct(kind)
         inside = {field.name: field.type for field in (kind if struct else ())}
         if not _is_bytes(inside.get("bytes") if struct else kind) or (struct and "path" not in inside):
             raise FedfrError(
-                f"{table.path}: column {pictures!r} holds {kind}; expected pictures, a struct of bytes and path "
+                f"{table.path}: column {images!r} holds {kind}; expected images, a struct of bytes and path "
                 "or bytes, as Dataset.to_parquet and save_to_disk write them"
             )
         people, classes = find_identity(table, identity)
         index = table.schema.get_field_index("name")
         named = index >= 0 and people != "name" and _is_text(table.schema.field(index).type)
-    return Columns(pictures, people, struct, "name" if named else None, classes)
+    return Columns(images, people, struct, "name" if named else None, classes)
 
 
 def find_identity(table: Table, identity: str | None = None) -> tuple[str, tuple[str, ...] | None]:
-    """The column that says who is on a picture, and the names of its numbers where it is a ClassLabel."""
+    """The column that says who is on an image, and the names of its numbers where it is a ClassLabel."""
     with reading(table.path, table.kind) as arrow:
         people = identity or next((name for name in IDENTITY if name in table.schema.names), IDENTITY[0])
         kind = _kind(table, people, "identities", "--identity-column")

@@ -101,7 +101,7 @@ def choose(parts: dict[Path, str], part: str | None, source: Path) -> list[Path]
     """Files of one part, or all; raises :class:`FedfrError` naming the parts there are."""
     chosen = [file for file, of in parts.items() if part in (None, of)]
     if not parts:
-        raise FedfrError(f"{source} holds no data files; give a data set with pictures")
+        raise FedfrError(f"{source} holds no data files; give a data set with images")
     if not chosen:
         raise FedfrError(f"{source} has no part {part!r}; it has {', '.join(sorted(set(parts.values())))}")
     return chosen

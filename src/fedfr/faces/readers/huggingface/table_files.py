@@ -12,7 +12,7 @@ from fedfr.core.errors import FedfrError
 __all__ = ["ArrowTable", "ParquetTable", "Table", "pyarrow", "reading"]
 
 AT_ONCE = 32
-"""Rows in memory at a time: pictures that are not cropped may take megabytes each."""
+"""Rows in memory at a time: images that are not cropped may take megabytes each."""
 
 # For each byte of a file, and so many bytes more.
 MOST_ROWS, MOST_TIMES, SLACK = 8, 100, 1 << 26

@@ -15,7 +15,7 @@ from fedfr.faces.readers.ijb.template_pairs import TemplatePairs, read_template_
 
 __all__ = ["IjbFolder", "find_ijb"]
 
-PICTURES = "loose_crop"
+IMAGES = "loose_crop"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class IjbFolder:
     @cached_property
     def images(self) -> IjbImages:
         """All images; see :func:`read_images` for what it raises."""
-        return read_images(self.path / PICTURES, self.path / self.kind.images, self.path / self.kind.points)
+        return read_images(self.path / IMAGES, self.path / self.kind.images, self.path / self.kind.points)
 
     @cached_property
     def pairs(self) -> TemplatePairs:
@@ -44,7 +44,7 @@ class IjbFolder:
 
     def require(self, *lists: str) -> None:
         """Raise :class:`FedfrError` that names all files which these ``lists`` (``pairs``, ``searches``) lack."""
-        names = [PICTURES, self.kind.images, self.kind.points]
+        names = [IMAGES, self.kind.images, self.kind.points]
         names += [name for each in lists for name in getattr(self.kind, each)]
         missing = [name for name in dict.fromkeys(names) if not (self.path / name).exists()]
         if missing:

@@ -14,7 +14,7 @@ ORIGIN = (
     "IJB-B and IJB-C came from NIST, which ended their distribution on 14 March 2023: use a copy that you hold a "
     "licence for, in InsightFace's layout (loose_crop/ and meta/)"
 )
-"""Where the pictures were to be had (https://nist.gov/itl/iad/ig/face-challenges)."""
+"""Where the images were to be had (https://nist.gov/itl/iad/ig/face-challenges)."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ SUSPICIOUS_SPREAD = 1e-3
 
 @dataclass(frozen=True)
 class IjbImages:
-    """N images of T templates, in the order of the files; pictures are opened and aligned only when asked for.
+    """N images of T templates, in the order of the files; images are opened and aligned only when asked for.
 
     ``points`` (N, 5, 2) in pixels, ``faceness`` (N,) the detector's score, ``template_ids`` (T,) ascending,
     ``templates`` (N,) the row of each image's template, ``media_sizes`` (N,) how many images of the same template share
@@ -48,9 +48,9 @@ class IjbImages:
         return len(self.names)
 
     def pixels(self, first: int, stop: int) -> NDArray[np.uint8]:
-        """Faces (stop - first, 112, 112, 3), aligned as InsightFace does: bilinearly, black outside of the picture.
+        """Faces (stop - first, 112, 112, 3), aligned as InsightFace does: bilinearly, black outside of the image.
 
-        Raises :class:`FedfrError` for a picture that cannot be read.
+        Raises :class:`FedfrError` for an image that cannot be read.
         """
         pixels = np.empty((stop - first, *IMAGE_SHAPE), np.uint8)
 
@@ -68,7 +68,7 @@ class IjbImages:
         return pixels
 
     def digest(self) -> str:
-        """Hexadecimal SHA-256 of names and points: the same faces are cut from the same pictures."""
+        """Hexadecimal SHA-256 of names and points: the same faces are cut from the same images."""
         total = hashlib.sha256("\n".join(self.names).encode())
         total.update(self.points.astype("<f4").tobytes())
         return total.hexdigest()
@@ -92,7 +92,7 @@ def read_images(folder: Path, membership: Path, points: Path) -> IjbImages:
 
     Raises :class:`FedfrError` naming file and line for a wrong column, a value that is not finite, a name that is
     listed twice or differs between the files, points that no face can be aligned by; for lists of different lengths;
-    and for pictures that are missing.
+    and for images that are missing.
     """
     names, ids = _read_membership(membership)
     found = _read_points(points, membership, names)
@@ -111,7 +111,7 @@ def read_images(folder: Path, membership: Path, points: Path) -> IjbImages:
     if missing:
         where = f"{membership}, line {missing[0] + 1}"
         raise FedfrError(
-            f"{folder} lacks {len(missing)} of {len(names)} pictures, first {names[missing[0]]} ({where}); "
+            f"{folder} lacks {len(missing)} of {len(names)} images, first {names[missing[0]]} ({where}); "
             "unpack the set again"
         )
     return images
@@ -125,7 +125,7 @@ def _read_membership(path: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:
         if name in first:
             raise FedfrError(f"{where}: image {name} is listed in {first[name].rpartition(', ')[2]} already; keep one")
         if name.startswith("/") or ".." in name.split("/"):
-            raise FedfrError(f"{where}: image {name} lies outside of the folder of pictures; give its name in there")
+            raise FedfrError(f"{where}: image {name} lies outside of the folder of images; give its name in there")
         first[name] = where
         ids.append((whole(template, where, "the template"), whole(medium, where, "the medium")))
     return tuple(first), np.array(ids, np.int64)

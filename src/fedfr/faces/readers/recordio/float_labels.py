@@ -25,7 +25,7 @@ def rounded_to(number: int) -> range:
 
 
 def exact_ranges(firsts: Ints, lasts: Ints, keys: Ints, labels: Ints) -> tuple[Ints, Ints]:
-    """For every identity record where its pictures begin and end among ``keys`` (N,), which ascend.
+    """For every identity record where its images begin and end among ``keys`` (N,), which ascend.
 
     ``firsts`` and ``lasts`` (R,) are keys as they were read. One that float32 may have rounded is taken for that key of
     those it can stand for at which the label changes; where there is none, as it is.
@@ -63,7 +63,7 @@ def changes(labels: Ints, starts: Ints, stops: Ints) -> Ints:
 def exact_labels(labels: Ints, numbers: Ints, starts: Ints, stops: Ints) -> tuple[Ints, NDArray[np.bool_]]:
     """Labels (N,) that float32 may have rounded, by the identity record that spans each; and which are known then.
 
-    The record with number k is of label k: where that rounds to what the pictures of its range say, they are k.
+    The record with number k is of label k: where that rounds to what the images of its range say, they are k.
     """
     exact, known = labels.copy(), labels < INEXACT
     for number, start, stop in zip(numbers.tolist(), starts.tolist(), stops.tolist(), strict=True):

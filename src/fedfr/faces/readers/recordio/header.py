@@ -1,4 +1,4 @@
-"""What MXNet puts before a picture in a record: labels and a number (``mxnet.recordio.IRHeader``)."""
+"""What MXNet puts before an image in a record: labels and a number (``mxnet.recordio.IRHeader``)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RECORD_START = np.dtype(
         ("first", "<f4"),
     ]
 )
-"""A record in one part, up to where the picture begins, or the second label where there are several."""
+"""A record in one part, up to where the image begins, or the second label where there are several."""
 
 MOST = 1 << 31
 """Labels, keys and counts are below: more people than that there are not."""
@@ -40,7 +40,7 @@ class ImageHeader:
 
     @property
     def size(self) -> int:
-        """Bytes before the picture."""
+        """Bytes before the image."""
         return HEADER.size + 4 * self.count
 
 
@@ -63,7 +63,7 @@ def unpack(payload: bytes, length: int | None = None) -> ImageHeader:
 
 
 def plain_labels(file: RecordFile, offsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The labels of pictures whose records are as most are – in one part, the first label whole –, and which are so.
+    """The labels of images whose records are as most are – in one part, the first label whole –, and which are so.
 
     The others are to be read one by one, which says what is wrong with them.
     """
@@ -78,8 +78,8 @@ def plain_labels(file: RecordFile, offsets: NDArray[np.int64]) -> tuple[NDArray[
     return np.where(plain, labels, 0).astype(np.int64), plain
 
 
-def pack(labels: int | Sequence[int], number: int, picture: bytes = b"") -> bytes:
-    """A payload: one label, or several, the record's id and the picture.
+def pack(labels: int | Sequence[int], number: int, image: bytes = b"") -> bytes:
+    """A payload: one label, or several, the record's id and the image.
 
     Labels are kept as float32, which is exact up to 2^24; raises ``ValueError`` beyond.
     """
@@ -87,8 +87,8 @@ def pack(labels: int | Sequence[int], number: int, picture: bytes = b"") -> byte
     if any(label != int(np.float32(label)) for label in several):
         raise ValueError(f"a label of {max(several)} is not exact as float32 (up to {2**24})")
     if isinstance(labels, int):
-        return HEADER.pack(0, labels, number, 0) + picture
-    return HEADER.pack(len(several), 0, number, 0) + struct.pack(f"<{len(several)}f", *several) + picture
+        return HEADER.pack(0, labels, number, 0) + image
+    return HEADER.pack(len(several), 0, number, 0) + struct.pack(f"<{len(several)}f", *several) + image
 
 
 def whole(label: float, least: int = 0) -> int:

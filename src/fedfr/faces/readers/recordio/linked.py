@@ -1,4 +1,4 @@
-"""A saved set that leaves its pictures in their RecordIO file: where that is, the offsets, and what each decodes to."""
+"""A saved set that leaves its images in their RecordIO file: where that is, the offsets, and what each decodes to."""
 
 from __future__ import annotations
 

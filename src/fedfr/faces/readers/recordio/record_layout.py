@@ -1,4 +1,4 @@
-"""Which records are pictures, of whom, in the two layouts of face sets: InsightFace's and the FedFR split scripts'."""
+"""Which records are images, of whom, in the two layouts of face sets: InsightFace's and the FedFR split scripts'."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ AT_ONCE = 1 << 16
 
 @dataclass(frozen=True)
 class Layout:
-    """Picture records in the order of their keys: ``keys``, ``offsets``, ``labels`` as in the file, each (N,).
+    """Image records in the order of their keys: ``keys``, ``offsets``, ``labels`` as in the file, each (N,).
 
     ``first_identity``: what labels are counted from, in a client's file of the FedFR layout. ``torn_ranges``: identity
-    records that list pictures with another label among theirs.
+    records that list images with another label among theirs.
     """
 
     keys: NDArray[np.int64]
@@ -34,12 +34,12 @@ class Layout:
 
 @dataclass(frozen=True)
 class Announced:
-    """What record 0 says: the keys of pictures and of identity records, and where labels begin.
+    """What record 0 says: the keys of images and of identity records, and where labels begin.
 
-    ``counted``: every key of ``pictures`` must be there; otherwise nobody knows how many there were.
+    ``counted``: every key of ``images`` must be there; otherwise nobody knows how many there were.
     """
 
-    pictures: range
+    images: range
     identities: range = range(0)
     first_identity: int = 0
     counted: bool = True
@@ -50,19 +50,19 @@ LOST = Announced(range(1, 1 << 62), counted=False)
 
 
 def read_layout(file: RecordFile, index: Index, on_bad: OnBad = refuse) -> Layout:
-    """Read the labels of every picture record that record 0 announces; without any such number, of every record.
+    """Read the labels of every image record that record 0 announces; without any such number, of every record.
 
-    Record 0 holds two labels or more: [n1, n2] in InsightFace's layout, whose pictures have the keys 1 … n1-1 and whose
+    Record 0 holds two labels or more: [n1, n2] in InsightFace's layout, whose images have the keys 1 … n1-1 and whose
     identity records those from n1 to n2-1; [n1, identities] or [n1, identities, first identity] in FedFR's. There is
-    no doubt which: nobody has fewer than one picture, so identities < n1 <= n2.
+    no doubt which: nobody has fewer than one image, so identities < n1 <= n2.
 
     Raises :class:`RecordError` for the first record that is missing or unreadable, unless ``on_bad`` goes on: such
-    records are then left out, and where record 0 is lost, every record with a picture is taken.
+    records are then left out, and where record 0 is lost, every record with an image is taken.
     """
     announced = _announced(file, index, on_bad)
-    chosen = index.between(announced.pictures.start, announced.pictures.stop)
+    chosen = index.between(announced.images.start, announced.images.stop)
     if announced.counted:
-        _complain_of_missing(file, announced.pictures, chosen, "pictures", on_bad)
+        _complain_of_missing(file, announced.images, chosen, "images", on_bad)
     labels = np.empty(len(chosen), np.int64)
     kept = np.zeros(len(chosen), np.bool_)
     for start in range(0, len(chosen), AT_ONCE):
@@ -96,20 +96,20 @@ def read_layout(file: RecordFile, index: Index, on_bad: OnBad = refuse) -> Layou
 
 
 def _label(file: RecordFile, offset: int, announced: Announced) -> int | None:
-    """The label of a picture's record; None for one that holds no picture where none was promised."""
+    """The label of an image's record; None for one that holds no image where none was promised."""
     record = file.record(offset)
     header = unpack(file.payload_start(offset, HEADER.size + 4), record.length)
     if header.size < record.length:
         return whole(header.labels[0])
     if not announced.counted and header.count >= 2:
         return None  # what is known of an identity, or of the file
-    raise ValueError("holds no picture")
+    raise ValueError("holds no image")
 
 
 def _announced(file: RecordFile, index: Index, on_bad: OnBad) -> Announced:
     zero = index.between(0, 1)
     if not len(zero):
-        on_bad(RecordError(file.path, "record 0", file.size, "is missing, which says how many pictures there are"))
+        on_bad(RecordError(file.path, "record 0", file.size, "is missing, which says how many images there are"))
         return LOST
     offset = int(zero.offsets[0])
     try:
@@ -125,10 +125,10 @@ def _announced(file: RecordFile, index: Index, on_bad: OnBad) -> Announced:
 def _from_numbers(header: ImageHeader, file: RecordFile, index: Index) -> Announced:
     end, second, *more = (whole(label) for label in header.labels[:3])
     if end < 1:
-        raise ValueError("announces pictures up to key -1")
+        raise ValueError("announces images up to key -1")
     after = int(index.keys[-1]) + 1
     if second >= end:
-        # Beyond 2^24 both are rounded: pictures end where identity records begin, and those with the file.
+        # Beyond 2^24 both are rounded: images end where identity records begin, and those with the file.
         end = next((key for key in rounded_to(end) if _is_identity(file, index, key)), _nearest(after, end))
         return Announced(range(1, end), range(end, _nearest(after, second)))
     return Announced(range(1, _nearest(after, end)), first_identity=more[0] if more else 0)
@@ -140,7 +140,7 @@ def _nearest(number: int, rounded: int) -> int:
 
 
 def _is_identity(file: RecordFile, index: Index, key: int) -> bool:
-    """Whether there is a record of this key with two labels and no picture."""
+    """Whether there is a record of this key with two labels and no image."""
     found = index.between(key, key + 1)
     if not len(found):
         return False
@@ -169,7 +169,7 @@ def _ranges(file: RecordFile, index: Index, announced: Announced, on_bad: OnBad)
     records = index.between(announced.identities.start, announced.identities.stop)
     _complain_of_missing(file, announced.identities, records, "identity records", on_bad)
     ranges = []
-    highest = rounded_to(int(np.float32(announced.pictures.stop)))[-1]
+    highest = rounded_to(int(np.float32(announced.images.stop)))[-1]
     for key, offset in zip(records.keys.tolist(), records.offsets.tolist(), strict=True):
         try:
             header = unpack(file.payload(offset))
@@ -177,7 +177,7 @@ def _ranges(file: RecordFile, index: Index, announced: Announced, on_bad: OnBad)
                 raise ValueError(f"has {max(header.count, 1)} label; an identity record has two")
             first, last = (whole(label, 1) for label in header.labels[:2])
             if not first <= last <= highest:
-                raise ValueError(f"spans pictures {first} to {last}; there are 1 to {announced.pictures.stop - 1}")
+                raise ValueError(f"spans images {first} to {last}; there are 1 to {announced.images.stop - 1}")
         except RecordError as error:
             on_bad(error.named(key))
         except ValueError as error:

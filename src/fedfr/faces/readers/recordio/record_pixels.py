@@ -1,4 +1,4 @@
-"""The pictures of a RecordIO file as a source of pixels: nothing is converted, each is decoded when asked for."""
+"""The images of a RecordIO file as a source of pixels: nothing is converted, each is decoded when asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.faces.array_columns import Digests
-from fedfr.faces.encoded_images import decode_picture, quietly, resize
+from fedfr.faces.encoded_images import decode_image, quietly, resize
 from fedfr.faces.pixels import IMAGE_SHAPE, DecodedPixels
 from fedfr.faces.readers.recordio.format import OnBad, RecordError, RecordFile, refuse
 from fedfr.faces.readers.recordio.header import HEADER, unpack
@@ -24,7 +24,7 @@ AT_ONCE = 256
 
 
 class RecordPixels(DecodedPixels):
-    """Pictures at ``offsets`` (M,) of ``file``, called by ``keys`` (M,); ``lengths`` (M,) are their records' payloads.
+    """Images at ``offsets`` (M,) of ``file``, called by ``keys`` (M,); ``lengths`` (M,) are their records' payloads.
 
     Rows are decoded by up to ``threads`` threads; the pixels do not depend on how many. ``resized`` (M,) marks those
     decoded so far that were not 112x112. Reading raises :class:`RecordError` naming the record.
@@ -57,7 +57,7 @@ class RecordPixels(DecodedPixels):
         return pixels
 
     def encoded(self, row: int) -> bytes:
-        """The compressed picture as it lies in the file."""
+        """The compressed image as it lies in the file."""
         offset, key = int(self.offsets[row]), int(self.keys[row])
         try:
             payload = self.file.payload(offset)
@@ -83,7 +83,7 @@ class RecordPixels(DecodedPixels):
         return np.flatnonzero(good).astype(np.int64), Digests.of([found])
 
     def take(self, rows: NDArray[np.int64]) -> RecordPixels:
-        """The same file with some of its pictures only."""
+        """The same file with some of its images only."""
         part = RecordPixels(self.file, self.keys[rows], self.offsets[rows], self.threads)
         part.resized = self.resized[rows]
         return part
@@ -91,7 +91,7 @@ class RecordPixels(DecodedPixels):
     def decoded(self, row: int) -> NDArray[np.uint8]:
         """The pixels of one row; those of another size are resized, and marked."""
         try:
-            image = decode_picture(self.encoded(row))
+            image = decode_image(self.encoded(row))
         except ValueError as error:
             offset, key = int(self.offsets[row]), int(self.keys[row])
             raise RecordError(self.file.path, f"record {key}", offset, str(error)) from error

@@ -1,4 +1,4 @@
-"""Reading pickles that hold lists of pictures, without unpickling: nothing but plain values can come out.
+"""Reading pickles that hold lists of images, without unpickling: nothing but plain values can come out.
 
 Python's ``Unpickler`` is not used, not even a restricted one: it gives memory to whatever length a file announces. The
 few operations that such files consist of are carried out here, on bytes, numbers, lists and tuples alone.
@@ -32,7 +32,7 @@ def _is_part(value: object) -> bool:
 
 def _value(found: object) -> object:
     if _is_part(found):
-        raise PlainPickleError("it holds something that is no list, no picture and no truth value")
+        raise PlainPickleError("it holds something that is no list, no image and no truth value")
     return found
 
 

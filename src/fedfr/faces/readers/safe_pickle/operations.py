@@ -1,6 +1,6 @@
 """The operations that a pickle of plain data consists of, one after the other, with their arguments.
 
-Not ``pickletools.genops``: it cannot read the text strings of Python 2 that hold a picture, and decodes the argument of
+Not ``pickletools.genops``: it cannot read the text strings of Python 2 that hold an image, and decodes the argument of
 an operation before anybody can refuse it.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 __all__ = ["MOST_OPERATIONS", "PlainPickleError", "operations"]
 
 MOST_OPERATIONS = 4_000_000
-"""Published sets take up to 30 000 for 12 000 pictures; an operation may take some hundred bytes of memory."""
+"""Published sets take up to 30 000 for 12 000 images; an operation may take some hundred bytes of memory."""
 
 _NAMES = {opcode.code: opcode.name for opcode in pickletools.opcodes}
 # A number in text is at most a 64-bit one with its sign and an L.
@@ -150,7 +150,7 @@ def operations(content: bytes) -> Iterator[tuple[bytes, Any]]:
             if name is None:
                 raise PlainPickleError(f"it holds no operation but {code.hex()} at byte {place}")
             raise PlainPickleError(
-                f"it asks for the operation {name} at byte {place}, which lists of pictures do not need"
+                f"it asks for the operation {name} at byte {place}, which lists of images do not need"
             )
         yield code, _ARGUMENTS[code](reader)
         if code == pickle.STOP:

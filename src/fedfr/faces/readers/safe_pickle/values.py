@@ -1,4 +1,4 @@
-"""What a pickle of pictures may call: never looked up by its name, only found in a list.
+"""What a pickle of images may call: never looked up by its name, only found in a list.
 
 Values of the file are not printed, compared or copied as a whole before their type is known: one that holds itself many
 times over would take forever.
@@ -32,7 +32,7 @@ class Name:
         if self.key not in _NAMES:
             # repr: what a terminal would take for a command is written out.
             asked = repr(f"{module[:80]}.{name[:80]}")[1:-1]
-            raise PlainPickleError(f"it asks for {asked}, which lists of pictures do not need")
+            raise PlainPickleError(f"it asks for {asked}, which lists of images do not need")
 
 
 class Stateful(ABC):
@@ -82,7 +82,7 @@ def _array(content: object, dtype: object, shape: object, order: object) -> NDAr
     if not isinstance(content, bytes) or not isinstance(dtype, _Dtype) or not isinstance(shape, tuple):
         raise PlainPickleError("it holds an array that is not in NumPy's form")
     if len(shape) > 2 or not all(type(side) is int and side >= 0 for side in shape):
-        raise PlainPickleError("it holds an array of a shape that compressed pictures do not have")
+        raise PlainPickleError("it holds an array of a shape that compressed images do not have")
     if math.prod(shape) != len(content):
         raise PlainPickleError("it holds an array whose shape and values do not agree")
     values: NDArray[Any] = np.frombuffer(content, dtype.type)
