@@ -110,7 +110,7 @@ def linking_a_folder(given: Given) -> list[str]:
 @case
 def export_of_pixels_as_kept_images(given: Given) -> list[str]:
     out = str(given.place / "out")
-    return ["faces", "export-recordio", str(given.faceset), str(given.run / "split.json"), out, "--images", "kept"]
+    return ["faces", "export-recordio", str(given.faceset), str(given.run / "split.json"), out, "--encoding", "kept"]
 
 
 @case
