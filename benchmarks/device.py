@@ -22,7 +22,7 @@ from fedfr.results.result_rows import Row
 from fedfr.training.features import Compute, extract_features
 from fedfr.training.loop import TrainingPlan, train
 from fedfr.training.objective import MarginSoftmax, Network, Objective
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 from harness import Line, answer, best, parser
 from local_update import flops
 
@@ -71,7 +71,7 @@ def training(name: str, compute: Compute, batch: int, steps: int) -> float:
         purpose=("benchmark",),
         on_epoch=on_epoch,
     )
-    train(network.to(compute.device), FacePool([(faces, None, 0)]), Objective([MarginSoftmax()]), plan, compute)
+    train(network.to(compute.device), TrainingSet([(faces, None, 0)]), Objective([MarginSoftmax()]), plan, compute)
     return batch * steps / min(np.diff(ends))
 
 
@@ -80,7 +80,7 @@ def features(name: str, compute: Compute, batch: int, steps: int) -> float:
     images = np.random.default_rng(0).integers(0, 256, (batch * steps, 112, 112, 3), dtype=np.uint8)
     faces = FaceSet(images, np.zeros(len(images), np.int64), ["person"])
     network = compute.place(build_backbone(name, 0))
-    return batch * steps / best(lambda: extract_features(network, FacePool([(faces, None, 0)]), compute), 3)
+    return batch * steps / best(lambda: extract_features(network, TrainingSet([(faces, None, 0)]), compute), 3)
 
 
 def lfw_round(device: str, faces: Path) -> Line:
@@ -92,7 +92,7 @@ def lfw_round(device: str, faces: Path) -> Line:
         experiment = Experiment.create(config, Path(folder) / "run")
         rows: list[Row] = experiment.run()
         seconds = time.perf_counter() - started
-        record = next(iter(experiment.trials())).journal.records()[-1]
+        record = next(iter(experiment.method_runs())).journal.records()[-1]
     clients = [float(client["seconds"]) for client in record["clients"]]
     return Line(
         what=f"lfw-fed, one round on {device}: 2 epochs of pre-training, 10 clients, evaluation",

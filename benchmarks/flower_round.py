@@ -26,7 +26,7 @@ import numpy as np
 
 from fedfr.config.schema import load_config
 from fedfr.deployment.loopback import Loopback
-from fedfr.deployment.partition_export import hand_out
+from fedfr.deployment.partition_export import export_partitions
 from fedfr.experiments.experiment import Experiment
 from fedfr.faces import FaceSet
 from harness import Line, answer, parser
@@ -88,7 +88,7 @@ def overheads(run: Path, *, at_once: bool) -> list[float]:
 @contextmanager
 def over_flower(folder: Path, made: Experiment) -> Iterator[Loopback]:
     """Sites made of a run's split, and their processes; the coordinator's folder is ``folder/runs/demo``."""
-    clients = hand_out(made.parts, folder / "federation", "demo")
+    clients = export_partitions(made.parts, folder / "federation", "demo")
     config = load_config(folder / "federation" / "coordinator" / "config.yaml")
     Experiment.create(config, folder / "runs" / "demo")
     sites = {client: folder / "federation" / "sites" / client / "site.yaml" for client in clients}

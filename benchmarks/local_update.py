@@ -154,7 +154,7 @@ class Problem:
 
     def _dfc(self) -> DFC:
         dfc = DFC(IDENTITIES, self.dim)
-        dfc.initialise_branches(self.own)
+        dfc.initialize_branches(self.own)
         return dfc
 
 

@@ -33,14 +33,14 @@ import torch
 
 from fedfr.config.schema import load_config
 from fedfr.experiments.experiment import Experiment
-from fedfr.experiments.method_run import Trial
+from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import FaceSet
 from fedfr.models import DFC, build_backbone
 from fedfr.reporting.progress import Silent
 from fedfr.training.features import extract_features, freeze
 from fedfr.training.loop import TrainingPlan, train
 from fedfr.training.objective import Contrastive, MarginSoftmax, Network, Objective, OneVsAll
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 from harness import PAGE, Line, answer, parser
 
 WANTED_MS = 20.0
@@ -104,8 +104,8 @@ class Alone:
         parts = made.parts
         self.compute, backbone = parts.compute, made.config.model.backbone
         self.generic = parts.compute.place(build_backbone(backbone, 0)).eval()
-        self.pool = FacePool([(parts.faces.subset(next(iter(parts.split.clients.values())).train), None, 0)])
-        self.public = FacePool([(parts.faces.subset(parts.split.public), None, 0)])
+        self.pool = TrainingSet([(parts.faces.subset(next(iter(parts.split.clients.values())).train), None, 0)])
+        self.public = TrainingSet([(parts.faces.subset(parts.split.public), None, 0)])
         trained = parts.compute.place(build_backbone(backbone, 0))
         draw = torch.Generator().manual_seed(0)
         self.network = Network(
@@ -204,7 +204,7 @@ def measured(clients: int, backbone: str, threads: int) -> Cost:
         alone.seconds()
         between, before = Between(alone, clients), resident()
         started = time.perf_counter()
-        Trial(made.parts, "fedfr", made.folder).run(start, progress=between)
+        MethodRun(made.parts, "fedfr", made.folder).run(start, progress=between)
         seconds = time.perf_counter() - started - between.outside - alone.public_seconds()
     total, compute = 1e3 * seconds / clients, 1e3 * fmean(between.taken)
     return Cost(clients, backbone, total, compute, total - compute, between.peak - before)
@@ -215,7 +215,7 @@ def growing(clients: int, backbone: str, threads: int) -> float:
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
         made, watch = experiment(Path(folder), clients, backbone, threads), Watch(clients)
-        Trial(made.parts, "fedfr", made.folder).run(made.pretrain(), progress=watch)
+        MethodRun(made.parts, "fedfr", made.folder).run(made.pretrain(), progress=watch)
     return watch.growth()
 
 

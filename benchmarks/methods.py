@@ -249,7 +249,7 @@ SAME_AS = {
 def chosen(results: Sequence[Result]) -> dict[str, str]:
     """By method, the cell with the highest mean of its strictest figures that all cells and methods have.
 
-    Figures: personalised 1:1 and 1:N of the clients' own models, and generic 1:1; those of them that the method has.
+    Figures: personalized 1:1 and 1:N of the clients' own models, and generic 1:1; those of them that the method has.
     """
     cells = list(_by_cell(results))
     figures: list[tuple[str, str]] = []

@@ -2,7 +2,7 @@
 
 Run: ``python benchmarks/quickstart_seeds.py --seeds 5 --out runs/seeds [--set local.learning_rate=0.01] [--json]``.
 Every seed has its own split (who is public, whose client, unseen), its own pre-training and its own rounds. A run that
-was interrupted goes on where it stood. Figures are percent; a personalised figure is the mean over a seed's clients.
+was interrupted goes on where it stood. Figures are percent; a personalized figure is the mean over a seed's clients.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from fedfr.faces import FaceSet
 from fedfr.faces.readers.image_reading import read_image
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 from harness import Line, answer, parser
 
 BATCH, BATCHES, PER_IDENTITY, WANTED = 256, 40, 10, 10_000
@@ -114,7 +114,10 @@ def main() -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         private, public = stored(folder / "private", PRIVATE, 1), stored(folder / "public", PUBLIC, 2)
-        one, two = FacePool([(public, None, 0)]), FacePool([(private, None, 0), (public, None, private.num_identities)])
+        one, two = (
+            TrainingSet([(public, None, 0)]),
+            TrainingSet([(private, None, 0), (public, None, private.num_identities)]),
+        )
         lines = [
             line(f"Memory-mapped set of {PUBLIC:,}", rates(one.images, len(one)), wanted=True),
             line(f"Pool of two sets, {PRIVATE:,} and {PUBLIC:,}", rates(two.images, len(two)), wanted=True),

@@ -20,7 +20,7 @@ from fedfr.models import Preprocessing
 from fedfr.models.backbones import SlimFace
 from fedfr.training.features import Compute, extract_features
 from fedfr.training.pretraining import pretrain
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 from harness import Line, answer, best, parser
 
 Four = tuple[int, int, int, int]
@@ -64,10 +64,10 @@ def accuracy(shape: tuple[Four, Four], faces: FaceSet, split: Split, epochs: int
     network = made(shape)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "state.safetensors"
-        pool = FacePool([(public, None, 0)])
+        pool = TrainingSet([(public, None, 0)])
         pretrain(network, pool, public.num_identities, settings, COMPUTE, seed=0, checkpoint=checkpoint)
     unseen = faces.subset(sorted(set(split.generic) - set(split.distractors)))
-    features = extract_features(network, FacePool([(unseen, None, 0)]), COMPUTE).numpy()
+    features = extract_features(network, TrainingSet([(unseen, None, 0)]), COMPUTE).numpy()
     config = EvaluationConfig(fars=(1e-2, 1e-3, 1e-4))
     figures = PROTOCOLS["generic-1:1"](features=features, labels=unseen.labels, config=config)
     return {figure.metric: 100 * figure.value for figure in figures if figure.value is not None}

@@ -139,7 +139,7 @@ def test_settings_are_chosen_by_all_figures_that_a_method_has(monkeypatch: pytes
     methods = importlib.import_module("methods")
 
     def results(cell: str, **values: tuple[float, ...]) -> list[Result]:
-        """Of every method (generic 1:1, personalised 1:1, 1:N), as far as it has them."""
+        """Of every method (generic 1:1, personalized 1:1, 1:N), as far as it has them."""
         found = []
         for method, figures in values.items():
             model = "personalized" if len(figures) == 3 else method

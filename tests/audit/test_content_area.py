@@ -11,7 +11,7 @@ from tests.support.drawn_faces import draw_faces, encoded
 from fedfr.audit import Finding, audit_images
 from fedfr.audit.content_area import photographed
 from fedfr.audit.measures import measure
-from fedfr.audit.near_duplicates import groups_alike
+from fedfr.audit.near_duplicates import near_duplicate_groups
 from fedfr.faces import FaceSet
 
 Image = NDArray[np.uint8]
@@ -56,7 +56,7 @@ def of_two_people(findings: tuple[Finding, ...]) -> list[tuple[tuple[str, ...], 
 def test_different_people_are_not_one_image() -> None:
     faces = people([12.0] * 8)
     small = measure(faces, np.zeros(8, np.int64), 1).small
-    assert len(groups_alike(small)) == 1, "as a whole they are alike"
+    assert len(near_duplicate_groups(small)) == 1, "as a whole they are alike"
     assert of_two_people(audit_images(faces)) == []
     pixels = faces.images(range(8))
     pixels[5] = encoded(pixels[2], 98)

@@ -178,7 +178,7 @@ def test_a_model_that_has_learnt_nothing_says_so(tmp_path: Path) -> None:
 
 def test_mistakes_in_what_is_given(tmp_path: Path) -> None:
     faces = tiny_faces(4, 2)
-    with pytest.raises(FedfrError, match="a personalised model has no entry"):
+    with pytest.raises(FedfrError, match="a personalized model has no entry"):
         audit(faces, model=untrained(tmp_path, "personalized"))
     with pytest.raises(FedfrError, match="do not exist"):
         audit(faces, model=tmp_path / "none.pth")

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fedfr.audit import near_duplicates as module
-from fedfr.audit.near_duplicates import groups_alike, likeness
+from fedfr.audit.near_duplicates import likeness, near_duplicate_groups
 
 Small = NDArray[np.uint8]
 
@@ -39,26 +39,26 @@ def test_groups_do_not_depend_on_the_block(block: int, monkeypatch: pytest.Monke
     for copy, original in ((19, 0), (4, 3), (12, 3)):
         some[copy] = (some[original] + noise[copy]).clip(0, 255)
     some[8] = some[12][:, ::-1]
-    assert groups_alike(some) == [[0, 19], [3, 4, 8, 12]]
+    assert near_duplicate_groups(some) == [[0, 19], [3, 4, 8, 12]]
 
 
 def test_links_make_a_chain() -> None:
     """The ends of a slow film are one group though they are not alike themselves."""
     first, last = images(2)
     film = np.stack([(first * (1 - share) + last * share) for share in np.linspace(0, 1, 40)]).astype(np.uint8)
-    assert groups_alike(film) == [list(range(40))]
-    assert groups_alike(film[[0, 39]]) == []
+    assert near_duplicate_groups(film) == [list(range(40))]
+    assert near_duplicate_groups(film[[0, 39]]) == []
 
 
 def test_flat_images_are_like_nothing() -> None:
     flat = np.full((3, 16, 16), 7, np.uint8)
     flat[1, 0, 0] = 9
-    assert groups_alike(flat) == []
+    assert near_duplicate_groups(flat) == []
     assert not likeness(flat).any()
 
 
 def test_no_images() -> None:
-    assert groups_alike(images(0)) == []
+    assert near_duplicate_groups(images(0)) == []
 
 
 def test_only_what_both_show_is_compared() -> None:
@@ -69,8 +69,8 @@ def test_only_what_both_show_is_compared() -> None:
     some[~shown] = 0
     some[5] = some[3]
     some[5, :, :6] = images(6, seed=1)[5, :, :6] // 10 + 120
-    assert groups_alike(some) == [[0, 1, 2, 3]]
-    assert groups_alike(some, shown) == []
+    assert near_duplicate_groups(some) == [[0, 1, 2, 3]]
+    assert near_duplicate_groups(some, shown) == []
     both = likeness(some, shown)
     assert both[3, 5] == pytest.approx(1)
     assert both[0, 1] == pytest.approx(
@@ -81,4 +81,4 @@ def test_only_what_both_show_is_compared() -> None:
         abs=1e-5,
     )
     some[2] = (some[3].astype(np.float64) * 0.9).astype(np.uint8)
-    assert groups_alike(some, shown) == [[2, 3]]
+    assert near_duplicate_groups(some, shown) == [[2, 3]]

@@ -140,7 +140,9 @@ def test_records(fedfr: Fedfr, data_dir: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "split.json"
     split = answered(fedfr("faces", "split", source, manifest, "--recipe", "ms1m-fedfr", *sets, "--json"))
     assert len(split["clients"]) == 2
-    out = answered(fedfr("faces", "export-recordio", source, manifest, tmp_path / "out", "--encoding", "kept", "--json"))
+    out = answered(
+        fedfr("faces", "export-recordio", source, manifest, tmp_path / "out", "--encoding", "kept", "--json")
+    )
     public = "split_pretrain_2/client_0000"
     assert out["images"][f"{public}/train.rec"] == split["public_images"]
     again = answered(fedfr("faces", "info", tmp_path / "out" / public, "--json"))

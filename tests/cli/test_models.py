@@ -64,7 +64,7 @@ def test_a_run_in_the_released_layout_and_back(run: Path, fedfr: Fedfr, tmp_path
         assert answered(fedfr("models", "import", folder, own, "--json"))["role"] == "personalized"
         mine, contract = load_model(own)
         theirs, expected = load_model(run / "clients" / client / "personal.safetensors")
-        assert contract == expected, "it is the run's personalised model, embedding space included"
+        assert contract == expected, "it is the run's personalized model, embedding space included"
         assert equal({name: value for name, value in mine.items() if not name.startswith(TRAINING_ONLY)}, theirs)
         again = fedfr("models", "export", own, tmp_path / client, "--layout", "released")
         assert "3 of these files are clients' own" in again.out

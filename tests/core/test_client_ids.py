@@ -19,7 +19,7 @@ from fedfr.deployment.server_app import run_folder
 from fedfr.deployment.site import SiteConfig
 from fedfr.deployment.site_folder import init_site
 from fedfr.experiments.experiment import Experiment
-from fedfr.experiments.method_run import Trial
+from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import ClientFaces, Split, make_split
 from fedfr.federation.messages import Hello, Update, decode_hello, decode_reply, decode_update, encode
 
@@ -83,8 +83,8 @@ def manifest(given: str, place: Path) -> None:
 
 
 def agreement(given: str, place: Path) -> None:
-    trial = Trial(Experiment(tiny_config(place), place / "run").parts, "fedfr", place / "run")
-    terms = Agreement.of(trial).model_dump(mode="json") | {"clients": ["client-01", given]}
+    method_run = MethodRun(Experiment(tiny_config(place), place / "run").parts, "fedfr", place / "run")
+    terms = Agreement.of(method_run).model_dump(mode="json") | {"clients": ["client-01", given]}
     (place / "agreement.yaml").write_text(yaml.safe_dump(terms), encoding="utf-8")
     Agreement.load(place / "agreement.yaml")
 

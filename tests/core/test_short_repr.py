@@ -16,7 +16,7 @@ from fedfr.core.short_repr import Brief, brief
 from fedfr.evaluation import Figure, ScoreCounts
 from fedfr.experiments.benchmark import Benchmark, Plan
 from fedfr.experiments.experiment import Experiment
-from fedfr.experiments.method_run import Trial
+from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import ClientFaces, FaceSet, PhotographImport, Split, VerificationSet
 from fedfr.federation.messages import Broadcast, Update
 from fedfr.federation.method import Generic
@@ -40,7 +40,7 @@ def objects(folder: Path) -> list[object]:
         run,
         run.config,
         run.parts.split,
-        Trial(run.parts, "fedfr", folder),
+        MethodRun(run.parts, "fedfr", folder),
         Benchmark(Plan(name="orl", config="quickstart", budget="cpu", methods=("fedavg",), seeds=(0,)), folder / "out"),
         Split(
             "general",

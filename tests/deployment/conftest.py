@@ -12,7 +12,7 @@ from tests.support.tiny_experiment import bits, tiny_config
 
 from fedfr.config.schema import load_config
 from fedfr.deployment.client_app import app
-from fedfr.deployment.partition_export import hand_out
+from fedfr.deployment.partition_export import export_partitions
 from fedfr.deployment.server_app import flower_engine
 from fedfr.experiments.experiment import Experiment
 from fedfr.results.result_rows import Row
@@ -24,7 +24,7 @@ class Federation:
     def __init__(self, folder: Path, *overrides: str) -> None:
         self.folder = folder
         self.local = Experiment.create(tiny_config(folder, *overrides), folder / "local")
-        clients = hand_out(self.local.parts, folder / "federation", "remote")
+        clients = export_partitions(self.local.parts, folder / "federation", "remote")
         self.sites = {client: folder / "federation" / "sites" / client for client in clients}
         config = load_config(folder / "federation" / "coordinator" / "config.yaml", ["deployment.join=5"])
         self.remote = Experiment.create(config, folder / "remote")

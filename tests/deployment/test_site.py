@@ -233,9 +233,9 @@ def test_a_mistake_in_a_sites_file_is_one_line(federation: Make, changes: dict[s
 def test_an_agreement_comes_back_and_every_term_counts(federation: Make) -> None:
     made = federation()
     agreement = Agreement.load(made.sites["client-01"] / "agreement.yaml")
-    assert agreement == Agreement.of(made.remote.trials()[0])
+    assert agreement == Agreement.of(made.remote.method_runs()[0])
     # The same terms in another run: its sites begin with private states of their own.
-    again = Agreement.of(made.local.trials()[0])
+    again = Agreement.of(made.local.method_runs()[0])
     assert again.model_dump(exclude={"run"}) == agreement.model_dump(exclude={"run"})
     assert again.fingerprint != agreement.fingerprint
     assert agreement.public == FaceSet.load(made.sites["client-02"] / "public").fingerprint()

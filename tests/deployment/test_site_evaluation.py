@@ -1,4 +1,4 @@
-"""A site measures its personalised model by itself: to the figures of a run that has the same images."""
+"""A site measures its personalized model by itself: to the figures of a run that has the same images."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from fedfr.config.schema import EvaluationConfig, validate
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.site import Site
 from fedfr.deployment.site_evaluation import evaluate_site
-from fedfr.experiments.components import Parts
-from fedfr.experiments.evaluator import Assessment, Subject
+from fedfr.experiments.components import RunComponents
+from fedfr.experiments.evaluator import Evaluator, Subject
 from fedfr.experiments.model_evaluation import evaluate
 from fedfr.experiments.model_export import export_model
 from fedfr.faces import FaceSet
-from fedfr.models import model_facts, open_model
+from fedfr.models import inspect_model, open_model
 from fedfr.results.result_rows import Row
 from fedfr.training.features import Compute, extract_features
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 Make = Callable[..., Federation]
 RATES = {"fars": [0.5, 0.1, 0.01], "fpirs": [0.5, 0.1]}
@@ -49,18 +49,18 @@ def figures(rows: list[Row]) -> list[tuple[str, str, float | None, int, int, str
 
 def by_the_run(made: Federation, client: str) -> list[Row]:
     """The run's own evaluation of the client, were it alone, with the public images as its distractors."""
-    parts = Parts(
+    parts = RunComponents(
         made.local.config.model_copy(update={"evaluation": validate(EvaluationConfig, RATES, "test")}),
         made.local.folder,
     )
     split = parts.split
     parts.__dict__["split"] = replace(split, clients={client: split.clients[client]}, distractors=split.public)
-    (trial, *_) = made.local.trials()
-    found = trial.personal_module(client)
+    (method_run, *_) = made.local.method_runs()
+    found = method_run.personal_module(client)
     assert found is not None
-    assessment = Assessment(parts, ["personalized-1:1", "personalized-1:N"])
-    subject = Subject(trial.name, 0, found[0], "personalized")
-    return assessment.personalized(assessment.features(found[1], client), [client], subject)
+    evaluator = Evaluator(parts, ["personalized-1:1", "personalized-1:N"])
+    subject = Subject(method_run.name, 0, found[0], "personalized")
+    return evaluator.personalized(evaluator.features(found[1], client), [client], subject)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_its_figures_are_those_of_the_run(
     assert site.export(personal) == 1
     with safe_open(str(personal), "np") as file:
         assert not [name for name in file.keys() if "branches" in name or "prototypes" in name]  # noqa: SIM118
-    facts = model_facts(personal)
+    facts = inspect_model(personal)
     assert (facts["role"], facts["transform"], facts["branches"], facts["prototypes"]) == (
         "personalized",
         transform,
@@ -102,7 +102,7 @@ def test_its_figures_are_those_of_the_run(
         0,
     )
     opened = open_model(personal)
-    pool, compute = FacePool([(site.all_faces, None, 0)]), Compute(opened.preprocessing, torch.device("cpu"))
+    pool, compute = TrainingSet([(site.all_faces, None, 0)]), Compute(opened.preprocessing, torch.device("cpu"))
     model = compute.place(site.personalized()[1])
     features = extract_features(compute.place(opened.network), pool, compute)
     assert torch.equal(features, extract_features(model, pool, compute))
@@ -131,7 +131,7 @@ def test_an_exported_model_is_measured_on_faces_and_leaves_as_it_is(federation: 
     (file,) = export_model(personal, tmp_path / "plain.pth", "state-dict").private
     names = torch.load(file, weights_only=True).keys()
     assert {name.rpartition(".")[0] for name in names if name.startswith("dfc")} == {"dfc.transform"}
-    with pytest.raises(FedfrError, match="which a personalised model is written without; export the run"):
+    with pytest.raises(FedfrError, match="which a personalized model is written without; export the run"):
         export_model(personal, tmp_path / "released", "released")
     assert not (tmp_path / "released").exists()
 

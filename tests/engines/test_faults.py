@@ -16,7 +16,7 @@ from fedfr.core.errors import WriteError
 from fedfr.engines.local import LocalEngine
 from fedfr.experiments.components import ClientFactory
 from fedfr.experiments.experiment import Experiment
-from fedfr.experiments.method_run import Trial
+from fedfr.experiments.method_run import MethodRun
 from fedfr.experiments.report import open_report
 from fedfr.federation.client import Client
 from fedfr.federation.messages import Broadcast, Failure, Update, encode
@@ -65,13 +65,19 @@ class Raises:
         raise self.error
 
 
-def faulty(experiment: Experiment, fault: Callable[[Client], None], rounds: range) -> Callable[[Trial], LocalEngine]:
+def faulty(
+    experiment: Experiment, fault: Callable[[Client], None], rounds: range
+) -> Callable[[MethodRun], LocalEngine]:
     """Where the trial's clients are."""
 
-    def engine(trial: Trial) -> LocalEngine:
-        parts = trial.parts
+    def engine(method_run: MethodRun) -> LocalEngine:
+        parts = method_run.parts
         inner = ClientFactory(
-            parts.config, trial.name, parts.faces_folder, parts.folder / "split.json", trial.folder / "clients"
+            parts.config,
+            method_run.name,
+            parts.faces_folder,
+            parts.folder / "split.json",
+            method_run.folder / "clients",
         )
         return LocalEngine(Faulty(inner, fault, rounds))
 
@@ -98,7 +104,7 @@ def test_a_client_that_diverged_trains_in_the_next_round(tmp_path: Path, name: s
     assert "client-01 failed in round 1: " in first["refused"][0]
     assert "became NaN or infinite in epoch 1; lower the learning rate (now 1e+300)" in first["refused"][0]
     assert [report["client"] for report in second["clients"]] == ["client-01", "client-02"]
-    state = experiment.trials()[0].store("client-01").latest()
+    state = experiment.method_runs()[0].store("client-01").latest()
     assert state is not None
     assert all(value.isfinite().all() for value in state.tensors().values())
     assert "no model" not in shown(experiment)

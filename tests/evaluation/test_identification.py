@@ -78,7 +78,7 @@ def test_both_conventions_equal_brute_force(search: Search, block: int) -> None:
         assert rank_one.value is None
 
 
-def test_templates_are_mean_normalised_features() -> None:
+def test_templates_are_mean_normalized_features() -> None:
     features = np.array([[3, 0], [0, 5], [0, -2], [0, -7]], np.float32)
     templates, identities = gallery_templates(features, np.array([4, 4, 9, 9]))
     assert identities.tolist() == [4, 9]

@@ -27,7 +27,7 @@ from fedfr.experiments.components import local_training
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.report import open_report, write_report
 from fedfr.models import BACKBONES, Contract, build_backbone, save_model
-from fedfr.reporting.benchmark_table import results_text, standings_tables
+from fedfr.reporting.benchmark_table import benchmark_tables, results_text
 from fedfr.reporting.page import page
 from fedfr.reporting.scenario import sweep_charts
 
@@ -485,7 +485,7 @@ def test_another_plan_needs_another_folder(finished: Benchmark) -> None:
 
 def test_the_table_compares_with_fedavg_and_fedfr(finished: Benchmark) -> None:
     text = "\n\n".join(
-        table.for_page().markdown() for table in standings_tables([result.row for result in finished.results()])
+        table.for_page().markdown() for table in benchmark_tables([result.row for result in finished.results()])
     )
     table = text[text.index("**personalized-1:1, TAR@FAR=1e-1 (%)**") :].split("\n\n")[1]
     assert table.splitlines()[0] == (

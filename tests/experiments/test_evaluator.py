@@ -16,9 +16,9 @@ from torch import nn
 from fedfr.config.schema import EvaluationConfig
 from fedfr.core.errors import FedfrError
 from fedfr.evaluation import PROTOCOLS, Figure
-from fedfr.experiments.components import Parts
-from fedfr.experiments.evaluator import Assessment, Features, Subject, assess_trial
-from fedfr.experiments.method_run import Trial
+from fedfr.experiments.components import RunComponents
+from fedfr.experiments.evaluator import Evaluator, Features, Subject, evaluate_method_run
+from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import ClientFaces, FaceSet, Split
 from fedfr.federation.method import Generic
 from fedfr.federation.private_store import PrivateState
@@ -64,7 +64,7 @@ class Projection(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+def parts(tmp_path_factory: pytest.TempPathFactory) -> RunComponents:
     """Noise with a weak pattern per identity: no figure is 0 or 1 for every choice of images."""
     folder = tmp_path_factory.mktemp("assessment")
     generator = np.random.default_rng(1)
@@ -91,11 +91,11 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
         f"split={{manifest: {folder / 'by-hand.json'}}}",
         f"evaluation={{fars: {list(RATES.fars)}, fpirs: {list(RATES.fpirs)}}}",
     )
-    return Parts(config, folder / "run")
+    return RunComponents(config, folder / "run")
 
 
 @pytest.fixture(scope="module")
-def known(parts: Parts) -> NDArray[np.float32]:
+def known(parts: RunComponents) -> NDArray[np.float32]:
     """Features of every image, in the order of the set."""
     pixels = torch.from_numpy(parts.faces.images(range(len(parts.faces))))
     features: NDArray[np.float32] = Projection()(parts.compute.preprocessing.apply(pixels)).numpy()
@@ -112,8 +112,10 @@ def plain(figures: list[Figure]) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("client", ["client-01", "client-02"])
-def test_personalised_protocols_meet_the_clients_images(parts: Parts, known: NDArray[np.float32], client: str) -> None:
-    rows = Assessment(parts).personalized(Features(parts, Projection()), list(TRAIN), SUBJECT)
+def test_personalized_protocols_meet_the_clients_images(
+    parts: RunComponents, known: NDArray[np.float32], client: str
+) -> None:
+    rows = Evaluator(parts).personalized(Features(parts, Projection()), list(TRAIN), SUBJECT)
     labels = parts.faces.labels
     given = {
         "features": known[PROBES],
@@ -128,9 +130,9 @@ def test_personalised_protocols_meet_the_clients_images(parts: Parts, known: NDA
         assert any(value is not None and 0 < value < 1 for _, value, *_ in found), "the figures could tell"
 
 
-def test_what_stands_behind_the_personalised_figures(parts: Parts) -> None:
+def test_what_stands_behind_the_personalized_figures(parts: RunComponents) -> None:
     """Counted by hand: 21 and 6 own test images, 7 distractors, no other image."""
-    rows = Assessment(parts).personalized(Features(parts, Projection()), list(TRAIN), SUBJECT)
+    rows = Evaluator(parts).personalized(Features(parts, Projection()), list(TRAIN), SUBJECT)
     counts = {
         (row.client, row.metric): (row.genuine, row.impostor)
         for row in rows
@@ -147,8 +149,8 @@ def test_what_stands_behind_the_personalised_figures(parts: Parts) -> None:
     assert {(row.method, row.seed, row.round, row.model) for row in rows} == {("fedfr", 0, 2, "generic")}
 
 
-def test_generic_protocols_meet_people_nobody_trained_on(parts: Parts, known: NDArray[np.float32]) -> None:
-    rows = Assessment(parts).generic(Features(parts, Projection()), SUBJECT)
+def test_generic_protocols_meet_people_nobody_trained_on(parts: RunComponents, known: NDArray[np.float32]) -> None:
+    rows = Evaluator(parts).generic(Features(parts, Projection()), SUBJECT)
     labels = parts.faces.labels
     given = {"features": known[GENERIC], "labels": labels[GENERIC], "config": RATES}
     for protocol in ("generic-1:1", "generic-1:N"):
@@ -165,22 +167,22 @@ def test_generic_protocols_meet_people_nobody_trained_on(parts: Parts, known: ND
     assert {row.protocol for row in rows} == {"generic-1:1", "generic-1:N", "generic-pairs"}
 
 
-def test_only_the_protocols_asked_for(parts: Parts) -> None:
+def test_only_the_protocols_asked_for(parts: RunComponents) -> None:
     features = Features(parts, Projection())
-    one = Assessment(parts, ["personalized-1:N"])
+    one = Evaluator(parts, ["personalized-1:N"])
     assert one.generic(features, SUBJECT) == []
     assert {row.protocol for row in one.personalized(features, list(TRAIN), SUBJECT)} == {"personalized-1:N"}
-    assert Assessment(parts, ["generic-1:1"]).personalized(features, list(TRAIN), SUBJECT) == []
+    assert Evaluator(parts, ["generic-1:1"]).personalized(features, list(TRAIN), SUBJECT) == []
     with pytest.raises(FedfrError, match="unknown protocol 'generic-1:2'"):
-        Assessment(parts, ["generic-1:2"])
+        Evaluator(parts, ["generic-1:2"])
 
 
-def test_every_image_is_computed_once(parts: Parts) -> None:
+def test_every_image_is_computed_once(parts: RunComponents) -> None:
     module = Projection()
-    features, assessment = Features(parts, module), Assessment(parts)
+    features, evaluator = Features(parts, module), Evaluator(parts)
     for _ in range(2):
-        assessment.generic(features, SUBJECT)
-        assessment.personalized(features, list(TRAIN), SUBJECT)
+        evaluator.generic(features, SUBJECT)
+        evaluator.personalized(features, list(TRAIN), SUBJECT)
     needed = {*PROBES, *GENERIC, *TRAIN["client-01"], *TRAIN["client-02"]}
     assert module.seen == len(needed)
 
@@ -191,7 +193,7 @@ def start() -> Generic:
 
 
 @pytest.fixture(scope="module")
-def start_features(parts: Parts) -> Features:
+def start_features(parts: RunComponents) -> Features:
     return Features(parts, build_backbone("slimface", 0).eval())
 
 
@@ -205,7 +207,7 @@ def start_features(parts: Parts) -> Features:
     ],
 )
 def test_which_models_of_a_trial_meet_which_protocols(
-    parts: Parts,
+    parts: RunComponents,
     start: Generic,
     start_features: Features,
     tmp_path: Path,
@@ -214,23 +216,23 @@ def test_which_models_of_a_trial_meet_which_protocols(
     own: str | None,
 ) -> None:
     """The server's model meets all, each client's own its client's alone; who has no model has rows that say so."""
-    trial = Trial(parts, method, tmp_path)
+    method_run = MethodRun(parts, method, tmp_path)
     backbone, dfc = build_backbone("slimface", 7), DFC(3, 512)
     module = dfc.state_dict() if method == "fedfr" else {}
-    trial.store("client-01").save(PrivateState(5, backbone.state_dict(), torch.zeros(3, 512), module))
-    assessment = Assessment(parts, ["personalized-1:N", "generic-1:1"])
-    rows = assess_trial(trial, 6, start, assessment)
+    method_run.store("client-01").save(PrivateState(5, backbone.state_dict(), torch.zeros(3, 512), module))
+    evaluator = Evaluator(parts, ["personalized-1:N", "generic-1:1"])
+    rows = evaluate_method_run(method_run, 6, start, evaluator)
 
     expected: list[Row] = []
     if server is not None:
         subject = Subject(method, 0, 6, server)
-        expected += assessment.generic(start_features, subject)
-        expected += assessment.personalized(start_features, list(TRAIN), subject)
+        expected += evaluator.generic(start_features, subject)
+        expected += evaluator.personalized(start_features, list(TRAIN), subject)
     if own is not None:
         personal = Personalized(backbone, dfc.transform if method == "fedfr" else None).eval()
         subject = Subject(method, 0, 5, own)
-        expected += assessment.personalized(Features(parts, personal), ["client-01"], subject)
-        lacking = assessment.personalized(start_features, ["client-02"], Subject(method, 0, 6, own))
+        expected += evaluator.personalized(Features(parts, personal), ["client-01"], subject)
+        lacking = evaluator.personalized(start_features, ["client-02"], Subject(method, 0, 6, own))
         why = "no model: the client delivered in no round"
         expected += [replace(row, value=None, refused=row.refused or why) for row in lacking]
     assert rows == expected
@@ -240,15 +242,17 @@ def test_which_models_of_a_trial_meet_which_protocols(
     assert {row.client for row in rows if row.model == server} == ({"", "client-01", "client-02"} if server else set())
 
 
-def test_a_model_whose_features_are_no_numbers_is_no_model(parts: Parts, start: Generic, tmp_path: Path) -> None:
+def test_a_model_whose_features_are_no_numbers_is_no_model(
+    parts: RunComponents, start: Generic, tmp_path: Path
+) -> None:
     """Finite weights may still overflow; the figures of the others stand, and curves are drawn of them alone."""
-    trial = Trial(parts, "fedfr", tmp_path)
+    method_run = MethodRun(parts, "fedfr", tmp_path)
     sound = dict(build_backbone("slimface", 7).state_dict())
     broken = sound | {"fc.weight": 1e25 * sound["fc.weight"], "features.weight": 1e25 * sound["features.weight"]}
     for client, weights in (("client-01", sound), ("client-02", broken)):
-        trial.store(client).save(PrivateState(1, weights, torch.zeros(3, 512)))
-    assessment = Assessment(parts, ["personalized-1:1"], curves=True)
-    rows = [row for row in assess_trial(trial, 1, start, assessment) if row.model == "personalized"]
+        method_run.store(client).save(PrivateState(1, weights, torch.zeros(3, 512)))
+    evaluator = Evaluator(parts, ["personalized-1:1"], curves=True)
+    rows = [row for row in evaluate_method_run(method_run, 1, start, evaluator) if row.model == "personalized"]
     assert {row.client for row in rows if row.value is not None} == {"client-01"}
     assert {row.refused for row in rows if row.client == "client-02"} == {"no model: its features are NaN or infinite"}
-    assert [curve.clients for curve in assessment.curves() if curve.model == "personalized"] == [1]
+    assert [curve.clients for curve in evaluator.curves() if curve.model == "personalized"] == [1]

@@ -106,8 +106,8 @@ def test_an_exported_personal_model_is_the_one_that_was_evaluated(
     finished: Finished,
 ) -> None:
     experiment, _ = finished
-    trial = experiment.trials()[0]
-    found = trial.personal_module("client-01")
+    method_run = experiment.method_runs()[0]
+    found = method_run.personal_module("client-01")
     assert found is not None
     tensors, _ = load_model(experiment.folder / "clients" / "client-01" / "personal.safetensors")
     assert all(torch.equal(value, tensors[name]) for name, value in found[1].tensors().items())

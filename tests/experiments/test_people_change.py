@@ -74,7 +74,7 @@ def in_files(folder: Path, rows: torch.Tensor) -> bool:
 
 
 def state(run: Experiment, client: str) -> PrivateState:
-    found = run.trials()[0].store(client).latest()
+    found = run.method_runs()[0].store(client).latest()
     assert found is not None
     return found
 
@@ -104,12 +104,12 @@ def test_a_resumed_run_goes_on_with_those_who_are_there(begun: tuple[Path, Exper
     folder, run = begun
     split, faces = run.parts.split, run.parts.faces
     people = split.identities["client-01"]
-    trial = run.trials()[0]
-    first = trial.store("client-01").until(1)
+    method_run = run.method_runs()[0]
+    first = method_run.store("client-01").until(1)
     assert first is not None
     rows = torch.cat([first.prototypes, first.dfc["branches.weight"]])
     leaver = [0, 3]
-    local = run.trials()[1].store("client-01").latest()
+    local = run.method_runs()[1].store("client-01").latest()
     assert local is not None
     left, again = without(faces, split, people[0])
     put(folder, run, left, again)
@@ -142,8 +142,8 @@ def test_a_client_that_left_is_erased_as_a_whole(begun: tuple[Path, Experiment])
     assert (run.folder / "clients" / "elsewhere").is_dir()
     (run.folder / "clients" / "notes.txt").unlink()
     (run.folder / "clients" / "elsewhere").rmdir()
-    for trial in (run.folder, run.folder / "baselines" / "local"):
-        assert [path.name for path in (trial / "clients").iterdir()] == ["client-01"]
+    for method_run in (run.folder, run.folder / "baselines" / "local"):
+        assert [path.name for path in (method_run / "clients").iterdir()] == ["client-01"]
     assert "fedfr: client-02 is no longer in the split; its private states were erased" in notes.said
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from fedfr.core.errors import FedfrError
 from fedfr.faces import SPLITS, FaceSet, Split, make_split
-from fedfr.faces.exact_duplicates import copies, without_copies
+from fedfr.faces.exact_duplicates import copies, without_duplicates
 from fedfr.faces.storage import read_digests
 
 MakeFaces = Callable[[Sequence[int]], FaceSet]
@@ -32,7 +32,7 @@ def test_groups_of_copies(make_faces: MakeFaces) -> None:
 
 def test_of_copies_the_first_stays_and_of_a_image_of_two_people_none(make_faces: MakeFaces) -> None:
     faces = copied(make_faces([4, 4, 4]), {1: 0, 3: 0, 11: 4})
-    assert without_copies(faces).tolist() == [0, 2, 5, 6, 7, 8, 9, 10]
+    assert without_duplicates(faces).tolist() == [0, 2, 5, 6, 7, 8, 9, 10]
 
 
 SETTINGS = {"public_identities": 2, "clients": 2, "identities_per_client": 1, "test_count": 1, "min_images": 3}

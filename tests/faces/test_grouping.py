@@ -35,12 +35,12 @@ DIVISIONS: dict[str, Divide] = {
 }
 
 
-def random_faces(seed: int, images: int, identities: int, in_order: bool) -> FaceSet:
+def random_faces(seed: int, images: int, identities: int, in_client_order: bool) -> FaceSet:
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, identities, images)
     pixels = np.broadcast_to(np.zeros((1, 112, 112, 3), np.uint8), (images, 112, 112, 3))
     names = [f"x{number:03d}" for number in generator.permutation(identities)]
-    return FaceSet(pixels, np.sort(labels) if in_order else labels, names)
+    return FaceSet(pixels, np.sort(labels) if in_client_order else labels, names)
 
 
 @settings(max_examples=30, deadline=None)
@@ -48,12 +48,12 @@ def random_faces(seed: int, images: int, identities: int, in_order: bool) -> Fac
     seed=st.integers(0, 2**32),
     images=st.integers(0, 200),
     identities=st.integers(1, 40),
-    in_order=st.booleans(),
+    in_client_order=st.booleans(),
     most=st.sampled_from([None, 0, 1, 3, 50]),
     name=st.sampled_from(sorted(DIVISIONS)),
 )
-def test_dealing(seed: int, images: int, identities: int, in_order: bool, most: int | None, name: str) -> None:
-    faces = random_faces(seed, images, identities, in_order)
+def test_dealing(seed: int, images: int, identities: int, in_client_order: bool, most: int | None, name: str) -> None:
+    faces = random_faces(seed, images, identities, in_client_order)
     own = {label: np.flatnonzero(faces.labels == label).tolist() for label in range(identities)}
     for label, indices in own.items():
         assert faces.indices_of(label).tolist() == indices

@@ -26,7 +26,7 @@ from fedfr.federation.public_faces import PublicFaces
 from fedfr.methods import METHODS
 from fedfr.models import build_backbone
 from fedfr.training.features import extract_features
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 FACES = tiny_faces(10, 4)
 PUBLIC = FACES.subset([index for index, label in enumerate(FACES.labels) if label >= 6])
@@ -133,7 +133,7 @@ def test_hard_negatives_are_those_of_the_definition(make_client: MakeClient) -> 
     client = make_client()
     compute = client.settings.compute
     own, public = (
-        torch.nn.functional.normalize(extract_features(backbone, FacePool([(faces, None, 0)]), compute))
+        torch.nn.functional.normalize(extract_features(backbone, TrainingSet([(faces, None, 0)]), compute))
         for faces in (PRIVATE, PUBLIC)
     )
     nearest = (public @ own.T).amax(dim=1)
@@ -151,7 +151,7 @@ def test_first_participation_starts_from_mean_features(make_client: MakeClient) 
     client.update(broadcast())
     state = state_of(client)
     features = extract_features(
-        build_backbone("slimface", 0).eval(), FacePool([(PRIVATE, None, 0)]), client.settings.compute
+        build_backbone("slimface", 0).eval(), TrainingSet([(PRIVATE, None, 0)]), client.settings.compute
     )
     means = torch.stack([features[torch.from_numpy(PRIVATE.labels == label)].mean(dim=0) for label in range(3)])
     assert torch.allclose(state.prototypes, means, atol=1e-5)
@@ -240,7 +240,9 @@ def nearest_private(weights: Mapping[str, torch.Tensor], client: Client) -> torc
     backbone = build_backbone("slimface", 0)
     backbone.load_state_dict(weights)
     own, public = (
-        torch.nn.functional.normalize(extract_features(backbone, FacePool([(faces, None, 0)]), client.settings.compute))
+        torch.nn.functional.normalize(
+            extract_features(backbone, TrainingSet([(faces, None, 0)]), client.settings.compute)
+        )
         for faces in (PRIVATE, PUBLIC)
     )
     return (public @ own.T).amax(dim=1).sort().values

@@ -17,7 +17,7 @@ from fedfr.federation.client import Client
 from fedfr.federation.private_store import PrivateState
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.training.features import extract_features
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 __all__ = ["make_client"]
 
@@ -121,7 +121,7 @@ def test_a_change_trains_what_training_without_a_past_would(make_client: MakeCli
     client = client_of(make_client, ("fedavg",), (3, 4, 5), "local.learning_rate=1e-12")
     client.update(broadcast(2))
     backbone = client._networks.generic(broadcast(2))
-    features = extract_features(backbone, FacePool([(client.private, None, 0)]), client.settings.compute)
+    features = extract_features(backbone, TrainingSet([(client.private, None, 0)]), client.settings.compute)
     means = features.reshape(3, 4, -1).mean(dim=1)
     assert torch.allclose(state_of(client).prototypes, means, atol=1e-4)
 

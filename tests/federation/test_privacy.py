@@ -21,7 +21,7 @@ from fedfr.federation.client import Client
 from fedfr.federation.messages import Failure, Update, decode_broadcast, decode_reply, encode
 from fedfr.federation.private_store import PrivateState
 from fedfr.training.features import extract_features
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 CLIENTS = ("client-01", "client-02")
 
@@ -39,7 +39,7 @@ class Tapped:
         """Keep every message; with an update, the private state of its round is on disk."""
         (self.broadcasts if direction == "down" else self.replies).append(data)
         if direction == "up":
-            state = self.experiment.trials()[0].store(client).latest()
+            state = self.experiment.method_runs()[0].store(client).latest()
             assert state is not None
             self.states[client, state.round] = state
 
@@ -54,10 +54,10 @@ class Tapped:
         else:
             module.load_state_dict(dict(self.states[client, int(number)].backbone))
         features = extract_features(
-            module, FacePool([(parts.faces, self.faces_of(client), 0)]), parts.compute, mirrored=mirrored
+            module, TrainingSet([(parts.faces, self.faces_of(client), 0)]), parts.compute, mirrored=mirrored
         )
         if kind == "personal":
-            dfc = self.experiment.trials()[0].method.personal_modules(self.states[client, int(number)])
+            dfc = self.experiment.method_runs()[0].method.personal_modules(self.states[client, int(number)])
             assert dfc is not None
             features = dfc(features).detach()
         return features

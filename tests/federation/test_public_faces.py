@@ -19,7 +19,7 @@ from fedfr.models.preprocessing import Preprocessing
 from fedfr.training.features import Compute, extract_features
 from fedfr.training.hard_negatives import hard_negatives
 from fedfr.training.stored_features import StoredFeatures
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 COMPUTE = Compute(Preprocessing(), torch.device("cpu"))
 FACES = tiny_faces(30, 10)  # whole batches and 44 faces
@@ -54,7 +54,7 @@ def backbone() -> torch.nn.Module:
 @pytest.fixture(scope="module")
 def plain(backbone: torch.nn.Module) -> torch.Tensor:
     """All at once, as the first version had it."""
-    return extract_features(backbone, FacePool([(FACES, None, 0)]), COMPUTE, batch_size=BATCH)
+    return extract_features(backbone, TrainingSet([(FACES, None, 0)]), COMPUTE, batch_size=BATCH)
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -86,7 +86,7 @@ def test_half_precision_keeps_the_same_set() -> None:
     """With a real backbone and thresholds at, just above and far from public images' own similarities."""
     backbone = COMPUTE.place(build_backbone("slimface", 0)).eval()
     faces = FACES.subset(list(range(0, 300, 2)))
-    plain = extract_features(backbone, FacePool([(faces, None, 0)]), COMPUTE)
+    plain = extract_features(backbone, TrainingSet([(faces, None, 0)]), COMPUTE)
     noise = torch.randn(22, 512, generator=torch.Generator().manual_seed(0))
     private = plain[::7] + 0.002 * plain.norm(dim=1).mean() * noise
     nearest = (torch.nn.functional.normalize(plain) @ torch.nn.functional.normalize(private).T).amax(dim=1)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedfr.federation.messages import LONGEST_HEADER, Failure, Update, decode_reply
-from fedfr.federation.reply_order import in_order
+from fedfr.federation.reply_order import in_client_order
 
 CLIENTS = tuple(f"client-{number}" for number in range(6))
 
@@ -33,7 +33,7 @@ def unexpected(client: str, reason: str) -> None:
 @given(order=st.permutations(CLIENTS))
 def test_any_order_of_arrival(order: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("rounds")
-    found = list(in_order(map(reply, order), CLIENTS, folder, unexpected))
+    found = list(in_client_order(map(reply, order), CLIENTS, folder, unexpected))
     assert [each.client for each in found] == list(CLIENTS)
     for client, each in zip(CLIENTS, found, strict=True):
         expected = reply(client)
@@ -64,7 +64,7 @@ def test_waiting_updates_are_not_in_memory(tmp_path: Path) -> None:
             yield made
             del made
 
-    assert len(list(in_order(arriving(), CLIENTS, tmp_path, unexpected))) == len(CLIENTS)
+    assert len(list(in_client_order(arriving(), CLIENTS, tmp_path, unexpected))) == len(CLIENTS)
 
 
 @pytest.mark.parametrize("stranger", ["client-1", "client-9"])
@@ -74,7 +74,7 @@ def test_twice_or_never_asked(stranger: str, place: int, tmp_path: Path) -> None
     order = ["client-1", *CLIENTS[2:], "client-0"]
     order.insert(place, stranger)
     refused: list[tuple[str, str]] = []
-    found = list(in_order(map(reply, order), CLIENTS, tmp_path, lambda *what: refused.append(what)))
+    found = list(in_client_order(map(reply, order), CLIENTS, tmp_path, lambda *what: refused.append(what)))
     assert [each.client for each in found] == list(CLIENTS)
     reason = f"a reply from '{stranger}' refused: it was not asked or has answered already"
     assert refused == [(stranger, reason)]
@@ -82,7 +82,7 @@ def test_twice_or_never_asked(stranger: str, place: int, tmp_path: Path) -> None
 
 
 def test_silence_is_a_failure_of_the_silent(tmp_path: Path) -> None:
-    found = list(in_order(map(reply, ["client-5", "client-0", "client-2"]), CLIENTS, tmp_path, unexpected))
+    found = list(in_client_order(map(reply, ["client-5", "client-0", "client-2"]), CLIENTS, tmp_path, unexpected))
     assert [each.client for each in found] == list(CLIENTS)
     silent = [each for each in found if isinstance(each, Failure)]
     assert silent == [Failure(client, "no reply came") for client in ("client-1", "client-3", "client-4")]
@@ -101,7 +101,7 @@ def test_a_header_that_grows_when_it_is_written_again_is_its_clients_failure(tmp
 
     most = (LONGEST_HEADER - len(header(0))) // (len(header(2)) - len(header(1)))
     early = decode_reply(LONGEST_HEADER.to_bytes(8, "little") + header(most).ljust(LONGEST_HEADER))
-    first, second = in_order(iter([early, reply("client-0")]), CLIENTS[:2], tmp_path, unexpected)
+    first, second = in_client_order(iter([early, reply("client-0")]), CLIENTS[:2], tmp_path, unexpected)
     assert isinstance(first, Update)
     assert isinstance(second, Failure)
     assert second.client == "client-1"

@@ -225,8 +225,8 @@ def test_a_run_counts_fewer_bytes_and_resumes_to_the_bit(kind: str, tmp_path: Pa
     overrides = (f"federation.updates={kind}", "federation.rounds=3", "federation.keep_rounds=3")
     whole = Experiment.create(tiny_config(tmp_path, *overrides), tmp_path / "whole")
     whole.run()
-    trial = whole.trials()[0]
-    ends = trial.journal.latest()
+    method_run = whole.method_runs()[0]
+    ends = method_run.journal.latest()
     assert ends is not None
 
     class KilledError(Exception):
@@ -242,11 +242,11 @@ def test_a_run_counts_fewer_bytes_and_resumes_to_the_bit(kind: str, tmp_path: Pa
         broken.run(engine=partial(local_engine, tap=tap))
     again = Experiment.open(tmp_path / "broken")
     again.run()
-    found = again.trials()[0].journal.latest()
+    found = again.method_runs()[0].journal.latest()
     assert found is not None
     assert all(torch.equal(found.generic.weights[name], value) for name, value in ends.generic.weights.items())
     for client in ("client-01", "client-02"):
-        states = [each.trials()[0].store(client).latest() for each in (whole, again)]
+        states = [each.method_runs()[0].store(client).latest() for each in (whole, again)]
         assert states[0] is not None
         assert states[1] is not None
         assert states[0].rest.keys() == states[1].rest.keys() != set()
@@ -256,7 +256,7 @@ def test_a_run_counts_fewer_bytes_and_resumes_to_the_bit(kind: str, tmp_path: Pa
     full.run()
     sizes = {}
     for run in (full, whole):
-        entry = run.trials()[0].journal.latest()
+        entry = run.method_runs()[0].journal.latest()
         assert entry is not None
         sizes[run.folder.name] = entry.record["clients"][0]["bytes/up"]
     assert sizes["whole"] < (0.30 if kind == "int8" else 0.55) * sizes["full"]

@@ -1,4 +1,4 @@
-"""The one-vs-all loss of decoupled feature customisation."""
+"""The one-vs-all loss of decoupled feature customization."""
 
 from __future__ import annotations
 

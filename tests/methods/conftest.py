@@ -11,7 +11,7 @@ import pytest
 from tests.support.tiny_experiment import tiny_config
 
 from fedfr.experiments.experiment import Experiment
-from fedfr.experiments.method_run import Trial, local_engine
+from fedfr.experiments.method_run import MethodRun, local_engine
 from fedfr.federation.messages import Broadcast, Update, decode_broadcast, decode_update
 from fedfr.federation.method import Generic
 from fedfr.federation.private_store import PrivateState
@@ -23,11 +23,11 @@ class Finished:
     def __init__(self, folder: Path, *overrides: str) -> None:
         self.experiment = Experiment.create(tiny_config(folder, *overrides), folder / "run")
         name = self.experiment.config.method.name
-        self.trial = Trial(self.experiment.parts, name, folder / "run")
+        self.method_run = MethodRun(self.experiment.parts, name, folder / "run")
         self.start = self.experiment.pretrain()
         self.ups: list[Update] = []
         self.downs: list[tuple[str, Broadcast]] = []
-        self.generic: Generic = self.trial.run(self.start, engine=partial(local_engine, tap=self._see))
+        self.generic: Generic = self.method_run.run(self.start, engine=partial(local_engine, tap=self._see))
 
     def _see(self, direction: str, client: str, data: bytes) -> None:
         if direction == "up":
@@ -37,13 +37,13 @@ class Finished:
 
     def state(self, client: str) -> PrivateState:
         """The newest private state."""
-        found = self.trial.store(client).latest()
+        found = self.method_run.store(client).latest()
         assert found is not None
         return found
 
     def events(self) -> list[dict[str, Any]]:
         """Lines of metrics.jsonl."""
-        path = self.trial.folder / "metrics.jsonl"
+        path = self.method_run.folder / "metrics.jsonl"
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 

@@ -78,7 +78,7 @@ def test_reweighting_is_felt(run: Any) -> None:
 
 def test_bottleneck_transform(run: Any) -> None:
     bottleneck = run("method.name=fedfr", "method.dfc.transform=bottleneck")
-    found = bottleneck.trial.personal_module("client-01")
+    found = bottleneck.method_run.personal_module("client-01")
     assert found is not None
     assert found[0] == 2
     images = torch.randn(2, 3, 112, 112)
@@ -108,7 +108,7 @@ def test_local_shares_nothing_and_goes_on_from_itself(run: Any) -> None:
     assert not torch.equal(states[0], states[1])
     # Two rounds of one epoch from its own backbone move further than the first round alone.
     once = torch.linalg.norm(
-        local.trial.store("client-01")._read(1).backbone["fc.weight"] - local.start.weights["fc.weight"]
+        local.method_run.store("client-01")._read(1).backbone["fc.weight"] - local.start.weights["fc.weight"]
     )
     assert torch.linalg.norm(states[0] - local.start.weights["fc.weight"]) > once
 
@@ -126,7 +126,7 @@ def test_pretrained_runs_no_round(run: Any) -> None:
     pretrained = run("method.name=pretrained")
     assert pretrained.ups == []
     assert equal(pretrained.generic, pretrained.start)
-    assert pretrained.trial.journal.rounds() == [0]
+    assert pretrained.method_run.journal.rounds() == [0]
 
 
 def test_a_client_that_is_not_drawn_keeps_its_state(run: Any) -> None:
@@ -136,7 +136,7 @@ def test_a_client_that_is_not_drawn_keeps_its_state(run: Any) -> None:
         took_part.setdefault(update.client, []).append(update.round)
     assert [len([u for u in partial.ups if u.round == number]) for number in (1, 2, 3)] == [1, 1, 1]
     for client, rounds in took_part.items():
-        assert partial.trial.store(client).rounds() == rounds[-2:]
+        assert partial.method_run.store(client).rounds() == rounds[-2:]
     drawn = [event["client"] for event in partial.events() if event["event"] == "update"]
     assert drawn == [update.client for update in partial.ups]
 

@@ -22,7 +22,7 @@ from fedfr.methods.lg_fedavg import LGFedAvg
 from fedfr.models import DFC, build_backbone
 from fedfr.training.features import extract_features
 from fedfr.training.objective import Batch, BranchMarginSoftmax, Distillation, MarginSoftmax, Network
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 State = Mapping[str, torch.Tensor]
 
@@ -157,7 +157,7 @@ def test_ditto_leaves_fedavg_alone_and_trains_its_own_model_beside_it(run: Any) 
     assert equal(ditto.generic, run("method.name=fedavg").generic)
     state = ditto.state("client-01")
     assert not torch.equal(state.personal_backbone["fc.weight"], state.backbone["fc.weight"])
-    found = ditto.trial.personal_module("client-01")
+    found = ditto.method_run.personal_module("client-01")
     assert found is not None
     assert torch.equal(found[1].backbone.state_dict()["fc.weight"], state.personal_backbone["fc.weight"])
 
@@ -237,13 +237,13 @@ def test_the_teacher_stays_what_it_was_before_tuning(run: Any, policy: str) -> N
     """In the second round of tuning too: not the prototypes, nor the BatchNorm of its own, that the first has tuned."""
     settings = ("method.name=distill", "local.learning_rate=0.05", f"federation.batchnorm={policy}")
     once, twice = (run(*settings, f"method.tuning_rounds={count}") for count in (1, 2))
-    before, tuned = once.trial.store("client-01").until(2), twice.trial.store("client-01").until(3)
+    before, tuned = once.method_run.store("client-01").until(2), twice.method_run.store("client-01").until(3)
     assert before is not None
     assert tuned is not None
     assert not torch.equal(tuned.prototypes, before.prototypes)
     assert torch.equal(twice.state("client-01").personal["teacher/prototypes"], before.prototypes)
 
-    parts, folder = twice.experiment.parts, twice.trial.folder
+    parts, folder = twice.experiment.parts, twice.method_run.folder
     factory = ClientFactory(parts.config, "distill", parts.faces_folder, folder / "split.json", folder / "clients")
     client = factory("client-01")
     broadcast = Broadcast(4, twice.generic.weights, twice.generic.prototypes)
@@ -252,7 +252,7 @@ def test_the_teacher_stays_what_it_was_before_tuning(run: Any, policy: str) -> N
     (teacher,) = [term.prototypes for term in terms if isinstance(term, Distillation)]
     assert torch.equal(teacher, before.prototypes)
 
-    pool = FacePool([(client.private, None, 0)])
+    pool = TrainingSet([(client.private, None, 0)])
     known = extract_features(context.generic, pool, context.compute)
     frozen, _ = client.method.frozen_features(context, pool, lambda: known)
     assert frozen is not None

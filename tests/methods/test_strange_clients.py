@@ -52,15 +52,15 @@ def test_every_method_trains_all_of_them_to_finite_figures(tmp_path: Path, name:
     rows = [row for row in experiment.run(notes) if row.method == name]
     privacy = [text for text in notes.said if text.startswith("privacy: ")]
     assert privacy == ([f"privacy: {METHODS[name].privacy}"] if METHODS[name].privacy else [])
-    trial = experiment.trials()[0]
-    reports = [client for record in trial.journal.records()[1:] for client in record["clients"]]
-    assert not [reason for record in trial.journal.records()[1:] for reason in record["refused"]]
-    assert {report["client"] for report in reports} == set(trial.method.participants(experiment.parts.split))
+    method_run = experiment.method_runs()[0]
+    reports = [client for record in method_run.journal.records()[1:] for client in record["clients"]]
+    assert not [reason for record in method_run.journal.records()[1:] for reason in record["refused"]]
+    assert {report["client"] for report in reports} == set(method_run.method.participants(experiment.parts.split))
     assert all(math.isfinite(report["loss/total"]) for report in reports)
     shown = [row for row in rows if row.value is not None]
     assert shown
     assert all(0 <= row.value <= 1 for row in shown if row.value is not None)
-    if trial.method.personal_model is not None:
-        assert {row.client for row in rows if row.model == trial.method.personal_model} == set(
+    if method_run.method.personal_model is not None:
+        assert {row.client for row in rows if row.model == method_run.method.personal_model} == set(
             experiment.parts.split.clients
         )

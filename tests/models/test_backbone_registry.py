@@ -31,7 +31,7 @@ def test_entry_is_described(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_initialisation_depends_on_the_seed_alone(name: str) -> None:
+def test_initialization_depends_on_the_seed_alone(name: str) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = build_backbone(name, seed=7).state_dict()

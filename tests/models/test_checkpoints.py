@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from fedfr.core.errors import FedfrError
 from fedfr.models import (
     BACKBONES,
-    Stated,
+    UserPreprocessing,
     backbone_of,
     build_backbone,
     import_weights,
+    inspect_model,
     load_backbone,
     load_foreign,
     load_weights,
-    model_facts,
     open_model,
 )
 
@@ -73,7 +73,7 @@ def test_the_backbone_is_found(tmp_path: Path, content: Any, entry: str, left: t
     assert is_state(found.state)
     assert is_state(load_foreign(path))
     assert backbone_of(path) == NAME
-    facts = model_facts(path)
+    facts = inspect_model(path)
     assert (facts["backbone"], facts.get("backbone_at", ""), tuple(facts.get("left_out", ()))) == (NAME, entry, left)
     assert all(name in open_model(path).assumed for name in left)
 
@@ -90,7 +90,7 @@ def test_an_average_of_the_weights_is_told_and_chosen_by_name(tmp_path: Path) ->
         assert is_state(found.state)
         assert f"also there: '{average}', chosen with --entry" in open_model(path).assumed
         assert is_state(load_backbone(path, entry=average).state, OTHER)
-        made = import_weights(path, tmp_path / "m.safetensors", stated=Stated(entry=average))
+        made = import_weights(path, tmp_path / "m.safetensors", stated=UserPreprocessing(entry=average))
         assert is_state(load_foreign(made.path), OTHER)
         made.path.unlink()
 
@@ -100,7 +100,7 @@ def test_several_backbones_are_asked_about(tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match=r"holds 2 backbones .*'student', 'teacher'\); name one with --entry"):
         open_model(path)
     with pytest.raises(FedfrError, match=r"--entry is 'techer', where no backbones stand; there are: 'student'"):
-        open_model(path, Stated(entry="techer"))
+        open_model(path, UserPreprocessing(entry="techer"))
     assert is_state(load_backbone(path, entry="teacher").state, OTHER)
     same = saved(
         tmp_path / "same.pth", {"model": STATE, "best": {name: value.clone() for name, value in STATE.items()}}
@@ -155,7 +155,7 @@ def test_quantized_weights_are_named_as_such(tmp_path: Path, kind: str) -> None:
         open_model(path)
     assert "\n" not in str(caught.value)
     try:
-        told = model_facts(path)["why"]
+        told = inspect_model(path)["why"]
     except FedfrError as error:
         told = str(error)
     assert f"are quantized ({entry} is" in told

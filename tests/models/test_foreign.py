@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fedfr.core.errors import FedfrError
-from fedfr.models import build_backbone, load_foreign, load_weights, recognise_backbone
+from fedfr.models import build_backbone, load_foreign, load_weights, recognize_backbone
 
 NAME = "mobilefacenet"
 STATE: dict[str, Tensor] = build_backbone(NAME, seed=3).state_dict()
@@ -39,7 +39,7 @@ def test_takes_the_weights_out_of_what_training_scripts_write(tmp_path: Path, co
     torch.save(content, path)
     state = load_foreign(path)
     assert state.keys() == STATE.keys()
-    assert recognise_backbone(state) == NAME
+    assert recognize_backbone(state) == NAME
     module = build_backbone(NAME, seed=4)
     load_weights(module, state)
     assert all(torch.equal(tensor, STATE[name]) for name, tensor in module.state_dict().items())
@@ -48,12 +48,12 @@ def test_takes_the_weights_out_of_what_training_scripts_write(tmp_path: Path, co
 def test_reads_safetensors(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_file(STATE, path)
-    assert recognise_backbone(load_foreign(path)) == NAME
+    assert recognize_backbone(load_foreign(path)) == NAME
 
 
 def test_missing_batch_counters_are_zero() -> None:
     old = {name: tensor for name, tensor in STATE.items() if not name.endswith("num_batches_tracked")}
-    assert recognise_backbone(old) == NAME
+    assert recognize_backbone(old) == NAME
     module = build_backbone(NAME, seed=4)
     load_weights(module, old)
     assert module.state_dict()["conv1.bn.num_batches_tracked"] == 0
@@ -62,7 +62,7 @@ def test_missing_batch_counters_are_zero() -> None:
 def test_nearest_backbone_and_entries_that_differ() -> None:
     state = {name: tensor for name, tensor in STATE.items() if name != STEM} | {"extra": torch.zeros(1)}
     with pytest.raises(FedfrError, match=f"nearest is '{NAME}', but {STEM} is missing; extra is unknown"):
-        recognise_backbone(state)
+        recognize_backbone(state)
 
 
 def test_wrong_shape_is_named() -> None:

@@ -48,7 +48,7 @@ def test_bottleneck_of_512_is_as_in_the_paper() -> None:
 def test_branches_start_as_a_copy_of_the_prototypes() -> None:
     prototypes = torch.randn(4, 32, generator=torch.Generator().manual_seed(1))
     head = DFC(4, 32)
-    head.initialise_branches(prototypes)
+    head.initialize_branches(prototypes)
     prototypes_before = prototypes.clone()
     prototypes.zero_()
     assert torch.equal(head.branches.weight, prototypes_before)
@@ -58,7 +58,7 @@ def test_branches_start_as_a_copy_of_the_prototypes() -> None:
 
 def test_prototypes_of_another_client_are_refused() -> None:
     with pytest.raises(FedfrError, match=r"\(5, 32\).*\(4, 32\)"):
-        DFC(4, 32).initialise_branches(torch.zeros(5, 32))
+        DFC(4, 32).initialize_branches(torch.zeros(5, 32))
 
 
 def test_unknown_transform_is_refused() -> None:

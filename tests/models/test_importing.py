@@ -17,12 +17,12 @@ from fedfr.core.errors import FedfrError
 from fedfr.models import (
     BACKBONES,
     Contract,
-    Stated,
+    UserPreprocessing,
     build_backbone,
     embedding_space,
     import_weights,
+    inspect_model,
     load_model,
-    model_facts,
     open_model,
     save_model,
 )
@@ -161,19 +161,25 @@ def test_the_nearest_backbone_and_what_differs(place: Path) -> None:
 
 
 def test_stated_input_is_in_the_contract_and_evaluation_keeps_to_it(weights: Path) -> None:
-    made = import_weights(weights, weights.with_name("m.safetensors"), stated=Stated(colour="BGR", std=128))
+    made = import_weights(weights, weights.with_name("m.safetensors"), stated=UserPreprocessing(colour="BGR", std=128))
     assert "BGR; (x − 127.5) / 128 – colour, std as stated, the rest assumed from what this" in made.assumed
     opened = open_model(made.path)
     assert (opened.preprocessing.colour, opened.preprocessing.mean, opened.preprocessing.std) == ("BGR", 127.5, 128)
     assert opened.assumed == ""
     with pytest.raises(FedfrError, match=r"contract that states its input \(.*BGR.*\); leave out --colour"):
-        open_model(made.path, Stated(colour="RGB"))
+        open_model(made.path, UserPreprocessing(colour="RGB"))
 
 
 @pytest.mark.parametrize(
-    "stated", [Stated(colour="GRB"), Stated(std=0), Stated(std=float("nan")), Stated(mean=float("inf"))]
+    "stated",
+    [
+        UserPreprocessing(colour="GRB"),
+        UserPreprocessing(std=0),
+        UserPreprocessing(std=float("nan")),
+        UserPreprocessing(mean=float("inf")),
+    ],
 )
-def test_input_that_cannot_be(weights: Path, stated: Stated) -> None:
+def test_input_that_cannot_be(weights: Path, stated: UserPreprocessing) -> None:
     refused(weights, "preprocessing: (colour is 'GRB'|mean is)", stated=stated)
 
 
@@ -221,7 +227,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(client: Path, name: str) -> N
     refused(client, rf"{name} cannot be read \(.*no tensors\)")
     refused(client / name, rf"{name} cannot be read")
     with pytest.raises(FedfrError, match="cannot be read"):
-        model_facts(client / name)
+        inspect_model(client / name)
     with pytest.raises(FedfrError, match="cannot be read"):
         open_model(client / name)
     assert not (client / "ran").exists()
@@ -237,7 +243,7 @@ def test_cut_anywhere(client: Path, name: str, zipped: bool) -> None:
     for place in range(64):
         (client / name).write_bytes(whole[: len(whole) * place // 64])
         with pytest.raises(FedfrError, match=rf"{name} cannot be read") as caught:
-            model_facts(client / name)
+            inspect_model(client / name)
         assert "\n" not in str(caught.value)
     refused(client, rf"{name} cannot be read")
     refused(client / name, rf"{name} cannot be read")
@@ -252,13 +258,13 @@ def test_a_model_cut_at_every_byte(place: Path) -> None:
     contract = Contract(NAME, 3, BACKBONES[NAME].preprocessing, "space", "personalized")
     small = place / "small.safetensors"
     save_model(small, tensors, contract)
-    assert model_facts(small)["branches"] == 2
+    assert inspect_model(small)["branches"] == 2
     whole = small.read_bytes()
     assert len(whole) < 2000
     for end in range(len(whole)):
         small.write_bytes(whole[:end])
         with pytest.raises(FedfrError, match=r"small\.safetensors"):
-            model_facts(small)
+            inspect_model(small)
 
 
 def test_no_room_to_write(weights: Path) -> None:

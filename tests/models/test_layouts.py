@@ -172,7 +172,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, layout: str, name: str) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_personalised_model_has_no_other_parts() -> None:
+def test_a_personalized_model_has_no_other_parts() -> None:
     contract = Contract("slimface", 512, Preprocessing(), "space", "personalized")
-    with pytest.raises(FedfrError, match="a personalised model has no entry 'w'"):
+    with pytest.raises(FedfrError, match="a personalized model has no entry 'w'"):
         ModelParts.of_model({"w": torch.ones(1)}, contract)

@@ -15,11 +15,19 @@ from torch import Tensor, nn
 
 from fedfr.core.errors import FedfrError
 from fedfr.faces import import_folder
-from fedfr.models import Preprocessing, Stated, build_backbone, load_foreign, load_weights, model_facts, open_model
+from fedfr.models import (
+    Preprocessing,
+    UserPreprocessing,
+    build_backbone,
+    inspect_model,
+    load_foreign,
+    load_weights,
+    open_model,
+)
 from fedfr.models.onnx_graph import read_graph
 from fedfr.models.onnx_model import OnnxBackbone
 from fedfr.training.features import Compute, extract_features
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 IMAGES = torch.rand(6, 3, 112, 112, generator=torch.Generator().manual_seed(0)) * 2 - 1
 FIRST = (3, 112, 112)
@@ -126,13 +134,13 @@ def test_a_trained_network_on_real_faces(models_dir: Path, data_dir: Path, tmp_p
             features: Tensor = self.inner(x[:, :, :, 8:104])
             return features
 
-    opened = open_model(exported(tmp_path / "m.onnx", Cut()), Stated(std=128.0))
+    opened = open_model(exported(tmp_path / "m.onnx", Cut()), UserPreprocessing(std=128.0))
     assert opened.preprocessing == Preprocessing(std=128.0)
     people = tmp_path / "people"
     people.mkdir()
     for person in sorted(path for path in (data_dir / "lfw112").iterdir() if len(list(path.iterdir())) >= 4)[:8]:
         (people / person.name).symlink_to(person)
-    pool = FacePool([(import_folder(people), None, 0)])
+    pool = TrainingSet([(import_folder(people), None, 0)])
     assert len(pool) >= 32
     device = torch.device("cpu")
     mine = extract_features(opened.network, pool, Compute(opened.preprocessing, device))
@@ -145,13 +153,13 @@ def test_the_input_that_is_assumed(tmp_path: Path) -> None:
     assert open_model(plain).preprocessing == Preprocessing()
     with pytest.raises(FedfrError, match="begins with Sub, Mul, which does not tell the scale of its input; state it"):
         open_model(scaling)
-    stated = open_model(scaling, Stated(colour="BGR", mean=127.5, std=(128.0, 128.0, 128.0)))
+    stated = open_model(scaling, UserPreprocessing(colour="BGR", mean=127.5, std=(128.0, 128.0, 128.0)))
     assert stated.preprocessing == Preprocessing(colour="BGR", std=128.0)
     assert "colour, mean, std as stated" in stated.assumed
     with pytest.raises(FedfrError, match="colour is 'GBR'; allowed are RGB and BGR"):
-        open_model(plain, Stated(colour="GBR"))
+        open_model(plain, UserPreprocessing(colour="GBR"))
     with pytest.raises(FedfrError, match=r"std is 0\.5; it is in grey levels 0 … 255"):
-        open_model(plain, Stated(mean=0.5, std=0.5))
+        open_model(plain, UserPreprocessing(mean=0.5, std=0.5))
 
 
 def test_colours_reach_the_graph_in_the_stated_order(tmp_path: Path) -> None:
@@ -159,7 +167,7 @@ def test_colours_reach_the_graph_in_the_stated_order(tmp_path: Path) -> None:
     red = torch.zeros(1, 112, 112, 3, dtype=torch.uint8)
     red[..., 0] = 255
     for colour, place in (("RGB", 0), ("BGR", 2)):
-        opened = open_model(path, Stated(colour=colour))
+        opened = open_model(path, UserPreprocessing(colour=colour))
         features = Compute(opened.preprocessing, torch.device("cpu")).features(opened.network, red)
         assert features.view(3, 16).mean(1).tolist() == [1.0 if row == place else -1.0 for row in range(3)]
 
@@ -203,7 +211,7 @@ def test_the_detector_is_no_recognition_network(models_dir: Path) -> None:
     with pytest.raises(FedfrError, match=r"recognition network: it takes input tensor\(float\) \[1, 3, 640, 640\]"):
         open_model(path)
     with pytest.raises(FedfrError, match="no face recognition network"):
-        model_facts(path)
+        inspect_model(path)
 
 
 def test_other_output(tmp_path: Path) -> None:
@@ -264,10 +272,10 @@ def test_without_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_facts(tmp_path: Path) -> None:
     path = written(tmp_path / "g.onnx", LAST, batch=4, transposed=True, before=("Sub", "Mul"))
-    facts = model_facts(path)
+    facts = inspect_model(path)
     assert (facts["kind"], facts["embedding_dim"], facts["takes"]) == ("ONNX graph", 48, "(N, 112, 112, 3)")
     assert facts["faces_at_a_time"] == 4
     assert facts["input"] is None
     assert "state it: --mean 127.5 --std 127.5 for −1 … 1" in facts["why"]
-    assert model_facts(written(path))["input"].endswith("RGB; (x − 127.5) / 127.5")
+    assert inspect_model(written(path))["input"].endswith("RGB; (x − 127.5) / 127.5")
     assert np.isfinite(facts["bytes"])

@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from fedfr.core.errors import FedfrError
-from fedfr.models import UNSTATED, Preprocessing, Stated, open_model
+from fedfr.models import NO_USER_PREPROCESSING, Preprocessing, UserPreprocessing, open_model
 from fedfr.training.features import Compute
 
 IMAGES = torch.randint(0, 256, (4, 112, 112, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -59,7 +59,7 @@ def graph(path: Path, *steps: Step, last: bool = False, kind: int = TensorProto.
     return path
 
 
-def features(path: Path, stated: Stated = UNSTATED) -> torch.Tensor:
+def features(path: Path, stated: UserPreprocessing = NO_USER_PREPROCESSING) -> torch.Tensor:
     opened = open_model(path, stated)
     return Compute(opened.preprocessing, torch.device("cpu")).features(opened.network, IMAGES)
 
@@ -111,7 +111,7 @@ def test_equal_features(tmp_path: Path, name: str, nodes: bool) -> None:
 @pytest.mark.parametrize("last", [False, True])
 def test_a_value_of_each_colour(tmp_path: Path, last: bool) -> None:
     mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-    expected = features(graph(tmp_path / "bare.onnx"), Stated(mean=mean, std=std))
+    expected = features(graph(tmp_path / "bare.onnx"), UserPreprocessing(mean=mean, std=std))
     shape = (3,) if last else (3, 1, 1)
     for unit in (1.0, 255.0):
         means, stds = (np.array(each, np.float32).reshape(shape) / np.float32(unit) for each in (mean, std))
@@ -136,7 +136,7 @@ def test_bytes_are_grey_levels(tmp_path: Path) -> None:
     path = graph(tmp_path / "g.onnx", *steps, kind=TensorProto.UINT8)
     assert_equal(features(path), features(graph(tmp_path / "bare.onnx")))
     with pytest.raises(FedfrError, match="takes bytes, grey levels 0 … 255; leave out --mean and --std"):
-        features(path, Stated(mean=127.5, std=127.5))
+        features(path, UserPreprocessing(mean=127.5, std=127.5))
 
 
 @pytest.mark.parametrize(
@@ -158,8 +158,8 @@ def test_what_cannot_be_told_is_refused_until_it_is_stated(tmp_path: Path, steps
         open_model(path)
     assert "\n" not in str(caught.value)
     with pytest.raises(FedfrError, match="state it"):
-        open_model(path, Stated(mean=127.5))
-    assert open_model(path, Stated(mean=0.0, std=1.0)).preprocessing.std == 1.0
+        open_model(path, UserPreprocessing(mean=127.5))
+    assert open_model(path, UserPreprocessing(mean=0.0, std=1.0)).preprocessing.std == 1.0
 
 
 def test_a_graph_that_turns_the_colours_round(tmp_path: Path) -> None:
@@ -168,5 +168,5 @@ def test_a_graph_that_turns_the_colours_round(tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match=r"turns the order of the colours round .* state it: --colour BGR"):
         open_model(path)
     bare = graph(tmp_path / "bare.onnx")
-    assert_equal(features(path, Stated(colour="BGR")), features(bare))
-    assert_equal(features(path, Stated(colour="RGB")), features(bare, Stated(colour="BGR")))
+    assert_equal(features(path, UserPreprocessing(colour="BGR")), features(bare))
+    assert_equal(features(path, UserPreprocessing(colour="RGB")), features(bare, UserPreprocessing(colour="BGR")))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedfr.models import BACKBONES, build_backbone, load_foreign, load_weights, recognise_backbone
+from fedfr.models import BACKBONES, build_backbone, load_foreign, load_weights, recognize_backbone
 
 NAMES = ("sphereface20", "sphereface64", "iresnet18", "iresnet34", "iresnet50", "iresnet100")
 TOLERANCE = 1e-3
@@ -60,7 +60,7 @@ def test_features(reference_dir: Path, name: str) -> None:
 
 def test_published_mobilefacenet_loads(models_dir: Path) -> None:
     state = load_foreign(models_dir / "mobilefacenet_casia.ckpt")
-    assert recognise_backbone(state) == "mobilefacenet-112x96"
+    assert recognize_backbone(state) == "mobilefacenet-112x96"
     module = build_backbone("mobilefacenet-112x96", seed=0)
     load_weights(module, state)
     assert all(torch.equal(tensor, state[name]) for name, tensor in module.state_dict().items())

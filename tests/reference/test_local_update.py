@@ -19,7 +19,7 @@ from fedfr.models.heads import DFC
 from fedfr.training.features import Compute, extract_features, freeze
 from fedfr.training.loop import TrainingPlan, train
 from fedfr.training.objective import Contrastive, MarginSoftmax, Network, Objective, OneVsAll
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 TOLERANCE = 1e-3
 
@@ -54,13 +54,13 @@ class ScaledAsOriginally(Preprocessing):
         return images.permute(0, 3, 1, 2).to(dtype).div(255).sub(0.5).div(0.5)
 
 
-def run(given: dict[str, Any]) -> tuple[Network, list[list[float]], FacePool, Compute]:
+def run(given: dict[str, Any]) -> tuple[Network, list[list[float]], TrainingSet, Compute]:
     """Train as the reference did, by the library's loop."""
     spec = BACKBONES[str(given["backbone"])]
     compute = Compute(ScaledAsOriginally(**asdict(spec.preprocessing)), torch.device("cpu"))
     labels = given["labels"]
     faces = FaceSet(given["images"], labels, tuple(f"p{number}" for number in range(labels.max() + 1)))
-    pool = FacePool([(faces, None, 0)])
+    pool = TrainingSet([(faces, None, 0)])
 
     def backbone(seed: str) -> nn.Module:
         module = spec.factory()
@@ -69,7 +69,7 @@ def run(given: dict[str, Any]) -> tuple[Network, list[list[float]], FacePool, Co
 
     private, public = (torch.from_numpy(given[f"{kind}_prototypes"]) for kind in ("private", "public"))
     dfc = DFC(*private.shape)
-    dfc.initialise_branches(private)
+    dfc.initialize_branches(private)
     network = Network(backbone("backbone_seed"), private, public, dfc)
     objective = Objective(
         [
@@ -107,7 +107,7 @@ def run(given: dict[str, Any]) -> tuple[Network, list[list[float]], FacePool, Co
 
 
 @pytest.fixture(scope="module")
-def trained(given: dict[str, Any]) -> tuple[Network, list[list[float]], FacePool, Compute]:
+def trained(given: dict[str, Any]) -> tuple[Network, list[list[float]], TrainingSet, Compute]:
     return run(given)
 
 
@@ -124,7 +124,7 @@ def test_prototypes(given: dict[str, Any], trained: Any) -> None:
     assert difference(trained[0].classifier(), given["final_prototypes"]) < TOLERANCE
 
 
-def features_of(trained: tuple[Network, list[list[float]], FacePool, Compute], count: int) -> torch.Tensor:
+def features_of(trained: tuple[Network, list[list[float]], TrainingSet, Compute], count: int) -> torch.Tensor:
     network, _, pool, compute = trained
     return extract_features(network.backbone, pool, compute)[:count]
 

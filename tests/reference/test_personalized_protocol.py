@@ -1,4 +1,4 @@
-"""The personalised protocols against the numbers of the original implementation."""
+"""The personalized protocols against the numbers of the original implementation."""
 
 from __future__ import annotations
 

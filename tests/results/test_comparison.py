@@ -75,8 +75,8 @@ def test_equal_differences_leave_no_doubt() -> None:
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     """Seeds differ as much as clients do: a bootstrap over clients alone would cover far less often."""
-    generator, covered, trials = np.random.default_rng(0), 0, 150
-    for _ in range(trials):
+    generator, covered, method_runs = np.random.default_rng(0), 0, 150
+    for _ in range(method_runs):
         seeds = generator.normal(0, 1, 8)
         values = {(s, str(c)): float(seeds[s] + generator.normal()) for s in range(8) for c in range(5)}
         found = compare(contests(rows("a", dict(values)) + rows("b", dict.fromkeys(values, 0.0)))[0], A, B)
@@ -84,7 +84,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         assert found.low is not None
         assert found.high is not None
         covered += found.low <= 0 <= found.high
-    assert 0.84 <= covered / trials <= 0.99
+    assert 0.84 <= covered / method_runs <= 0.99
 
 
 def test_an_end_that_is_zero_but_for_rounding_proves_nothing() -> None:

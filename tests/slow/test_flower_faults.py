@@ -160,7 +160,7 @@ def test_a_site_that_dies_in_the_middle_of_a_message(made: Federation, direction
         if passed[direction] > 500_000 and "client-02" in made.processes:
             made.end("client-02")
 
-    made.local.run(engine=lambda trial: Without(local_engine(trial), "client-02"))
+    made.local.run(engine=lambda method_run: Without(local_engine(method_run), "client-02"))
     made.start_link()
     cable = Cable(made.link, watch)
     try:

@@ -49,7 +49,7 @@ def site(given: Given, *, agreement: bool = True, client: str = "client-01", **c
     folder = given.place / "site"
     init_site(folder, client, "localhost:1", Path(authority(given)), str(given.faceset), 9444, 1)
     if agreement:
-        Agreement.of(Experiment.open(given.run).trials()[0]).save(folder / "agreement.yaml")
+        Agreement.of(Experiment.open(given.run).method_runs()[0]).save(folder / "agreement.yaml")
     content = yaml.safe_load((folder / "site.yaml").read_text("utf-8"))
     (folder / "site.yaml").write_text(yaml.safe_dump({**content, **changes}), "utf-8")
     return str(folder)

@@ -12,7 +12,7 @@ from tests.support.tiny_experiment import bits, tiny_config
 from fedfr.config.schema import load_config
 from fedfr.deployment.background import wait_for
 from fedfr.deployment.loopback import Loopback
-from fedfr.deployment.partition_export import hand_out
+from fedfr.deployment.partition_export import export_partitions
 from fedfr.experiments.experiment import Experiment
 
 SETTINGS = (
@@ -28,7 +28,7 @@ class Federation(Loopback):
     def __init__(self, folder: Path, *overrides: str) -> None:
         config = tiny_config(folder, *SETTINGS, *overrides)
         self.local = Experiment.create(config, folder / "local")
-        clients = hand_out(self.local.parts, folder / "federation", "demo")
+        clients = export_partitions(self.local.parts, folder / "federation", "demo")
         self.run = folder / "runs" / "demo"
         self.remote = Experiment.create(load_config(folder / "federation" / "coordinator" / "config.yaml"), self.run)
         sites = {client: folder / "federation" / "sites" / client / "site.yaml" for client in clients}

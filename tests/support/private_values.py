@@ -59,7 +59,7 @@ class Secrets:
     def array(self, name: str, array: torch.Tensor) -> None:
         """No form of ``array`` may stand anywhere: any stretch of it would tell."""
         forms = [stretches(form) for form in as_sent(array)]
-        assert forms[0], f"nothing of {name} can be recognised"
+        assert forms[0], f"nothing of {name} can be recognized"
         for part in {part for form in forms for part in form}:
             self.whole(name, part)
 

@@ -9,11 +9,11 @@ from tests.support.tiny_experiment import tiny_faces
 from fedfr.models import build_backbone
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.training.features import Compute, extract_features, freeze
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 COMPUTE = Compute(Preprocessing(), torch.device("cpu"))
 FACES = tiny_faces(4, 5)
-POOL = FacePool([(FACES, None, 0)])
+POOL = TrainingSet([(FACES, None, 0)])
 
 
 def difference(found: torch.Tensor, expected: torch.Tensor) -> float:

@@ -21,11 +21,11 @@ from fedfr.models.preprocessing import Preprocessing
 from fedfr.training.features import Compute, FrozenFeatures, extract_features
 from fedfr.training.loop import TrainingPlan, batches, train
 from fedfr.training.objective import Contrastive, MarginSoftmax, Network, Objective, OneVsAll, Term
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 COMPUTE = Compute(Preprocessing(), torch.device("cpu"))
 FACES = tiny_faces(3, 4)
-POOL = FacePool([(FACES, None, 0)])
+POOL = TrainingSet([(FACES, None, 0)])
 OBJECTIVE = Objective([MarginSoftmax()])
 PLAN = TrainingPlan(
     epochs=2,
@@ -182,13 +182,13 @@ def test_frozen_batchnorm_keeps_its_statistics() -> None:
 
 def test_a_batch_of_one_image() -> None:
     made = network(build_backbone("slimface", 0))
-    train(made, FacePool([(FACES.subset([0]), None, 0)]), OBJECTIVE, PLAN, COMPUTE)
+    train(made, TrainingSet([(FACES.subset([0]), None, 0)]), OBJECTIVE, PLAN, COMPUTE)
     assert all(value.isfinite().all() for value in made.state_dict().values())
 
 
 def test_nothing_to_train_on() -> None:
     with pytest.raises(FedfrError, match="there are no faces to train on"):
-        train(network(), FacePool([(FACES.subset([]), None, 0)]), OBJECTIVE, PLAN, COMPUTE)
+        train(network(), TrainingSet([(FACES.subset([]), None, 0)]), OBJECTIVE, PLAN, COMPUTE)
 
 
 def test_divergence_names_epoch_and_learning_rate() -> None:
@@ -248,7 +248,7 @@ def test_a_network_comes_back_as_it_was_lent(change: dict[str, Any], error: type
     assert all(each.grad is None for each in made.parameters())
 
 
-class Torn(FacePool):
+class Torn(TrainingSet):
     """Faces whose file cannot be read."""
 
     def images(self, indices: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ def example() -> tuple[Batch, Network]:
         return torch.randn(*shape, generator=generator)
 
     dfc = DFC(3, 8)
-    dfc.initialise_branches(draw(3, 8))
+    dfc.initialize_branches(draw(3, 8))
     network = Network(nn.Linear(8, 8), draw(3, 8), draw(4, 8), dfc)
     features = network.backbone(draw(6, 8))
     return Batch(features, torch.tensor([0, 1, 2, 3, 5, 6]), draw(6, 8), draw(6, 8)), network

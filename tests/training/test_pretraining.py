@@ -15,10 +15,10 @@ from fedfr.models import build_backbone
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.training.features import Compute
 from fedfr.training.pretraining import learning_rate, pretrain
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 FACES = tiny_faces(4, 6)
-POOL = FacePool([(FACES, None, 0)])
+POOL = TrainingSet([(FACES, None, 0)])
 
 
 def rates(progress: list[float], **settings: object) -> list[float]:

@@ -11,9 +11,9 @@ from typing import Any
 
 from fedfr.audit.findings import KINDS, SEVERITIES, Case, Finding, Kind, finding, ordered
 from fedfr.audit.image_checks import audit_images
-from fedfr.audit.split_membership import Places
+from fedfr.audit.split_membership import SplitMembership
 
-__all__ = ["KINDS", "SEVERITIES", "Case", "Finding", "Kind", "Places", "audit_images", "finding", "ordered"]
+__all__ = ["KINDS", "SEVERITIES", "Case", "Finding", "Kind", "SplitMembership", "audit_images", "finding", "ordered"]
 
 
 def __dir__() -> list[str]:

@@ -35,7 +35,7 @@ SMALLER = (0.5, 0.53, 0.55, 0.58, 0.61, 0.64, 0.68, 0.71, 0.75, 0.78, 0.82, 0.87
 LARGER = (1.05, 1.1, 1.16, 1.22, 1.28, 1.34, 1.41, 1.5)
 
 # Luminance of the mean of 1 891 aligned faces (every seventh of LFW), made symmetric: each face with mean 0 and
-# deviation 1, in 1/40, in cells of 7x7 pixels. Nobody can be recognised in it.
+# deviation 1, in 1/40, in cells of 7x7 pixels. Nobody can be recognized in it.
 MEAN_FACE = (
     (-12, -14, -15, -16, -16, -15, -14, -14, -14, -14, -15, -16, -16, -15, -14, -12),
     (-14, -16, -16, -13, -6, 0, 5, 6, 6, 5, 0, -6, -13, -16, -16, -14),
@@ -103,7 +103,7 @@ def _depth(plane: NDArray[Any]) -> float:
 
 
 def locate(mean_face: NDArray[np.floating[Any]]) -> Crop:
-    """Where the mean of standardised luminances (112, 112) lies, by the best correlation over scales and shifts."""
+    """Where the mean of standardized luminances (112, 112) lies, by the best correlation over scales and shifts."""
     plane = mean_face.astype(np.float32)
     template = np.ascontiguousarray(_expected()[TOP:BOTTOM, LEFT:RIGHT])
     best = Crop(1.0, (0.0, 0.0), 0.0, -1.0, _depth(plane))

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from fedfr.audit.findings import Case, Finding, finding
 from fedfr.audit.measures import Measures
-from fedfr.audit.near_duplicates import COMMON, NEAR, groups_alike, likeness
-from fedfr.audit.split_membership import Places
+from fedfr.audit.near_duplicates import COMMON, NEAR, likeness, near_duplicate_groups
+from fedfr.audit.split_membership import SplitMembership
 from fedfr.faces.exact_duplicates import copies
 from fedfr.faces.faceset import FaceSet
 
@@ -21,7 +21,7 @@ __all__ = ["check_duplicates"]
 COMPARED = 1000
 
 
-def check_duplicates(faces: FaceSet, measures: Measures, places: Places) -> list[Finding]:
+def check_duplicates(faces: FaceSet, measures: Measures, places: SplitMembership) -> list[Finding]:
     """Findings ``exact-duplicates``, ``near-duplicates``, ``image-of-two-people`` and ``image-in-two-parts``.
 
     A group of linked images is one case; ``value`` is the greatest correlation of two that are not exact copies, 1
@@ -39,7 +39,7 @@ def check_duplicates(faces: FaceSet, measures: Measures, places: Places) -> list
     distinct = [index for index in range(len(faces)) if index not in repeated]
     near = [
         sorted((distinct[place] for place in group), key=faces.names.__getitem__)
-        for group in groups_alike(measures.small[distinct], measures.shown[distinct])
+        for group in near_duplicate_groups(measures.small[distinct], measures.shown[distinct])
     ]
     linked = {index for group in near for index in group}
     for group in [*near, *([first] for first in exact if first not in linked)]:
@@ -89,7 +89,7 @@ def _crossing(
     return [index for place in sorted(places) for index in copied[place]], round(min(greatest, 1.0), 4)
 
 
-def _case(faces: FaceSet, places: Places, images: Sequence[int], value: float) -> Case:
+def _case(faces: FaceSet, places: SplitMembership, images: Sequence[int], value: float) -> Case:
     images = sorted(images, key=faces.names.__getitem__)
     identities = {faces.identities[label] for label in faces.labels[list(images)].tolist()}
     return Case(

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fedfr.audit import Case, Finding, Places, audit_images, finding, ordered
+from fedfr.audit import Case, Finding, SplitMembership, audit_images, finding, ordered
 from fedfr.audit.label_checks import People, Stray, Twin
 from fedfr.core.short_repr import Brief
 from fedfr.faces import FaceSet, Split
@@ -21,7 +21,7 @@ from fedfr.reporting.progress import Progress, Silent
 from fedfr.training.bf16_screening import has_fast_bf16
 from fedfr.training.feature_blocks import passing_blocks
 from fedfr.training.features import Compute, mirror_summed_features
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 __all__ = ["Audit", "Comparison", "audit", "features_of", "load_generic"]
 
@@ -86,7 +86,7 @@ def audit(
     shown = progress or Silent()
     loaded = faces if isinstance(faces, FaceSet) else FaceSet.load(faces)
     divided = split if split is None or isinstance(split, Split) else Split.load(split)
-    places = Places.of(loaded, divided)
+    places = SplitMembership.of(loaded, divided)
     # Loaded first: a wrong file should not wait for the images.
     known = None if model is None else load_generic(Path(model))
     findings = list(
@@ -116,14 +116,14 @@ def features_of(faces: FaceSet, backbone: nn.Module, compute: Compute, shown: Pr
     """Sum of the features of each image and its mirror image, (N, D)."""
 
     def make(first: int, stop: int) -> NDArray[np.float32]:
-        found = mirror_summed_features(backbone, FacePool([(faces, np.arange(first, stop), 0)]), compute)
+        found = mirror_summed_features(backbone, TrainingSet([(faces, np.arange(first, stop), 0)]), compute)
         shown.update("features", stop, len(faces), unit="images")
         return np.asarray(found.numpy(), np.float32)
 
     return np.concatenate([*passing_blocks(len(faces), make)])
 
 
-def _people_findings(faces: FaceSet, people: People, places: Places) -> Iterator[Finding]:
+def _people_findings(faces: FaceSet, people: People, places: SplitMembership) -> Iterator[Finding]:
     if not people.can_be_told_apart:
         detail = f"a pair would have to score {people.threshold:.2f}"
         yield from finding("model-too-weak", [Case(value=round(people.threshold, 4), detail=detail)])
@@ -137,7 +137,7 @@ def _people_findings(faces: FaceSet, people: People, places: Places) -> Iterator
         yield from finding(kind, found)
 
 
-def _twin(faces: FaceSet, people: People, places: Places, twin: Twin) -> tuple[Case, bool]:
+def _twin(faces: FaceSet, people: People, places: SplitMembership, twin: Twin) -> tuple[Case, bool]:
     """The case, with the two most similar images for the eye, and whether different owners hold the two identities."""
     pair = (twin.first, twin.second)
     names = sorted(
@@ -149,7 +149,7 @@ def _twin(faces: FaceSet, people: People, places: Places, twin: Twin) -> tuple[C
     return Case(images, identities, owners, round(twin.score, 3)), len(owners) > 1
 
 
-def _stray(faces: FaceSet, places: Places, stray: Stray) -> Case:
+def _stray(faces: FaceSet, places: SplitMembership, stray: Stray) -> Case:
     own, nearest = faces.identities[int(faces.labels[stray.image])], faces.identities[stray.nearest]
     return Case(
         (faces.names[stray.image],),

@@ -8,7 +8,7 @@ from fedfr.audit.identity_counts import check_counts
 from fedfr.audit.measures import Counter, measure
 from fedfr.audit.preparation import check_preparation
 from fedfr.audit.similar_names import check_names
-from fedfr.audit.split_membership import Places
+from fedfr.audit.split_membership import SplitMembership
 from fedfr.audit.unusable_images import check_unusable_images
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.splits.split import Split
@@ -24,7 +24,7 @@ def audit_images(
 
     Raises :class:`~fedfr.core.errors.FedfrError` when the split was made for other faces.
     """
-    places = Places.of(faces, split)
+    places = SplitMembership.of(faces, split)
     if not len(faces):
         return ()
     owners, groups = places.groups

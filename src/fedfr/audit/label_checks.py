@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.evaluation.unit_features import check_labels, normalise
+from fedfr.evaluation.unit_features import check_labels, normalize
 
 __all__ = ["DEVIATIONS", "Impostors", "People", "Stray", "Twin"]
 
@@ -69,12 +69,12 @@ class People:
     """
 
     def __init__(self, features: Floats, labels: NDArray[Any]) -> None:
-        self._rows = normalise(features)
+        self._rows = normalize(features)
         self._labels = check_labels(labels, len(features))
         self._sums = np.zeros((int(self._labels.max(initial=-1)) + 1, features.shape[1]), np.float32)
         np.add.at(self._sums, self._labels, self._rows)
         self._counts = np.bincount(self._labels, minlength=len(self._sums))
-        self.templates = normalise(self._sums)
+        self.templates = normalize(self._sums)
         self.impostors = _impostors(self.templates)
 
     @property
@@ -109,7 +109,7 @@ class People:
         for start in range(0, len(self._rows), BLOCK):
             rows, labels = self._rows[start : start + BLOCK], self._labels[start : start + BLOCK]
             nearest, score = self._nearest_other(rows, labels)
-            own = np.einsum("ij,ij->i", rows, normalise(self._sums[labels] - rows))
+            own = np.einsum("ij,ij->i", rows, normalize(self._sums[labels] - rows))
             stray = (self._counts[labels] > 1) & (score > least) & (score - own > lead)
             for place in np.flatnonzero(stray).tolist():
                 yield Stray(start + place, int(nearest[place]), float(score[place]), float(own[place]))
@@ -140,7 +140,7 @@ class People:
         np.add.at(half, self._labels[odd], self._rows[odd])
         several = np.flatnonzero(self._counts > 1)
         several = several if among is None else np.intersect1d(several, among)
-        halves = normalise(half[several]), normalise((self._sums - half)[several])
+        halves = normalize(half[several]), normalize((self._sums - half)[several])
         return int((np.einsum("ij,ij->i", *halves) > self.threshold).sum()), len(several)
 
 

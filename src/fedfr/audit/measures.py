@@ -37,7 +37,7 @@ class Measures:
     which of that was photographed. ``brightness`` and ``contrast`` are
     mean and standard deviation of the luminance; ``sharpness`` the standard deviation of its Laplacian over the face;
     ``redness`` the mean of red less blue over the skin; ``colour`` the mean difference of red and blue. ``mean_faces``
-    (G, 112, 112) are the means of the standardised luminance over each group's ``sizes`` images.
+    (G, 112, 112) are the means of the standardized luminance over each group's ``sizes`` images.
     """
 
     digests: Digests

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["COMMON", "NEAR", "groups_alike", "likeness"]
+__all__ = ["COMMON", "NEAR", "likeness", "near_duplicate_groups"]
 
 NEAR = 0.98
 """Correlation from which on two images are the same one (docs/faces.md says how it was chosen)."""
@@ -92,7 +92,7 @@ def _greater(same: Any, unlike: Any, others_same: Any, others_unlike: Any) -> ND
     return products
 
 
-def groups_alike(small: Small, shown: Shown | None = None, threshold: float = NEAR) -> list[list[int]]:
+def near_duplicate_groups(small: Small, shown: Shown | None = None, threshold: float = NEAR) -> list[list[int]]:
     """Groups of two or more images linked by a correlation of at least ``threshold``, ascending.
 
     Of all pairs, in blocks: memory grows with the images, a kilobyte each, time with their square. Where a part of a

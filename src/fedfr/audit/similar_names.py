@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from fedfr.audit.findings import Case, Finding, finding
-from fedfr.audit.split_membership import Places
+from fedfr.audit.split_membership import SplitMembership
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.name_matching import alike, spelled
 
 __all__ = ["check_names"]
 
 
-def check_names(faces: FaceSet, places: Places) -> list[Finding]:
+def check_names(faces: FaceSet, places: SplitMembership) -> list[Finding]:
     """Findings ``alike-names`` and ``alike-names-in-two-parts``, a case for every form that several names have."""
     label = {name: number for number, name in enumerate(faces.identities)}
     by_kind: dict[str, list[Case]] = {"alike-names": [], "alike-names-in-two-parts": []}

@@ -13,11 +13,11 @@ from fedfr.faces.faceset import FaceSet
 from fedfr.faces.splits.split import Split
 from fedfr.faces.splits.split_parts import UNSEEN
 
-__all__ = ["Places"]
+__all__ = ["SplitMembership"]
 
 
 @dataclass(frozen=True)
-class Places:
+class SplitMembership:
     """The part in which each image stands, as messages name them (``public``, ``client-01 train``, …), and its owner.
 
     Owners are the parts without train and test: who holds the image. ``parts`` and ``owners`` (N,) index ``part_names``
@@ -30,7 +30,7 @@ class Places:
     owner_names: tuple[str, ...] = ("",)
 
     @classmethod
-    def of(cls, faces: FaceSet, split: Split | None) -> Places:
+    def of(cls, faces: FaceSet, split: Split | None) -> SplitMembership:
         """Raises :class:`~fedfr.core.errors.FedfrError` when the split was made for other faces."""
         parts, owners = np.zeros(len(faces), np.int32), np.zeros(len(faces), np.int32)
         if split is None:

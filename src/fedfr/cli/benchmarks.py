@@ -43,7 +43,7 @@ def benchmark(
     from fedfr.config.schema import parse_overrides
     from fedfr.experiments.benchmark import SCRATCH, Benchmark, plan_benchmark
     from fedfr.experiments.report import write_report
-    from fedfr.reporting.benchmark_table import standings_tables
+    from fedfr.reporting.benchmark_table import benchmark_tables
     from fedfr.reporting.text_tables import screen_width
 
     plan = plan_benchmark(
@@ -63,7 +63,7 @@ def benchmark(
         return
     for cell in plan.cells:
         print(f"## {cell}\n" if len(plan.cells) > 1 else "", end="")
-        tables = standings_tables([result.row for result in results if result.cell == cell])
+        tables = benchmark_tables([result.row for result in results if result.cell == cell])
         print("\n\n".join(table.text(screen_width()) for table in tables), end="\n\n")
     say(f"every figure with its counts and costs: {out / 'results.csv'}")
     say(f"tables, curves and costs as a page: {write_report(out)}")

@@ -15,7 +15,7 @@ from fedfr.cli.interruption import interruptible
 from fedfr.cli.output import AsJson, Overrides, print_json, progress, say
 
 if TYPE_CHECKING:
-    from fedfr.faces.exclusions import LeftOut
+    from fedfr.faces.exclusions import OmittedImage
 
 __all__ = ["app"]
 
@@ -81,7 +81,7 @@ def import_(
                 return import_faces(source, place, count, link=link, skip_bad=skip_bad, **options)
 
             made = None
-            left: tuple[LeftOut, ...] = ()
+            left: tuple[OmittedImage, ...] = ()
             if exclude is None:
                 refuse_options({"--keep-single": keep_single}, "for --exclude; add the list or leave it out")
                 import_into(destination)

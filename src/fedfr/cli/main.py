@@ -48,7 +48,7 @@ def options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Federated face recognition: one generic model, a personalised one per site, faces stay at home."""
+    """Federated face recognition: one generic model, a personalized one per site, faces stay at home."""
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:

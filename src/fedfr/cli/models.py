@@ -46,14 +46,14 @@ def import_(
     entry: Entry = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a model of weights published elsewhere: recognised by their entries, checked, never run as code.
+    """Make a model of weights published elsewhere: recognized by their entries, checked, never run as code.
 
     A folder holds backbone.pth, and of a client bce_module.pth and fc.pth as well.
     """
-    from fedfr.models import Stated, import_weights
+    from fedfr.models import UserPreprocessing, import_weights
     from fedfr.models.user_preprocessing import levels_of
 
-    stated = Stated(colour, levels_of(mean, "--mean"), levels_of(std, "--std"), entry)
+    stated = UserPreprocessing(colour, levels_of(mean, "--mean"), levels_of(std, "--std"), entry)
     made = import_weights(source, destination, backbone=backbone, role=role, stated=stated)
     contract = made.contract
     generic = contract.role == "generic"
@@ -125,9 +125,9 @@ def info(
     file: Annotated[Path, typer.Argument(help="Any file of weights, or an ONNX graph.")], as_json: AsJson = False
 ) -> None:
     """What a file holds: a model and its contract, weights and the backbone they fit, a client's private parts."""
-    from fedfr.models import model_facts
+    from fedfr.models import inspect_model
 
-    facts = model_facts(file)
+    facts = inspect_model(file)
     if as_json:
         print_json(facts)
         return

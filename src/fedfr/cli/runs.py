@@ -114,7 +114,7 @@ def evaluate(
     """Evaluate the newest models of a run again, or one model on a folder of faces."""
     from fedfr.config.schema import parse_overrides
     from fedfr.experiments.model_evaluation import evaluate as evaluate_target
-    from fedfr.models import Stated
+    from fedfr.models import UserPreprocessing
     from fedfr.models.user_preprocessing import levels_of
     from fedfr.reporting.table import results_table
     from fedfr.reporting.text_tables import screen_width
@@ -125,7 +125,7 @@ def evaluate(
             target,
             faces=faces,
             protocols=protocols,
-            stated=Stated(colour, levels_of(mean, "--mean"), levels_of(std, "--std"), entry),
+            stated=UserPreprocessing(colour, levels_of(mean, "--mean"), levels_of(std, "--std"), entry),
             progress=shown,
             features=features,
             settings=parse_overrides(settings or []),
@@ -193,4 +193,4 @@ def _answer(folder: Path, rows: Sequence[Row], seconds: float, as_json: bool) ->
     say(f"\nrun folder: {folder}   ({seconds:.0f} s)")
     say(f"report: {write_report(folder)}")
     say(f"generic model: {folder / 'generic.safetensors'}")
-    say(f"personalised models: {folder / 'clients' / '<id>' / 'personal.safetensors'}")
+    say(f"personalized models: {folder / 'clients' / '<id>' / 'personal.safetensors'}")

@@ -90,12 +90,12 @@ def export(
     folder: Folder,
     destination: Annotated[Path, typer.Argument(help="The .safetensors to write; must not exist.")],
 ) -> None:
-    """Write the site's personalised model: for the people enrolled here alone, and as private as they are."""
+    """Write the site's personalized model: for the people enrolled here alone, and as private as they are."""
     needs_flower()
     from fedfr.deployment.site import Site
 
     number = Site.open(folder / "site.yaml").export(destination)
-    say(f"{destination}: the personalised model of round {number}; keep it where the faces may be")
+    say(f"{destination}: the personalized model of round {number}; keep it where the faces may be")
 
 
 @app.command()
@@ -110,7 +110,7 @@ def evaluate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the site's personalised model on the images it keeps for its own test; nothing leaves the machine."""
+    """Measure the site's personalized model on the images it keeps for its own test; nothing leaves the machine."""
     needs_flower()
     from fedfr.config.schema import parse_overrides
     from fedfr.deployment.site import Site

@@ -18,7 +18,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
 from fedfr.core.settings import Settings, validate
 from fedfr.experiments.components import local_training, make_method
-from fedfr.experiments.method_run import Trial
+from fedfr.experiments.method_run import MethodRun
 
 __all__ = ["Agreement"]
 
@@ -52,21 +52,25 @@ class Agreement(Settings):
     updates: Literal["full", "bf16", "int8"]
 
     @classmethod
-    def of(cls, trial: Trial) -> Agreement:
+    def of(cls, method_run: MethodRun) -> Agreement:
         """The terms that a trial's configuration has; raises :class:`FedfrError` for a method that pools the faces."""
-        parts, config = trial.parts, trial.parts.config
-        if set(trial.participants) != set(parts.split.clients):
-            raise FedfrError(f"{trial.name} needs all faces in one place; sites keep theirs, choose another method")
-        public = parts.faces.subset(parts.split.public).fingerprint() if trial.method.uses_public_prototypes else ""
-        settings = trial.method.settings.model_dump(mode="json")
+        parts, config = method_run.parts, method_run.parts.config
+        if set(method_run.participants) != set(parts.split.clients):
+            raise FedfrError(
+                f"{method_run.name} needs all faces in one place; sites keep theirs, choose another method"
+            )
+        public = (
+            parts.faces.subset(parts.split.public).fingerprint() if method_run.method.uses_public_prototypes else ""
+        )
+        settings = method_run.method.settings.model_dump(mode="json")
         return cls(
             run=parts.folder.resolve().name,
-            clients=tuple(trial.participants),
+            clients=tuple(method_run.participants),
             seed=config.seed,
             backbone=config.model.backbone,
             public=public,
-            method=MethodConfig(name=trial.name, **settings),
-            local=local_training(config, trial.name),
+            method=MethodConfig(name=method_run.name, **settings),
+            local=local_training(config, method_run.name),
             rounds=config.federation.rounds,
             weights=config.federation.weights,
             batchnorm=config.federation.batchnorm,

@@ -196,8 +196,8 @@ class Coordinator:
             raise FedfrError(f"there is no run {name} in {self.runs}; give a configuration to make it")
         experiment = Experiment.open(folder) if config is None else Experiment.begin(config, folder, progress)
         try:
-            trial = experiment.trials()[0]
-            terms = Agreement.of(trial)
+            method_run = experiment.method_runs()[0]
+            terms = Agreement.of(method_run)
             strangers = [client for client in terms.clients if client not in self.sites()]
             if strangers:
                 raise FedfrError(
@@ -212,7 +212,7 @@ class Coordinator:
             if not begun:
                 empty_folder(folder, remove=True)
             raise
-        if trial.method.uses_public_prototypes:
+        if method_run.method.uses_public_prototypes:
             offer(experiment.parts.faces.subset(experiment.parts.split.public), self.proxy.folder)
         (folder / STOPPED).unlink(missing_ok=True)
         if not (folder / SUBMITTED).exists():

@@ -22,7 +22,7 @@ from fedfr.core.files import read_json_lines
 from fedfr.deployment.address import Address
 from fedfr.deployment.background import Background, free_port, wait_for
 from fedfr.deployment.coordinator import Coordinator
-from fedfr.deployment.partition_export import hand_out
+from fedfr.deployment.partition_export import export_partitions
 from fedfr.deployment.public_set import fetch
 from fedfr.deployment.site import Site
 from fedfr.deployment.site_folder import ROOT, init_site
@@ -54,7 +54,7 @@ class Demo(Background):
         super().__init__(folder)
         self.say = say
         self.local = Experiment.create(config, folder / "local")
-        self.clients = hand_out(self.local.parts, folder / "faces", RUN)
+        self.clients = export_partitions(self.local.parts, folder / "faces", RUN)
         self.coordinator = Coordinator.init(folder / "coordinator", [host], "demo", free_port(), free_port())
         self.sites = {client: self._site(client) for client in self.clients}
 

@@ -16,15 +16,15 @@ import yaml
 from fedfr.config.schema import ExperimentConfig, FacesConfig, SplitConfig
 from fedfr.core.files import write_atomically
 from fedfr.deployment.agreement import Agreement
-from fedfr.experiments.components import Parts
-from fedfr.experiments.method_run import Trial
+from fedfr.experiments.components import RunComponents
+from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import ClientFaces, FaceSet, Split
 from fedfr.faces.array_columns import ImageIndices, joined
 
-__all__ = ["hand_out"]
+__all__ = ["export_partitions"]
 
 
-def hand_out(parts: Parts, folder: Path, run: str) -> list[str]:
+def export_partitions(parts: RunComponents, folder: Path, run: str) -> list[str]:
     """Write ``coordinator/`` and ``sites/<id>/`` below ``folder`` for a run's main method; returns the sites' ids.
 
     ``run``: the name of the folder that the coordinator will have the run in.
@@ -33,8 +33,8 @@ def hand_out(parts: Parts, folder: Path, run: str) -> list[str]:
     or when the method needs all faces in one place.
     """
     split, faces = parts.split, parts.faces
-    trial = Trial(parts, parts.config.method.name, parts.folder)
-    agreement = Agreement.of(trial).model_copy(update={"run": run})
+    method_run = MethodRun(parts, parts.config.method.name, parts.folder)
+    agreement = Agreement.of(method_run).model_copy(update={"run": run})
     _coordinator(parts, folder / "coordinator", agreement)
     for client, own in split.clients.items():
         site = folder / "sites" / client
@@ -57,7 +57,7 @@ def hand_out(parts: Parts, folder: Path, run: str) -> list[str]:
     return list(split.clients)
 
 
-def _coordinator(parts: Parts, folder: Path, agreement: Agreement) -> None:
+def _coordinator(parts: RunComponents, folder: Path, agreement: Agreement) -> None:
     split = parts.split
     further = np.setdiff1d(np.asarray(split.distractors, np.int64), np.asarray(split.generic, np.int64))
     shown = joined([split.public, split.generic, further])

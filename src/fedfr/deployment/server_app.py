@@ -29,7 +29,7 @@ from fedfr.engines.flower.grid_engine import FlowerEngine
 from fedfr.engines.flower.requests import Clock
 from fedfr.engines.flower.site_state import Watch
 from fedfr.experiments.experiment import Experiment
-from fedfr.experiments.method_run import Engines, Trial
+from fedfr.experiments.method_run import EngineFactory, MethodRun
 from fedfr.reporting.progress import PlainProgress
 from fedfr.reporting.tracking import Tracking
 
@@ -127,22 +127,22 @@ def flower_engine(
     clock: Clock = time,
     owners: Owners | None = None,
     board: Watch = lambda client, standing: None,
-) -> Engines:
+) -> EngineFactory:
     """What brings a trial's messages to its sites; ``board`` is told how each of them stands."""
 
-    def connect(trial: Trial) -> FlowerEngine:
-        agreement = Agreement.of(trial)
+    def connect(method_run: MethodRun) -> FlowerEngine:
+        agreement = Agreement.of(method_run)
         return FlowerEngine(
             grid,
             agreement.clients,
             agreement.fingerprint,
             agreement.public,
-            trial.parts.config.deployment,
-            reveals_identities=trial.method.reveals_identities,
+            method_run.parts.config.deployment,
+            reveals_identities=method_run.method.reveals_identities,
             note=note,
             clock=clock,
             owners=owners,
-            busy=lambda: busy_elsewhere(trial.parts.folder.resolve(), trial.parts.config.deployment.deadline),
+            busy=lambda: busy_elsewhere(method_run.parts.folder.resolve(), method_run.parts.config.deployment.deadline),
             watch=board,
         )
 

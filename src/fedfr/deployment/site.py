@@ -188,7 +188,7 @@ class Site:
             )
 
     def export(self, path: Path) -> int:
-        """Write the site's personalised model of its newest round, and return that.
+        """Write the site's personalized model of its newest round, and return that.
 
         Raises :class:`FedfrError` as :meth:`personalized` does, and when something stands there.
         """
@@ -218,7 +218,7 @@ class Site:
         return make_method(self.agreement.config, self.agreement.method.name)
 
     def personalized(self, device: torch.device = CPU) -> tuple[int, Personalized]:
-        """The newest round that the site has taken part in, and its personalised model then.
+        """The newest round that the site has taken part in, and its personalized model then.
 
         Raises :class:`FedfrError` when it has not taken part, and when the method has no such model.
         """
@@ -232,7 +232,7 @@ class Site:
             )
         if self.method.personal_model is None:
             raise FedfrError(
-                f"{agreed.method.name} gives {self.config.client} no personalised model; its generic model is at the "
+                f"{agreed.method.name} gives {self.config.client} no personalized model; its generic model is at the "
                 "coordinator"
             )
         return state.round, personalized_of(self.method, state, build_backbone(agreed.backbone, 0), device)

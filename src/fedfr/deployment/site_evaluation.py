@@ -1,4 +1,4 @@
-"""``fedfr site evaluate``: a site's personalised model on the site's own people, among strangers that it has here."""
+"""``fedfr site evaluate``: a site's personalized model on the site's own people, among strangers that it has here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fedfr.faces.storage import is_face_set
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.results.result_rows import Row, rows_from
 from fedfr.training.features import extract_features
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 __all__ = ["evaluate_site"]
 
@@ -33,7 +33,7 @@ def evaluate_site(
     settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> list[Row]:
-    """The personalised protocols on the site's newest model, with the images it keeps from training.
+    """The personalized protocols on the site's newest model, with the images it keeps from training.
 
     Impostors are the site's own people among each other, and ``strangers``: by default the public faces, which training
     has seen, so that figures flatter the model. ``settings`` are those of :class:`EvaluationConfig`. Nothing is written
@@ -58,7 +58,7 @@ def evaluate_site(
     # Strangers' labels follow the site's own: equal numbers are one person.
     first = faces.num_identities
     parts = [(faces, np.asarray(division.test), 0), (others, None, first), (faces, np.asarray(division.train), 0)]
-    pool = FacePool(parts)
+    pool = TrainingSet(parts)
     features = extract_features(
         compute.place(model),
         pool,

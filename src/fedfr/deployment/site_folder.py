@@ -40,7 +40,7 @@ faces:
 # The public faces that the coordinator gave out, a face set as well.
 public: public
 
-# What this client keeps between rounds and never sends. Whoever reads it can recognise the people enrolled here.
+# What this client keeps between rounds and never sends. Whoever reads it can recognize the people enrolled here.
 private: private
 
 # The port of 127.0.0.1 for this site's own processes: one that is free when they start, or always the same one.

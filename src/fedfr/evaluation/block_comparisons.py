@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedfr.core.errors import FedfrError
 from fedfr.evaluation.scores import Block
-from fedfr.evaluation.unit_features import check_labels, normalise
+from fedfr.evaluation.unit_features import check_labels, normalize
 
 __all__ = ["OwnPairs"]
 
@@ -41,7 +41,7 @@ class OwnPairs:
             raise FedfrError(f"own is {own.dtype} of shape {own.shape}; give one bool for each of {len(labels)} images")
         # Own images first, each part by label: a row's genuine partners then stand in two runs of columns.
         order = np.lexsort((labels, ~own))
-        self._features = normalise(features)[order]
+        self._features = normalize(features)[order]
         self._labels = labels[order]
         self._own = int(own.sum())
         self._block = block

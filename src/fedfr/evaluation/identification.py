@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fedfr.core.errors import FedfrError
 from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Figure, expected, rate_label, refusable
 from fedfr.evaluation.scores import Block, operating_points
-from fedfr.evaluation.unit_features import check_labels, normalise
+from fedfr.evaluation.unit_features import check_labels, normalize
 
 __all__ = [
     "NON_MATED",
@@ -33,17 +33,17 @@ Labels = NDArray[np.int64]
 
 
 def gallery_templates(features: Floats, labels: NDArray[Any]) -> tuple[NDArray[np.float32], Labels]:
-    """One template per identity, the mean of its normalised features (K, D), and the identities' labels, ascending.
+    """One template per identity, the mean of its normalized features (K, D), and the identities' labels, ascending.
 
-    A template's length is at most one; :func:`open_set_identification` normalises it, the released convention does not.
+    A template's length is at most one; :func:`open_set_identification` normalizes it, the released convention does not.
     """
     labels = check_labels(labels, len(features), "gallery labels")
     if len(labels) == 0:
         raise FedfrError("found a gallery without images; give at least one image of every enrolled identity")
     identities, rows = np.unique(labels, return_inverse=True)
-    normalised = normalise(features, "gallery features")
+    normalized = normalize(features, "gallery features")
     sums = np.zeros((len(identities), features.shape[1]))
-    np.add.at(sums, rows, normalised)
+    np.add.at(sums, rows, normalized)
     return (sums / np.bincount(rows)[:, None]).astype(np.float32), identities
 
 
@@ -89,7 +89,7 @@ def best_scores(
     templates: Floats, probes: Floats, labels: NDArray[Any]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
     """Per probe the cosine with its own template, the best of the others (-inf where there is none), whether mated."""
-    search = Search(normalise(templates, "templates"), normalise(probes, "probes"), labels)
+    search = Search(normalize(templates, "templates"), normalize(probes, "probes"), labels)
     return *search.best(), search.labels != NON_MATED
 
 
@@ -108,7 +108,7 @@ def released_identification(
     FPIR here divides by all P probes, so that P·FPIR scores stand behind a figure. Shapes as in
     :func:`open_set_identification`.
     """
-    search = Search(_finite(templates), normalise(probes, "probes"), labels)
+    search = Search(_finite(templates), normalize(probes, "probes"), labels)
     genuine = int((search.labels != NON_MATED).sum())
     count, scores = len(probes), len(probes) * len(templates) - genuine
     figures = []
@@ -186,5 +186,5 @@ def _rank_one(hits: int, mated: int, enrolled: int) -> Figure:
 
 
 def _finite(templates: Floats) -> NDArray[np.float32]:
-    normalise(templates, "templates")
+    normalize(templates, "templates")
     return templates.astype(np.float32)

@@ -45,14 +45,14 @@ class ScoreCounts(Brief):
 
     def accepted(self, rates: Sequence[float] = RATES, minimum: int = MINIMUM_IMPOSTORS) -> list[float | None]:
         """TAR (1:N: TPIR) at every FAR (FPIR); None where fewer than ``minimum`` impostors are behind it."""
-        trials, impostors = int(self.genuine.sum()) + self.missed, int(self.impostor.sum())
+        method_runs, impostors = int(self.genuine.sum()) + self.missed, int(self.impostor.sum())
         # Scores in a bin or above it; beyond the last bin there are none.
         above, genuine = (np.append(np.cumsum(counts[::-1])[::-1], 0) for counts in (self.impostor, self.genuine))
         values: list[float | None] = []
         for rate in rates:
             behind = expected(rate, impostors)
             threshold = int(np.argmax(above <= float(behind)))
-            values.append(None if not trials or behind < minimum else int(genuine[threshold]) / trials)
+            values.append(None if not method_runs or behind < minimum else int(genuine[threshold]) / method_runs)
         return values
 
 

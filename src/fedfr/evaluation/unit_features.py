@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from fedfr.core.errors import FedfrError
 
-__all__ = ["check_labels", "normalise"]
+__all__ = ["check_labels", "normalize"]
 
 ROWS = 4096
 
 
-def normalise(features: NDArray[np.floating[Any]], what: str = "features") -> NDArray[np.float32]:
+def normalize(features: NDArray[np.floating[Any]], what: str = "features") -> NDArray[np.float32]:
     """Rows of (N, D) divided by their length, float32; a row of zeros stays zero and scores 0 against everything.
 
     Raises :class:`FedfrError` naming the first row that holds NaN or infinity, and when ``features`` is not a matrix.

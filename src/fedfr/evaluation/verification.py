@@ -16,7 +16,7 @@ from fedfr.evaluation.block_comparisons import OwnPairs
 from fedfr.evaluation.folds import fold_accuracies
 from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Figure, expected, rate_label, refusable
 from fedfr.evaluation.scores import Block, ScoreStream, likely_bins, operating_points
-from fedfr.evaluation.unit_features import normalise
+from fedfr.evaluation.unit_features import normalize
 
 __all__ = [
     "all_pairs_verification",
@@ -58,7 +58,7 @@ def personalized_verification(
 ) -> list[Figure]:
     """TAR at every FAR over all unordered pairs with at least one of the client's own images.
 
-    ``features`` (N, D) need not be normalised, ``labels`` (N,), ``own`` (N,) bool. Exact and in bounded memory;
+    ``features`` (N, D) need not be normalized, ``labels`` (N,), ``own`` (N,) bool. Exact and in bounded memory;
     ``binned`` gives the released code's approximation instead (FedFR, arXiv 2112.12496, section 4.1).
     """
     pairs = OwnPairs(features, labels, own)
@@ -95,7 +95,7 @@ def pairs_verification(
     if features_a.shape != features_b.shape or same.shape != (len(features_a),) or same.dtype != np.bool_:
         found = f"{features_a.shape}, {features_b.shape}, {same.dtype} {same.shape}"
         raise FedfrError(f"found pairs of shapes {found}; give (P, D), (P, D) and P bools")
-    left, right = normalise(features_a, "features_a"), normalise(features_b, "features_b")
+    left, right = normalize(features_a, "features_a"), normalize(features_b, "features_b")
     accuracies = fold_accuracies(left, right, same, folds)
     genuine = int(same.sum())
     impostor = len(same) - genuine

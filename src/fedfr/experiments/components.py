@@ -42,11 +42,11 @@ from fedfr.models.model_parts import PERSONALIZED, PUBLIC_PROTOTYPES
 from fedfr.training.features import Compute, mean_features
 from fedfr.training.finite import is_finite
 from fedfr.training.pretraining import pretrain
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 __all__ = [
     "ClientFactory",
-    "Parts",
+    "RunComponents",
     "check_device",
     "generic_contract",
     "local_training",
@@ -214,7 +214,7 @@ class ClientFactory:
         return Shared(faces, participants, public, method, settings, networks)
 
 
-class Parts:
+class RunComponents:
     """The parts of a run in ``folder``, each made when first needed and found again on disk afterwards."""
 
     def __init__(self, config: ExperimentConfig, folder: Path, on_import: Counter | None = None) -> None:
@@ -302,7 +302,7 @@ class Parts:
     def _make_start(self, on_step: Step, on_epoch: Epoch) -> Generic:
         config = self.config
         public = self.faces.subset(self.split.public)
-        pool = FacePool([(public, None, 0)])
+        pool = TrainingSet([(public, None, 0)])
         backbone = self.initial_backbone()
         if config.pretrain.epochs > 0:
             prototypes = pretrain(
@@ -341,7 +341,7 @@ class Parts:
         if path.suffix == ".safetensors" and (not path.is_file() or has_contract(path)):
             state, contract = load_model(path)
             if contract.role == PERSONALIZED:
-                raise FedfrError(f"model.start = {path} is one client's personalised model; give a generic one")
+                raise FedfrError(f"model.start = {path} is one client's personalized model; give a generic one")
             contract.require(generic_contract(self.config, contract.embedding_space))
             state.pop(PUBLIC_PROTOTYPES, None)
         else:

@@ -21,17 +21,17 @@ from fedfr.evaluation import (
     SCORES,
     ScoreCounts,
 )
-from fedfr.experiments.components import Parts
-from fedfr.experiments.method_run import Trial
+from fedfr.experiments.components import RunComponents
+from fedfr.experiments.method_run import MethodRun
 from fedfr.faces.array_columns import joined
 from fedfr.federation.method import Generic
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.results.curve_records import Curve, curve_from
 from fedfr.results.result_rows import ALL_CLIENTS, NO_MODEL, Row, rows_from
 from fedfr.training.features import OnImages, extract_features
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
-__all__ = ["EVALUATION", "Assessment", "assess_trial"]
+__all__ = ["EVALUATION", "Evaluator", "evaluate_method_run"]
 
 EVALUATION = "evaluation"
 """What progress calls the work of an assessment."""
@@ -70,7 +70,7 @@ class Blank:
 class Features:
     """Features of a run's images under one module, each computed once; ``on_images`` receives the progress."""
 
-    def __init__(self, parts: Parts, module: nn.Module, on_images: OnImages | None = None) -> None:
+    def __init__(self, parts: RunComponents, module: nn.Module, on_images: OnImages | None = None) -> None:
         self._parts = parts
         self._module = module
         self._on_images = on_images
@@ -81,7 +81,7 @@ class Features:
         """Features (n, D) in the order of ``images``; raises :class:`NotFiniteError` when one is NaN or infinite."""
         missing = np.unique(images[self._row[images] < 0])
         if len(missing):
-            pool = FacePool([(self._parts.faces, missing, 0)])
+            pool = TrainingSet([(self._parts.faces, missing, 0)])
             new = extract_features(self._module, pool, self._parts.compute, on_images=self._on_images).numpy()
             if not np.isfinite(new).all():
                 raise NotFiniteError("its features are NaN or infinite")
@@ -90,7 +90,7 @@ class Features:
         return self._known[self._row[images]]
 
 
-class Assessment:
+class Evaluator:
     """Runs protocols on the models of one run; ``protocols`` restricts which.
 
     With ``curves`` it keeps the distribution of the scores as well, for :meth:`curves`. ``progress`` is told of
@@ -99,7 +99,7 @@ class Assessment:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: RunComponents,
         protocols: Sequence[str] | None = None,
         *,
         curves: bool = False,
@@ -152,7 +152,7 @@ class Assessment:
         return rows
 
     def personalized(self, features: Source, clients: Sequence[str], subject: Subject) -> list[Row]:
-        """Personalised protocols of these clients, all with the same features."""
+        """Personalized protocols of these clients, all with the same features."""
         split, labels = self.parts.split, self.parts.faces.labels
         probes = joined([*(faces.test for faces in split.clients.values()), split.distractors])
         rows: list[Row] = []
@@ -171,7 +171,7 @@ class Assessment:
             rows += self._rows(self._personalized, given, client, subject)
         return rows
 
-    def without_model(self, reason: str, measure: Callable[[Assessment, Source], list[Row]]) -> list[Row]:
+    def without_model(self, reason: str, measure: Callable[[Evaluator, Source], list[Row]]) -> list[Row]:
         """The rows that ``measure`` would have given had there been a model, refused for this ``reason``."""
         silent = copy(self)
         silent._keeps_scores = False
@@ -216,47 +216,49 @@ class Assessment:
         ]
 
 
-def assess_trial(trial: Trial, round_number: int, generic: Generic, assessment: Assessment) -> list[Row]:
-    """Every model of a trial after a round: the server's on all protocols, the clients' on the personalised ones.
+def evaluate_method_run(method_run: MethodRun, round_number: int, generic: Generic, evaluator: Evaluator) -> list[Row]:
+    """Every model of a trial after a round: the server's on all protocols, the clients' on the personalized ones.
 
     A client without a model has rows that say so.
     """
-    parts, method = trial.parts, trial.method
+    parts, method = method_run.parts, method_run.method
     rows: list[Row] = []
     if method.generic_model is not None:
-        subject = Subject(trial.name, parts.config.seed, round_number, method.generic_model)
-        features = assessment.features(trial.generic_module(generic), f"{trial.name} {method.generic_model}")
-        rows += _measured(features, partial(_generic_rows, subject), assessment)
+        subject = Subject(method_run.name, parts.config.seed, round_number, method.generic_model)
+        features = evaluator.features(method_run.generic_module(generic), f"{method_run.name} {method.generic_model}")
+        rows += _measured(features, partial(_generic_rows, subject), evaluator)
     for client in parts.split.clients if method.personal_model is not None else ():
-        number, module = trial.personal_module(client) or (round_number, None)
-        subject = Subject(trial.name, parts.config.seed, number, str(method.personal_model))
+        number, module = method_run.personal_module(client) or (round_number, None)
+        subject = Subject(method_run.name, parts.config.seed, number, str(method.personal_model))
         found = (
-            _why_no_model(trial, client) if module is None else assessment.features(module, f"{trial.name} {client}")
+            _why_no_model(method_run, client)
+            if module is None
+            else evaluator.features(module, f"{method_run.name} {client}")
         )
-        rows += _measured(found, partial(_client_rows, client, subject), assessment)
+        rows += _measured(found, partial(_client_rows, client, subject), evaluator)
     return rows
 
 
-def _generic_rows(subject: Subject, how: Assessment, features: Source) -> list[Row]:
+def _generic_rows(subject: Subject, how: Evaluator, features: Source) -> list[Row]:
     return how.generic(features, subject) + how.personalized(features, list(how.parts.split.clients), subject)
 
 
-def _client_rows(client: str, subject: Subject, how: Assessment, features: Source) -> list[Row]:
+def _client_rows(client: str, subject: Subject, how: Evaluator, features: Source) -> list[Row]:
     return how.personalized(features, [client], subject)
 
 
 def _measured(
-    features: Features | str, measure: Callable[[Assessment, Source], list[Row]], assessment: Assessment
+    features: Features | str, measure: Callable[[Evaluator, Source], list[Row]], evaluator: Evaluator
 ) -> list[Row]:
     """The rows of a model by its features, or of none for the reason given in their place."""
     if isinstance(features, str):
-        return assessment.without_model(features, measure)
+        return evaluator.without_model(features, measure)
     try:
-        return measure(assessment, features)
+        return measure(evaluator, features)
     except NotFiniteError as error:
-        return assessment.without_model(str(error), measure)
+        return evaluator.without_model(str(error), measure)
 
 
-def _why_no_model(trial: Trial, client: str) -> str:
-    delivered = {report["client"] for record in trial.journal.records() for report in record.get("clients", ())}
+def _why_no_model(method_run: MethodRun, client: str) -> str:
+    delivered = {report["client"] for record in method_run.journal.records() for report in record.get("clients", ())}
     return "it is not on this machine" if client in delivered else "the client delivered in no round"

@@ -27,10 +27,10 @@ from fedfr.core.files import (
     write_atomically,
     write_json,
 )
-from fedfr.experiments.components import Parts, local_training, make_method
-from fedfr.experiments.evaluator import Assessment, assess_trial
+from fedfr.experiments.components import RunComponents, local_training, make_method
+from fedfr.experiments.evaluator import Evaluator, evaluate_method_run
 from fedfr.experiments.events import PretrainingWatch
-from fedfr.experiments.method_run import Engines, Trial
+from fedfr.experiments.method_run import EngineFactory, MethodRun
 from fedfr.faces import Split
 from fedfr.faces.storage import is_face_set
 from fedfr.federation.method import Generic
@@ -54,7 +54,7 @@ class Experiment:
         shown = progress or Silent()
         self.config = config
         self.folder = folder
-        self.parts = Parts(
+        self.parts = RunComponents(
             config, folder, lambda done, total: shown.update("importing faces", done, total, unit="images")
         )
 
@@ -101,7 +101,7 @@ class Experiment:
 
     def _check(self) -> None:
         for name in (self.config.method.name, *self.config.baselines):
-            Trial(self.parts, name, self.folder)
+            MethodRun(self.parts, name, self.folder)
             local_training(self.config, name)
         _ = self.parts.compute
         self.parts.initial_backbone()
@@ -141,15 +141,18 @@ class Experiment:
             )
         return experiment
 
-    def trials(self) -> list[Trial]:
+    def method_runs(self) -> list[MethodRun]:
         """The main method first, then the baselines."""
-        main = Trial(self.parts, self.config.method.name, self.folder)
-        return [main, *(Trial(self.parts, name, self.folder / "baselines" / name) for name in self.config.baselines)]
+        main = MethodRun(self.parts, self.config.method.name, self.folder)
+        return [
+            main,
+            *(MethodRun(self.parts, name, self.folder / "baselines" / name) for name in self.config.baselines),
+        ]
 
     def run(
         self,
         progress: Progress | Literal[False] | None = None,
-        engine: Engines | None = None,
+        engine: EngineFactory | None = None,
         on_method: Callable[[str], None] = lambda name: None,
     ) -> list[Row]:
         """Run, or go on where a run was interrupted; returns every result as tidy rows.
@@ -162,17 +165,23 @@ class Experiment:
         """
         with self._alone(), shown_by(progress) as shown:
             start = self._start(shown)
-            for trial in self.trials():
-                trial.erase_departed(shown.note)
+            for method_run in self.method_runs():
+                method_run.erase_departed(shown.note)
             rows: list[Row] = []
             if self.config.method.name != "pretrained":
                 rows += self._finish("pretrained", 1, partial(self._assess_start, start), shown, on_method)
-            for trial in self.trials():
-                if trial.method.privacy:
-                    shown.note(f"privacy: {trial.method.privacy}")
-                generic = trial.run(start, progress=shown, engine=engine, on_round=self._on_round(trial, shown))
+            for method_run in self.method_runs():
+                if method_run.method.privacy:
+                    shown.note(f"privacy: {method_run.method.privacy}")
+                generic = method_run.run(
+                    start, progress=shown, engine=engine, on_round=self._on_round(method_run, shown)
+                )
                 rows += self._finish(
-                    trial.name, self._models(trial), partial(self._assess, trial, generic), shown, on_method
+                    method_run.name,
+                    self._models(method_run),
+                    partial(self._assess, method_run, generic),
+                    shown,
+                    on_method,
                 )
             return rows
 
@@ -235,19 +244,22 @@ class Experiment:
     def costs(self) -> dict[str, list[RoundCost]]:
         """By method, what every round has cost so far."""
         seed = self.config.seed
-        return {trial.name: round_costs(trial.folder / "metrics.jsonl", trial.name, seed) for trial in self.trials()}
+        return {
+            method_run.name: round_costs(method_run.folder / "metrics.jsonl", method_run.name, seed)
+            for method_run in self.method_runs()
+        }
 
     @property
     def finished(self) -> bool:
         """Whether every method has been evaluated."""
-        return all(self._results_file(trial.name).exists() for trial in self.trials())
+        return all(self._results_file(method_run.name).exists() for method_run in self.method_runs())
 
     def history(self) -> list[tuple[int, Row]]:
         """Rows of the rounds that ``evaluation.every`` asked for, of every method, oldest first, with that round.
 
-        A personalised model's own round is earlier where its client sat out.
+        A personalized model's own round is earlier where its client sat out.
         """
-        records = [record for trial in self.trials() for record in trial.journal.records()]
+        records = [record for method_run in self.method_runs() for record in method_run.journal.records()]
         return [(record["round"], Row.from_dict(row)) for record in records for row in record.get("evaluation", ())]
 
     def evaluate(self, protocols: Sequence[str] | None = None, progress: Progress | None = None) -> list[Row]:
@@ -256,67 +268,67 @@ class Experiment:
         torch.set_num_threads(self.config.runtime.threads)
         if not (self.folder / "pretrained" / "generic.safetensors").exists():
             raise FedfrError(f"{self.folder} has no model yet; go on with `fedfr resume {self.folder}`")
-        trials, rows = self.trials(), []
-        models = sum(map(self._models, trials)) + 1
-        assessment = Assessment(self.parts, protocols, progress=shown, models=models)
+        method_runs, rows = self.method_runs(), []
+        models = sum(map(self._models, method_runs)) + 1
+        evaluator = Evaluator(self.parts, protocols, progress=shown, models=models)
         if self.config.method.name != "pretrained":
-            rows += self._assess_start(self.parts.starting_model(), assessment)
-        for trial in trials:
-            entry = trial.journal.latest()
+            rows += self._assess_start(self.parts.starting_model(), evaluator)
+        for method_run in method_runs:
+            entry = method_run.journal.latest()
             if entry is not None:
-                rows += assess_trial(trial, entry.round, entry.generic, assessment)
-        assessment.finish()
+                rows += evaluate_method_run(method_run, entry.round, entry.generic, evaluator)
+        evaluator.finish()
         return rows
 
-    def _on_round(self, trial: Trial, shown: Progress) -> Callable[[int, Generic], Mapping[str, Any]]:
+    def _on_round(self, method_run: MethodRun, shown: Progress) -> Callable[[int, Generic], Mapping[str, Any]]:
         every = self.config.evaluation.every
 
         def assess(number: int, generic: Generic) -> Mapping[str, Any]:
             if not every or number == 0 or number % every:
                 return {}
-            assessment = self._assessment(trial.name, self._models(trial), shown)
-            rows = [row.to_dict() for row in assess_trial(trial, number, generic, assessment)]
-            assessment.finish()
-            shown.event(self._evaluation(trial.name, number, rows))
+            evaluator = self._assessment(method_run.name, self._models(method_run), shown)
+            rows = [row.to_dict() for row in evaluate_method_run(method_run, number, generic, evaluator)]
+            evaluator.finish()
+            shown.event(self._evaluation(method_run.name, number, rows))
             return {"evaluation": rows}
 
         return assess
 
-    def _assess(self, trial: Trial, generic: Generic, assessment: Assessment) -> list[Row]:
-        role = trial.method.generic_model
+    def _assess(self, method_run: MethodRun, generic: Generic, evaluator: Evaluator) -> list[Row]:
+        role = method_run.method.generic_model
         if role is not None:
-            self.parts.save_generic(trial.folder / "generic.safetensors", generic, role)
-        if trial.method.personal_model is not None:
+            self.parts.save_generic(method_run.folder / "generic.safetensors", generic, role)
+        if method_run.method.personal_model is not None:
             for client in self.parts.split.clients:
-                trial.export_personal(client)
-        return assess_trial(trial, trial.total_rounds, generic, assessment)
+                method_run.export_personal(client)
+        return evaluate_method_run(method_run, method_run.total_rounds, generic, evaluator)
 
-    def _models(self, trial: Trial) -> int:
+    def _models(self, method_run: MethodRun) -> int:
         """How many models of a trial are evaluated at most."""
-        personal = 0 if trial.method.personal_model is None else len(self.parts.split.clients)
-        return personal + (trial.method.generic_model is not None)
+        personal = 0 if method_run.method.personal_model is None else len(self.parts.split.clients)
+        return personal + (method_run.method.generic_model is not None)
 
-    def _assessment(self, name: str, models: int, shown: Progress, *, curves: bool = False) -> Assessment:
-        return Assessment(self.parts, curves=curves, progress=shown, models=models, work=f"evaluating {name}")
+    def _assessment(self, name: str, models: int, shown: Progress, *, curves: bool = False) -> Evaluator:
+        return Evaluator(self.parts, curves=curves, progress=shown, models=models, work=f"evaluating {name}")
 
-    def _assess_start(self, start: Generic, assessment: Assessment) -> list[Row]:
-        trial = Trial(self.parts, "pretrained", self.folder / "pretrained")
-        return assess_trial(trial, 0, start, assessment)
+    def _assess_start(self, start: Generic, evaluator: Evaluator) -> list[Row]:
+        method_run = MethodRun(self.parts, "pretrained", self.folder / "pretrained")
+        return evaluate_method_run(method_run, 0, start, evaluator)
 
     def _finish(
         self,
         name: str,
         models: int,
-        assess: Callable[[Assessment], list[Row]],
+        assess: Callable[[Evaluator], list[Row]],
         shown: Progress,
         on_method: Callable[[str], None],
     ) -> list[Row]:
         path = self._results_file(name)
         if not path.exists():
-            assessment = self._assessment(name, models, shown, curves=True)
-            rows = assess(assessment)
-            assessment.finish()
-            write_json(self._curves_file(name), [curve.to_dict() for curve in assessment.curves()])
+            evaluator = self._assessment(name, models, shown, curves=True)
+            rows = assess(evaluator)
+            evaluator.finish()
+            write_json(self._curves_file(name), [curve.to_dict() for curve in evaluator.curves()])
             content = [row.to_dict() for row in rows]
             write_json(path, content)
             shown.event(self._evaluation(name, max((row.round for row in rows), default=0), content))

@@ -22,7 +22,7 @@ from fedfr.faces.readers.ijb import IjbFolder, IjbImages
 from fedfr.reporting.progress import Progress
 from fedfr.training.feature_blocks import FeatureBlocks, passing_blocks
 from fedfr.training.features import Compute, extract_features, mirror_summed_features
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 __all__ = ["IjbSettings", "check_ijb", "ijb_templates"]
 
@@ -85,7 +85,7 @@ def ijb_templates(
 
     def make(first: int, stop: int) -> NDArray[np.float32]:
         faces = FaceSet(images.pixels(first, stop), np.zeros(stop - first, np.int64), ["somebody"])
-        pool = FacePool([(faces, None, 0)])
+        pool = TrainingSet([(faces, None, 0)])
         return np.asarray(extract(network, pool, compute).numpy(), np.float32)
 
     about = {

@@ -13,7 +13,7 @@ from torch import nn
 from fedfr.config.schema import ExperimentConfig
 from fedfr.core.errors import FedfrError, WriteError
 from fedfr.engines.local import LocalEngine, Tap
-from fedfr.experiments.components import ClientFactory, Parts, generic_contract, make_method
+from fedfr.experiments.components import ClientFactory, RunComponents, generic_contract, make_method
 from fedfr.experiments.events import Events
 from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
@@ -24,9 +24,9 @@ from fedfr.models import Personalized, embedding_space, load_weights, save_model
 from fedfr.models.model_parts import PERSONALIZED
 from fedfr.reporting.progress import Progress, Silent
 
-__all__ = ["Engines", "Trial", "local_engine", "personalized_of", "save_personalized"]
+__all__ = ["EngineFactory", "MethodRun", "local_engine", "personalized_of", "save_personalized"]
 
-Engines = Callable[["Trial"], AbstractContextManager[Engine]]
+EngineFactory = Callable[["MethodRun"], AbstractContextManager[Engine]]
 """Makes what brings a trial's messages to its clients, for as long as the trial runs."""
 
 
@@ -38,15 +38,15 @@ def personalized_of(method: Method, state: PrivateState, backbone: nn.Module, de
 
 
 def save_personalized(path: Path, model: Personalized, config: ExperimentConfig) -> None:
-    """Write a personalised model with its contract; its embedding space is its own alone."""
+    """Write a personalized model with its contract; its embedding space is its own alone."""
     tensors = model.tensors()
     save_model(path, tensors, generic_contract(config, embedding_space(tensors), PERSONALIZED))
 
 
-class Trial:
+class MethodRun:
     """A method's run in ``folder``: ``rounds/``, ``clients/``, ``metrics.jsonl``."""
 
-    def __init__(self, parts: Parts, method_name: str, folder: Path) -> None:
+    def __init__(self, parts: RunComponents, method_name: str, folder: Path) -> None:
         self.parts = parts
         self.name = method_name
         self.folder = folder
@@ -71,7 +71,7 @@ class Trial:
         start: Generic,
         *,
         progress: Progress | None = None,
-        engine: Engines | None = None,
+        engine: EngineFactory | None = None,
         on_round: Callable[[int, Generic], Mapping[str, Any]] = lambda round_number, generic: {},
     ) -> Generic:
         """Run or resume; returns the last generic model. Ends with the same bits however often it was interrupted.
@@ -161,7 +161,7 @@ class Trial:
         return backbone.eval()
 
     def personal_module(self, client: str) -> tuple[int, Personalized] | None:
-        """The client's personalised model and the round it stems from; None when it never took part."""
+        """The client's personalized model and the round it stems from; None when it never took part."""
         state = self.store(client).latest()
         if state is None:
             return None
@@ -178,21 +178,21 @@ class Trial:
         return path
 
 
-def local_engine(trial: Trial, tap: Tap | None = None) -> LocalEngine:
+def local_engine(method_run: MethodRun, tap: Tap | None = None) -> LocalEngine:
     """All clients of the trial on this machine, as the run's settings have it; ``tap`` sees every message."""
-    parts, runtime = trial.parts, trial.parts.config.runtime
+    parts, runtime = method_run.parts, method_run.parts.config.runtime
     away = [client for client, faces in parts.split.clients.items() if faces.elsewhere]
-    if away and trial.total_rounds:
+    if away and method_run.total_rounds:
         raise FedfrError(
             f"the faces of {', '.join(away[:3])} are not on this machine; run the experiment with its sites, "
             "or give a split with their images"
         )
     factory = ClientFactory(
         parts.config,
-        trial.name,
+        method_run.name,
         parts.faces_folder,
         parts.folder / "split.json",
-        trial.folder / "clients",
+        method_run.folder / "clients",
         parts.features_folder,
     )
     return LocalEngine(factory, workers=runtime.workers, threads=runtime.threads, tap=tap)

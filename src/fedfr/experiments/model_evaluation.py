@@ -19,11 +19,11 @@ from fedfr.experiments.ijb_evaluation import IjbSettings, check_ijb, ijb_templat
 from fedfr.faces import import_faces, load_faces, read_verification_set, verification_sets
 from fedfr.faces.readers.ijb import ORIGIN, find_ijb
 from fedfr.faces.storage import is_face_set
-from fedfr.models import UNSTATED, Stated, open_model
+from fedfr.models import NO_USER_PREPROCESSING, UserPreprocessing, open_model
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.results.result_rows import ALL_CLIENTS, Row, rows_from
 from fedfr.training.features import Compute, extract_features, mirror_summed_features
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 __all__ = ["evaluate", "evaluate_model"]
 
@@ -33,7 +33,7 @@ def evaluate(
     *,
     faces: str | Path | None = None,
     protocols: Sequence[str] | None = None,
-    stated: Stated = UNSTATED,
+    stated: UserPreprocessing = NO_USER_PREPROCESSING,
     progress: Progress | None = None,
     features: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -71,7 +71,7 @@ def evaluate_model(
     model: Path,
     faces: Path | None,
     protocols: Sequence[str] | None = None,
-    stated: Stated = UNSTATED,
+    stated: UserPreprocessing = NO_USER_PREPROCESSING,
     progress: Progress | None = None,
     features: Path | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -82,8 +82,8 @@ def evaluate_model(
     On every identity of a saved set, a folder of crops or a ``train.rec`` the generic protocols; on a verification set
     (``lfw.bin``, or a folder of such files) its pairs, each set as a protocol of its own; on IJB-B or IJB-C theirs,
     where ``features`` keeps what images became and ``settings`` are those of :class:`IjbSettings`. Whoever calls
-    answers for the identities being unseen. A client's personalised model is measured alike: all faces pass through it
-    alone. Raises :class:`FedfrError` for a personalised protocol, which needs a client's division of its images.
+    answers for the identities being unseen. A client's personalized model is measured alike: all faces pass through it
+    alone. Raises :class:`FedfrError` for a personalized protocol, which needs a client's division of its images.
     """
     if faces is None:
         raise FedfrError(f"--faces is missing; {model} is a model, give the folder of faces to evaluate it on")
@@ -115,7 +115,7 @@ def evaluate_model(
     if sets:
         return [row for path in sets for row in _on_pairs(path, backbone, role, compute, shown)]
     loaded = load_faces(faces) if is_face_set(faces) else import_faces(faces, progress=_told(shown, "reading faces"))
-    found = extract_features(backbone, FacePool([(loaded, None, 0)]), compute, on_images=_told(shown, "features"))
+    found = extract_features(backbone, TrainingSet([(loaded, None, 0)]), compute, on_images=_told(shown, "features"))
     return [
         row for name in wanted for row in _rows(name, name, role, {"features": found.numpy(), "labels": loaded.labels})
     ]
@@ -126,7 +126,7 @@ def _only_ijb(features: str | Path | None, settings: Mapping[str, Any] | None, g
         raise FedfrError(f"--features and --set are for IJB-B and IJB-C, {given} is neither; leave them out")
 
 
-def _opened(model: Path, stated: Stated, shown: Progress) -> tuple[nn.Module, str, Compute]:
+def _opened(model: Path, stated: UserPreprocessing, shown: Progress) -> tuple[nn.Module, str, Compute]:
     """The network in a model of this project or of somebody else, what it is, and how it is run."""
     opened = open_model(model, stated)
     if opened.assumed:
@@ -140,7 +140,7 @@ def _on_pairs(path: Path, backbone: nn.Module, role: str, compute: Compute, prog
     pairs = read_verification_set(path)
     progress.note(f"{path.name}: {len(pairs.same)} pairs")
     distinct, where = pairs.distinct()
-    pool, told = FacePool([(distinct, None, 0)]), _told(progress, f"features, {path.name}")
+    pool, told = TrainingSet([(distinct, None, 0)]), _told(progress, f"features, {path.name}")
     features = mirror_summed_features(backbone, pool, compute, on_images=told).numpy()[where]
     given = {"features_a": features[0::2], "features_b": features[1::2], "same": pairs.same}
     return [row for name in SET_PROTOCOLS for row in _rows(name, f"{name} {pairs.name}", role, given)]

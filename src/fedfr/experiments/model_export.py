@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fedfr.core.errors import FedfrError
 from fedfr.experiments.experiment import Experiment
-from fedfr.experiments.method_run import Trial
+from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import Split
 from fedfr.models import LAYOUTS, ModelParts, ModelSource, load_model
 from fedfr.models.layouts import CLIENTS
@@ -62,28 +62,28 @@ def export_model(
 
 
 def _of_run(run: Experiment, method: str | None, clients: bool) -> ModelSource:
-    trials = {trial.name: trial for trial in run.trials()}
+    method_runs = {method_run.name: method_run for method_run in run.method_runs()}
     name = method or run.config.method.name
-    if name not in trials:
-        raise FedfrError(f"{run.folder} did not run {name!r}; it ran {', '.join(trials)}")
-    trial = trials[name]
-    entry = trial.journal.latest()
+    if name not in method_runs:
+        raise FedfrError(f"{run.folder} did not run {name!r}; it ran {', '.join(method_runs)}")
+    method_run = method_runs[name]
+    entry = method_run.journal.latest()
     if entry is None:
         raise FedfrError(f"{run.folder} has no finished round yet; go on with `fedfr resume {run.folder}`")
-    kept = trial.method.generic_model is not None
+    kept = method_run.method.generic_model is not None
     generic = ModelParts(entry.generic.weights, entry.generic.prototypes) if kept else None
     readers: dict[str, Callable[[], ModelParts | None]] = {}
-    if clients and trial.method.personal_model is not None:
+    if clients and method_run.method.personal_model is not None:
         split = Split.load(run.folder / "split.json")
-        readers = {client: partial(_private_parts, trial, client, entry.round) for client in split.clients}
+        readers = {client: partial(_private_parts, method_run, client, entry.round) for client in split.clients}
     return ModelSource(str(run.folder), generic, clients=readers)
 
 
-def _private_parts(trial: Trial, client: str, round_number: int) -> ModelParts | None:
-    state = trial.store(client).until(round_number)
+def _private_parts(method_run: MethodRun, client: str, round_number: int) -> ModelParts | None:
+    state = method_run.store(client).until(round_number)
     if state is None:
         return None
-    dfc = trial.method.personal_modules(state)
+    dfc = method_run.method.personal_modules(state)
     return ModelParts(
         state.personal_backbone or state.backbone,
         state.personal.get("prototypes", state.prototypes),

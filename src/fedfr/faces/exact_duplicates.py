@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.faces.array_columns import Digests, ImageIndices
-from fedfr.faces.exclusions import LeftOut, without
+from fedfr.faces.exclusions import OmittedImage, without
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.splits.split import Split
 
-__all__ = ["copies", "copies_left_out", "in_whole", "without_copies"]
+__all__ = ["copies", "in_whole", "omitted_duplicates", "without_duplicates"]
 
 
 def copies(digests: Digests) -> list[list[int]]:
@@ -22,12 +22,12 @@ def copies(digests: Digests) -> list[list[int]]:
     return [part.tolist() for part in np.split(images, starts[1:])] if len(images) else []
 
 
-def without_copies(faces: FaceSet) -> NDArray[np.int64]:
-    """Images left, ascending, when :func:`copies_left_out` are dropped."""
-    return without(faces, copies_left_out(faces))
+def without_duplicates(faces: FaceSet) -> NDArray[np.int64]:
+    """Images left, ascending, when :func:`omitted_duplicates` are dropped."""
+    return without(faces, omitted_duplicates(faces))
 
 
-def copies_left_out(faces: FaceSet) -> tuple[LeftOut, ...]:
+def omitted_duplicates(faces: FaceSet) -> tuple[OmittedImage, ...]:
     """Images to leave out for the set to hold none twice, ascending, each with the reason.
 
     Of copies under one identity the first stays; of an image under several identities none does, because at least one
@@ -43,7 +43,7 @@ def copies_left_out(faces: FaceSet) -> tuple[LeftOut, ...]:
         else:
             left |= dict.fromkeys(rows, f"one image under {len(people)} identities: {', '.join(people)}")
     return tuple(
-        LeftOut(index, faces.names[index], faces.identities[int(faces.labels[index])], left[index])
+        OmittedImage(index, faces.names[index], faces.identities[int(faces.labels[index])], left[index])
         for index in sorted(left)
     )
 

@@ -21,7 +21,15 @@ from fedfr.faces.faceset import FaceSet
 from fedfr.faces.name_matching import list_alike, plain_name
 from fedfr.faces.storage import PIXEL_FILES, check_destination
 
-__all__ = ["EXCLUDED", "LeftOut", "exclude_faces", "import_excluding", "lost_identities", "read_exclusions", "without"]
+__all__ = [
+    "EXCLUDED",
+    "OmittedImage",
+    "exclude_faces",
+    "import_excluding",
+    "lost_identities",
+    "read_exclusions",
+    "without",
+]
 
 EXCLUDED = "excluded.json"
 """Beside a face set: what was left out of the one it was made from, and why."""
@@ -32,7 +40,7 @@ LISTED = 3
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class OmittedImage:
     """One image that a split or a set does not use: its index and name, whose it is, and why."""
 
     index: int
@@ -41,19 +49,19 @@ class LeftOut:
     reason: str
 
 
-def without(faces: FaceSet, left: Sequence[LeftOut]) -> NDArray[np.int64]:
+def without(faces: FaceSet, left: Sequence[OmittedImage]) -> NDArray[np.int64]:
     """Indices of the images that stay, ascending."""
     return np.delete(np.arange(len(faces)), [each.index for each in left])
 
 
-def lost_identities(faces: FaceSet, left: Sequence[LeftOut]) -> tuple[str, ...]:
+def lost_identities(faces: FaceSet, left: Sequence[OmittedImage]) -> tuple[str, ...]:
     """Identities none of whose images stay, in the order of their labels."""
     gone = np.bincount(faces.labels[[each.index for each in left]], minlength=faces.num_identities)
     lost = np.flatnonzero((gone > 0) & (gone == faces.counts()))
     return tuple(faces.identities[label] for label in lost.tolist())
 
 
-def read_exclusions(path: str | os.PathLike[str], faces: FaceSet) -> tuple[LeftOut, ...]:
+def read_exclusions(path: str | os.PathLike[str], faces: FaceSet) -> tuple[OmittedImage, ...]:
     """The images of ``faces`` that a list of findings marks with ``exclude``, by index.
 
     The list is that of ``fedfr faces audit --csv``, marked in its column ``decision`` (``exclude``, ``keep`` or
@@ -84,14 +92,14 @@ def read_exclusions(path: str | os.PathLike[str], faces: FaceSet) -> tuple[LeftO
             if out:
                 chosen.setdefault(index, []).append(f"{row.get(KIND) or 'marked'} ({place.name}, row {number})")
     return tuple(
-        LeftOut(index, faces.names[index], faces.identities[int(faces.labels[index])], "; ".join(chosen[index]))
+        OmittedImage(index, faces.names[index], faces.identities[int(faces.labels[index])], "; ".join(chosen[index]))
         for index in sorted(chosen)
     )
 
 
 def exclude_faces(
     faces: FaceSet, findings: str | os.PathLike[str], dest: str | os.PathLike[str], *, keep_single: bool = False
-) -> tuple[LeftOut, ...]:
+) -> tuple[OmittedImage, ...]:
     """Write ``faces`` to ``dest`` without the images marked in ``findings``, which are listed beside it.
 
     Raises :class:`FedfrError` as :func:`read_exclusions` does, when nothing is marked or nothing would stay, and,
@@ -128,7 +136,7 @@ def import_excluding(
     dest: str | os.PathLike[str],
     *,
     keep_single: bool = False,
-) -> tuple[LeftOut, ...]:
+) -> tuple[OmittedImage, ...]:
     """Import into a hidden folder beside ``dest``, then leave out what is marked; a failed import leaves nothing.
 
     The list has to be one of an audit of the same import, whole.

@@ -21,8 +21,8 @@ class ByIdentity:
     def __init__(self, labels: Ints, identities: int) -> None:
         self.counts: Ints = np.bincount(labels, minlength=identities).astype(np.int64)
         self._starts = np.cumsum(self.counts) - self.counts
-        in_order = not len(labels) or bool((labels[1:] >= labels[:-1]).all())
-        self._order: Ints | None = None if in_order else np.argsort(labels, kind="stable").astype(np.int64)
+        in_client_order = not len(labels) or bool((labels[1:] >= labels[:-1]).all())
+        self._order: Ints | None = None if in_client_order else np.argsort(labels, kind="stable").astype(np.int64)
 
     def images(self, label: int, most: int | None = None) -> Ints:
         """Indices of one identity's images, ascending, of them the first ``most``."""

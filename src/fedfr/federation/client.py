@@ -31,7 +31,7 @@ from fedfr.training.finite import first_not_finite
 from fedfr.training.loop import TrainingPlan, train
 from fedfr.training.objective import Network
 from fedfr.training.stored_features import StoredFeatures
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 __all__ = ["Client", "ClientSettings"]
 
@@ -148,7 +148,7 @@ class Client:
             context = replace(context, state=state, identities=given)
 
         near = method.public_faces(context)
-        pool = FacePool([(self.private, None, 0), (self.public.faces, near.numpy(), self.private.num_identities)])
+        pool = TrainingSet([(self.private, None, 0), (self.public.faces, near.numpy(), self.private.num_identities)])
 
         @lru_cache(maxsize=1)
         def upright() -> torch.Tensor:
@@ -222,7 +222,7 @@ class Client:
         network = Network(backbone, personal.prototypes.to(self.settings.compute.device))
         plan = self._plan(context.round)
         plan = replace(plan, purpose=("personal", *plan.purpose))
-        train(network, FacePool([(self.private, None, 0)]), personal.objective, plan, self.settings.compute)
+        train(network, TrainingSet([(self.private, None, 0)]), personal.objective, plan, self.settings.compute)
         weights = {f"backbone/{name}": _copied(value) for name, value in self._networks.entries(backbone).items()}
         return {**weights, "prototypes": network.private.detach().cpu()}
 
@@ -240,7 +240,7 @@ class Client:
 
     def _context(self, broadcast: Broadcast, state: PrivateState | None, generic: nn.Module) -> RoundContext:
         settings = self.settings
-        own = FacePool([(self.private, None, 0)])
+        own = TrainingSet([(self.private, None, 0)])
 
         @lru_cache(maxsize=1)
         def generic_features() -> torch.Tensor:

@@ -18,7 +18,7 @@ from fedfr.models.heads import DFC
 from fedfr.training.features import Compute, FrozenFeatures, mean_features
 from fedfr.training.objective import MarginSoftmax, Network, Objective
 from fedfr.training.stored_features import StoredFeatures
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 __all__ = [
     "Generic",
@@ -37,7 +37,7 @@ __all__ = [
 class Generic(Brief):
     """The server's model: backbone state θ and public prototypes Φ_g (K_g × D).
 
-    ``kept`` is what the server remembers besides from round to round: an optimiser's moments, prototypes of clients
+    ``kept`` is what the server remembers besides from round to round: an optimizer's moments, prototypes of clients
     that a method revealed (``identities/<client>``). It is written to the journal with the model.
     """
 
@@ -48,7 +48,7 @@ class Generic(Brief):
 
 @dataclass(frozen=True, repr=False)
 class PersonalTraining(Brief):
-    """A second training of a round, of a personal model that is never shared: where it starts and what it minimises.
+    """A second training of a round, of a personal model that is never shared: where it starts and what it minimizes.
 
     It trains on the private faces alone, as long as the shared model does.
     """
@@ -150,11 +150,11 @@ class Method:
         return None
 
     def objective(self, context: RoundContext) -> Objective:
-        """What local training minimises: CosFace."""
+        """What local training minimizes: CosFace."""
         return Objective([MarginSoftmax(scale=context.local.scale, margin=context.local.margin)])
 
     def frozen_features(
-        self, context: RoundContext, pool: FacePool, upright: Callable[[], torch.Tensor]
+        self, context: RoundContext, pool: TrainingSet, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
         """Features of the pool under the global and the previous local backbone, where the objective needs them.
 
@@ -182,7 +182,7 @@ class Method:
         return frozenset(entries)
 
     def personal_modules(self, state: PrivateState) -> DFC | None:
-        """The DFC module that the personalised model puts behind the local backbone, or None."""
+        """The DFC module that the personalized model puts behind the local backbone, or None."""
         return None
 
     def server_step(self, generic: Generic, average: Generic) -> Generic:

@@ -21,7 +21,7 @@ from fedfr.federation.packing import packed, read_metadata, unpack
 __all__ = ["PERSONAL_MODEL", "PrivateState", "PrivateStore"]
 
 PERSONAL_MODEL = "personal.safetensors"
-"""A personalised model that a run exports beside its client's private states."""
+"""A personalized model that a run exports beside its client's private states."""
 
 # What is said here stays on the client's machine.
 _log = logging.getLogger("fedfr.client")
@@ -41,7 +41,7 @@ class PrivateState(Brief):
     """A client's state after taking part in ``round``.
 
     ``backbone``: the local backbone right after local training, before averaging (next round's previous model, and the
-    backbone of the personalised model). ``prototypes``: Φ_i, K_i × D. ``dfc``: the DFC module's entries, or empty.
+    backbone of the personalized model). ``prototypes``: Φ_i, K_i × D. ``dfc``: the DFC module's entries, or empty.
     ``personal``: a personal model trained apart (``backbone/…``, ``prototypes``), what a method keeps beside the model
     (``teacher/…``), or empty. ``rest``: what of changes sent in few bits did not fit, or empty; ``owed``: what it was
     before this round, for the case that the server has not taken this round's update.
@@ -175,7 +175,7 @@ class PrivateStore:
     def erase_departed(self, names: Sequence[str]) -> int:
         """Erase from every file of the store whoever is not among ``names``; says how many were in the newest state.
 
-        Each file is replaced as a whole; a personalised model that lies beside them goes, and is to be exported again.
+        Each file is replaced as a whole; a personalized model that lies beside them goes, and is to be exported again.
         Where a state does not say whose its rows are, all of them go. Only for whoever has the store to itself. Raises
         :class:`FedfrError` when a state is damaged, and when its identities are named under another key.
         """

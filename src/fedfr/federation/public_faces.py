@@ -17,7 +17,7 @@ from fedfr.federation.feature_store import FeatureStore
 from fedfr.models import embedding_space
 from fedfr.training.features import Compute, extract_features
 from fedfr.training.stored_features import StoredFeatures, to_half
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 __all__ = ["PublicFaces"]
 
@@ -99,7 +99,7 @@ class PublicFaces:
         return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:32]
 
     def _extract(self, start: int, end: int, backbone: nn.Module, compute: Compute) -> torch.Tensor:
-        pool = FacePool([(self.faces, np.arange(start, min(end, len(self.faces))), 0)])
+        pool = TrainingSet([(self.faces, np.arange(start, min(end, len(self.faces))), 0)])
         return extract_features(backbone, pool, compute, batch_size=BATCH)
 
     def _exact(self, wanted: torch.Tensor, backbone: nn.Module, compute: Compute) -> torch.Tensor:

@@ -10,12 +10,12 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
 from fedfr.federation.messages import Failure, Update, decode_update, encode
 
-__all__ = ["in_order"]
+__all__ = ["in_client_order"]
 
 ROOM = ".waiting.tmp"
 
 
-def in_order(
+def in_client_order(
     replies: Iterable[Update | Failure], clients: Sequence[str], folder: Path, refuse: Callable[[str, str], None]
 ) -> Iterator[Update | Failure]:
     """One reply per client, by client id, however they arrive. One that is early waits below ``folder``, not in memory.

@@ -19,7 +19,7 @@ from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
 from fedfr.federation.messages import PROTOTYPES, Broadcast, Failure, named, size_of
 from fedfr.federation.method import Generic, Method, identities_of
-from fedfr.federation.reply_order import in_order
+from fedfr.federation.reply_order import in_client_order
 from fedfr.federation.server_optimizer import optimizer_step
 from fedfr.federation.update_format import restore
 from fedfr.training.finite import first_not_finite
@@ -110,7 +110,7 @@ class Server:
         known = {client: generic.kept[name] for client in asked if (name := identities_of(client)) in generic.kept}
         told = method.reveals_identities or self.federation.updates != "full"
         replies = self.engine.exchange(broadcast, asked, known, self._accepted if told else {})
-        for reply in in_order(replies, asked, self.journal.folder, refuse):
+        for reply in in_client_order(replies, asked, self.journal.folder, refuse):
             client = reply.client
             try:
                 if isinstance(reply, Failure):

@@ -23,7 +23,7 @@ SMALL = 1024
 
 BLOCK = 256
 """Values that share a scale: one that is far larger than its neighbours makes few of them coarse (Dettmers et al.,
-ICLR 2022, block-wise quantisation)."""
+ICLR 2022, block-wise quantization)."""
 
 LEVELS = 127
 _LARGEST = torch.tensor(torch.finfo(torch.float32).max)

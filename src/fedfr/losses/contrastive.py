@@ -1,4 +1,4 @@
-"""Contrastive regularisation: stay near the global backbone, away from the client's previous one."""
+"""Contrastive regularization: stay near the global backbone, away from the client's previous one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def contrastive_loss(u: Tensor, u_global: Tensor, u_previous: Tensor, temperatur
     ``softplus((cos(u, u_p) − cos(u, u_g))/T)`` and is computed so: it never overflows.
     All three are (N, D); ``u_global`` and ``u_previous`` carry no gradient. With ``u_previous`` equal to ``u_global``
     the loss is log 2 and its gradient zero. Li et al., MOON, CVPR 2021 (arXiv 2103.16257), eq. 3;
-    FedFR (arXiv 2112.12496), contrastive regularisation.
+    FedFR (arXiv 2112.12496), contrastive regularization.
     """
     unit, near, far = (functional.normalize(at_least_single(x), dim=1) for x in (u, u_global, u_previous))
     # One product with the difference, not a difference of two: equal references then give a gradient of exactly zero.

@@ -1,4 +1,4 @@
-"""The one-vs-all loss of decoupled feature customisation: one binary classifier for each private identity."""
+"""The one-vs-all loss of decoupled feature customization: one binary classifier for each private identity."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def one_vs_all_loss(
     Own identity ``(λ/r)·softplus(−logit)``, every other branch ``((1−λ)/r)·softplus(logit)``, with λ
     ``positive_weight``; logits and shapes as in :func:`one_vs_all_logits`.
     Wen et al., SphereFace2, ICLR 2022 (arXiv 2108.01513), eq. 7; FedFR (arXiv 2112.12496), decoupled feature
-    customisation.
+    customization.
     """
     logits, positives = one_vs_all_logits(transformed, weight, bias, labels, scale=scale, margin=margin, power=power)
     own, others = positive_weight * functional.softplus(-logits), (1 - positive_weight) * functional.softplus(logits)

@@ -123,7 +123,7 @@ METHODS: Registry[type[Method]] = Registry(
         Entry(
             "fedfr",
             "fedfr.methods.fedfr:FedFR",
-            "hard negatives, contrastive regularisation and decoupled feature customisation",
+            "hard negatives, contrastive regularization and decoupled feature customization",
             "Liu et al., AAAI 2022, arXiv 2112.12496",
         ),
     ),

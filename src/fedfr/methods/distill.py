@@ -1,4 +1,4 @@
-"""Personalisation by distillation: the tuned copy also follows the shared model's answers (Yu et al. 2020)."""
+"""Personalization by distillation: the tuned copy also follows the shared model's answers (Yu et al. 2020)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fedfr.federation.method import MethodSettings, RoundContext
 from fedfr.methods.finetune import FineTune, FineTuneSettings
 from fedfr.training.features import FrozenFeatures, freeze
 from fedfr.training.objective import Distillation, MarginSoftmax, Objective
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 __all__ = ["Distill", "DistillSettings"]
 
@@ -51,7 +51,7 @@ class Distill(FineTune):
         )
 
     def frozen_features(
-        self, context: RoundContext, pool: FacePool, upright: Callable[[], torch.Tensor]
+        self, context: RoundContext, pool: TrainingSet, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
         """The teacher's features, in tuning."""
         if self.shares_in(context.round, context.rounds):

@@ -30,7 +30,7 @@ class FedFace(Method):
     reveals_identities = True
     privacy = (
         "fedface sends every client's private prototypes to the server: one feature vector per enrolled person, "
-        "from which the person can be recognised elsewhere; choose it for comparison, not for people's faces"
+        "from which the person can be recognized elsewhere; choose it for comparison, not for people's faces"
     )
 
     def starting_prototypes(self, context: RoundContext) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""FedFR: hard negatives, contrastive regularisation, decoupled feature customisation (Liu et al., AAAI 2022)."""
+"""FedFR: hard negatives, contrastive regularization, decoupled feature customization (Liu et al., AAAI 2022)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fedfr.models.heads import DFC
 from fedfr.training.features import FrozenFeatures
 from fedfr.training.hard_negatives import hard_negatives
 from fedfr.training.objective import Contrastive, MarginSoftmax, Objective, OneVsAll, Term
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 __all__ = ["FedFR", "FedFRSettings"]
 
@@ -88,7 +88,7 @@ class FedFR(Method):
         if context.state is not None and context.state.dfc:
             load_weights(module, context.state.dfc)
         else:
-            module.initialise_branches(prototypes)
+            module.initialize_branches(prototypes)
         return module
 
     def objective(self, context: RoundContext) -> Objective:
@@ -117,7 +117,7 @@ class FedFR(Method):
         )
 
     def frozen_features(
-        self, context: RoundContext, pool: FacePool, upright: Callable[[], torch.Tensor]
+        self, context: RoundContext, pool: TrainingSet, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
         """u_g and u_p of the whole pool."""
         settings = self.settings.contrastive

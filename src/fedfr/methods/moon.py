@@ -13,7 +13,7 @@ from fedfr.config.schema import Settings
 from fedfr.federation.method import Method, MethodSettings, RoundContext
 from fedfr.training.features import FrozenFeatures, freeze
 from fedfr.training.objective import Contrastive, Objective
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 __all__ = ["ContrastiveSettings", "Moon", "MoonSettings", "contrasted_features"]
 
@@ -45,14 +45,14 @@ class Moon(Method):
         return Objective([*terms, Contrastive(weight=own.weight, temperature=own.temperature)])
 
     def frozen_features(
-        self, context: RoundContext, pool: FacePool, upright: Callable[[], torch.Tensor]
+        self, context: RoundContext, pool: TrainingSet, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
         """u_g and u_p of the whole pool."""
         return contrasted_features(context, pool, upright, self.settings.contrastive.first_previous)
 
 
 def contrasted_features(
-    context: RoundContext, pool: FacePool, upright: Callable[[], torch.Tensor], first_previous: str
+    context: RoundContext, pool: TrainingSet, upright: Callable[[], torch.Tensor], first_previous: str
 ) -> tuple[FrozenFeatures, FrozenFeatures]:
     """u_g and u_p of the whole pool, once per round instead of once per step; arguments as in ``frozen_features``."""
 

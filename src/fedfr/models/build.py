@@ -12,9 +12,9 @@ __all__ = ["build_backbone"]
 
 
 def build_backbone(name: str, seed: int) -> nn.Module:
-    """A freshly initialised backbone that depends on ``name`` and ``seed`` alone.
+    """A freshly initialized backbone that depends on ``name`` and ``seed`` alone.
 
-    The global generator is left as it was. The backbone maps (N, 3, H, W) to (N, embedding_dim), not normalised.
+    The global generator is left as it was. The backbone maps (N, 3, H, W) to (N, embedding_dim), not normalized.
     Raises :class:`FedfrError` for an unknown name.
     """
     spec = BACKBONES[name]

@@ -18,7 +18,7 @@ __all__ = [
     "is_optional",
     "load_entries",
     "load_weights",
-    "recognise_backbone",
+    "recognize_backbone",
 ]
 
 Shape = tuple[int, ...]
@@ -59,7 +59,7 @@ def differences_in_one_line(given: Mapping[str, Tensor], expected: Mapping[str, 
     return _shorten(_differences(*shapes))
 
 
-def recognise_backbone(state: Mapping[str, Tensor], insisted: str | None = None) -> str:
+def recognize_backbone(state: Mapping[str, Tensor], insisted: str | None = None) -> str:
     """The name of the backbone that has exactly these entries and shapes; ``insisted``: it has to be this one.
 
     Raises :class:`FedfrError` naming the nearest backbone, or the one insisted on, and the entries that differ from it.

@@ -13,7 +13,7 @@ from torch import Tensor
 from fedfr.core.errors import FedfrError
 from fedfr.models.backbone_registry import BACKBONES
 from fedfr.models.checkpoint import has_contract, load_model
-from fedfr.models.entries import entry_shapes, is_optional, recognise_backbone
+from fedfr.models.entries import entry_shapes, is_optional, recognize_backbone
 from fedfr.models.foreign_files import read_tensors
 
 __all__ = ["FoundBackbone", "backbone_of", "find_backbone", "load_backbone", "load_foreign", "state_of"]
@@ -83,7 +83,7 @@ def find_backbone(content: object, path: Path, insisted: str | None = None, entr
     if not found:
         _refuse_quantized(content, path)
         try:
-            recognise_backbone(_largest(content, path), insisted)
+            recognize_backbone(_largest(content, path), insisted)
         except FedfrError as error:
             raise FedfrError(f"{path}: {error}") from error
         raise FedfrError(f"{path}: weights are no floats; give weights in float32, float16 or bfloat16")

@@ -32,7 +32,7 @@ def load_foreign_dfc(path: Path) -> DFC:
 
     Entries: ``weight`` (K, D) and ``bias`` (K,) of the branches; ``converter.0.*`` for a linear transform, or
     ``converter.br1.*`` … ``converter.br4.*`` and ``converter.concat_fc.*`` for a bottleneck: which it is, K and D are
-    recognised from them. Raises :class:`FedfrError` when the file cannot be read or its entries are not these.
+    recognized from them. Raises :class:`FedfrError` when the file cannot be read or its entries are not these.
     """
     state = load_foreign(path)
     weight = state.get("weight")

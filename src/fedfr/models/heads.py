@@ -1,4 +1,4 @@
-"""Decoupled feature customisation: a client's own transform of the feature and its one-vs-all branches."""
+"""Decoupled feature customization: a client's own transform of the feature and its one-vs-all branches."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Bottleneck(nn.Module):
 class DFC(nn.Module):
     """The private head of one client: ``z' = T(u)`` and one binary classifier for each of its identities.
 
-    FedFR (arXiv 2112.12496), decoupled feature customisation. Entries: ``transform.*`` and ``branches.weight`` (K, D),
+    FedFR (arXiv 2112.12496), decoupled feature customization. Entries: ``transform.*`` and ``branches.weight`` (K, D),
     ``branches.bias`` (K,); :func:`fedfr.models.load_foreign_dfc` reads the authors' own files.
     """
 
@@ -65,15 +65,15 @@ class DFC(nn.Module):
         nn.init.zeros_(self.branches.bias)
 
     def transform_features(self, u: Tensor) -> Tensor:
-        """The personalised feature ``T(u)``, (N, D) to (N, D), not normalised."""
+        """The personalized feature ``T(u)``, (N, D) to (N, D), not normalized."""
         transformed: Tensor = self.transform(u)
         return transformed
 
     def forward(self, u: Tensor) -> Tensor:
-        """Same as :meth:`transform_features`: the personalised model is ``T ∘ f``; branches serve training alone."""
+        """Same as :meth:`transform_features`: the personalized model is ``T ∘ f``; branches serve training alone."""
         return self.transform_features(u)
 
-    def initialise_branches(self, prototypes: Tensor) -> None:
+    def initialize_branches(self, prototypes: Tensor) -> None:
         """Start every branch as a copy of the prototype of its identity, (K, D), with zero bias."""
         if prototypes.shape != self.branches.weight.shape:
             raise FedfrError(

@@ -1,4 +1,4 @@
-"""Weights from elsewhere become a model of this project: recognised, checked, written with a contract."""
+"""Weights from elsewhere become a model of this project: recognized, checked, written with a contract."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.short_repr import Brief
 from fedfr.models.backbone_registry import BACKBONES
 from fedfr.models.checkpoint import Contract, has_contract, save_model
-from fedfr.models.entries import load_weights, recognise_backbone
+from fedfr.models.entries import load_weights, recognize_backbone
 from fedfr.models.foreign import load_backbone
 from fedfr.models.model_parts import PERSONALIZED, ModelParts
 from fedfr.models.released import read_released
-from fedfr.models.user_preprocessing import UNSTATED, Stated
+from fedfr.models.user_preprocessing import NO_USER_PREPROCESSING, UserPreprocessing
 
 __all__ = ["ROLES", "ImportedModel", "import_weights"]
 
@@ -26,7 +26,7 @@ ROLES = ("generic", PERSONALIZED)
 
 @dataclass(frozen=True, repr=False)
 class ImportedModel(Brief):
-    """What was written to ``path``: its contract, how many entries of the source were recognised, what is assumed.
+    """What was written to ``path``: its contract, how many entries of the source were recognized, what is assumed.
 
     ``parameters`` counts the backbone's values, buffers included. ``identities`` is the number of prototypes or
     branches, 0 without either. ``found`` says where in the source the backbone stood and what was left out.
@@ -48,7 +48,7 @@ def import_weights(
     *,
     backbone: str | None = None,
     role: str | None = None,
-    stated: Stated = UNSTATED,
+    stated: UserPreprocessing = NO_USER_PREPROCESSING,
 ) -> ImportedModel:
     """Write the weights in ``source`` as a model with a contract to ``destination``, which must not exist.
 
@@ -93,7 +93,7 @@ def _read(source: Path, backbone: str | None, entry: str | None) -> tuple[ModelP
             raise FedfrError(f"--entry is for a single file, {source} is a folder; leave it out")
         parts = read_released(source)
         try:
-            return parts, recognise_backbone(parts.backbone, backbone), ""
+            return parts, recognize_backbone(parts.backbone, backbone), ""
         except FedfrError as error:
             raise FedfrError(f"{source}: {error}") from error
     if source.suffix == ".onnx":

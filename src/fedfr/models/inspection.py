@@ -1,4 +1,4 @@
-"""What a file of weights holds, as far as the file tells and as far as it is recognised."""
+"""What a file of weights holds, as far as the file tells and as far as it is recognized."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from fedfr.models.foreign_files import read_tensors
 from fedfr.models.foreign_heads import load_foreign_dfc, load_foreign_prototypes
 from fedfr.models.model_parts import PERSONALIZED, ModelParts
 from fedfr.models.onnx_model import OnnxBackbone, onnx_assumption
-from fedfr.models.user_preprocessing import UNSTATED
+from fedfr.models.user_preprocessing import NO_USER_PREPROCESSING
 
-__all__ = ["model_facts"]
+__all__ = ["inspect_model"]
 
 Facts = dict[str, Any]
 
 
-def model_facts(path: Path) -> Facts:
+def inspect_model(path: Path) -> Facts:
     """Plain JSON values: ``kind`` of file, backbone, length of a feature, input, and what more there is to say.
 
     ``input`` is what the contract states, or what is assumed; ``input_known_from`` says which. Raises
@@ -99,7 +99,7 @@ def _no_backbone(path: Path, content: object, why: FedfrError) -> Facts:
 def _onnx(path: Path) -> Facts:
     network = OnnxBackbone(path)
     try:
-        preprocessing, source = onnx_assumption(network, UNSTATED)
+        preprocessing, source = onnx_assumption(network, NO_USER_PREPROCESSING)
         known: Facts = {"input": preprocessing.describe(), "input_known_from": f"assumed from {source}"}
     except FedfrError as error:
         known = {"input": None, "why": str(error)}

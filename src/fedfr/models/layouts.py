@@ -80,7 +80,7 @@ def released(source: ModelSource, destination: Path) -> list[Path]:
 def state_dict(source: ModelSource, destination: Path) -> list[Path]:
     """One file: the model's entries, as ``torch.save`` writes a ``state_dict()``; prototypes are left out.
 
-    Of a personalised model they are called ``backbone.…`` and ``dfc.…``.
+    Of a personalized model they are called ``backbone.…`` and ``dfc.…``.
     """
     if destination.suffix not in _SUFFIXES:
         raise FedfrError(f"{destination} is no name for a state dict; let it end with {' or '.join(_SUFFIXES)}")

@@ -43,7 +43,7 @@ class ModelParts(Brief):
         )
         strange = [name for name in rest if not name.startswith((_BACKBONE, _DFC))]
         if strange:
-            raise FedfrError(f"a personalised model has no entry {strange[0]!r}; write the model again")
+            raise FedfrError(f"a personalized model has no entry {strange[0]!r}; write the model again")
         return cls(backbone, prototypes, dfc)
 
     @property

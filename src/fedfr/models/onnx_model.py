@@ -15,7 +15,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.models.onnx_graph import check_tensors, read_graph
 from fedfr.models.onnx_scaling import GREY, SIGNED, UNIT, beginning_of
 from fedfr.models.preprocessing import Preprocessing
-from fedfr.models.user_preprocessing import Stated
+from fedfr.models.user_preprocessing import UserPreprocessing
 
 __all__ = ["OnnxBackbone", "OnnxInput", "onnx_assumption"]
 
@@ -127,7 +127,7 @@ class OnnxBackbone(nn.Module):
         return features[:count].astype(np.float32)
 
 
-def onnx_assumption(network: OnnxBackbone, stated: Stated) -> tuple[Preprocessing, str]:
+def onnx_assumption(network: OnnxBackbone, stated: UserPreprocessing) -> tuple[Preprocessing, str]:
     """What input a recognition network most likely takes, and where that is known from.
 
     InsightFace's rule: RGB, (x − 127.5) / 127.5. A graph that scales faces itself takes what its own constants make

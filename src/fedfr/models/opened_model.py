@@ -19,7 +19,7 @@ from fedfr.models.model_parts import PERSONALIZED, ModelParts
 from fedfr.models.onnx_model import OnnxBackbone, onnx_assumption
 from fedfr.models.personalized_model import Personalized
 from fedfr.models.preprocessing import Preprocessing
-from fedfr.models.user_preprocessing import UNSTATED, Stated
+from fedfr.models.user_preprocessing import NO_USER_PREPROCESSING, UserPreprocessing
 
 __all__ = ["OpenedModel", "open_model"]
 
@@ -37,16 +37,16 @@ class OpenedModel(Brief):
     assumed: str = ""
 
 
-def open_model(path: Path, stated: Stated = UNSTATED) -> OpenedModel:
+def open_model(path: Path, stated: UserPreprocessing = NO_USER_PREPROCESSING) -> OpenedModel:
     """The model in a file, by its suffix: ``.safetensors``, ``.onnx``, and weights in any other.
 
-    ``stated`` is for files without a contract. A client's personalised model is its backbone with its transform.
+    ``stated`` is for files without a contract. A client's personalized model is its backbone with its transform.
     Raises :class:`FedfrError` when the file is missing, damaged, no model, or would contradict its contract.
     """
     return _OPENERS.get(path.suffix, _foreign)(path, stated)
 
 
-def _own(path: Path, stated: Stated) -> OpenedModel:
+def _own(path: Path, stated: UserPreprocessing) -> OpenedModel:
     if path.is_file() and not has_contract(path):
         return _foreign(path, stated)
     tensors, contract = load_model(path)
@@ -73,7 +73,7 @@ def _backbone(parts: ModelParts, contract: Contract) -> nn.Module:
     return backbone
 
 
-def _foreign(path: Path, stated: Stated) -> OpenedModel:
+def _foreign(path: Path, stated: UserPreprocessing) -> OpenedModel:
     found = load_backbone(path, entry=stated.entry)
     backbone = build_backbone(found.name, 0)
     load_weights(backbone, found.state)
@@ -82,17 +82,19 @@ def _foreign(path: Path, stated: Stated) -> OpenedModel:
     return _assumed(backbone, stated, spec.preprocessing, spec.source, what)
 
 
-def _onnx(path: Path, stated: Stated) -> OpenedModel:
+def _onnx(path: Path, stated: UserPreprocessing) -> OpenedModel:
     network = OnnxBackbone(path)
     return _assumed(
         network, stated, *onnx_assumption(network, stated), f"{path} makes {network.embedding_dim} values of a face"
     )
 
 
-def _assumed(network: nn.Module, stated: Stated, assumed: Preprocessing, source: str, what: str) -> OpenedModel:
+def _assumed(
+    network: nn.Module, stated: UserPreprocessing, assumed: Preprocessing, source: str, what: str
+) -> OpenedModel:
     preprocessing = stated.over(assumed)
     told = f"{what}; input: {stated.explain(preprocessing, source)}; state another with --colour, --mean, --std"
     return OpenedModel(network, preprocessing, "generic", told)
 
 
-_OPENERS: Mapping[str, Callable[[Path, Stated], OpenedModel]] = {".safetensors": _own, ".onnx": _onnx}
+_OPENERS: Mapping[str, Callable[[Path, UserPreprocessing], OpenedModel]] = {".safetensors": _own, ".onnx": _onnx}

@@ -1,4 +1,4 @@
-"""A client's personalised model T_i ∘ f_i: a backbone of its own, and a transform of its features or none."""
+"""A client's personalized model T_i ∘ f_i: a backbone of its own, and a transform of its features or none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Personalized"]
 
 
 class Personalized(nn.Module):
-    """The network of one client's personalised model (FedFR, section 3.5); without ``transform`` its backbone alone."""
+    """The network of one client's personalized model (FedFR, section 3.5); without ``transform`` its backbone alone."""
 
     def __init__(self, backbone: nn.Module, transform: nn.Module | None) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Personalized(nn.Module):
     def tensors(self) -> dict[str, Tensor]:
         """All that computes features, under the names of a model on disk.
 
-        The branches of a DFC module are left out: they serve training alone, and the client's people can be recognised
+        The branches of a DFC module are left out: they serve training alone, and the client's people can be recognized
         by them as by private prototypes.
         """
         transform = {} if self.transform is None else self.transform.state_dict()

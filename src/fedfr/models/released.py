@@ -48,7 +48,7 @@ def released_files(parts: ModelParts) -> dict[str, bytes]:
     """
     if parts.transform and "branches.weight" not in parts.dfc:
         raise FedfrError(
-            f"{BRANCHES} needs the client's branches, which a personalised model is written without; export the run "
+            f"{BRANCHES} needs the client's branches, which a personalized model is written without; export the run "
             "that it comes from (`fedfr models export RUN … --layout released`), or use the layout state-dict"
         )
     contents: dict[str, Mapping[str, Tensor] | Tensor | None] = {

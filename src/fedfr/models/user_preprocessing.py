@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from fedfr.core.errors import FedfrError
 from fedfr.models.preprocessing import Levels, Preprocessing
 
-__all__ = ["UNSTATED", "Stated", "levels_of"]
+__all__ = ["NO_USER_PREPROCESSING", "UserPreprocessing", "levels_of"]
 
 
 @dataclass(frozen=True)
-class Stated:
+class UserPreprocessing:
     """Colour order and scaling as stated by the user; None where they say nothing.
 
     ``mean`` and ``std`` are grey levels 0 … 255, one number or one of each channel in the order of ``colour``.
@@ -45,7 +45,7 @@ class Stated:
         return f"{preprocessing.describe()} – {stated}assumed from {source}"
 
 
-UNSTATED = Stated()
+NO_USER_PREPROCESSING = UserPreprocessing()
 """Nothing is known but what the weights themselves say."""
 
 

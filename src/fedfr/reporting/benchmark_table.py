@@ -12,13 +12,13 @@ from fedfr.reporting.text_tables import text_table, wrapped
 from fedfr.results.comparison import Contest, Difference, Key, Standing, compare, contests, shared_metrics, standings
 from fedfr.results.result_rows import Row
 
-__all__ = ["StandingsTable", "overview_table", "results_text", "standings_tables"]
+__all__ = ["BenchmarkTable", "benchmark_tables", "overview_table", "results_text"]
 
 AGAINST = ("fedavg", "fedfr")
 
 
 @dataclass(frozen=True)
-class StandingsTable:
+class BenchmarkTable:
     """Every model's figure of one protocol and metric in %, and what may be concluded from them."""
 
     protocol: str
@@ -42,7 +42,7 @@ class StandingsTable:
         return PageTable(name, title, self.head, self.lines, self.conclusion)
 
 
-def standings_tables(rows: Sequence[Row]) -> list[StandingsTable]:
+def benchmark_tables(rows: Sequence[Row]) -> list[BenchmarkTable]:
     """One table per protocol and metric that has a figure."""
     return [_table(contest) for contest in contests(rows) if contest.values]
 
@@ -51,7 +51,7 @@ def results_text(rows: Sequence[Row], width: int = 80) -> str:
     """For a terminal: the table of a run, or of a benchmark's seeds one table per figure."""
     if len({row.seed for row in rows}) == 1:
         return results_table(rows, width)
-    return "\n\n".join(table.text(width) for table in standings_tables(rows))
+    return "\n\n".join(table.text(width) for table in benchmark_tables(rows))
 
 
 def overview_table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -76,7 +76,7 @@ def _short(standing: Standing | None) -> str:
     return _mean(standing) + ("" if standing.worst is None else f" ({_percent(standing.worst)})")
 
 
-def _table(contest: Contest) -> StandingsTable:
+def _table(contest: Contest) -> BenchmarkTable:
     personal = any(client for values in contest.values.values() for _, client in values)
     measured = [key for name in AGAINST if (key := _measured_against(contest, name, personal)) is not None]
     seeds = {seed for values in contest.values.values() for seed, _ in values}
@@ -91,11 +91,11 @@ def _table(contest: Contest) -> StandingsTable:
             "" if key == other else _difference(compare(contest, key, other), len(seeds) > 1) for other in measured
         ]
         lines.append(tuple(cells))
-    return StandingsTable(contest.protocol, contest.metric, head, tuple(lines), _conclusion(contest, personal))
+    return BenchmarkTable(contest.protocol, contest.metric, head, tuple(lines), _conclusion(contest, personal))
 
 
 def _measured_against(contest: Contest, method: str, personal: bool) -> Key | None:
-    """The method's personalised model where clients are concerned and it has one, else its generic model."""
+    """The method's personalized model where clients are concerned and it has one, else its generic model."""
     for model in ("personalized", "generic") if personal else ("generic",):
         if (method, model) in contest.values:
             return method, model

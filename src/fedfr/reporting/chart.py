@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fedfr.reporting.palette import colour, is_emphasised, marker
+from fedfr.reporting.palette import colour, is_emphasized, marker
 from fedfr.reporting.table import column_title
 
 __all__ = ["Axis", "Cells", "Chart", "Dash", "Key", "Line", "line_of"]
@@ -73,6 +73,6 @@ def line_of(key: Key, x: Sequence[float], y: Sequence[float], *, marked: bool = 
         colour(method),
         method,
         "solid" if model in ("personalized", "local") else "dotted",
-        2.2 if is_emphasised(method) else 1.2,
+        2.2 if is_emphasized(method) else 1.2,
         marker(method) if marked else "",
     )

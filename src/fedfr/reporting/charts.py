@@ -138,7 +138,7 @@ def _clients(rows: Sequence[Row], metric: str) -> list[Chart]:
     chosen = [row for row in rows if (row.protocol, row.metric) == (PERSONAL_VERIFICATION, metric)]
     chosen = [row for row in chosen if row.value is not None]  # a client without a model has no place here
     models = dict.fromkeys(row.model for row in chosen if row.method == method)
-    # A method without personalised models serves its clients with its only one.
+    # A method without personalized models serves its clients with its only one.
     model = "personalized" if "personalized" in models else next(iter(models), "")
     shown = [row for row in chosen if row.value is not None]
     after = {(row.seed, row.client): row.value or 0.0 for row in shown if (row.method, row.model) == (method, model)}

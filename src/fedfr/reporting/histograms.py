@@ -80,7 +80,7 @@ def scores_chart(protocol: str, curves: Sequence[Curve]) -> Chart:
         f"scores-{protocol.replace(':', '-')}",
         f"Scores: {protocol}",
         "Density of the genuine and impostor pairs by cosine, all clients and seeds together; of a method with "
-        "personalised models, theirs. The less the two overlap, the better. Bins are as wide as the number of pairs "
+        "personalized models, theirs. The less the two overlap, the better. Bins are as wide as the number of pairs "
         "allows (Freedman–Diaconis).",
         lines,
         Axis("cosine"),

@@ -14,7 +14,7 @@ from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
-from fedfr.reporting.benchmark_table import overview_table, standings_tables
+from fedfr.reporting.benchmark_table import benchmark_tables, overview_table
 from fedfr.reporting.chart import Axis, Chart, Line
 from fedfr.reporting.charts import Section, charts, shown_methods
 from fedfr.reporting.drawing import draw
@@ -146,7 +146,7 @@ def _part(section: Section, prefix: str, *, draws: bool) -> Part:
     spread = "Mean ± standard deviation over seeds" if len({row.seed for row in section.rows}) > 1 else "One seed"
     note = f"{spread}; in brackets the worst client. In %, at the strictest rate that all can show."
     overview = PageTable("overview", section.name or "Results", head, lines, note)
-    tables = [overview, *(table.for_page() for table in standings_tables(section.rows))]
+    tables = [overview, *(table.for_page() for table in benchmark_tables(section.rows))]
     return Part(
         section,
         {f"{prefix}{chart.name}": chart for chart in charts(section)} if draws else {},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from colorsys import hls_to_rgb
 from zlib import crc32
 
-__all__ = ["colour", "is_emphasised", "marker"]
+__all__ = ["colour", "is_emphasized", "marker"]
 
 _FIXED = {
     "pretrained": "#8a8f98",
@@ -36,6 +36,6 @@ def marker(method: str) -> str:
     return _MARKERS[place % len(_MARKERS)]
 
 
-def is_emphasised(method: str) -> bool:
+def is_emphasized(method: str) -> bool:
     """Whether it is drawn bold: the method this package is for."""
     return method == "fedfr"

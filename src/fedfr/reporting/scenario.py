@@ -19,7 +19,7 @@ _DASHES: tuple[Dash, ...] = ("solid", "dashed", "dotted", "dashdot")
 
 
 def sweep_charts(axis: str, sections: Sequence[Section]) -> list[Chart]:
-    """Generic and personalised TAR against ``axis``, one line per method and group."""
+    """Generic and personalized TAR against ``axis``, one line per method and group."""
     found = []
     for protocol in (GENERIC_VERIFICATION, PERSONAL_VERIFICATION):
         metric = _metric(sections, protocol)

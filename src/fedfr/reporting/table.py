@@ -9,7 +9,7 @@ from statistics import fmean
 from fedfr.reporting.text_tables import text_table, wrapped
 from fedfr.results.result_rows import ALL_CLIENTS, NO_MODEL, Row
 
-__all__ = ["column_title", "left_out", "markdown_table", "results_table", "summarise"]
+__all__ = ["column_title", "left_out", "markdown_table", "results_table", "summarize"]
 
 _COUNTS = ("genuine", "impostor")
 _NUMBER = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
@@ -28,7 +28,7 @@ def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join([rows[0], "|---" * len(head) + "|", *rows[1:]])
 
 
-def summarise(rows: Sequence[Row]) -> Summary:
+def summarize(rows: Sequence[Row]) -> Summary:
     """Rows by (protocol, metric) and column, in order of first appearance; one row per client."""
     table: Summary = {}
     for row in rows:
@@ -42,7 +42,7 @@ def results_table(rows: Sequence[Row], width: int = 80) -> str:
 
     What the table leaves out – refused figures, clients without a model – is named below it.
     """
-    summary, clients = summarise(rows), _clients(rows)
+    summary, clients = summarize(rows), _clients(rows)
     models = dict.fromkeys((row.method, row.model) for row in rows)
     titles = [
         column_title(*key)
@@ -81,7 +81,7 @@ def _has_figure(columns: Mapping[str, Sequence[Row]]) -> bool:
 
 def left_out(rows: Sequence[Row]) -> list[str]:
     """What tables of these rows lack, a sentence each: refused figures with the reason, clients without a model."""
-    summary = summarise(rows)
+    summary = summarize(rows)
     return [*_refused_for_some(summary), *_without_model(summary, _clients(rows)), *_refused_for_all(summary)]
 
 

@@ -40,7 +40,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Rows:
-    """Features rounded to a short type (n, D), not normalised, and their lengths (n,) in float64.
+    """Features rounded to a short type (n, D), not normalized, and their lengths (n,) in float64.
 
     ``error`` bounds, relative to its length, how far a feature is from the one it stands for.
     """

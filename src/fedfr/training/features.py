@@ -11,7 +11,7 @@ from torch import nn
 
 from fedfr.core.memory import keep_freed_memory
 from fedfr.models.preprocessing import Preprocessing
-from fedfr.training.training_set import DeviceFaces, FacePool
+from fedfr.training.training_set import DeviceFaces, TrainingSet
 
 __all__ = [
     "Compute",
@@ -105,7 +105,7 @@ def keep_modes(module: nn.Module) -> Iterator[None]:
 
 def extract_features(
     backbone: nn.Module,
-    pool: FacePool,
+    pool: TrainingSet,
     compute: Compute,
     *,
     mirrored: bool = False,
@@ -134,7 +134,7 @@ def extract_features(
 
 
 def mirror_summed_features(
-    backbone: nn.Module, pool: FacePool, compute: Compute, *, on_images: OnImages | None = None
+    backbone: nn.Module, pool: TrainingSet, compute: Compute, *, on_images: OnImages | None = None
 ) -> torch.Tensor:
     """Sum (n, D) of the features of every face and of its mirror image, as InsightFace's tools make them.
 
@@ -170,7 +170,7 @@ class FrozenFeatures:
 
 
 def freeze(
-    backbone: nn.Module, pool: FacePool, compute: Compute, *, flips: bool, upright: torch.Tensor | None = None
+    backbone: nn.Module, pool: TrainingSet, compute: Compute, *, flips: bool, upright: torch.Tensor | None = None
 ) -> FrozenFeatures:
     """Compute :class:`FrozenFeatures` once; ``upright`` supplies the unflipped ones when they are known already."""
     plain = extract_features(backbone, pool, compute) if upright is None else upright

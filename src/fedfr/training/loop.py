@@ -16,7 +16,7 @@ from fedfr.core.rng import torch_generator
 from fedfr.training.features import Compute, FrozenFeatures, keep_modes
 from fedfr.training.finite import first_not_finite
 from fedfr.training.objective import Batch, Network, Objective
-from fedfr.training.training_set import DeviceFaces, FacePool
+from fedfr.training.training_set import DeviceFaces, TrainingSet
 
 __all__ = ["TrainingPlan", "batches", "train"]
 
@@ -67,7 +67,7 @@ def batches(count: int, batch_size: int, order: torch.Tensor) -> Iterator[torch.
 
 def train(
     network: Network,
-    pool: FacePool,
+    pool: TrainingSet,
     objective: Objective,
     plan: TrainingPlan,
     compute: Compute,
@@ -116,7 +116,7 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = plan.learning_rate(epoch, epoch + step / steps)
                 mirrored = flips_here[here]
-                _normalise_as(network.backbone, frozen=plan.freeze_batchnorm or len(indices) == 1)
+                _normalize_as(network.backbone, frozen=plan.freeze_batchnorm or len(indices) == 1)
                 batch = Batch(
                     compute.features(forward, faces.images(indices, here), mirrored),
                     labels[here],
@@ -163,12 +163,12 @@ def _check_finite(network: nn.Module, means: Mapping[str, float], epoch: int, pl
 
 
 def _let_learn(parameters: Mapping[str, nn.Parameter], epoch: int, learns: Callable[[int, str], bool] | None) -> None:
-    """Parameters that do not learn get no gradient; the optimiser then leaves them and their momentum as they are."""
+    """Parameters that do not learn get no gradient; the optimizer then leaves them and their momentum as they are."""
     for name, parameter in parameters.items():
         parameter.requires_grad_(learns is None or learns(epoch, name))
 
 
-def _normalise_as(backbone: nn.Module, *, frozen: bool) -> None:
+def _normalize_as(backbone: nn.Module, *, frozen: bool) -> None:
     """Training mode for everything; BatchNorm by its running statistics where ``frozen``.
 
     A batch of one image has no variance of its own: BatchNorm then uses the running statistics instead of failing.

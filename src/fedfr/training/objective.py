@@ -1,4 +1,4 @@
-"""What a training step minimises: a sum of named, weighted terms that each report their own value."""
+"""What a training step minimizes: a sum of named, weighted terms that each report their own value."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ class Objective:
         self.terms = tuple(terms)
 
     def __call__(self, batch: Batch, network: Network) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The scalar to minimise, and every term's unweighted value (detached)."""
+        """The scalar to minimize, and every term's unweighted value (detached)."""
         values = {term.name: term.value(batch, network) for term in self.terms}
         total = torch.stack([term.weight * values[term.name] for term in self.terms]).sum()
         return total, {name: value.detach() for name, value in values.items()} | {"total": total.detach()}

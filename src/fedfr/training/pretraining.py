@@ -19,7 +19,7 @@ from fedfr.models import load_weights
 from fedfr.training.features import Compute, keep_modes
 from fedfr.training.loop import TrainingPlan, train
 from fedfr.training.objective import MarginSoftmax, Network, Objective
-from fedfr.training.training_set import FacePool
+from fedfr.training.training_set import TrainingSet
 
 __all__ = ["learning_rate", "pretrain"]
 
@@ -38,7 +38,7 @@ def learning_rate(config: PretrainConfig, epoch: int, progress: float) -> float:
 
 def pretrain(
     backbone: nn.Module,
-    pool: FacePool,
+    pool: TrainingSet,
     num_identities: int,
     config: PretrainConfig,
     compute: Compute,

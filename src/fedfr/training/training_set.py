@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from fedfr.faces import FaceSet
 
-__all__ = ["DeviceFaces", "FacePool"]
+__all__ = ["DeviceFaces", "TrainingSet"]
 
 _FACE_BYTES = 112 * 112 * 3
 _UPLOADED_AT_ONCE = 4096
 
 
-class FacePool:
+class TrainingSet:
     """Faces of several sets, addressed by one index 0…n−1; nothing is copied until a batch is asked for.
 
     ``parts``: (face set, indices into it, first label) – a face's label in the pool is its label in its own set plus
@@ -54,7 +54,7 @@ class DeviceFaces:
     fill no more than half of its free memory (``resident``); otherwise every batch is copied from pinned memory.
     """
 
-    def __init__(self, pool: FacePool, device: torch.device, *, resident: bool | None = None) -> None:
+    def __init__(self, pool: TrainingSet, device: torch.device, *, resident: bool | None = None) -> None:
         self._pool = pool
         self._device = device
         if resident is None:

@@ -8,7 +8,7 @@ import pytest
 from fedfr.evaluation import pairs_verification
 from fedfr.evaluation.folds import fold_validation_rates
 from fedfr.evaluation.protocols.pair_sets import verification_set_protocol, wilson_interval
-from fedfr.evaluation.unit_features import normalise
+from fedfr.evaluation.unit_features import normalize
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_verification_set_has_its_figures_with_their_intervals() -> None:
     assert 0 < low < middle < high < low + 0.15
     assert figures["TAR@FAR=1e-3"].refused == "rests on 0.2 impostors; at least 10 are needed"
     assert "TAR(low95)@FAR=1e-3" not in figures
-    rates = fold_validation_rates(normalise(features), normalise(others), same, 1e-3)
+    rates = fold_validation_rates(normalize(features), normalize(others), same, 1e-3)
     assert rates is not None
     value, deviation = (figures[f"{name}(insightface)@FAR=1e-3"] for name in ("VAL", "VAL-std"))
     assert [value.value, deviation.value] == pytest.approx([rates.mean(), rates.std()])

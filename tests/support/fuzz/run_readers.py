@@ -19,7 +19,7 @@ from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.certificates import issue_operator, load_certificate, make_authority
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.guard import check_bundle
-from fedfr.deployment.partition_export import hand_out
+from fedfr.deployment.partition_export import export_partitions
 from fedfr.deployment.run_state import SUBMITTED
 from fedfr.deployment.secrets import load_key, make_node_key, save_key
 from fedfr.deployment.site import Site
@@ -151,7 +151,7 @@ def _read_features(folder: Path) -> None:
 
 def _deployed(folder: Path) -> None:
     experiment = _experiment(folder)
-    hand_out(experiment.parts, folder / "federation", "remote")
+    export_partitions(experiment.parts, folder / "federation", "remote")
     for name in ("run", "faceset"):
         shutil.rmtree(folder / name)
     for path in (folder / "federation" / "coordinator", folder / "federation" / "sites" / "client-02"):

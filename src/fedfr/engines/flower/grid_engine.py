@@ -11,8 +11,8 @@ from flwr.serverapp import Grid
 
 from fedfr.config.schema import DeploymentConfig
 from fedfr.core.errors import FedfrError
-from fedfr.engines.flower.node_registry import Busy, Owners, Roll
-from fedfr.engines.flower.requests import Clock, Letter, Lost, Post
+from fedfr.engines.flower.node_registry import Busy, NodeRegistry, Owners
+from fedfr.engines.flower.requests import Clock, LostReply, NodeRequest, NodeRequests
 from fedfr.engines.flower.site_state import ANSWERED, LATE, REFUSED, TRAINING, Standing, Watch
 from fedfr.engines.flower.wire import broadcast_records, largest_reply, read_reply
 from fedfr.federation.messages import Broadcast, Failure, Update
@@ -30,8 +30,8 @@ class FlowerEngine:
     """Brings broadcasts to sites and their answers back, through the SuperLink that ``grid`` leads to.
 
     Nothing is kept between rounds but who was there: a new Flower run goes on where the journal ends. ``agreement`` and
-    ``public`` are the fingerprints of :class:`~fedfr.engines.flower.node_registry.Roll`. The first round waits for all
-    clients, later ones only for those that are connected. ``note`` is told, a line each, of whatever did not fit,
+    ``public`` are the fingerprints of :class:`~fedfr.engines.flower.node_registry.NodeRegistry`. The first round waits
+    for all clients, later ones only for those that are connected. ``note`` is told, a line each, of whatever did not fit,
     ``watch`` of how every client's site stands. ``owners``: which client each node's key is registered for, where
     keys are asked for. ``busy``: what sites are at work on for other runs, by client.
     """
@@ -51,8 +51,8 @@ class FlowerEngine:
         busy: Busy = dict,
         watch: Watch = lambda client, standing: None,
     ) -> None:
-        self._post = Post(grid, note, pause=waits.poll, clock=clock)
-        self._roll = Roll(
+        self._post = NodeRequests(grid, note, pause=waits.poll, clock=clock)
+        self._roll = NodeRegistry(
             self._post,
             clients,
             agreement,
@@ -95,13 +95,13 @@ class FlowerEngine:
                 self._watch(client, Standing(TRAINING, round=broadcast.round))
         records = broadcast_records(broadcast, self._agreement, identities, accepted)
         letters = {
-            client: Letter(node, TRAIN, records.get(client, records[None]))
+            client: NodeRequest(node, TRAIN, records.get(client, records[None]))
             for client, node in nodes.items()
             if isinstance(node, int)
         }
         most = largest_reply(broadcast, self._most_identities)
         for client, answer in self._post.ask(letters, self._waits.deadline, f"round {broadcast.round}", most):
-            if isinstance(answer, Lost):
+            if isinstance(answer, LostReply):
                 state = LATE if answer.late else REFUSED
                 self._watch(client, Standing(state, answer.reason, broadcast.round))
                 yield Failure(client, answer.reason)

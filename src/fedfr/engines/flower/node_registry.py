@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from flwr.app import RecordDict
 
 from fedfr.core.errors import FedfrError
-from fedfr.engines.flower.requests import Letter, Lost, Post
+from fedfr.engines.flower.requests import LostReply, NodeRequest, NodeRequests
 from fedfr.engines.flower.site_state import (
     ABSENT,
     ASKED,
@@ -26,7 +26,7 @@ from fedfr.engines.flower.site_state import (
 from fedfr.engines.flower.wire import SMALL, question_records, read_hello
 from fedfr.federation.messages import Failure, Hello
 
-__all__ = ["Busy", "Owners", "Roll"]
+__all__ = ["Busy", "NodeRegistry", "Owners"]
 
 HELLO = "query.hello"
 KEPT = 3600.0
@@ -37,7 +37,7 @@ OwnerOf = Mapping[int, str] | None
 Busy = Callable[[], Mapping[str, str]]
 
 
-class Roll:
+class NodeRegistry:
     """Asks every node that appears who it is, once, and again when another one claims to be the same.
 
     ``agreement`` and ``public``: fingerprints that a site must answer with; an empty ``public`` asks for no public
@@ -50,7 +50,7 @@ class Roll:
 
     def __init__(
         self,
-        post: Post,
+        post: NodeRequests,
         clients: Collection[str],
         agreement: str,
         public: str,
@@ -138,7 +138,7 @@ class Roll:
         clock = self._post.clock
         now, pending = clock.monotonic(), {int(name) for name in self._open.values()}
         waited: set[int] = set()
-        letters: dict[str, Letter] = {}
+        letters: dict[str, NodeRequest] = {}
         question = question_records(self._agreement)
         for node in sorted(nodes):
             first, last, limit = self._asked.get(node, (now, now, self._seconds))
@@ -150,10 +150,10 @@ class Roll:
             else:
                 limit *= 2
             self._asked[node] = first, now, limit
-            letters[str(node)] = Letter(node, HELLO, question)
+            letters[str(node)] = NodeRequest(node, HELLO, question)
         sent = self._post.send(letters, KEPT, "hello")
         for node in sorted({int(name) for name in letters} - {int(name) for name in sent.values()}):
-            self._hear(node, Lost("nothing could be sent to its node"))
+            self._hear(node, LostReply("nothing could be sent to its node"))
         self._open |= sent
         if waited and owners is not None:
             for client in self._clients:
@@ -170,8 +170,8 @@ class Roll:
             # It may be at work still, and its answer counts whenever it comes.
             self._say(f"node {node} has not said which client it is: no answer within {self._seconds:g} s")
 
-    def _hear(self, node: int, answer: RecordDict | Lost) -> None:
-        if isinstance(answer, Lost):
+    def _hear(self, node: int, answer: RecordDict | LostReply) -> None:
+        if isinstance(answer, LostReply):
             # Like one that cannot say, it is asked again.
             self._why[node] = _unable(answer.reason)
             self._say(f"node {node} has not said which client it is: {answer.reason}")

@@ -16,7 +16,7 @@ from flwr.serverapp import Grid
 from fedfr.core.errors import FedfrError
 from fedfr.engines.flower.chunk_limits import within
 
-__all__ = ["Clock", "Letter", "Lost", "Post"]
+__all__ = ["Clock", "LostReply", "NodeRequest", "NodeRequests"]
 
 # Past this a reply that came too late is no longer waited for, even to be thrown away.
 GRACE = 60.0
@@ -45,7 +45,7 @@ class Clock(Protocol):
 
 
 @dataclass(frozen=True)
-class Letter:
+class NodeRequest:
     """One question: to which node, of which kind, with what."""
 
     node: int
@@ -54,14 +54,14 @@ class Letter:
 
 
 @dataclass(frozen=True)
-class Lost:
+class LostReply:
     """Why a question has no answer; ``late``: none has come so far."""
 
     reason: str
     late: bool = False
 
 
-class Post:
+class NodeRequests:
     """Sends questions over a Flower Grid and gathers what is answered to each.
 
     ``note`` is told of every answer that nobody waits for any more. ``pause``: seconds between two looks.
@@ -80,12 +80,12 @@ class Post:
             return set(self.grid.get_node_ids())
 
     def ask(
-        self, letters: Mapping[str, Letter], seconds: float, about: str, most: int
-    ) -> Iterator[tuple[str, RecordDict | Lost]]:
+        self, letters: Mapping[str, NodeRequest], seconds: float, about: str, most: int
+    ) -> Iterator[tuple[str, RecordDict | LostReply]]:
         """Ask all at once and yield what each name's question is answered, exactly once each, as it arrives.
 
-        Whoever has not answered after ``seconds``, or with more than about ``most`` bytes, is :class:`Lost`. ``about``
-        names the occasion in notes. One answer is held at a time. Raises :class:`FedfrError` when the SuperLink does
+        Whoever has not answered after ``seconds``, or with more than about ``most`` bytes, is :class:`LostReply`.
+        ``about`` names the occasion in notes. One answer is held at a time. Raises :class:`FedfrError` when the SuperLink does
         not answer.
         """
         self._throw_away_late_answers()
@@ -93,7 +93,7 @@ class Post:
         reached = set(waiting.values())
         for name in letters:
             if name not in reached:
-                yield name, Lost("nothing could be sent to its node")
+                yield name, LostReply("nothing could be sent to its node")
         ends = self.clock.monotonic() + seconds
         last = False
         try:
@@ -113,14 +113,14 @@ class Post:
                 name = waiting[message_id]
                 self._give_up(message_id, name, about, most)
                 del waiting[message_id]
-                yield name, Lost(f"no answer within {seconds:g} s", late=True)
+                yield name, LostReply(f"no answer within {seconds:g} s", late=True)
         finally:
             for message_id, name in waiting.items():
                 self._give_up(message_id, name, about, most)
 
     def collect(
         self, waiting: dict[str, str], ends: float, most: int, about: str
-    ) -> Iterator[tuple[str, RecordDict | Lost]]:
+    ) -> Iterator[tuple[str, RecordDict | LostReply]]:
         """What has come by now for any of the messages in ``waiting``, each of which is taken out there.
 
         By message id, ``waiting`` has the name that is yielded. One answer is held at a time.
@@ -128,7 +128,7 @@ class Post:
         for message_id in list(waiting):
             replies = self._fetch(message_id, max(ends - self.clock.monotonic(), 0.0), most)
             if replies is None:
-                yield waiting.pop(message_id), Lost("its answer cannot be read")
+                yield waiting.pop(message_id), LostReply("its answer cannot be read")
             for reply in replies or ():
                 asked = waiting.pop(reply.metadata.reply_to_message_id, None)
                 if asked is None:
@@ -138,7 +138,7 @@ class Post:
                 del reply
             del replies
 
-    def send(self, letters: Mapping[str, Letter], seconds: float, about: str) -> dict[str, str]:
+    def send(self, letters: Mapping[str, NodeRequest], seconds: float, about: str) -> dict[str, str]:
         """By message id, the names of those to whom something went; the SuperLink keeps it for so many seconds."""
         messages = [
             Message(letter.content, letter.node, letter.kind, ttl=seconds, group_id=about)
@@ -179,9 +179,9 @@ class Post:
                 del self._overdue[message_id]
 
 
-def _content(reply: Message) -> RecordDict | Lost:
+def _content(reply: Message) -> RecordDict | LostReply:
     if reply.has_error():
-        return Lost(REASONS.get(reply.error.code, f"Flower answered with its error {reply.error.code}"))
+        return LostReply(REASONS.get(reply.error.code, f"Flower answered with its error {reply.error.code}"))
     return reply.content
 
 

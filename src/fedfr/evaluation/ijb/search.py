@@ -13,7 +13,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.evaluation.identification import NON_MATED, Search, open_set_identification
 from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Figure, expected, rate_label, refusable
 from fedfr.evaluation.scores import operating_points
-from fedfr.evaluation.unit_features import normalise
+from fedfr.evaluation.unit_features import normalize
 from fedfr.faces.readers.ijb import Searches, SearchList
 
 __all__ = ["RANKS", "gallery_by_gallery", "merged_galleries"]
@@ -36,7 +36,7 @@ def gallery_by_gallery(
         rows = _rows(searches.probes, gallery)
         enrolled, probes = templates[gallery.templates], templates[searches.probes.templates]
         figures = open_set_identification(enrolled, probes, rows, fpirs, minimum_impostors=minimum_impostors)
-        own.append([*figures[:-1], *_ranks(Search(normalise(enrolled), normalise(probes), rows))])
+        own.append([*figures[:-1], *_ranks(Search(normalize(enrolled), normalize(probes), rows))])
     means = [_mean(figures, searches.galleries) for figures in zip(*own, strict=True)]
     named = [
         replace(figure, metric=_labelled(figure.metric, gallery.name))
@@ -65,7 +65,7 @@ def merged_galleries(
         subject = searches.probes.subjects[int(np.argmin(rows))]
         raise FedfrError(f"subject {subject} is a probe and in no gallery; the merged computation needs all enrolled")
     enrolled, probes = templates[gallery.templates], templates[searches.probes.templates]
-    search = Search(normalise(enrolled), normalise(probes), rows)
+    search = Search(normalize(enrolled), normalize(probes), rows)
     count, scores = len(rows), len(rows) * (len(gallery) - 1)
     figures = []
     for fpir in fpirs:

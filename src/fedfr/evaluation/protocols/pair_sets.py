@@ -12,7 +12,7 @@ from fedfr.config.schema import EvaluationConfig
 from fedfr.evaluation.folds import fold_validation_rates
 from fedfr.evaluation.metrics import Figure, expected, rate_label
 from fedfr.evaluation.protocols.generic import FOLDS, generic_pairs_protocol
-from fedfr.evaluation.unit_features import normalise
+from fedfr.evaluation.unit_features import normalize
 from fedfr.evaluation.verification import equal_error_rate
 
 __all__ = ["verification_set_protocol", "wilson_interval"]
@@ -53,7 +53,7 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
 
 
 def _equal_error(features_a: Floats, features_b: Floats, same: NDArray[np.bool_]) -> list[Figure]:
-    scores = np.einsum("pd,pd->p", normalise(features_a, "features_a"), normalise(features_b, "features_b"))
+    scores = np.einsum("pd,pd->p", normalize(features_a, "features_a"), normalize(features_b, "features_b"))
     genuine, impostor = scores[same], scores[~same]
     counts = len(genuine), len(impostor)
     if not all(counts):
@@ -73,7 +73,7 @@ def _validation(features_a: Floats, features_b: Floats, same: NDArray[np.bool_])
     names = [f"{name}(insightface)@FAR={rate_label(VALIDATION_FAR)}" for name in ("VAL", "VAL-std")]
     rates = None
     if len(same) >= FOLDS:
-        left, right = normalise(features_a, "features_a"), normalise(features_b, "features_b")
+        left, right = normalize(features_a, "features_a"), normalize(features_b, "features_b")
         rates = fold_validation_rates(left, right, same, VALIDATION_FAR, FOLDS)
     if rates is None:
         reason = f"not every one of {FOLDS} folds has genuine pairs, and impostors in the others"

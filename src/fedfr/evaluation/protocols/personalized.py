@@ -41,7 +41,7 @@ def personalized_verification_protocol(
     """1:1: pairs of which at least one image is the client's own, TAR at every FAR.
 
     ``features`` (N, D) of all test images of all clients, ``labels`` (N,), ``own`` (N,) bool: this client's. All
-    personalised protocols are given the same; the gallery plays no part in this one.
+    personalized protocols are given the same; the gallery plays no part in this one.
     """
     config = config or EvaluationConfig()
     return personalized_verification(features, labels, own, config.fars, binned=config.verification == "binned")

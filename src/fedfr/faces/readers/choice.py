@@ -27,12 +27,12 @@ KINDS: tuple[tuple[str, Callable[[str | os.PathLike[str]], bool]], ...] = (
     ("parquet", lambda source: is_parquet(Path(source))),
     ("folder", lambda source: True),
 )
-"""Names of :data:`IMPORTERS`, and what each recognises; the first that does is taken."""
+"""Names of :data:`IMPORTERS`, and what each recognizes; the first that does is taken."""
 
 
 def importer_for(source: str | os.PathLike[str]) -> str:
     """The importer that reads ``source``, by name: a path, or as text the name of a set that a package holds."""
-    return next(name for name, recognises in KINDS if recognises(source))
+    return next(name for name, recognizes in KINDS if recognizes(source))
 
 
 def import_faces(

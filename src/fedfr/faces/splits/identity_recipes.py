@@ -42,7 +42,7 @@ def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
     """Deal ``faces`` out by a recipe of :data:`SPLITS`, record its settings, and check that nothing leaks.
 
     Every recipe also takes ``duplicates``: with ``"error"`` (the default) the very same image in two parts is a
-    fault, with ``"drop"`` the recipe sees only what :func:`~fedfr.faces.exact_duplicates.without_copies` leaves.
+    fault, with ``"drop"`` the recipe sees only what :func:`~fedfr.faces.exact_duplicates.without_duplicates` leaves.
     ``exclude`` is a list of findings: the recipe does not see the images that it marks
     (:func:`~fedfr.faces.exclusions.read_exclusions`). What is left out is in the split, with the reason, and logged.
     Raises :class:`FedfrError` for an unknown recipe or setting, for too few identities, and as

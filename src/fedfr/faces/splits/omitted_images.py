@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.faces.exact_duplicates import copies_left_out, in_whole
-from fedfr.faces.exclusions import LeftOut, lost_identities, read_exclusions, without
+from fedfr.faces.exact_duplicates import in_whole, omitted_duplicates
+from fedfr.faces.exclusions import OmittedImage, lost_identities, read_exclusions, without
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers.pairs.face_pairs import read_pairs
 from fedfr.faces.splits.partition_files import read_partitions
@@ -24,19 +24,19 @@ LOG = logging.getLogger(__name__)
 LISTED = 3
 
 
-def images_left_out(faces: FaceSet, exclude: str | Path | None, *, copied: bool) -> tuple[LeftOut, ...]:
+def images_left_out(faces: FaceSet, exclude: str | Path | None, *, copied: bool) -> tuple[OmittedImage, ...]:
     """What a list of findings marks and, with ``copied``, copies among the rest; by index, each with the reason."""
     left = () if exclude is None else read_exclusions(exclude, faces)
     if not copied:
         return left
     # Of copies one that was marked is no copy any more.
     kept = without(faces, left)
-    more = (replace(each, index=int(kept[each.index])) for each in copies_left_out(faces.subset(kept)))
+    more = (replace(each, index=int(kept[each.index])) for each in omitted_duplicates(faces.subset(kept)))
     return tuple(sorted((*left, *more), key=lambda each: each.index))
 
 
 def made_without(
-    make: Callable[..., Split], faces: FaceSet, settings: Mapping[str, Any], left: tuple[LeftOut, ...]
+    make: Callable[..., Split], faces: FaceSet, settings: Mapping[str, Any], left: tuple[OmittedImage, ...]
 ) -> Split:
     """A split of all ``faces`` by a recipe that does not see what is ``left`` out; that stands in it and is logged."""
     kept = without(faces, left)

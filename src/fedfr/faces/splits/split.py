@@ -14,10 +14,10 @@ from fedfr.core.client_ids import check_client_ids
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_json, write_json
 from fedfr.faces.array_columns import ImageIndices
-from fedfr.faces.exclusions import LeftOut
+from fedfr.faces.exclusions import OmittedImage
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.index_ranges import from_runs, to_runs
-from fedfr.faces.splits.split_parts import ClientFaces, Parts, people_of
+from fedfr.faces.splits.split_parts import ClientFaces, SplitParts, people_of
 
 __all__ = ["ClientFaces", "Split"]
 
@@ -47,7 +47,7 @@ class Split:
     pairs: tuple[tuple[int, int], ...] = ()
     identities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[OmittedImage, ...] = ()
     lost_identities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -169,7 +169,7 @@ class Split:
                 identities={name: names for name, names in identities.items() if names},
                 settings=dict(content["settings"]),
                 left_out=tuple(
-                    LeftOut(int(each["index"]), str(each["image"]), str(each["identity"]), str(each["reason"]))
+                    OmittedImage(int(each["index"]), str(each["image"]), str(each["identity"]), str(each["reason"]))
                     for each in content.get("left_out", ())
                 ),
                 lost_identities=tuple(map(str, content.get("lost_identities", ()))),
@@ -177,8 +177,8 @@ class Split:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FedfrError(f"{path} lacks or garbles an entry ({error!r}); split again") from error
 
-    def _parts(self) -> Parts:
-        return Parts(self.public, self.clients, self.generic, self.distractors)
+    def _parts(self) -> SplitParts:
+        return SplitParts(self.public, self.clients, self.generic, self.distractors)
 
 
 def _images(runs: str) -> ImageIndices:

@@ -14,7 +14,7 @@ from fedfr.faces.array_columns import ImageIndices, joined
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.name_matching import alike, spelled
 
-__all__ = ["ClientFaces", "Parts", "people_of"]
+__all__ = ["ClientFaces", "SplitParts", "people_of"]
 
 UNSEEN = "generic or distractors"
 
@@ -40,7 +40,7 @@ class ClientFaces(Brief):
 
 
 @dataclass(frozen=True, repr=False)
-class Parts(Brief):
+class SplitParts(Brief):
     """Image indices by part; every check raises :class:`FedfrError` naming the part and the image or identity."""
 
     public: Sequence[int]

@@ -102,7 +102,7 @@ def test_another_count_is_named(made: IjbSet) -> None:
     assert ijb.differences() == [f"{len(made.images)} images (469,375 published)", "30 templates (23,124 published)"]
 
 
-def test_the_benchmark_is_recognised_by_its_files(tmp_path: Path) -> None:
+def test_the_benchmark_is_recognized_by_its_files(tmp_path: Path) -> None:
     other = make_ijb(tmp_path / "b", subjects=2, probes=1, prefix="ijbb")
     for name in ("gallery_G1", "gallery_G2"):
         path = other.file(name)
