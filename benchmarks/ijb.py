@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from fedfr.evaluation import PROTOCOLS
 from fedfr.evaluation.ijb import TemplateSums
-from fedfr.evaluation.metrics import Figure
+from fedfr.evaluation.metrics import Metric
 from fedfr.evaluation.protocols.ijb import IJB_LISTS
 from fedfr.faces.readers.ijb import KINDS, IjbFolder, find_ijb
 from fedfr.training.feature_blocks import FeatureBlocks
@@ -111,7 +111,7 @@ def _list_of_pairs(path: Path, ids: NDArray[np.int64], subjects: NDArray[np.int6
             file.write(b"".join(b"%d %d %d\n" % each for each in values))
 
 
-def evaluate(folder: Path) -> tuple[dict[str, tuple[float, float]], IjbFolder, dict[str, list[Figure]]]:
+def evaluate(folder: Path) -> tuple[dict[str, tuple[float, float]], IjbFolder, dict[str, list[Metric]]]:
     """Wall and CPU seconds of every step, the set, and all figures."""
     steps: dict[str, tuple[float, float]] = {}
 
@@ -164,12 +164,12 @@ def measure(folder: Path) -> Line:
         peak_bytes=peak.above,
         figures={
             **{name: f"{each[0]:.2f} s, {each[1]:.2f} s of CPU time" for name, each in steps.items()},
-            **{f"{name} {each.metric}": _value(each) for name, found in figures.items() for each in found},
+            **{f"{name} {each.name}": _value(each) for name, found in figures.items() for each in found},
         },
     )
 
 
-def _value(figure: Figure) -> str:
+def _value(figure: Metric) -> str:
     return f"refused: {figure.refused}" if figure.value is None else f"{figure.value:.6f}"
 
 

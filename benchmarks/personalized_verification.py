@@ -29,7 +29,7 @@ from fedfr.evaluation import (
     released_identification,
 )
 from fedfr.evaluation.block_comparisons import OwnPairs
-from fedfr.evaluation.metrics import Figure
+from fedfr.evaluation.metrics import Metric
 from harness import Line, alternate, answer, limits, parser, peak_memory
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -47,7 +47,7 @@ class Faces:
     labels: NDArray[np.int64]
     own: NDArray[np.bool_]
 
-    def figures(self) -> list[Figure]:
+    def figures(self) -> list[Metric]:
         """What the library finds."""
         return personalized_verification(self.features, self.labels, self.own, FARS, minimum_impostors=0)
 
@@ -127,7 +127,7 @@ def full_size(paper: Faces, threads: int) -> Line:
             "pairs": sum(counts),
             "seconds of the scores alone": product,
             "bytes of the features": paper.features.nbytes,
-            **{figure.metric: f"{figure.value} at {figure.threshold}" for figure in found},
+            **{figure.name: f"{figure.value} at {figure.threshold}" for figure in found},
         },
     )
 

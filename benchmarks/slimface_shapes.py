@@ -70,7 +70,7 @@ def accuracy(shape: tuple[Four, Four], faces: FaceSet, split: Split, epochs: int
     features = extract_features(network, TrainingSet([(unseen, None, 0)]), COMPUTE).numpy()
     config = EvaluationConfig(fars=(1e-2, 1e-3, 1e-4))
     figures = PROTOCOLS["generic-1:1"](features=features, labels=unseen.labels, config=config)
-    return {figure.metric: 100 * figure.value for figure in figures if figure.value is not None}
+    return {figure.name: 100 * figure.value for figure in figures if figure.value is not None}
 
 
 def main() -> None:

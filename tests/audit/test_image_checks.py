@@ -55,7 +55,7 @@ def warped(right: float, down: float, size: float) -> Callable[[Image], Image]:
     )
 
 
-@pytest.mark.parametrize(("people", "images", "seed"), [(30, 2, 2), (2, 2, 5)])
+@pytest.mark.parametrize(("people", "samples", "seed"), [(30, 2, 2), (2, 2, 5)])
 def test_a_clean_set_has_no_findings(faces: FaceSet, people: int, samples: int, seed: int) -> None:
     assert audit_images(faces) == ()
     assert audit_images(draw_faces(people, samples, seed)) == ()

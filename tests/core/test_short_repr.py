@@ -13,7 +13,7 @@ from tests.support.tiny_experiment import tiny_config, tiny_faces
 from fedfr.audit import Case, Finding
 from fedfr.audit.face_audit import Audit
 from fedfr.core.short_repr import Brief, brief
-from fedfr.evaluation import Figure, ScoreCounts
+from fedfr.evaluation import Metric, ScoreCounts
 from fedfr.experiments.benchmark import Benchmark, Plan
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import MethodRun
@@ -54,7 +54,7 @@ def objects(folder: Path) -> list[object]:
         ),
         ClientFaces(many, many),
         Row("fedfr", 0, 2, "client-01", "personalized", "personalized-1:1", "TAR@FAR=1e-1", 0.51234567, 45, 1200),
-        Figure("TAR@FAR=1e-1", None, 45, 12, 1.2, "rests on 1.2 impostors; at least 10 are needed"),
+        Metric("TAR@FAR=1e-1", None, 45, 12, 1.2, "rests on 1.2 impostors; at least 10 are needed"),
         Curve("fedfr", 0, 2, "personalized", "personalized-1:1", 3, (None,) * 71, many, many),
         ScoreCounts(np.ones(2001, np.int64), np.ones(2001, np.int64)),
         Audit(70, 14, (Finding("mislabelled", (case,)),)),

@@ -1,4 +1,4 @@
-"""InsightFace's folds: accuracy is tested beside the figures, its "VAL" here against the procedure in plain loops."""
+"""InsightFace's folds: accuracy is tested beside the metrics, its "VAL" here against the procedure in plain loops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""1:N figures against brute force over every probe and template."""
+"""1:N metrics against brute force over every probe and template."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ def test_both_conventions_equal_brute_force(search: Search, block: int) -> None:
             best.append(max(scores))
         else:
             mated.append((scores[label], max(others, default=-math.inf)))
-    for rate, figure, other in zip(RATES, standard, released, strict=True):
-        assert (figure.genuine, figure.impostor) == (other.genuine, other.impostor) == (len(mated), len(best))
+    for rate, measured, other in zip(RATES, standard, released, strict=True):
+        assert (measured.genuine, measured.impostor) == (other.genuine, other.impostor) == (len(mated), len(best))
         if not mated or not best:
-            assert figure.value is None
+            assert measured.value is None
             assert other.value is None
             continue
         threshold = sorted(best, reverse=True)[math.floor(rate * len(best))]
         assert sum(score > threshold for score in best) <= rate * len(best)
-        assert figure.value == np.mean([own > threshold and own > rest for own, rest in mated])
+        assert measured.value == np.mean([own > threshold and own > rest for own, rest in mated])
         rank = min(math.ceil(round(rate * len(search.probes), 9)), len(left))
         assert other.value == np.mean([own > sorted(left, reverse=True)[rank - 1] for own, _ in mated])
     if mated and len(search.templates) > 1:
@@ -100,9 +100,9 @@ def test_only_the_released_convention_lets_template_length_count() -> None:
 def test_too_few_non_mated_probes_are_refused() -> None:
     probes = np.ones((50, 2), np.float32)
     labels = np.array([0] * 10 + [NON_MATED] * 40)
-    figures = open_set_identification(np.eye(2), probes, labels, [0.5, 0.1])
-    assert [figure.refused for figure in figures[:2]] == ["", "rests on 4 impostors; at least 10 are needed"]
-    assert [figure.metric for figure in figures] == ["TPIR@FPIR=5e-1", "TPIR@FPIR=1e-1", "rank-1"]
+    metrics = open_set_identification(np.eye(2), probes, labels, [0.5, 0.1])
+    assert [measured.refused for measured in metrics[:2]] == ["", "rests on 4 impostors; at least 10 are needed"]
+    assert [measured.name for measured in metrics] == ["TPIR@FPIR=5e-1", "TPIR@FPIR=1e-1", "rank-1"]
 
 
 @pytest.mark.parametrize(

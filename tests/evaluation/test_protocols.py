@@ -29,7 +29,7 @@ def test_names() -> None:
 def test_personalized(name: str) -> None:
     features, labels = faces()
     own, train = labels < 5, np.tile(np.arange(10) < 6, 20)
-    figures = PROTOCOLS[name](
+    measurements = PROTOCOLS[name](
         features=features[~train],
         labels=labels[~train],
         own=own[~train],
@@ -42,10 +42,10 @@ def test_personalized(name: str) -> None:
         "personalized-1:N": ["TPIR@FPIR=2e-1", "rank-1", "TPIR(released)@FPIR=2e-1"],
     }
     counts = {"personalized-1:1": (5 * 6, 20 * 19 // 2 + 20 * 60 - 30), "personalized-1:N": (20, 60)}
-    assert [figure.metric for figure in figures] == metrics[name]
-    assert all(figure.value == 1.0 or figure.refused for figure in figures)
-    assert (figures[0].genuine, figures[0].impostor) == counts[name]
-    assert figures[0].value == 1.0
+    assert [each.name for each in measurements] == metrics[name]
+    assert all(each.value == 1.0 or each.refused for each in measurements)
+    assert (measurements[0].genuine, measurements[0].impostor) == counts[name]
+    assert measurements[0].value == 1.0
 
 
 def test_an_own_test_face_without_gallery_is_named() -> None:
@@ -83,18 +83,18 @@ def test_enrolled_are_half_of_those_with_two_images() -> None:
 
 def test_generic_identification_without_anybody_to_enrol() -> None:
     features, _ = faces()
-    figures = PROTOCOLS["generic-1:N"](features=features, labels=np.arange(len(features)), config=CONFIG)
-    assert [figure.metric for figure in figures] == ["TPIR@FPIR=2e-1", "rank-1"]
-    assert all(figure.value is None and "nobody can be enrolled" in figure.refused for figure in figures)
+    measurements = PROTOCOLS["generic-1:N"](features=features, labels=np.arange(len(features)), config=CONFIG)
+    assert [each.name for each in measurements] == ["TPIR@FPIR=2e-1", "rank-1"]
+    assert all(each.value is None and "nobody can be enrolled" in each.refused for each in measurements)
 
 
 def test_the_binned_setting_reaches_verification() -> None:
     features, labels = faces()
     config = EvaluationConfig(fars=(0.1,), verification="binned")
     for name, more in (("generic-1:1", {}), ("personalized-1:1", {"own": labels < 5})):
-        (figure,) = PROTOCOLS[name](features=features, labels=labels, config=config, **more)
-        assert figure.threshold is None
-        assert figure.value == pytest.approx(1.0)
+        (each,) = PROTOCOLS[name](features=features, labels=labels, config=config, **more)
+        assert each.threshold is None
+        assert each.value == pytest.approx(1.0)
 
 
 def test_given_pairs() -> None:
@@ -103,14 +103,19 @@ def test_given_pairs() -> None:
     first, second = np.arange(40) * 5, np.arange(40) * 5 + np.where(np.arange(40) % 2, 1, 11) % 200
     second %= 200
     same = labels[first] == labels[second]
-    figures = PROTOCOLS["generic-pairs"](
+    measurements = PROTOCOLS["generic-pairs"](
         features_a=features[first], features_b=features[second], same=same, config=CONFIG
     )
-    assert [figure.metric for figure in figures] == ["accuracy", "accuracy-std", "TAR@FAR=1e-1", "TAR@FAR=1e-6"]
-    assert (figures[0].value, figures[0].genuine, figures[0].impostor) == (1.0, 20, 20)
+    assert [each.name for each in measurements] == [
+        "accuracy",
+        "accuracy-std",
+        "TAR@FAR=1e-1",
+        "TAR@FAR=1e-6",
+    ]
+    assert (measurements[0].value, measurements[0].genuine, measurements[0].impostor) == (1.0, 20, 20)
 
 
 def test_too_few_pairs_for_ten_folds_are_refused() -> None:
     few = np.ones((9, 4), np.float32)
-    figures = PROTOCOLS["generic-pairs"](features_a=few, features_b=few, same=np.ones(9, np.bool_), config=CONFIG)
-    assert [(figure.value, figure.refused) for figure in figures] == [(None, "9 pairs cannot be divided into 10 folds")]
+    measurements = PROTOCOLS["generic-pairs"](features_a=few, features_b=few, same=np.ones(9, np.bool_), config=CONFIG)
+    assert [(each.value, each.refused) for each in measurements] == [(None, "9 pairs cannot be divided into 10 folds")]

@@ -1,4 +1,4 @@
-"""Score distributions: they give the figures of the protocols to within a bin, and what they hold adds up."""
+"""Score distributions: they give the metrics of the protocols to within a bin, and what they hold adds up."""
 
 from __future__ import annotations
 
@@ -42,28 +42,28 @@ def given(protocol: str) -> dict[str, Any]:
 def test_a_curve_goes_through_the_figures(protocol: str) -> None:
     counts = SCORES[protocol](**given(protocol))
     assert counts is not None
-    figures = {figure.metric: figure for figure in PROTOCOLS[protocol](**given(protocol), config=CONFIG)}
+    metrics = {measured.name: measured for measured in PROTOCOLS[protocol](**given(protocol), config=CONFIG)}
     compared = 0
     for name, rates in (("TAR@FAR", CONFIG.fars), ("TPIR@FPIR", CONFIG.fpirs)):
         for rate, value in zip(rates, counts.accepted(rates), strict=True):
-            figure = figures.get(f"{name}={rate:.0e}".replace("e-0", "e-"))
-            if figure is None:
+            measured = metrics.get(f"{name}={rate:.0e}".replace("e-0", "e-"))
+            if measured is None:
                 continue
             # What a bin of 0.001 holds: a handful of this protocol's genuine scores.
-            assert (figure.value is None) == (value is None)
-            if value is not None and figure.value is not None:
-                assert value == pytest.approx(figure.value, abs=0.02)
+            assert (measured.value is None) == (value is None)
+            if value is not None and measured.value is not None:
+                assert value == pytest.approx(measured.value, abs=0.02)
                 assert 0.05 < value < 1
                 compared += 1
-            assert int(counts.genuine.sum()) + counts.missed == figure.genuine
-            assert int(counts.impostor.sum()) == figure.impostor
+            assert int(counts.genuine.sum()) + counts.missed == measured.genuine
+            assert int(counts.impostor.sum()) == measured.impostor
     assert compared >= 2
 
 
 def test_probes_that_another_template_beats_are_never_accepted() -> None:
     counts = SCORES["personalized-1:N"](**faces())
     assert counts is not None
-    rank_one = next(f for f in PROTOCOLS["personalized-1:N"](**faces(), config=CONFIG) if f.metric == "rank-1")
+    rank_one = next(f for f in PROTOCOLS["personalized-1:N"](**faces(), config=CONFIG) if f.name == "rank-1")
     assert counts.missed > 0
     assert counts.accepted([1.0]) == [pytest.approx(rank_one.value)]
 

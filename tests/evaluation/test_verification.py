@@ -1,4 +1,4 @@
-"""1:1 figures against brute force over every pair."""
+"""1:1 metrics against brute force over every pair."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ def expected_tar(genuine: NDArray[np.float32], impostor: NDArray[np.float32], fa
 @given(case=cases())
 def test_personalized_equals_brute_force(case: Case) -> None:
     genuine, impostor = case.brute_force()
-    figures = personalized_verification(case.features * 3, case.labels, case.own, FARS, minimum_impostors=0)
-    for far, figure in zip(FARS, figures, strict=True):
-        assert (figure.genuine, figure.impostor) == (len(genuine), len(impostor))
-        assert figure.value == expected_tar(genuine, impostor, far)
-        assert (figure.value is None) == bool(figure.refused)
+    metrics = personalized_verification(case.features * 3, case.labels, case.own, FARS, minimum_impostors=0)
+    for far, measured in zip(FARS, metrics, strict=True):
+        assert (measured.genuine, measured.impostor) == (len(genuine), len(impostor))
+        assert measured.value == expected_tar(genuine, impostor, far)
+        assert (measured.value is None) == bool(measured.refused)
     if case.own.all():
-        assert all_pairs_verification(case.features, case.labels, FARS, minimum_impostors=0) == figures
+        assert all_pairs_verification(case.features, case.labels, FARS, minimum_impostors=0) == metrics
     if len(genuine) and len(impostor):
-        assert tar_at_far(genuine, impostor, FARS, minimum_impostors=0) == figures
+        assert tar_at_far(genuine, impostor, FARS, minimum_impostors=0) == metrics
 
 
 @settings(deadline=None)
@@ -125,8 +125,8 @@ def test_one_sampled_pass_and_two_passes_agree_with_sorting(monkeypatch: pytest.
     wanted = [expected_tar(genuine, impostor, far) for far in FARS[:3]]
     for limit in (0, 1 << 24):
         monkeypatch.setattr(module, "SAMPLED_ABOVE", limit)
-        figures = personalized_verification(case.features, case.labels, case.own, FARS[:3])
-        assert [figure.value for figure in figures] == wanted
+        metrics = personalized_verification(case.features, case.labels, case.own, FARS[:3])
+        assert [measured.value for measured in metrics] == wanted
 
 
 def test_sampled_scores_are_impostor_scores() -> None:
@@ -137,12 +137,12 @@ def test_sampled_scores_are_impostor_scores() -> None:
 
 def test_too_few_impostors_are_refused_with_the_counts() -> None:
     case = spread_case(100, 10)
-    figures = personalized_verification(case.features, case.labels, case.own, [1e-1, 1e-4])
-    assert figures[0].value is not None
-    assert figures[1].value is None
-    assert figures[1].refused.startswith("rests on 0.")
-    assert figures[0].genuine == figures[1].genuine > 0
-    assert figures[0].impostor == figures[1].impostor > 100
+    metrics = personalized_verification(case.features, case.labels, case.own, [1e-1, 1e-4])
+    assert metrics[0].value is not None
+    assert metrics[1].value is None
+    assert metrics[1].refused.startswith("rests on 0.")
+    assert metrics[0].genuine == metrics[1].genuine > 0
+    assert metrics[0].impostor == metrics[1].impostor > 100
 
 
 def test_binned_is_close_to_exact() -> None:
@@ -152,7 +152,7 @@ def test_binned_is_close_to_exact() -> None:
     for a, b in zip(exact, binned, strict=True):
         assert a.value is not None
         assert b.value == pytest.approx(a.value, abs=5e-3)
-        assert (a.metric, a.genuine, a.impostor) == (b.metric, b.genuine, b.impostor)
+        assert (a.name, a.genuine, a.impostor) == (b.name, b.genuine, b.impostor)
 
 
 def plain_binned_tar(genuine: list[float], impostor: list[float], far: float) -> float:
@@ -248,9 +248,9 @@ def test_pairs_also_give_tar() -> None:
     same = np.arange(200) % 2 == 0
     a = np.tile(np.eye(2, dtype=np.float32), (100, 1))
     b = np.where(same[:, None], a, a[:, ::-1]).astype(np.float32)
-    figures = pairs_verification(a, b, same, [0.1, 0.01])
-    assert [figure.metric for figure in figures] == ["accuracy", "accuracy-std", "TAR@FAR=1e-1", "TAR@FAR=1e-2"]
-    assert [figure.value for figure in figures] == [1.0, 0.0, 1.0, None]
+    metrics = pairs_verification(a, b, same, [0.1, 0.01])
+    assert [measured.name for measured in metrics] == ["accuracy", "accuracy-std", "TAR@FAR=1e-1", "TAR@FAR=1e-2"]
+    assert [measured.value for measured in metrics] == [1.0, 0.0, 1.0, None]
 
 
 def test_folds_need_pairs() -> None:

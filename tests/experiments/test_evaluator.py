@@ -15,7 +15,7 @@ from torch import nn
 
 from fedfr.config.schema import EvaluationConfig
 from fedfr.core.errors import FedfrError
-from fedfr.evaluation import PROTOCOLS, Figure
+from fedfr.evaluation import PROTOCOLS, Metric
 from fedfr.experiments.components import RunComponents
 from fedfr.experiments.evaluator import Evaluator, Features, Subject, evaluate_method_run
 from fedfr.experiments.method_run import MethodRun
@@ -107,8 +107,8 @@ def figures_of(rows: list[Row], protocol: str, client: str = "") -> list[tuple[A
     return [(row.metric, row.value, row.genuine, row.impostor, row.refused) for row in found]
 
 
-def plain(figures: list[Figure]) -> list[tuple[Any, ...]]:
-    return [(each.metric, each.value, each.genuine, each.impostor, each.refused) for each in figures]
+def plain(figures: list[Metric]) -> list[tuple[Any, ...]]:
+    return [(each.name, each.value, each.genuine, each.impostor, each.refused) for each in figures]
 
 
 @pytest.mark.parametrize("client", ["client-01", "client-02"])

@@ -30,7 +30,7 @@ def test_groups_of_copies(make_faces: MakeFaces) -> None:
     assert copies(make_faces([3, 3]).digests()) == []
 
 
-def test_of_copies_the_first_stays_and_of_a_image_of_two_people_none(make_faces: MakeFaces) -> None:
+def test_of_copies_the_first_stays_and_of_an_image_of_two_people_none(make_faces: MakeFaces) -> None:
     faces = copied(make_faces([4, 4, 4]), {1: 0, 3: 0, 11: 4})
     assert without_duplicates(faces).tolist() == [0, 2, 5, 6, 7, 8, 9, 10]
 

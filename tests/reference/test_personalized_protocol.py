@@ -33,11 +33,11 @@ def test_tar(reference: dict[str, NDArray[Any]], binned: bool, expected: str) ->
     labels = reference["query_labels"]
     own = labels < reference["num_enrolled"]
     fars = reference["far"].tolist()
-    figures = personalized_verification(
+    metrics = personalized_verification(
         reference["query_features"], labels, own, fars, minimum_impostors=0, binned=binned
     )
     np.testing.assert_allclose(
-        np.array([figure.value for figure in figures], float), reference[expected], rtol=TOLERANCE
+        np.array([metric.value for metric in metrics], float), reference[expected], rtol=TOLERANCE
     )
 
 
@@ -51,7 +51,7 @@ def test_tpir_in_the_released_convention(reference: dict[str, NDArray[Any]]) -> 
     templates, identities = gallery_templates(reference["gallery_image_features"], reference["gallery_image_labels"])
     labels = probe_labels(reference["query_labels"], identities)
     fpirs = reference["fpir"].tolist()
-    figures = released_identification(templates, reference["query_features"], labels, fpirs, minimum_impostors=0)
+    metrics = released_identification(templates, reference["query_features"], labels, fpirs, minimum_impostors=0)
     np.testing.assert_allclose(
-        np.array([figure.value for figure in figures], float), reference["tpir_reference"], rtol=TOLERANCE
+        np.array([metric.value for metric in metrics], float), reference["tpir_reference"], rtol=TOLERANCE
     )

@@ -1,4 +1,4 @@
-"""Figures from features: exact error rates for 1:1 and 1:N, and the protocols that ask for them."""
+"""Metrics from features: exact error rates for 1:1 and 1:N, and the protocols that ask for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         probe_labels,
         released_identification,
     )
-    from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Figure, rate_label
+    from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Metric, rate_label
     from fedfr.evaluation.protocols import (
         GENERIC_PROTOCOLS,
         IJB_PROTOCOLS,
@@ -38,7 +38,7 @@ else:
         __name__,
         {
             "score_distributions": "RATES ScoreCounts",
-            "metrics": "MINIMUM_IMPOSTORS Figure rate_label",
+            "metrics": "MINIMUM_IMPOSTORS Metric rate_label",
             "identification": "NON_MATED gallery_templates open_set_identification probe_labels "
             "released_identification",
             "protocols": "GENERIC_PROTOCOLS IJB_PROTOCOLS PAIRS_PROTOCOLS PERSONALIZED_PROTOCOLS PROTOCOLS SCORES "
@@ -59,7 +59,7 @@ __all__ = [
     "SCORES",
     "SET_PROTOCOLS",
     "EvaluationProtocol",
-    "Figure",
+    "Metric",
     "ProtocolScores",
     "ScoreCounts",
     "all_pairs_verification",

@@ -19,7 +19,7 @@ def binned_tar(stream: ScoreStream, fars: Sequence[float]) -> list[float]:
     """TAR at every FAR: scores in bins of 0.001 from -1 up, both rates per bin edge, linear between edges.
 
     Among edges of equal FAR the TAR ascends, so the curve is monotone; at such a FAR the highest TAR counts.
-    Agrees with the exact figure to about 1e-3; kept to compare with numbers published by that code.
+    Agrees with the exact metric to about 1e-3; kept to compare with numbers published by that code.
     """
     impostor, genuine = score_histogram(()), score_histogram(())
     for block in stream():

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.core.errors import FedfrError
-from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Figure, expected, rate_label, refusable
+from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Metric, expected, rate_label, refusable
 from fedfr.evaluation.scores import Block, operating_points
 from fedfr.evaluation.unit_features import check_labels, normalize
 
@@ -62,7 +62,7 @@ def open_set_identification(
     fpirs: Sequence[float],
     *,
     minimum_impostors: int = MINIMUM_IMPOSTORS,
-) -> list[Figure]:
+) -> list[Metric]:
     """TPIR at every FPIR in the standard convention (ISO/IEC 19795-1), then rank-1, by cosine.
 
     FPIR: share of non-mated probes with any gallery score strictly above the threshold, which is the ⌊FPIR·N⌋-th (from
@@ -74,15 +74,15 @@ def open_set_identification(
     hit = mated & (own > best_other)
     impostors = np.sort(best_other[~mated])[::-1]
     genuine = int(mated.sum())
-    figures = []
+    measurements = []
     for fpir in fpirs:
-        figure = refusable(f"TPIR@FPIR={rate_label(fpir)}", fpir, genuine, len(impostors), minimum_impostors)
-        if not figure.refused:
+        measured = refusable(f"TPIR@FPIR={rate_label(fpir)}", fpir, genuine, len(impostors), minimum_impostors)
+        if not measured.refused:
             threshold = impostors[math.floor(expected(fpir, len(impostors)))]
             accepted = int((hit & (own > threshold)).sum())
-            figure = replace(figure, value=accepted / genuine, threshold=float(threshold))
-        figures.append(figure)
-    return [*figures, _rank_one(int(hit.sum()), genuine, len(templates))]
+            measured = replace(measured, value=accepted / genuine, threshold=float(threshold))
+        measurements.append(measured)
+    return [*measurements, _rank_one(int(hit.sum()), genuine, len(templates))]
 
 
 def best_scores(
@@ -100,27 +100,27 @@ def released_identification(
     fpirs: Sequence[float],
     *,
     minimum_impostors: int = MINIMUM_IMPOSTORS,
-) -> list[Figure]:
+) -> list[Metric]:
     """TPIR at every FPIR as the FedFR authors' released code counts it; templates keep their length.
 
     The threshold is the ⌈FPIR·P⌉-th highest score over all probes × templates, each mated probe's own identity left
     out; a mated probe is found iff its own template scores strictly above it, whatever the other templates score.
-    FPIR here divides by all P probes, so that P·FPIR scores stand behind a figure. Shapes as in
+    FPIR here divides by all P probes, so that P·FPIR scores stand behind a metric. Shapes as in
     :func:`open_set_identification`.
     """
     search = Search(_finite(templates), normalize(probes, "probes"), labels)
     genuine = int((search.labels != NON_MATED).sum())
     count, scores = len(probes), len(probes) * len(templates) - genuine
-    figures = []
+    measurements = []
     for fpir in fpirs:
         metric = f"TPIR(released)@FPIR={rate_label(fpir)}"
-        figure = refusable(metric, fpir, genuine, count - genuine, minimum_impostors, of=count)
-        figures.append(figure)
-    given = [index for index, figure in enumerate(figures) if not figure.refused]
+        measured = refusable(metric, fpir, genuine, count - genuine, minimum_impostors, of=count)
+        measurements.append(measured)
+    given = [index for index, measured in enumerate(measurements) if not measured.refused]
     ranks = [min(math.ceil(expected(fpirs[index], count)), scores) - 1 for index in given]
     for index, point in zip(given, operating_points(search.blocks, ranks), strict=True):
-        figures[index] = replace(figures[index], value=point.accepted / genuine, threshold=point.threshold)
-    return figures
+        measurements[index] = replace(measurements[index], value=point.accepted / genuine, threshold=point.threshold)
+    return measurements
 
 
 @dataclass(frozen=True)
@@ -178,11 +178,11 @@ class Search:
         return np.concatenate(found)
 
 
-def _rank_one(hits: int, mated: int, enrolled: int) -> Figure:
+def _rank_one(hits: int, mated: int, enrolled: int) -> Metric:
     if mated == 0 or enrolled < 2:
         reason = "no mated probes" if mated == 0 else "only one identity is enrolled"
-        return Figure("rank-1", None, mated, 0, 0.0, reason)
-    return Figure("rank-1", hits / mated, mated, 0, 0.0)
+        return Metric("rank-1", None, mated, 0, 0.0, reason)
+    return Metric("rank-1", hits / mated, mated, 0, 0.0)
 
 
 def _finite(templates: Floats) -> NDArray[np.float32]:

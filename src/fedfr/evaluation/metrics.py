@@ -9,21 +9,21 @@ from fedfr.core.decimals import exact
 from fedfr.core.errors import FedfrError
 from fedfr.core.short_repr import Brief
 
-__all__ = ["MINIMUM_IMPOSTORS", "Figure", "expected", "rate_label", "refusable"]
+__all__ = ["MINIMUM_IMPOSTORS", "Metric", "expected", "rate_label", "refusable"]
 
 MINIMUM_IMPOSTORS = 10
 """A rate resting on fewer impostors above its threshold than this is refused."""
 
 
 @dataclass(frozen=True, repr=False)
-class Figure(Brief):
+class Metric(Brief):
     """One metric of one protocol; ``value`` is None where it was refused, and ``refused`` then says why.
 
     ``genuine`` and ``impostor`` count comparisons (1:1) or mated and non-mated probes (1:N). ``behind`` is how many
     impostors are expected above the threshold; ``threshold`` is the score that had to be exceeded.
     """
 
-    metric: str
+    name: str
     value: float | None
     genuine: int
     impostor: int
@@ -45,8 +45,8 @@ def expected(rate: float, count: int) -> Fraction:
     return exact(rate) * count
 
 
-def refusable(metric: str, rate: float, genuine: int, impostor: int, minimum: int, *, of: int | None = None) -> Figure:
-    """The figure before it has a value: counts, impostors behind it and, where they do not suffice, the refusal.
+def refusable(metric: str, rate: float, genuine: int, impostor: int, minimum: int, *, of: int | None = None) -> Metric:
+    """The metric before it has a value: counts, impostors behind it and, where they do not suffice, the refusal.
 
     ``rate`` is the error rate; ``of`` what it is a share of, ``impostor`` by default.
     """
@@ -58,4 +58,4 @@ def refusable(metric: str, rate: float, genuine: int, impostor: int, minimum: in
         refused = "no impostors to reject"
     elif behind < minimum:
         refused = f"rests on {float(behind):.3g} impostors; at least {minimum} are needed"
-    return Figure(metric, None, genuine, impostor, float(behind), refused)
+    return Metric(metric, None, genuine, impostor, float(behind), refused)

@@ -1,7 +1,7 @@
-"""Score distributions behind the figures: what ROC, DET and identification curves and histograms are drawn from.
+"""Score distributions behind the metrics: what ROC, DET and identification curves and histograms are drawn from.
 
-Counted in the 2 001 bins of the released code: a curve may be off the exact figures by what a bin of 0.001 holds, which
-nobody sees in a plot. Figures are never read off it.
+Counted in the 2 001 bins of the released code: a curve may be off the exact metrics by what a bin of 0.001 holds, which
+nobody sees in a plot. Metrics are never read off it.
 """
 
 from __future__ import annotations

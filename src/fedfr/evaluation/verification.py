@@ -14,7 +14,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.evaluation.binned import binned_tar
 from fedfr.evaluation.block_comparisons import OwnPairs
 from fedfr.evaluation.folds import fold_accuracies
-from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Figure, expected, rate_label, refusable
+from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Metric, expected, rate_label, refusable
 from fedfr.evaluation.scores import Block, ScoreStream, likely_bins, operating_points
 from fedfr.evaluation.unit_features import normalize
 
@@ -34,7 +34,7 @@ Floats = NDArray[np.floating[Any]]
 
 def tar_at_far(
     genuine: Floats, impostor: Floats, fars: Sequence[float], *, minimum_impostors: int = MINIMUM_IMPOSTORS
-) -> list[Figure]:
+) -> list[Metric]:
     """TAR at every FAR: the threshold is the ⌊FAR·N⌋-th (from 0) highest of N impostor scores, accepted strictly above.
 
     Scores are compared as float32. Raises :class:`FedfrError` naming the first NaN.
@@ -55,7 +55,7 @@ def personalized_verification(
     *,
     minimum_impostors: int = MINIMUM_IMPOSTORS,
     binned: bool = False,
-) -> list[Figure]:
+) -> list[Metric]:
     """TAR at every FAR over all unordered pairs with at least one of the client's own images.
 
     ``features`` (N, D) need not be normalized, ``labels`` (N,), ``own`` (N,) bool. Exact and in bounded memory;
@@ -73,7 +73,7 @@ def all_pairs_verification(
     *,
     minimum_impostors: int = MINIMUM_IMPOSTORS,
     binned: bool = False,
-) -> list[Figure]:
+) -> list[Metric]:
     """TAR at every FAR over all unordered pairs of a set, see :func:`personalized_verification`."""
     own = np.ones(len(features), np.bool_)
     return personalized_verification(features, labels, own, fars, minimum_impostors=minimum_impostors, binned=binned)
@@ -87,7 +87,7 @@ def pairs_verification(
     *,
     folds: int = 10,
     minimum_impostors: int = MINIMUM_IMPOSTORS,
-) -> list[Figure]:
+) -> list[Metric]:
     """K-fold accuracy as InsightFace computes it (mean, and standard deviation over folds), then TAR at every FAR.
 
     ``features_a`` and ``features_b`` (P, D) are the two sides of each pair, ``same`` (P,) bool, in file order.
@@ -99,12 +99,12 @@ def pairs_verification(
     accuracies = fold_accuracies(left, right, same, folds)
     genuine = int(same.sum())
     impostor = len(same) - genuine
-    figures = [
-        Figure("accuracy", float(accuracies.mean()), genuine, impostor, float(impostor)),
-        Figure("accuracy-std", float(accuracies.std()), genuine, impostor, float(impostor)),
+    measurements = [
+        Metric("accuracy", float(accuracies.mean()), genuine, impostor, float(impostor)),
+        Metric("accuracy-std", float(accuracies.std()), genuine, impostor, float(impostor)),
     ]
     scores = np.einsum("pd,pd->p", left, right)
-    return figures + tar_at_far(scores[same], scores[~same], fars, minimum_impostors=minimum_impostors)
+    return measurements + tar_at_far(scores[same], scores[~same], fars, minimum_impostors=minimum_impostors)
 
 
 def equal_error_rate(genuine: Floats, impostor: Floats) -> float:
@@ -135,15 +135,15 @@ def _tar(
     *,
     sample: Callable[[], NDArray[np.float32]] | None = None,
     binned: bool = False,
-) -> list[Figure]:
-    figures = [refusable(f"TAR@FAR={rate_label(far)}", far, genuine, impostor, minimum) for far in fars]
-    given = [index for index, figure in enumerate(figures) if not figure.refused]
+) -> list[Metric]:
+    measurements = [refusable(f"TAR@FAR={rate_label(far)}", far, genuine, impostor, minimum) for far in fars]
+    given = [index for index, metric in enumerate(measurements) if not metric.refused]
     if binned and given:
         for index, value in zip(given, binned_tar(stream, [fars[index] for index in given]), strict=True):
-            figures[index] = replace(figures[index], value=value)
-        return figures
+            measurements[index] = replace(measurements[index], value=value)
+        return measurements
     ranks = [math.floor(expected(fars[index], impostor)) for index in given]
     guess = likely_bins(sample(), ranks, impostor) if sample and ranks and impostor > SAMPLED_ABOVE else ()
     for index, point in zip(given, operating_points(stream, ranks, guess), strict=True):
-        figures[index] = replace(figures[index], value=point.accepted / genuine, threshold=point.threshold)
-    return figures
+        measurements[index] = replace(measurements[index], value=point.accepted / genuine, threshold=point.threshold)
+    return measurements

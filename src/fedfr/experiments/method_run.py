@@ -54,7 +54,7 @@ class MethodRun:
         self.journal = Journal(folder / "rounds", parts.config.federation.keep_rounds)
 
     def __repr__(self) -> str:
-        return f"Trial({self.name}, {self.total_rounds} rounds)"
+        return f"MethodRun({self.name}, {self.total_rounds} rounds)"
 
     @property
     def total_rounds(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from fedfr.core.short_repr import Brief
-from fedfr.evaluation import Figure
+from fedfr.evaluation import Metric
 
 __all__ = ["ALL_CLIENTS", "NO_MODEL", "Row", "rows_from"]
 
@@ -18,9 +18,9 @@ NO_MODEL = "no model: "
 
 @dataclass(frozen=True, repr=False)
 class Row(Brief):
-    """One figure of one model; ``client`` is empty for protocols that concern no client.
+    """One metric of one model; ``client`` is empty for protocols that concern no client.
 
-    ``value`` is None where the figure was refused, ``refused`` then says why. ``genuine`` and ``impostor`` are the
+    ``value`` is None where the metric was refused, ``refused`` then says why. ``genuine`` and ``impostor`` are the
     comparisons (1:1) or mated and non-mated probes (1:N) behind it.
     """
 
@@ -52,9 +52,9 @@ class Row(Brief):
 
 
 def rows_from(
-    figures: Iterable[Figure], *, method: str, seed: int, round_number: int, client: str, model: str, protocol: str
+    metrics: Iterable[Metric], *, method: str, seed: int, round_number: int, client: str, model: str, protocol: str
 ) -> list[Row]:
-    """Figures of one protocol with their context."""
+    """Metrics of one protocol with their context."""
     return [
         Row(
             method,
@@ -63,11 +63,11 @@ def rows_from(
             client,
             model,
             protocol,
-            figure.metric,
-            figure.value,
-            figure.genuine,
-            figure.impostor,
-            figure.refused,
+            measured.name,
+            measured.value,
+            measured.genuine,
+            measured.impostor,
+            measured.refused,
         )
-        for figure in figures
+        for measured in metrics
     ]

@@ -1,4 +1,4 @@
-"""InsightFace's way to read a curve, held against it step by step; and where it differs from the exact figure."""
+"""InsightFace's way to read a curve, held against it step by step; and where it differs from the exact metric."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FARS = (0.3, 0.1, 0.05, 0.01)
 
 def found(scores: list[float], same: list[int], fars: tuple[float, ...] = FARS) -> list[float | None]:
     marks = np.array(same, np.bool_)
-    return [figure.value for figure in insightface_tar(np.array(scores), marks, fars, minimum_impostors=0)]
+    return [each.value for each in insightface_tar(np.array(scores), marks, fars, minimum_impostors=0)]
 
 
 def test_the_curve_of_scikit_learn() -> None:
@@ -65,20 +65,20 @@ def test_the_exact_figure_by_plain_loops() -> None:
     scores = np.round(generator.normal(same * 1.2, 1), 2) / 8
     listed = (scores.tolist(), same.tolist())
     exact = tar_at_far(scores[same == 1], scores[same == 0], (0.3, 0.1, 0.02))
-    assert [figure.value for figure in exact] == [plain.exact_tar(*listed, far) for far in (0.3, 0.1, 0.02)]
+    assert [each.value for each in exact] == [plain.exact_tar(*listed, far) for far in (0.3, 0.1, 0.02)]
     published = insightface_tar(scores, same == 1, (0.3, 0.1, 0.02))
-    assert [figure.value for figure in published] == [plain.nearest_tar(*listed, far) for far in (0.3, 0.1, 0.02)]
-    assert all(figure.threshold is not None and figure.threshold in scores for figure in published)
+    assert [each.value for each in published] == [plain.nearest_tar(*listed, far) for far in (0.3, 0.1, 0.02)]
+    assert all(each.threshold is not None and each.threshold in scores for each in published)
 
 
 def test_what_rests_on_too_few_impostors_is_refused() -> None:
     generator = np.random.default_rng(2)
     same = np.arange(1100) < 100
-    figures = insightface_tar(generator.normal(size=1100), same, (0.1, 0.01, 0.001))
-    assert [figure.metric for figure in figures] == [f"TAR(insightface)@FAR={far}" for far in ("1e-1", "1e-2", "1e-3")]
-    assert [figure.value is None for figure in figures] == [False, False, True]
-    assert figures[2].refused == "rests on 1 impostors; at least 10 are needed"
-    assert [(figure.genuine, figure.impostor, figure.behind) for figure in figures[:2]] == [
+    metrics = insightface_tar(generator.normal(size=1100), same, (0.1, 0.01, 0.001))
+    assert [each.name for each in metrics] == [f"TAR(insightface)@FAR={far}" for far in ("1e-1", "1e-2", "1e-3")]
+    assert [each.value is None for each in metrics] == [False, False, True]
+    assert metrics[2].refused == "rests on 1 impostors; at least 10 are needed"
+    assert [(each.genuine, each.impostor, each.behind) for each in metrics[:2]] == [
         (100, 1000, 100),
         (100, 1000, 10),
     ]

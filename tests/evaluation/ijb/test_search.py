@@ -40,33 +40,33 @@ def listed(searches: SearchList) -> dict[int, int]:
 def test_each_gallery_by_itself_and_their_mean() -> None:
     features, searches = case()
     made, probes = dict(enumerate(features)), listed(searches.probes)
-    figures = {figure.metric: figure for figure in gallery_by_gallery(features, searches, FPIRS, minimum_impostors=5)}
-    assert len(figures) == 3 * (len(FPIRS) + 3)
+    metrics = {each.name: each for each in gallery_by_gallery(features, searches, FPIRS, minimum_impostors=5)}
+    assert len(metrics) == 3 * (len(FPIRS) + 3)
     expected: dict[str, list[float]] = {}
     for gallery in searches.galleries:
         for fpir, label in zip(FPIRS, ("2e-1", "5e-2"), strict=True):
             value = plain.open_set(made, listed(gallery), probes, fpir=fpir)
-            assert figures[f"TPIR({gallery.name})@FPIR={label}"].value == value
+            assert metrics[f"TPIR({gallery.name})@FPIR={label}"].value == value
             expected.setdefault(f"TPIR@FPIR={label}", []).append(value)
         for rank in (1, 5, 10):
             value = plain.open_set(made, listed(gallery), probes, rank=rank)
-            assert figures[f"rank-{rank}({gallery.name})"].value == value
+            assert metrics[f"rank-{rank}({gallery.name})"].value == value
             expected.setdefault(f"rank-{rank}", []).append(value)
     for metric, values in expected.items():
         assert values[0] != values[1]
         assert 0.1 < sum(values) / 2 < 1
-        assert figures[metric].value == sum(values) / 2
+        assert metrics[metric].value == sum(values) / 2
 
 
 def test_counts_say_who_is_mated() -> None:
     features, searches = case()
-    figures = {figure.metric: figure for figure in gallery_by_gallery(features, searches, FPIRS, minimum_impostors=0)}
+    metrics = {each.name: each for each in gallery_by_gallery(features, searches, FPIRS, minimum_impostors=0)}
     mated = [sum(subject in gallery.subjects for subject in searches.probes.subjects) for gallery in searches.galleries]
     assert sum(mated) == PROBES
     for gallery, count in zip(searches.galleries, mated, strict=True):
-        figure = figures[f"TPIR({gallery.name})@FPIR=2e-1"]
-        assert (figure.genuine, figure.impostor) == (count, PROBES - count)
-    mean = figures["TPIR@FPIR=2e-1"]
+        each = metrics[f"TPIR({gallery.name})@FPIR=2e-1"]
+        assert (each.genuine, each.impostor) == (count, PROBES - count)
+    mean = metrics["TPIR@FPIR=2e-1"]
     assert (mean.genuine, mean.impostor) == (PROBES, PROBES)
     assert mean.behind == 0.2 * (PROBES - max(mated))
 
@@ -75,22 +75,22 @@ def test_both_made_one_as_published() -> None:
     features, searches = case()
     made, probes = dict(enumerate(features)), listed(searches.probes)
     both = listed(searches.galleries[0]) | listed(searches.galleries[1])
-    figures = {figure.metric: figure for figure in merged_galleries(features, searches, FPIRS)}
+    metrics = {each.name: each for each in merged_galleries(features, searches, FPIRS)}
     for fpir, label in zip(FPIRS, ("2e-1", "5e-2"), strict=True):
-        figure = figures[f"TPIR(merged)@FPIR={label}"]
-        assert figure.value == plain.merged(made, both, probes, fpir)
-        assert (figure.genuine, figure.impostor, figure.behind) == (PROBES, 0, fpir * PROBES)
+        each = metrics[f"TPIR(merged)@FPIR={label}"]
+        assert each.value == plain.merged(made, both, probes, fpir)
+        assert (each.genuine, each.impostor, each.behind) == (PROBES, 0, fpir * PROBES)
     for rank in (1, 5, 10):
-        figure = figures[f"rank-{rank}(merged)"]
-        assert figure.value == plain.open_set(made, both, probes, rank=rank)
-        assert (figure.genuine, figure.impostor) == (PROBES, 0)
-    assert len(figures) == len(FPIRS) + 3
+        each = metrics[f"rank-{rank}(merged)"]
+        assert each.value == plain.open_set(made, both, probes, rank=rank)
+        assert (each.genuine, each.impostor) == (PROBES, 0)
+    assert len(metrics) == len(FPIRS) + 3
 
 
 def test_no_name_of_one_stands_for_a_figure_of_the_other() -> None:
     features, searches = case()
-    own = {figure.metric for figure in gallery_by_gallery(features, searches, FPIRS)}
-    assert not own & {figure.metric for figure in merged_galleries(features, searches, FPIRS)}
+    own = {each.name for each in gallery_by_gallery(features, searches, FPIRS)}
+    assert not own & {each.name for each in merged_galleries(features, searches, FPIRS)}
 
 
 def test_the_threshold_is_the_score_of_that_rank() -> None:
@@ -113,15 +113,15 @@ def test_the_threshold_is_the_score_of_that_rank() -> None:
 
 def test_refusals() -> None:
     features, searches = case()
-    figures = {figure.metric: figure for figure in gallery_by_gallery(features, searches, (0.1, 0.05))}
-    assert "gallery G1: rests on" in figures["TPIR@FPIR=5e-2"].refused
-    assert figures["TPIR@FPIR=5e-2"].value is None
+    metrics = {each.name: each for each in gallery_by_gallery(features, searches, (0.1, 0.05))}
+    assert "gallery G1: rests on" in metrics["TPIR@FPIR=5e-2"].refused
+    assert metrics["TPIR@FPIR=5e-2"].value is None
     assert merged_galleries(features, searches, (0.01,))[0].refused == "rests on 2.4 impostors; at least 10 are needed"
     few = Searches(
         tuple(replace(each, templates=each.templates[:8], subjects=each.subjects[:8]) for each in searches.galleries),
         searches.probes,
     )
-    ranks = {figure.metric: figure for figure in gallery_by_gallery(features, few, (0.1,))}
+    ranks = {each.name: each for each in gallery_by_gallery(features, few, (0.1,))}
     assert ranks["rank-10(G1)"].refused == "only 8 identities are enrolled"
     assert ranks["rank-10"].value is None
     assert ranks["rank-5"].value is not None
@@ -132,11 +132,11 @@ def test_refusals() -> None:
 def test_a_gallery_of_nobody_that_is_searched_for() -> None:
     features, searches = case()
     strangers = replace(searches.galleries[0], subjects=np.arange(1, 19))
-    figures = {
-        f.metric: f
+    metrics = {
+        f.name: f
         for f in gallery_by_gallery(features, Searches((strangers, *searches.galleries[1:]), searches.probes), (0.1,))
     }
-    assert figures["TPIR(G1)@FPIR=1e-1"].refused == "nothing genuine to accept"
-    assert figures["rank-1(G1)"].refused == "no mated probes"
-    assert figures["TPIR(G2)@FPIR=1e-1"].value is not None
-    assert figures["TPIR@FPIR=1e-1"].refused == "gallery G1: nothing genuine to accept"
+    assert metrics["TPIR(G1)@FPIR=1e-1"].refused == "nothing genuine to accept"
+    assert metrics["rank-1(G1)"].refused == "no mated probes"
+    assert metrics["TPIR(G2)@FPIR=1e-1"].value is not None
+    assert metrics["TPIR@FPIR=1e-1"].refused == "gallery G1: nothing genuine to accept"

@@ -1,4 +1,4 @@
-"""What is reported of a published verification set: intervals of the literature, figures beside their ends."""
+"""What is reported of a published verification set: intervals of the literature, metrics beside their ends."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ def test_a_verification_set_has_its_figures_with_their_intervals() -> None:
     features = generator.normal(size=(400, 8))
     same = np.arange(400) % 2 == 0
     others = np.where(same[:, None], features + generator.normal(size=(400, 8)), generator.normal(size=(400, 8)))
-    figures = {figure.metric: figure for figure in verification_set_protocol(features, others, same)}
-    plain = {figure.metric: figure for figure in pairs_verification(features, others, same, [1e-1])}
-    assert figures["accuracy"] == plain["accuracy"]
-    assert figures["TAR@FAR=1e-1"] == plain["TAR@FAR=1e-1"]
+    metrics = {each.name: each for each in verification_set_protocol(features, others, same)}
+    plain = {each.name: each for each in pairs_verification(features, others, same, [1e-1])}
+    assert metrics["accuracy"] == plain["accuracy"]
+    assert metrics["TAR@FAR=1e-1"] == plain["TAR@FAR=1e-1"]
     for metric, count in (("accuracy", 400), ("TAR@FAR=1e-1", 200)):
         name, at, rate = metric.partition("@")
-        ends = tuple(figures[f"{name}({end}){at}{rate}"].value for end in ("low95", "high95"))
-        assert ends == wilson_interval(figures[metric].value or 0.0, count)
-    low, middle, high = (figures[f"EER{end}"].value or 0.0 for end in ("(low95)", "", "(high95)"))
+        ends = tuple(metrics[f"{name}({end}){at}{rate}"].value for end in ("low95", "high95"))
+        assert ends == wilson_interval(metrics[metric].value or 0.0, count)
+    low, middle, high = (metrics[f"EER{end}"].value or 0.0 for end in ("(low95)", "", "(high95)"))
     assert 0 < low < middle < high < low + 0.15
-    assert figures["TAR@FAR=1e-3"].refused == "rests on 0.2 impostors; at least 10 are needed"
-    assert "TAR(low95)@FAR=1e-3" not in figures
+    assert metrics["TAR@FAR=1e-3"].refused == "rests on 0.2 impostors; at least 10 are needed"
+    assert "TAR(low95)@FAR=1e-3" not in metrics
     rates = fold_validation_rates(normalize(features), normalize(others), same, 1e-3)
     assert rates is not None
-    value, deviation = (figures[f"{name}(insightface)@FAR=1e-3"] for name in ("VAL", "VAL-std"))
+    value, deviation = (metrics[f"{name}(insightface)@FAR=1e-3"] for name in ("VAL", "VAL-std"))
     assert [value.value, deviation.value] == pytest.approx([rates.mean(), rates.std()])
     assert [value.genuine, value.impostor, value.behind] == pytest.approx([200, 200, 0.2])
     one_kind = verification_set_protocol(features, others, np.ones(400, np.bool_))
-    assert [figure.refused for figure in one_kind if figure.metric == "EER"] == ["it needs genuine and impostor pairs"]
+    assert [each.refused for each in one_kind if each.name == "EER"] == ["it needs genuine and impostor pairs"]
     refused = "not every one of 10 folds has genuine pairs, and impostors in the others"
-    assert [figure.refused for figure in one_kind if figure.metric.startswith("VAL")] == [refused] * 2
+    assert [each.refused for each in one_kind if each.name.startswith("VAL")] == [refused] * 2
     few = verification_set_protocol(features[:9], others[:9], same[:9])
-    assert {figure.metric: figure.refused for figure in few if figure.value is None} == {
+    assert {each.name: each.refused for each in few if each.value is None} == {
         "accuracy": "9 pairs cannot be divided into 10 folds",
         "VAL(insightface)@FAR=1e-3": refused,
         "VAL-std(insightface)@FAR=1e-3": refused,

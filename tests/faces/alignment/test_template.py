@@ -99,7 +99,7 @@ def test_large_faces_come_out_where_they_lie(factor: float) -> None:
         assert away < 0.8 * np.abs(align(large, points + shift).astype(int) - image).mean()
 
 
-def test_a_image_wider_than_opencv_warps() -> None:
+def test_an_image_wider_than_opencv_warps() -> None:
     image = texture(112, 112)
     wide = np.zeros((112, 40_000, 3), np.uint8)
     wide[:, 39_000:39_112] = image

@@ -64,7 +64,7 @@ def test_grey_pgm_spans_the_whole_range_whatever_its_maximum(tmp_path: Path, max
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".pgm", ".bmp"])
 @pytest.mark.parametrize("kept", [0.0, 0.001, 0.05, 0.5, 0.99])
-def test_a_image_cut_short_is_refused_by_name(
+def test_an_image_cut_short_is_refused_by_name(
     tmp_path: Path, suffix: str, kept: float, capfd: pytest.CaptureFixture[str]
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 50), dtype=np.uint8)

@@ -106,7 +106,7 @@ def test_counts_at_full_scale() -> None:
         gallery_labels=angles,
         config=EvaluationConfig(fpirs=(0.1,)),
     )
-    assert {(figure.genuine, figure.impostor) for figure in figures if "TPIR" in figure.metric} == {(4_000, 156_000)}
+    assert {(figure.genuine, figure.impostor) for figure in figures if "TPIR" in figure.name} == {(4_000, 156_000)}
 
 
 @pytest.mark.parametrize(

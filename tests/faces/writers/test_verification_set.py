@@ -104,7 +104,7 @@ def test_only_what_is_listed_is_read(tmp_path: Path) -> None:
         (None, r"cannot read .*Ann/a\.png: No such file or directory; check the file"),
     ],
 )
-def test_a_image_that_cannot_be_used_is_named(tmp_path: Path, keep: float | None, message: str) -> None:
+def test_an_image_that_cannot_be_used_is_named(tmp_path: Path, keep: float | None, message: str) -> None:
     source = people(tmp_path, "a.png", "b.pgm", "c.bmp")
     faces, file = open_folder(source), source / "Ann" / "a.png"
     if keep is None:

@@ -31,8 +31,8 @@ class FlowerEngine:
 
     Nothing is kept between rounds but who was there: a new Flower run goes on where the journal ends. ``agreement`` and
     ``public`` are the fingerprints of :class:`~fedfr.engines.flower.node_registry.NodeRegistry`. The first round waits
-    for all clients, later ones only for those that are connected. ``note`` is told, a line each, of whatever did not fit,
-    ``watch`` of how every client's site stands. ``owners``: which client each node's key is registered for, where
+    for all clients, later ones only for those that are connected. ``note`` is told, a line each, of whatever did not
+    fit, ``watch`` of how every client's site stands. ``owners``: which client each node's key is registered for, where
     keys are asked for. ``busy``: what sites are at work on for other runs, by client.
     """
 

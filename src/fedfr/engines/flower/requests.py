@@ -85,8 +85,8 @@ class NodeRequests:
         """Ask all at once and yield what each name's question is answered, exactly once each, as it arrives.
 
         Whoever has not answered after ``seconds``, or with more than about ``most`` bytes, is :class:`LostReply`.
-        ``about`` names the occasion in notes. One answer is held at a time. Raises :class:`FedfrError` when the SuperLink does
-        not answer.
+        ``about`` names the occasion in notes. One answer is held at a time. Raises :class:`FedfrError` when the
+        SuperLink does not answer.
         """
         self._throw_away_late_answers()
         waiting = self.send(letters, seconds + GRACE, about)

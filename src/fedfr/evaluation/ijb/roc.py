@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Figure, rate_label, refusable
+from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Metric, rate_label, refusable
 
 __all__ = ["insightface_tar"]
 
@@ -21,29 +21,29 @@ def insightface_tar(
     fars: Sequence[float],
     *,
     minimum_impostors: int = MINIMUM_IMPOSTORS,
-) -> list[Figure]:
+) -> list[Metric]:
     """TAR at the point of the curve whose FAR lies nearest, above or below; of equally near ones at the highest.
 
     Of ``scores`` (P,), accepted at the threshold or above, ``same`` (P,). The curve lacks the points that
     ``sklearn.metrics.roc_curve`` drops by default, so that the nearest may be further than one impostor away: the FAR
-    of the figure can exceed the one it is named by. The exact figure is that of :func:`tar_at_far`.
+    of the metric can exceed the one it is named by. The exact metric is that of :func:`tar_at_far`.
     """
     genuine = int(same.sum())
     impostor = len(same) - genuine
-    figures = [
+    measurements = [
         refusable(f"TAR(insightface)@FAR={rate_label(far)}", far, genuine, impostor, minimum_impostors) for far in fars
     ]
-    given = [index for index, figure in enumerate(figures) if not figure.refused]
+    given = [index for index, metric in enumerate(measurements) if not metric.refused]
     if not given:
-        return figures
+        return measurements
     false, true, thresholds = _curve(scores, same)
     rates = false / false[-1]
     for index in given:
         # The last of the nearest: it is the first of the reversed curve, which InsightFace searches.
         point = len(rates) - 1 - int(np.argmin(np.abs(rates[::-1] - fars[index])))
         value, threshold = float(true[point] / true[-1]), float(thresholds[point])
-        figures[index] = replace(figures[index], value=value, threshold=threshold)
-    return figures
+        measurements[index] = replace(measurements[index], value=value, threshold=threshold)
+    return measurements
 
 
 def _curve(scores: NDArray[np.float64], same: NDArray[np.bool_]) -> tuple[Counts, Counts, NDArray[np.float64]]:

@@ -1,4 +1,4 @@
-"""Evaluation protocols by name: features and labels in, figures out."""
+"""Evaluation protocols by name: features and labels in, metrics out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from fedfr.core.registry import Entry, Registry
 
 if TYPE_CHECKING:
-    from fedfr.evaluation.metrics import Figure
+    from fedfr.evaluation.metrics import Metric
     from fedfr.evaluation.score_distributions import ScoreCounts
 
 __all__ = [
@@ -28,7 +28,7 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-EvaluationProtocol: TypeAlias = "Callable[..., list[Figure]]"
+EvaluationProtocol: TypeAlias = "Callable[..., list[Metric]]"
 ProtocolScores: TypeAlias = "Callable[..., ScoreCounts | None]"
 
 PERSONALIZED_PROTOCOLS = ("personalized-1:1", "personalized-1:N")

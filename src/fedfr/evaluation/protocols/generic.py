@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fedfr.config.schema import EvaluationConfig
 from fedfr.evaluation.identification import gallery_templates, open_set_identification, probe_labels
-from fedfr.evaluation.metrics import Figure, rate_label
+from fedfr.evaluation.metrics import Metric, rate_label
 from fedfr.evaluation.score_distributions import ScoreCounts, pair_scores, search_scores
 from fedfr.evaluation.unit_features import check_labels
 from fedfr.evaluation.verification import all_pairs_verification, pairs_verification
@@ -30,7 +30,7 @@ Floats = NDArray[np.floating[Any]]
 
 def generic_verification_protocol(
     features: Floats, labels: NDArray[Any], config: EvaluationConfig | None = None
-) -> list[Figure]:
+) -> list[Metric]:
     """1:1: all unordered pairs of ``features`` (N, D) with ``labels`` (N,), TAR at every FAR."""
     config = config or EvaluationConfig()
     return all_pairs_verification(features, labels, config.fars, binned=config.verification == "binned")
@@ -43,7 +43,7 @@ def generic_verification_scores(features: Floats, labels: NDArray[Any]) -> Score
 
 def generic_identification_protocol(
     features: Floats, labels: NDArray[Any], config: EvaluationConfig | None = None
-) -> list[Figure]:
+) -> list[Metric]:
     """1:N, open set: half of the identities are enrolled, everybody else's images are non-mated probes.
 
     Standard convention; see :func:`enrolled_images` for who is enrolled, and with which images.
@@ -53,8 +53,8 @@ def generic_identification_protocol(
     enrolled = enrolled_images(labels)
     if not enrolled.any():
         reason, others = "no identity has two images, nobody can be enrolled", len(labels)
-        refused = [Figure(f"TPIR@FPIR={rate_label(rate)}", None, 0, others, 0.0, reason) for rate in config.fpirs]
-        return [*refused, Figure("rank-1", None, 0, 0, 0.0, reason)]
+        refused = [Metric(f"TPIR@FPIR={rate_label(rate)}", None, 0, others, 0.0, reason) for rate in config.fpirs]
+        return [*refused, Metric("rank-1", None, 0, 0, 0.0, reason)]
     return open_set_identification(*_search(features, labels, enrolled), config.fpirs)
 
 
@@ -66,13 +66,13 @@ def generic_identification_scores(features: Floats, labels: NDArray[Any]) -> Sco
 
 def generic_pairs_protocol(
     features_a: Floats, features_b: Floats, same: NDArray[np.bool_], config: EvaluationConfig | None = None
-) -> list[Figure]:
+) -> list[Metric]:
     """1:1 on given pairs (P, D) and (P, D), ``same`` (P,): 10-fold accuracy, folds in the given order, TAR at FAR."""
     config = config or EvaluationConfig()
     if len(same) < FOLDS:
         genuine = int(same.sum())
         reason = f"{len(same)} pairs cannot be divided into {FOLDS} folds"
-        return [Figure("accuracy", None, genuine, len(same) - genuine, 0.0, reason)]
+        return [Metric("accuracy", None, genuine, len(same) - genuine, 0.0, reason)]
     return pairs_verification(features_a, features_b, same, config.fars, folds=FOLDS)
 
 

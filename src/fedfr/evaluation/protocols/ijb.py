@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedfr.config.schema import EvaluationConfig
 from fedfr.evaluation.ijb import gallery_by_gallery, insightface_tar, merged_galleries, pair_scores
-from fedfr.evaluation.metrics import Figure
+from fedfr.evaluation.metrics import Metric
 from fedfr.evaluation.verification import tar_at_far
 from fedfr.faces.readers.ijb import Searches, TemplatePairs
 
@@ -22,7 +22,7 @@ IJB_LISTS: Mapping[str, str] = {"ijb-1:1": "pairs", "ijb-1:N": "searches", "ijb-
 
 def ijb_verification_protocol(
     templates: NDArray[np.float64], lists: TemplatePairs, config: EvaluationConfig | None = None
-) -> list[Figure]:
+) -> list[Metric]:
     """1:1: TAR at every FAR over the listed comparisons of ``templates`` (T, D), exactly; then as InsightFace reads it.
 
     Raises :class:`FedfrError` naming the first comparison whose score is NaN.
@@ -35,13 +35,13 @@ def ijb_verification_protocol(
 
 def ijb_identification_protocol(
     templates: NDArray[np.float64], lists: Searches, config: EvaluationConfig | None = None
-) -> list[Figure]:
-    """1:N, open set: the mean over the two galleries, then each gallery's own figures."""
+) -> list[Metric]:
+    """1:N, open set: the mean over the two galleries, then each gallery's own metrics."""
     return gallery_by_gallery(templates, lists, (config or EvaluationConfig()).fpirs)
 
 
 def ijb_merged_protocol(
     templates: NDArray[np.float64], lists: Searches, config: EvaluationConfig | None = None
-) -> list[Figure]:
+) -> list[Metric]:
     """1:N in the published way: both galleries made one, every probe enrolled; no open set."""
     return merged_galleries(templates, lists, (config or EvaluationConfig()).fpirs)

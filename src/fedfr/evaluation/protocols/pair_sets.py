@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedfr.config.schema import EvaluationConfig
 from fedfr.evaluation.folds import fold_validation_rates
-from fedfr.evaluation.metrics import Figure, expected, rate_label
+from fedfr.evaluation.metrics import Metric, expected, rate_label
 from fedfr.evaluation.protocols.generic import FOLDS, generic_pairs_protocol
 from fedfr.evaluation.unit_features import normalize
 from fedfr.evaluation.verification import equal_error_rate
@@ -27,7 +27,7 @@ Floats = NDArray[np.floating[Any]]
 
 def verification_set_protocol(
     features_a: Floats, features_b: Floats, same: NDArray[np.bool_], config: EvaluationConfig | None = None
-) -> list[Figure]:
+) -> list[Metric]:
     """10-fold accuracy as InsightFace computes it, TAR at FAR, EER, each with a 95 % interval, on pairs (P, D), (P, D).
 
     Last comes InsightFace's "VAL" at FAR 1e-3, marked as its convention: it is given however few impostors it rests on.
@@ -36,13 +36,13 @@ def verification_set_protocol(
     percentiles of 1 000 bootstrap samples of genuine and of impostor pairs. They say how many pairs there are, not how
     a threshold would do on other people.
     """
-    figures = []
-    for figure in generic_pairs_protocol(features_a, features_b, same, config):
-        figures.append(figure)
-        if figure.value is not None and figure.metric != "accuracy-std":
-            count = len(same) if figure.metric == "accuracy" else figure.genuine
-            figures += _ends(figure, *wilson_interval(figure.value, count))
-    return [*figures, *_equal_error(features_a, features_b, same), *_validation(features_a, features_b, same)]
+    measurements = []
+    for measured in generic_pairs_protocol(features_a, features_b, same, config):
+        measurements.append(measured)
+        if measured.value is not None and measured.name != "accuracy-std":
+            count = len(same) if measured.name == "accuracy" else measured.genuine
+            measurements += _ends(measured, *wilson_interval(measured.value, count))
+    return [*measurements, *_equal_error(features_a, features_b, same), *_validation(features_a, features_b, same)]
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:
@@ -52,22 +52,22 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _equal_error(features_a: Floats, features_b: Floats, same: NDArray[np.bool_]) -> list[Figure]:
+def _equal_error(features_a: Floats, features_b: Floats, same: NDArray[np.bool_]) -> list[Metric]:
     scores = np.einsum("pd,pd->p", normalize(features_a, "features_a"), normalize(features_b, "features_b"))
     genuine, impostor = scores[same], scores[~same]
     counts = len(genuine), len(impostor)
     if not all(counts):
-        return [Figure("EER", None, *counts, 0.0, "it needs genuine and impostor pairs")]
+        return [Metric("EER", None, *counts, 0.0, "it needs genuine and impostor pairs")]
     generator = np.random.default_rng(0)
     drawn = [
         equal_error_rate(*(generator.choice(each, len(each)) for each in (genuine, impostor))) for _ in range(DRAWS)
     ]
     value = equal_error_rate(genuine, impostor)
-    figure = Figure("EER", value, *counts, value * counts[1])
-    return [figure, *_ends(figure, *np.quantile(drawn, [0.025, 0.975]).tolist())]
+    measured = Metric("EER", value, *counts, value * counts[1])
+    return [measured, *_ends(measured, *np.quantile(drawn, [0.025, 0.975]).tolist())]
 
 
-def _validation(features_a: Floats, features_b: Floats, same: NDArray[np.bool_]) -> list[Figure]:
+def _validation(features_a: Floats, features_b: Floats, same: NDArray[np.bool_]) -> list[Metric]:
     genuine, impostor = int(same.sum()), int((~same).sum())
     behind = float(expected(VALIDATION_FAR, impostor))
     names = [f"{name}(insightface)@FAR={rate_label(VALIDATION_FAR)}" for name in ("VAL", "VAL-std")]
@@ -77,14 +77,14 @@ def _validation(features_a: Floats, features_b: Floats, same: NDArray[np.bool_])
         rates = fold_validation_rates(left, right, same, VALIDATION_FAR, FOLDS)
     if rates is None:
         reason = f"not every one of {FOLDS} folds has genuine pairs, and impostors in the others"
-        return [Figure(name, None, genuine, impostor, behind, reason) for name in names]
+        return [Metric(name, None, genuine, impostor, behind, reason) for name in names]
     values = float(rates.mean()), float(rates.std())
-    return [Figure(name, value, genuine, impostor, behind) for name, value in zip(names, values, strict=True)]
+    return [Metric(name, value, genuine, impostor, behind) for name, value in zip(names, values, strict=True)]
 
 
-def _ends(figure: Figure, low: float, high: float) -> list[Figure]:
-    name, at, rate = figure.metric.partition("@")
+def _ends(measured: Metric, low: float, high: float) -> list[Metric]:
+    name, at, rate = measured.name.partition("@")
     return [
-        Figure(f"{name}({end}){at}{rate}", value, figure.genuine, figure.impostor, figure.behind)
+        Metric(f"{name}({end}){at}{rate}", value, measured.genuine, measured.impostor, measured.behind)
         for end, value in (("low95", low), ("high95", high))
     ]

@@ -15,7 +15,7 @@ from fedfr.evaluation.identification import (
     probe_labels,
     released_identification,
 )
-from fedfr.evaluation.metrics import Figure
+from fedfr.evaluation.metrics import Metric
 from fedfr.evaluation.score_distributions import ScoreCounts, pair_scores, search_scores
 from fedfr.evaluation.verification import personalized_verification
 
@@ -37,7 +37,7 @@ def personalized_verification_protocol(
     gallery_features: Floats | None = None,
     gallery_labels: NDArray[Any] | None = None,
     config: EvaluationConfig | None = None,
-) -> list[Figure]:
+) -> list[Metric]:
     """1:1: pairs of which at least one image is the client's own, TAR at every FAR.
 
     ``features`` (N, D) of all test images of all clients, ``labels`` (N,), ``own`` (N,) bool: this client's. All
@@ -67,7 +67,7 @@ def personalized_identification_protocol(
     gallery_features: Floats,
     gallery_labels: NDArray[Any],
     config: EvaluationConfig | None = None,
-) -> list[Figure]:
+) -> list[Metric]:
     """1:N: every test image searched in a gallery of the client's identities; standard, then released convention.
 
     The gallery holds one template per identity from ``gallery_features`` (G, D), the client's training images, with

@@ -21,7 +21,7 @@ from fedfr.faces.image_headers import announced_size
     # TIFF 6.0, tag 274: where row 0 and column 0 of what is stored lie in what is shown.
     [(1, (0, 0)), (2, (0, 1)), (3, (1, 1)), (4, (1, 0)), (5, (0, 0)), (6, (0, 1)), (7, (1, 1)), (8, (1, 0))],
 )
-def test_a_image_is_turned_as_its_camera_says(tmp_path: Path, orientation: int, corner: tuple[int, int]) -> None:
+def test_an_image_is_turned_as_its_camera_says(tmp_path: Path, orientation: int, corner: tuple[int, int]) -> None:
     stored = np.zeros((40, 64, 3), np.uint8)
     stored[:16, :16] = (255, 0, 0)
     stored[-16:, :16] = (0, 0, 255)  # below the first corner in what is stored
@@ -80,7 +80,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("kind", HEADERS)
-def test_a_image_that_announces_too_much_is_not_decoded(tmp_path: Path, kind: str) -> None:
+def test_an_image_that_announces_too_much_is_not_decoded(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"bomb.{kind}"
     content = HEADERS[kind](20_000, 20_001)
     assert announced_size(content) == (20_001, 20_000)

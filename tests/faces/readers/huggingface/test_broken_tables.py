@@ -20,7 +20,7 @@ pa: Any = pytest.importorskip("pyarrow", reason="pyarrow is not installed; pip i
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "{outside}/secret.png", "gone.png"])
-def test_a_image_elsewhere_is_not_read(path: str, tmp_path: Path) -> None:
+def test_an_image_elsewhere_is_not_read(path: str, tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(png(1))
     (tmp_path / "set").mkdir()
     rows = [{"bytes": None, "path": path.format(outside=tmp_path)}]
@@ -33,8 +33,8 @@ def test_columns_that_cannot_be_meant(tmp_path: Path) -> None:
     images = [png(1)]
     for columns, message in (
         (
-            {"image": images, "identity": ["a"]},
-            r"no column 'image'; it has image, identity: say with --image-col",
+            {"photo": images, "identity": ["a"]},
+            r"no column 'image'; it has photo, identity: say with --image-col",
         ),
         ({"image": images, "who": ["a"]}, r"no column 'identity'; it has image, who: say with --identity-column"),
         ({"image": ["a.png"], "identity": ["a"]}, r"column 'image' holds string; expected images, a struct of bytes"),
@@ -172,7 +172,7 @@ def test_without_pyarrow_the_command_is_named(monkeypatch: pytest.MonkeyPatch, t
         import_faces(tmp_path / "x.parquet")
 
 
-def test_a_image_too_large_to_be_a_face(tmp_path: Path) -> None:
+def test_an_image_too_large_to_be_a_face(tmp_path: Path) -> None:
     header = png(1)[:16] + (60_000).to_bytes(4, "big") * 2 + png(1)[24:]
     with pytest.raises(FedfrError, match=r"row 0 of .* holds an image of 60000x60000 pixels; at most"):
         import_parquet(table(tmp_path / "bomb.parquet", image=[header], identity=["a"]))

@@ -33,7 +33,7 @@ LINES = [{"file_name": name, "identity": who} for name, who in zip(IMAGES, ("Bo,
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_metadata_says_who_is_on_a_image(kind: str, tmp_path: Path) -> None:
+def test_metadata_says_who_is_on_an_image(kind: str, tmp_path: Path) -> None:
     folder = samples(tmp_path / "mit Umlaut ü")
     if kind == "parquet":
         pa: Any = pytest.importorskip("pyarrow", reason="pyarrow is not installed; pip install 'fedfr[hf]'")

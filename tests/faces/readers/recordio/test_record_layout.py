@@ -57,7 +57,7 @@ def test_without_numbers_in_record_0_all_records_are_images(tmp_path: Path) -> N
     assert (layout.keys.tolist(), layout.labels.tolist()) == ([0, 1, 2, 3], [0, 0, 1, 1])
 
 
-def test_record_0_may_carry_a_image_too(tmp_path: Path) -> None:
+def test_record_0_may_carry_an_image_too(tmp_path: Path) -> None:
     """The script for the public part packs the last image into it again."""
     entries = [(1, pack(0, 1, flat(1))), (2, pack(1, 2, flat(2))), (0, pack([3, 2], 0, flat(2)))]
     assert layout_of(write(tmp_path / "a.rec", entries)).keys.tolist() == [1, 2]

@@ -67,7 +67,7 @@ BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 60_000, 60_000) + b
 
 
 @pytest.mark.parametrize(
-    ("image", "message"),
+    ("sample", "message"),
     [
         (b"GIF89a", "holds no JPEG or PNG (it starts with 47 49 46 38)"),
         (flat(0)[:-20], "holds an image that is corrupt or cut short"),
