@@ -1,7 +1,7 @@
 """Every benchmark, one after the other, each in a process of its own; results in ``benchmarks/results/``.
 
 Run: ``make bench`` or ``python benchmarks/all.py [--only NAME …]``; at most 20 minutes on 2 cores. ``--tables`` writes
-the newest results into README.md and benchmarks/README.md instead, and draws the plot; a test checks the tables.
+the newest results into benchmarks/README.md and docs/ instead, and draws the plot; a test checks the tables.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ SCRIPTS = (
 DOCS = HERE.parent / "docs"
 # Kept results of `fedfr benchmark` (see methods.py), the table made of them, and where it stands.
 METHOD_TABLES = (
-    ("lfw-fed/checkpoint", "overview", HERE.parent / "README.md"),
     ("lfw-fed/checkpoint", "overview", DOCS / "benchmarks.md"),
     ("lfw-fed/checkpoint", "claims", DOCS / "benchmarks.md"),
     ("lfw-fed/scratch", "overview", DOCS / "benchmarks.md"),
@@ -57,16 +56,15 @@ def newest() -> Path:
     return max((HERE / "results").glob("*.json"), key=lambda path: path.name)
 
 
-def table(path: Path, *, asked_only: bool) -> str:
-    """Results as a Markdown table; ``asked_only``: the lines for which something is asked."""
+def table(path: Path) -> str:
+    """Return the results as a Markdown table."""
     results = json.loads(path.read_text(encoding="utf-8"))
     one = results[0]
     rows = ["| script | measured | asked for | found | |", "|---|---|---|---|---|"]
     for name, line in ((result["benchmark"], line) for result in results for line in result["lines"]):
-        if line["wanted"] or not asked_only:
-            mark = {True: "✓", False: "**not met**", None: ""}[line["met"]]
-            share = "" if line["share"] is None else f"; {100 * line['share']:.0f} % of {line['limit']}"
-            rows.append(f"| `{name}` | {line['what']} | {line['wanted']} | {line['found']}{share} | {mark} |")
+        mark = {True: "✓", False: "**not met**", None: ""}[line["met"]]
+        share = "" if line["share"] is None else f"; {100 * line['share']:.0f} % of {line['limit']}"
+        rows.append(f"| `{name}` | {line['what']} | {line['wanted']} | {line['found']}{share} | {mark} |")
     where = f"{one['machine']}, torch {one['torch']}, {one['date']}, commit {one['commit']}: `make bench`"
     return "\n".join([BEGIN, *rows, "", where, END])
 
@@ -76,11 +74,10 @@ def contents() -> list[tuple[Path, str]]:
     import methods
     import scaling
 
-    path, readme, docs = newest(), HERE.parent / "README.md", DOCS
+    path = newest()
     found = [
-        (readme, table(path, asked_only=True)),
-        (HERE / "README.md", table(path, asked_only=False)),
-        (docs / "scaling.md", "\n".join([BEGIN, scaling.table(path), END])),
+        (HERE / "README.md", table(path)),
+        (DOCS / "scaling.md", "\n".join([BEGIN, scaling.table(path), END])),
     ]
     for name, kind, document in METHOD_TABLES:
         folder = HERE / name

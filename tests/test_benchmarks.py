@@ -33,7 +33,7 @@ def test_every_script_exists(everything: ModuleType) -> None:
 def test_tables_do_not_drift(everything: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without results there is no table; with them every document has the newest."""
     if not list((FOLDER / "results").glob("*.json")):
-        assert everything.BEGIN not in (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+        assert everything.BEGIN not in (FOLDER / "README.md").read_text(encoding="utf-8")
         return
     monkeypatch.syspath_prepend(str(FOLDER))
     for document, content in everything.contents():

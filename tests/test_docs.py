@@ -59,10 +59,9 @@ def test_every_setting_of_a_site_is_documented() -> None:
     assert [name for name in [*names, "runtime"] if f"`{name}`" not in text] == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/deploy.md"])
-def test_the_commands_of_a_federation_are_ones(page: str) -> None:
+def test_the_commands_of_a_federation_are_ones() -> None:
     """Every line as it stands is taken by the command line, up to running it."""
-    lines = re.findall(r"^fedfr ((?:server|site) .+)$", (DOCS.parent / page).read_text(encoding="utf-8"), re.MULTILINE)
+    lines = re.findall(r"^fedfr ((?:server|site) .+)$", (DOCS / "deploy.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(lines) >= 6
     for line in lines:
         group, name, *arguments = shlex.split(line.replace("SITE SITE.key.pub", "north north.key.pub"), comments=True)
@@ -119,3 +118,24 @@ def test_every_finding_is_documented_with_its_severity(kind: str) -> None:
 
 def test_the_setting_of_every_recipe_is_documented() -> None:
     assert "| every one | `duplicates` | `error` |" in (DOCS / "configuration.md").read_text(encoding="utf-8")
+
+
+def test_readme_shows_a_table_of_the_kept_results() -> None:
+    """Each value of README's table stands in the row of the same model in docs/benchmarks.md."""
+    rows = {"published model": "pretrained", "local training": "local", "FedAvg, generic": "fedavg generic"}
+    rows |= {"FedFR, generic": "fedfr generic", "FedFR, personalized": "fedfr personalized"}
+    readme, page = ((DOCS.parent / name).read_text(encoding="utf-8") for name in ("README.md", "docs/benchmarks.md"))
+    kept = page.partition("<!-- overview of lfw-fed/checkpoint -->")[2].partition("<!-- end of results -->")[0]
+    for shown, model in rows.items():
+        (line,) = re.findall(rf"^\| {shown} \|.*$", readme, re.MULTILINE)
+        (source,) = re.findall(rf"^\| {model} \|.*$", kept, re.MULTILINE)
+        generic, personalized = (cell.strip(" *") for cell in line.split("|")[2:4])
+        cells = [cell.strip() for cell in source.split("|")]
+        assert (generic, personalized) == (cells[2], cells[4])
+
+
+def test_readme_is_short_and_links_absolutely() -> None:
+    """Relative links do not work on the package index."""
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 130
+    assert [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("https://")] == []

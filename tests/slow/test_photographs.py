@@ -1,4 +1,4 @@
-"""README's way from photographs to results as it stands there, and imports killed at moments nobody chose."""
+"""The documented commands from photographs to results, and imports killed at random moments."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.slow.test_readme import README, SHORT, blocks, fedfr
+from tests.slow.test_readme import OWN_FACES, SHORT, blocks, fedfr
 from tests.support.photograph_files import YUNET
 
 pytestmark = pytest.mark.slow
-# The sample has 12 people with 4 or 5 photographs each; README's split is for 40.
+# The sample has 12 people with 4 or 5 photographs each; the page's split is for 40.
 SPLIT = ["public_identities=4", "clients=2", "identities_per_client=3", "test_share=0.5"]
 SMALL = [*SHORT, *(part for value in SPLIT for part in ("--set", f"split.settings.{value}"))]
 
 
 def test_from_photographs_to_results(data_dir: Path, models_dir: Path, tmp_path: Path) -> None:
-    lines = [shlex.split(line)[1:] for line in re.findall(r"^    (fedfr .*)$", README, re.MULTILINE)]
+    lines = [shlex.split(line)[1:] for line in re.findall(r"^    (fedfr .*)$", OWN_FACES, re.MULTILINE)]
     assert [line[0] for line in lines] == ["faces", "train", "evaluate"]
     shutil.copytree(data_dir / "lfw250_sample", tmp_path / "PHOTOS")
     shutil.copyfile(models_dir / YUNET, tmp_path / YUNET)
-    (config,) = blocks("yaml")
+    (config,) = blocks(OWN_FACES, "yaml")
     (tmp_path / "my.yaml").write_text(config, encoding="utf-8")
     answers = [fedfr(tmp_path, *line, *(SMALL if line[0] == "train" else ())) for line in lines]
     assert "aligned 56 of 56 photographs" in answers[0]
