@@ -132,9 +132,9 @@ def features_of(trained: tuple[Network, list[list[float]], TrainingSet, Compute]
 
 
 def test_backbone(given: dict[str, Any], trained: Any) -> None:
-    """Features depend on the last bit of the inputs more than prototypes and losses do, by how much depends on the case.
+    """Features depend on rounding far more than prototypes and losses do; how much depends on the case.
 
-    So the same training is run on inputs that differ in their last bit: single precision tells nothing below that.
+    So the same training is run again on inputs that differ in their last bit: smaller differences mean nothing.
     """
     expected = given["final_features"]
     found = features_of(trained, len(expected))
