@@ -1,4 +1,4 @@
-"""The losses, as pure functions of tensors."""
+"""Loss functions of tensors: margin softmax, one-vs-all, contrastive, proximal and SpreadOut."""
 
 from __future__ import annotations
 

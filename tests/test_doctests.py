@@ -1,0 +1,62 @@
+"""Every export of the packages below has an example in its docstring, and every example in the source runs."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import fedfr
+
+PACKAGES = ("fedfr", "fedfr.losses", "fedfr.evaluation", "fedfr.models")
+# Packages in which a function or class without an example is an error.
+COMPLETE = ("fedfr.losses",)
+
+SOURCE = Path(fedfr.__file__).parent
+
+
+def run(examples: list[doctest.DocTest]) -> int:
+    """Number of examples run; raises at the first unexpected output."""
+    # Each docstring starts with no names but its own imports: what a reader copies has to run.
+    runner = doctest.DebugRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+    try:
+        return sum(runner.run(each).attempted for each in examples)
+    except doctest.DocTestFailure as failure:
+        wrong = failure
+    pytest.fail(
+        f"{wrong.test.name}, {wrong.example.source.strip()}: expected {wrong.example.want.strip()}, "
+        f"got {wrong.got.strip()}"
+    )
+
+
+def find(thing: object, name: str) -> list[doctest.DocTest]:
+    return doctest.DocTestFinder(exclude_empty=True).find(thing, name, module=False, globs={})
+
+
+def modules_with_examples() -> list[str]:
+    files = [path for path in sorted(SOURCE.rglob("*.py")) if ">>> " in path.read_text(encoding="utf-8")]
+    return [".".join(("fedfr", *path.relative_to(SOURCE).with_suffix("").parts)) for path in files]
+
+
+@pytest.mark.parametrize(
+    ("package", "name"), [(package, name) for package in PACKAGES for name in import_module(package).__all__]
+)
+def test_export_has_an_example(package: str, name: str) -> None:
+    thing = getattr(import_module(package), name)
+    if not (inspect.isclass(thing) or inspect.isroutine(thing)):
+        return  # constants, registries, sub-packages
+    if ">>> " not in (inspect.getdoc(thing) or ""):
+        if package in COMPLETE:
+            pytest.fail(f"{package}.{name} has no example in its docstring")
+        pytest.skip(f"{package}.{name} has no example yet")
+    assert run(find(thing, f"{package}.{name}")) > 0
+
+
+@pytest.mark.parametrize("module", modules_with_examples())
+def test_examples_of_the_module(module: str) -> None:
+    module = module.removesuffix(".__init__")
+    found = doctest.DocTestFinder(exclude_empty=True).find(import_module(module), module, globs={})
+    assert run(found) > 0
