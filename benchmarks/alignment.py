@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 import cv2
 
 from fedfr.faces import import_photographs
-from fedfr.faces.alignment.detection import Detector, choose, open_detector
-from fedfr.faces.alignment.photographs.aligners import Yunet
+from fedfr.faces.alignment.detection import Detector, choose_main_face, open_detector
+from fedfr.faces.alignment.photographs.aligners import YunetAligner
 from fedfr.faces.alignment.photographs.opening import read_photograph
 from fedfr.faces.alignment.photographs.outcome import sharpness
 from fedfr.faces.alignment.template import align
@@ -51,7 +51,7 @@ def whole(source: Path, detector: Path, threads: int, place: Path) -> Line:
     for _ in range(REPETITIONS):
         started, used = time.perf_counter(), time.process_time()
         with peak_memory() as memory:
-            aligner = Yunet(open_detector(detector))
+            aligner = YunetAligner(open_detector(detector))
             made = import_photographs(source, place / f"{next(numbers)}", aligner, threads=threads)
         walls.append(time.perf_counter() - started)
         processors.append(time.process_time() - used)
@@ -75,7 +75,7 @@ def steps(source: Path, detector: Path) -> list[Line]:
     paths = sorted(source.glob("*/*"))[:64]
     images = [read_photograph(path) for path in paths]
     finder = Detector(open_detector(detector))
-    pairs = [(image, choose(found, image.shape)) for image in images if (found := finder.find(image))]
+    pairs = [(image, choose_main_face(found, image.shape)) for image in images if (found := finder.find(image))]
     crops = [align(image, face.points) for image, face in pairs]
     works: Sequence[tuple[str, Callable[[], object]]] = (
         ("read and decode", lambda: [read_photograph(path) for path in paths]),

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from fedfr.audit import Finding
 from fedfr.audit.face_audit import features_of, load_generic
 from fedfr.audit.image_checks import audit_images
-from fedfr.audit.label_checks import People
-from fedfr.audit.measures import measure
-from fedfr.audit.near_duplicates import NEAR, likeness
+from fedfr.audit.label_checks import IdentityTemplates
+from fedfr.audit.measures import measure_images
+from fedfr.audit.near_duplicates import MIN_CORRELATION, pair_correlations
 from fedfr.faces import FaceSet
 from fedfr.reporting.progress import Silent
 from harness import sleeping_threads
@@ -50,7 +50,7 @@ def moved(image: Image, right: float, down: float, size: float = 1, turn: float 
     return np.asarray(cv2.warpAffine(image, matrix, (112, 112), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
-def small(image: Image, side: int) -> Image:
+def reduced(image: Image, side: int) -> Image:
     """Made small and enlarged again."""
     reduced = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(reduced, (112, 112), interpolation=cv2.INTER_LINEAR), np.uint8)
@@ -65,7 +65,7 @@ COPIES: dict[str, Change] = {
     "0.7 times as bright": lambda image, _: scaled(image, 0.7),
     "1.2 times as bright": lambda image, _: scaled(image, 1.2),
     "grey": lambda image, _: np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2),
-    "half the resolution": lambda image, _: small(image, 56),
+    "half the resolution": lambda image, _: reduced(image, 56),
     "mirrored": lambda image, _: image[:, ::-1].copy(),
     "mirrored, JPEG 50, 10 brighter": lambda image, _: scaled(jpeg(image[:, ::-1].copy(), 50), 1, 10),
     "half a pixel right and down": lambda image, _: moved(image, 0.5, 0.5),
@@ -76,8 +76,8 @@ BLURS: dict[str, Change] = {
     "Gaussian blur, 2 pixels": lambda image, _: np.asarray(cv2.GaussianBlur(image, (0, 0), 2), np.uint8),
     "Gaussian blur, 3 pixels": lambda image, _: np.asarray(cv2.GaussianBlur(image, (0, 0), 3), np.uint8),
     "Gaussian blur, 4 pixels": lambda image, _: np.asarray(cv2.GaussianBlur(image, (0, 0), 4), np.uint8),
-    "enlarged from 20 pixels": lambda image, _: small(image, 20),
-    "enlarged from 14 pixels": lambda image, _: small(image, 14),
+    "enlarged from 20 pixels": lambda image, _: reduced(image, 20),
+    "enlarged from 14 pixels": lambda image, _: reduced(image, 14),
 }
 SETS: dict[str, tuple[str, Change]] = {
     "all BGR": ("colour-order", lambda image, _: image[:, :, ::-1].copy()),
@@ -134,11 +134,11 @@ def image_rows(faces: FaceSet, wanted: int) -> Iterator[Row]:
     chosen = np.sort(np.random.default_rng(0).choice(len(faces), wanted, replace=False))
     images = faces.images(chosen)
     groups = np.zeros(wanted, np.int64)
-    plain = measure(changed(images, lambda image, _: image), groups, 1).small
+    plain = measure_images(changed(images, lambda image, _: image), groups, 1).thumbnails
     for name, change in COPIES.items():
-        copies = measure(changed(images, change), groups, 1).small
-        alike = np.diagonal(likeness(np.concatenate([plain, copies])), wanted)
-        yield "near-duplicates", f"copy: {name}", share(int((alike >= NEAR).sum()), wanted)
+        copies = measure_images(changed(images, change), groups, 1).thumbnails
+        alike = np.diagonal(pair_correlations(np.concatenate([plain, copies])), wanted)
+        yield "near-duplicates", f"copy: {name}", share(int((alike >= MIN_CORRELATION).sum()), wanted)
     for name, change in BLURS.items():
         yield "blurred", name, share(count(audit_images(changed(images, change)), "blurred"), wanted)
 
@@ -172,25 +172,27 @@ def tight_rows(faces: FaceSet) -> Iterator[Row]:
 def people_rows(faces: FaceSet, model: Path, wanted: int) -> Iterator[Row]:
     """Identities in the set twice, and images put under other identities."""
     features = features_of(faces, *load_generic(model), Silent())
-    people, counts = People(features, faces.labels), faces.counts()
+    people, counts = IdentityTemplates(features, faces.labels), faces.counts()
     pairs = faces.num_identities * (faces.num_identities - 1) // 2
-    yield "same-person", "untouched: pairs of identities", f"{len(list(people.twins()))} of {pairs}"
-    untouched = {stray.image for stray in people.strays()}
+    yield "same-person", "untouched: pairs of identities", f"{len(list(people.similar_identities()))} of {pairs}"
+    untouched = {stray.image for stray in people.mislabelled_images()}
     yield "mislabelled", "untouched: images", share(len(untouched), int(counts[counts > 1].sum()))
-    yield "same-person", "every identity of two or more images cut in two halves", share(*people.reach())
+    yield "same-person", "every identity of two or more images cut in two halves", share(*people.split_half_matches())
     for least, most in ((2, 2), (3, 4), (5, 9), (10, int(counts.max()))):
         some = np.flatnonzero((counts >= least) & (counts <= most))
-        yield "same-person", f"those of {least} to {most} images", share(*people.reach(some))
+        yield "same-person", f"those of {least} to {most} images", share(*people.split_half_matches(some))
     draw = np.random.default_rng(0)
     labels = faces.labels.copy()
     several = np.flatnonzero(counts >= 3)
     put = draw.choice(np.flatnonzero(np.isin(labels, several)), wanted, replace=False)
     labels[put] = (labels[put] + draw.integers(1, faces.num_identities, wanted)) % faces.num_identities
     kept, compact = np.unique(labels, return_inverse=True)
-    strays = list(People(features, compact).strays())
+    mislabelled_images = list(IdentityTemplates(features, compact).mislabelled_images())
     moved_away = set(put.tolist())
-    right = sum(kept[each.nearest] == faces.labels[each.image] for each in strays if each.image in moved_away)
-    new = [each.image for each in strays if each.image not in moved_away | untouched]
+    right = sum(
+        kept[each.nearest] == faces.labels[each.image] for each in mislabelled_images if each.image in moved_away
+    )
+    new = [each.image for each in mislabelled_images if each.image not in moved_away | untouched]
     beside = int(np.isin(labels[new], labels[put]).sum())
     others = f"{len(new)} others, {beside} of them the right images of these identities"
     yield "mislabelled", "an image put under any other identity", f"{share(right, wanted)}; {others}"

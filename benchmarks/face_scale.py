@@ -30,11 +30,11 @@ from numpy.typing import NDArray
 from fedfr.faces import FaceSet, Split, make_split
 from fedfr.faces.array_columns import Digests
 from fedfr.faces.readers.recordio import RecordFile, RecordPixels, read_index, read_layout
-from fedfr.faces.readers.recordio.header import pack
+from fedfr.faces.readers.recordio.header import pack_payload
 from fedfr.faces.readers.recordio.linked import link
 from fedfr.faces.readers.recordio_import import RecordNames
 from fedfr.faces.storage import write_linked_faces
-from fedfr.faces.writers.recordio import frame
+from fedfr.faces.writers.recordio import frame_record
 
 RECORD = 8192
 AT_ONCE = 1 << 16
@@ -86,14 +86,14 @@ def records(given: argparse.Namespace) -> None:
     def payloads() -> Iterator[tuple[int, bytes]]:
         yield 0, _floats(0, first, first + given.identities)
         for key, label in enumerate(labels.tolist(), start=1):
-            yield key, pack(label, key, b"jpg!")
+            yield key, pack_payload(label, key, b"jpg!")
         for number, (start, end) in enumerate(zip([1, *ends[:-1].tolist()], ends.tolist(), strict=True)):
             yield first + number, _floats(first + number, start, end)
 
     at, lines = 0, []
     with (given.folder / "small.rec").open("wb") as file, (given.folder / "small.idx").open("wb") as index:
         for key, payload in payloads():
-            framed = frame(payload)
+            framed = frame_record(payload)
             file.write(framed)
             lines.append(f"{key}\t{at}\n")
             at += len(framed)
@@ -106,7 +106,7 @@ def records(given: argparse.Namespace) -> None:
 def _floats(number: int, *labels: int) -> bytes:
     """As MXNet writes them: rounded to float32, whether that is exact or not."""
     rounded = [int(np.float32(label)) for label in labels]
-    return pack(rounded, number)
+    return pack_payload(rounded, number)
 
 
 def read_records(given: argparse.Namespace) -> None:
@@ -114,7 +114,7 @@ def read_records(given: argparse.Namespace) -> None:
     index = read_index(given.folder / "small.idx")
     layout = read_layout(RecordFile(given.folder / "small.rec"), index)
     assert len(layout.labels) == given.images
-    assert layout.torn_ranges == 0
+    assert layout.mixed_ranges == 0
 
 
 def load(given: argparse.Namespace) -> FaceSet:

@@ -25,12 +25,12 @@ from fedfr.evaluation import PROTOCOLS
 from fedfr.evaluation.ijb import TemplateSums
 from fedfr.evaluation.metrics import Metric
 from fedfr.evaluation.protocols.ijb import IJB_LISTS
-from fedfr.faces.readers.ijb import KINDS, IjbFolder, find_ijb
+from fedfr.faces.readers.ijb import IJB_KINDS, IjbFolder, find_ijb
 from fedfr.training.feature_blocks import FeatureBlocks
 from harness import Line, answer, parser, peak_memory
 
 DIMENSIONS, SPREAD = 512, 5
-KIND = KINDS[1]
+KIND = IJB_KINDS[1]
 GALLERIES = (1_772, 1_759)
 ABOUT = {"weights": "random"}
 WANTED_SECONDS, WANTED_BYTES = 60, 4 << 30

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from fedfr import losses
-from fedfr.audit import KINDS
+from fedfr.audit import FINDING_KINDS
 from fedfr.cli.main import app
 from fedfr.config.schema import ExperimentConfig, load_config
 from fedfr.deployment.site import SiteConfig
@@ -111,9 +111,9 @@ def test_every_recipe_is_documented(recipe: str) -> None:
     assert [name for name in settings if f"`{name}`" not in text] == []
 
 
-@pytest.mark.parametrize("kind", KINDS.names)
+@pytest.mark.parametrize("kind", FINDING_KINDS.names)
 def test_every_finding_is_documented_with_its_severity(kind: str) -> None:
-    assert f"| `{kind}` | {KINDS[kind].severity} |" in (DOCS / "faces.md").read_text(encoding="utf-8")
+    assert f"| `{kind}` | {FINDING_KINDS[kind].severity} |" in (DOCS / "faces.md").read_text(encoding="utf-8")
 
 
 def test_the_setting_of_every_recipe_is_documented() -> None:

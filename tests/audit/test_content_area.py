@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from tests.support.drawn_faces import draw_faces, encoded
 
 from fedfr.audit import Finding, audit_images
-from fedfr.audit.content_area import photographed
-from fedfr.audit.measures import measure
+from fedfr.audit.content_area import content_mask
+from fedfr.audit.measures import measure_images
 from fedfr.audit.near_duplicates import near_duplicate_groups
 from fedfr.faces import FaceSet
 
@@ -30,13 +30,13 @@ def cut(image: Image, turn: float, colour: int = 0) -> Image:
 def test_the_photograph_is_found(colour: int, quality: int | None) -> None:
     face = draw_faces(1, 1).images([0])[0]
     image = cut(face, 14, colour)
-    shown = photographed(image if quality is None else encoded(image, quality), 16)
+    content = content_mask(image if quality is None else encoded(image, quality), 16)
     truth = cv2.resize(
         (cut(np.full_like(face, 1), 14)[:, :, 0]).astype(np.float32), (16, 16), interpolation=cv2.INTER_AREA
     )
-    assert not shown[truth == 0].any()
-    assert shown[truth == 1].mean() > 0.75
-    assert photographed(face, 16).mean() > 0.9
+    assert not content[truth == 0].any()
+    assert content[truth == 1].mean() > 0.75
+    assert content_mask(face, 16).mean() > 0.9
 
 
 def people(turned: list[float]) -> FaceSet:
@@ -55,8 +55,8 @@ def of_two_people(findings: tuple[Finding, ...]) -> list[tuple[tuple[str, ...], 
 
 def test_different_people_are_not_one_image() -> None:
     faces = people([12.0] * 8)
-    small = measure(faces, np.zeros(8, np.int64), 1).small
-    assert len(near_duplicate_groups(small)) == 1, "as a whole they are alike"
+    thumbnails = measure_images(faces, np.zeros(8, np.int64), 1).thumbnails
+    assert len(near_duplicate_groups(thumbnails)) == 1, "as a whole they are alike"
     assert of_two_people(audit_images(faces)) == []
     pixels = faces.images(range(8))
     pixels[5] = encoded(pixels[2], 98)

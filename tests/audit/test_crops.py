@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedfr.audit.crops import CENTRE, MEAN_FACE, TEMPLATE, locate
+from fedfr.audit.crops import CENTRE, MEAN_FACE, TEMPLATE, locate_mean_face
 
 Plane = NDArray[np.float32]
 
@@ -23,19 +23,19 @@ def mean_face() -> Plane:
 def test_a_known_place_is_found(scale: float, right: float, down: float) -> None:
     matrix = np.array([[scale, 0, CENTRE[0] * (1 - scale) + right], [0, scale, CENTRE[1] * (1 - scale) + down]])
     placed = cv2.warpAffine(mean_face(), matrix, (112, 112), borderMode=cv2.BORDER_REPLICATE)
-    found = locate(np.asarray(placed, np.float32))
+    found = locate_mean_face(np.asarray(placed, np.float32))
     moved = (TEMPLATE - CENTRE) * scale + (right, down) + CENTRE
     assert found.scale == scale
     assert found.shift == pytest.approx((right, down), abs=0.7)
     assert found.offset == pytest.approx(np.sqrt(((moved - TEMPLATE) ** 2).sum(axis=1).mean()), abs=0.7)
-    assert found.likeness > 0.98
+    assert found.correlation > 0.98
     assert found.is_aligned == (found.offset <= 3)
 
 
 def test_depth_is_the_contrast_of_eyes_and_mouth() -> None:
-    assert locate(mean_face()).depth == pytest.approx(1)
-    assert locate(mean_face() * 0.5).depth == pytest.approx(0.5)
-    assert not locate(mean_face() * 0.5).is_aligned
+    assert locate_mean_face(mean_face()).contrast == pytest.approx(1)
+    assert locate_mean_face(mean_face() * 0.5).contrast == pytest.approx(0.5)
+    assert not locate_mean_face(mean_face() * 0.5).is_aligned
 
 
 def test_the_reference_is_symmetric_and_complete() -> None:
@@ -46,6 +46,6 @@ def test_the_reference_is_symmetric_and_complete() -> None:
 
 @pytest.mark.parametrize("plane", [np.zeros((112, 112)), np.random.default_rng(0).normal(size=(112, 112))])
 def test_nothing_is_no_face(plane: NDArray[np.float64]) -> None:
-    found = locate(plane)
+    found = locate_mean_face(plane)
     assert not found.is_aligned
     assert "no mean face" in found.describe()

@@ -15,7 +15,7 @@ from tests.support.tiny_experiment import tiny_faces
 
 from fedfr.audit import Finding, audit_images
 from fedfr.audit.face_audit import audit, features_of, load_generic
-from fedfr.audit.label_checks import People
+from fedfr.audit.label_checks import IdentityTemplates
 from fedfr.core.errors import FedfrError
 from fedfr.faces import FaceSet, make_split
 from fedfr.faces.readers.image_reading import read_image
@@ -66,10 +66,10 @@ def kinds(findings: tuple[Finding, ...]) -> dict[str, int]:
 
 
 def test_real_people_with_right_labels_are_clean(sample: FaceSet, features: NDArray[np.float32]) -> None:
-    people = People(features, sample.labels)
+    people = IdentityTemplates(features, sample.labels)
     assert audit_images(sample) == ()
-    assert list(people.twins()) == []
-    assert list(people.strays()) == []
+    assert list(people.similar_identities()) == []
+    assert list(people.mislabelled_images()) == []
 
 
 def test_real_people_are_found_under_a_second_name(sample: FaceSet, features: NDArray[np.float32]) -> None:
@@ -77,9 +77,11 @@ def test_real_people_are_found_under_a_second_name(sample: FaceSet, features: ND
     labels = sample.labels.copy()
     for person in range(20):
         labels[4 * person + 2 : 4 * person + 4] = 30 + person
-    twins = {(each.first, each.second) for each in People(features, labels).twins()}
-    assert twins <= {(person, 30 + person) for person in range(20)}
-    assert len(twins) >= 12
+    similar_identities = {
+        (each.first, each.second) for each in IdentityTemplates(features, labels).similar_identities()
+    }
+    assert similar_identities <= {(person, 30 + person) for person in range(20)}
+    assert len(similar_identities) >= 12
 
 
 def test_real_images_are_found_under_another_name(sample: FaceSet, features: NDArray[np.float32]) -> None:
@@ -87,10 +89,10 @@ def test_real_images_are_found_under_another_name(sample: FaceSet, features: NDA
     moved = {4 * person: (person + 7) % 30 for person in range(0, 30, 2)}
     for image, label in moved.items():
         labels[image] = label
-    strays = {each.image: each.nearest for each in People(features, labels).strays()}
-    assert set(strays) <= set(moved)
-    assert len(strays) >= 13
-    assert all(nearest == image // 4 for image, nearest in strays.items())
+    mislabelled_images = {each.image: each.nearest for each in IdentityTemplates(features, labels).mislabelled_images()}
+    assert set(mislabelled_images) <= set(moved)
+    assert len(mislabelled_images) >= 13
+    assert all(nearest == image // 4 for image, nearest in mislabelled_images.items())
 
 
 def test_everything_together(sample: FaceSet, model: Path, tmp_path: Path) -> None:

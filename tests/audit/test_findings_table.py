@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from fedfr.audit import Case, Finding, finding, ordered
+from fedfr.audit import Case, Finding, make_findings, sort_findings
 from fedfr.audit.findings_table import findings_csv, findings_text
 
 
@@ -13,8 +13,12 @@ def some() -> tuple[Finding, ...]:
     copies = [Case((f"é, {n}/1.jpg", f"b/{n}.jpg"), ("é", "b"), ("public", "client-01 test"), 0.99) for n in range(7)]
     crop = Case(parts=("client-02",), value=7.5, detail="0.75 times the size")
     alone = Case((), ('zoë "z"',), (), 1.0)
-    return ordered(
-        [*finding("single-image", [alone]), *finding("crop", [crop]), *finding("image-of-two-people", copies)]
+    return sort_findings(
+        [
+            *make_findings("single-image", [alone]),
+            *make_findings("crop", [crop]),
+            *make_findings("image-of-two-people", copies),
+        ]
     )
 
 

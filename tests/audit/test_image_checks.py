@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.support.drawn_faces import draw_faces, encoded, with_pixels
 
-from fedfr.audit import KINDS, SEVERITIES, Finding, audit_images
+from fedfr.audit import FINDING_KINDS, SEVERITIES, Finding, audit_images
 from fedfr.core.errors import FedfrError
 from fedfr.faces import ClientFaces, FaceSet, Split
 
@@ -256,7 +256,7 @@ def test_progress_ends_at_the_number_of_images(faces: FaceSet) -> None:
 
 
 def test_every_kind_says_what_to_do() -> None:
-    for entry in KINDS:
-        kind = KINDS[entry.name]
+    for entry in FINDING_KINDS:
+        kind = FINDING_KINDS[entry.name]
         assert kind.severity in SEVERITIES
         assert len(kind.advice) > 10

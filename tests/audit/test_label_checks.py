@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fedfr.audit import label_checks
-from fedfr.audit.label_checks import DEVIATIONS, STRAY_DEVIATIONS, STRAY_LEAD, People
+from fedfr.audit.label_checks import MISLABEL_DEVIATIONS, MISLABEL_MARGIN, SAME_PERSON_DEVIATIONS, IdentityTemplates
 from fedfr.core.errors import FedfrError
 
 Features = NDArray[np.float64]
@@ -25,18 +25,18 @@ def crowd(people: int, images: int, noise: float = 0.6, seed: int = 0) -> tuple[
 
 @pytest.mark.parametrize("seed", range(5))
 def test_nobody_is_twice_in_a_clean_crowd(seed: int) -> None:
-    people = People(*crowd(200, 4, seed=seed))
-    assert list(people.twins()) == []
-    assert list(people.strays()) == []
-    assert people.can_be_told_apart
-    assert people.reach() == (200, 200)
+    people = IdentityTemplates(*crowd(200, 4, seed=seed))
+    assert list(people.similar_identities()) == []
+    assert list(people.mislabelled_images()) == []
+    assert people.is_discriminative
+    assert people.split_half_matches() == (200, 200)
 
 
 def test_a_person_under_two_identities() -> None:
     features, labels = crowd(150, 4)
     labels[2:4] = 150  # half of person 0's images under a name of their own
     labels[400] = 151
-    (first, second) = sorted(People(features, labels).twins(), key=lambda twin: twin.first)
+    (first, second) = sorted(IdentityTemplates(features, labels).similar_identities(), key=lambda twin: twin.first)
     assert (first.first, first.second, second.first, second.second) == (0, 150, 100, 151)
     rows = features / np.linalg.norm(features, axis=1, keepdims=True)
     means = rows[:2].sum(axis=0), rows[2:4].sum(axis=0)
@@ -49,7 +49,7 @@ def test_the_closest_images_of_two_identities() -> None:
     rows = features / np.linalg.norm(features, axis=1, keepdims=True)
     scores = rows[4:8] @ rows[16:].T
     row, column = np.unravel_index(scores.argmax(), scores.shape)
-    assert People(features, labels).closest(1, 4) == (4 + row, 16 + column)
+    assert IdentityTemplates(features, labels).most_similar_images(1, 4) == (4 + row, 16 + column)
 
 
 def test_images_under_the_wrong_identity() -> None:
@@ -57,39 +57,41 @@ def test_images_under_the_wrong_identity() -> None:
     wrong = {7: 30, 13: 9, 599: 0}
     for image, label in wrong.items():
         labels[image] = label
-    strays = list(People(features, labels).strays())
-    assert {each.image: each.nearest for each in strays} == {7: 1, 13: 3, 599: 149}
-    assert all(each.score - each.own > 0.3 for each in strays)
+    mislabelled_images = list(IdentityTemplates(features, labels).mislabelled_images())
+    assert {each.image: each.nearest for each in mislabelled_images} == {7: 1, 13: 3, 599: 149}
+    assert all(each.score - each.own > 0.3 for each in mislabelled_images)
 
 
 def test_an_image_of_nobody_else_is_no_stray() -> None:
     """Far from its own identity but near no other: a bad image, or somebody who is not here."""
     features, labels = crowd(150, 4)
     features[10] = np.random.default_rng(9).normal(size=128)
-    assert list(People(features, labels).strays()) == []
+    assert list(IdentityTemplates(features, labels).mislabelled_images()) == []
 
 
 def test_the_only_image_of_an_identity_is_no_stray() -> None:
     features, labels = crowd(100, 4)
     labels[5] = 100
-    people = People(features, labels)
-    assert list(people.strays()) == []
-    assert [(twin.first, twin.second) for twin in people.twins()] == [(1, 100)]
+    people = IdentityTemplates(features, labels)
+    assert list(people.mislabelled_images()) == []
+    assert [(twin.first, twin.second) for twin in people.similar_identities()] == [(1, 100)]
 
 
 @pytest.mark.parametrize("block", [1, 7, 64])
 def test_blocks_change_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels = crowd(60, 3)
     labels[1], labels[178], labels[59] = 60, 60, 3
-    expected = People(features, labels)
-    twins, strays = list(expected.twins()), list(expected.strays())
-    assert twins
-    assert strays
+    expected = IdentityTemplates(features, labels)
+    similar_identities, mislabelled_images = list(expected.similar_identities()), list(expected.mislabelled_images())
+    assert similar_identities
+    assert mislabelled_images
     monkeypatch.setattr(label_checks, "BLOCK", block)
-    again = People(features, labels)
-    found = sorted(again.twins(), key=lambda twin: (twin.first, twin.second))
-    assert [(each.first, each.second) for each in found] == [(each.first, each.second) for each in twins]
-    assert [(each.image, each.nearest) for each in again.strays()] == [(each.image, each.nearest) for each in strays]
+    again = IdentityTemplates(features, labels)
+    found = sorted(again.similar_identities(), key=lambda twin: (twin.first, twin.second))
+    assert [(each.first, each.second) for each in found] == [(each.first, each.second) for each in similar_identities]
+    assert [(each.image, each.nearest) for each in again.mislabelled_images()] == [
+        (each.image, each.nearest) for each in mislabelled_images
+    ]
 
 
 def test_the_threshold_is_that_of_all_pairs() -> None:
@@ -100,69 +102,73 @@ def test_the_threshold_is_that_of_all_pairs() -> None:
     scores = (means @ means.T)[np.triu_indices(80, 1)]
     centre = np.median(scores)
     deviation = np.median(np.abs(scores - centre)) / 0.6744897501960817
-    people = People(features, labels)
-    assert people.threshold == pytest.approx(centre + DEVIATIONS * deviation, abs=1e-5)
-    assert people.impostors.above(0) == pytest.approx(centre, abs=1e-6)
+    people = IdentityTemplates(features, labels)
+    assert people.threshold == pytest.approx(centre + SAME_PERSON_DEVIATIONS * deviation, abs=1e-5)
+    assert people.impostors.score_at(0) == pytest.approx(centre, abs=1e-6)
 
 
 def test_a_tenth_of_doubles_hardly_moves_the_threshold() -> None:
     features, labels = crowd(200, 4)
-    clean = People(features, labels).threshold
+    clean = IdentityTemplates(features, labels).threshold
     for person in range(20):
         labels[4 * person : 4 * person + 2] = 200 + person
-    people = People(features, labels)
+    people = IdentityTemplates(features, labels)
     assert people.threshold == pytest.approx(clean, abs=0.03)
-    assert len(list(people.twins())) == 20
+    assert len(list(people.similar_identities())) == 20
 
 
 def test_a_sample_of_identities_gives_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels = crowd(400, 2)
-    every = People(features, labels).threshold
-    monkeypatch.setattr(label_checks, "SAMPLED", 100)
-    sampled = People(features, labels).threshold
+    every = IdentityTemplates(features, labels).threshold
+    monkeypatch.setattr(label_checks, "MAX_SAMPLED", 100)
+    sampled = IdentityTemplates(features, labels).threshold
     assert sampled == pytest.approx(every, abs=0.03)
     order = np.random.default_rng(0).permutation(400)
-    assert People(features, order[labels]).threshold == pytest.approx(sampled, abs=1e-6)
+    assert IdentityTemplates(features, order[labels]).threshold == pytest.approx(sampled, abs=1e-6)
 
 
 def test_the_order_of_images_changes_nothing() -> None:
     features, labels = crowd(100, 5, noise=1.4)
     labels[3], labels[77] = 100, 40
-    expected = People(features, labels)
+    expected = IdentityTemplates(features, labels)
     order = np.random.default_rng(0).permutation(len(labels))
-    people = People(features[order], labels[order])
-    assert people.reach() == expected.reach()
-    assert {(each.first, each.second) for each in people.twins()} == {(e.first, e.second) for e in expected.twins()}
-    assert {int(order[each.image]) for each in people.strays()} == {each.image for each in expected.strays()}
+    people = IdentityTemplates(features[order], labels[order])
+    assert people.split_half_matches() == expected.split_half_matches()
+    assert {(each.first, each.second) for each in people.similar_identities()} == {
+        (e.first, e.second) for e in expected.similar_identities()
+    }
+    assert {int(order[each.image]) for each in people.mislabelled_images()} == {
+        each.image for each in expected.mislabelled_images()
+    }
 
 
 def test_a_model_that_tells_nobody_apart() -> None:
     """As random weights do: all features point much the same way, and differ in few directions."""
-    people = People(np.random.default_rng(0).normal(size=(90, 4)) + 2, np.arange(90) // 3)
+    people = IdentityTemplates(np.random.default_rng(0).normal(size=(90, 4)) + 2, np.arange(90) // 3)
     assert people.threshold > 1
-    assert not people.can_be_told_apart
+    assert not people.is_discriminative
 
 
 def test_too_few_people_to_know_what_is_usual() -> None:
     for count in (1, 2):
-        assert not People(*crowd(count, 3)).can_be_told_apart
+        assert not IdentityTemplates(*crowd(count, 3)).is_discriminative
 
 
 def test_reach_counts_identities_that_would_be_found() -> None:
     """Half of the people have images that resemble nothing: their halves are strangers to each other."""
     features, labels = crowd(100, 4)
     features[200:] = np.random.default_rng(5).normal(size=(200, 128))
-    people = People(features, labels)
-    assert people.reach() == (50, 100)
-    assert people.reach(np.arange(50)) == (50, 50)
-    assert people.reach(np.arange(50, 100)) == (0, 50)
+    people = IdentityTemplates(features, labels)
+    assert people.split_half_matches() == (50, 100)
+    assert people.split_half_matches(np.arange(50)) == (50, 50)
+    assert people.split_half_matches(np.arange(50, 100)) == (0, 50)
 
 
 def test_features_that_are_not_finite_are_refused() -> None:
     features, labels = crowd(10, 2)
     features[3, 5] = np.nan
     with pytest.raises(FedfrError, match="row 3 holds NaN or infinity"):
-        People(features, labels)
+        IdentityTemplates(features, labels)
 
 
 def test_a_strays_lead_is_over_its_own_identity() -> None:
@@ -171,7 +177,7 @@ def test_a_strays_lead_is_over_its_own_identity() -> None:
     features[4:8] = features[0:4] + 0.3 * np.linalg.norm(features[0]) / 11 * np.random.default_rng(1).normal(
         size=(4, 128)
     )
-    people = People(features, labels)
-    assert [(twin.first, twin.second) for twin in people.twins()] == [(0, 1)]
-    assert list(people.strays()) == []
-    assert STRAY_LEAD < STRAY_DEVIATIONS < DEVIATIONS
+    people = IdentityTemplates(features, labels)
+    assert [(twin.first, twin.second) for twin in people.similar_identities()] == [(0, 1)]
+    assert list(people.mislabelled_images()) == []
+    assert MISLABEL_MARGIN < MISLABEL_DEVIATIONS < SAME_PERSON_DEVIATIONS

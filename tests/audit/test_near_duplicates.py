@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fedfr.audit import near_duplicates as module
-from fedfr.audit.near_duplicates import likeness, near_duplicate_groups
+from fedfr.audit.near_duplicates import near_duplicate_groups, pair_correlations
 
 Small = NDArray[np.uint8]
 
@@ -23,7 +23,7 @@ def correlation(first: Small, second: Small) -> float:
 def test_likeness_is_the_greater_of_two_correlations() -> None:
     some = images(8)
     some[5] = some[1][:, ::-1]
-    found = likeness(some)
+    found = pair_correlations(some)
     for row in range(8):
         for column in range(8):
             expected = max(correlation(some[row], some[column]), correlation(some[row], some[column][:, ::-1]))
@@ -54,7 +54,7 @@ def test_flat_images_are_like_nothing() -> None:
     flat = np.full((3, 16, 16), 7, np.uint8)
     flat[1, 0, 0] = 9
     assert near_duplicate_groups(flat) == []
-    assert not likeness(flat).any()
+    assert not pair_correlations(flat).any()
 
 
 def test_no_images() -> None:
@@ -64,14 +64,14 @@ def test_no_images() -> None:
 def test_only_what_both_show_is_compared() -> None:
     """Equal corners make everybody alike; a copy of the rest is still found, and so is one without them."""
     some = (120 + 0.1 * images(6).astype(np.float64)).astype(np.uint8)
-    shown = np.ones(some.shape, np.bool_)
-    shown[:4, :, :6] = False
-    some[~shown] = 0
+    content = np.ones(some.shape, np.bool_)
+    content[:4, :, :6] = False
+    some[~content] = 0
     some[5] = some[3]
     some[5, :, :6] = images(6, seed=1)[5, :, :6] // 10 + 120
     assert near_duplicate_groups(some) == [[0, 1, 2, 3]]
-    assert near_duplicate_groups(some, shown) == []
-    both = likeness(some, shown)
+    assert near_duplicate_groups(some, content) == []
+    both = pair_correlations(some, content)
     assert both[3, 5] == pytest.approx(1)
     assert both[0, 1] == pytest.approx(
         max(
@@ -81,4 +81,4 @@ def test_only_what_both_show_is_compared() -> None:
         abs=1e-5,
     )
     some[2] = (some[3].astype(np.float64) * 0.9).astype(np.uint8)
-    assert near_duplicate_groups(some, shown) == [[2, 3]]
+    assert near_duplicate_groups(some, content) == [[2, 3]]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fedfr.config.schema import LocalConfig
 from fedfr.core.decimals import exact
 from fedfr.evaluation.metrics import expected
-from fedfr.faces.splits.assignment import by_share
+from fedfr.faces.splits.assignment import held_out_count
 from fedfr.federation.client import decay_epoch
 from fedfr.federation.server import sample_clients
 
@@ -35,7 +35,7 @@ def test_every_share_of_a_count(thousandths: int, count: int) -> None:
     assert len(sample_clients(clients, share, 0, 1)) == -(-thousandths * count // 1000)
     if count > 1:
         half_up = (2 * thousandths * count + 1000) // 2000
-        assert by_share(share)(count) == min(max(half_up, 1), count - 1)
+        assert held_out_count(share)(count) == min(max(half_up, 1), count - 1)
 
 
 def test_a_share_beyond_what_was_tolerated() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from fedfr.core.errors import FedfrError
 from fedfr.faces import SPLITS, FaceSet, Split, make_split
-from fedfr.faces.exact_duplicates import copies, without_duplicates
+from fedfr.faces.exact_duplicates import duplicate_groups, without_duplicates
 from fedfr.faces.storage import read_digests
 
 MakeFaces = Callable[[Sequence[int]], FaceSet]
@@ -26,8 +26,8 @@ def copied(faces: FaceSet, pairs: dict[int, int]) -> FaceSet:
 
 def test_groups_of_copies(make_faces: MakeFaces) -> None:
     faces = copied(make_faces([3, 3]), {2: 0, 5: 0, 4: 3})
-    assert copies(faces.digests()) == [[0, 2, 5], [3, 4]]
-    assert copies(make_faces([3, 3]).digests()) == []
+    assert duplicate_groups(faces.digests()) == [[0, 2, 5], [3, 4]]
+    assert duplicate_groups(make_faces([3, 3]).digests()) == []
 
 
 def test_of_copies_the_first_stays_and_of_an_image_of_two_people_none(make_faces: MakeFaces) -> None:

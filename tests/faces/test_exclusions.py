@@ -17,7 +17,7 @@ from fedfr.audit import audit_images
 from fedfr.audit.findings_table import findings_csv
 from fedfr.core.errors import FedfrError
 from fedfr.faces import FaceSet, Split, import_folder, make_split
-from fedfr.faces.exclusions import EXCLUDED, exclude_faces, import_excluding, read_exclusions
+from fedfr.faces.exclusions import EXCLUDED, exclude_faces, import_with_exclusions, read_exclusions
 
 MakeFaces = Callable[[Sequence[int]], FaceSet]
 SETTINGS = {"public_identities": 1, "clients": 2, "identities_per_client": 1, "test_count": 1, "min_images": 3}
@@ -181,12 +181,12 @@ def test_an_import_without_them(faces: FaceSet, tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_text(
         f"index,faces,decision\n1,sha256:{whole.fingerprint()[:16]},exclude\n", encoding="utf-8"
     )
-    left = import_excluding(lambda place: import_folder(people, place), tmp_path / "f.csv", tmp_path / "out")
+    left = import_with_exclusions(lambda place: import_folder(people, place), tmp_path / "f.csv", tmp_path / "out")
     assert [each.image for each in left] == [whole.names[1]]
     assert len(FaceSet.load(tmp_path / "out")) == len(whole) - 1
     (tmp_path / "f.csv").write_text("index,decision\n99,exclude\n", encoding="utf-8")
     with pytest.raises(FedfrError, match="has the index '99'"):
-        import_excluding(lambda place: import_folder(people, place), tmp_path / "f.csv", tmp_path / "no")
+        import_with_exclusions(lambda place: import_folder(people, place), tmp_path / "f.csv", tmp_path / "no")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != people.name) == ["f.csv", "out", "whole"]
 
 

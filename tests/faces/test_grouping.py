@@ -15,23 +15,23 @@ from fedfr.evaluation.protocols.generic import enrolled_images
 from fedfr.faces import ClientFaces, FaceSet, Split
 from fedfr.faces.array_columns import Digests
 from fedfr.faces.grouping import ByIdentity
-from fedfr.faces.index_ranges import from_runs, to_runs
+from fedfr.faces.index_ranges import format_ranges, parse_ranges
 from fedfr.faces.splits.assignment import (
-    Divide,
-    by_share,
-    deal,
+    TrainTestRule,
+    assign_to_clients,
     first_as_test,
+    held_out_count,
     images_of,
     last_as_test,
-    training_part_of,
+    training_part_only,
 )
-from fedfr.faces.splits.split_parts import people_of
+from fedfr.faces.splits.split_parts import labels_of
 
-DIVISIONS: dict[str, Divide] = {
-    "share": last_as_test(by_share(0.4)),
+DIVISIONS: dict[str, TrainTestRule] = {
+    "share": last_as_test(held_out_count(0.4)),
     "last": last_as_test(lambda images: 2),
     "first": first_as_test(3),
-    "twice": training_part_of(last_as_test(by_share(0.3))),
+    "twice": training_part_only(last_as_test(held_out_count(0.3))),
 }
 
 
@@ -61,7 +61,7 @@ def test_dealing(seed: int, images: int, identities: int, in_client_order: bool,
     chosen = [label for label in np.random.default_rng(seed).permutation(identities).tolist() if own[label][:most]]
     assert list(images_of(faces, chosen, most)) == sorted(index for label in chosen for index in own[label][:most])
     half = len(chosen) // 2
-    dealt = deal(faces, chosen, [half, len(chosen) - half], DIVISIONS[name], most)
+    dealt = assign_to_clients(faces, chosen, [half, len(chosen) - half], DIVISIONS[name], most)
     for client, people in zip(dealt.values(), (chosen[:half], chosen[half:]), strict=True):
         train: list[int] = []
         test: list[int] = []
@@ -72,7 +72,7 @@ def test_dealing(seed: int, images: int, identities: int, in_client_order: bool,
                 part += [some[place] for place in places]
         assert client == ClientFaces(sorted(train), sorted(test))
         used = [*client.train, *client.test]
-        assert people_of(faces, used).tolist() == sorted({int(faces.labels[index]) for index in used})
+        assert labels_of(faces, used).tolist() == sorted({int(faces.labels[index]) for index in used})
 
 
 @pytest.mark.parametrize(("images", "kept"), [(0, 0), (1, 1), (2, 1), (3, 1), (5, 3)])
@@ -83,7 +83,7 @@ def test_of_every_identity_an_image_is_left_to_train_on(images: int, kept: int) 
 @settings(max_examples=50, deadline=None)
 @given(images=st.lists(st.integers(0, 60) | st.integers(0, 2**31 + 5)))
 def test_runs(images: list[int]) -> None:
-    assert from_runs(to_runs(images)).tolist() == images
+    assert parse_ranges(format_ranges(images)).tolist() == images
     split = Split("any", 0, "", images, {}, (), ())
     assert list(split.public) == images
     assert [split.public[place] for place in range(-len(images), len(images))] == images * 2
@@ -94,7 +94,7 @@ def test_runs(images: list[int]) -> None:
 )
 def test_bad_runs(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"runs such as|goes backwards|is longer than"):
-        from_runs(text)
+        parse_ranges(text)
     path = tmp_path / "split.json"
     Split("any", 0, "", (1, 2), {}, (), ()).save(path)
     path.write_text(path.read_text().replace("1-2", text))
@@ -114,7 +114,7 @@ def test_copies(numbers: list[int], alike: bool) -> None:
     images, starts = Digests.of(made).copies()
     assert images.tolist() == [index for group in several for index in group]
     assert starts.tolist() == np.cumsum([0, *map(len, several)])[:-1].tolist()
-    assert Digests.of(made).meets(Digests.of([bytes([7 if alike else 3] * 8 + [3] * 24)])) == (3 in numbers)
+    assert Digests.of(made).intersects(Digests.of([bytes([7 if alike else 3] * 8 + [3] * 24)])) == (3 in numbers)
 
 
 @settings(max_examples=30, deadline=None)

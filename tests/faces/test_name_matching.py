@@ -15,7 +15,7 @@ from fedfr.audit import audit_images
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.site import check_apart
 from fedfr.faces import FaceSet, FacesWarning, import_faces, make_split
-from fedfr.faces.name_matching import alike, plain_name, shared_names, spelled
+from fedfr.faces.name_matching import groups_of_similar_names, matching_names, normalized_name, quoted_name
 
 COMPOSED, TAKEN_APART = "Zoë", unicodedata.normalize("NFD", "Zoë")
 
@@ -44,19 +44,19 @@ COMPOSED, TAKEN_APART = "Zoë", unicodedata.normalize("NFD", "Zoë")
 )
 def test_names_that_look_the_same(one: str, other: str) -> None:
     assert one != other
-    assert plain_name(one) == plain_name(other)
-    assert alike([one, "somebody else", other]) == [(one, other)]
-    assert shared_names([one], ["somebody else", other]) == [(one, other)]
+    assert normalized_name(one) == normalized_name(other)
+    assert groups_of_similar_names([one, "somebody else", other]) == [(one, other)]
+    assert matching_names([one], ["somebody else", other]) == [(one, other)]
 
 
 @pytest.mark.parametrize(("one", "other"), [("Zoë", "Zoe"), ("Ann A", "AnnA"), ("p1", "p_1"), ("001", "1"), ("_", "")])
 def test_names_that_differ(one: str, other: str) -> None:
-    assert alike([one, other]) == []
+    assert groups_of_similar_names([one, other]) == []
 
 
 def test_what_cannot_be_seen_is_written_out() -> None:
-    assert spelled("Ann") == "'Ann'"
-    assert spelled(TAKEN_APART).endswith("('Zoe\\u0308')")
+    assert quoted_name("Ann") == "'Ann'"
+    assert quoted_name(TAKEN_APART).endswith("('Zoe\\u0308')")
 
 
 def faces(*identities: str, each: int = 4, seed: int = 0) -> FaceSet:

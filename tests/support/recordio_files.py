@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fedfr.faces.readers.recordio.header import pack
+from fedfr.faces.readers.recordio.header import pack_payload
 from fedfr.faces.writers.recordio import RecordWriter, write_faces_file
 
 __all__ = ["SAMPLES", "flat", "images", "insightface", "records"]
@@ -38,12 +38,12 @@ def insightface(path: Path, labels: Sequence[int] = (0, 0, 1), *, torn: bool = F
     people, end = sorted(set(labels)), len(labels) + 1
     with path.open("wb") as file:
         writer = RecordWriter(file)
-        writer.write(0, pack([end, end + len(people)], 0))
+        writer.write(0, pack_payload([end, end + len(people)], 0))
         for key, (label, image) in enumerate(images(labels), start=1):
-            writer.write(key, pack([label, 0], key, image))
+            writer.write(key, pack_payload([label, 0], key, image))
         for number, label in enumerate(people):
             first = 1 + list(labels).index(label)
             last = end if torn else first + list(labels).count(label)
-            writer.write(end + number, pack([first, last], end + number))
+            writer.write(end + number, pack_payload([first, last], end + number))
     path.with_suffix(".idx").write_bytes(writer.index())
     return path

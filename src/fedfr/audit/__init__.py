@@ -9,11 +9,21 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from fedfr.audit.findings import KINDS, SEVERITIES, Case, Finding, Kind, finding, ordered
+from fedfr.audit.findings import FINDING_KINDS, SEVERITIES, Case, Finding, FindingKind, make_findings, sort_findings
 from fedfr.audit.image_checks import audit_images
 from fedfr.audit.split_membership import SplitMembership
 
-__all__ = ["KINDS", "SEVERITIES", "Case", "Finding", "Kind", "SplitMembership", "audit_images", "finding", "ordered"]
+__all__ = [
+    "FINDING_KINDS",
+    "SEVERITIES",
+    "Case",
+    "Finding",
+    "FindingKind",
+    "SplitMembership",
+    "audit_images",
+    "make_findings",
+    "sort_findings",
+]
 
 
 def __dir__() -> list[str]:

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["photographed"]
+__all__ = ["content_mask"]
 
 SIDE = 56
 """Images are looked at in this size: noise and rings of JPEG are gone, corners are not."""
 
-LEAST_AREA = 0.01
+MIN_AREA = 0.01
 """Share of the image that one colour must cover, from the border, to be no photograph."""
 
 DARK, DARK_REACH, REACH = 12, 12, 3
@@ -20,10 +20,10 @@ DARK, DARK_REACH, REACH = 12, 12, 3
 Plane = NDArray[np.uint8]
 
 
-def photographed(image: Plane, cells: int) -> NDArray[np.bool_]:
+def content_mask(image: Plane, cells: int) -> NDArray[np.bool_]:
     """Which of ``cells``×``cells`` parts of an image (112, 112, 3) are photographed for three quarters or more."""
     reduced = np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
-    outside = _one_colour(reduced)
+    outside = _uniform_areas(reduced)
     if not outside.any():
         return np.ones((cells, cells), np.bool_)
     # What lies between two pixels at the edge of the photograph is mixed of both sides.
@@ -32,7 +32,7 @@ def photographed(image: Plane, cells: int) -> NDArray[np.bool_]:
     return np.asarray(share <= 0.25)
 
 
-def _one_colour(image: Plane) -> NDArray[np.bool_]:
+def _uniform_areas(image: Plane) -> NDArray[np.bool_]:
     """Areas of one colour that reach a corner or the middle of a side."""
     found = np.zeros((SIDE, SIDE), np.bool_)
     ends = (0, SIDE // 2, SIDE - 1)
@@ -46,6 +46,6 @@ def _one_colour(image: Plane) -> NDArray[np.bool_]:
             flags = 4 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY | (1 << 8)
             cv2.floodFill(image, mask, (across, down), 0, (reach,) * 3, (reach,) * 3, flags)
             area = mask[1:-1, 1:-1].astype(np.bool_)
-            if area.mean() >= LEAST_AREA:
+            if area.mean() >= MIN_AREA:
                 found |= area
     return found

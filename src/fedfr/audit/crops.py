@@ -10,18 +10,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LEAST_DEPTH", "LEAST_IMAGES", "LEAST_LIKENESS", "MOST_OFFSET", "Crop", "locate"]
+__all__ = ["MAX_OFFSET", "MIN_FACE_CONTRAST", "MIN_FACE_CORRELATION", "MIN_IMAGES", "Crop", "locate_mean_face"]
 
-LEAST_IMAGES = 50
+MIN_IMAGES = 50
 """A mean of fewer faces still shows single ones."""
 
-MOST_OFFSET = 3.0
+MAX_OFFSET = 3.0
 """Pixels by which the mean face may lie off the template."""
 
-LEAST_LIKENESS = 0.7
+MIN_FACE_CORRELATION = 0.7
 """Correlation with a mean face below which there is none."""
 
-LEAST_DEPTH = 0.8
+MIN_FACE_CONTRAST = 0.8
 """How deep eyes and mouth are in the mean face, 1 for well aligned ones: the less, the more the faces are scattered."""
 
 # The ArcFace template: eyes, nose, corners of the mouth (Deng et al., CVPR 2019; insightface's 112x112 points).
@@ -30,9 +30,9 @@ TEMPLATE = np.array(
 )
 CENTRE = np.array([56.0, 72.0])
 TOP, BOTTOM, LEFT, RIGHT = 36, 106, 24, 88
-REACH, PAD = 20, 30
-SMALLER = (0.5, 0.53, 0.55, 0.58, 0.61, 0.64, 0.68, 0.71, 0.75, 0.78, 0.82, 0.87, 0.91, 0.95)
-LARGER = (1.05, 1.1, 1.16, 1.22, 1.28, 1.34, 1.41, 1.5)
+MAX_SHIFT, PAD = 20, 30
+SCALES_BELOW_ONE = (0.5, 0.53, 0.55, 0.58, 0.61, 0.64, 0.68, 0.71, 0.75, 0.78, 0.82, 0.87, 0.91, 0.95)
+SCALES_ABOVE_ONE = (1.05, 1.1, 1.16, 1.22, 1.28, 1.34, 1.41, 1.5)
 
 # Luminance of the mean of 1 891 aligned faces (every seventh of LFW), made symmetric: each face with mean 0 and
 # deviation 1, in 1/40, in cells of 7x7 pixels. Nobody can be recognized in it.
@@ -58,56 +58,60 @@ MEAN_FACE = (
 
 @dataclass(frozen=True)
 class Crop:
-    """Where a mean face lies: ``scale`` 1 and ``shift`` (0, 0) is the template.
+    """Position of a mean face relative to the ArcFace template, which has ``scale`` 1 and ``shift`` (0, 0).
 
-    ``offset`` is the distance of its five landmarks from the template's, root mean square, in pixels; ``likeness`` the
-    correlation with a mean face at that place, -1 … 1; ``depth`` the contrast of its eyes and mouth at the template's
-    place, 1 for well aligned faces.
+    ``shift`` is in pixels (right, down). ``offset`` is the root-mean-square distance of the five landmarks from the
+    template's, in pixels; ``correlation`` that with the reference mean face at this position, -1 … 1; ``contrast`` the
+    contrast of eyes and mouth at the template's position, 1 for well-aligned faces.
     """
 
     scale: float
     shift: tuple[float, float]
     offset: float
-    likeness: float
-    depth: float
+    correlation: float
+    contrast: float
 
     @property
     def is_aligned(self) -> bool:
         """Whether there is a mean face, where the template wants it, of faces that are not scattered around it."""
-        return self.likeness >= LEAST_LIKENESS and self.offset <= MOST_OFFSET and self.depth >= LEAST_DEPTH
+        return (
+            self.correlation >= MIN_FACE_CORRELATION
+            and self.offset <= MAX_OFFSET
+            and self.contrast >= MIN_FACE_CONTRAST
+        )
 
     def describe(self) -> str:
         """What is wrong with it, in words."""
-        if self.likeness < LEAST_LIKENESS:
-            return f"no mean face (correlation {self.likeness:.2f})"
-        if self.offset > MOST_OFFSET:
+        if self.correlation < MIN_FACE_CORRELATION:
+            return f"no mean face (correlation {self.correlation:.2f})"
+        if self.offset > MAX_OFFSET:
             right, down = self.shift
             return f"{self.scale:.2f} times the size, {right:+.0f} px right, {down:+.0f} px down"
-        return f"scattered: eyes and mouth of the mean face have {self.depth:.0%} of their contrast"
+        return f"scattered: eyes and mouth of the mean face have {self.contrast:.0%} of their contrast"
 
 
 @cache
-def _expected() -> NDArray[Any]:
+def _reference_face() -> NDArray[Any]:
     return cv2.resize(np.array(MEAN_FACE, np.float32) / 40, (112, 112), interpolation=cv2.INTER_CUBIC)
 
 
-def _features(plane: NDArray[Any]) -> NDArray[Any]:
+def _local_contrast(plane: NDArray[Any]) -> NDArray[Any]:
     """What is darker and lighter than its surroundings on the scale of an eye."""
     fine, coarse = (cv2.GaussianBlur(plane, (0, 0), width) for width in (3, 7))
     return (fine - coarse)[TOP:BOTTOM, LEFT:RIGHT]
 
 
-def _depth(plane: NDArray[Any]) -> float:
-    wanted = _features(_expected())
-    return float((_features(plane) * wanted).sum() / (wanted * wanted).sum())
+def _face_contrast(plane: NDArray[Any]) -> float:
+    wanted = _local_contrast(_reference_face())
+    return float((_local_contrast(plane) * wanted).sum() / (wanted * wanted).sum())
 
 
-def locate(mean_face: NDArray[np.floating[Any]]) -> Crop:
+def locate_mean_face(mean_face: NDArray[np.floating[Any]]) -> Crop:
     """Where the mean of standardized luminances (112, 112) lies, by the best correlation over scales and shifts."""
     plane = mean_face.astype(np.float32)
-    template = np.ascontiguousarray(_expected()[TOP:BOTTOM, LEFT:RIGHT])
-    best = Crop(1.0, (0.0, 0.0), 0.0, -1.0, _depth(plane))
-    for scale in (*SMALLER, 1.0, *LARGER):
+    template = np.ascontiguousarray(_reference_face()[TOP:BOTTOM, LEFT:RIGHT])
+    best = Crop(1.0, (0.0, 0.0), 0.0, -1.0, _face_contrast(plane))
+    for scale in (*SCALES_BELOW_ONE, 1.0, *SCALES_ABOVE_ONE):
         # The face scaled back to the template's size, with room around it to shift.
         corner = CENTRE * (1 - scale) - scale * PAD
         back = cv2.warpAffine(
@@ -117,14 +121,14 @@ def locate(mean_face: NDArray[np.floating[Any]]) -> Crop:
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        top, left = TOP + PAD - REACH, LEFT + PAD - REACH
-        window = back[top : BOTTOM + PAD + REACH, left : RIGHT + PAD + REACH]
-        likeness = cv2.matchTemplate(window, template, cv2.TM_CCOEFF_NORMED)
-        row, column = np.unravel_index(int(likeness.argmax()), likeness.shape)
-        if likeness[row, column] > best.likeness:
-            shift = np.array([column - REACH, row - REACH]) * scale
+        top, left = TOP + PAD - MAX_SHIFT, LEFT + PAD - MAX_SHIFT
+        window = back[top : BOTTOM + PAD + MAX_SHIFT, left : RIGHT + PAD + MAX_SHIFT]
+        correlation = cv2.matchTemplate(window, template, cv2.TM_CCOEFF_NORMED)
+        row, column = np.unravel_index(int(correlation.argmax()), correlation.shape)
+        if correlation[row, column] > best.correlation:
+            shift = np.array([column - MAX_SHIFT, row - MAX_SHIFT]) * scale
             moved = (TEMPLATE - CENTRE) * scale + CENTRE + shift
             offset = float(np.sqrt(((moved - TEMPLATE) ** 2).sum(axis=1).mean()))
             place = (round(float(shift[0]), 1), round(float(shift[1]), 1))
-            best = Crop(scale, place, offset, float(likeness[row, column]), best.depth)
+            best = Crop(scale, place, offset, float(correlation[row, column]), best.contrast)
     return best

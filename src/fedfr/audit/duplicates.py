@@ -8,20 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.audit.findings import Case, Finding, finding
+from fedfr.audit.findings import Case, Finding, make_findings
 from fedfr.audit.measures import Measures
-from fedfr.audit.near_duplicates import COMMON, NEAR, likeness, near_duplicate_groups
+from fedfr.audit.near_duplicates import (
+    MIN_CORRELATION,
+    MIN_OVERLAP_CORRELATION,
+    near_duplicate_groups,
+    pair_correlations,
+)
 from fedfr.audit.split_membership import SplitMembership
-from fedfr.faces.exact_duplicates import copies
+from fedfr.faces.exact_duplicates import duplicate_groups
 from fedfr.faces.faceset import FaceSet
 
 __all__ = ["check_duplicates"]
 
 # Of a group too large to compare every two, the first so many by name.
-COMPARED = 1000
+MAX_COMPARED = 1000
 
 
-def check_duplicates(faces: FaceSet, measures: Measures, places: SplitMembership) -> list[Finding]:
+def check_duplicates(faces: FaceSet, measures: Measures, membership: SplitMembership) -> list[Finding]:
     """Findings ``exact-duplicates``, ``near-duplicates``, ``image-of-two-people`` and ``image-in-two-parts``.
 
     A group of linked images is one case; ``value`` is the greatest correlation of two that are not exact copies, 1
@@ -34,35 +39,35 @@ def check_duplicates(faces: FaceSet, measures: Measures, places: SplitMembership
         "image-of-two-people": [],
         "image-in-two-parts": [],
     }
-    exact = {images[0]: images for images in copies(measures.digests)}
+    exact = {images[0]: images for images in duplicate_groups(measures.digests)}
     repeated = {index for images in exact.values() for index in images[1:]}
     distinct = [index for index in range(len(faces)) if index not in repeated]
     near = [
         sorted((distinct[place] for place in group), key=faces.names.__getitem__)
-        for group in near_duplicate_groups(measures.small[distinct], measures.shown[distinct])
+        for group in near_duplicate_groups(measures.thumbnails[distinct], measures.content[distinct])
     ]
     linked = {index for group in near for index in group}
     for group in [*near, *([first] for first in exact if first not in linked)]:
         copied = [exact.get(first, [first]) for first in group]
-        compared = measures.small[group[:COMPARED]]
-        alike = likeness(compared, measures.shown[group[:COMPARED]])
+        compared = measures.thumbnails[group[:MAX_COMPARED]]
+        alike = pair_correlations(compared, measures.content[group[:MAX_COMPARED]])
         np.fill_diagonal(alike, -1)
-        links = (alike >= COMMON) & (likeness(compared) >= NEAR)
-        people = _crossing(copied, alike, links, faces.labels, -1)
+        links = (alike >= MIN_OVERLAP_CORRELATION) & (pair_correlations(compared) >= MIN_CORRELATION)
+        people = _images_across(copied, alike, links, faces.labels, -1)
         if people is None:
             value = round(float(alike.max()), 4) if len(group) > 1 else 1.0
             everything = [index for images in copied for index in images]
             kind = "near-duplicates" if len(group) > 1 else "exact-duplicates"
-            by_kind[kind].append(_case(faces, places, everything, value))
+            by_kind[kind].append(_case(faces, membership, everything, value))
         else:
-            by_kind["image-of-two-people"].append(_case(faces, places, *people))
-        parts = _crossing(copied, alike, links, places.parts, 0)
+            by_kind["image-of-two-people"].append(_case(faces, membership, *people))
+        parts = _images_across(copied, alike, links, membership.parts, 0)
         if parts is not None:
-            by_kind["image-in-two-parts"].append(_case(faces, places, *parts))
-    return [found for kind, cases in by_kind.items() for found in finding(kind, cases)]
+            by_kind["image-in-two-parts"].append(_case(faces, membership, *parts))
+    return [found for kind, cases in by_kind.items() for found in make_findings(kind, cases)]
 
 
-def _crossing(
+def _images_across(
     copied: Sequence[Sequence[int]],
     alike: NDArray[np.float32],
     links: NDArray[np.bool_],
@@ -77,21 +82,21 @@ def _crossing(
     values = [{int(of[index]) for index in images} - {none} for images in copied]
     if len(set().union(*values)) < 2:
         return None
-    places = {place for place, found in enumerate(values) if len(found) > 1}
-    greatest = 1.0 if places else -1.0
+    membership = {place for place, found in enumerate(values) if len(found) > 1}
+    greatest = 1.0 if membership else -1.0
     for row, column in np.argwhere(links).tolist():
         if len(values[row] | values[column]) > 1 and values[row] and values[column]:
-            places.add(row)
+            membership.add(row)
             greatest = max(greatest, float(alike[row, column]))
-    if not places:
+    if not membership:
         # Linked through images of no value, or through those that were not compared.
-        places, greatest = set(range(len(copied))), float(alike.max())
-    return [index for place in sorted(places) for index in copied[place]], round(min(greatest, 1.0), 4)
+        membership, greatest = set(range(len(copied))), float(alike.max())
+    return [index for place in sorted(membership) for index in copied[place]], round(min(greatest, 1.0), 4)
 
 
-def _case(faces: FaceSet, places: SplitMembership, images: Sequence[int], value: float) -> Case:
+def _case(faces: FaceSet, membership: SplitMembership, images: Sequence[int], value: float) -> Case:
     images = sorted(images, key=faces.names.__getitem__)
     identities = {faces.identities[label] for label in faces.labels[list(images)].tolist()}
     return Case(
-        tuple(faces.names[index] for index in images), tuple(sorted(identities)), places.parts_of(images), value
+        tuple(faces.names[index] for index in images), tuple(sorted(identities)), membership.parts_of(images), value
     )

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fedfr.audit import Case, Finding, SplitMembership, audit_images, finding, ordered
-from fedfr.audit.label_checks import People, Stray, Twin
+from fedfr.audit import Case, Finding, SplitMembership, audit_images, make_findings, sort_findings
+from fedfr.audit.label_checks import IdentityTemplates, MislabelledImage, SimilarIdentities
 from fedfr.core.short_repr import Brief
 from fedfr.faces import FaceSet, Split
 from fedfr.models import open_model
@@ -86,7 +86,7 @@ def audit(
     shown = progress or Silent()
     loaded = faces if isinstance(faces, FaceSet) else FaceSet.load(faces)
     divided = split if split is None or isinstance(split, Split) else Split.load(split)
-    places = SplitMembership.of(loaded, divided)
+    membership = SplitMembership.of(loaded, divided)
     # Loaded first: a wrong file should not wait for the images.
     known = None if model is None else load_generic(Path(model))
     findings = list(
@@ -94,11 +94,11 @@ def audit(
     )
     comparison = None
     if known is not None and len(loaded):
-        people = People(features_of(loaded, *known, shown), loaded.labels)
-        findings += _people_findings(loaded, people, places)
-        if people.can_be_told_apart:
-            comparison = Comparison(round(people.threshold, 4), *people.reach())
-    return Audit(len(loaded), loaded.num_identities, ordered(findings), comparison)
+        people = IdentityTemplates(features_of(loaded, *known, shown), loaded.labels)
+        findings += _people_findings(loaded, people, membership)
+        if people.is_discriminative:
+            comparison = Comparison(round(people.threshold, 4), *people.split_half_matches())
+    return Audit(len(loaded), loaded.num_identities, sort_findings(findings), comparison)
 
 
 def load_generic(path: Path) -> tuple[nn.Module, Compute]:
@@ -123,38 +123,41 @@ def features_of(faces: FaceSet, backbone: nn.Module, compute: Compute, shown: Pr
     return np.concatenate([*passing_blocks(len(faces), make)])
 
 
-def _people_findings(faces: FaceSet, people: People, places: SplitMembership) -> Iterator[Finding]:
-    if not people.can_be_told_apart:
+def _people_findings(faces: FaceSet, people: IdentityTemplates, membership: SplitMembership) -> Iterator[Finding]:
+    if not people.is_discriminative:
         detail = f"a pair would have to score {people.threshold:.2f}"
-        yield from finding("model-too-weak", [Case(value=round(people.threshold, 4), detail=detail)])
+        yield from make_findings("model-too-weak", [Case(value=round(people.threshold, 4), detail=detail)])
         return
     cases: dict[str, list[Case]] = {"same-person": [], "same-person-in-two-parts": []}
-    for twin in people.twins():
-        case, apart = _twin(faces, people, places, twin)
+    for twin in people.similar_identities():
+        case, apart = _similar_identities_case(faces, people, membership, twin)
         cases["same-person-in-two-parts" if apart else "same-person"].append(case)
-    cases["mislabelled"] = [_stray(faces, places, stray) for stray in people.strays()]
+    cases["mislabelled"] = [_mislabelled_case(faces, membership, stray) for stray in people.mislabelled_images()]
     for kind, found in cases.items():
-        yield from finding(kind, found)
+        yield from make_findings(kind, found)
 
 
-def _twin(faces: FaceSet, people: People, places: SplitMembership, twin: Twin) -> tuple[Case, bool]:
+def _similar_identities_case(
+    faces: FaceSet, people: IdentityTemplates, membership: SplitMembership, twin: SimilarIdentities
+) -> tuple[Case, bool]:
     """The case, with the two most similar images for the eye, and whether different owners hold the two identities."""
     pair = (twin.first, twin.second)
     names = sorted(
-        (faces.identities[label], faces.names[image]) for label, image in zip(pair, people.closest(*pair), strict=True)
+        (faces.identities[label], faces.names[image])
+        for label, image in zip(pair, people.most_similar_images(*pair), strict=True)
     )
-    ours, theirs = (places.owners_of(faces.indices_of(label).tolist()) for label in pair)
+    ours, theirs = (membership.owners_of(faces.indices_of(label).tolist()) for label in pair)
     owners = tuple(sorted({*ours, *theirs}))
     identities, images = (tuple(each) for each in zip(*names, strict=True))
     return Case(images, identities, owners, round(twin.score, 3)), len(owners) > 1
 
 
-def _stray(faces: FaceSet, places: SplitMembership, stray: Stray) -> Case:
+def _mislabelled_case(faces: FaceSet, membership: SplitMembership, stray: MislabelledImage) -> Case:
     own, nearest = faces.identities[int(faces.labels[stray.image])], faces.identities[stray.nearest]
     return Case(
         (faces.names[stray.image],),
         (own, nearest),
-        places.parts_of([stray.image]),
+        membership.parts_of([stray.image]),
         round(stray.score, 3),
         f"looks like {nearest}; {stray.own:.2f} with the others of {own}",
     )

@@ -9,14 +9,14 @@ from typing import Any
 from fedfr.core.registry import Entry, Registry
 from fedfr.core.short_repr import Brief
 
-__all__ = ["KINDS", "SEVERITIES", "Case", "Finding", "Kind", "finding", "ordered"]
+__all__ = ["FINDING_KINDS", "SEVERITIES", "Case", "Finding", "FindingKind", "make_findings", "sort_findings"]
 
 SEVERITIES = ("error", "warning", "note")
 """Certain and harmful; probably a fault, or certain and less harmful; good to know."""
 
 
 @dataclass(frozen=True)
-class Kind:
+class FindingKind:
     """``severity`` is one of :data:`SEVERITIES`; ``advice`` says what to do."""
 
     severity: str
@@ -39,7 +39,7 @@ class Case(Brief):
 
 @dataclass(frozen=True, repr=False)
 class Finding(Brief):
-    """All cases of one kind, the gravest first; ``kind`` is a name in :data:`KINDS`."""
+    """All cases of one kind, the gravest first; ``kind`` is a name in :data:`FINDING_KINDS`."""
 
     kind: str
     cases: tuple[Case, ...]
@@ -47,17 +47,17 @@ class Finding(Brief):
     @property
     def severity(self) -> str:
         """How grave it is."""
-        return KINDS[self.kind].severity
+        return FINDING_KINDS[self.kind].severity
 
     @property
     def description(self) -> str:
         """What was found, in words."""
-        return KINDS.entry(self.kind).description
+        return FINDING_KINDS.entry(self.kind).description
 
     @property
     def advice(self) -> str:
         """What to do about it."""
-        return KINDS[self.kind].advice
+        return FINDING_KINDS[self.kind].advice
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -71,102 +71,114 @@ class Finding(Brief):
         }
 
 
-def finding(kind: str, cases: Iterable[Case], *, largest_first: bool = True) -> list[Finding]:
+def make_findings(kind: str, cases: Iterable[Case], *, largest_first: bool = True) -> list[Finding]:
     """The finding of this kind, or nothing when there is no case; the order does not depend on that of the images."""
     sign = -1 if largest_first else 1
     found = sorted(cases, key=lambda case: (sign * (case.value or 0), case.images, case.identities, case.parts))
-    return [Finding(KINDS.entry(kind).name, tuple(found))] if found else []
+    return [Finding(FINDING_KINDS.entry(kind).name, tuple(found))] if found else []
 
 
-def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Errors, warnings, notes; each in the order of :data:`KINDS`."""
-    return tuple(sorted(findings, key=lambda each: (SEVERITIES.index(each.severity), KINDS.names.index(each.kind))))
+def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Errors, warnings, notes; each in the order of :data:`FINDING_KINDS`."""
+    return tuple(
+        sorted(findings, key=lambda each: (SEVERITIES.index(each.severity), FINDING_KINDS.names.index(each.kind)))
+    )
 
 
-KINDS: Registry[Kind] = Registry(
+FINDING_KINDS: Registry[FindingKind] = Registry(
     "kind of finding",
     (
         Entry(
             "altered-pixels",
-            Kind("error", "import the images again"),
+            FindingKind("error", "import the images again"),
             "the pixels are not those the set was imported with",
         ),
         Entry(
             "image-in-two-parts",
-            Kind("error", "keep it in one part; exact copies are left out by the split setting duplicates=drop"),
+            FindingKind("error", "keep it in one part; exact copies are left out by the split setting duplicates=drop"),
             "one image, exactly or nearly, in two parts of the split",
         ),
         Entry(
             "image-of-two-people",
-            Kind("error", "at least one label is wrong: look, and remove the image from all but one identity"),
+            FindingKind("error", "at least one label is wrong: look, and remove the image from all but one identity"),
             "one image, exactly or nearly, under two identities",
         ),
         Entry(
             "alike-names-in-two-parts",
-            Kind("error", "give one person one name, people who differ names that do, and import and split again"),
+            FindingKind(
+                "error", "give one person one name, people who differ names that do, and import and split again"
+            ),
             "identities whose names look the same, in two parts of the split",
         ),
         Entry(
             "alike-names",
-            Kind("warning", "look; if it is one person, merge the identities"),
+            FindingKind("warning", "look; if it is one person, merge the identities"),
             "identities whose names look the same",
         ),
         Entry(
             "exact-duplicates",
-            Kind("warning", "remove all but one, or split with duplicates=drop"),
+            FindingKind("warning", "remove all but one, or split with duplicates=drop"),
             "the very same image more than once under one identity",
         ),
         Entry(
             "near-duplicates",
-            Kind("warning", "keep one of each group, so that none is trained and tested on"),
+            FindingKind("warning", "keep one of each group, so that none is trained and tested on"),
             "nearly the same image (encoded anew, brighter, mirrored, a moment later) under one identity",
         ),
         Entry(
             "blank",
-            Kind("warning", "remove them, or find out why they came out so"),
+            FindingKind("warning", "remove them, or find out why they came out so"),
             "images that are one colour, black or white",
         ),
-        Entry("blurred", Kind("warning", "remove them, or take larger originals"), "images out of focus or enlarged"),
+        Entry(
+            "blurred",
+            FindingKind("warning", "remove them, or take larger originals"),
+            "images out of focus or enlarged",
+        ),
         Entry(
             "colour-order",
-            Kind("warning", "read them as BGR, or swap red and blue, and import again"),
+            FindingKind("warning", "read them as BGR, or swap red and blue, and import again"),
             "faces bluer than red: colours in the order BGR",
         ),
         Entry(
             "crop",
-            Kind("warning", "align the faces to the ArcFace template, 112x112, and import again"),
+            FindingKind("warning", "align the faces to the ArcFace template, 112x112, and import again"),
             "faces not where the ArcFace template has them: another crop, or only resized",
         ),
         Entry(
             "same-person-in-two-parts",
-            Kind("warning", "look; if it is one person, merge the identities and split again"),
+            FindingKind("warning", "look; if it is one person, merge the identities and split again"),
             "two identities that look like one person, in two parts of the split",
         ),
         Entry(
             "same-person",
-            Kind("warning", "look; if it is one person, merge the identities"),
+            FindingKind("warning", "look; if it is one person, merge the identities"),
             "two identities that look like one person",
         ),
         Entry(
             "mislabelled",
-            Kind("warning", "look; move the image to whom it shows, or remove it"),
+            FindingKind("warning", "look; move the image to whom it shows, or remove it"),
             "images far from their identity's others and near another identity",
         ),
         Entry(
             "few-images",
-            Kind("warning", "give them more images, or split with a higher min_images"),
+            FindingKind("warning", "give them more images, or split with a higher min_images"),
             "identities of a client with one image to train on, or none to test",
         ),
         Entry(
             "single-image",
-            Kind("note", "they can be distractors; they cannot be trained and tested on"),
+            FindingKind("note", "they can be distractors; they cannot be trained and tested on"),
             "identities with one image",
         ),
-        Entry("grey", Kind("note", "make sure that it is meant"), "grey images in a set with colours"),
-        Entry("grey-set", Kind("note", "make sure that it is meant; the order of colours cannot be told"), "all grey"),
+        Entry("grey", FindingKind("note", "make sure that it is meant"), "grey images in a set with colours"),
+        Entry(
+            "grey-set",
+            FindingKind("note", "make sure that it is meant; the order of colours cannot be told"),
+            "all grey",
+        ),
         Entry(
             "model-too-weak",
-            Kind("note", "give a model that knows faces"),
+            FindingKind("note", "give a model that knows faces"),
             "the model cannot tell these people apart; identities were not compared",
         ),
     ),

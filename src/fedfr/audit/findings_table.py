@@ -12,12 +12,12 @@ from fedfr.faces import FaceSet
 
 __all__ = ["findings_csv", "findings_text"]
 
-SHOWN = 5
+MAX_CASES = 5
 COLUMNS = ("kind", "severity", "case", "image", "identity", "part", "value", "detail")
-MARKED = ("index", "faces", "decision")
+EXCLUSION_COLUMNS = ("index", "faces", "decision")
 
 
-def findings_text(findings: Iterable[Finding], shown: int = SHOWN) -> str:
+def findings_text(findings: Iterable[Finding], shown: int = MAX_CASES) -> str:
     """One block per finding: how grave, what, how many, what to do, and the first ``shown`` cases."""
     found = list(findings)
     blocks = [_block(each, shown) for each in found]
@@ -49,7 +49,7 @@ def findings_csv(findings: Sequence[Finding], faces: FaceSet | None = None) -> s
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS if faces is None else COLUMNS + MARKED)
+    writer.writerow(COLUMNS if faces is None else COLUMNS + EXCLUSION_COLUMNS)
     indices = {} if faces is None else _indices(findings, faces)
     digest = "" if faces is None else f"sha256:{faces.fingerprint()[:16]}"
     for found in findings:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fedfr.audit.duplicates import check_duplicates
-from fedfr.audit.findings import Case, Finding, finding, ordered
+from fedfr.audit.findings import Case, Finding, make_findings, sort_findings
 from fedfr.audit.identity_counts import check_counts
-from fedfr.audit.measures import Counter, measure
+from fedfr.audit.measures import ProgressCallback, measure_images
 from fedfr.audit.preparation import check_preparation
 from fedfr.audit.similar_names import check_names
 from fedfr.audit.split_membership import SplitMembership
@@ -18,25 +18,25 @@ __all__ = ["audit_images"]
 
 
 def audit_images(
-    faces: FaceSet, split: Split | None = None, progress: Counter = lambda done, total: None
+    faces: FaceSet, split: Split | None = None, progress: ProgressCallback = lambda done, total: None
 ) -> tuple[Finding, ...]:
     """Audit images in one pass over their pixels; the findings do not depend on the order of the images.
 
     Raises :class:`~fedfr.core.errors.FedfrError` when the split was made for other faces.
     """
-    places = SplitMembership.of(faces, split)
+    membership = SplitMembership.of(faces, split)
     if not len(faces):
         return ()
-    owners, groups = places.groups
-    measures = measure(faces, groups, len(owners), progress)
+    owners, groups = membership.groups
+    measures = measure_images(faces, groups, len(owners), progress)
     altered = fingerprint(faces.labels, faces.identities, measures.digests) != faces.fingerprint()
-    return ordered(
+    return sort_findings(
         [
-            *finding("altered-pixels", [Case()] if altered else []),
-            *check_duplicates(faces, measures, places),
+            *make_findings("altered-pixels", [Case()] if altered else []),
+            *check_duplicates(faces, measures, membership),
             *check_unusable_images(measures, faces.names),
             *check_preparation(measures, owners, groups, faces.names),
-            *check_names(faces, places),
+            *check_names(faces, membership),
             *check_counts(faces, split),
         ]
     )

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.audit.content_area import photographed
+from fedfr.audit.content_area import content_mask
 from fedfr.faces.array_columns import Digests
 from fedfr.faces.faceset import FaceSet
 
-__all__ = ["SMALL", "Measures", "measure"]
+__all__ = ["THUMBNAIL_SIDE", "Measures", "measure_images"]
 
-SMALL = 16
+THUMBNAIL_SIDE = 16
 """Side of the small grey version of an image."""
 
 BLOCK = 256
@@ -26,14 +26,14 @@ SKIN = (slice(40, 100), slice(30, 82))
 FACE = (slice(16, 96), slice(16, 96))
 
 Values = NDArray[np.float32]
-Counter = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Measures:
     """What was measured of every image (N,), in grey levels, and the mean face of every group.
 
-    ``digests`` are of its pixels, ``small`` (N, 16, 16) uint8 is its luminance and ``shown`` (N, 16, 16)
+    ``digests`` are of its pixels, ``thumbnails`` (N, 16, 16) uint8 is its luminance and ``content`` (N, 16, 16)
     which of that was photographed. ``brightness`` and ``contrast`` are
     mean and standard deviation of the luminance; ``sharpness`` the standard deviation of its Laplacian over the face;
     ``redness`` the mean of red less blue over the skin; ``colour`` the mean difference of red and blue. ``mean_faces``
@@ -41,8 +41,8 @@ class Measures:
     """
 
     digests: Digests
-    small: NDArray[np.uint8]
-    shown: NDArray[np.bool_]
+    thumbnails: NDArray[np.uint8]
+    content: NDArray[np.bool_]
     brightness: Values
     contrast: Values
     sharpness: Values
@@ -52,14 +52,14 @@ class Measures:
     sizes: NDArray[np.int64]
 
 
-def measure(
-    faces: FaceSet, groups: NDArray[np.int64], count: int, progress: Counter = lambda done, total: None
+def measure_images(
+    faces: FaceSet, groups: NDArray[np.int64], count: int, progress: ProgressCallback = lambda done, total: None
 ) -> Measures:
     """Measure every image, in blocks; ``groups`` (N,) says in which of the ``count`` mean faces each one goes."""
     total = len(faces)
     digests = bytearray()
-    small = np.empty((total, SMALL, SMALL), np.uint8)
-    shown = np.empty((total, SMALL, SMALL), np.bool_)
+    thumbnails = np.empty((total, THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)
+    content = np.empty((total, THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.bool_)
     values = np.empty((total, 5), np.float32)
     sums = np.zeros((count, 112, 112))
     for start in range(0, total, BLOCK):
@@ -67,8 +67,8 @@ def measure(
         for index, image in enumerate(images, start=start):
             digests += hashlib.sha256(image.tobytes()).digest()
             grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-            small[index] = cv2.resize(grey, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
-            shown[index] = photographed(image, SMALL)
+            thumbnails[index] = cv2.resize(grey, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
+            content[index] = content_mask(image, THUMBNAIL_SIDE)
             values[index] = _values(image, grey)
             brightness, contrast = values[index, :2].tolist()
             if contrast > 0:
@@ -78,8 +78,8 @@ def measure(
     brightnesses, contrasts, sharpnesses, rednesses, colours = values.T
     return Measures(
         Digests.of([digests]),
-        small,
-        shown,
+        thumbnails,
+        content,
         brightnesses,
         contrasts,
         sharpnesses,

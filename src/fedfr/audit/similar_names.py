@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from fedfr.audit.findings import Case, Finding, finding
+from fedfr.audit.findings import Case, Finding, make_findings
 from fedfr.audit.split_membership import SplitMembership
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.name_matching import alike, spelled
+from fedfr.faces.name_matching import groups_of_similar_names, quoted_name
 
 __all__ = ["check_names"]
 
 
-def check_names(faces: FaceSet, places: SplitMembership) -> list[Finding]:
+def check_names(faces: FaceSet, membership: SplitMembership) -> list[Finding]:
     """Findings ``alike-names`` and ``alike-names-in-two-parts``, a case for every form that several names have."""
     label = {name: number for number, name in enumerate(faces.identities)}
     by_kind: dict[str, list[Case]] = {"alike-names": [], "alike-names-in-two-parts": []}
-    for names in alike(faces.identities):
+    for names in groups_of_similar_names(faces.identities):
         images = [faces.by_identity().images(label[name]).tolist() for name in names]
-        owners = places.owners_of(index for each in images for index in each)
+        owners = membership.owners_of(index for each in images for index in each)
         kind = "alike-names-in-two-parts" if len(owners) > 1 else "alike-names"
-        by_kind[kind].append(Case((), names, owners, float(len(names)), " = ".join(map(spelled, names))))
-    return [found for kind, cases in by_kind.items() for found in finding(kind, cases)]
+        by_kind[kind].append(Case((), names, owners, float(len(names)), " = ".join(map(quoted_name, names))))
+    return [found for kind, cases in by_kind.items() for found in make_findings(kind, cases)]

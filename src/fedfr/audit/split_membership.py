@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.faces.array_columns import joined
+from fedfr.faces.array_columns import concatenate_indices
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.splits.split import Split
 from fedfr.faces.splits.split_parts import UNSEEN
@@ -36,7 +36,10 @@ class SplitMembership:
         if split is None:
             return cls(parts, owners)
         split.check_faces(faces)
-        groups = {"public": ("public", split.public), UNSEEN: (UNSEEN, joined([split.generic, split.distractors]))}
+        groups = {
+            "public": ("public", split.public),
+            UNSEEN: (UNSEEN, concatenate_indices([split.generic, split.distractors])),
+        }
         for client, images in split.clients.items():
             groups |= {f"{client} train": (client, images.train), f"{client} test": (client, images.test)}
         names = ["", *dict.fromkeys(owner for owner, _ in groups.values())]

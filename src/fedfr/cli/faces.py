@@ -61,7 +61,7 @@ def import_(
     """Decode aligned faces, or align those in photographs, once into a memory-mapped face set."""
     from fedfr.faces import import_faces, import_photographs
     from fedfr.faces.alignment.photographs import AlignerFiles, Limits, make_aligner, refuse_options
-    from fedfr.faces.exclusions import EXCLUDED, import_excluding
+    from fedfr.faces.exclusions import EXCLUDED, import_with_exclusions
     from fedfr.faces.readers.photographs import SKIPPED
 
     aligner = make_aligner(align, AlignerFiles(detector, detector_sha256, landmarks))
@@ -89,7 +89,7 @@ def import_(
                 refuse_options(
                     {"--link": link}, "for an import without --exclude; give the list to `fedfr faces split` instead"
                 )
-                left = import_excluding(import_into, exclude, destination, keep_single=keep_single)
+                left = import_with_exclusions(import_into, exclude, destination, keep_single=keep_single)
         else:
             refuse_options({"--link": link, "--skip-bad": skip_bad}, "for a train.rec; leave it out with --align")
             excluding = {"--exclude": exclude, "--keep-single": keep_single}
@@ -227,9 +227,9 @@ def show(
 ) -> None:
     """Write a sheet of faces, one identity per row, to see that crops and colours are right."""
     from fedfr.faces import load_faces
-    from fedfr.faces.contact_sheet import contact_sheet
+    from fedfr.faces.contact_sheet import write_contact_sheet
 
-    contact_sheet(load_faces(faces), out, identities, images)
+    write_contact_sheet(load_faces(faces), out, identities, images)
     say(f"{out}: it shows real people, keep it where the faces may be")
 
 

@@ -19,7 +19,7 @@ from fedfr.deployment.agreement import Agreement
 from fedfr.experiments.components import RunComponents
 from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import ClientFaces, FaceSet, Split
-from fedfr.faces.array_columns import ImageIndices, joined
+from fedfr.faces.array_columns import ImageIndices, concatenate_indices
 
 __all__ = ["export_partitions"]
 
@@ -60,7 +60,7 @@ def export_partitions(parts: RunComponents, folder: Path, run: str) -> list[str]
 def _coordinator(parts: RunComponents, folder: Path, agreement: Agreement) -> None:
     split = parts.split
     further = np.setdiff1d(np.asarray(split.distractors, np.int64), np.asarray(split.generic, np.int64))
-    shown = joined([split.public, split.generic, further])
+    shown = concatenate_indices([split.public, split.generic, further])
     open_faces = parts.faces.subset(shown)
     place = np.full(len(parts.faces), -1, np.int64)
     place[shown] = np.arange(len(shown))

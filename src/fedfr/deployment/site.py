@@ -26,8 +26,8 @@ from fedfr.deployment.secrets import refuse_existing
 from fedfr.experiments.components import make_compute, make_method
 from fedfr.experiments.method_run import personalized_of, save_personalized
 from fedfr.faces import ClientFaces, FaceSet, Split
-from fedfr.faces.name_matching import shared_names, spelled
-from fedfr.faces.splits.assignment import by_share, deal, last_as_test
+from fedfr.faces.name_matching import matching_names, quoted_name
+from fedfr.faces.splits.assignment import assign_to_clients, held_out_count, last_as_test
 from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.messages import Hello
 from fedfr.federation.method import Method
@@ -249,8 +249,8 @@ class Site:
                 raise FedfrError(f"{given.manifest} has no images of {client}; it has {', '.join(split.clients)}")
             return faces, split.clients[client]
         count, people = given.test_count, range(faces.num_identities)
-        divide = last_as_test(by_share(given.test_share) if count is None else lambda images: count)
-        (division,) = deal(faces, people, [len(people)], divide).values()
+        divide = last_as_test(held_out_count(given.test_share) if count is None else lambda images: count)
+        (division,) = assign_to_clients(faces, people, [len(people)], divide).values()
         return faces, division
 
 
@@ -259,13 +259,13 @@ def check_apart(own: FaceSet, others: FaceSet, what: str) -> None:
 
     Names that look the same are one name.
     """
-    names = shared_names(own.identities, others.identities)
+    names = matching_names(own.identities, others.identities)
     if names:
         mine, theirs = names[0]
-        example = mine if mine == theirs else f"{spelled(mine)}, there {spelled(theirs)}, which looks the same"
+        example = mine if mine == theirs else f"{quoted_name(mine)}, there {quoted_name(theirs)}, which looks the same"
         raise FedfrError(
             f"{len(names)} people of this site are among {what} by name, for example {example}; remove "
             "them here, or rename those that are others"
         )
-    if own.digests().meets(others.digests()):
+    if own.digests().intersects(others.digests()):
         raise FedfrError(f"an image of this site is among {what}; remove that person here")

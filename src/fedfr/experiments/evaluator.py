@@ -23,7 +23,7 @@ from fedfr.evaluation import (
 )
 from fedfr.experiments.components import RunComponents
 from fedfr.experiments.method_run import MethodRun
-from fedfr.faces.array_columns import joined
+from fedfr.faces.array_columns import concatenate_indices
 from fedfr.federation.method import Generic
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.results.curve_records import Curve, curve_from
@@ -154,7 +154,7 @@ class Evaluator:
     def personalized(self, features: Source, clients: Sequence[str], subject: Subject) -> list[Row]:
         """Personalized protocols of these clients, all with the same features."""
         split, labels = self.parts.split, self.parts.faces.labels
-        probes = joined([*(faces.test for faces in split.clients.values()), split.distractors])
+        probes = concatenate_indices([*(faces.test for faces in split.clients.values()), split.distractors])
         rows: list[Row] = []
         for client in clients:
             own = split.clients[client]

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedfr.core.errors import FedfrError
 
-__all__ = ["DIGEST_BYTES", "Column", "Digests", "ImageIndices", "Texts", "encode_texts", "joined", "take"]
+__all__ = ["DIGEST_BYTES", "Column", "Digests", "ImageIndices", "Texts", "concatenate_indices", "encode_texts", "take"]
 
 DIGEST_BYTES = 32
-AT_ONCE = 1 << 14
+CHUNK = 1 << 14
 
 
 T_co = TypeVar("T_co", covariant=True)
@@ -76,8 +76,8 @@ class Texts(Column[str]):
         return Texts(self._ends, self._utf8, rows if self._rows is None else self._rows[rows])
 
     def __iter__(self) -> Iterator[str]:
-        for first in range(0, len(self), AT_ONCE):
-            stop = min(first + AT_ONCE, len(self))
+        for first in range(0, len(self), CHUNK):
+            stop = min(first + CHUNK, len(self))
             rows = np.arange(first, stop) if self._rows is None else self._rows[first:stop]
             bounds = zip(self._ends[rows].tolist(), self._ends[rows + 1].tolist(), strict=True)
             yield from (self._decoded(start, end) for start, end in bounds)
@@ -113,7 +113,7 @@ class Digests(Column[bytes]):
         """As :meth:`Column.take`."""
         return Digests(self.rows[rows])
 
-    def meets(self, other: Digests) -> bool:
+    def intersects(self, other: Digests) -> bool:
         """Whether any digest is in both."""
         return bool(np.isin(_as_values(self.rows), _as_values(other.rows)).any())
 
@@ -170,11 +170,11 @@ class ImageIndices(Column[int]):
         return len(self._rows)
 
     def __iter__(self) -> Iterator[int]:
-        for first in range(0, len(self), AT_ONCE):
-            yield from self._rows[first : first + AT_ONCE].tolist()
+        for first in range(0, len(self), CHUNK):
+            yield from self._rows[first : first + CHUNK].tolist()
 
     def __add__(self, other: Sequence[int]) -> ImageIndices:
-        return ImageIndices(joined([self, other]))
+        return ImageIndices(concatenate_indices([self, other]))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, ImageIndices):
@@ -191,7 +191,7 @@ class ImageIndices(Column[int]):
         return int(self._rows[row])
 
 
-def joined(parts: Iterable[Sequence[int] | NDArray[Any]]) -> NDArray[np.int64]:
+def concatenate_indices(parts: Iterable[Sequence[int] | NDArray[Any]]) -> NDArray[np.int64]:
     """Indices of images, one part after the other, as one array."""
     return np.concatenate([np.empty(0, np.int64), *(np.asarray(part, np.int64) for part in parts)])
 
@@ -206,7 +206,7 @@ def encode_texts(texts: Iterable[str]) -> Iterator[tuple[NDArray[np.int64], byte
     block: list[bytes] = []
     for text in texts:
         block.append(text.encode())
-        if len(block) == AT_ONCE:
+        if len(block) == CHUNK:
             yield np.fromiter(map(len, block), np.int64, len(block)), b"".join(block)
             block = []
     if block:

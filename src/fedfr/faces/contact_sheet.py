@@ -11,10 +11,10 @@ from fedfr.core.files import write_atomically
 from fedfr.faces.encoded_images import encode
 from fedfr.faces.faceset import FaceSet
 
-__all__ = ["contact_sheet"]
+__all__ = ["write_contact_sheet"]
 
 
-def contact_sheet(faces: FaceSet, path: Path, identities: int, images: int) -> None:
+def write_contact_sheet(faces: FaceSet, path: Path, identities: int, images: int) -> None:
     """Write a PNG with one row per identity (the first ``identities``) and up to ``images`` faces in each.
 
     Raises :class:`FedfrError` when ``path`` exists or is not called ``.png``.

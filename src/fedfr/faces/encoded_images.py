@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from fedfr.core.errors import FedfrError
 from fedfr.faces.image_headers import PNG, image_size
 from fedfr.faces.pixels import IMAGE_SHAPE
-from fedfr.faces.truncated_jpeg import decode_unended, is_unended_jpeg
+from fedfr.faces.truncated_jpeg import decode_without_end_marker, lacks_end_marker
 
-__all__ = ["MOST_PIXELS", "check_pixels", "decode", "decode_colours", "decode_image", "encode", "quietly", "resize"]
+__all__ = ["MAX_PIXELS", "check_pixels", "decode", "decode_image", "decode_rgb", "encode", "resize", "silence_opencv"]
 
-MOST_PIXELS = 1 << 26
+MAX_PIXELS = 1 << 26
 """An image that announces more (64 megapixels) is not a face but a bomb."""
 
 
-class _Quiet:
+class _LogLevel:
     """How many are decoding now; the first silences OpenCV, the last gives it back its voice."""
 
     def __init__(self) -> None:
@@ -32,43 +32,43 @@ class _Quiet:
         self.level = 0
 
 
-_QUIET = _Quiet()
+_LOG_LEVEL = _LogLevel()
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
+def silence_opencv() -> Iterator[None]:
     """Keep OpenCV from logging what it cannot decode to stderr: the caller's one-line error says it better."""
-    with _QUIET.lock:
-        if _QUIET.users == 0:
-            _QUIET.level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        _QUIET.users += 1
+    with _LOG_LEVEL.lock:
+        if _LOG_LEVEL.users == 0:
+            _LOG_LEVEL.level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        _LOG_LEVEL.users += 1
     try:
         yield
     finally:
-        with _QUIET.lock:
-            _QUIET.users -= 1
-            if _QUIET.users == 0:
-                cv2.utils.logging.setLogLevel(_QUIET.level)
+        with _LOG_LEVEL.lock:
+            _LOG_LEVEL.users -= 1
+            if _LOG_LEVEL.users == 0:
+                cv2.utils.logging.setLogLevel(_LOG_LEVEL.level)
 
 
 def decode(content: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
     """What OpenCV makes of a whole image file, BGR where it has colours; None where it cannot."""
-    with quietly():
+    with silence_opencv():
         try:
             return cv2.imdecode(content, flags)
         except cv2.error:
             return None
 
 
-def decode_colours(content: bytes) -> NDArray[np.uint8]:
+def decode_rgb(content: bytes) -> NDArray[np.uint8]:
     """Whatever image OpenCV reads as RGB of its own size; raises ``ValueError`` saying why it is none.
 
     A JPEG that lacks only its end marker is whole. How many pixels it announces is for the caller to look at.
     """
     if _is_damaged_png(content):
         raise ValueError("holds an image that is corrupt or cut short")
-    if is_unended_jpeg(content):
-        bgr = decode_unended(content, lambda given: decode(given, cv2.IMREAD_COLOR))
+    if lacks_end_marker(content):
+        bgr = decode_without_end_marker(content, lambda given: decode(given, cv2.IMREAD_COLOR))
         if bgr is None:
             raise ValueError("holds a JPEG that is cut short")
     else:
@@ -78,7 +78,7 @@ def decode_colours(content: bytes) -> NDArray[np.uint8]:
     return np.ascontiguousarray(bgr[:, :, ::-1])
 
 
-def check_pixels(size: tuple[int, int], most: int = MOST_PIXELS) -> None:
+def check_pixels(size: tuple[int, int], most: int = MAX_PIXELS) -> None:
     """Raise ``ValueError`` for an image (height, width) with more pixels than are given memory."""
     if size[0] * size[1] > most:
         raise ValueError(f"holds an image of {size[1]}x{size[0]} pixels; at most {most} are decoded")
@@ -90,7 +90,7 @@ def decode_image(content: bytes) -> NDArray[np.uint8]:
     if size is None:
         raise ValueError(f"holds no JPEG or PNG (it starts with {content[:4].hex(' ') or 'nothing'})")
     check_pixels(size)
-    return decode_colours(content)
+    return decode_rgb(content)
 
 
 def encode(image: NDArray[np.uint8], suffix: str, options: Sequence[int] = ()) -> bytes:

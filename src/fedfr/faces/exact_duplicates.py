@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.faces.array_columns import Digests, ImageIndices
-from fedfr.faces.exclusions import OmittedImage, without
+from fedfr.faces.exclusions import OmittedImage, remaining_images
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.splits.split import Split
 
-__all__ = ["copies", "in_whole", "omitted_duplicates", "without_duplicates"]
+__all__ = ["duplicate_groups", "omitted_duplicates", "remap_split", "without_duplicates"]
 
 
-def copies(digests: Digests) -> list[list[int]]:
+def duplicate_groups(digests: Digests) -> list[list[int]]:
     """Groups of images with equal digests, two or more each; images ascending, groups by their first."""
     images, starts = digests.copies()
     return [part.tolist() for part in np.split(images, starts[1:])] if len(images) else []
@@ -24,7 +24,7 @@ def copies(digests: Digests) -> list[list[int]]:
 
 def without_duplicates(faces: FaceSet) -> NDArray[np.int64]:
     """Images left, ascending, when :func:`omitted_duplicates` are dropped."""
-    return without(faces, omitted_duplicates(faces))
+    return remaining_images(faces, omitted_duplicates(faces))
 
 
 def omitted_duplicates(faces: FaceSet) -> tuple[OmittedImage, ...]:
@@ -48,7 +48,7 @@ def omitted_duplicates(faces: FaceSet) -> tuple[OmittedImage, ...]:
     )
 
 
-def in_whole(split: Split, kept: NDArray[np.int64], faces: FaceSet) -> Split:
+def remap_split(split: Split, kept: NDArray[np.int64], faces: FaceSet) -> Split:
     """A split of the images ``kept`` of ``faces`` as a split of all of them."""
 
     def whole(images: Sequence[int]) -> ImageIndices:

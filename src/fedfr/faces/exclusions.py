@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_file, write_json
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.name_matching import list_alike, plain_name
+from fedfr.faces.name_matching import format_name_groups, normalized_name
 from fedfr.faces.storage import PIXEL_FILES, check_destination
 
 __all__ = [
     "EXCLUDED",
     "OmittedImage",
     "exclude_faces",
-    "import_excluding",
+    "import_with_exclusions",
     "lost_identities",
     "read_exclusions",
-    "without",
+    "remaining_images",
 ]
 
 EXCLUDED = "excluded.json"
@@ -36,7 +36,7 @@ EXCLUDED = "excluded.json"
 
 DECISION, INDEX, IMAGE, IDENTITY, KIND, FACES = "decision", "index", "image", "identity", "kind", "faces"
 KEEP, EXCLUDE = ("", "keep"), ("exclude",)
-LISTED = 3
+MAX_LISTED = 3
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class OmittedImage:
     reason: str
 
 
-def without(faces: FaceSet, left: Sequence[OmittedImage]) -> NDArray[np.int64]:
+def remaining_images(faces: FaceSet, left: Sequence[OmittedImage]) -> NDArray[np.int64]:
     """Indices of the images that stay, ascending."""
     return np.delete(np.arange(len(faces)), [each.index for each in left])
 
@@ -73,7 +73,7 @@ def read_exclusions(path: str | os.PathLike[str], faces: FaceSet) -> tuple[Omitt
     chosen: dict[int, list[str]] = {}
     first: dict[int, tuple[bool, int]] = {}
     rows = list(_rows(place))
-    names = _Names(faces, {row[IMAGE] for _, row in rows if row.get(IMAGE) and not row.get(INDEX)})
+    names = _RowResolver(faces, {row[IMAGE] for _, row in rows if row.get(IMAGE) and not row.get(INDEX)})
     for number, row in rows:
         where = f"row {number} of {place}"
         _check_faces(where, row.get(FACES, ""), faces)
@@ -113,11 +113,12 @@ def exclude_faces(
     gone = np.bincount(faces.labels[[each.index for each in left]], minlength=faces.num_identities)
     single = [faces.identities[label] for label in np.flatnonzero((gone > 0) & (faces.counts() - gone == 1)).tolist()]
     if single and not keep_single:
+        listed = format_name_groups([(name,) for name in single])
         raise FedfrError(
-            f"{len(single)} identities would be left with a single image: {list_alike([(name,) for name in single])}; "
+            f"{len(single)} identities would be left with a single image: {listed}; "
             "mark their last image with exclude as well, keep another, or allow it with --keep-single"
         )
-    kept = without(faces, left)
+    kept = remaining_images(faces, left)
     if not len(kept):
         raise FedfrError(f"{findings} marks every image with exclude; keep some")
     faces.subset(kept).save(target)
@@ -130,7 +131,7 @@ def exclude_faces(
     return left
 
 
-def import_excluding(
+def import_with_exclusions(
     import_into: Callable[[Path], object],
     findings: str | os.PathLike[str],
     dest: str | os.PathLike[str],
@@ -156,7 +157,7 @@ def import_excluding(
     return left
 
 
-class _Names:
+class _RowResolver:
     """Finds the images that a row means."""
 
     def __init__(self, faces: FaceSet, wanted: set[str]) -> None:
@@ -178,7 +179,7 @@ class _Names:
                     f"{where} has the index {given!r}; these faces have images 0 to {len(self._faces) - 1}"
                 )
             index = int(number[1])
-            if image and not _same(image, self._faces.names[index]):
+            if image and not _is_same_name(image, self._faces.names[index]):
                 raise FedfrError(
                     f"{where}: image {index} is {self._faces.names[index]!r}, not {image!r}; were columns sorted "
                     "apart? audit these faces again"
@@ -198,11 +199,11 @@ class _Names:
         return list(map(int, self._faces.by_identity().images(self._labels[identity])))
 
 
-def _same(one: str, other: str) -> bool:
+def _is_same_name(one: str, other: str) -> bool:
     """Whether two are one name, by what every program keeps of it, whatever it takes its encoding for."""
     # Programs write a question mark for what their encoding lacks.
     letters = [re.sub(r"[^\x20-\x7e]|\?", "", name) for name in (one, other)]
-    return plain_name(one) == plain_name(other) or letters[0] == letters[1]
+    return normalized_name(one) == normalized_name(other) or letters[0] == letters[1]
 
 
 def _check_faces(where: str, given: str, faces: FaceSet) -> None:

@@ -21,7 +21,7 @@ from fedfr.faces.storage import DIGESTS, IMAGE_SHAPE, fingerprint, read_digests,
 __all__ = ["FaceSet"]
 
 Indices = Sequence[int] | NDArray[Any]
-AT_ONCE = 256
+CHUNK = 256
 
 
 class FaceSet:
@@ -46,7 +46,7 @@ class FaceSet:
             raise FedfrError(f"pixels are {pixels.dtype} {pixels.shape}; expected uint8 (images, 112, 112, 3), RGB")
         self._pixels = pixels
         self._rows = None if rows is None else np.array(rows, dtype=np.int64)
-        self.labels = _kept(labels)
+        self.labels = _read_only_labels(labels)
         self.identities: tuple[str, ...] = tuple(identities)
         count = len(pixels) if self._rows is None else len(self._rows)
         if self.labels.shape != (count,):
@@ -84,7 +84,7 @@ class FaceSet:
 
     def images(self, indices: Indices) -> NDArray[np.uint8]:
         """A contiguous copy (n, 112, 112, 3) of the images at ``indices``, in their order; raises ``IndexError``."""
-        chosen = self._chosen(indices)
+        chosen = self._checked_indices(indices)
         if self._rows is not None:
             chosen = self._rows[chosen]
         return np.ascontiguousarray(self._pixels[chosen])
@@ -99,7 +99,7 @@ class FaceSet:
 
         Only identities that occur are kept; they are relabelled 0 … K'-1 by ascending original label.
         """
-        chosen = self._chosen(indices)
+        chosen = self._checked_indices(indices)
         rows = chosen if self._rows is None else self._rows[chosen]
         labels = self.labels[chosen]
         kept = np.flatnonzero(np.bincount(labels, minlength=self.num_identities))
@@ -129,7 +129,9 @@ class FaceSet:
 
     def identities_of(self, indices: Indices) -> tuple[str, ...]:
         """Names of the identities in the images at ``indices``, as :meth:`subset` orders them, without making one."""
-        return tuple(self.identities[label] for label in np.unique(self.labels[self._chosen(indices)]).tolist())
+        return tuple(
+            self.identities[label] for label in np.unique(self.labels[self._checked_indices(indices)]).tolist()
+        )
 
     def counts(self) -> NDArray[np.int64]:
         """Images per identity, (K,)."""
@@ -142,21 +144,21 @@ class FaceSet:
         pixels are read.
         """
         if self._digests is None:
-            self._digests = self._kept_digests()
+            self._digests = self._stored_digests()
         if self._digests is None and isinstance(self._pixels, DecodedPixels):
             self._digests = Digests.of(self._pixels.digests(self._all_rows()))
         if self._digests is None:
-            self._digests = Digests.of(hashlib.sha256(image.tobytes()).digest() for image in self._each())
+            self._digests = Digests.of(hashlib.sha256(image.tobytes()).digest() for image in self._iterate_images())
         return self._digests
 
-    def _kept_digests(self) -> Digests | None:
+    def _stored_digests(self) -> Digests | None:
         if self._stored is None:
             return None
         folder, expected = self._stored
         if self._rows is None:
             return read_digests(folder / DIGESTS, self.labels, self.identities, expected)
         whole = self.load(folder)
-        kept = whole._kept_digests() if whole._stored == self._stored else None
+        kept = whole._stored_digests() if whole._stored == self._stored else None
         return None if kept is None else kept.take(self._rows)
 
     def fingerprint(self) -> str:
@@ -172,7 +174,7 @@ class FaceSet:
 
         Raises :class:`FedfrError` when the folder holds anything already or cannot be written.
         """
-        write_faces(Path(folder).resolve(), self.labels, self.identities, self.names, self._each())
+        write_faces(Path(folder).resolve(), self.labels, self.identities, self.names, self._iterate_images())
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> FaceSet:
@@ -187,7 +189,7 @@ class FaceSet:
         faces._stored = path, stored.fingerprint
         return faces
 
-    def _chosen(self, indices: Indices) -> NDArray[np.int64]:
+    def _checked_indices(self, indices: Indices) -> NDArray[np.int64]:
         given = np.asarray(indices)
         if given.dtype == np.bool_ and given.shape == (len(self),):
             return np.flatnonzero(given).astype(np.int64)
@@ -201,10 +203,10 @@ class FaceSet:
     def _all_rows(self) -> NDArray[np.int64]:
         return np.arange(len(self)) if self._rows is None else self._rows
 
-    def _each(self) -> Iterator[NDArray[np.uint8]]:
+    def _iterate_images(self) -> Iterator[NDArray[np.uint8]]:
         rows = self._all_rows()
-        for start in range(0, len(rows), AT_ONCE):
-            yield from self._pixels[rows[start : start + AT_ONCE]]
+        for start in range(0, len(rows), CHUNK):
+            yield from self._pixels[rows[start : start + CHUNK]]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A stored set goes to another process as its folder, where everything is mapped; a part of it as its rows too.
@@ -214,7 +216,7 @@ class FaceSet:
         return *made, {"_fingerprint": self._fingerprint, "_digests": self._digests}
 
 
-def _kept(labels: ArrayLike) -> NDArray[np.int64]:
+def _read_only_labels(labels: ArrayLike) -> NDArray[np.int64]:
     """Labels as a read-only array: a copy, unless they are one already, as those mapped from a file are."""
     if isinstance(labels, np.ndarray) and labels.dtype == np.int64 and not labels.flags.writeable:
         return labels

@@ -6,13 +6,13 @@ import re
 import struct
 from collections.abc import Iterator
 
-__all__ = ["FRAMES", "JPEG", "PNG", "announced_size", "image_size", "jpeg_segments"]
+__all__ = ["FRAME_MARKERS", "JPEG", "PNG", "any_image_size", "image_size", "jpeg_segments"]
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 # One repetition, not one within another: that would take a time exponential in the blanks.
 _PNM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})")
-FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG's frame headers: C0 … CF but DHT, JPG and DAC (ITU-T T.81, B.2.2)."""
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _END = 0xD9
@@ -29,13 +29,13 @@ def image_size(content: bytes) -> tuple[int, int] | None:
     if not content.startswith(JPEG):
         return None
     for marker, start, _ in jpeg_segments(content):
-        if marker in FRAMES and start + 5 <= len(content):
+        if marker in FRAME_MARKERS and start + 5 <= len(content):
             height, width = struct.unpack_from(">HH", content, start + 1)
             return height, width
     return None
 
 
-def announced_size(content: bytes) -> tuple[int, int] | None:
+def any_image_size(content: bytes) -> tuple[int, int] | None:
     """Height and width in the header of a JPEG, PNG, PBM, PGM, PPM, BMP, GIF, WebP or TIFF; None for anything else."""
     try:
         if content.startswith(b"BM"):

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from fedfr.faces.grouping import concatenated_ranges
 
-__all__ = ["from_runs", "to_runs"]
+__all__ = ["format_ranges", "parse_ranges"]
 
-AT_ONCE = 1 << 16
-MOST = 1 << 26
+CHUNK = 1 << 16
+MAX_IMAGES = 1 << 26
 """Images that one list may have, so that a few bytes never ask for all memory."""
 
 BLOCK = 1 << 22
@@ -20,7 +20,7 @@ DIGITS = 15
 COMMA, HYPHEN = b",-"
 
 
-def to_runs(images: Sequence[int]) -> str:
+def format_ranges(images: Sequence[int]) -> str:
     """Ascending runs as ``first-last``, separated by commas; the order of the images is kept."""
     given = np.asarray(images, np.int64)
     if not len(given):
@@ -28,8 +28,8 @@ def to_runs(images: Sequence[int]) -> str:
     starts = np.append(0, np.flatnonzero(np.diff(given) != 1) + 1)
     firsts, lasts = given[starts], given[np.append(starts[1:], len(given)) - 1]
     blocks = []
-    for start in range(0, len(firsts), AT_ONCE):
-        some, ends = firsts[start : start + AT_ONCE], lasts[start : start + AT_ONCE]
+    for start in range(0, len(firsts), CHUNK):
+        some, ends = firsts[start : start + CHUNK], lasts[start : start + CHUNK]
         words = [*map(str, some.tolist())]
         for place in np.flatnonzero(ends > some).tolist():
             words[place] += f"-{ends[place]}"
@@ -37,14 +37,14 @@ def to_runs(images: Sequence[int]) -> str:
     return ",".join(blocks)
 
 
-def from_runs(text: str) -> NDArray[np.int64]:
-    """What :func:`to_runs` wrote; raises ``ValueError`` naming the run that is none."""
+def parse_ranges(text: str) -> NDArray[np.int64]:
+    """What :func:`format_ranges` wrote; raises ``ValueError`` naming the run that is none."""
     blocks, start, total = [np.empty(0, np.int64)], 0, 0
     while text and start <= len(text):
         # A block ends before a comma, so that what is in memory beside the text and the images stays small.
         end = text.find(",", start + BLOCK)
         end = len(text) if end < 0 else end
-        blocks.append(_block(text[start:end], MOST - total))
+        blocks.append(_block(text[start:end], MAX_IMAGES - total))
         total += len(blocks[-1])
         start = end + 1
     return np.concatenate(blocks)
@@ -72,5 +72,5 @@ def _block(text: str, most: int) -> NDArray[np.int64]:
     counts = lasts - firsts + 1
     total = float(counts.sum(dtype=np.float64))
     if total > most:
-        raise ValueError(f"a list of {total:.0f} images is longer than {MOST}")
+        raise ValueError(f"a list of {total:.0f} images is longer than {MAX_IMAGES}")
     return concatenated_ranges(firsts, counts)

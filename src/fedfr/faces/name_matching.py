@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-__all__ = ["alike", "list_alike", "plain_name", "shared_names", "spelled"]
+__all__ = ["format_name_groups", "groups_of_similar_names", "matching_names", "normalized_name", "quoted_name"]
 
 # Characters that show nothing: Unicode's Default_Ignorable_Code_Point, of which the standard library knows the
 # category Cf alone, and control characters that are no blanks.
@@ -14,15 +14,15 @@ _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
 )
 # Dashes, apostrophes, and small letters of other alphabets that no typeface tells from Latin ones.
-_TWINS = str.maketrans(
+_LOOKALIKES = str.maketrans(
     dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
     | dict.fromkeys("\u2018\u2019\u201b\u02bc\u02b9\u00b4\u2032", "'")
     | dict(zip("\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0458\u03bf", "aeopcyxisjo", strict=True))
 )
-LISTED = 3
+MAX_LISTED = 3
 
 
-def plain_name(name: str) -> str:
+def normalized_name(name: str) -> str:
     """The form that names which look the same have in common.
 
     Composed alike (NFKC: full-width forms, ligatures and no-break spaces too), without case, without characters that
@@ -34,9 +34,9 @@ def plain_name(name: str) -> str:
         # Hundreds of thousands of these are compared at a time.
         plain = name.casefold()
     else:
-        plain = _visible(name).translate(_TWINS)
+        plain = _visible(name).translate(_LOOKALIKES)
         plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", plain).casefold())
-        plain = _visible(plain).translate(_TWINS)
+        plain = _visible(plain).translate(_LOOKALIKES)
     return " ".join(plain.replace("_", " ").split()) or name
 
 
@@ -48,33 +48,35 @@ def _visible(name: str) -> str:
     )
 
 
-def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
+def groups_of_similar_names(names: Iterable[str]) -> list[tuple[str, ...]]:
     """Groups of two or more distinct names that look the same, in the order of the names."""
     groups: dict[str, dict[str, None]] = {}
     for name in names:
-        groups.setdefault(plain_name(name), {})[name] = None
+        groups.setdefault(normalized_name(name), {})[name] = None
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def shared_names(mine: Iterable[str], others: Iterable[str]) -> list[tuple[str, str]]:
+def matching_names(mine: Iterable[str], others: Iterable[str]) -> list[tuple[str, str]]:
     """Pairs of a name of mine and one of the others that are equal or look the same, by mine; equal ones first."""
     theirs: dict[str, str] = {}
     whole: set[str] = set()
     for name in others:
-        theirs.setdefault(plain_name(name), name)
+        theirs.setdefault(normalized_name(name), name)
         whole.add(name)
-    found = [(name, name if name in whole else theirs[plain]) for name in mine if (plain := plain_name(name)) in theirs]
+    found = [
+        (name, name if name in whole else theirs[plain]) for name in mine if (plain := normalized_name(name)) in theirs
+    ]
     return sorted(found, key=lambda pair: (pair[0] != pair[1], pair))
 
 
-def spelled(name: str) -> str:
+def quoted_name(name: str) -> str:
     """A name in quotation marks, with what cannot be seen written out."""
     plain = ascii(name)
     return repr(name) if plain == repr(name) else f"{name!r} ({plain})"
 
 
-def list_alike(groups: Sequence[Sequence[str]]) -> str:
+def format_name_groups(groups: Sequence[Sequence[str]]) -> str:
     """The first groups, and how many more."""
-    shown = [" = ".join(map(spelled, group)) for group in groups[:LISTED]]
-    more = [f"and {len(groups) - LISTED} more"] if len(groups) > LISTED else []
+    shown = [" = ".join(map(quoted_name, group)) for group in groups[:MAX_LISTED]]
+    more = [f"and {len(groups) - MAX_LISTED} more"] if len(groups) > MAX_LISTED else []
     return "; ".join([*shown, *more])

@@ -9,13 +9,13 @@ from typing import Any
 
 from fedfr.faces.readers.huggingface.table_files import Table
 
-__all__ = ["Record", "csv_records", "table_records"]
+__all__ = ["TableRow", "csv_rows", "table_rows"]
 
-Record = tuple[str, dict[str, Any]]
+TableRow = tuple[str, dict[str, Any]]
 """Where a line stands, and its values by column."""
 
 
-def csv_records(path: Path) -> Iterator[Record]:
+def csv_rows(path: Path) -> Iterator[TableRow]:
     """Every line of a CSV whose first names the columns; raises ``ValueError`` for one with more or fewer."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = csv.DictReader(file, strict=True, restkey="\0more", restval=None)
@@ -25,7 +25,7 @@ def csv_records(path: Path) -> Iterator[Record]:
             yield f"line {lines.line_num} of {path}", line
 
 
-def table_records(table: Table, columns: Sequence[str]) -> Iterator[Record]:
+def table_rows(table: Table, columns: Sequence[str]) -> Iterator[TableRow]:
     """Every row of a table, of ``columns`` those that it has."""
     row = 0
     for batch in table.batches([name for name in columns if name in table.schema.names]):

@@ -48,7 +48,7 @@ VERSION = 2
 PIXEL_FILES = ("pixels.npy", "records.npy", DIGESTS, "records.json", COLUMNS)
 """What may lie beside ``faces.json``."""
 
-AT_ONCE = 1 << 16
+CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def fingerprint(labels: NDArray[np.int64], identities: Sequence[str], digests: D
 
 
 def _add(total: hashlib._Hash, array: NDArray[Any]) -> None:
-    for start in range(0, len(array), AT_ONCE):
-        total.update(np.ascontiguousarray(array[start : start + AT_ONCE]).data)
+    for start in range(0, len(array), CHUNK):
+        total.update(np.ascontiguousarray(array[start : start + CHUNK]).data)
 
 
 def is_face_set(path: str | os.PathLike[str] | None) -> bool:
@@ -118,7 +118,7 @@ def write_faces(
         # Kept because every check of a split asks for them, and hashing reads all pixels.
         digests = Digests(np.frombuffer(found, np.uint8).reshape(-1, DIGEST_BYTES))
         save_digests(temporary / DIGESTS, digests)
-        _describe(temporary, "npy", labels, identities, names, fingerprint(labels, identities, digests))
+        _write_metadata(temporary, "npy", labels, identities, names, fingerprint(labels, identities, digests))
 
     write_folder_atomically(folder, fill)
 
@@ -139,12 +139,12 @@ def write_linked_faces(
 
     def fill(temporary: Path) -> None:
         link(temporary)
-        _describe(temporary, "recordio", labels, identities, names, fingerprint(labels, identities, digests))
+        _write_metadata(temporary, "recordio", labels, identities, names, fingerprint(labels, identities, digests))
 
     write_folder_atomically(folder, fill)
 
 
-def _describe(
+def _write_metadata(
     temporary: Path,
     pixels: str,
     labels: NDArray[np.int64],
@@ -153,7 +153,7 @@ def _describe(
     digest: str,
 ) -> None:
     name_bytes, name_ends = 0, [np.zeros(1, np.int64)]
-    identity_ends, identity_utf8 = _joined(identities)
+    identity_ends, identity_utf8 = _encoded(identities)
     with (temporary / COLUMNS).open("wb") as file:
         file.write(np.ascontiguousarray(labels, "<i8").data)
         file.write(identity_ends.astype("<i8").tobytes() + identity_utf8)
@@ -177,7 +177,7 @@ def _describe(
     write_json(temporary / "faces.json", description)
 
 
-def _joined(texts: Sequence[str]) -> tuple[NDArray[np.int64], bytes]:
+def _encoded(texts: Sequence[str]) -> tuple[NDArray[np.int64], bytes]:
     blocks = list(encode_texts(texts))
     lengths = np.concatenate([np.zeros(1, np.int64), *(lengths for lengths, _ in blocks)])
     return np.cumsum(lengths), b"".join(utf8 for _, utf8 in blocks)
@@ -274,7 +274,7 @@ def _count(value: Any) -> int:
 def _columns(
     path: Path, images: int, people: int, identity_bytes: int, name_bytes: int
 ) -> tuple[NDArray[np.int64], tuple[str, ...], Texts]:
-    """Labels, identities and names, as :func:`_describe` writes them one after the other, each from a multiple of 8."""
+    """Return labels, identities and names as :func:`_write_metadata` writes them, each starting at a multiple of 8."""
     sizes = [8 * images, 8 * (people + 1), identity_bytes, name_bytes, 8 * (images + 1)]
     starts = np.cumsum([0, *(size + -size % 8 for size in sizes)]).tolist()
     try:

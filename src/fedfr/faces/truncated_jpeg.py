@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.faces.image_headers import FRAMES, JPEG, jpeg_segments
+from fedfr.faces.image_headers import FRAME_MARKERS, JPEG, jpeg_segments
 
-__all__ = ["decode_unended", "is_unended_jpeg"]
+__all__ = ["decode_without_end_marker", "lacks_end_marker"]
 
 END, SCAN, PROGRESSIVE = 0xD9, 0xDA, 0xC2
 # In coded data FF is followed by 00, or by one of the eight restart markers.
@@ -32,7 +32,7 @@ class _Frame:
     ended: bool = False
 
 
-def is_unended_jpeg(content: bytes) -> bool:
+def lacks_end_marker(content: bytes) -> bool:
     """Whether this is a JPEG with pixels in which no end marker comes behind the last of them."""
     if not content.startswith(JPEG) or content.endswith(b"\xff\xd9"):
         return False
@@ -40,7 +40,7 @@ def is_unended_jpeg(content: bytes) -> bool:
     return bool(frame.scans) and not frame.ended
 
 
-def decode_unended(content: bytes, decode: Decode) -> NDArray[np.uint8] | None:
+def decode_without_end_marker(content: bytes, decode: Decode) -> NDArray[np.uint8] | None:
     """The image where nothing but the end marker is missing; None where pixels are.
 
     A decoder takes more bytes than there are for what is missing. So the image is whole when it comes out the same
@@ -62,7 +62,7 @@ def _walk(content: bytes) -> _Frame:
     while at >= 0:
         behind = -1
         for marker, start, end in jpeg_segments(content, at):
-            if marker in FRAMES:
+            if marker in FRAME_MARKERS:
                 frame.components, frame.progressive = content[start + 6 : end : 3], marker == PROGRESSIVE
             elif marker == END:
                 frame.ended = True

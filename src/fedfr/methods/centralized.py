@@ -8,7 +8,7 @@ import torch
 
 from fedfr.core.client_ids import POOLED
 from fedfr.faces import Split
-from fedfr.faces.array_columns import ImageIndices, joined
+from fedfr.faces.array_columns import ImageIndices, concatenate_indices
 from fedfr.federation.method import Method, RoundContext
 
 __all__ = ["Centralized"]
@@ -23,7 +23,7 @@ class Centralized(Method):
 
     def participants(self, split: Split) -> dict[str, Sequence[int]]:
         """A single one, called ``pooled``."""
-        return {POOLED: ImageIndices(joined(faces.train for faces in split.clients.values()))}
+        return {POOLED: ImageIndices(concatenate_indices(faces.train for faces in split.clients.values()))}
 
     def public_faces(self, context: RoundContext) -> torch.Tensor:
         """All of them."""

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from tests.support.photograph_files import YUNET, lfw_landmarks, texture
 
 from fedfr.core.errors import FedfrError
-from fedfr.faces.alignment.detection import KNOWN_DETECTORS, Detector, DetectorFile, Face, choose, open_detector
+from fedfr.faces.alignment.detection import (
+    KNOWN_DETECTORS,
+    Detector,
+    DetectorFile,
+    Face,
+    choose_main_face,
+    open_detector,
+)
 from fedfr.faces.readers.image_reading import read_image
 
 
@@ -41,7 +48,7 @@ def test_lfws_faces_are_found_where_they_are_known_to_be(data_dir: Path, detecto
     errors = []
     for name, known in lfw_landmarks(data_dir).items():
         image = read_image(data_dir / "lfw250_sample" / name)
-        found = choose(detector.find(image), image.shape)
+        found = choose_main_face(detector.find(image), image.shape)
         errors.append(np.linalg.norm(found.points - known.points, axis=1).mean())
         assert found.score == pytest.approx(known.score, abs=6e-4)
     assert len(errors) == 56
@@ -57,7 +64,7 @@ def test_points_found_in_a_small_copy_are_those_of_the_photograph(data_dir: Path
     scene = np.full((3000, 4000, 3), 90, np.uint8)
     for name, known in list(lfw_landmarks(data_dir).items())[:6]:
         scene[2100:2350, 2900:3150] = read_image(data_dir / "lfw250_sample" / name)
-        found = choose(detector.find(scene), scene.shape)
+        found = choose_main_face(detector.find(scene), scene.shape)
         away.append(np.linalg.norm(found.points - known.points - [2900, 2100], axis=1).mean() / eyes(known))
         assert found.box is not None
         x, y, width, height = found.box
@@ -78,8 +85,10 @@ def test_the_face_of_a_grey_image(data_dir: Path, detector: Detector) -> None:
     for name in list(lfw_landmarks(data_dir))[:3]:
         image = read_image(data_dir / "lfw250_sample" / name)
         grey = np.repeat(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)[..., None], 3, axis=2)
-        known = choose(detector.find(image), image.shape)
-        assert np.linalg.norm(choose(detector.find(grey), grey.shape).points - known.points, axis=1).mean() < 6
+        known = choose_main_face(detector.find(image), image.shape)
+        assert (
+            np.linalg.norm(choose_main_face(detector.find(grey), grey.shape).points - known.points, axis=1).mean() < 6
+        )
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (700, 1), (5, 7), (33, 31), (641, 2000)])
@@ -107,14 +116,14 @@ def face(x: float, y: float, width: float, height: float) -> Face:
 def test_the_larger_and_the_more_central_face_is_taken() -> None:
     """A·(1 - d/D) by hand, in an image 160 wide and 120 high: its middle is 80, 60, and D is 100."""
     middle, larger = face(70, 50, 20, 20), face(60, 40, 40, 40)
-    assert choose([middle, larger], (120, 160, 3)) is larger
+    assert choose_main_face([middle, larger], (120, 160, 3)) is larger
     corner = face(145, 105, 30, 30)  # 900 · (1 - 100/100) = 0 < 400
-    assert choose([corner, middle], (120, 160, 3)) is middle
+    assert choose_main_face([corner, middle], (120, 160, 3)) is middle
     aside = face(115, 45, 30, 30)  # 900 · (1 - 50/100) = 450 > 400
-    assert choose([middle, aside], (120, 160, 3)) is aside
+    assert choose_main_face([middle, aside], (120, 160, 3)) is aside
     farther = face(122, 45, 30, 30)  # 900 · (1 - 57/100) = 387 < 400
-    assert choose([middle, farther], (120, 160, 3)) is middle
-    assert choose([corner], (120, 160, 3)) is corner
+    assert choose_main_face([middle, farther], (120, 160, 3)) is middle
+    assert choose_main_face([corner], (120, 160, 3)) is corner
 
 
 @pytest.fixture

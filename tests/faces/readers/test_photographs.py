@@ -30,7 +30,7 @@ from tests.support.photograph_files import (
 
 from fedfr.core.errors import FedfrError
 from fedfr.faces import FaceSet, import_photographs
-from fedfr.faces.alignment.photographs import Aligner, AlignerFiles, Limits, Outcome, examine, make_aligner
+from fedfr.faces.alignment.photographs import Aligner, AlignerFiles, Limits, Outcome, align_photograph, make_aligner
 from fedfr.faces.alignment.template import ARCFACE_TEMPLATE
 from fedfr.faces.readers import photographs
 from fedfr.faces.readers.image_reading import read_image
@@ -208,7 +208,7 @@ def after(work):
         die()
     return both
 
-if moment in ("move_folder", "write_faces", "finish"):
+if moment in ("move_folder", "write_faces", "remove_workspace"):
     setattr(photographs, moment, die)
 elif moment == "removing":  # the work folder, whose plan is gone by then
     plain = shutil.rmtree
@@ -230,7 +230,9 @@ def killed(place: Path, moment: str, threads: int = 2) -> None:
     assert subprocess.run(command).returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("moments", [("3", "7"), ("12", "write_faces"), ("move_folder",), ("moved",), ("finish",)])
+@pytest.mark.parametrize(
+    "moments", [("3", "7"), ("12", "write_faces"), ("move_folder",), ("moved",), ("remove_workspace",)]
+)
 def test_killed_and_gone_on_with_it_ends_with_the_same_bits(
     place: Path, monkeypatch: pytest.MonkeyPatch, moments: tuple[str, ...]
 ) -> None:
@@ -245,9 +247,9 @@ def test_killed_and_gone_on_with_it_ends_with_the_same_bits(
 
     def counted(path: Path, *more: Any) -> Outcome:
         read.append(path.name)
-        return examine(path, *more)
+        return align_photograph(path, *more)
 
-    monkeypatch.setattr(photographs, "examine", counted)
+    monkeypatch.setattr(photographs, "align_photograph", counted)
     made = import_photographs(
         place / "in", place / "out", aligner, progress=lambda done, total: seen.append(done), threads=2
     )

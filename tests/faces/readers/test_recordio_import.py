@@ -21,8 +21,8 @@ from tests.support.recordio_files import flat, insightface, records
 
 from fedfr.core.errors import FedfrError
 from fedfr.faces import IMPORTERS, FaceSet, FacesWarning, import_faces, import_recordio, load_faces, make_split
-from fedfr.faces.readers.recordio import RecordFile, walk
-from fedfr.faces.readers.recordio.header import pack
+from fedfr.faces.readers.recordio import RecordFile, iterate_records
+from fedfr.faces.readers.recordio.header import pack_payload
 from fedfr.faces.readers.recordio.linked import LinkedPixels
 from fedfr.faces.writers.recordio import RecordWriter, write_faces_file
 
@@ -121,7 +121,7 @@ def test_the_papers_split_takes_people_in_the_order_of_labels(tmp_path: Path) ->
 @pytest.mark.parametrize("index", [True, False])
 def test_cut_short_at_any_byte(tmp_path: Path, make: Make, index: bool) -> None:
     path = make(tmp_path / "train.rec")
-    ends = [record.end for record in walk(RecordFile(path))]
+    ends = [record.end for record in iterate_records(RecordFile(path))]
     samples = ends[:3] if make is records else ends[1:4]
     if not index:
         path.with_suffix(".idx").unlink()
@@ -216,7 +216,7 @@ def test_a_damaged_index_ends_in_faces_or_in_one_line(
 
 def test_bad_records_are_left_out_counted_and_listed(tmp_path: Path) -> None:
     path = insightface(tmp_path / "train.rec", [0, 0, 1, 1, 2])
-    offsets = [record.offset for record in walk(RecordFile(path))]
+    offsets = [record.offset for record in iterate_records(RecordFile(path))]
     content = bytearray(path.read_bytes())
     content[offsets[2] + 2] ^= 1  # a magic
     content[offsets[4] + 60] ^= 1  # inside an image: its header
@@ -296,7 +296,7 @@ def test_other_sizes_and_a_property_that_disagrees_are_said(tmp_path: Path) -> N
         assert said is None or said in messages[1]
         assert faces.images([0, 1]).mean((1, 2, 3)).tolist() == [40, 50]
     (tmp_path / "property").unlink()
-    with pytest.warns(FacesWarning, match="1 identity records span images of other labels; labels are believed"):
+    with pytest.warns(FacesWarning, match="1 identity records cover images with other labels; the labels"):
         import_recordio(insightface(tmp_path / "torn.rec", [0, 0, 1], torn=True))
 
 
@@ -345,7 +345,7 @@ def test_ids_that_repeat_need_an_index(tmp_path: Path) -> None:
     with path.open("wb") as file:
         writer = RecordWriter(file)
         for key in range(3):
-            writer.write(key, pack(key, 0, flat(key)))
+            writer.write(key, pack_payload(key, 0, flat(key)))
     path.with_suffix(".idx").write_bytes(writer.index())
     assert import_recordio(path).labels.tolist() == [0, 1, 2]
     path.with_suffix(".idx").unlink()

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from fedfr.core.errors import FedfrError
-from fedfr.faces.readers.recordio import RecordFile, RecordPixels, read_index, read_layout, walk
-from fedfr.faces.readers.recordio.header import pack, unpack
-from fedfr.faces.writers.recordio import RecordWriter, frame, write_faces_file
+from fedfr.faces.readers.recordio import RecordFile, RecordPixels, iterate_records, read_index, read_layout
+from fedfr.faces.readers.recordio.header import pack_payload, unpack_header
+from fedfr.faces.writers.recordio import RecordWriter, frame_record, write_faces_file
 
 
 @pytest.mark.parametrize(("sample", "identities", "first"), [("fedfr_public", 6, None), ("fedfr_client_0001", 8, 8)])
@@ -33,7 +33,7 @@ def test_any_records_are_framed_as_mxnet_does(data_dir: Path, tmp_path: Path, sa
     keys = dict(zip(index.offsets.tolist(), index.keys.tolist(), strict=True))
     with (tmp_path / "train.rec").open("wb") as out:
         writer = RecordWriter(out)
-        for record in walk(file):
+        for record in iterate_records(file):
             writer.write(keys[record.offset], file.payload(record.offset))
     assert (tmp_path / "train.rec").read_bytes() == (folder / "train.rec").read_bytes()
     assert writer.index() == (folder / "train.idx").read_bytes()
@@ -41,13 +41,13 @@ def test_any_records_are_framed_as_mxnet_does(data_dir: Path, tmp_path: Path, sa
 
 def test_headers_come_back() -> None:
     for labels, expected in ((5, (5.0,)), ([3, 4, 5], (3.0, 4.0, 5.0)), ([7], (7.0,))):
-        header = unpack(pack(labels, 9, b"image"))
+        header = unpack_header(pack_payload(labels, 9, b"image"))
         assert (header.labels, header.id) == (expected, 9)
-        assert pack(labels, 9, b"image")[header.size :] == b"image"
+        assert pack_payload(labels, 9, b"image")[header.size :] == b"image"
 
 
 def test_numbers_that_float32_cannot_hold_are_refused(tmp_path: Path) -> None:
-    assert unpack(pack(2**24, 0)).labels == (2.0**24,)
+    assert unpack_header(pack_payload(2**24, 0)).labels == (2.0**24,)
     with pytest.raises(FedfrError, match=r"x\.rec cannot be written: a label of 16777217 is not exact as float32"):
         write_faces_file(tmp_path / "x.rec", [(2**24 + 1, b"")], 1)
 
@@ -55,4 +55,4 @@ def test_numbers_that_float32_cannot_hold_are_refused(tmp_path: Path) -> None:
 def test_a_record_has_a_limit() -> None:
     payload = bytes(2**29)  # pages that nobody touches take no memory
     with pytest.raises(ValueError, match="536870912 bytes in one record; RecordIO holds 536870911"):
-        frame(payload)
+        frame_record(payload)

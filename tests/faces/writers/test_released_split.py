@@ -15,7 +15,7 @@ from tests.support.tiny_experiment import tiny_faces
 from fedfr.core.errors import FedfrError, WriteError
 from fedfr.faces import FaceSet, Split, export_recordio, import_recordio, load_faces, make_split
 from fedfr.faces.readers.recordio import RecordFile
-from fedfr.faces.readers.recordio.header import unpack
+from fedfr.faces.readers.recordio.header import unpack_header
 
 CLIENTS = "split_train_i0006c0002"
 IMAGES = {
@@ -48,7 +48,7 @@ def grouped(faces: FaceSet, images: Sequence[int]) -> list[int]:
 def numbers(path: Path) -> tuple[float, ...]:
     lines = (line.split("\t") for line in path.with_suffix(".idx").read_text().splitlines())
     offset = {int(key): int(place) for key, place in lines}[0]
-    return unpack(RecordFile(path).payload(offset)).labels
+    return unpack_header(RecordFile(path).payload(offset)).labels
 
 
 def test_pixels_and_people_come_back(faces: FaceSet, split: Split, tmp_path: Path) -> None:

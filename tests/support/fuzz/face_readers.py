@@ -17,11 +17,11 @@ from tests.support.fuzz.targets import Target
 from tests.support.ijb_set import make_ijb
 
 from fedfr.faces import FaceSet
-from fedfr.faces.alignment.photographs.import_journal import Journal as PhotographJournal
+from fedfr.faces.alignment.photographs.import_journal import ImportJournal as PhotographJournal
 from fedfr.faces.alignment.photographs.landmarks import read_landmarks
 from fedfr.faces.alignment.photographs.opening import read_photograph
 from fedfr.faces.alignment.photographs.outcome import Outcome
-from fedfr.faces.alignment.photographs.reasons import Unfit
+from fedfr.faces.alignment.photographs.reasons import RejectedPhotograph
 from fedfr.faces.exclusions import read_exclusions
 from fedfr.faces.readers import import_folder
 from fedfr.faces.readers.choice import import_faces
@@ -71,7 +71,7 @@ def _read_images(folder: Path) -> None:
 
 def _read_photographs(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
-        with contextlib.suppress(Unfit):
+        with contextlib.suppress(RejectedPhotograph):
             read_photograph(path)
 
 

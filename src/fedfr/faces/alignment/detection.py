@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.core.errors import FedfrError
-from fedfr.faces.encoded_images import quietly
+from fedfr.faces.encoded_images import silence_opencv
 
-__all__ = ["KNOWN_DETECTORS", "LOWEST_SCORE", "Detector", "DetectorFile", "Face", "choose", "open_detector"]
+__all__ = ["KNOWN_DETECTORS", "MIN_SCORE", "Detector", "DetectorFile", "Face", "choose_main_face", "open_detector"]
 
 KNOWN_DETECTORS = {
     "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10": "face_detection_yunet_2023mar_int8bq.onnx",
@@ -24,10 +24,10 @@ KNOWN_DETECTORS = {
 }
 """SHA-256 of the files in OpenCV's model zoo (models/face_detection_yunet, as its Git LFS pointers give them)."""
 
-LOWEST_SCORE = 0.3
+MIN_SCORE = 0.3
 """What scores less is no face to anybody; between this and an importer's limit it is one of low score."""
 
-_OVERLAP, _MOST = 0.3, 5000  # non-maximum suppression and candidates: the defaults of OpenCV's FaceDetectorYN
+_OVERLAP, _MAX_CANDIDATES = 0.3, 5000  # non-maximum suppression and candidates: the defaults of OpenCV's FaceDetectorYN
 # YuNet was trained on faces of 10 to 300 pixels (its README). A face that fills 640 is found at 320.
 _SIDES = (640, 320)
 _SURE = 0.8
@@ -54,7 +54,7 @@ class Face:
         return 0.0 if self.box is None else self.box[2] * self.box[3]
 
 
-def choose(faces: Sequence[Face], shape: tuple[int, ...]) -> Face:
+def choose_main_face(faces: Sequence[Face], shape: tuple[int, ...]) -> Face:
     """The face a photograph is of: the largest A·(1 - d/D).
 
     A is the area of its box, d the distance of its middle from the image's, D that of a corner: a face in the middle
@@ -111,10 +111,10 @@ class Detector:
     def __init__(self, file: DetectorFile) -> None:
         buffer = np.frombuffer(file.content, dtype=np.uint8)
         try:
-            with quietly():
+            with silence_opencv():
                 # From memory: what was hashed is what runs, and the path may hold any character.
                 self._net = cv2.FaceDetectorYN.create(
-                    "onnx", buffer, np.empty(0, np.uint8), (320, 320), LOWEST_SCORE, _OVERLAP, _MOST
+                    "onnx", buffer, np.empty(0, np.uint8), (320, 320), MIN_SCORE, _OVERLAP, _MAX_CANDIDATES
                 )
                 self._detect(np.zeros((32, 32, 3), np.uint8))
         except (cv2.error, SystemError, ValueError) as error:
@@ -147,7 +147,7 @@ class Detector:
         part = image[top : int(top + 2 * size) + 1, left : int(left + 2 * size) + 1]
         if not part.size:
             return face
-        near = (_moved(other, left, top, face.score) for other in self._at(part, min(1.0, _CLOSE_FACE / size)))
+        near = (_translated(other, left, top, face.score) for other in self._at(part, min(1.0, _CLOSE_FACE / size)))
         same = [other for other in near if _overlap(face, other) > _OVERLAP]
         return max(same, key=lambda other: _overlap(face, other), default=face)
 
@@ -169,7 +169,7 @@ class Detector:
 
     def _detect(self, bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Rows of x, y, width, height, ten coordinates and the score."""
-        with quietly():
+        with silence_opencv():
             self._net.setInputSize((bgr.shape[1], bgr.shape[0]))
             _, rows = self._net.detect(bgr)
         if rows is None:
@@ -182,7 +182,7 @@ def _best(faces: Sequence[Face]) -> float:
     return max((face.score or 0.0 for face in faces), default=0.0)
 
 
-def _moved(face: Face, left: int, top: int, score: float | None) -> Face:
+def _translated(face: Face, left: int, top: int, score: float | None) -> Face:
     """The face seen from the corner of an image that it was cut from, with the score that it has there."""
     assert face.box is not None
     x, y, width, height = face.box

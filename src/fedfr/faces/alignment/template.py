@@ -21,7 +21,7 @@ it: x, y in pixels (Deng et al., ArcFace, CVPR 2019)."""
 ARCFACE_TEMPLATE.flags.writeable = False
 
 # Bilinear interpolation looks at 2x2 pixels: when an image shrinks below half, it skips some, and fine detail aliases.
-_LEAST_SCALE = 0.5
+_MIN_SCALE = 0.5
 
 
 def similarity(points: ArrayLike) -> NDArray[np.float64]:
@@ -50,15 +50,15 @@ def align(image: NDArray[np.uint8], points: ArrayLike) -> NDArray[np.uint8]:
     """
     matrix = similarity(points)
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
-    if scale < _LEAST_SCALE:
-        image, matrix = _shrunk(image, matrix, scale / _LEAST_SCALE)
+    if scale < _MIN_SCALE:
+        image, matrix = _downscaled(image, matrix, scale / _MIN_SCALE)
     height, width = IMAGE_SHAPE[:2]
     # Of the largest images OpenCV warps no side above 2^15; what the crop does not touch is not needed anyway.
-    image, matrix = _part(image, matrix)
+    image, matrix = _cropped(image, matrix)
     return np.asarray(cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-def _part(image: NDArray[np.uint8], matrix: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+def _cropped(image: NDArray[np.uint8], matrix: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """The rectangle of the image that the crop is taken from, and the matrix seen from its corner."""
     height, width = IMAGE_SHAPE[:2]
     corners = np.array([[-1, -1], [width, -1], [-1, height], [width, height]], dtype=np.float64)
@@ -71,11 +71,11 @@ def _part(image: NDArray[np.uint8], matrix: NDArray[np.float64]) -> tuple[NDArra
     return image[low[1] : high[1], low[0] : high[0]], moved
 
 
-def _shrunk(
+def _downscaled(
     image: NDArray[np.uint8], matrix: NDArray[np.float64], factor: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """The part that is needed at ``factor`` < 1 of its size, and the matrix that takes it from there."""
-    image, matrix = _part(image, matrix)
+    image, matrix = _cropped(image, matrix)
     size = [max(1, round(side * factor)) for side in (image.shape[1], image.shape[0])]
     by = np.array(size) / (image.shape[1], image.shape[0])
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)

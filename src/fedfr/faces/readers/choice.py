@@ -19,7 +19,7 @@ from fedfr.faces.storage import is_face_set
 
 __all__ = ["import_faces", "importer_for", "load_faces"]
 
-KINDS: tuple[tuple[str, Callable[[str | os.PathLike[str]], bool]], ...] = (
+RECOGNIZERS: tuple[tuple[str, Callable[[str | os.PathLike[str]], bool]], ...] = (
     ("orl", lambda source: source == "orl"),
     ("recordio", lambda source: is_recordio(Path(source))),
     ("saved-dataset", lambda source: is_saved_dataset(Path(source))),
@@ -32,7 +32,7 @@ KINDS: tuple[tuple[str, Callable[[str | os.PathLike[str]], bool]], ...] = (
 
 def importer_for(source: str | os.PathLike[str]) -> str:
     """The importer that reads ``source``, by name: a path, or as text the name of a set that a package holds."""
-    return next(name for name, recognizes in KINDS if recognizes(source))
+    return next(name for name, recognizes in RECOGNIZERS if recognizes(source))
 
 
 def import_faces(

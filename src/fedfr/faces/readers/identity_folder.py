@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.readers.image_reading import FacesWarning, Progress, gather, resize
+from fedfr.faces.readers.image_reading import FacesWarning, Progress, build_face_set, resize
 from fedfr.faces.readers.listing import SUFFIXES, check_apart, find_source, list_images
 from fedfr.faces.storage import IMAGE_SHAPE, check_destination
 
@@ -35,7 +35,8 @@ def import_folder(
     folders and identities without images are left out, with one warning that counts them. With ``dest`` the set is
     written there and memory-mapped, so that memory stays bounded; ``progress`` is called with images done and images in
     all. Raises :class:`FedfrError` for a missing or empty folder and for images that cannot be read, naming the first
-    and counting them; with ``skip_bad`` these are left out, see :func:`~fedfr.faces.readers.image_reading.gather`.
+    and counting them; with ``skip_bad`` these are left out
+    (:func:`~fedfr.faces.readers.image_reading.build_face_set`).
     """
     source = find_source(path)
     target = None if dest is None else Path(dest).resolve()
@@ -54,7 +55,7 @@ def import_folder(
         resized += image.shape != IMAGE_SHAPE
         return resize(image)
 
-    faces = gather(
+    faces = build_face_set(
         listing.files, listing.labels, listing.identities, listing.names, fit, target, progress, skip_bad=skip_bad
     )
     if resized:

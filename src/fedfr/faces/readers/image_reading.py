@@ -14,22 +14,32 @@ from numpy.typing import NDArray
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_file, write_atomically
-from fedfr.faces.encoded_images import MOST_PIXELS, check_pixels, decode, decode_colours, resize
+from fedfr.faces.encoded_images import MAX_PIXELS, check_pixels, decode, decode_rgb, resize
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.image_headers import announced_size
-from fedfr.faces.name_matching import alike, list_alike
-from fedfr.faces.readers.pgm import PGM_HEADER, mend_line_ends
+from fedfr.faces.image_headers import any_image_size
+from fedfr.faces.name_matching import format_name_groups, groups_of_similar_names
+from fedfr.faces.readers.pgm import PGM_HEADER, restore_line_ends
 from fedfr.faces.storage import IMAGE_SHAPE, write_faces
 
-__all__ = ["FacesWarning", "Fit", "Progress", "gather", "keep", "read_image", "resize", "to_rgb", "warn_of_names"]
+__all__ = [
+    "FacesWarning",
+    "Progress",
+    "Resize",
+    "build_face_set",
+    "read_image",
+    "resize",
+    "store_faces",
+    "to_rgb",
+    "warn_of_similar_names",
+]
 
 SKIPPED = "skipped.csv"
-LISTED = 5
+MAX_LISTED = 5
 
 Progress = Callable[[int, int], None]
 """Called with images done and images in all."""
 
-Fit = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+Resize = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """Brings an RGB image of any size to 112x112."""
 
 
@@ -37,18 +47,18 @@ class FacesWarning(UserWarning):
     """Something about the given images that a user should know, though the import went on."""
 
 
-def to_rgb(content: bytes, most: int = MOST_PIXELS) -> NDArray[np.uint8]:
+def to_rgb(content: bytes, most: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """An image file's pixels (height, width, 3) as :func:`read_image` gives them; ``most``: as many are decoded.
 
     Raises ``ValueError`` saying why there are none: too many by what the header says, broken, of an unknown kind.
     """
-    size = announced_size(content)
+    size = any_image_size(content)
     if size is None:
         raise ValueError("holds no image of a known kind")
     check_pixels(size, most)
     header = PGM_HEADER.match(content[:1024])
     if header:
-        content = mend_line_ends(content, header)
+        content = restore_line_ends(content, header)
     if header and int(header[3]) not in (0, 255, 65535):
         # OpenCV keeps the raw values of such a file: 12-bit images would come out almost black.
         grey = decode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -56,7 +66,7 @@ def to_rgb(content: bytes, most: int = MOST_PIXELS) -> NDArray[np.uint8]:
             raise ValueError("holds an image that is corrupt or cut short")
         scaled = np.rint(grey.astype(np.float32) * (255 / int(header[3]))).clip(0, 255).astype(np.uint8)
         return np.repeat(scaled[:, :, None], 3, axis=2)
-    return decode_colours(content)
+    return decode_rgb(content)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -77,12 +87,12 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise FedfrError(f"{path} is not a readable image (it {error}); replace or remove it") from error
 
 
-def gather(
+def build_face_set(
     files: Sequence[Path],
     labels: Sequence[int],
     identities: Sequence[str],
     names: Sequence[str],
-    fit: Fit,
+    fit: Resize,
     dest: Path | None,
     progress: Progress | None = None,
     *,
@@ -122,14 +132,14 @@ def gather(
             raise FedfrError(_refusal(bad, len(files)))
 
     kept_labels, kept_names = [place[labels[row]] for row in rows], [names[row] for row in rows]
-    faces = keep(images(), kept_labels, [identities[label] for label in there], kept_names, dest)
+    faces = store_faces(images(), kept_labels, [identities[label] for label in there], kept_names, dest)
     if bad:
         where = ""
         if dest is not None:
             write_atomically(dest / SKIPPED, _csv({names[row]: str(error) for row, error in bad.items()}))
             where = f" (all in {dest / SKIPPED})"
         lost = [name for label, name in enumerate(identities) if label not in place]
-        gone = f", and with them {len(lost)} identities ({', '.join(lost[:LISTED])})" if lost else ""
+        gone = f", and with them {len(lost)} identities ({', '.join(lost[:MAX_LISTED])})" if lost else ""
         warnings.warn(
             f"left out {len(bad)} of {len(files)} images{where}{gone}: {_listed(bad)}", FacesWarning, stacklevel=3
         )
@@ -144,7 +154,7 @@ def _refusal(bad: Mapping[int, FedfrError], total: int) -> str:
 
 
 def _listed(bad: Mapping[int, FedfrError]) -> str:
-    lines = [str(error).rpartition(";")[0] for error in list(bad.values())[:LISTED]]
+    lines = [str(error).rpartition(";")[0] for error in list(bad.values())[:MAX_LISTED]]
     more = len(bad) - len(lines)
     return "; ".join([*lines, f"and {more} more"] if more else lines)
 
@@ -157,7 +167,7 @@ def _csv(reasons: Mapping[str, str]) -> bytes:
     return text.getvalue().encode()
 
 
-def keep(
+def store_faces(
     images: Iterable[NDArray[np.uint8]],
     labels: Sequence[int],
     identities: Sequence[str],
@@ -168,7 +178,7 @@ def keep(
 
     One :class:`FacesWarning` names identities whose names look the same.
     """
-    warn_of_names(identities)
+    warn_of_similar_names(identities)
     if dest is not None:
         write_faces(dest, np.asarray(labels, dtype=np.int64), identities, names, images)
         return FaceSet.load(dest)
@@ -178,13 +188,13 @@ def keep(
     return FaceSet(pixels, labels, identities, names)
 
 
-def warn_of_names(identities: Sequence[str]) -> None:
+def warn_of_similar_names(identities: Sequence[str]) -> None:
     """One :class:`FacesWarning` for identities whose names look the same; they stay apart."""
-    groups = alike(identities)
+    groups = groups_of_similar_names(identities)
     if groups:
         warnings.warn(
             f"{len(groups)} names are spelled in several ways that look the same, and stay apart as identities: "
-            f"{list_alike(groups)}; if they are one person each, give them one name and import again",
+            f"{format_name_groups(groups)}; if they are one person each, give them one name and import again",
             FacesWarning,
             stacklevel=4,
         )

@@ -17,15 +17,15 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.pixels import IMAGE_SHAPE
-from fedfr.faces.readers.image_reading import FacesWarning, Progress, keep, resize, to_rgb
+from fedfr.faces.readers.image_reading import FacesWarning, Progress, resize, store_faces, to_rgb
 
-__all__ = ["Rows", "import_rows", "make_rows"]
+__all__ = ["ImageRows", "import_rows", "make_image_rows"]
 
-LISTED = 20
+MAX_LISTED = 20
 
 
 @dataclass(frozen=True)
-class Rows:
+class ImageRows:
     """Images in order, with who is on each; None where nobody is named.
 
     ``identities``: names in the order of labels, of which those that occur are kept. ``where`` says where a row
@@ -40,7 +40,7 @@ class Rows:
     contents: Callable[[], Iterator[bytes | str]]
 
 
-def make_rows(
+def make_image_rows(
     source: Path,
     people: Sequence[str | int | None],
     classes: Sequence[str],
@@ -48,7 +48,7 @@ def make_rows(
     files: Sequence[str | None],
     where: Callable[[int], str],
     contents: Callable[[], Iterator[bytes | str]],
-) -> Rows:
+) -> ImageRows:
     """Order the identities: ``classes`` as they stand, then others by name; numbers get zeros before them.
 
     A negative number, as tables have for "no label", is no identity, nor is one written as text. An image without a
@@ -65,11 +65,11 @@ def make_rows(
     called = [name or f"{person}/{file or f'{row:08d}'}" for row, (person, name, file) in enumerate(given)]
     often = Counter(called)
     called = [name if often[name] == 1 else f"{name}#{row}" for row, name in enumerate(called)]
-    return Rows(source, texts, identities, called, where, contents)
+    return ImageRows(source, texts, identities, called, where, contents)
 
 
 @dataclass
-class Found:
+class ImportIssues:
     """What is noticed on the way; each image counts once, however often it is decoded."""
 
     dropped: dict[int, str] = field(default_factory=dict)
@@ -86,7 +86,9 @@ class Found:
             (self.repeated if people[first] == people[row] else self.contradicted).add(row)
 
 
-def import_rows(rows: Rows, dest: Path | None, progress: Progress | None = None, *, skip_bad: bool = False) -> FaceSet:
+def import_rows(
+    rows: ImageRows, dest: Path | None, progress: Progress | None = None, *, skip_bad: bool = False
+) -> FaceSet:
     """Decode every image, bring it to 112x112, and keep the set in memory or, one at a time, in ``dest``.
 
     One :class:`FacesWarning` each counts images that are resized, that come twice, and that come under two
@@ -94,7 +96,7 @@ def import_rows(rows: Rows, dest: Path | None, progress: Progress | None = None,
     says where the first stand. With ``skip_bad`` all images are decoded once before, and such rows left out, with one
     warning that counts and lists them; all of them stand in ``dest``/dropped.tsv.
     """
-    found = Found()
+    found = ImportIssues()
     if skip_bad:
         for row, content in enumerate(rows.contents()):
             image = _image(rows, found, row, content)
@@ -111,7 +113,9 @@ def import_rows(rows: Rows, dest: Path | None, progress: Progress | None = None,
     identities = [name for name in rows.identities if name in there]
     label = {name: number for number, name in enumerate(identities)}
     labels = [label[person] for person in people]
-    faces = keep(_images(rows, found, len(good), progress), labels, identities, [rows.names[row] for row in good], dest)
+    faces = store_faces(
+        _images(rows, found, len(good), progress), labels, identities, [rows.names[row] for row in good], dest
+    )
     _warn(rows, found, dest)
     return faces
 
@@ -124,7 +128,7 @@ def _stands_for_nobody(person: str | int | None) -> bool:
     return NO_LABEL.fullmatch(person.strip()) is not None if isinstance(person, str) else (person or 0) < 0
 
 
-def _images(rows: Rows, found: Found, total: int, progress: Progress | None) -> Iterator[NDArray[np.uint8]]:
+def _images(rows: ImageRows, found: ImportIssues, total: int, progress: Progress | None) -> Iterator[NDArray[np.uint8]]:
     done = 0
     for row, content in enumerate(rows.contents()):
         if row in found.dropped:
@@ -141,7 +145,7 @@ def _images(rows: Rows, found: Found, total: int, progress: Progress | None) -> 
         raise _refusal(rows, found.bad)
 
 
-def _image(rows: Rows, found: Found, row: int, content: bytes | str) -> NDArray[np.uint8] | str:
+def _image(rows: ImageRows, found: ImportIssues, row: int, content: bytes | str) -> NDArray[np.uint8] | str:
     """The image at 112x112, or why there is none."""
     if rows.people[row] is None:
         return NOBODY
@@ -157,34 +161,38 @@ def _image(rows: Rows, found: Found, row: int, content: bytes | str) -> NDArray[
     return resize(image)
 
 
-def _refusal(rows: Rows, bad: Mapping[int, str]) -> FedfrError:
+def _refusal(rows: ImageRows, bad: Mapping[int, str]) -> FedfrError:
     count = f"{len(bad)} of {len(rows.people)} rows cannot be used: " if len(bad) > 1 else ""
     return FedfrError(f"{count}{_listed(rows, bad, 5)}; mend the data set, or leave such rows out with --skip-bad")
 
 
-def _listed(rows: Rows, bad: Mapping[int, str], most: int = LISTED) -> str:
+def _listed(rows: ImageRows, bad: Mapping[int, str], most: int = MAX_LISTED) -> str:
     lines = [f"{rows.where(row)} {bad[row]}" for row in sorted(bad)[:most]]
     more = len(bad) - len(lines)
     return "; ".join([*lines, f"and {more} more"] if more else lines)
 
 
-def _warn(rows: Rows, found: Found, dest: Path | None) -> None:
+def _warn(rows: ImageRows, found: ImportIssues, dest: Path | None) -> None:
     if found.dropped:
         where = ""
         if dest is not None:
             lines = [f"{rows.where(row)}\t{reason}\n" for row, reason in found.dropped.items()]
             write_atomically(dest / "dropped.tsv", "".join(lines).encode())
             where = f" (all in {dest / 'dropped.tsv'})"
-        _say(f"{rows.source}: left out {len(found.dropped)} bad rows{where}: {_listed(rows, found.dropped)}")
+        _warn_user(f"{rows.source}: left out {len(found.dropped)} bad rows{where}: {_listed(rows, found.dropped)}")
     if found.resized:
         of = f"{len(found.resized)} of {len(rows.people)} images"
-        _say(f"{of} were not 112x112 and resized without alignment; align faces first for full accuracy")
+        _warn_user(f"{of} were not 112x112 and resized without alignment; align faces first for full accuracy")
     if found.repeated:
-        _say(f"{len(found.repeated)} images come twice under one identity, first {rows.where(min(found.repeated))}")
+        _warn_user(
+            f"{len(found.repeated)} images come twice under one identity, first {rows.where(min(found.repeated))}"
+        )
     if found.contradicted:
         first = rows.where(min(found.contradicted))
-        _say(f"{len(found.contradicted)} images come again under another identity, first {first}; one name is wrong")
+        _warn_user(
+            f"{len(found.contradicted)} images come again under another identity, first {first}; one name is wrong"
+        )
 
 
-def _say(message: str) -> None:
+def _warn_user(message: str) -> None:
     warnings.warn(message, FacesWarning, stacklevel=5)

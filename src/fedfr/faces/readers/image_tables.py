@@ -12,7 +12,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers.huggingface import ArrowTable, ParquetTable, Table, find_columns, parquet_files, saved_files
 from fedfr.faces.readers.image_reading import Progress
-from fedfr.faces.readers.image_rows import Rows, import_rows, make_rows
+from fedfr.faces.readers.image_rows import ImageRows, import_rows, make_image_rows
 from fedfr.faces.storage import check_destination
 
 __all__ = ["import_parquet", "import_saved_dataset"]
@@ -70,7 +70,7 @@ def _places(path: str | os.PathLike[str], dest: str | os.PathLike[str] | None) -
     return source, target
 
 
-def _rows(source: Path, tables: Sequence[Table], image: str | None, identity: str | None) -> Rows:
+def _rows(source: Path, tables: Sequence[Table], image: str | None, identity: str | None) -> ImageRows:
     pairs = [(table, find_columns(table, image, identity)) for table in tables]
     ends = list(accumulate(table.rows for table in tables))
 
@@ -81,7 +81,7 @@ def _rows(source: Path, tables: Sequence[Table], image: str | None, identity: st
     def contents() -> Iterator[bytes | str]:
         return chain.from_iterable(columns.contents(table) for table, columns in pairs)
 
-    return make_rows(
+    return make_image_rows(
         source,
         [person for table, columns in pairs for person in columns.people(table)],
         [name for _, columns in pairs for name in columns.classes or ()],

@@ -11,9 +11,9 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_file
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers.image_reading import FacesWarning, Progress
-from fedfr.faces.readers.image_rows import import_rows, make_rows
+from fedfr.faces.readers.image_rows import import_rows, make_image_rows
 from fedfr.faces.readers.listing import SUFFIXES, check_apart, visible
-from fedfr.faces.readers.metadata import METADATA, Listed, find_metadata, read_metadata
+from fedfr.faces.readers.metadata import METADATA, MetadataEntry, find_metadata, read_metadata
 from fedfr.faces.storage import check_destination
 
 __all__ = ["import_imagefolder", "is_imagefolder"]
@@ -71,7 +71,7 @@ def import_imagefolder(
             except OSError as error:
                 yield f"cannot be read ({error.strerror or error})"
 
-    rows = make_rows(
+    rows = make_image_rows(
         source,
         [line.person for line in listed],
         (),
@@ -86,7 +86,7 @@ def import_imagefolder(
     return faces
 
 
-def _list(source: Path, part: str | None, identity: str | None) -> tuple[list[Listed], int]:
+def _list(source: Path, part: str | None, identity: str | None) -> tuple[list[MetadataEntry], int]:
     """Every image that counts, and how many do not."""
     if find_metadata(source) and part is not None:
         raise FedfrError(f"{source} has one metadata file for all its images, no part {part!r}; leave --part out")
@@ -127,11 +127,11 @@ def _names_files(metadata: Path) -> bool:
     return not start or metadata.suffix == ".parquet" or b"file_name" in start
 
 
-def _by_folder(part: Path) -> Iterator[Listed]:
+def _by_folder(part: Path) -> Iterator[MetadataEntry]:
     for folder in _folders(part):
         for file in visible(folder):
             if file.suffix.lower() in SUFFIXES:
-                yield Listed(file, folder.name, f"{folder.name}/{part.name}/{file.name}", f"{file}")
+                yield MetadataEntry(file, folder.name, f"{folder.name}/{part.name}/{file.name}", f"{file}")
 
 
 def _folders(folder: Path) -> list[Path]:

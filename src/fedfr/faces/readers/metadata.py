@@ -13,15 +13,15 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.registry import Entry, Registry
 from fedfr.faces.readers.huggingface.column_choice import IDENTITY, find_identity
 from fedfr.faces.readers.huggingface.table_files import ParquetTable
-from fedfr.faces.row_files import Record, csv_records, table_records
+from fedfr.faces.row_files import TableRow, csv_rows, table_rows
 
-__all__ = ["METADATA", "Listed", "find_metadata", "read_metadata"]
+__all__ = ["METADATA", "MetadataEntry", "find_metadata", "read_metadata"]
 
 FILE = ("file_name", "image_file_name")
 
 
 @dataclass(frozen=True)
-class Listed:
+class MetadataEntry:
     """One line: the image's file, who is on it, what it is called, and where the line stands."""
 
     file: Path
@@ -30,14 +30,14 @@ class Listed:
     where: str
 
 
-Read = Callable[[Path, str | None], Iterator[Record]]
+Read = Callable[[Path, str | None], Iterator[TableRow]]
 
 
-def _csv(path: Path, identity: str | None) -> Iterator[Record]:
-    return csv_records(path)
+def _csv(path: Path, identity: str | None) -> Iterator[TableRow]:
+    return csv_rows(path)
 
 
-def _jsonl(path: Path, identity: str | None) -> Iterator[Record]:
+def _jsonl(path: Path, identity: str | None) -> Iterator[TableRow]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -51,10 +51,10 @@ def _jsonl(path: Path, identity: str | None) -> Iterator[Record]:
             yield f"line {number} of {path}", values
 
 
-def _parquet(path: Path, identity: str | None) -> Iterator[Record]:
+def _parquet(path: Path, identity: str | None) -> Iterator[TableRow]:
     table = ParquetTable(path)
     people, classes = find_identity(table, identity)
-    for where, values in table_records(table, (*FILE, people, "name")):
+    for where, values in table_rows(table, (*FILE, people, "name")):
         person = values[people]
         if classes is not None and isinstance(person, int):
             values[people] = classes[person] if 0 <= person < len(classes) else None
@@ -79,13 +79,13 @@ def find_metadata(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def read_metadata(path: Path, identity: str | None = None) -> list[Listed]:
+def read_metadata(path: Path, identity: str | None = None) -> list[MetadataEntry]:
     """Every line; its image lies below the folder of the file, its identity in the column named, or the usual ones.
 
     Raises :class:`FedfrError` for a file that is broken or lacks a column, for an image outside the folder, and for
     one that is listed twice, naming the line.
     """
-    listed: dict[Path, Listed] = {}
+    listed: dict[Path, MetadataEntry] = {}
     try:
         for where, values in METADATA[path.name](path, identity):
             line = _listed(path, where, values, identity)
@@ -101,7 +101,7 @@ def read_metadata(path: Path, identity: str | None = None) -> list[Listed]:
     return list(listed.values())
 
 
-def _listed(path: Path, where: str, values: dict[str, Any], identity: str | None) -> Listed:
+def _listed(path: Path, where: str, values: dict[str, Any], identity: str | None) -> MetadataEntry:
     file = _value(where, values, FILE, "the image's file")
     person = _value(where, values, IDENTITY if identity is None else (identity,), "who is on it")
     if not isinstance(file, str) or not file:
@@ -113,7 +113,7 @@ def _listed(path: Path, where: str, values: dict[str, Any], identity: str | None
         raise FedfrError(f"{where} names {file!r}; expected an image below {path.parent}")
     name = values.get("name")
     name = name if isinstance(name, str) and name else None
-    return Listed(place, None if person == "" else person, name, f"{place.name} ({where})")
+    return MetadataEntry(place, None if person == "" else person, name, f"{place.name} ({where})")
 
 
 def _value(where: str, values: dict[str, Any], columns: tuple[str, ...], what: str) -> Any:

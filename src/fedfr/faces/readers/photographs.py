@@ -16,15 +16,22 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.files import move_folder, read_json, write_atomically, write_json
 from fedfr.core.short_repr import Brief
 from fedfr.faces.alignment.photographs.aligners import Aligner
-from fedfr.faces.alignment.photographs.html_contact_sheet import check_sheet, write_sheet
-from fedfr.faces.alignment.photographs.import_journal import Journal
-from fedfr.faces.alignment.photographs.outcome import Limits, Outcome, examine
+from fedfr.faces.alignment.photographs.html_contact_sheet import check_contact_sheet_path, write_html_contact_sheet
+from fedfr.faces.alignment.photographs.import_journal import ImportJournal
+from fedfr.faces.alignment.photographs.outcome import Limits, Outcome, align_photograph
 from fedfr.faces.alignment.photographs.reasons import OTHER_FILE
-from fedfr.faces.alignment.photographs.skipped import counts, skipped_csv
-from fedfr.faces.alignment.photographs.thread_pool import at_once, usable_cores
-from fedfr.faces.alignment.photographs.workspace import PLAN, Plan, finish, remove_abandoned, workspace, workspace_of
+from fedfr.faces.alignment.photographs.skipped import count_reasons, skipped_csv
+from fedfr.faces.alignment.photographs.thread_pool import map_in_threads, usable_cores
+from fedfr.faces.alignment.photographs.workspace import (
+    PLAN,
+    Plan,
+    remove_abandoned,
+    remove_workspace,
+    workspace,
+    workspace_of,
+)
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.readers.image_reading import Progress, warn_of_names
+from fedfr.faces.readers.image_reading import Progress, warn_of_similar_names
 from fedfr.faces.readers.listing import Listing, check_apart, find_source, list_images
 from fedfr.faces.storage import check_destination, write_faces
 
@@ -48,7 +55,7 @@ class PhotographImport(Brief):
 
     def counts(self) -> dict[str, int]:
         """Skipped files by reason."""
-        return counts(self.skipped)
+        return count_reasons(self.skipped)
 
 
 def import_photographs(
@@ -76,7 +83,7 @@ def import_photographs(
     source, target = find_source(path), Path(dest).resolve()
     check_apart(source, target)
     if sheet is not None:
-        check_sheet(sheet)
+        check_contact_sheet_path(sheet)
     begun = (workspace_of(target) / PLAN).is_file()
     if not begun:
         remove_abandoned(target)
@@ -93,7 +100,7 @@ def import_photographs(
         made = _made_with(target, plan)
         if not made:
             _check_still_free(target, work, begun=begun)
-        with Journal(work / "faces.bin") as journal:
+        with ImportJournal(work / "faces.bin") as journal:
             outcomes = _examine_all(listing, aligner, limits, journal, progress, threads or usable_cores())
             skipped = (
                 *(outcome for outcome in outcomes if outcome.reason),
@@ -103,20 +110,20 @@ def import_photographs(
             if not aligned:
                 beside = target.with_name(f"{target.name}.{SKIPPED}")
                 write_atomically(beside, skipped_csv(skipped))
-                finish(work)
-                raise FedfrError(_nothing(source, counts(skipped), beside))
+                remove_workspace(work)
+                raise FedfrError(_nothing(source, count_reasons(skipped), beside))
             if not made:
                 _publish(work, target, listing, aligned, journal, skipped, plan)
         faces = FaceSet.load(target)
         if sheet is not None:
-            write_sheet(sheet, source, faces, skipped)
-        finish(work)
+            write_html_contact_sheet(sheet, source, faces, skipped)
+        remove_workspace(work)
     lost = sorted({*listing.identities, *listing.empty} - {*faces.identities})
     return PhotographImport(faces, len(listing.files), skipped, tuple(lost))
 
 
 def _examine_all(
-    listing: Listing, aligner: Aligner, limits: Limits, journal: Journal, progress: Progress | None, threads: int
+    listing: Listing, aligner: Aligner, limits: Limits, journal: ImportJournal, progress: Progress | None, threads: int
 ) -> list[Outcome]:
     """The outcome of every photograph, in order; those that are new go into the journal as they come."""
     stamps = [_stamp(file) for file in listing.files]
@@ -128,10 +135,10 @@ def _examine_all(
         progress(done, total)
 
     def one(row: int) -> tuple[int, Outcome]:
-        return row, examine(listing.files[row], listing.names[row], aligner, limits)
+        return row, align_photograph(listing.files[row], listing.names[row], aligner, limits)
 
     missing = [row for row, outcome in enumerate(found) if outcome is None]
-    for row, outcome in at_once(one, missing, threads):
+    for row, outcome in map_in_threads(one, missing, threads):
         journal.append(stamps[row], outcome)
         found[row] = dataclasses.replace(outcome, pixels=None)
         done += 1
@@ -154,7 +161,7 @@ def _publish(
     target: Path,
     listing: Listing,
     aligned: Sequence[int],
-    journal: Journal,
+    journal: ImportJournal,
     skipped: Sequence[Outcome],
     plan: Plan,
 ) -> None:
@@ -162,12 +169,12 @@ def _publish(
     kept, labels = np.unique([listing.labels[row] for row in aligned], return_inverse=True)
     identities = [listing.identities[label] for label in kept.tolist()]
     names = [listing.names[row] for row in aligned]
-    warn_of_names(identities)
+    warn_of_similar_names(identities)
     made = work / "faces"
     shutil.rmtree(made, ignore_errors=True)  # whole, perhaps, but of a list that may have changed since
     write_faces(made, labels.astype(np.int64), identities, names, (journal.pixels(name) for name in names))
     write_atomically(made / SKIPPED, skipped_csv(skipped))
-    facts = {"settings": _shown(plan), "aligned": len(aligned), "skipped": counts(skipped)}
+    facts = {"settings": _shown(plan), "aligned": len(aligned), "skipped": count_reasons(skipped)}
     write_json(made / PLAN, facts)
     move_folder(made, target)
 
@@ -191,7 +198,7 @@ def _check_still_free(target: Path, work: Path, *, begun: bool) -> None:
         check_destination(target)
     except FedfrError:
         if not begun:
-            finish(work)
+            remove_workspace(work)
         raise
 
 

@@ -17,19 +17,19 @@ from fedfr.faces.array_columns import Column, Digests
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers.image_reading import FacesWarning, Progress
 from fedfr.faces.readers.recordio import RecordError, RecordFile, RecordPixels, make_index, read_index, read_layout
-from fedfr.faces.readers.recordio.format import OnBad, refuse
+from fedfr.faces.readers.recordio.format import OnBadRecord, raise_error
 from fedfr.faces.readers.recordio.linked import link as link_pixels
-from fedfr.faces.readers.recordio.recordio_files import Place, find_place, read_property
+from fedfr.faces.readers.recordio.recordio_files import RecordioFiles, find_recordio_files, read_property
 from fedfr.faces.storage import check_destination, write_faces, write_linked_faces
 
 __all__ = ["import_recordio"]
 
-LISTED = 10
-MOST_BAD = 10_000
-AT_ONCE = 256
+MAX_LISTED = 10
+MAX_BAD = 10_000
+CHUNK = 256
 
 
-class Dropped:
+class BadRecords:
     """Keeps the errors of what is left out; of more than 10 000 bad records the file is given up."""
 
     def __init__(self) -> None:
@@ -37,28 +37,28 @@ class Dropped:
 
     def __call__(self, error: RecordError) -> None:
         self.errors.append(error)
-        if len(self.errors) > MOST_BAD:
-            raise FedfrError(f"{error.path} has more than {MOST_BAD} bad records; fetch it again") from error
+        if len(self.errors) > MAX_BAD:
+            raise FedfrError(f"{error.path} has more than {MAX_BAD} bad records; fetch it again") from error
 
     def __str__(self) -> str:
-        lines = [f"{error.record} at byte {error.offset} {error.reason}" for error in self.errors[:LISTED]]
+        lines = [f"{error.record} at byte {error.offset} {error.reason}" for error in self.errors[:MAX_LISTED]]
         more = len(self.errors) - len(lines)
         return "; ".join([*lines, f"and {more} more"] if more else lines)
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedRecords:
     """Images of a file with what is known about each, in the order of keys; nothing is decoded yet."""
 
     pixels: RecordPixels
     labels: NDArray[np.int64]
     first_identity: int
 
-    def take(self, rows: NDArray[np.int64]) -> Opened:
+    def take(self, rows: NDArray[np.int64]) -> OpenedRecords:
         """Some of them."""
-        return Opened(self.pixels.take(rows), self.labels[rows], self.first_identity)
+        return OpenedRecords(self.pixels.take(rows), self.labels[rows], self.first_identity)
 
-    def described(self) -> tuple[NDArray[np.int64], list[str], RecordNames]:
+    def describe(self) -> tuple[NDArray[np.int64], list[str], RecordNames]:
         """Labels 0 … K-1 by ascending label of the file, the K identities, and the images' names.
 
         An identity is called by its number, with zeros before it so that the order of names is that of labels.
@@ -105,20 +105,20 @@ def import_recordio(
     offset. With ``skip_bad`` such records are left out, with one warning that counts and lists them; all of them stand
     in ``dest``/dropped.tsv.
     """
-    place = find_place(Path(path))
+    place = find_recordio_files(Path(path))
     target = None if dest is None else Path(dest).resolve()
     if target is not None:
         check_destination(target)
-    dropped = Dropped()
-    opened = _open(place, dropped if skip_bad else refuse, strict=not skip_bad)
+    dropped = BadRecords()
+    opened = _open(place, dropped if skip_bad else raise_error, strict=not skip_bad)
     count = len(opened.labels)
     digests = Digests.of(())
     if skip_bad or (link and target is not None):
-        good, digests = opened.pixels.examine(_counting(progress), dropped if skip_bad else refuse)
+        good, digests = opened.pixels.examine(_counting(progress), dropped if skip_bad else raise_error)
         opened = opened.take(good)
     if not len(opened.labels):
         raise FedfrError(f"{place.records} holds no images{f': {dropped}' if dropped.errors else ''}; fetch it again")
-    labels, identities, names = opened.described()
+    labels, identities, names = opened.describe()
     if target is None:
         faces = FaceSet(opened.pixels, labels, identities, names)
     else:
@@ -133,15 +133,18 @@ def import_recordio(
     return faces
 
 
-def _open(place: Place, on_bad: OnBad, *, strict: bool) -> Opened:
+def _open(place: RecordioFiles, on_bad: OnBadRecord, *, strict: bool) -> OpenedRecords:
     file = RecordFile(place.records)
     if strict:
         file.check_kind()
     index = make_index(file, on_bad) if place.index is None else read_index(place.index)
     layout = read_layout(file, index, on_bad)
-    if layout.torn_ranges:
-        _say(f"{place.records}: {layout.torn_ranges} identity records span images of other labels; labels are believed")
-    return Opened(RecordPixels(file, layout.keys, layout.offsets), layout.labels, layout.first_identity)
+    if layout.mixed_ranges:
+        _warn_user(
+            f"{place.records}: {layout.mixed_ranges} identity records cover images with other labels; "
+            "the labels of the images are used"
+        )
+    return OpenedRecords(RecordPixels(file, layout.keys, layout.offsets), layout.labels, layout.first_identity)
 
 
 def _counting(progress: Progress | None) -> Progress:
@@ -149,29 +152,29 @@ def _counting(progress: Progress | None) -> Progress:
 
 
 def _each(pixels: RecordPixels, progress: Progress) -> Iterator[NDArray[np.uint8]]:
-    for start in range(0, len(pixels), AT_ONCE):
-        block = pixels[np.arange(start, min(start + AT_ONCE, len(pixels)))]
+    for start in range(0, len(pixels), CHUNK):
+        block = pixels[np.arange(start, min(start + CHUNK, len(pixels)))]
         for done, image in enumerate(block, start=start + 1):
             yield image
             progress(done, len(pixels))
 
 
-def _warn(place: Place, opened: Opened, dropped: Dropped, count: int, target: Path | None) -> None:
+def _warn(place: RecordioFiles, opened: OpenedRecords, dropped: BadRecords, count: int, target: Path | None) -> None:
     if dropped.errors:
         where = ""
         if target is not None:
             lines = [f"{error.record}\t{error.offset}\t{error.reason}\n" for error in dropped.errors]
             write_atomically(target / "dropped.tsv", "".join(lines).encode())
             where = f" (all in {target / 'dropped.tsv'})"
-        _say(f"{place.records}: left out {len(dropped.errors)} bad records{where}: {dropped}")
+        _warn_user(f"{place.records}: left out {len(dropped.errors)} bad records{where}: {dropped}")
     resized = int(opened.pixels.resized.sum())
     if resized:
-        _say(f"{resized} of {count} images were not 112x112 and resized without alignment; align faces first")
+        _warn_user(f"{resized} of {count} images were not 112x112 and resized without alignment; align faces first")
     said = None if place.property is None else read_property(place.property)
     found = len(np.unique(opened.labels))
     if place.property is not None and said != found:
-        _say(f"{place.property} names {said or 'no'} identities, {found} have images; the records are believed")
+        _warn_user(f"{place.property} names {said or 'no'} identities, {found} have images; the records are believed")
 
 
-def _say(message: str) -> None:
+def _warn_user(message: str) -> None:
     warnings.warn(message, FacesWarning, stacklevel=4)

@@ -22,7 +22,7 @@ from fedfr.faces.readers.safe_pickle import read_plain_pickle
 __all__ = ["SUFFIX", "PairImages", "VerificationSet", "read_verification_set", "verification_sets"]
 
 SUFFIX = ".bin"
-MOST_BYTES = 1 << 31
+MAX_BYTES = 1 << 31
 """Published sets have 10 to 300 MB; a whole set is kept in memory."""
 
 
@@ -127,9 +127,9 @@ def _content(path: Path) -> bytes:
         # A pipe would be waited for, a device never ends.
         if path.exists() and not path.is_file() and not path.is_dir():
             raise FedfrError(f"{path} is no ordinary file; give a file such as lfw.bin")
-        if path.is_file() and path.stat().st_size > MOST_BYTES:
+        if path.is_file() and path.stat().st_size > MAX_BYTES:
             raise FedfrError(
-                f"{path} has {path.stat().st_size:,} bytes, at most {MOST_BYTES:,} are read; divide it into several"
+                f"{path} has {path.stat().st_size:,} bytes, at most {MAX_BYTES:,} are read; divide it into several"
             )
         return path.read_bytes()
     except OSError as error:

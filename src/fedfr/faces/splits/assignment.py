@@ -16,27 +16,27 @@ from fedfr.faces.grouping import ByIdentity
 from fedfr.faces.splits.split_parts import ClientFaces
 
 __all__ = [
-    "at_least",
-    "by_share",
+    "assign_to_clients",
+    "check_available",
+    "check_minimum",
     "client_sizes",
-    "deal",
-    "divided",
-    "enough",
+    "divide_images",
     "first_as_test",
-    "how_to_divide",
+    "held_out_count",
     "identities_by_name",
     "images_of",
     "last_as_test",
-    "training_part_of",
+    "train_test_rule",
+    "training_part_only",
 ]
 
 OPTIONAL = ("max_images", "generic_identities", "distractors")
 
-Divide = Callable[[int], tuple[range, range]]
+TrainTestRule = Callable[[int], tuple[range, range]]
 """How many images an identity has, to which of them are its training and which its test."""
 
 
-def at_least(minimum: int, **settings: int | None) -> None:
+def check_minimum(minimum: int, **settings: int | None) -> None:
     """Raise :class:`FedfrError` for the first setting that is no whole number of at least ``minimum``."""
     for name, value in settings.items():
         if value is None and name in OPTIONAL:
@@ -45,7 +45,7 @@ def at_least(minimum: int, **settings: int | None) -> None:
             raise FedfrError(f"split setting {name} = {value!r}; give a whole number of at least {minimum}")
 
 
-def enough(wanted: int, available: int, what: str, settings: str) -> None:
+def check_available(wanted: int, available: int, what: str, settings: str) -> None:
     """Raise :class:`FedfrError` when more is wanted than there is; ``settings`` can be lowered."""
     if wanted > available:
         raise FedfrError(f"the split needs {wanted} {what}, these faces have {available}; lower {settings}")
@@ -62,7 +62,9 @@ def images_of(faces: FaceSet, labels: Sequence[int], max_images: int | None = No
     return ImageIndices(faces.by_identity().of(labels, last=max_images))
 
 
-def divided(images: ByIdentity, labels: Sequence[int], divide: Divide, max_images: int | None = None) -> ClientFaces:
+def divide_images(
+    images: ByIdentity, labels: Sequence[int], divide: TrainTestRule, max_images: int | None = None
+) -> ClientFaces:
     """Training and test of some identities, each of which ``divide`` parts by the number of its images."""
     counts = images.counts[np.asarray(labels, np.int64)]
     if max_images is not None:
@@ -79,23 +81,23 @@ def client_sizes(clients: int, identities_per_client: int | Sequence[int]) -> li
 
     Raises :class:`FedfrError` for a number below 1 and for more or fewer numbers than clients.
     """
-    at_least(1, clients=clients)
+    check_minimum(1, clients=clients)
     if isinstance(identities_per_client, Sequence) and not isinstance(identities_per_client, str):
         if len(identities_per_client) != clients:
             found = f"{len(identities_per_client)} numbers in identities_per_client for {clients} clients"
             raise FedfrError(f"split settings hold {found}; give one number for every client")
         for size in identities_per_client:
-            at_least(1, identities_per_client=size)
+            check_minimum(1, identities_per_client=size)
         return list(identities_per_client)
-    at_least(1, identities_per_client=identities_per_client)
+    check_minimum(1, identities_per_client=identities_per_client)
     return [identities_per_client] * clients
 
 
-def deal(
+def assign_to_clients(
     faces: FaceSet,
     labels: Sequence[int],
     sizes: Sequence[int],
-    divide: Divide,
+    divide: TrainTestRule,
     max_images: int | None = None,
 ) -> dict[str, ClientFaces]:
     """Client after client takes the next identities; ``divide`` parts each one's images into training and test."""
@@ -105,11 +107,11 @@ def deal(
     for number, size in enumerate(sizes):
         chosen = labels[taken : taken + size]
         taken += size
-        dealt[f"client-{number + 1:0{digits}d}"] = divided(faces.by_identity(), chosen, divide, max_images)
+        dealt[f"client-{number + 1:0{digits}d}"] = divide_images(faces.by_identity(), chosen, divide, max_images)
     return dealt
 
 
-def last_as_test(test_of: Callable[[int], int]) -> Divide:
+def last_as_test(test_of: Callable[[int], int]) -> TrainTestRule:
     """The last ``test_of(images)`` images are the test; at least one is left to train on.
 
     The last ones rather than a random choice: images of one event often follow each other, so this keeps near
@@ -123,26 +125,28 @@ def last_as_test(test_of: Callable[[int], int]) -> Divide:
     return divide
 
 
-def first_as_test(count: int) -> Divide:
+def first_as_test(count: int) -> TrainTestRule:
     """The first ``count`` images are the test."""
     return lambda images: (range(min(count, images), images), range(min(count, images)))
 
 
-def how_to_divide(test_share: float | None, test_count: int | None, min_images: int, max_images: int | None) -> Divide:
+def train_test_rule(
+    test_share: float | None, test_count: int | None, min_images: int, max_images: int | None
+) -> TrainTestRule:
     """The last ``test_share`` (by default 0.4) or ``test_count`` images of an identity as its test.
 
     Raises :class:`FedfrError` for both at once, a share outside 0 ≤ share < 1, and a count that leaves nothing to train
     on of an identity with ``min_images``, or ``max_images`` where that is less.
     """
     if test_count is not None:
-        at_least(0, test_count=test_count)
+        check_minimum(0, test_count=test_count)
     if test_share is not None and test_count is not None:
         raise FedfrError(f"split settings test_share = {test_share} and test_count = {test_count}; give one of the two")
     if test_share is not None and not (isinstance(test_share, int | float) and 0 <= test_share < 1):
         raise FedfrError(f"split setting test_share = {test_share!r}; give a share from 0 to less than 1")
     least = min_images if max_images is None else min(min_images, max_images)
     if test_count is None:
-        return last_as_test(by_share(0.4 if test_share is None else test_share))
+        return last_as_test(held_out_count(0.4 if test_share is None else test_share))
     if least <= test_count:
         raise FedfrError(
             f"split setting test_count = {test_count} leaves nothing to train on from {least} images; "
@@ -151,7 +155,7 @@ def how_to_divide(test_share: float | None, test_count: int | None, min_images: 
     return last_as_test(lambda _: test_count)
 
 
-def training_part_of(divide: Divide) -> Divide:
+def training_part_only(divide: TrainTestRule) -> TrainTestRule:
     """Only what ``divide`` gives to training, divided once more in the same way."""
 
     def again(images: int) -> tuple[range, range]:
@@ -162,7 +166,7 @@ def training_part_of(divide: Divide) -> Divide:
     return again
 
 
-def by_share(share: float) -> Callable[[int], int]:
+def held_out_count(share: float) -> Callable[[int], int]:
     """Round half up, but leave at least one image to train on and, unless ``share`` is 0, one to test."""
     part = exact(share)
     return lambda images: min(max(math.floor(part * images + Fraction(1, 2)), int(share > 0)), images - 1)

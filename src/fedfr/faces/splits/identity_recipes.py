@@ -12,30 +12,30 @@ import numpy as np
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.registry import Entry, Registry
-from fedfr.faces.array_columns import ImageIndices, joined
+from fedfr.faces.array_columns import ImageIndices, concatenate_indices
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers.pairs.face_pairs import read_pairs
 from fedfr.faces.splits.assignment import (
-    at_least,
-    by_share,
+    assign_to_clients,
+    check_available,
+    check_minimum,
     client_sizes,
-    deal,
-    enough,
-    how_to_divide,
+    held_out_count,
     identities_by_name,
     images_of,
     last_as_test,
-    training_part_of,
+    train_test_rule,
+    training_part_only,
 )
 from fedfr.faces.splits.ms1m_fedfr import ms1m_fedfr
-from fedfr.faces.splits.omitted_images import images_left_out, made_without
+from fedfr.faces.splits.omitted_images import make_split_without, omitted_images
 from fedfr.faces.splits.partition_recipe import by_partition
 from fedfr.faces.splits.site_recipe import sites
 from fedfr.faces.splits.split import Split
 
 __all__ = ["SPLITS", "by_partition", "general", "lfw_fed", "make_split", "ms1m_fedfr", "quickstart", "sites"]
 
-EVERYWHERE = ("duplicates", "exclude")
+COMMON_SETTINGS = ("duplicates", "exclude")
 
 
 def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
@@ -57,7 +57,9 @@ def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
     exclude = settings.pop("exclude", None)
     for name in settings:
         if name not in known:
-            raise FedfrError(f"split {recipe!r} has no setting {name!r}; it has {', '.join([*known, *EVERYWHERE])}")
+            raise FedfrError(
+                f"split {recipe!r} has no setting {name!r}; it has {', '.join([*known, *COMMON_SETTINGS])}"
+            )
     required = [name for name, value in known.items() if value.default is inspect.Parameter.empty]
     missing = [name for name in required if name not in settings]
     if missing:
@@ -75,8 +77,8 @@ def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
         recorded["exclude"] = str(exclude)
     if duplicates == "drop":
         recorded["duplicates"] = duplicates
-    left = images_left_out(faces, exclude, copied=duplicates == "drop")
-    made = made_without(make, faces, settings, left) if left else make(faces, **settings)
+    left = omitted_images(faces, exclude, copied=duplicates == "drop")
+    made = make_split_without(make, faces, settings, left) if left else make(faces, **settings)
     split = replace(made, settings=recorded).describe(faces)
     split.check(faces)
     return split
@@ -105,10 +107,10 @@ def general(
     people's images are non-mated probes of every client as well; with ``"none"`` only other clients' test images are.
     """
     sizes = client_sizes(clients, identities_per_client)
-    at_least(1, max_images=max_images)
-    at_least(0, public_identities=public_identities, generic_identities=generic_identities)
-    at_least(1, min_images=min_images)
-    divide = how_to_divide(test_share, test_count, min_images, max_images)
+    check_minimum(1, max_images=max_images)
+    check_minimum(0, public_identities=public_identities, generic_identities=generic_identities)
+    check_minimum(1, min_images=min_images)
+    divide = train_test_rule(test_share, test_count, min_images, max_images)
     if distractors not in ("none", "generic"):
         raise FedfrError(f"split setting distractors = {distractors!r}; give none or generic")
     order = identities_by_name(faces)
@@ -116,7 +118,7 @@ def general(
     counts = faces.counts()
     eligible = [label for label in order if counts[label] >= min_images]
     private = sum(sizes)
-    enough(
+    check_available(
         private + public_identities,
         len(eligible),
         f"identities with {min_images} or more images",
@@ -126,7 +128,7 @@ def general(
     taken = set(eligible[:private]) | set(public)
     rest = [label for label in order if label not in taken]
     if generic_identities is not None:
-        enough(generic_identities, len(rest), "identities for the generic part", "generic_identities")
+        check_available(generic_identities, len(rest), "identities for the generic part", "generic_identities")
         rest = rest[:generic_identities]
     generic = images_of(faces, rest)
     return Split(
@@ -134,7 +136,7 @@ def general(
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
         public=images_of(faces, public, max_images),
-        clients=deal(
+        clients=assign_to_clients(
             faces,
             eligible[:private],
             sizes,
@@ -162,8 +164,8 @@ def quickstart(
 
     Dealt as :func:`general` does; identities with fewer than ``train_count + test_count`` images are not trained on.
     """
-    at_least(1, train_count=train_count)
-    at_least(0, test_count=test_count)
+    check_minimum(1, train_count=train_count)
+    check_minimum(0, test_count=test_count)
     split = general(
         faces,
         public_identities=public_identities,
@@ -210,7 +212,9 @@ def lfw_fed(
     if not isinstance(validation, bool):
         raise FedfrError(f"split setting validation = {validation!r}; give true or false")
     sizes = client_sizes(clients, identities_per_client)
-    at_least(0, public_identities=public_identities, generic_identities=generic_identities, distractors=distractors)
+    check_minimum(
+        0, public_identities=public_identities, generic_identities=generic_identities, distractors=distractors
+    )
     counts, order = faces.counts(), identities_by_name(faces)
     private = [label for label in order if counts[label] >= 10]
     public = [label for label in order if 2 <= counts[label] <= 9]
@@ -218,35 +222,35 @@ def lfw_fed(
     generator = random.Random(seed)
     generator.shuffle(private)
     generator.shuffle(public)
-    enough(
+    check_available(
         sum(sizes),
         len(private),
         "identities with 10 or more images",
         "clients or identities_per_client",
     )
     unseen = len(public) - public_identities if generic_identities is None else generic_identities
-    enough(
+    check_available(
         public_identities + max(unseen, 0),
         len(public),
         "identities with 2 to 9 images",
         "public_identities or generic_identities",
     )
     if distractors is not None:
-        enough(distractors, len(single), "identities with one image", "distractors")
-    divide, people = last_as_test(by_share(0.4)), public[:public_identities]
+        check_available(distractors, len(single), "identities with one image", "distractors")
+    divide, people = last_as_test(held_out_count(0.4)), public[:public_identities]
     alone = images_of(faces, single[:distractors])
-    generic = ImageIndices(np.sort(joined([images_of(faces, public[len(public) - unseen :]), alone])))
+    generic = ImageIndices(np.sort(concatenate_indices([images_of(faces, public[len(public) - unseen :]), alone])))
     if validation:
         held_back = len(people) // 5
         people, generic = people[: len(people) - held_back], images_of(faces, people[len(people) - held_back :])
-        alone, divide = generic, training_part_of(divide)
+        alone, divide = generic, training_part_only(divide)
     given, inside = () if pairs is None else read_pairs(pairs, faces), set() if pairs is None else set(generic)
     return Split(
         name="lfw-fed",
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
         public=images_of(faces, people),
-        clients=deal(faces, private, sizes, divide, 30),
+        clients=assign_to_clients(faces, private, sizes, divide, 30),
         generic=generic,
         distractors=alone,
         pairs=tuple(pair for pair in given if inside.issuperset(pair)),

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 
 from fedfr.core.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.splits.assignment import at_least, client_sizes, deal, enough, first_as_test, images_of
+from fedfr.faces.splits.assignment import (
+    assign_to_clients,
+    check_available,
+    check_minimum,
+    client_sizes,
+    first_as_test,
+    images_of,
+)
 from fedfr.faces.splits.split import Split
 
 __all__ = ["ms1m_fedfr"]
@@ -39,10 +46,10 @@ def ms1m_fedfr(
     a test that ends.
     """
     sizes = client_sizes(clients, identities_per_client)
-    at_least(1, public_min_images=public_min_images, private_min_images=private_min_images)
-    at_least(public_min_images, public_max_images=public_max_images)
-    at_least(private_min_images, private_max_images=private_max_images)
-    at_least(0, public_identities=public_identities, test_count=test_count, generic_identities=generic_identities)
+    check_minimum(1, public_min_images=public_min_images, private_min_images=private_min_images)
+    check_minimum(public_min_images, public_max_images=public_max_images)
+    check_minimum(private_min_images, private_max_images=private_max_images)
+    check_minimum(0, public_identities=public_identities, test_count=test_count, generic_identities=generic_identities)
     if test_count >= private_min_images:
         raise FedfrError(
             f"split setting test_count = {test_count} leaves nothing to train on from {private_min_images} images; "
@@ -54,13 +61,13 @@ def ms1m_fedfr(
     half = len(order) // 2
     private = [label for label in order[:half] if private_min_images <= counts[label] <= private_max_images]
     public = [label for label in order[len(order) - half :] if public_min_images <= counts[label] <= public_max_images]
-    enough(
+    check_available(
         sum(sizes),
         len(private),
         f"identities with {private_min_images} to {private_max_images} images in the first half",
         "clients or identities_per_client",
     )
-    enough(
+    check_available(
         public_identities,
         len(public),
         f"identities with {public_min_images} to {public_max_images} images in the second half",
@@ -70,13 +77,13 @@ def ms1m_fedfr(
     taken = {*private, *public}
     left = [label for label in order if label not in taken]
     if generic_identities is not None:
-        enough(generic_identities, len(left), "identities for the generic part", "generic_identities")
+        check_available(generic_identities, len(left), "identities for the generic part", "generic_identities")
     return Split(
         name="ms1m-fedfr",
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
         public=images_of(faces, public),
-        clients=deal(faces, private, sizes, first_as_test(test_count)),
+        clients=assign_to_clients(faces, private, sizes, first_as_test(test_count)),
         generic=images_of(faces, left[:generic_identities]),
         distractors=(),
     )

@@ -11,45 +11,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.faces.exact_duplicates import in_whole, omitted_duplicates
-from fedfr.faces.exclusions import OmittedImage, lost_identities, read_exclusions, without
+from fedfr.faces.exact_duplicates import omitted_duplicates, remap_split
+from fedfr.faces.exclusions import OmittedImage, lost_identities, read_exclusions, remaining_images
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers.pairs.face_pairs import read_pairs
 from fedfr.faces.splits.partition_files import read_partitions
 from fedfr.faces.splits.split import Split
 
-__all__ = ["images_left_out", "made_without"]
+__all__ = ["make_split_without", "omitted_images"]
 
 LOG = logging.getLogger(__name__)
-LISTED = 3
+MAX_LISTED = 3
 
 
-def images_left_out(faces: FaceSet, exclude: str | Path | None, *, copied: bool) -> tuple[OmittedImage, ...]:
+def omitted_images(faces: FaceSet, exclude: str | Path | None, *, copied: bool) -> tuple[OmittedImage, ...]:
     """What a list of findings marks and, with ``copied``, copies among the rest; by index, each with the reason."""
     left = () if exclude is None else read_exclusions(exclude, faces)
     if not copied:
         return left
     # Of copies one that was marked is no copy any more.
-    kept = without(faces, left)
+    kept = remaining_images(faces, left)
     more = (replace(each, index=int(kept[each.index])) for each in omitted_duplicates(faces.subset(kept)))
     return tuple(sorted((*left, *more), key=lambda each: each.index))
 
 
-def made_without(
+def make_split_without(
     make: Callable[..., Split], faces: FaceSet, settings: Mapping[str, Any], left: tuple[OmittedImage, ...]
 ) -> Split:
     """A split of all ``faces`` by a recipe that does not see what is ``left`` out; that stands in it and is logged."""
-    kept = without(faces, left)
-    made = in_whole(make(faces.subset(kept), **_of_part(settings, faces, kept)), kept, faces)
+    kept = remaining_images(faces, left)
+    made = remap_split(make(faces.subset(kept), **_settings_for_subset(settings, faces, kept)), kept, faces)
     if isinstance(settings.get("pairs"), str):
         inside = set(made.generic)
         made = replace(made, pairs=tuple(p for p in read_pairs(settings["pairs"], faces) if inside.issuperset(p)))
     made = replace(made, left_out=left, lost_identities=lost_identities(faces, left))
-    _tell(made)
+    _log_omissions(made)
     return made
 
 
-def _of_part(settings: Mapping[str, Any], faces: FaceSet, kept: NDArray[np.int64]) -> dict[str, Any]:
+def _settings_for_subset(settings: Mapping[str, Any], faces: FaceSet, kept: NDArray[np.int64]) -> dict[str, Any]:
     """The settings for a recipe that sees the images ``kept`` alone; those that speak of images speak of all."""
     part = {name: value for name, value in settings.items() if name != "pairs"}
     given = part.get("partition")
@@ -60,11 +60,11 @@ def _of_part(settings: Mapping[str, Any], faces: FaceSet, kept: NDArray[np.int64
     return part
 
 
-def _tell(split: Split) -> None:
-    images = ", ".join(f"{each.image} ({each.reason})" for each in split.left_out[:LISTED])
-    more = f" and {len(split.left_out) - LISTED} more" if len(split.left_out) > LISTED else ""
+def _log_omissions(split: Split) -> None:
+    images = ", ".join(f"{each.image} ({each.reason})" for each in split.left_out[:MAX_LISTED])
+    more = f" and {len(split.left_out) - MAX_LISTED} more" if len(split.left_out) > MAX_LISTED else ""
     lost = split.lost_identities
-    people = ", ".join(lost[:LISTED]) + (f" and {len(lost) - LISTED} more" if len(lost) > LISTED else "")
+    people = ", ".join(lost[:MAX_LISTED]) + (f" and {len(lost) - MAX_LISTED} more" if len(lost) > MAX_LISTED else "")
     LOG.warning(
         "the split leaves out %d images: %s%s; %s; all are listed in its manifest",
         len(split.left_out),

@@ -13,7 +13,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.registry import Entry, Registry
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers.huggingface import ParquetTable
-from fedfr.faces.row_files import Record, csv_records, table_records
+from fedfr.faces.row_files import TableRow, csv_rows, table_rows
 
 __all__ = ["PARTITION_FILES", "Partition", "read_partitions"]
 
@@ -23,7 +23,7 @@ Partition = int | str
 IMAGE, PARTITION = ("index", "name"), ("partition", "partition_id")
 
 
-def _json(path: Path) -> Iterator[Record]:
+def _json(path: Path) -> Iterator[TableRow]:
     content = json.loads(path.read_text(encoding="utf-8"))
     if isinstance(content, dict):
         for name, partition in content.items():
@@ -36,14 +36,14 @@ def _json(path: Path) -> Iterator[Record]:
         yield where, entry if isinstance(entry, dict) else {"index": number, "partition": entry}
 
 
-def _parquet(path: Path) -> Iterator[Record]:
-    return table_records(ParquetTable(path), (*IMAGE, *PARTITION))
+def _parquet(path: Path) -> Iterator[TableRow]:
+    return table_rows(ParquetTable(path), (*IMAGE, *PARTITION))
 
 
-PARTITION_FILES: Registry[Callable[[Path], Iterator[Record]]] = Registry(
+PARTITION_FILES: Registry[Callable[[Path], Iterator[TableRow]]] = Registry(
     "kind of partition file",
     (
-        Entry(".csv", csv_records, "columns index or name, and partition"),
+        Entry(".csv", csv_rows, "columns index or name, and partition"),
         Entry(".json", _json, "a list, one partition for each image, or an object from names to partitions"),
         Entry(".parquet", _parquet, "columns index or name, and partition"),
     ),
@@ -62,7 +62,7 @@ def read_partitions(path: str | os.PathLike[str], faces: FaceSet) -> list[Partit
     read = PARTITION_FILES[place.suffix.lower()]
     found: list[Partition | None] = [None] * len(faces)
     listed = bytearray(len(faces))
-    numbers = _Numbers(faces)
+    numbers = _ImageFinder(faces)
     try:
         for where, values in read(place):
             index = numbers.of(where, values)
@@ -99,7 +99,7 @@ def _plain_list(path: Path, images: int) -> list[Partition | None] | None:
     return [known[value] for value in content]
 
 
-class _Numbers:
+class _ImageFinder:
     """Finds the image that a line means."""
 
     def __init__(self, faces: FaceSet) -> None:
@@ -129,7 +129,7 @@ class _Numbers:
             if not isinstance(name, str) or name not in self._names:
                 raise FedfrError(f"{where}: image {name!r} is not among these faces; partition the whole set again")
             return self._names[name]
-        index = _whole(values["index"])
+        index = _whole_number(values["index"])
         if index is None or index >= self._count:
             given = values["index"]
             raise FedfrError(f"{where} has index {given!r}; these faces have images 0 to {self._count - 1}")
@@ -143,7 +143,7 @@ def _partition(where: str, values: dict[str, Any]) -> Partition | None:
     given = values[column]
     if given is None or given == "":
         return None
-    number = _whole(given)
+    number = _whole_number(given)
     if number is not None:
         return number
     if not isinstance(given, str):
@@ -151,7 +151,7 @@ def _partition(where: str, values: dict[str, Any]) -> Partition | None:
     return given
 
 
-def _whole(value: Any) -> int | None:
+def _whole_number(value: Any) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdecimal():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

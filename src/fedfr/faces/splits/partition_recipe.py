@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 from fedfr.core.client_ids import check_client_id
 from fedfr.core.errors import FedfrError
-from fedfr.faces.array_columns import ImageIndices, joined
+from fedfr.faces.array_columns import ImageIndices, concatenate_indices
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.grouping import ByIdentity
 from fedfr.faces.splits.assignment import (
-    Divide,
-    at_least,
-    divided,
-    enough,
-    how_to_divide,
+    TrainTestRule,
+    check_available,
+    check_minimum,
+    divide_images,
     identities_by_name,
     images_of,
+    train_test_rule,
 )
 from fedfr.faces.splits.partition_files import Partition, read_partitions
-from fedfr.faces.splits.shared_identities import SHARED_IDENTITIES, Spread
+from fedfr.faces.splits.shared_identities import SHARED_IDENTITIES, PartitionCounts
 from fedfr.faces.splits.split import Split
 from fedfr.faces.splits.split_parts import ClientFaces
 
@@ -67,24 +67,26 @@ def by_partition(
     Raises :class:`FedfrError` for settings out of range, for shared identities that are refused, and for a partition
     that is left with nobody.
     """
-    at_least(1, min_images=min_images, max_images=max_images)
-    at_least(0, public_identities=public_identities, generic_identities=generic_identities)
-    divide = how_to_divide(test_share, test_count, min_images, max_images)
+    check_minimum(1, min_images=min_images, max_images=max_images)
+    check_minimum(0, public_identities=public_identities, generic_identities=generic_identities)
+    divide = train_test_rule(test_share, test_count, min_images, max_images)
     if distractors not in ("none", "generic"):
         raise FedfrError(f"split setting distractors = {distractors!r}; give none or generic")
-    given = read_partitions(partition, faces) if isinstance(partition, str) else _as_given(partition, len(faces))
+    given = (
+        read_partitions(partition, faces) if isinstance(partition, str) else _check_partitions(partition, len(faces))
+    )
     partitions = _sorted({own for own in given if own is not None})
     if not partitions:
         raise FedfrError("split setting partition puts no image into a partition; give at least one client its images")
-    open_to_all = _among(partitions, public_partitions)
+    open_to_all = _check_public_partitions(partitions, public_partitions)
 
     # For each image the place of its partition among the sorted, -1 in none; for each identity whether it was drawn.
     place: dict[Partition | None, int] = {None: -1, **{own: number for number, own in enumerate(partitions)}}
     own_of = np.fromiter((place[own] for own in given), np.int64, len(given))
-    public, nobodys = _drawn(faces, public_identities, generic_identities, min_images, seed)
+    public, nobodys = _draw_identities(faces, public_identities, generic_identities, min_images, seed)
     drawn = np.zeros(faces.num_identities, np.bool_)
     drawn[[*public, *nobodys]] = True
-    spread = _spread(faces, own_of, partitions, drawn)
+    spread = _partition_counts(faces, own_of, partitions, drawn)
     # A partition whose people were all drawn is no client; one that loses them otherwise is a mistake.
     left = {own for found in spread.values() for own in found} - open_to_all
     if not left:
@@ -106,7 +108,7 @@ def by_partition(
         name="partition",
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
-        public=ImageIndices(np.sort(joined(shown))),
+        public=ImageIndices(np.sort(concatenate_indices(shown))),
         clients={
             _client(own, partitions): _client_faces(own, people[own], rows, images, divide, min_images, max_images)
             for own in partitions
@@ -117,7 +119,7 @@ def by_partition(
     )
 
 
-def _as_given(partitions: Sequence[Partition | None], images: int) -> Sequence[Partition | None]:
+def _check_partitions(partitions: Sequence[Partition | None], images: int) -> Sequence[Partition | None]:
     if not isinstance(partitions, Sequence):
         raise FedfrError(f"split setting partition = {partitions!r}; give a file, or a list with one for each image")
     if len(partitions) != images:
@@ -128,7 +130,9 @@ def _as_given(partitions: Sequence[Partition | None], images: int) -> Sequence[P
     return partitions
 
 
-def _spread(faces: FaceSet, own_of: Ints, partitions: Sequence[Partition], drawn: NDArray[np.bool_]) -> Spread:
+def _partition_counts(
+    faces: FaceSet, own_of: Ints, partitions: Sequence[Partition], drawn: NDArray[np.bool_]
+) -> PartitionCounts:
     """Images of each identity that was not drawn in each partition, identities by name, partitions in their order."""
     rows = np.flatnonzero((own_of >= 0) & ~drawn[faces.labels])
     pairs, counts = np.unique(faces.labels[rows] * len(partitions) + own_of[rows], return_counts=True)
@@ -139,13 +143,15 @@ def _spread(faces: FaceSet, own_of: Ints, partitions: Sequence[Partition], drawn
     return {label: found[label] for label in sorted(found, key=faces.identities.__getitem__)}
 
 
-def _drawn(faces: FaceSet, public: int, generic: int, min_images: int, seed: int) -> tuple[set[int], set[int]]:
+def _draw_identities(
+    faces: FaceSet, public: int, generic: int, min_images: int, seed: int
+) -> tuple[set[int], set[int]]:
     """Labels of the public identities and of those that are nobody's."""
     counts, order = faces.counts(), identities_by_name(faces)
     random.Random(seed).shuffle(order)
     eligible = [label for label in order if counts[label] >= min_images]
     wanted = f"identities with {min_images} or more images for the public and the generic part"
-    enough(public + generic, len(eligible), wanted, "public_identities, generic_identities or min_images")
+    check_available(public + generic, len(eligible), wanted, "public_identities, generic_identities or min_images")
     return {*eligible[:public]}, {*eligible[public : public + generic]}
 
 
@@ -154,7 +160,7 @@ def _sorted(partitions: Iterable[Partition]) -> list[Partition]:
     return sorted(partitions, key=lambda own: (isinstance(own, str), own))
 
 
-def _among(partitions: Sequence[Partition], chosen: Sequence[Partition]) -> set[Partition]:
+def _check_public_partitions(partitions: Sequence[Partition], chosen: Sequence[Partition]) -> set[Partition]:
     if isinstance(chosen, str) or not isinstance(chosen, Sequence):
         raise FedfrError(f"split setting public_partitions = {chosen!r}; give a list, for example [0]")
     for own in chosen:
@@ -181,7 +187,7 @@ def _client_faces(
     people: Ints,
     rows: Ints,
     images: ByIdentity,
-    divide: Divide,
+    divide: TrainTestRule,
     min_images: int,
     max_images: int | None,
 ) -> ClientFaces:
@@ -191,5 +197,5 @@ def _client_faces(
             f"partition {own!r} is left with no identity of {min_images} or more images, all of them its own; lower "
             "min_images, or make fewer or larger partitions"
         )
-    parts = divided(images, people.tolist(), divide, max_images)
+    parts = divide_images(images, people.tolist(), divide, max_images)
     return ClientFaces(ImageIndices(rows[np.asarray(parts.train)]), ImageIndices(rows[np.asarray(parts.test)]))

@@ -10,22 +10,22 @@ from fedfr.core.registry import Entry, Registry
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.splits.partition_files import Partition
 
-__all__ = ["SHARED_IDENTITIES", "Spread"]
+__all__ = ["SHARED_IDENTITIES", "PartitionCounts"]
 
-LISTED = 3
+MAX_LISTED = 3
 
-Spread = Mapping[int, Counter[Partition]]
+PartitionCounts = Mapping[int, Counter[Partition]]
 """Images of each identity in each partition, in the order of partitions."""
 
 
-def _refuse(faces: FaceSet, spread: Spread) -> dict[int, Partition]:
+def _refuse(faces: FaceSet, spread: PartitionCounts) -> dict[int, Partition]:
     shared = {label: found for label, found in spread.items() if len(found) > 1}
     if shared:
         listed = [
             f"{faces.identities[label]} ({', '.join(f'{images} in {own}' for own, images in found.items())})"
-            for label, found in list(shared.items())[:LISTED]
+            for label, found in list(shared.items())[:MAX_LISTED]
         ]
-        more = [f"and {len(shared) - LISTED} more"] if len(shared) > LISTED else []
+        more = [f"and {len(shared) - MAX_LISTED} more"] if len(shared) > MAX_LISTED else []
         raise FedfrError(
             f"{len(shared)} of {len(spread)} identities have images in several partitions: "
             f"{', '.join([*listed, *more])}; keep each in one, or set shared_identities to largest or drop"
@@ -33,15 +33,15 @@ def _refuse(faces: FaceSet, spread: Spread) -> dict[int, Partition]:
     return _drop(faces, spread)
 
 
-def _drop(faces: FaceSet, spread: Spread) -> dict[int, Partition]:
+def _drop(faces: FaceSet, spread: PartitionCounts) -> dict[int, Partition]:
     return {label: next(iter(found)) for label, found in spread.items() if len(found) == 1}
 
 
-def _largest(faces: FaceSet, spread: Spread) -> dict[int, Partition]:
+def _largest(faces: FaceSet, spread: PartitionCounts) -> dict[int, Partition]:
     return {label: max(found, key=found.__getitem__) for label, found in spread.items()}
 
 
-SHARED_IDENTITIES: Registry[Callable[[FaceSet, Spread], dict[int, Partition]]] = Registry(
+SHARED_IDENTITIES: Registry[Callable[[FaceSet, PartitionCounts], dict[int, Partition]]] = Registry(
     "split setting shared_identities",
     (
         Entry("refuse", _refuse, "they are a mistake"),

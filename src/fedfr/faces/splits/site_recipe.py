@@ -11,7 +11,7 @@ from fedfr.core.client_ids import check_client_ids
 from fedfr.core.errors import FedfrError
 from fedfr.faces.array_columns import ImageIndices
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.splits.assignment import at_least, enough, identities_by_name, images_of
+from fedfr.faces.splits.assignment import check_available, check_minimum, identities_by_name, images_of
 from fedfr.faces.splits.split import Split
 from fedfr.faces.splits.split_parts import ClientFaces
 
@@ -37,12 +37,12 @@ def sites(
     check_client_ids([name for at, name in enumerate(named) if name not in named[:at]], "split setting clients:")
     if not named or len(set(named)) < len(named):
         raise FedfrError(f"split setting clients = {named}; give one or more ids, each once")
-    at_least(0, generic_identities=generic_identities)
+    check_minimum(0, generic_identities=generic_identities)
     if distractors not in ("none", "generic"):
         raise FedfrError(f"split setting distractors = {distractors!r}; give none or generic")
     order = identities_by_name(faces)
     random.Random(seed).shuffle(order)
-    enough(generic_identities, len(order), "identities", "generic_identities")
+    check_available(generic_identities, len(order), "identities", "generic_identities")
     unseen = images_of(faces, order[:generic_identities])
     return Split(
         name="sites",

@@ -16,8 +16,8 @@ from fedfr.core.files import read_json, write_json
 from fedfr.faces.array_columns import ImageIndices
 from fedfr.faces.exclusions import OmittedImage
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.index_ranges import from_runs, to_runs
-from fedfr.faces.splits.split_parts import ClientFaces, SplitParts, people_of
+from fedfr.faces.index_ranges import format_ranges, parse_ranges
+from fedfr.faces.splits.split_parts import ClientFaces, SplitParts, labels_of
 
 __all__ = ["ClientFaces", "Split"]
 
@@ -71,7 +71,7 @@ class Split:
         return replace(
             self,
             identities={
-                part: tuple(faces.identities[label] for label in people_of(faces, images).tolist())
+                part: tuple(faces.identities[label] for label in labels_of(faces, images).tolist())
                 for part, images in groups.items()
                 if len(images)
             },
@@ -110,7 +110,7 @@ class Split:
         """Write the manifest as JSON, atomically; images as runs like ``"0-9,14"``, identities by name."""
 
         def part(name: str, images: Sequence[int]) -> dict[str, Any]:
-            return {"identities": list(self.identities.get(name, ())), "images": to_runs(images)}
+            return {"identities": list(self.identities.get(name, ())), "images": format_ranges(images)}
 
         write_json(
             Path(path),
@@ -124,8 +124,8 @@ class Split:
                 "clients": {
                     client: {
                         "identities": list(self.identities.get(client, ())),
-                        "train": to_runs(images.train),
-                        "test": to_runs(images.test),
+                        "train": format_ranges(images.train),
+                        "test": format_ranges(images.test),
                         **({"elsewhere": True} if images.elsewhere else {}),
                     }
                     for client, images in self.clients.items()
@@ -182,7 +182,7 @@ class Split:
 
 
 def _images(runs: str) -> ImageIndices:
-    return ImageIndices(from_runs(runs))
+    return ImageIndices(parse_ranges(runs))
 
 
 def _to_pairs(text: str) -> tuple[tuple[int, int], ...]:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.short_repr import Brief
-from fedfr.faces.array_columns import ImageIndices, joined
+from fedfr.faces.array_columns import ImageIndices, concatenate_indices
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.name_matching import alike, spelled
+from fedfr.faces.name_matching import groups_of_similar_names, quoted_name
 
-__all__ = ["ClientFaces", "SplitParts", "people_of"]
+__all__ = ["ClientFaces", "SplitParts", "labels_of"]
 
 UNSEEN = "generic or distractors"
 
@@ -36,7 +36,7 @@ class ClientFaces(Brief):
 
     def all(self) -> NDArray[np.int64]:
         """The images of training, then those of the test."""
-        return joined([self.train, self.test])
+        return concatenate_indices([self.train, self.test])
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,7 +59,11 @@ class SplitParts(Brief):
     def owners(self) -> dict[str, NDArray[np.int64]]:
         """Images by who may know the people on them: ``public``, each client, and nobody."""
         clients = {client: images.all() for client, images in self.clients.items()}
-        return {"public": joined([self.public]), **clients, UNSEEN: joined([self.generic, self.distractors])}
+        return {
+            "public": concatenate_indices([self.public]),
+            **clients,
+            UNSEEN: concatenate_indices([self.generic, self.distractors]),
+        }
 
     def check_images(self, faces: FaceSet) -> None:
         """Every index lies in range and is used once; only ``generic`` and ``distractors`` may share images."""
@@ -93,7 +97,7 @@ class SplitParts(Brief):
                 raise FedfrError(f"{client} of the split has its faces elsewhere and images here; leave one out")
             if not images.train and not images.elsewhere:
                 raise FedfrError(f"{client} of the split has no training images; give it some or remove it")
-            untrained = np.setdiff1d(people_of(faces, images.test), people_of(faces, images.train))
+            untrained = np.setdiff1d(labels_of(faces, images.test), labels_of(faces, images.train))
             if untrained.size:
                 identity = faces.identities[untrained[0]]
                 raise FedfrError(f"{client} of the split tests {identity!r} but does not train on it; give it images")
@@ -103,7 +107,7 @@ class SplitParts(Brief):
         groups = list(self.owners())
         owners = np.full(faces.num_identities, -1, np.int64)
         for number, images in enumerate(self.owners().values()):
-            people = people_of(faces, images)
+            people = labels_of(faces, images)
             taken = people[owners[people] >= 0]
             if taken.size:
                 identity, owner = faces.identities[taken[0]], groups[owners[taken[0]]]
@@ -113,10 +117,10 @@ class SplitParts(Brief):
             owners[people] = number
         used = np.flatnonzero(owners >= 0).tolist()
         label = {faces.identities[each]: each for each in used}
-        for names in alike(label):
+        for names in groups_of_similar_names(label):
             places = [groups[owners[label[name]]] for name in names]
             if len(set(places)) > 1:
-                where = ", ".join(f"{spelled(name)} in {place}" for name, place in zip(names, places, strict=True))
+                where = ", ".join(f"{quoted_name(name)} in {place}" for name, place in zip(names, places, strict=True))
                 raise FedfrError(
                     f"identities whose names look the same are in several parts of the split: {where}; give one person "
                     "one name, or people who differ names that do, and import again"
@@ -132,7 +136,7 @@ class SplitParts(Brief):
         lists = self.lists()
         names = [UNSEEN if part in ("generic", "distractors") else part for part in lists]
         numbers = np.repeat([names.index(name) for name in names], [len(images) for images in lists.values()])
-        images = joined(lists.values())
+        images = concatenate_indices(lists.values())
         some = group[images] >= 0
         images, numbers = images[some], numbers[some]
         _, first, which = np.unique(group[images], return_index=True, return_inverse=True)
@@ -150,7 +154,7 @@ class SplitParts(Brief):
             )
 
 
-def people_of(faces: FaceSet, images: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+def labels_of(faces: FaceSet, images: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     """Labels of the identities on some images, ascending."""
     labels = faces.labels[np.asarray(images, np.int64)]
     if len(labels) < faces.num_identities:

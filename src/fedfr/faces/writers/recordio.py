@@ -10,19 +10,19 @@ from typing import BinaryIO
 import numpy as np
 
 from fedfr.core.errors import FedfrError
-from fedfr.faces.readers.recordio.format import FIRST, LAST, LONGEST, MAGIC, MIDDLE, WHOLE
-from fedfr.faces.readers.recordio.header import pack
+from fedfr.faces.readers.recordio.format import FIRST, LAST, MAGIC, MAX_LENGTH, MIDDLE, WHOLE
+from fedfr.faces.readers.recordio.header import pack_payload
 
-__all__ = ["RecordWriter", "frame", "write_faces_file"]
+__all__ = ["RecordWriter", "frame_record", "write_faces_file"]
 
 
-def frame(payload: bytes) -> bytes:
+def frame_record(payload: bytes) -> bytes:
     """One record: the payload, in parts wherever it holds the magic at a multiple of 4, padded to a multiple of 4.
 
     Raises ``ValueError`` for more than 2^29 - 1 bytes.
     """
-    if len(payload) > LONGEST:
-        raise ValueError(f"{len(payload)} bytes in one record; RecordIO holds {LONGEST}")
+    if len(payload) > MAX_LENGTH:
+        raise ValueError(f"{len(payload)} bytes in one record; RecordIO holds {MAX_LENGTH}")
     words = np.frombuffer(payload, dtype="<u4", count=len(payload) // 4)
     cuts = [4 * int(place) for place in np.flatnonzero(words == int.from_bytes(MAGIC, "little"))]
     starts, ends = [0, *(cut + len(MAGIC) for cut in cuts)], [*cuts, len(payload)]
@@ -44,7 +44,7 @@ class RecordWriter:
 
     def write(self, key: int, payload: bytes) -> None:
         """Append one record that the index knows as ``key``."""
-        framed = frame(payload)
+        framed = frame_record(payload)
         self._file.write(framed)
         self._lines.append(f"{key}\t{self._end}\n")
         self._end += len(framed)
@@ -67,9 +67,9 @@ def write_faces_file(
         writer = RecordWriter(file)
         try:
             for count, (label, image) in enumerate(images, start=1):
-                writer.write(count, pack(label, count, image))
+                writer.write(count, pack_payload(label, count, image))
             facts = [count + 1, identities]
-            writer.write(0, pack(facts if first_identity is None else [*facts, first_identity], 0))
+            writer.write(0, pack_payload(facts if first_identity is None else [*facts, first_identity], 0))
         except ValueError as error:
             raise FedfrError(f"{path.name} cannot be written: {error}; export fewer faces at a time") from error
     path.with_suffix(".idx").write_bytes(writer.index())

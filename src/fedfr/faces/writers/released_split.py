@@ -18,33 +18,33 @@ from fedfr.faces.faceset import FaceSet
 from fedfr.faces.image_headers import image_size
 from fedfr.faces.pixels import IMAGE_SHAPE
 from fedfr.faces.splits.split import Split
-from fedfr.faces.splits.split_parts import people_of
+from fedfr.faces.splits.split_parts import labels_of
 from fedfr.faces.storage import check_destination
 from fedfr.faces.writers.recordio import write_faces_file
 
 __all__ = ["ENCODINGS", "export_recordio"]
 
-AT_ONCE = 256
+CHUNK = 256
 
 Encode = Callable[[FaceSet, Sequence[int], int], Iterator[bytes]]
 """The images at some indices, compressed, in order; the number is the quality of a JPEG."""
 
 
-def _each(faces: FaceSet, indices: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
-    for start in range(0, len(indices), AT_ONCE):
-        yield from faces.images(indices[start : start + AT_ONCE])
+def _iterate_images(faces: FaceSet, indices: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, len(indices), CHUNK):
+        yield from faces.images(indices[start : start + CHUNK])
 
 
 def _png(faces: FaceSet, indices: Sequence[int], quality: int) -> Iterator[bytes]:
-    return (encode(image, ".png") for image in _each(faces, indices))
+    return (encode(image, ".png") for image in _iterate_images(faces, indices))
 
 
 def _jpeg(faces: FaceSet, indices: Sequence[int], quality: int) -> Iterator[bytes]:
     options = (cv2.IMWRITE_JPEG_QUALITY, quality)
-    return (encode(image, ".jpg", options) for image in _each(faces, indices))
+    return (encode(image, ".jpg", options) for image in _iterate_images(faces, indices))
 
 
-def _kept(faces: FaceSet, indices: Sequence[int], quality: int) -> Iterator[bytes]:
+def _stored(faces: FaceSet, indices: Sequence[int], quality: int) -> Iterator[bytes]:
     for index in indices:
         content = faces.encoded(index)
         if content is None:
@@ -59,7 +59,7 @@ ENCODINGS: Registry[Encode] = Registry(
     (
         Entry("png", _png, "lossless"),
         Entry("jpeg", _jpeg, "smaller, at the quality given"),
-        Entry("kept", _kept, "the very bytes of the RecordIO file that the faces come from"),
+        Entry("kept", _stored, "the very bytes of the RecordIO file that the faces come from"),
     ),
 )
 
@@ -120,9 +120,9 @@ Plan = tuple[int, list[int], list[int], int | None]
 
 def _plans(faces: FaceSet, split: Split) -> dict[str, Plan]:
     plans: dict[str, Plan] = {}
-    people = [people_of(faces, client.train) for client in split.clients.values()]
+    people = [labels_of(faces, client.train) for client in split.clients.values()]
     private, clients = sum(map(len, people)), len(people)
-    public = people_of(faces, split.public)
+    public = labels_of(faces, split.public)
     plans[f"split_pretrain_{len(public)}/client_0000/train.rec"] = _plan(faces, split.public, public)
     first, train, test = 0, [], []
     for number, (client, known) in enumerate(zip(split.clients.values(), people, strict=True)):

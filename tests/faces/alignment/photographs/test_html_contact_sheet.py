@@ -14,7 +14,7 @@ from tests.support.photograph_files import save, texture
 
 from fedfr.core.errors import FedfrError
 from fedfr.faces import FaceSet
-from fedfr.faces.alignment.photographs.html_contact_sheet import check_sheet, write_sheet
+from fedfr.faces.alignment.photographs.html_contact_sheet import check_contact_sheet_path, write_html_contact_sheet
 from fedfr.faces.alignment.photographs.outcome import Outcome
 
 HOSTILE = "<script>alert(\"1\")</script> & 'Zoë'"
@@ -49,7 +49,7 @@ def page(tmp_path: Path) -> Page:
         Outcome("b/y.png", "unreadable", detail=f"it says {HOSTILE}"),
         Outcome("b/notes.txt", "other-file"),
     ]
-    write_sheet(tmp_path / "sheets" / "sheet.html", tmp_path / "in", faces, skipped)
+    write_html_contact_sheet(tmp_path / "sheets" / "sheet.html", tmp_path / "in", faces, skipped)
     return Page(tmp_path / "sheets" / "sheet.html")
 
 
@@ -85,6 +85,6 @@ def test_names_are_text_and_nothing_is_fetched(page: Page) -> None:
 def test_a_sheet_replaces_nothing(tmp_path: Path) -> None:
     (tmp_path / "there.html").touch()
     with pytest.raises(FedfrError, match=r"there\.html exists already; choose another name"):
-        check_sheet(tmp_path / "there.html")
+        check_contact_sheet_path(tmp_path / "there.html")
     with pytest.raises(FedfrError, match=r"sheet\.png does not end in \.html"):
-        check_sheet(tmp_path / "sheet.png")
+        check_contact_sheet_path(tmp_path / "sheet.png")

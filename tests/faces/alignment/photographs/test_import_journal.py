@@ -12,7 +12,7 @@ import pytest
 from tests.support.photograph_files import texture
 
 from fedfr.core.errors import WriteError
-from fedfr.faces.alignment.photographs.import_journal import Journal
+from fedfr.faces.alignment.photographs.import_journal import ImportJournal
 from fedfr.faces.alignment.photographs.outcome import Outcome
 
 FIT = Outcome("Zoë/顔 1.jpg", "", 400, 300, 2, 0.93, 160.5, 120.25, pixels=texture(112, 112))
@@ -24,7 +24,7 @@ ALL = (FIT, UNFIT, LAST)
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Three outcomes."""
-    with Journal(tmp_path / "faces.bin") as journal:
+    with ImportJournal(tmp_path / "faces.bin") as journal:
         for number, outcome in enumerate(ALL):
             journal.append([number, 10**18 + number], outcome)
     return tmp_path / "faces.bin"
@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 def found(path: Path) -> list[Outcome]:
     """What is known, with pixels that are those that were kept."""
-    with Journal(path) as journal:
+    with ImportJournal(path) as journal:
         known = []
         for number, outcome in enumerate(ALL):
             kept = journal.known(outcome.name, [number, 10**18 + number])
@@ -48,7 +48,7 @@ def test_what_was_kept_is_found_again(path: Path) -> None:
 
 
 def test_a_photograph_that_changed_is_not_known(path: Path) -> None:
-    with Journal(path) as journal:
+    with ImportJournal(path) as journal:
         assert journal.known(FIT.name, [0, 10**18 + 1]) is None
         assert journal.known(FIT.name, [1, 10**18]) is None
         assert journal.known("d/4.jpg", [0, 10**18]) is None
@@ -66,7 +66,7 @@ def test_a_torn_end_costs_one_outcome(path: Path) -> None:
         assert known == [*ALL[: len(known)]]
         assert len(known) == (0 if length < ends[0] else 1 if length < ends[0] + 100 else 2)
         # What comes after is written where the last whole record ends.
-        with Journal(path) as journal:
+        with ImportJournal(path) as journal:
             journal.append([2, 10**18 + 2], LAST)
         assert found(path) == [*known, LAST]
 
@@ -93,12 +93,12 @@ def files_up_to(limit: int) -> Iterator[None]:
 def test_a_full_disk_leaves_whole_records(path: Path) -> None:
     size = path.stat().st_size
     more = Outcome("d/4.jpg", pixels=texture(112, 112, 2))
-    with Journal(path) as journal, files_up_to(size + 1000):
+    with ImportJournal(path) as journal, files_up_to(size + 1000):
         with pytest.raises(WriteError, match=r"cannot write .*faces\.bin: File too large; free space"):
             journal.append([3, 3], more)
         assert path.stat().st_size == size
         assert journal.known(more.name, [3, 3]) is None
-    with Journal(path) as journal:
+    with ImportJournal(path) as journal:
         journal.append([3, 3], more)
         assert journal.known(more.name, [3, 3]) == more
     assert found(path) == [*ALL]

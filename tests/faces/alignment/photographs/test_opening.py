@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from tests.support.photograph_files import png_header, save, texture, with_orientation
 
-from fedfr.faces.alignment.photographs.opening import MOST_BYTES, MOST_PIXELS, read_photograph
-from fedfr.faces.alignment.photographs.reasons import Unfit
-from fedfr.faces.image_headers import announced_size
+from fedfr.faces.alignment.photographs.opening import MAX_BYTES, MAX_PHOTOGRAPH_PIXELS, read_photograph
+from fedfr.faces.alignment.photographs.reasons import RejectedPhotograph
+from fedfr.faces.image_headers import any_image_size
 
 
 @pytest.mark.parametrize(
@@ -83,27 +83,27 @@ HEADERS = {
 def test_an_image_that_announces_too_much_is_not_decoded(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"bomb.{kind}"
     content = HEADERS[kind](20_000, 20_001)
-    assert announced_size(content) == (20_001, 20_000)
+    assert any_image_size(content) == (20_001, 20_000)
     path.write_bytes(content)
-    with pytest.raises(Unfit) as unfit:
+    with pytest.raises(RejectedPhotograph) as unfit:
         read_photograph(path)
     assert unfit.value.reason == "too-large"
-    assert unfit.value.detail == f"20000x20001 pixels; at most {MOST_PIXELS} are decoded"
+    assert unfit.value.detail == f"20000x20001 pixels; at most {MAX_PHOTOGRAPH_PIXELS} are decoded"
 
 
 def test_the_other_headers_of_bmp() -> None:
     top_down = bmp_header(7, -9)
-    assert announced_size(top_down) == (9, 7)
+    assert any_image_size(top_down) == (9, 7)
     old = top_down[:14] + struct.pack("<IHHHH", 12, 300, 200, 1, 24)
-    assert announced_size(old) == (200, 300)
+    assert any_image_size(old) == (200, 300)
 
 
 def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "long.jpg"
     with path.open("wb") as file:
         file.write(b"\xff\xd8\xff")
-        file.truncate(MOST_BYTES + 1)  # a hole: no disk is taken
-    with pytest.raises(Unfit) as unfit:
+        file.truncate(MAX_BYTES + 1)  # a hole: no disk is taken
+    with pytest.raises(RejectedPhotograph) as unfit:
         read_photograph(path)
     assert unfit.value.reason == "too-large"
 
@@ -126,7 +126,7 @@ PNG = cv2.imencode(".png", texture(60, 50))[1].tobytes()
 def test_what_cannot_be_decoded(tmp_path: Path, content: bytes, detail: str, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "an image.jpg"
     path.write_bytes(content)
-    with pytest.raises(Unfit) as unfit:
+    with pytest.raises(RejectedPhotograph) as unfit:
         read_photograph(path)
     assert (unfit.value.reason, unfit.value.detail) == ("unreadable", detail)
     assert capfd.readouterr().err == ""
@@ -137,6 +137,6 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "lost.jpg").symlink_to(tmp_path / "nowhere")
     for name, detail in (("pipe.jpg", "no regular file"), ("lost.jpg", "No such file or directory")):
-        with pytest.raises(Unfit) as unfit:
+        with pytest.raises(RejectedPhotograph) as unfit:
             read_photograph(tmp_path / name)
         assert (unfit.value.reason, unfit.value.detail) == ("unreadable", detail)

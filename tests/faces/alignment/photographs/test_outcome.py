@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests.support.photograph_files import save, texture
 
 from fedfr.faces.alignment.detection import Face
-from fedfr.faces.alignment.photographs.outcome import Limits, Outcome, examine, sharpness
+from fedfr.faces.alignment.photographs.outcome import Limits, Outcome, align_photograph, sharpness
 from fedfr.faces.alignment.template import ARCFACE_TEMPLATE
 from fedfr.faces.readers.image_reading import read_image
 
@@ -41,7 +41,7 @@ def photograph(tmp_path: Path) -> Path:
 
 
 def reason(path: Path, *found: Face, limits: Limits | None = None) -> Outcome:
-    return examine(path, "a/x.png", Given(found), limits or Limits())
+    return align_photograph(path, "a/x.png", Given(found), limits or Limits())
 
 
 def test_the_numbers_of_a_fit_photograph(photograph: Path) -> None:

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from fedfr.core.errors import FedfrError
-from fedfr.faces.alignment.photographs.workspace import PLAN, finish, remove_abandoned, workspace, workspace_of
+from fedfr.faces.alignment.photographs.workspace import (
+    PLAN,
+    remove_abandoned,
+    remove_workspace,
+    workspace,
+    workspace_of,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -45,5 +51,5 @@ def test_only_what_nobody_needs_is_removed(tmp_path: Path) -> None:
         pass
     remove_abandoned(target)
     assert names(folder) == [".lock", PLAN]
-    finish(folder)
+    remove_workspace(folder)
     assert names(tmp_path) == []

@@ -14,7 +14,7 @@ from tests.support.ijb_set import IjbSet, make_ijb
 
 from fedfr.core.errors import FedfrError
 from fedfr.faces import FacesWarning
-from fedfr.faces.readers.ijb import KINDS, IjbFolder, find_ijb
+from fedfr.faces.readers.ijb import IJB_KINDS, IjbFolder, find_ijb
 from fedfr.faces.readers.ijb.template_pairs import rows_of
 
 LISTS = ("face_tid_mid", "name_5pts_score", "template_pair_label", "gallery_G1", "gallery_G2", "probe_mixed")
@@ -89,9 +89,9 @@ def test_everything_is_read_as_it_was_written(made: IjbSet) -> None:
 
 def test_the_published_counts() -> None:
     """Whitelam et al. 2017 and Maze et al. 2018: every template is enrolled or a probe."""
-    for kind in KINDS:
+    for kind in IJB_KINDS:
         assert kind.counts["templates"] == kind.counts["enrolled subjects"] + kind.counts["probes"]
-    assert sum(KINDS[1].counts[name] for name in ("genuine pairs", "impostor pairs")) == 15_658_489
+    assert sum(IJB_KINDS[1].counts[name] for name in ("genuine pairs", "impostor pairs")) == 15_658_489
 
 
 def test_another_count_is_named(made: IjbSet) -> None:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from tests.support.recordio_files import flat
 
 from fedfr.faces.readers.recordio import Index, RecordError, RecordFile, read_index, read_layout
-from fedfr.faces.readers.recordio.float_labels import changes, exact_labels, exact_ranges, rounded_to
-from fedfr.faces.readers.recordio.header import pack
-from fedfr.faces.readers.recordio.record_layout import _announced
+from fedfr.faces.readers.recordio.float_labels import exact_labels, exact_ranges, float32_preimage, label_changes
+from fedfr.faces.readers.recordio.header import pack_payload
+from fedfr.faces.readers.recordio.record_layout import _read_announcement
 from fedfr.faces.writers.recordio import RecordWriter
 
 EDGE = 2**24
@@ -27,7 +27,7 @@ def rounded(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
 @pytest.mark.parametrize("number", [0, 7, EDGE - 1, EDGE, EDGE + 2, EDGE + 4, 2**25, 2**25 + 4, 2**27 - 8, 2**30])
 def test_what_a_float32_stands_for(number: int) -> None:
     near = range(max(0, number - 200), number + 200)
-    assert [*rounded_to(number)] == [other for other in near if int(np.float32(other)) == number]
+    assert [*float32_preimage(number)] == [other for other in near if int(np.float32(other)) == number]
 
 
 @settings(max_examples=60, deadline=None)
@@ -41,7 +41,7 @@ def test_ranges_of_identities(seed: int, most: int, edge: int) -> None:
     starts = np.cumsum(sizes) - sizes
     found = exact_ranges(rounded(keys[starts]), rounded(keys[0] + np.cumsum(sizes)), keys, labels)
     assert [each.tolist() for each in found] == [starts.tolist(), np.cumsum(sizes).tolist()]
-    assert changes(labels, *found).tolist() == [0] * 60
+    assert label_changes(labels, *found).tolist() == [0] * 60
 
 
 def test_torn_ranges_beyond_it_are_still_seen() -> None:
@@ -51,7 +51,7 @@ def test_torn_ranges_beyond_it_are_still_seen() -> None:
     torn = ends.copy()
     torn[3] += 5  # the fourth reaches into the fifth
     starts, stops = exact_ranges(rounded(keys[0] + ends - 10), rounded(keys[0] + torn), keys, labels)
-    assert (changes(labels, starts, stops) > 0).tolist() == [number == 3 for number in range(10)]
+    assert (label_changes(labels, starts, stops) > 0).tolist() == [number == 3 for number in range(10)]
 
 
 def test_labels_that_only_the_identity_records_tell_apart() -> None:
@@ -73,15 +73,15 @@ def test_counts_in_record_0(images: int, layout: str, tmp_path: Path) -> None:
     counts = [end, end + people if people else 5]
     with (tmp_path / "train.rec").open("wb") as file:
         writer = RecordWriter(file)
-        writer.write(0, pack([int(np.float32(count)) for count in counts], 0))
-        writer.write(1, pack(0, 1, flat(1)))
+        writer.write(0, pack_payload([int(np.float32(count)) for count in counts], 0))
+        writer.write(1, pack_payload(0, 1, flat(1)))
         for number in range(people):
-            writer.write(end + number, pack([1, 2], end + number))
+            writer.write(end + number, pack_payload([1, 2], end + number))
     offsets = read_index_of(tmp_path, writer)
     keys = np.arange(end + people)
     places = np.full(len(keys), offsets[1])
     places[0], places[end:] = offsets[0], offsets[2:]
-    announced = _announced(RecordFile(tmp_path / "train.rec"), Index(keys, places), lambda error: None)
+    announced = _read_announcement(RecordFile(tmp_path / "train.rec"), Index(keys, places), lambda error: None)
     assert announced.images == range(1, end)
     assert announced.identities == (range(end, end + people) if people else range(0))
 
@@ -94,9 +94,9 @@ def read_index_of(folder: Path, writer: RecordWriter) -> NDArray[np.int64]:
 def test_labels_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:
     with (tmp_path / "train.rec").open("wb") as file:
         writer = RecordWriter(file)
-        writer.write(0, pack([4, 3], 0))
+        writer.write(0, pack_payload([4, 3], 0))
         for key, label in ((1, 7), (2, EDGE - 1), (3, EDGE)):
-            writer.write(key, pack(label, key, flat(key)))
+            writer.write(key, pack_payload(label, key, flat(key)))
     read_index_of(tmp_path, writer)
     opened, index = RecordFile(tmp_path / "train.rec"), read_index(tmp_path / "train.idx")
     with pytest.raises(RecordError, match=r"record 3 at byte \d+ has the label 16777216, which float32 does not tell"):

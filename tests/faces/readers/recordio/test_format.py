@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from tests.support.recordio_files import SAMPLES, records
 
 from fedfr.core.errors import FedfrError
-from fedfr.faces.readers.recordio import RecordError, RecordFile, read_index, walk
-from fedfr.faces.readers.recordio.format import LONGEST, MAGIC
+from fedfr.faces.readers.recordio import RecordError, RecordFile, iterate_records, read_index
+from fedfr.faces.readers.recordio.format import MAGIC, MAX_LENGTH
 from fedfr.faces.readers.recordio.header import HEADER
-from fedfr.faces.writers.recordio import frame
+from fedfr.faces.writers.recordio import frame_record
 
 
 def test_payloads_that_hold_the_magic_are_empty_or_odd(data_dir: Path) -> None:
@@ -31,7 +31,7 @@ def test_payloads_that_hold_the_magic_are_empty_or_odd(data_dir: Path) -> None:
     }
     assert {key: found[key] for key in truth} == truth
     assert set(found) - set(truth) == {0}
-    passed = list(walk(file))
+    passed = list(iterate_records(file))
     assert [record.offset for record in passed] == sorted(index.offsets.tolist())
     assert passed[-1].end == file.size
     for record in passed:
@@ -44,26 +44,26 @@ def test_payloads_that_hold_the_magic_are_empty_or_odd(data_dir: Path) -> None:
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_a_pass_finds_what_the_index_lists(data_dir: Path, sample: str) -> None:
     folder = data_dir / "recordio" / sample
-    offsets = [record.offset for record in walk(RecordFile(folder / "train.rec"))]
+    offsets = [record.offset for record in iterate_records(RecordFile(folder / "train.rec"))]
     assert offsets == sorted(read_index(folder / "train.idx").offsets.tolist())
 
 
 @given(st.lists(st.one_of(st.just(MAGIC), st.binary(max_size=9), st.just(bytes(4)))).map(b"".join))
 def test_any_payload_comes_back(tmp_path_factory: pytest.TempPathFactory, payload: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "one.rec"
-    framed = frame(payload)
-    path.write_bytes(framed + frame(b"next"))
+    framed = frame_record(payload)
+    path.write_bytes(framed + frame_record(b"next"))
     file = RecordFile(path)
     assert len(framed) % 4 == 0
     assert file.payload(0) == payload
-    assert [(record.offset, record.length) for record in walk(file)] == [(0, len(payload)), (len(framed), 4)]
+    assert [(record.offset, record.length) for record in iterate_records(file)] == [(0, len(payload)), (len(framed), 4)]
     # No word of a part is the magic: readers that look for it find the beginnings of parts only.
     body = framed.split(MAGIC)
     assert body[0] == b""
     assert len(framed) == sum(len(part) + 4 for part in body[1:])
 
 
-@pytest.mark.parametrize("length", [9, 1 << 20, LONGEST])
+@pytest.mark.parametrize("length", [9, 1 << 20, MAX_LENGTH])
 def test_a_length_beyond_the_file_is_refused_before_memory_is_given(tmp_path: Path, length: int) -> None:
     path = tmp_path / "long.rec"
     path.write_bytes(MAGIC + struct.pack("<I", length) + bytes(8))
@@ -124,6 +124,6 @@ def test_errors_and_files_travel_to_other_processes(tmp_path: Path) -> None:
     file = RecordFile(records(tmp_path / "train.rec"))
     with pytest.raises(RecordError) as caught:
         file.payload(4)
-    again = pickle.loads(pickle.dumps(caught.value.named(7)))
+    again = pickle.loads(pickle.dumps(caught.value.with_key(7)))
     assert str(again).startswith(f"{file.path}: record 7 at byte 4 has ")
     assert pickle.loads(pickle.dumps(file)).payload(0) == file.payload(0)

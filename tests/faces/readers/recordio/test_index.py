@@ -9,9 +9,9 @@ import pytest
 from tests.support.recordio_files import SAMPLES, flat, records
 
 from fedfr.core.errors import FedfrError
-from fedfr.faces.readers.recordio import RecordError, RecordFile, make_index, read_index, walk
-from fedfr.faces.readers.recordio.header import pack
-from fedfr.faces.writers.recordio import frame
+from fedfr.faces.readers.recordio import RecordError, RecordFile, iterate_records, make_index, read_index
+from fedfr.faces.readers.recordio.header import pack_payload
+from fedfr.faces.writers.recordio import frame_record
 
 
 @pytest.mark.parametrize("sample", [*SAMPLES, "tricky"])
@@ -37,7 +37,7 @@ def test_a_key_stands_for_one_record(tmp_path: Path) -> None:
     (tmp_path / "train.idx").write_text("0\t0\n1\t40\n1\t88\n")
     with pytest.raises(FedfrError, match="two records 1, at bytes 40 and 88"):
         read_index(tmp_path / "train.idx")
-    (tmp_path / "same.rec").write_bytes(2 * frame(pack(0, 7, flat(0))))
+    (tmp_path / "same.rec").write_bytes(2 * frame_record(pack_payload(0, 7, flat(0))))
     with pytest.raises(FedfrError, match=r"same\.rec has two records 7, at bytes 0 and"):
         make_index(RecordFile(tmp_path / "same.rec"))
 
@@ -50,26 +50,26 @@ def test_an_index_that_cannot_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damaged", ["magic", "length", "kind"])
 def test_after_a_broken_record_the_next_is_found(tmp_path: Path, damaged: str) -> None:
     path = records(tmp_path / "train.rec", [0, 0, 1, 1])
-    offsets = [record.offset for record in walk(RecordFile(path))]
+    offsets = [record.offset for record in iterate_records(RecordFile(path))]
     content = bytearray(path.read_bytes())
     at = offsets[1]
     content[at + {"magic": 0, "length": 6, "kind": 7}[damaged]] ^= 0x41
     path.write_bytes(content)
     with pytest.raises(RecordError, match=f"the 2nd record at byte {at} "):
-        list(walk(RecordFile(path)))
+        list(iterate_records(RecordFile(path)))
     told: list[RecordError] = []
-    found = [record.offset for record in walk(RecordFile(path), told.append)]
+    found = [record.offset for record in iterate_records(RecordFile(path), told.append)]
     assert found == [offset for offset in offsets if offset != at]
     assert [(error.record, error.offset) for error in told] == [("the 2nd record", at)]
 
 
 def test_the_next_record_may_be_far(tmp_path: Path) -> None:
     """More than the stretch that is searched at a time; the parts of the broken record are no beginnings."""
-    payload = pack(0, 1, flat(0))
+    payload = pack_payload(0, 1, flat(0))
     far = tmp_path / "far.rec"
     for gap in ((1 << 20) - 4, 1 << 20, (1 << 20) + 4, 3 << 20):
-        far.write_bytes(bytes(gap) + frame(payload))
-        assert [record.offset for record in walk(RecordFile(far), lambda error: None)] == [gap]
-    broken = frame(b"\x0a\x23\xd7\xce" * 3 + b"end.")
-    far.write_bytes(broken[:-8] + frame(payload))
-    assert [record.offset for record in walk(RecordFile(far), lambda error: None)] == [len(broken) - 8]
+        far.write_bytes(bytes(gap) + frame_record(payload))
+        assert [record.offset for record in iterate_records(RecordFile(far), lambda error: None)] == [gap]
+    broken = frame_record(b"\x0a\x23\xd7\xce" * 3 + b"end.")
+    far.write_bytes(broken[:-8] + frame_record(payload))
+    assert [record.offset for record in iterate_records(RecordFile(far), lambda error: None)] == [len(broken) - 8]

@@ -11,12 +11,12 @@ from tests.support.recordio_files import flat, insightface
 
 from fedfr.core.errors import FedfrError
 from fedfr.faces.readers.recordio import Layout, RecordError, RecordFile, make_index, read_index, read_layout
-from fedfr.faces.readers.recordio.format import OnBad, refuse
-from fedfr.faces.readers.recordio.header import HEADER, pack
+from fedfr.faces.readers.recordio.format import OnBadRecord, raise_error
+from fedfr.faces.readers.recordio.header import HEADER, pack_payload
 from fedfr.faces.writers.recordio import RecordWriter
 
 
-def layout_of(path: Path, on_bad: OnBad = refuse) -> Layout:
+def layout_of(path: Path, on_bad: OnBadRecord = raise_error) -> Layout:
     return read_layout(RecordFile(path), read_index(path.with_suffix(".idx")), on_bad)
 
 
@@ -42,33 +42,42 @@ def test_samples(data_dir: Path, sample: str, counts: list[int], first: int) -> 
     assert layout.keys.tolist() == list(range(1, sum(counts) + 1))
     assert np.bincount(layout.labels).tolist() == counts
     assert layout.labels.tolist() == sorted(layout.labels.tolist())
-    assert (layout.first_identity, layout.torn_ranges) == (first, 0)
+    assert (layout.first_identity, layout.mixed_ranges) == (first, 0)
 
 
 def test_images_come_in_the_order_of_keys_whatever_their_labels(tmp_path: Path) -> None:
-    entries = [(3, pack(5, 3, flat(0))), (1, pack([9, 1], 1, flat(1))), (0, pack([4, 2], 0)), (2, pack(5, 2, flat(2)))]
+    entries = [
+        (3, pack_payload(5, 3, flat(0))),
+        (1, pack_payload([9, 1], 1, flat(1))),
+        (0, pack_payload([4, 2], 0)),
+        (2, pack_payload(5, 2, flat(2))),
+    ]
     layout = layout_of(write(tmp_path / "a.rec", entries))
     assert (layout.keys.tolist(), layout.labels.tolist()) == ([1, 2, 3], [9, 5, 5])
 
 
 def test_without_numbers_in_record_0_all_records_are_images(tmp_path: Path) -> None:
     """As MXNet's ``im2rec`` writes them, and as InsightFace and FedFR read them."""
-    layout = layout_of(write(tmp_path / "a.rec", [(key, pack(key // 2, key, flat(key))) for key in range(4)]))
+    layout = layout_of(write(tmp_path / "a.rec", [(key, pack_payload(key // 2, key, flat(key))) for key in range(4)]))
     assert (layout.keys.tolist(), layout.labels.tolist()) == ([0, 1, 2, 3], [0, 0, 1, 1])
 
 
 def test_record_0_may_carry_an_image_too(tmp_path: Path) -> None:
     """The script for the public part packs the last image into it again."""
-    entries = [(1, pack(0, 1, flat(1))), (2, pack(1, 2, flat(2))), (0, pack([3, 2], 0, flat(2)))]
+    entries = [
+        (1, pack_payload(0, 1, flat(1))),
+        (2, pack_payload(1, 2, flat(2))),
+        (0, pack_payload([3, 2], 0, flat(2))),
+    ]
     assert layout_of(write(tmp_path / "a.rec", entries)).keys.tolist() == [1, 2]
 
 
 def test_identity_records_that_span_other_people_are_counted(tmp_path: Path) -> None:
-    assert layout_of(insightface(tmp_path / "a.rec", [0, 0, 1, 1])).torn_ranges == 0
-    assert layout_of(insightface(tmp_path / "b.rec", [0, 0, 1, 1], torn=True)).torn_ranges == 1
+    assert layout_of(insightface(tmp_path / "a.rec", [0, 0, 1, 1])).mixed_ranges == 0
+    assert layout_of(insightface(tmp_path / "b.rec", [0, 0, 1, 1], torn=True)).mixed_ranges == 1
 
 
-IMAGES = [(1, pack(0, 1, flat(1))), (2, pack(1, 2, flat(2)))]
+IMAGES = [(1, pack_payload(0, 1, flat(1))), (2, pack_payload(1, 2, flat(2)))]
 
 
 @pytest.mark.parametrize(
@@ -76,12 +85,12 @@ IMAGES = [(1, pack(0, 1, flat(1))), (2, pack(1, 2, flat(2)))]
     [
         (IMAGES, "record 0 at byte .* is missing, which says how many images there are", [1, 2]),
         (
-            [*IMAGES, (0, pack([5, 2], 0))],
+            [*IMAGES, (0, pack_payload([5, 2], 0))],
             "record 3 at byte .* is not there, and so are 2 of the 4 images that record 0 announces",
             [1, 2],
         ),
-        ([*IMAGES, (0, pack([3, 5], 0))], "record 3 .* 2 of the 2 identity records", [1, 2]),
-        ([*IMAGES, (0, pack([0, 2], 0))], "record 0 at byte .* announces images up to key -1", [1, 2]),
+        ([*IMAGES, (0, pack_payload([3, 5], 0))], "record 3 .* 2 of the 2 identity records", [1, 2]),
+        ([*IMAGES, (0, pack_payload([0, 2], 0))], "record 0 at byte .* announces images up to key -1", [1, 2]),
         ([*IMAGES, (0, HEADER.pack(2, 0, 0, 0))], "record 0 at byte .* announces 2 labels in 24 bytes", [1, 2]),
         (
             [*IMAGES, (0, HEADER.pack(2, 0, 0, 0) + np.array([3, np.nan], np.float32).tobytes())],
@@ -89,20 +98,28 @@ IMAGES = [(1, pack(0, 1, flat(1))), (2, pack(1, 2, flat(2)))]
             [1, 2],
         ),
         (
-            [IMAGES[0], (2, HEADER.pack(0, 0.5, 2, 0) + flat(2)), (0, pack([3, 2], 0))],
+            [IMAGES[0], (2, HEADER.pack(0, 0.5, 2, 0) + flat(2)), (0, pack_payload([3, 2], 0))],
             r"record 2 at byte .* has the label 0\.5; expected a whole number",
             [1],
         ),
-        ([IMAGES[0], (2, pack(-1, 2, flat(2))), (0, pack([3, 2], 0))], "record 2 .* has the label -1", [1]),
-        ([IMAGES[0], (2, HEADER.pack(0, 1e20, 2, 0) + flat(2)), (0, pack([3, 2], 0))], "record 2 .* label 1", [1]),
-        ([IMAGES[0], (2, pack(1, 2)), (0, pack([3, 2], 0))], "record 2 at byte .* holds no image", [1]),
         (
-            [*IMAGES, (3, pack(4, 3)), (0, pack([3, 4], 0))],
+            [IMAGES[0], (2, pack_payload(-1, 2, flat(2))), (0, pack_payload([3, 2], 0))],
+            "record 2 .* has the label -1",
+            [1],
+        ),
+        (
+            [IMAGES[0], (2, HEADER.pack(0, 1e20, 2, 0) + flat(2)), (0, pack_payload([3, 2], 0))],
+            "record 2 .* label 1",
+            [1],
+        ),
+        ([IMAGES[0], (2, pack_payload(1, 2)), (0, pack_payload([3, 2], 0))], "record 2 at byte .* holds no image", [1]),
+        (
+            [*IMAGES, (3, pack_payload(4, 3)), (0, pack_payload([3, 4], 0))],
             "record 3 .* has 1 label; an identity",
             [1, 2],
         ),
         (
-            [*IMAGES, (3, pack([1, 9], 3)), (0, pack([3, 4], 0))],
+            [*IMAGES, (3, pack_payload([1, 9], 3)), (0, pack_payload([3, 4], 0))],
             "record 3 .* spans images 1 to 9",
             [1, 2],
         ),
@@ -118,7 +135,7 @@ def test_contradictions(tmp_path: Path, entries: list[tuple[int, bytes]], messag
 
 
 def test_records_without_a_header_are_named(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.rec", [(0, b"short"), (1, pack(0, 1, flat(0)))])
+    path = write(tmp_path / "a.rec", [(0, b"short"), (1, pack_payload(0, 1, flat(0)))])
     with pytest.raises(FedfrError, match=r"a\.rec: the 1st record at byte 0 holds 5 bytes, a header takes 24"):
         make_index(RecordFile(path))
     with pytest.raises(FedfrError, match=r"a\.rec: record 0 at byte 0 holds 5 bytes, a header takes 24"):

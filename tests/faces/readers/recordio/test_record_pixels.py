@@ -15,8 +15,8 @@ from tests.support.recordio_files import SAMPLES, flat
 from fedfr.faces.encoded_images import decode_image
 from fedfr.faces.image_headers import image_size
 from fedfr.faces.readers.recordio import RecordError, RecordFile, RecordPixels, read_index, read_layout
-from fedfr.faces.readers.recordio.header import pack
-from fedfr.faces.writers.recordio import frame
+from fedfr.faces.readers.recordio.header import pack_payload
+from fedfr.faces.writers.recordio import frame_record
 
 
 def opened(folder: Path, threads: int = 2) -> RecordPixels:
@@ -26,7 +26,7 @@ def opened(folder: Path, threads: int = 2) -> RecordPixels:
 
 
 def one(path: Path, sample: bytes) -> RecordPixels:
-    path.write_bytes(frame(pack(0, 7, sample)))
+    path.write_bytes(frame_record(pack_payload(0, 7, sample)))
     return RecordPixels(RecordFile(path), np.array([7]), np.array([0]))
 
 

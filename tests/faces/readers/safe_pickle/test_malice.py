@@ -198,7 +198,7 @@ def test_what_is_remembered_is_not_made_again_and_again(content: bytes, tmp_path
 
 
 def test_more_operations_than_any_set_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "MOST_OPERATIONS", 1000)
+    monkeypatch.setattr(operations, "MAX_OPERATIONS", 1000)
     assert read_plain_pickle(b"(" + b"N" * 997 + b"l.") == [None] * 997
     with pytest.raises(PlainPickleError, match="it takes more than 1000 operations"):
         read_plain_pickle(b"(" + b"N" * 998 + b"l.")

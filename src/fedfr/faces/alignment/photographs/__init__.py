@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedfr.faces.alignment.photographs.aligners import ALIGNERS, Aligner, AlignerFiles, make_aligner, refuse_options
-from fedfr.faces.alignment.photographs.outcome import Limits, Outcome, examine
+from fedfr.faces.alignment.photographs.outcome import Limits, Outcome, align_photograph
 from fedfr.faces.alignment.photographs.reasons import REASONS
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "AlignerFiles",
     "Limits",
     "Outcome",
-    "examine",
+    "align_photograph",
     "make_aligner",
     "refuse_options",
 ]

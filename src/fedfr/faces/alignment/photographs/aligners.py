@@ -16,7 +16,16 @@ from fedfr.core.registry import Entry, Registry
 from fedfr.faces.alignment.detection import Detector, DetectorFile, Face, open_detector
 from fedfr.faces.alignment.photographs.landmarks import LandmarksFile, read_landmarks
 
-__all__ = ["ALIGNERS", "Aligner", "AlignerFiles", "FileLandmarks", "Way", "Yunet", "make_aligner", "refuse_options"]
+__all__ = [
+    "ALIGNERS",
+    "Aligner",
+    "AlignerFiles",
+    "AlignmentMethod",
+    "LandmarksAligner",
+    "YunetAligner",
+    "make_aligner",
+    "refuse_options",
+]
 
 
 class Aligner(Protocol):
@@ -37,7 +46,7 @@ class Aligner(Protocol):
         ...
 
 
-class Yunet:
+class YunetAligner:
     """Faces that YuNet finds."""
 
     nothing = "no-face"
@@ -55,7 +64,7 @@ class Yunet:
         return detector.find(image)
 
 
-class FileLandmarks:
+class LandmarksAligner:
     """Faces whose points a file gives."""
 
     nothing = "no-landmarks"
@@ -79,7 +88,7 @@ class AlignerFiles:
 
 
 @dataclass(frozen=True)
-class Way:
+class AlignmentMethod:
     """A way of aligning: what makes its aligner (None: images stay as they are), and the files it uses."""
 
     make: Callable[[AlignerFiles], Aligner | None]
@@ -92,26 +101,26 @@ def _yunet(files: AlignerFiles) -> Aligner:
             "--align yunet needs --detector FILE, an .onnx of YuNet "
             "(in OpenCV's model zoo, licence Apache-2.0/MIT); fedfr brings none"
         )
-    return Yunet(open_detector(files.detector, files.detector_sha256))
+    return YunetAligner(open_detector(files.detector, files.detector_sha256))
 
 
 def _landmarks(files: AlignerFiles) -> Aligner:
     if files.landmarks is None:
         raise FedfrError("--align landmarks needs --landmarks FILE.tsv with five points of every image")
-    return FileLandmarks(read_landmarks(files.landmarks))
+    return LandmarksAligner(read_landmarks(files.landmarks))
 
 
-ALIGNERS: Registry[Way] = Registry(
+ALIGNERS: Registry[AlignmentMethod] = Registry(
     "--align",
     (
-        Entry("none", Way(lambda files: None), "images are aligned already"),
+        Entry("none", AlignmentMethod(lambda files: None), "images are aligned already"),
         Entry(
             "yunet",
-            Way(_yunet, ("detector", "detector_sha256")),
+            AlignmentMethod(_yunet, ("detector", "detector_sha256")),
             "five points found by YuNet, a model given by --detector",
             "Wu, Peng and Yu, YuNet: A tiny millisecond-level face detector, Machine Intelligence Research 2023",
         ),
-        Entry("landmarks", Way(_landmarks, ("landmarks",)), "five points read from the file --landmarks"),
+        Entry("landmarks", AlignmentMethod(_landmarks, ("landmarks",)), "five points read from the file --landmarks"),
     ),
 )
 

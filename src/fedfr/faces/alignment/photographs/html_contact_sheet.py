@@ -15,13 +15,13 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
 from fedfr.faces.alignment.photographs.opening import read_photograph
 from fedfr.faces.alignment.photographs.outcome import Outcome
-from fedfr.faces.alignment.photographs.reasons import REASONS, Unfit
+from fedfr.faces.alignment.photographs.reasons import REASONS, RejectedPhotograph
 from fedfr.faces.encoded_images import encode
 from fedfr.faces.faceset import FaceSet
 
-__all__ = ["check_sheet", "write_sheet"]
+__all__ = ["check_contact_sheet_path", "write_html_contact_sheet"]
 
-MOST_FACES = 24
+MAX_FACES = 24
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.4 system-ui, sans-serif; margin: 16px; }
@@ -32,7 +32,7 @@ img { display: block; max-width: 128px; max-height: 128px; }
 """
 
 
-def check_sheet(path: Path) -> None:
+def check_contact_sheet_path(path: Path) -> None:
     """Refuse with :class:`FedfrError` to replace a file, or to write a page that no browser would open."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise FedfrError(f"{path} does not end in .html; a sheet of photographs is a page")
@@ -40,7 +40,7 @@ def check_sheet(path: Path) -> None:
         raise FedfrError(f"{path} exists already; choose another name or remove it")
 
 
-def write_sheet(path: Path, source: Path, faces: FaceSet, skipped: Sequence[Outcome]) -> None:
+def write_html_contact_sheet(path: Path, source: Path, faces: FaceSet, skipped: Sequence[Outcome]) -> None:
     """Write the page: what was skipped with a small image each, then up to 24 faces of every identity.
 
     It holds its images and fetches nothing. One image is in memory at a time.
@@ -71,9 +71,9 @@ def _parts(source: Path, faces: FaceSet, skipped: Sequence[Outcome]) -> Iterator
             yield "</div>"
     for label, identity in enumerate(faces.identities):
         rows = faces.indices_of(label)
-        more = f", the first {MOST_FACES} of them" if len(rows) > MOST_FACES else ""
+        more = f", the first {MAX_FACES} of them" if len(rows) > MAX_FACES else ""
         yield f"<h2>{html.escape(identity)} ({len(rows)}{more})</h2><div>"
-        for row in rows[:MOST_FACES].tolist():
+        for row in rows[:MAX_FACES].tolist():
             yield _figure(faces.names[row], faces.images([row])[0])
         yield "</div>"
     yield "</body></html>"
@@ -101,7 +101,7 @@ def _numbers(outcome: Outcome) -> str:
 def _thumbnail(path: Path) -> NDArray[np.uint8] | None:
     try:
         image = read_photograph(path)
-    except Unfit:
+    except RejectedPhotograph:
         return None
     scale = min(1.0, 128 / max(image.shape[:2]))
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))

@@ -18,17 +18,17 @@ from fedfr.core.errors import WriteError
 from fedfr.faces.alignment.photographs.outcome import Outcome
 from fedfr.faces.pixels import IMAGE_SHAPE
 
-__all__ = ["Journal"]
+__all__ = ["ImportJournal"]
 
 # Marks a record, then the bytes of its description (JSON) and of its pixels, and a checksum of both.
 HEADER = struct.Struct("<4sIII")
 MARK = b"face"
 PIXELS = int(np.prod(IMAGE_SHAPE))
 # What is told of one photograph takes a few hundred bytes, its name included.
-LONGEST = 1 << 20
+MAX_LENGTH = 1 << 20
 
 
-class Journal:
+class ImportJournal:
     """Outcomes by name, kept in ``path``; a context manager, for one thread of one process.
 
     Opening reads what a killed import left: a record that is torn ends the file there, and so does one whose checksum
@@ -95,7 +95,7 @@ class Journal:
             if len(header) < HEADER.size:
                 return at
             mark, described, pixels, checksum = HEADER.unpack(header)
-            if mark != MARK or pixels not in (0, PIXELS) or described > LONGEST:
+            if mark != MARK or pixels not in (0, PIXELS) or described > MAX_LENGTH:
                 return at
             body = os.pread(self._file, described + pixels, at + HEADER.size)
             if len(body) < described + pixels or zlib.crc32(body) != checksum:

@@ -8,39 +8,39 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.faces.alignment.photographs.reasons import Unfit
-from fedfr.faces.image_headers import announced_size
+from fedfr.faces.alignment.photographs.reasons import RejectedPhotograph
+from fedfr.faces.image_headers import any_image_size
 from fedfr.faces.readers.image_reading import to_rgb
 
-__all__ = ["MOST_BYTES", "MOST_PIXELS", "read_photograph"]
+__all__ = ["MAX_BYTES", "MAX_PHOTOGRAPH_PIXELS", "read_photograph"]
 
-MOST_PIXELS = 120_000_000
+MAX_PHOTOGRAPH_PIXELS = 120_000_000
 """Telephones make images of 108 million; decoding one takes about 6 bytes for each pixel."""
-MOST_BYTES = 1 << 29
+MAX_BYTES = 1 << 29
 
 
 def read_photograph(path: Path) -> NDArray[np.uint8]:
-    """An image as it is shown (height, width, 3), RGB, 8 bits: turned as EXIF says, grey repeated.
+    """Read a photograph as uint8 RGB (height, width, 3), rotated as its EXIF data say; grey is repeated.
 
-    Raises :class:`Unfit`: ``too-large`` by what the file system or its header says, before memory is given to it, and
-    ``unreadable``.
+    Raises :class:`RejectedPhotograph` with reason ``too-large``, judged by file size and header before memory is
+    allocated, or ``unreadable``.
     """
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
-            raise Unfit("unreadable", "no regular file")
-        if found.st_size > MOST_BYTES:
-            raise Unfit("too-large", f"{found.st_size} bytes; at most {MOST_BYTES} are read")
+            raise RejectedPhotograph("unreadable", "no regular file")
+        if found.st_size > MAX_BYTES:
+            raise RejectedPhotograph("too-large", f"{found.st_size} bytes; at most {MAX_BYTES} are read")
         content = path.read_bytes()
     except OSError as error:
-        raise Unfit("unreadable", error.strerror or str(error)) from error
-    announced = announced_size(content)
+        raise RejectedPhotograph("unreadable", error.strerror or str(error)) from error
+    announced = any_image_size(content)
     if announced is None:
-        raise Unfit("unreadable", "its content is no image of a known kind" if content else "empty")
+        raise RejectedPhotograph("unreadable", "its content is no image of a known kind" if content else "empty")
     height, width = announced
-    if height * width > MOST_PIXELS:
-        raise Unfit("too-large", f"{width}x{height} pixels; at most {MOST_PIXELS} are decoded")
+    if height * width > MAX_PHOTOGRAPH_PIXELS:
+        raise RejectedPhotograph("too-large", f"{width}x{height} pixels; at most {MAX_PHOTOGRAPH_PIXELS} are decoded")
     try:
-        return to_rgb(content, MOST_PIXELS)
+        return to_rgb(content, MAX_PHOTOGRAPH_PIXELS)
     except ValueError as error:
-        raise Unfit("unreadable", "damaged or cut short") from error
+        raise RejectedPhotograph("unreadable", "damaged or cut short") from error

@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.core.short_repr import Brief
-from fedfr.faces.alignment.detection import Face, choose
+from fedfr.faces.alignment.detection import Face, choose_main_face
 from fedfr.faces.alignment.photographs.aligners import Aligner
 from fedfr.faces.alignment.photographs.opening import read_photograph
-from fedfr.faces.alignment.photographs.reasons import Unfit
+from fedfr.faces.alignment.photographs.reasons import RejectedPhotograph
 from fedfr.faces.alignment.template import align, similarity
 from fedfr.faces.pixels import IMAGE_SHAPE
 
-__all__ = ["Limits", "Outcome", "examine", "face_size", "sharpness"]
+__all__ = ["Limits", "Outcome", "align_photograph", "face_size", "sharpness"]
 
-SEVERAL = 0.25
+MIN_RELATIVE_AREA = 0.25
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,15 @@ RULES: tuple[tuple[str, Callable[[Outcome, Limits], bool]], ...] = (
 )
 
 
-def examine(path: Path, name: str, aligner: Aligner, limits: Limits) -> Outcome:
+def align_photograph(path: Path, name: str, aligner: Aligner, limits: Limits) -> Outcome:
     """Read one photograph and align the face it is of, or say why there is none; ``name`` is its path among others."""
     known: dict[str, Any] = {}
     try:
         image = read_photograph(path)
         known |= {"width": image.shape[1], "height": image.shape[0]}
-        face = _only_face(aligner.faces(name, image), image.shape, aligner.nothing, limits, known)
+        face = _main_face(aligner.faces(name, image), image.shape, aligner.nothing, limits, known)
         pixels = align(image, face.points)
-    except Unfit as unfit:
+    except RejectedPhotograph as unfit:
         return Outcome(name, unfit.reason, **known, detail=unfit.detail)
     known |= {"size": round(face_size(face), 2), "sharpness": round(sharpness(pixels), 2)}
     found = Outcome(name, **known, pixels=pixels)
@@ -86,20 +86,20 @@ def examine(path: Path, name: str, aligner: Aligner, limits: Limits) -> Outcome:
     return Outcome(name, reason, **known) if reason else found
 
 
-def _only_face(
+def _main_face(
     faces: tuple[Face, ...], shape: tuple[int, ...], nothing: str, limits: Limits, known: dict[str, Any]
 ) -> Face:
     """The face to take; what is known of it and of the others is noted in ``known``."""
     if not faces:
-        raise Unfit(nothing)
+        raise RejectedPhotograph(nothing)
     sure = [face for face in faces if face.score is None or face.score >= limits.score]
-    chosen = choose(sure or faces, shape)
+    chosen = choose_main_face(sure or faces, shape)
     known |= {"faces": len(sure), "score": None if chosen.score is None else round(chosen.score, 4)}
     if not sure:
-        raise Unfit("low-score")
-    others = [face for face in sure if face is not chosen and face.area >= SEVERAL * chosen.area]
+        raise RejectedPhotograph("low-score")
+    others = [face for face in sure if face is not chosen and face.area >= MIN_RELATIVE_AREA * chosen.area]
     if others and not limits.several:
-        raise Unfit("several-faces")
+        raise RejectedPhotograph("several-faces")
     return chosen
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["OTHER_FILE", "REASONS", "Unfit"]
+__all__ = ["OTHER_FILE", "REASONS", "RejectedPhotograph"]
 
 OTHER_FILE = "other-file"
 
@@ -22,7 +22,7 @@ REASONS: Mapping[str, str] = {
 """Every reason with its meaning, in the order in which they are counted."""
 
 
-class Unfit(Exception):  # noqa: N818 – no error: what it says of an image goes into a list
+class RejectedPhotograph(Exception):  # noqa: N818 – no error: what it says of an image goes into a list
     """An image that gives no face; ``detail`` are words for the operator."""
 
     def __init__(self, reason: str, detail: str = "") -> None:

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from fedfr.faces.alignment.photographs.outcome import Outcome
 from fedfr.faces.alignment.photographs.reasons import REASONS
 
-__all__ = ["COLUMNS", "counts", "skipped_csv"]
+__all__ = ["COLUMNS", "count_reasons", "skipped_csv"]
 
 COLUMNS = ("name", "reason", "width", "height", "faces", "score", "size", "sharpness", "detail")
 
 
-def counts(skipped: Iterable[Outcome]) -> dict[str, int]:
+def count_reasons(skipped: Iterable[Outcome]) -> dict[str, int]:
     """How many by each reason that occurs, in the order of :data:`REASONS`."""
     found = Counter(outcome.reason for outcome in skipped)
     return {reason: found[reason] for reason in REASONS if found[reason]}

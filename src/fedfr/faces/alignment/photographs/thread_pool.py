@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import cv2
 
-__all__ = ["at_once", "usable_cores"]
+__all__ = ["map_in_threads", "usable_cores"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,13 +21,13 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def at_once(work: Callable[[T], R], tasks: Iterable[T], threads: int) -> Iterator[R]:
+def map_in_threads(work: Callable[[T], R], tasks: Iterable[T], threads: int) -> Iterator[R]:
     """Results in the order in which they are ready, with no more than two tasks per thread under way.
 
     The first exception is raised; what has not begun then never does.
     """
     waiting: set[Future[R]] = set()
-    with _threads_of_opencv(1), ThreadPoolExecutor(threads) as pool:
+    with _opencv_threads(1), ThreadPoolExecutor(threads) as pool:
         try:
             for task in tasks:
                 waiting.add(pool.submit(work, task))
@@ -42,7 +42,7 @@ def at_once(work: Callable[[T], R], tasks: Iterable[T], threads: int) -> Iterato
 
 
 @contextmanager
-def _threads_of_opencv(number: int) -> Iterator[None]:
+def _opencv_threads(number: int) -> Iterator[None]:
     """Ours are enough: OpenCV's own would wait for each other on every small image."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(number)

@@ -12,7 +12,7 @@ from typing import Any
 from fedfr.core.errors import FedfrError, WriteError
 from fedfr.core.files import make_folder, read_json, remove_leftovers, take_lock, write_json
 
-__all__ = ["PLAN", "Plan", "finish", "remove_abandoned", "workspace", "workspace_of"]
+__all__ = ["PLAN", "Plan", "remove_abandoned", "remove_workspace", "workspace", "workspace_of"]
 
 PLAN = "photographs.json"
 LOCK = ".lock"
@@ -27,10 +27,10 @@ def workspace_of(target: Path) -> Path:
 
 @contextmanager
 def workspace(target: Path, plan: Plan) -> Iterator[Path]:
-    """The locked work folder of the import into ``target``; it outlives the block unless :func:`finish` removes it.
+    """Lock and yield the work folder of the import into ``target``; only :func:`remove_workspace` deletes it.
 
-    Raises :class:`FedfrError` when another process works there or when it was begun with another plan, and
-    :class:`WriteError` when it cannot be made.
+    Raises :class:`FedfrError` when another process uses the folder or when the import was started with another plan,
+    and :class:`WriteError` when the folder cannot be created.
     """
     folder = workspace_of(target)
     lock = _lock(folder, target)
@@ -47,7 +47,7 @@ def workspace(target: Path, plan: Plan) -> Iterator[Path]:
         os.close(lock)
 
 
-def finish(folder: Path) -> None:
+def remove_workspace(folder: Path) -> None:
     """Remove a work folder, its plan first: what is left of it when this is interrupted counts as nothing."""
     (folder / PLAN).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
@@ -67,7 +67,7 @@ def remove_abandoned(target: Path) -> None:
         return
     try:
         if not (folder / PLAN).is_file():
-            finish(folder)
+            remove_workspace(folder)
     finally:
         os.close(lock)
 

@@ -56,7 +56,7 @@ class Columns:
         pairs = _values(
             table, self.image, lambda column: zip(_field(column, "bytes"), _field(column, "path"), strict=True)
         )
-        return (content or _beside(folder, path) for content, path in pairs)
+        return (content or _referenced_image(folder, path) for content, path in pairs)
 
 
 def _values(table: Table, column: str, take: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
@@ -77,7 +77,7 @@ def _named(person: Any, classes: tuple[str, ...] | None) -> str | int | None:
     return None if person == "" else person
 
 
-def _beside(folder: Path, path: str | None) -> bytes | str:
+def _referenced_image(folder: Path, path: str | None) -> bytes | str:
     """The image that a row without bytes leads to, only below the folder of the file."""
     if not path:
         return EMPTY

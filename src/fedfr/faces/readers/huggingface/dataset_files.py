@@ -11,7 +11,7 @@ from typing import Any
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_json
 
-__all__ = ["choose", "is_parquet", "is_saved_dataset", "parquet_files", "saved_files"]
+__all__ = ["files_of_part", "is_parquet", "is_saved_dataset", "parquet_files", "saved_files"]
 
 MAGIC = b"PAR1"
 SHARD = re.compile(r"(?P<part>.+?)-\d+-of-\d+")
@@ -40,9 +40,9 @@ def parquet_files(path: Path, part: str | None) -> list[Path]:
     A file without such a name belongs to the part called as its folder (``train/0000.parquet``) or as itself.
     """
     if not path.is_dir():
-        return choose({path: _part_of(path, path.parent)}, part, path)
+        return files_of_part({path: _part_of(path, path.parent)}, part, path)
     files = sorted(_below(path))
-    return choose({file: _part_of(file, path) for file in files}, part, path)
+    return files_of_part({file: _part_of(file, path) for file in files}, part, path)
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -69,13 +69,13 @@ def saved_files(path: Path, part: str | None) -> list[Path]:
     Raises :class:`FedfrError` for a folder that does not hold what it names, or that keeps a list of rows beside them.
     """
     if not (path / DICT).is_file():
-        return choose(dict.fromkeys(_of_one(path), path.name), part, path)
+        return files_of_part(dict.fromkeys(_dataset_files(path), path.name), part, path)
     parts = _entry(path / DICT, "splits")
-    files = {file: str(name) for name in parts for file in _of_one(_inside(path, name, path / DICT))}
-    return choose(files, part, path)
+    files = {file: str(name) for name in parts for file in _dataset_files(_inside(path, name, path / DICT))}
+    return files_of_part(files, part, path)
 
 
-def _of_one(folder: Path) -> list[Path]:
+def _dataset_files(folder: Path) -> list[Path]:
     state = folder / STATE
     if read_json(state).get("_indices_files") if state.is_file() else False:
         raise FedfrError(f"{folder} keeps its rows as a choice from others; save it with Dataset.flatten_indices first")
@@ -97,7 +97,7 @@ def _inside(folder: Path, name: object, said_in: Path) -> Path:
     return folder / name
 
 
-def choose(parts: dict[Path, str], part: str | None, source: Path) -> list[Path]:
+def files_of_part(parts: dict[Path, str], part: str | None, source: Path) -> list[Path]:
     """Files of one part, or all; raises :class:`FedfrError` naming the parts there are."""
     chosen = [file for file, of in parts.items() if part in (None, of)]
     if not parts:

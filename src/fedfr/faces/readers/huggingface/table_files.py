@@ -11,11 +11,11 @@ from fedfr.core.errors import FedfrError
 
 __all__ = ["ArrowTable", "ParquetTable", "Table", "pyarrow", "reading"]
 
-AT_ONCE = 32
+CHUNK = 32
 """Rows in memory at a time: images that are not cropped may take megabytes each."""
 
 # For each byte of a file, and so many bytes more.
-MOST_ROWS, MOST_TIMES, SLACK = 8, 100, 1 << 26
+MAX_ROWS, MAX_TIMES, SLACK = 8, 100, 1 << 26
 BUFFER = 1 << 20
 
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
@@ -87,12 +87,12 @@ class ParquetTable:
         with reading(path, self.kind) as arrow, self._opened(arrow) as file:
             self.schema = file.schema_arrow
             self.rows = int(file.metadata.num_rows)
-            _check_claims(path, file.metadata)
+            _check_declared_size(path, file.metadata)
 
     def batches(self, columns: Sequence[str]) -> Iterator[Any]:
         """See :class:`Table`."""
         with reading(self.path, self.kind) as arrow, self._opened(arrow) as file:
-            yield from file.iter_batches(batch_size=AT_ONCE, columns=list(columns), use_threads=False)
+            yield from file.iter_batches(batch_size=CHUNK, columns=list(columns), use_threads=False)
 
     def _opened(self, arrow: Any) -> Any:
         # Without a buffer, a column of a row group would be read whole; with pre-buffering, that of the whole file.
@@ -101,13 +101,13 @@ class ParquetTable:
         )
 
 
-def _check_claims(path: Path, metadata: Any) -> None:
+def _check_declared_size(path: Path, metadata: Any) -> None:
     """Refuse rows and pages that a few bytes stand for: images and names do not repeat themselves a hundred times."""
     size = path.stat().st_size
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
     columns = [group.column(number) for group in groups for number in range(group.num_columns)]
     unpacked = sum(max(column.total_uncompressed_size, 0) for column in columns)
-    if metadata.num_rows > MOST_ROWS * size or unpacked > MOST_TIMES * size + SLACK:
+    if metadata.num_rows > MAX_ROWS * size or unpacked > MAX_TIMES * size + SLACK:
         claims = f"its {size} bytes stand for {metadata.num_rows} rows and {unpacked} bytes"
         raise FedfrError(f"{path} is no table of images ({claims}); fetch or write it again")
 
@@ -139,8 +139,8 @@ class ArrowTable:
             for batch in stream:
                 wanted = batch.select(names)
                 wanted.validate(full=True)
-                for start in range(0, wanted.num_rows, AT_ONCE):
-                    yield wanted.slice(start, AT_ONCE)
+                for start in range(0, wanted.num_rows, CHUNK):
+                    yield wanted.slice(start, CHUNK)
 
     def _opened(self, arrow: Any) -> Any:
         return arrow.ipc.open_stream(arrow.memory_map(str(self.path)))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from fedfr.faces.readers.ijb.benchmark_folder import IjbFolder, find_ijb
-from fedfr.faces.readers.ijb.kinds import KINDS, ORIGIN, IjbKind
+from fedfr.faces.readers.ijb.kinds import IJB_KINDS, ORIGIN, IjbKind
 from fedfr.faces.readers.ijb.media import IjbImages
 from fedfr.faces.readers.ijb.searches import Searches, SearchList
 from fedfr.faces.readers.ijb.template_pairs import TemplatePairs
 
 __all__ = [
-    "KINDS",
+    "IJB_KINDS",
     "ORIGIN",
     "IjbFolder",
     "IjbImages",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fedfr.core.errors import FedfrError
 from fedfr.faces.readers.ijb.kinds import ORIGIN, IjbKind, find_kind
-from fedfr.faces.readers.ijb.media import IjbImages, read_images
+from fedfr.faces.readers.ijb.media import IjbImages, read_ijb_images
 from fedfr.faces.readers.ijb.searches import Searches, read_searches
 from fedfr.faces.readers.ijb.template_pairs import TemplatePairs, read_template_pairs
 
@@ -27,8 +27,8 @@ class IjbFolder:
 
     @cached_property
     def images(self) -> IjbImages:
-        """All images; see :func:`read_images` for what it raises."""
-        return read_images(self.path / IMAGES, self.path / self.kind.images, self.path / self.kind.points)
+        """All images; see :func:`read_ijb_images` for what it raises."""
+        return read_ijb_images(self.path / IMAGES, self.path / self.kind.images, self.path / self.kind.points)
 
     @cached_property
     def pairs(self) -> TemplatePairs:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedfr.core.errors import FedfrError
 
-__all__ = ["KINDS", "ORIGIN", "IjbKind", "find_kind"]
+__all__ = ["IJB_KINDS", "ORIGIN", "IjbKind", "find_kind"]
 
 ORIGIN = (
     "IJB-B and IJB-C came from NIST, which ended their distribution on 14 March 2023: use a copy that you hold a "
@@ -49,7 +49,7 @@ class IjbKind:
 
 
 # Whitelam et al., CVPR Workshops 2017; Maze et al., ICB 2018. Images are InsightFace's crops of stills and frames.
-KINDS = (
+IJB_KINDS = (
     IjbKind(
         "ijbb",
         "IJB-B",
@@ -84,7 +84,7 @@ def find_kind(folder: Path) -> IjbKind | None:
 
     Raises :class:`FedfrError` where there are files of both.
     """
-    found = [kind for kind in KINDS if any((folder / "meta").glob(f"{kind.prefix}_*"))]
+    found = [kind for kind in IJB_KINDS if any((folder / "meta").glob(f"{kind.prefix}_*"))]
     if len(found) > 1:
         titles = " and ".join(kind.title for kind in found)
         raise FedfrError(f"{folder / 'meta'} holds files of {titles}; give each a folder of its own")

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from fedfr.core.errors import FedfrError
 from fedfr.faces.alignment.template import similarity
 from fedfr.faces.pixels import IMAGE_SHAPE
-from fedfr.faces.readers.ijb.text_lines import shown, whole, word_lines
+from fedfr.faces.readers.ijb.text_lines import parse_whole_number, quoted, word_lines
 from fedfr.faces.readers.image_reading import read_image
 
-__all__ = ["IjbImages", "read_images"]
+__all__ = ["IjbImages", "read_ijb_images"]
 
 MEMBERSHIP = ("name", "template", "medium")
 POINTS = ("name", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4", "x5", "y5", "score")
@@ -87,7 +87,7 @@ class IjbImages:
         ]
 
 
-def read_images(folder: Path, membership: Path, points: Path) -> IjbImages:
+def read_ijb_images(folder: Path, membership: Path, points: Path) -> IjbImages:
     """Read both lists of the images in ``folder``, whose lines belong together one by one.
 
     Raises :class:`FedfrError` naming file and line for a wrong column, a value that is not finite, a name that is
@@ -127,7 +127,9 @@ def _read_membership(path: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:
         if name.startswith("/") or ".." in name.split("/"):
             raise FedfrError(f"{where}: image {name} lies outside of the folder of images; give its name in there")
         first[name] = where
-        ids.append((whole(template, where, "the template"), whole(medium, where, "the medium")))
+        ids.append(
+            (parse_whole_number(template, where, "the template"), parse_whole_number(medium, where, "the medium"))
+        )
     return tuple(first), np.array(ids, np.int64)
 
 
@@ -147,7 +149,7 @@ def _read_points(path: Path, membership: Path, names: tuple[str, ...]) -> NDArra
         except ValueError as error:
             raise FedfrError(f"{where}: {error}; expected five points and a score as numbers") from error
         if not all(abs(number) <= LARGEST for number in numbers) or numbers[10] < 0:
-            found = shown(" ".join(words[1:]))
+            found = quoted(" ".join(words[1:]))
             raise FedfrError(f"{where}: found {found}; expected numbers up to {LARGEST:,}, the score not below 0")
         values[row] = numbers
     if row + 1 < len(names):

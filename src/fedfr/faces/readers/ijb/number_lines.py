@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.core.errors import FedfrError
-from fedfr.faces.readers.ijb.text_lines import LONGEST, MOST_DIGITS, shown
+from fedfr.faces.readers.ijb.text_lines import MAX_DIGITS, MAX_LENGTH, quoted
 
 __all__ = ["number_lines"]
 
 BLOCK = 1 << 21
 DIGIT, BLANK, END, OTHER = range(4)
 # What every byte is.
-KINDS = np.full(256, OTHER, np.uint8)
-KINDS[list(b"0123456789")] = DIGIT
-KINDS[list(b" \t\r")] = BLANK
-KINDS[list(b"\n")] = END
+BYTE_KINDS = np.full(256, OTHER, np.uint8)
+BYTE_KINDS[list(b"0123456789")] = DIGIT
+BYTE_KINDS[list(b" \t\r")] = BLANK
+BYTE_KINDS[list(b"\n")] = END
 
 Bytes = NDArray[np.uint8]
 
@@ -37,7 +37,7 @@ def number_lines(path: Path, columns: Sequence[str], block: int = BLOCK) -> Iter
             for text in _whole_lines(file, block):
                 values = _parse(text, len(columns))
                 if values is None:
-                    raise _mistake(text, path, first, columns)
+                    raise _first_error(text, path, first, columns)
                 yield first, values
                 first += len(values)
     except OSError as error:
@@ -65,7 +65,7 @@ def _whole_lines(file: BinaryIO, block: int) -> Iterator[Bytes]:
 
 def _parse(text: Bytes, columns: int) -> NDArray[np.int64] | None:
     """Values (lines, columns) of whole lines; None when a line is not what it should be."""
-    kinds = KINDS[text]
+    kinds = BYTE_KINDS[text]
     digit = kinds == DIGIT
     # Each number begins where a digit follows no digit and stops where the opposite is so; the last byte is no digit.
     edges = np.flatnonzero(digit[1:] != digit[:-1]) + 1
@@ -78,7 +78,7 @@ def _parse(text: Bytes, columns: int) -> NDArray[np.int64] | None:
     lengths = stops - starts
     per_line = starts.reshape(-1, columns)
     before = np.concatenate([[-1], ends[:-1]])
-    if lengths.max() > MOST_DIGITS or (per_line[:, 0] < before).any() or (per_line[:, -1] > ends).any():
+    if lengths.max() > MAX_DIGITS or (per_line[:, 0] < before).any() or (per_line[:, -1] > ends).any():
         return None
     values = np.zeros(len(starts), np.int64)
     for place in range(int(lengths.max())):
@@ -88,16 +88,16 @@ def _parse(text: Bytes, columns: int) -> NDArray[np.int64] | None:
     return values.reshape(-1, columns)
 
 
-def _mistake(text: Bytes, path: Path, first: int, columns: Sequence[str]) -> FedfrError:
+def _first_error(text: Bytes, path: Path, first: int, columns: Sequence[str]) -> FedfrError:
     """The error that names the first wrong line among these."""
 
     def wrong(line: bytes) -> bool:
         words = line.split()
-        right = len(words) == len(columns) and all(word.isdigit() and len(word) <= MOST_DIGITS for word in words)
-        return not right or bool((KINDS[list(line)] == OTHER).any())
+        right = len(words) == len(columns) and all(word.isdigit() and len(word) <= MAX_DIGITS for word in words)
+        return not right or bool((BYTE_KINDS[list(line)] == OTHER).any())
 
     lines = enumerate(text.tobytes().split(b"\n"), start=first)
     number, line = next((number, line) for number, line in lines if wrong(line))
-    expected = f"expected {len(columns)} whole numbers of up to {MOST_DIGITS} digits ({' '.join(columns)})"
-    quoted = shown(line[: 2 * LONGEST].decode("ascii", "backslashreplace"))
-    return FedfrError(f"{path}, line {number}: {expected}, found {quoted}")
+    expected = f"expected {len(columns)} whole numbers of up to {MAX_DIGITS} digits ({' '.join(columns)})"
+    found = quoted(line[: 2 * MAX_LENGTH].decode("ascii", "backslashreplace"))
+    return FedfrError(f"{path}, line {number}: {expected}, found {found}")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedfr.core.errors import FedfrError
 from fedfr.faces.readers.ijb.template_pairs import rows_of
-from fedfr.faces.readers.ijb.text_lines import table_lines, whole
+from fedfr.faces.readers.ijb.text_lines import parse_whole_number, table_lines
 
 __all__ = ["SearchList", "Searches", "read_searches"]
 
@@ -65,7 +65,9 @@ def _read(name: str, path: Path, known: NDArray[np.int64]) -> tuple[SearchList, 
     """The list in ascending order of templates, and by template its subject and the line that named it first."""
     lines: dict[int, tuple[int, str]] = {}
     for where, cells in table_lines(path, COLUMNS):
-        template, subject = (whole(cell, where, column) for cell, column in zip(cells, COLUMNS, strict=True))
+        template, subject = (
+            parse_whole_number(cell, where, column) for cell, column in zip(cells, COLUMNS, strict=True)
+        )
         before = lines.setdefault(template, (subject, where))
         if before[0] != subject:
             raise FedfrError(

@@ -10,10 +10,10 @@ from pathlib import Path
 from fedfr.core.errors import FedfrError
 from fedfr.faces.readers.image_reading import FacesWarning
 
-__all__ = ["shown", "table_lines", "whole", "word_lines"]
+__all__ = ["parse_whole_number", "quoted", "table_lines", "word_lines"]
 
-LONGEST = 60
-MOST_DIGITS = 9
+MAX_LENGTH = 60
+MAX_DIGITS = 9
 
 
 def word_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
@@ -29,7 +29,7 @@ def word_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[s
                 words = line.split()
                 if len(words) != len(columns):
                     expected = f"expected {len(columns)} columns ({' '.join(columns)})"
-                    raise FedfrError(f"{path}, line {number}: {expected}, found {shown(line)}")
+                    raise FedfrError(f"{path}, line {number}: {expected}, found {quoted(line)}")
                 yield f"{path}, line {number}", words
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
@@ -53,11 +53,11 @@ def table_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[
             head = [cell.strip() for cell in next(lines, [])]
             if [cell.upper() for cell in head[: len(columns)]] != list(columns):
                 wanted = ",".join(columns)
-                raise FedfrError(f"{path}, line 1: expected the columns {wanted}, … found {shown(','.join(head))}")
+                raise FedfrError(f"{path}, line 1: expected the columns {wanted}, … found {quoted(','.join(head))}")
             for cells in lines:
                 number = lines.line_num
                 if len(cells) != len(head):
-                    found = shown(",".join(cells))
+                    found = quoted(",".join(cells))
                     raise FedfrError(f"{path}, line {number}: expected {len(head)} cells as in line 1, found {found}")
                 yield f"{path}, line {number}", [cell.strip() for cell in cells[: len(columns)]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -66,19 +66,19 @@ def table_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[
         raise FedfrError(f"{path} holds nothing below its head; fetch it again")
 
 
-def whole(word: str, where: str, what: str) -> int:
+def parse_whole_number(word: str, where: str, what: str) -> int:
     """A whole number of up to nine digits; raises :class:`FedfrError` for anything else."""
-    if not (word.isascii() and word.isdecimal() and len(word) <= MOST_DIGITS):
+    if not (word.isascii() and word.isdecimal() and len(word) <= MAX_DIGITS):
         raise FedfrError(
-            f"{where}: {what} is {word[:LONGEST]!r}; expected a whole number of up to {MOST_DIGITS} digits"
+            f"{where}: {what} is {word[:MAX_LENGTH]!r}; expected a whole number of up to {MAX_DIGITS} digits"
         )
     return int(word)
 
 
-def shown(line: str) -> str:
+def quoted(line: str) -> str:
     """A line as an error message quotes it."""
     line = line.rstrip("\r\n")
-    return repr(line if len(line) <= LONGEST else line[:LONGEST] + "…")
+    return repr(line if len(line) <= MAX_LENGTH else line[:MAX_LENGTH] + "…")
 
 
 def _unreadable(path: Path, error: Exception) -> FedfrError:

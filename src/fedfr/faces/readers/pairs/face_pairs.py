@@ -10,11 +10,11 @@ from pathlib import Path
 from fedfr.core.errors import FedfrError
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers.listing import SUFFIXES
-from fedfr.faces.readers.pairs.pair_lists import listed_pairs
+from fedfr.faces.readers.pairs.pair_lists import read_pair_list
 
 __all__ = ["read_pairs"]
 
-_TWICE = -1
+_AMBIGUOUS = -1
 SKIPPED = "skipped.csv"
 
 Pair = tuple[int, int]
@@ -28,27 +28,27 @@ def read_pairs(path: str | os.PathLike[str], faces: FaceSet) -> tuple[Pair, ...]
     ending, begin with further folders, or be the file's alone where no other has it. What the list says of a pair must
     agree with the labels. Raises :class:`FedfrError` naming file, line and what is wrong there.
     """
-    listed = listed_pairs(Path(path))
-    images = _Images(faces, {name for pair in listed for name in (pair.first, pair.second)})
+    listed = read_pair_list(Path(path))
+    images = _ImageFinder(faces, {name for pair in listed for name in (pair.first, pair.second)})
     pairs = []
     for each in listed:
         first, second = (images.index(name, each.where) for name in (each.first, each.second))
         truth = bool(faces.labels[first] == faces.labels[second])
         if each.same is not None and each.same is not truth:
             raise FedfrError(
-                f"{each.where}: same = {each.told!r}, but the faces say {str(truth).lower()}; correct one of them"
+                f"{each.where}: same = {each.verdict!r}, but the faces say {str(truth).lower()}; correct one of them"
             )
         pairs.append((first, second))
     return tuple(pairs)
 
 
-class _Images:
+class _ImageFinder:
     """Where an image is, by its name or, where that is one image's alone, by its name without ending or folders."""
 
     def __init__(self, faces: FaceSet, wanted: Iterable[str]) -> None:
         self._faces = faces
-        self._tries = {name: tuple(_tries(name)) for name in wanted}
-        self._at = _found(faces.names, {key for keys in self._tries.values() for key in keys})
+        self._tries = {name: tuple(_candidate_names(name)) for name in wanted}
+        self._at = _index_by_name(faces.names, {key for keys in self._tries.values() for key in keys})
 
     def index(self, name: str, where: str) -> int:
         """The image called ``name``; raises :class:`FedfrError` unless it is there once."""
@@ -56,7 +56,7 @@ class _Images:
         shown = name if name.isprintable() else repr(name)
         if found is None:
             raise FedfrError(f"{where}: image {shown} {self._why_not(name)}")
-        if found == _TWICE:
+        if found == _AMBIGUOUS:
             raise FedfrError(
                 f"{where}: image {shown} is there several times, with other endings or in other folders; keep one, or "
                 "list it with its identity and ending"
@@ -66,7 +66,7 @@ class _Images:
     def _why_not(self, name: str) -> str:
         place = None if self._faces.folder is None else self._faces.folder / SKIPPED
         reasons = _skipped(place) if place is not None and place.is_file() else {}
-        skipped = _found(list(reasons), {key for keys in self._tries.values() for key in keys})
+        skipped = _index_by_name(list(reasons), {key for keys in self._tries.values() for key in keys})
 
         def of(listed: str) -> int | None:
             return next((skipped[key] for key in self._tries[listed] if key in skipped), None)
@@ -99,7 +99,7 @@ def _stem(name: str) -> str | None:
     return name[: name.rindex(".")] if name.lower().endswith(SUFFIXES) else None
 
 
-def _tries(name: str) -> Iterator[str]:
+def _candidate_names(name: str) -> Iterator[str]:
     """The names by which a listed image may be known, the likeliest first."""
     yield name
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
@@ -115,12 +115,12 @@ def _tries(name: str) -> Iterator[str]:
                 yield _stem(joined) or joined
 
 
-def _found(names: Iterable[str], wanted: set[str]) -> dict[str, int]:
+def _index_by_name(names: Iterable[str], wanted: set[str]) -> dict[str, int]:
     """Index by each wanted key: a whole name, else one without its ending, else the file's alone, else that without."""
     ranked: tuple[dict[str, int], ...] = ({}, {}, {}, {})
     for index, name in enumerate(names):
         stem, base = _stem(name), name.rpartition("/")[2]
         for rank, key in enumerate((name, stem, base, None if stem is None else _stem(base))):
             if key in wanted and key is not None:
-                ranked[rank][key] = _TWICE if ranked[rank].get(key, index) != index else index
+                ranked[rank][key] = _AMBIGUOUS if ranked[rank].get(key, index) != index else index
     return {key: index for keys in reversed(ranked) for key, index in keys.items()}

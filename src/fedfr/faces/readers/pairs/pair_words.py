@@ -11,16 +11,16 @@ from fedfr.core.files import read_file
 from fedfr.faces.readers.listing import SUFFIXES
 
 __all__ = [
-    "FOLDS",
+    "FOLD_NUMBERS",
     "SEPARATORS",
-    "columns_of",
-    "fields_of",
+    "find_pair_columns",
     "is_flag",
     "looks_like_image",
-    "meaning_of",
-    "plain",
-    "text_of",
-    "truth_of",
+    "normalized_word",
+    "parse_verdict",
+    "read_text",
+    "required_verdict",
+    "split_fields",
 ]
 
 SAME = (
@@ -35,53 +35,53 @@ DIFFERENT = (
 FIRST = ("a", "file1", "path1", "image1", "img1", "im1", "name1", "filename1", "imagea", "left", "first")
 SECOND = ("b", "file2", "path2", "image2", "img2", "im2", "name2", "filename2", "imageb", "right", "second")
 TRUTH = ("same", "label", "issame", "sameperson", "match", "ismatch", "genuine", "target", "groundtruth")
-FOLDS = frozenset(map(str, range(2, 11)))
+FOLD_NUMBERS = frozenset(map(str, range(2, 11)))
 """What CALFW and CPLFW may write for 1: the fold."""
 
 SEPARATORS = ("\t", ";", ",", "|")
-LONGEST = 4096
+MAX_LENGTH = 4096
 # An ending shows where a path with spaces is over.
 IMAGE = rf"(\S.*?(?:{'|'.join(map(re.escape, SUFFIXES))}))"
 TWO_IMAGES = re.compile(rf"(?:(\S+)\s+)??{IMAGE}\s+{IMAGE}(?:\s+(\S+))?", re.IGNORECASE)
 
 
-def plain(text: str) -> str:
+def normalized_word(text: str) -> str:
     """A word to compare by: without case, blanks, hyphens and underscores; a sign before a number stays."""
     return re.sub(r"(?<=.)[\W_]+", "", text.strip().lower())
 
 
-_TRUTHS = {plain(word): truth for words, truth in ((SAME, True), (DIFFERENT, False)) for word in words}
+_VERDICTS = {normalized_word(word): truth for words, truth in ((SAME, True), (DIFFERENT, False)) for word in words}
 
 
-def meaning_of(word: str) -> bool | None:
+def parse_verdict(word: str) -> bool | None:
     """What a word says of a pair; None where it is none of those known."""
     try:
         number = float(word)
     except ValueError:
-        return _TRUTHS.get(plain(word))
+        return _VERDICTS.get(normalized_word(word))
     return {1.0: True, 0.0: False, -1.0: False}.get(number)
 
 
-def truth_of(told: str | None, where: str) -> bool | None:
+def required_verdict(verdict: str | None, where: str) -> bool | None:
     """What a list says of a pair, None for nothing; raises :class:`FedfrError` for a word that is not known."""
-    if not (told or "").strip():
+    if not (verdict or "").strip():
         return None
-    truth = meaning_of(told or "")
+    truth = parse_verdict(verdict or "")
     if truth is None:
         raise FedfrError(
-            f"{where}: {told!r} does not say whether two images show one person; allowed are {', '.join(SAME)} and "
+            f"{where}: {verdict!r} does not say whether two images show one person; allowed are {', '.join(SAME)} and "
             f"{', '.join(DIFFERENT)}"
         )
     return truth
 
 
-def text_of(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The text of a file: UTF-16 where it begins with that byte order mark, as "Unicode text" of spreadsheets does."""
     content = read_file(path)
     return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
 
 
-def fields_of(line: str) -> list[str]:
+def split_fields(line: str) -> list[str]:
     """Fields of a line: parted at tabs, else at semicolons, commas or bars, else at blanks.
 
     Paths of images may then hold blanks, where their endings show how far they go.
@@ -90,7 +90,7 @@ def fields_of(line: str) -> list[str]:
         if sign in line:
             return [field.strip() for field in line.strip("\r\n").rstrip(sign).split(sign)]
     words = line.split()
-    if len(words) > 2 and len(line) < LONGEST:
+    if len(words) > 2 and len(line) < MAX_LENGTH:
         found = TWO_IMAGES.fullmatch(line.strip())
         if found is not None and not (found[1] and found[4]):
             return [field for field in found.groups() if field]
@@ -106,12 +106,12 @@ def looks_like_image(text: str) -> bool:
 
 def is_flag(word: str) -> bool:
     """Whether a word says something of a pair, or is the number of a fold in its place."""
-    return meaning_of(word) is not None or word in FOLDS
+    return parse_verdict(word) is not None or word in FOLD_NUMBERS
 
 
-def columns_of(row: Sequence[str]) -> tuple[int, int, int | None] | None:
+def find_pair_columns(row: Sequence[str]) -> tuple[int, int, int | None] | None:
     """Where a header names two images and whether they show one person; None where it is no header."""
-    names = list(map(plain, row))
+    names = list(map(normalized_word, row))
     first, second, same = (
         next((names.index(name) for name in known if name in names), None) for known in (FIRST, SECOND, TRUTH)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedfr.faces.readers.recordio.format import Record, RecordError, RecordFile
-from fedfr.faces.readers.recordio.index import Index, make_index, read_index, walk
+from fedfr.faces.readers.recordio.index import Index, iterate_records, make_index, read_index
 from fedfr.faces.readers.recordio.record_layout import Layout, read_layout
 from fedfr.faces.readers.recordio.record_pixels import RecordPixels
 
@@ -14,10 +14,10 @@ __all__ = [
     "RecordError",
     "RecordFile",
     "RecordPixels",
+    "iterate_records",
     "make_index",
     "read_index",
     "read_layout",
-    "walk",
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["INEXACT", "changes", "exact_labels", "exact_ranges", "rounded_to"]
+__all__ = ["INEXACT", "exact_labels", "exact_ranges", "float32_preimage", "label_changes"]
 
 INEXACT = 1 << 24
 """From here on a float32 stands for more than one whole number."""
@@ -13,7 +13,7 @@ INEXACT = 1 << 24
 Ints = NDArray[np.int64]
 
 
-def rounded_to(number: int) -> range:
+def float32_preimage(number: int) -> range:
     """The whole numbers that float32 rounds to ``number``, which is one that it holds."""
     if number < INEXACT:
         return range(number, number + 1)
@@ -43,14 +43,14 @@ def exact_ranges(firsts: Ints, lasts: Ints, keys: Ints, labels: Ints) -> tuple[I
 def _placed(numbers: Ints, keys: Ints, edges: Ints) -> Ints:
     exact = numbers.copy()
     for place in np.flatnonzero(numbers >= INEXACT).tolist():
-        possible = rounded_to(int(numbers[place]))
+        possible = float32_preimage(int(numbers[place]))
         at = int(np.searchsorted(edges, possible.start))
         if at < len(edges) and edges[at] in possible:
             exact[place] = edges[at]
     return np.searchsorted(keys, exact)
 
 
-def changes(labels: Ints, starts: Ints, stops: Ints) -> Ints:
+def label_changes(labels: Ints, starts: Ints, stops: Ints) -> Ints:
     """How often the label changes within each range."""
     before = (
         np.append(0, np.cumsum(labels[1:] != labels[:-1])).astype(np.int64) if len(labels) else np.zeros(1, np.int64)

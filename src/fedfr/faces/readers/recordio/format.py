@@ -14,21 +14,21 @@ from fedfr.core.errors import FedfrError
 __all__ = [
     "FIRST",
     "LAST",
-    "LONGEST",
     "MAGIC",
+    "MAX_LENGTH",
     "MIDDLE",
     "WHOLE",
     "WORDS",
-    "OnBad",
+    "OnBadRecord",
     "Record",
     "RecordError",
     "RecordFile",
-    "refuse",
+    "raise_error",
 ]
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 WORDS = struct.Struct("<II")
-LONGEST = (1 << 29) - 1
+MAX_LENGTH = (1 << 29) - 1
 WHOLE, FIRST, MIDDLE, LAST = range(4)
 
 
@@ -41,7 +41,7 @@ class RecordError(FedfrError):
         )
         self.path, self.record, self.offset, self.reason = path, record, offset, reason
 
-    def named(self, key: int) -> RecordError:
+    def with_key(self, key: int) -> RecordError:
         """The same about the record that the index knows as ``key``."""
         return RecordError(self.path, f"record {key}", self.offset, self.reason)
 
@@ -49,12 +49,12 @@ class RecordError(FedfrError):
         return RecordError, (self.path, self.record, self.offset, self.reason)
 
 
-OnBad = Callable[[RecordError], None]
+OnBadRecord = Callable[[RecordError], None]
 """Told of every record that cannot be used: it raises, or keeps the error and lets the reading go on."""
 
 
-def refuse(error: RecordError) -> None:
-    """The strict :data:`OnBad`."""
+def raise_error(error: RecordError) -> None:
+    """The strict :data:`OnBadRecord`."""
     raise error
 
 
@@ -106,7 +106,7 @@ class RecordFile:
             raise RecordError(self.path, "the record", offset, f"ends after {len(content)} of {length} bytes")
         return content
 
-    def starts(self, offsets: Sequence[int], length: int) -> bytes:
+    def read_prefixes(self, offsets: Sequence[int], length: int) -> bytes:
         """The first bytes at each offset, ``length`` of each, one after the other; what the file lacks is zero."""
         try:
             return b"".join([os.pread(self._descriptor, length, offset).ljust(length, b"\0") for offset in offsets])
@@ -148,7 +148,7 @@ class RecordFile:
                 raise RecordError(
                     self.path, "the record", offset, f"has {words[:4].hex(' ')} for {MAGIC.hex(' ')} at byte {at}"
                 )
-            flag, length = divmod(WORDS.unpack(words)[1], LONGEST + 1)
+            flag, length = divmod(WORDS.unpack(words)[1], MAX_LENGTH + 1)
             if flag not in ((WHOLE, FIRST) if at == offset else (MIDDLE, LAST)):
                 raise RecordError(self.path, "the record", offset, f"has part kind {flag} out of turn at byte {at}")
             start, padded = at + WORDS.size, length + -length % 4

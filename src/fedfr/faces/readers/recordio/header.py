@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.faces.readers.recordio.format import LONGEST, MAGIC, WHOLE, WORDS, RecordFile
+from fedfr.faces.readers.recordio.format import MAGIC, MAX_LENGTH, WHOLE, WORDS, RecordFile
 
-__all__ = ["HEADER", "MOST", "ImageHeader", "pack", "plain_labels", "unpack", "whole"]
+__all__ = ["HEADER", "MAX_NUMBER", "ImageHeader", "pack_payload", "plain_labels", "unpack_header", "whole_label"]
 
 HEADER = struct.Struct("<IfQQ")
 """Number of labels that follow (0: the label stands here), label, id, second id."""
@@ -26,7 +26,7 @@ RECORD_START = np.dtype(
 )
 """A record in one part, up to where the image begins, or the second label where there are several."""
 
-MOST = 1 << 31
+MAX_NUMBER = 1 << 31
 """Labels, keys and counts are below: more people than that there are not."""
 
 
@@ -44,7 +44,7 @@ class ImageHeader:
         return HEADER.size + 4 * self.count
 
 
-def unpack(payload: bytes, length: int | None = None) -> ImageHeader:
+def unpack_header(payload: bytes, length: int | None = None) -> ImageHeader:
     """The header of a payload, or of its start where the whole has ``length`` bytes.
 
     Labels beyond the given bytes are left out. Raises ``ValueError`` saying what is wrong.
@@ -67,18 +67,18 @@ def plain_labels(file: RecordFile, offsets: NDArray[np.int64]) -> tuple[NDArray[
 
     The others are to be read one by one, which says what is wrong with them.
     """
-    found = np.frombuffer(file.starts(offsets.tolist(), RECORD_START.itemsize), RECORD_START)
-    lengths = (found["part"] & LONGEST).astype(np.int64)
+    found = np.frombuffer(file.read_prefixes(offsets.tolist(), RECORD_START.itemsize), RECORD_START)
+    lengths = (found["part"] & MAX_LENGTH).astype(np.int64)
     plain = (found["magic"] == int.from_bytes(MAGIC, "little")) & (found["part"] >> 29 == WHOLE)
     plain &= (offsets % 4 == 0) & (found["id"] < 1 << 63)
     plain &= HEADER.size + 4 * found["count"].astype(np.int64) < lengths
     plain &= lengths + -lengths % 4 <= file.size - offsets - WORDS.size
     labels = np.where(found["count"] == 0, found["label"], found["first"]).astype(np.float64)
-    plain &= (labels >= 0) & (labels < MOST) & (labels == np.floor(labels))
+    plain &= (labels >= 0) & (labels < MAX_NUMBER) & (labels == np.floor(labels))
     return np.where(plain, labels, 0).astype(np.int64), plain
 
 
-def pack(labels: int | Sequence[int], number: int, image: bytes = b"") -> bytes:
+def pack_payload(labels: int | Sequence[int], number: int, image: bytes = b"") -> bytes:
     """A payload: one label, or several, the record's id and the image.
 
     Labels are kept as float32, which is exact up to 2^24; raises ``ValueError`` beyond.
@@ -91,8 +91,8 @@ def pack(labels: int | Sequence[int], number: int, image: bytes = b"") -> bytes:
     return HEADER.pack(len(several), 0, number, 0) + struct.pack(f"<{len(several)}f", *several) + image
 
 
-def whole(label: float, least: int = 0) -> int:
+def whole_label(label: float, least: int = 0) -> int:
     """A label as the whole number it stands for; raises ``ValueError`` for anything else."""
-    if not math.isfinite(label) or label != int(label) or not least <= label < MOST:
-        raise ValueError(f"has the label {label}; expected a whole number from {least} to {MOST - 1}")
+    if not math.isfinite(label) or label != int(label) or not least <= label < MAX_NUMBER:
+        raise ValueError(f"has the label {label}; expected a whole number from {least} to {MAX_NUMBER - 1}")
     return int(label)

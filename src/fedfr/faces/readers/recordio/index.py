@@ -13,25 +13,25 @@ from numpy.typing import ArrayLike, NDArray
 from fedfr.core.errors import FedfrError
 from fedfr.faces.readers.recordio.format import (
     FIRST,
-    LONGEST,
     MAGIC,
+    MAX_LENGTH,
     WHOLE,
-    OnBad,
+    OnBadRecord,
     Record,
     RecordError,
     RecordFile,
-    refuse,
+    raise_error,
 )
-from fedfr.faces.readers.recordio.header import HEADER, unpack
+from fedfr.faces.readers.recordio.header import HEADER, unpack_header
 
-__all__ = ["Index", "make_index", "read_index", "walk"]
+__all__ = ["Index", "iterate_records", "make_index", "read_index"]
 
 BLOCK = 1 << 24
 DIGITS = 18
 """So many fit 63 bits."""
 
-AT_ONCE = 1 << 20
-AT_FIRST = 1 << 10
+CHUNK = 1 << 20
+FIRST_CHUNK = 1 << 10
 """Bytes searched for the next record: it is mostly near, and many may be broken."""
 
 
@@ -111,16 +111,16 @@ def _checked_pairs(block: bytes, path: Path, before: int) -> NDArray[np.int64]:
     return pairs
 
 
-def make_index(file: RecordFile, on_bad: OnBad = refuse) -> Index:
+def make_index(file: RecordFile, on_bad: OnBadRecord = raise_error) -> Index:
     """The index of a file that has none: every record's key is the id in its header.
 
     Raises :class:`RecordError` for a record without a header unless ``on_bad`` goes on, and :class:`FedfrError` where
     ids repeat.
     """
     keys, offsets = array("q"), array("q")
-    for number, record in enumerate(walk(file, on_bad)):
+    for number, record in enumerate(iterate_records(file, on_bad)):
         try:
-            keys.append(unpack(file.payload_start(record.offset, HEADER.size), record.length).id)
+            keys.append(unpack_header(file.payload_start(record.offset, HEADER.size), record.length).id)
         except ValueError as error:
             on_bad(RecordError(file.path, f"the {_ordinal(number + 1)} record", record.offset, str(error)))
             continue
@@ -128,7 +128,7 @@ def make_index(file: RecordFile, on_bad: OnBad = refuse) -> Index:
     return Index.of(keys, offsets, file.path)
 
 
-def walk(file: RecordFile, on_bad: OnBad = refuse) -> Iterator[Record]:
+def iterate_records(file: RecordFile, on_bad: OnBadRecord = raise_error) -> Iterator[Record]:
     """Every record in the order of the file.
 
     Where one is broken and ``on_bad`` goes on, the next is looked for at the next magic that can begin one.
@@ -155,13 +155,13 @@ def _ordinal(number: int) -> str:
 def _next_start(file: RecordFile, offset: int) -> int | None:
     """The first magic at or after ``offset``, a multiple of 4, that a whole record or a first part may follow."""
     magic = int.from_bytes(MAGIC, "little")
-    at, stretch = offset, AT_FIRST
+    at, stretch = offset, FIRST_CHUNK
     while at + 8 <= file.size:
         # One word more than is searched, to see the flag behind a magic at the end.
         length = min(stretch + 4, (file.size - at) // 4 * 4)
         words = np.frombuffer(file.bytes_at(at, length), dtype="<u4")
         for place in np.flatnonzero(words[:-1] == magic).tolist():
-            if int(words[place + 1]) // (LONGEST + 1) in (WHOLE, FIRST):
+            if int(words[place + 1]) // (MAX_LENGTH + 1) in (WHOLE, FIRST):
                 return at + 4 * place
-        at, stretch = at + length - 4, AT_ONCE
+        at, stretch = at + length - 4, CHUNK
     return None

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.faces.array_columns import Digests
-from fedfr.faces.encoded_images import decode_image, quietly, resize
+from fedfr.faces.encoded_images import decode_image, resize, silence_opencv
 from fedfr.faces.pixels import IMAGE_SHAPE, DecodedPixels
-from fedfr.faces.readers.recordio.format import OnBad, RecordError, RecordFile, refuse
-from fedfr.faces.readers.recordio.header import HEADER, unpack
+from fedfr.faces.readers.recordio.format import OnBadRecord, RecordError, RecordFile, raise_error
+from fedfr.faces.readers.recordio.header import HEADER, unpack_header
 
 __all__ = ["RecordPixels"]
 
 THREADS = min(4, len(os.sched_getaffinity(0)))
-AT_ONCE = 256
+CHUNK = 256
 
 
 class RecordPixels(DecodedPixels):
@@ -61,17 +61,17 @@ class RecordPixels(DecodedPixels):
         offset, key = int(self.offsets[row]), int(self.keys[row])
         try:
             payload = self.file.payload(offset)
-            return payload[unpack(payload[: HEADER.size], len(payload)).size :]
+            return payload[unpack_header(payload[: HEADER.size], len(payload)).size :]
         except RecordError as error:
-            raise error.named(key) from error
+            raise error.with_key(key) from error
         except ValueError as error:
             raise RecordError(self.file.path, f"record {key}", offset, str(error)) from error
 
     def digests(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
         """SHA-256 of the decoded pixels of each row, in order."""
-        return (digest for digest in self._digested(rows, refuse) if digest is not None)
+        return (digest for digest in self._digested(rows, raise_error) if digest is not None)
 
-    def examine(self, progress: Callable[[int, int], None], on_bad: OnBad) -> tuple[NDArray[np.int64], Digests]:
+    def examine(self, progress: Callable[[int, int], None], on_bad: OnBadRecord) -> tuple[NDArray[np.int64], Digests]:
         """Decode everything once: the rows that are good, and their digests; of the others ``on_bad`` is told."""
         good = np.zeros(len(self), np.bool_)
         found = bytearray()
@@ -100,9 +100,9 @@ class RecordPixels(DecodedPixels):
         self.resized[row] = True
         return resize(image)
 
-    def _digested(self, rows: NDArray[np.int64], on_bad: OnBad) -> Iterator[bytes | None]:
-        for start in range(0, len(rows), AT_ONCE):
-            block = rows[start : start + AT_ONCE]
+    def _digested(self, rows: NDArray[np.int64], on_bad: OnBadRecord) -> Iterator[bytes | None]:
+        for start in range(0, len(rows), CHUNK):
+            block = rows[start : start + CHUNK]
             found: list[bytes | RecordError] = [b""] * len(block)
 
             def digest(place: int, block: NDArray[np.int64] = block, found: list[bytes | RecordError] = found) -> None:
@@ -125,7 +125,7 @@ class RecordPixels(DecodedPixels):
                 work(place)
 
         threads = max(1, min(self.threads, count // 8))
-        with quietly():
+        with silence_opencv():
             if threads == 1:
                 stretch(range(count))
                 return

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from fedfr.core.errors import FedfrError
 
-__all__ = ["Place", "find_place", "is_recordio", "read_property"]
+__all__ = ["RecordioFiles", "find_recordio_files", "is_recordio", "read_property"]
 
 SUFFIX = ".rec"
 
 
 @dataclass(frozen=True)
-class Place:
+class RecordioFiles:
     """``index`` and ``property`` are None where there is none."""
 
     records: Path
@@ -29,7 +29,7 @@ def is_recordio(path: Path) -> bool:
         return False
 
 
-def find_place(path: Path) -> Place:
+def find_recordio_files(path: Path) -> RecordioFiles:
     """The files that ``path`` means: a ``.rec`` of any name, or a folder with ``train.rec`` or one ``.rec`` in it.
 
     Raises :class:`FedfrError` for a folder with none or several, and for a name that is not UTF-8.
@@ -42,7 +42,7 @@ def find_place(path: Path) -> Place:
     except UnicodeEncodeError as error:
         raise FedfrError(f"{str(path)!r} has a name that is not UTF-8; rename it") from error
     index, facts = path.with_suffix(".idx"), path.with_name("property")
-    return Place(path, index if index.exists() else None, facts if facts.is_file() else None)
+    return RecordioFiles(path, index if index.exists() else None, facts if facts.is_file() else None)
 
 
 def _only_one(folder: Path) -> Path:

@@ -20,18 +20,18 @@ __all__ = ["read_plain_pickle"]
 _MARK = object()
 
 
-class _Parts(tuple[Any, ...]):
+class _PartialTuple(tuple[Any, ...]):
     """A tuple that holds something without a value of its own: good as arguments and states, no value either."""
 
     __slots__ = ()
 
 
-def _is_part(value: object) -> bool:
-    return value is _MARK or isinstance(value, Name | Stateful | _Parts)
+def _is_partial(value: object) -> bool:
+    return value is _MARK or isinstance(value, Name | Stateful | _PartialTuple)
 
 
-def _value(found: object) -> object:
-    if _is_part(found):
+def _complete(found: object) -> object:
+    if _is_partial(found):
         raise PlainPickleError("it holds something that is no list, no image and no truth value")
     return found
 
@@ -44,7 +44,7 @@ class _Machine:
         self.memo: dict[int, Any] = {}
         self.room = room
 
-    def since_mark(self) -> list[Any]:
+    def pop_to_mark(self) -> list[Any]:
         """What lies above the last mark, taken off with it."""
         for place in range(len(self.stack) - 1, -1, -1):
             if self.stack[place] is _MARK:
@@ -61,32 +61,32 @@ class _Machine:
         """Append to the list on top."""
         if not isinstance(self.stack[-1], list):
             raise PlainPickleError("it appends to something that is no list")
-        self.stack[-1].extend(map(_value, values))
+        self.stack[-1].extend(map(_complete, values))
 
     def put(self, place: int) -> None:
         """Remember the value on top."""
         self.memo[place] = self.stack[-1]
 
-    def remembered(self, place: int) -> Any:
+    def recall(self, place: int) -> Any:
         """What was put there; an array was remembered before it got its values."""
         found = self.memo[place]
         return found.values if isinstance(found, UnfinishedArray) and found.values is not None else found
 
-    def called(self) -> Any:
+    def call(self) -> Any:
         """What the function below the top makes of the arguments on it."""
         function, arguments = self.last(2)
         if not isinstance(function, Name) or function.key not in CALLS or not isinstance(arguments, tuple):
             raise PlainPickleError("it calls something that is no function")
-        return self.counted(CALLS[function.key](*arguments))
+        return self.checked_size(CALLS[function.key](*arguments))
 
-    def built(self) -> Any:
+    def build(self) -> Any:
         """The value below the top with the state on it."""
         target, state = self.last(2)
         if not isinstance(target, Stateful):
             raise PlainPickleError("it gives a state to something that has none")
-        return self.counted(target.with_state(state))
+        return self.checked_size(target.with_state(state))
 
-    def counted(self, made: Any) -> Any:
+    def checked_size(self, made: Any) -> Any:
         """``made``, if there is room for it: a pickle made to harm has one text made into bytes again and again."""
         self.room -= len(made) if isinstance(made, bytes) else made.nbytes if isinstance(made, np.ndarray) else 0
         if self.room < 0:
@@ -95,27 +95,27 @@ class _Machine:
 
 
 def _tuple(values: list[Any]) -> tuple[Any, ...]:
-    return (_Parts if any(map(_is_part, values)) else tuple)(values)
+    return (_PartialTuple if any(map(_is_partial, values)) else tuple)(values)
 
 
 # What an operation puts on the stack, where it does only that.
-_MADE: dict[bytes, Callable[[_Machine, Any], Any]] = {
+_PUSHING: dict[bytes, Callable[[_Machine, Any], Any]] = {
     pickle.MARK: lambda machine, _: _MARK,
     pickle.NONE: lambda machine, _: None,
     pickle.NEWTRUE: lambda machine, _: True,
     pickle.NEWFALSE: lambda machine, _: False,
     pickle.EMPTY_LIST: lambda machine, _: [],
     pickle.EMPTY_TUPLE: lambda machine, _: (),
-    pickle.LIST: lambda machine, _: list(map(_value, machine.since_mark())),
-    pickle.TUPLE: lambda machine, _: _tuple(machine.since_mark()),
+    pickle.LIST: lambda machine, _: list(map(_complete, machine.pop_to_mark())),
+    pickle.TUPLE: lambda machine, _: _tuple(machine.pop_to_mark()),
     pickle.TUPLE1: lambda machine, _: _tuple(machine.last(1)),
     pickle.TUPLE2: lambda machine, _: _tuple(machine.last(2)),
     pickle.TUPLE3: lambda machine, _: _tuple(machine.last(3)),
     pickle.GLOBAL: lambda machine, names: Name(*names),
     pickle.STACK_GLOBAL: lambda machine, _: Name(*machine.last(2)),
-    pickle.REDUCE: lambda machine, _: machine.called(),
-    pickle.BUILD: lambda machine, _: machine.built(),
-    **dict.fromkeys((pickle.GET, pickle.BINGET, pickle.LONG_BINGET), _Machine.remembered),
+    pickle.REDUCE: lambda machine, _: machine.call(),
+    pickle.BUILD: lambda machine, _: machine.build(),
+    **dict.fromkeys((pickle.GET, pickle.BINGET, pickle.LONG_BINGET), _Machine.recall),
     **dict.fromkeys(
         (
             *(pickle.INT, pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.LONG, pickle.LONG1),
@@ -126,12 +126,12 @@ _MADE: dict[bytes, Callable[[_Machine, Any], Any]] = {
         lambda machine, argument: argument,
     ),
 }
-_DONE: dict[bytes, Callable[[_Machine, Any], object]] = {
+_ACTING: dict[bytes, Callable[[_Machine, Any], object]] = {
     pickle.PROTO: lambda machine, _: None,
     pickle.FRAME: lambda machine, _: None,
     pickle.POP: lambda machine, _: machine.stack.pop(),
     pickle.APPEND: lambda machine, _: machine.extend(machine.last(1)),
-    pickle.APPENDS: lambda machine, _: machine.extend(machine.since_mark()),
+    pickle.APPENDS: lambda machine, _: machine.extend(machine.pop_to_mark()),
     pickle.MEMOIZE: lambda machine, _: machine.put(len(machine.memo)),
     **dict.fromkeys((pickle.PUT, pickle.BINPUT, pickle.LONG_BINPUT), _Machine.put),
 }
@@ -150,11 +150,11 @@ def read_plain_pickle(content: bytes) -> Any:
     machine = _Machine(2 * len(content))
     try:
         for code, argument in operations(content):
-            if code in _MADE:
-                machine.stack.append(_MADE[code](machine, argument))
-            elif code in _DONE:
-                _DONE[code](machine, argument)
-        return _value(machine.stack.pop())
+            if code in _PUSHING:
+                machine.stack.append(_PUSHING[code](machine, argument))
+            elif code in _ACTING:
+                _ACTING[code](machine, argument)
+        return _complete(machine.stack.pop())
     except PlainPickleError:
         raise
     except (ValueError, LookupError, TypeError, MemoryError) as error:

@@ -13,14 +13,14 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["MOST_OPERATIONS", "PlainPickleError", "operations"]
+__all__ = ["MAX_OPERATIONS", "PlainPickleError", "operations"]
 
-MOST_OPERATIONS = 4_000_000
+MAX_OPERATIONS = 4_000_000
 """Published sets take up to 30 000 for 12 000 images; an operation may take some hundred bytes of memory."""
 
 _NAMES = {opcode.code: opcode.name for opcode in pickletools.opcodes}
 # A number in text is at most a 64-bit one with its sign and an L.
-MOST_DIGITS = 21
+MAX_DIGITS = 21
 # What Python 2 never writes in a string's repr; escaped backslashes have been taken out before.
 _STRANGE_ESCAPE = re.compile(rb"\\(?:[^x'\"nrt]|x(?![0-9a-fA-F]{2})|\Z)")
 
@@ -47,7 +47,7 @@ class _Reader:
         """A little-endian number of ``size`` bytes."""
         return int.from_bytes(self.take(size), "little", signed=signed)
 
-    def counted(self, size: int) -> bytes:
+    def length_prefixed(self, size: int) -> bytes:
         """Bytes after their length, which has ``size`` bytes."""
         return self.take(self.number(size))
 
@@ -67,7 +67,7 @@ def _text(content: bytes, coding: str = "utf-8", errors: str = "surrogatepass") 
 
 
 def _decimal(line: bytes) -> int:
-    if len(line) > MOST_DIGITS or not re.fullmatch(rb"-?\d+L?", line):
+    if len(line) > MAX_DIGITS or not re.fullmatch(rb"-?\d+L?", line):
         raise PlainPickleError("it holds a number that is damaged")
     return int(line.removesuffix(b"L"))
 
@@ -111,20 +111,20 @@ _ARGUMENTS: dict[bytes, Callable[[_Reader], Any]] = {
     pickle.BININT: lambda reader: reader.number(4, signed=True),
     pickle.BININT1: lambda reader: reader.number(1),
     pickle.BININT2: lambda reader: reader.number(2),
-    pickle.LONG1: lambda reader: int.from_bytes(reader.counted(1), "little", signed=True),
+    pickle.LONG1: lambda reader: int.from_bytes(reader.length_prefixed(1), "little", signed=True),
     pickle.INT: lambda reader: _integer(reader.line()),
     pickle.LONG: lambda reader: _decimal(reader.line()),
     pickle.STRING: lambda reader: _quoted(reader.line()),
-    pickle.SHORT_BINSTRING: lambda reader: reader.counted(1),
-    pickle.BINSTRING: lambda reader: reader.counted(4),
-    pickle.SHORT_BINBYTES: lambda reader: reader.counted(1),
-    pickle.BINBYTES: lambda reader: reader.counted(4),
-    pickle.BINBYTES8: lambda reader: reader.counted(8),
-    pickle.BYTEARRAY8: lambda reader: reader.counted(8),
+    pickle.SHORT_BINSTRING: lambda reader: reader.length_prefixed(1),
+    pickle.BINSTRING: lambda reader: reader.length_prefixed(4),
+    pickle.SHORT_BINBYTES: lambda reader: reader.length_prefixed(1),
+    pickle.BINBYTES: lambda reader: reader.length_prefixed(4),
+    pickle.BINBYTES8: lambda reader: reader.length_prefixed(8),
+    pickle.BYTEARRAY8: lambda reader: reader.length_prefixed(8),
     pickle.UNICODE: lambda reader: _text(reader.line(), "raw-unicode-escape", "strict"),
-    pickle.SHORT_BINUNICODE: lambda reader: _text(reader.counted(1)),
-    pickle.BINUNICODE: lambda reader: _text(reader.counted(4)),
-    pickle.BINUNICODE8: lambda reader: _text(reader.counted(8)),
+    pickle.SHORT_BINUNICODE: lambda reader: _text(reader.length_prefixed(1)),
+    pickle.BINUNICODE: lambda reader: _text(reader.length_prefixed(4)),
+    pickle.BINUNICODE8: lambda reader: _text(reader.length_prefixed(8)),
     pickle.PUT: lambda reader: _decimal(reader.line()),
     pickle.BINPUT: lambda reader: reader.number(1),
     pickle.LONG_BINPUT: lambda reader: reader.number(4),
@@ -139,10 +139,10 @@ def operations(content: bytes) -> Iterator[tuple[bytes, Any]]:
     """Every operation up to STOP, as its byte (see the constants of :mod:`pickle`) and its argument.
 
     Raises :class:`PlainPickleError` where the content ends before STOP, for operations that plain data do not need,
-    and for more than :data:`MOST_OPERATIONS`.
+    and for more than :data:`MAX_OPERATIONS`.
     """
     reader = _Reader(content)
-    for _ in range(MOST_OPERATIONS):
+    for _ in range(MAX_OPERATIONS):
         place = reader.at
         code = reader.take(1)
         if code not in _ARGUMENTS:
@@ -155,4 +155,4 @@ def operations(content: bytes) -> Iterator[tuple[bytes, Any]]:
         yield code, _ARGUMENTS[code](reader)
         if code == pickle.STOP:
             return
-    raise PlainPickleError(f"it takes more than {MOST_OPERATIONS} operations")
+    raise PlainPickleError(f"it takes more than {MAX_OPERATIONS} operations")
