@@ -129,7 +129,7 @@ def evaluate(folder: Path) -> tuple[dict[str, tuple[float, float]], IjbFolder, d
     step("read the lists of searches", lambda: ijb.searches)
 
     def templates() -> NDArray[np.float64]:
-        sums = TemplateSums(images)
+        sums = TemplateSums.of_images(images)
         for features in FeatureBlocks(folder / "features", len(images), ABOUT).blocks(_not_kept):
             sums.add(features)
         return sums.features()

@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 
 from fedfr.evaluation import (
+    gallery_rows,
     gallery_templates,
     open_set_identification,
     personalized_verification,
-    probe_labels,
     released_identification,
 )
 from fedfr.evaluation.block_comparisons import OwnPairs
@@ -135,7 +135,7 @@ def full_size(paper: Faces, threads: int) -> Line:
 def identification(paper: Faces) -> list[Line]:
     """Every image as a probe against the client's own identities."""
     templates, identities = gallery_templates(paper.features[paper.own], paper.labels[paper.own])
-    labels = probe_labels(paper.labels, identities)
+    labels = gallery_rows(paper.labels, identities)
     lines = []
     for name, search in (("standard", open_set_identification), ("released", released_identification)):
         work = partial(search, templates, paper.features, labels, (1e-1, 1e-2, 1e-3))

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from fedfr.core.errors import FedfrError
 from fedfr.evaluation import (
     NON_MATED,
+    gallery_rows,
     gallery_templates,
     identification,
     open_set_identification,
-    probe_labels,
     released_identification,
 )
 
@@ -83,7 +83,7 @@ def test_templates_are_mean_normalized_features() -> None:
     templates, identities = gallery_templates(features, np.array([4, 4, 9, 9]))
     assert identities.tolist() == [4, 9]
     np.testing.assert_array_equal(templates, [[0.5, 0.5], [0, -1]])
-    assert probe_labels(np.array([9, 4, 1, 12]), identities).tolist() == [1, 0, NON_MATED, NON_MATED]
+    assert gallery_rows(np.array([9, 4, 1, 12]), identities).tolist() == [1, 0, NON_MATED, NON_MATED]
 
 
 def test_only_the_released_convention_lets_template_length_count() -> None:
@@ -94,7 +94,7 @@ def test_only_the_released_convention_lets_template_length_count() -> None:
     released = released_identification(templates, probes, labels, [0.5])
     assert standard[0].value == 1.0
     assert released[0].value == 0.0
-    assert (released[0].behind, standard[0].behind) == (11.5, 10.0)
+    assert (released[0].impostors_above, standard[0].impostors_above) == (11.5, 10.0)
 
 
 def test_too_few_non_mated_probes_are_refused() -> None:

@@ -37,7 +37,7 @@ def test_refusals_give_the_reason() -> None:
     assert refusable("m", 0.1, 5, 100, 10).refused == ""
     few = refusable("m", 0.1, 5, 99, 10)
     assert few.value is None
-    assert few.behind == pytest.approx(9.9)
+    assert few.impostors_above == pytest.approx(9.9)
     assert few.refused == "rests on 9.9 impostors; at least 10 are needed"
     assert refusable("m", 0.1, 0, 100, 10).refused == "nothing genuine to accept"
     assert refusable("m", 0.1, 5, 0, 0).refused == "no impostors to reject"

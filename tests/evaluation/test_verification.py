@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fedfr.core.errors import FedfrError
-from fedfr.evaluation import all_pairs_verification, pairs_verification, personalized_verification, tar_at_far
+from fedfr.evaluation import personalized_verification, tar_at_far, verify, verify_pairs
 from fedfr.evaluation import verification as module
 from fedfr.evaluation.binned import binned_tar
 from fedfr.evaluation.block_comparisons import OwnPairs
@@ -68,7 +68,7 @@ def test_personalized_equals_brute_force(case: Case) -> None:
         assert measured.value == expected_tar(genuine, impostor, far)
         assert (measured.value is None) == bool(measured.refused)
     if case.own.all():
-        assert all_pairs_verification(case.features, case.labels, FARS, minimum_impostors=0) == metrics
+        assert verify(case.features, case.labels, FARS, minimum_impostors=0) == metrics
     if len(genuine) and len(impostor):
         assert tar_at_far(genuine, impostor, FARS, minimum_impostors=0) == metrics
 
@@ -198,21 +198,21 @@ def test_damaged_features_are_named(damage: float) -> None:
     case = spread_case(20, 4)
     case.features[17, 3] = damage
     with pytest.raises(FedfrError, match="features row 17 holds NaN or infinity"):
-        all_pairs_verification(case.features, case.labels, [0.1])
+        verify(case.features, case.labels, [0.1])
 
 
 def test_wrong_shapes_are_named() -> None:
     case = spread_case(20, 4)
     with pytest.raises(FedfrError, match=r"labels are int64 of shape \(19,\)"):
-        all_pairs_verification(case.features, case.labels[1:], [0.1])
+        verify(case.features, case.labels[1:], [0.1])
     with pytest.raises(FedfrError, match=r"own is bool of shape \(19,\)"):
         personalized_verification(case.features, case.labels, case.own[1:], [0.1])
     with pytest.raises(FedfrError, match=r"features have shape \(20,\)"):
-        all_pairs_verification(case.features[:, 0], case.labels, [0.1])
+        verify(case.features[:, 0], case.labels, [0.1])
     with pytest.raises(FedfrError, match="impostor score 1 is NaN"):
         tar_at_far(np.ones(3), np.array([0, math.nan]), [0.1])
-    with pytest.raises(FedfrError, match="found pairs of shapes"):
-        pairs_verification(case.features, case.features[1:], case.labels == 1)
+    with pytest.raises(FedfrError, match="features_a have shape"):
+        verify_pairs(case.features, case.features[1:], case.labels == 1)
 
 
 def insightface_accuracy(a: NDArray[np.float32], b: NDArray[np.float32], same: list[bool], folds: int) -> list[float]:
@@ -238,7 +238,7 @@ def test_fold_accuracy(pairs: int, folds: int) -> None:
     a = generator.normal(size=(pairs, 8)).astype(np.float32)
     b = np.where(same[:, None], a, 0).astype(np.float32) + generator.normal(size=a.shape).astype(np.float32)
     wanted = insightface_accuracy(a, b, same.tolist(), folds)
-    accuracy, deviation = pairs_verification(a, b, same, folds=folds)
+    accuracy, deviation = verify_pairs(a, b, same, folds=folds)
     assert accuracy.value == pytest.approx(np.mean(wanted), abs=1e-12)
     assert deviation.value == pytest.approx(np.std(wanted), abs=1e-12)
     assert (accuracy.genuine, accuracy.impostor) == (same.sum(), (~same).sum())
@@ -248,14 +248,14 @@ def test_pairs_also_give_tar() -> None:
     same = np.arange(200) % 2 == 0
     a = np.tile(np.eye(2, dtype=np.float32), (100, 1))
     b = np.where(same[:, None], a, a[:, ::-1]).astype(np.float32)
-    metrics = pairs_verification(a, b, same, [0.1, 0.01])
+    metrics = verify_pairs(a, b, same, [0.1, 0.01])
     assert [measured.name for measured in metrics] == ["accuracy", "accuracy-std", "TAR@FAR=1e-1", "TAR@FAR=1e-2"]
     assert [measured.value for measured in metrics] == [1.0, 0.0, 1.0, None]
 
 
 def test_folds_need_pairs() -> None:
     with pytest.raises(FedfrError, match="found 10 folds for 4 pairs"):
-        pairs_verification(np.ones((4, 2)), np.ones((4, 2)), np.ones(4, bool))
+        verify_pairs(np.ones((4, 2)), np.ones((4, 2)), np.ones(4, bool))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedfr.evaluation import gallery_templates, personalized_verification, probe_labels, released_identification
+from fedfr.evaluation import gallery_rows, gallery_templates, personalized_verification, released_identification
 from fedfr.evaluation.block_comparisons import OwnPairs
 
 TOLERANCE = 1e-4
@@ -49,7 +49,7 @@ def test_templates(reference: dict[str, NDArray[Any]]) -> None:
 
 def test_tpir_in_the_released_convention(reference: dict[str, NDArray[Any]]) -> None:
     templates, identities = gallery_templates(reference["gallery_image_features"], reference["gallery_image_labels"])
-    labels = probe_labels(reference["query_labels"], identities)
+    labels = gallery_rows(reference["query_labels"], identities)
     fpirs = reference["fpir"].tolist()
     metrics = released_identification(templates, reference["query_features"], labels, fpirs, minimum_impostors=0)
     np.testing.assert_allclose(

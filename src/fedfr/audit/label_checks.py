@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.evaluation.unit_features import check_labels, normalize
+from fedfr.evaluation.array_inputs import as_labels
+from fedfr.evaluation.unit_features import normalize
 
 __all__ = ["SAME_PERSON_DEVIATIONS", "IdentityTemplates", "ImpostorScores", "MislabelledImage", "SimilarIdentities"]
 
@@ -70,7 +71,7 @@ class IdentityTemplates:
 
     def __init__(self, features: Floats, labels: NDArray[Any]) -> None:
         self._rows = normalize(features)
-        self._labels = check_labels(labels, len(features))
+        self._labels = as_labels(labels, len(features))
         self._sums = np.zeros((int(self._labels.max(initial=-1)) + 1, features.shape[1]), np.float32)
         np.add.at(self._sums, self._labels, self._rows)
         self._counts = np.bincount(self._labels, minlength=len(self._sums))

@@ -1,16 +1,15 @@
-"""All comparisons of a client's own images with every image, block by block."""
+"""All comparisons of a client's own images with every image, computed in blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from fedfr.core.errors import FedfrError
+from fedfr.evaluation.array_inputs import as_flags, as_labels
 from fedfr.evaluation.scores import Block
-from fedfr.evaluation.unit_features import check_labels, normalize
+from fedfr.evaluation.unit_features import normalize
 
 __all__ = ["OwnPairs"]
 
@@ -21,29 +20,30 @@ Indices = NDArray[np.int64]
 
 
 class OwnPairs:
-    """Unordered pairs of images of which at least one is the client's own; genuine = same label.
+    """Unordered pairs of images of which at least one is the client's own; pairs of one label are genuine.
 
     ``features`` (N, D) of any length, ``labels`` (N,) integers, ``own`` (N,) bool. With M own images these are
-    M(M-1)/2 + M(N-M) pairs, scored by the cosine. Memory: one float32 copy of the
-    features (two while they are put in order) and one block.
+    M(M-1)/2 + M(N-M) pairs, scored by the cosine. Memory: one float32 copy of the features (two while they are sorted)
+    and one block.
     """
 
     def __init__(
         self,
-        features: NDArray[np.floating[Any]],
-        labels: NDArray[Any],
-        own: NDArray[np.bool_],
+        features: ArrayLike,
+        labels: ArrayLike,
+        own: ArrayLike,
         *,
         block: tuple[int, int] = BLOCK,
     ) -> None:
-        labels = check_labels(labels, len(features))
-        if own.shape != labels.shape or own.dtype != np.bool_:
-            raise FedfrError(f"own is {own.dtype} of shape {own.shape}; give one bool for each of {len(labels)} images")
-        # Own images first, each part by label: a row's genuine partners then stand in two runs of columns.
-        order = np.lexsort((labels, ~own))
-        self._features = normalize(features)[order]
-        self._labels = labels[order]
-        self._own = int(own.sum())
+        normalized = normalize(features)
+        numbers = as_labels(labels, len(normalized))
+        is_own = as_flags(own, len(normalized), "own")
+        # Own images first, both groups sorted by label: the genuine partners of a row are then two runs of columns.
+        order = np.lexsort((numbers, ~is_own))
+        self._features = normalized[order]
+        del normalized
+        self._labels = numbers[order]
+        self._own = int(is_own.sum())
         self._block = block
         mine, others = self._labels[: self._own], self._labels[self._own :]
         self._mine_stop = np.searchsorted(mine, mine, side="right")
@@ -51,10 +51,10 @@ class OwnPairs:
         self._others_stop = self._own + np.searchsorted(others, mine, side="right")
         rows = np.arange(self._own)
         self.genuine = int((self._mine_stop - rows - 1 + self._others_stop - self._others_start).sum())
-        self.impostor = self._own * (self._own - 1) // 2 + self._own * (len(labels) - self._own) - self.genuine
+        self.impostor = self._own * (self._own - 1) // 2 + self._own * (len(numbers) - self._own) - self.genuine
 
     def blocks(self) -> Iterator[Block]:
-        """Every pair once; in sorted order row i meets the columns after it."""
+        """Yield the scores of every pair once; in sorted order row i is compared with the columns after it."""
         height, width = self._block
         buffer = np.empty(height * width, np.float32)
         count = len(self._labels)
@@ -76,7 +76,7 @@ class OwnPairs:
                 yield Block(scores, np.concatenate([flat.take(mirrored), genuine_scores]), genuine_scores)
 
     def sample(self) -> NDArray[np.float32]:
-        """Impostor scores of evenly chosen images, a few million at most."""
+        """Return the impostor scores of evenly spaced images, a few million at most."""
         rows = _spread(self._own, SAMPLE_ROWS)
         columns = _spread(len(self._labels), SAMPLE_COLUMNS)
         scores = self._features[rows] @ self._features[columns].T
@@ -86,7 +86,7 @@ class OwnPairs:
 
 
 def _runs(starts: Indices, stops: Indices, left: int, right: int) -> Indices:
-    """Flat indices, in a block of the columns left..right, of row k's columns starts[k]..stops[k]."""
+    """Return flat indices, in a block of the columns left..right, of row k's columns starts[k]..stops[k]."""
     starts = np.clip(starts, left, right)
     lengths = np.maximum(np.clip(stops, left, right) - starts, 0)
     rows = np.repeat(np.arange(len(starts)), lengths)

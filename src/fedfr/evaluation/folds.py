@@ -1,4 +1,4 @@
-"""K-fold verification accuracy, step by step as InsightFace's verification.py computes it."""
+"""K-fold verification accuracy and validation rates as InsightFace's verification.py computes them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FINE_THRESHOLDS = np.arange(0, 4, 0.001)
 def fold_accuracies(
     features_a: NDArray[np.float32], features_b: NDArray[np.float32], same: NDArray[np.bool_], folds: int = 10
 ) -> NDArray[np.float64]:
-    """Accuracy on each fold at the threshold that is best on the other folds, (folds,) float64.
+    """Return the accuracy on each fold at the threshold that is best on the other folds, (folds,) float64.
 
-    Features (P, D) of length one; folds are consecutive runs of pairs in the given order. A pair is called "same" iff
-    its squared distance is strictly below the threshold; of equally good thresholds the smallest is taken.
+    Features (P, D) have length one; folds are consecutive runs of pairs in the given order. A pair is classified as
+    "same" if its squared distance is strictly below the threshold; of equally good thresholds the smallest is used.
     """
     count = len(same)
     fold_of = _fold_of(count, folds)
@@ -45,11 +45,11 @@ def fold_validation_rates(
     far: float,
     folds: int = 10,
 ) -> NDArray[np.float64] | None:
-    """Share of each fold's genuine pairs below the threshold that has this FAR on the other folds, (folds,) float64.
+    """Return each fold's TAR at the threshold that has this FAR on the other folds, (folds,) float64.
 
-    InsightFace's "VAL": thresholds 0, 0.001, … 3.999, between those with different FAR a straight line, 0 where none
-    reaches ``far``. None where a fold has no genuine pair or the others no impostor; otherwise as
-    :func:`fold_accuracies`.
+    InsightFace's "VAL": thresholds are 0, 0.001, … 3.999, interpolated linearly between those of different FAR; the
+    threshold is 0 where none reaches ``far``. None where a fold has no genuine pair or the other folds no impostor.
+    Arguments are as for :func:`fold_accuracies`.
     """
     fold_of = _fold_of(len(same), folds)
     distances = _distances(features_a, features_b)
@@ -71,6 +71,6 @@ def _distances(features_a: NDArray[np.float32], features_b: NDArray[np.float32])
 
 
 def _fold_of(count: int, folds: int) -> NDArray[np.int64]:
-    if not 2 <= folds <= count:
-        raise FedfrError(f"found {folds} folds for {count} pairs; give at least 2 folds and a pair for each")
+    if not isinstance(folds, int) or not 2 <= folds <= count:
+        raise FedfrError(f"found {folds} folds for {count} pairs; give 2 folds or more, and at least a pair for each")
     return np.repeat(np.arange(folds), [count // folds + (fold < count % folds) for fold in range(folds)])

@@ -1,123 +1,200 @@
-"""1:N search in a gallery of templates, open set: TPIR at fixed FPIR in both conventions, and rank-1."""
+"""1:N identification in a gallery of templates, open set: TPIR at fixed FPIR in two conventions, and rank-1."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fedfr.core.errors import FedfrError
+from fedfr.evaluation.array_inputs import as_array, as_features, as_labels, as_rates
 from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Metric, expected, rate_label, refusable
 from fedfr.evaluation.scores import Block, operating_points
-from fedfr.evaluation.unit_features import check_labels, normalize
+from fedfr.evaluation.unit_features import normalize
 
 __all__ = [
     "NON_MATED",
     "Search",
     "best_scores",
+    "gallery_rows",
     "gallery_templates",
+    "identify",
     "open_set_identification",
-    "probe_labels",
     "released_identification",
 ]
 
 NON_MATED = -1
+"""The gallery row of a probe whose identity is not enrolled."""
 BLOCK = 1 << 22
 
-Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
 
 
-def gallery_templates(features: Floats, labels: NDArray[Any]) -> tuple[NDArray[np.float32], Labels]:
-    """One template per identity, the mean of its normalized features (K, D), and the identities' labels, ascending.
-
-    A template's length is at most one; :func:`open_set_identification` normalizes it, the released convention does not.
-    """
-    labels = check_labels(labels, len(features), "gallery labels")
-    if len(labels) == 0:
-        raise FedfrError("found a gallery without images; give at least one image of every enrolled identity")
-    identities, rows = np.unique(labels, return_inverse=True)
-    normalized = normalize(features, "gallery features")
-    sums = np.zeros((len(identities), features.shape[1]))
-    np.add.at(sums, rows, normalized)
-    return (sums / np.bincount(rows)[:, None]).astype(np.float32), identities
-
-
-def probe_labels(labels: NDArray[Any], identities: Labels) -> Labels:
-    """For every probe the row of its identity in the gallery, ``NON_MATED`` where it is not enrolled."""
-    if len(identities) == 0:
-        return np.full(len(labels), NON_MATED, np.int64)
-    places = np.minimum(np.searchsorted(identities, labels), len(identities) - 1)
-    return np.where(identities[places] == labels, places, NON_MATED)
-
-
-def open_set_identification(
-    templates: Floats,
-    probes: Floats,
-    labels: NDArray[Any],
+def identify(
+    gallery_features: ArrayLike,
+    gallery_labels: ArrayLike,
+    probe_features: ArrayLike,
+    probe_labels: ArrayLike,
     fpirs: Sequence[float],
     *,
     minimum_impostors: int = MINIMUM_IMPOSTORS,
 ) -> list[Metric]:
-    """TPIR at every FPIR in the standard convention (ISO/IEC 19795-1), then rank-1, by cosine.
+    """Search probes in a gallery, open set: return TPIR at every FPIR (ISO/IEC 19795-1), then rank-1.
+
+    ``gallery_features`` (G, D) become one mean template per identity of ``gallery_labels`` (G,); ``probe_features``
+    (P, D) whose label is not among them are non-mated probes. Features need not be normalized; arrays, lists and torch
+    tensors are accepted. Definitions and refusals are those of :func:`open_set_identification`. Raises
+    :class:`FedfrError` for an empty gallery, NaN, infinity, other shapes, and rates outside 0 … 1.
+
+    >>> import numpy as np
+    >>> from fedfr.evaluation import identify
+    >>> labels = np.repeat(np.arange(20), 6)
+    >>> features = np.eye(20)[labels] + np.random.default_rng(0).normal(0, 0.3, (120, 20))
+    >>> enrolled = (labels < 10) & (np.arange(120) % 2 == 0)
+    >>> found = identify(features[enrolled], labels[enrolled], features[~enrolled], labels[~enrolled], fpirs=[0.2])
+    >>> for metric in found:
+    ...     print(f"{metric.name} {metric.value:.3f} of {metric.genuine} mated, {metric.impostor} non-mated probes")
+    TPIR@FPIR=2e-1 0.733 of 30 mated, 60 non-mated probes
+    rank-1 0.867 of 30 mated, 0 non-mated probes
+    """
+    templates, identities = gallery_templates(gallery_features, gallery_labels)
+    probes = normalize(probe_features, "probe features")
+    rows = gallery_rows(as_labels(probe_labels, len(probes), "probe labels"), identities)
+    return open_set_identification(templates, probes, rows, fpirs, minimum_impostors=minimum_impostors)
+
+
+def gallery_templates(features: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float32], Labels]:
+    """Return one template per identity, the mean of its normalized features (K, D), and the sorted labels (K,).
+
+    A template is at most of length one; :func:`open_set_identification` normalizes it, the released convention does
+    not. Raises :class:`FedfrError` for an empty gallery.
+
+    >>> from fedfr.evaluation import gallery_templates
+    >>> templates, identities = gallery_templates([[3, 0], [0, 2], [1, 0]], [8, 5, 8])
+    >>> templates.tolist(), identities.tolist()
+    ([[0.0, 1.0], [1.0, 0.0]], [5, 8])
+    """
+    normalized = normalize(features, "gallery features")
+    numbers = as_labels(labels, len(normalized), "gallery labels")
+    if len(numbers) == 0:
+        raise FedfrError("found a gallery without images; give at least one image of every enrolled identity")
+    identities, rows = np.unique(numbers, return_inverse=True)
+    sums = np.zeros((len(identities), normalized.shape[1]))
+    np.add.at(sums, rows, normalized)
+    return (sums / np.bincount(rows)[:, None]).astype(np.float32), identities
+
+
+def gallery_rows(labels: ArrayLike, identities: ArrayLike) -> Labels:
+    """Return for every probe the gallery row of its identity, or ``NON_MATED`` if it is not enrolled.
+
+    ``labels`` (P,) are the probes' identities, ``identities`` (K,) the gallery's as :func:`gallery_templates` returns
+    them, ascending.
+
+    >>> from fedfr.evaluation import gallery_rows
+    >>> gallery_rows([9, 4, 1], [4, 9]).tolist()
+    [1, 0, -1]
+    """
+    probes, enrolled = as_array(labels, "labels"), as_array(identities, "identities")
+    probes = as_labels(probes, probes.size, "labels")
+    enrolled = as_labels(enrolled, enrolled.size, "identities")
+    if (enrolled[1:] <= enrolled[:-1]).any():
+        raise FedfrError("identities are not in ascending order; give those that gallery_templates returns")
+    if len(enrolled) == 0:
+        return np.full(len(probes), NON_MATED, np.int64)
+    places = np.minimum(np.searchsorted(enrolled, probes), len(enrolled) - 1)
+    return np.where(enrolled[places] == probes, places, NON_MATED)
+
+
+def open_set_identification(
+    templates: ArrayLike,
+    probes: ArrayLike,
+    labels: ArrayLike,
+    fpirs: Sequence[float],
+    *,
+    minimum_impostors: int = MINIMUM_IMPOSTORS,
+) -> list[Metric]:
+    """Return TPIR at every FPIR in the standard convention (ISO/IEC 19795-1), then rank-1, scored by the cosine.
 
     FPIR: share of non-mated probes with any gallery score strictly above the threshold, which is the ⌊FPIR·N⌋-th (from
     0) highest of their N best scores. TPIR: share of mated probes whose own template scores strictly above it *and*
-    above every other template; a tie for the first place is no hit. ``templates`` (K, D), ``probes`` (P, D),
-    ``labels`` (P,) rows of the gallery or ``NON_MATED``.
+    above every other template; ties for the first place count as misses. ``templates`` (K, D), ``probes`` (P, D),
+    ``labels`` (P,): the gallery row of each probe, or ``NON_MATED``.
+
+    >>> from fedfr.evaluation import open_set_identification
+    >>> templates = [[1, 0], [0, 1]]
+    >>> probes = [[0.9, 0.1], [0.2, 0.8], [0.5, 0.6], [1, 0.9]]
+    >>> tpir, rank_one = open_set_identification(templates, probes, [0, 1, -1, -1], [0.5], minimum_impostors=1)
+    >>> tpir
+    Metric(name='TPIR@FPIR=5e-1', value=1, genuine=2, impostor=2, impostors_above=1, threshold=0.7433)
+    >>> rank_one.value
+    1.0
     """
+    rates = as_rates(fpirs, "fpirs")
     own, best_other, mated = best_scores(templates, probes, labels)
     hit = mated & (own > best_other)
     impostors = np.sort(best_other[~mated])[::-1]
     genuine = int(mated.sum())
     measurements = []
-    for fpir in fpirs:
+    for fpir in rates:
         measured = refusable(f"TPIR@FPIR={rate_label(fpir)}", fpir, genuine, len(impostors), minimum_impostors)
         if not measured.refused:
             threshold = impostors[math.floor(expected(fpir, len(impostors)))]
             accepted = int((hit & (own > threshold)).sum())
             measured = replace(measured, value=accepted / genuine, threshold=float(threshold))
         measurements.append(measured)
-    return [*measurements, _rank_one(int(hit.sum()), genuine, len(templates))]
+    return [*measurements, _rank_one(int(hit.sum()), genuine, len(as_array(templates, "templates")))]
 
 
 def best_scores(
-    templates: Floats, probes: Floats, labels: NDArray[Any]
+    templates: ArrayLike, probes: ArrayLike, labels: ArrayLike
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Per probe the cosine with its own template, the best of the others (-inf where there is none), whether mated."""
-    search = Search(normalize(templates, "templates"), normalize(probes, "probes"), labels)
+    """Return per probe the cosine with its own template, the best of the others, and whether it is mated.
+
+    A score that does not exist is -inf.
+    """
+    search = Search(normalize(templates, "templates"), normalize(probes, "probes"), as_array(labels, "probe labels"))
     return *search.best(), search.labels != NON_MATED
 
 
 def released_identification(
-    templates: Floats,
-    probes: Floats,
-    labels: NDArray[Any],
+    templates: ArrayLike,
+    probes: ArrayLike,
+    labels: ArrayLike,
     fpirs: Sequence[float],
     *,
     minimum_impostors: int = MINIMUM_IMPOSTORS,
 ) -> list[Metric]:
-    """TPIR at every FPIR as the FedFR authors' released code counts it; templates keep their length.
+    """Return TPIR at every FPIR as the FedFR authors' released code counts it; templates keep their length.
 
-    The threshold is the ⌈FPIR·P⌉-th highest score over all probes × templates, each mated probe's own identity left
-    out; a mated probe is found iff its own template scores strictly above it, whatever the other templates score.
-    FPIR here divides by all P probes, so that P·FPIR scores stand behind a metric. Shapes as in
+    The threshold is the ⌈FPIR·P⌉-th highest score over all probes × templates without each mated probe's own template;
+    a mated probe is found if its own template scores strictly above it, whatever the other templates score. FPIR is
+    here a share of all P probes, so that P·FPIR scores are expected above the threshold. Shapes as in
     :func:`open_set_identification`.
+
+    >>> from fedfr.evaluation import released_identification
+    >>> templates, probes = [[1, 0], [0, 1]], [[0.9, 0.1], [0.2, 0.8], [0.5, 0.6], [1, 0.9]]
+    >>> released_identification(templates, probes, [0, 1, -1, -1], [0.5], minimum_impostors=1)
+    [Metric(name='TPIR(released)@FPIR=5e-1', value=1, genuine=2, impostor=2, impostors_above=2, threshold=0.7433)]
     """
-    search = Search(_finite(templates), normalize(probes, "probes"), labels)
+    rates = as_rates(fpirs, "fpirs")
+    normalize(templates, "templates")  # checks them
+    search = Search(
+        as_features(templates, "templates").astype(np.float32),
+        normalize(probes, "probes"),
+        as_array(labels, "probe labels"),
+    )
     genuine = int((search.labels != NON_MATED).sum())
-    count, scores = len(probes), len(probes) * len(templates) - genuine
+    count, scores = len(search.probes), len(search.probes) * len(search.templates) - genuine
     measurements = []
-    for fpir in fpirs:
+    for fpir in rates:
         metric = f"TPIR(released)@FPIR={rate_label(fpir)}"
         measured = refusable(metric, fpir, genuine, count - genuine, minimum_impostors, of=count)
         measurements.append(measured)
     given = [index for index, measured in enumerate(measurements) if not measured.refused]
-    ranks = [min(math.ceil(expected(fpirs[index], count)), scores) - 1 for index in given]
+    ranks = [min(math.ceil(expected(rates[index], count)), scores) - 1 for index in given]
     for index, point in zip(given, operating_points(search.blocks, ranks), strict=True):
         measurements[index] = replace(measurements[index], value=point.accepted / genuine, threshold=point.threshold)
     return measurements
@@ -125,14 +202,17 @@ def released_identification(
 
 @dataclass(frozen=True)
 class Search:
-    """Every probe against every template, in blocks of probes."""
+    """All probes (P, D) compared with all templates (K, D), in blocks of probes.
+
+    ``labels`` (P,) are the gallery rows of the probes or ``NON_MATED``.
+    """
 
     templates: NDArray[np.float32]
     probes: NDArray[np.float32]
     labels: Labels
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", check_labels(self.labels, len(self.probes), "probe labels"))
+        object.__setattr__(self, "labels", as_labels(self.labels, len(self.probes), "probe labels"))
         if len(self.templates) == 0 or self.templates.shape[1] != self.probes.shape[1]:
             raise FedfrError(
                 f"found templates {self.templates.shape} for probes {self.probes.shape}; both need the same dimension, "
@@ -146,7 +226,7 @@ class Search:
         return max(1, BLOCK // len(self.templates))
 
     def blocks(self) -> Iterator[Block]:
-        """Scores of every probe; genuine are the mated probes' own."""
+        """Yield the scores of all probes; the genuine ones are those of mated probes with their own template."""
         for start in range(0, len(self.probes), self._step):
             scores = self.probes[start : start + self._step] @ self.templates.T
             labels = self.labels[start : start + self._step]
@@ -155,7 +235,7 @@ class Search:
             yield Block(scores, own, own)
 
     def best(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Per probe the score of its own template and the best of the others, -inf where there is none."""
+        """Return per probe the score of its own template and the best of the others, -inf where there is none."""
         own = np.full(len(self.probes), -np.inf, np.float32)
         other = np.full(len(self.probes), -np.inf, np.float32)
         start = 0
@@ -170,7 +250,7 @@ class Search:
         return own, other
 
     def ranks(self) -> Labels:
-        """The rank of each mated probe's own template, from 1, in order; a tie is lost: equal scores rank before it."""
+        """Return the rank of each mated probe's own template, from 1, in order; ties count against it."""
         found = [np.empty(0, np.int64)]
         for start, block in zip(range(0, len(self.probes), self._step), self.blocks(), strict=True):
             mated = self.labels[start : start + self._step] != NON_MATED
@@ -183,8 +263,3 @@ def _rank_one(hits: int, mated: int, enrolled: int) -> Metric:
         reason = "no mated probes" if mated == 0 else "only one identity is enrolled"
         return Metric("rank-1", None, mated, 0, 0.0, reason)
     return Metric("rank-1", hits / mated, mated, 0, 0.0)
-
-
-def _finite(templates: Floats) -> NDArray[np.float32]:
-    normalize(templates, "templates")
-    return templates.astype(np.float32)

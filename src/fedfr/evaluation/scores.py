@@ -1,10 +1,10 @@
-"""Exact order statistics over more scores than fit in memory: streamed, counted, never sorted.
+"""Exact order statistics over more scores than fit in memory, by counting a stream instead of sorting.
 
-A float32 is split into its upper and lower 16 bits. One pass counts how many scores carry each upper half (the
-*coarse* counts); in the few upper halves that hold a threshold it also counts every lower half (the *fine* counts).
-Together they give the exact score of any rank. Which upper halves hold the thresholds is guessed from a sample, and
-scores below all of them are dropped uncounted: a rank from the top needs none of what lies below it. Where the counts
-prove the guess wrong, further passes with the right upper halves follow.
+A float32 is split into its upper and lower 16 bits. One pass counts the scores with each upper half (the *coarse*
+counts); in the few upper halves that contain a threshold it also counts every lower half (the *fine* counts). Together
+they give the exact score of any rank. The upper halves that contain the thresholds are estimated from a sample, and
+scores below all of them are dropped uncounted, since a rank from the top does not depend on them. If the counts show
+the estimate to be wrong, further passes with the right upper halves follow.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Block:
-    """Scores as they come: the impostor scores are ``scores`` (any shape) without one occurrence of each ``removed``.
+    """One block of scores: impostor scores are ``scores`` (any shape) without one occurrence of each ``removed``.
 
-    The arrays are only valid until the next block is asked for.
+    The arrays are valid only until the next block is requested.
     """
 
     scores: Scores
@@ -46,17 +46,17 @@ ScoreStream = Callable[[], Iterable[Block]]
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold, and how many genuine scores lie strictly above it."""
+    """A threshold and the number of genuine scores strictly above it."""
 
     threshold: float
     accepted: int
 
 
 def operating_points(stream: ScoreStream, ranks: Sequence[int], guess: Sequence[int] = ()) -> list[OperatingPoint]:
-    """For every 0-based rank, the impostor score of that rank from the top and the genuine scores strictly above it.
+    """Return for every 0-based rank from the top the impostor score and the number of genuine scores above it.
 
     ``stream`` is called once per pass and must give the same scores each time; ``guess`` holds upper halves (see
-    :func:`likely_bins`) and decides only whether one pass is enough. Raises ValueError when a rank is out of range.
+    :func:`likely_bins`) and affects only the number of passes. Raises ValueError if a rank is out of range.
     """
     if not ranks:
         return []
@@ -69,7 +69,7 @@ def operating_points(stream: ScoreStream, ranks: Sequence[int], guess: Sequence[
             genuine.add(block.genuine, 1)
         needed = [upper for upper in map(impostor.bin_of, ranks) if upper is not None]
         if len(needed) < len(ranks):
-            wanted = []  # a rank lies among the dropped scores: the next pass drops none
+            wanted = []  # a rank is among the dropped scores: the next pass drops none
         elif set(needed) <= set(wanted):
             return [_operating_point(impostor, genuine, *each) for each in zip(ranks, needed, strict=True)]
         else:
@@ -77,7 +77,7 @@ def operating_points(stream: ScoreStream, ranks: Sequence[int], guess: Sequence[
 
 
 def likely_bins(sample: Scores, ranks: Sequence[int], total: int) -> list[int]:
-    """Upper halves in which the scores of these ranks among ``total`` probably lie, judged by a sample of them."""
+    """Return the upper halves that probably contain the scores of these ranks among ``total``, from a sample."""
     ordered = np.sort(sample)[::-1]
     bins: set[int] = set()
     for rank in ranks if len(ordered) else ():
@@ -85,16 +85,16 @@ def likely_bins(sample: Scores, ranks: Sequence[int], total: int) -> list[int]:
         slack = 10 * math.sqrt(centre) + 10
         edges = [ordered[max(0, int(centre - slack))], ordered[min(len(ordered) - 1, int(centre + slack))]]
         first, last = POSITION[_upper(np.asarray(edges, np.float32))]
-        # Above the sample's highest score lie still higher ones.
+        # Scores may be higher than the highest of the sample.
         first -= 64 if centre < slack else 0
         bins.update(DESCENDING[max(0, first) : last + 1].tolist())
     return sorted(bins) if len(bins) <= MOST_BINS else []
 
 
 class _HalfCounts:
-    """How many scores carry each upper half and, in the wanted ones, each lower half.
+    """Counts of scores with each upper half and, in the wanted upper halves, with each lower half.
 
-    Scores below every wanted upper half are dropped; only how many there were is known.
+    Scores below every wanted upper half are dropped; only their number is known.
     """
 
     def __init__(self, wanted: Sequence[int]) -> None:
@@ -124,7 +124,7 @@ class _HalfCounts:
             np.add.at(self.fine.reshape(-1), self._slot.take(upper.take(hits)) * HALF + lower, weight)
 
     def bin_of(self, rank: int) -> int | None:
-        """The upper half of the score with this rank from the top; None when it is among those dropped."""
+        """Return the upper half of the score with this rank from the top; None if it is among the dropped scores."""
         if not 0 <= rank < self.total:
             raise ValueError(f"rank {rank} of {self.total} scores")
         above = np.cumsum(self.coarse[DESCENDING])
@@ -133,11 +133,11 @@ class _HalfCounts:
         return int(DESCENDING[np.searchsorted(above, rank, side="right")])
 
     def above_bin(self, upper: int) -> int:
-        """Scores in the bins above this one."""
+        """Return the number of scores in the bins above this one."""
         return int(self.coarse[DESCENDING[: POSITION[upper]]].sum())
 
     def within(self, upper: int) -> Counts:
-        """Scores for every lower half of this bin, highest score first."""
+        """Return the counts for every lower half of this bin, highest score first."""
         counts: Counts = self.fine[self._slot[upper]]
         return counts[::-1] if upper < HALF // 2 else counts
 
@@ -151,7 +151,7 @@ def _operating_point(impostor: _HalfCounts, genuine: _HalfCounts, rank: int, upp
 
 
 def _floor(wanted: Sequence[int]) -> np.float32 | None:
-    """The lowest number in any of these upper halves; None when that is no number (or there are none)."""
+    """Return the lowest score in any of these upper halves; None if there are none, or it is NaN."""
     if not wanted:
         return None
     upper = int(DESCENDING[POSITION[list(wanted)].max()])

@@ -1,4 +1,4 @@
-"""1:1 comparison: TAR at fixed FAR, exactly, for a client's own images, a whole set, or given pairs."""
+"""1:1 verification: exact TAR at fixed FAR over all pairs of a set, a client's own pairs, or given pairs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fedfr.core.errors import FedfrError
+from fedfr.evaluation.array_inputs import as_features, as_flags, as_rates, as_scores
 from fedfr.evaluation.binned import binned_tar
 from fedfr.evaluation.block_comparisons import OwnPairs
 from fedfr.evaluation.folds import fold_accuracies
@@ -19,11 +20,11 @@ from fedfr.evaluation.scores import Block, ScoreStream, likely_bins, operating_p
 from fedfr.evaluation.unit_features import normalize
 
 __all__ = [
-    "all_pairs_verification",
     "equal_error_rate",
-    "pairs_verification",
     "personalized_verification",
     "tar_at_far",
+    "verify",
+    "verify_pairs",
 ]
 
 # Below this many pairs a second pass costs less than a sample.
@@ -33,85 +34,126 @@ Floats = NDArray[np.floating[Any]]
 
 
 def tar_at_far(
-    genuine: Floats, impostor: Floats, fars: Sequence[float], *, minimum_impostors: int = MINIMUM_IMPOSTORS
+    genuine: ArrayLike, impostor: ArrayLike, fars: Sequence[float], *, minimum_impostors: int = MINIMUM_IMPOSTORS
 ) -> list[Metric]:
-    """TAR at every FAR: the threshold is the ⌊FAR·N⌋-th (from 0) highest of N impostor scores, accepted strictly above.
+    """Return the exact TAR at every FAR from the scores of genuine and impostor pairs.
 
-    Scores are compared as float32. Raises :class:`FedfrError` naming the first NaN.
+    The threshold is the ⌊FAR·N⌋-th (from 0) highest of the N impostor scores; acceptance is strictly above it. Scores
+    are compared as float32. Raises :class:`FedfrError` naming the first NaN.
+
+    >>> from fedfr.evaluation import tar_at_far
+    >>> impostor = [0.01 * number for number in range(20)]
+    >>> tar_at_far([0.05, 0.15, 0.4, 0.9], impostor, [0.5])
+    [Metric(name='TAR@FAR=5e-1', value=0.75, genuine=4, impostor=20, impostors_above=10, threshold=0.09)]
     """
-    for what, scores in (("genuine", genuine), ("impostor", impostor)):
-        if np.isnan(scores).any():
-            raise FedfrError(f"{what} score {int(np.argmax(np.isnan(scores)))} is NaN; every pair needs a score")
+    own, others = as_scores(genuine, "genuine"), as_scores(impostor, "impostor")
     nothing = np.empty(0, np.float32)
-    block = Block(impostor.astype(np.float32), nothing, genuine.astype(np.float32))
-    return _tar(lambda: (block,), genuine.size, impostor.size, fars, minimum_impostors)
+    block = Block(others.astype(np.float32), nothing, own.astype(np.float32))
+    return _tar(lambda: (block,), own.size, others.size, fars, minimum_impostors)
 
 
 def personalized_verification(
-    features: Floats,
-    labels: NDArray[Any],
-    own: NDArray[np.bool_],
+    features: ArrayLike,
+    labels: ArrayLike,
+    own: ArrayLike,
     fars: Sequence[float],
     *,
     minimum_impostors: int = MINIMUM_IMPOSTORS,
     binned: bool = False,
 ) -> list[Metric]:
-    """TAR at every FAR over all unordered pairs with at least one of the client's own images.
+    """Return the exact TAR at every FAR over all unordered pairs with at least one of the client's own images.
 
-    ``features`` (N, D) need not be normalized, ``labels`` (N,), ``own`` (N,) bool. Exact and in bounded memory;
-    ``binned`` gives the released code's approximation instead (FedFR, arXiv 2112.12496, section 4.1).
+    ``features`` (N, D) need not be normalized, ``labels`` (N,) integers, ``own`` (N,) bool. Memory is bounded;
+    ``binned`` gives the approximation of the released code instead (FedFR, arXiv 2112.12496, section 4.1). Otherwise as
+    :func:`verify`, in which every image is the client's own.
+
+    >>> from fedfr.evaluation import personalized_verification
+    >>> features = [[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9], [0.6, 0.8]]
+    >>> own = [True, True, False, False, False]
+    >>> personalized_verification(features, [0, 0, 1, 1, 2], own, [0.5], minimum_impostors=1)
+    [Metric(name='TAR@FAR=5e-1', value=1, genuine=1, impostor=6, impostors_above=3, threshold=0.1104)]
     """
     pairs = OwnPairs(features, labels, own)
     genuine, impostor = pairs.genuine, pairs.impostor
     return _tar(pairs.blocks, genuine, impostor, fars, minimum_impostors, sample=pairs.sample, binned=binned)
 
 
-def all_pairs_verification(
-    features: Floats,
-    labels: NDArray[Any],
+def verify(
+    features: ArrayLike,
+    labels: ArrayLike,
     fars: Sequence[float],
     *,
     minimum_impostors: int = MINIMUM_IMPOSTORS,
     binned: bool = False,
 ) -> list[Metric]:
-    """TAR at every FAR over all unordered pairs of a set, see :func:`personalized_verification`."""
-    own = np.ones(len(features), np.bool_)
-    return personalized_verification(features, labels, own, fars, minimum_impostors=minimum_impostors, binned=binned)
+    """Return the exact TAR at every FAR over all unordered pairs of a labelled set, scored by the cosine.
+
+    ``features`` (N, D) need not be normalized, ``labels`` (N,) integers; arrays, lists and torch tensors are accepted.
+    Every metric holds its threshold and the numbers of genuine and impostor pairs; it is refused (``value`` None) where
+    fewer than ``minimum_impostors`` impostors are expected above the threshold. Raises :class:`FedfrError` for NaN,
+    infinity, other shapes, and rates outside 0 … 1.
+
+    >>> import numpy as np
+    >>> from fedfr.evaluation import verify
+    >>> labels = np.repeat(np.arange(10), 4)
+    >>> features = np.eye(10)[labels] + np.random.default_rng(0).normal(0, 0.3, (40, 10))
+    >>> for metric in verify(features, labels, fars=[0.1, 0.001]):
+    ...     print(metric.name, metric.genuine, metric.impostor, metric.refused or f"{metric.value:.3f}")
+    TAR@FAR=1e-1 60 720 0.867
+    TAR@FAR=1e-3 60 720 rests on 0.72 impostors; at least 10 are needed
+    """
+    given = as_features(features)
+    own = np.ones(len(given), np.bool_)
+    return personalized_verification(given, labels, own, fars, minimum_impostors=minimum_impostors, binned=binned)
 
 
-def pairs_verification(
-    features_a: Floats,
-    features_b: Floats,
-    same: NDArray[np.bool_],
+def verify_pairs(
+    features_a: ArrayLike,
+    features_b: ArrayLike,
+    same: ArrayLike,
     fars: Sequence[float] = (),
     *,
     folds: int = 10,
     minimum_impostors: int = MINIMUM_IMPOSTORS,
 ) -> list[Metric]:
-    """K-fold accuracy as InsightFace computes it (mean, and standard deviation over folds), then TAR at every FAR.
+    """Return k-fold accuracy as InsightFace computes it, its standard deviation over folds, and the TAR at every FAR.
 
-    ``features_a`` and ``features_b`` (P, D) are the two sides of each pair, ``same`` (P,) bool, in file order.
+    ``features_a`` and ``features_b`` (P, D) are the two sides of each pair and need not be normalized; ``same`` (P,)
+    bool. Folds are consecutive runs of pairs in the given order. Raises :class:`FedfrError` as :func:`verify` does.
+
+    >>> import numpy as np
+    >>> from fedfr.evaluation import verify_pairs
+    >>> same = np.tile([True, False], 100)
+    >>> left = np.random.default_rng(0).normal(size=(200, 16))
+    >>> right = np.where(same[:, None], left, 0) + np.random.default_rng(1).normal(size=(200, 16))
+    >>> for metric in verify_pairs(left, right, same, fars=[0.1]):
+    ...     print(f"{metric.name} {metric.value:.2f}")
+    accuracy 0.95
+    accuracy-std 0.03
+    TAR@FAR=1e-1 1.00
     """
-    if features_a.shape != features_b.shape or same.shape != (len(features_a),) or same.dtype != np.bool_:
-        found = f"{features_a.shape}, {features_b.shape}, {same.dtype} {same.shape}"
-        raise FedfrError(f"found pairs of shapes {found}; give (P, D), (P, D) and P bools")
-    left, right = normalize(features_a, "features_a"), normalize(features_b, "features_b")
-    accuracies = fold_accuracies(left, right, same, folds)
-    genuine = int(same.sum())
-    impostor = len(same) - genuine
+    rows_a, rows_b = as_features(features_a, "features_a"), as_features(features_b, "features_b")
+    if rows_a.shape != rows_b.shape:
+        raise FedfrError(f"features_a have shape {rows_a.shape}, features_b {rows_b.shape}; give the same for both")
+    genuine_pairs = as_flags(same, len(rows_a), "same")
+    left, right = normalize(rows_a, "features_a"), normalize(rows_b, "features_b")
+    accuracies = fold_accuracies(left, right, genuine_pairs, folds)
+    genuine = int(genuine_pairs.sum())
+    impostor = len(genuine_pairs) - genuine
     measurements = [
         Metric("accuracy", float(accuracies.mean()), genuine, impostor, float(impostor)),
         Metric("accuracy-std", float(accuracies.std()), genuine, impostor, float(impostor)),
     ]
     scores = np.einsum("pd,pd->p", left, right)
-    return measurements + tar_at_far(scores[same], scores[~same], fars, minimum_impostors=minimum_impostors)
+    tars = tar_at_far(scores[genuine_pairs], scores[~genuine_pairs], fars, minimum_impostors=minimum_impostors)
+    return measurements + tars
 
 
 def equal_error_rate(genuine: Floats, impostor: Floats) -> float:
-    """The rate at which as large a share of genuine scores is rejected as of impostor scores accepted.
+    """Return the error rate at which the shares of rejected genuine and of accepted impostor scores are equal.
 
-    Accepted is what lies strictly above the threshold. Between the two neighbouring thresholds where the order of the
-    two shares changes they are taken as straight lines. Raises ``ValueError`` where either is empty.
+    Scores strictly above the threshold are accepted. Between the two neighbouring thresholds where the order of the two
+    shares changes, both are interpolated linearly. Raises ``ValueError`` where either array is empty.
     """
     if not genuine.size or not impostor.size:
         raise ValueError("an equal error rate needs genuine and impostor scores")
@@ -130,12 +172,13 @@ def _tar(
     stream: ScoreStream,
     genuine: int,
     impostor: int,
-    fars: Sequence[float],
+    given_fars: Sequence[float],
     minimum: int,
     *,
     sample: Callable[[], NDArray[np.float32]] | None = None,
     binned: bool = False,
 ) -> list[Metric]:
+    fars = as_rates(given_fars, "fars")
     measurements = [refusable(f"TAR@FAR={rate_label(far)}", far, genuine, impostor, minimum) for far in fars]
     given = [index for index, metric in enumerate(measurements) if not metric.refused]
     if binned and given:

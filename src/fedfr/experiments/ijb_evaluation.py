@@ -94,7 +94,7 @@ def ijb_templates(
         "flip": settings.flip,
         "images": images.digest(),
     }
-    sums, done = TemplateSums(images, norm=settings.norm, faceness=settings.faceness), 0
+    sums, done = TemplateSums.of_images(images, norm=settings.norm, faceness=settings.faceness), 0
     kept = None if folder is None else FeatureBlocks(folder, len(images), about)
     for features in passing_blocks(len(images), make) if kept is None else kept.blocks(make):
         sums.add(features)

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from tests.support import plain_ijb as plain
 
 from fedfr.evaluation import tar_at_far
-from fedfr.evaluation.ijb import insightface_tar, pair_scores
-from fedfr.faces.readers.ijb import TemplatePairs
+from fedfr.evaluation.ijb import comparison_scores, insightface_tar
 
 FARS = (0.3, 0.1, 0.05, 0.01)
 
@@ -78,7 +77,7 @@ def test_what_rests_on_too_few_impostors_is_refused() -> None:
     assert [each.name for each in metrics] == [f"TAR(insightface)@FAR={far}" for far in ("1e-1", "1e-2", "1e-3")]
     assert [each.value is None for each in metrics] == [False, False, True]
     assert metrics[2].refused == "rests on 1 impostors; at least 10 are needed"
-    assert [(each.genuine, each.impostor, each.behind) for each in metrics[:2]] == [
+    assert [(each.genuine, each.impostor, each.impostors_above) for each in metrics[:2]] == [
         (100, 1000, 100),
         (100, 1000, 10),
     ]
@@ -94,6 +93,6 @@ def test_scores_of_listed_pairs_are_their_cosines(count: int) -> None:
     made /= np.linalg.norm(made, axis=1, keepdims=True)
     left, right = generator.integers(0, count, (2, 2000)).astype(np.int32)
     right[right == 1] = 0
-    scores = pair_scores(made, TemplatePairs(left, right, np.zeros(2000, np.bool_)))
+    scores = comparison_scores(made, left, right)
     expected = [sum(made[a, axis] * made[b, axis] for axis in range(5)) for a, b in zip(left, right, strict=True)]
     np.testing.assert_allclose(scores, expected, rtol=1e-12, atol=1e-15)

@@ -68,7 +68,7 @@ def test_counts_say_who_is_mated() -> None:
         assert (each.genuine, each.impostor) == (count, PROBES - count)
     mean = metrics["TPIR@FPIR=2e-1"]
     assert (mean.genuine, mean.impostor) == (PROBES, PROBES)
-    assert mean.behind == 0.2 * (PROBES - max(mated))
+    assert mean.impostors_above == 0.2 * (PROBES - max(mated))
 
 
 def test_both_made_one_as_published() -> None:
@@ -79,7 +79,7 @@ def test_both_made_one_as_published() -> None:
     for fpir, label in zip(FPIRS, ("2e-1", "5e-2"), strict=True):
         each = metrics[f"TPIR(merged)@FPIR={label}"]
         assert each.value == plain.merged(made, both, probes, fpir)
-        assert (each.genuine, each.impostor, each.behind) == (PROBES, 0, fpir * PROBES)
+        assert (each.genuine, each.impostor, each.impostors_above) == (PROBES, 0, fpir * PROBES)
     for rank in (1, 5, 10):
         each = metrics[f"rank-{rank}(merged)"]
         assert each.value == plain.open_set(made, both, probes, rank=rank)
@@ -125,7 +125,7 @@ def test_refusals() -> None:
     assert ranks["rank-10(G1)"].refused == "only 8 identities are enrolled"
     assert ranks["rank-10"].value is None
     assert ranks["rank-5"].value is not None
-    with pytest.raises(FedfrError, match=r"subject 5\d\d is a probe and in no gallery; the merged computation needs"):
+    with pytest.raises(FedfrError, match=r"subject 5\d\d is a probe but in no gallery; the merged search needs"):
         merged_galleries(features, few, (0.1,))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedfr.evaluation import pairs_verification
+from fedfr.evaluation import verify_pairs
 from fedfr.evaluation.folds import fold_validation_rates
 from fedfr.evaluation.protocols.pair_sets import verification_set_protocol, wilson_interval
 from fedfr.evaluation.unit_features import normalize
@@ -31,7 +31,7 @@ def test_a_verification_set_has_its_figures_with_their_intervals() -> None:
     same = np.arange(400) % 2 == 0
     others = np.where(same[:, None], features + generator.normal(size=(400, 8)), generator.normal(size=(400, 8)))
     metrics = {each.name: each for each in verification_set_protocol(features, others, same)}
-    plain = {each.name: each for each in pairs_verification(features, others, same, [1e-1])}
+    plain = {each.name: each for each in verify_pairs(features, others, same, [1e-1])}
     assert metrics["accuracy"] == plain["accuracy"]
     assert metrics["TAR@FAR=1e-1"] == plain["TAR@FAR=1e-1"]
     for metric, count in (("accuracy", 400), ("TAR@FAR=1e-1", 200)):
@@ -46,7 +46,7 @@ def test_a_verification_set_has_its_figures_with_their_intervals() -> None:
     assert rates is not None
     value, deviation = (metrics[f"{name}(insightface)@FAR=1e-3"] for name in ("VAL", "VAL-std"))
     assert [value.value, deviation.value] == pytest.approx([rates.mean(), rates.std()])
-    assert [value.genuine, value.impostor, value.behind] == pytest.approx([200, 200, 0.2])
+    assert [value.genuine, value.impostor, value.impostors_above] == pytest.approx([200, 200, 0.2])
     one_kind = verification_set_protocol(features, others, np.ones(400, np.bool_))
     assert [each.refused for each in one_kind if each.name == "EER"] == ["it needs genuine and impostor pairs"]
     refused = "not every one of 10 folds has genuine pairs, and impostors in the others"

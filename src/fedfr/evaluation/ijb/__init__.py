@@ -1,13 +1,21 @@
-"""What only IJB asks for: templates of several media, its published way to read a curve, its two galleries."""
+"""IJB-specific evaluation: templates of several media, InsightFace's reading of the ROC curve, two galleries."""
 
 from __future__ import annotations
 
 from fedfr.evaluation.ijb.roc import insightface_tar
 from fedfr.evaluation.ijb.search import gallery_by_gallery, merged_galleries
-from fedfr.evaluation.ijb.template_comparisons import pair_scores
-from fedfr.evaluation.ijb.templates import TemplateSums
+from fedfr.evaluation.ijb.template_comparisons import comparison_scores, verify_templates
+from fedfr.evaluation.ijb.templates import TemplateSums, media_templates
 
-__all__ = ["TemplateSums", "gallery_by_gallery", "insightface_tar", "merged_galleries", "pair_scores"]
+__all__ = [
+    "TemplateSums",
+    "comparison_scores",
+    "gallery_by_gallery",
+    "insightface_tar",
+    "media_templates",
+    "merged_galleries",
+    "verify_templates",
+]
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""TAR at FAR as InsightFace's ijb_11.py reads it off scikit-learn's curve."""
+"""TAR at FAR as InsightFace's ijb_11.py reads it from scikit-learn's ROC curve."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def insightface_tar(
     *,
     minimum_impostors: int = MINIMUM_IMPOSTORS,
 ) -> list[Metric]:
-    """TAR at the point of the curve whose FAR lies nearest, above or below; of equally near ones at the highest.
+    """Return the TAR at the point of the ROC curve whose FAR is nearest; of equally near points the highest.
 
-    Of ``scores`` (P,), accepted at the threshold or above, ``same`` (P,). The curve lacks the points that
-    ``sklearn.metrics.roc_curve`` drops by default, so that the nearest may be further than one impostor away: the FAR
-    of the metric can exceed the one it is named by. The exact metric is that of :func:`tar_at_far`.
+    ``scores`` (P,) are accepted at the threshold or above, ``same`` (P,) marks genuine pairs. The curve lacks the
+    points that ``sklearn.metrics.roc_curve`` drops by default, so the nearest point may be more than one impostor away,
+    and its FAR may exceed the one in the metric's name. :func:`tar_at_far` gives the exact metric.
     """
     genuine = int(same.sum())
     impostor = len(same) - genuine
@@ -39,7 +39,7 @@ def insightface_tar(
     false, true, thresholds = _curve(scores, same)
     rates = false / false[-1]
     for index in given:
-        # The last of the nearest: it is the first of the reversed curve, which InsightFace searches.
+        # InsightFace searches the reversed curve, whose first nearest point is the last of this one.
         point = len(rates) - 1 - int(np.argmin(np.abs(rates[::-1] - fars[index])))
         value, threshold = float(true[point] / true[-1]), float(thresholds[point])
         measurements[index] = replace(measurements[index], value=value, threshold=threshold)
@@ -47,13 +47,13 @@ def insightface_tar(
 
 
 def _curve(scores: NDArray[np.float64], same: NDArray[np.bool_]) -> tuple[Counts, Counts, NDArray[np.float64]]:
-    """Impostor and genuine scores at or above each threshold, from none to all, as ``roc_curve`` counts them.
+    """Return the counts of impostor and genuine scores at or above each threshold, and the thresholds.
 
-    One point per distinct score, without those in the middle of three at equal distances in both counts (its
-    ``drop_intermediate``), and one that accepts nothing.
+    As ``roc_curve`` with ``drop_intermediate``: one point per distinct score, without the middle one of three that are
+    at equal distances in both counts, and one point that accepts nothing.
     """
     ordered = np.sort(scores)
-    # Where, from the lowest up, each run of equal scores begins; at or above it lie all that follow.
+    # The start of each run of equal scores in ascending order; all following scores are at or above it.
     first = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
     found = np.bincount(np.searchsorted(ordered, scores[same]), minlength=len(ordered))
     true = np.cumsum(found[::-1])[::-1][first][::-1]

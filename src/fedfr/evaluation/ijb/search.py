@@ -1,4 +1,4 @@
-"""1:N of IJB: both galleries made one, as published metrics have it, or each by itself, as the protocol asks."""
+"""IJB 1:N identification: each gallery by itself, as the protocol defines it, or merged, as papers report it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ Floats = NDArray[np.float64]
 def gallery_by_gallery(
     templates: Floats, searches: Searches, fpirs: Sequence[float], *, minimum_impostors: int = MINIMUM_IMPOSTORS
 ) -> list[Metric]:
-    """Open set: all probes against each gallery, where subjects enrolled in another are the non-mated; then the means.
+    """Search all probes in each gallery, open set: return the means over galleries, then each gallery's metrics.
 
-    TPIR at FPIR as :func:`open_set_identification` defines it and rank-1, -5, -10 of the mated probes, of ``templates``
-    (T, D). Metrics named by a gallery are its own, those without a name the mean over galleries.
+    Probes whose subject is enrolled in another gallery are non-mated. TPIR at FPIR is as in
+    :func:`open_set_identification`; rank-1, -5 and -10 are of the mated probes. ``templates`` (T, D). Metrics of a
+    single gallery carry its name.
     """
     own = []
     for gallery in searches.galleries:
@@ -49,11 +50,12 @@ def gallery_by_gallery(
 def merged_galleries(
     templates: Floats, searches: Searches, fpirs: Sequence[float], *, minimum_impostors: int = MINIMUM_IMPOSTORS
 ) -> list[Metric]:
-    """What InsightFace's ijb_1n.py computes and papers quote: one gallery of both, in which every probe is enrolled.
+    """Search all probes in one gallery merged from both, as InsightFace's ijb_1n.py does and papers report.
 
-    No search is non-mated, so this is no open set, and its "FPIR" is none: the threshold is the ⌈FPIR·Q⌉-th highest of
-    all scores of Q probes with templates of others, and TPIR counts the probes whose own template scores strictly
-    above it, whatever the others score. Raises :class:`FedfrError` for a probe that is not enrolled.
+    Every probe is enrolled, so this is not an open set, and "FPIR" is not a rate of non-mated searches: the threshold
+    is the ⌈FPIR·Q⌉-th highest of all scores of Q probes with templates of other subjects, and TPIR is the share of
+    probes whose own template scores strictly above it, whatever the others score. Raises :class:`FedfrError` for a
+    probe that is not enrolled.
     """
     gallery = SearchList(
         "merged",
@@ -63,14 +65,16 @@ def merged_galleries(
     rows = _rows(searches.probes, gallery)
     if (rows == NON_MATED).any():
         subject = searches.probes.subjects[int(np.argmin(rows))]
-        raise FedfrError(f"subject {subject} is a probe and in no gallery; the merged computation needs all enrolled")
+        raise FedfrError(
+            f"subject {subject} is a probe but in no gallery; the merged search needs every probe enrolled"
+        )
     enrolled, probes = templates[gallery.templates], templates[searches.probes.templates]
     search = Search(normalize(enrolled), normalize(probes), rows)
     count, scores = len(rows), len(rows) * (len(gallery) - 1)
     measurements = []
     for fpir in fpirs:
         measured = refusable(f"TPIR@FPIR={rate_label(fpir)}", fpir, count, scores, minimum_impostors, of=count)
-        # The metric counts probes: there is no non-mated one.
+        # Counts of a 1:N metric are probes, and none is non-mated.
         measurements.append(replace(measured, impostor=0))
     given = [index for index, measured in enumerate(measurements) if not measured.refused]
     ranks = [min(math.ceil(expected(fpirs[index], count)), scores) - 1 for index in given]
@@ -80,7 +84,7 @@ def merged_galleries(
 
 
 def _rows(probes: SearchList, gallery: SearchList) -> NDArray[np.int64]:
-    """For every probe the row of its subject in the gallery, or ``NON_MATED``."""
+    """Return for every probe the row of its subject in the gallery, or ``NON_MATED``."""
     row_of = {subject: row for row, subject in enumerate(gallery.subjects.tolist())}
     return np.array([row_of.get(subject, NON_MATED) for subject in probes.subjects.tolist()], np.int64)
 
@@ -101,15 +105,15 @@ def _ranks(search: Search) -> list[Metric]:
 
 
 def _mean(measurements: Sequence[Metric], galleries: Sequence[SearchList]) -> Metric:
-    """The mean of one metric over galleries; refused where it is refused for any."""
+    """Return the mean of one metric over galleries; refused if it is refused for any of them."""
     metric = measurements[0].name
     genuine, impostor = sum(each.genuine for each in measurements), sum(each.impostor for each in measurements)
-    behind = min(each.behind for each in measurements)
+    above = min(each.impostors_above for each in measurements)
     pairs = zip(galleries, measurements, strict=True)
     refused = [f"gallery {gallery.name}: {each.refused}" for gallery, each in pairs if each.refused]
     values = [each.value for each in measurements if each.value is not None]
     value = None if refused else sum(values) / len(values)
-    return Metric(metric, value, genuine, impostor, behind, "; ".join(refused))
+    return Metric(metric, value, genuine, impostor, above, "; ".join(refused))
 
 
 def _labelled(metric: str, label: str) -> str:

@@ -32,15 +32,15 @@ EvaluationProtocol: TypeAlias = "Callable[..., list[Metric]]"
 ProtocolScores: TypeAlias = "Callable[..., ScoreCounts | None]"
 
 PERSONALIZED_PROTOCOLS = ("personalized-1:1", "personalized-1:N")
-"""Concern one client's people; called with features, labels, own, gallery_features, gallery_labels, config."""
+"""Protocols of one client's identities; called with features, labels, own, gallery_features, gallery_labels, config."""
 GENERIC_PROTOCOLS = ("generic-1:1", "generic-1:N")
-"""Among identities nobody trained on; called with features, labels, config."""
+"""Protocols among identities no client trained on; called with features, labels, config."""
 PAIRS_PROTOCOLS = ("generic-pairs",)
-"""On a split's own pairs of identities nobody trained on; called with features_a, features_b, same, config."""
+"""Protocols on a split's own pairs of such identities; called with features_a, features_b, same, config."""
 SET_PROTOCOLS = ("verification-set",)
-"""On the pairs of a published file, one model at a time; called as :data:`PAIRS_PROTOCOLS`."""
+"""Protocols on the pairs of a published file, one model at a time; called as :data:`PAIRS_PROTOCOLS`."""
 IJB_PROTOCOLS = ("ijb-1:1", "ijb-1:N", "ijb-1:N-merged")
-"""On IJB-B or IJB-C, one model at a time; called with templates, lists (see ``protocols.ijb.IJB_LISTS``), config."""
+"""Protocols on IJB-B or IJB-C, one model at a time; called with templates, lists (see ``IJB_LISTS``), config."""
 
 FEDFR = "FedFR, AAAI 2022, arXiv 2112.12496"
 IJB = "Whitelam et al., CVPR Workshops 2017; Maze et al., ICB 2018"
@@ -51,30 +51,30 @@ PROTOCOLS: Registry[EvaluationProtocol] = Registry(
         Entry(
             "personalized-1:1",
             "fedfr.evaluation.protocols.personalized:personalized_verification_protocol",
-            "a client's own test images against everybody's: TAR at FAR",
+            "a client's own test images against those of all clients: TAR at FAR",
             FEDFR,
         ),
         Entry(
             "personalized-1:N",
             "fedfr.evaluation.protocols.personalized:personalized_identification_protocol",
-            "everybody's test images searched among a client's identities: TPIR at FPIR in both conventions, rank-1",
+            "test images of all clients searched in one client's gallery: TPIR at FPIR in both conventions, rank-1",
             FEDFR,
         ),
         Entry(
             "generic-1:1",
             "fedfr.evaluation.protocols.generic:generic_verification_protocol",
-            "all pairs of images of people nobody trained on: TAR at FAR",
+            "all pairs of images of identities no client trained on: TAR at FAR",
         ),
         Entry(
             "generic-1:N",
             "fedfr.evaluation.protocols.generic:generic_identification_protocol",
-            "people nobody trained on, half of them enrolled: TPIR at FPIR, rank-1",
+            "identities no client trained on, half of them enrolled: TPIR at FPIR, rank-1",
             "ISO/IEC 19795-1",
         ),
         Entry(
             "generic-pairs",
             "fedfr.evaluation.protocols.generic:generic_pairs_protocol",
-            "the pairs a split gives, of people nobody trained on: 10-fold accuracy, TAR at FAR",
+            "the split's pairs of identities no client trained on: 10-fold accuracy, TAR at FAR",
             "Huang et al., Labeled Faces in the Wild, 2007",
         ),
         Entry(
@@ -98,7 +98,7 @@ PROTOCOLS: Registry[EvaluationProtocol] = Registry(
         Entry(
             "ijb-1:N-merged",
             "fedfr.evaluation.protocols.ijb:ijb_merged_protocol",
-            "IJB-B or IJB-C as InsightFace searches it, both galleries made one, no open set; what papers quote",
+            "IJB-B or IJB-C as InsightFace searches it and papers report it: merged galleries, no open set",
             IJB,
         ),
     ),
@@ -115,18 +115,18 @@ SCORES: Registry[ProtocolScores] = Registry(
         Entry(
             "personalized-1:N",
             "fedfr.evaluation.protocols.personalized:personalized_identification_scores",
-            "best scores of searches among a client's identities",
+            "best scores of searches in a client's gallery",
         ),
         Entry(
             "generic-1:1",
             "fedfr.evaluation.protocols.generic:generic_verification_scores",
-            "pairs of people nobody trained on",
+            "pairs of identities no client trained on",
         ),
         Entry(
             "generic-1:N",
             "fedfr.evaluation.protocols.generic:generic_identification_scores",
-            "best scores of searches among people nobody trained on",
+            "best scores of searches among identities no client trained on",
         ),
     ),
 )
-"""By protocol: the scores its curves are drawn from; called as the protocol, without ``config``."""
+"""By protocol: the score distribution its curves are drawn from; called as the protocol, without ``config``."""

@@ -1,4 +1,4 @@
-"""The pairs of a published verification set: what papers quote of LFW, CFP-FP, AgeDB-30 and the like."""
+"""Protocol of published verification sets: the metrics that papers report on LFW, CFP-FP, AgeDB-30 and others."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ Floats = NDArray[np.floating[Any]]
 def verification_set_protocol(
     features_a: Floats, features_b: Floats, same: NDArray[np.bool_], config: EvaluationConfig | None = None
 ) -> list[Metric]:
-    """10-fold accuracy as InsightFace computes it, TAR at FAR, EER, each with a 95 % interval, on pairs (P, D), (P, D).
+    """Return 10-fold accuracy as InsightFace computes it, TAR at FAR and EER of pairs, each with a 95 % interval.
 
-    Last comes InsightFace's "VAL" at FAR 1e-3, marked as its convention: it is given however few impostors it rests on.
+    ``features_a`` and ``features_b`` (P, D), ``same`` (P,). The last metric is InsightFace's "VAL" at FAR 1e-3, marked
+    as its convention, which is never refused however few impostors there are.
 
-    Intervals: of accuracy and TAR Wilson's (1927) for shares of all pairs or of the genuine ones, of the EER the
-    percentiles of 1 000 bootstrap samples of genuine and of impostor pairs. They say how many pairs there are, not how
-    a threshold would do on other people.
+    Intervals of accuracy and TAR are Wilson's (1927), for shares of all pairs or of the genuine pairs; the interval of
+    the EER is formed by the percentiles of 1 000 bootstrap samples of genuine and of impostor pairs. They reflect the
+    number of pairs, not how a threshold would perform on other people.
     """
     measurements = []
     for measured in generic_pairs_protocol(features_a, features_b, same, config):
@@ -46,7 +47,7 @@ def verification_set_protocol(
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a share of ``count`` trials (Wilson, JASA 1927)."""
+    """Return Wilson's 95 % score interval of a share of ``count`` trials (Wilson, JASA 1927)."""
     middle = (share + Z * Z / (2 * count)) / (1 + Z * Z / count)
     half = Z / (1 + Z * Z / count) * math.sqrt(share * (1 - share) / count + Z * Z / (4 * count * count))
     return max(0.0, middle - half), min(1.0, middle + half)
@@ -69,7 +70,7 @@ def _equal_error(features_a: Floats, features_b: Floats, same: NDArray[np.bool_]
 
 def _validation(features_a: Floats, features_b: Floats, same: NDArray[np.bool_]) -> list[Metric]:
     genuine, impostor = int(same.sum()), int((~same).sum())
-    behind = float(expected(VALIDATION_FAR, impostor))
+    above = float(expected(VALIDATION_FAR, impostor))
     names = [f"{name}(insightface)@FAR={rate_label(VALIDATION_FAR)}" for name in ("VAL", "VAL-std")]
     rates = None
     if len(same) >= FOLDS:
@@ -77,14 +78,14 @@ def _validation(features_a: Floats, features_b: Floats, same: NDArray[np.bool_])
         rates = fold_validation_rates(left, right, same, VALIDATION_FAR, FOLDS)
     if rates is None:
         reason = f"not every one of {FOLDS} folds has genuine pairs, and impostors in the others"
-        return [Metric(name, None, genuine, impostor, behind, reason) for name in names]
+        return [Metric(name, None, genuine, impostor, above, reason) for name in names]
     values = float(rates.mean()), float(rates.std())
-    return [Metric(name, value, genuine, impostor, behind) for name, value in zip(names, values, strict=True)]
+    return [Metric(name, value, genuine, impostor, above) for name, value in zip(names, values, strict=True)]
 
 
 def _ends(measured: Metric, low: float, high: float) -> list[Metric]:
     name, at, rate = measured.name.partition("@")
     return [
-        Metric(f"{name}({end}){at}{rate}", value, measured.genuine, measured.impostor, measured.behind)
+        Metric(f"{name}({end}){at}{rate}", value, measured.genuine, measured.impostor, measured.impostors_above)
         for end, value in (("low95", low), ("high95", high))
     ]

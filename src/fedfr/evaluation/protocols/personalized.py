@@ -1,4 +1,4 @@
-"""How well a client's model knows the client's own people among everybody's faces (FedFR, section 4.1)."""
+"""Personalized protocols: a client's own identities among the test images of all clients (FedFR, section 4.1)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from fedfr.config.schema import EvaluationConfig
 from fedfr.core.errors import FedfrError
 from fedfr.evaluation.identification import (
+    gallery_rows,
     gallery_templates,
     open_set_identification,
-    probe_labels,
     released_identification,
 )
 from fedfr.evaluation.metrics import Metric
@@ -38,10 +38,10 @@ def personalized_verification_protocol(
     gallery_labels: NDArray[Any] | None = None,
     config: EvaluationConfig | None = None,
 ) -> list[Metric]:
-    """1:1: pairs of which at least one image is the client's own, TAR at every FAR.
+    """Return TAR at every FAR over the pairs of which at least one image is the client's own.
 
-    ``features`` (N, D) of all test images of all clients, ``labels`` (N,), ``own`` (N,) bool: this client's. All
-    personalized protocols are given the same; the gallery plays no part in this one.
+    ``features`` (N, D) of all test images of all clients, ``labels`` (N,), ``own`` (N,) bool marks this client's. All
+    personalized protocols take the same arguments; this one does not use the gallery.
     """
     config = config or EvaluationConfig()
     return personalized_verification(features, labels, own, config.fars, binned=config.verification == "binned")
@@ -55,7 +55,7 @@ def personalized_verification_scores(
     gallery_features: Floats | None = None,
     gallery_labels: NDArray[Any] | None = None,
 ) -> ScoreCounts:
-    """The scores behind :func:`personalized_verification_protocol`."""
+    """Return the score distribution of :func:`personalized_verification_protocol`."""
     return pair_scores(features, labels, own)
 
 
@@ -68,17 +68,17 @@ def personalized_identification_protocol(
     gallery_labels: NDArray[Any],
     config: EvaluationConfig | None = None,
 ) -> list[Metric]:
-    """1:N: every test image searched in a gallery of the client's identities; standard, then released convention.
+    """Search every test image in a gallery of the client's identities: standard, then released convention.
 
     The gallery holds one template per identity from ``gallery_features`` (G, D), the client's training images, with
-    ``gallery_labels`` (G,). Raises :class:`FedfrError` when an own test image shows nobody in the gallery.
+    ``gallery_labels`` (G,). Raises :class:`FedfrError` if the identity of an own test image is not in the gallery.
     """
     config = config or EvaluationConfig()
     templates, identities = gallery_templates(gallery_features, gallery_labels)
-    probes = probe_labels(labels, identities)
-    strangers = np.flatnonzero(own & (probes < 0))
-    if strangers.size:
-        row = int(strangers[0])
+    probes = gallery_rows(labels, identities)
+    missing = np.flatnonzero(own & (probes < 0))
+    if missing.size:
+        row = int(missing[0])
         raise FedfrError(f"own test image in row {row} has label {labels[row]}, which is not in the gallery; enrol it")
     standard = open_set_identification(templates, features, probes, config.fpirs)
     return standard + released_identification(templates, features, probes, config.fpirs)
@@ -92,6 +92,6 @@ def personalized_identification_scores(
     gallery_features: Floats,
     gallery_labels: NDArray[Any],
 ) -> ScoreCounts:
-    """The scores behind :func:`personalized_identification_protocol`, standard convention."""
+    """Return the score distribution of :func:`personalized_identification_protocol`, standard convention."""
     templates, identities = gallery_templates(gallery_features, gallery_labels)
-    return search_scores(templates, features, probe_labels(labels, identities))
+    return search_scores(templates, features, gallery_rows(labels, identities))
