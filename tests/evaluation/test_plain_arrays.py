@@ -77,7 +77,8 @@ def test_lists_and_tensors_are_read_as_arrays(form: Callable[[Any], Any]) -> Non
         FEATURES, FEATURES[::-1], SAME, [0.3]
     )
     given = FEATURES[ENROLLED], LABELS[ENROLLED], FEATURES[~ENROLLED], LABELS[~ENROLLED]
-    assert identify(*map(form, given), [0.4]) == identify(*given, [0.4])
+    gallery, enrolled, probes, labels = map(form, given)
+    assert identify(gallery, enrolled, probes, labels, [0.4]) == identify(*given, [0.4])
 
 
 def test_a_rate_of_single_precision_is_the_decimal_it_shows() -> None:
