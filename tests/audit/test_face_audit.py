@@ -175,7 +175,7 @@ def test_a_model_that_has_learnt_nothing_says_so(tmp_path: Path) -> None:
     assert kinds(found.findings) == {"model-too-weak": 1}
     assert found.is_clean, "a note is no fault of the faces"
     assert found.comparison is None
-    assert found.findings[0].cases[0].detail.startswith("a pair would have to score ")
+    assert found.findings[0].cases[0].detail.startswith("the threshold would be a cosine of ")
 
 
 def test_mistakes_in_what_is_given(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def some() -> tuple[Finding, ...]:
 
 def test_the_gravest_come_first_and_long_lists_are_cut() -> None:
     lines = findings_text(some()).splitlines()
-    assert lines[0] == "error: image-of-two-people (7): one image, exactly or nearly, under two identities"
+    assert lines[0] == "error: image-of-two-people (7): the same or nearly the same image under two identities"
     assert lines[1].startswith("  -> at least one label is wrong")
     assert lines[2] == "     é, 0/1.jpg = b/0.jpg [public, client-01 test]: 0.99"
     assert lines[7] == "     and 2 more"
@@ -36,7 +36,7 @@ def test_the_gravest_come_first_and_long_lists_are_cut() -> None:
 
 
 def test_nothing_found_is_said() -> None:
-    assert findings_text([]) == "nothing found"
+    assert findings_text([]) == "no findings"
 
 
 def test_csv_has_every_image_and_reads_back() -> None:

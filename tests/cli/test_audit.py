@@ -37,8 +37,8 @@ def faulty(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_clean_set(fedfr: Fedfr, clean: Path) -> None:
     answer = fedfr("faces", "audit", clean, "--strict")
     assert answer.code == 0
-    assert answer.out == f"{clean}: 24 images of 8 identities\nnothing found\n"
-    assert "looking at images: 24/24 images" in answer.err
+    assert answer.out == f"{clean}: 24 images of 8 identities\nno findings\n"
+    assert "checking images: 24/24 images" in answer.err
 
 
 def test_findings_are_no_failure_unless_asked(fedfr: Fedfr, faulty: Path) -> None:

@@ -1,6 +1,7 @@
-"""Audit of a face set: duplicates, crops, colour order, counts, names and, with a model, labels.
+"""Audit of a face set: duplicates, crops, colour order, counts, names and, given a model, labels.
 
-:func:`fedfr.audit` is the function of :mod:`fedfr.audit.face_audit`; this package is callable under the same name.
+The function is :func:`fedfr.audit.face_audit.audit`. As :func:`fedfr.audit` has the same name as this package, the
+package is callable and calls that function.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def __dir__() -> list[str]:
 
 
 class _CallablePackage(ModuleType):
-    """Importing a submodule binds the name ``fedfr.audit`` to this package, where the public function had been."""
+    """A package that can be called: importing a submodule rebinds ``fedfr.audit`` from the function to this package."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         from fedfr.audit.face_audit import audit

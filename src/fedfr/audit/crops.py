@@ -1,4 +1,4 @@
-"""Whether faces are cropped as the ArcFace template wants them: where the mean face of many lies."""
+"""Check of the crop: the position of the mean face relative to the ArcFace template."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 __all__ = ["MAX_OFFSET", "MIN_FACE_CONTRAST", "MIN_FACE_CORRELATION", "MIN_IMAGES", "Crop", "locate_mean_face"]
 
 MIN_IMAGES = 50
-"""A mean of fewer faces still shows single ones."""
+"""Least number of images; the mean of fewer faces still shows individual ones."""
 
 MAX_OFFSET = 3.0
-"""Pixels by which the mean face may lie off the template."""
+"""Greatest allowed root-mean-square distance of the mean face's landmarks from the template, in pixels."""
 
 MIN_FACE_CORRELATION = 0.7
-"""Correlation with a mean face below which there is none."""
+"""Least correlation with the reference mean face; below it no mean face was found."""
 
 MIN_FACE_CONTRAST = 0.8
-"""How deep eyes and mouth are in the mean face, 1 for well aligned ones: the less, the more the faces are scattered."""
+"""Least contrast of eyes and mouth in the mean face, 1 for well-aligned faces; scattered faces blur the mean."""
 
 # The ArcFace template: eyes, nose, corners of the mouth (Deng et al., CVPR 2019; insightface's 112x112 points).
 TEMPLATE = np.array(
@@ -34,8 +34,8 @@ MAX_SHIFT, PAD = 20, 30
 SCALES_BELOW_ONE = (0.5, 0.53, 0.55, 0.58, 0.61, 0.64, 0.68, 0.71, 0.75, 0.78, 0.82, 0.87, 0.91, 0.95)
 SCALES_ABOVE_ONE = (1.05, 1.1, 1.16, 1.22, 1.28, 1.34, 1.41, 1.5)
 
-# Luminance of the mean of 1 891 aligned faces (every seventh of LFW), made symmetric: each face with mean 0 and
-# deviation 1, in 1/40, in cells of 7x7 pixels. Nobody can be recognized in it.
+# Mean luminance of 1 891 aligned faces (every seventh of LFW), made symmetric: each face standardized to mean 0 and
+# standard deviation 1, in units of 1/40, in cells of 7x7 pixels. No person can be recognized in it.
 MEAN_FACE = (
     (-12, -14, -15, -16, -16, -15, -14, -14, -14, -14, -15, -16, -16, -15, -14, -12),
     (-14, -16, -16, -13, -6, 0, 5, 6, 6, 5, 0, -6, -13, -16, -16, -14),
@@ -73,7 +73,7 @@ class Crop:
 
     @property
     def is_aligned(self) -> bool:
-        """Whether there is a mean face, where the template wants it, of faces that are not scattered around it."""
+        """Whether correlation, offset and contrast are all within their limits."""
         return (
             self.correlation >= MIN_FACE_CORRELATION
             and self.offset <= MAX_OFFSET
@@ -81,7 +81,7 @@ class Crop:
         )
 
     def describe(self) -> str:
-        """What is wrong with it, in words."""
+        """Describe the first limit that is not met."""
         if self.correlation < MIN_FACE_CORRELATION:
             return f"no mean face (correlation {self.correlation:.2f})"
         if self.offset > MAX_OFFSET:
@@ -96,23 +96,27 @@ def _reference_face() -> NDArray[Any]:
 
 
 def _local_contrast(plane: NDArray[Any]) -> NDArray[Any]:
-    """What is darker and lighter than its surroundings on the scale of an eye."""
+    """Return the difference of Gaussians (3 and 7 pixels) over the face region: structure of the size of an eye."""
     fine, coarse = (cv2.GaussianBlur(plane, (0, 0), width) for width in (3, 7))
     return (fine - coarse)[TOP:BOTTOM, LEFT:RIGHT]
 
 
 def _face_contrast(plane: NDArray[Any]) -> float:
+    """Return the contrast of eyes and mouth relative to the reference mean face."""
     wanted = _local_contrast(_reference_face())
     return float((_local_contrast(plane) * wanted).sum() / (wanted * wanted).sum())
 
 
 def locate_mean_face(mean_face: NDArray[np.floating[Any]]) -> Crop:
-    """Where the mean of standardized luminances (112, 112) lies, by the best correlation over scales and shifts."""
+    """Return the position of a mean of standardized luminances (112, 112) by its best correlation.
+
+    Scales from 0.5 to 1.5 and shifts of up to 20 pixels are tried.
+    """
     plane = mean_face.astype(np.float32)
     template = np.ascontiguousarray(_reference_face()[TOP:BOTTOM, LEFT:RIGHT])
     best = Crop(1.0, (0.0, 0.0), 0.0, -1.0, _face_contrast(plane))
     for scale in (*SCALES_BELOW_ONE, 1.0, *SCALES_ABOVE_ONE):
-        # The face scaled back to the template's size, with room around it to shift.
+        # Scale the face back to the template's size, with a margin for the shift.
         corner = CENTRE * (1 - scale) - scale * PAD
         back = cv2.warpAffine(
             plane,

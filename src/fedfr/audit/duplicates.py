@@ -1,4 +1,4 @@
-"""The same image more than once: within an identity, under two, or in two parts of a split."""
+"""Detection of duplicate images: within an identity, under two identities, or in two parts of a split."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from fedfr.faces.faceset import FaceSet
 
 __all__ = ["check_duplicates"]
 
-# Of a group too large to compare every two, the first so many by name.
+# Of larger groups only this many images, the first by name, are compared pairwise.
 MAX_COMPARED = 1000
 
 
 def check_duplicates(faces: FaceSet, measures: Measures, membership: SplitMembership) -> list[Finding]:
-    """Findings ``exact-duplicates``, ``near-duplicates``, ``image-of-two-people`` and ``image-in-two-parts``.
+    """Return findings ``exact-duplicates``, ``near-duplicates``, ``image-of-two-people`` and ``image-in-two-parts``.
 
-    A group of linked images is one case; ``value`` is the greatest correlation of two that are not exact copies, 1
-    where all are. Under identities and parts only the images that are linked to one of another identity or part are
-    named, with the greatest correlation of such a link.
+    A group of linked images is one case; ``value`` is the greatest correlation of two images that are not exact copies,
+    or 1 where all are exact copies. For the last two kinds only the images linked to one of another identity or part
+    are listed, with the greatest correlation of such a link.
     """
     by_kind: dict[str, list[Case]] = {
         "exact-duplicates": [],
@@ -74,10 +74,11 @@ def _images_across(
     of: NDArray[np.integer[Any]],
     none: int,
 ) -> tuple[list[int], float] | None:
-    """The images of a group that are linked to one with another value in ``of``, and the greatest such correlation.
+    """Return the images of a group linked to one with another value in ``of``, and the greatest such correlation.
 
-    ``copied``: every image with its exact copies; those beyond ``alike`` were not compared. ``links`` says
-    which are one image by it. ``none`` is no value. The result is None where all have one.
+    ``copied`` lists every image with its exact copies; images beyond the size of ``alike`` were not compared. ``links``
+    marks the pairs that count as the same image. ``none`` marks a missing value in ``of``. The result is None where all
+    images have the same value.
     """
     values = [{int(of[index]) for index in images} - {none} for images in copied]
     if len(set().union(*values)) < 2:
@@ -89,7 +90,7 @@ def _images_across(
             membership.add(row)
             greatest = max(greatest, float(alike[row, column]))
     if not membership:
-        # Linked through images of no value, or through those that were not compared.
+        # The link runs through images without a value, or through images that were not compared.
         membership, greatest = set(range(len(copied))), float(alike.max())
     return [index for place in sorted(membership) for index in copied[place]], round(min(greatest, 1.0), 4)
 

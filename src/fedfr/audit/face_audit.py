@@ -1,4 +1,4 @@
-"""Auditing a set of faces: what its images show and, with a model, what its people do."""
+"""Audit of a face set: checks of the images and, given a model, of the labels."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = ["Audit", "Comparison", "audit", "features_of", "load_generic"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """How identities were compared: ``threshold`` is the cosine of two templates from which on they are one person.
+    """How identities were compared: pairs of templates with a cosine above ``threshold`` count as one person.
 
-    Of ``people`` with two images or more, ``found`` would be found if they were in the set twice, half of the images
-    each time.
+    ``people`` is the number of identities with two or more images; for ``found`` of them the templates of two halves of
+    their images score above the threshold, which estimates the sensitivity of the check.
     """
 
     threshold: float
@@ -39,16 +39,16 @@ class Comparison:
     people: int
 
     def describe(self) -> str:
-        """In words."""
+        """Describe the comparison in one sentence."""
         return (
-            f"identities were compared at a cosine of {self.threshold:.3f}; of {self.people} people with two or more "
-            f"images {self.found} would be found if they were in the set twice"
+            f"identities were compared at a cosine of {self.threshold:.3f}; of {self.people} identities with two or "
+            f"more images {self.found} would be detected if they were in the set twice"
         )
 
 
 @dataclass(frozen=True, repr=False)
 class Audit(Brief):
-    """What was audited and found; ``comparison`` is None without a model."""
+    """Result of an audit: size of the face set and findings; ``comparison`` is None without a model."""
 
     images: int
     identities: int
@@ -57,11 +57,11 @@ class Audit(Brief):
 
     @property
     def is_clean(self) -> bool:
-        """Whether there is neither an error nor a warning; notes are no fault."""
+        """Whether there are neither errors nor warnings; notes are allowed."""
         return all(found.severity == "note" for found in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {
             "images": self.images,
             "identities": self.identities,
@@ -77,20 +77,20 @@ def audit(
     model: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Audit:
-    """Audit a face set, its split and, by the features of a model, its labels.
+    """Audit a face set, its split and, with the features of a model, its labels.
 
-    Nothing is changed. The findings do not depend on the order of the images. ``model`` is a file of this project, a
-    state dict of others or an ONNX graph. Raises :class:`FedfrError` for what cannot be read and for a split of
-    other faces.
+    Nothing is modified, and the findings do not depend on the order of the images. ``model`` is a fedfr checkpoint, a
+    state dict of another project or an ONNX graph. Raises :class:`FedfrError` for unreadable input and for a split that
+    was made for other faces.
     """
     shown = progress or Silent()
     loaded = faces if isinstance(faces, FaceSet) else FaceSet.load(faces)
     divided = split if split is None or isinstance(split, Split) else Split.load(split)
     membership = SplitMembership.of(loaded, divided)
-    # Loaded first: a wrong file should not wait for the images.
+    # The model is loaded first, so that a wrong file is reported before the images are read.
     known = None if model is None else load_generic(Path(model))
     findings = list(
-        audit_images(loaded, divided, lambda done, total: shown.update("looking at images", done, total, unit="images"))
+        audit_images(loaded, divided, lambda done, total: shown.update("checking images", done, total, unit="images"))
     )
     comparison = None
     if known is not None and len(loaded):
@@ -102,9 +102,9 @@ def audit(
 
 
 def load_generic(path: Path) -> tuple[nn.Module, Compute]:
-    """The backbone of any file that :func:`~fedfr.models.open_model` opens, on the CPU, and how to run it.
+    """Load the backbone of any file that :func:`~fedfr.models.open_model` opens, on the CPU, with its compute settings.
 
-    In bfloat16 where the processor multiplies it faster. Raises :class:`FedfrError` as that does.
+    bfloat16 is used where the processor multiplies it faster. Raises :class:`FedfrError` as :func:`open_model` does.
     """
     opened = open_model(path)
     device = torch.device("cpu")
@@ -113,7 +113,7 @@ def load_generic(path: Path) -> tuple[nn.Module, Compute]:
 
 
 def features_of(faces: FaceSet, backbone: nn.Module, compute: Compute, shown: Progress) -> NDArray[np.float32]:
-    """Sum of the features of each image and its mirror image, (N, D)."""
+    """Return the sum of the features of each image and its mirror image, (N, D)."""
 
     def make(first: int, stop: int) -> NDArray[np.float32]:
         found = mirror_summed_features(backbone, TrainingSet([(faces, np.arange(first, stop), 0)]), compute)
@@ -125,7 +125,7 @@ def features_of(faces: FaceSet, backbone: nn.Module, compute: Compute, shown: Pr
 
 def _people_findings(faces: FaceSet, people: IdentityTemplates, membership: SplitMembership) -> Iterator[Finding]:
     if not people.is_discriminative:
-        detail = f"a pair would have to score {people.threshold:.2f}"
+        detail = f"the threshold would be a cosine of {people.threshold:.2f}"
         yield from make_findings("model-too-weak", [Case(value=round(people.threshold, 4), detail=detail)])
         return
     cases: dict[str, list[Case]] = {"same-person": [], "same-person-in-two-parts": []}
@@ -140,7 +140,7 @@ def _people_findings(faces: FaceSet, people: IdentityTemplates, membership: Spli
 def _similar_identities_case(
     faces: FaceSet, people: IdentityTemplates, membership: SplitMembership, twin: SimilarIdentities
 ) -> tuple[Case, bool]:
-    """The case, with the two most similar images for the eye, and whether different owners hold the two identities."""
+    """Return the case with the two most similar images, and whether the two identities have different owners."""
     pair = (twin.first, twin.second)
     names = sorted(
         (faces.identities[label], faces.names[image])
@@ -159,5 +159,5 @@ def _mislabelled_case(faces: FaceSet, membership: SplitMembership, stray: Mislab
         (own, nearest),
         membership.parts_of([stray.image]),
         round(stray.score, 3),
-        f"looks like {nearest}; {stray.own:.2f} with the others of {own}",
+        f"similar to {nearest}; {stray.own:.2f} with the other images of {own}",
     )

@@ -1,4 +1,4 @@
-"""What an audit can find, how grave it is, and what to do about it."""
+"""Kinds of audit findings, with their severity and advice."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from fedfr.core.short_repr import Brief
 __all__ = ["FINDING_KINDS", "SEVERITIES", "Case", "Finding", "FindingKind", "make_findings", "sort_findings"]
 
 SEVERITIES = ("error", "warning", "note")
-"""Certain and harmful; probably a fault, or certain and less harmful; good to know."""
+"""Severities: certain and harmful; probably a fault, or certain and less harmful; for information."""
 
 
 @dataclass(frozen=True)
 class FindingKind:
-    """``severity`` is one of :data:`SEVERITIES`; ``advice`` says what to do."""
+    """Properties of a kind of finding: ``severity`` is one of :data:`SEVERITIES`; ``advice`` says what to do."""
 
     severity: str
     advice: str
@@ -25,33 +25,33 @@ class FindingKind:
 
 @dataclass(frozen=True, repr=False)
 class Case(Brief):
-    """One occurrence: names of the images and identities concerned, and the parts of the split they are in.
+    """One occurrence of a finding: names of the images and identities concerned, and the split parts they are in.
 
-    ``value`` is the measured number that decided; what it measures depends on the kind. ``detail`` is for reading.
+    ``value`` is the measured number that decided; its meaning depends on the kind. ``detail`` is an explanatory text.
     """
 
     images: tuple[str, ...] = ()
     identities: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     value: float | None = None
-    detail: str = field(default="", repr=False)  # it names people
+    detail: str = field(default="", repr=False)  # may name people
 
 
 @dataclass(frozen=True, repr=False)
 class Finding(Brief):
-    """All cases of one kind, the gravest first; ``kind`` is a name in :data:`FINDING_KINDS`."""
+    """All cases of one kind, most severe first; ``kind`` is a name in :data:`FINDING_KINDS`."""
 
     kind: str
     cases: tuple[Case, ...]
 
     @property
     def severity(self) -> str:
-        """How grave it is."""
+        """One of :data:`SEVERITIES`."""
         return FINDING_KINDS[self.kind].severity
 
     @property
     def description(self) -> str:
-        """What was found, in words."""
+        """Description of the kind of finding."""
         return FINDING_KINDS.entry(self.kind).description
 
     @property
@@ -60,7 +60,7 @@ class Finding(Brief):
         return FINDING_KINDS[self.kind].advice
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {
             "kind": self.kind,
             "severity": self.severity,
@@ -72,14 +72,18 @@ class Finding(Brief):
 
 
 def make_findings(kind: str, cases: Iterable[Case], *, largest_first: bool = True) -> list[Finding]:
-    """The finding of this kind, or nothing when there is no case; the order does not depend on that of the images."""
+    """Return a list with the finding of this kind, empty without cases.
+
+    Cases are sorted by value, largest first unless ``largest_first`` is False, then by names; so the result does not
+    depend on the order of the images.
+    """
     sign = -1 if largest_first else 1
     found = sorted(cases, key=lambda case: (sign * (case.value or 0), case.images, case.identities, case.parts))
     return [Finding(FINDING_KINDS.entry(kind).name, tuple(found))] if found else []
 
 
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Errors, warnings, notes; each in the order of :data:`FINDING_KINDS`."""
+    """Sort findings by severity (errors, warnings, notes), then in the order of :data:`FINDING_KINDS`."""
     return tuple(
         sorted(findings, key=lambda each: (SEVERITIES.index(each.severity), FINDING_KINDS.names.index(each.kind)))
     )
@@ -91,95 +95,98 @@ FINDING_KINDS: Registry[FindingKind] = Registry(
         Entry(
             "altered-pixels",
             FindingKind("error", "import the images again"),
-            "the pixels are not those the set was imported with",
+            "the pixels differ from those that were imported",
         ),
         Entry(
             "image-in-two-parts",
             FindingKind("error", "keep it in one part; exact copies are left out by the split setting duplicates=drop"),
-            "one image, exactly or nearly, in two parts of the split",
+            "the same or nearly the same image in two parts of the split",
         ),
         Entry(
             "image-of-two-people",
-            FindingKind("error", "at least one label is wrong: look, and remove the image from all but one identity"),
-            "one image, exactly or nearly, under two identities",
+            FindingKind(
+                "error", "at least one label is wrong: check the image and remove it from all but one identity"
+            ),
+            "the same or nearly the same image under two identities",
         ),
         Entry(
             "alike-names-in-two-parts",
             FindingKind(
-                "error", "give one person one name, people who differ names that do, and import and split again"
+                "error",
+                "use one name for one person and clearly different names for different people; import and split again",
             ),
             "identities whose names look the same, in two parts of the split",
         ),
         Entry(
             "alike-names",
-            FindingKind("warning", "look; if it is one person, merge the identities"),
+            FindingKind("warning", "check them; if it is one person, merge the identities"),
             "identities whose names look the same",
         ),
         Entry(
             "exact-duplicates",
             FindingKind("warning", "remove all but one, or split with duplicates=drop"),
-            "the very same image more than once under one identity",
+            "identical images under one identity",
         ),
         Entry(
             "near-duplicates",
-            FindingKind("warning", "keep one of each group, so that none is trained and tested on"),
-            "nearly the same image (encoded anew, brighter, mirrored, a moment later) under one identity",
+            FindingKind("warning", "keep one of each group, so that none is both trained and tested on"),
+            "nearly identical images (re-encoded, brightened, mirrored, taken a moment later) under one identity",
         ),
         Entry(
             "blank",
-            FindingKind("warning", "remove them, or find out why they came out so"),
-            "images that are one colour, black or white",
+            FindingKind("warning", "remove them, or find the fault that produced them"),
+            "images of a single colour, black or white",
         ),
         Entry(
             "blurred",
-            FindingKind("warning", "remove them, or take larger originals"),
+            FindingKind("warning", "remove them, or use larger originals"),
             "images out of focus or enlarged",
         ),
         Entry(
             "colour-order",
             FindingKind("warning", "read them as BGR, or swap red and blue, and import again"),
-            "faces bluer than red: colours in the order BGR",
+            "faces bluer than red: the colours are probably in BGR order",
         ),
         Entry(
             "crop",
             FindingKind("warning", "align the faces to the ArcFace template, 112x112, and import again"),
-            "faces not where the ArcFace template has them: another crop, or only resized",
+            "faces not positioned as in the ArcFace template: another crop, or resized without alignment",
         ),
         Entry(
             "same-person-in-two-parts",
-            FindingKind("warning", "look; if it is one person, merge the identities and split again"),
+            FindingKind("warning", "check them; if it is one person, merge the identities and split again"),
             "two identities that look like one person, in two parts of the split",
         ),
         Entry(
             "same-person",
-            FindingKind("warning", "look; if it is one person, merge the identities"),
+            FindingKind("warning", "check them; if it is one person, merge the identities"),
             "two identities that look like one person",
         ),
         Entry(
             "mislabelled",
-            FindingKind("warning", "look; move the image to whom it shows, or remove it"),
-            "images far from their identity's others and near another identity",
+            FindingKind("warning", "check them; move each image to the person it shows, or remove it"),
+            "images unlike the others of their identity and similar to another identity",
         ),
         Entry(
             "few-images",
-            FindingKind("warning", "give them more images, or split with a higher min_images"),
-            "identities of a client with one image to train on, or none to test",
+            FindingKind("warning", "add images, or split with a higher min_images"),
+            "identities of a client with a single training image, or without test images",
         ),
         Entry(
             "single-image",
-            FindingKind("note", "they can be distractors; they cannot be trained and tested on"),
+            FindingKind("note", "they can serve as distractors, but not for training and testing"),
             "identities with one image",
         ),
-        Entry("grey", FindingKind("note", "make sure that it is meant"), "grey images in a set with colours"),
+        Entry("grey", FindingKind("note", "make sure that this is intended"), "grey images in a colour set"),
         Entry(
             "grey-set",
-            FindingKind("note", "make sure that it is meant; the order of colours cannot be told"),
-            "all grey",
+            FindingKind("note", "make sure that this is intended; the colour order cannot be checked"),
+            "all images are grey",
         ),
         Entry(
             "model-too-weak",
-            FindingKind("note", "give a model that knows faces"),
-            "the model cannot tell these people apart; identities were not compared",
+            FindingKind("note", "use a model trained for face recognition"),
+            "the model cannot distinguish these identities, so they were not compared",
         ),
     ),
 )

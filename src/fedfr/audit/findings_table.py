@@ -1,4 +1,4 @@
-"""The findings of an audit as text to read and as CSV to work through."""
+"""Output of audit findings as text and as CSV."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ EXCLUSION_COLUMNS = ("index", "faces", "decision")
 
 
 def findings_text(findings: Iterable[Finding], shown: int = MAX_CASES) -> str:
-    """One block per finding: how grave, what, how many, what to do, and the first ``shown`` cases."""
+    """Format one block per finding: severity, kind, number, description, advice and the first ``shown`` cases."""
     found = list(findings)
     blocks = [_block(each, shown) for each in found]
     counts = Counter(each.severity for each in found)
     total = ", ".join(f"{counts[name]} {name}{'s' * (counts[name] != 1)}" for name in SEVERITIES if counts[name])
-    return "\n".join([*blocks, f"kinds of finding: {total}" if total else "nothing found"])
+    return "\n".join([*blocks, f"kinds of finding: {total}" if total else "no findings"])
 
 
 def _block(found: Finding, shown: int) -> str:
@@ -42,10 +42,11 @@ def _line(case: Case) -> str:
 
 
 def findings_csv(findings: Sequence[Finding], faces: FaceSet | None = None) -> str:
-    """One row per image of every case, or per identity where it names no image; ``case`` numbers them within a kind.
+    """Return CSV with one row per image of every case, or per identity where a case names no image.
 
-    With ``faces`` the rows tell the image's index, unless its name is another's too, and the set's fingerprint, for
-    ``fedfr faces exclude`` to act on what a person writes into the column ``decision``.
+    ``case`` numbers the cases of a kind. With ``faces`` every row also has the index of the image (unless other images
+    have the same name) and the fingerprint of the set, so that ``fedfr faces exclude`` can apply what a person enters
+    in the column ``decision``.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -64,7 +65,7 @@ def findings_csv(findings: Sequence[Finding], faces: FaceSet | None = None) -> s
 
 
 def _indices(findings: Sequence[Finding], faces: FaceSet) -> dict[str, int]:
-    """The index of every image that a finding names and no other image is called like."""
+    """Return the index of every image named in a finding, for names that only one image has."""
     wanted = {image for found in findings for case in found.cases for image in case.images}
     places: dict[str, list[int]] = {}
     for index, name in enumerate(faces.names):

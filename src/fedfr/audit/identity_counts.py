@@ -1,4 +1,4 @@
-"""Identities with too few images."""
+"""Detection of identities with too few images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["check_counts"]
 
 
 def check_counts(faces: FaceSet, split: Split | None) -> list[Finding]:
-    """Finding ``single-image`` without a split, ``few-images`` with one; ``value`` is the number of images."""
+    """Return findings ``single-image`` or, with a split, ``few-images``; ``value`` is the number of images."""
     if split is None:
         alone = np.flatnonzero(faces.counts() == 1).tolist()
         return make_findings("single-image", [Case((), (faces.identities[label],), (), 1.0) for label in alone])

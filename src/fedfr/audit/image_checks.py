@@ -1,4 +1,4 @@
-"""Everything that the images alone show, without a model."""
+"""All audit checks that need no model."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ __all__ = ["audit_images"]
 def audit_images(
     faces: FaceSet, split: Split | None = None, progress: ProgressCallback = lambda done, total: None
 ) -> tuple[Finding, ...]:
-    """Audit images in one pass over their pixels; the findings do not depend on the order of the images.
+    """Run all image checks in one pass over the pixels; the findings do not depend on the order of the images.
 
-    Raises :class:`~fedfr.core.errors.FedfrError` when the split was made for other faces.
+    Without images there are no findings. Raises :class:`~fedfr.core.errors.FedfrError` when the split was made for
+    other faces.
     """
     membership = SplitMembership.of(faces, split)
     if not len(faces):

@@ -1,4 +1,4 @@
-"""Labels against features: one person under two identities, and images that belong to another identity."""
+"""Label checks by features: one person under two identities, and images that belong to another identity."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from fedfr.evaluation.unit_features import normalize
 __all__ = ["SAME_PERSON_DEVIATIONS", "IdentityTemplates", "ImpostorScores", "MislabelledImage", "SimilarIdentities"]
 
 SAME_PERSON_DEVIATIONS = 6.3
-"""How far above the usual score of two people, in deviations, two identities are one (docs/faces.md: how chosen)."""
+"""Standard deviations above the mean impostor score from which two identities count as one person (see docs/faces.md).
+"""
 
 MISLABEL_DEVIATIONS = 5.0
-"""How far above it an image's score with another identity lies where it belongs to that one …"""
+"""Standard deviations above the mean impostor score that a mislabelled image must reach with another identity."""
 
 MISLABEL_MARGIN = 3.0
-"""… and how far, in the same deviations, its score with the rest of its own identity lies below that."""
+"""Standard deviations by which that score must exceed the score with the rest of the image's own identity."""
 
 BLOCK = 2048
 MAX_SAMPLED = 4096
-# A normal distribution's median absolute deviation, in its standard deviations.
+# Median absolute deviation of a normal distribution, in standard deviations.
 NORMAL_MAD = 0.6744897501960817
 
 Floats = NDArray[np.floating[Any]]
@@ -34,19 +35,22 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class ImpostorScores:
-    """Scores of two people, by median and median absolute deviation: a few pairs of one person do not move them."""
+    """Robust statistics of impostor scores: the median, and the median absolute deviation as a standard deviation.
+
+    A few pairs that do show one person do not change them.
+    """
 
     centre: float
     deviation: float
 
     def score_at(self, deviations: float) -> float:
-        """The score so many deviations above the centre."""
+        """Return the score this many standard deviations above the centre."""
         return self.centre + deviations * self.deviation
 
 
 @dataclass(frozen=True)
 class SimilarIdentities:
-    """Two identities, by label, ``first`` < ``second``, and the cosine of their templates."""
+    """Two identities that may be one person: labels ``first`` < ``second`` and the cosine of their templates."""
 
     first: int
     second: int
@@ -55,7 +59,11 @@ class SimilarIdentities:
 
 @dataclass(frozen=True)
 class MislabelledImage:
-    """An image, the identity it is nearest to, its cosine with that one's template and with the rest of its own."""
+    """An image that may be mislabelled: its index, the label of the nearest other identity, and two cosines.
+
+    ``score`` is the cosine with the template of ``nearest``, ``own`` that with the mean of the other images of its
+    identity.
+    """
 
     image: int
     nearest: int
@@ -64,9 +72,10 @@ class MislabelledImage:
 
 
 class IdentityTemplates:
-    """Features (N, D) of labelled images (N,), labels 0 … K-1, each with an image; a template is the mean per identity.
+    """Templates (mean unit feature per identity) and impostor statistics of labelled features (N, D).
 
-    Raises :class:`~fedfr.core.errors.FedfrError` for features that are no matrix or not finite.
+    ``labels`` (N,) lie in 0 … K-1, each with at least one image. Raises :class:`~fedfr.core.errors.FedfrError` for
+    features that are not a matrix or not finite.
     """
 
     def __init__(self, features: Floats, labels: NDArray[Any]) -> None:
@@ -80,16 +89,16 @@ class IdentityTemplates:
 
     @property
     def threshold(self) -> float:
-        """The cosine of two templates above which they are one person."""
+        """Cosine of two templates above which two identities count as one person."""
         return self.impostors.score_at(SAME_PERSON_DEVIATIONS)
 
     @property
     def is_discriminative(self) -> bool:
-        """Whether a score can reach the threshold at all; with a model that has learnt little it cannot."""
+        """Whether the threshold lies below 1; with a poorly trained model no pair can reach it."""
         return len(self.templates) > 2 and self.threshold < 1
 
     def similar_identities(self) -> Iterator[SimilarIdentities]:
-        """Pairs of identities above the threshold; exact, of all pairs, in bounded memory."""
+        """Yield the pairs of identities above the threshold; exhaustive, in bounded memory."""
         for first in range(0, len(self.templates), BLOCK):
             for second in range(first, len(self.templates), BLOCK):
                 scores = self.templates[first : first + BLOCK] @ self.templates[second : second + BLOCK].T
@@ -98,14 +107,17 @@ class IdentityTemplates:
                         yield SimilarIdentities(int(first + row), int(second + column), float(scores[row, column]))
 
     def most_similar_images(self, first: int, second: int) -> tuple[int, int]:
-        """The two images, one of each identity, with the greatest cosine."""
+        """Return the two images, one of each identity, with the greatest cosine."""
         ours, theirs = np.flatnonzero(self._labels == first), np.flatnonzero(self._labels == second)
         scores = self._rows[ours] @ self._rows[theirs].T
         row, column = np.unravel_index(int(scores.argmax()), scores.shape)
         return int(ours[row]), int(theirs[column])
 
     def mislabelled_images(self) -> Iterator[MislabelledImage]:
-        """Images of identities with two or more that are nearer to another identity than to the rest of their own."""
+        """Yield images that are nearer to another identity than to the rest of their own.
+
+        Identities with a single image are skipped.
+        """
         least, lead = self.impostors.score_at(MISLABEL_DEVIATIONS), MISLABEL_MARGIN * self.impostors.deviation
         for start in range(0, len(self._rows), BLOCK):
             rows, labels = self._rows[start : start + BLOCK], self._labels[start : start + BLOCK]
@@ -128,11 +140,12 @@ class IdentityTemplates:
         return nearest, best
 
     def split_half_matches(self, among: NDArray[np.int64] | None = None) -> tuple[int, int]:
-        """Of how many identities with two or more images two halves score above the threshold, and of how many in all.
+        """Return how many identities match themselves when their images are split in two, and how many were tried.
 
-        It is how many would be found if they were in the set twice; ``among`` counts only these labels.
+        This estimates how many people would be detected if they were in the set under two identities. Only identities
+        with two or more images are tried; ``among`` restricts them to these labels.
         """
-        # Every other one by the first component: halves that do not depend on the order of the images.
+        # Alternate images in order of the first component, so that the halves do not depend on the image order.
         order = np.lexsort((self._rows[:, 0], self._labels))
         firsts = np.concatenate([[0], np.cumsum(self._counts)[:-1]])
         odd = np.empty(len(order), np.bool_)
@@ -146,9 +159,9 @@ class IdentityTemplates:
 
 
 def _impostor_scores(templates: Floats) -> ImpostorScores:
-    """From all pairs, or those of so many identities evenly taken that they are enough."""
+    """Compute the statistics from all pairs of templates, or from an evenly spaced sample if there are many."""
     step = max(1, math.ceil(len(templates) / MAX_SAMPLED))
-    # Ordered by the first component, so that the choice does not depend on the order of the identities.
+    # Sorted by the first component, so that the sample does not depend on the order of the identities.
     some = templates[np.argsort(templates[:, 0], kind="stable")][::step]
     scores = (some @ some.T)[np.triu_indices(len(some), 1)]
     if not len(scores):

@@ -1,4 +1,4 @@
-"""The one pass over all pixels: what every later question about single images is answered from."""
+"""Per-image measurements from one pass over all pixels; the other checks use these."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from fedfr.faces.faceset import FaceSet
 __all__ = ["THUMBNAIL_SIDE", "Measures", "measure_images"]
 
 THUMBNAIL_SIDE = 16
-"""Side of the small grey version of an image."""
+"""Side in pixels of the grey thumbnails."""
 
 BLOCK = 256
-# The middle of an aligned face, from the eyes to the mouth: rows, columns. Hair, hats and backgrounds lie outside.
+# Rows and columns of an aligned face from the eyes to the mouth, which exclude hair, hats and background.
 SKIN = (slice(40, 100), slice(30, 82))
 FACE = (slice(16, 96), slice(16, 96))
 
@@ -31,13 +31,13 @@ ProgressCallback = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Measures:
-    """What was measured of every image (N,), in grey levels, and the mean face of every group.
+    """Measurements of every image (N,), in grey levels, and the mean face of every group.
 
-    ``digests`` are of its pixels, ``thumbnails`` (N, 16, 16) uint8 is its luminance and ``content`` (N, 16, 16)
-    which of that was photographed. ``brightness`` and ``contrast`` are
-    mean and standard deviation of the luminance; ``sharpness`` the standard deviation of its Laplacian over the face;
-    ``redness`` the mean of red less blue over the skin; ``colour`` the mean difference of red and blue. ``mean_faces``
-    (G, 112, 112) are the means of the standardized luminance over each group's ``sizes`` images.
+    ``digests`` are SHA-256 of the pixels; ``thumbnails`` (N, 16, 16) uint8 the reduced luminance and ``content`` (N,
+    16, 16) the mask of its photographed cells. ``brightness`` and ``contrast`` are mean and standard deviation of the
+    luminance; ``sharpness`` is the standard deviation of its Laplacian over the face; ``redness`` the mean of red minus
+    blue over the skin; ``colour`` the mean absolute difference of red and blue. ``mean_faces`` (G, 112, 112) are the
+    means of the standardized luminance over the ``sizes`` (G,) images of each group.
     """
 
     digests: Digests
@@ -55,7 +55,7 @@ class Measures:
 def measure_images(
     faces: FaceSet, groups: NDArray[np.int64], count: int, progress: ProgressCallback = lambda done, total: None
 ) -> Measures:
-    """Measure every image, in blocks; ``groups`` (N,) says in which of the ``count`` mean faces each one goes."""
+    """Measure every image, in blocks of 256; ``groups`` (N,) assigns each to one of ``count`` mean faces."""
     total = len(faces)
     digests = bytearray()
     thumbnails = np.empty((total, THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)

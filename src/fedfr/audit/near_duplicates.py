@@ -1,7 +1,7 @@
-"""Images that are nearly the same: groups by the correlation of their small grey versions, mirrored ones too.
+"""Near-duplicate images: groups by the correlation of their grey thumbnails, mirrored ones included.
 
-Only what both show is compared: warping leaves black corners where a photograph ends, which are alike in the images
-of everybody.
+Only cells that are photographed in both images are compared: warping leaves black corners beyond the border of a
+photograph, and these are alike in images of different people.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 __all__ = ["MIN_CORRELATION", "MIN_OVERLAP_CORRELATION", "near_duplicate_groups", "pair_correlations"]
 
 MIN_CORRELATION = 0.98
-"""Correlation from which on two images are the same one (docs/faces.md says how it was chosen)."""
+"""Correlation from which two images count as the same (docs/faces.md explains the choice)."""
 
 BLOCK = 2048
 MIN_CONTRAST = 4.0
 MIN_OVERLAP_CORRELATION = 0.95
-"""The same over what both of two images show, where they do not show everything: less is left to tell them by."""
+"""The same over the common photographed cells, for images that are not photographed completely."""
 
 MIN_OVERLAP = 0.2
-"""Share of the image that two must have in common to be compared."""
+"""Share of cells that two images must have in common to be compared."""
 
 PAIRS = 1 << 14
 
@@ -32,10 +32,10 @@ Mask = NDArray[np.bool_]
 
 
 def _descriptors(thumbnails: Thumbnails) -> Descriptors:
-    """Rows of mean 0 and length 1, (N, 256), as the sums and differences of each image and its mirror image.
+    """Return rows (N, 256) of mean 0 and length 1: the sums and differences of each thumbnail and its mirror image.
 
-    ``u·v`` over all 256 is the correlation of two images; with the last 128 negated, of one and the other's mirror.
-    An image without contrast is a row of zeros and like nothing.
+    The inner product of two rows is the correlation of the two images; with the last 128 entries of one negated, that
+    of one and the mirror image of the other. An image without contrast is a row of zeros, which matches nothing.
     """
     planes = thumbnails.astype(np.float32)
     planes -= planes.mean(axis=(1, 2), keepdims=True)
@@ -49,10 +49,9 @@ def _descriptors(thumbnails: Thumbnails) -> Descriptors:
 
 
 def pair_correlations(thumbnails: Thumbnails, content: Mask | None = None) -> NDArray[np.float32]:
-    """Correlation (n, n) of every two small images (n, 16, 16) uint8, or of one and the other's mirror if greater.
+    """Return the correlations (n, n) of thumbnails (n, 16, 16) uint8, the greater of direct and mirrored.
 
-    ``content`` (n, 16, 16): what was photographed of each, everything when left out; of two images only what both show
-    is compared.
+    ``content`` (n, 16, 16) masks the photographed cells, by default all; only cells common to both images are compared.
     """
     first, second = np.divmod(np.arange(len(thumbnails) ** 2), max(len(thumbnails), 1))
     masks = np.ones(thumbnails.shape, np.bool_) if content is None else content
@@ -62,7 +61,7 @@ def pair_correlations(thumbnails: Thumbnails, content: Mask | None = None) -> ND
 def _correlations_of(
     thumbnails: Thumbnails, content: Mask, first: NDArray[Any], second: NDArray[Any]
 ) -> NDArray[np.float32]:
-    """:func:`pair_correlations` of some pairs."""
+    """Return the entries of :func:`pair_correlations` for some pairs."""
     found = np.empty(len(first), np.float32)
     for start in range(0, len(first), PAIRS):
         one, other = first[start : start + PAIRS], second[start : start + PAIRS]
@@ -75,7 +74,7 @@ def _correlations_of(
 
 
 def _overlap_correlations(one: Thumbnails, content: Mask, other: Thumbnails, others: Mask) -> NDArray[np.float32]:
-    """Correlations (n,) over what both show; 0 where that is too little, or without contrast."""
+    """Return the correlations (n,) over the common cells; 0 where these are too few or have no contrast."""
     both = (content & others).reshape(len(one), -1).astype(np.float32)
     counts = np.maximum(both.sum(axis=1), 1)
     planes = []
@@ -90,6 +89,7 @@ def _overlap_correlations(one: Thumbnails, content: Mask, other: Thumbnails, oth
 
 
 def _correlation_bound(same: Any, unlike: Any, others_same: Any, others_unlike: Any) -> NDArray[np.float32]:
+    """Return the greater of direct and mirrored correlation of every two descriptors, from their halves."""
     products: NDArray[np.float32] = unlike @ others_unlike.T
     np.abs(products, out=products)
     products += same @ others_same.T
@@ -99,10 +99,10 @@ def _correlation_bound(same: Any, unlike: Any, others_same: Any, others_unlike: 
 def near_duplicate_groups(
     thumbnails: Thumbnails, content: Mask | None = None, threshold: float = MIN_CORRELATION
 ) -> list[list[int]]:
-    """Groups of two or more images linked by a correlation of at least ``threshold``, ascending.
+    """Return groups of two or more images linked by a correlation of at least ``threshold``, indices ascending.
 
-    Of all pairs, in blocks: memory grows with the images, a kilobyte each, time with their square. Where a part of a
-    image is not ``content``, two have to be alike as a whole and in what both show.
+    All pairs are compared in blocks: memory grows linearly with the number of images (1 kB each), time quadratically.
+    Pairs with an image that is not completely photographed (``content``) must also correlate over their common cells.
     """
     masks = np.ones(thumbnails.shape, np.bool_) if content is None else content
     rows = np.empty((len(thumbnails), thumbnails.shape[1] * thumbnails.shape[2]), np.float32)
@@ -122,7 +122,7 @@ def near_duplicate_groups(
             )
             found = np.argwhere(products >= threshold) + np.array([first, second])
             one, other = found[:, 0], found[:, 1]
-            # Corners that are alike in everybody's images make such pairs; what both show is compared alone.
+            # Equal empty corners can cause such a pair; the common photographed cells decide.
             alike: NDArray[np.bool_] = np.less(one, other)
             unsure = alike & (partly[one] | partly[other])
             alike[unsure] = _correlations_of(thumbnails, masks, one[unsure], other[unsure]) >= MIN_OVERLAP_CORRELATION
@@ -136,6 +136,7 @@ def near_duplicate_groups(
 
 
 def _root(parent: NDArray[np.int64], index: int) -> int:
+    """Return the representative of the group of ``index`` (union-find with path halving)."""
     while parent[index] != index:
         parent[index] = parent[parent[index]]
         index = int(parent[index])

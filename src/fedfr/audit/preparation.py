@@ -1,4 +1,7 @@
-"""How whole sets were prepared: order of colours, crop, grey – judged for each owner, who may prepare faces alone."""
+"""Checks of how images were prepared: colour order, crop and grey images.
+
+Each owner is checked separately, as owners may prepare their faces differently.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +18,23 @@ from fedfr.audit.unusable_images import are_blank
 __all__ = ["MAX_BLUE", "MAX_GREY_DIFFERENCE", "check_preparation"]
 
 MAX_GREY_DIFFERENCE = 1.0
-"""Mean difference of red and blue, in grey levels, below which an image has no colours."""
+"""Mean absolute difference of red and blue, in grey levels, below which an image counts as grey."""
 
 MIN_REDNESS = -5.0
-"""Redness of the skin, in grey levels, below which a face is bluer than red: skin of every tone is redder than blue."""
+"""Redness of the skin, in grey levels, below which a face counts as blue; skin of every tone is redder than blue."""
 
 MAX_BLUE = 0.02
-"""Share of such faces that a set may have, by coloured light; 0.0002 on LFW."""
+"""Share of blue faces that coloured light may cause in a set; it is 0.0002 on LFW."""
 
 MIN_BLUE = 3
-# From this share on the whole set is meant, below it the images are named.
+# From this share on the whole set is reported as one case, below it each image.
 MIN_WHOLE_SET_SHARE = 0.5
 
 
 def check_preparation(
     measures: Measures, owners: Sequence[str], groups: NDArray[np.int64], names: Sequence[str]
 ) -> list[Finding]:
-    """Findings ``colour-order``, ``crop``, ``grey-set`` and ``grey``; ``groups`` (N,) indexes ``owners``."""
+    """Return findings ``colour-order``, ``crop``, ``grey-set`` and ``grey``; ``groups`` (N,) indexes ``owners``."""
     usable = ~are_blank(measures)
     grey = usable & (measures.colour < MAX_GREY_DIFFERENCE)
     colour_order: list[Case] = []
@@ -57,7 +60,7 @@ def check_preparation(
 def _blue_faces(
     measures: Measures, coloured: NDArray[np.bool_], parts: tuple[str, ...], names: Sequence[str]
 ) -> list[Case]:
-    """One case for a set that is blue for the most part, with its share; else one for each blue face, if too many."""
+    """Return one case with the share where most faces of a set are blue, else one per blue face if too many."""
     blue = np.flatnonzero(coloured & (measures.redness < MIN_REDNESS)).tolist()
     share = len(blue) / max(1, int(coloured.sum()))
     if len(blue) < MIN_BLUE or share <= MAX_BLUE:

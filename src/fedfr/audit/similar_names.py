@@ -1,4 +1,4 @@
-"""Identities whose names look the same: spelled, composed or cased differently."""
+"""Detection of identities whose names look the same but differ in spelling, Unicode composition or case."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["check_names"]
 
 
 def check_names(faces: FaceSet, membership: SplitMembership) -> list[Finding]:
-    """Findings ``alike-names`` and ``alike-names-in-two-parts``, a case for every form that several names have."""
+    """Return findings ``alike-names`` and ``alike-names-in-two-parts``, one case per group of similar names."""
     label = {name: number for number, name in enumerate(faces.identities)}
     by_kind: dict[str, list[Case]] = {"alike-names": [], "alike-names-in-two-parts": []}
     for names in groups_of_similar_names(faces.identities):

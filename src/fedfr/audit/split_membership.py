@@ -1,4 +1,4 @@
-"""In which part of a split every image stands."""
+"""Assignment of images to the parts of a split."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["SplitMembership"]
 
 @dataclass(frozen=True)
 class SplitMembership:
-    """The part in which each image stands, as messages name them (``public``, ``client-01 train``, …), and its owner.
+    """The split part of each image (``public``, ``client-01 train``, …) and its owner (the part without train or test).
 
-    Owners are the parts without train and test: who holds the image. ``parts`` and ``owners`` (N,) index ``part_names``
-    and ``owner_names``, which begin with an empty name: in none. Without a split all are in none.
+    ``parts`` and ``owners`` (N,) index ``part_names`` and ``owner_names``, whose first entry is an empty name for
+    images in no part. Without a split, all images are in no part.
     """
 
     parts: NDArray[np.int32]
@@ -31,7 +31,10 @@ class SplitMembership:
 
     @classmethod
     def of(cls, faces: FaceSet, split: Split | None) -> SplitMembership:
-        """Raises :class:`~fedfr.core.errors.FedfrError` when the split was made for other faces."""
+        """Look up all images of ``faces``.
+
+        Raises :class:`~fedfr.core.errors.FedfrError` when the split was made for other faces.
+        """
         parts, owners = np.zeros(len(faces), np.int32), np.zeros(len(faces), np.int32)
         if split is None:
             return cls(parts, owners)
@@ -49,16 +52,16 @@ class SplitMembership:
         return cls(parts, owners, ("", *groups), tuple(names))
 
     def parts_of(self, images: Iterable[int]) -> tuple[str, ...]:
-        """The distinct parts these images stand in, sorted; those in none are left out."""
+        """Return the distinct parts of these images, sorted; images in no part are ignored."""
         return tuple(sorted({self.part_names[self.parts[index]] for index in images} - {""}))
 
     def owners_of(self, images: Iterable[int]) -> tuple[str, ...]:
-        """The distinct owners of these images, sorted; those in no part are left out."""
+        """Return the distinct owners of these images, sorted; images in no part are ignored."""
         return tuple(sorted({self.owner_names[self.owners[index]] for index in images} - {""}))
 
     @property
     def groups(self) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-        """Owners that occur, sorted, and for each image (N,) which of them holds it: they may prepare faces apart."""
+        """Owners that occur, sorted, and the index of each image's owner among them (N,)."""
         occur = sorted(self.owner_names[owner] for owner in np.unique(self.owners).tolist())
         place = np.array([occur.index(name) if name in occur else -1 for name in self.owner_names], np.int64)
         return tuple(occur), place[self.owners]

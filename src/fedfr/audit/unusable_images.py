@@ -1,4 +1,4 @@
-"""Single images that no face can be learnt from: blank or blurred."""
+"""Detection of images that are unusable for training: blank or blurred."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from fedfr.audit.measures import Measures
 __all__ = ["are_blank", "check_unusable_images"]
 
 MIN_CONTRAST = 8.0
-"""Deviation of the luminance, in grey levels; the least of LFW is 18."""
+"""Least standard deviation of the luminance, in grey levels; the minimum over LFW is 18."""
 
 MIN_BRIGHTNESS, MAX_BRIGHTNESS = 15.0, 245.0
-"""Mean luminance; 44 to 198 on LFW."""
+"""Allowed mean luminance, in grey levels; 44 to 198 on LFW."""
 
 MIN_SHARPNESS = 3.5
-"""Deviation of the Laplacian over the face, in grey levels; the least of LFW is 3.54."""
+"""Least standard deviation of the Laplacian over the face, in grey levels; the minimum over LFW is 3.54."""
 
 
 def are_blank(measures: Measures) -> NDArray[np.bool_]:
-    """Which images (N,) show next to nothing."""
+    """Return the mask (N,) of images with almost no content."""
     dark, light = measures.brightness < MIN_BRIGHTNESS, measures.brightness > MAX_BRIGHTNESS
     return dark | light | (measures.contrast < MIN_CONTRAST)
 
 
 def check_unusable_images(measures: Measures, names: Sequence[str]) -> list[Finding]:
-    """Findings ``blank`` and ``blurred``; values are contrast and sharpness, the lowest first."""
+    """Return findings ``blank`` and ``blurred``; values are contrast and sharpness, lowest first."""
     blank = are_blank(measures)
     blurred = ~blank & (measures.sharpness < MIN_SHARPNESS)
     return [
