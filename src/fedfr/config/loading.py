@@ -29,6 +29,7 @@ __all__ = [
 PRESETS: Mapping[str, str] = {
     "quickstart": "FedFR on the 40 people of ORL in minutes on a CPU; the settings were chosen by measurement",
     "lfw-fed": "the project's own benchmark on Labeled Faces in the Wild: 10 clients, 15 identities each",
+    "pins-fed": "two face sets: 60 training images a person on clients, public people of another set",
     "paper": "FedFR as the paper's text has it (AAAI 2022): sphereface64, 40 clients of 100 identities",
     "released": "FedFR as the authors' released code has it, its defects included",
 }
@@ -36,11 +37,15 @@ PRESETS: Mapping[str, str] = {
 BENCHMARKS: Mapping[str, str] = {
     "orl": "every method on the 40 people of ORL, in minutes",
     "lfw-fed": "every method on Labeled Faces in the Wild: 10 clients of 15 identities",
+    "pins-fed": "every method on two face sets: clients of 10 people with 60 training images each",
     "paper": "the paper's comparison on MS1M-ArcFace, for who has it",
 }
 
 _PATHS = (
     ("faces", "path"),
+    ("faces", "compare_with"),
+    *(("faces", role) for role in ("public", "private", "generic")),
+    *(("faces", role, name) for role in ("public", "private", "generic") for name in ("path", "exclude")),
     ("split", "manifest"),
     ("split", "settings", "pairs"),
     ("split", "settings", "partition"),
@@ -166,20 +171,24 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
 def absolute_paths(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The same settings with every path absolute: relative ones start at ``folder``, ``~`` is the user's home."""
-    tree = dict(content)
+    tree: dict[str, Any] = dict(content)
     for place in _PATHS:
-        *groups, name = place
-        value: Any = content
-        for part in place:
-            value = value.get(part) if isinstance(value, Mapping) else None
-        if not isinstance(value, str) or (name, value) == ("start", "scratch"):
-            continue
-        found: Any = os.path.normpath(folder.resolve() / os.path.expanduser(value))  # noqa: PTH111
-        # Path.expanduser fails for the home of an unknown user; that is left to be reported as a missing file.
-        for part in (name, *reversed(groups)):
-            found = {part: found}
-        tree = merge(tree, found)
+        tree = _absolute(tree, place, folder)
     return tree
+
+
+def _absolute(content: Any, place: Sequence[str], folder: Path) -> Any:
+    """The settings with the path at ``place`` absolute; what is in a list there is looked at one by one."""
+    if isinstance(content, list):
+        return [_absolute(each, place, folder) for each in content]
+    if place and isinstance(content, Mapping):
+        name, *inside = place
+        if name in content and (name, content[name]) != ("start", "scratch"):
+            return {**content, name: _absolute(content[name], inside, folder)}
+    if not place and isinstance(content, str):
+        # Path.expanduser fails for the home of an unknown user; that is left to be reported as a missing file.
+        return os.path.normpath(folder.resolve() / os.path.expanduser(content))  # noqa: PTH111
+    return content
 
 
 def first_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, Any, Any] | None:

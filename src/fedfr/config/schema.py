@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fedfr.config.loading import PRESETS, absolute_paths, merge, parse_overrides, read_file, read_preset
 from fedfr.core.settings import Settings, validate
@@ -18,6 +18,7 @@ __all__ = [
     "DeploymentConfig",
     "EvaluationConfig",
     "ExperimentConfig",
+    "FaceSource",
     "FacesConfig",
     "FederationConfig",
     "LocalConfig",
@@ -52,11 +53,71 @@ def _distinct(rates: tuple[float, ...]) -> tuple[float, ...]:
 Rates = Annotated[tuple[Rate, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
-class FacesConfig(Settings):
-    """Where the faces come from: an importer's name and, for those that read files, the folder."""
+class FaceSource(Settings):
+    """One of several face sets: an importer's name, the path, a name of its own, and identities to leave out.
+
+    ``exclude``: a text file with an identity's name in the first column of each line.
+    """
 
     source: str = "folder"
     path: str | None = None
+    name: str | None = None
+    exclude: str | None = None
+
+
+def _from_path(given: Any) -> Any:
+    return {"path": given} if isinstance(given, str) else given
+
+
+def _several(given: Any) -> Any:
+    """One private set, or a list of them; each may be its path alone."""
+    if given is None:
+        return ()
+    return [_from_path(each) for each in (given if isinstance(given, list | tuple) else [given])]
+
+
+class FacesConfig(Settings):
+    """Where the faces come from: an importer's name and, for those that read files, the path; or several face sets.
+
+    ``public``, ``private`` (one or several) and ``generic`` are used in place of ``source`` and ``path``. ``overlap``
+    says what to do about a person who is in two of them, and ``compare_with`` names a model to find such people by.
+    """
+
+    source: str = "folder"
+    path: str | None = None
+    public: Annotated[FaceSource | None, BeforeValidator(_from_path)] = None
+    private: Annotated[tuple[FaceSource, ...], BeforeValidator(_several)] = ()
+    generic: Annotated[FaceSource | None, BeforeValidator(_from_path)] = None
+    overlap: Literal["refuse", "drop", "distinct"] = "refuse"
+    compare_with: str | None = None
+
+    @model_validator(mode="after")
+    def _one_set_or_several(self) -> FacesConfig:
+        if self.sets and self.path is not None:
+            raise ValueError("give faces.path, or faces.public, faces.private and faces.generic, not both")
+        if not self.sets and self.compare_with is not None:
+            raise ValueError("faces.compare_with compares people of several face sets; give faces.public and the like")
+        names = [name.casefold() for name, _, _ in self.sets]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two face sets have one name ({', '.join(names)}); give each a name of its own")
+        return self
+
+    @property
+    def sets(self) -> tuple[tuple[str, str, FaceSource], ...]:
+        """Name, role and source of each of several face sets; empty for the single-set form.
+
+        Sets without a name are called as their role, several private ones ``private-1``, ``private-2`` and so on.
+        """
+        several = len(self.private) > 1
+        named = [
+            *([("public", "public", self.public)] if self.public else []),
+            *(
+                (f"private-{number}" if several else "private", "private", own)
+                for number, own in enumerate(self.private, 1)
+            ),
+            *([("generic", "generic", self.generic)] if self.generic else []),
+        ]
+        return tuple((own.name or name, role, own) for name, role, own in named)
 
 
 class SplitConfig(Settings):

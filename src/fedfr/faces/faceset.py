@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from fedfr.core.errors import FedfrError
 from fedfr.faces.array_columns import Column, Digests, take
 from fedfr.faces.grouping import ByIdentity
+from fedfr.faces.joined_pixels import JoinedPixels, SetPart
 from fedfr.faces.pixels import DecodedPixels, PixelSource
 from fedfr.faces.storage import DIGESTS, IMAGE_SHAPE, fingerprint, read_digests, read_faces, write_faces
 
@@ -30,7 +31,7 @@ class FaceSet:
     ``pixels`` has shape (M, 112, 112, 3): an array, memory-mapped or not, or another source that reads rows when asked;
     ``rows`` (N,) says which of them are in this set, in order (all when left out), so that a subset shares its pixels.
     ``labels`` (N,) lie in 0 … K-1 and index ``identities``, K distinct names. ``names`` has one text per image, by
-    default identity and number.
+    default identity and number. ``digests``: SHA-256 of the pixels of every image, where they are known.
     Raises :class:`FedfrError` when shapes, types or ranges do not fit together.
     """
 
@@ -41,6 +42,8 @@ class FaceSet:
         identities: Sequence[str],
         names: Sequence[str] | None = None,
         rows: ArrayLike | None = None,
+        *,
+        digests: Digests | None = None,
     ) -> None:
         if pixels.dtype != np.uint8 or pixels.shape[1:] != IMAGE_SHAPE:
             raise FedfrError(f"pixels are {pixels.dtype} {pixels.shape}; expected uint8 (images, 112, 112, 3), RGB")
@@ -68,7 +71,7 @@ class FaceSet:
             raise FedfrError(f"{len(self.names)} names for {count} images; expected one each")
         self._stored: tuple[Path, str] | None = None
         self._fingerprint: str | None = None
-        self._digests: Digests | None = None
+        self._digests = digests
         self._by_identity: ByIdentity | None = None
 
     def __len__(self) -> int:
@@ -92,7 +95,20 @@ class FaceSet:
     def encoded(self, index: int) -> bytes | None:
         """The compressed image of one image where the set decodes it from a file, else None."""
         row = int(self._all_rows()[index])
-        return self._pixels.encoded(row) if isinstance(self._pixels, DecodedPixels) else None
+        return self._pixels.encoded(row) if isinstance(self._pixels, DecodedPixels | JoinedPixels) else None
+
+    @property
+    def sets(self) -> tuple[SetPart, ...]:
+        """The face sets that these faces are put together from; empty for faces of one set."""
+        return self._pixels.sets if isinstance(self._pixels, JoinedPixels) else ()
+
+    def located(self, indices: Indices) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """For each image, the number of its set in :attr:`sets` and its index in that set.
+
+        Of faces of one set, the number is 0 and the index that in the set they were opened from.
+        """
+        rows = self._all_rows()[self._checked_indices(indices)]
+        return self._pixels.located(rows) if isinstance(self._pixels, JoinedPixels) else (np.zeros_like(rows), rows)
 
     def subset(self, indices: Indices) -> FaceSet:
         """The images at ``indices``, in their order, without copying pixels.
@@ -111,6 +127,10 @@ class FaceSet:
         if self._digests is not None:
             part._digests = self._digests.take(chosen)
         return part
+
+    def renamed(self, identities: Sequence[str], names: Sequence[str]) -> FaceSet:
+        """The same images in memory alone under other names of identities and images."""
+        return FaceSet(self._pixels, self.labels, identities, names, self._rows, digests=self.digests())
 
     @property
     def folder(self) -> Path | None:

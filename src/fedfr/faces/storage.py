@@ -45,7 +45,7 @@ COLUMNS = "columns.dat"
 DIGESTS = "digests.npy"
 FORMAT = "fedfr-faces"
 VERSION = 2
-PIXEL_FILES = ("pixels.npy", "records.npy", DIGESTS, "records.json", COLUMNS)
+PIXEL_FILES = ("pixels.npy", "records.npy", DIGESTS, "records.json", "sets.json", COLUMNS)
 """What may lie beside ``faces.json``."""
 
 CHUNK = 1 << 16
@@ -130,8 +130,11 @@ def write_linked_faces(
     names: Sequence[str],
     digests: Digests,
     link: Callable[[Path], None],
+    kind: str = "recordio",
 ) -> None:
     """Write the folder whole or not at all, without pixels: ``link`` puts into it what leads to the images.
+
+    ``kind``: the name in :data:`PIXELS` of what opens it again.
 
     ``digests``: SHA-256 of the pixels of every image. An occupied folder is refused as :func:`write_faces` does.
     """
@@ -139,7 +142,7 @@ def write_linked_faces(
 
     def fill(temporary: Path) -> None:
         link(temporary)
-        _write_metadata(temporary, "recordio", labels, identities, names, fingerprint(labels, identities, digests))
+        _write_metadata(temporary, kind, labels, identities, names, fingerprint(labels, identities, digests))
 
     write_folder_atomically(folder, fill)
 
@@ -213,6 +216,7 @@ PIXELS: Registry[Callable[[Path], PixelSource]] = Registry(
             "fedfr.faces.readers.recordio.linked:open_linked",
             "images in a RecordIO file, decoded when asked",
         ),
+        Entry("sets", "fedfr.faces.face_sets:open_sets", "images of several face sets, each where it lies"),
     ),
 )
 

@@ -280,7 +280,7 @@ def test_clients_may_differ_in_size(recipe: str, lfw: FaceSet) -> None:
 
 
 def test_every_recipe_is_described() -> None:
-    assert SPLITS.names == ("general", "quickstart", "lfw-fed", "ms1m-fedfr", "partition", "sites")
+    assert SPLITS.names == ("general", "quickstart", "lfw-fed", "ms1m-fedfr", "partition", "sets", "pins-fed", "sites")
     assert all(entry.description for entry in SPLITS)
 
 

@@ -22,9 +22,11 @@ __all__ = [
     "client_sizes",
     "divide_images",
     "first_as_test",
+    "has_role",
     "held_out_count",
     "identities_by_name",
     "images_of",
+    "in_role",
     "last_as_test",
     "train_test_rule",
     "training_part_only",
@@ -55,6 +57,19 @@ def identities_by_name(faces: FaceSet) -> list[int]:
     """Labels of the identities that have images, sorted by name (code points)."""
     counts = faces.counts()
     return sorted((label for label in range(faces.num_identities) if counts[label]), key=faces.identities.__getitem__)
+
+
+def has_role(faces: FaceSet, role: str) -> bool:
+    """Whether faces are put together from several sets of which one has this role."""
+    return any(part.role == role for part in faces.sets)
+
+
+def in_role(faces: FaceSet, labels: Sequence[int], role: str) -> list[int]:
+    """Those of some identities that are in a face set of this role, in their order; all, where there is one set."""
+    if not faces.sets:
+        return list(labels)
+    named = {part.name for part in faces.sets if part.role == role}
+    return [label for label in labels if faces.identities[label].partition("/")[0] in named]
 
 
 def images_of(faces: FaceSet, labels: Sequence[int], max_images: int | None = None) -> ImageIndices:

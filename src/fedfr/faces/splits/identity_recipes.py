@@ -20,9 +20,11 @@ from fedfr.faces.splits.assignment import (
     check_available,
     check_minimum,
     client_sizes,
+    has_role,
     held_out_count,
     identities_by_name,
     images_of,
+    in_role,
     last_as_test,
     train_test_rule,
     training_part_only,
@@ -30,6 +32,7 @@ from fedfr.faces.splits.assignment import (
 from fedfr.faces.splits.ms1m_fedfr import ms1m_fedfr
 from fedfr.faces.splits.omitted_images import make_split_without, omitted_images
 from fedfr.faces.splits.partition_recipe import by_partition
+from fedfr.faces.splits.set_recipes import by_set, pins_fed
 from fedfr.faces.splits.site_recipe import sites
 from fedfr.faces.splits.split import Split
 
@@ -105,6 +108,8 @@ def general(
     of a client's identity the last ``test_share`` (0 ≤ share < 1, default 0.4) or ``test_count`` images are its test.
     What is left is generic: all identities, or the first ``generic_identities``. With ``distractors="generic"`` these
     people's images are non-mated probes of every client as well; with ``"none"`` only other clients' test images are.
+    Of several face sets, public identities come from the public set and clients' from private ones; generic are those
+    of the generic set, or without one what is left of all.
     """
     sizes = client_sizes(clients, identities_per_client)
     check_minimum(1, max_images=max_images)
@@ -117,16 +122,20 @@ def general(
     random.Random(seed).shuffle(order)
     counts = faces.counts()
     eligible = [label for label in order if counts[label] >= min_images]
-    private = sum(sizes)
-    check_available(
-        private + public_identities,
-        len(eligible),
-        f"identities with {min_images} or more images",
-        "clients, identities_per_client, public_identities or min_images",
-    )
-    public = eligible[private : private + public_identities]
-    taken = set(eligible[:private]) | set(public)
+    what = f"identities with {min_images} or more images"
+    lower = "clients, identities_per_client, public_identities or min_images"
+    private, public = in_role(faces, eligible, "private"), in_role(faces, eligible, "public")
+    if faces.sets:
+        check_available(sum(sizes), len(private), f"private {what}", lower)
+        check_available(public_identities, len(public), f"public {what}", lower)
+    else:
+        check_available(sum(sizes) + public_identities, len(eligible), what, lower)
+        public = eligible[sum(sizes) :]
+    private, public = private[: sum(sizes)], public[:public_identities]
+    taken = {*private, *public}
     rest = [label for label in order if label not in taken]
+    if has_role(faces, "generic"):
+        rest = in_role(faces, rest, "generic")
     if generic_identities is not None:
         check_available(generic_identities, len(rest), "identities for the generic part", "generic_identities")
         rest = rest[:generic_identities]
@@ -138,7 +147,7 @@ def general(
         public=images_of(faces, public, max_images),
         clients=assign_to_clients(
             faces,
-            eligible[:private],
+            private,
             sizes,
             divide,
             max_images,
@@ -272,6 +281,8 @@ SPLITS: Registry[Callable[..., Split]] = Registry(
         Entry(
             "partition", by_partition, "a client for each partition that a file gives, or a flwr-datasets partitioner"
         ),
+        Entry("sets", by_set, "several face sets: a client for each private set; the public and the generic set whole"),
+        Entry("pins-fed", pins_fed, "two face sets: clients of 10 people with 60 training images each; LFW is public"),
         Entry("sites", sites, "clients on machines of their own, by name; all faces here are public or generic"),
     ),
 )

@@ -21,6 +21,7 @@ from fedfr.faces.splits.assignment import (
     divide_images,
     identities_by_name,
     images_of,
+    in_role,
     train_test_rule,
 )
 from fedfr.faces.splits.partition_files import Partition, read_partitions
@@ -55,7 +56,7 @@ def by_partition(
 
     1. With the identities sorted by name and shuffled with ``seed``, ``public_identities`` of those with ``min_images``
        or more are public and the next ``generic_identities`` are nobody's, wherever their images were put. A partition
-       of nobody else is no client.
+       of nobody else is no client. Of several face sets, public are so many of the public set, or all of it.
     2. An identity in several partitions is dealt with as ``shared_identities`` says: ``refuse``, ``drop``, or
        ``largest``, which gives its images in the partition with most of them to that one and the others to none.
     3. Identities of ``public_partitions`` are public too.
@@ -152,6 +153,12 @@ def _draw_identities(
     eligible = [label for label in order if counts[label] >= min_images]
     wanted = f"identities with {min_images} or more images for the public and the generic part"
     check_available(public + generic, len(eligible), wanted, "public_identities, generic_identities or min_images")
+    if faces.sets:
+        open_to_all = in_role(faces, eligible, "public")
+        wanted = f"public identities with {min_images} or more images"
+        check_available(public, len(open_to_all), wanted, "public_identities or min_images")
+        chosen = {*open_to_all[: public or None]}
+        return chosen, {*[label for label in eligible if label not in chosen][:generic]}
     return {*eligible[:public]}, {*eligible[public : public + generic]}
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-import numpy as np
-
 from fedfr.core.client_ids import check_client_ids
 from fedfr.core.errors import FedfrError
-from fedfr.faces.array_columns import ImageIndices
 from fedfr.faces.faceset import FaceSet
-from fedfr.faces.splits.assignment import check_available, check_minimum, identities_by_name, images_of
+from fedfr.faces.splits.assignment import (
+    check_available,
+    check_minimum,
+    has_role,
+    identities_by_name,
+    images_of,
+    in_role,
+)
 from fedfr.faces.splits.split import Split
 from fedfr.faces.splits.split_parts import ClientFaces
 
@@ -30,6 +34,7 @@ def sites(
 
     ``clients`` are the sites' ids, as :mod:`fedfr.core.client_ids` has them. Identities sorted by name are
     shuffled once with ``seed``; the first ``generic_identities`` of them are people nobody trains on.
+    Of several face sets, this is done with the public one, and nobody trains on the generic one either.
     """
     if not isinstance(clients, Sequence):
         raise FedfrError(f"split setting clients = {clients!r}; give the ids in a list, for example [north, south]")
@@ -40,15 +45,17 @@ def sites(
     check_minimum(0, generic_identities=generic_identities)
     if distractors not in ("none", "generic"):
         raise FedfrError(f"split setting distractors = {distractors!r}; give none or generic")
-    order = identities_by_name(faces)
+    order = in_role(faces, identities_by_name(faces), "public")
     random.Random(seed).shuffle(order)
     check_available(generic_identities, len(order), "identities", "generic_identities")
-    unseen = images_of(faces, order[:generic_identities])
+    public, unseen = (images_of(faces, part) for part in (order[generic_identities:], order[:generic_identities]))
+    if has_role(faces, "generic"):
+        unseen += images_of(faces, in_role(faces, range(faces.num_identities), "generic"))
     return Split(
         name="sites",
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
-        public=ImageIndices(np.delete(np.arange(len(faces)), unseen)),
+        public=public,
         clients={name: ClientFaces((), (), elsewhere=True) for name in sorted(named)},
         generic=unseen,
         distractors=unseen if distractors == "generic" else (),

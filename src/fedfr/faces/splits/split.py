@@ -17,6 +17,7 @@ from fedfr.faces.array_columns import ImageIndices
 from fedfr.faces.exclusions import OmittedImage
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.index_ranges import format_ranges, parse_ranges
+from fedfr.faces.joined_pixels import SetPart
 from fedfr.faces.splits.split_parts import ClientFaces, SplitParts, labels_of
 
 __all__ = ["ClientFaces", "Split"]
@@ -33,8 +34,9 @@ class Split:
     that nobody trains on; ``distractors`` are further non-mated probes and may overlap ``generic``; ``pairs`` are given
     pairs of ``generic`` images to verify. ``identities`` names the people of each part for a human reader, ``settings``
     records what the recipe was given. ``left_out`` are the images that the recipe did not see, with the reason, and
-    ``lost_identities`` the people none of whose images it saw. Indices may be given as any sequence or array; they are
-    kept in arrays.
+    ``lost_identities`` the people none of whose images it saw. ``sets`` are the face sets that the faces are
+    put together from, each with its images; none for faces of one set. Indices may be given as any sequence or
+    array; they are kept in arrays.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Split:
     settings: Mapping[str, Any] = field(default_factory=dict)
     left_out: tuple[OmittedImage, ...] = ()
     lost_identities: tuple[str, ...] = ()
+    sets: tuple[SetPart, ...] = ()
 
     def __post_init__(self) -> None:
         # An id becomes the name of a folder.
@@ -65,11 +68,12 @@ class Split:
         return self._parts().lists()
 
     def describe(self, faces: FaceSet) -> Split:
-        """The same split with ``identities`` filled in: names per part, in the order of their labels."""
+        """The same split with ``sets`` and ``identities`` filled in: names per part, in the order of their labels."""
         groups = {"public": self.public, "generic": self.generic, "distractors": self.distractors}
         groups |= {client: ImageIndices(images.all()) for client, images in self.clients.items()}
         return replace(
             self,
+            sets=faces.sets,
             identities={
                 part: tuple(faces.identities[label] for label in labels_of(faces, images).tolist())
                 for part, images in groups.items()
@@ -83,11 +87,12 @@ class Split:
         Faults: made for other faces; an index out of range; an image used twice (``generic`` and ``distractors`` may
         share images); a client without training images; a tested identity the client does not train on; an identity in
         two of public, each client, and the unseen ones, or two there whose names look the same; the same pixels in two
-        parts or in a client's train and test; a
-        pair with an image that is not in ``generic``.
+        parts or in a client's train and test; a pair with an image that is not in ``generic``; of several face sets, a
+        public image that is not of the public set, or a client's that is not of a private one.
         """
         self.check_faces(faces)
         parts = self._parts()
+        parts.check_roles(faces)
         parts.check_clients(faces)
         parts.check_identities(faces)
         parts.check_pixels(faces)
@@ -99,12 +104,34 @@ class Split:
 
     def check_faces(self, faces: FaceSet) -> None:
         """The first of these checks alone: made for these faces, every index in range and used once."""
+        self._check_sets(faces)
         if self.faces_fingerprint != faces.fingerprint():
             raise FedfrError(
                 f"split {self.name!r} was made for faces {self.faces_fingerprint[:12]}, "
                 f"these are {faces.fingerprint()[:12]}; split these faces again"
             )
         self._parts().check_images(faces)
+
+    def _check_sets(self, faces: FaceSet) -> None:
+        """Name the face set that is another than that which the split was made for."""
+        there = {part.name: part for part in faces.sets}
+        if not self.sets or not there:
+            return
+        if set(there) != {part.name for part in self.sets}:
+            wanted, found = (", ".join(part.name for part in parts) for parts in (self.sets, faces.sets))
+            raise FedfrError(f"split {self.name!r} was made for the face sets {wanted}, these are {found}; split again")
+        for part in self.sets:
+            other = there[part.name]
+            if part.fingerprint != other.fingerprint:
+                raise FedfrError(
+                    f"split {self.name!r} was made for a face set {part.name!r} with fingerprint "
+                    f"{part.fingerprint[:12]}, this one has {other.fingerprint[:12]}; split these faces again"
+                )
+            if part != other:
+                raise FedfrError(
+                    f"split {self.name!r} was made with other roles or identities left out in face set {part.name!r}; "
+                    "give the same settings of faces, or split again"
+                )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the manifest as JSON, atomically; images as runs like ``"0-9,14"``, identities by name."""
@@ -134,6 +161,7 @@ class Split:
                 "generic": part("generic", self.generic),
                 "distractors": part("distractors", self.distractors),
                 "pairs": " ".join(f"{first}:{second}" for first, second in self.pairs),
+                **({"sets": [part.to_dict() for part in self.sets]} if self.sets else {}),
                 **({"left_out": [asdict(each) for each in self.left_out]} if self.left_out else {}),
                 **({"lost_identities": list(self.lost_identities)} if self.lost_identities else {}),
             },
@@ -173,6 +201,7 @@ class Split:
                     for each in content.get("left_out", ())
                 ),
                 lost_identities=tuple(map(str, content.get("lost_identities", ()))),
+                sets=tuple(map(SetPart.from_dict, content.get("sets", ()))),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FedfrError(f"{path} lacks or garbles an entry ({error!r}); split again") from error

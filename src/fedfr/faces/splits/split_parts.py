@@ -90,6 +90,23 @@ class SplitParts(Brief):
                 )
             used[inside] = number
 
+    def check_roles(self, faces: FaceSet) -> None:
+        """Public images come from the public face set and clients' from private ones, where faces have several sets."""
+        if not faces.sets:
+            return
+        wanted = {"public": "public", **dict.fromkeys(self.clients, "private")}
+        for owner, images in self.owners().items():
+            sets, _ = faces.located(images)
+            strange = [part.role != wanted.get(owner, part.role) for part in faces.sets]
+            found = np.flatnonzero(np.array(strange)[sets]) if len(images) else images
+            if len(found):
+                part, image = faces.sets[sets[found[0]]], faces.names[int(images[found[0]])]
+                raise FedfrError(
+                    f"{owner} of the split has {len(found)} images of the {part.role} face set {part.name!r}, such as "
+                    f"{image!r}; it may have {wanted[owner]} faces only: use a recipe for several sets (sets, general, "
+                    "pins-fed), or give the set another role"
+                )
+
     def check_clients(self, faces: FaceSet) -> None:
         """Every client has training images, or all its faces elsewhere, and trains on each identity that it tests."""
         for client, images in self.clients.items():

@@ -1,0 +1,299 @@
+"""Several face sets as one: images stay where they lie, labels are renumbered, names begin with the name of the set."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.core.client_ids import check_client_id
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import read_json, write_json
+from fedfr.faces.array_columns import Column, Digests
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.joined_pixels import JoinedPixels, SetPart
+from fedfr.faces.name_matching import quoted_name
+from fedfr.faces.set_overlap import LOOK, NAME, Overlap, list_overlaps, shared_identity_names, shared_images
+from fedfr.faces.storage import DIGESTS, save_digests, write_linked_faces
+
+__all__ = ["OVERLAPS", "ROLES", "NamedSet", "combine", "in_whole", "open_sets", "own_names", "read_identities"]
+
+ROLES = ("public", "private", "generic")
+"""What a face set is for, in the order in which sets are joined."""
+
+OVERLAPS = ("refuse", "drop", "distinct")
+"""What to do about a person who is in more than one set, see :func:`combine`."""
+
+SETS = "sets.json"
+FORMAT = "fedfr-sets"
+VERSION = 1
+LOG = logging.getLogger(__name__)
+
+FindPeople = Callable[[FaceSet], Iterable[tuple[int, int]]]
+"""Pairs of labels of a whole that are one person."""
+
+
+@dataclass(frozen=True)
+class NamedSet:
+    """A face set with its name, its role (one of :data:`ROLES`), and identities that are not to be used."""
+
+    name: str
+    role: str
+    faces: FaceSet
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+def combine(
+    sets: Sequence[NamedSet],
+    dest: str | os.PathLike[str] | None = None,
+    *,
+    overlap: str = "refuse",
+    same_people: FindPeople | None = None,
+) -> FaceSet:
+    """Join face sets, the public one first, then private ones, then the generic one; no pixel is copied.
+
+    Identity and image names get the set's name and a slash in front. With ``dest`` the whole is saved there as links
+    to the sets, which must be saved ones, and opened; else it is in memory.
+
+    A person must be in one set only. Identities of two sets whose names look the same, or that have the very same
+    image, or that ``same_people`` finds in the whole, are one person: ``overlap`` = ``refuse`` raises
+    :class:`FedfrError`, ``drop`` leaves the identity out of the later set, ``distinct`` disregards names, not images.
+    Raises :class:`FedfrError` as well for sets that are empty, are themselves several, or share a name.
+    """
+    ordered = sorted(sets, key=lambda each: ROLES.index(each.role))
+    _check(ordered)
+    left = [dict(each.left_out) for each in ordered]
+    kept = [_kept(each, gone) for each, gone in zip(ordered, left, strict=True)]
+    found = shared_images([each.faces for each in ordered], kept)
+    if overlap != "distinct":
+        names = [each.faces.identities_of(rows) for each, rows in zip(ordered, kept, strict=True)]
+        found += shared_identity_names(names)
+    if same_people is not None:
+        found += _found_people(ordered, _joined(ordered, left, kept), same_people)
+    if found and overlap != "drop":
+        instead = ", or to distinct if these are different people" if {each.reason for each in found} == {NAME} else ""
+        raise FedfrError(
+            f"{list_overlaps([each.name for each in ordered], found)}; name them in the exclude file of a "
+            f"set, or set faces.overlap to drop to leave them out of the later set{instead}"
+        )
+    for each in found:
+        first = ordered[each.first].name
+        left[each.second].setdefault(each.other, f"{each.reason} {first}/{each.identity}")
+    if found:
+        kept = [_kept(each, gone) for each, gone in zip(ordered, left, strict=True)]
+    joined = _joined(ordered, left, kept)
+    return joined if dest is None else _save(joined, [each.faces for each in ordered], Path(dest).resolve())
+
+
+def in_whole(faces: FaceSet, name: str, images: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:
+    """The indices in a whole of images that are given by their indices in the set called ``name``.
+
+    Raises :class:`FedfrError` for a set that is not in the whole, and for an image that the whole does not have.
+    """
+    names = [part.name for part in faces.sets]
+    if name not in names:
+        raise FedfrError(f"there is no face set {name!r} in these faces; they have {', '.join(names) or 'one set'}")
+    which, own = faces.located(np.arange(len(faces)))
+    here = np.flatnonzero(which == names.index(name))
+    order = here[np.argsort(own[here], kind="stable")]
+    wanted, there = np.asarray(images, np.int64), own[order]
+    place = np.minimum(np.searchsorted(there, wanted), max(len(there) - 1, 0))
+    if wanted.size and (not len(there) or not np.array_equal(there[place], wanted)):
+        raise FedfrError(f"face set {name!r} has images that were asked for and are not in these faces; check them")
+    return order[place].astype(np.int64) if wanted.size else np.empty(0, np.int64)
+
+
+def own_names(faces: FaceSet) -> FaceSet:
+    """Faces with the names that their set gives them, where all are of one set; else the faces as they are.
+
+    Of faces in memory alone, as what is saved elsewhere has to be.
+    """
+    prefixes = {identity.partition("/")[0] for identity in faces.identities}
+    if not faces.sets or len(prefixes) != 1:
+        return faces
+    start = len(prefixes.pop()) + 1
+    identities = [identity[start:] for identity in faces.identities]
+    return faces.renamed(identities, [name[start:] for name in faces.names])
+
+
+def read_identities(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Names of identities from a text file: the first column (tab-separated) of each line without a leading ``#``."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise FedfrError(f"{path} does not exist; give a text file with an identity's name in each line") from error
+    except OSError as error:
+        raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file") from error
+    except UnicodeDecodeError as error:
+        raise FedfrError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    names = [line.partition("\t")[0].strip() for line in lines if not line.startswith("#")]
+    found = tuple(dict.fromkeys(name for name in names if name))
+    if not found:
+        raise FedfrError(f"{path} names no identity; give a text file with an identity's name in each line")
+    return found
+
+
+def _check(sets: Sequence[NamedSet]) -> None:
+    names: set[str] = set()
+    for each in sets:
+        if each.name not in ROLES:
+            check_client_id(each.name, "name of a face set")
+        if each.name.casefold() in names:
+            raise FedfrError(f"two face sets are called {each.name!r}; give each a name of its own")
+        names.add(each.name.casefold())
+        if each.role != "private" and sum(other.role == each.role for other in sets) > 1:
+            raise FedfrError(f"two face sets are {each.role}; give one, several private ones are allowed")
+        if each.faces.sets:
+            parts = ", ".join(part.name for part in each.faces.sets)
+            raise FedfrError(f"face set {each.name!r} is put together from several ({parts}); give these themselves")
+        if not len(each.faces):
+            raise FedfrError(f"face set {each.name!r} has no images; import it again or leave it out")
+        strange = [name for name in each.left_out if name not in set(each.faces.identities)]
+        if strange and len(strange) == len(each.left_out):
+            raise FedfrError(
+                f"the exclude file of face set {each.name!r} names no identity of it, but {quoted_name(strange[0])}; "
+                "give names as the set has them"
+            )
+        if strange:
+            LOG.warning("face set %s has no %d of the identities in its exclude file", each.name, len(strange))
+    if not sets:
+        raise FedfrError("no face set is given; give a public or a private one")
+
+
+def _kept(each: NamedSet, left: Mapping[str, str]) -> NDArray[np.int64]:
+    """The set's images without those of identities that are left out."""
+    out = np.array([identity in left for identity in each.faces.identities], np.bool_)
+    kept = np.flatnonzero(~out[each.faces.labels]).astype(np.int64)
+    if not len(kept):
+        raise FedfrError(f"face set {each.name!r} is left with no identity; {len(left)} are left out")
+    return kept
+
+
+def _joined(sets: Sequence[NamedSet], left: Sequence[Mapping[str, str]], kept: Sequence[NDArray[np.int64]]) -> FaceSet:
+    """The whole in memory: labels, names and digests; pixels stay in the sets."""
+    parts = [
+        each.faces if len(rows) == len(each.faces) else each.faces.subset(rows)
+        for each, rows in zip(sets, kept, strict=True)
+    ]
+    starts = np.cumsum([0, *map(len, parts)]).tolist()
+    offsets = np.cumsum([0, *(part.num_identities for part in parts)]).tolist()
+    described = [
+        SetPart(
+            each.name,
+            each.role,
+            each.faces.fingerprint(),
+            start,
+            len(part),
+            part.num_identities,
+            {name: gone[name] for name in each.faces.identities if name in gone},
+        )
+        for each, part, start, gone in zip(sets, parts, starts, left, strict=False)
+    ]
+    own = [None if len(rows) == len(each.faces) else rows for each, rows in zip(sets, kept, strict=True)]
+    return FaceSet(
+        JoinedPixels(described, [each.faces for each in sets], own),
+        np.concatenate([part.labels + offset for part, offset in zip(parts, offsets, strict=False)]),
+        [f"{each.name}/{name}" for each, part in zip(sets, parts, strict=True) for name in part.identities],
+        _Names([each.name for each in sets], [part.names for part in parts]),
+        digests=Digests(np.concatenate([part.digests().rows for part in parts])),
+    )
+
+
+class _Names(Column[str]):
+    """Names of images of several sets, each with the name of its set in front."""
+
+    def __init__(
+        self, sets: Sequence[str], names: Sequence[Sequence[str]], rows: NDArray[np.int64] | None = None
+    ) -> None:
+        self._sets, self._names = sets, names
+        self._ends = np.cumsum([len(each) for each in names])
+        self._rows = np.arange(self._ends[-1]) if rows is None else rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def take(self, rows: NDArray[np.int64]) -> _Names:
+        """As :meth:`Column.take`."""
+        return _Names(self._sets, self._names, self._rows[rows])
+
+    def _at(self, row: int) -> str:
+        place = int(self._rows[row])
+        number = int(np.searchsorted(self._ends, place, side="right"))
+        inside = place - (int(self._ends[number - 1]) if number else 0)
+        return f"{self._sets[number]}/{self._names[number][inside]}"
+
+
+def _found_people(sets: Sequence[NamedSet], whole: FaceSet, same_people: FindPeople) -> list[Overlap]:
+    """Pairs of identities of two sets that are one person by ``same_people``, the earlier set first."""
+    names, found = [each.name for each in sets], []
+    for pair in same_people(whole):
+        (one, _, identity), (other, _, same) = (whole.identities[label].partition("/") for label in sorted(pair))
+        if one != other:
+            found.append(Overlap(names.index(one), identity, names.index(other), same, LOOK))
+    return found
+
+
+def _save(whole: FaceSet, sets: Sequence[FaceSet], dest: Path) -> FaceSet:
+    """Write a whole as links to its sets, those beside it by a relative path, and open it."""
+    links = []
+    for part, each in zip(whole.sets, sets, strict=True):
+        if each.folder is None:
+            raise FedfrError(f"face set {part.name!r} is not saved anywhere; import it with `fedfr faces import` first")
+        inside = each.folder.is_relative_to(dest.parent)
+        place = os.path.relpath(each.folder, dest) if inside else str(each.folder)
+        links.append({**part.to_dict(), "folder": place})
+
+    def link(folder: Path) -> None:
+        save_digests(folder / DIGESTS, whole.digests())
+        write_json(folder / SETS, {"format": FORMAT, "version": VERSION, "sets": links})
+
+    write_linked_faces(dest, whole.labels, whole.identities, whole.names, whole.digests(), link, "sets")
+    return FaceSet.load(dest)
+
+
+def open_sets(folder: Path) -> JoinedPixels:
+    """Open the sets that a saved whole leads to.
+
+    Raises :class:`FedfrError` naming the set that is missing or damaged, or has other faces than when the whole was
+    made.
+    """
+    content = read_json(folder / SETS)
+    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
+        raise FedfrError(f"{folder / SETS} does not list face sets; put the faces together again")
+    try:
+        parts = [SetPart.from_dict(each) for each in content["sets"]]
+        places = [Path(os.path.normpath(folder / str(each["folder"]))) for each in content["sets"]]
+        starts = np.cumsum([0, *(part.images for part in parts)]).tolist()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FedfrError(
+            f"{folder / SETS} lacks or garbles an entry ({error!r}); put the faces together again"
+        ) from error
+    sets, own = [], []
+    for part, place, start in zip(parts, places, starts, strict=False):
+        faces = _open(part, place)
+        gone = np.array([identity in part.left_out for identity in faces.identities], np.bool_)
+        kept = np.flatnonzero(~gone[faces.labels]).astype(np.int64) if gone.any() else None
+        if part.start != start or (len(faces) if kept is None else len(kept)) != part.images:
+            raise FedfrError(f"{folder / SETS} disagrees with face set {part.name!r}; put the faces together again")
+        sets.append(faces)
+        own.append(kept)
+    return JoinedPixels(parts, sets, own)
+
+
+def _open(part: SetPart, place: Path) -> FaceSet:
+    try:
+        faces = FaceSet.load(place)
+    except FedfrError as error:
+        raise FedfrError(f"face set {part.name!r}: {error}") from error
+    if faces.fingerprint() != part.fingerprint:
+        raise FedfrError(
+            f"face set {part.name!r} in {place} has other faces than before (fingerprint {faces.fingerprint()[:12]}, "
+            f"expected {part.fingerprint[:12]}); put back those it had, or begin again"
+        )
+    return faces

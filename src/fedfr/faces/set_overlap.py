@@ -1,0 +1,68 @@
+"""Persons who are in more than one face set: by the names of identities and by the pixels of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfr.faces.array_columns import Digests
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.name_matching import matching_names, quoted_name
+
+__all__ = ["IMAGE", "LOOK", "NAME", "Overlap", "list_overlaps", "shared_identity_names", "shared_images"]
+
+NAME, IMAGE, LOOK = "same name as", "same image as in", "looks like"
+LISTED = 3
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """An identity of an earlier set and one of a later set, by the sets' numbers, that are one person, and why."""
+
+    first: int
+    identity: str
+    second: int
+    other: str
+    reason: str
+
+
+def shared_identity_names(sets: Sequence[Sequence[str]]) -> list[Overlap]:
+    """Identities of two sets whose names are equal or look the same; ``sets`` has the names in each set."""
+    return [
+        Overlap(first, name, second, other, NAME)
+        for second in range(len(sets))
+        for first in range(second)
+        for other, name in matching_names(sets[second], sets[first])
+    ]
+
+
+def shared_images(sets: Sequence[FaceSet], kept: Sequence[NDArray[np.int64]]) -> list[Overlap]:
+    """Identities of two sets with the very same image; of each set only the images ``kept`` count."""
+    digests = Digests(np.concatenate([faces.digests().rows[rows] for faces, rows in zip(sets, kept, strict=True)]))
+    number = np.repeat(np.arange(len(sets)), [len(rows) for rows in kept])
+    labels = np.concatenate([faces.labels[rows] for faces, rows in zip(sets, kept, strict=True)])
+    images, starts = digests.copies()
+    found: dict[Overlap, None] = {}
+    for group in np.split(images, starts[1:]) if len(images) else []:
+        owners = sorted({(number[image], labels[image]) for image in group.tolist()})
+        (first, label), *others = owners
+        name = sets[first].identities[label]
+        for second, other in others:
+            if second != first:
+                found[Overlap(int(first), name, int(second), sets[second].identities[other], IMAGE)] = None
+    return list(found)
+
+
+def list_overlaps(names: Sequence[str], found: Sequence[Overlap]) -> str:
+    """How many identities are in several sets, and the first of them; ``names`` are the sets' names."""
+    people = {(each.second, each.other): each for each in reversed(found)}
+    listed = [
+        f"{quoted_name(each.other)} of {names[each.second]} "
+        f"({each.reason} {quoted_name(each.identity)} of {names[each.first]})"
+        for each in list(people.values())[::-1][:LISTED]
+    ]
+    more = f" and {len(people) - LISTED} more" if len(people) > LISTED else ""
+    return f"{len(people)} identities are in more than one face set: {'; '.join(listed)}{more}"
