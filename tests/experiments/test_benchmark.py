@@ -540,7 +540,7 @@ def test_the_packages_scenarios_are_sound(name: str, scenario: str) -> None:
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
-        ({"name": "lfw"}, "unknown benchmark 'lfw'; known: orl, lfw-fed, paper"),
+        ({"name": "lfw"}, "unknown benchmark 'lfw'; known: orl, lfw-fed, pins-fed, paper"),
         ({"budget": "gpu"}, "unknown budget 'gpu'; known: cpu, full"),
         ({"methods": ["fedprx"]}, "unknown method 'fedprx'; did you mean 'fedprox'?"),
         ({"scenario": "size"}, "benchmark orl has no scenario 'size'; known: identities, unequal, participation"),

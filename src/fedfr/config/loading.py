@@ -179,7 +179,7 @@ def absolute_paths(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _absolute(content: Any, place: Sequence[str], folder: Path) -> Any:
     """The settings with the path at ``place`` absolute; what is in a list there is looked at one by one."""
-    if isinstance(content, list):
+    if isinstance(content, list | tuple):
         return [_absolute(each, place, folder) for each in content]
     if place and isinstance(content, Mapping):
         name, *inside = place

@@ -19,8 +19,9 @@ from fedfr.config.schema import DEVICE, ExperimentConfig, LocalConfig, MethodSet
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_json, write_json
 from fedfr.engines.local import worker_number
-from fedfr.faces import IMPORTERS, FaceSet, Split, make_split
-from fedfr.faces.storage import PIXEL_FILES, is_face_set
+from fedfr.experiments.face_sources import open_face_sets, open_source
+from fedfr.faces import FaceSet, Split, make_split
+from fedfr.faces.storage import is_face_set
 from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.method import Generic, Method
 from fedfr.federation.networks import Networks
@@ -134,21 +135,11 @@ def local_training(config: ExperimentConfig, name: str) -> LocalConfig:
 
 
 def open_faces(config: ExperimentConfig, cache: Path, on_import: Counter | None = None) -> FaceSet:
-    """The run's faces: a saved set where ``faces.path`` is one, else imported once into ``cache``."""
-    path = config.faces.path
-    if path is not None and is_face_set(path):
-        return FaceSet.load(path)
-    if is_face_set(cache):
-        return FaceSet.load(cache)
-    # Pixels without their description are what is left of an import; it is made again.
-    for left in PIXEL_FILES:
-        (cache / left).unlink(missing_ok=True)
-    importer = IMPORTERS[config.faces.source]
-    if config.faces.source == "orl":
-        return importer(cache, on_import)
-    if path is None:
-        raise FedfrError(f"faces.path is missing; the {config.faces.source} source needs the folder with the faces")
-    return importer(path, cache, on_import)
+    """The run's faces: a saved set where ``faces.path`` is one, else imported once into ``cache``; or several sets."""
+    faces = config.faces
+    if faces.sets:
+        return open_face_sets(faces, cache, on_import)
+    return open_source(faces.source, faces.path, cache, on_import, "faces")
 
 
 def generic_contract(config: ExperimentConfig, space: str, role: str = "generic") -> Contract:

@@ -218,12 +218,13 @@ class Experiment:
         private = f"{len(train)} clients with {each} training images"
         if any(client.elsewhere for client in split.clients.values()):
             private = f"{len(train)} clients with their faces elsewhere"
+        sets = f"\nface sets: {'; '.join(part.describe() for part in split.sets)}" if split.sets else ""
         return (
             f"{config.method.name} · {config.model.backbone} from {config.model.start} · "
             f"{config.federation.rounds} rounds · BatchNorm {config.federation.batchnorm} · "
             f"{config.runtime.precision} · seed {config.seed}\n"
             f"split {split.name}: {len(split.public)} public images, {private}, "
-            f"{len(split.generic)} images of people nobody trained on"
+            f"{len(split.generic)} images of people nobody trained on{sets}"
         )
 
     def results(self) -> list[Row]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.core.client_ids import check_client_id
+from fedfr.core.client_ids import is_client_id
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_json, write_json
 from fedfr.faces.array_columns import Column, Digests
@@ -142,8 +142,11 @@ def read_identities(path: str | os.PathLike[str]) -> tuple[str, ...]:
 def _check(sets: Sequence[NamedSet]) -> None:
     names: set[str] = set()
     for each in sets:
-        if each.name not in ROLES:
-            check_client_id(each.name, "name of a face set")
+        if each.name not in ROLES and not is_client_id(each.name):
+            raise FedfrError(
+                f"a face set cannot be called {each.name!r}; give letters, digits and the signs . _ -, first a letter or "
+                "digit, and no name of fedfr's own"
+            )
         if each.name.casefold() in names:
             raise FedfrError(f"two face sets are called {each.name!r}; give each a name of its own")
         names.add(each.name.casefold())
