@@ -273,7 +273,7 @@ def test_sets_that_cannot_be_joined(folder: Path) -> None:
         with pytest.raises(FedfrError, match=message):
             combine(sets)
     with pytest.raises(FedfrError, match=r"'private' is not saved anywhere"):
-        combine([public, replace(private, faces=people("q"))], folder / "other")
+        combine([public, replace(private, faces=people("q", seed=5))], folder / "other")
     with pytest.raises(FedfrError, match=r"already holds files"):
         combine([public, private], folder / "whole")
 

@@ -144,8 +144,8 @@ def _check(sets: Sequence[NamedSet]) -> None:
     for each in sets:
         if each.name not in ROLES and not is_client_id(each.name):
             raise FedfrError(
-                f"a face set cannot be called {each.name!r}; give letters, digits and the signs . _ -, first a letter or "
-                "digit, and no name of fedfr's own"
+                f"a face set cannot be called {each.name!r}; give letters, digits and the signs . _ -, the first a "
+                "letter or digit, and no name of fedfr's own"
             )
         if each.name.casefold() in names:
             raise FedfrError(f"two face sets are called {each.name!r}; give each a name of its own")
