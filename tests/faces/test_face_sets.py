@@ -64,10 +64,10 @@ def test_indices_translate_both_ways(folder: Path) -> None:
     which, own = whole.located(range(len(whole)))
     assert which.tolist() == [0] * 12 + [1] * 12 + [2] * 6
     assert own[12:18].tolist() == [0, 1, 2, 6, 7, 8]
-    for number, part in enumerate(whole.sets):
-        assert in_whole(whole, part.name, own[which == number]).tolist() == np.flatnonzero(which == number).tolist()
+    for number, each in enumerate(whole.sets):
+        assert in_whole(whole, each.name, own[which == number]).tolist() == np.flatnonzero(which == number).tolist()
     part = whole.subset([20, 14])
-    assert [each.tolist() for each in part.located([0, 1])] == [[1, 1], [11, 2]]
+    assert [found.tolist() for found in part.located([0, 1])] == [[1, 1], [11, 2]]
     assert in_whole(part, "private", [2, 11]).tolist() == [1, 0]
     with pytest.raises(FedfrError, match=r"'private' has images that were asked for"):
         in_whole(whole, "private", [3])
