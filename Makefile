@@ -10,7 +10,7 @@ ARGS ?=
 OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY
 
-.PHONY: setup quickstart test test-slow debian deploy-demo lint types bench clean
+.PHONY: setup quickstart test test-slow debian deploy-demo lint types bench docs clean
 
 setup: $(STAMP)
 
@@ -47,6 +47,16 @@ deploy-demo: $(STAMP) debian
 bench: $(STAMP)
 	$(BIN)/python benchmarks/all.py $(ARGS)
 
+# The documentation site in site/; warnings are errors, internal links and anchors are checked.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d build/doctrees docs site
+	$(BIN)/python docs/check_site.py site
+
+$(VENV)/.docs: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[samples,docs]'
+	@touch $@
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -56,4 +66,4 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

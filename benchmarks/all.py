@@ -78,6 +78,7 @@ def contents() -> list[tuple[Path, str]]:
     found = [
         (HERE / "README.md", table(path)),
         (DOCS / "scaling.md", "\n".join([BEGIN, scaling.table(path), END])),
+        (DOCS / "explanation" / "costs.md", "\n".join([BEGIN, scaling.paper_table(path), END])),
     ]
     for name, kind, document in METHOD_TABLES:
         folder = HERE / name

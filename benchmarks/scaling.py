@@ -1,4 +1,6 @@
-"""What large federations would cost, computed from the newest measured results: the table of ``docs/scaling.md``.
+"""Compute what the paper's setting and large federations cost, from the newest measured results.
+
+The tables of ``docs/explanation/costs.md`` and ``docs/scaling.md``.
 
 Run: ``python benchmarks/scaling.py [RESULTS.json]``. Nothing is measured here: bytes and operations are counted, and
 divided by the rates that ``make bench`` found on its machine.
@@ -85,6 +87,63 @@ def costs(federation: Federation, results: list[dict[str, Any]]) -> dict[str, st
     return table
 
 
+@dataclass(frozen=True)
+class PaperRun:
+    """The preset ``paper``: 40 clients of 100 identities, 65 training images each, and what they train for."""
+
+    backbone: str = "sphereface64"
+    clients: int = 40
+    faces: int = 6500
+    negatives: int = 3000  # an assumption: how many public images are similar depends on the model
+    rounds: int = 20
+    pretraining: int = 25
+    own_tests: int = 4000
+
+    @property
+    def epochs(self) -> int:
+        """Local epochs of all rounds: 10, 8, 6, then 4 in each."""
+        return sum(max(4, 10 - 2 * number) for number in range(self.rounds))
+
+
+def paper_table(path: Path) -> str:
+    """Return what the paper's setting costs on the measured machine, in Markdown."""
+    results, run = json.loads(path.read_text(encoding="utf-8")), PaperRun()
+    rate = line(results, "local_update", f"local update, {run.backbone}, bf16")["figures"][
+        "images/s in a training step"
+    ]
+    forward = 3 * rate  # a forward pass is a third of a training step
+    weights = build_backbone(run.backbone, 0).state_dict()
+    model = sum(value.numel() * value.element_size() for value in weights.values())
+    message = model + 4 * PUBLIC_IDENTITIES * DIM
+    judged = line(results, "personalized_verification", f"TAR at 6 FARs, {run.own_tests:,} own")
+    images, taken_part = run.faces + run.negatives, run.rounds * run.clients
+    pretraining, public = run.pretraining * PUBLIC_IMAGES / rate, run.rounds * PUBLIC_IMAGES / forward
+    steps = {
+        f"pre-training, {run.pretraining} epochs of {PUBLIC_IMAGES:,} public images": pretraining,
+        f"features of the public images, {run.rounds} rounds": public,
+        f"frozen features, {run.rounds} rounds of {run.clients} clients": run.rounds
+        * run.clients
+        * 4
+        * images
+        / forward,
+        f"training, {run.epochs} epochs of {run.clients} clients": run.clients * run.epochs * images / rate,
+    }
+    rows = {name: duration(seconds) for name, seconds in steps.items()}
+    rows["all of it on this machine"] = duration(sum(steps.values()))
+    alone = public + run.rounds * 4 * images / forward + run.epochs * images / rate
+    rows[f"one client on a machine of its own, {run.rounds} rounds"] = duration(alone)
+    rows["a message, each way"] = size(message)
+    rows["a round, each way"] = f"{run.clients} × {size(message)} = {size(run.clients * message)}"
+    rows[f"{run.rounds} rounds, each way"] = size(taken_part * message)
+    rows["public images in memory-mapped form"] = size(PUBLIC_IMAGES * 112 * 112 * 3)
+    rows["features of the public images, float32"] = size(PUBLIC_IMAGES * DIM * 4)
+    rows["evaluation, personalized 1:1 of one client"] = str(judged["found"]).partition(", ")[0]
+    lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
+    one = results[0]
+    where = f"From results/{path.name} ({one['machine']}, {one['date']}, commit {one['commit']}): "
+    return "\n".join([*lines, "", where + "`python benchmarks/scaling.py`"])
+
+
 def size(count: float) -> str:
     """Bytes in the unit a person would choose."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -96,7 +155,7 @@ def size(count: float) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds in the unit a person would choose."""
-    for unit, length in (("h", 3600), ("min", 60)):
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.2g} {unit}"
     return f"{seconds:.2g} s"
@@ -115,8 +174,9 @@ def table(path: Path) -> str:
 
 
 def main() -> None:
-    """Print the table in Markdown."""
-    print(table(Path(sys.argv[1]) if len(sys.argv) > 1 else newest()))
+    """Print both tables in Markdown."""
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else newest()
+    print(table(path), paper_table(path), sep="\n\n")
 
 
 if __name__ == "__main__":

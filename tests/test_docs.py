@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +19,7 @@ from fedfr import losses
 from fedfr.audit import FINDING_KINDS
 from fedfr.cli.main import app
 from fedfr.config.schema import ExperimentConfig, load_config
+from fedfr.deployment.coordinator import CoordinatorConfig
 from fedfr.deployment.site import SiteConfig
 from fedfr.evaluation import PROTOCOLS
 from fedfr.faces import SPLITS
@@ -23,6 +27,7 @@ from fedfr.methods.fedfr import FedFRSettings
 from fedfr.models import BACKBONES, build_backbone
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+SITE = "https://fedfr.github.io/fedfr/"
 
 
 def settings_of(kind: type[BaseModel], prefix: str = "") -> list[str]:
@@ -138,4 +143,36 @@ def test_readme_is_short_and_links_absolutely() -> None:
     """Relative links do not work on the package index."""
     text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 130
-    assert [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("https://")] == []
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert [link for link in links if not link.startswith("https://")] == []
+    pages = [link.removeprefix(SITE).removesuffix(".html") for link in links if link.startswith(SITE)]
+    assert len(pages) >= 7
+    assert [page for page in pages if not (DOCS / f"{page}.md").is_file()] == []
+
+
+def test_the_reference_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every setting, command, option and export has an entry in the generated pages."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    generate = importlib.import_module("generate")
+    settings, commands, api = generate.settings_page(), generate.cli_page(), generate.api_pages()
+    assert [name for name in settings_of(ExperimentConfig) if f"| `{name}` |" not in settings] == []
+    for kind, prefix in ((SiteConfig, ""), (CoordinatorConfig, ""), (FedFRSettings, "method.")):
+        assert [name for name in settings_of(kind) if f"| `{prefix}{name}` |" not in settings] == []
+    for recipe in SPLITS.names:
+        assert f"### Recipe `{recipe}`" in settings
+    for path, command in every_command(get_command(app), "fedfr"):
+        section = commands.partition(f"# {path}\n")[2].partition("\n#")[0]
+        options = [name for option in command.params for name in option.opts if name.startswith("--")]
+        assert [name for name in options if name != "--help" and f"`{name}`" not in section] == [], path
+    for package in ("fedfr", "fedfr.losses", "fedfr.evaluation", "fedfr.models", "fedfr.faces", "fedfr.audit"):
+        exported = importlib.import_module(package).__all__
+        assert [name for name in exported if not re.search(rf"[.`]{name}(`|$)", api[package], re.MULTILINE)] == []
+
+
+def every_command(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield each command that does something, with its path."""
+    for name, inner in getattr(command, "commands", {}).items():
+        if hasattr(inner, "commands"):
+            yield from every_command(inner, f"{path} {name}")
+        else:
+            yield f"{path} {name}", inner
