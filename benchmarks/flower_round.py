@@ -88,7 +88,7 @@ def overheads(run: Path, *, at_once: bool) -> list[float]:
 @contextmanager
 def over_flower(folder: Path, made: Experiment) -> Iterator[Loopback]:
     """Sites made of a run's split, and their processes; the coordinator's folder is ``folder/runs/demo``."""
-    clients = export_partitions(made.parts, folder / "federation", "demo")
+    clients = export_partitions(made.components, folder / "federation", "demo")
     config = load_config(folder / "federation" / "coordinator" / "config.yaml")
     Experiment.create(config, folder / "runs" / "demo")
     sites = {client: folder / "federation" / "sites" / client / "site.yaml" for client in clients}

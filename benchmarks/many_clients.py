@@ -101,12 +101,14 @@ class Alone:
     """The computation of one client, again and again, on a network that is there already."""
 
     def __init__(self, made: Experiment) -> None:
-        parts = made.parts
-        self.compute, backbone = parts.compute, made.config.model.backbone
-        self.generic = parts.compute.place(build_backbone(backbone, 0)).eval()
-        self.pool = TrainingSet([(parts.faces.subset(next(iter(parts.split.clients.values())).train), None, 0)])
-        self.public = TrainingSet([(parts.faces.subset(parts.split.public), None, 0)])
-        trained = parts.compute.place(build_backbone(backbone, 0))
+        components = made.components
+        self.compute, backbone = components.compute, made.config.model.backbone
+        self.generic = components.compute.place(build_backbone(backbone, 0)).eval()
+        self.pool = TrainingSet(
+            [(components.faces.subset(next(iter(components.split.clients.values())).train), None, 0)]
+        )
+        self.public = TrainingSet([(components.faces.subset(components.split.public), None, 0)])
+        trained = components.compute.place(build_backbone(backbone, 0))
         draw = torch.Generator().manual_seed(0)
         self.network = Network(
             trained, torch.randn(1, 512, generator=draw), torch.randn(PUBLIC, 512, generator=draw), DFC(1, 512)
@@ -204,7 +206,7 @@ def measured(clients: int, backbone: str, threads: int) -> Cost:
         alone.seconds()
         between, before = Between(alone, clients), resident()
         started = time.perf_counter()
-        MethodRun(made.parts, "fedfr", made.folder).run(start, progress=between)
+        MethodRun(made.components, "fedfr", made.folder).run(start, progress=between)
         seconds = time.perf_counter() - started - between.outside - alone.public_seconds()
     total, compute = 1e3 * seconds / clients, 1e3 * fmean(between.taken)
     return Cost(clients, backbone, total, compute, total - compute, between.peak - before)
@@ -215,7 +217,7 @@ def growing(clients: int, backbone: str, threads: int) -> float:
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
         made, watch = experiment(Path(folder), clients, backbone, threads), Watch(clients)
-        MethodRun(made.parts, "fedfr", made.folder).run(made.pretrain(), progress=watch)
+        MethodRun(made.components, "fedfr", made.folder).run(made.pretrain(), progress=watch)
     return watch.growth()
 
 

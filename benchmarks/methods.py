@@ -20,10 +20,10 @@ from typing import Any
 import yaml
 
 from fedfr.experiments.benchmark import Benchmark, Result, read_results
-from fedfr.experiments.report import without_places
+from fedfr.experiments.report import shorten_paths
 from fedfr.reporting.benchmark_table import overview_table
 from fedfr.reporting.table import column_title, markdown_table
-from fedfr.results.comparison import Difference, Key, compare, contests, shared_metrics, standings
+from fedfr.results.comparison import Difference, Key, compare, metric_groups, shared_metrics, summaries
 from fedfr.results.result_rows import Row
 from harness import place, sleeping_threads
 
@@ -99,7 +99,7 @@ def keep(folder: Path, name: str, command: str) -> Path:
     target = HERE / name
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / "results.csv", target / "results.csv")
-    plan = without_places(benchmark.plan.model_dump(mode="json"))
+    plan = shorten_paths(benchmark.plan.model_dump(mode="json"))
     (target / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
     about = {"command": command, **place(), "kept": time.strftime("%Y-%m-%d")}
     (target / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -153,9 +153,9 @@ def changes_table(results: Sequence[Result]) -> str:
             every = {cell: _of(rows, key, protocol, cell) for cell, rows in ((first, base), *others)}
             together = [row for rows in every.values() for row in rows]
             for metric in shared_metrics(together, protocol)[:1]:
-                (contest,) = (each for each in contests(together) if each.metric == metric)
-                start = fmean(contest.values[first, key[1]].values())
-                told = (compare(contest, (cell, key[1]), (first, key[1])) for cell, _ in others)
+                (group,) = (each for each in metric_groups(together) if each.metric == metric)
+                start = fmean(group.values[first, key[1]].values())
+                told = (compare(group, (cell, key[1]), (first, key[1])) for cell, _ in others)
                 found = (_text(difference) if difference else "–" for difference in told)
                 lines.append((column_title(*key), f"{protocol} {metric}", f"{100 * start:.1f}", *found))
     for method in dict.fromkeys(row.method for row in trained):
@@ -176,13 +176,13 @@ def axis_table(results: Sequence[Result], name: str, cells: Mapping[str, float])
     """Generic 1:1 at the strictest rate that all cells have, by cell in the order of ``cells``; the paper's figure."""
     found = dict(_by_cell(results))
     metric = _of_all_cells(found.values(), GENERIC)[0]
-    standing = {
-        cell: standings(next(each for each in contests(rows) if (each.protocol, each.metric) == (GENERIC, metric)))
+    summary = {
+        cell: summaries(next(each for each in metric_groups(rows) if (each.protocol, each.metric) == (GENERIC, metric)))
         for cell, rows in found.items()
     }
-    keys = list(dict.fromkeys(key for of_cell in standing.values() for key in of_cell))
+    keys = list(dict.fromkeys(key for of_cell in summary.values() for key in of_cell))
     lines = [
-        (f"{at:g}", *(f"{100 * standing[cell][key].mean:.1f}" if key in standing[cell] else "–" for key in keys))
+        (f"{at:g}", *(f"{100 * summary[cell][key].mean:.1f}" if key in summary[cell] else "–" for key in keys))
         for cell, at in cells.items()
     ]
     return f"{GENERIC} {metric} (%)\n\n{markdown_table((name, *(column_title(*key) for key in keys)), lines)}"
@@ -202,7 +202,7 @@ def _of(rows: Sequence[Row], key: Key, protocol: str, name: str) -> list[Row]:
 
 def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS) -> str:
     """What the paper's tables say, and what these results say to it, as Markdown."""
-    found = {(contest.protocol, contest.metric): contest for contest in contests(rows)}
+    found = {(group.protocol, group.metric): group for group in metric_groups(rows)}
     head, lines = ("the paper", "figure", "difference [95 %]", "here"), []
     for claim in claims:
         shared = shared_metrics(

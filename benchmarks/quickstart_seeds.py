@@ -42,7 +42,7 @@ def run(seed: int, folder: Path, settings: Sequence[str], beside: Path | None = 
     if not (folder / "config.yaml").exists():
         Experiment.create(load_config("quickstart", [f"seed={seed}", f"split.settings.seed={seed}", *settings]), folder)
         if beside is not None:
-            Experiment.open(folder).adopt_start(beside)
+            Experiment.open(folder).reuse_start(beside)
     return figures(Experiment.open(folder).run())
 
 

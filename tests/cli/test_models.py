@@ -147,7 +147,7 @@ def test_a_generic_model_of_the_released_code_is_one_to_start_from(
     start = tmp_path / "start.safetensors"
     assert answered(fedfr("models", "import", tmp_path / "o", start, "--json"))["identities"] == 4
     config = load_config(None, [*SETTINGS, f"faces.path={faceset}", f"model.start={start}"])
-    backbone = Experiment.create(config, tmp_path / "new").parts.initial_backbone()
+    backbone = Experiment.create(config, tmp_path / "new").components.initial_backbone()
     assert equal(backbone.state_dict(), loaded(tmp_path / "o" / "backbone.pth"))
 
 

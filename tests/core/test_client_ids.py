@@ -83,7 +83,7 @@ def manifest(given: str, place: Path) -> None:
 
 
 def agreement(given: str, place: Path) -> None:
-    method_run = MethodRun(Experiment(tiny_config(place), place / "run").parts, "fedfr", place / "run")
+    method_run = MethodRun(Experiment(tiny_config(place), place / "run").components, "fedfr", place / "run")
     terms = Agreement.of(method_run).model_dump(mode="json") | {"clients": ["client-01", given]}
     (place / "agreement.yaml").write_text(yaml.safe_dump(terms), encoding="utf-8")
     Agreement.load(place / "agreement.yaml")
@@ -172,7 +172,7 @@ def test_ids_that_are_too_much_alike_are_refused(first: str, second: str, tmp_pa
 
 
 def test_a_run_over_a_manifest_that_leads_out_of_its_folder_writes_nothing(tmp_path: Path) -> None:
-    made = Experiment.create(tiny_config(tmp_path), tmp_path / "made").parts.split
+    made = Experiment.create(tiny_config(tmp_path), tmp_path / "made").components.split
     path = tmp_path / "split.json"
     made.save(path)
     text = path.read_text(encoding="utf-8")

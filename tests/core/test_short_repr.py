@@ -39,8 +39,8 @@ def objects(folder: Path) -> list[object]:
         faces,
         run,
         run.config,
-        run.parts.split,
-        MethodRun(run.parts, "fedfr", folder),
+        run.components.split,
+        MethodRun(run.components, "fedfr", folder),
         Benchmark(Plan(name="orl", config="quickstart", budget="cpu", methods=("fedavg",), seeds=(0,)), folder / "out"),
         Split(
             "general",

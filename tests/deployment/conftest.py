@@ -24,7 +24,7 @@ class Federation:
     def __init__(self, folder: Path, *overrides: str) -> None:
         self.folder = folder
         self.local = Experiment.create(tiny_config(folder, *overrides), folder / "local")
-        clients = export_partitions(self.local.parts, folder / "federation", "remote")
+        clients = export_partitions(self.local.components, folder / "federation", "remote")
         self.sites = {client: folder / "federation" / "sites" / client for client in clients}
         config = load_config(folder / "federation" / "coordinator" / "config.yaml", ["deployment.join=5"])
         self.remote = Experiment.create(config, folder / "remote")

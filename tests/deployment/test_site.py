@@ -65,22 +65,22 @@ def digests(folder: Path) -> set[bytes]:
 
 def test_everybody_gets_their_own_faces_and_no_others(federation: Make) -> None:
     made = federation()
-    parts = made.local.parts
-    by_image = parts.faces.digests()
+    components = made.local.components
+    by_image = components.faces.digests()
 
     def of(*images: Sequence[int]) -> set[bytes]:
         return {by_image[image] for some in images for image in some}
 
-    public = of(parts.split.public)
-    assert digests(made.folder / "federation" / "coordinator") == public | of(parts.split.generic)
+    public = of(components.split.public)
+    assert digests(made.folder / "federation" / "coordinator") == public | of(components.split.generic)
     for client, folder in made.sites.items():
-        own = parts.split.clients[client]
+        own = components.split.clients[client]
         assert digests(folder) == public | of(own.train, own.test)
-    names = set(parts.faces.identities)
+    names = set(components.faces.identities)
     for client, folder in made.sites.items():
         others = {
             name
-            for other, people in parts.split.identities.items()
+            for other, people in components.split.identities.items()
             if other.startswith("client-") and other != client
             for name in people
         }

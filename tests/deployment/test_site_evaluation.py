@@ -21,7 +21,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.deployment.site import Site
 from fedfr.deployment.site_evaluation import evaluate_site
 from fedfr.experiments.components import RunComponents
-from fedfr.experiments.evaluator import Evaluator, Subject
+from fedfr.experiments.evaluator import EvaluatedModel, Evaluator
 from fedfr.experiments.model_evaluation import evaluate
 from fedfr.experiments.model_export import export_model
 from fedfr.faces import FaceSet
@@ -49,18 +49,18 @@ def figures(rows: list[Row]) -> list[tuple[str, str, float | None, int, int, str
 
 def by_the_run(made: Federation, client: str) -> list[Row]:
     """The run's own evaluation of the client, were it alone, with the public images as its distractors."""
-    parts = RunComponents(
+    components = RunComponents(
         made.local.config.model_copy(update={"evaluation": validate(EvaluationConfig, RATES, "test")}),
         made.local.folder,
     )
-    split = parts.split
-    parts.__dict__["split"] = replace(split, clients={client: split.clients[client]}, distractors=split.public)
+    split = components.split
+    components.__dict__["split"] = replace(split, clients={client: split.clients[client]}, distractors=split.public)
     (method_run, *_) = made.local.method_runs()
     found = method_run.personal_module(client)
     assert found is not None
-    evaluator = Evaluator(parts, ["personalized-1:1", "personalized-1:N"])
-    subject = Subject(method_run.name, 0, found[0], "personalized")
-    return evaluator.personalized(evaluator.features(found[1], client), [client], subject)
+    evaluator = Evaluator(components, ["personalized-1:1", "personalized-1:N"])
+    evaluated = EvaluatedModel(method_run.name, 0, found[0], "personalized")
+    return evaluator.personalized(evaluator.features(found[1], client), [client], evaluated)
 
 
 @pytest.mark.parametrize(
@@ -114,18 +114,18 @@ def test_an_exported_model_is_measured_on_faces_and_leaves_as_it_is(federation: 
     personal, faces = tmp_path / "personal.safetensors", tmp_path / "others"
     trained(made, client).export(personal)
     tiny_faces(12, 4, seed=9).save(faces)
-    told: list[tuple[str, int, int]] = []
-    rows = evaluate(personal, faces=faces, progress=Told(told))
+    detail: list[tuple[str, int, int]] = []
+    rows = evaluate(personal, faces=faces, progress=Told(detail))
     assert {(row.model, row.protocol) for row in rows} == {
         ("personalized", "generic-1:1"),
         ("personalized", "generic-1:N"),
     }
     assert next(row for row in rows if row.metric == "TAR@FAR=1e-1").genuine == 12 * 4 * 3 // 2
-    assert told[-1] == ("features", 48, 48)
-    told.clear()
-    evaluate(made.local.folder, progress=Told(told))
-    assert ("evaluation", 0, 4) in told, "a step for each model, with the images of each"
-    assert told[-1][0] == "evaluation"
+    assert detail[-1] == ("features", 48, 48)
+    detail.clear()
+    evaluate(made.local.folder, progress=Told(detail))
+    assert ("evaluation", 0, 4) in detail, "a step for each model, with the images of each"
+    assert detail[-1][0] == "evaluation"
     with pytest.raises(FedfrError, match="use `fedfr site evaluate` at the client's site"):
         evaluate(personal, faces=faces, protocols=["personalized-1:1"])
     (file,) = export_model(personal, tmp_path / "plain.pth", "state-dict").private

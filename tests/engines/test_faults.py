@@ -22,7 +22,7 @@ from fedfr.federation.client import Client
 from fedfr.federation.messages import Broadcast, Failure, Update, encode
 from fedfr.reporting.benchmark_table import results_text
 from fedfr.reporting.page import page
-from fedfr.reporting.table import left_out
+from fedfr.reporting.table import missing_values
 
 QUIET = Failure("client-01", "it stopped; its own log says why")
 SECRET = "/home/site/faces/person-03/0.png"
@@ -71,12 +71,12 @@ def faulty(
     """Where the trial's clients are."""
 
     def engine(method_run: MethodRun) -> LocalEngine:
-        parts = method_run.parts
+        components = method_run.components
         inner = ClientFactory(
-            parts.config,
+            components.config,
             method_run.name,
-            parts.faces_folder,
-            parts.folder / "split.json",
+            components.faces_folder,
+            components.folder / "split.json",
             method_run.folder / "clients",
         )
         return LocalEngine(Faulty(inner, fault, rounds))
@@ -87,7 +87,7 @@ def faulty(
 def shown(experiment: Experiment) -> str:
     """All that a person is told of the results."""
     rows = experiment.results()
-    return "\n".join([results_text(rows), *left_out(rows), page(open_report(experiment.folder))])
+    return "\n".join([results_text(rows), *missing_values(rows), page(open_report(experiment.folder))])
 
 
 @pytest.mark.parametrize(
@@ -145,12 +145,14 @@ def test_a_client_that_diverged_changes_no_other(tmp_path: Path) -> None:
     experiment = Experiment.create(
         tiny_config(tmp_path, "method.name=fedrep", "local.epochs=2", *QUICK), tmp_path / "run"
     )
-    start, parts = experiment.pretrain(), experiment.parts
+    start, components = experiment.pretrain(), experiment.components
     broadcast = Broadcast(1, start.weights, start.prototypes)
     answers = []
     for asked in (["client-01", "client-02"], ["client-02"]):
         clients = tmp_path / f"clients-{len(asked)}"
-        inner = ClientFactory(parts.config, "fedrep", parts.faces_folder, parts.folder / "split.json", clients)
+        inner = ClientFactory(
+            components.config, "fedrep", components.faces_folder, components.folder / "split.json", clients
+        )
         with LocalEngine(Faulty(inner, diverges)) as engine:
             answers.append({reply.client: reply for reply in engine.exchange(broadcast, asked)})
     assert isinstance(answers[0]["client-01"], Failure)
@@ -164,9 +166,9 @@ def test_a_client_that_diverged_changes_no_other(tmp_path: Path) -> None:
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClientFactory, Broadcast]:
     folder = tmp_path_factory.mktemp("faults")
     experiment = Experiment.create(tiny_config(folder, *QUICK), folder / "run")
-    start, parts = experiment.pretrain(), experiment.parts
+    start, components = experiment.pretrain(), experiment.components
     factory = ClientFactory(
-        parts.config, "fedfr", parts.faces_folder, folder / "run" / "split.json", folder / "clients"
+        components.config, "fedfr", components.faces_folder, folder / "run" / "split.json", folder / "clients"
     )
     return factory, Broadcast(1, start.weights, start.prototypes)
 

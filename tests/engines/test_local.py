@@ -47,9 +47,9 @@ def factory(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClientFactory, Br
     folder = tmp_path_factory.mktemp("engine")
     experiment = Experiment.create(tiny_config(folder, "pretrain.epochs=0"), folder / "run")
     start = experiment.pretrain()
-    parts = experiment.parts
+    components = experiment.components
     clients = folder / "run" / "clients"
-    made = ClientFactory(parts.config, "fedfr", parts.faces_folder, folder / "run" / "split.json", clients)
+    made = ClientFactory(components.config, "fedfr", components.faces_folder, folder / "run" / "split.json", clients)
     return made, Broadcast(1, start.weights, start.prototypes)
 
 

@@ -220,7 +220,7 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
 
 
 def test_a_scenario_varies_the_federation(scenario: Benchmark) -> None:
-    splits = {cell: Experiment.open(scenario.folder / cell / "seed-0").parts.split for cell in scenario.plan.cells}
+    splits = {cell: Experiment.open(scenario.folder / cell / "seed-0").components.split for cell in scenario.plan.cells}
     sizes = {
         cell: [len(split.identities[client]) for client in sorted(split.clients)] for cell, split in splits.items()
     }
@@ -239,7 +239,7 @@ def test_faces_are_imported_once(scenario: Benchmark) -> None:
 def test_a_moved_folder_keeps_its_faces(scenario: Benchmark, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
     shutil.copytree(scenario.folder, moved, symlinks=True)
-    assert len(Experiment.open(moved / "one" / "seed-0").parts.faces) == 70
+    assert len(Experiment.open(moved / "one" / "seed-0").components.faces) == 70
 
 
 def test_the_same_start_is_made_once(scenario: Benchmark, finished: Benchmark) -> None:
@@ -252,9 +252,9 @@ def test_the_same_start_is_made_once(scenario: Benchmark, finished: Benchmark) -
     first = finished.folder / "scratch" / "seed-0"
     twin = Experiment.create(finished.plan.experiment(0), finished.folder.parent / "twin")
     other = Experiment.create(finished.plan.experiment(1), finished.folder.parent / "other")
-    assert not other.adopt_start(first), "another seed, another start"
-    assert twin.adopt_start(first)
-    assert not twin.adopt_start(first), "it has one now"
+    assert not other.reuse_start(first), "another seed, another start"
+    assert twin.reuse_start(first)
+    assert not twin.reuse_start(first), "it has one now"
     path = Path("pretrained") / "generic.safetensors"
     assert (twin.folder / path).read_bytes() == (first / path).read_bytes()
 

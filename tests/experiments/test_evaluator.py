@@ -17,7 +17,7 @@ from fedfr.config.schema import EvaluationConfig
 from fedfr.core.errors import FedfrError
 from fedfr.evaluation import PROTOCOLS, Metric
 from fedfr.experiments.components import RunComponents
-from fedfr.experiments.evaluator import Evaluator, Features, Subject, evaluate_method_run
+from fedfr.experiments.evaluator import EvaluatedModel, Evaluator, Features, evaluate_method_run
 from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import ClientFaces, FaceSet, Split
 from fedfr.federation.method import Generic
@@ -27,7 +27,7 @@ from fedfr.models.heads import DFC
 from fedfr.results.result_rows import Row
 
 EACH = 12
-SUBJECT = Subject("fedfr", 0, 2, "generic")
+SUBJECT = EvaluatedModel("fedfr", 0, 2, "generic")
 RATES = EvaluationConfig(fars=(0.4, 0.2, 0.1), fpirs=(0.5, 0.3))
 
 
@@ -225,14 +225,14 @@ def test_which_models_of_a_trial_meet_which_protocols(
 
     expected: list[Row] = []
     if server is not None:
-        subject = Subject(method, 0, 6, server)
-        expected += evaluator.generic(start_features, subject)
-        expected += evaluator.personalized(start_features, list(TRAIN), subject)
+        evaluated = EvaluatedModel(method, 0, 6, server)
+        expected += evaluator.generic(start_features, evaluated)
+        expected += evaluator.personalized(start_features, list(TRAIN), evaluated)
     if own is not None:
         personal = Personalized(backbone, dfc.transform if method == "fedfr" else None).eval()
-        subject = Subject(method, 0, 5, own)
-        expected += evaluator.personalized(Features(parts, personal), ["client-01"], subject)
-        lacking = evaluator.personalized(start_features, ["client-02"], Subject(method, 0, 6, own))
+        evaluated = EvaluatedModel(method, 0, 5, own)
+        expected += evaluator.personalized(Features(parts, personal), ["client-01"], evaluated)
+        lacking = evaluator.personalized(start_features, ["client-02"], EvaluatedModel(method, 0, 6, own))
         why = "no model: the client delivered in no round"
         expected += [replace(row, value=None, refused=row.refused or why) for row in lacking]
     assert rows == expected

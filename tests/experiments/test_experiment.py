@@ -201,13 +201,13 @@ def test_a_file_of_records_is_used_where_it_lies(tmp_path: Path) -> None:
     )
     config = load_config(tmp_path / "my run.yaml", SETTINGS)
     run = Experiment.create(config, tmp_path / "run")
-    assert run.parts.faces.digests() == faces.digests()
-    assert len(run.parts.split.clients) == 2
+    assert run.components.faces.digests() == faces.digests()
+    assert len(run.components.split.clients) == 2
     assert not (run.folder / "faces" / "pixels.npy").exists()
     again = Experiment.open(run.folder)
-    assert again.parts.split == run.parts.split
+    assert again.components.split == run.components.split
     (run.folder / "faces" / "faces.json").unlink()
-    assert open_faces(config, run.folder / "faces").fingerprint() == run.parts.faces.fingerprint()
+    assert open_faces(config, run.folder / "faces").fingerprint() == run.components.faces.fingerprint()
 
 
 def test_a_config_made_in_python_may_name_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,19 +263,19 @@ def test_no_interruption_changes_the_result(finished: Finished, tmp_path: Path) 
 def test_one_training_image_per_identity(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, "split.settings.test_count=3", "federation.rounds=1")
     experiment = Experiment.create(config, tmp_path / "run")
-    split = experiment.parts.split
+    split = experiment.components.split
     config_of_one = tiny_config(tmp_path, "split.settings.max_images=4", "split.settings.test_count=3")
     one = Experiment.create(config_of_one, tmp_path / "one")
-    assert [len(client.train) for client in one.parts.split.clients.values()] == [3, 3]
+    assert [len(client.train) for client in one.components.split.clients.values()] == [3, 3]
     rows = one.run()
     assert any(row.model == "personalized" and row.value is not None for row in rows)
     assert len(split.clients["client-01"].train) == 6
 
 
 def test_people_are_in_one_part_only(finished: Finished) -> None:
-    parts = finished[0].parts
-    labels = parts.faces.labels
-    split = parts.split
+    components = finished[0].components
+    labels = components.faces.labels
+    split = components.split
     groups = [set(labels[np.asarray(split.public)]), set(labels[np.asarray(split.generic)])]
     groups += [set(labels[client.all()]) for client in split.clients.values()]
     assert sum(map(len, groups)) == len(set().union(*groups))

@@ -53,7 +53,7 @@ def test_it_runs_where_somebody_has_the_data(stand_in: Path, tmp_path: Path) -> 
     results = benchmark.run()
     assert {result.row.method for result in results} == {"pretrained", "fedavg", "fedfr"}
     run = Experiment.open(tmp_path / "out" / "scratch" / "seed-0")
-    split, labels = run.parts.split, run.parts.faces.labels
+    split, labels = run.components.split, run.components.faces.labels
     assert (split.name, len(split.clients), len(split.identities["public"])) == ("ms1m-fedfr", 2, 5)
     assert set(Counter(labels[list(split.public)].tolist()).values()) == {5}
     for faces in split.clients.values():

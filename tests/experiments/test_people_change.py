@@ -102,7 +102,7 @@ def begun(one_round: Path, tmp_path: Path) -> tuple[Path, Experiment]:
 
 def test_a_resumed_run_goes_on_with_those_who_are_there(begun: tuple[Path, Experiment]) -> None:
     folder, run = begun
-    split, faces = run.parts.split, run.parts.faces
+    split, faces = run.components.split, run.components.faces
     people = split.identities["client-01"]
     method_run = run.method_runs()[0]
     first = method_run.store("client-01").until(1)
@@ -134,7 +134,9 @@ def test_a_resumed_run_goes_on_with_those_who_are_there(begun: tuple[Path, Exper
 
 def test_a_client_that_left_is_erased_as_a_whole(begun: tuple[Path, Experiment]) -> None:
     folder, run = begun
-    put(folder, run, *without(run.parts.faces, run.parts.split, *run.parts.split.identities["client-02"]))
+    put(
+        folder, run, *without(run.components.faces, run.components.split, *run.components.split.identities["client-02"])
+    )
     notes = Notes()
     (run.folder / "clients" / "notes.txt").write_text("somebody's own", encoding="utf-8")
     (run.folder / "clients" / "elsewhere").mkdir()
@@ -150,9 +152,9 @@ def test_a_client_that_left_is_erased_as_a_whole(begun: tuple[Path, Experiment])
 def test_other_public_people_need_another_run(begun: tuple[Path, Experiment]) -> None:
     """Public prototypes are the server's rows, and the model was trained with them: nothing is swapped silently."""
     folder, run = begun
-    split = run.parts.split
+    split = run.components.split
     shown = split.identities["public"][0]
-    put(folder, run, *without(run.parts.faces, split, shown))
+    put(folder, run, *without(run.components.faces, split, shown))
     with pytest.raises(FedfrError, match=r"the public identities of .* are others than its model was trained with"):
         Experiment.open(run.folder).run()
     nobody = split.identities["generic"][0]

@@ -45,16 +45,16 @@ class Tapped:
 
     def features(self, model: str, client: str, *, mirrored: bool = False) -> torch.Tensor:
         """Features of the client's faces under ``generic 0``, ``generic 1`` … or its ``local 1``, ``personal 1`` …"""
-        parts = self.experiment.parts
+        components = self.experiment.components
         kind, number = model.split()
-        module = parts.new_backbone()
+        module = components.new_backbone()
         if kind == "generic":
             given = {message.round: message.weights for message in map(decode_broadcast, self.broadcasts)}
             module.load_state_dict(dict(given[int(number) + 1]))
         else:
             module.load_state_dict(dict(self.states[client, int(number)].backbone))
         features = extract_features(
-            module, TrainingSet([(parts.faces, self.faces_of(client), 0)]), parts.compute, mirrored=mirrored
+            module, TrainingSet([(components.faces, self.faces_of(client), 0)]), components.compute, mirrored=mirrored
         )
         if kind == "personal":
             dfc = self.experiment.method_runs()[0].method.personal_modules(self.states[client, int(number)])
@@ -64,18 +64,18 @@ class Tapped:
 
     def faces_of(self, client: str) -> np.ndarray:
         """The client's faces, training ones first."""
-        own = self.experiment.parts.split.clients[client]
+        own = self.experiment.components.split.clients[client]
         return np.asarray([*own.train, *own.test])
 
     def labels(self, client: str, which: str, numbering: str) -> np.ndarray:
         """Labels of the client's ``train``, ``test`` or ``all`` faces, as the whole set or as the client counts."""
-        faces, own = self.experiment.parts.faces, self.experiment.parts.split.clients[client]
+        faces, own = self.experiment.components.faces, self.experiment.components.split.clients[client]
         indices = {"train": own.train, "test": own.test, "all": (*own.train, *own.test)}[which]
         return faces.labels[np.asarray(indices)] if numbering == "global" else faces.subset(indices).labels
 
     def pixels(self, index: int) -> torch.Tensor:
         """One face, (112, 112, 3)."""
-        return torch.from_numpy(self.experiment.parts.faces.images([index])[0])
+        return torch.from_numpy(self.experiment.components.faces.images([index])[0])
 
 
 MODELS = ("generic 0", "generic 1", "local 1", "local 2", "personal 1", "personal 2")
@@ -113,7 +113,7 @@ def tapped(tmp_path_factory: pytest.TempPathFactory) -> Tapped:
 def private(tapped: Tapped) -> Secrets:
     """All that may not pass: private states, faces and their features, labels, names, folders."""
     secrets = Secrets()
-    parts = tapped.experiment.parts
+    components = tapped.experiment.components
     for (client, number), state in tapped.states.items():
         for name, value in {"prototypes": state.prototypes, **state.dfc}.items():
             secrets.rows(f"{client} round {number} {name}", value)
@@ -130,9 +130,9 @@ def private(tapped: Tapped) -> Secrets:
         for which in ("train", "test", "all"):
             for numbering in ("global", "own"):
                 secrets.labels(f"{client} labels {which} {numbering}", tapped.labels(client, which, numbering))
-    for identity in parts.faces.identities:
+    for identity in components.faces.identities:
         secrets.whole(f"name {identity}", identity.encode())
-    for path in (parts.faces_folder, parts.folder):
+    for path in (components.faces_folder, components.folder):
         secrets.whole(f"path {path}", str(path).encode())
     return secrets
 
@@ -145,7 +145,7 @@ def test_nothing_private_passes(tapped: Tapped, private: Secrets) -> None:
 
 def test_nothing_private_lies_where_processes_share(tapped: Tapped, private: Secrets) -> None:
     """The public faces' features are in a folder of the run that every client's process reads."""
-    files = [path.read_bytes() for path in tapped.experiment.parts.features_folder.rglob("*.npy")]
+    files = [path.read_bytes() for path in tapped.experiment.components.features_folder.rglob("*.npy")]
     assert len(files) == 1
     assert private.found(files) == []
 
@@ -240,8 +240,8 @@ def test_a_planted_word_is_found(tapped: Tapped, private: Secrets) -> None:
     assert isinstance(update, Update)
     metrics = {**update.metrics, "loss of person-03": 1.0}
     assert private.found([encode(Update(1, "client-01", {}, None, 3, metrics))]) == ["name person-03"]
-    reason = f"{tapped.experiment.parts.folder}/clients/client-01 cannot be read"
-    assert private.found([encode(Failure("client-01", reason))]) == [f"path {tapped.experiment.parts.folder}"]
+    reason = f"{tapped.experiment.components.folder}/clients/client-01 cannot be read"
+    assert private.found([encode(Failure("client-01", reason))]) == [f"path {tapped.experiment.components.folder}"]
 
 
 @dataclass
@@ -259,7 +259,7 @@ def test_a_failure_tells_neither_person_nor_file(tapped: Tapped, private: Secret
     said: list[bytes] = []
     broadcast = decode_broadcast(tapped.broadcasts[0])
     with LocalEngine(
-        Unreadable(tapped.experiment.parts.folder), tap=lambda *message: said.append(message[2])
+        Unreadable(tapped.experiment.components.folder), tap=lambda *message: said.append(message[2])
     ) as engine:
         replies = list(engine.exchange(broadcast, CLIENTS))
     assert replies == [Failure(client, "it stopped; its own log says why") for client in CLIENTS]

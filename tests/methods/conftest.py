@@ -23,7 +23,7 @@ class Finished:
     def __init__(self, folder: Path, *overrides: str) -> None:
         self.experiment = Experiment.create(tiny_config(folder, *overrides), folder / "run")
         name = self.experiment.config.method.name
-        self.method_run = MethodRun(self.experiment.parts, name, folder / "run")
+        self.method_run = MethodRun(self.experiment.components, name, folder / "run")
         self.start = self.experiment.pretrain()
         self.ups: list[Update] = []
         self.downs: list[tuple[str, Broadcast]] = []

@@ -116,8 +116,8 @@ def test_local_shares_nothing_and_goes_on_from_itself(run: Any) -> None:
 def test_centralized_is_one_participant_with_everything(run: Any) -> None:
     pooled = run("method.name=centralized")
     assert [update.client for update in pooled.ups] == ["pooled", "pooled"]
-    public = len(pooled.experiment.parts.split.public)
-    train = sum(len(client.train) for client in pooled.experiment.parts.split.clients.values())
+    public = len(pooled.experiment.components.split.public)
+    train = sum(len(client.train) for client in pooled.experiment.components.split.clients.values())
     assert [update.count for update in pooled.ups] == [public + train] * 2
     assert all(torch.equal(pooled.generic.weights[name], value) for name, value in pooled.ups[-1].weights.items())
 

@@ -243,8 +243,10 @@ def test_the_teacher_stays_what_it_was_before_tuning(run: Any, policy: str) -> N
     assert not torch.equal(tuned.prototypes, before.prototypes)
     assert torch.equal(twice.state("client-01").personal["teacher/prototypes"], before.prototypes)
 
-    parts, folder = twice.experiment.parts, twice.method_run.folder
-    factory = ClientFactory(parts.config, "distill", parts.faces_folder, folder / "split.json", folder / "clients")
+    components, folder = twice.experiment.components, twice.method_run.folder
+    factory = ClientFactory(
+        components.config, "distill", components.faces_folder, folder / "split.json", folder / "clients"
+    )
     client = factory("client-01")
     broadcast = Broadcast(4, twice.generic.weights, twice.generic.prototypes)
     context = client._context(broadcast, tuned, client._generic(broadcast, tuned))

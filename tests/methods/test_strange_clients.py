@@ -55,12 +55,12 @@ def test_every_method_trains_all_of_them_to_finite_figures(tmp_path: Path, name:
     method_run = experiment.method_runs()[0]
     reports = [client for record in method_run.journal.records()[1:] for client in record["clients"]]
     assert not [reason for record in method_run.journal.records()[1:] for reason in record["refused"]]
-    assert {report["client"] for report in reports} == set(method_run.method.participants(experiment.parts.split))
+    assert {report["client"] for report in reports} == set(method_run.method.participants(experiment.components.split))
     assert all(math.isfinite(report["loss/total"]) for report in reports)
     shown = [row for row in rows if row.value is not None]
     assert shown
     assert all(0 <= row.value <= 1 for row in shown if row.value is not None)
     if method_run.method.personal_model is not None:
         assert {row.client for row in rows if row.model == method_run.method.personal_model} == set(
-            experiment.parts.split.clients
+            experiment.components.split.clients
         )

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from fedfr.reporting.progress import PlainProgress, Silent, TerminalProgress, automatic_progress, shown_by
+from fedfr.reporting.progress import PlainProgress, Silent, TerminalProgress, automatic_progress, progress_or_default
 
 
 def plain(interval: float) -> list[str]:
@@ -89,15 +89,15 @@ def test_the_newest_of_many_works_is_on_the_screen(capfd: pytest.CaptureFixture[
 
 
 def test_nothing_is_shown_where_nothing_is_wanted(capfd: pytest.CaptureFixture[str]) -> None:
-    with shown_by(False) as shown:
+    with progress_or_default(False) as shown:
         shown.update("fedfr", 1, 2)
     assert capfd.readouterr() == ("", "")
-    with shown_by(None) as shown:
+    with progress_or_default(None) as shown:
         assert isinstance(shown, PlainProgress), "standard error is no terminal here"
         shown.update("fedfr", 1, 2, unit="clients")
     assert capfd.readouterr() == ("", "fedfr: 1/2 clients\n")
     mine = Silent()
-    with shown_by(mine) as shown:
+    with progress_or_default(mine) as shown:
         assert shown is mine
 
 

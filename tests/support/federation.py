@@ -28,7 +28,7 @@ class Federation(Loopback):
     def __init__(self, folder: Path, *overrides: str) -> None:
         config = tiny_config(folder, *SETTINGS, *overrides)
         self.local = Experiment.create(config, folder / "local")
-        clients = export_partitions(self.local.parts, folder / "federation", "demo")
+        clients = export_partitions(self.local.components, folder / "federation", "demo")
         self.run = folder / "runs" / "demo"
         self.remote = Experiment.create(load_config(folder / "federation" / "coordinator" / "config.yaml"), self.run)
         sites = {client: folder / "federation" / "sites" / client / "site.yaml" for client in clients}

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from fedfr.cli.completion import benchmarks, method_lists, scenarios
-from fedfr.cli.interruption import AGAIN, interruptible
-from fedfr.cli.output import AsJson, Overrides, Track, print_json, say, tracked
+from fedfr.cli.interruption import REPEAT_COMMAND, interruptible
+from fedfr.cli.output import AsJson, Overrides, Track, print_json, print_lines, tracked
 
 __all__ = ["benchmark"]
 
@@ -55,8 +55,8 @@ def benchmark(
         scenario=scenario,
         starts=start or (SCRATCH,),
     )
-    with interruptible(AGAIN), tracked(track, out) as shown:
-        results = Benchmark.begin(plan, out, shown).run(shown)
+    with interruptible(REPEAT_COMMAND), tracked(track, out) as reporter:
+        results = Benchmark.begin(plan, out, reporter).run(reporter)
     if as_json:
         print_json([result.to_dict() for result in results])
         write_report(out)
@@ -65,5 +65,5 @@ def benchmark(
         print(f"## {cell}\n" if len(plan.cells) > 1 else "", end="")
         tables = benchmark_tables([result.row for result in results if result.cell == cell])
         print("\n\n".join(table.text(screen_width()) for table in tables), end="\n\n")
-    say(f"every figure with its counts and costs: {out / 'results.csv'}")
-    say(f"tables, curves and costs as a page: {write_report(out)}")
+    print_lines(f"every figure with its counts and costs: {out / 'results.csv'}")
+    print_lines(f"tables, curves and costs as a page: {write_report(out)}")

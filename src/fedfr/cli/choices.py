@@ -7,7 +7,7 @@ from typing import Any
 
 import typer.core
 
-__all__ = ["Choosing"]
+__all__ = ["CommandWithChoices"]
 
 
 def _budgets() -> Iterable[str]:
@@ -56,7 +56,7 @@ _NAMES: Mapping[str, Callable[[], Iterable[str]]] = {
 }
 
 
-class Choosing(typer.core.TyperCommand):
+class CommandWithChoices(typer.core.TyperCommand):
     """A command in whose help ``{benchmarks}``, ``{recipes}`` and the like stand for the names there are."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

@@ -44,5 +44,7 @@ def method_lists(incomplete: str) -> list[tuple[str, str]]:
     before, comma, last = incomplete.rpartition(",")
     taken = before.split(",")
     return [
-        (f"{before}{comma}{name}", said) for name, said in _names(catalogue.list_methods)(last) if name not in taken
+        (f"{before}{comma}{name}", message)
+        for name, message in _names(catalogue.list_methods)(last)
+        if name not in taken
     ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from fedfr.cli.interruption import Interrupted
-from fedfr.cli.output import print_json, say
+from fedfr.cli.output import print_json, print_lines
 from fedfr.core.errors import FedfrError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def show_lines(lines: Iterable[Line], as_json: bool) -> None:
     for line in lines:
         found.append(line)
         if not as_json:
-            say(str(line))
+            print_lines(str(line))
     if as_json:
         print_json([{"what": line.what, "found": line.found, "remedy": line.remedy} for line in found])
     if any(line.remedy for line in found):

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from fedfr.cli.choices import Choosing
+from fedfr.cli.choices import CommandWithChoices
 from fedfr.cli.datasets import Faces
-from fedfr.cli.output import AsJson, print_json, progress, say
+from fedfr.cli.output import AsJson, print_json, print_lines, progress
 
 __all__ = ["register"]
 
@@ -17,7 +17,7 @@ __all__ = ["register"]
 def register(app: typer.Typer) -> None:
     """Add the commands to ``fedfr faces``."""
     app.command("pack-pairs")(_pack_pairs)
-    app.command("export", cls=Choosing)(_export)
+    app.command("export", cls=CommandWithChoices)(_export)
     app.command("export-recordio")(_export_recordio)
 
 
@@ -36,7 +36,7 @@ def _pack_pairs(
     if as_json:
         print_json({"file": str(destination), "pairs": count})
     else:
-        say(f"{destination}: {count} pairs")
+        print_lines(f"{destination}: {count} pairs")
 
 
 def _export(
@@ -48,17 +48,19 @@ def _export(
     """Write a face set as lossless PNG with columns image, identity and name, for `datasets.load_dataset`."""
     from fedfr.faces import export_faces, load_faces
 
-    with progress() as shown:
+    with progress() as reporter:
         facts = export_faces(
             load_faces(faces),
             destination,
             form,
-            lambda done, total: shown.update("exporting", done, total, unit="images"),
+            lambda done, total: reporter.update("exporting", done, total, unit="images"),
         )
     if as_json:
         print_json({"folder": str(destination), "format": form, **facts})
     else:
-        say(f"{destination}: {facts['images']} images of {facts['identities']} identities in {facts['files']} files")
+        print_lines(
+            f"{destination}: {facts['images']} images of {facts['identities']} identities in {facts['files']} files"
+        )
 
 
 def _export_recordio(
@@ -72,17 +74,17 @@ def _export_recordio(
     """Write a split as RecordIO files, where the released FedFR tools look for them."""
     from fedfr.faces import Split, export_recordio, load_faces
 
-    with progress() as shown:
+    with progress() as reporter:
         written = export_recordio(
             load_faces(faces),
             Split.load(manifest),
             destination,
             encoding,
             quality,
-            lambda done, total: shown.update("exporting", done, total, unit="images"),
+            lambda done, total: reporter.update("exporting", done, total, unit="images"),
         )
     if as_json:
         print_json({"folder": str(destination), "images": written})
         return
     for name, images in written.items():
-        say(f"{destination / name}: {images} images")
+        print_lines(f"{destination / name}: {images} images")

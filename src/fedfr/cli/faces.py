@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedfr.cli import datasets, exports, photograph_options
-from fedfr.cli.choices import Choosing
+from fedfr.cli.choices import CommandWithChoices
 from fedfr.cli.datasets import Faces
 from fedfr.cli.interruption import interruptible
-from fedfr.cli.output import AsJson, Overrides, print_json, progress, say
+from fedfr.cli.output import AsJson, Overrides, print_json, print_lines, progress
 
 if TYPE_CHECKING:
     from fedfr.faces.exclusions import OmittedImage
@@ -67,10 +67,10 @@ def import_(
     aligner = make_aligner(align, AlignerFiles(detector, detector_sha256, landmarks))
     limits = Limits(least_score, least_size, least_sharpness, not skip_several)
     options = {"part": part, "image_column": image_column, "identity_column": identity_column}
-    with progress() as shown:
+    with progress() as reporter:
 
         def count(done: int, total: int) -> None:
-            shown.update("importing", done, total, unit="images")
+            reporter.update("importing", done, total, unit="images")
 
         if aligner is None:
             given: dict[str, object] = {f"--least-{name}": True for name in limits.changed() if name != "several"}
@@ -105,16 +105,16 @@ def import_(
             print_json({**_facts(destination), "left_out": [asdict(each) for each in left]})
             return
         if left:
-            say(f"left out {len(left)} images; listed in {destination / EXCLUDED}")
+            print_lines(f"left out {len(left)} images; listed in {destination / EXCLUDED}")
         info(destination, as_json)
         return
     listed = destination / SKIPPED
     if as_json:
         print_json({**_facts(destination), **photograph_options.facts(made, listed)})
         return
-    say("\n".join(photograph_options.sentences(made, listed)))
+    print_lines("\n".join(photograph_options.sentences(made, listed)))
     if sheet is not None:
-        say(f"{sheet}: it shows real people, keep it where the faces may be")
+        print_lines(f"{sheet}: it shows real people, keep it where the faces may be")
     info(destination)
 
 
@@ -127,8 +127,8 @@ def info(faces: Faces, as_json: AsJson = False) -> None:
         return
     each = facts["images_per_identity"]
     per = f"{each['least']} to {each['most']} images each"
-    say(f"{faces}: {facts['images']} images of {facts['identities']} identities, {per}")
-    say(f"fingerprint {facts['fingerprint']}")
+    print_lines(f"{faces}: {facts['images']} images of {facts['identities']} identities, {per}")
+    print_lines(f"fingerprint {facts['fingerprint']}")
 
 
 def _facts(faces: Path) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def _facts(faces: Path) -> dict[str, Any]:
     }
 
 
-@app.command(cls=Choosing)
+@app.command(cls=CommandWithChoices)
 def split(
     faces: Faces,
     manifest: Annotated[Path, typer.Argument(help="JSON file to write.")],
@@ -186,13 +186,13 @@ def split(
         return
     train = sum(len(client.train) for client in made.clients.values())
     test = sum(len(client.test) for client in made.clients.values())
-    say(
+    print_lines(
         f"{manifest}: {len(made.public)} public images; {len(made.clients)} clients with {train} training and {test} "
         f"test images; {len(made.generic)} images of unseen identities, {len(made.distractors)} distractors"
     )
     if made.left_out:
         lost = f", {len(made.lost_identities)} identities lost: {', '.join(made.lost_identities)}"
-        say(f"left out: {len(made.left_out)} images{lost if made.lost_identities else ', no identity lost'}")
+        print_lines(f"left out: {len(made.left_out)} images{lost if made.lost_identities else ', no identity lost'}")
 
 
 @app.command()
@@ -214,7 +214,7 @@ def exclude(
         print_json({**_facts(out), "left_out": [asdict(each) for each in left], "lost_identities": list(lost)})
         return
     people = f"{len(lost)} identities with all their images: {', '.join(lost)}" if lost else "no identity wholly"
-    say(f"left out {len(left)} images, {people}; listed in {out / EXCLUDED}")
+    print_lines(f"left out {len(left)} images, {people}; listed in {out / EXCLUDED}")
     info(out)
 
 
@@ -230,7 +230,7 @@ def show(
     from fedfr.faces.contact_sheet import write_contact_sheet
 
     write_contact_sheet(load_faces(faces), out, identities, images)
-    say(f"{out}: it shows real people, keep it where the faces may be")
+    print_lines(f"{out}: it shows real people, keep it where the faces may be")
 
 
 @app.command()
@@ -251,8 +251,8 @@ def audit(
 
     if csv is not None and csv.exists():
         raise FedfrError(f"{csv} exists already; choose another name or remove it")
-    with progress() as shown:
-        found = audit_faces(faces, split=split_, model=model, progress=shown)
+    with progress() as reporter:
+        found = audit_faces(faces, split=split_, model=model, progress=reporter)
     failed: WriteError | None = None
     # Before anything is printed, for a reader may close the pipe; what was found is shown even if it has no place.
     if csv is not None:
@@ -263,10 +263,10 @@ def audit(
     if as_json:
         print_json(found.to_dict())
     else:
-        say(f"{faces}: {found.images} images of {found.identities} identities")
-        say(findings_text(found.findings))
+        print_lines(f"{faces}: {found.images} images of {found.identities} identities")
+        print_lines(findings_text(found.findings))
         if found.comparison is not None:
-            say(found.comparison.describe())
+            print_lines(found.comparison.describe())
     if failed is not None:
         raise failed
     if strict and not found.is_clean:

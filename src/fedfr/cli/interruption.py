@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["AGAIN", "Interrupted", "interruptible", "or_resume"]
+__all__ = ["REPEAT_COMMAND", "Interrupted", "interruptible", "resume_hint"]
 
-AGAIN = "interrupted; what is finished is kept, the same command goes on with it"
+REPEAT_COMMAND = "interrupted; what is finished is kept, the same command goes on with it"
 
 
 class Interrupted(Exception):  # noqa: N818 - no mistake was made
@@ -17,20 +17,20 @@ class Interrupted(Exception):  # noqa: N818 - no mistake was made
 
 
 @contextlib.contextmanager
-def interruptible(said: str | Callable[[], str]) -> Iterator[None]:
+def interruptible(message: str | Callable[[], str]) -> Iterator[None]:
     """Answer Ctrl-C inside the block with ``said``; elsewhere a command is just interrupted."""
     try:
         yield
     except KeyboardInterrupt as error:
-        raise Interrupted(said if isinstance(said, str) else said()) from error
+        raise Interrupted(message if isinstance(message, str) else message()) from error
 
 
-def or_resume(run: Path) -> Callable[[], str]:
+def resume_hint(run: Path) -> Callable[[], str]:
     """Of a command that makes or continues a run: it can be resumed once its configuration is in its folder."""
 
-    def said() -> str:
+    def message() -> str:
         if not (run / "config.yaml").is_file():
             return "interrupted before the run was made; nothing of it is kept"
         return f"interrupted; what is finished is on disk, go on with `fedfr resume {shlex.quote(str(run))}`"
 
-    return said
+    return message

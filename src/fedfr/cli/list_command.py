@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fedfr.cli.output import AsJson, print_json, say
+from fedfr.cli.output import AsJson, print_json, print_lines
 
 __all__ = ["app"]
 
@@ -13,14 +13,14 @@ app = typer.Typer(
 )
 
 
-def _answer(rows: list[dict[str, str]], as_json: bool) -> None:
+def _print_rows(rows: list[dict[str, str]], as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
     width = max(len(row["name"]) for row in rows)
     for row in rows:
         paper = f"  [{row['paper']}]" if row["paper"] else ""
-        say(f"{row['name']:<{width}}  {row['description']}{paper}", width + 2)
+        print_lines(f"{row['name']:<{width}}  {row['description']}{paper}", width + 2)
 
 
 @app.command()
@@ -28,7 +28,7 @@ def methods(as_json: AsJson = False) -> None:
     """Federated methods and baselines."""
     from fedfr.experiments.catalogue import list_methods
 
-    _answer(list_methods(), as_json)
+    _print_rows(list_methods(), as_json)
 
 
 @app.command()
@@ -36,7 +36,7 @@ def backbones(as_json: AsJson = False) -> None:
     """Networks that turn a face into a feature."""
     from fedfr.experiments.catalogue import list_backbones
 
-    _answer(list_backbones(), as_json)
+    _print_rows(list_backbones(), as_json)
 
 
 @app.command()
@@ -44,7 +44,7 @@ def protocols(as_json: AsJson = False) -> None:
     """Evaluation protocols."""
     from fedfr.experiments.catalogue import list_protocols
 
-    _answer(list_protocols(), as_json)
+    _print_rows(list_protocols(), as_json)
 
 
 @app.command()
@@ -52,7 +52,7 @@ def presets(as_json: AsJson = False) -> None:
     """Configurations inside the package."""
     from fedfr.experiments.catalogue import list_presets
 
-    _answer(list_presets(), as_json)
+    _print_rows(list_presets(), as_json)
 
 
 @app.command()
@@ -60,7 +60,7 @@ def benchmarks(as_json: AsJson = False) -> None:
     """Comparisons of methods."""
     from fedfr.experiments.catalogue import list_benchmarks
 
-    _answer(list_benchmarks(), as_json)
+    _print_rows(list_benchmarks(), as_json)
 
 
 @app.command()
@@ -68,4 +68,4 @@ def scenarios(as_json: AsJson = False) -> None:
     """What benchmarks vary: `fedfr benchmark NAME --scenario SCENARIO`."""
     from fedfr.experiments.catalogue import list_scenarios
 
-    _answer(list_scenarios(), as_json)
+    _print_rows(list_scenarios(), as_json)

@@ -12,7 +12,7 @@ import typer
 
 from fedfr import __version__
 from fedfr.cli import benchmarks, faces, list_command, models, runs, server_commands, site_commands
-from fedfr.cli.choices import Choosing
+from fedfr.cli.choices import CommandWithChoices
 from fedfr.cli.interruption import Interrupted
 from fedfr.core.errors import FedfrError
 from fedfr.core.threads import let_threads_sleep
@@ -33,7 +33,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(server_commands.app, name="server")
 app.add_typer(site_commands.app, name="site")
 runs.register(app)
-app.command(cls=Choosing)(benchmarks.benchmark)
+app.command(cls=CommandWithChoices)(benchmarks.benchmark)
 
 
 def _show_version(wanted: bool) -> None:

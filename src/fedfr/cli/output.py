@@ -14,7 +14,7 @@ import typer
 from fedfr.reporting.progress import Progress
 from fedfr.reporting.progress import automatic_progress as progress
 
-__all__ = ["AsJson", "Overrides", "Track", "Workers", "print_json", "progress", "say", "tracked"]
+__all__ = ["AsJson", "Overrides", "Track", "Workers", "print_json", "print_lines", "progress", "tracked"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")]
 Overrides = Annotated[
@@ -27,7 +27,7 @@ Track = Annotated[
 ]
 
 
-def say(text: str, indent: int = 2) -> None:
+def print_lines(text: str, indent: int = 2) -> None:
     """Print lines; on a terminal in its width, what goes on indented. No word is broken, and so no path can be."""
     if sys.stdout.isatty():
         from fedfr.reporting.text_tables import screen_width, wrapped
@@ -49,5 +49,5 @@ def tracked(names: Sequence[str] | None, folder: Path) -> Iterator[Progress]:
     """Progress that the trackers called ``names`` hear of as well."""
     from fedfr.reporting.tracking import Tracking
 
-    with progress() as shown, Tracking(shown, names or (), folder) as both:
+    with progress() as reporter, Tracking(reporter, names or (), folder) as both:
         yield both

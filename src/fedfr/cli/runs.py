@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedfr.cli.choices import Choosing
+from fedfr.cli.choices import CommandWithChoices
 from fedfr.cli.completion import configurations
 from fedfr.cli.completion import protocols as protocol_names
-from fedfr.cli.interruption import AGAIN, interruptible, or_resume
+from fedfr.cli.interruption import REPEAT_COMMAND, interruptible, resume_hint
 from fedfr.cli.models import Colour, Entry, Mean, Std
-from fedfr.cli.output import AsJson, Overrides, Track, Workers, print_json, progress, say, tracked
+from fedfr.cli.output import AsJson, Overrides, Track, Workers, print_json, print_lines, progress, tracked
 
 if TYPE_CHECKING:
     from fedfr.results.result_rows import Row
@@ -34,7 +34,7 @@ Config = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     for command in (quickstart, train, pretrain, resume, evaluate, report):
-        app.command(cls=Choosing)(command)
+        app.command(cls=CommandWithChoices)(command)
 
 
 def quickstart(
@@ -62,10 +62,10 @@ def train(
 
     overrides = [*(settings or []), *([f"runtime.workers={workers}"] if workers else [])]
     started = time.monotonic()
-    with interruptible(or_resume(out)), tracked(track, out) as shown:
-        Experiment.create(load_config(config, overrides), out, shown)
-        rows = Experiment.open(out).run(shown)
-    _answer(out, rows, time.monotonic() - started, as_json)
+    with interruptible(resume_hint(out)), tracked(track, out) as reporter:
+        Experiment.create(load_config(config, overrides), out, reporter)
+        rows = Experiment.open(out).run(reporter)
+    _print_results(out, rows, time.monotonic() - started, as_json)
 
 
 def resume(run: Run, workers: Workers = None, track: Track = None, as_json: AsJson = False) -> None:
@@ -74,9 +74,9 @@ def resume(run: Run, workers: Workers = None, track: Track = None, as_json: AsJs
 
     started = time.monotonic()
     experiment = Experiment.open(run, workers=workers)
-    with interruptible(or_resume(run)), tracked(track, run) as shown:
-        rows = experiment.run(shown)
-    _answer(run, rows, time.monotonic() - started, as_json)
+    with interruptible(resume_hint(run)), tracked(track, run) as reporter:
+        rows = experiment.run(reporter)
+    _print_results(run, rows, time.monotonic() - started, as_json)
 
 
 def pretrain(config: Config, out: Out, settings: Overrides = None, as_json: AsJson = False) -> None:
@@ -84,13 +84,13 @@ def pretrain(config: Config, out: Out, settings: Overrides = None, as_json: AsJs
     from fedfr.config.schema import load_config
     from fedfr.experiments.experiment import Experiment
 
-    with interruptible(AGAIN), progress() as shown:
-        Experiment.begin(load_config(config, settings or []), out, shown).pretrain(shown)
+    with interruptible(REPEAT_COMMAND), progress() as reporter:
+        Experiment.begin(load_config(config, settings or []), out, reporter).pretrain(reporter)
     path = out / "pretrained" / "generic.safetensors"
     if as_json:
         print_json({"model": str(path)})
     else:
-        say(f"pre-trained model: {path}\ngo on with: fedfr resume {out}")
+        print_lines(f"pre-trained model: {path}\ngo on with: fedfr resume {out}")
 
 
 def evaluate(
@@ -120,13 +120,13 @@ def evaluate(
     from fedfr.reporting.text_tables import screen_width
 
     kept = f"interrupted; the features so far are in {features}, the same command goes on with them"
-    with interruptible(kept if features else "interrupted"), progress() as shown:
+    with interruptible(kept if features else "interrupted"), progress() as reporter:
         rows = evaluate_target(
             target,
             faces=faces,
             protocols=protocols,
             stated=UserPreprocessing(colour, levels_of(mean, "--mean"), levels_of(std, "--std"), entry),
-            progress=shown,
+            progress=reporter,
             features=features,
             settings=parse_overrides(settings or []),
         )
@@ -172,11 +172,11 @@ def report(
         print(f"## {section.name}\n" if len(content.sections) > 1 else "", end="")
         print(results_text(section.rows, screen_width()), end="\n\n")
     for what, folder, count in written:
-        say(f"{what}: {count} files in {folder}")
-    say(f"report: {save_page(content, out or target / 'report.html')}")
+        print_lines(f"{what}: {count} files in {folder}")
+    print_lines(f"report: {save_page(content, out or target / 'report.html')}")
 
 
-def _answer(folder: Path, rows: Sequence[Row], seconds: float, as_json: bool) -> None:
+def _print_results(folder: Path, rows: Sequence[Row], seconds: float, as_json: bool) -> None:
     from fedfr.experiments.experiment import Experiment
     from fedfr.experiments.report import write_report
     from fedfr.reporting.table import results_table
@@ -190,7 +190,7 @@ def _answer(folder: Path, rows: Sequence[Row], seconds: float, as_json: bool) ->
         "\n".join(wrapped(line, screen_width()) for line in Experiment.open(folder).describe().splitlines()), end="\n\n"
     )
     print(results_table(rows, screen_width()))
-    say(f"\nrun folder: {folder}   ({seconds:.0f} s)")
-    say(f"report: {write_report(folder)}")
-    say(f"generic model: {folder / 'generic.safetensors'}")
-    say(f"personalized models: {folder / 'clients' / '<id>' / 'personal.safetensors'}")
+    print_lines(f"\nrun folder: {folder}   ({seconds:.0f} s)")
+    print_lines(f"report: {write_report(folder)}")
+    print_lines(f"generic model: {folder / 'generic.safetensors'}")
+    print_lines(f"personalized models: {folder / 'clients' / '<id>' / 'personal.safetensors'}")

@@ -11,7 +11,7 @@ import typer
 
 from fedfr.cli.completion import configurations
 from fedfr.cli.deployment_options import LogForm, LogFormat, needs_flower, run_logged
-from fedfr.cli.output import AsJson, Overrides, print_json, progress, say
+from fedfr.cli.output import AsJson, Overrides, print_json, print_lines, progress
 
 if TYPE_CHECKING:
     from fedfr.deployment.coordinator import Coordinator
@@ -47,10 +47,12 @@ def init(
     from fedfr.deployment.coordinator import Coordinator
 
     made = Coordinator.init(folder, host, name, port, inner_port)
-    say(f"{folder / 'server.yaml'}: {made.config.name} at {', '.join(made.config.hosts)}, port {made.config.port}")
-    say(f"sites reach it as {' or '.join(map(str, made.addresses))}")
-    say(f"give every site {made.tls / 'ca.crt'}; keep {made.tls / 'ca.key'} to yourself, best off this machine")
-    say(f"then: fedfr server register {folder} SITE SITE.key.pub, and fedfr server run {folder}")
+    print_lines(
+        f"{folder / 'server.yaml'}: {made.config.name} at {', '.join(made.config.hosts)}, port {made.config.port}"
+    )
+    print_lines(f"sites reach it as {' or '.join(map(str, made.addresses))}")
+    print_lines(f"give every site {made.tls / 'ca.crt'}; keep {made.tls / 'ca.key'} to yourself, best off this machine")
+    print_lines(f"then: fedfr server register {folder} SITE SITE.key.pub, and fedfr server run {folder}")
 
 
 @app.command()
@@ -61,7 +63,7 @@ def register(
 ) -> None:
     """Let a site take part: whoever has the private key to this public one speaks for it."""
     place = _open(folder).register(site, key)
-    say(f"{place}: {site} may take part, at once if the server runs")
+    print_lines(f"{place}: {site} may take part, at once if the server runs")
 
 
 @app.command()
@@ -69,15 +71,17 @@ def unregister(folder: Folder, site: Annotated[str, typer.Argument(help="The sit
     """Let a site take part no more, because it leaves or its key was lost."""
     coordinator = _open(folder)
     coordinator.unregister(site)
-    say(f"{site} may take part no more, at once if the server runs; to let it in again, register a new key")
+    print_lines(f"{site} may take part no more, at once if the server runs; to let it in again, register a new key")
 
 
 @app.command()
 def admit(folder: Folder, person: Annotated[str, typer.Argument(help="The person's name.")]) -> None:
     """Make a certificate for a person who may use Flower's control API: as good as an account on this machine."""
     certificate = _open(folder).admit(person)
-    say(f"{certificate}, {certificate.with_suffix('.key')}: hand them over in person, and remove the key here")
-    say(f"from its next start the server lets {person} in; no more after {certificate} is gone and it has restarted")
+    print_lines(f"{certificate}, {certificate.with_suffix('.key')}: hand them over in person, and remove the key here")
+    print_lines(
+        f"from its next start the server lets {person} in; no more after {certificate} is gone and it has restarted"
+    )
 
 
 @app.command()
@@ -116,18 +120,18 @@ def submit(
     coordinator = _open(folder)
     from fedfr.config.schema import load_config
 
-    with progress() as shown:
-        agreement = coordinator.submit(name, None if config is None else load_config(config, settings or []), shown)
+    with progress() as reporter:
+        agreement = coordinator.submit(name, None if config is None else load_config(config, settings or []), reporter)
     place = coordinator.submitted().index(name)
     ahead = f", behind {coordinator.submitted()[place - 1]} in the queue" if place else ""
-    say(f"run {name} is submitted{ahead}; give every site {agreement}")
+    print_lines(f"run {name} is submitted{ahead}; give every site {agreement}")
 
 
 @app.command()
 def withdraw(folder: Folder, name: Annotated[str, typer.Argument(help="The run's name.")]) -> None:
     """Take a run out of the queue; one that is at work is stopped, and the next one begins."""
     _open(folder).withdraw(name)
-    say(f"run {name} is withdrawn; `fedfr server submit {folder} {name}` goes on with it")
+    print_lines(f"run {name} is withdrawn; `fedfr server submit {folder} {name}` goes on with it")
 
 
 @app.command()
@@ -147,7 +151,7 @@ def status(
         else:
             if watch:
                 typer.clear()
-            say(table(found))
+            print_lines(table(found))
         if not watch:
             return
         time.sleep(2)

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from fedfr.cli.deployment_options import LogForm, LogFormat, needs_flower, run_logged, show_lines
-from fedfr.cli.interruption import AGAIN, interruptible
-from fedfr.cli.output import AsJson, print_json, progress, say
+from fedfr.cli.interruption import REPEAT_COMMAND, interruptible
+from fedfr.cli.output import AsJson, print_json, print_lines, progress
 
 __all__ = ["app"]
 
@@ -36,9 +36,9 @@ def init(
 
     place = faces if faces == "faces" else str(Path(faces).resolve())
     made = init_site(folder, client, server, authority, place, port, os.cpu_count() or 1)
-    say(f"{made.config}: look through it")
-    say(f"send {made.public_key} to the coordinator, by a way that nobody can exchange it on")
-    say(f"then: fedfr site check {folder}, and fedfr site run {folder}")
+    print_lines(f"{made.config}: look through it")
+    print_lines(f"send {made.public_key} to the coordinator, by a way that nobody can exchange it on")
+    print_lines(f"then: fedfr site check {folder}, and fedfr site run {folder}")
 
 
 @app.command()
@@ -61,19 +61,19 @@ def fetch(folder: Folder) -> None:
 
     site = Site.open(folder / "site.yaml")
     if not site.agreement.public:
-        say(f"{site.agreement.method.name} needs no public faces")
+        print_lines(f"{site.agreement.method.name} needs no public faces")
         return
     if site.config.public is None or site.config.server is None:
         raise FedfrError(f"{folder / 'site.yaml'} names no place for public faces, or no server; give both")
-    with interruptible(AGAIN), progress() as shown:
+    with interruptible(REPEAT_COMMAND), progress() as reporter:
         faces = fetch_public(
             site.config.server,
             folder / ROOT,
             site.agreement.public,
             Path(site.config.public),
-            lambda done, total: shown.update("fetching", done, total, unit="bytes"),
+            lambda done, total: reporter.update("fetching", done, total, unit="bytes"),
         )
-    say(f"{site.config.public}: {len(faces)} images of {faces.num_identities} people, as agreed on")
+    print_lines(f"{site.config.public}: {len(faces)} images of {faces.num_identities} people, as agreed on")
 
 
 @app.command()
@@ -95,7 +95,7 @@ def export(
     from fedfr.deployment.site import Site
 
     number = Site.open(folder / "site.yaml").export(destination)
-    say(f"{destination}: the personalized model of round {number}; keep it where the faces may be")
+    print_lines(f"{destination}: the personalized model of round {number}; keep it where the faces may be")
 
 
 @app.command()
@@ -118,13 +118,13 @@ def evaluate(
     from fedfr.reporting.table import results_table
     from fedfr.reporting.text_tables import screen_width
 
-    with progress() as shown:
+    with progress() as reporter:
         rows = evaluate_site(
             Site.open(folder / "site.yaml"),
             strangers=strangers,
             protocols=protocols,
             settings=parse_overrides(settings or []),
-            progress=shown,
+            progress=reporter,
         )
     if as_json:
         print_json([row.to_dict() for row in rows])
@@ -143,4 +143,4 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
         print_json(found)
         return
     for name, value in found.items():
-        say(f"{name.replace('_', ' ')}: {value}")
+        print_lines(f"{name.replace('_', ' ')}: {value}")

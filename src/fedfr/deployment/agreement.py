@@ -54,17 +54,19 @@ class Agreement(Settings):
     @classmethod
     def of(cls, method_run: MethodRun) -> Agreement:
         """The terms that a trial's configuration has; raises :class:`FedfrError` for a method that pools the faces."""
-        parts, config = method_run.parts, method_run.parts.config
-        if set(method_run.participants) != set(parts.split.clients):
+        components, config = method_run.components, method_run.components.config
+        if set(method_run.participants) != set(components.split.clients):
             raise FedfrError(
                 f"{method_run.name} needs all faces in one place; sites keep theirs, choose another method"
             )
         public = (
-            parts.faces.subset(parts.split.public).fingerprint() if method_run.method.uses_public_prototypes else ""
+            components.faces.subset(components.split.public).fingerprint()
+            if method_run.method.uses_public_prototypes
+            else ""
         )
         settings = method_run.method.settings.model_dump(mode="json")
         return cls(
-            run=parts.folder.resolve().name,
+            run=components.folder.resolve().name,
             clients=tuple(method_run.participants),
             seed=config.seed,
             backbone=config.model.backbone,

@@ -54,7 +54,7 @@ class Demo(Background):
         super().__init__(folder)
         self.say = say
         self.local = Experiment.create(config, folder / "local")
-        self.clients = export_partitions(self.local.parts, folder / "faces", RUN)
+        self.clients = export_partitions(self.local.components, folder / "faces", RUN)
         self.coordinator = Coordinator.init(folder / "coordinator", [host], "demo", free_port(), free_port())
         self.sites = {client: self._site(client) for client in self.clients}
 

@@ -24,7 +24,7 @@ from fedfr.faces.array_columns import ImageIndices, concatenate_indices
 __all__ = ["export_partitions"]
 
 
-def export_partitions(parts: RunComponents, folder: Path, run: str) -> list[str]:
+def export_partitions(components: RunComponents, folder: Path, run: str) -> list[str]:
     """Write ``coordinator/`` and ``sites/<id>/`` below ``folder`` for a run's main method; returns the sites' ids.
 
     ``run``: the name of the folder that the coordinator will have the run in.
@@ -32,10 +32,10 @@ def export_partitions(parts: RunComponents, folder: Path, run: str) -> list[str]
     ``coordinator/agreement.yaml`` what every site has too. Raises :class:`FedfrError` when something is there already,
     or when the method needs all faces in one place.
     """
-    split, faces = parts.split, parts.faces
-    method_run = MethodRun(parts, parts.config.method.name, parts.folder)
+    split, faces = components.split, components.faces
+    method_run = MethodRun(components, components.config.method.name, components.folder)
     agreement = Agreement.of(method_run).model_copy(update={"run": run})
-    _coordinator(parts, folder / "coordinator", agreement)
+    _coordinator(components, folder / "coordinator", agreement)
     for client, own in split.clients.items():
         site = folder / "sites" / client
         mine = faces.subset(own.all())
@@ -44,7 +44,7 @@ def export_partitions(parts: RunComponents, folder: Path, run: str) -> list[str]
         _split_of(mine, "site", clients={client: division}).save(site / "split.json")
         faces.subset(split.public).save(site / "public")
         agreement.save(site / "agreement.yaml")
-        runtime = {"precision": parts.config.runtime.precision, "threads": parts.config.runtime.threads}
+        runtime = {"precision": components.config.runtime.precision, "threads": components.config.runtime.threads}
         content = {
             "client": client,
             "agreement": "agreement.yaml",
@@ -57,12 +57,12 @@ def export_partitions(parts: RunComponents, folder: Path, run: str) -> list[str]
     return list(split.clients)
 
 
-def _coordinator(parts: RunComponents, folder: Path, agreement: Agreement) -> None:
-    split = parts.split
+def _coordinator(components: RunComponents, folder: Path, agreement: Agreement) -> None:
+    split = components.split
     further = np.setdiff1d(np.asarray(split.distractors, np.int64), np.asarray(split.generic, np.int64))
     shown = concatenate_indices([split.public, split.generic, further])
-    open_faces = parts.faces.subset(shown)
-    place = np.full(len(parts.faces), -1, np.int64)
+    open_faces = components.faces.subset(shown)
+    place = np.full(len(components.faces), -1, np.int64)
     place[shown] = np.arange(len(shown))
 
     def moved(images: Sequence[int]) -> ImageIndices:
@@ -78,7 +78,7 @@ def _coordinator(parts: RunComponents, folder: Path, agreement: Agreement) -> No
     )
     made.describe(open_faces).save(folder / "split.json")
     agreement.save(folder / "agreement.yaml")
-    config = parts.config.model_copy(
+    config = components.config.model_copy(
         update={
             "faces": FacesConfig(path=str((folder / "faces").resolve())),
             "split": SplitConfig(recipe="sites", manifest=str((folder / "split.json").resolve())),

@@ -137,12 +137,14 @@ def flower_engine(
             agreement.clients,
             agreement.fingerprint,
             agreement.public,
-            method_run.parts.config.deployment,
+            method_run.components.config.deployment,
             reveals_identities=method_run.method.reveals_identities,
             note=note,
             clock=clock,
             owners=owners,
-            busy=lambda: busy_elsewhere(method_run.parts.folder.resolve(), method_run.parts.config.deployment.deadline),
+            busy=lambda: busy_elsewhere(
+                method_run.components.folder.resolve(), method_run.components.config.deployment.deadline
+            ),
             watch=board,
         )
 

@@ -153,7 +153,7 @@ def plan_benchmark(
     definition = validate(Definition, read_benchmark(name), f"benchmark {name}")
     if budget not in definition.budgets:
         raise FedfrError(f"unknown budget {budget!r}; known: {', '.join(definition.budgets)}")
-    begun = dict(_start(definition, start) for start in starts)
+    begun = dict(_starting_cell(definition, start) for start in starts)
     if len(begun) < len(starts):
         raise FedfrError(f"--start {', '.join(starts)}: two have the same name; rename a checkpoint")
     axis, default, cells = "", definition.methods, begun
@@ -175,8 +175,8 @@ def plan_benchmark(
             for key, cell in varied.cells.items()
         }
     given = absolute_paths(settings or {}, Path.cwd())
-    _refuse(given)
-    cells = {key: _with(cell, given) for key, cell in cells.items()}
+    _refuse_reserved(given)
+    cells = {key: _with_settings(cell, given) for key, cell in cells.items()}
     chosen = definition.budgets[budget]
     plan = {
         "name": name,
@@ -193,22 +193,22 @@ def plan_benchmark(
     return validate(Plan, plan, f"benchmark {name}")
 
 
-def _start(definition: Definition, start: str) -> tuple[str, Cell]:
+def _starting_cell(definition: Definition, start: str) -> tuple[str, Cell]:
     """A starting point's name and what it sets."""
     if start == SCRATCH:
         return SCRATCH, Cell(methods=definition.tuned.get(SCRATCH, {}))
     model = {"start": str(Path(start).expanduser().resolve()), "backbone": backbone_of(Path(start).expanduser())}
     settings = {"model": model, "pretrain": {"epochs": 0}}
-    return _named(Path(start).stem), Cell(settings=settings, methods=definition.tuned.get("checkpoint", {}))
+    return _folder_name(Path(start).stem), Cell(settings=settings, methods=definition.tuned.get("checkpoint", {}))
 
 
-def _named(stem: str) -> str:
+def _folder_name(stem: str) -> str:
     """A checkpoint's name as a folder's, among those of a benchmark."""
     name = re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-.") or "checkpoint"
     return f"{name}-start" if name in ("faces", "tensorboard", SCRATCH) or "." in name else name
 
 
-def _refuse(given: Mapping[str, Any]) -> None:
+def _refuse_reserved(given: Mapping[str, Any]) -> None:
     """Raise for settings that a benchmark makes itself, and for methods that there are none of."""
     for place, instead in (
         (("seed",), "--seeds"),
@@ -225,7 +225,7 @@ def _refuse(given: Mapping[str, Any]) -> None:
         METHODS.entry(name)
 
 
-def _with(cell: Cell, given: Mapping[str, Any]) -> Cell:
+def _with_settings(cell: Cell, given: Mapping[str, Any]) -> Cell:
     """A cell under the user's settings: they stand above everything that it sets, for one method or for all."""
     local = given.get("local", {})
 
@@ -236,17 +236,17 @@ def _with(cell: Cell, given: Mapping[str, Any]) -> Cell:
     return cell.model_copy(update={"settings": merge(cell.settings, given), "methods": methods})
 
 
-class _InCell:
+class _CellProgress:
     """Progress of one cell's run: its events carry the cell's name."""
 
-    def __init__(self, shown: Progress, cell: str) -> None:
-        self.update = shown.update
-        self.note = shown.note
-        self._shown = shown
+    def __init__(self, reporter: Progress, cell: str) -> None:
+        self.update = reporter.update
+        self.note = reporter.note
+        self._reporter = reporter
         self._cell = cell
 
     def event(self, event: Mapping[str, Any]) -> None:
-        self._shown.event({"cell": self._cell, **event})
+        self._reporter.event({"cell": self._cell, **event})
 
 
 class Benchmark:
@@ -305,22 +305,22 @@ class Benchmark:
 
     def run(self, progress: Progress | None = None) -> list[Result]:
         """Run, or go on where it was interrupted; ``results.csv`` grows with every finished run."""
-        shown, results, runs = progress or Silent(), list[Result](), list(self.plan.runs())
+        reporter, results, runs = progress or Silent(), list[Result](), list(self.plan.runs())
         work, every = f"benchmark {self.plan.name}", len({"pretrained", *self.plan.methods}) * len(runs)
         done = len(list(self.folder.glob("*/seed-*/evaluation/*.json")))
 
         def on_method(name: str) -> None:
             nonlocal done
             done += 1
-            shown.update(work, done, every, name, "evaluations")
+            reporter.update(work, done, every, name, "evaluations")
 
-        shown.update(work, done, every, unit="evaluations")
+        reporter.update(work, done, every, unit="evaluations")
         for number, (cell, seed) in enumerate(runs):
-            shown.note(f"{cell}, seed {seed} ({number + 1} of {len(runs)})")
+            reporter.note(f"{cell}, seed {seed} ({number + 1} of {len(runs)})")
             run = self._begin(cell, self.plan.experiment(seed, cell), progress)
             for other in self.plan.cells:
-                run.adopt_start(self._run(other, seed))
-            run.run(_InCell(shown, cell), on_method=on_method)
+                run.reuse_start(self._run(other, seed))
+            run.run(_CellProgress(reporter, cell), on_method=on_method)
             results = self.results()
             self._write(results)
         return results

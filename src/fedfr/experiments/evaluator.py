@@ -38,7 +38,7 @@ EVALUATION = "evaluation"
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluatedModel:
     """Whose figures these are."""
 
     method: str
@@ -51,7 +51,7 @@ class NotFiniteError(FedfrError):
     """A model whose features are no numbers: nothing can be measured with it."""
 
 
-class Source(Protocol):
+class FeatureSource(Protocol):
     """Gives features of a run's images."""
 
     def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -59,7 +59,7 @@ class Source(Protocol):
         ...
 
 
-class Blank:
+class ConstantFeatures:
     """The same feature of every image: figures keep their names and counts, and mean nothing."""
 
     def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -70,19 +70,19 @@ class Blank:
 class Features:
     """Features of a run's images under one module, each computed once; ``on_images`` receives the progress."""
 
-    def __init__(self, parts: RunComponents, module: nn.Module, on_images: OnImages | None = None) -> None:
-        self._parts = parts
+    def __init__(self, components: RunComponents, module: nn.Module, on_images: OnImages | None = None) -> None:
+        self._components = components
         self._module = module
         self._on_images = on_images
-        self._row = np.full(len(parts.faces), -1, np.int64)
+        self._row = np.full(len(components.faces), -1, np.int64)
         self._known = np.empty((0, 0), np.float32)
 
     def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
         """Features (n, D) in the order of ``images``; raises :class:`NotFiniteError` when one is NaN or infinite."""
         missing = np.unique(images[self._row[images] < 0])
         if len(missing):
-            pool = TrainingSet([(self._parts.faces, missing, 0)])
-            new = extract_features(self._module, pool, self._parts.compute, on_images=self._on_images).numpy()
+            pool = TrainingSet([(self._components.faces, missing, 0)])
+            new = extract_features(self._module, pool, self._components.compute, on_images=self._on_images).numpy()
             if not np.isfinite(new).all():
                 raise NotFiniteError("its features are NaN or infinite")
             self._row[missing] = np.arange(len(missing)) + len(self._known)
@@ -99,7 +99,7 @@ class Evaluator:
 
     def __init__(
         self,
-        parts: RunComponents,
+        components: RunComponents,
         protocols: Sequence[str] | None = None,
         *,
         curves: bool = False,
@@ -107,9 +107,9 @@ class Evaluator:
         models: int = 1,
         work: str = EVALUATION,
     ) -> None:
-        self.parts = parts
+        self.components = components
         self._work = work
-        self._shown = progress or Silent()
+        self._progress = progress or Silent()
         self._models = models
         self._begun = 0
         self._keeps_scores = curves
@@ -125,35 +125,35 @@ class Evaluator:
         before, self._begun = self._begun, self._begun + 1
 
         def on_images(done: int, total: int) -> None:
-            told = f"{model}: {done}/{total} images"
-            self._shown.update(self._work, before, max(self._models, before + 1), told, "models")
+            detail = f"{model}: {done}/{total} images"
+            self._progress.update(self._work, before, max(self._models, before + 1), detail, "models")
 
-        return Features(self.parts, module, on_images)
+        return Features(self.components, module, on_images)
 
     def finish(self) -> None:
         """Tell that every model has been looked at."""
-        self._shown.update(self._work, self._begun, self._begun, unit="models")
+        self._progress.update(self._work, self._begun, self._begun, unit="models")
 
-    def generic(self, features: Source, subject: Subject) -> list[Row]:
+    def generic(self, features: FeatureSource, evaluated: EvaluatedModel) -> list[Row]:
         """Generic protocols, among identities nobody trained on."""
-        images, labels = np.asarray(self.parts.split.generic, np.int64), self.parts.faces.labels
+        images, labels = np.asarray(self.components.split.generic, np.int64), self.components.faces.labels
         rows: list[Row] = []
         if len(images) and self._generic:
             given = {"features": features.of(images), "labels": labels[images]}
-            rows += self._rows(self._generic, given, ALL_CLIENTS, subject)
-        if self.parts.split.pairs and self._pairs:
-            first, second = np.asarray(self.parts.split.pairs, np.int64).T
+            rows += self._rows(self._generic, given, ALL_CLIENTS, evaluated)
+        if self.components.split.pairs and self._pairs:
+            first, second = np.asarray(self.components.split.pairs, np.int64).T
             pairs = {
                 "features_a": features.of(first),
                 "features_b": features.of(second),
                 "same": labels[first] == labels[second],
             }
-            rows += self._rows(self._pairs, pairs, ALL_CLIENTS, subject)
+            rows += self._rows(self._pairs, pairs, ALL_CLIENTS, evaluated)
         return rows
 
-    def personalized(self, features: Source, clients: Sequence[str], subject: Subject) -> list[Row]:
+    def personalized(self, features: FeatureSource, clients: Sequence[str], evaluated: EvaluatedModel) -> list[Row]:
         """Personalized protocols of these clients, all with the same features."""
-        split, labels = self.parts.split, self.parts.faces.labels
+        split, labels = self.components.split, self.components.faces.labels
         probes = concatenate_indices([*(faces.test for faces in split.clients.values()), split.distractors])
         rows: list[Row] = []
         for client in clients:
@@ -168,14 +168,14 @@ class Evaluator:
                 "gallery_features": features.of(gallery),
                 "gallery_labels": labels[gallery],
             }
-            rows += self._rows(self._personalized, given, client, subject)
+            rows += self._rows(self._personalized, given, client, evaluated)
         return rows
 
-    def without_model(self, reason: str, measure: Callable[[Evaluator, Source], list[Row]]) -> list[Row]:
+    def without_model(self, reason: str, measure: Callable[[Evaluator, FeatureSource], list[Row]]) -> list[Row]:
         """The rows that ``measure`` would have given had there been a model, refused for this ``reason``."""
         silent = copy(self)
         silent._keeps_scores = False
-        rows = measure(silent, Blank())
+        rows = measure(silent, ConstantFeatures())
         return [replace(row, value=None, refused=row.refused or f"{NO_MODEL}{reason}") for row in rows]
 
     def curves(self) -> list[Curve]:
@@ -184,7 +184,7 @@ class Evaluator:
             curve_from(
                 list(counts.values()),
                 method=key[0],
-                seed=self.parts.config.seed,
+                seed=self.components.config.seed,
                 round_number=self._rounds[key],
                 model=key[1],
                 protocol=key[2],
@@ -193,24 +193,26 @@ class Evaluator:
             for key, counts in self._scores.items()
         ]
 
-    def _rows(self, names: Sequence[str], given: Mapping[str, Any], client: str, subject: Subject) -> list[Row]:
-        config = self.parts.config.evaluation
+    def _rows(
+        self, names: Sequence[str], given: Mapping[str, Any], client: str, evaluated: EvaluatedModel
+    ) -> list[Row]:
+        config = self.components.config.evaluation
         for name in names if self._keeps_scores else ():
             counts = SCORES[name](**given) if name in SCORES.names else None
             if counts is not None:
-                key = (subject.method, subject.model, name)
+                key = (evaluated.method, evaluated.model, name)
                 self._scores.setdefault(key, {})[client] = counts
-                self._rounds[key] = max(subject.round, self._rounds.get(key, 0))
+                self._rounds[key] = max(evaluated.round, self._rounds.get(key, 0))
         return [
             row
             for name in names
             for row in rows_from(
                 PROTOCOLS[name](**given, config=config),
-                method=subject.method,
-                seed=subject.seed,
-                round_number=subject.round,
+                method=evaluated.method,
+                seed=evaluated.seed,
+                round_number=evaluated.round,
                 client=client,
-                model=subject.model,
+                model=evaluated.model,
                 protocol=name,
             )
         ]
@@ -221,34 +223,34 @@ def evaluate_method_run(method_run: MethodRun, round_number: int, generic: Gener
 
     A client without a model has rows that say so.
     """
-    parts, method = method_run.parts, method_run.method
+    components, method = method_run.components, method_run.method
     rows: list[Row] = []
     if method.generic_model is not None:
-        subject = Subject(method_run.name, parts.config.seed, round_number, method.generic_model)
+        evaluated = EvaluatedModel(method_run.name, components.config.seed, round_number, method.generic_model)
         features = evaluator.features(method_run.generic_module(generic), f"{method_run.name} {method.generic_model}")
-        rows += _measured(features, partial(_generic_rows, subject), evaluator)
-    for client in parts.split.clients if method.personal_model is not None else ():
+        rows += _rows_or_refusals(features, partial(_generic_rows, evaluated), evaluator)
+    for client in components.split.clients if method.personal_model is not None else ():
         number, module = method_run.personal_module(client) or (round_number, None)
-        subject = Subject(method_run.name, parts.config.seed, number, str(method.personal_model))
+        evaluated = EvaluatedModel(method_run.name, components.config.seed, number, str(method.personal_model))
         found = (
-            _why_no_model(method_run, client)
+            _missing_model_reason(method_run, client)
             if module is None
             else evaluator.features(module, f"{method_run.name} {client}")
         )
-        rows += _measured(found, partial(_client_rows, client, subject), evaluator)
+        rows += _rows_or_refusals(found, partial(_client_rows, client, evaluated), evaluator)
     return rows
 
 
-def _generic_rows(subject: Subject, how: Evaluator, features: Source) -> list[Row]:
-    return how.generic(features, subject) + how.personalized(features, list(how.parts.split.clients), subject)
+def _generic_rows(evaluated: EvaluatedModel, how: Evaluator, features: FeatureSource) -> list[Row]:
+    return how.generic(features, evaluated) + how.personalized(features, list(how.components.split.clients), evaluated)
 
 
-def _client_rows(client: str, subject: Subject, how: Evaluator, features: Source) -> list[Row]:
-    return how.personalized(features, [client], subject)
+def _client_rows(client: str, evaluated: EvaluatedModel, how: Evaluator, features: FeatureSource) -> list[Row]:
+    return how.personalized(features, [client], evaluated)
 
 
-def _measured(
-    features: Features | str, measure: Callable[[Evaluator, Source], list[Row]], evaluator: Evaluator
+def _rows_or_refusals(
+    features: Features | str, measure: Callable[[Evaluator, FeatureSource], list[Row]], evaluator: Evaluator
 ) -> list[Row]:
     """The rows of a model by its features, or of none for the reason given in their place."""
     if isinstance(features, str):
@@ -259,6 +261,6 @@ def _measured(
         return evaluator.without_model(str(error), measure)
 
 
-def _why_no_model(method_run: MethodRun, client: str) -> str:
+def _missing_model_reason(method_run: MethodRun, client: str) -> str:
     delivered = {report["client"] for record in method_run.journal.records() for report in record.get("clients", ())}
     return "it is not on this machine" if client in delivered else "the client delivered in no round"

@@ -22,7 +22,7 @@ class Events:
         self._path = path
         if path.exists():
             lines = path.read_bytes().splitlines(keepends=True)
-            kept = [line for line in lines if _stays(line, keep)]
+            kept = [line for line in lines if _is_kept(line, keep)]
             if kept != lines:
                 write_atomically(path, b"".join(kept))
 
@@ -49,11 +49,11 @@ class Events:
 class PretrainingWatch:
     """Follows pre-training: progress hears of every step, ``metrics.jsonl`` of every epoch."""
 
-    def __init__(self, path: Path, epochs: int, seed: int, shown: Progress) -> None:
+    def __init__(self, path: Path, epochs: int, seed: int, reporter: Progress) -> None:
         self._path = path
         self._seed = seed
         self._epochs = epochs
-        self._shown = shown
+        self._reporter = reporter
         self._events: Events | None = None
         self._steps = 1
         self._loss = ""
@@ -72,16 +72,16 @@ class PretrainingWatch:
         named = {f"loss/{name}": value for name, value in losses.items()}
         event = {"event": "pretrain", "epoch": epoch + 1, **named, "learning_rate": rate}
         self._events.append(event)
-        self._shown.event({"seed": self._seed, **event})
+        self._reporter.event({"seed": self._seed, **event})
         self._loss = f", loss {losses['total']:.3f}"
         self._show(epoch, self._steps)
 
     def _show(self, epoch: int, steps: int) -> None:
         done, total = epoch * self._steps + steps, self._epochs * self._steps
-        self._shown.update("pre-training", done, total, f"epoch {epoch + 1}{self._loss}", "steps")
+        self._reporter.update("pre-training", done, total, f"epoch {epoch + 1}{self._loss}", "steps")
 
 
-def _stays(line: bytes, keep: Callable[[Mapping[str, Any]], bool]) -> bool:
+def _is_kept(line: bytes, keep: Callable[[Mapping[str, Any]], bool]) -> bool:
     """Whether a line is whole and wanted."""
     try:
         return line.endswith(b"\n") and keep(json.loads(line))

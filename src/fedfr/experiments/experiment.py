@@ -34,7 +34,7 @@ from fedfr.experiments.method_run import EngineFactory, MethodRun
 from fedfr.faces import Split
 from fedfr.faces.storage import is_face_set
 from fedfr.federation.method import Generic
-from fedfr.reporting.progress import Progress, Silent, shown_by
+from fedfr.reporting.progress import Progress, Silent, progress_or_default
 from fedfr.results.costs import RoundCost, round_costs
 from fedfr.results.curve_records import Curve
 from fedfr.results.result_rows import Row
@@ -51,11 +51,11 @@ class Experiment:
     """
 
     def __init__(self, config: ExperimentConfig, folder: Path, progress: Progress | None = None) -> None:
-        shown = progress or Silent()
+        reporter = progress or Silent()
         self.config = config
         self.folder = folder
-        self.parts = RunComponents(
-            config, folder, lambda done, total: shown.update("importing faces", done, total, unit="images")
+        self.components = RunComponents(
+            config, folder, lambda done, total: reporter.update("importing faces", done, total, unit="images")
         )
 
     def __repr__(self) -> str:
@@ -101,11 +101,11 @@ class Experiment:
 
     def _check(self) -> None:
         for name in (self.config.method.name, *self.config.baselines):
-            MethodRun(self.parts, name, self.folder)
+            MethodRun(self.components, name, self.folder)
             local_training(self.config, name)
-        _ = self.parts.compute
-        self.parts.initial_backbone()
-        _ = self.parts.split
+        _ = self.components.compute
+        self.components.initial_backbone()
+        _ = self.components.split
 
     @classmethod
     def open(cls, folder: str | Path, *, workers: int | None = None) -> Experiment:
@@ -132,7 +132,7 @@ class Experiment:
         if not (folder / "config.yaml").exists():
             return cls.create(config, folder, progress, shared_faces)
         experiment = cls.open(folder)
-        difference = first_difference(_effective(experiment.config), _effective(config))
+        difference = first_difference(_effective_settings(experiment.config), _effective_settings(config))
         if difference is not None:
             name, there, wanted = difference
             raise FedfrError(
@@ -143,10 +143,10 @@ class Experiment:
 
     def method_runs(self) -> list[MethodRun]:
         """The main method first, then the baselines."""
-        main = MethodRun(self.parts, self.config.method.name, self.folder)
+        main = MethodRun(self.components, self.config.method.name, self.folder)
         return [
             main,
-            *(MethodRun(self.parts, name, self.folder / "baselines" / name) for name in self.config.baselines),
+            *(MethodRun(self.components, name, self.folder / "baselines" / name) for name in self.config.baselines),
         ]
 
     def run(
@@ -163,34 +163,34 @@ class Experiment:
         name of each method that this call has evaluated.
         Raises :class:`FedfrError` for faults of the input and below the quorum; what is finished stays and is resumed.
         """
-        with self._alone(), shown_by(progress) as shown:
-            start = self._start(shown)
+        with self._locked(), progress_or_default(progress) as reporter:
+            start = self._start(reporter)
             for method_run in self.method_runs():
-                method_run.erase_departed(shown.note)
+                method_run.erase_departed(reporter.note)
             rows: list[Row] = []
             if self.config.method.name != "pretrained":
-                rows += self._finish("pretrained", 1, partial(self._assess_start, start), shown, on_method)
+                rows += self._finish("pretrained", 1, partial(self._evaluate_start, start), reporter, on_method)
             for method_run in self.method_runs():
                 if method_run.method.privacy:
-                    shown.note(f"privacy: {method_run.method.privacy}")
+                    reporter.note(f"privacy: {method_run.method.privacy}")
                 generic = method_run.run(
-                    start, progress=shown, engine=engine, on_round=self._on_round(method_run, shown)
+                    start, progress=reporter, engine=engine, on_round=self._on_round(method_run, reporter)
                 )
                 rows += self._finish(
                     method_run.name,
-                    self._models(method_run),
-                    partial(self._assess, method_run, generic),
-                    shown,
+                    self._model_count(method_run),
+                    partial(self._evaluate_method, method_run, generic),
+                    reporter,
                     on_method,
                 )
             return rows
 
     def pretrain(self, progress: Progress | Literal[False] | None = None) -> Generic:
         """The starting model, trained on the public faces if it is not there yet; ``progress`` as in :meth:`run`."""
-        with self._alone(), shown_by(progress) as shown:
-            return self._start(shown)
+        with self._locked(), progress_or_default(progress) as reporter:
+            return self._start(reporter)
 
-    def adopt_start(self, folder: Path) -> bool:
+    def reuse_start(self, folder: Path) -> bool:
         """Take the starting model of the run in ``folder`` if it is the one that this run would make; says whether.
 
         It is when public faces, seed, model, pre-training and everything that changes a last bit are the same.
@@ -199,15 +199,15 @@ class Experiment:
         if mine.exists() or not theirs.exists():
             return False
         other = Experiment.open(folder)
-        if _what_starts(other) != _what_starts(self):
+        if _starting_inputs(other) != _starting_inputs(self):
             return False
         write_atomically(mine, theirs.read_bytes())
         return True
 
-    def _start(self, shown: Progress) -> Generic:
+    def _start(self, reporter: Progress) -> Generic:
         torch.set_num_threads(self.config.runtime.threads)
-        watch = PretrainingWatch(self.folder / "metrics.jsonl", self.config.pretrain.epochs, self.config.seed, shown)
-        return self.parts.starting_model(watch.on_step, watch.on_epoch)
+        watch = PretrainingWatch(self.folder / "metrics.jsonl", self.config.pretrain.epochs, self.config.seed, reporter)
+        return self.components.starting_model(watch.on_step, watch.on_epoch)
 
     def describe(self) -> str:
         """The settings that decide what the results mean, in two lines."""
@@ -265,15 +265,15 @@ class Experiment:
 
     def evaluate(self, protocols: Sequence[str] | None = None, progress: Progress | None = None) -> list[Row]:
         """Evaluate the newest models of a run again, finished or not; nothing in the folder changes."""
-        shown = progress or Silent()
+        reporter = progress or Silent()
         torch.set_num_threads(self.config.runtime.threads)
         if not (self.folder / "pretrained" / "generic.safetensors").exists():
             raise FedfrError(f"{self.folder} has no model yet; go on with `fedfr resume {self.folder}`")
         method_runs, rows = self.method_runs(), []
-        models = sum(map(self._models, method_runs)) + 1
-        evaluator = Evaluator(self.parts, protocols, progress=shown, models=models)
+        models = sum(map(self._model_count, method_runs)) + 1
+        evaluator = Evaluator(self.components, protocols, progress=reporter, models=models)
         if self.config.method.name != "pretrained":
-            rows += self._assess_start(self.parts.starting_model(), evaluator)
+            rows += self._evaluate_start(self.components.starting_model(), evaluator)
         for method_run in method_runs:
             entry = method_run.journal.latest()
             if entry is not None:
@@ -281,58 +281,58 @@ class Experiment:
         evaluator.finish()
         return rows
 
-    def _on_round(self, method_run: MethodRun, shown: Progress) -> Callable[[int, Generic], Mapping[str, Any]]:
+    def _on_round(self, method_run: MethodRun, reporter: Progress) -> Callable[[int, Generic], Mapping[str, Any]]:
         every = self.config.evaluation.every
 
-        def assess(number: int, generic: Generic) -> Mapping[str, Any]:
+        def evaluate(number: int, generic: Generic) -> Mapping[str, Any]:
             if not every or number == 0 or number % every:
                 return {}
-            evaluator = self._assessment(method_run.name, self._models(method_run), shown)
+            evaluator = self._evaluator(method_run.name, self._model_count(method_run), reporter)
             rows = [row.to_dict() for row in evaluate_method_run(method_run, number, generic, evaluator)]
             evaluator.finish()
-            shown.event(self._evaluation(method_run.name, number, rows))
+            reporter.event(self._evaluation(method_run.name, number, rows))
             return {"evaluation": rows}
 
-        return assess
+        return evaluate
 
-    def _assess(self, method_run: MethodRun, generic: Generic, evaluator: Evaluator) -> list[Row]:
+    def _evaluate_method(self, method_run: MethodRun, generic: Generic, evaluator: Evaluator) -> list[Row]:
         role = method_run.method.generic_model
         if role is not None:
-            self.parts.save_generic(method_run.folder / "generic.safetensors", generic, role)
+            self.components.save_generic(method_run.folder / "generic.safetensors", generic, role)
         if method_run.method.personal_model is not None:
-            for client in self.parts.split.clients:
+            for client in self.components.split.clients:
                 method_run.export_personal(client)
         return evaluate_method_run(method_run, method_run.total_rounds, generic, evaluator)
 
-    def _models(self, method_run: MethodRun) -> int:
+    def _model_count(self, method_run: MethodRun) -> int:
         """How many models of a trial are evaluated at most."""
-        personal = 0 if method_run.method.personal_model is None else len(self.parts.split.clients)
+        personal = 0 if method_run.method.personal_model is None else len(self.components.split.clients)
         return personal + (method_run.method.generic_model is not None)
 
-    def _assessment(self, name: str, models: int, shown: Progress, *, curves: bool = False) -> Evaluator:
-        return Evaluator(self.parts, curves=curves, progress=shown, models=models, work=f"evaluating {name}")
+    def _evaluator(self, name: str, models: int, reporter: Progress, *, curves: bool = False) -> Evaluator:
+        return Evaluator(self.components, curves=curves, progress=reporter, models=models, work=f"evaluating {name}")
 
-    def _assess_start(self, start: Generic, evaluator: Evaluator) -> list[Row]:
-        method_run = MethodRun(self.parts, "pretrained", self.folder / "pretrained")
+    def _evaluate_start(self, start: Generic, evaluator: Evaluator) -> list[Row]:
+        method_run = MethodRun(self.components, "pretrained", self.folder / "pretrained")
         return evaluate_method_run(method_run, 0, start, evaluator)
 
     def _finish(
         self,
         name: str,
         models: int,
-        assess: Callable[[Evaluator], list[Row]],
-        shown: Progress,
+        evaluate: Callable[[Evaluator], list[Row]],
+        reporter: Progress,
         on_method: Callable[[str], None],
     ) -> list[Row]:
         path = self._results_file(name)
         if not path.exists():
-            evaluator = self._assessment(name, models, shown, curves=True)
-            rows = assess(evaluator)
+            evaluator = self._evaluator(name, models, reporter, curves=True)
+            rows = evaluate(evaluator)
             evaluator.finish()
             write_json(self._curves_file(name), [curve.to_dict() for curve in evaluator.curves()])
             content = [row.to_dict() for row in rows]
             write_json(path, content)
-            shown.event(self._evaluation(name, max((row.round for row in rows), default=0), content))
+            reporter.event(self._evaluation(name, max((row.round for row in rows), default=0), content))
             on_method(name)
             return rows
         return [Row.from_dict(row) for row in read_json(path)]
@@ -347,14 +347,14 @@ class Experiment:
         return self.folder / "evaluation" / "curves" / f"{name}.json"
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         """Only one process may work on a run folder."""
         with locked(self.folder):
             remove_leftovers(self.folder)
             yield
 
 
-def _effective(config: ExperimentConfig) -> dict[str, Any]:
+def _effective_settings(config: ExperimentConfig) -> dict[str, Any]:
     """Every setting that can change a result, the method's defaults included."""
     tree = absolute_paths(
         config.model_dump(mode="json", exclude={"preset": True, "runtime": {"workers"}, "deployment": True}), Path.cwd()
@@ -363,8 +363,8 @@ def _effective(config: ExperimentConfig) -> dict[str, Any]:
     return {**tree, "method": {**tree["method"], **settings.model_dump(mode="json")}}
 
 
-def _what_starts(run: Experiment) -> tuple[Any, ...]:
-    config, split = run.config, run.parts.split
+def _starting_inputs(run: Experiment) -> tuple[Any, ...]:
+    config, split = run.config, run.components.split
     runtime = config.runtime.model_dump(exclude={"workers", "public_features"})
     return split.faces_fingerprint, split.public, config.seed, config.model, config.pretrain, runtime
 

@@ -46,12 +46,12 @@ def save_personalized(path: Path, model: Personalized, config: ExperimentConfig)
 class MethodRun:
     """A method's run in ``folder``: ``rounds/``, ``clients/``, ``metrics.jsonl``."""
 
-    def __init__(self, parts: RunComponents, method_name: str, folder: Path) -> None:
-        self.parts = parts
+    def __init__(self, components: RunComponents, method_name: str, folder: Path) -> None:
+        self.components = components
         self.name = method_name
         self.folder = folder
-        self.method = make_method(parts.config, method_name)
-        self.journal = Journal(folder / "rounds", parts.config.federation.keep_rounds)
+        self.method = make_method(components.config, method_name)
+        self.journal = Journal(folder / "rounds", components.config.federation.keep_rounds)
 
     def __repr__(self) -> str:
         return f"MethodRun({self.name}, {self.total_rounds} rounds)"
@@ -59,12 +59,12 @@ class MethodRun:
     @property
     def total_rounds(self) -> int:
         """How many rounds this method runs."""
-        return self.method.rounds(self.parts.config.federation.rounds)
+        return self.method.rounds(self.components.config.federation.rounds)
 
     @property
     def participants(self) -> list[str]:
         """Who takes part, by id."""
-        return sorted(self.method.participants(self.parts.split))
+        return sorted(self.method.participants(self.components.split))
 
     def run(
         self,
@@ -78,7 +78,7 @@ class MethodRun:
 
         ``engine`` says where the clients are; without it they are on this machine.
         """
-        config, shown = self.parts.config, progress or Silent()
+        config, reporter = self.components.config, progress or Silent()
         participants = self.participants
         steps = self.total_rounds * len(participants)
         done = self.journal.latest()
@@ -88,24 +88,24 @@ class MethodRun:
         def on_event(event: Mapping[str, Any]) -> None:
             nonlocal finished
             events.append({"method": self.name, **event})
-            shown.event({"seed": config.seed, "method": self.name, **event})
+            reporter.event({"seed": config.seed, "method": self.name, **event})
             if event["event"] in ("update", "refused"):
                 finished += 1
                 detail = f"round {event['round']}/{self.total_rounds}"
                 if "loss/total" in event:
                     detail += f", loss {event['loss/total']:.3f}"
-                shown.update(self.name, finished, max(finished, steps), detail, "client updates")
+                reporter.update(self.name, finished, max(finished, steps), detail, "client updates")
             if event["event"] == "refused":
-                shown.note(f"refused: {event['reason']}")
+                reporter.note(f"refused: {event['reason']}")
 
-        backbone = self.parts.new_backbone()
+        backbone = self.components.new_backbone()
         entries, batchnorm = backbone.state_dict(), batchnorm_entries(backbone)
 
         def shared(number: int) -> frozenset[str]:
             return shared_entries(self.method, entries, batchnorm, config.federation, number)
 
         if finished < steps:
-            shown.update(self.name, finished, steps, unit="client updates")
+            reporter.update(self.name, finished, steps, unit="client updates")
         with (engine or local_engine)(self) as connected:
             server = Server(
                 self.method,
@@ -131,7 +131,7 @@ class MethodRun:
         A client that is no longer in the split is erased as a whole. Finished methods keep states as well, so this is
         not left to the next round. Only for whoever has the run to itself.
         """
-        faces, split = self.parts.faces, self.parts.split
+        faces, split = self.components.faces, self.components.split
         participants = self.method.participants(split)
         places = self.folder / "clients"
         for place in sorted(places.iterdir()) if places.is_dir() else ():
@@ -156,7 +156,7 @@ class MethodRun:
 
     def generic_module(self, generic: Generic) -> nn.Module:
         """The generic backbone, ready for evaluation."""
-        backbone = self.parts.new_backbone()
+        backbone = self.components.new_backbone()
         load_weights(backbone, generic.weights)
         return backbone.eval()
 
@@ -165,7 +165,9 @@ class MethodRun:
         state = self.store(client).latest()
         if state is None:
             return None
-        return state.round, personalized_of(self.method, state, self.parts.new_backbone(), self.parts.compute.device)
+        return state.round, personalized_of(
+            self.method, state, self.components.new_backbone(), self.components.compute.device
+        )
 
     def export_personal(self, client: str) -> Path | None:
         """Write ``clients/<id>/personal.safetensors`` with its contract; its embedding space is this client's alone."""
@@ -174,25 +176,25 @@ class MethodRun:
             return None
         _, module = found
         path = self.folder / "clients" / client / PERSONAL_MODEL
-        save_personalized(path, module, self.parts.config)
+        save_personalized(path, module, self.components.config)
         return path
 
 
 def local_engine(method_run: MethodRun, tap: Tap | None = None) -> LocalEngine:
     """All clients of the trial on this machine, as the run's settings have it; ``tap`` sees every message."""
-    parts, runtime = method_run.parts, method_run.parts.config.runtime
-    away = [client for client, faces in parts.split.clients.items() if faces.elsewhere]
+    components, runtime = method_run.components, method_run.components.config.runtime
+    away = [client for client, faces in components.split.clients.items() if faces.elsewhere]
     if away and method_run.total_rounds:
         raise FedfrError(
             f"the faces of {', '.join(away[:3])} are not on this machine; run the experiment with its sites, "
             "or give a split with their images"
         )
     factory = ClientFactory(
-        parts.config,
+        components.config,
         method_run.name,
-        parts.faces_folder,
-        parts.folder / "split.json",
+        components.faces_folder,
+        components.folder / "split.json",
         method_run.folder / "clients",
-        parts.features_folder,
+        components.features_folder,
     )
     return LocalEngine(factory, workers=runtime.workers, threads=runtime.threads, tap=tap)

@@ -63,7 +63,7 @@ def evaluate(
                 f"{name} is for one model and a published set, a .bin of pairs or IJB; "
                 f"give {target / 'generic.safetensors'} and --faces"
             )
-    _only_ijb(features, settings, target)
+    _refuse_ijb_options(features, settings, target)
     return experiment.evaluate(protocols, progress)
 
 
@@ -100,37 +100,43 @@ def evaluate_model(
                 f"{name} needs a client's own people, which {model} does not hold; give the run's folder in "
                 "its place, or use `fedfr site evaluate` at the client's site"
             )
-    shown = progress or Silent()
+    reporter = progress or Silent()
     if ijb is not None:
         chosen, title = validate(IjbSettings, settings or {}, "--set"), check_ijb(ijb, wanted)
-        backbone, role, compute = _opened(model, stated, shown)
-        templates = ijb_templates(ijb.images, backbone, compute, chosen, model, features, shown)
+        backbone, role, compute = _open_model(model, stated, reporter)
+        templates = ijb_templates(ijb.images, backbone, compute, chosen, model, features, reporter)
         given = {name: {"templates": templates, "lists": getattr(ijb, IJB_LISTS[name])} for name in wanted}
         return [row for name in wanted for row in _rows(name, f"{name} {title}", role, given[name])]
-    _only_ijb(features, settings, faces)
+    _refuse_ijb_options(features, settings, faces)
     for path in sets:
         # Before the features of the first, which take minutes: a damaged set takes no result of another with it.
         read_verification_set(path)
-    backbone, role, compute = _opened(model, stated, shown)
+    backbone, role, compute = _open_model(model, stated, reporter)
     if sets:
-        return [row for path in sets for row in _on_pairs(path, backbone, role, compute, shown)]
-    loaded = load_faces(faces) if is_face_set(faces) else import_faces(faces, progress=_told(shown, "reading faces"))
-    found = extract_features(backbone, TrainingSet([(loaded, None, 0)]), compute, on_images=_told(shown, "features"))
+        return [row for path in sets for row in _on_pairs(path, backbone, role, compute, reporter)]
+    loaded = (
+        load_faces(faces)
+        if is_face_set(faces)
+        else import_faces(faces, progress=_image_counter(reporter, "reading faces"))
+    )
+    found = extract_features(
+        backbone, TrainingSet([(loaded, None, 0)]), compute, on_images=_image_counter(reporter, "features")
+    )
     return [
         row for name in wanted for row in _rows(name, name, role, {"features": found.numpy(), "labels": loaded.labels})
     ]
 
 
-def _only_ijb(features: str | Path | None, settings: Mapping[str, Any] | None, given: Path) -> None:
+def _refuse_ijb_options(features: str | Path | None, settings: Mapping[str, Any] | None, given: Path) -> None:
     if features is not None or settings:
         raise FedfrError(f"--features and --set are for IJB-B and IJB-C, {given} is neither; leave them out")
 
 
-def _opened(model: Path, stated: UserPreprocessing, shown: Progress) -> tuple[nn.Module, str, Compute]:
+def _open_model(model: Path, stated: UserPreprocessing, reporter: Progress) -> tuple[nn.Module, str, Compute]:
     """The network in a model of this project or of somebody else, what it is, and how it is run."""
     opened = open_model(model, stated)
     if opened.assumed:
-        shown.note(opened.assumed)
+        reporter.note(opened.assumed)
     compute = Compute(opened.preprocessing, torch.device("cpu"))
     return compute.place(opened.network), opened.role, compute
 
@@ -140,13 +146,13 @@ def _on_pairs(path: Path, backbone: nn.Module, role: str, compute: Compute, prog
     pairs = read_verification_set(path)
     progress.note(f"{path.name}: {len(pairs.same)} pairs")
     distinct, where = pairs.distinct()
-    pool, told = TrainingSet([(distinct, None, 0)]), _told(progress, f"features, {path.name}")
-    features = mirror_summed_features(backbone, pool, compute, on_images=told).numpy()[where]
+    pool, count = TrainingSet([(distinct, None, 0)]), _image_counter(progress, f"features, {path.name}")
+    features = mirror_summed_features(backbone, pool, compute, on_images=count).numpy()[where]
     given = {"features_a": features[0::2], "features_b": features[1::2], "same": pairs.same}
     return [row for name in SET_PROTOCOLS for row in _rows(name, f"{name} {pairs.name}", role, given)]
 
 
-def _told(progress: Progress, work: str) -> Callable[[int, int], None]:
+def _image_counter(progress: Progress, work: str) -> Callable[[int, int], None]:
     return lambda done, total: progress.update(work, done, total, unit="images")
 
 

@@ -15,11 +15,11 @@ from fedfr.models import LAYOUTS, ModelParts, ModelSource, load_model
 from fedfr.models.layouts import CLIENTS
 from fedfr.models.model_parts import PERSONALIZED
 
-__all__ = ["Exported", "export_model"]
+__all__ = ["ExportedFiles", "export_model"]
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedFiles:
     """The files that were written, and those among them that are one client's own."""
 
     files: tuple[Path, ...]
@@ -33,7 +33,7 @@ def export_model(
     *,
     method: str | None = None,
     clients: bool = True,
-) -> Exported:
+) -> ExportedFiles:
     """Write a run's newest models, or one model (a file), to ``destination`` in a ``layout``.
 
     ``method`` chooses one of a run's methods, by default its main one. ``clients``: whether their private parts –
@@ -45,7 +45,7 @@ def export_model(
     if not target.is_file():
         files = write(_of_run(Experiment.open(target), method, clients), destination)
         own = [file for file in files if file.is_relative_to(destination / CLIENTS)]
-        return Exported(tuple(files), tuple(own))
+        return ExportedFiles(tuple(files), tuple(own))
     if method is not None:
         raise FedfrError(f"--method chooses among a run's methods, {target} is a single model; leave it out")
     if target.suffix != ".safetensors":
@@ -58,7 +58,7 @@ def export_model(
     except FedfrError as error:
         raise FedfrError(f"model {target}: {error}") from error
     files = write(ModelSource(str(target), parts, contract.role), destination)
-    return Exported(tuple(files), tuple(files) if contract.role == PERSONALIZED else ())
+    return ExportedFiles(tuple(files), tuple(files) if contract.role == PERSONALIZED else ())
 
 
 def _of_run(run: Experiment, method: str | None, clients: bool) -> ModelSource:

@@ -17,7 +17,7 @@ from fedfr.reporting.drawing import FORMATS, export
 from fedfr.reporting.markup import TABLE_FORMATS
 from fedfr.reporting.page import Report, Section, page
 
-__all__ = ["open_report", "save_figures", "save_page", "save_tables", "without_places", "write_report"]
+__all__ = ["open_report", "save_figures", "save_page", "save_tables", "shorten_paths", "write_report"]
 
 
 def open_report(folder: str | Path) -> Report:
@@ -97,59 +97,59 @@ def _report(
     axis: str = "",
 ) -> Report:
     # Whatever text the page shows comes through here.
-    places = [*_absolute(settings), str(run.folder.resolve()), str(Path.home()), str(Path.cwd())]
-    text = yaml.safe_dump(without_places(settings, places), sort_keys=False, allow_unicode=True)
+    paths = [*_absolute_paths(settings), str(run.folder.resolve()), str(Path.home()), str(Path.cwd())]
+    text = yaml.safe_dump(shorten_paths(settings, paths), sort_keys=False, allow_unicode=True)
     return Report(
-        without_places(title, places),
-        without_places(description, places),
-        [_without_places(section, places) for section in sections],
+        shorten_paths(title, paths),
+        shorten_paths(description, paths),
+        [_shorten_section(section, paths) for section in sections],
         text,
-        without_places(read_json(run.folder / "environment.json"), places),
+        shorten_paths(read_json(run.folder / "environment.json"), paths),
         axis,
     )
 
 
-def _without_places(section: Section, places: Sequence[str]) -> Section:
-    rows = [replace(row, refused=without_places(row.refused, places)) if row.refused else row for row in section.rows]
-    return replace(section, rows=rows, name=without_places(section.name, places))
+def _shorten_section(section: Section, paths: Sequence[str]) -> Section:
+    rows = [replace(row, refused=shorten_paths(row.refused, paths)) if row.refused else row for row in section.rows]
+    return replace(section, rows=rows, name=shorten_paths(section.name, paths))
 
 
 _REST = r"[^\s'\"`,;()\[\]{}<>|]"
 
 
-def without_places(content: Any, places: Sequence[str] = ()) -> Any:
+def shorten_paths(content: Any, paths: Sequence[str] = ()) -> Any:
     """Of every absolute path the last part: a page that is passed on does not tell where its maker keeps faces.
 
     ``places``: paths that are found within longer texts even where they hold spaces.
     """
     if isinstance(content, Mapping):
-        return {without_places(name, places): without_places(value, places) for name, value in content.items()}
+        return {shorten_paths(name, paths): shorten_paths(value, paths) for name, value in content.items()}
     if isinstance(content, list | tuple):
-        return [without_places(value, places) for value in content]
+        return [shorten_paths(value, paths) for value in content]
     if not isinstance(content, str):
         return content
-    if _is_place(content):
+    if _is_path(content):
         return PurePath(content).name
-    known = [re.escape(place) for place in sorted(filter(_is_place, places), key=len, reverse=True)]
+    known = [re.escape(place) for place in sorted(filter(_is_path, paths), key=len, reverse=True)]
     # Addresses stay whole, and so does a slash within a word: `and/or`, `images/s`.
     words = [rf"[A-Za-z][\w+.-]*://{_REST}*", *(rf"{place}{_REST}*" for place in known)]
     found = "|".join([*words, rf"(?<![\w./-])(?:~[\w-]*)?/{_REST}+"])
-    return re.sub(found, lambda path: _last(path[0]), content)
+    return re.sub(found, lambda path: _last_part(path[0]), content)
 
 
-def _last(path: str) -> str:
+def _last_part(path: str) -> str:
     url = "://" in path and not path.startswith("file:")
     return path if url else PurePath(path).name
 
 
-def _is_place(text: str) -> bool:
+def _is_path(text: str) -> bool:
     return "\n" not in text and (text.startswith("~/") or (PurePath(text).is_absolute() and len(text) > 1))
 
 
-def _absolute(content: Any) -> Iterator[str]:
+def _absolute_paths(content: Any) -> Iterator[str]:
     """Every text in nested settings that is an absolute path."""
     values = content.values() if isinstance(content, Mapping) else content if isinstance(content, list | tuple) else ()
     for value in values:
-        yield from _absolute(value)
-    if isinstance(content, str) and _is_place(content):
+        yield from _absolute_paths(value)
+    if isinstance(content, str) and _is_path(content):
         yield content

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from fedfr.reporting.markup import PageTable
 from fedfr.reporting.table import column_title, results_table
 from fedfr.reporting.text_tables import text_table, wrapped
-from fedfr.results.comparison import Contest, Difference, Key, Standing, compare, contests, shared_metrics, standings
+from fedfr.results.comparison import (
+    Difference,
+    Key,
+    MetricGroup,
+    MetricSummary,
+    compare,
+    metric_groups,
+    shared_metrics,
+    summaries,
+)
 from fedfr.results.result_rows import Row
 
 __all__ = ["BenchmarkTable", "benchmark_tables", "overview_table", "results_text"]
@@ -44,7 +53,7 @@ class BenchmarkTable:
 
 def benchmark_tables(rows: Sequence[Row]) -> list[BenchmarkTable]:
     """One table per protocol and metric that has a figure."""
-    return [_table(contest) for contest in contests(rows) if contest.values]
+    return [_table(group) for group in metric_groups(rows) if group.values]
 
 
 def results_text(rows: Sequence[Row], width: int = 80) -> str:
@@ -61,49 +70,47 @@ def overview_table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str
     """
     models = dict.fromkeys((row.method, row.model) for row in rows)
     kept = []
-    ours = {(contest.protocol, contest.metric): contest for contest in contests(rows)}
+    ours = {(group.protocol, group.metric): group for group in metric_groups(rows)}
     for protocol in dict.fromkeys(row.protocol for row in rows):
         metrics = [metric for other, metric in ours if other == protocol and "=" not in metric]
         kept += [ours[protocol, metric] for metric in (shared_metrics(rows, protocol) or metrics)[:1]]
-    found = [standings(contest) for contest in kept]
-    head = ("model", *(f"{contest.protocol} {contest.metric}" for contest in kept))
+    found = [summaries(group) for group in kept]
+    head = ("model", *(f"{group.protocol} {group.metric}" for group in kept))
     return head, [(column_title(*key), *(_short(each.get(key)) for each in found)) for key in models]
 
 
-def _short(standing: Standing | None) -> str:
-    if standing is None:
+def _short(summary: MetricSummary | None) -> str:
+    if summary is None:
         return "–"
-    return _mean(standing) + ("" if standing.worst is None else f" ({_percent(standing.worst)})")
+    return _mean(summary) + ("" if summary.worst is None else f" ({_percent(summary.worst)})")
 
 
-def _table(contest: Contest) -> BenchmarkTable:
-    personal = any(client for values in contest.values.values() for _, client in values)
-    measured = [key for name in AGAINST if (key := _measured_against(contest, name, personal)) is not None]
-    seeds = {seed for values in contest.values.values() for seed, _ in values}
+def _table(group: MetricGroup) -> BenchmarkTable:
+    personal = any(client for values in group.values.values() for _, client in values)
+    measured = [key for name in AGAINST if (key := _measured_against(group, name, personal)) is not None]
+    seeds = {seed for values in group.values.values() for seed, _ in values}
     # One seed has no spread: clients of one split and start are no sample of others.
     titles = [f"− {column_title(*key)}{' [95 %]' if len(seeds) > 1 else ''}" for key in measured]
     head = ("model", "mean", *(["worst client"] if personal else []), "seeds", *titles)
     lines = []
-    for key, standing in standings(contest).items():
-        cells = [column_title(*key), _mean(standing), *([_percent(standing.worst)] if personal else [])]
-        cells.append(str(standing.seeds))
-        cells += [
-            "" if key == other else _difference(compare(contest, key, other), len(seeds) > 1) for other in measured
-        ]
+    for key, summary in summaries(group).items():
+        cells = [column_title(*key), _mean(summary), *([_percent(summary.worst)] if personal else [])]
+        cells.append(str(summary.seeds))
+        cells += ["" if key == other else _difference(compare(group, key, other), len(seeds) > 1) for other in measured]
         lines.append(tuple(cells))
-    return BenchmarkTable(contest.protocol, contest.metric, head, tuple(lines), _conclusion(contest, personal))
+    return BenchmarkTable(group.protocol, group.metric, head, tuple(lines), _conclusion(group, personal))
 
 
-def _measured_against(contest: Contest, method: str, personal: bool) -> Key | None:
+def _measured_against(group: MetricGroup, method: str, personal: bool) -> Key | None:
     """The method's personalized model where clients are concerned and it has one, else its generic model."""
     for model in ("personalized", "generic") if personal else ("generic",):
-        if (method, model) in contest.values:
+        if (method, model) in group.values:
             return method, model
     return None
 
 
-def _conclusion(contest: Contest, personal: bool) -> str:
-    seeds = {seed for values in contest.values.values() for seed, _ in values}
+def _conclusion(group: MetricGroup, personal: bool) -> str:
+    seeds = {seed for values in group.values.values() for seed, _ in values}
     if len(seeds) == 1:
         return "One seed: there is no interval, and the order may be chance; another split or start may show another."
     return (
@@ -122,8 +129,8 @@ def _points(value: float) -> str:
     return f"{round(100 * value, 1) + 0.0:+.1f}"
 
 
-def _mean(standing: Standing) -> str:
-    return _percent(standing.mean) + ("" if standing.deviation is None else f" ± {100 * standing.deviation:.1f}")
+def _mean(summary: MetricSummary) -> str:
+    return _percent(summary.mean) + ("" if summary.deviation is None else f" ± {100 * summary.deviation:.1f}")
 
 
 def _difference(found: Difference | None, interval: bool) -> str:

@@ -55,7 +55,7 @@ class Chart:
 
     name: str
     title: str
-    says: str
+    caption: str
     lines: Sequence[Line]
     x: Axis
     y: Axis

@@ -73,21 +73,21 @@ def charts(section: Section) -> list[Chart]:
     for curve in section.curves:
         measured.setdefault(curve.protocol, []).append(curve)
     for protocol, ours in measured.items():
-        found += _acceptance(protocol, ours)
+        found += _rate_charts(protocol, ours)
     for protocol in (PERSONAL_VERIFICATION, GENERIC_VERIFICATION):
         shared = shared_metrics(rows, protocol)
         if not shared:
             continue
         metric = shared[0]
-        values = _Values(rows, section.history, protocol, metric)
+        values = _MetricByRound(rows, section.history, protocol, metric)
         if protocol == PERSONAL_VERIFICATION:
-            found += _clients(rows, metric)
+            found += _clients_charts(rows, metric)
         if values.models():
-            found += [_rounds(values), *_spending(values, section.costs)]
+            found += [_rounds_chart(values), *_cost_charts(values, section.costs)]
     return found + [scores_chart(protocol, ours) for protocol, ours in measured.items() if not _is_search(protocol)]
 
 
-def _acceptance(protocol: str, curves: Sequence[Curve]) -> list[Chart]:
+def _rate_charts(protocol: str, curves: Sequence[Curve]) -> list[Chart]:
     """TAR over FAR or TPIR over FPIR, and what is missed on two logarithmic axes: the DET curve."""
     searched = _is_search(protocol)
     rate, accepted, missed = ("FPIR", "TPIR", "FNIR") if searched else ("FAR", "TAR", "FNMR")
@@ -97,8 +97,8 @@ def _acceptance(protocol: str, curves: Sequence[Curve]) -> list[Chart]:
         points[key] = [(x, y) for x, y in zip(RATES, means, strict=True) if y is not None]
     # Nothing missed cannot stand on a logarithmic axis.
     rejected = {key: [(x, 1 - y) for x, y in each if y < 1] for key, each in points.items()}
-    over = _over(("clients",) if curves[0].clients else (), {curve.seed for curve in curves})
-    says = f"{over}A curve begins where ten impostors are behind it."
+    averaged_over = _averaged_over(("clients",) if curves[0].clients else (), {curve.seed for curve in curves})
+    caption = f"{averaged_over}A curve begins where ten impostors are behind it."
     suffix = protocol.replace(":", "-")
     found = []
     # Where every rate rests on too few impostors there is nothing to draw.
@@ -117,22 +117,22 @@ def _acceptance(protocol: str, curves: Sequence[Curve]) -> list[Chart]:
             table += [(*key, *point) for key, ours in each.items() for point in ours]
             axes = Axis(rate, log=True), Axis(y_title, log=log)
             found.append(
-                Chart(f"{name}-{suffix}", f"{title} at {rate}: {protocol}", says, lines, *axes, table, OWN_OR_SHARED)
+                Chart(f"{name}-{suffix}", f"{title} at {rate}: {protocol}", caption, lines, *axes, table, OWN_OR_SHARED)
             )
     return found
 
 
-def _over(what: Sequence[str], seeds: set[int]) -> str:
+def _averaged_over(what: Sequence[str], seeds: set[int]) -> str:
     """What points are means over; of one seed there is none over seeds."""
-    over = [*what, *(["seeds"] if len(seeds) > 1 else [])]
-    return f"Mean over {' and '.join(over)}. " if over else ""
+    averaged_over = [*what, *(["seeds"] if len(seeds) > 1 else [])]
+    return f"Mean over {' and '.join(averaged_over)}. " if averaged_over else ""
 
 
 def _is_search(protocol: str) -> bool:
     return protocol.endswith("1:N")
 
 
-def _clients(rows: Sequence[Row], metric: str) -> list[Chart]:
+def _clients_charts(rows: Sequence[Row], metric: str) -> list[Chart]:
     """Every client's figure before and after: a line from the starting model's to the main method's."""
     method = main_method(rows)
     chosen = [row for row in rows if (row.protocol, row.metric) == (PERSONAL_VERIFICATION, metric)]
@@ -175,7 +175,7 @@ def _clients(rows: Sequence[Row], metric: str) -> list[Chart]:
     ]
 
 
-class _Values:
+class _MetricByRound:
     """A protocol's headline figure of every model after every round it is known of: mean over clients and seeds."""
 
     def __init__(self, rows: Sequence[Row], history: Sequence[tuple[int, Row]], protocol: str, metric: str) -> None:
@@ -206,12 +206,12 @@ class _Values:
         own = sorted((number, value) for (name, number), value in self.at.items() if name == key)
         return own if start is None else [(0, start), *own]
 
-    def over(self) -> str:
+    def averaged_over(self) -> str:
         """What its points are means over, as a sentence."""
-        return _over(("clients",) if self.protocol == PERSONAL_VERIFICATION else (), self.seeds)
+        return _averaged_over(("clients",) if self.protocol == PERSONAL_VERIFICATION else (), self.seeds)
 
 
-def _rounds(values: _Values) -> Chart:
+def _rounds_chart(values: _MetricByRound) -> Chart:
     lines: list[Line] = []
     table: list[Cells] = [("method", "model", "round", values.metric)]
     for key in values.models():
@@ -221,7 +221,7 @@ def _rounds(values: _Values) -> Chart:
     return Chart(
         f"rounds-{values.protocol.replace(':', '-')}",
         f"Rounds: {values.metric}, {values.protocol}",
-        f"{values.over()}Every method begins at the starting model; between, the rounds that were evaluated "
+        f"{values.averaged_over()}Every method begins at the starting model; between, the rounds that were evaluated "
         "(evaluation.every).",
         lines,
         Axis("round", whole=True),
@@ -231,7 +231,7 @@ def _rounds(values: _Values) -> Chart:
     )
 
 
-def _spending(values: _Values, costs: Sequence[RoundCost]) -> list[Chart]:
+def _cost_charts(values: _MetricByRound, costs: Sequence[RoundCost]) -> list[Chart]:
     """The figure against what was spent for it: bytes, and time."""
 
     def sent(cost: RoundCost) -> float:
@@ -249,7 +249,7 @@ def _spending(values: _Values, costs: Sequence[RoundCost]) -> list[Chart]:
         lines: list[Line] = []
         table: list[Cells] = [("method", "model", "round", axis, values.metric)]
         for key in values.models():
-            points = [(number, _spent(costs, key[0], number, spent), value) for number, value in values.of(key)]
+            points = [(number, _cost_until(costs, key[0], number, spent), value) for number, value in values.of(key)]
             table += [(*key, *point) for point in points]
             lines.append(line_of(key, [x for _, x, _ in points], [100 * value for *_, value in points]))
         down = " The whole model goes down to every client that is asked, needed or not." if name == "bytes" else ""
@@ -257,8 +257,7 @@ def _spending(values: _Values, costs: Sequence[RoundCost]) -> list[Chart]:
             Chart(
                 f"{name}-{values.protocol.replace(':', '-')}",
                 f"{title}: {values.metric}, {values.protocol}",
-                f"{values.over()}The markers are the starting model, the rounds that were evaluated, the last round."
-                f"{down}",
+                f"{values.averaged_over()}Markers: the starting model, the evaluated rounds, the last round.{down}",
                 lines,
                 Axis(axis),
                 Axis(f"{values.metric} (%)"),
@@ -269,7 +268,7 @@ def _spending(values: _Values, costs: Sequence[RoundCost]) -> list[Chart]:
     return found
 
 
-def _spent(costs: Sequence[RoundCost], method: str, rounds: int, spent: Callable[[RoundCost], float]) -> float:
+def _cost_until(costs: Sequence[RoundCost], method: str, rounds: int, spent: Callable[[RoundCost], float]) -> float:
     """By a method in its first rounds, mean over seeds."""
     ours = [cost for cost in costs if cost.method == method and cost.round <= rounds]
     seeds = {cost.seed for cost in costs if cost.method == method}

@@ -81,7 +81,7 @@ def draw(chart: Chart, name: str) -> Drawing:
     with _style():
         figure, axes = _figure(chart, chart.lines, name)
         height = figure.get_figheight() * _POINTS
-        points = [_places(line, axes, height) for line in chart.lines]
+        points = [_positions(line, axes, height) for line in chart.lines]
         return Drawing(_for_page(_saved(figure, "svg").decode(), name, chart.title), points)
 
 
@@ -119,7 +119,7 @@ def _figure(chart: Chart, lines: Sequence[Line], name: str) -> tuple[Figure, Axe
     figure = Figure(figsize=(_WIDTH, tall))
     axes = figure.add_subplot()
     for number, line in enumerate(lines):
-        for artist in _drawn(line, axes):
+        for artist in _plot_line(line, axes):
             artist.set_gid(f"{name}--{number}")
     _set_axis(axes, "x", chart.x, [value for line in lines for value in line.x])
     _set_axis(axes, "y", chart.y, [value for line in lines for value in line.y])
@@ -135,7 +135,7 @@ def _figure(chart: Chart, lines: Sequence[Line], name: str) -> tuple[Figure, Axe
     return figure, axes
 
 
-def _drawn(line: Line, axes: Axes) -> list[Any]:
+def _plot_line(line: Line, axes: Axes) -> list[Any]:
     """The line, its error bars."""
     if line.steps:
         # From nothing and back to nothing, so that the first and the last bin have their outer sides.
@@ -217,10 +217,10 @@ def _short(text: str) -> str:
     return text if len(text) <= 28 else f"{text[:13]}…{text[-13:]}"
 
 
-def _places(line: Line, axes: Axes, height: float) -> list[tuple[float, float]]:
+def _positions(line: Line, axes: Axes, height: float) -> list[tuple[float, float]]:
     x = [(start + end) / 2 for start, end in zip(line.x[:-1], line.x[1:], strict=True)] if line.steps else line.x
-    places = [axes.transData.transform((float(at), float(value))) for at, value in zip(x, line.y, strict=True)]
-    return [(round(float(at), 1), round(height - float(value), 1)) for at, value in places]
+    positions = [axes.transData.transform((float(at), float(value))) for at, value in zip(x, line.y, strict=True)]
+    return [(round(float(at), 1), round(height - float(value), 1)) for at, value in positions]
 
 
 def _for_page(svg: str, name: str, title: str) -> str:

@@ -21,7 +21,7 @@ from fedfr.reporting.drawing import draw
 from fedfr.reporting.markup import TABLE_FORMATS, PageTable, csv_text
 from fedfr.reporting.palette import colour
 from fedfr.reporting.scenario import sweep_charts
-from fedfr.reporting.table import left_out
+from fedfr.reporting.table import missing_values
 from fedfr.results.result_rows import Row
 
 __all__ = ["Report", "Section", "page"]
@@ -34,7 +34,7 @@ _BUTTONS = {"tex": "LaTeX", "md": "Markdown", "csv": "CSV"}
 
 
 @dataclass(frozen=True)
-class Part:
+class SectionContent:
     """A section's figures and tables by their names, which begin with the section's but in the first."""
 
     section: Section
@@ -69,10 +69,10 @@ class Report:
         return shown_methods([row for _, row in self.results()])
 
     @cached_property
-    def parts(self) -> list[Part]:
+    def contents(self) -> list[SectionContent]:
         """What the page shows of every section, in its order."""
         return [
-            _part(section, f"{section.name}-" if number else "", draws=not self.axis)
+            _section_content(section, f"{section.name}-" if number else "", draws=not self.axis)
             for number, section in enumerate(self.sections)
         ]
 
@@ -81,12 +81,12 @@ class Report:
         """Every figure by its name."""
         if self.axis:
             return {chart.name: chart for chart in sweep_charts(self.axis, self.sections)}
-        return {name: chart for part in self.parts for name, chart in part.charts.items()}
+        return {name: chart for content in self.contents for name, chart in content.charts.items()}
 
     @cached_property
     def tables(self) -> dict[str, PageTable]:
         """Every table by its name."""
-        return {name: table for part in self.parts for name, table in part.tables.items()}
+        return {name: table for content in self.contents for name, table in content.tables.items()}
 
 
 def page(report: Report) -> str:
@@ -95,22 +95,22 @@ def page(report: Report) -> str:
     figures = {name: _figure(name, chart, drawing.svg) for name, (chart, drawing) in drawn.items()}
     rows = [row for _, row in report.results()]
     lines = "".join(f"<p>{_text(line)}</p>" for line in report.description)
-    body = [f"<header><h1>{_text(report.title)}</h1>{lines}</header>", _choice(rows, report.methods())]
+    body = [f"<header><h1>{_text(report.title)}</h1>{lines}</header>", _method_choice(rows, report.methods())]
     if report.axis:
         body += figures.values()
-    for part in report.parts:
-        body.append(f"<h2>{_text(part.section.name or 'Results')}</h2>")
-        body += [_table(name, table) for name, table in part.tables.items()]
-        missing = "".join(f"<li>{_prose(sentence)}</li>" for sentence in left_out(part.section.rows))
+    for content in report.contents:
+        body.append(f"<h2>{_text(content.section.name or 'Results')}</h2>")
+        body += [_table(name, table) for name, table in content.tables.items()]
+        missing = "".join(f"<li>{_prose(sentence)}</li>" for sentence in missing_values(content.section.rows))
         body.append(f"<details><summary>Not shown</summary><ul>{missing}</ul></details>" if missing else "")
-        body += [figures[name] for name in part.charts]
+        body += [figures[name] for name in content.charts]
     data = {
         "figures": {
             name: {
                 "csv": csv_text(chart.table),
                 "lines": [
-                    {"method": line.method, "label": line.label, "points": _told(chart, line, places)}
-                    for line, places in zip(chart.lines, drawing.points, strict=True)
+                    {"method": line.method, "label": line.label, "points": _tooltips(chart, line, positions)}
+                    for line, positions in zip(chart.lines, drawing.points, strict=True)
                 ],
             }
             for name, (chart, drawing) in drawn.items()
@@ -134,20 +134,20 @@ def page(report: Report) -> str:
             f"<details><summary>Settings</summary><pre>{_text(report.settings)}</pre></details>",
             f"<details><summary>Machine</summary><pre>{_text(_lines(report.environment))}</pre></details>",
             '</main><div id="tip" hidden></div>',
-            f'<script type="text/plain" id="data">{_packed(data)}</script>',
+            f'<script type="text/plain" id="data">{_compressed(data)}</script>',
             f"<script>{_asset('page.js')}</script>",
             "</body></html>",
         ]
     )
 
 
-def _part(section: Section, prefix: str, *, draws: bool) -> Part:
+def _section_content(section: Section, prefix: str, *, draws: bool) -> SectionContent:
     head, lines = overview_table(section.rows)
     spread = "Mean ± standard deviation over seeds" if len({row.seed for row in section.rows}) > 1 else "One seed"
     note = f"{spread}; in brackets the worst client. In %, at the strictest rate that all can show."
     overview = PageTable("overview", section.name or "Results", head, lines, note)
     tables = [overview, *(table.for_page() for table in benchmark_tables(section.rows))]
-    return Part(
+    return SectionContent(
         section,
         {f"{prefix}{chart.name}": chart for chart in charts(section)} if draws else {},
         {f"{prefix}{table.name}": table for table in tables},
@@ -173,7 +173,7 @@ def _table(name: str, table: PageTable) -> str:
     return f"<details><summary>{_text(table.title)}</summary>{shown}</details>"
 
 
-def _choice(rows: Sequence[Row], shown: Sequence[str]) -> str:
+def _method_choice(rows: Sequence[Row], shown: Sequence[str]) -> str:
     """Which methods the figures show."""
     chips = "".join(
         f'<label style="--colour: {colour(name)}"><input type="checkbox" data-method="{_text(name)}"'
@@ -187,13 +187,14 @@ def _figure(name: str, chart: Chart, svg: str) -> str:
     buttons = " ".join(
         f'<button type="button" data-form="{form}">{form.upper()}</button>' for form in ("svg", "png", "csv")
     )
+    caption = f"<h3>{_text(chart.title)}</h3><p>{_prose(chart.caption)}</p>"
     return (
-        f'<figure id="{_text(name)}"><figcaption><h3>{_text(chart.title)}</h3><p>{_prose(chart.says)}</p></figcaption>'
+        f'<figure id="{_text(name)}"><figcaption>{caption}</figcaption>'
         f'<div class="plot">{svg}</div><p>{buttons}</p></figure>'
     )
 
 
-def _told(chart: Chart, line: Line, places: Sequence[tuple[float, float]]) -> list[tuple[float, float, str]]:
+def _tooltips(chart: Chart, line: Line, positions: Sequence[tuple[float, float]]) -> list[tuple[float, float, str]]:
     """Where a line's points are, and what is told of each where it is pointed at."""
     x_axis, y_axis = chart.x, chart.y
     if line.steps:
@@ -203,7 +204,7 @@ def _told(chart: Chart, line: Line, places: Sequence[tuple[float, float]]) -> li
     y = [_value(y_axis, value) for value in line.y]
     return [
         (*place, f"{x_axis.title} {at}, {y_axis.title} {value}" if y_axis.title else f"{value}: {x_axis.title} {at}")
-        for place, at, value in zip(places, x, y, strict=True)
+        for place, at, value in zip(positions, x, y, strict=True)
         if all(map(math.isfinite, place))
     ]
 
@@ -230,7 +231,7 @@ def _prose(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(text))
 
 
-def _packed(content: Any) -> str:
+def _compressed(content: Any) -> str:
     """JSON, compressed: the data are a tenth as large, and no text in them can end the element early."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()

@@ -22,7 +22,7 @@ __all__ = [
     "Silent",
     "TerminalProgress",
     "automatic_progress",
-    "shown_by",
+    "progress_or_default",
 ]
 
 MOST_FINISHED = 4
@@ -57,7 +57,7 @@ class Silent:
         """Ignore."""
 
 
-class Pace:
+class TimeLeft:
     """How long each piece of work has taken, and from that how long it will take."""
 
     def __init__(self) -> None:
@@ -82,16 +82,16 @@ class PlainProgress:
     def __init__(self, stream: TextIO, interval: float = 10.0) -> None:
         self._stream = stream
         self._interval = interval
-        self._pace = Pace()
-        self._said: dict[str, float] = {}
+        self._time_left = TimeLeft()
+        self._printed: dict[str, float] = {}
 
     def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
         """Print where the work stands, with an estimate of the time left."""
         now = time.monotonic()
-        line = self._pace.line(now, work, done, total, detail, unit)
-        if done < total and now - self._said.get(work, -self._interval) < self._interval:
+        line = self._time_left.line(now, work, done, total, detail, unit)
+        if done < total and now - self._printed.get(work, -self._interval) < self._interval:
             return
-        self._said[work] = now
+        self._printed[work] = now
         self.note(line)
 
     def note(self, text: str) -> None:
@@ -110,14 +110,14 @@ class NotebookProgress:
         self._display = display
         self._shown: Any = None
         self._interval = interval
-        self._pace = Pace()
+        self._time_left = TimeLeft()
         self._lines: dict[str, str] = {}
         self._last = 0.0
 
     def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
         """Change the line, a few times a second at most."""
         now = time.monotonic()
-        self._lines[work] = self._pace.line(now, work, done, total, detail, unit)
+        self._lines[work] = self._time_left.line(now, work, done, total, detail, unit)
         if done < total and now - self._last < self._interval:
             return
         self._last = now
@@ -154,7 +154,7 @@ def automatic_progress() -> Iterator[Progress]:
 
 
 @contextmanager
-def shown_by(progress: Progress | Literal[False] | None) -> Iterator[Progress]:
+def progress_or_default(progress: Progress | Literal[False] | None) -> Iterator[Progress]:
     """What a caller asked for: its own, none (False), or the one that fits where it works (None)."""
     if progress is None:
         with automatic_progress() as shown:

@@ -54,11 +54,11 @@ def _sweep(axis: str, sections: Sequence[Section], protocol: str, metric: str) -
             # One seed has no deviation: a bar of length 0 would claim one.
             lines.append(replace(line, spread=spread) if any(spread) else line)
     over = (*(["clients"] if protocol == PERSONAL_VERIFICATION else []), *(["seeds"] if most > 1 else []))
-    says = f"Mean over {' and '.join(over)}. " if over else ""
+    caption = f"Mean over {' and '.join(over)}. " if over else ""
     return Chart(
         f"sweep-{protocol.replace(':', '-')}",
         f"{metric} against {axis}: {protocol}",
-        says + ("Bars: standard deviation over seeds." if most > 1 else "One seed: there is no spread to show."),
+        caption + ("Bars: standard deviation over seeds." if most > 1 else "One seed: there is no spread to show."),
         lines,
         Axis(axis, names=names),
         Axis(f"{metric} (%)"),

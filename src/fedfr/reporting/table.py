@@ -9,7 +9,7 @@ from statistics import fmean
 from fedfr.reporting.text_tables import text_table, wrapped
 from fedfr.results.result_rows import ALL_CLIENTS, NO_MODEL, Row
 
-__all__ = ["column_title", "left_out", "markdown_table", "results_table", "summarize"]
+__all__ = ["column_title", "markdown_table", "missing_values", "results_table", "summarize"]
 
 _COUNTS = ("genuine", "impostor")
 _NUMBER = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
@@ -79,7 +79,7 @@ def _has_figure(columns: Mapping[str, Sequence[Row]]) -> bool:
     return any(row.value is not None for rows in columns.values() for row in rows)
 
 
-def left_out(rows: Sequence[Row]) -> list[str]:
+def missing_values(rows: Sequence[Row]) -> list[str]:
     """What tables of these rows lack, a sentence each: refused figures with the reason, clients without a model."""
     summary = summarize(rows)
     return [*_refused_for_some(summary), *_without_model(summary, _clients(rows)), *_refused_for_all(summary)]

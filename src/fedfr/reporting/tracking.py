@@ -80,22 +80,22 @@ class MlflowTracker:
         if not address:
             raise FedfrError("--track mlflow: MLFLOW_TRACKING_URI is not set; give the address of an MLflow server")
         self._failures = (MlflowException, OSError)
-        self._client: Any = self._asked(lambda: MlflowClient(tracking_uri=address))
+        self._client: Any = self._call(lambda: MlflowClient(tracking_uri=address))
         self._folder = folder
         self._run: str | None = None
 
     def write(self, subject: str, name: str, value: float, step: int) -> None:
         """As ``subject/name``; MLflow allows neither @ nor =: ``TAR@FAR=1e-3`` is called ``TAR at FAR 1e-3`` there."""
         if self._run is None:
-            self._run = self._asked(self._begin)
+            self._run = self._call(self._begin)
         key = f"{subject}/{name}".replace("@", " at ").replace("=", " ").replace("(", "-").replace(")", "")
-        self._asked(lambda: self._client.log_metric(self._run, key, value, step=step))
+        self._call(lambda: self._client.log_metric(self._run, key, value, step=step))
 
     def close(self, *, failed: bool) -> None:
         """Mark the run as finished or failed."""
         if self._run is not None:
             status = "FAILED" if failed else "FINISHED"
-            self._asked(lambda: self._client.set_terminated(self._run, status=status))
+            self._call(lambda: self._client.set_terminated(self._run, status=status))
 
     def _begin(self) -> str:
         """The run of this folder: the one it has begun before, or a new one."""
@@ -109,9 +109,9 @@ class MlflowTracker:
         write_atomically(kept, f"{run}\n".encode())
         return run
 
-    def _asked(self, ask: Callable[[], T]) -> T:
+    def _call(self, call: Callable[[], T]) -> T:
         try:
-            return ask()
+            return call()
         except self._failures as error:
             raise FedfrError(f"MLflow does not answer as it should: {str(error).splitlines()[0]}") from error
 
@@ -173,8 +173,8 @@ TRACKERS: Registry[Callable[[Path], Tracker]] = Registry(
 class Tracking:
     """Progress that is also sent to trackers; one that fails is given up with a note, the run goes on."""
 
-    def __init__(self, shown: Progress, names: Sequence[str], folder: Path) -> None:
-        self._shown = shown
+    def __init__(self, reporter: Progress, names: Sequence[str], folder: Path) -> None:
+        self._reporter = reporter
         self._trackers = {name: TRACKERS[name](folder) for name in names}
 
     def __enter__(self) -> Self:
@@ -185,17 +185,17 @@ class Tracking:
 
     def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
         """Pass on."""
-        self._shown.update(work, done, total, detail, unit)
+        self._reporter.update(work, done, total, detail, unit)
 
     def note(self, text: str) -> None:
         """Pass on."""
-        self._shown.note(text)
+        self._reporter.note(text)
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Send every number in it."""
         for scalar in scalars(event):
             self._each(partial(_write, scalar))
-        self._shown.event(event)
+        self._reporter.event(event)
 
     def _each(self, act: Callable[[Tracker], None]) -> None:
         for name, tracker in list(self._trackers.items()):
@@ -203,7 +203,7 @@ class Tracking:
                 act(tracker)
             except FedfrError as error:
                 del self._trackers[name]
-                self._shown.note(f"--track {name} is given up: {error}")
+                self._reporter.note(f"--track {name} is given up: {error}")
 
 
 def _write(scalar: Scalar, tracker: Tracker) -> None:

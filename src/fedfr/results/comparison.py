@@ -11,16 +11,25 @@ from numpy.typing import NDArray
 
 from fedfr.results.result_rows import Row
 
-__all__ = ["Contest", "Difference", "Standing", "compare", "contests", "rate_of", "shared_metrics", "standings"]
+__all__ = [
+    "Difference",
+    "MetricGroup",
+    "MetricSummary",
+    "compare",
+    "metric_groups",
+    "rate_of",
+    "shared_metrics",
+    "summaries",
+]
 
 # Resamples behind an interval: its ends then move by about a hundredth of its width from draw to draw.
 DRAWS = 10_000
-_NOTHING = 1e-9
+_ROUNDING = 1e-9
 Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Contest:
+class MetricGroup:
     """One figure of all models: by (method, model), then (seed, client), the values that were not refused."""
 
     protocol: str
@@ -29,7 +38,7 @@ class Contest:
 
 
 @dataclass(frozen=True)
-class Standing:
+class MetricSummary:
     """A model's figure: mean over seeds of the mean over clients, the seeds' standard deviation, the worst client.
 
     ``deviation`` is None for a single seed, ``worst`` where no client is concerned.
@@ -53,16 +62,16 @@ class Difference:
     @property
     def significant(self) -> bool:
         """Whether the interval leaves out zero; an end that is zero but for rounding does not."""
-        return self.low is not None and self.high is not None and (self.low > _NOTHING or self.high < -_NOTHING)
+        return self.low is not None and self.high is not None and (self.low > _ROUNDING or self.high < -_ROUNDING)
 
 
-def contests(rows: Iterable[Row]) -> list[Contest]:
+def metric_groups(rows: Iterable[Row]) -> list[MetricGroup]:
     """Rows by protocol and metric, in order of first appearance; refused figures are left out."""
-    found: dict[tuple[str, str], Contest] = {}
+    found: dict[tuple[str, str], MetricGroup] = {}
     for row in rows:
-        contest = found.setdefault((row.protocol, row.metric), Contest(row.protocol, row.metric, {}))
+        group = found.setdefault((row.protocol, row.metric), MetricGroup(row.protocol, row.metric, {}))
         if row.value is not None:
-            contest.values.setdefault((row.method, row.model), {})[row.seed, row.client] = row.value
+            group.values.setdefault((row.method, row.model), {})[row.seed, row.client] = row.value
     return list(found.values())
 
 
@@ -93,16 +102,16 @@ def rate_of(metric: str) -> float:
     return float(rate) if rate else 1.0
 
 
-def standings(contest: Contest) -> dict[Key, Standing]:
+def summaries(group: MetricGroup) -> dict[Key, MetricSummary]:
     """Every model's standing in a contest."""
     found = {}
-    for key, values in contest.values.items():
+    for key, values in group.values.items():
         seeds: dict[int, list[float]] = {}
         for (seed, _), value in values.items():
             seeds.setdefault(seed, []).append(value)
         means = [fmean(each) for each in seeds.values()]
         concerned = any(client for _, client in values)
-        found[key] = Standing(
+        found[key] = MetricSummary(
             fmean(means),
             stdev(means) if len(means) > 1 else None,
             min(values.values()) if concerned else None,
@@ -111,14 +120,14 @@ def standings(contest: Contest) -> dict[Key, Standing]:
     return found
 
 
-def compare(contest: Contest, one: Key, other: Key, *, confidence: float = 0.95, seed: int = 0) -> Difference | None:
+def compare(group: MetricGroup, one: Key, other: Key, *, confidence: float = 0.95, seed: int = 0) -> Difference | None:
     """``one`` − ``other`` where both have a value for the same seed and client; None where there is no such pair.
 
     The interval is the percentile bootstrap's (Efron 1979), in two steps because clients of one seed share a split and
     a starting model: seeds are drawn with replacement, then clients within each drawn seed. With one seed only its
     clients are drawn, and the interval says nothing of other seeds.
     """
-    left, right = contest.values.get(one, {}), contest.values.get(other, {})
+    left, right = group.values.get(one, {}), group.values.get(other, {})
     seeds: dict[int, list[float]] = {}
     for number, client in sorted(left.keys() & right.keys()):
         seeds.setdefault(number, []).append(left[number, client] - right[number, client])

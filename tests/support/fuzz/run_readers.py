@@ -53,7 +53,7 @@ def _config(folder: Path) -> None:
 
 
 def _split(folder: Path) -> None:
-    _experiment(folder).parts.split.save(folder / "split.json")
+    _experiment(folder).components.split.save(folder / "split.json")
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -151,7 +151,7 @@ def _read_features(folder: Path) -> None:
 
 def _deployed(folder: Path) -> None:
     experiment = _experiment(folder)
-    export_partitions(experiment.parts, folder / "federation", "remote")
+    export_partitions(experiment.components, folder / "federation", "remote")
     for name in ("run", "faceset"):
         shutil.rmtree(folder / name)
     for path in (folder / "federation" / "coordinator", folder / "federation" / "sites" / "client-02"):
