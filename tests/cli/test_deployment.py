@@ -59,7 +59,7 @@ def test_the_steps_of_the_guide(fedfr: Fedfr, tmp_path: Path, faceset: Path, mon
     assert said.splitlines() == [
         "coordinator/server.yaml: federation at fed.example.org, 192.0.2.7, port 9443",
         "sites reach it as fed.example.org:9443 or 192.0.2.7:9443",
-        "give every site coordinator/tls/ca.crt; keep coordinator/tls/ca.key to yourself, best off this machine",
+        "give coordinator/tls/ca.crt to every site; keep coordinator/tls/ca.key secret, preferably off this machine",
         "then: fedfr server register coordinator SITE SITE.key.pub, and fedfr server run coordinator",
     ]
     assert "9443" in done(fedfr("server", "init", folder, "--host", "fed.example.org"))
@@ -67,10 +67,10 @@ def test_the_steps_of_the_guide(fedfr: Fedfr, tmp_path: Path, faceset: Path, mon
     for name in ("north", "south"):
         options = ["--server", "fed.example.org:9443", "--ca", folder / "tls" / "ca.crt", "--faces", faceset]
         said = done(fedfr("site", "init", name, "--client", name, *options))
-        assert said.splitlines()[0] == f"{name}/site.yaml: look through it"
+        assert said.splitlines()[0] == f"{name}/site.yaml: review it"
         assert SiteConfig.load(Path(name) / "site.yaml").faces.path == str(faceset)
         said = done(fedfr("server", "register", folder, name, f"{name}/site.key.pub"))
-        assert said == f"coordinator/sites/{name}.pub: {name} may take part, at once if the server runs\n"
+        assert said == f"coordinator/sites/{name}.pub: {name} may take part; a running server applies this at once\n"
     Path("first.yaml").write_text(
         f"faces: {{path: {faceset}}}\nsplit:\n  recipe: sites\n"
         "  settings: {clients: [north, south], generic_identities: 4}\nbaselines: []\n",
@@ -83,14 +83,16 @@ def test_the_steps_of_the_guide(fedfr: Fedfr, tmp_path: Path, faceset: Path, mon
     assert (run["state"], run["rounds"], [*run["sites"]]) == ("waiting", 3, ["north", "south"])
     assert "first: fedfr, round 0 of 3, waiting" in done(fedfr("server", "status", folder))
     assert done(fedfr("server", "withdraw", folder, "first")) == (
-        "run first is withdrawn; `fedfr server submit coordinator first` goes on with it\n"
+        "run first is withdrawn; continue it with `fedfr server submit coordinator first`\n"
     )
     assert fedfr("server", "submit", folder, "first").code == 0
     assert done(fedfr("server", "unregister", folder, "north")) == (
-        "north may take part no more, at once if the server runs; to let it in again, register a new key\n"
+        "north is removed; a running server applies this at once. To readmit it, register a new key\n"
     )
     assert [path.name for path in (folder / "sites").iterdir()] == ["south.pub"]
-    assert "ada.crt, coordinator/tls/ada.key: hand them over" in done(fedfr("server", "admit", folder, "ada"))
+    assert "ada.crt, coordinator/tls/ada.key: hand them over in person, then delete" in done(
+        fedfr("server", "admit", folder, "ada")
+    )
 
 
 # What check answers
@@ -159,7 +161,7 @@ def test_the_public_faces_are_fetched(fedfr: Fedfr, standing: Standing, server: 
     shutil.rmtree(standing.site / "public")
     answer = fedfr("site", "fetch", standing.site)
     assert answer.code == 0
-    assert answer.out == f"{standing.site / 'public'}: 55 images of 11 people, as agreed on\n"
+    assert answer.out == f"{standing.site / 'public'}: 55 images of 11 identities, as agreed\n"
     server.asked.clear()
     assert fedfr("site", "fetch", standing.site).out == answer.out
     assert server.asked == []

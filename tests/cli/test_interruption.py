@@ -60,17 +60,17 @@ def test_a_run_is_resumed_by_its_name(tmp_path: Path, config: list[str]) -> None
     process = started(["train", *config, "--set", "federation.rounds=100000", "--workers", "2"], tmp_path)
     wait_for((tmp_path / "a run" / "metrics.jsonl").exists, "the first event", 120)
     said = interrupted(process)
-    assert said == "fedfr: interrupted; what is finished is on disk, go on with `fedfr resume 'a run'`"
+    assert said == "fedfr: interrupted; finished work is kept, continue with `fedfr resume 'a run'`"
     assert Experiment.open(tmp_path / "a run").config.federation.rounds == 100000
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train", "pipe", "--out", "run"], "interrupted before the run was made; nothing of it is kept"),
+        (["train", "pipe", "--out", "run"], "interrupted before the run was created; nothing is kept"),
         (
             ["pretrain", "pipe", "--out", "run"],
-            "interrupted; what is finished is kept, the same command goes on with it",
+            "interrupted; finished work is kept, repeat the same command to continue",
         ),
         (["faces", "import", "faces", "new", "--align", "landmarks", "--landmarks", "pipe.tsv"], "interrupted"),
     ],

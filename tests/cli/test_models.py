@@ -110,7 +110,7 @@ def test_a_plain_state_dict_there_and_back(run: Path, fedfr: Fedfr, tmp_path: Pa
     answer = fedfr("models", "import", weights, model)
     assert answer.code == 0
     for expected in (
-        f"{weights} holds slimface: all 90 entries of the backbone have its names and shapes",
+        f"{weights} holds slimface: names and shapes of all 90 entries match the backbone",
         "generic, 512 values of a face",
         "RGB; (x − 127.5) / 127.5 – assumed from what this project trains it with",
         f"To check: fedfr evaluate {model} --faces FACES",
@@ -190,4 +190,4 @@ def test_help_says_whose_the_private_parts_are(fedfr: Fedfr) -> None:
     for command in ("models", "models import", "models info"):
         assert "Usage" in fedfr(*command.split(), "--help").out
     text = " ".join(fedfr("models", "export", "--help").out.split())
-    assert "they leave a site only because its operator exports them here" in text
+    assert "and leave a site only through this command" in text

@@ -34,7 +34,7 @@ def test_what_is_said_and_listed(fedfr: Fedfr, place: Path) -> None:
         "aligned 5 of 6 photographs",
         f"skipped: 1 no-landmarks; each with its numbers in {place}/out/skipped.csv",
         "no face left of: bo",
-        f"{place}/sheet.html: it shows real people, keep it where the faces may be",
+        f"{place}/sheet.html: it shows real people; store it only where the faces may be stored",
         f"{place}/out: 5 images of 2 identities, 2 to 3 images each",
     ]
     assert "importing: 6/6" in answer.err
@@ -131,7 +131,7 @@ def test_interrupted_by_hand(fedfr: Fedfr, place: Path, monkeypatch: pytest.Monk
         patch.setattr("fedfr.faces.readers.photographs.write_faces", interrupted)
         answer = fedfr("faces", "import", *given)
     assert answer.code == 130
-    assert "what is aligned is kept, the same command goes on with it" in answer.err
+    assert "aligned faces are kept, repeat the same command to continue" in answer.err
     assert fedfr("faces", "import", *given).code == 0
 
 

@@ -49,7 +49,7 @@ COMPLETE = [
     row(SERVER, "", (GENERIC, TAR), 0.456, (20, 400)),
 ]
 EXPLANATION = (
-    "in %: mean over clients (worst client); a single number where no client is concerned. Counts are per client."
+    "in %: mean over clients (worst client); a single number for protocols without clients. Counts are per client."
 )
 
 

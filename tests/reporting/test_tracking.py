@@ -168,7 +168,7 @@ def test_a_tracker_that_fails_is_given_up_and_the_run_goes_on(tmp_path: Path) ->
     with Tracking(notes, ["tensorboard"], run) as shown:
         rows = experiment.run(shown)
     assert rows
-    assert len([text for text in notes.said if text.startswith("--track tensorboard is given up: cannot write")]) == 1
+    assert len([text for text in notes.said if text.startswith("--track tensorboard is dropped: cannot write")]) == 1
 
 
 def test_nothing_is_begun_without_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,5 +188,5 @@ def test_a_server_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         shown.event({"event": "round", "seed": 0, "method": "fedavg", "round": 1, "clients": 2})
         shown.event({"event": "round", "seed": 0, "method": "fedavg", "round": 2, "clients": 2})
     assert len(notes.said) == 1
-    assert notes.said[0].startswith("--track mlflow is given up: MLflow does not answer as it should")
+    assert notes.said[0].startswith("--track mlflow is dropped: MLflow reports an error")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints – decides nothing."""
+"""Command line: parses arguments, calls the library and prints results."""
 
 from __future__ import annotations
 

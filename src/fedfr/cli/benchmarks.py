@@ -1,4 +1,4 @@
-"""``fedfr benchmark``: methods side by side."""
+"""``fedfr benchmark``: comparison of methods."""
 
 from __future__ import annotations
 
@@ -16,30 +16,36 @@ __all__ = ["benchmark"]
 
 def benchmark(
     name: Annotated[str, typer.Argument(help="{benchmarks}; see `fedfr list benchmarks`.", autocompletion=benchmarks)],
-    out: Annotated[Path, typer.Option("--out", help="Folder; a benchmark that was begun there is gone on with.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder; an unfinished benchmark in it is continued.")],
     methods: Annotated[
         str | None,
         typer.Option(
-            "--methods", help="Only these, separated by commas (see `fedfr list methods`).", autocompletion=method_lists
+            "--methods",
+            help="Methods to compare, separated by commas (see `fedfr list methods`).",
+            autocompletion=method_lists,
         ),
     ] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, 0, 1, …")] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Number of seeds: 0, 1, …")] = None,
     scenario: Annotated[
         str | None,
         typer.Option(
-            "--scenario", help="Compare along it: {scenarios}; see `fedfr list scenarios`.", autocompletion=scenarios
+            "--scenario", help="Scenario to vary: {scenarios}; see `fedfr list scenarios`.", autocompletion=scenarios
         ),
     ] = None,
     start: Annotated[
         list[str] | None,
-        typer.Option("--start", metavar="scratch|FILE", help="Pre-trained here, or a checkpoint; may be repeated."),
+        typer.Option(
+            "--start",
+            metavar="scratch|FILE",
+            help="Starting model: pre-trained in the run, or a checkpoint; may be repeated.",
+        ),
     ] = None,
     budget: Annotated[str, typer.Option("--budget", help="{budgets}.")] = "cpu",
     settings: Overrides = None,
     track: Track = None,
     as_json: AsJson = False,
 ) -> None:
-    """Every method from the same start, on the same faces, for the same rounds; figures with paired intervals."""
+    """Compare methods on the same faces, starting model and number of rounds, with paired intervals."""
     from fedfr.config.schema import parse_overrides
     from fedfr.experiments.benchmark import SCRATCH, Benchmark, plan_benchmark
     from fedfr.experiments.report import write_report
@@ -65,5 +71,5 @@ def benchmark(
         print(f"## {cell}\n" if len(plan.cells) > 1 else "", end="")
         tables = benchmark_tables([result.row for result in results if result.cell == cell])
         print("\n\n".join(table.text(screen_width()) for table in tables), end="\n\n")
-    print_lines(f"every figure with its counts and costs: {out / 'results.csv'}")
-    print_lines(f"tables, curves and costs as a page: {write_report(out)}")
+    print_lines(f"every metric with its counts and costs: {out / 'results.csv'}")
+    print_lines(f"report with tables, curves and costs: {write_report(out)}")

@@ -1,4 +1,4 @@
-"""Help that names what can be chosen: read from the registries when it is shown, so that none is forgotten there."""
+"""Command help with the names of the registries filled in when it is shown."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ _NAMES: Mapping[str, Callable[[], Iterable[str]]] = {
 
 
 class CommandWithChoices(typer.core.TyperCommand):
-    """A command in whose help ``{benchmarks}``, ``{recipes}`` and the like stand for the names there are."""
+    """Command whose help texts may contain placeholders such as ``{benchmarks}`` for the registered names."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Fill the names in and show it."""
+        """Fill in the registered names, then write the help."""
         for parameter in self.params:
             text = getattr(parameter, "help", None) or ""
             for place, names in _NAMES.items():

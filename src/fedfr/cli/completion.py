@@ -1,4 +1,4 @@
-"""What the shell offers after TAB: names from the registries, and files where files may stand as well."""
+"""Shell completion: names from the registries, and files where an argument may be a file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ scenarios = _names(catalogue.list_scenarios)
 
 
 def configurations(incomplete: str) -> list[tuple[str, str]]:
-    """Presets, YAML files, and the folders on the way to them."""
+    """Return presets, YAML files, and folders."""
     folder, sign, begun = incomplete.rpartition("/")
     place = Path(f"{folder}{sign}" or ".")
     entries = sorted(place.iterdir()) if place.is_dir() else []
@@ -40,7 +40,7 @@ def configurations(incomplete: str) -> list[tuple[str, str]]:
 
 
 def method_lists(incomplete: str) -> list[tuple[str, str]]:
-    """Methods after the last comma, each once."""
+    """Return the methods for the last item of a comma-separated list, without those given already."""
     before, comma, last = incomplete.rpartition(",")
     taken = before.split(",")
     return [

@@ -1,4 +1,4 @@
-"""What names faces: a face set, and options of ``fedfr faces import`` for Hugging Face data sets."""
+"""Argument for a face set, and the options of ``fedfr faces import`` for Hugging Face data sets."""
 
 from __future__ import annotations
 
@@ -13,16 +13,26 @@ PANEL = "Hugging Face data sets"
 
 Part = Annotated[
     str | None,
-    typer.Option("--part", metavar="NAME", help="Only this part: train, test, …; else all.", rich_help_panel=PANEL),
+    typer.Option(
+        "--part",
+        metavar="NAME",
+        help="Import only this split of the data set: train, test, …; by default all.",
+        rich_help_panel=PANEL,
+    ),
 ]
 ImageColumn = Annotated[
     str | None,
-    typer.Option("--image-column", metavar="NAME", help="Where it is not `image`.", rich_help_panel=PANEL),
+    typer.Option(
+        "--image-column", metavar="NAME", help="Column with the images, by default `image`.", rich_help_panel=PANEL
+    ),
 ]
 IdentityColumn = Annotated[
     str | None,
     typer.Option(
-        "--identity-column", metavar="NAME", help="Where it is neither `identity` nor `label`.", rich_help_panel=PANEL
+        "--identity-column",
+        metavar="NAME",
+        help="Column with the identities, by default `identity` or `label`.",
+        rich_help_panel=PANEL,
     ),
 ]
-Faces = Annotated[Path, typer.Argument(help="A saved face set (see `fedfr faces import`), or a train.rec as it lies.")]
+Faces = Annotated[Path, typer.Argument(help="A saved face set (see `fedfr faces import`), or a train.rec.")]

@@ -1,4 +1,4 @@
-"""What the commands of a deployment have in common."""
+"""Options and output shared by the commands of a deployment."""
 
 from __future__ import annotations
 
@@ -25,25 +25,23 @@ _log = logging.getLogger("fedfr.deployment")
 
 
 def needs_flower() -> None:
-    """Raises :class:`FedfrError` that says what to install where the extra is missing."""
+    """Raise :class:`FedfrError` with the install command if the extra is missing."""
     if find_spec("flwr") is None or find_spec("cryptography") is None:
         raise FedfrError("clients on other machines need Flower; pip install 'fedfr[flower]'")
 
 
 class LogForm(StrEnum):
-    """How a command that runs says what happens."""
+    """Log format of a long-running command."""
 
     TEXT = "text"
     JSON = "json"
 
 
-LogFormat = Annotated[
-    LogForm, typer.Option("--log-format", help="Of what is said on standard error while it runs, a line each.")
-]
+LogFormat = Annotated[LogForm, typer.Option("--log-format", help="Format of the log lines on standard error.")]
 
 
 def run_logged(folder: Path, form: LogForm, work: Callable[[], int]) -> NoReturn:
-    """Run until stopped, with a log on standard error and in the folder, and end as ``work`` does; by Ctrl-C too."""
+    """Run ``work`` until it ends or is stopped, log to standard error and the folder, and exit with its code."""
     from fedfr.deployment.logs import log_run
 
     with log_run(folder, form.value):
@@ -61,7 +59,7 @@ def run_logged(folder: Path, form: LogForm, work: Callable[[], int]) -> NoReturn
 
 
 def show_lines(lines: Iterable[Line], as_json: bool) -> None:
-    """One line each as they come; ends with 1 where something is to be done."""
+    """Print one line per check as it finishes; exits with 1 if any check failed."""
     found = []
     for line in lines:
         found.append(line)

@@ -1,4 +1,4 @@
-"""``fedfr faces export`` and the like: faces for other programs."""
+"""``fedfr faces export``, ``export-recordio`` and ``pack-pairs``: faces for other programs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _pack_pairs(
     destination: Annotated[Path, typer.Argument(help="The .bin to write; must not exist.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write pairs of images as the verification set that InsightFace's tools and `fedfr evaluate` read."""
+    """Write pairs of images as a verification set (.bin) for InsightFace's tools and `fedfr evaluate`."""
     from fedfr.faces import importer_for, load_faces, open_folder, pack_pairs
     from fedfr.faces.storage import is_face_set
 
@@ -41,7 +41,7 @@ def _pack_pairs(
 
 def _export(
     faces: Faces,
-    destination: Annotated[Path, typer.Argument(help="Folder for the files; must be new or empty.")],
+    destination: Annotated[Path, typer.Argument(help="Output folder; must be new or empty.")],
     form: Annotated[str, typer.Option("--format", help="{formats}, for Hugging Face's `datasets`.")],
     as_json: AsJson = False,
 ) -> None:
@@ -66,12 +66,14 @@ def _export(
 def _export_recordio(
     faces: Faces,
     manifest: Annotated[Path, typer.Argument(help="A split of these faces (see `fedfr faces split`).")],
-    destination: Annotated[Path, typer.Argument(help="Folder for the files; must be new or empty.")],
-    encoding: Annotated[str, typer.Option("--encoding", help="png (lossless), jpeg, or kept: as in the .rec.")] = "png",
-    quality: Annotated[int, typer.Option("--quality", help="Of a JPEG, 1 to 100.")] = 95,
+    destination: Annotated[Path, typer.Argument(help="Output folder; must be new or empty.")],
+    encoding: Annotated[
+        str, typer.Option("--encoding", help="png (lossless), jpeg, or kept: unchanged from the .rec.")
+    ] = "png",
+    quality: Annotated[int, typer.Option("--quality", help="JPEG quality, 1 to 100.")] = 95,
     as_json: AsJson = False,
 ) -> None:
-    """Write a split as RecordIO files, where the released FedFR tools look for them."""
+    """Write a split as RecordIO files in the layout of the released FedFR code."""
     from fedfr.faces import Split, export_recordio, load_faces
 
     with progress() as reporter:

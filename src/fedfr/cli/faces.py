@@ -1,4 +1,4 @@
-"""``fedfr faces``: import, look at, audit, and split faces."""
+"""``fedfr faces``: import, inspect, audit and split faces."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ __all__ = ["app"]
 app = typer.Typer(help="Import, inspect, audit and split faces.", no_args_is_help=True)
 
 Exclude = Annotated[
-    Path | None, typer.Option("--exclude", help="Leave out what this list of `faces audit --csv` marks with exclude.")
+    Path | None,
+    typer.Option("--exclude", help="Leave out the images marked `exclude` in this list of `faces audit --csv`."),
 ]
 KeepSingle = Annotated[
-    bool, typer.Option("--keep-single", help="An identity may be left with a single image by --exclude.")
+    bool, typer.Option("--keep-single", help="Allow --exclude to leave an identity with a single image.")
 ]
 
 
@@ -39,8 +40,8 @@ def import_(
         ),
     ],
     destination: Annotated[Path, typer.Argument(help="Folder for the face set; must be new or empty.")],
-    link: Annotated[bool, typer.Option("--link", help="Leave the images in the .rec, decode them there.")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave broken images out, list them.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Do not copy the images; decode them from the .rec.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out unreadable images and list them.")] = False,
     part: datasets.Part = None,
     image_column: datasets.ImageColumn = None,
     identity_column: datasets.IdentityColumn = None,
@@ -58,7 +59,7 @@ def import_(
     keep_single: KeepSingle = False,
     as_json: AsJson = False,
 ) -> None:
-    """Decode aligned faces, or align those in photographs, once into a memory-mapped face set."""
+    """Import aligned faces, or align faces in photographs, into a memory-mapped face set."""
     from fedfr.faces import import_faces, import_photographs
     from fedfr.faces.alignment.photographs import AlignerFiles, Limits, make_aligner, refuse_options
     from fedfr.faces.exclusions import EXCLUDED, import_with_exclusions
@@ -98,7 +99,7 @@ def import_(
             )
             given = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
             refuse_options(given, "for a data set; leave it out with --align")
-            with interruptible("interrupted; what is aligned is kept, the same command goes on with it"):
+            with interruptible("interrupted; aligned faces are kept, repeat the same command to continue"):
                 made = import_photographs(source, destination, aligner, limits, count, sheet=sheet, threads=threads)
     if made is None:
         if left and as_json:
@@ -114,13 +115,13 @@ def import_(
         return
     print_lines("\n".join(photograph_options.sentences(made, listed)))
     if sheet is not None:
-        print_lines(f"{sheet}: it shows real people, keep it where the faces may be")
+        print_lines(f"{sheet}: it shows real people; store it only where the faces may be stored")
     info(destination)
 
 
 @app.command()
 def info(faces: Faces, as_json: AsJson = False) -> None:
-    """How many images and identities a face set holds."""
+    """Show the numbers of images and identities of a face set, and its fingerprint."""
     facts = _facts(faces)
     if as_json:
         print_json(facts)
@@ -158,7 +159,7 @@ def split(
     exclude: Exclude = None,
     as_json: AsJson = False,
 ) -> None:
-    """Divide a face set into public, clients' and unseen identities; the manifest serves every method alike."""
+    """Divide a face set into public, client and unseen identities, and write the manifest."""
     from fedfr.config.schema import parse_overrides
     from fedfr.core.errors import FedfrError
     from fedfr.faces import load_faces, make_split
@@ -198,12 +199,14 @@ def split(
 @app.command()
 def exclude(
     faces: Faces,
-    findings: Annotated[Path, typer.Argument(help="The list of `faces audit --csv`, marked in its column decision.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the face set without them; must be new or empty.")],
+    findings: Annotated[
+        Path, typer.Argument(help="A list of `faces audit --csv` with its column `decision` filled in.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the new face set; must be new or empty.")],
     keep_single: KeepSingle = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a face set without the images that a list of findings marks with exclude; the list stays beside it."""
+    """Write a face set without the images marked `exclude` in a list of findings, and keep the list beside it."""
     from fedfr.faces import load_faces
     from fedfr.faces.exclusions import EXCLUDED, exclude_faces, lost_identities
 
@@ -213,7 +216,7 @@ def exclude(
     if as_json:
         print_json({**_facts(out), "left_out": [asdict(each) for each in left], "lost_identities": list(lost)})
         return
-    people = f"{len(lost)} identities with all their images: {', '.join(lost)}" if lost else "no identity wholly"
+    people = f"{len(lost)} identities with all their images: {', '.join(lost)}" if lost else "no identity entirely"
     print_lines(f"left out {len(left)} images, {people}; listed in {out / EXCLUDED}")
     info(out)
 
@@ -222,27 +225,31 @@ def exclude(
 def show(
     faces: Faces,
     out: Annotated[Path, typer.Option("--out", help="PNG file to write; must not exist.")],
-    identities: Annotated[int, typer.Option("--identities", min=1, help="Rows of the sheet.")] = 8,
+    identities: Annotated[int, typer.Option("--identities", min=1, help="Number of rows.")] = 8,
     images: Annotated[int, typer.Option("--images", min=1, help="Images per row.")] = 8,
 ) -> None:
-    """Write a sheet of faces, one identity per row, to see that crops and colours are right."""
+    """Write a contact sheet with one identity per row, to check crops and colours."""
     from fedfr.faces import load_faces
     from fedfr.faces.contact_sheet import write_contact_sheet
 
     write_contact_sheet(load_faces(faces), out, identities, images)
-    print_lines(f"{out}: it shows real people, keep it where the faces may be")
+    print_lines(f"{out}: it shows real people; store it only where the faces may be stored")
 
 
 @app.command()
 def audit(
     faces: Faces,
-    split_: Annotated[Path | None, typer.Option("--split", help="A manifest of these faces: what leaks?")] = None,
-    model: Annotated[Path | None, typer.Option("--model", help="A model to compare people by.")] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="All cases as CSV, to mark for `faces exclude`.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for an error or a warning.")] = False,
+    split_: Annotated[
+        Path | None, typer.Option("--split", help="Manifest of these faces, to check for leaks between its parts.")
+    ] = None,
+    model: Annotated[Path | None, typer.Option("--model", help="Model for comparing identities.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Write all cases as CSV, to be marked for `faces exclude`.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if there is an error or a warning.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look for duplicates, wrong labels, wrong colours, wrong crops and unusable images; changes nothing."""
+    """Check faces for duplicates, wrong labels, colours and crops, and unusable images; changes nothing."""
     from fedfr.audit.face_audit import audit as audit_faces
     from fedfr.audit.findings_table import findings_csv, findings_text
     from fedfr.core.errors import FedfrError, WriteError
@@ -254,7 +261,7 @@ def audit(
     with progress() as reporter:
         found = audit_faces(faces, split=split_, model=model, progress=reporter)
     failed: WriteError | None = None
-    # Before anything is printed, for a reader may close the pipe; what was found is shown even if it has no place.
+    # Written before anything is printed, since a reader may close the pipe; findings are printed even if this fails.
     if csv is not None:
         try:
             write_atomically(csv, findings_csv(found.findings, load_faces(faces)).encode())

@@ -1,4 +1,4 @@
-"""What a command says when it is interrupted: what is kept, and how it goes on."""
+"""Messages of interrupted commands: what is kept, and how to continue."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 __all__ = ["REPEAT_COMMAND", "Interrupted", "interruptible", "resume_hint"]
 
-REPEAT_COMMAND = "interrupted; what is finished is kept, the same command goes on with it"
+REPEAT_COMMAND = "interrupted; finished work is kept, repeat the same command to continue"
 
 
 class Interrupted(Exception):  # noqa: N818 - no mistake was made
-    """Ctrl-C, and what to say of it."""
+    """Ctrl-C, with the message to print."""
 
 
 @contextlib.contextmanager
 def interruptible(message: str | Callable[[], str]) -> Iterator[None]:
-    """Answer Ctrl-C inside the block with ``said``; elsewhere a command is just interrupted."""
+    """Raise :class:`Interrupted` with ``message`` for Ctrl-C inside the block."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -26,11 +26,11 @@ def interruptible(message: str | Callable[[], str]) -> Iterator[None]:
 
 
 def resume_hint(run: Path) -> Callable[[], str]:
-    """Of a command that makes or continues a run: it can be resumed once its configuration is in its folder."""
+    """Return the message of an interrupted run, which can be resumed once its configuration is written."""
 
     def message() -> str:
         if not (run / "config.yaml").is_file():
-            return "interrupted before the run was made; nothing of it is kept"
-        return f"interrupted; what is finished is on disk, go on with `fedfr resume {shlex.quote(str(run))}`"
+            return "interrupted before the run was created; nothing is kept"
+        return f"interrupted; finished work is kept, continue with `fedfr resume {shlex.quote(str(run))}`"
 
     return message

@@ -1,4 +1,4 @@
-"""``fedfr list``: what can be chosen by name."""
+"""``fedfr list``: registered methods, backbones, protocols, presets, benchmarks and scenarios."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _print_rows(rows: list[dict[str, str]], as_json: bool) -> None:
 
 @app.command()
 def methods(as_json: AsJson = False) -> None:
-    """Federated methods and baselines."""
+    """List federated methods and baselines."""
     from fedfr.experiments.catalogue import list_methods
 
     _print_rows(list_methods(), as_json)
@@ -33,7 +33,7 @@ def methods(as_json: AsJson = False) -> None:
 
 @app.command()
 def backbones(as_json: AsJson = False) -> None:
-    """Networks that turn a face into a feature."""
+    """List backbones: networks that map a face to a feature."""
     from fedfr.experiments.catalogue import list_backbones
 
     _print_rows(list_backbones(), as_json)
@@ -41,7 +41,7 @@ def backbones(as_json: AsJson = False) -> None:
 
 @app.command()
 def protocols(as_json: AsJson = False) -> None:
-    """Evaluation protocols."""
+    """List evaluation protocols."""
     from fedfr.experiments.catalogue import list_protocols
 
     _print_rows(list_protocols(), as_json)
@@ -49,7 +49,7 @@ def protocols(as_json: AsJson = False) -> None:
 
 @app.command()
 def presets(as_json: AsJson = False) -> None:
-    """Configurations inside the package."""
+    """List the configurations inside the package."""
     from fedfr.experiments.catalogue import list_presets
 
     _print_rows(list_presets(), as_json)
@@ -57,7 +57,7 @@ def presets(as_json: AsJson = False) -> None:
 
 @app.command()
 def benchmarks(as_json: AsJson = False) -> None:
-    """Comparisons of methods."""
+    """List the benchmarks inside the package."""
     from fedfr.experiments.catalogue import list_benchmarks
 
     _print_rows(list_benchmarks(), as_json)
@@ -65,7 +65,7 @@ def benchmarks(as_json: AsJson = False) -> None:
 
 @app.command()
 def scenarios(as_json: AsJson = False) -> None:
-    """What benchmarks vary: `fedfr benchmark NAME --scenario SCENARIO`."""
+    """List the scenarios of benchmarks: `fedfr benchmark NAME --scenario SCENARIO`."""
     from fedfr.experiments.catalogue import list_scenarios
 
     _print_rows(list_scenarios(), as_json)

@@ -1,4 +1,4 @@
-"""Entry point: one line for every mistake of the user, exit code 2, no traceback."""
+"""Entry point of the command line: user errors are one line and exit code 2, without a traceback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fedfr.core.threads import let_threads_sleep
 
 __all__ = ["app", "main"]
 
-# Typer shows the parent of all its usage errors only in some versions; this is it in every one.
+# The parent of Typer's usage errors, which only some versions export.
 UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 
 app = typer.Typer(
@@ -48,7 +48,7 @@ def options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Federated face recognition: one generic model, a personalized one per site, faces stay at home."""
+    """Federated face recognition: a generic model and one personalized model per site; faces never leave their site."""
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
@@ -56,11 +56,11 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: objec
 
 
 def main() -> None:
-    """Run the command line; exits with 0, 2 for the user's mistakes, 130 when interrupted."""
+    """Run the command line; exits with 0, 2 for user errors, 130 when interrupted."""
     let_threads_sleep(os.environ)
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
-        # Under an ASCII locale a name with an umlaut, or our own middle dot, must not end the command.
+        # Under an ASCII locale, names with umlauts and our own middle dot must not end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:

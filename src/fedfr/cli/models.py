@@ -1,4 +1,4 @@
-"""``fedfr models``: weights from elsewhere, and models for elsewhere."""
+"""``fedfr models``: import, export and inspection of models."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ __all__ = ["Colour", "Entry", "Mean", "Std", "app"]
 
 app = typer.Typer(help="Import, export and inspect models.", no_args_is_help=True)
 
-Colour = Annotated[str | None, typer.Option("--colour", help="RGB or BGR, where it is known for weights of others.")]
+Colour = Annotated[
+    str | None, typer.Option("--colour", help="Colour order of third-party weights, RGB or BGR, if known.")
+]
 Mean = Annotated[
-    str | None, typer.Option("--mean", help="Grey level that is subtracted, or three (a,b,c), for weights of others.")
+    str | None,
+    typer.Option("--mean", help="Grey level subtracted from the input of third-party weights, one or three (a,b,c)."),
 ]
 Std = Annotated[
-    str | None, typer.Option("--std", help="Grey levels that are divided by, one or three, for weights of others.")
+    str | None,
+    typer.Option("--std", help="Grey level that the input of third-party weights is divided by, one or three."),
 ]
 
-Entry = Annotated[
-    str | None, typer.Option("--entry", help="Where the backbone stands in a checkpoint that holds several.")
-]
+Entry = Annotated[str | None, typer.Option("--entry", help="Entry of the backbone in a checkpoint that holds several.")]
 
 
 @app.command("import")
@@ -35,10 +37,12 @@ def import_(
     destination: Annotated[Path, typer.Argument(help="The model to write, .safetensors; must not exist.")],
     backbone: Annotated[
         str | None,
-        typer.Option("--backbone", help="Insist on this one (see `fedfr list backbones`).", autocompletion=backbones),
+        typer.Option(
+            "--backbone", help="Require this backbone (see `fedfr list backbones`).", autocompletion=backbones
+        ),
     ] = None,
     role: Annotated[
-        str | None, typer.Option("--role", help="generic, or personalized: one client's, comparable only within it.")
+        str | None, typer.Option("--role", help="generic, or personalized: the model of one client.")
     ] = None,
     colour: Colour = None,
     mean: Mean = None,
@@ -46,9 +50,9 @@ def import_(
     entry: Entry = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a model of weights published elsewhere: recognized by their entries, checked, never run as code.
+    """Convert third-party weights to a model: recognized by their entries, checked, never executed.
 
-    A folder holds backbone.pth, and of a client bce_module.pth and fc.pth as well.
+    A folder must hold backbone.pth; a client's folder also bce_module.pth and fc.pth.
     """
     from fedfr.models import UserPreprocessing, import_weights
     from fedfr.models.user_preprocessing import levels_of
@@ -74,7 +78,7 @@ def import_(
             }
         )
         return
-    print(f"{source} holds {contract.backbone}: all {made.entries} entries of the backbone have its names and shapes")
+    print(f"{source} holds {contract.backbone}: names and shapes of all {made.entries} entries match the backbone")
     if made.found:
         print(made.found)
     people = f", {made.identities} prototypes or branches" if made.identities else ""
@@ -85,7 +89,7 @@ def import_(
     if check:
         print(
             f"To check: {check}\n"
-            f"and {source} with another --colour, --mean or --std: the right input gives clearly the best figures."
+            f"and {source} with another --colour, --mean or --std: the right input gives clearly the best metrics."
         )
 
 
@@ -96,18 +100,19 @@ def export(
     layout: Annotated[
         str, typer.Option("--layout", help="state-dict (one .pth), or released (a folder as FedFR's code reads it).")
     ] = "state-dict",
-    method: Annotated[
-        str | None, typer.Option("--method", help="One of the run's methods; by default its main one.")
-    ] = None,
+    method: Annotated[str | None, typer.Option("--method", help="Method of the run; by default its main one.")] = None,
     clients: Annotated[
-        bool, typer.Option("--clients/--no-clients", help="With the clients' private parts (released, of a run).")
+        bool,
+        typer.Option(
+            "--clients/--no-clients", help="Include the clients' private parts (a run in the released layout)."
+        ),
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Write a run's newest models, or one model, for other code to load with torch.load(..., weights_only=True).
+    """Write a run's newest models, or one model, as files for torch.load(..., weights_only=True).
 
-    Personal backbones, DFC modules and private prototypes belong to their clients: they leave a site only because its
-    operator exports them here. --no-clients leaves them out.
+    Personal backbones, DFC modules and private prototypes belong to their clients and leave a site only through this
+    command; --no-clients omits them.
     """
     from fedfr.experiments.model_export import export_model
 
@@ -117,14 +122,16 @@ def export(
         return
     print("\n".join(map(str, written.files)))
     if written.private:
-        print(f"{len(written.private)} of these files are clients' own: keep them where the clients' faces may be")
+        print(
+            f"{len(written.private)} of these files are private to clients: store them where their faces may be stored"
+        )
 
 
 @app.command()
 def info(
     file: Annotated[Path, typer.Argument(help="Any file of weights, or an ONNX graph.")], as_json: AsJson = False
 ) -> None:
-    """What a file holds: a model and its contract, weights and the backbone they fit, a client's private parts."""
+    """Inspect a file: a model and its contract, weights and the backbone they fit, or a client's private parts."""
     from fedfr.models import inspect_model
 
     facts = inspect_model(file)

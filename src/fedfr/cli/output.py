@@ -1,4 +1,4 @@
-"""Answers: text for people, ``--json`` for programs; progress goes to standard error."""
+"""Output of commands: text, or JSON with ``--json``; progress goes to standard error."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from fedfr.reporting.progress import automatic_progress as progress
 
 __all__ = ["AsJson", "Overrides", "Track", "Workers", "print_json", "print_lines", "progress", "tracked"]
 
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a setting; may be given several times.")
 ]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Client processes at a time; changes no result.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Number of parallel client processes; does not change results.")
+]
 
 Track = Annotated[
-    list[str] | None, typer.Option("--track", metavar="NAME", help="Also to a tracker, as it happens: {trackers}.")
+    list[str] | None,
+    typer.Option("--track", metavar="NAME", help="Also send metrics to a tracker while the run lasts: {trackers}."),
 ]
 
 
 def print_lines(text: str, indent: int = 2) -> None:
-    """Print lines; on a terminal in its width, what goes on indented. No word is broken, and so no path can be."""
+    """Print lines, on a terminal wrapped to its width with continuation lines indented; words are not broken."""
     if sys.stdout.isatty():
         from fedfr.reporting.text_tables import screen_width, wrapped
 
@@ -46,7 +49,7 @@ def print_json(content: Any) -> None:
 
 @contextlib.contextmanager
 def tracked(names: Sequence[str] | None, folder: Path) -> Iterator[Progress]:
-    """Progress that the trackers called ``names`` hear of as well."""
+    """Yield a progress display whose events also go to the named trackers."""
     from fedfr.reporting.tracking import Tracking
 
     with progress() as reporter, Tracking(reporter, names or (), folder) as both:

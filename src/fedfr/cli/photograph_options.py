@@ -1,4 +1,4 @@
-"""Options and answers of ``fedfr faces import`` for photographs."""
+"""Options and output of ``fedfr faces import`` for photographs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Align = Annotated[
     typer.Option(
         "--align",
         metavar="none|yunet|landmarks",
-        help="Photographs are aligned by five points: a detector's, or those in a file.",
+        help="Align photographs by five points, from a detector or from a file.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -41,14 +41,17 @@ Detector = Annotated[
     typer.Option(
         "--detector",
         metavar="FILE",
-        help="YuNet as .onnx (OpenCV's model zoo, licence Apache-2.0/MIT).",
+        help="YuNet model as .onnx (OpenCV's model zoo, licence Apache-2.0/MIT).",
         rich_help_panel=PANEL,
     ),
 ]
 DetectorSha256 = Annotated[
     str | None,
     typer.Option(
-        "--detector-sha256", metavar="HEX", help="Confirms a detector that is not known here.", rich_help_panel=PANEL
+        "--detector-sha256",
+        metavar="HEX",
+        help="SHA-256 of a detector that fedfr does not know, to confirm it.",
+        rich_help_panel=PANEL,
     ),
 ]
 Landmarks = Annotated[
@@ -56,31 +59,36 @@ Landmarks = Annotated[
     typer.Option(
         "--landmarks",
         metavar="FILE",
-        help="Lines of path, x1 y1 … x5 y5[, score], with tabs.",
+        help="Points file: tab-separated lines of path, x1 y1 … x5 y5[, score].",
         rich_help_panel=PANEL,
     ),
 ]
 LeastScore = Annotated[
-    float, typer.Option("--least-score", min=0, max=1, help="Of the detector.", rich_help_panel=PANEL)
+    float, typer.Option("--least-score", min=0, max=1, help="Lowest score of the detector.", rich_help_panel=PANEL)
 ]
 LeastSize = Annotated[
     float,
     typer.Option(
         "--least-size",
         min=0,
-        help="Pixels of the photograph along the square that becomes the face.",
+        help="Smallest side of the face's square in the photograph, in pixels.",
         rich_help_panel=PANEL,
     ),
 ]
 LeastSharpness = Annotated[
     float,
-    typer.Option("--least-sharpness", min=0, help="Variance of the aligned face's Laplacian.", rich_help_panel=PANEL),
+    typer.Option(
+        "--least-sharpness",
+        min=0,
+        help="Smallest variance of the Laplacian of the aligned face.",
+        rich_help_panel=PANEL,
+    ),
 ]
 SkipSeveral = Annotated[
     bool,
     typer.Option(
         "--skip-several",
-        help="Skip photographs with another face at least a quarter as large, not only take the main one.",
+        help="Skip photographs with a second face at least a quarter as large, in place of using the main face.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -89,18 +97,20 @@ Sheet = Annotated[
     typer.Option(
         "--sheet",
         metavar="FILE",
-        help="Also an HTML page of faces and skipped images. It shows real people: keep it where the faces may be.",
+        help="Also write an HTML page of faces and skipped images. It shows real people: store it accordingly.",
         rich_help_panel=PANEL,
     ),
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, help="Photographs at a time, by default one per core.", rich_help_panel=PANEL),
+    typer.Option(
+        "--threads", min=1, help="Number of photographs in parallel, by default one per core.", rich_help_panel=PANEL
+    ),
 ]
 
 
 def facts(made: PhotographImport, listed: Path) -> dict[str, Any]:
-    """What ``--json`` says beside the face set's own facts."""
+    """Return the JSON entries about the import of photographs."""
     return {
         "photographs": made.photographs,
         "skipped": made.counts(),
@@ -110,7 +120,7 @@ def facts(made: PhotographImport, listed: Path) -> dict[str, Any]:
 
 
 def sentences(made: PhotographImport, listed: Path) -> list[str]:
-    """What is said of an import beside the face set's own facts."""
+    """Return the lines about the import of photographs."""
     counted = made.counts()
     lines = [f"aligned {len(made.faces)} of {made.photographs} photographs"]
     if counted:

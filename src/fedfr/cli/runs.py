@@ -1,4 +1,4 @@
-"""Commands that make, continue, evaluate and show runs."""
+"""Commands that begin, resume, evaluate and report runs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def quickstart(
     track: Track = None,
     as_json: AsJson = False,
 ) -> None:
-    """FedFR on the faces of ORL, from pre-training to the table, in minutes on a CPU."""
+    """Run FedFR on the ORL faces, from pre-training to the results table, in minutes on a CPU."""
     train("quickstart", out, settings, workers, track, as_json)
 
 
@@ -56,7 +56,7 @@ def train(
     track: Track = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pre-train if needed, run the method and its baselines, evaluate, print the table."""
+    """Pre-train if needed, run the method and its baselines, evaluate, and print the results table."""
     from fedfr.config.schema import load_config
     from fedfr.experiments.experiment import Experiment
 
@@ -69,7 +69,7 @@ def train(
 
 
 def resume(run: Run, workers: Workers = None, track: Track = None, as_json: AsJson = False) -> None:
-    """Go on with a run from where it stopped; a finished one only prints its table."""
+    """Resume a run where it stopped; a finished run only prints its results table."""
     from fedfr.experiments.experiment import Experiment
 
     started = time.monotonic()
@@ -80,7 +80,7 @@ def resume(run: Run, workers: Workers = None, track: Track = None, as_json: AsJs
 
 
 def pretrain(config: Config, out: Out, settings: Overrides = None, as_json: AsJson = False) -> None:
-    """Only the central training on the public faces, gone on with where it stopped; then `fedfr resume` the rounds."""
+    """Run or resume pre-training only; `fedfr resume` then runs the rounds."""
     from fedfr.config.schema import load_config
     from fedfr.experiments.experiment import Experiment
 
@@ -90,28 +90,34 @@ def pretrain(config: Config, out: Out, settings: Overrides = None, as_json: AsJs
     if as_json:
         print_json({"model": str(path)})
     else:
-        print_lines(f"pre-trained model: {path}\ngo on with: fedfr resume {out}")
+        print_lines(f"pre-trained model: {path}\ncontinue with: fedfr resume {out}")
 
 
 def evaluate(
     target: Annotated[Path, typer.Argument(help="A run's folder, or a model with --faces: .safetensors, .pth, .onnx.")],
     protocols: Annotated[
-        list[str] | None, typer.Option("--protocol", help="Only these; may be repeated.", autocompletion=protocol_names)
+        list[str] | None,
+        typer.Option(
+            "--protocol", help="Protocol to run, by default all; may be repeated.", autocompletion=protocol_names
+        ),
     ] = None,
     faces: Annotated[
-        Path | None, typer.Option("--faces", help="Faces to evaluate a single model on, a .bin, or IJB-B or IJB-C.")
+        Path | None, typer.Option("--faces", help="Faces for a single model: a face set, a .bin, or IJB-B or IJB-C.")
     ] = None,
     colour: Colour = None,
     mean: Mean = None,
     std: Std = None,
     entry: Entry = None,
     features: Annotated[
-        Path | None, typer.Option("--features", help="IJB: keep the images' features here; a killed run goes on.")
+        Path | None,
+        typer.Option(
+            "--features", help="IJB: folder to keep features in, so that an interrupted evaluation continues."
+        ),
     ] = None,
     settings: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate the newest models of a run again, or one model on a folder of faces."""
+    """Evaluate the newest models of a run, or one model on a folder of faces."""
     from fedfr.config.schema import parse_overrides
     from fedfr.experiments.model_evaluation import evaluate as evaluate_target
     from fedfr.models import UserPreprocessing
@@ -119,7 +125,7 @@ def evaluate(
     from fedfr.reporting.table import results_table
     from fedfr.reporting.text_tables import screen_width
 
-    kept = f"interrupted; the features so far are in {features}, the same command goes on with them"
+    kept = f"interrupted; finished features are kept in {features}, repeat the same command to continue"
     with interruptible(kept if features else "interrupted"), progress() as reporter:
         rows = evaluate_target(
             target,
@@ -138,19 +144,25 @@ def evaluate(
 
 def report(
     target: Annotated[Path, typer.Argument(metavar="RUN|BENCHMARK", help="A run's folder, or a benchmark's.")],
-    out: Annotated[Path | None, typer.Option("--out", help="The page; by default report.html in the folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Output file, by default report.html in the folder.")
+    ] = None,
     figures: Annotated[
-        Path | None, typer.Option("--figures", metavar="DIR", help="Write every figure as PDF, SVG and PNG there.")
+        Path | None,
+        typer.Option("--figures", metavar="DIR", help="Also write every figure as PDF, SVG and PNG to this folder."),
     ] = None,
     tables: Annotated[
-        Path | None, typer.Option("--tables", metavar="DIR", help="Write every table as LaTeX, Markdown and CSV there.")
+        Path | None,
+        typer.Option(
+            "--tables", metavar="DIR", help="Also write every table as LaTeX, Markdown and CSV to this folder."
+        ),
     ] = None,
     history: Annotated[
-        bool, typer.Option("--history", help="Instead, as JSON: results after every `evaluation.every` rounds.")
+        bool, typer.Option("--history", help="Print the results after every `evaluation.every` rounds as JSON instead.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the results and write them, with curves and costs, as one HTML page that opens without network."""
+    """Print the results and write them, with curves and costs, as a self-contained HTML page."""
     from fedfr.experiments.report import open_report, save_figures, save_page, save_tables
     from fedfr.reporting.benchmark_table import results_text
     from fedfr.reporting.text_tables import screen_width, wrapped

@@ -1,4 +1,4 @@
-"""``fedfr server``: the coordinator of a federation whose sites are other machines."""
+"""``fedfr server``: coordinator of a federation whose sites are other machines."""
 
 from __future__ import annotations
 
@@ -35,14 +35,17 @@ def _open(folder: Path) -> Coordinator:
 @app.command()
 def init(
     folder: Folder,
-    host: Annotated[list[str], typer.Option("--host", help="A name or address by which sites reach this machine.")],
-    name: Annotated[
-        str, typer.Option("--name", help="What the federation is called in its certificates.")
-    ] = "federation",
-    port: Annotated[int, typer.Option("--port", help="Where sites connect to.")] = 9443,
-    inner_port: Annotated[int, typer.Option("--inner-port", help="For the SuperLink, on 127.0.0.1 alone.")] = 9442,
+    host: Annotated[
+        list[str],
+        typer.Option("--host", help="Host name or address at which sites reach this machine; may be repeated."),
+    ],
+    name: Annotated[str, typer.Option("--name", help="Name of the federation in its certificates.")] = "federation",
+    port: Annotated[int, typer.Option("--port", help="Port for the sites.")] = 9443,
+    inner_port: Annotated[
+        int, typer.Option("--inner-port", help="Port of the SuperLink, open on 127.0.0.1 only.")
+    ] = 9442,
 ) -> None:
-    """Make the coordinator's folder: an authority, the server's certificate, a commented server.yaml."""
+    """Create the coordinator's folder: certificate authority, server certificate and a commented server.yaml."""
     needs_flower()
     from fedfr.deployment.coordinator import Coordinator
 
@@ -51,7 +54,9 @@ def init(
         f"{folder / 'server.yaml'}: {made.config.name} at {', '.join(made.config.hosts)}, port {made.config.port}"
     )
     print_lines(f"sites reach it as {' or '.join(map(str, made.addresses))}")
-    print_lines(f"give every site {made.tls / 'ca.crt'}; keep {made.tls / 'ca.key'} to yourself, best off this machine")
+    print_lines(
+        f"give {made.tls / 'ca.crt'} to every site; keep {made.tls / 'ca.key'} secret, preferably off this machine"
+    )
     print_lines(f"then: fedfr server register {folder} SITE SITE.key.pub, and fedfr server run {folder}")
 
 
@@ -61,32 +66,30 @@ def register(
     site: Annotated[str, typer.Argument(help="The site's id.")],
     key: Annotated[Path, typer.Argument(help="The site.key.pub that `fedfr site init` made there.")],
 ) -> None:
-    """Let a site take part: whoever has the private key to this public one speaks for it."""
+    """Register a site by its public key; the holder of the private key may then take part as this site."""
     place = _open(folder).register(site, key)
-    print_lines(f"{place}: {site} may take part, at once if the server runs")
+    print_lines(f"{place}: {site} may take part; a running server applies this at once")
 
 
 @app.command()
 def unregister(folder: Folder, site: Annotated[str, typer.Argument(help="The site's id.")]) -> None:
-    """Let a site take part no more, because it leaves or its key was lost."""
+    """Remove a site that leaves or whose key was lost."""
     coordinator = _open(folder)
     coordinator.unregister(site)
-    print_lines(f"{site} may take part no more, at once if the server runs; to let it in again, register a new key")
+    print_lines(f"{site} is removed; a running server applies this at once. To readmit it, register a new key")
 
 
 @app.command()
 def admit(folder: Folder, person: Annotated[str, typer.Argument(help="The person's name.")]) -> None:
-    """Make a certificate for a person who may use Flower's control API: as good as an account on this machine."""
+    """Issue a personal certificate for Flower's control API; it gives as much access as an account on this machine."""
     certificate = _open(folder).admit(person)
-    print_lines(f"{certificate}, {certificate.with_suffix('.key')}: hand them over in person, and remove the key here")
-    print_lines(
-        f"from its next start the server lets {person} in; no more after {certificate} is gone and it has restarted"
-    )
+    print_lines(f"{certificate}, {certificate.with_suffix('.key')}: hand them over in person, then delete the key here")
+    print_lines(f"after its next start the server accepts {person}; to revoke, delete {certificate} and restart it")
 
 
 @app.command()
 def check(folder: Folder, as_json: AsJson = False) -> None:
-    """Look over the coordinator: certificates, ports, disk, sites; exit code 1 where something is to be done."""
+    """Check the coordinator: certificates, ports, disk, sites; exit code 1 if a check fails."""
     coordinator = _open(folder)
     from fedfr.cli.deployment_options import show_lines
     from fedfr.deployment.checks import check_server
@@ -96,7 +99,7 @@ def check(folder: Folder, as_json: AsJson = False) -> None:
 
 @app.command()
 def run(folder: Folder, log_format: LogFormat = LogForm.TEXT) -> None:
-    """Serve: SuperLink and nginx are kept running, sites let in, submitted runs worked on; until it is stopped."""
+    """Run the server until stopped: SuperLink, nginx, registration of sites, and submitted runs one after another."""
     coordinator = _open(folder)
     from fedfr.deployment.serving import Serving
 
@@ -109,14 +112,14 @@ def run(folder: Folder, log_format: LogFormat = LogForm.TEXT) -> None:
 @app.command()
 def submit(
     folder: Folder,
-    name: Annotated[str, typer.Argument(help="The run's name, a folder in runs/.")],
+    name: Annotated[str, typer.Argument(help="Name of the run, a folder in runs/.")],
     config: Annotated[
         str | None,
-        typer.Argument(help="A YAML file or a preset; left out: go on with the run.", autocompletion=configurations),
+        typer.Argument(help="A YAML file or a preset; omit it to continue the run.", autocompletion=configurations),
     ] = None,
     settings: Overrides = None,
 ) -> None:
-    """Make a run of registered sites, or go on with one; the server works on one run after the other."""
+    """Submit a new run of the registered sites, or continue one; the server processes runs one after another."""
     coordinator = _open(folder)
     from fedfr.config.schema import load_config
 
@@ -129,18 +132,18 @@ def submit(
 
 @app.command()
 def withdraw(folder: Folder, name: Annotated[str, typer.Argument(help="The run's name.")]) -> None:
-    """Take a run out of the queue; one that is at work is stopped, and the next one begins."""
+    """Remove a run from the queue; a running one is stopped, and the next one starts."""
     _open(folder).withdraw(name)
-    print_lines(f"run {name} is withdrawn; `fedfr server submit {folder} {name}` goes on with it")
+    print_lines(f"run {name} is withdrawn; continue it with `fedfr server submit {folder} {name}`")
 
 
 @app.command()
 def status(
     folder: Folder,
-    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until interrupted.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat every two seconds until interrupted.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Where every run stands, and what each site did last."""
+    """Show the state of every run and the last activity of each site."""
     coordinator = _open(folder)
     from fedfr.deployment.status import status_of, table
 

@@ -1,4 +1,4 @@
-"""``fedfr site``: one site of a federation, on the machine that has its faces."""
+"""``fedfr site``: one site of a federation, on the machine that holds its faces."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ Folder = Annotated[Path, typer.Argument(help="The site's folder.")]
 @app.command()
 def init(
     folder: Folder,
-    client: Annotated[str, typer.Option("--client", help="Under which id this site takes part.")],
+    client: Annotated[str, typer.Option("--client", help="Client id of this site.")],
     server: Annotated[str, typer.Option("--server", help="Host and port of the coordinator.")],
-    authority: Annotated[Path, typer.Option("--ca", help="The ca.crt that the coordinator gave out.")],
-    faces: Annotated[str, typer.Option("--faces", help="A face set that `fedfr faces import` made.")] = "faces",
+    authority: Annotated[Path, typer.Option("--ca", help="The ca.crt from the coordinator.")],
+    faces: Annotated[str, typer.Option("--faces", help="Face set made by `fedfr faces import`.")] = "faces",
     port: Annotated[
-        int | None, typer.Option("--port", help="For the site's own processes, on 127.0.0.1; else found free at start.")
+        int | None,
+        typer.Option("--port", help="Port for the site's own processes on 127.0.0.1; by default a free one."),
     ] = None,
 ) -> None:
-    """Make the site's folder: its key, and a commented site.yaml."""
+    """Create the site's folder: its key and a commented site.yaml."""
     needs_flower()
     from fedfr.deployment.site_folder import init_site
 
     place = faces if faces == "faces" else str(Path(faces).resolve())
     made = init_site(folder, client, server, authority, place, port, os.cpu_count() or 1)
-    print_lines(f"{made.config}: look through it")
-    print_lines(f"send {made.public_key} to the coordinator, by a way that nobody can exchange it on")
+    print_lines(f"{made.config}: review it")
+    print_lines(f"send {made.public_key} to the coordinator over a channel on which it cannot be exchanged")
     print_lines(f"then: fedfr site check {folder}, and fedfr site run {folder}")
 
 
 @app.command()
 def check(folder: Folder, as_json: AsJson = False) -> None:
-    """Look over the site: key, server, registration, clock, faces, disk; exit code 1 where something is to be done."""
+    """Check the site: key, server, registration, clock, faces, disk; exit code 1 if a check fails."""
     needs_flower()
     from fedfr.deployment.checks import check_site
 
@@ -52,7 +53,7 @@ def check(folder: Folder, as_json: AsJson = False) -> None:
 
 @app.command()
 def fetch(folder: Folder) -> None:
-    """Get the public faces that the agreement names from the coordinator, once; what comes is verified."""
+    """Download the public faces named in the agreement from the coordinator and verify them."""
     needs_flower()
     from fedfr.core.errors import FedfrError
     from fedfr.deployment.public_set import fetch as fetch_public
@@ -64,7 +65,7 @@ def fetch(folder: Folder) -> None:
         print_lines(f"{site.agreement.method.name} needs no public faces")
         return
     if site.config.public is None or site.config.server is None:
-        raise FedfrError(f"{folder / 'site.yaml'} names no place for public faces, or no server; give both")
+        raise FedfrError(f"{folder / 'site.yaml'} has no folder for public faces, or no server; set both")
     with interruptible(REPEAT_COMMAND), progress() as reporter:
         faces = fetch_public(
             site.config.server,
@@ -73,12 +74,12 @@ def fetch(folder: Folder) -> None:
             Path(site.config.public),
             lambda done, total: reporter.update("fetching", done, total, unit="bytes"),
         )
-    print_lines(f"{site.config.public}: {len(faces)} images of {faces.num_identities} people, as agreed on")
+    print_lines(f"{site.config.public}: {len(faces)} images of {faces.num_identities} identities, as agreed")
 
 
 @app.command()
 def run(folder: Folder, log_format: LogFormat = LogForm.TEXT) -> None:
-    """Take part until stopped; what dies is started again."""
+    """Run the site until stopped; processes that end are restarted."""
     needs_flower()
     from fedfr.deployment.site_running import run_site
 
@@ -90,27 +91,31 @@ def export(
     folder: Folder,
     destination: Annotated[Path, typer.Argument(help="The .safetensors to write; must not exist.")],
 ) -> None:
-    """Write the site's personalized model: for the people enrolled here alone, and as private as they are."""
+    """Write the site's personalized model, which is as private as the faces of the people enrolled here."""
     needs_flower()
     from fedfr.deployment.site import Site
 
     number = Site.open(folder / "site.yaml").export(destination)
-    print_lines(f"{destination}: the personalized model of round {number}; keep it where the faces may be")
+    print_lines(f"{destination}: the personalized model of round {number}; store it only where the faces may be stored")
 
 
 @app.command()
 def evaluate(
     folder: Folder,
-    protocols: Annotated[list[str] | None, typer.Option("--protocol", help="Only these; may be repeated.")] = None,
+    protocols: Annotated[
+        list[str] | None, typer.Option("--protocol", help="Protocol to run, by default all; may be repeated.")
+    ] = None,
     strangers: Annotated[
-        Path | None, typer.Option("--strangers", help="Faces of people who are not the site's; else the public ones.")
+        Path | None,
+        typer.Option("--strangers", help="Faces of people unknown to the site; by default the public faces."),
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A=B", help="Of the evaluation, for example fars=[0.01,0.001].")
+        list[str] | None,
+        typer.Option("--set", metavar="A=B", help="Setting of the evaluation, for example fars=[0.01,0.001]."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the site's personalized model on the images it keeps for its own test; nothing leaves the machine."""
+    """Evaluate the site's personalized model on the site's own test images; nothing leaves the machine."""
     needs_flower()
     from fedfr.config.schema import parse_overrides
     from fedfr.deployment.site import Site
@@ -134,7 +139,7 @@ def evaluate(
 
 @app.command()
 def status(folder: Folder, as_json: AsJson = False) -> None:
-    """Whether the site runs, and what it has kept of which rounds."""
+    """Show whether the site runs, and the rounds whose private states it keeps."""
     needs_flower()
     from fedfr.deployment.status import site_status
 

@@ -1,1 +1,1 @@
-"""What people look at: progress while a run works, tables when it is done."""
+"""Progress, tables, charts and the HTML report."""

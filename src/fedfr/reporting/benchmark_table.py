@@ -1,4 +1,4 @@
-"""The table of a benchmark: every model's figure, and its paired difference to the models it is measured against."""
+"""Tables of a benchmark: a metric of every model, and its paired differences from the reference models."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AGAINST = ("fedavg", "fedfr")
 
 @dataclass(frozen=True)
 class BenchmarkTable:
-    """Every model's figure of one protocol and metric in %, and what may be concluded from them."""
+    """One metric of every model in %, and the conclusion that the differences allow."""
 
     protocol: str
     metric: str
@@ -37,7 +37,7 @@ class BenchmarkTable:
     conclusion: str
 
     def text(self, width: int = 80) -> str:
-        """For a terminal; what is significant bears an asterisk."""
+        """Return the table for a terminal; significant differences have an asterisk."""
         head = (self.head[0], *(title.replace(" ", "\n") for title in self.head[1:]))
         lines = [[f"{cell[2:-2]}*" if cell.startswith("**") else cell for cell in line] for line in self.lines]
         marked = " *: significant." if any(cell.endswith("*") for line in lines for cell in line) else ""
@@ -45,28 +45,28 @@ class BenchmarkTable:
         return "\n".join([title, "", text_table(head, lines, width), "", wrapped(self.conclusion + marked, width)])
 
     def for_page(self) -> PageTable:
-        """For a page or a file; what is significant is bold."""
+        """Return the table for a page or a file; significant differences are bold."""
         name = re.sub(r"[^a-z0-9.+-]+", "-", f"{self.protocol}-{self.metric}", flags=re.IGNORECASE).strip("-")
         title = f"{self.protocol}, {self.metric} (%)"
         return PageTable(name, title, self.head, self.lines, self.conclusion)
 
 
 def benchmark_tables(rows: Sequence[Row]) -> list[BenchmarkTable]:
-    """One table per protocol and metric that has a figure."""
+    """Return one table per protocol and metric that has values."""
     return [_table(group) for group in metric_groups(rows) if group.values]
 
 
 def results_text(rows: Sequence[Row], width: int = 80) -> str:
-    """For a terminal: the table of a run, or of a benchmark's seeds one table per figure."""
+    """Return text for a terminal: the table of a run, or one table per metric of a benchmark with several seeds."""
     if len({row.seed for row in rows}) == 1:
         return results_table(rows, width)
     return "\n\n".join(table.text(width) for table in benchmark_tables(rows))
 
 
 def overview_table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and lines: every model's mean (worst client) in %, of each protocol at the strictest rate that all can show.
+    """Return head and lines: each model's mean (worst client) in %, per protocol at the strictest rate that all have.
 
-    The released convention of 1:N is left out, and so is what has no rate where another figure of the protocol has one.
+    The released convention of 1:N is not included, nor metrics without a rate where the protocol has one with a rate.
     """
     models = dict.fromkeys((row.method, row.model) for row in rows)
     kept = []
@@ -89,7 +89,7 @@ def _table(group: MetricGroup) -> BenchmarkTable:
     personal = any(client for values in group.values.values() for _, client in values)
     measured = [key for name in AGAINST if (key := _measured_against(group, name, personal)) is not None]
     seeds = {seed for values in group.values.values() for seed, _ in values}
-    # One seed has no spread: clients of one split and start are no sample of others.
+    # One seed has no spread: its clients share a split and a start and are not a sample of others.
     titles = [f"− {column_title(*key)}{' [95 %]' if len(seeds) > 1 else ''}" for key in measured]
     head = ("model", "mean", *(["worst client"] if personal else []), "seeds", *titles)
     lines = []
@@ -102,7 +102,7 @@ def _table(group: MetricGroup) -> BenchmarkTable:
 
 
 def _measured_against(group: MetricGroup, method: str, personal: bool) -> Key | None:
-    """The method's personalized model where clients are concerned and it has one, else its generic model."""
+    """Return the method's personalized model for metrics of clients if it has one, else its generic model."""
     for model in ("personalized", "generic") if personal else ("generic",):
         if (method, model) in group.values:
             return method, model
@@ -125,7 +125,7 @@ def _percent(value: float | None) -> str:
 
 
 def _points(value: float) -> str:
-    """With its sign; what rounds to nothing has none to speak of."""
+    """Format a difference in percentage points with its sign; what rounds to zero is +0.0."""
     return f"{round(100 * value, 1) + 0.0:+.1f}"
 
 

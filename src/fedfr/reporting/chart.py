@@ -1,4 +1,4 @@
-"""What a figure of the report is, whoever draws it: lines, axes, what it says, and its data as a table."""
+"""Description of a figure, independent of the drawing library: lines, axes, caption, and data as a table."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Cells = tuple[object, ...]
 
 @dataclass(frozen=True)
 class Axis:
-    """``log``: logarithmic, labelled at whole decades. ``whole``: labelled at whole numbers alone.
+    """An axis. ``log``: logarithmic, labelled at whole decades. ``whole``: labelled at whole numbers only.
 
-    ``names`` stand at 0, 1, … in place of numbers.
+    ``names`` are labels at 0, 1, … in place of numbers.
     """
 
     title: str
@@ -31,10 +31,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Line:
-    """Points in the order they are joined, NaN where the line is broken; no ``dash``: they are not joined.
+    """Points joined in order, with NaN where the line is broken; without ``dash`` they are not joined.
 
-    ``label`` stands in the legend, an empty one does not. A line of a ``method`` is shown while that is chosen.
-    With ``steps`` there is one x more than there are y: the ends of bins. ``spread``: half an error bar per point.
+    ``label`` is the legend entry, empty for none. A line of a ``method`` is visible while that method is chosen. With
+    ``steps`` there is one more x than y: the edges of bins. ``spread``: half an error bar per point.
     """
 
     label: str
@@ -51,7 +51,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """``styles`` explains dashes that several lines share; ``table`` is the data behind the lines, its head first."""
+    """A figure; ``styles`` explains dashes shared by several lines, ``table`` is the data of the lines, head first."""
 
     name: str
     title: str
@@ -64,7 +64,7 @@ class Chart:
 
 
 def line_of(key: Key, x: Sequence[float], y: Sequence[float], *, marked: bool = True) -> Line:
-    """A model's line in its method's colour and with its marker; dotted for a model that is one for all."""
+    """Return a model's line in its method's colour and marker; dotted for a model shared by all clients."""
     method, model = key
     return Line(
         column_title(method, model),

@@ -1,4 +1,4 @@
-"""The figures of a report, each with its data as a table."""
+"""Figures of a report, each with its data as a table."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ __all__ = ["Section", "charts", "main_method", "shown_methods"]
 PERSONAL_VERIFICATION, GENERIC_VERIFICATION = "personalized-1:1", "generic-1:1"
 START = "pretrained"
 OWN_OR_SHARED: tuple[tuple[str, Dash], ...] = (("a client's own model", "solid"), ("one model for all", "dotted"))
-# Names below each other that a page can still hold; more clients are numbered.
+# The most names that fit on a page one below the other; more clients are numbered.
 MOST_NAMES = 40
-# Shown at first where there are many; the others wait behind their names.
+# Methods visible initially where there are many; the others can be switched on.
 _SHOWN = ("pretrained", "local", "fedavg", "centralized")
 _FEW = 7
 
 
 @dataclass(frozen=True)
 class Section:
-    """Methods compared under the same settings: results, their score distributions, costs.
+    """Methods compared under the same settings: results, score distributions and costs.
 
-    ``history`` holds results of earlier rounds with the round after which they were found.
-
-    ``name``, and where it stands in a scenario: ``at`` on the axis, on the line of its ``group``.
+    ``history`` holds results of earlier rounds with the round after which they were evaluated. ``name``, ``at`` (its
+    position on the axis) and ``group`` (its line) place the section in a scenario.
     """
 
     rows: Sequence[Row]
@@ -47,26 +46,26 @@ class Section:
 
     @property
     def place(self) -> dict[str, str]:
-        """Its name as a row says it; nothing where it has none."""
+        """The entry of the section's name in JSON rows; empty without a name."""
         return {"cell": self.name} if self.name else {}
 
 
 def main_method(rows: Sequence[Row]) -> str:
-    """FedFR where it took part, else the first method that trained."""
+    """Return ``fedfr`` if it is among the methods, else the first method that trained."""
     names = list(dict.fromkeys(row.method for row in rows))
     trained = [name for name in names if name != START]
     return "fedfr" if "fedfr" in names else (trained or names)[0]
 
 
 def shown_methods(rows: Sequence[Row]) -> list[str]:
-    """The methods that figures show at first: all, or of many those that the main one is measured against."""
+    """Return the initially visible methods: all, or where there are many, the main one and its references."""
     names = list(dict.fromkeys(row.method for row in rows))
     wanted = {*_SHOWN, main_method(rows)}
     return names if len(names) <= _FEW else [name for name in names if name in wanted]
 
 
 def charts(section: Section) -> list[Chart]:
-    """Every figure that there is data for."""
+    """Return every figure for which there is data."""
     rows = section.rows
     found: list[Chart] = []
     measured: dict[str, list[Curve]] = {}
@@ -88,20 +87,20 @@ def charts(section: Section) -> list[Chart]:
 
 
 def _rate_charts(protocol: str, curves: Sequence[Curve]) -> list[Chart]:
-    """TAR over FAR or TPIR over FPIR, and what is missed on two logarithmic axes: the DET curve."""
+    """Return TAR over FAR or TPIR over FPIR, and the DET curve: the missed share on two logarithmic axes."""
     searched = _is_search(protocol)
     rate, accepted, missed = ("FPIR", "TPIR", "FNIR") if searched else ("FAR", "TAR", "FNMR")
     points: dict[Key, list[tuple[float, float]]] = {}
     for key, ours in by_model(curves).items():
         means = [_mean([curve.accepted[place] for curve in ours]) for place in range(len(RATES))]
         points[key] = [(x, y) for x, y in zip(RATES, means, strict=True) if y is not None]
-    # Nothing missed cannot stand on a logarithmic axis.
+    # A missed share of zero has no place on a logarithmic axis.
     rejected = {key: [(x, 1 - y) for x, y in each if y < 1] for key, each in points.items()}
     averaged_over = _averaged_over(("clients",) if curves[0].clients else (), {curve.seed for curve in curves})
-    caption = f"{averaged_over}A curve begins where ten impostors are behind it."
+    caption = f"{averaged_over}A curve begins where ten impostors are expected above the threshold."
     suffix = protocol.replace(":", "-")
     found = []
-    # Where every rate rests on too few impostors there is nothing to draw.
+    # If every rate rests on too few impostors, there is nothing to draw.
     for name, title, y_title, each, log in (
         ("search" if searched else "roc", accepted, f"{accepted} (%)", points, False),
         ("search-det" if searched else "det", f"DET curve, {missed}", missed, rejected, True),
@@ -123,7 +122,7 @@ def _rate_charts(protocol: str, curves: Sequence[Curve]) -> list[Chart]:
 
 
 def _averaged_over(what: Sequence[str], seeds: set[int]) -> str:
-    """What points are means over; of one seed there is none over seeds."""
+    """Return a sentence that says what points are averaged over; a single seed is not mentioned."""
     averaged_over = [*what, *(["seeds"] if len(seeds) > 1 else [])]
     return f"Mean over {' and '.join(averaged_over)}. " if averaged_over else ""
 
@@ -133,17 +132,17 @@ def _is_search(protocol: str) -> bool:
 
 
 def _clients_charts(rows: Sequence[Row], metric: str) -> list[Chart]:
-    """Every client's figure before and after: a line from the starting model's to the main method's."""
+    """Return every client's metric before and after: a line from the starting model's to the main method's."""
     method = main_method(rows)
     chosen = [row for row in rows if (row.protocol, row.metric) == (PERSONAL_VERIFICATION, metric)]
-    chosen = [row for row in chosen if row.value is not None]  # a client without a model has no place here
+    chosen = [row for row in chosen if row.value is not None]  # clients without a model are omitted
     models = dict.fromkeys(row.model for row in chosen if row.method == method)
-    # A method without personalized models serves its clients with its only one.
+    # A method without personalized models has a single model for all clients.
     model = "personalized" if "personalized" in models else next(iter(models), "")
     shown = [row for row in chosen if row.value is not None]
     after = {(row.seed, row.client): row.value or 0.0 for row in shown if (row.method, row.model) == (method, model)}
     before = {(row.seed, row.client): row.value or 0.0 for row in shown if row.method == START}
-    # Those that change alike by their names: the same results give the same page, in whatever order a set is read.
+    # Equal changes are sorted by name, so that the same results give the same page.
     both = sorted(after.keys() & before.keys(), key=lambda where: (after[where] - before[where], where))
     if not both or method == START:
         return []
@@ -165,7 +164,7 @@ def _clients_charts(rows: Sequence[Row], metric: str) -> list[Chart]:
         Chart(
             "clients",
             f"Every client: {START} → {column_title(method, model)}",
-            f"One line per {who}, from the starting model to the client's own; those that gain least stand at the "
+            f"One line per {who}, from the starting model to the client's own, sorted by gain with the least at the "
             "bottom.",
             lines,
             Axis(f"{metric.replace('=', ' = ')} (%)"),
@@ -176,7 +175,7 @@ def _clients_charts(rows: Sequence[Row], metric: str) -> list[Chart]:
 
 
 class _MetricByRound:
-    """A protocol's headline figure of every model after every round it is known of: mean over clients and seeds."""
+    """A metric of every model after every evaluated round: mean over clients and seeds."""
 
     def __init__(self, rows: Sequence[Row], history: Sequence[tuple[int, Row]], protocol: str, metric: str) -> None:
         self.protocol = protocol
@@ -186,28 +185,28 @@ class _MetricByRound:
         last = {
             method: max(row.round for row in rows if row.method == method) for method in {row.method for row in rows}
         }
-        # A client that sat out the last rounds is represented by an older model: results stand at the last round.
+        # The model of a client that missed the last rounds is older; its result is drawn at the last round.
         for number, row in [*history, *((last[row.method], row) for row in rows)]:
             if (row.protocol, row.metric) == (protocol, metric) and row.value is not None:
                 found.setdefault(((row.method, row.model), number), {})[row.seed, row.client] = row.value
         self.at = {where: fmean(values.values()) for where, values in found.items()}
 
     def models(self) -> list[Key]:
-        """All but the starting one."""
+        """Return all models but the starting one."""
         return [key for key in dict.fromkeys(key for key, _ in self.at) if key[0] != START]
 
     def start(self) -> float | None:
-        """The starting model's figure."""
+        """Return the metric of the starting model."""
         return next((value for (key, _), value in self.at.items() if key[0] == START), None)
 
     def of(self, key: Key) -> list[tuple[int, float]]:
-        """(round, figure) of a model, the starting model's as round 0."""
+        """Return (round, value) pairs of a model, with the starting model's value as round 0."""
         start = self.start()
         own = sorted((number, value) for (name, number), value in self.at.items() if name == key)
         return own if start is None else [(0, start), *own]
 
     def averaged_over(self) -> str:
-        """What its points are means over, as a sentence."""
+        """Return a sentence that says what points are averaged over."""
         return _averaged_over(("clients",) if self.protocol == PERSONAL_VERIFICATION else (), self.seeds)
 
 
@@ -221,7 +220,7 @@ def _rounds_chart(values: _MetricByRound) -> Chart:
     return Chart(
         f"rounds-{values.protocol.replace(':', '-')}",
         f"Rounds: {values.metric}, {values.protocol}",
-        f"{values.averaged_over()}Every method begins at the starting model; between, the rounds that were evaluated "
+        f"{values.averaged_over()}Every method begins at the starting model; points are the evaluated rounds "
         "(evaluation.every).",
         lines,
         Axis("round", whole=True),
@@ -232,7 +231,7 @@ def _rounds_chart(values: _MetricByRound) -> Chart:
 
 
 def _cost_charts(values: _MetricByRound, costs: Sequence[RoundCost]) -> list[Chart]:
-    """The figure against what was spent for it: bytes, and time."""
+    """Return the metric against its cost: bytes, and time."""
 
     def sent(cost: RoundCost) -> float:
         return (cost.bytes_up + cost.bytes_down) / 1e6
@@ -252,7 +251,11 @@ def _cost_charts(values: _MetricByRound, costs: Sequence[RoundCost]) -> list[Cha
             points = [(number, _cost_until(costs, key[0], number, spent), value) for number, value in values.of(key)]
             table += [(*key, *point) for point in points]
             lines.append(line_of(key, [x for _, x, _ in points], [100 * value for *_, value in points]))
-        down = " The whole model goes down to every client that is asked, needed or not." if name == "bytes" else ""
+        down = (
+            " Every participating client downloads the full model, whether the method needs it or not."
+            if name == "bytes"
+            else ""
+        )
         found.append(
             Chart(
                 f"{name}-{values.protocol.replace(':', '-')}",
@@ -269,7 +272,7 @@ def _cost_charts(values: _MetricByRound, costs: Sequence[RoundCost]) -> list[Cha
 
 
 def _cost_until(costs: Sequence[RoundCost], method: str, rounds: int, spent: Callable[[RoundCost], float]) -> float:
-    """By a method in its first rounds, mean over seeds."""
+    """Return the cost of a method's first rounds, mean over seeds."""
     ours = [cost for cost in costs if cost.method == method and cost.round <= rounds]
     seeds = {cost.seed for cost in costs if cost.method == method}
     return sum(map(spent, ours)) / max(len(seeds), 1)

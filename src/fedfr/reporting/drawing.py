@@ -1,4 +1,4 @@
-"""Figures drawn by Matplotlib: for the page as SVG that follows its colours, for papers as PDF, SVG and PNG."""
+"""Figures drawn by Matplotlib: as SVG in the colours of the page, and as PDF, SVG and PNG for papers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "Drawing", "draw", "export"]
 
 FORMATS = ("pdf", "svg", "png")
-# A column of a paper is 3.3 to 3.5 inches wide, a page 6.5: letters of 9 points stay readable in both.
+# A column of a paper is 3.3 to 3.5 inches wide, a page 6.5: text of 9 points is readable in both.
 _WIDTH, _HEIGHT, _PER_NAME, _LEGEND_LINE = 4.5, 2.9, 0.17, 0.17
 _POINTS = 72
 INK, GRID = "#1c2026", "#d9dde3"
@@ -48,11 +48,11 @@ _STYLE: dict[str, Any] = {
     "xtick.minor.size": 1.5,
     "ytick.minor.size": 1.5,
     "lines.markersize": 4,
-    # Letters stay letters: they can be searched, copied, and follow the page's colours.
+    # Text stays text: it can be searched and copied and follows the page's colours.
     "svg.fonttype": "none",
     "svg.hashsalt": "fedfr",
     "pdf.fonttype": 42,
-    # A name with a dollar sign is a name.
+    # Names may contain dollar signs.
     "text.parse_math": False,
     "figure.dpi": _POINTS,
     "savefig.dpi": 300,
@@ -68,15 +68,17 @@ _UNDATED: dict[str, dict[str, None]] = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure for the page: its SVG and, by line of the chart, where its points are in the SVG's units."""
+    """A figure for the page: its SVG and, per line of the chart, the positions of its points in SVG units."""
 
     svg: str
     points: Sequence[Sequence[tuple[float, float]]]
 
 
 def draw(chart: Chart, name: str) -> Drawing:
-    """All lines of ``chart``; its elements' ids begin with ``name``, those of line n and of its entry in the legend are
-    ``name--n`` and ``name--n-key``, ``name--n-text``.
+    """Draw all lines of ``chart`` for the page.
+
+    Ids of elements begin with ``name``; those of line n and of its legend entry are ``name--n``, ``name--n-key`` and
+    ``name--n-text``.
     """
     with _style():
         figure, axes = _figure(chart, chart.lines, name)
@@ -86,7 +88,7 @@ def draw(chart: Chart, name: str) -> Drawing:
 
 
 def export(chart: Chart, methods: Collection[str], form: str) -> bytes:
-    """A file of one of :data:`FORMATS` with the lines of these ``methods``; the same chart gives the same bytes."""
+    """Return a file in one of :data:`FORMATS` with the lines of these ``methods``; equal charts give equal bytes."""
     lines = [line for line in chart.lines if not line.method or line.method in methods]
     with _style():
         figure, _ = _figure(chart, lines, chart.name)
@@ -95,7 +97,7 @@ def export(chart: Chart, methods: Collection[str], form: str) -> bytes:
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Matplotlib's defaults and ours, whatever the caller's own settings are; those stand again afterwards."""
+    """Apply Matplotlib's defaults and our style within the block, then restore the caller's settings."""
     import matplotlib as mpl
 
     with mpl.rc_context():
@@ -130,15 +132,15 @@ def _figure(chart: Chart, lines: Sequence[Line], name: str) -> tuple[Figure, Axe
     figure.set_size_inches(_WIDTH, tall + space)
     share = space / (tall + space)
     figure.legends[0].set_bbox_to_anchor((0.0, share), transform=figure.transFigure)
-    # Laid out once: Matplotlib would do it anew for every file.
+    # Laid out once; Matplotlib would repeat it for every file.
     ConstrainedLayoutEngine(rect=(0.0, share, 1.0, 1.0 - share), w_pad=0.04, h_pad=0.04).execute(figure)
     return figure, axes
 
 
 def _plot_line(line: Line, axes: Axes) -> list[Any]:
-    """The line, its error bars."""
+    """Plot a line and its error bars; returns the artists."""
     if line.steps:
-        # From nothing and back to nothing, so that the first and the last bin have their outer sides.
+        # From zero and back to zero, so that the first and the last bin have outer edges.
         x = [value for value in line.x for _ in range(2)]
         y = [0.0, *(value for value in line.y for _ in range(2)), 0.0] if line.y else []
         return axes.plot(x, y, color=line.colour, linestyle=line.dash or "none", linewidth=line.width)
@@ -153,13 +155,13 @@ def _plot_line(line: Line, axes: Axes) -> list[Any]:
 
 
 def _legend(figure: Figure, chart: Chart, lines: Sequence[Line], name: str) -> int:
-    """Labels below the axes, then the dashes; in as many columns as fit. Returns how many lines it takes."""
+    """Draw the legend below the axes, labels before dashes, in as many columns as fit; returns its number of lines."""
     from matplotlib.lines import Line2D
 
     entries: list[tuple[Line2D, str, str]] = []
     for number, line in enumerate(lines):
         if line.label:
-            # The dash is explained apart where lines of one label have several.
+            # The dash is explained separately where lines of one label have several.
             key = Line2D([], [], color=line.colour, linestyle=line.dash or "none", linewidth=line.width)
             key.set_marker(line.marker or "None")
             entries.append((key, line.label, f"{name}--{number}"))
@@ -169,7 +171,7 @@ def _legend(figure: Figure, chart: Chart, lines: Sequence[Line], name: str) -> i
             key = Line2D([], [], color=INK, linestyle=dash, linewidth=1.2)
             entries.append((key, label, f"{name}--style{number}"))
     labels = [textwrap.fill(label, 56) for _, label, _ in entries]
-    # A letter is 0.55 of its size wide on average, and the key takes four.
+    # A letter is on average 0.55 of its size wide; the key takes the width of four.
     widest = max((len(line) for label in labels for line in label.splitlines()), default=0)
     columns = max(1, min(int(_WIDTH * _POINTS / ((0.55 * widest + 3.6) * _STYLE["legend.fontsize"])), len(entries)))
     legend = figure.legend([key for key, *_ in entries], labels, loc="upper left", ncols=columns)
@@ -197,7 +199,7 @@ def _set_axis(axes: Axes, which: str, axis: Axis, values: Sequence[float]) -> No
         given = [value for value in values if value > 0 and math.isfinite(value)] or [0.1, 1.0]
         low, high = math.floor(math.log10(min(given)) + 1e-9), math.ceil(math.log10(max(given)) - 1e-9)
         low -= low == high
-        # Half a line's width is left beside the first and the last decade.
+        # Leaves half a line's width beside the first and the last decade.
         limits(10 ** (low - 0.02), 10 ** (high + 0.02))
         apart = math.ceil((high - low + 1) / 8)
         drawn.set_major_locator(FixedLocator([10.0**power for power in range(high, low - 1, -apart)]))
@@ -207,13 +209,13 @@ def _set_axis(axes: Axes, which: str, axis: Axis, values: Sequence[float]) -> No
 
 
 def _power(value: float) -> str:
-    """10⁻³, and 1."""
+    """Format a power of ten: 10⁻³, and 1 for 10⁰."""
     exponent = round(math.log10(value))
     return f"10{str(exponent).translate(_SUPERSCRIPTS)}" if exponent else "1"
 
 
 def _short(text: str) -> str:
-    """A name beside the axis; the data have it whole."""
+    """Shorten a name for the axis; the data keep the full name."""
     return text if len(text) <= 28 else f"{text[:13]}…{text[-13:]}"
 
 
@@ -224,7 +226,7 @@ def _positions(line: Line, axes: Axes, height: float) -> list[tuple[float, float
 
 
 def _for_page(svg: str, name: str, title: str) -> str:
-    """The element alone, its ids its own, in the page's colours and as wide as its place."""
+    """Return the svg element for the page: unique ids, the page's colours, and as wide as its container."""
     from html import escape
 
     svg = svg[svg.index("<svg") :]
@@ -236,7 +238,7 @@ def _for_page(svg: str, name: str, title: str) -> str:
     svg = svg.replace(
         "<svg", f'<svg role="img" aria-label="{escape(title)}" stroke-linejoin="round" stroke-linecap="butt"', 1
     )
-    # A tenth of a thousandth of an inch is seen by nobody, and half of the bytes.
+    # Two decimals are exact to a ten-thousandth of an inch and halve the size.
     svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
     svg = svg.replace(INK, "var(--ink)").replace(GRID, "var(--line)").replace("#ffffff", "var(--ground)")
     return re.sub(r"\n\s*", "\n", svg).strip()

@@ -1,4 +1,4 @@
-"""Distributions of scores, in bins as wide as their number of scores allows."""
+"""Score histograms with bins chosen by the number of scores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOW, _HIGH = -1.0, 1.0
 
 
 def by_model(curves: Sequence[Curve]) -> dict[Key, list[Curve]]:
-    """Curves of the seeds of each model."""
+    """Group curves by model; the curves of a model are those of its seeds."""
     found: dict[Key, list[Curve]] = {}
     for curve in curves:
         found.setdefault((curve.method, curve.model), []).append(curve)
@@ -25,10 +25,10 @@ def by_model(curves: Sequence[Curve]) -> dict[Key, list[Curve]]:
 
 
 def histogram(counts: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Edges and counts of bins as wide as Freedman and Diaconis (1981) advise: 2 · IQR / n^(1/3).
+    """Return edges and counts of bins with the width of Freedman and Diaconis (1981): 2 · IQR / n^(1/3).
 
-    ``counts`` are those of narrow bins that divide -1 … 1; the wider ones are made of whole narrow ones. Empty bins at
-    the ends are left out; without a score there is no bin.
+    ``counts`` are those of narrow bins that divide -1 … 1; the wider bins consist of whole narrow ones. Empty bins at
+    the ends are omitted; without scores there are no bins.
     """
     narrow = np.asarray(counts, np.int64)
     filled, total = np.flatnonzero(narrow), int(narrow.sum())
@@ -36,7 +36,7 @@ def histogram(counts: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.in
         return np.empty(0), np.empty(0, np.int64)
     width = (_HIGH - _LOW) / len(narrow)
     low, high = (int(np.searchsorted(np.cumsum(narrow), share * total)) for share in (0.25, 0.75))
-    # Where half of the scores share a narrow bin, Sturges' rule, which asks for the range alone.
+    # If half of the scores share a narrow bin: Sturges' rule, which needs only the range.
     wanted = 2 * (high - low) / total ** (1 / 3) or (filled[-1] - filled[0] + 1) / (np.log2(total) + 1)
     joined = max(1, round(float(wanted)))
     first = int(filled[0]) // joined
@@ -48,7 +48,7 @@ def histogram(counts: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.in
 
 
 def scores_chart(protocol: str, curves: Sequence[Curve]) -> Chart:
-    """Genuine and impostor scores of the model that a client would use."""
+    """Return the genuine and impostor scores of the model that a client would use."""
     lines: list[Line] = []
     table: list[Cells] = [("method", "model", "pairs", "from", "to", "count")]
     models = by_model(curves)
@@ -79,9 +79,9 @@ def scores_chart(protocol: str, curves: Sequence[Curve]) -> Chart:
     return Chart(
         f"scores-{protocol.replace(':', '-')}",
         f"Scores: {protocol}",
-        "Density of the genuine and impostor pairs by cosine, all clients and seeds together; of a method with "
-        "personalized models, theirs. The less the two overlap, the better. Bins are as wide as the number of pairs "
-        "allows (Freedman–Diaconis).",
+        "Density of the genuine and impostor pairs by cosine over all clients and seeds, of personalized models where "
+        "a method has them. The less the two overlap, the better. The width of bins follows the number of pairs "
+        "(Freedman–Diaconis).",
         lines,
         Axis("cosine"),
         Axis("density of pairs"),
@@ -91,7 +91,7 @@ def scores_chart(protocol: str, curves: Sequence[Curve]) -> Chart:
 
 
 def _added(parts: Sequence[Sequence[int]]) -> list[int]:
-    """Counts of several seeds together; of bins of two widths (an older version's are wider) in the wider ones."""
+    """Add the counts of several seeds; if bin widths differ (older versions have wider ones), in the wider bins."""
     length = min(map(len, parts))
     joined = [np.asarray(counts, np.int64).reshape(length, -1).sum(axis=1) for counts in parts]
     return [int(count) for count in np.sum(joined, axis=0)]

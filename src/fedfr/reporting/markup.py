@@ -1,4 +1,4 @@
-"""Tables as LaTeX (booktabs), Markdown and CSV: what a paper or another page takes in."""
+"""Tables as LaTeX (booktabs), Markdown and CSV, for papers and other pages."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _LATEX = str.maketrans(
 
 @dataclass(frozen=True)
 class PageTable:
-    """A table of the report: what it is called, its head, its lines, and what is to be said of it.
+    """A table of the report: name, title, head, lines and a note.
 
-    Cells between two asterisks on either side are bold.
+    Cells enclosed in two asterisks are bold.
     """
 
     name: str
@@ -53,13 +53,13 @@ class PageTable:
     note: str = ""
 
     def markdown(self) -> str:
-        """As Markdown."""
+        """Return the table as Markdown."""
         lines = [[cell.replace("|", r"\|") for cell in line] for line in self.lines]
         parts = [f"**{self.title}**", markdown_table(self.head, lines), self.note]
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def latex(self) -> str:
-        """As a table of the package booktabs."""
+        """Return the table as LaTeX with the package booktabs."""
         columns = "l" + "r" * (len(self.head) - 1)
         body = [" & ".join(_latex_cell(cell) for cell in line) + r" \\" for line in self.lines]
         caption = latex_text(". ".join(part.rstrip(".") for part in (self.title, self.note) if part) + ".")
@@ -83,7 +83,7 @@ class PageTable:
         )
 
     def csv(self) -> str:
-        """As CSV, without the marks of bold cells."""
+        """Return the table as CSV, without marks of bold cells."""
         return csv_text([self.head, *([_plain(cell) for cell in line] for line in self.lines)])
 
 
@@ -95,12 +95,12 @@ TABLE_FORMATS: Mapping[str, Callable[[PageTable], str]] = {
 
 
 def latex_text(text: str) -> str:
-    """A text whose every sign LaTeX prints as it is."""
+    """Escape a text for LaTeX."""
     return text.translate(_LATEX)
 
 
 def csv_text(table: Sequence[Sequence[object]]) -> str:
-    """Lines of CSV."""
+    """Return rows as CSV text."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(table)
     return text.getvalue()
@@ -108,7 +108,7 @@ def csv_text(table: Sequence[Sequence[object]]) -> str:
 
 def _latex_cell(cell: str) -> str:
     plain = _plain(cell)
-    # In a table's cell a sign is a number's, not a dash.
+    # A leading hyphen in a cell is a minus sign.
     shown = latex_text(plain.replace("-", "−", 1)) if plain.startswith("-") else latex_text(plain)
     return rf"\textbf{{{shown}}}" if plain != cell else shown
 

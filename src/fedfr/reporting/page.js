@@ -1,5 +1,5 @@
 "use strict";
-// Shows the chosen methods, tells the figure under the pointer, hands out figures, tables and their data.
+// Shows the chosen methods, the value under the pointer, and downloads of figures, tables and their data.
 (async () => {
   const packed = Uint8Array.from(atob(document.getElementById("data").textContent), (sign) => sign.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -7,7 +7,7 @@
   const boxes = [...document.querySelectorAll("input[data-method]")];
   const shown = (method) => !method || boxes.find((box) => box.dataset.method === method)?.checked !== false;
 
-  // The legend has the entries of shown lines, in as many columns as fit, and the figure ends below it.
+  // The legend lists the visible lines in as many columns as fit; the figure ends below it.
   const plots = Object.entries(figures).map(([name, figure]) => {
     const svg = document.querySelector(`[id="${name}"] svg`);
     const all = (end) => [...svg.querySelectorAll(`[id^="${name}--"]`)].filter((element) => end.test(element.id));
@@ -67,10 +67,10 @@
     link.href = URL.createObjectURL(blob);
     link.download = name;
     link.click();
-    // A busy browser reads it after this; revoked at once, the download would fail.
+    // A busy browser reads the blob later; revoked at once, the download would fail.
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   };
-  // Black on white, whatever the page's colours are, and without what is hidden.
+  // Black on white, independent of the page's colours, without hidden elements.
   const standalone = (svg) => {
     const copy = svg.cloneNode(true);
     for (const element of [...copy.querySelectorAll("*")]) if (element.style.display === "none") element.remove();

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: tables, figures with their data, settings. No network, no faces, no names of people."""
+"""Self-contained HTML report: tables, figures with their data, settings; no network access, no faces, no names."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BUTTONS = {"tex": "LaTeX", "md": "Markdown", "csv": "CSV"}
 
 @dataclass(frozen=True)
 class SectionContent:
-    """A section's figures and tables by their names, which begin with the section's but in the first."""
+    """Figures and tables of a section by name; names begin with the section's, except in the first section."""
 
     section: Section
     charts: Mapping[str, Chart]
@@ -44,9 +44,9 @@ class SectionContent:
 
 @dataclass(frozen=True)
 class Report:
-    """What a page is made of; ``description`` are lines of text, ``settings`` is YAML.
+    """Content of a page; ``description`` holds lines of text, ``settings`` is YAML.
 
-    With an ``axis`` the sections are points of a scenario, and what varies along it is drawn in place of their figures.
+    With an ``axis`` the sections are points of a scenario, and figures along the axis replace those of the sections.
     """
 
     title: str
@@ -57,20 +57,20 @@ class Report:
     axis: str = ""
 
     def results(self) -> list[tuple[dict[str, str], Row]]:
-        """Every row, with the ``cell`` it belongs to where sections have names."""
+        """Return every row, with its ``cell`` if sections have names."""
         return [(section.place, row) for section in self.sections for row in section.rows]
 
     def history(self) -> list[tuple[dict[str, str], int, Row]]:
-        """Every earlier row likewise, with the round after which it was found."""
+        """Return every row of earlier rounds likewise, with the round after which it was evaluated."""
         return [(section.place, number, row) for section in self.sections for number, row in section.history]
 
     def methods(self) -> list[str]:
-        """Those that the figures show at first."""
+        """Return the methods that are visible initially."""
         return shown_methods([row for _, row in self.results()])
 
     @cached_property
     def contents(self) -> list[SectionContent]:
-        """What the page shows of every section, in its order."""
+        """The content of every section, in order."""
         return [
             _section_content(section, f"{section.name}-" if number else "", draws=not self.axis)
             for number, section in enumerate(self.sections)
@@ -78,19 +78,19 @@ class Report:
 
     @cached_property
     def charts(self) -> dict[str, Chart]:
-        """Every figure by its name."""
+        """All figures by name."""
         if self.axis:
             return {chart.name: chart for chart in sweep_charts(self.axis, self.sections)}
         return {name: chart for content in self.contents for name, chart in content.charts.items()}
 
     @cached_property
     def tables(self) -> dict[str, PageTable]:
-        """Every table by its name."""
+        """All tables by name."""
         return {name: table for content in self.contents for name, table in content.tables.items()}
 
 
 def page(report: Report) -> str:
-    """The whole page as HTML text."""
+    """Return the page as HTML text."""
     drawn = {name: (chart, draw(chart, name)) for name, chart in report.charts.items()}
     figures = {name: _figure(name, chart, drawing.svg) for name, (chart, drawing) in drawn.items()}
     rows = [row for _, row in report.results()]
@@ -123,13 +123,13 @@ def page(report: Report) -> str:
         [
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8">',
-            # Nothing may be fetched: whoever opens the page tells nobody of it.
+            # Nothing may be fetched, so that opening the page is not visible to anybody.
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
             f"<title>{_text(report.title)}</title><style>{_asset('page.css')}</style></head><body><main>",
             *body,
-            "<h2>What this rests on</h2>",
+            "<h2>Settings and machine</h2>",
             f"<p>{_prose(_ELSEWHERE)}</p>",
             f"<details><summary>Settings</summary><pre>{_text(report.settings)}</pre></details>",
             f"<details><summary>Machine</summary><pre>{_text(_lines(report.environment))}</pre></details>",
@@ -144,7 +144,7 @@ def page(report: Report) -> str:
 def _section_content(section: Section, prefix: str, *, draws: bool) -> SectionContent:
     head, lines = overview_table(section.rows)
     spread = "Mean ± standard deviation over seeds" if len({row.seed for row in section.rows}) > 1 else "One seed"
-    note = f"{spread}; in brackets the worst client. In %, at the strictest rate that all can show."
+    note = f"{spread}; worst client in brackets. In %, at the strictest rate that all models have."
     overview = PageTable("overview", section.name or "Results", head, lines, note)
     tables = [overview, *(table.for_page() for table in benchmark_tables(section.rows))]
     return SectionContent(
@@ -174,7 +174,7 @@ def _table(name: str, table: PageTable) -> str:
 
 
 def _method_choice(rows: Sequence[Row], shown: Sequence[str]) -> str:
-    """Which methods the figures show."""
+    """Return the checkboxes that choose the visible methods."""
     chips = "".join(
         f'<label style="--colour: {colour(name)}"><input type="checkbox" data-method="{_text(name)}"'
         f"{' checked' if name in shown else ''}>{_text(name)}</label>"
@@ -195,7 +195,7 @@ def _figure(name: str, chart: Chart, svg: str) -> str:
 
 
 def _tooltips(chart: Chart, line: Line, positions: Sequence[tuple[float, float]]) -> list[tuple[float, float, str]]:
-    """Where a line's points are, and what is told of each where it is pointed at."""
+    """Return the positions of a line's points with their tooltips."""
     x_axis, y_axis = chart.x, chart.y
     if line.steps:
         x = [f"{start:.3g} to {end:.3g}" for start, end in zip(line.x[:-1], line.x[1:], strict=True)]
@@ -227,12 +227,12 @@ def _text(text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Sentences, what stands between backticks as code."""
+    """Return sentences as HTML, with text between backticks as code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(text))
 
 
 def _compressed(content: Any) -> str:
-    """JSON, compressed: the data are a tenth as large, and no text in them can end the element early."""
+    """Return compressed JSON in base64: a tenth of the size, and no text in it can end the element early."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 

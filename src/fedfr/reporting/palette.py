@@ -1,4 +1,4 @@
-"""One colour and marker per method, the same in every figure, readable on light and on dark ground."""
+"""Colour and marker of each method, the same in every figure, readable on light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MARKERS = "xosDP^v*"
 
 
 def colour(method: str) -> str:
-    """Of a method by name, ``#rrggbb``; of one that has none of its own, by its name's checksum."""
+    """Return the colour of a method, ``#rrggbb``; methods without a fixed one get it from a checksum of their name."""
     if method in _FIXED:
         return _FIXED[method]
     number = crc32(method.encode())
@@ -30,12 +30,12 @@ def colour(method: str) -> str:
 
 
 def marker(method: str) -> str:
-    """Of a method by name, so that its lines can be told apart in print without colour: a marker of Matplotlib's."""
+    """Return the Matplotlib marker of a method, so that lines can be distinguished without colour."""
     names = [*_FIXED]
     place = names.index(method) if method in names else crc32(method.encode())
     return _MARKERS[place % len(_MARKERS)]
 
 
 def is_emphasized(method: str) -> bool:
-    """Whether it is drawn bold: the method this package is for."""
+    """Return whether a method is drawn bold, which only FedFR is."""
     return method == "fedfr"

@@ -1,4 +1,4 @@
-"""Progress of long work: bars with the time left on a terminal, lines in a notebook, plain lines elsewhere."""
+"""Progress of long-running work: bars on a terminal, lines in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ MOST_FINISHED = 4
 
 
 class Progress(Protocol):
-    """Told of every step of a named piece of work; ``total`` is the number of steps in all, ``unit`` what one is."""
+    """Receiver of progress: steps of named work, notes and events."""
 
     def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
-        """``done`` of ``total`` steps of ``work`` are finished."""
+        """Report that ``done`` of ``total`` steps of ``work`` are finished; ``unit`` is what a step is."""
         ...
 
     def note(self, text: str) -> None:
-        """Say one line."""
+        """Report one line of text."""
         ...
 
     def event(self, event: Mapping[str, Any]) -> None:
-        """An event of ``metrics.jsonl`` with its ``seed`` and ``method``, or an ``evaluation`` with its ``rows``."""
+        """Report an event of ``metrics.jsonl`` with ``seed`` and ``method``, or an ``evaluation`` with ``rows``."""
         ...
 
 
 class Silent:
-    """Says nothing."""
+    """Progress that is not shown."""
 
     def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
         """Ignore."""
@@ -58,13 +58,13 @@ class Silent:
 
 
 class TimeLeft:
-    """How long each piece of work has taken, and from that how long it will take."""
+    """Status lines of named work with an estimate of the time left."""
 
     def __init__(self) -> None:
         self._first: dict[str, tuple[float, int]] = {}
 
     def line(self, now: float, work: str, done: int, total: int, detail: str, unit: str) -> str:
-        """Where the work stands, with an estimate of the time left; what was done before it began gives none."""
+        """Return a status line with an estimate of the time left from the steps done since the first call."""
         since, before = self._first.setdefault(work, (now, done))
         left = ""
         if before < done < total:
@@ -77,7 +77,7 @@ def _count(done: int, total: int, unit: str) -> str:
 
 
 class PlainProgress:
-    """One line when work begins, at most one every ``interval`` seconds, and one when it ends."""
+    """Plain lines: one when work begins, at most one every ``interval`` seconds, and one when it ends."""
 
     def __init__(self, stream: TextIO, interval: float = 10.0) -> None:
         self._stream = stream
@@ -86,7 +86,7 @@ class PlainProgress:
         self._printed: dict[str, float] = {}
 
     def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
-        """Print where the work stands, with an estimate of the time left."""
+        """Print the status with an estimate of the time left."""
         now = time.monotonic()
         line = self._time_left.line(now, work, done, total, detail, unit)
         if done < total and now - self._printed.get(work, -self._interval) < self._interval:
@@ -99,11 +99,11 @@ class PlainProgress:
         print(text, file=self._stream, flush=True)
 
     def event(self, event: Mapping[str, Any]) -> None:
-        """Print nothing: what people need of it is in :meth:`update`."""
+        """Ignore; :meth:`update` prints the essential parts."""
 
 
 class NotebookProgress:
-    """A line per piece of work below the cell, changed in place; in a saved notebook the last state stays."""
+    """Lines below a notebook's cell, one per piece of work, updated in place; a saved notebook keeps the last state."""
 
     def __init__(self, interval: float = 0.2) -> None:
         display: Any = import_module("IPython.display").display
@@ -115,7 +115,7 @@ class NotebookProgress:
         self._last = 0.0
 
     def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
-        """Change the line, a few times a second at most."""
+        """Update the line, at most a few times per second."""
         now = time.monotonic()
         self._lines[work] = self._time_left.line(now, work, done, total, detail, unit)
         if done < total and now - self._last < self._interval:
@@ -132,18 +132,18 @@ class NotebookProgress:
         print(text, flush=True)
 
     def event(self, event: Mapping[str, Any]) -> None:
-        """Show nothing: what people need of it is in :meth:`update`."""
+        """Ignore; :meth:`update` shows the essential parts."""
 
 
 def is_notebook() -> bool:
-    """Whether this process is a notebook's kernel."""
+    """Return whether this process is the kernel of a notebook."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 @contextmanager
 def automatic_progress() -> Iterator[Progress]:
-    """Lines below the cell in a notebook, bars on a terminal, plain lines elsewhere."""
+    """Yield the progress display that fits: lines in a notebook, bars on a terminal, plain lines elsewhere."""
     if is_notebook():
         yield NotebookProgress()
     elif sys.stderr.isatty():
@@ -155,7 +155,7 @@ def automatic_progress() -> Iterator[Progress]:
 
 @contextmanager
 def progress_or_default(progress: Progress | Literal[False] | None) -> Iterator[Progress]:
-    """What a caller asked for: its own, none (False), or the one that fits where it works (None)."""
+    """Yield the given progress, a silent one for False, or the automatic one for None."""
     if progress is None:
         with automatic_progress() as shown:
             yield shown
@@ -164,17 +164,17 @@ def progress_or_default(progress: Progress | Literal[False] | None) -> Iterator[
 
 
 def _duration(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``3.5 h``."""
+    """Format seconds: ``40 s``, ``12 min``, ``3.5 h``."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 class TerminalProgress:
-    """A bar per piece of work; a context manager, so that the terminal is always given back."""
+    """Progress bars, one per piece of work; a context manager, so that the terminal is always restored."""
 
     def __init__(self) -> None:
-        # Nothing is cut in a narrow terminal: texts go on in further lines.
+        # Texts are wrapped, not cut, in a narrow terminal.
         self._bars = RichProgress(
             TextColumn("{task.description}", table_column=Column(overflow="fold")),
             BarColumn(bar_width=12),
@@ -195,7 +195,7 @@ class TerminalProgress:
         self._bars.stop()
 
     def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
-        """Move the bar."""
+        """Update the bar."""
         shown: dict[str, Any] = {"detail": detail, "count": _count(done, total, unit)}
         if work not in self._tasks:
             self._make_room()
@@ -203,7 +203,7 @@ class TerminalProgress:
         self._bars.update(self._tasks[work], completed=done, total=total, **shown)
 
     def _make_room(self) -> None:
-        """Of many pieces of work the oldest that are done are no longer shown: the newest must be on the screen."""
+        """Hide the oldest finished bars where there are many, so that the newest stay on the screen."""
         finished = [task.id for task in self._bars.tasks if task.finished and task.visible]
         for task in finished[: max(0, len(finished) - MOST_FINISHED)]:
             self._bars.update(task, visible=False)
@@ -213,4 +213,4 @@ class TerminalProgress:
         self._bars.console.print(text, highlight=False, markup=False)
 
     def event(self, event: Mapping[str, Any]) -> None:
-        """Show nothing: what people need of it is in :meth:`update`."""
+        """Ignore; :meth:`update` shows the essential parts."""

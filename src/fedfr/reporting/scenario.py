@@ -1,4 +1,4 @@
-"""Figures along a scenario's axis: how methods fare as federations differ."""
+"""Figures along the axis of a scenario: methods compared as the federation varies."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fedfr.results.comparison import rate_of, shared_metrics
 
 __all__ = ["sweep_charts"]
 
-# The paper's figure is at this rate; where a set of pairs is too small for it, the strictest that there is.
+# The rate of the paper; for sets with too few pairs, the strictest available rate is used.
 GENERIC_METRIC = "TAR@FAR=1e-4"
 _DASHES: tuple[Dash, ...] = ("solid", "dashed", "dotted", "dashdot")
 
 
 def sweep_charts(axis: str, sections: Sequence[Section]) -> list[Chart]:
-    """Generic and personalized TAR against ``axis``, one line per method and group."""
+    """Return generic and personalized TAR against ``axis``, with one line per method and group."""
     found = []
     for protocol in (GENERIC_VERIFICATION, PERSONAL_VERIFICATION):
         metric = _metric(sections, protocol)
@@ -30,7 +30,7 @@ def sweep_charts(axis: str, sections: Sequence[Section]) -> list[Chart]:
 
 def _sweep(axis: str, sections: Sequence[Section], protocol: str, metric: str) -> Chart:
     groups = list(dict.fromkeys(section.group for section in sections))
-    # A scenario of names, not of numbers, has them at 0, 1, …
+    # Points without a number are placed at 0, 1, …
     labels = [section.name if section.at is None else f"{section.at:g}" for section in sections]
     names = tuple(dict.fromkeys(labels)) if any(section.at is None for section in sections) else ()
     lines: list[Line] = []
@@ -51,7 +51,7 @@ def _sweep(axis: str, sections: Sequence[Section], protocol: str, metric: str) -
             spread = [100 * (deviation or 0.0) for *_, deviation, _ in points]
             label = f"{column_title(*key)}{f', {group}' if group else ''}"
             line = replace(line, label=label, dash=dash if len(groups) > 1 else line.dash)
-            # One seed has no deviation: a bar of length 0 would claim one.
+            # One seed has no deviation; a bar of length 0 would suggest one.
             lines.append(replace(line, spread=spread) if any(spread) else line)
     over = (*(["clients"] if protocol == PERSONAL_VERIFICATION else []), *(["seeds"] if most > 1 else []))
     caption = f"Mean over {' and '.join(over)}. " if over else ""
@@ -68,9 +68,9 @@ def _sweep(axis: str, sections: Sequence[Section], protocol: str, metric: str) -
 
 
 def _metric(sections: Sequence[Section], protocol: str) -> str | None:
-    """The strictest that every section shows, the paper's where it can be had.
+    """Return the paper's metric if every section has it, else the strictest that every section has.
 
-    Where there is none – a client of one identity may be refused all – the laxest that any has.
+    If there is none (all metrics of a client with one identity may be refused), the laxest of any section.
     """
     each = [shared_metrics(section.rows, protocol) for section in sections]
     shared = set(each[0]).intersection(*each[1:])
@@ -80,7 +80,7 @@ def _metric(sections: Sequence[Section], protocol: str) -> str | None:
 
 
 def _models(section: Section, protocol: str) -> list[Key]:
-    """Of every method the model it is there for: the generic one, or where clients are concerned their own."""
+    """Return one model per method: the generic one, or for personalized protocols the client's own if there is one."""
     given = list(dict.fromkeys((row.method, row.model) for row in section.rows if row.protocol == protocol))
     personal = {method for method, model in given if model == "personalized"}
     if protocol == GENERIC_VERIFICATION:
@@ -89,9 +89,9 @@ def _models(section: Section, protocol: str) -> list[Key]:
 
 
 def _over_seeds(section: Section, key: Key, protocol: str, metric: str) -> tuple[float, float | None, int] | None:
-    """Mean over seeds of the mean over clients, the seeds' deviation (None: one seed), their number.
+    """Return the mean over seeds of the mean over clients, the deviation over seeds (None for one), and their number.
 
-    None where a client is refused its figure: a mean over the others would stand beside means over all.
+    None if the metric is refused for a client, since a mean over the others is not comparable with means over all.
     """
     seeds: dict[int, list[float]] = {}
     for row in section.rows:

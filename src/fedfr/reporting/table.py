@@ -1,4 +1,4 @@
-"""The table that stands at the end of a run: every model beside the others, mean and worst client, counts behind."""
+"""Results table of a run: mean and worst client of every model, with counts of comparisons."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _ORDER = ("pretrained", "local", "generic", "personalized", "centralized")
 
 
 def column_title(method: str, model: str) -> str:
-    """``pretrained``, ``local``, ``centralized`` stand for themselves; others are named by method and model."""
+    """Return the column title of a model: method and model, or one name if both are the same."""
     return model if method == model else f"{method} {model}"
 
 
 def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """Head, rule and lines."""
+    """Return a Markdown table."""
     rows = ["| " + " | ".join(cells) + " |" for cells in (head, *lines)]
     return "\n".join([rows[0], "|---" * len(head) + "|", *rows[1:]])
 
 
 def summarize(rows: Sequence[Row]) -> Summary:
-    """Rows by (protocol, metric) and column, in order of first appearance; one row per client."""
+    """Group rows by (protocol, metric) and column, in order of first appearance; one row per client."""
     table: Summary = {}
     for row in rows:
         columns = table.setdefault((row.protocol, row.metric), {})
@@ -38,9 +38,9 @@ def summarize(rows: Sequence[Row]) -> Summary:
 
 
 def results_table(rows: Sequence[Row], width: int = 80) -> str:
-    """Plain text, a block per protocol with a line per model and a column per metric; no line is wider than ``width``.
+    """Return a plain-text table, one block per protocol with a line per model and a column per metric.
 
-    What the table leaves out – refused figures, clients without a model – is named below it.
+    Lines are at most ``width`` wide. Refused metrics and clients without a model are listed below the table.
     """
     summary, clients = summarize(rows), _clients(rows)
     models = dict.fromkeys((row.method, row.model) for row in rows)
@@ -48,7 +48,7 @@ def results_table(rows: Sequence[Row], width: int = 80) -> str:
         column_title(*key)
         for key in sorted(models, key=lambda key: _ORDER.index(key[1]) if key[1] in _ORDER else len(_ORDER))
     ]
-    # The same for all protocols, so that their columns stand below each other.
+    # The same for all protocols, so that their columns align.
     longest = max(map(len, [*titles, *_COUNTS]), default=0)
     blocks = []
     for protocol in clients:
@@ -66,7 +66,7 @@ def results_table(rows: Sequence[Row], width: int = 80) -> str:
         lines.append((_COUNTS[1], *(_span([row.impostor for row in each]) for each in every)))
         blocks.append(text_table((protocol, *(metric.replace("@", "\n@") for metric in metrics)), lines, width))
     notes = [
-        "in %: mean over clients (worst client); a single number where no client is concerned. Counts are per client."
+        "in %: mean over clients (worst client); a single number for protocols without clients. Counts are per client."
     ]
     incomplete = [*_refused_for_some(summary), *_without_model(summary, clients)]
     if incomplete:
@@ -80,13 +80,13 @@ def _has_figure(columns: Mapping[str, Sequence[Row]]) -> bool:
 
 
 def missing_values(rows: Sequence[Row]) -> list[str]:
-    """What tables of these rows lack, a sentence each: refused figures with the reason, clients without a model."""
+    """Return a sentence for each gap in the tables of these rows: refused metrics, and clients without a model."""
     summary = summarize(rows)
     return [*_refused_for_some(summary), *_without_model(summary, _clients(rows)), *_refused_for_all(summary)]
 
 
 def _clients(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """Every client that a protocol has figures of, sorted; a protocol that concerns no client has none."""
+    """Return the sorted clients of every protocol; protocols without clients have none."""
     clients: dict[str, set[str]] = {}
     for row in rows:
         clients.setdefault(row.protocol, set()).update({row.client} - {ALL_CLIENTS})
@@ -109,7 +109,7 @@ def _cell(rows: Sequence[Row], clients: int) -> str:
 
 
 def _refused_for_all(summary: Summary) -> list[str]:
-    """Metrics that no model has a figure of, one sentence per protocol; reasons that differ in numbers are one."""
+    """Return a sentence per protocol with the metrics refused for all models; similar reasons are merged."""
     protocols: dict[str, dict[str, tuple[list[str], list[str]]]] = {}
     for (protocol, metric), columns in summary.items():
         if _has_figure(columns):
@@ -127,7 +127,7 @@ def _refused_for_all(summary: Summary) -> list[str]:
 
 
 def _reason(metrics: Sequence[str], reasons: Sequence[str]) -> str:
-    """``TAR@FAR=1e-3, 1e-4 – rests on 1.2 impostors or fewer; …``: of reasons that differ the one with the most."""
+    """Format ``TAR@FAR=1e-3, 1e-4 – rests on 1.2 impostors or fewer; …``, with the largest number of the reasons."""
     first, *others = metrics
     same, _, _ = first.rpartition("=")
     names = [first, *(name.removeprefix(f"{same}=") if same else name for name in others)]
@@ -138,7 +138,7 @@ def _reason(metrics: Sequence[str], reasons: Sequence[str]) -> str:
 
 
 def _refused_for_some(summary: Summary) -> list[str]:
-    """Figures that stand in the table without some clients, with those clients and the reason."""
+    """Return a sentence for metrics that are refused for some clients, with those clients and the reason."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for (protocol, metric), columns in summary.items():
         if not _has_figure(columns):
@@ -157,7 +157,7 @@ def _refused_for_some(summary: Summary) -> list[str]:
 
 
 def _without_model(summary: Summary, clients: Mapping[str, Sequence[str]]) -> list[str]:
-    """Clients that one column lacks, with the reason where it is known; or that the server's model is of no use."""
+    """Return a sentence for each model that clients, or the server, do not have, with the reason if it is known."""
     lacking: dict[tuple[str, str], dict[str, None]] = {}
     for (protocol, _), columns in summary.items():
         for title, rows in columns.items():
@@ -172,6 +172,6 @@ def _without_model(summary: Summary, clients: Mapping[str, Sequence[str]]) -> li
 
 
 def _of(clients: Iterable[str]) -> str:
-    """Whose, but for a model that is everybody's."""
+    """Return ``of`` with the named clients; empty for a model shared by all."""
     named = [client for client in clients if client != ALL_CLIENTS]
     return f" of {', '.join(sorted(named))}" if named else ""

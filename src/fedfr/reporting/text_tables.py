@@ -1,4 +1,4 @@
-"""Tables as plain text that fit the width they are shown in: what does not fit stands in a further block below."""
+"""Plain-text tables that fit a given width; further columns continue in blocks below."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _LEAST = 40
 
 
 def screen_width() -> int:
-    """Columns of the terminal, ``COLUMNS`` where that is set, 80 where there is neither."""
+    """Return the width of the terminal: ``COLUMNS`` if set, 80 without a terminal."""
     return max(shutil.get_terminal_size((80, 24)).columns, _LEAST)
 
 
 def wrapped(text: str, width: int, indent: str = "  ") -> str:
-    """A sentence in lines of at most ``width``, all but the first indented; no word is broken, and so no path."""
+    """Wrap a sentence to ``width`` with continuation lines indented; words and paths are not broken."""
     return textwrap.fill(
         text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
     )
 
 
 def text_table(head: Sequence[str], lines: Sequence[Sequence[str]], width: int) -> str:
-    """The first column to the left, the others to the right; titles may have several lines.
+    """Return a table with the first column left-aligned, the others right-aligned; titles may have several lines.
 
-    Columns that do not fit beside the others stand below them, each block with the first column. Nothing is cut: where
-    a single column is wider than ``width``, so is the table.
+    Columns that do not fit continue in blocks below, each with the first column. Nothing is cut: a column wider than
+    ``width`` makes the table wider.
     """
     titles = [title.split("\n") for title in head]
     sizes = [
@@ -52,7 +52,7 @@ def _block(
     places: Sequence[int], titles: Sequence[Sequence[str]], lines: Sequence[Sequence[str]], sizes: Sequence[int]
 ) -> str:
     tall = max(len(titles[place]) for place in places)
-    # Short titles stand directly above the rule.
+    # Short titles are placed directly above the rule.
     above = [[*[""] * (tall - len(titles[place])), *titles[place]] for place in places]
     chosen = [sizes[place] for place in places]
     rule = "─" * (sum(chosen) + len(_GAP) * (len(places) - 1))

@@ -1,4 +1,4 @@
-"""``--track``: the numbers of ``metrics.jsonl`` and figures as they are found, to TensorBoard, MLflow or Prometheus."""
+"""``--track``: send events and metrics while a run lasts to TensorBoard, MLflow or Prometheus."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _NO_METRICS = frozenset({"round", "epoch", "seed", "time"})
 
 
 class Tracker(Protocol):
-    """Somewhere to send numbers to. Raises :class:`FedfrError` when they cannot be sent."""
+    """Receiver of numbers; raises :class:`FedfrError` if they cannot be sent."""
 
     def write(self, subject: str, name: str, value: float, step: int) -> None:
-        """One number: whose, which, how much, in which round (in pre-training: epoch)."""
+        """Send one number with its subject, name, value and round (in pre-training: epoch)."""
         ...
 
     def close(self, *, failed: bool) -> None:
-        """Everything is sent; ``failed``: the run was interrupted."""
+        """Finish after the last number; ``failed``: the run was interrupted."""
         ...
 
 
 class TensorBoardTracker:
-    """One TensorBoard run per subject below ``FOLDER/tensorboard``, so that methods and clients lie over each other."""
+    """One TensorBoard run per subject below ``FOLDER/tensorboard``, so that methods and clients share their plots."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -47,7 +47,7 @@ class TensorBoardTracker:
         self._writers: dict[str, Any] = {}
 
     def write(self, subject: str, name: str, value: float, step: int) -> None:
-        """Into the subject's event file; steps that a killed process wrote and that are repeated are replaced."""
+        """Write to the subject's event file; repeated steps of a killed process are replaced."""
         try:
             if subject not in self._writers:
                 self._writers[subject] = self._new(str(self._folder / subject), purge_step=step, flush_secs=5)
@@ -65,9 +65,9 @@ class TensorBoardTracker:
 
 
 class MlflowTracker:
-    """One run of the experiment ``fedfr`` at the MLflow server that ``MLFLOW_TRACKING_URI`` names.
+    """One run of the experiment ``fedfr`` at the MLflow server of ``MLFLOW_TRACKING_URI``.
 
-    The run's id is kept in ``FOLDER/mlflow-run.txt``; a resumed run goes on with it.
+    The run's id is kept in ``FOLDER/mlflow-run.txt``, so that a resumed run continues it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -85,7 +85,7 @@ class MlflowTracker:
         self._run: str | None = None
 
     def write(self, subject: str, name: str, value: float, step: int) -> None:
-        """As ``subject/name``; MLflow allows neither @ nor =: ``TAR@FAR=1e-3`` is called ``TAR at FAR 1e-3`` there."""
+        """Log ``subject/name``; MLflow allows neither @ nor =, so ``TAR@FAR=1e-3`` becomes ``TAR at FAR 1e-3``."""
         if self._run is None:
             self._run = self._call(self._begin)
         key = f"{subject}/{name}".replace("@", " at ").replace("=", " ").replace("(", "-").replace(")", "")
@@ -98,7 +98,7 @@ class MlflowTracker:
             self._call(lambda: self._client.set_terminated(self._run, status=status))
 
     def _begin(self) -> str:
-        """The run of this folder: the one it has begun before, or a new one."""
+        """Return the id of this folder's run, created if there is none yet."""
         kept = self._folder / "mlflow-run.txt"
         if kept.exists():
             return kept.read_text(encoding="utf-8").strip()
@@ -113,14 +113,14 @@ class MlflowTracker:
         try:
             return call()
         except self._failures as error:
-            raise FedfrError(f"MLflow does not answer as it should: {str(error).splitlines()[0]}") from error
+            raise FedfrError(f"MLflow reports an error: {str(error).splitlines()[0]}") from error
 
 
 class PrometheusTracker:
-    """The newest of every number at ``/metrics``, for as long as the run lasts, for a Prometheus that comes to ask.
+    """Newest value of every number at ``/metrics`` while the run lasts, for Prometheus to scrape.
 
-    ``FEDFR_PROMETHEUS`` is where it listens, ``127.0.0.1:9464`` by default. Whoever reaches it reads client ids, losses
-    and figures: it has no password.
+    It listens at ``FEDFR_PROMETHEUS``, by default ``127.0.0.1:9464``, without a password: client ids, losses and
+    metrics are readable by everybody who reaches the port.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -148,13 +148,13 @@ class PrometheusTracker:
             ) from error
 
     def write(self, subject: str, name: str, value: float, step: int) -> None:
-        """In the place of what it was before."""
+        """Replace the previous value."""
         self._value.labels(subject, name).set(value)
         self._step.labels(subject).set(step)
         self._time.set_to_current_time()
 
     def close(self, *, failed: bool) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -171,7 +171,7 @@ TRACKERS: Registry[Callable[[Path], Tracker]] = Registry(
 
 
 class Tracking:
-    """Progress that is also sent to trackers; one that fails is given up with a note, the run goes on."""
+    """Progress that is also sent to trackers; a tracker that fails is dropped with a note, and the run continues."""
 
     def __init__(self, reporter: Progress, names: Sequence[str], folder: Path) -> None:
         self._reporter = reporter
@@ -184,15 +184,15 @@ class Tracking:
         self._each(lambda tracker: tracker.close(failed=kind is not None))
 
     def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
-        """Pass on."""
+        """Pass the call on."""
         self._reporter.update(work, done, total, detail, unit)
 
     def note(self, text: str) -> None:
-        """Pass on."""
+        """Pass the call on."""
         self._reporter.note(text)
 
     def event(self, event: Mapping[str, Any]) -> None:
-        """Send every number in it."""
+        """Send every number of the event to the trackers."""
         for scalar in scalars(event):
             self._each(partial(_write, scalar))
         self._reporter.event(event)
@@ -203,7 +203,7 @@ class Tracking:
                 act(tracker)
             except FedfrError as error:
                 del self._trackers[name]
-                self._reporter.note(f"--track {name} is given up: {error}")
+                self._reporter.note(f"--track {name} is dropped: {error}")
 
 
 def _write(scalar: Scalar, tracker: Tracker) -> None:
@@ -211,10 +211,10 @@ def _write(scalar: Scalar, tracker: Tracker) -> None:
 
 
 def scalars(event: Mapping[str, Any]) -> Iterator[Scalar]:
-    """(subject, name, value, step) of every number in an event, under the names of ``metrics.jsonl``.
+    """Yield (subject, name, value, step) of every number in an event, under the names of ``metrics.jsonl``.
 
-    Subjects are ``seed-<n>/<method>``, in a benchmark its part before it, with a client or a model behind it. The
-    figures of an ``evaluation`` are means over clients.
+    Subjects are ``seed-<n>/<method>``, preceded by the cell in a benchmark and followed by a client or model. The
+    metrics of an ``evaluation`` are means over clients.
     """
     subject = f"seed-{event['seed']}/{event.get('method', 'pretrained')}"
     if "cell" in event:

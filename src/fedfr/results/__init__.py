@@ -1,1 +1,1 @@
-"""Results of runs as rows and curves, their costs, and paired comparisons with intervals."""
+"""Results of runs: rows, curves, costs, and paired comparisons with confidence intervals."""

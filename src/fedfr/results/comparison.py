@@ -1,4 +1,4 @@
-"""Which model is ahead, and how sure that is: paired differences over seeds and clients with bootstrap intervals."""
+"""Comparison of models: paired differences over seeds and clients with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
     "summaries",
 ]
 
-# Resamples behind an interval: its ends then move by about a hundredth of its width from draw to draw.
+# Resamples of an interval: its ends then vary by about a hundredth of its width between draws.
 DRAWS = 10_000
 _ROUNDING = 1e-9
 Key = tuple[str, str]
@@ -30,7 +30,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class MetricGroup:
-    """One figure of all models: by (method, model), then (seed, client), the values that were not refused."""
+    """One metric of all models: by (method, model), then (seed, client), the values that were not refused."""
 
     protocol: str
     metric: str
@@ -39,9 +39,9 @@ class MetricGroup:
 
 @dataclass(frozen=True)
 class MetricSummary:
-    """A model's figure: mean over seeds of the mean over clients, the seeds' standard deviation, the worst client.
+    """A metric of one model: mean over seeds of the mean over clients, standard deviation over seeds, worst client.
 
-    ``deviation`` is None for a single seed, ``worst`` where no client is concerned.
+    ``deviation`` is None for a single seed, ``worst`` for metrics without clients.
     """
 
     mean: float
@@ -52,7 +52,7 @@ class MetricSummary:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean paired difference of two models with the ends of its interval; no interval from a single pair."""
+    """Mean paired difference of two models with the ends of its interval; a single pair has no interval."""
 
     mean: float
     low: float | None
@@ -61,12 +61,12 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        """Whether the interval leaves out zero; an end that is zero but for rounding does not."""
+        """Whether the interval excludes zero by more than rounding."""
         return self.low is not None and self.high is not None and (self.low > _ROUNDING or self.high < -_ROUNDING)
 
 
 def metric_groups(rows: Iterable[Row]) -> list[MetricGroup]:
-    """Rows by protocol and metric, in order of first appearance; refused figures are left out."""
+    """Group rows by protocol and metric, in order of first appearance, without refused values."""
     found: dict[tuple[str, str], MetricGroup] = {}
     for row in rows:
         group = found.setdefault((row.protocol, row.metric), MetricGroup(row.protocol, row.metric, {}))
@@ -76,9 +76,9 @@ def metric_groups(rows: Iterable[Row]) -> list[MetricGroup]:
 
 
 def shared_metrics(rows: Iterable[Row], protocol: str) -> list[str]:
-    """Metrics at a rate, strictest first, that no model lacks for a seed and client that it has another of.
+    """Return the metrics at a rate, strictest first, for which no model lacks a value that its other metrics have.
 
-    The released convention of 1:N is left out.
+    The released convention of 1:N is not included.
     """
     places: dict[Key, dict[str, set[tuple[int, str]]]] = {}
     for row in rows:
@@ -97,13 +97,13 @@ def shared_metrics(rows: Iterable[Row], protocol: str) -> list[str]:
 
 
 def rate_of(metric: str) -> float:
-    """0.001 of ``TAR@FAR=1e-3``; 1 of a metric that is at no rate."""
+    """Return the rate of a metric: 0.001 for ``TAR@FAR=1e-3``, 1 for a metric without a rate."""
     _, _, rate = metric.partition("=")
     return float(rate) if rate else 1.0
 
 
 def summaries(group: MetricGroup) -> dict[Key, MetricSummary]:
-    """Every model's standing in a contest."""
+    """Summarize the values of every model in a group."""
     found = {}
     for key, values in group.values.items():
         seeds: dict[int, list[float]] = {}
@@ -121,11 +121,11 @@ def summaries(group: MetricGroup) -> dict[Key, MetricSummary]:
 
 
 def compare(group: MetricGroup, one: Key, other: Key, *, confidence: float = 0.95, seed: int = 0) -> Difference | None:
-    """``one`` − ``other`` where both have a value for the same seed and client; None where there is no such pair.
+    """Return the mean of ``one`` − ``other`` over seeds and clients of which both have a value, None if there are none.
 
-    The interval is the percentile bootstrap's (Efron 1979), in two steps because clients of one seed share a split and
-    a starting model: seeds are drawn with replacement, then clients within each drawn seed. With one seed only its
-    clients are drawn, and the interval says nothing of other seeds.
+    The interval is a percentile bootstrap (Efron 1979) in two steps, because clients of one seed share a split and a
+    starting model: seeds are drawn with replacement, then clients within each drawn seed. With one seed only its
+    clients are drawn, and the interval does not cover other seeds.
     """
     left, right = group.values.get(one, {}), group.values.get(other, {})
     seeds: dict[int, list[float]] = {}
@@ -143,11 +143,11 @@ def compare(group: MetricGroup, one: Key, other: Key, *, confidence: float = 0.9
 
 
 def _resampled(seeds: Sequence[Sequence[float]], generator: np.random.Generator) -> NDArray[np.float64]:
-    """``DRAWS`` means of resampled seeds and clients."""
+    """Return ``DRAWS`` means of resampled seeds and clients."""
     within = []
     for differences in seeds:
         values = np.asarray(differences)
-        # One independent set of draws of this seed's clients for every place it may be drawn to.
+        # Independent draws of this seed's clients for every position at which the seed may be drawn.
         chosen = generator.integers(0, len(values), (len(seeds), DRAWS, len(values)))
         within.append(values[chosen].mean(axis=2))
     table = np.stack(within)

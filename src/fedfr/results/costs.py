@@ -1,4 +1,4 @@
-"""What rounds cost, read from ``metrics.jsonl``: client time, bytes, memory."""
+"""Costs of rounds, read from ``metrics.jsonl``: time, bytes, memory."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["RoundCost", "round_costs", "total"]
 
 @dataclass(frozen=True)
 class RoundCost:
-    """One round of one method in one seed, all its clients together.
+    """Cost of one round of one method and seed, summed over its clients.
 
-    ``wall_seconds``: from the broadcast to the average, evaluation not counted; ``client_seconds``: training and
-    features of the clients, which may have worked side by side; ``bytes_up``, ``bytes_down``: tensors of all messages;
-    ``peak_bytes``: the largest resident size of a process that served a client.
+    ``wall_seconds``: from the broadcast to the average, without evaluation; ``client_seconds``: training and feature
+    extraction of the clients, which may have run in parallel; ``bytes_up``, ``bytes_down``: tensors of all messages;
+    ``peak_bytes``: the largest resident size of a client's process.
     """
 
     method: str
@@ -32,9 +32,9 @@ class RoundCost:
 
 
 def round_costs(events: Path, method: str, seed: int) -> list[RoundCost]:
-    """Of every round in ``events``, oldest first; none where the method had no rounds.
+    """Read the cost of every round from ``events``, oldest first; empty for a method without rounds.
 
-    Raises :class:`FedfrError` for a file that is damaged.
+    Raises :class:`FedfrError` for a damaged file.
     """
     updates: dict[int, list[dict[str, float]]] = {}
     wall: dict[int, float] = {}
@@ -46,11 +46,11 @@ def round_costs(events: Path, method: str, seed: int) -> list[RoundCost]:
                 wall[event["round"]] = event.get("seconds", 0.0)
         return [_sum(method, seed, number, wall.get(number, 0.0), updates[number]) for number in sorted(updates)]
     except (LookupError, TypeError, ValueError, OverflowError) as error:
-        raise FedfrError(f"{events} lacks or garbles an entry ({error!r}); restore or remove it") from error
+        raise FedfrError(f"{events} has a missing or damaged entry ({error!r}); restore or remove it") from error
 
 
 def total(costs: Iterable[RoundCost]) -> RoundCost:
-    """All rounds of one method and seed as one, numbered as the last of them; raises ValueError for no rounds."""
+    """Sum the rounds of one method and seed; ``round`` is the last one. Raises ValueError if there are no rounds."""
     rounds = list(costs)
     last = max(rounds, key=lambda cost: cost.round)
     return RoundCost(

@@ -1,4 +1,4 @@
-"""What the curves and histograms of a report are drawn from: one record per model and protocol."""
+"""Records from which a report's curves and histograms are drawn, one per model and protocol."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from fedfr.evaluation import RATES, ScoreCounts
 
 __all__ = ["Curve", "curve_from"]
 
-_BINS = 5  # of the score counts' in one of the curve's
+_BINS = 5  # bins of the score counts per bin of the curve
 
 
 @dataclass(frozen=True, repr=False)
 class Curve(Brief):
-    """``accepted``: TAR or TPIR at every rate of :data:`~fedfr.evaluation.RATES`, None where it is refused.
+    """Curve and score histograms of one model and protocol.
 
-    Over several ``clients`` it is their mean, and refused unless every one of them has a figure. ``genuine`` and
-    ``impostor``: scores in bins of 0.005 from -1 to 1 (of older runs 0.02), all clients together.
+    ``accepted``: TAR or TPIR at every rate of :data:`~fedfr.evaluation.RATES`, None where it is refused; over several
+    ``clients`` their mean, refused unless every client has a value. ``genuine`` and ``impostor``: counts of scores in
+    bins of 0.005 from -1 to 1 (0.02 in older runs), summed over clients.
     """
 
     method: str
@@ -37,12 +38,12 @@ class Curve(Brief):
     impostor: tuple[int, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Curve:
-        """Inverse of :meth:`to_dict`."""
+        """Read what :meth:`to_dict` wrote."""
         values: dict[str, Any] = {field.name: content[field.name] for field in fields(cls)}
         return cls(**values | {name: tuple(values[name]) for name in ("accepted", "genuine", "impostor")})
 
@@ -57,7 +58,7 @@ def curve_from(
     protocol: str,
     clients: int,
 ) -> Curve:
-    """The record of one model's scores, one :class:`ScoreCounts` per client (or one in all)."""
+    """Return the record of one model's scores, given as one :class:`ScoreCounts` per client (or a single one)."""
     each = [single.accepted() for single in counts]
     whole = counts[0]
     for single in counts[1:]:
@@ -81,7 +82,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _histogram(counts: NDArray[np.int64]) -> tuple[int, ...]:
-    # The last of the fine bins holds the score 1 alone and joins its neighbours.
+    # The last fine bin holds only the score 1; it is added to the one before it.
     joined = counts[:-1].copy()
     joined[-1] += counts[-1]
     return tuple(joined.reshape(-1, _BINS).sum(axis=1).tolist())

@@ -1,4 +1,4 @@
-"""Results as tidy rows, the same everywhere: evaluation files, ``--json``, tables."""
+"""Results as tidy rows, as used in evaluation files, ``--json`` output and tables."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["ALL_CLIENTS", "NO_MODEL", "Row", "rows_from"]
 
 ALL_CLIENTS = ""
 NO_MODEL = "no model: "
-"""How a refusal begins that is for want of a usable model; the reason follows."""
+"""Prefix of a refusal because there is no usable model; the reason follows."""
 
 
 @dataclass(frozen=True, repr=False)
 class Row(Brief):
-    """One metric of one model; ``client`` is empty for protocols that concern no client.
+    """One metric of one model; ``client`` is empty for protocols without clients.
 
-    ``value`` is None where the metric was refused, ``refused`` then says why. ``genuine`` and ``impostor`` are the
-    comparisons (1:1) or mated and non-mated probes (1:N) behind it.
+    ``value`` is None where the metric is refused, and ``refused`` gives the reason. ``genuine`` and ``impostor`` count
+    comparisons (1:1) or mated and non-mated probes (1:N).
     """
 
     method: str
@@ -38,23 +38,23 @@ class Row(Brief):
 
     @property
     def lacks_model(self) -> bool:
-        """Whether there was no usable model to measure."""
+        """Whether the metric is refused because there is no usable model."""
         return self.refused.startswith(NO_MODEL)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Row:
-        """Inverse of :meth:`to_dict`."""
+        """Read what :meth:`to_dict` wrote."""
         return cls(**{field.name: content[field.name] for field in fields(cls)})
 
 
 def rows_from(
     metrics: Iterable[Metric], *, method: str, seed: int, round_number: int, client: str, model: str, protocol: str
 ) -> list[Row]:
-    """Metrics of one protocol with their context."""
+    """Return the rows of one protocol's metrics."""
     return [
         Row(
             method,
