@@ -26,7 +26,7 @@ from fedfr.core.files import (
     write_json,
 )
 from fedfr.federation.journal import Journal
-from fedfr.federation.method import Generic
+from fedfr.federation.method import GenericModel
 from fedfr.federation.private_store import PrivateState, PrivateStore
 
 
@@ -123,7 +123,7 @@ def save_state(folder: Path) -> None:
 
 
 def commit(folder: Path) -> None:
-    Journal(folder / "run" / "rounds").commit(1, Generic({"w": torch.ones(2)}, torch.ones(1, 2)), {})
+    Journal(folder / "run" / "rounds").commit(1, GenericModel({"w": torch.ones(2)}, torch.ones(1, 2)), {})
 
 
 def deep(folder: Path) -> None:

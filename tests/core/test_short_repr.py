@@ -19,7 +19,7 @@ from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import ClientFaces, FaceSet, PhotographImport, Split, VerificationSet
 from fedfr.federation.messages import Broadcast, Update
-from fedfr.federation.method import Generic
+from fedfr.federation.method import GenericModel
 from fedfr.federation.private_store import PrivateState
 from fedfr.models import DFC, OpenedModel, Personalized, Preprocessing, build_backbone
 from fedfr.results.curve_records import Curve
@@ -61,7 +61,7 @@ def objects(folder: Path) -> list[object]:
         case,
         PhotographImport(faces, 70, (), (SECRET,)),
         VerificationSet(folder / "lfw.bin", (b"image",) * 4, np.ones(2, np.bool_)),
-        Generic(tensors, torch.ones(4, 512)),
+        GenericModel(tensors, torch.ones(4, 512)),
         Broadcast(1, tensors, torch.ones(4, 512)),
         Update(1, "client-01", tensors, torch.ones(4, 512), 30, {"loss/total": 0.5}),
         PrivateState(1, tensors, torch.ones(3, 512)),

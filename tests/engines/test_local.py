@@ -100,7 +100,7 @@ def test_an_answer_that_is_anothers_or_strange_is_its_clients_failure(
     assert isinstance(replies[1], Update)
     with LocalEngine(Strange(make_client, "client-02", {"event": 1.0})) as engine:
         (reply,) = engine.exchange(broadcast, ["client-02"])
-    assert reply == Failure("client-02", "metrics hold 'event', which no client reports")
+    assert reply == Failure("client-02", "metrics hold 'event', which is not a known metric")
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -23,7 +23,7 @@ from fedfr.engines.local import LocalEngine
 from fedfr.experiments.components import make_compute
 from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.journal import Journal
-from fedfr.federation.method import Generic
+from fedfr.federation.method import GenericModel
 from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.federation.server import Server
@@ -157,7 +157,7 @@ def really(threshold: float, tmp_path_factory: pytest.TempPathFactory) -> Any:
     }
     for client in clients.values():
         client.history = []
-    start = Generic(build_backbone("smooth", 0).state_dict(), PROTOTYPES.clone())
+    start = GenericModel(build_backbone("smooth", 0).state_dict(), PROTOTYPES.clone())
     journal = Journal(folder / "rounds")
     with LocalEngine(clients.__getitem__) as engine:
         every = frozenset(start.weights)

@@ -20,7 +20,7 @@ from fedfr.experiments.components import RunComponents
 from fedfr.experiments.evaluator import EvaluatedModel, Evaluator, Features, evaluate_method_run
 from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import ClientFaces, FaceSet, Split
-from fedfr.federation.method import Generic
+from fedfr.federation.method import GenericModel
 from fedfr.federation.private_store import PrivateState
 from fedfr.models import Personalized, build_backbone
 from fedfr.models.heads import DFC
@@ -188,8 +188,8 @@ def test_every_image_is_computed_once(parts: RunComponents) -> None:
 
 
 @pytest.fixture(scope="module")
-def start() -> Generic:
-    return Generic(build_backbone("slimface", 0).state_dict(), torch.zeros(1, 512))
+def start() -> GenericModel:
+    return GenericModel(build_backbone("slimface", 0).state_dict(), torch.zeros(1, 512))
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def start_features(parts: RunComponents) -> Features:
 )
 def test_which_models_of_a_trial_meet_which_protocols(
     parts: RunComponents,
-    start: Generic,
+    start: GenericModel,
     start_features: Features,
     tmp_path: Path,
     method: str,
@@ -243,7 +243,7 @@ def test_which_models_of_a_trial_meet_which_protocols(
 
 
 def test_a_model_whose_features_are_no_numbers_is_no_model(
-    parts: RunComponents, start: Generic, tmp_path: Path
+    parts: RunComponents, start: GenericModel, tmp_path: Path
 ) -> None:
     """Finite weights may still overflow; the figures of the others stand, and curves are drawn of them alone."""
     method_run = MethodRun(parts, "fedfr", tmp_path)

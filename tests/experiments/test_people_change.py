@@ -105,7 +105,7 @@ def test_a_resumed_run_goes_on_with_those_who_are_there(begun: tuple[Path, Exper
     split, faces = run.components.split, run.components.faces
     people = split.identities["client-01"]
     method_run = run.method_runs()[0]
-    first = method_run.store("client-01").until(1)
+    first = method_run.store("client-01").at_or_before(1)
     assert first is not None
     rows = torch.cat([first.prototypes, first.dfc["branches.weight"]])
     leaver = [0, 3]
@@ -187,7 +187,7 @@ def test_a_site_goes_on_with_those_who_are_there(federation: Callable[..., Feder
     shutil.rmtree(made.remote.folder / "rounds" / "0002")
     shutil.rmtree(made.remote.folder / "evaluation")
     with site.client() as client:
-        first = client.store.until(1)
+        first = client.store.at_or_before(1)
     assert first is not None
     old = torch.cat([first.prototypes, first.dfc["branches.weight"]])
 

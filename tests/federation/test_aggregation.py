@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedfr.core.errors import FedfrError
-from fedfr.federation.aggregation import Change, StreamingAverage, check_update
+from fedfr.federation.aggregation import ChangeLimit, StreamingAverage, check_update
 from fedfr.federation.messages import Update
 
 State = dict[str, torch.Tensor]
@@ -123,7 +123,7 @@ def test_memory_stays_below_three_models() -> None:
     script = """
 import torch
 from pathlib import Path
-from fedfr.federation.aggregation import Change, StreamingAverage, check_update
+from fedfr.federation.aggregation import ChangeLimit, StreamingAverage, check_update
 from fedfr.federation.messages import Update, decode_update, encode
 weights = {f"layer{n}": torch.randn(1_000_000) for n in range(10)}
 message = encode(Update(1, "a", weights, None, 1))
@@ -220,11 +220,11 @@ def test_a_change_beyond_the_limit_is_refused() -> None:
     moved = {"w": torch.tensor([27.0, 36.0]), "var": torch.full((2,), 63.0), "steps": torch.tensor(900)}
     update = Update(2, "client-07", moved, None, 1)
     statistics = frozenset({"var"})
-    Change(before, statistics, 8.001).check(update)
+    ChangeLimit(before, statistics, 8.001).check(update)
     with pytest.raises(FedfrError, match=r"client-07 .* its weights moved by 40, they are 5 long; 7\.99 times"):
-        Change(before, statistics, 7.99).check(update)
+        ChangeLimit(before, statistics, 7.99).check(update)
     with pytest.raises(FedfrError, match=r"its weights moved by 96\.4, they are 5.2 long"):
-        Change(before, frozenset(), 8.001).check(update)
+        ChangeLimit(before, frozenset(), 8.001).check(update)
 
 
 @pytest.mark.parametrize("value", [64.1, 3e38, -3e38])
@@ -233,23 +233,23 @@ def test_a_statistic_beyond_the_limit_is_refused(value: float) -> None:
     before = {"w": torch.ones(2), "bn.running_mean": torch.tensor([0.5, -1.0])}
     moved = {**before, "bn.running_mean": torch.tensor([value, 0.0])}
     with pytest.raises(FedfrError, match=r"client-07 for round 1 refused: bn\.running_mean holds .*, at most 64 is "):
-        Change(before, frozenset({"bn.running_mean"}), 8.0).check(Update(1, "client-07", moved, None, 1))
+        ChangeLimit(before, frozenset({"bn.running_mean"}), 8.0).check(Update(1, "client-07", moved, None, 1))
 
 
 def test_public_prototypes_count_in_a_change() -> None:
     """The squares of such rows would be infinite in the moments of the server's optimizer."""
     before = {"w": torch.tensor([3.0, 4.0]), "prototypes": torch.zeros(2, 2)}
     update = Update(1, "client-07", {"w": before["w"]}, torch.full((2, 2), 20.0), 1)
-    Change(before, frozenset(), 8.001).check(update)
+    ChangeLimit(before, frozenset(), 8.001).check(update)
     with pytest.raises(FedfrError, match=r"client-07 .* moved by 40, they are 5 long"):
-        Change(before, frozenset(), 7.99).check(update)
+        ChangeLimit(before, frozenset(), 7.99).check(update)
 
 
 def test_a_variance_below_zero_is_refused() -> None:
     """It is finite, and every feature of every client would be NaN."""
     before = {"w": torch.ones(2), "bn.running_var": torch.ones(3), "bn.running_mean": torch.zeros(3)}
     moved = {**before, "bn.running_mean": torch.full((3,), -1.0), "bn.running_var": torch.tensor([1.0, 0.0, 1.0])}
-    change = Change(before, frozenset({"bn.running_var", "bn.running_mean"}), 10.0)
+    change = ChangeLimit(before, frozenset({"bn.running_var", "bn.running_mean"}), 10.0)
     change.check(Update(1, "client-07", moved, None, 1))
     moved["bn.running_var"] = torch.tensor([1.0, -1e-6, 1.0])
     with pytest.raises(FedfrError, match=r"client-07 for round 1 refused: bn\.running_var holds a variance below 0"):
@@ -261,11 +261,11 @@ def test_finite_numbers_as_large_as_they_get_are_refused(value: float) -> None:
     """Their square is no float32, and their distance from the other end no number at all."""
     before = {"w": torch.tensor([-value, 1.0])}
     with pytest.raises(FedfrError, match="its weights moved by inf"):
-        Change(before, frozenset(), 10.0).check(Update(1, "a", {"w": torch.tensor([value, 1.0])}, None, 1))
+        ChangeLimit(before, frozenset(), 10.0).check(Update(1, "a", {"w": torch.tensor([value, 1.0])}, None, 1))
 
 
 def test_a_model_of_zeros_may_begin_to_move() -> None:
     before = {"w": torch.zeros(4)}
-    Change(before, frozenset(), 10.0).check(Update(1, "a", {"w": torch.full((4,), 4.9)}, None, 1))
+    ChangeLimit(before, frozenset(), 10.0).check(Update(1, "a", {"w": torch.full((4,), 4.9)}, None, 1))
     with pytest.raises(FedfrError, match=r"moved by 10\.2, they are 0 long"):
-        Change(before, frozenset(), 10.0).check(Update(1, "a", {"w": torch.full((4,), 5.1)}, None, 1))
+        ChangeLimit(before, frozenset(), 10.0).check(Update(1, "a", {"w": torch.full((4,), 5.1)}, None, 1))

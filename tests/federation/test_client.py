@@ -20,7 +20,8 @@ from fedfr.experiments.components import make_compute
 from fedfr.faces import FaceSet
 from fedfr.federation.client import Client, ClientSettings, decay_epoch
 from fedfr.federation.messages import Broadcast, decode_broadcast, encode
-from fedfr.federation.method import batchnorm_entries, shared_entries
+from fedfr.federation.method import shared_entries
+from fedfr.federation.networks import batchnorm_entries
 from fedfr.federation.private_store import PrivateState, PrivateStore
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.methods import METHODS
@@ -315,7 +316,7 @@ def test_a_broadcast_that_cannot_be_used_costs_no_private_state(make_client: Mak
     wrong = replace(broadcast(), weights={"conv1.weight": torch.ones(3)})
     with pytest.raises(FedfrError, match="weights do not fit"):
         client.update(wrong)
-    with pytest.raises(FedfrError, match="broadcast of round 0; rounds begin with 1"):
+    with pytest.raises(FedfrError, match="the broadcast is of round 0; rounds start at 1"):
         decode_broadcast(encode(replace(broadcast(), round=0)))
     assert client.store.rounds() == kept
 
@@ -341,14 +342,14 @@ def test_what_is_owed_after_a_refusal_is_what_was_owed_before_it(make_client: Ma
         return left.keys() == right.keys() and all(torch.equal(value, right[name]) for name, value in left.items())
 
     first = train(1, 0)
-    assert first.owed == {}
+    assert first.previous_residual == {}
     second = train(2, 1)
-    assert same(second.owed, first.rest)
-    assert any(bool(value.any()) for value in first.rest.values())
-    assert not same(second.rest, first.rest)
+    assert same(second.previous_residual, first.residual)
+    assert any(bool(value.any()) for value in first.residual.values())
+    assert not same(second.residual, first.residual)
     third = train(3, 1)
-    assert same(third.owed, first.rest), "round 2 was refused: its own remainder went with it"
+    assert same(third.previous_residual, first.residual), "round 2 was refused: its own remainder went with it"
     fourth = train(4, 1)
-    assert same(fourth.owed, first.rest), "and round 3 was lost"
-    assert same(train(5, 4).owed, fourth.rest)
-    assert train(6, 9).owed == {}, "of a state that was put back, nobody knows what is owed"
+    assert same(fourth.previous_residual, first.residual), "and round 3 was lost"
+    assert same(train(5, 4).previous_residual, fourth.residual)
+    assert train(6, 9).previous_residual == {}, "of a state that was put back, nobody knows what is owed"

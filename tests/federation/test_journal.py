@@ -9,16 +9,16 @@ import torch
 
 from fedfr.core.errors import FedfrError
 from fedfr.federation.journal import Journal
-from fedfr.federation.method import Generic
+from fedfr.federation.method import GenericModel
 
 
-def generic(round_number: int) -> Generic:
+def generic(round_number: int) -> GenericModel:
     generator = torch.Generator().manual_seed(round_number)
     weights = {"conv.weight": torch.randn(2, 3, 3, 3, generator=generator), "count": torch.tensor(round_number)}
-    return Generic(weights, torch.randn(4, 8, generator=generator))
+    return GenericModel(weights, torch.randn(4, 8, generator=generator))
 
 
-def same(left: Generic, right: Generic) -> bool:
+def same(left: GenericModel, right: GenericModel) -> bool:
     return (
         left.weights.keys() == right.weights.keys()
         and all(torch.equal(left.weights[name], value) for name, value in right.weights.items())
@@ -51,7 +51,7 @@ def test_old_models_go_and_records_stay(journal: Journal) -> None:
     models = sorted(path.parent.name for path in journal.folder.glob("*/generic.safetensors"))
     assert models == ["0003", "0004"]
     assert same(journal.read(3).generic, generic(3))
-    with pytest.raises(FedfrError, match="round 1 cannot be read"):
+    with pytest.raises(FedfrError, match="cannot read round 1"):
         journal.read(1)
 
 
@@ -78,7 +78,7 @@ def test_a_damaged_round_is_named_and_removing_it_goes_a_round_back(journal: Jou
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(FedfrError) as caught:
         journal.latest()
-    assert f"remove {path.parent} to resume a round earlier" in str(caught.value)
+    assert f"remove {path.parent} to resume one round earlier" in str(caught.value)
     path.unlink()
     (path.parent / "round.json").unlink()
     path.parent.rmdir()

@@ -102,7 +102,7 @@ def test_a_hello_comes_back_or_a_failure() -> None:
     assert decode_hello(encode(Failure("client-03", "no faces"))) == Failure("client-03", "no faces")
     with pytest.raises(FedfrError, match="expected a message of kind 'Hello' or 'Failure', received 'Update'"):
         decode_hello(encode(UPDATE))
-    with pytest.raises(FedfrError, match="not a whole hello"):
+    with pytest.raises(FedfrError, match="not a complete hello"):
         decode_hello(encode(hello)[:-3])
 
 
@@ -116,14 +116,14 @@ def test_a_failures_reason_is_one_line_of_bounded_length() -> None:
 def test_a_truncated_failure_is_refused_at_every_length() -> None:
     data = encode(Failure("client-03", "no power"))
     for length in range(len(data)):
-        with pytest.raises(FedfrError, match=f"a message of {length} bytes is not a whole reply"):
+        with pytest.raises(FedfrError, match=f"a message of {length} bytes is not a complete reply"):
             decode_reply(data[:length])
 
 
 def test_a_truncated_message_is_refused_at_every_length() -> None:
     data = encode(UPDATE)
     for length in [*range(40), *range(40, len(data), 37), len(data) - 1]:
-        with pytest.raises(FedfrError, match=f"a message of {length} bytes is not a whole update"):
+        with pytest.raises(FedfrError, match=f"a message of {length} bytes is not a complete update"):
             decode_update(data[:length])
 
 
@@ -153,5 +153,5 @@ def test_wrong_scalars_are_refused(scalars: str) -> None:
 def test_kinds_are_not_confused() -> None:
     with pytest.raises(FedfrError, match="expected a message of kind 'Broadcast', received 'Update'"):
         decode_broadcast(encode(UPDATE))
-    with pytest.raises(FedfrError, match="not a whole update"):
+    with pytest.raises(FedfrError, match="not a complete update"):
         decode_update(b"")

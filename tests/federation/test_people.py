@@ -139,7 +139,7 @@ def test_public_faces_of_other_people_than_the_servers_are_refused(make_client: 
     """One public person more or less, and every public label would mean the row of the next."""
     client = make_client()
     client.public = PublicFaces(PUBLIC.subset(range(4, len(PUBLIC))))
-    with pytest.raises(FedfrError, match="prototypes of 4 public identities, the public faces here show 3") as caught:
+    with pytest.raises(FedfrError, match="prototypes of 4 public identities, the public faces here have 3") as caught:
         client.update(broadcast(1))
     assert "4 public identities" in caught.value.shareable
     assert client.store.rounds() == []

@@ -72,13 +72,13 @@ def test_looking_discards_nothing(store: PrivateStore) -> None:
 
 
 def test_the_newest_state_until_a_round(store: PrivateStore) -> None:
-    assert store.until(3) is None
+    assert store.at_or_before(3) is None
     for number in (2, 5):
         store.save(state(number))
-    assert store.until(1) is None
-    assert same(store.until(2), state(2))
-    assert same(store.until(4), state(2))
-    assert same(store.until(9), state(5))
+    assert store.at_or_before(1) is None
+    assert same(store.at_or_before(2), state(2))
+    assert same(store.at_or_before(4), state(2))
+    assert same(store.at_or_before(9), state(5))
     assert store.rounds() == [2, 5], "nothing is discarded"
 
 
@@ -96,7 +96,7 @@ def test_a_truncated_state_is_named(store: PrivateStore, keep: int) -> None:
     with pytest.raises(FedfrError) as caught:
         store.latest()
     assert str(path) in str(caught.value)
-    assert "remove it to start this client afresh" in str(caught.value)
+    assert "remove it to restart this client from the beginning" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -206,9 +206,9 @@ def test_rows_follow_their_person_and_the_departed_are_in_no_file(
             assert state.round == number
             wanted = store.identities(after)
             first = 100.0 + torch.arange(len(after))[:, None].expand(-1, WIDTH)
-            arranged = state.arranged(wanted, lambda first=first: first)  # type: ignore[misc]
-            assert arranged.identities == wanted
-            check_rows(arranged, after, those, number)
+            for_identities = state.for_identities(wanted, lambda first=first: first)  # type: ignore[misc]
+            assert for_identities.identities == wanted
+            check_rows(for_identities, after, those, number)
 
 
 def test_nothing_is_written_while_nobody_leaves(store: PrivateStore) -> None:
@@ -225,7 +225,7 @@ def test_nothing_is_written_while_nobody_leaves(store: PrivateStore) -> None:
     def never() -> torch.Tensor:
         raise AssertionError
 
-    check_rows(state.arranged(store.identities(PEOPLE[:3][::-1]), never), PEOPLE[:3][::-1], PEOPLE, 1)
+    check_rows(state.for_identities(store.identities(PEOPLE[:3][::-1]), never), PEOPLE[:3][::-1], PEOPLE, 1)
 
 
 def test_no_name_stands_in_a_state(store: PrivateStore) -> None:
@@ -250,9 +250,9 @@ def test_a_state_of_an_earlier_version_names_nobody_and_its_rows_go(store: Priva
     assert found.prototypes.shape == found.dfc["branches.weight"].shape == (0, WIDTH)
     assert torch.equal(found.backbone["conv.weight"], old.backbone["conv.weight"])
     first = torch.randn(4, WIDTH)
-    arranged = found.arranged(store.identities(PEOPLE[:4]), lambda: first)
-    assert torch.equal(arranged.prototypes, first)
-    assert torch.equal(arranged.dfc["branches.weight"], first)
+    for_identities = found.for_identities(store.identities(PEOPLE[:4]), lambda: first)
+    assert torch.equal(for_identities.prototypes, first)
+    assert torch.equal(for_identities.dfc["branches.weight"], first)
 
 
 def test_a_lost_or_another_key_erases_nobody(store: PrivateStore) -> None:
@@ -260,7 +260,7 @@ def test_a_lost_or_another_key_erases_nobody(store: PrivateStore) -> None:
     path, key = store.folder / "private-000001.safetensors", store.folder / KEY
     before, own = path.read_bytes(), key.read_bytes()
     key.unlink()
-    with pytest.raises(FedfrError, match=r"identities.key is missing, and the private states beside it name"):
+    with pytest.raises(FedfrError, match=r"identities.key is missing, and the private states beside it need it"):
         PrivateStore(store.folder, "client-01").erase_departed(PEOPLE[:3])
     assert not key.exists()
     key.write_bytes(own[::-1])

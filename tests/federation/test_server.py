@@ -14,14 +14,14 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.rng import torch_generator
 from fedfr.federation.journal import Journal
 from fedfr.federation.messages import Broadcast, Failure, Update
-from fedfr.federation.method import Generic
+from fedfr.federation.method import GenericModel
 from fedfr.federation.server import Server, sample_clients
 from fedfr.methods.fedavg import FedAvg
 from fedfr.methods.fedface import FedFace
 from fedfr.methods.fedfr import FedFR
 
 CLIENTS = tuple(f"client-{number:02d}" for number in range(1, 6))
-START = Generic({"w": torch.zeros(50), "steps": torch.tensor(0)}, torch.zeros(3, 4))
+START = GenericModel({"w": torch.zeros(50), "steps": torch.tensor(0)}, torch.zeros(3, 4))
 Change = Callable[[Update], Update | Failure]
 
 
@@ -77,7 +77,7 @@ def server(
     )
 
 
-def same(left: Generic, right: Generic) -> bool:
+def same(left: GenericModel, right: GenericModel) -> bool:
     return torch.equal(left.prototypes, right.prototypes) and all(
         torch.equal(left.weights[name], value) for name, value in right.weights.items()
     )
@@ -88,20 +88,20 @@ def reasons(events: Sequence[Mapping[str, object]]) -> list[object]:
 
 
 @pytest.fixture
-def expected(tmp_path: Path) -> Generic:
+def expected(tmp_path: Path) -> GenericModel:
     return server(tmp_path / "expected", Arithmetic()).run(START)
 
 
 @pytest.mark.parametrize("order", [(4, 3, 2, 1, 0), (2, 0, 4, 1, 3)])
-def test_the_order_of_arrival_moves_no_bit(tmp_path: Path, expected: Generic, order: tuple[int, ...]) -> None:
+def test_the_order_of_arrival_moves_no_bit(tmp_path: Path, expected: GenericModel, order: tuple[int, ...]) -> None:
     assert same(server(tmp_path, Arithmetic(order)).run(START), expected)
 
 
-def test_integer_counters_take_the_maximum(expected: Generic) -> None:
+def test_integer_counters_take_the_maximum(expected: GenericModel) -> None:
     assert int(expected.weights["steps"]) == 3
 
 
-def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path, expected: Generic) -> None:
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path, expected: GenericModel) -> None:
     server(tmp_path, Arithmetic(), rounds=2).run(START)
     second = Arithmetic()
     assert same(server(tmp_path, second, rounds=3).run(START), expected)
@@ -154,14 +154,14 @@ def test_an_update_that_weighs_too_much_is_left_out_and_named(tmp_path: Path) ->
     assert str(reason).startswith(f"update of client-04 for round 1 refused: count is {10**15}, above 10000000 (")
 
 
-def test_below_the_quorum_the_run_stops_and_resumes(tmp_path: Path, expected: Generic) -> None:
+def test_below_the_quorum_the_run_stops_and_resumes(tmp_path: Path, expected: GenericModel) -> None:
     def lost_in_round_2(update: Update) -> Update | Failure:
         return Failure(update.client, "no power") if update.round == 2 else update
 
     broken = Arithmetic(changes=dict.fromkeys(CLIENTS[:3], lost_in_round_2))
     with pytest.raises(
         FedfrError,
-        match=r"round 2: 2 of 5 clients delivered, the quorum is 3; mend the cause and resume\. "
+        match=r"round 2: 2 of 5 clients delivered, the quorum is 3; fix the cause and resume\. "
         r"First reason: client-01 failed in round 2: no power",
     ):
         server(tmp_path, broken).run(START)
@@ -206,7 +206,7 @@ def test_replies_nobody_waits_for_make_no_quorum(tmp_path: Path) -> None:
         server(tmp_path, impostors).run(START)
 
 
-def test_prototypes_stay_when_they_are_not_averaged(tmp_path: Path, expected: Generic) -> None:
+def test_prototypes_stay_when_they_are_not_averaged(tmp_path: Path, expected: GenericModel) -> None:
     """The released code's defect: clients keep getting the first public prototypes."""
     found = server(tmp_path, Arithmetic(), average_prototypes=False).run(START)
     assert torch.equal(found.prototypes, START.prototypes)

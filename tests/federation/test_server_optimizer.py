@@ -11,7 +11,7 @@ import torch
 from fedfr.config.schema import FederationConfig, ServerConfig
 from fedfr.federation.journal import Journal
 from fedfr.federation.messages import Broadcast, Update
-from fedfr.federation.method import Generic
+from fedfr.federation.method import GenericModel
 from fedfr.federation.server import Server
 from fedfr.federation.server_optimizer import optimizer_step
 from fedfr.methods.fedavg import FedAvg
@@ -22,9 +22,9 @@ ROWS = torch.zeros(1, 2)
 def steps(*means: float, **settings: object) -> list[float]:
     """θ = 0 at first; the clients' means of the rounds one after the other."""
     config = ServerConfig.model_validate(settings)
-    generic, found = Generic({"w": torch.zeros(1, dtype=torch.float64)}, ROWS), []
+    generic, found = GenericModel({"w": torch.zeros(1, dtype=torch.float64)}, ROWS), []
     for mean in means:
-        average = Generic({"w": torch.tensor([mean], dtype=torch.float64)}, ROWS, generic.kept)
+        average = GenericModel({"w": torch.tensor([mean], dtype=torch.float64)}, ROWS, generic.server_state)
         generic = optimizer_step(generic, average, config, frozenset())
         found.append(float(generic.weights["w"]))
     return found
@@ -55,15 +55,17 @@ def test_adam_by_hand() -> None:
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_statistics_integers_and_what_nobody_shared_stay_as_in_the_mean(optimizer: str) -> None:
-    before = Generic({"own": torch.ones(2), "var": torch.ones(2), "steps": torch.tensor(1), "w": torch.ones(2)}, ROWS)
+    before = GenericModel(
+        {"own": torch.ones(2), "var": torch.ones(2), "steps": torch.tensor(1), "w": torch.ones(2)}, ROWS
+    )
     mean = {**before.weights, "var": torch.full((2,), 0.1), "steps": torch.tensor(5), "w": torch.zeros(2)}
     config = ServerConfig.model_validate({"optimizer": optimizer, "learning_rate": 0.3})
-    after = optimizer_step(before, Generic(mean, ROWS), config, frozenset({"var"}))
+    after = optimizer_step(before, GenericModel(mean, ROWS), config, frozenset({"var"}))
     assert torch.equal(after.weights["var"], mean["var"])
     assert torch.equal(after.weights["own"], mean["own"])
     assert int(after.weights["steps"]) == 5
     assert not torch.equal(after.weights["w"], mean["w"])
-    assert all("/w" in name for name in after.kept)
+    assert all("/w" in name for name in after.server_state)
 
 
 class Drifting:
@@ -84,13 +86,13 @@ class Drifting:
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_a_resumed_run_has_its_moments(tmp_path: Path, optimizer: str) -> None:
     def end(folder: Path, *rounds: int) -> torch.Tensor:
-        generic = Generic({"w": torch.zeros(3)}, ROWS)
+        generic = GenericModel({"w": torch.zeros(3)}, ROWS)
         for count in rounds:
             config = FederationConfig.model_validate({"rounds": count, "server": {"optimizer": optimizer}})
             server = Server(
                 FedAvg({}), Drifting(), Journal(folder), config, ["a"], lambda number: frozenset({"w"}), seed=0
             )
-            generic = server.run(Generic({"w": torch.zeros(3)}, ROWS))
+            generic = server.run(GenericModel({"w": torch.zeros(3)}, ROWS))
         return generic.weights["w"]
 
     assert torch.equal(end(tmp_path / "once", 3), end(tmp_path / "resumed", 1, 2, 3))

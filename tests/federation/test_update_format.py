@@ -59,7 +59,7 @@ def test_full_updates_are_left_alone() -> None:
     update = moved()
     sent = compress(update, BEFORE, "full", {})
     assert sent.update is update
-    assert sent.rest == {}
+    assert sent.residual == {}
     received = tensors(restore(over_the_wire(update), BEFORE, "full"))
     assert all(torch.equal(received[name], value) for name, value in tensors(update).items())
 
@@ -71,10 +71,10 @@ def test_what_is_lost_is_what_the_client_keeps(kind: str) -> None:
     sent = compress(moved(), BEFORE, kind, {})
     received = tensors(restore(over_the_wire(sent.update), BEFORE, kind))
     before = {**BEFORE.weights, "prototypes": BEFORE.prototypes}
-    assert sent.rest.keys() == {"conv", "prototypes"}
+    assert sent.residual.keys() == {"conv", "prototypes"}
     for name in ("bias", "counter"):
         assert torch.equal(received[name], trained[name])
-    for name, rest in sent.rest.items():
+    for name, rest in sent.residual.items():
         change = trained[name] - before[name]
         assert torch.equal(received[name], before[name] + (change - rest))
         bound = change.abs() / 256 if kind == "bf16" else change.abs().max() / 254
@@ -149,7 +149,7 @@ def test_nothing_is_lost_for_good(kind: str) -> None:
     rounds = 200
     for _ in range(rounds):
         sent = compress(update, nothing, kind, rest)
-        rest = dict(sent.rest)
+        rest = dict(sent.residual)
         arrived += restore(sent.update, nothing, kind).weights["w"]
     assert bool(((arrived - rounds * change).abs() <= 1.0 / 254 + 1e-4).all())
     alone = rounds * restore(compress(update, nothing, kind, {}).update, nothing, kind).weights["w"]
@@ -161,7 +161,7 @@ def test_nothing_is_lost_for_good(kind: str) -> None:
 def test_a_round_without_a_tensor_keeps_what_is_owed(kind: str) -> None:
     sent = compress(moved(), BEFORE, kind, {})
     part = replace(moved(), weights={"bias": moved().weights["bias"]}, prototypes=None)
-    assert torch.equal(compress(part, BEFORE, kind, sent.rest).rest["conv"], sent.rest["conv"])
+    assert torch.equal(compress(part, BEFORE, kind, sent.residual).residual["conv"], sent.residual["conv"])
 
 
 @pytest.mark.parametrize("backbone", ["mobilefacenet", "mobilefacenet-112x96", "slimface"])
@@ -203,7 +203,7 @@ def with_scales(value: Callable[[torch.Tensor], torch.Tensor]) -> Spoil:
         (lambda update: replace(update, scales={}), "the scales of conv are missing, expected 5"),
         (
             lambda update: replace(update, scales={**update.scales, "bias": torch.ones(4)}),
-            r"scales of \['bias'\] belong to nothing",
+            r"scales of \['bias'\] belong to no compressed tensor",
         ),
     ],
 )
@@ -214,7 +214,7 @@ def test_what_does_not_fit_is_refused_by_name(spoil: Spoil, reason: str) -> None
 
 def test_changes_where_full_updates_are_expected_are_refused() -> None:
     sent = compress(moved(), BEFORE, "int8", {}).update
-    with pytest.raises(FedfrError, match=r"scales of \['conv', 'prototypes'\] belong to nothing"):
+    with pytest.raises(FedfrError, match=r"scales of \['conv', 'prototypes'\] belong to no compressed tensor"):
         restore(sent, BEFORE, "full")
 
 
@@ -249,8 +249,8 @@ def test_a_run_counts_fewer_bytes_and_resumes_to_the_bit(kind: str, tmp_path: Pa
         states = [each.method_runs()[0].store(client).latest() for each in (whole, again)]
         assert states[0] is not None
         assert states[1] is not None
-        assert states[0].rest.keys() == states[1].rest.keys() != set()
-        assert all(torch.equal(states[1].rest[name], value) for name, value in states[0].rest.items())
+        assert states[0].residual.keys() == states[1].residual.keys() != set()
+        assert all(torch.equal(states[1].residual[name], value) for name, value in states[0].residual.items())
 
     full = Experiment.create(tiny_config(tmp_path, "federation.rounds=1"), tmp_path / "full")
     full.run()

@@ -47,7 +47,7 @@ def revealing(*shape: int) -> bytes:
 EMPTY = {"dtype": "F32", "data_offsets": [0, 0]}
 BAD = {
     "null": (with_header(b"null"), "its header is NoneType"),
-    "no tensor at all": (with_header(b"{}"), "__metadata__ are no texts"),
+    "no tensor at all": (with_header(b"{}"), "__metadata__ is not an object of texts"),
     "a header of 20 MB": (with_header(b"[" + b"{}," * 7_000_000 + b"{}]"), "size of message|its header takes 2"),
     "a header as long as a reply may be": (with_header(b"[" + b"{}," * 349_600 + b"{}]"), "its header"),
     "nested": (with_header(b"[" * 500_000), "nested too deeply"),
@@ -56,7 +56,7 @@ BAD = {
     "identities of one side": (revealing(4), r"has shape \(4,\), expected"),
     "identities that are one number": (revealing(), r"has shape \(\), expected"),
     "a name that is half a character": (changed(**{"weights/\ud800": {**EMPTY, "shape": [0]}}), "surrogates"),
-    "no field of a message": (changed(x={**EMPTY, "shape": [0]}), "'x' is no field"),
+    "no field of a message": (changed(x={**EMPTY, "shape": [0]}), "'x' is not a field"),
     "a name twice": (with_header(b'{"__metadata__": {}, "a": 1, "a": 1}'), "a name twice"),
     "a round of many digits": (scalars(round=10**4000), "not an integer of 64 bits"),
     "a round that is true": (scalars(round=True), "not an integer"),
@@ -67,7 +67,7 @@ BAD = {
     "a metric of infinity": (scalars(metrics={"seconds": float("inf")}), "metric seconds is inf"),
     "a metric that is too large to be added": (scalars(metrics={"seconds": 1e308}), "metric seconds is 1e\\+308"),
     "a metric that is a text": (scalars(metrics={"seconds": "1"}), "metric seconds is str"),
-    "a metric in the server's name": (scalars(metrics={"client": 1.0}), "which no client reports"),
+    "a metric in the server's name": (scalars(metrics={"client": 1.0}), "which is not a known metric"),
     "thousands of metrics": (scalars(metrics={f"loss/{n}": 1 for n in range(5000)}), "reports 5000 metrics"),
     "a failure in colours": (
         with_header(json.dumps({"__metadata__": {"fedfr": json.dumps(
@@ -113,7 +113,7 @@ def rounds(folder: Path, seed: int, count: int, updates: str, *, direct: bool = 
         assert client in told
         assert told.isprintable(), told
         assert len(told) < 1000, told
-    assert all(bool(torch.isfinite(value).all()) for value in [*made.weights.values(), *made.kept.values()])
+    assert all(bool(torch.isfinite(value).all()) for value in [*made.weights.values(), *made.server_state.values()])
     assert made.weights.keys() == START.weights.keys()
     return len(federation.refused)
 

@@ -13,7 +13,7 @@ from tests.support.tiny_experiment import tiny_config
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import MethodRun, local_engine
 from fedfr.federation.messages import Broadcast, Update, decode_broadcast, decode_update
-from fedfr.federation.method import Generic
+from fedfr.federation.method import GenericModel
 from fedfr.federation.private_store import PrivateState
 
 
@@ -27,7 +27,7 @@ class Finished:
         self.start = self.experiment.pretrain()
         self.ups: list[Update] = []
         self.downs: list[tuple[str, Broadcast]] = []
-        self.generic: Generic = self.method_run.run(self.start, engine=partial(local_engine, tap=self._see))
+        self.generic: GenericModel = self.method_run.run(self.start, engine=partial(local_engine, tap=self._see))
 
     def _see(self, direction: str, client: str, data: bytes) -> None:
         if direction == "up":

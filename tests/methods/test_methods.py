@@ -15,7 +15,7 @@ from tests.support.same import equal
 from fedfr.config.schema import validate
 from fedfr.core.errors import FedfrError
 from fedfr.core.registry import Entry
-from fedfr.federation.method import Generic, Method
+from fedfr.federation.method import GenericModel, Method
 from fedfr.methods import METHODS
 from fedfr.methods.fedfr import FedFR, FedFRSettings
 
@@ -168,9 +168,9 @@ class Toy(Method):
     def shares(self, entries: Mapping[str, torch.Tensor]) -> frozenset[str]:
         return frozenset({"fc.weight"})
 
-    def server_step(self, generic: Generic, average: Generic) -> Generic:
+    def server_step(self, generic: GenericModel, average: GenericModel) -> GenericModel:
         doubled = 2 * average.weights["fc.weight"] - generic.weights["fc.weight"]
-        return Generic({**average.weights, "fc.weight": doubled}, average.prototypes, average.kept)
+        return GenericModel({**average.weights, "fc.weight": doubled}, average.prototypes, average.server_state)
 
 
 def test_a_new_method_is_a_class_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

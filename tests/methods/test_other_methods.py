@@ -12,7 +12,7 @@ from tests.support.same import equal
 from fedfr.core.errors import FedfrError
 from fedfr.experiments.components import ClientFactory
 from fedfr.federation.messages import Broadcast
-from fedfr.federation.method import Generic
+from fedfr.federation.method import GenericModel
 from fedfr.losses import spreadout_loss
 from fedfr.methods import METHODS
 from fedfr.methods.fedface import FedFace
@@ -98,8 +98,8 @@ def test_fedface_takes_steps_of_gradient_descent() -> None:
     """One step by hand, two clients with one identity each: φ − η·∇ with ∇ of 2·(max(0, cos − m))²."""
     one, other = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.8, 0.6]])
     method = FedFace({"steps": 1, "learning_rate": 0.25, "margin": 0.3})
-    average = Generic({}, torch.zeros(0, 2), {"identities/a": 3 * one, "identities/b": other})
-    kept = method.server_step(average, average).kept
+    average = GenericModel({}, torch.zeros(0, 2), {"identities/a": 3 * one, "identities/b": other})
+    kept = method.server_step(average, average).server_state
     # d cos / d φ_a = φ_b − cos·φ_a at unit length; the ordered pairs count twice: 2 · 2 · (0.8 − 0.3).
     assert torch.allclose(kept["identities/a"], one - 0.25 * 2.0 * (other - 0.8 * one), atol=1e-6)
     assert torch.allclose(kept["identities/b"], other - 0.25 * 2.0 * (one - 0.8 * other), atol=1e-6)
@@ -110,7 +110,7 @@ def test_fedface_spreads_to_the_same_bits_in_whatever_order_the_journal_gives_th
     kept = {f"identities/{name}": torch.randn(5, 64, generator=generator) for name in "abcd"}
     method, rows = FedFace({"margin": -0.9}), torch.zeros(0, 64)
     first, second = (
-        method.server_step(Generic({}, rows), Generic({}, rows, dict(order))).kept
+        method.server_step(GenericModel({}, rows), GenericModel({}, rows, dict(order))).server_state
         for order in (kept.items(), reversed(kept.items()))
     )
     assert all(torch.equal(first[name], second[name]) for name in kept)
@@ -237,7 +237,10 @@ def test_the_teacher_stays_what_it_was_before_tuning(run: Any, policy: str) -> N
     """In the second round of tuning too: not the prototypes, nor the BatchNorm of its own, that the first has tuned."""
     settings = ("method.name=distill", "local.learning_rate=0.05", f"federation.batchnorm={policy}")
     once, twice = (run(*settings, f"method.tuning_rounds={count}") for count in (1, 2))
-    before, tuned = once.method_run.store("client-01").until(2), twice.method_run.store("client-01").until(3)
+    before, tuned = (
+        once.method_run.store("client-01").at_or_before(2),
+        twice.method_run.store("client-01").at_or_before(3),
+    )
     assert before is not None
     assert tuned is not None
     assert not torch.equal(tuned.prototypes, before.prototypes)
@@ -255,12 +258,12 @@ def test_the_teacher_stays_what_it_was_before_tuning(run: Any, policy: str) -> N
     assert torch.equal(teacher, before.prototypes)
 
     pool = TrainingSet([(client.private, None, 0)])
-    known = extract_features(context.generic, pool, context.compute)
+    known = extract_features(context.models.generic, pool, context.settings.compute)
     frozen, _ = client.method.frozen_features(context, pool, lambda: known)
     assert frozen is not None
     backbone = build_backbone("slimface", 0)
-    own = {name: before.backbone[name] for name in context.own}
+    own = {name: before.backbone[name] for name in context.local_entries}
     assert bool(own) == (policy == "local")
     backbone.load_state_dict({**twice.generic.weights, **own})
-    expected = extract_features(context.compute.place(backbone), pool, context.compute)
+    expected = extract_features(context.settings.compute.place(backbone), pool, context.settings.compute)
     assert torch.equal(frozen.both[0], expected)

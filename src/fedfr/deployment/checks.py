@@ -187,7 +187,7 @@ def _private(site: Site) -> str:
     rounds = store.rounds()
     if not rounds:
         return "none yet"
-    store.until(rounds[-1])
+    store.at_or_before(rounds[-1])
     return f"of rounds {', '.join(map(str, rounds))}"
 
 

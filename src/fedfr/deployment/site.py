@@ -224,7 +224,7 @@ class Site:
         """
         agreed, store = self.agreement, PrivateStore(self.private, self.config.client)
         rounds = store.rounds()
-        state = store.until(rounds[-1]) if rounds else None
+        state = store.at_or_before(rounds[-1]) if rounds else None
         if state is None:
             raise FedfrError(
                 f"{self.config.client} has not taken part in a round of {agreed.run} yet, so that it has no model; "

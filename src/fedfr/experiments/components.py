@@ -23,7 +23,7 @@ from fedfr.experiments.face_sources import open_face_sets, open_source
 from fedfr.faces import FaceSet, Split, make_split
 from fedfr.faces.storage import is_face_set
 from fedfr.federation.client import Client, ClientSettings
-from fedfr.federation.method import Generic, Method
+from fedfr.federation.method import GenericModel, Method
 from fedfr.federation.networks import Networks
 from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
@@ -255,7 +255,7 @@ class RunComponents:
         self,
         on_step: Step = lambda epoch, step, steps: None,
         on_epoch: Epoch = lambda epoch, losses, rate: None,
-    ) -> Generic:
+    ) -> GenericModel:
         """θ⁰ and Φ_g⁰ from ``pretrained/``, where they are put by pre-training or from the checkpoint to start from."""
         path = self.folder / "pretrained" / "generic.safetensors"
         if not path.exists():
@@ -266,7 +266,7 @@ class RunComponents:
         tensors, contract = load_model(path)
         contract.require(generic_contract(self.config, contract.embedding_space))
         prototypes = tensors.pop(PUBLIC_PROTOTYPES)
-        return Generic(tensors, prototypes)
+        return GenericModel(tensors, prototypes)
 
     def _public_identities(self) -> dict[str, int | str]:
         """Whose rows the public prototypes are, in their order: how many, and a fingerprint of the names."""
@@ -281,7 +281,7 @@ class RunComponents:
                 "now); bring them back, or begin a new run with these faces"
             )
 
-    def save_generic(self, path: Path, generic: Generic, role: str) -> None:
+    def save_generic(self, path: Path, generic: GenericModel, role: str) -> None:
         """Write a generic model with its contract."""
         tensors = {**generic.weights, PUBLIC_PROTOTYPES: generic.prototypes}
         save_model(path, tensors, generic_contract(self.config, embedding_space(generic.weights), role))
@@ -290,7 +290,7 @@ class RunComponents:
         """The configured backbone with its seeded initial weights, on the run's device."""
         return self.compute.place(build_backbone(self.config.model.backbone, self.config.seed))
 
-    def _make_start(self, on_step: Step, on_epoch: Epoch) -> Generic:
+    def _make_start(self, on_step: Step, on_epoch: Epoch) -> GenericModel:
         config = self.config
         public = self.faces.subset(self.split.public)
         pool = TrainingSet([(public, None, 0)])
@@ -316,7 +316,7 @@ class RunComponents:
                     f"model.start = {config.model.start} makes NaN or infinity of public faces; use another checkpoint"
                 )
         weights = {name: value.detach().cpu() for name, value in backbone.state_dict().items()}
-        return Generic(weights, prototypes)
+        return GenericModel(weights, prototypes)
 
     def initial_backbone(self) -> nn.Module:
         """What pre-training starts from: initial weights, or the checkpoint ``model.start``.

@@ -24,7 +24,7 @@ from fedfr.evaluation import (
 from fedfr.experiments.components import RunComponents
 from fedfr.experiments.method_run import MethodRun
 from fedfr.faces.array_columns import concatenate_indices
-from fedfr.federation.method import Generic
+from fedfr.federation.method import GenericModel
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.results.curve_records import Curve, curve_from
 from fedfr.results.result_rows import ALL_CLIENTS, NO_MODEL, Row, rows_from
@@ -218,7 +218,9 @@ class Evaluator:
         ]
 
 
-def evaluate_method_run(method_run: MethodRun, round_number: int, generic: Generic, evaluator: Evaluator) -> list[Row]:
+def evaluate_method_run(
+    method_run: MethodRun, round_number: int, generic: GenericModel, evaluator: Evaluator
+) -> list[Row]:
     """Every model of a trial after a round: the server's on all protocols, the clients' on the personalized ones.
 
     A client without a model has rows that say so.

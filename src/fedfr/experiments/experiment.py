@@ -33,7 +33,7 @@ from fedfr.experiments.events import PretrainingWatch
 from fedfr.experiments.method_run import EngineFactory, MethodRun
 from fedfr.faces import Split
 from fedfr.faces.storage import is_face_set
-from fedfr.federation.method import Generic
+from fedfr.federation.method import GenericModel
 from fedfr.reporting.progress import Progress, Silent, progress_or_default
 from fedfr.results.costs import RoundCost, round_costs
 from fedfr.results.curve_records import Curve
@@ -185,7 +185,7 @@ class Experiment:
                 )
             return rows
 
-    def pretrain(self, progress: Progress | Literal[False] | None = None) -> Generic:
+    def pretrain(self, progress: Progress | Literal[False] | None = None) -> GenericModel:
         """The starting model, trained on the public faces if it is not there yet; ``progress`` as in :meth:`run`."""
         with self._locked(), progress_or_default(progress) as reporter:
             return self._start(reporter)
@@ -204,7 +204,7 @@ class Experiment:
         write_atomically(mine, theirs.read_bytes())
         return True
 
-    def _start(self, reporter: Progress) -> Generic:
+    def _start(self, reporter: Progress) -> GenericModel:
         torch.set_num_threads(self.config.runtime.threads)
         watch = PretrainingWatch(self.folder / "metrics.jsonl", self.config.pretrain.epochs, self.config.seed, reporter)
         return self.components.starting_model(watch.on_step, watch.on_epoch)
@@ -281,10 +281,10 @@ class Experiment:
         evaluator.finish()
         return rows
 
-    def _on_round(self, method_run: MethodRun, reporter: Progress) -> Callable[[int, Generic], Mapping[str, Any]]:
+    def _on_round(self, method_run: MethodRun, reporter: Progress) -> Callable[[int, GenericModel], Mapping[str, Any]]:
         every = self.config.evaluation.every
 
-        def evaluate(number: int, generic: Generic) -> Mapping[str, Any]:
+        def evaluate(number: int, generic: GenericModel) -> Mapping[str, Any]:
             if not every or number == 0 or number % every:
                 return {}
             evaluator = self._evaluator(method_run.name, self._model_count(method_run), reporter)
@@ -295,7 +295,7 @@ class Experiment:
 
         return evaluate
 
-    def _evaluate_method(self, method_run: MethodRun, generic: Generic, evaluator: Evaluator) -> list[Row]:
+    def _evaluate_method(self, method_run: MethodRun, generic: GenericModel, evaluator: Evaluator) -> list[Row]:
         role = method_run.method.generic_model
         if role is not None:
             self.components.save_generic(method_run.folder / "generic.safetensors", generic, role)
@@ -312,7 +312,7 @@ class Experiment:
     def _evaluator(self, name: str, models: int, reporter: Progress, *, curves: bool = False) -> Evaluator:
         return Evaluator(self.components, curves=curves, progress=reporter, models=models, work=f"evaluating {name}")
 
-    def _evaluate_start(self, start: Generic, evaluator: Evaluator) -> list[Row]:
+    def _evaluate_start(self, start: GenericModel, evaluator: Evaluator) -> list[Row]:
         method_run = MethodRun(self.components, "pretrained", self.folder / "pretrained")
         return evaluate_method_run(method_run, 0, start, evaluator)
 

@@ -17,7 +17,8 @@ from fedfr.experiments.components import ClientFactory, RunComponents, generic_c
 from fedfr.experiments.events import Events
 from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
-from fedfr.federation.method import Generic, Method, batchnorm_entries, batchnorm_statistics, shared_entries
+from fedfr.federation.method import GenericModel, Method, shared_entries
+from fedfr.federation.networks import batchnorm_entries, batchnorm_statistics
 from fedfr.federation.private_store import PERSONAL_MODEL, PrivateState, PrivateStore
 from fedfr.federation.server import Server
 from fedfr.models import Personalized, embedding_space, load_weights, save_model
@@ -68,12 +69,12 @@ class MethodRun:
 
     def run(
         self,
-        start: Generic,
+        start: GenericModel,
         *,
         progress: Progress | None = None,
         engine: EngineFactory | None = None,
-        on_round: Callable[[int, Generic], Mapping[str, Any]] = lambda round_number, generic: {},
-    ) -> Generic:
+        on_round: Callable[[int, GenericModel], Mapping[str, Any]] = lambda round_number, generic: {},
+    ) -> GenericModel:
         """Run or resume; returns the last generic model. Ends with the same bits however often it was interrupted.
 
         ``engine`` says where the clients are; without it they are on this machine.
@@ -154,7 +155,7 @@ class MethodRun:
                 if exported and not (place / PERSONAL_MODEL).exists():
                     self.export_personal(client)
 
-    def generic_module(self, generic: Generic) -> nn.Module:
+    def generic_module(self, generic: GenericModel) -> nn.Module:
         """The generic backbone, ready for evaluation."""
         backbone = self.components.new_backbone()
         load_weights(backbone, generic.weights)

@@ -80,7 +80,7 @@ def _of_run(run: Experiment, method: str | None, clients: bool) -> ModelSource:
 
 
 def _private_parts(method_run: MethodRun, client: str, round_number: int) -> ModelParts | None:
-    state = method_run.store(client).until(round_number)
+    state = method_run.store(client).at_or_before(round_number)
     if state is None:
         return None
     dfc = method_run.method.personal_modules(state)

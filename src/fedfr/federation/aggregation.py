@@ -1,4 +1,4 @@
-"""The server's weighted average, streamed: one running mean, never a list of client models."""
+"""Admission checks for client updates, and their streaming weighted average."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from functools import cached_property
 import torch
 
 from fedfr.core.errors import FedfrError
-from fedfr.federation.messages import Update, named
+from fedfr.federation.messages import Update, tensors_by_name
 from fedfr.training.finite import first_not_finite, is_finite
 
-__all__ = ["Change", "StreamingAverage", "check_update"]
+__all__ = ["ChangeLimit", "StreamingAverage", "check_update"]
 
-# Metrics of many clients and rounds are added up; their sum must be a number, too.
+# Metrics of many clients and rounds are summed; the sum must stay finite.
 LARGEST_METRIC = 1e18
 
 
@@ -28,12 +28,12 @@ def check_update(
     identities: int | None = None,
     largest_count: int | None = None,
 ) -> None:
-    """Refuse an update that must not reach the average.
+    """Refuse an update that does not fit the round.
 
-    ``weights`` and ``prototypes`` are what the server expects: same names, shapes and dtypes; ``identities``: the
-    dimension D of the private prototypes (K, D), where the method reveals them. Raises :class:`FedfrError` naming the
-    client, the field and the reason for: another round, a count that is not positive or above ``largest_count``,
-    missing or unknown entries, wrong shape or dtype, NaN or infinity.
+    ``weights`` and ``prototypes`` give the expected names, shapes and dtypes; ``identities`` is the dimension D of the
+    private prototypes (K, D), where the method reveals them. Raises :class:`FedfrError` naming client, field and reason
+    for another round, a count that is not positive or above ``largest_count``, missing or unknown entries, wrong shape
+    or dtype, NaN or infinity.
     """
     who = f"update of {update.client} for round {round_number}"
     if update.round != round_number:
@@ -56,7 +56,7 @@ def check_update(
         state = "missing" if update.identities is None else "not expected from this method"
         raise FedfrError(f"{who} refused: private prototypes are {state}")
     if identities is not None and update.identities is not None:
-        # As many rows as it likes: of the update's own shape, however large that claims to be, nothing is made.
+        # Any number of rows is allowed; nothing is allocated from the shape that the update claims.
         rows = update.identities.shape[0] if update.identities.dim() else 0
         _check_tensor(who, "private prototypes", update.identities, torch.empty(1, identities), rows)
         if rows == 0:
@@ -67,7 +67,7 @@ def check_update(
 
 
 def _check_tensor(who: str, name: str, value: torch.Tensor, expected: torch.Tensor, rows: int | None = None) -> None:
-    """``rows``: instead of as many as ``expected`` has."""
+    """Refuse another shape or dtype than ``expected`` has, and NaN or infinity; ``rows`` replaces its row count."""
     shape = tuple(expected.shape) if rows is None else (rows, *expected.shape[1:])
     if value.shape != shape:
         raise FedfrError(f"{who} refused: {name} has shape {tuple(value.shape)}, expected {shape}")
@@ -78,12 +78,12 @@ def _check_tensor(who: str, name: str, value: torch.Tensor, expected: torch.Tens
 
 
 @dataclass(frozen=True)
-class Change:
-    """How far an update of a round may move: ``largest`` times the length of what the clients were sent, Euclidean.
+class ChangeLimit:
+    """Limit on the change of an update: ``largest`` times the Euclidean norm of the tensors sent to the clients.
 
-    ``weights``: what they were sent, with the public prototypes where those travel. Its floating-point entries count,
-    BatchNorm's ``statistics`` apart; a length below 1 counts as 1. A statistic may grow to ``largest`` squared times
-    the largest that was sent: one that is finite but absurd would leave nobody a model in the next round.
+    ``weights``: the tensors sent, with the public prototypes where the method shares them. Only floating-point entries
+    count, without BatchNorm's ``statistics``; a norm below 1 counts as 1. A statistic may grow to ``largest`` squared
+    times the largest value sent: a finite but absurd one would make the next round's model useless.
     """
 
     weights: Mapping[str, torch.Tensor]
@@ -92,7 +92,7 @@ class Change:
 
     @cached_property
     def length(self) -> float:
-        """Of the entries that count."""
+        """Euclidean norm of the entries that count."""
         return _length(self.weights[name] for name in self._counted)
 
     @cached_property
@@ -101,13 +101,13 @@ class Change:
         return [name for name, value in entries if value.dtype.is_floating_point and name not in self.statistics]
 
     def check(self, update: Update) -> None:
-        """Refuse an update, already checked to fit, that moved further than honest training does.
+        """Refuse an update, already checked to fit, that changed more than honest training does.
 
-        Raises :class:`FedfrError` naming the client and both lengths, whatever the numbers look like. A variance below
-        0 is refused as well, for it would make every feature NaN, and so is a statistic that grew beyond bounds.
+        Raises :class:`FedfrError` naming the client and both norms. A variance below 0, which would make every feature
+        NaN, and a statistic beyond the limit are refused as well.
         """
-        sent = named(update)
-        # In the entries' own types: numbers too large for them are infinitely far away, and refused.
+        sent = tensors_by_name(update)
+        # In the entries' own dtypes: a difference that overflows is infinite, and refused.
         moved = _length(sent[name] - self.weights[name] for name in self._counted)
         if math.isinf(moved) or moved > self.largest * max(self.length, 1.0):
             text = (
@@ -119,7 +119,7 @@ class Change:
             self._check_statistic(update, name, sent[name])
 
     def _check_statistic(self, update: Update, name: str, value: torch.Tensor) -> None:
-        """A variance is a square, and so is the room that a statistic has to grow."""
+        """Refuse a negative variance, and a statistic beyond the squared limit (a variance is a square)."""
         if not value.dtype.is_floating_point or not value.numel():
             return
         found, before = float(value.abs().max()), float(self.weights[name].abs().max())
@@ -135,17 +135,17 @@ class Change:
 
 
 def _length(entries: Iterable[torch.Tensor]) -> float:
-    """Euclidean, of all entries together; one of them is in memory at a time."""
+    """Return the Euclidean norm of all entries together; one entry is in memory at a time."""
     return math.hypot(*(float(torch.linalg.vector_norm(entry)) for entry in entries))
 
 
 class StreamingAverage:
     """Σ n_i θ_i / Σ n_i over every floating-point entry, the maximum over integer entries (method, section 3).
 
-    Memory: one model for the running mean, plus the update being added, whatever the number of clients. Each step is
-    computed in the type of the entry: its errors are within a few percent of those of steps computed in float64 and
-    rounded, in a fifth of the time. It goes element by element, so the number of threads changes no bit. Updates must
-    be added in a fixed order for bit-equal results: the server adds them by client id.
+    Memory: one model for the running mean plus the update being added, for any number of clients. Each step is computed
+    in the dtype of the entry: its errors are within a few percent of those of steps computed in float64 and rounded, in
+    a fifth of the time. Steps are elementwise, so the number of threads changes no bit. For bit-equal results updates
+    must be added in a fixed order: the server adds them by client id.
     """
 
     def __init__(self) -> None:
@@ -169,10 +169,10 @@ class StreamingAverage:
                 torch.maximum(mean, value, out=mean)
 
     def result(self) -> dict[str, torch.Tensor]:
-        """The average; raises :class:`FedfrError` when nothing was added, or numbers too large for a sum."""
+        """Return the average; raises :class:`FedfrError` when nothing was added or the average overflows."""
         if self.total == 0:
             raise FedfrError("nothing to average: no update was accepted")
-        # Finite updates, but further apart than the largest number of their type.
+        # Finite updates whose difference exceeds the largest number of their dtype.
         name = first_not_finite(self._mean)
         if name is not None:
             raise FedfrError(f"the average of {name} overflows; at least one client diverged")

@@ -1,4 +1,4 @@
-"""What carries messages between the server's loop and the clients."""
+"""Interface of the engines, which carry messages between the server and the clients."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from fedfr.federation.messages import Broadcast, Failure, Update
 
 __all__ = ["Engine", "failure_of"]
 
-# The client's side: what it says here stays on its machine.
+# The client's own log; it stays on the client's machine.
 _log = logging.getLogger("fedfr.client")
 _STOPPED = "it stopped; its own log says why"
 
 
 def failure_of(client: str, error: BaseException) -> Failure:
-    """What is sent in place of an update after ``error``; the client's own log has the whole of it.
+    """Log ``error`` in the client's own log and return the failure to send in place of an update.
 
-    An error that is not ours may quote anything, so of its text nothing is told; the log has its traceback.
+    Only the shareable text of a :class:`FedfrError` is sent; other errors may quote private data, so their text is
+    not sent.
     """
     if isinstance(error, FedfrError):
         _log.error("%s: %s", client, error)
@@ -31,7 +32,7 @@ def failure_of(client: str, error: BaseException) -> Failure:
 
 
 class Engine(Protocol):
-    """Brings a broadcast to clients and their updates back, as they arrive and in any order."""
+    """Delivers a broadcast to clients and yields their replies as they arrive, in any order."""
 
     def exchange(
         self,
@@ -40,8 +41,8 @@ class Engine(Protocol):
         identities: Mapping[str, torch.Tensor],
         accepted: Mapping[str, int],
     ) -> Iterator[Update | Failure]:
-        """Yield exactly one update or failure for every client asked.
+        """Yield exactly one update or failure for every client in ``clients``.
 
-        A client named in ``identities`` or ``accepted`` receives what stands there in its broadcast, nobody else does.
+        ``identities`` and ``accepted`` hold values by client; each is sent to that client alone, in its broadcast.
         """
         ...

@@ -1,4 +1,4 @@
-"""Features on disk that the processes of one run compute together, each piece once."""
+"""Features on disk, computed once and shared by the processes of a run."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from fedfr.core.files import write_atomically
 
 __all__ = ["FeatureStore"]
 
-# Beside the lock of the chunks: on network file systems the two kinds of locks would meet in one file.
+# A file of its own: on network file systems this lock and the locks of the chunks would conflict in one file.
 USED = ".used"
 
 Compute = Callable[[int], torch.Tensor]
 
 
 class FeatureStore:
-    """One memory-mapped ``.npy`` file per chunk of faces, in a folder for the newest model; it may go at any time.
+    """Cache with one memory-mapped ``.npy`` file per chunk of faces, in one folder per model.
 
-    Processes share the work: each takes the next chunk that nobody is at, and waits for the others in the end. A chunk
-    is locked while it is computed; the lock goes with its process, however that ends, and another takes the chunk over.
-    Files are written atomically, so one that exists is whole. A model's folder is in use from when it is fetched until
-    the same store fetches another's or its process ends; only folders that nobody uses are removed.
+    Processes share the work: each computes the next chunk that no other process has locked, and finally waits for the
+    rest. The lock of a chunk ends with its process, after which another process computes the chunk. Files are written
+    atomically, so an existing file is complete. A model's folder is in use from :meth:`fetch` until the same store
+    fetches another model or its process ends; only unused folders are removed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,23 +42,23 @@ class FeatureStore:
         self._release: Callable[[], object] = _nothing
 
     def fetch(self, model: str, chunks: Sequence[str], compute: Compute) -> Sequence[torch.Tensor]:
-        """Features (n, D) of every chunk under ``model``; ``compute(number)`` gives those that are not there yet.
+        """Return features (n, D) of every chunk under ``model``; ``compute(number)`` makes the missing ones.
 
-        ``model`` and ``chunks`` name everything the bits depend on, and are names of a folder and of files in it.
+        ``model`` and ``chunks`` identify everything the bits depend on; they name a folder and the files in it.
         Features of other models are removed where no process uses them. Raises
         :class:`fedfr.core.errors.WriteError` when the folder cannot be written.
         """
         self._release()
         here = self.folder / model
         with _writing(here):
-            self._release = weakref.finalize(self, os.close, _use(here))
+            self._release = weakref.finalize(self, os.close, _hold_folder(here))
             self._remove_others(here)
         found: dict[int, torch.Tensor] = {}
         with _opened(here / "lock") as lock:
             for wait in (False, True):
                 for number, chunk in enumerate(chunks):
                     if number not in found:
-                        piece = _piece(here / f"{chunk}.npy", lock, number, wait, compute)
+                        piece = _fetch_chunk(here / f"{chunk}.npy", lock, number, wait, compute)
                         found |= {} if piece is None else {number: piece}
         return [found[number] for number in range(len(chunks))]
 
@@ -69,24 +69,24 @@ class FeatureStore:
             try:
                 descriptor = os.open(old / USED, os.O_RDWR | os.O_CREAT, 0o644)
             except OSError:
-                continue  # Another process was faster, or it is no folder of ours.
+                continue  # Another process was faster, or it is not a folder of this store.
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # First out of the way in one step: whoever comes for this model meanwhile begins a new folder.
+                # Renamed first, in one step: a process that needs this model meanwhile starts a new folder.
                 aside = old if old.name.endswith(".tmp") else old.with_name(f".{old.name}.{os.getpid()}.tmp")
                 if aside != old:
                     old.rename(aside)
                 shutil.rmtree(aside, ignore_errors=True)
             except OSError:
-                continue  # Somebody uses it.
+                continue  # In use by another process.
             finally:
                 os.close(descriptor)
 
 
-def _use(folder: Path) -> int:
-    """Make ``folder`` where it is not there, and hold it: the descriptor of a lock that keeps others from removing it.
+def _hold_folder(folder: Path) -> int:
+    """Create ``folder`` if needed and return the descriptor of a shared lock that keeps others from removing it.
 
-    Many processes may hold it at a time.
+    Many processes may hold the lock at a time.
     """
     while True:
         try:
@@ -94,11 +94,11 @@ def _use(folder: Path) -> int:
         except FileExistsError:
             if folder.exists() and not folder.is_dir():
                 raise
-            continue  # There when it was to be made, and removed before it was looked at.
+            continue  # Existed when it was to be created, and was removed before the check.
         try:
             descriptor = os.open(folder / USED, os.O_RDWR | os.O_CREAT, 0o644)
         except FileNotFoundError:
-            continue  # Removed this moment: begin again.
+            continue  # Removed in this moment; start again.
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             if os.path.samestat(os.fstat(descriptor), (folder / USED).stat()):
@@ -108,7 +108,7 @@ def _use(folder: Path) -> int:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # What was locked is the file of a folder that has been removed since.
+        os.close(descriptor)  # The locked file belongs to a folder that has been removed since.
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[str]]:
-    """The file whose bytes are locked, one for each chunk."""
+    """Open the lock file; one byte of it is locked per chunk."""
     with _writing(path.parent):
         file = path.open("a")
     with file:
@@ -131,16 +131,16 @@ def _opened(path: Path) -> Iterator[IO[str]]:
 
 
 def _nothing() -> None:
-    """No folder is in use."""
+    """Do nothing; used while no folder is held."""
 
 
-def _piece(path: Path, lock: IO[str], number: int, wait: bool, compute: Compute) -> torch.Tensor | None:
-    """One chunk, from its file or computed; None when another process is at it and we do not ``wait``."""
+def _fetch_chunk(path: Path, lock: IO[str], number: int, wait: bool, compute: Compute) -> torch.Tensor | None:
+    """Return one chunk, read or computed; None if another process is computing it and ``wait`` is false."""
     found = _read(path)
     if found is not None:
         return found
     try:
-        # A lock on one byte of the file: one file, however many chunks.
+        # A lock on one byte of the file, so that one file serves all chunks.
         fcntl.lockf(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, number)
     except OSError as error:
         if wait or error.errno not in (errno.EAGAIN, errno.EACCES):
@@ -163,9 +163,9 @@ def _write(features: np.ndarray, path: Path) -> None:
 
 
 def _read(path: Path) -> torch.Tensor | None:
-    """The file memory-mapped; None when it is missing or damaged and must be made again."""
+    """Memory-map the file; None when it is missing or damaged and must be computed again."""
     try:
-        # Copy-on-write, though nobody writes: torch warns of arrays it must not write to.
+        # Copy-on-write, though nothing is written: torch warns about read-only arrays.
         return torch.from_numpy(map_array(path, "c"))
     except (OSError, ValueError, EOFError):
         return None

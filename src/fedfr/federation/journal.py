@@ -1,4 +1,4 @@
-"""The server's memory: after every round the generic model and its record, whole or not at all."""
+"""Journal of finished rounds: the generic model and the record of each, written atomically."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_json, write_folder_atomically, write_json
-from fedfr.federation.method import Generic
+from fedfr.federation.method import GenericModel
 
 __all__ = ["Journal", "JournalEntry"]
 
@@ -22,18 +22,18 @@ _ROUND = re.compile(r"\d{4,}")
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """A finished round: its number, the generic model after it, and the record written with it."""
+    """Finished round: number, generic model after the round, and the record written with it."""
 
     round: int
-    generic: Generic
+    generic: GenericModel
     record: Mapping[str, Any]
 
 
 class Journal:
-    """Folder ``rounds/0007/{generic.safetensors, round.json}``; round 0 is the starting model.
+    """Journal in folders ``rounds/0007/{generic.safetensors, round.json}``; round 0 is the starting model.
 
-    All random draws are keyed by (seed, round, client, purpose), so the round number is the whole RNG state. The models
-    of the newest ``keep`` rounds are kept, every round's record is.
+    All random draws are keyed by (seed, round, client, purpose), so the round number is the whole RNG state. Models are
+    kept for the newest ``keep`` rounds, records for every round.
     """
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
@@ -41,16 +41,16 @@ class Journal:
         self.keep = keep
 
     def rounds(self) -> list[int]:
-        """Finished rounds, ascending."""
+        """Return the numbers of finished rounds, ascending."""
         if not self.folder.is_dir():
             return []
         return sorted(int(path.name) for path in self.folder.iterdir() if _ROUND.fullmatch(path.name))
 
-    def commit(self, round_number: int, generic: Generic, record: Mapping[str, Any]) -> None:
-        """Make the round durable, then drop models that are no longer needed."""
+    def commit(self, round_number: int, generic: GenericModel, record: Mapping[str, Any]) -> None:
+        """Write the round durably, then delete models that are no longer needed."""
         tensors = {f"weights/{name}": value.contiguous() for name, value in generic.weights.items()}
         tensors["prototypes"] = generic.prototypes.contiguous()
-        tensors |= {f"kept/{name}": value.contiguous() for name, value in generic.kept.items()}
+        tensors |= {f"kept/{name}": value.contiguous() for name, value in generic.server_state.items()}
 
         def fill(folder: Path) -> None:
             safetensors.torch.save_file(tensors, str(folder / "generic.safetensors"), {"round": str(round_number)})
@@ -61,19 +61,19 @@ class Journal:
             (self._path(old) / "generic.safetensors").unlink(missing_ok=True)
 
     def latest(self) -> JournalEntry | None:
-        """The newest finished round, or None; raises :class:`FedfrError` when its files are damaged."""
+        """Return the newest finished round, or None; raises :class:`FedfrError` when its files are damaged."""
         rounds = self.rounds()
         return self.read(rounds[-1]) if rounds else None
 
     def read(self, round_number: int) -> JournalEntry:
-        """One finished round whose model is still kept."""
+        """Return a finished round whose model is still kept."""
         folder = self._path(round_number)
         path = folder / "generic.safetensors"
         try:
             tensors = safetensors.torch.load_file(str(path))
         except (SafetensorError, FileNotFoundError) as error:
             raise FedfrError(
-                f"round {round_number} cannot be read from {path} ({error}); remove {folder} to resume a round earlier"
+                f"cannot read round {round_number} from {path} ({error}); remove {folder} to resume one round earlier"
             ) from error
         except OSError as error:
             raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file and the disk") from error
@@ -81,11 +81,11 @@ class Journal:
             {name.removeprefix(part): value for name, value in tensors.items() if name.startswith(part)}
             for part in ("weights/", "kept/")
         )
-        generic = Generic(weights, tensors["prototypes"], kept)
+        generic = GenericModel(weights, tensors["prototypes"], kept)
         return JournalEntry(round_number, generic, read_json(folder / "round.json"))
 
     def records(self) -> list[dict[str, Any]]:
-        """Every finished round's record, in order."""
+        """Return the records of all finished rounds, in order."""
         return [read_json(self._path(number) / "round.json") for number in self.rounds()]
 
     def _path(self, round_number: int) -> Path:

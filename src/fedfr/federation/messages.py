@@ -1,8 +1,8 @@
-"""Everything that crosses the wire between server and client, and the bytes it becomes.
+"""Messages between server and clients, and their encoding as bytes.
 
-These four dataclasses *are* the list: what has no field here cannot be sent. Images, features of private images,
-private prototypes, DFC modules, the previous local backbone, labels and names have none (method, section 1). The one
-free text is a failure's reason: an error's ``shareable`` part, which holds no path, name or label.
+These four dataclasses are complete: data without a field here cannot be sent. Images, features of private images,
+private prototypes, DFC modules, the previous local backbone, labels and names have no field (method, section 1). The
+only free text is a failure's reason: an error's ``shareable`` part, which holds no path, name or label.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ __all__ = [
     "decode_revealed",
     "decode_update",
     "encode",
-    "named",
     "size_of",
+    "tensors_by_name",
 ]
 
 PROTOTYPES = "prototypes"
@@ -44,20 +44,20 @@ _WEIGHTS = "weights/"
 _SCALES = "scales/"
 LONGEST_HEADER = 1 << 20
 """Bytes. Names, shapes and metrics of the largest backbone take 60 kB."""
-# What clients report. It stands in the run's events beside the server's own words, so no other name may.
+# Names of the metrics that clients may report; they go into the run's events beside the server's own fields.
 _METRIC = re.compile(r"(loss|images)/[a-z0-9_-]{1,40}|epochs|seconds|peak_rss_bytes")
 _MOST_METRICS = 100
-# Of a stranger's text the server's log takes one line of this many characters.
+# Longest text from a client, in characters, that goes into the server's log.
 _LONGEST_REASON = 300
 _HELLO = ("client", "agreement", "public", "version")
 
 
 @dataclass(frozen=True, repr=False)
 class Broadcast(Brief):
-    """Server to client: the generic backbone and the public prototypes of a round (1, 2, …).
+    """Server to client: generic backbone and public prototypes of a round (1, 2, …).
 
-    ``identities``: a client's own prototypes as the server changed them, where a method reveals them; else None.
-    ``accepted``: the last round whose update of this very client the server took, where the client must know; else 0.
+    ``identities``: the client's private prototypes as the server changed them, where a method reveals them; else None.
+    ``accepted``: the last round whose update of this client the server accepted, where the client needs it; else 0.
     """
 
     round: int
@@ -69,11 +69,11 @@ class Broadcast(Brief):
 
 @dataclass(frozen=True, repr=False)
 class Update(Brief):
-    """Client to server: the trained backbone, the trained public prototypes, the count n_i and scalar metrics.
+    """Client to server: trained backbone, trained public prototypes, image count n_i and scalar metrics.
 
-    ``weights`` holds only what the method shares; ``prototypes`` is None when the method leaves them alone.
-    ``identities`` are the client's private prototypes, None except under a method that declares
-    ``reveals_identities``. Where tensors travel as changes in few bits, ``scales`` are those of the changes, by name
+    ``weights`` holds only the entries that the method shares; ``prototypes`` is None when the method does not train
+    them. ``identities`` are the client's private prototypes, None except under a method that declares
+    ``reveals_identities``. For compressed updates, ``scales`` holds the scales of the changes by name
     (:mod:`fedfr.federation.update_format`).
     """
 
@@ -89,7 +89,7 @@ class Update(Brief):
 
 @dataclass(frozen=True)
 class Failure:
-    """Client to server in place of an update: it did not deliver, and of the reason what may be told."""
+    """Client to server in place of an update: the shareable reason why there is none."""
 
     client: str
     reason: str
@@ -97,10 +97,9 @@ class Failure:
 
 @dataclass(frozen=True)
 class Hello:
-    """Site to server before the rounds: which client it is, what it has agreed to, and which public faces it has.
+    """Site to server before the rounds: client id, and fingerprints of the agreement and of the public faces.
 
-    ``agreement`` and ``public`` are fingerprints, ``public`` is empty where the site has no public faces; ``version``
-    is that of its fedfr.
+    ``public`` is empty where the site has no public faces; ``version`` is the site's version of fedfr.
     """
 
     client: str
@@ -110,7 +109,7 @@ class Hello:
 
 
 def encode(message: Broadcast | Update | Failure | Hello) -> bytes:
-    """The message as safetensors bytes: arrays with dtype and shape, the scalars in the header."""
+    """Encode a message as safetensors bytes: arrays with dtype and shape, scalars in the header."""
     if isinstance(message, Failure | Hello):
         texts = {"kind": type(message).__name__, **asdict(message)}
         return pack({}, {"fedfr": json.dumps(texts)})
@@ -128,14 +127,14 @@ def encode(message: Broadcast | Update | Failure | Hello) -> bytes:
     return pack(tensors, {"fedfr": json.dumps(scalars)})
 
 
-def named(message: Broadcast | Update) -> dict[str, torch.Tensor]:
-    """The message's weights by name, and its public prototypes under ``prototypes`` where it has them."""
+def tensors_by_name(message: Broadcast | Update) -> dict[str, torch.Tensor]:
+    """Return the message's weights by name, with its public prototypes, if any, under ``prototypes``."""
     prototypes = {} if message.prototypes is None else {PROTOTYPES: message.prototypes}
     return {**message.weights, **prototypes}
 
 
 def size_of(message: Broadcast | Update) -> int:
-    """Bytes of the message's tensors: all that travels but the header, whose few kilobytes are names and numbers."""
+    """Return the size of the message's tensors in bytes, without the header of a few kilobytes."""
     tensors = [*message.weights.values(), message.prototypes, message.identities]
     if isinstance(message, Update):
         tensors += message.scales.values()
@@ -143,40 +142,40 @@ def size_of(message: Broadcast | Update) -> int:
 
 
 def decode_broadcast(data: bytes) -> Broadcast:
-    """Inverse of :func:`encode`; raises :class:`FedfrError` when the bytes are not a whole broadcast.
+    """Decode a broadcast; raises :class:`FedfrError` when the bytes are not a complete one.
 
-    The tensors are copies: the same bytes may go to many clients, and each may write to what it received.
+    The tensors are copies: the same bytes may go to many clients, and each may write to its tensors.
     """
-    with _whole(data, "broadcast"):
+    with _decoding(data, "broadcast"):
         scalars, tensors = _decode(data, "Broadcast")
         if PROTOTYPES not in tensors:
-            raise FedfrError("broadcast without public prototypes; the server must send them")
+            raise FedfrError("the broadcast has no public prototypes; the server must send them")
         own = {name: value.clone() for name, value in tensors.items()}
         prototypes, identities = own.pop(PROTOTYPES), own.pop(IDENTITIES, None)
         number = _number(scalars["round"])
         if number < 1:
-            raise FedfrError(f"broadcast of round {number}; rounds begin with 1")
+            raise FedfrError(f"the broadcast is of round {number}; rounds start at 1")
         return Broadcast(number, _weights(own), prototypes, identities, _number(scalars["accepted"]))
 
 
 def decode_revealed(data: bytes) -> torch.Tensor:
-    """A client's own prototypes that travel beside a broadcast; raises :class:`FedfrError` when they are not whole."""
-    with _whole(data, "set of private prototypes"):
+    """Decode the private prototypes sent beside a broadcast; raises :class:`FedfrError` when they are incomplete."""
+    with _decoding(data, "set of private prototypes"):
         return unpack(data, LONGEST_HEADER)[1][IDENTITIES].clone()
 
 
 def decode_update(data: bytes) -> Update:
-    """Inverse of :func:`encode`; raises :class:`FedfrError` when the bytes are not a whole update.
+    """Decode an update; raises :class:`FedfrError` when the bytes are not a complete one.
 
-    The tensors are views of ``data``, to be read and never written to: the server adds them to the average.
+    The tensors are read-only views of ``data``.
     """
-    with _whole(data, "update"):
+    with _decoding(data, "update"):
         return _update(*_decode(data, "Update"))
 
 
 def decode_reply(data: bytes) -> Update | Failure:
-    """A client's answer; raises :class:`FedfrError` when the bytes are neither a whole update nor a whole failure."""
-    with _whole(data, "reply"):
+    """Decode a client's reply; raises :class:`FedfrError` when the bytes are neither an update nor a failure."""
+    with _decoding(data, "reply"):
         scalars, tensors = _decode(data, "Update", "Failure")
         if scalars["kind"] == "Failure":
             return Failure(_text(scalars["client"]), _text(scalars["reason"]))
@@ -184,8 +183,8 @@ def decode_reply(data: bytes) -> Update | Failure:
 
 
 def decode_hello(data: bytes) -> Hello | Failure:
-    """A site's answer to who it is; raises :class:`FedfrError` when the bytes are neither a hello nor a failure."""
-    with _whole(data, "hello"):
+    """Decode a site's introduction; raises :class:`FedfrError` when the bytes are neither a hello nor a failure."""
+    with _decoding(data, "hello"):
         scalars, _ = _decode(data, "Hello", "Failure")
         if scalars["kind"] == "Failure":
             return Failure(_text(scalars["client"]), _text(scalars["reason"]))
@@ -195,20 +194,20 @@ def decode_hello(data: bytes) -> Hello | Failure:
 
 
 def _line(text: str) -> str:
-    """One printable line of a stranger's text."""
+    """Return the start of a received text as one printable line."""
     return "".join(sign if sign.isprintable() else " " for sign in text[:_LONGEST_REASON])
 
 
 @contextmanager
-def _whole(data: bytes, kind: str) -> Iterator[None]:
-    """Whatever stands in bytes from elsewhere, the worst it may cause is a :class:`FedfrError`."""
+def _decoding(data: bytes, kind: str) -> Iterator[None]:
+    """Turn every error in the decoding of received bytes into a :class:`FedfrError`."""
     try:
         yield
     except FedfrError:
         raise
     except Exception as error:
         reason = _line(" ".join(str(error)[:_LONGEST_REASON].split()))
-        text = f"a message of {len(data)} bytes is not a whole {kind} ({reason})"
+        text = f"a message of {len(data)} bytes is not a complete {kind} ({reason})"
         raise FedfrError(text, shareable=text) from error
 
 
@@ -228,9 +227,9 @@ def _update(scalars: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> Upd
 
 
 def _number(value: Any) -> int:
-    """An integer of 64 bits: a larger one could be written down nowhere."""
+    """Return a 64-bit integer; larger ones cannot be stored."""
     if type(value) is not int or abs(value) >= 1 << 63:
-        raise ValueError("a number is not an integer of 64 bits")
+        raise ValueError("a number is not a 64-bit integer")
     return value
 
 
@@ -241,14 +240,14 @@ def _text(value: Any) -> str:
 
 
 def _metrics(found: Any) -> dict[str, float]:
-    """Of a few numbers under the names that clients report; whether they are finite is for the server to say."""
+    """Return the metrics, checked for number and names; the server checks that they are finite."""
     if not isinstance(found, dict):
         raise ValueError(f"metrics are {type(found).__name__}")  # noqa: TRY004 - bytes, not arguments
     if len(found) > _MOST_METRICS:
-        raise FedfrError(f"it reports {len(found)} metrics, more than any client does")
+        raise FedfrError(f"it reports {len(found)} metrics; at most {_MOST_METRICS} are allowed")
     for name, value in found.items():
         if not _METRIC.fullmatch(name):
-            raise FedfrError(f"metrics hold {name[:60]!r}, which no client reports")
+            raise FedfrError(f"metrics hold {name[:60]!r}, which is not a known metric")
         if type(value) not in (int, float):
             raise ValueError(f"metric {name} is {type(value).__name__}")
     return {name: float(value) for name, value in found.items()}
@@ -257,7 +256,7 @@ def _metrics(found: Any) -> dict[str, float]:
 def _weights(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     strange = next((name for name in tensors if not name.startswith(_WEIGHTS)), None)
     if strange is not None:
-        raise ValueError(f"{strange[:60]!r} is no field of a message")
+        raise ValueError(f"{strange[:60]!r} is not a field of a message")
     return {name.removeprefix(_WEIGHTS): value for name, value in tensors.items()}
 
 
@@ -266,6 +265,6 @@ def _decode(data: bytes, *kinds: str) -> tuple[dict[str, Any], dict[str, torch.T
     scalars = parse_json(texts["fedfr"], names_once=True)
     if not isinstance(scalars, dict) or scalars.get("kind") not in kinds:
         found = scalars.get("kind") if isinstance(scalars, dict) else type(scalars).__name__
-        told = found if isinstance(found, str) else type(found).__name__
-        raise FedfrError(f"expected a message of kind {' or '.join(map(repr, kinds))}, received {_line(told)!r}")
+        received = found if isinstance(found, str) else type(found).__name__
+        raise FedfrError(f"expected a message of kind {' or '.join(map(repr, kinds))}, received {_line(received)!r}")
     return scalars, tensors

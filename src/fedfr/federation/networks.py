@@ -1,4 +1,4 @@
-"""The backbones of one process: made once, then loaded with one client's weights after another."""
+"""Reusable backbones of one process, loaded with the weights of one client after another."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import torch
 from torch import nn
 
 from fedfr.federation.messages import Broadcast
-from fedfr.federation.method import batchnorm_entries, batchnorm_statistics
 from fedfr.models import build_backbone, check_entries, load_entries
 from fedfr.training.features import Compute
 
-__all__ = ["Networks"]
+__all__ = ["Networks", "batchnorm_entries", "batchnorm_statistics"]
 
 
-class _Kept:
-    """A backbone with lists of its tensors: gathering them layer by layer takes longer than loading a small one."""
+class _ReusableBackbone:
+    """A backbone with its tensors listed once: collecting them layer by layer costs more than loading a small one."""
 
     def __init__(self, backbone: nn.Module) -> None:
         self.module = backbone
@@ -29,8 +28,8 @@ class _Kept:
     def load(self, weights: Mapping[str, torch.Tensor]) -> None:
         load_entries(self.entries, weights, type(self.module).__name__)
 
-    def lent(self) -> nn.Module:
-        """The backbone in evaluation mode, all of it trainable, no gradients: whatever its last user left."""
+    def reset(self) -> nn.Module:
+        """Return the backbone in evaluation mode, with every parameter trainable and without gradients."""
         for layer in self._layers:
             layer.training = False
         for parameter in self._parameters:
@@ -40,68 +39,83 @@ class _Kept:
 
 
 class Networks:
-    """Two backbones that clients use in turn: making one draws a million random numbers only to overwrite them.
+    """Two backbones that clients use in turn, because building one draws random weights only to overwrite them.
 
-    Whoever asks has a network to itself until the next one asks; what is to last must be copied out of it.
+    A network is valid until the next call for it; copy what must last longer.
     """
 
     def __init__(self, backbone: str, compute: Compute) -> None:
         self._backbone = backbone
         self._compute = compute
-        self._loaded: Callable[[], Broadcast | None] = _nothing
+        self._loaded: Callable[[], Broadcast | None] = _no_broadcast
 
     def generic(self, broadcast: Broadcast, own: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
-        """The backbone in evaluation mode with the weights of ``broadcast``, or instead of some of them ``own``.
+        """Return the generic backbone in evaluation mode with the weights of ``broadcast``, overridden by ``own``.
 
-        The same broadcast is not loaded again, so nobody may change the network. Raises
+        The same broadcast is not loaded twice, so the network must not be changed. Raises
         :class:`fedfr.core.errors.FedfrError` when the weights do not fit.
         """
         if own or self._loaded() is not broadcast:
-            self._loaded = _nothing
+            self._loaded = _no_broadcast
             self._generic.load({**broadcast.weights, **(own or {})})
             if not own:
-                # A weak reference: a broadcast of an earlier round must not stay in memory.
+                # A weak reference, so that a broadcast of an earlier round does not stay in memory.
                 self._loaded = weakref.ref(broadcast)
-        return self._generic.lent()
+        return self._generic.reset()
 
     def check(self, broadcast: Broadcast) -> None:
-        """Raises :class:`fedfr.core.errors.FedfrError` when the weights do not fit; nothing is loaded."""
+        """Raise :class:`fedfr.core.errors.FedfrError` when the weights do not fit; nothing is loaded."""
         if self._loaded() is not broadcast:
             check_entries(self._generic.entries, broadcast.weights, type(self._generic.module).__name__)
 
     def working(self, weights: Mapping[str, torch.Tensor]) -> nn.Module:
-        """The backbone to train, or to look at once, with ``weights``; raises as :meth:`generic`.
+        """Return the backbone for training, loaded with ``weights``; raises as :meth:`generic` does.
 
-        It comes in evaluation mode, with every parameter trainable and without gradients, whoever had it before.
+        It is in evaluation mode, with every parameter trainable and without gradients.
         """
         self._working.load(weights)
-        return self._working.lent()
+        return self._working.reset()
 
     def entries(self, network: nn.Module) -> Mapping[str, torch.Tensor]:
-        """The ``state_dict()`` of one of the two, without gathering it again: the network's tensors themselves."""
+        """Return the ``state_dict()`` of one of the two networks without collecting it again (no copies)."""
         return (self._generic if network is self._generic.module else self._working).entries
 
     @cached_property
     def batchnorm(self) -> frozenset[str]:
-        """Entries of every BatchNorm layer."""
+        """Names of the entries of all BatchNorm layers."""
         return batchnorm_entries(self._generic.module)
 
     @cached_property
     def statistics(self) -> frozenset[str]:
-        """Those of them that are no parameters."""
+        """Names of the BatchNorm entries that are not parameters."""
         return batchnorm_statistics(self._generic.module)
 
     @cached_property
-    def _generic(self) -> _Kept:
-        return self._made()
+    def _generic(self) -> _ReusableBackbone:
+        return self._build()
 
     @cached_property
-    def _working(self) -> _Kept:
-        return self._made()
+    def _working(self) -> _ReusableBackbone:
+        return self._build()
 
-    def _made(self) -> _Kept:
-        return _Kept(self._compute.place(build_backbone(self._backbone, 0)))
+    def _build(self) -> _ReusableBackbone:
+        return _ReusableBackbone(self._compute.place(build_backbone(self._backbone, 0)))
 
 
-def _nothing() -> None:
-    """No broadcast is loaded."""
+def _no_broadcast() -> None:
+    """Return None: no broadcast is loaded."""
+
+
+def batchnorm_statistics(backbone: nn.Module) -> frozenset[str]:
+    """Return the names of all BatchNorm entries that are not parameters: running mean, variance, counter."""
+    parameters = {name for name, _ in backbone.named_parameters()}
+    return batchnorm_entries(backbone) - parameters
+
+
+def batchnorm_entries(backbone: nn.Module) -> frozenset[str]:
+    """Return the names of all state entries (affine and statistics) of BatchNorm layers."""
+    names: set[str] = set()
+    for prefix, module in backbone.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            names.update(f"{prefix}.{entry}" for entry in module.state_dict())
+    return frozenset(names)

@@ -1,4 +1,4 @@
-"""The public faces as clients see them: features computed once per model, shared by the processes of a run."""
+"""Public faces with cached features, computed once per model and shared by the processes of a run."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from fedfr.training.training_set import TrainingSet
 
 __all__ = ["PublicFaces"]
 
-# A face's last bits depend on the batch it is computed in, so it is always computed in the same one.
+# The last bits of a feature depend on its batch, so every face is always computed in the same batch.
 BATCH = 64
 
 
 class PublicFaces:
-    """The public set with its features under the newest generic model.
+    """Public face set with its features under the newest generic model.
 
-    Features are kept by what they depend on – the model's weights, how it is run, the images of a chunk of ``chunk``
-    faces – so a model, or a chunk, that did not change is not computed again. With a folder for ``shared`` they lie
-    there, memory-mapped by every process that uses the folder; without one, in memory. ``half`` keeps directions in
-    float16; exact features are then computed again where they are asked for, and are the same to the bit.
+    Features are cached by everything they depend on – the model's weights, the settings of inference, the images of a
+    chunk of ``chunk`` faces – so nothing unchanged is computed again. With a folder ``shared`` they are stored there,
+    memory-mapped by every process that uses the folder; otherwise in memory. ``half`` stores directions in float16;
+    exact features are then computed again on request, bit-identical.
     """
 
     def __init__(self, faces: FaceSet, shared: Path | None = None, *, half: bool = False, chunk: int = 4096) -> None:
@@ -44,10 +44,10 @@ class PublicFaces:
         self._parts: Sequence[torch.Tensor] = ()
 
     def features(self, backbone: nn.Module, compute: Compute, *, own: bool = False) -> StoredFeatures:
-        """Upright features (|D_g|, D) under ``backbone``; a model of the client's ``own`` is never shared.
+        """Return unflipped features (|D_g|, D) under ``backbone``; those of a client's ``own`` model are not shared.
 
-        A client's own BatchNorm makes a model that nobody else has: in the shared folder, clients would only replace
-        each other's features. Half-precision features need ``backbone`` as it is for as long as they are used.
+        With its own BatchNorm a client has a model of its own, and clients would only replace each other's features in
+        the shared folder. With half precision, ``backbone`` must stay unchanged while the features are used.
         """
 
         def made(chunk: int) -> torch.Tensor:
@@ -57,7 +57,7 @@ class PublicFaces:
 
         model = self._name(backbone, compute)
         if self._model != model:
-            self._model, self._parts = "", ()  # the old ones go before the new ones come, if they come
+            self._model, self._parts = "", ()  # Freed before the new ones are computed.
             if own or self._store is None:
                 self._parts = [made(chunk) for chunk in range(len(self._chunks))]
             else:
@@ -69,27 +69,27 @@ class PublicFaces:
 
     @cached_property
     def _images(self) -> list[str]:
-        """A name for the images of each chunk."""
+        """Key of the images of each chunk."""
         digests = self.faces.digests()
         parts = [digests[start : start + self._chunks.step] for start in self._chunks]
         return [hashlib.sha256(part.rows.tobytes()).hexdigest()[:32] for part in parts]
 
     def _name(self, backbone: nn.Module, compute: Compute) -> str:
-        """The key of this backbone; taken anew only after something was written to it, for it reads every weight."""
+        """Return the key of this backbone; recomputed only after a write to it, because it reads every weight."""
         state = backbone.state_dict()
-        # PyTorch counts the writes to every tensor. The backbone is kept, so that no other can take its place.
+        # PyTorch counts the writes to every tensor. A reference keeps the backbone's id from being reused.
         seen = (backbone, compute, [value._version for value in state.values()])
         if self._named is None or self._named[0] is not backbone or self._named[1:3] != seen[1:]:
             self._named = (*seen, self._key(state, compute))
         return self._named[3]
 
     def _key(self, weights: Mapping[str, torch.Tensor], compute: Compute) -> str:
-        """A name for everything but the images that the bits of a feature depend on."""
+        """Return a key of everything, except the images, that the bits of a feature depend on."""
         how = [
             embedding_space(weights),
             compute.preprocessing.to_metadata(),
             compute.bf16,
-            # Of its kind alone: the workers' devices are alike, and what one of them computed serves all.
+            # Only the type: the devices of the workers are alike and share features.
             compute.device.type,
             torch.get_num_threads(),
             torch.__version__,
@@ -103,7 +103,7 @@ class PublicFaces:
         return extract_features(backbone, pool, compute, batch_size=BATCH)
 
     def _exact(self, wanted: torch.Tensor, backbone: nn.Module, compute: Compute) -> torch.Tensor:
-        """Float32 features of ascending indices, each computed with the rest of its batch."""
+        """Return float32 features of ascending indices, each computed with the rest of its batch."""
         rows = [torch.empty(0)]
         counts = torch.bincount(wanted // BATCH).tolist()
         for batch, inside in enumerate(wanted.split(counts)):

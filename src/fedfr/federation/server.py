@@ -1,11 +1,12 @@
-"""The server's loop: the same whether clients run in this process, in workers, or on other machines."""
+"""The server's loop, independent of where clients run: in this process, in workers, or on other machines."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,11 +15,11 @@ from fedfr.config.schema import FederationConfig
 from fedfr.core.decimals import exact
 from fedfr.core.errors import FedfrError
 from fedfr.core.rng import numpy_generator
-from fedfr.federation.aggregation import Change, StreamingAverage, check_update
+from fedfr.federation.aggregation import ChangeLimit, StreamingAverage, check_update
 from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
-from fedfr.federation.messages import PROTOTYPES, Broadcast, Failure, named, size_of
-from fedfr.federation.method import Generic, Method, identities_of
+from fedfr.federation.messages import PROTOTYPES, Broadcast, Failure, Update, size_of, tensors_by_name
+from fedfr.federation.method import GenericModel, Method, revealed_key
 from fedfr.federation.reply_order import in_client_order
 from fedfr.federation.server_optimizer import optimizer_step
 from fedfr.federation.update_format import restore
@@ -28,12 +29,12 @@ __all__ = ["Server", "sample_clients"]
 
 
 def accepted_rounds(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """By client, the last of these finished rounds that has its update; ``records`` are a journal's, in order."""
+    """Return, by client, the last of these finished rounds with its update; ``records`` are a journal's, in order."""
     return {report["client"]: int(record["round"]) for record in records for report in record.get("clients", ())}
 
 
 def sample_clients(clients: Sequence[str], share: float, seed: int, round_number: int) -> list[str]:
-    """At least one client, ⌈share · C⌉ of them, drawn without replacement; the ids come back sorted."""
+    """Draw max(1, ⌈share · C⌉) of C clients without replacement; return their ids sorted."""
     count = max(1, math.ceil(exact(share) * len(clients)))
     if count >= len(clients):
         return sorted(clients)
@@ -45,8 +46,8 @@ def sample_clients(clients: Sequence[str], share: float, seed: int, round_number
 class Server:
     """Runs the rounds of one method.
 
-    ``shared``: by round, the backbone's entries that travel; ``statistics``: those that are BatchNorm's running
-    statistics. ``on_event`` sees every event as a flat mapping; ``on_round`` every new model.
+    ``shared``: by round, the backbone's entries that clients upload; ``statistics``: the running statistics of
+    BatchNorm. ``on_event`` receives every event as a flat mapping; ``on_round`` every new model.
     """
 
     method: Method
@@ -58,13 +59,13 @@ class Server:
     seed: int
     statistics: frozenset[str] = frozenset()
     on_event: Callable[[Mapping[str, Any]], None] = field(default=lambda event: None)
-    on_round: Callable[[int, Generic], Mapping[str, Any]] = field(default=lambda round_number, generic: {})
+    on_round: Callable[[int, GenericModel], Mapping[str, Any]] = field(default=lambda round_number, generic: {})
     _accepted: dict[str, int] = field(default_factory=dict, init=False)
 
-    def run(self, start: Generic) -> Generic:
-        """Run or resume all rounds; returns the last generic model.
+    def run(self, start: GenericModel) -> GenericModel:
+        """Run or resume all rounds; return the last generic model.
 
-        Raises :class:`FedfrError` when a round stays below the quorum; the rounds before it stand and can be resumed.
+        Raises :class:`FedfrError` when a round stays below the quorum; earlier rounds are kept and can be resumed.
         """
         entry = self.journal.latest()
         if entry is None:
@@ -84,77 +85,136 @@ class Server:
             self._accepted |= accepted_rounds([{"round": number, **record}])
         return generic
 
-    def _kept(self, generic: Generic) -> dict[str, torch.Tensor]:
-        """What the server remembers, without prototypes of clients that take part no more."""
-        revealed = {name for name in generic.kept if name.startswith(identities_of(""))}
-        left = revealed - {identities_of(client) for client in self.clients}
-        return {name: own for name, own in generic.kept.items() if name not in left}
+    def _round(self, number: int, generic: GenericModel) -> tuple[GenericModel, dict[str, Any]]:
+        """Run one round: sample clients, exchange models, admit updates, average them, take the server's step."""
+        sampled = self._sample(number)
+        admission = _Admission(self, number, generic)
+        average = StreamingAverage()
+        replies = self._exchange(admission.broadcast, sampled, generic, admission.refuse)
+        for update in admission.admit(replies):
+            average.add(tensors_by_name(update), update.count)
+            del update  # At most one update is in memory.
+        self._check_quorum(number, sampled, admission)
+        stepped = self._step(number, generic, average.result(), admission.revealed)
+        return stepped, admission.record()
 
-    def _round(self, number: int, generic: Generic) -> tuple[Generic, dict[str, Any]]:
-        method, shared = self.method, self.shared(number)
-        participation = self.federation.participation if method.shares_in(number, self.federation.rounds) else 1.0
-        asked = sample_clients(self.clients, participation, self.seed, number)
-        expected = {name: value for name, value in generic.weights.items() if name in shared}
-        prototypes = generic.prototypes if method.uses_public_prototypes and shared else None
-        dim = generic.prototypes.shape[1] if method.reveals_identities and shared else None
-        sent = expected if prototypes is None else {**expected, PROTOTYPES: prototypes}
-        change = Change(sent, self.statistics, self.federation.largest_change)
-        average, refused = StreamingAverage(), list[str]()
-        reports, revealed = list[dict[str, Any]](), dict[str, torch.Tensor]()
+    def _sample(self, number: int) -> list[str]:
+        """Draw the clients of a round; all of them in a round in which nothing is shared."""
+        shares = self.method.shares_in(number, self.federation.rounds)
+        return sample_clients(self.clients, self.federation.participation if shares else 1.0, self.seed, number)
 
-        def refuse(client: str, reason: str) -> None:
-            refused.append(reason)
-            self.on_event({"event": "refused", "round": number, "client": client, "reason": reason})
+    def _exchange(
+        self, broadcast: Broadcast, sampled: Sequence[str], generic: GenericModel, refuse: Callable[[str, str], None]
+    ) -> Iterable[Update | Failure]:
+        """Send the broadcast to the sampled clients and yield their replies in the order of client ids."""
+        state = generic.server_state
+        revealed = {client: state[name] for client in sampled if (name := revealed_key(client)) in state}
+        needs_accepted = self.method.reveals_identities or self.federation.updates != "full"
+        replies = self.engine.exchange(broadcast, sampled, revealed, self._accepted if needs_accepted else {})
+        return in_client_order(replies, sampled, self.journal.folder, refuse)
 
-        broadcast = Broadcast(number, generic.weights, generic.prototypes)
-        known = {client: generic.kept[name] for client in asked if (name := identities_of(client)) in generic.kept}
-        told = method.reveals_identities or self.federation.updates != "full"
-        replies = self.engine.exchange(broadcast, asked, known, self._accepted if told else {})
-        for reply in in_client_order(replies, asked, self.journal.folder, refuse):
+    def _check_quorum(self, number: int, sampled: Sequence[str], admission: _Admission) -> None:
+        """Raise :class:`FedfrError` when fewer updates were admitted than the quorum requires."""
+        needed = max(1, math.ceil(exact(self.federation.quorum) * len(sampled)))
+        if len(admission.reports) < needed:
+            reason = admission.refused[0] if admission.refused else "none"
+            raise FedfrError(
+                f"round {number}: {len(admission.reports)} of {len(sampled)} clients delivered, the quorum is {needed}"
+                f"; fix the cause and resume. First reason: {reason}"
+            )
+
+    def _step(
+        self,
+        number: int,
+        generic: GenericModel,
+        average: dict[str, torch.Tensor],
+        revealed: Mapping[str, torch.Tensor],
+    ) -> GenericModel:
+        """Return the next generic model from the present one and the average of the admitted updates."""
+        prototypes = average.pop(PROTOTYPES, generic.prototypes)
+        if not self.federation.average_prototypes:
+            prototypes = generic.prototypes
+        mean = GenericModel({**generic.weights, **average}, prototypes, {**self._server_state(generic), **revealed})
+        mean = optimizer_step(generic, mean, self.federation.server, self.statistics)
+        stepped = self.method.server_step(generic, mean)
+        _check_finite(stepped, number)
+        return stepped
+
+    def _server_state(self, generic: GenericModel) -> dict[str, torch.Tensor]:
+        """Return the server's state without revealed prototypes of clients that no longer take part."""
+        revealed = {name for name in generic.server_state if name.startswith(revealed_key(""))}
+        departed = revealed - {revealed_key(client) for client in self.clients}
+        return {name: value for name, value in generic.server_state.items() if name not in departed}
+
+
+class _Admission:
+    """Checks the replies of one round; holds the reports, the refusals and the revealed prototypes."""
+
+    def __init__(self, server: Server, number: int, generic: GenericModel) -> None:
+        method, shared = server.method, server.shared(number)
+        self.broadcast = Broadcast(number, generic.weights, generic.prototypes)
+        self.reports: list[dict[str, Any]] = []
+        self.refused: list[str] = []
+        self.revealed: dict[str, torch.Tensor] = {}
+        self._server = server
+        self._number = number
+        self._weights = {name: value for name, value in generic.weights.items() if name in shared}
+        self._prototypes = generic.prototypes if method.uses_public_prototypes and shared else None
+        self._dim = generic.prototypes.shape[1] if method.reveals_identities and shared else None
+
+    def admit(self, replies: Iterable[Update | Failure]) -> Iterator[Update]:
+        """Yield every update that passes all checks, with its compressed tensors restored; refuse the others."""
+        for reply in replies:
             client = reply.client
             try:
                 if isinstance(reply, Failure):
-                    raise FedfrError(f"{client} failed in round {number}: {reply.reason}")
-                carried, update = size_of(reply), restore(reply, broadcast, self.federation.updates)
-                # One model in memory, not the one that travelled as well.
-                del reply
-                most = self.federation.largest_count
-                check_update(update, number, expected, prototypes, identities=dim, largest_count=most)
-                change.check(update)
+                    raise FedfrError(f"{client} failed in round {self._number}: {reply.reason}")
+                uploaded, update = size_of(reply), restore(reply, self.broadcast, self._server.federation.updates)
+                del reply  # Only the restored update stays in memory.
+                self._check(update)
             except FedfrError as error:
-                refuse(client, str(error))
+                self.refuse(client, str(error))
                 continue
-            average.add(named(update), update.count)
-            if update.identities is not None:
-                revealed[identities_of(client)] = update.identities.clone()
-            traffic = {"bytes/up": carried, "bytes/down": size_of(broadcast)}
-            report = {"client": client, "count": update.count, **update.metrics, **traffic}
-            reports.append(report)
-            self.on_event({"event": "update", "round": number, **report})
+            self._report(update, uploaded)
+            yield update
             del update
-        needed = max(1, math.ceil(exact(self.federation.quorum) * len(asked)))
-        if len(reports) < needed:
-            raise FedfrError(
-                f"round {number}: {len(reports)} of {len(asked)} clients delivered, the quorum is {needed}; "
-                f"mend the cause and resume. First reason: {refused[0] if refused else 'none'}"
-            )
-        merged = average.result()
-        new_prototypes = merged.pop(PROTOTYPES, generic.prototypes)
-        if not self.federation.average_prototypes:
-            new_prototypes = generic.prototypes
-        mean = Generic({**generic.weights, **merged}, new_prototypes, {**self._kept(generic), **revealed})
-        mean = optimizer_step(generic, mean, self.federation.server, self.statistics)
-        stepped = method.server_step(generic, mean)
-        _check_finite(stepped, number)
-        images = sum(int(report["count"]) for report in reports)
-        totals = {"clients": len(reports), "refused": len(refused), "images": images}
-        return stepped, {"clients": reports, "refused": refused, "totals": totals}
+
+    def _check(self, update: Update) -> None:
+        largest = self._server.federation.largest_count
+        check_update(update, self._number, self._weights, self._prototypes, identities=self._dim, largest_count=largest)
+        self._change_limit.check(update)
+
+    def _report(self, update: Update, uploaded: int) -> None:
+        if update.identities is not None:
+            self.revealed[revealed_key(update.client)] = update.identities.clone()
+        traffic = {"bytes/up": uploaded, "bytes/down": size_of(self.broadcast)}
+        report = {"client": update.client, "count": update.count, **update.metrics, **traffic}
+        self.reports.append(report)
+        self._server.on_event({"event": "update", "round": self._number, **report})
+
+    def refuse(self, client: str, reason: str) -> None:
+        """Record and report a reply that is not averaged."""
+        self.refused.append(reason)
+        self._server.on_event({"event": "refused", "round": self._number, "client": client, "reason": reason})
+
+    def record(self) -> dict[str, Any]:
+        """Return the round's record for the journal."""
+        images = sum(int(report["count"]) for report in self.reports)
+        totals = {"clients": len(self.reports), "refused": len(self.refused), "images": images}
+        return {"clients": self.reports, "refused": self.refused, "totals": totals}
+
+    @cached_property
+    def _change_limit(self) -> ChangeLimit:
+        prototypes = {} if self._prototypes is None else {PROTOTYPES: self._prototypes}
+        largest = self._server.federation.largest_change
+        return ChangeLimit({**self._weights, **prototypes}, self._server.statistics, largest)
 
 
-def _check_finite(generic: Generic, number: int) -> None:
-    """Raise before a model is kept that is no number: the rounds before it could then never be gone on from."""
-    named = {PROTOTYPES: generic.prototypes, **{f"kept {name}": value for name, value in generic.kept.items()}}
-    name = first_not_finite({**generic.weights, **named})
+def _check_finite(generic: GenericModel, number: int) -> None:
+    """Raise :class:`FedfrError` if a new model holds NaN or infinity; it must not be committed."""
+    others = {PROTOTYPES: generic.prototypes}
+    others |= {f"kept {name}": value for name, value in generic.server_state.items()}
+    name = first_not_finite({**generic.weights, **others})
     if name is not None:
         raise FedfrError(
             f"round {number}: the server's step made {name} NaN or infinite; lower federation.server.learning_rate or "

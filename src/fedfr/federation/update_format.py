@@ -1,7 +1,7 @@
-"""How a client's update travels: its tensors as they are, or how far they moved, in fewer bits.
+"""Formats of a client's update: full tensors, or their changes compressed to fewer bits.
 
-A change in few bits loses something. The client keeps what was lost and adds it to its next change (error feedback:
-Seide et al., Interspeech 2014; Karimireddy et al., ICML 2019), so that nothing is lost for good.
+The client keeps the compression error and adds it to its next change (error feedback: Seide et al., Interspeech 2014;
+Karimireddy et al., ICML 2019).
 """
 
 from __future__ import annotations
@@ -14,50 +14,50 @@ import torch
 from torch.nn import functional
 
 from fedfr.core.errors import FedfrError
-from fedfr.federation.messages import PROTOTYPES, Broadcast, Update, named
+from fedfr.federation.messages import PROTOTYPES, Broadcast, Update, tensors_by_name
 
 __all__ = ["BLOCK", "SMALL", "Compressed", "compress", "restore"]
 
 SMALL = 1024
-"""Tensors with fewer values travel as they are: together a few percent, and BatchNorm's statistics are among them."""
+"""Tensors with fewer values are sent uncompressed: a few percent of the bytes, BatchNorm's statistics among them."""
 
 BLOCK = 256
-"""Values that share a scale: one that is far larger than its neighbours makes few of them coarse (Dettmers et al.,
-ICLR 2022, block-wise quantization)."""
+"""Number of values that share a scale; small blocks limit the effect of outliers (Dettmers et al., ICLR 2022,
+block-wise quantization)."""
 
 LEVELS = 127
 _LARGEST = torch.tensor(torch.finfo(torch.float32).max)
-# Rounded up, the largest number's scale times 127 would be infinite.
+# Rounded down: the scale of the largest number, rounded up, would overflow when multiplied by 127.
 _LARGEST_SCALE = float(torch.nextafter(_LARGEST / LEVELS, torch.tensor(0.0)))
 
 Tensors = Mapping[str, torch.Tensor]
 
 
 class Code(Protocol):
-    """Changes in fewer bits; float32 in and out."""
+    """Compression of changes; float32 in and out."""
 
     dtype: torch.dtype
 
     def encode(self, change: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The change as ``dtype``, of the same shape, and a scale for each block where there are scales."""
+        """Return the change as ``dtype``, of the same shape, and the scales of its blocks, if any."""
         ...
 
     def decode(self, code: torch.Tensor, scales: torch.Tensor | None) -> torch.Tensor:
-        """What :meth:`encode` was given, but for what it lost."""
+        """Invert :meth:`encode` up to the compression error."""
         ...
 
     def scales(self, values: int) -> int:
-        """How many scales that many values have."""
+        """Return the number of scales for that many values."""
         ...
 
 
 class _Bfloat16:
-    """Half the bytes; an error of up to 1/256 of each value's change."""
+    """Half the bytes; the error is up to 1/256 of each value's change."""
 
     dtype = torch.bfloat16
 
     def encode(self, change: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        # What is nearer to the next power of two than to the largest bf16 would become infinite.
+        # Values that would be rounded beyond the largest bf16 would become infinite.
         largest = torch.finfo(torch.bfloat16).max
         return change.clamp(-largest, largest).to(torch.bfloat16), None
 
@@ -69,7 +69,7 @@ class _Bfloat16:
 
 
 class _Int8:
-    """A quarter of the bytes and 1/64 for the scales; an error of up to 1/254 of the largest change in the block."""
+    """A quarter of the bytes plus 1/64 for scales; the error is up to 1/254 of the block's largest change."""
 
     dtype = torch.int8
 
@@ -77,9 +77,9 @@ class _Int8:
         blocks = _blocks(change)
         largest = blocks.abs().amax(dim=1)
         scales = (largest / LEVELS).clamp_(max=_LARGEST_SCALE)
-        # Among the smallest numbers the quotient is rounded by so much that the largest value would not fit any more.
+        # For the smallest numbers the quotient is rounded so much that the largest value would no longer fit.
         scales = torch.where(largest / scales > LEVELS + 0.5, torch.nextafter(scales, largest), scales)
-        # In a block that did not move every value is 0, whatever it is divided by.
+        # In an unchanged block every value is 0, whatever the divisor.
         code = (blocks / torch.where(scales > 0, scales, 1.0)[:, None]).round_().to(torch.int8)
         return code.reshape(-1)[: change.numel()].view(change.shape), scales
 
@@ -93,7 +93,7 @@ class _Int8:
 
 
 CODES: Mapping[str, Code | None] = {"full": None, "bf16": _Bfloat16(), "int8": _Int8()}
-"""By the setting ``federation.updates``."""
+"""Compression by the value of the setting ``federation.updates``."""
 
 
 def _blocks(values: torch.Tensor) -> torch.Tensor:
@@ -101,31 +101,36 @@ def _blocks(values: torch.Tensor) -> torch.Tensor:
     return functional.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK)
 
 
-def _moves(value: torch.Tensor) -> bool:
-    """Whether a tensor's change travels in its place."""
+def _is_compressed(value: torch.Tensor) -> bool:
+    """Return whether a tensor's change is sent in place of the tensor."""
     return value.dtype == torch.float32 and value.numel() >= SMALL
 
 
 @dataclass(frozen=True)
 class Compressed:
-    """An update as it travels, and ``rest``: by name, what of the changes did not fit, for the client to keep."""
+    """Compressed update, and ``residual``: the compression error by name, for the client to keep."""
 
     update: Update
-    rest: Mapping[str, torch.Tensor]
+    residual: Mapping[str, torch.Tensor]
 
 
-def compress(update: Update, broadcast: Broadcast, kind: str, rest: Tensors) -> Compressed:
-    """Put in the place of an update's tensors how far they moved from the broadcast, and what ``rest`` is owed.
+def compress(update: Update, broadcast: Broadcast, kind: str, residual: Tensors) -> Compressed:
+    """Replace an update's tensors by their compressed change from the broadcast plus the previous ``residual``.
 
-    Public prototypes as well; small tensors, integers and revealed identities travel as they are. What is not in this
-    update keeps its rest.
+    Public prototypes are compressed as well; small tensors, integers and revealed identities are not. Entries that are
+    not in this update keep their residual.
     """
     code = CODES[kind]
     if code is None:
         return Compressed(update, {})
-    before, tensors, scales, left = named(broadcast), named(update), dict[str, torch.Tensor](), dict(rest)
+    before, tensors, scales, left = (
+        tensors_by_name(broadcast),
+        tensors_by_name(update),
+        dict[str, torch.Tensor](),
+        dict(residual),
+    )
     for name, value in tensors.items():
-        if not _moves(value):
+        if not _is_compressed(value):
             continue
         change = value - before[name]
         if name in left:
@@ -139,16 +144,16 @@ def compress(update: Update, broadcast: Broadcast, kind: str, rest: Tensors) -> 
 
 
 def restore(update: Update, broadcast: Broadcast, kind: str) -> Update:
-    """The update that :func:`compress` was given, but for what did not fit: what the client believes it sent.
+    """Invert :func:`compress` up to the compression error.
 
-    What has the wrong name is left for the server's check. Raises :class:`FedfrError` naming client and field for
-    another type or shape, and for scales that are missing, too many, or no finite numbers from 0.
+    Wrong names are left to the server's check. Raises :class:`FedfrError` naming client and field for another dtype or
+    shape, and for scales that are missing, unexpected, negative or not finite.
     """
     code = CODES[kind]
     who = f"update of {update.client} for round {update.round} refused"
-    before, tensors, scales = named(broadcast), named(update), dict(update.scales)
+    before, tensors, scales = tensors_by_name(broadcast), tensors_by_name(update), dict(update.scales)
     for name, carried in tensors.items():
-        if code is None or name not in before or not _moves(before[name]):
+        if code is None or name not in before or not _is_compressed(before[name]):
             continue
         wanted = before[name]
         if carried.dtype != code.dtype or carried.shape != wanted.shape:
@@ -161,7 +166,7 @@ def restore(update: Update, broadcast: Broadcast, kind: str) -> Update:
         tensors[name] = wanted + code.decode(carried, own)
     if scales:
         strange = [name[:60] for name in sorted(scales)[:3]]
-        raise FedfrError(f"{who}: scales of {strange} belong to nothing (federation.updates = {kind!r})")
+        raise FedfrError(f"{who}: scales of {strange} belong to no compressed tensor (federation.updates = {kind!r})")
     prototypes = tensors.pop(PROTOTYPES, None)
     return replace(update, weights=tensors, prototypes=prototypes, scales={})
 
@@ -173,4 +178,4 @@ def _check_scales(what: str, scales: torch.Tensor | None, count: int) -> None:
         found = "missing" if scales is None else f"{scales.dtype} of shape {tuple(scales.shape)}"
         raise FedfrError(f"{what} are {found}, expected {count} of {torch.float32}")
     if not bool((torch.isfinite(scales) & (scales >= 0)).all()):
-        raise FedfrError(f"{what} hold a number that is not finite, or below 0")
+        raise FedfrError(f"{what} hold a negative or non-finite number")

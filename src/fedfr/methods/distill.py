@@ -39,10 +39,10 @@ class Distill(FineTune):
 
     def objective(self, context: RoundContext) -> Objective:
         """L_cos; in tuning with the teacher's part."""
-        if self.shares_in(context.round, context.rounds):
+        if self.shares_in(context.round, context.settings.federation.rounds):
             return super().objective(context)
-        own, local = self.settings, context.local
-        teacher = self.keeps(context)[PROTOTYPES].to(context.compute.device)
+        own, local = self.settings, context.settings.local
+        teacher = self.extra_state(context)[PROTOTYPES].to(context.settings.compute.device)
         return Objective(
             [
                 MarginSoftmax(scale=local.scale, margin=local.margin, weight=1 - own.share),
@@ -54,29 +54,29 @@ class Distill(FineTune):
         self, context: RoundContext, pool: TrainingSet, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
         """The teacher's features, in tuning."""
-        if self.shares_in(context.round, context.rounds):
+        if self.shares_in(context.round, context.settings.federation.rounds):
             return None, None
-        teacher, known = context.generic, None
-        if context.own and _taught(context):
+        teacher, known = context.models.generic, None
+        if context.local_entries and _taught(context):
             # The client's own entries have been tuned since.
-            before = {name: self.keeps(context)[f"{TEACHER}{name}"] for name in context.own}
-            teacher = context.with_weights({**context.weights, **before})
+            before = {name: self.extra_state(context)[f"{TEACHER}{name}"] for name in context.local_entries}
+            teacher = context.models.with_weights({**context.weights, **before})
         else:
             known = upright()
-        return freeze(teacher, pool, context.compute, flips=context.local.flip, upright=known), None
+        return freeze(teacher, pool, context.settings.compute, flips=context.settings.local.flip, upright=known), None
 
-    def keeps(self, context: RoundContext) -> Mapping[str, torch.Tensor]:
+    def extra_state(self, context: RoundContext) -> Mapping[str, torch.Tensor]:
         """Of the teacher what is the client's own, from the first round of tuning on."""
-        if self.shares_in(context.round, context.rounds):
+        if self.shares_in(context.round, context.settings.federation.rounds):
             return {}
         taught = _taught(context)
-        own = {f"{TEACHER}{name}": context.weights[name] for name in context.own}
+        own = {f"{TEACHER}{name}": context.weights[name] for name in context.local_entries}
         return taught or {PROTOTYPES: self.starting_prototypes(context), **own}
 
 
 def _taught(context: RoundContext) -> Mapping[str, torch.Tensor]:
     """What an earlier round of tuning has kept; nothing in the first."""
     state = context.state
-    if state is None or state.round <= context.rounds:
+    if state is None or state.round <= context.settings.federation.rounds:
         return {}
     return {name: value for name, value in state.personal.items() if name.startswith(TEACHER)}

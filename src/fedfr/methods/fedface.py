@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from fedfr.federation.method import Generic, Method, MethodSettings, RoundContext, identities_of
+from fedfr.federation.method import GenericModel, Method, MethodSettings, RoundContext, revealed_key
 from fedfr.losses import spreadout_loss
 
 __all__ = ["FedFace", "FedFaceSettings"]
@@ -37,17 +37,17 @@ class FedFace(Method):
         """Φ_i as the server sent it back."""
         return super().starting_prototypes(context) if context.identities is None else context.identities
 
-    def server_step(self, generic: Generic, average: Generic) -> Generic:
+    def server_step(self, generic: GenericModel, average: GenericModel) -> GenericModel:
         """Prototypes spread out at unit length; the mean of the backbones as it is.
 
         Only their directions count in every loss, and at unit length the step means the same for every backbone.
         """
         # By name: a resumed run reads them in another order, and sums must be made in one.
-        names = sorted(name for name in average.kept if name.startswith(identities_of("")))
+        names = sorted(name for name in average.server_state if name.startswith(revealed_key("")))
         if not names:
             return average
         own = self.settings
-        parts = [average.kept[name] for name in names]
+        parts = [average.server_state[name] for name in names]
         prototypes = torch.nn.functional.normalize(torch.cat(parts)).requires_grad_()
         optimizer = torch.optim.SGD([prototypes], lr=own.learning_rate)
         for _ in range(own.steps):
@@ -55,5 +55,5 @@ class FedFace(Method):
             spreadout_loss(prototypes, own.margin, own.reduction).backward()
             optimizer.step()
         spread = prototypes.detach().split([len(part) for part in parts])
-        kept = {**average.kept, **{name: part.clone() for name, part in zip(names, spread, strict=True)}}
-        return Generic(average.weights, average.prototypes, kept)
+        kept = {**average.server_state, **{name: part.clone() for name, part in zip(names, spread, strict=True)}}
+        return GenericModel(average.weights, average.prototypes, kept)

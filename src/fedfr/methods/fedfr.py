@@ -77,14 +77,14 @@ class FedFR(Method):
         if not self.settings.hard_negatives.enabled:
             return super().public_faces(context)
         threshold = self.settings.hard_negatives.threshold
-        device = context.compute.device
-        return hard_negatives(context.public_features(), context.generic_features(), threshold, device=device)
+        device = context.settings.compute.device
+        return hard_negatives(context.models.public_features, context.models.private_features, threshold, device=device)
 
     def dfc(self, context: RoundContext, prototypes: torch.Tensor) -> DFC | None:
         """The client's module from its store; at first T_i = identity and branches w_i = Φ_i, b_i = 0."""
         if not self.settings.dfc.enabled:
             return None
-        module = self._module(prototypes, derive_seed(context.seed, "dfc", context.client))
+        module = self._module(prototypes, derive_seed(context.settings.seed, "dfc", context.client))
         if context.state is not None and context.state.dfc:
             load_weights(module, context.state.dfc)
         else:
@@ -93,9 +93,11 @@ class FedFR(Method):
 
     def objective(self, context: RoundContext) -> Objective:
         """L = L_cos + 10 · L_dfc + μ · L_con."""
-        repeats = context.num_clients - 1 if self.settings.reweight_negatives else 0
+        repeats = context.settings.num_clients - 1 if self.settings.reweight_negatives else 0
         terms: list[Term] = [
-            MarginSoftmax(scale=context.local.scale, margin=context.local.margin, negative_repeats=repeats)
+            MarginSoftmax(
+                scale=context.settings.local.scale, margin=context.settings.local.margin, negative_repeats=repeats
+            )
         ]
         dfc, contrastive = self.settings.dfc, self.settings.contrastive
         if dfc.enabled:

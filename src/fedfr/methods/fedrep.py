@@ -32,7 +32,7 @@ class FedRep(FedPer):
     def learns(self, context: RoundContext) -> Callable[[int, str], bool] | None:
         """Head until the last ``body_epochs``, body in those."""
         body = {f"backbone.{name}" for name in self.shares(context.weights)}
-        turn = context.local.epochs_in(context.round) - self.settings.body_epochs
+        turn = context.settings.local.epochs_in(context.round) - self.settings.body_epochs
 
         def learns(epoch: int, name: str) -> bool:
             return (name in body) == (epoch >= turn)

@@ -38,5 +38,5 @@ class FineTune(Method):
 
     def starting_weights(self, context: RoundContext) -> Mapping[str, torch.Tensor]:
         """θ^t; from the second round of tuning on, the client's own copy."""
-        going_on = context.state is not None and context.state.round > context.rounds
+        going_on = context.state is not None and context.state.round > context.settings.federation.rounds
         return context.state.backbone if going_on and context.state is not None else context.weights

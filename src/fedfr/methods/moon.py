@@ -57,11 +57,11 @@ def contrasted_features(
     """u_g and u_p of the whole pool, once per round instead of once per step; arguments as in ``frozen_features``."""
 
     def features(backbone: nn.Module, known: torch.Tensor | None = None) -> FrozenFeatures:
-        return freeze(backbone, pool, context.compute, flips=context.local.flip, upright=known)
+        return freeze(backbone, pool, context.settings.compute, flips=context.settings.local.flip, upright=known)
 
-    global_features = features(context.generic, upright())
+    global_features = features(context.models.generic, upright())
     if context.state is not None:
-        return global_features, features(context.with_weights(context.state.backbone))
+        return global_features, features(context.models.with_weights(context.state.backbone))
     if first_previous == "random":
-        return global_features, features(context.new_backbone(1).eval())
+        return global_features, features(context.models.new_backbone(1).eval())
     return global_features, global_features

@@ -21,7 +21,7 @@ from fedfr.engines.flower.site_state import Standing
 from fedfr.engines.flower.wire import read_broadcast, reply_records
 from fedfr.federation.journal import Journal
 from fedfr.federation.messages import Broadcast, Failure, Hello, Update
-from fedfr.federation.method import Generic
+from fedfr.federation.method import GenericModel
 from fedfr.federation.server import Server
 from fedfr.methods import METHODS
 
@@ -446,7 +446,7 @@ def test_the_servers_loop_goes_on_with_the_quorum_and_resumes(tmp_path: Path) ->
     nodes[12].train = lambda message: [(3.0, Error(ErrorCode.NODE_UNAVAILABLE, ""))]
     nodes[13].train = trains("south", factor=4.0)
     events: list[Mapping[str, Any]] = []
-    start = Generic(WEIGHTS, torch.ones(2, 4))
+    start = GenericModel(WEIGHTS, torch.ones(2, 4))
     with pytest.raises(FedfrError, match="round 1: 2 of 3 clients delivered, the quorum is 3"):
         server(Made(nodes).engine, tmp_path / "all", 1.0, events).run(start)
     events.clear()

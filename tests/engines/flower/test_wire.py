@@ -156,8 +156,8 @@ def with_another(name: str) -> RecordDict:
         (records(arrays(stype="numpy.ndarray")), "stype of message is 'numpy.ndarray'"),
         (records(arrays(shape=(10**12,))), "shape of message is \\(1000000000000,\\)"),
         (records(arrays(data=encode(UPDATE)[:-1])), "shape of message"),
-        (records(arrays(data=b"", shape=(0,))), "a message of 0 bytes is not a whole reply"),
-        (records(arrays(data=b"x" * 99, shape=(99,))), "a message of 99 bytes is not a whole reply"),
+        (records(arrays(data=b"", shape=(0,))), "a message of 0 bytes is not a complete reply"),
+        (records(arrays(data=b"x" * 99, shape=(99,))), "a message of 99 bytes is not a complete reply"),
     ],
 )
 def test_anything_else_is_refused_with_its_client_and_field(content: RecordDict, reason: str) -> None:
@@ -186,13 +186,13 @@ def test_a_metric_that_no_client_reports_is_refused(name: str) -> None:
 
 def test_more_metrics_than_any_client_reports_are_refused() -> None:
     many = {f"loss/{number}": 1.0 for number in range(101)}
-    with pytest.raises(FedfrError, match="message of north refused: it reports 101 metrics, more than any client does"):
+    with pytest.raises(FedfrError, match="message of north refused: it reports 101 metrics; at most 100 are allowed"):
         read_reply(reply_records(replace(UPDATE, metrics=many)), "north", MOST)
 
 
 @pytest.mark.parametrize("update", [replace(UPDATE, round=1 << 63), replace(UPDATE, count=-(10**4000))])
 def test_a_number_that_could_be_written_down_nowhere_is_refused(update: Update) -> None:
-    with pytest.raises(FedfrError, match=r"message of north refused: .* is not a whole reply") as told:
+    with pytest.raises(FedfrError, match=r"message of north refused: .* is not a complete reply") as told:
         read_reply(reply_records(update), "north", MOST)
     assert len(str(told.value)) < 500
 
@@ -221,7 +221,7 @@ def test_damaged_private_prototypes_are_refused() -> None:
     body = content["message"]
     assert isinstance(body, ArrayRecord)
     body["identities"] = Array("uint8", (4,), "fedfr.safetensors", b"none")
-    with pytest.raises(FedfrError, match="is not a whole set of private prototypes"):
+    with pytest.raises(FedfrError, match="is not a complete set of private prototypes"):
         read_broadcast(content, AGREEMENT)
 
 

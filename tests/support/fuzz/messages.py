@@ -17,7 +17,7 @@ from fedfr.engines.flower.grid_engine import FlowerEngine
 from fedfr.engines.flower.wire import largest_reply, read_reply
 from fedfr.federation.journal import Journal
 from fedfr.federation.messages import Broadcast, Failure, Hello, Update, encode
-from fedfr.federation.method import Generic
+from fedfr.federation.method import GenericModel
 from fedfr.federation.server import Server
 from fedfr.federation.update_format import compress
 from fedfr.methods.fedface import FedFace
@@ -25,7 +25,7 @@ from fedfr.methods.fedface import FedFace
 __all__ = ["START", "Round", "damaged", "header_of", "joined", "messages"]
 
 AGREEMENT = "a" * 64
-START = Generic({"w": torch.ones(1500), "b": torch.ones(3), "steps": torch.tensor(4)}, torch.ones(2, 4))
+START = GenericModel({"w": torch.ones(1500), "b": torch.ones(3), "steps": torch.tensor(4)}, torch.ones(2, 4))
 WAITS = DeploymentConfig(join=1000, hello=10, deadline=50, poll=1)
 
 
@@ -177,7 +177,7 @@ class Round:
         if event["event"] == "update":
             self.accepted.add(event["client"])
 
-    def run(self) -> Generic:
+    def run(self) -> GenericModel:
         """The model after the round."""
         made = self.server.run(START)
         assert not self.refused.keys() & self.accepted

@@ -32,7 +32,7 @@ from fedfr.faces import Split
 from fedfr.federation.feature_store import FeatureStore
 from fedfr.federation.identity_key import IdentityKey
 from fedfr.federation.journal import Journal
-from fedfr.federation.method import Generic
+from fedfr.federation.method import GenericModel
 from fedfr.federation.private_store import PrivateState, PrivateStore
 from fedfr.models.checkpoint import Contract, load_model, save_model
 from fedfr.models.foreign import load_backbone
@@ -75,7 +75,7 @@ WEIGHTS = {"w": torch.ones(3, 2), "n": torch.tensor(4)}
 
 def _journal(folder: Path) -> None:
     Journal(folder / "rounds").commit(
-        1, Generic(WEIGHTS, torch.ones(2, 4), {"identities/a": torch.ones(1, 4)}), {"a": 1}
+        1, GenericModel(WEIGHTS, torch.ones(2, 4), {"identities/a": torch.ones(1, 4)}), {"a": 1}
     )
 
 
@@ -237,13 +237,15 @@ def _read_coordinator(folder: Path) -> None:
 
 
 def _identity_key(folder: Path) -> None:
-    IdentityKey(folder).of(["a"])
+    IdentityKey(folder).hash_names(["a"])
 
 
 TARGETS = {
     "pre-training": Target(("training.pretraining",), _pretrained, _read_pretrained),
     "coordinator": Target(("deployment.coordinator",), _coordinator, _read_coordinator),
-    "identity key": Target(("federation.identity_key",), _identity_key, lambda folder: IdentityKey(folder).of(["a"])),
+    "identity key": Target(
+        ("federation.identity_key",), _identity_key, lambda folder: IdentityKey(folder).hash_names(["a"])
+    ),
     "config": Target(
         ("config.loading", "config.schema", "core.settings"),
         _config,
