@@ -159,7 +159,7 @@ def test_templates_as_settings_say(
     if not mirror:
         answer = fedfr(*command, "--features", place)
         assert answer.code == 2
-        assert "holds features of flip False, these are of True; name another folder for them" in answer.err
+        assert "contains features with flip False, but this command computes features with flip True; give another folder" in answer.err
 
 
 def test_kept_features_need_no_images_again(
@@ -183,7 +183,7 @@ def test_kept_features_need_no_images_again(
     lists.write_text(" ".join([name, f"{float(x) + 0.5:.3f}", *more]) + "\n" + rest)
     answer = fedfr(*command)
     assert answer.code == 2
-    assert "holds features of images '" in answer.err
+    assert "contains features with images '" in answer.err
 
 
 def test_a_wrong_list_is_told_before_any_feature(
@@ -224,7 +224,7 @@ def test_without_a_folder_the_figures_are_the_same(fedfr: Fedfr, model: Path, tm
     command[1] = foreign
     answer = fedfr(*command, "--features", tmp_path / "kept")
     assert answer.code == 2
-    assert "kept holds features of model 'sha256:" in answer.err
+    assert "kept contains features with model 'sha256:" in answer.err
     values = [row["value"] for row in answered(fedfr(*command, "--colour", "RGB", "--mean", "127.5", "--std", "127.5"))]
     assert values == [row["value"] for row in rows]
 

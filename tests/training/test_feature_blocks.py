@@ -77,19 +77,19 @@ def test_a_damaged_block_is_made_again(damage: str, tmp_path: Path) -> None:
 def test_features_of_something_else_are_not_mixed_in(tmp_path: Path) -> None:
     read(tmp_path / "f", Maker())
     with pytest.raises(
-        FedfrError, match=r"holds features of weights 'sha256:1', these are of 'sha256:2'; name another"
+        FedfrError, match=r"with weights 'sha256:1', but this command computes features with weights 'sha256:2'; give another"
     ):
         read(tmp_path / "f", Maker(), {**ABOUT, "weights": "sha256:2"})
-    with pytest.raises(FedfrError, match="holds features of flip True, these are of False"):
+    with pytest.raises(FedfrError, match="contains features with flip True, but this command computes features with flip False"):
         read(tmp_path / "f", Maker(), {**ABOUT, "flip": False})
-    with pytest.raises(FedfrError, match=f"holds features of images {COUNT}, these are of 7"):
+    with pytest.raises(FedfrError, match=f"contains features with images {COUNT}, but this command computes features with images 7"):
         list(FeatureBlocks(tmp_path / "f", 7, ABOUT).blocks(Maker()))
 
 
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").touch()
-    with pytest.raises(FedfrError, match="other holds other files; name a new or empty folder for the features"):
+    with pytest.raises(FedfrError, match="other contains other files; give a new or empty folder for the features"):
         read(tmp_path / "other", Maker())
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["thesis.tex"]
     (tmp_path / "file").touch()

@@ -1,1 +1,1 @@
-"""Training on faces: batches, features, hard negatives, objectives, pre-training."""
+"""Training on faces: feature extraction, hard negatives, loss terms, the training loop, pre-training."""

@@ -1,4 +1,4 @@
-"""Products of rounded features, and how far from the exact ones they can be."""
+"""Cosine similarities in reduced precision (bfloat16, float32) with bounds on their rounding error."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ ROUNDOFF = {torch.bfloat16: 2.0**-8, torch.float32: 2.0**-24}
 
 @dataclass(frozen=True)
 class Columns:
-    """Directions of finite features rounded to a short type (n, D); ``error`` bounds how far any was moved."""
+    """Unit vectors (n, D) of finite features, rounded to a short type.
+
+    ``error`` bounds the distance between any of them and its exact unit vector.
+    """
 
     values: torch.Tensor
     error: float
 
     @classmethod
     def of(cls, features: torch.Tensor, kind: torch.dtype, block: int) -> Columns:
-        """Round in blocks. The error is measured: far below the bound, because few components are moved so far."""
+        """Round ``features`` (n, D) to ``kind``, ``block`` rows at a time.
+
+        The error is measured: it is far below the theoretical bound, which few components reach.
+        """
         values, errors = [features.new_empty(0, features.shape[1], dtype=kind)], [features.new_zeros(1).double()]
         for rows in features.split(block):
             wide = rows.double()
@@ -40,9 +46,9 @@ class Columns:
 
 @dataclass(frozen=True)
 class Rows:
-    """Features rounded to a short type (n, D), not normalized, and their lengths (n,) in float64.
+    """Features (n, D) rounded to a short type, not normalized, with their lengths (n,) in float64.
 
-    ``error`` bounds, relative to its length, how far a feature is from the one it stands for.
+    ``error`` bounds the distance between a rounded feature and the exact one, relative to its length.
     """
 
     values: torch.Tensor
@@ -50,23 +56,26 @@ class Rows:
     error: float
 
     @classmethod
-    def of(cls, features: torch.Tensor, kind: torch.dtype, already: float = 0.0) -> Rows:
-        """Round ``features`` that have a relative error of ``already``."""
+    def of(cls, features: torch.Tensor, kind: torch.dtype, previous_error: float = 0.0) -> Rows:
+        """Round ``features`` (n, D) to ``kind``; ``previous_error`` is the relative error they already have."""
         length = torch.linalg.vector_norm(features, dim=1, dtype=torch.float64)
-        return cls(features.to(kind), length, ROUNDOFF[kind] + already)
+        return cls(features.to(kind), length, ROUNDOFF[kind] + previous_error)
 
     def limits(self, columns: Columns, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """(low, high), each (n, 1): a product with a column below low[i] or above high[i] is surely on that side.
+        """Return (low, high), each (n, 1), outside which a product is certain to be on that side of ``threshold``.
 
-        A row r = ‖r‖ (d + a) and a column q = e + b stand for the directions d and e. Relative to ‖r‖:
+        A product of row i with a column below low[i] has an exact cosine below the threshold; above high[i], above it.
+
+        A row r = ‖r‖ (d + a) and a column q = e + b are rounded from the directions d and e. Relative to ‖r‖:
 
         - |r·q − d·e| = |a·q + d·b| ≤ ‖a‖ (1 + ‖b‖) + ‖b‖, by Cauchy and Schwarz, where ‖a‖ ≤ 2⁻⁸ for bfloat16;
         - products of bfloat16 are exact in float32, and a sum of D terms in float32, in any order, is off by at most
-          about D 2⁻²⁴ Σ|r_k q_k| ≤ D 2⁻²⁴ (1 + 2⁻⁸)²; twice that covers units that round twice or drop subnormals;
-        - what the sum s is rounded to in the end costs nothing: rounding is monotone, so round(s) > round(t) means
-          s > t, and the limits are rounded like the products.
+          about D 2⁻²⁴ Σ|r_k q_k| ≤ D 2⁻²⁴ (1 + 2⁻⁸)²; twice that covers hardware that rounds twice or flushes
+          subnormals to zero;
+        - the final rounding of the sum s adds no error: rounding is monotone, so round(s) > round(t) implies s > t,
+          and the limits are rounded like the products.
 
-        No limit is sure for lengths near the ends of float32, where sums overflow or vanish.
+        For lengths near the ends of the float32 range, where sums overflow or underflow, the limits are infinite.
         """
         slack = self.error * (1 + columns.error) + columns.error + (self.values.shape[1] + 2) * 2.0**-23
         usual = (self.length > 1e-25) & (self.length < 1e30)
@@ -76,9 +85,9 @@ class Rows:
 
 
 def cosines(left: torch.Tensor, row: torch.Tensor, right: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
-    """Float64 cosines of ``left[row]`` with ``right[column]``, in pairs (n,); 0 for a feature that is zero.
+    """Return the float64 cosines (n,) of the pairs ``left[row]``, ``right[column]``; 0 for a zero feature.
 
-    Elementwise float64 operations in a fixed order alone, so the bits are the same on every machine.
+    Uses only elementwise float64 operations in a fixed order, so the result is the same to the bit on every machine.
     """
     found = [left.new_empty(0, dtype=torch.float64)]
     for rows, columns in zip(row.split(PAIRS), column.split(PAIRS), strict=True):
@@ -89,7 +98,7 @@ def cosines(left: torch.Tensor, row: torch.Tensor, right: torch.Tensor, column: 
 
 
 def _sum(terms: torch.Tensor) -> torch.Tensor:
-    """Sum over the last dimension, halves added to each other: torch's own order depends on the processor."""
+    """Sum over the last dimension by pairwise halving; the order of torch.sum depends on the processor."""
     while terms.shape[1] > 1:
         if terms.shape[1] % 2:
             terms = torch.nn.functional.pad(terms, (0, 1))
@@ -99,17 +108,20 @@ def _sum(terms: torch.Tensor) -> torch.Tensor:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware, with sums in float32."""
+    """Return whether the device multiplies bfloat16 matrices in hardware with float32 accumulation."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # oneDNN is what uses these instructions; elsewhere torch emulates the type, and what it sums in is not said.
+    # Only oneDNN uses these instructions; otherwise torch emulates the type with an undocumented accumulation type.
     usable = device.type == "cpu" and torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
     return usable and torch.cpu._is_avx512_bf16_supported()
 
 
 @contextmanager
 def full_accumulation() -> Iterator[None]:
-    """Products take float32 as it is and sum in float32, whatever the program allowed; put back afterwards."""
+    """Context manager: compute float32 products in full precision and accumulate in float32.
+
+    The process-wide settings of PyTorch are restored afterwards.
+    """
     cuda, before = torch.backends.cuda.matmul, torch.get_float32_matmul_precision()
     reduced = cuda.allow_bf16_reduced_precision_reduction
     torch.set_float32_matmul_precision("highest")

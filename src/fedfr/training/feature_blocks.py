@@ -1,4 +1,4 @@
-"""Features of more images than one sitting allows, kept in a folder block by block."""
+"""Resumable feature extraction: features of many images, written to a folder block by block."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FORMAT = "fedfr-features"
 
 Features = NDArray[np.float32]
 Make = Callable[[int, int], Features]
-"""Gives the features (stop - first, dimensions) of the images from ``first`` up to ``stop``."""
+"""Function that returns the features (stop - first, dimensions) of the images ``first`` to ``stop - 1``."""
 
 
 class FeatureBlocks:
-    """Features of ``count`` images, float32, in files of ``FEATURE_BLOCK`` images with a checksum each.
+    """Float32 features of ``count`` images in a folder, in files of ``FEATURE_BLOCK`` images, each with a checksum.
 
-    ``about`` says what they are features of and by which model: JSON values that must be the same whenever the folder
-    is used. Work that was killed goes on at the first block that is not there whole.
+    ``about`` describes the images and the model as JSON values; they must be the same whenever the folder is used.
+    After an interruption, the computation resumes at the first block that is missing or incomplete.
     """
 
     def __init__(self, folder: Path, count: int, about: Mapping[str, Any]) -> None:
@@ -37,10 +37,10 @@ class FeatureBlocks:
         self._about = {"format": FORMAT, "images": count, "block": FEATURE_BLOCK, **about}
 
     def blocks(self, make: Make) -> Iterator[Features]:
-        """All features in order, a block (n, dimensions) at a time; ``make`` gives those not kept yet.
+        """Yield all features in order, one block (n, dimensions) at a time; ``make`` computes the missing blocks.
 
-        Raises :class:`FedfrError` for a folder of other features or other files, or that another process uses, and
-        :class:`~fedfr.core.errors.WriteError` where it cannot be written; blocks written before then stay.
+        Raises :class:`FedfrError` if the folder holds other features or other files or is in use by another process,
+        and :class:`~fedfr.core.errors.WriteError` if it cannot be written; blocks written before are kept.
         """
         with self._opened():
             for first, stop in _ranges(self.count):
@@ -52,11 +52,11 @@ class FeatureBlocks:
                 yield features
 
     def _read(self, path: Path, count: int) -> Features | None:
-        """One block; None where it is not there, or not whole: it is then made again."""
+        """Read one block; return None if it is missing or damaged, so that it is computed again."""
         try:
             with zipfile.ZipFile(path) as archive:
                 if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
-                    return None  # none of ours, and nothing says how large it would be
+                    return None  # not written by this class, and its unpacked size is unknown
             with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
                 features = content["features"]
         except (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile):
@@ -73,11 +73,11 @@ class FeatureBlocks:
 
     @contextmanager
     def _opened(self) -> Iterator[None]:
-        """Check or begin the folder; only one process may work on it."""
+        """Create or check the folder and lock it for this process."""
         described = self.folder / "features.json"
-        # Before a lock of ours lies in somebody's folder.
+        # Checked first: no lock file may be written into an unrelated folder.
         if self.folder.is_dir() and not described.exists() and any(map(_is_visible, self.folder.iterdir())):
-            raise FedfrError(f"{self.folder} holds other files; name a new or empty folder for the features")
+            raise FedfrError(f"{self.folder} contains other files; give a new or empty folder for the features")
         with locked(self.folder):
             if described.exists():
                 self._compare(read_json(described))
@@ -91,13 +91,13 @@ class FeatureBlocks:
         for name, value in self._about.items():
             if entries.get(name) != value:
                 raise FedfrError(
-                    f"{self.folder} holds features of {name} {entries.get(name)!r}, these are of {value!r}; name "
-                    "another folder for them"
+                    f"{self.folder} contains features with {name} {entries.get(name)!r}, but this command computes "
+                    f"features with {name} {value!r}; give another folder"
                 )
 
 
 def passing_blocks(count: int, make: Make) -> Iterator[Features]:
-    """The same blocks, kept nowhere."""
+    """Yield the features of ``count`` images in blocks like :meth:`FeatureBlocks.blocks`, without storing them."""
     return (make(first, stop) for first, stop in _ranges(count))
 
 

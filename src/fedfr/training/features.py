@@ -1,4 +1,4 @@
-"""Features of faces under a network that is not being trained."""
+"""Extraction of face features with a fixed network, and the precision and device that networks run with."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ __all__ = [
 ]
 
 OnImages = Callable[[int, int], None]
-# Images at a time by "on a CPU": there the maps of more than 32 images leave the cache (measured: up to 2× slower).
+"""Progress callback: number of images done, number of all images."""
+
+# Batch size by "device is a CPU": there the feature maps of more than 32 images do not fit the cache (up to 2× slower).
 _BATCH = {True: 32, False: 256}
-_PROGRAMS = 1 << 20
+_MOST_PROGRAMS = 1 << 20
 
 
 @dataclass(frozen=True)
 class Compute:
-    """How networks are run: input preprocessing, device, whether convolutions run in bfloat16 and training is compiled.
+    """How networks are run: input preprocessing, device, bfloat16 autocast, compiled training.
 
-    ``compile`` fuses what lies between the convolutions (torch.compile); it needs a C++ compiler on the machine and
-    changes last bits.
+    ``bf16`` runs convolutions in bfloat16. ``compile`` fuses the operations between convolutions in training
+    (torch.compile); it needs a C++ compiler and changes results in their last bits.
     """
 
     preprocessing: Preprocessing
@@ -43,19 +45,19 @@ class Compute:
     compile: bool = False
 
     def place(self, module: nn.Module) -> nn.Module:
-        """``module`` on the device, convolutions in the channels_last layout that both devices run fastest."""
+        """Move ``module`` to the device, convolutions in channels_last layout, the fastest on CPUs and GPUs."""
         placed: nn.Module = nn.utils.convert_conv2d_weight_memory_format(module.to(self.device), torch.channels_last)
         return placed
 
     def trained(self, backbone: nn.Module, batch_size: int) -> Callable[[torch.Tensor], torch.Tensor]:
-        """What to call in training steps in place of ``backbone``: the same parameters, compiled where asked for.
+        """Return the forward function for training steps: ``backbone``, compiled if ``compile`` is set.
 
-        Compiled are whole batches alone. PyTorch makes a program for each size it meets and after a few makes none any
-        more, so that the bits of a client with fewer images would depend on whom its process has served before.
+        Only full batches run compiled. PyTorch compiles a program for each batch size up to a limit, so the results of
+        a client with fewer images would depend on which clients its process has trained before.
         """
         if not self.compile:
             return backbone
-        _make_every_program()
+        _raise_compile_limits()
         compiled = torch.compile(backbone, dynamic=False)
 
         def forward(images: torch.Tensor) -> torch.Tensor:
@@ -65,7 +67,7 @@ class Compute:
         return forward
 
     def autocast(self) -> torch.autocast:
-        """Context in which the backbone runs; losses are always computed in float32."""
+        """Return the autocast context for the backbone; losses are always computed in float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def features(
@@ -74,27 +76,27 @@ class Compute:
         images: torch.Tensor,
         flip: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Float32 features (n, D) of uint8 images (n, 112, 112, 3), mirrored where ``flip`` (n,) says so."""
+        """Return float32 features (n, D) of uint8 images (n, 112, 112, 3), mirrored where ``flip`` (n,) is true."""
         inputs = self.preprocessing.apply(images, flip)
         with self.autocast():
             features: torch.Tensor = backbone(inputs)
         return features.float()
 
 
-def _make_every_program() -> None:
-    """However many programs have been made: one for each size of batches, method and policy of BatchNorm."""
+def _raise_compile_limits() -> None:
+    """Let torch.compile make a program for every batch size, method and BatchNorm policy of this process."""
     import torch._dynamo
 
     limits = torch._dynamo.config
     for name in ("recompile_limit", "accumulated_recompile_limit", "cache_size_limit", "accumulated_cache_size_limit"):
-        # The latter two are what earlier versions of PyTorch call them.
+        # The last two are the names in earlier versions of PyTorch.
         if hasattr(limits, name):
-            setattr(limits, name, _PROGRAMS)
+            setattr(limits, name, _MOST_PROGRAMS)
 
 
 @contextmanager
 def keep_modes(module: nn.Module) -> Iterator[None]:
-    """Put the training mode of every layer back as it was, whatever happens in between."""
+    """Context manager: restore the training mode of every layer on exit, also after an exception."""
     modes = [(layer, layer.training) for layer in module.modules()]
     try:
         yield
@@ -112,9 +114,10 @@ def extract_features(
     batch_size: int | None = None,
     on_images: OnImages | None = None,
 ) -> torch.Tensor:
-    """Features (n, D), float32 on the CPU, of every face in evaluation mode; the modes of all layers are put back.
+    """Return the features (n, D) of every image of ``pool`` in evaluation mode, float32 on the CPU.
 
-    ``on_images`` is told after every batch how many images of how many are done.
+    ``mirrored`` flips all images horizontally. ``on_images`` is called after every batch with the number of images done
+    and the number of all images. The training modes of all layers are restored.
     """
     keep_freed_memory()
     size = batch_size or _BATCH[compute.device.type == "cpu"]
@@ -136,43 +139,46 @@ def extract_features(
 def mirror_summed_features(
     backbone: nn.Module, pool: TrainingSet, compute: Compute, *, on_images: OnImages | None = None
 ) -> torch.Tensor:
-    """Sum (n, D) of the features of every face and of its mirror image, as InsightFace's tools make them.
+    """Return for every image the sum (n, D) of its feature and that of its mirror image, as InsightFace's tools do.
 
-    ``on_images`` as in :func:`extract_features`, which counts the mirror images, too.
+    ``on_images`` as in :func:`extract_features`; the mirror images count as images.
     """
 
     def half(mirrored: bool) -> torch.Tensor:
         before = len(pool) if mirrored else 0
-        told = None if on_images is None else lambda done, total: on_images(before + done, 2 * total)
-        return extract_features(backbone, pool, compute, mirrored=mirrored, on_images=told)
+        report = None if on_images is None else lambda done, total: on_images(before + done, 2 * total)
+        return extract_features(backbone, pool, compute, mirrored=mirrored, on_images=report)
 
     return half(False) + half(True)
 
 
 def mean_features(features: torch.Tensor, labels: torch.Tensor, count: int) -> torch.Tensor:
-    """Mean feature (count, D) of every identity 0…count−1, each of which ``labels`` (n,) names at least once."""
+    """Return the mean feature (count, D) of every identity 0…count−1; each must occur in ``labels`` (n,)."""
     sums = torch.zeros(count, features.shape[1]).index_add_(0, labels, features)
     return sums / torch.bincount(labels, minlength=count)[:, None]
 
 
 @dataclass(frozen=True)
 class FrozenFeatures:
-    """Features of a pool under a network that stays as it is during a round, for both flips: (2, n, D).
+    """Features (2, n, D) of all training images and their mirror images under a network that is fixed in a round.
 
-    The only augmentation is a flip, so this holds every feature the contrastive term can ask for (method, section 3).
+    The only augmentation is a horizontal flip, so these are all features that the contrastive term needs.
     """
 
     both: torch.Tensor
 
     def of(self, indices: torch.Tensor, flip: torch.Tensor) -> torch.Tensor:
-        """Features (b, D) of the faces, each in the mirrored version where ``flip`` is set."""
+        """Return the features (b, D) of the images ``indices``, of the mirror image where ``flip`` (b,) is true."""
         return self.both[flip.long(), indices]
 
 
 def freeze(
     backbone: nn.Module, pool: TrainingSet, compute: Compute, *, flips: bool, upright: torch.Tensor | None = None
 ) -> FrozenFeatures:
-    """Compute :class:`FrozenFeatures` once; ``upright`` supplies the unflipped ones when they are known already."""
+    """Compute the :class:`FrozenFeatures` of ``pool``; ``upright`` are the unflipped features (n, D), if known.
+
+    With ``flips`` false, the mirrored features are the unflipped ones.
+    """
     plain = extract_features(backbone, pool, compute) if upright is None else upright
     mirror = extract_features(backbone, pool, compute, mirrored=True) if flips else plain
     return FrozenFeatures(torch.stack([plain, mirror]).to(compute.device))

@@ -1,4 +1,4 @@
-"""Whether tensors hold nothing but numbers: what is checked before it is kept or sent."""
+"""Checks of tensors for NaN and infinity, made before they are stored or sent."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["first_not_finite", "is_finite"]
 
 
 def is_finite(tensors: Iterable[torch.Tensor]) -> bool:
-    """Whether no floating-point value is NaN or infinite; a device is waited for once, not for every tensor."""
-    # Both ends of a tensor are NaN when any value is: one pass, and no temporary of the tensor's size.
+    """Return whether all floating-point values are finite; synchronizes with the device once for all tensors."""
+    # Minimum and maximum are NaN if any value is: one pass, without a temporary tensor of the same size.
     ends = [end for value in tensors if value.is_floating_point() and value.numel() for end in torch.aminmax(value)]
     return not ends or bool(torch.stack([end.isfinite() for end in ends]).all())
 
 
 def first_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
-    """The name of the first tensor that :func:`is_finite` denies, None where all are finite."""
+    """Return the name of the first tensor with a NaN or infinite value, None if there is none."""
     if is_finite(tensors.values()):
         return None
     return next(name for name, value in tensors.items() if not is_finite([value]))

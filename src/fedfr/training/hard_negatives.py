@@ -1,4 +1,4 @@
-"""Which public faces are hard negatives for a client (method, section 3.1)."""
+"""Hard-negative search: public images that resemble a client's private images (FedFR, hard negative sampling)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fedfr.training.stored_features import StoredFeatures, half_error
 
 __all__ = ["hard_negatives"]
 
-# Fewer multiplications than this and float32 is as fast as bfloat16 with what follows it.
+# Below this number of multiplications, float32 is as fast as bfloat16 with its re-examination of undecided rows.
 SMALL = 10**8
 
 
@@ -25,17 +25,25 @@ def hard_negatives(
     device: torch.device | None = None,
     screen: torch.dtype | None = None,
 ) -> torch.Tensor:
-    """Indices of the public images whose largest cosine similarity to any private image exceeds ``threshold``.
+    """Return the indices of the public images whose largest cosine with any private image exceeds ``threshold``.
 
-    ``public`` (N, D) and ``private`` (n, D) are features of any length; one that is not finite resembles nothing, one
-    that is zero has similarity 0. Returns int64, ascending, on the CPU. Works on ``device`` (default: the CPU) in
-    blocks of ``block`` × ``block`` similarities, so memory does not grow with N · n.
+    The set H_i of FedFR (arXiv 2112.12496), with ``threshold`` τ_HN. ``public`` (N, D) and ``private`` (n, D) are
+    float32 features of any length; a feature that is not finite is never selected and selects nothing, a zero feature
+    has cosine 0. Returns int64 indices in ascending order on the CPU. Works on ``device`` (default: the CPU) in blocks
+    of ``block`` × ``block`` similarities, so memory does not grow with N · n.
 
-    The set is that of :func:`cosines`, float64 similarities of the float32 features, whatever the machine and block.
-    Similarities are computed in ``screen`` (float32, or bfloat16, which processors with such instructions multiply
-    several times faster; default: what is faster here); rows nearer to the threshold than the rounding errors can be,
-    go through float32 and then float64, against the private images that came near. Public features stored in half
-    precision are screened the same way, and the rows they cannot decide are decided on their exact features.
+    The result is that of float64 cosines of the float32 features (:func:`cosines`) on every machine, with every
+    ``block``. For speed, similarities are first computed in ``screen`` (torch.float32 or torch.bfloat16; default: the
+    faster one on this machine); rows closer to the threshold than the bound of the rounding error are computed again
+    in float32 and then float64. Public features stored in half precision (:class:`StoredFeatures`) are screened in the
+    same way, and undecided rows are computed from their exact features.
+
+    >>> import torch
+    >>> from fedfr.training.hard_negatives import hard_negatives
+    >>> public = torch.tensor([[1.0, 0.0], [0.0, 1.0], [3.0, 4.0]])
+    >>> private = torch.tensor([[2.0, 0.0]])  # cosines with the public images: 1, 0 and 0.6
+    >>> hard_negatives(public, private, threshold=0.4)
+    tensor([0, 2])
     """
     stored = public if isinstance(public, StoredFeatures) else StoredFeatures((public,))
     place = torch.device("cpu") if device is None else device
@@ -61,7 +69,7 @@ def hard_negatives(
 
 @dataclass(frozen=True)
 class _Private:
-    """The private images: their float32 features, and these rounded to each type used for screening."""
+    """Float32 features of the private images, and their rounded unit vectors in each type used for screening."""
 
     features: torch.Tensor
     rounded: dict[torch.dtype, Columns]
@@ -74,9 +82,10 @@ class _Private:
     def near(
         self, public: torch.Tensor, kinds: Sequence[torch.dtype], block: int, error: float = 0.0
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which public features (n, D) are near some private one, and which cannot be decided.
+        """Return two masks (n,): public features above the threshold for some private image, and undecided ones.
 
-        The latter only where they have an ``error``.
+        Features are screened in the first of ``kinds``, undecided ones in the next, then in float64. Features remain
+        undecided only if they have a relative ``error`` themselves.
         """
         kind, *finer = kinds
         rows = Rows.of(public, kind, error)
@@ -88,7 +97,7 @@ class _Private:
             low, high = rows.limits(private.rounded[kind], self.threshold)
             nearest = products.amax(dim=1, keepdim=True)
             found |= finite & (nearest > high)[:, 0]
-            # Not "nearest >= low": a product that overflowed to NaN decides nothing.
+            # Not "nearest >= low": a product that overflowed to NaN must remain undecided.
             unsure = (finite & ~found & ~(nearest < low)[:, 0]).nonzero().flatten()
             if len(unsure) == 0:
                 continue

@@ -1,4 +1,4 @@
-"""Features of many faces as they are stored: in parts that may be memory-mapped, exact or rounded to half precision."""
+"""Features of many images in memory-mapped parts, in float32 or rounded to half precision."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["StoredFeatures", "half_error", "to_half"]
 
 @dataclass(frozen=True)
 class StoredFeatures:
-    """Features (N, D) in consecutive ``parts``.
+    """Features (N, D), split into consecutive ``parts`` (n, D) that may be memory-mapped.
 
-    Without ``exact`` the parts are the features. With it they are :func:`to_half` of the features, and ``exact`` gives
-    the float32 features (n, D) of ascending indices, at the price of running the network again.
+    Without ``exact`` the parts hold the float32 features. With ``exact`` they hold :func:`to_half` of the features, and
+    ``exact`` returns the float32 features (n, D) of ascending indices by running the network again.
     """
 
     parts: Sequence[torch.Tensor]
@@ -25,7 +25,7 @@ class StoredFeatures:
         return sum(map(len, self.parts))
 
     def __getitem__(self, indices: torch.Tensor) -> torch.Tensor:
-        """Float32 features (n, D) at ascending ``indices``, never the rounded ones."""
+        """Return the float32 features (n, D) at ascending ``indices``, exact also if the parts are rounded."""
         if self.exact is not None:
             return self.exact(indices)
         first, rows = 0, []
@@ -35,7 +35,7 @@ class StoredFeatures:
         return torch.cat(rows) if rows else torch.empty(0)
 
     def blocks(self, size: int) -> Iterator[tuple[int, torch.Tensor]]:
-        """At most ``size`` features at a time, each with the index of the first."""
+        """Yield blocks of at most ``size`` stored features, each with the index of its first feature."""
         first = 0
         for part in self.parts:
             for start in range(0, len(part), size):
@@ -44,14 +44,14 @@ class StoredFeatures:
 
 
 def to_half(features: torch.Tensor) -> torch.Tensor:
-    """Directions of ``features`` (n, D) as float16: half the memory. The length is lost, and nothing can overflow."""
+    """Return the unit vectors of ``features`` (n, D) as float16: half the memory; their length is not kept."""
     wide = features.double()
     length: torch.Tensor = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
     return wide.div_(length.clamp_min(1e-300)).half()
 
 
 def half_error(dim: int) -> float:
-    """Bound on ‖h/‖h‖ − d‖ for h = :func:`to_half` of a feature with direction d ∈ ℝ^dim.
+    """Return an upper bound on ‖h/‖h‖ − d‖ for h = :func:`to_half` of a feature with direction d ∈ ℝ^dim.
 
     float16 has 11 significant bits: a component c ≥ 2⁻¹⁴ moves by at most 2⁻¹¹ c, a smaller one by at most 2⁻²⁵, so
     ‖h − d‖ ≤ e = 2⁻¹¹ + √dim 2⁻²⁵. The angle between h and d is at most arcsin e, the chord at most e (1 + e).
