@@ -240,7 +240,7 @@ def test_one_id_for_a_key_and_one_key_for_an_id(coordinator: Coordinator, key: P
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/etc/x", "-x", "u\u0308", "a b", "a\n", "n" * 65])
 def test_ids_that_are_none(coordinator: Coordinator, key: Path, name: str) -> None:
     before = files(coordinator.folder.parent)
-    with pytest.raises(FedfrError, match=r"cannot be a client's id .*; give letters, digits"):
+    with pytest.raises(FedfrError, match=r"is not a valid client id .*; use letters, digits"):
         coordinator.register(name, key)
     assert files(coordinator.folder.parent) == before
 

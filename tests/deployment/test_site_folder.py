@@ -138,8 +138,8 @@ def test_a_server_is_host_and_port(authority: Path, tmp_path: Path, server: str,
     [
         ({"port": 0}, "port = 0; give a whole number of at least 1 and at most 65535"),
         ({"port": 65536}, "port = 65536; give"),
-        ({"client": ""}, "client '' cannot be a client's id"),
-        ({"client": "../x"}, "client '../x' cannot be a client's id"),
+        ({"client": ""}, "client '' is not a valid client id"),
+        ({"client": "../x"}, "client '../x' is not a valid client id"),
     ],
 )
 def test_what_the_site_could_not_be_run_with_is_refused(

@@ -58,7 +58,7 @@ def test_detached_one_vs_all_reaches_the_module_alone() -> None:
 
 def test_terms_say_what_they_miss() -> None:
     batch, network = example()
-    with pytest.raises(ValueError, match="frozen features"):
+    with pytest.raises(ValueError, match="global and previous features"):
         Contrastive().value(Batch(batch.features, batch.labels), network)
     with pytest.raises(ValueError, match="DFC module"):
         OneVsAll().value(batch, Network(nn.Linear(8, 8), torch.ones(3, 8)))

@@ -85,4 +85,4 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, keep: int) -> None:
     with pytest.raises(FedfrError) as caught:
         run(path)
     assert str(path) in str(caught.value)
-    assert "remove it to start pre-training again" in str(caught.value)
+    assert "remove it to restart pre-training" in str(caught.value)

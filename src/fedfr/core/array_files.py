@@ -1,4 +1,4 @@
-"""NumPy's files, whatever stands in them."""
+"""Memory-mapped NumPy files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["map_array"]
 
 
 def map_array(path: Path, mode: Literal["r", "c"] = "r") -> NDArray[Any]:
-    """The array in a ``.npy`` file, memory-mapped: read-only, or ``c``: what is written to it goes nowhere.
+    """Memory-map the array in a ``.npy`` file: read-only (``r``) or copy-on-write, never writing to the file (``c``).
 
-    Raises ``OSError`` where the file cannot be read, and ``ValueError``, and nothing else, where it is damaged or holds
-    no numbers. No code in it is run.
+    Raises ``OSError`` if the file cannot be read, and ``ValueError`` (no other exception) if it is damaged or does not
+    contain numbers. Pickled objects are not loaded, so no code in the file is run.
     """
     try:
         return np.lib.format.open_memmap(path, mode=mode)
     except (OSError, ValueError):
         raise
-    except Exception as error:  # NumPy reads the header as Python's source, with whatever that may lead to.
+    except Exception as error:  # NumPy evaluates the header as a Python literal, which can fail in many ways.
         raise ValueError(f"its header is damaged: {type(error).__name__}") from error

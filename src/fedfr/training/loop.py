@@ -1,4 +1,4 @@
-"""The one training loop: clients, baselines and pre-training all go through it."""
+"""The training loop of clients, baselines and pre-training."""
 
 from __future__ import annotations
 
@@ -23,11 +23,15 @@ __all__ = ["TrainingPlan", "batches", "train"]
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How to train: SGD with these settings, and the learning rate of every epoch (0, 1, …) and step.
+    """Settings of one training: SGD with momentum, its schedule, augmentation, and callbacks.
 
-    ``learns``: by epoch and name in the network, whether a parameter learns in it; None: all do.
-    ``purpose`` names the run's random draws: order and flips of epoch e come from (seed, *purpose, e). ``on_step`` is
-    told epoch, step, steps per epoch and the step's losses as tensors: reading them as numbers waits for the device.
+    ``learning_rate(epoch, progress)`` returns the rate in epoch 0, 1, … at ``progress`` epochs (a fraction within the
+    epoch). ``learns(epoch, name)`` returns whether the network's parameter ``name`` is trained in that epoch; None
+    trains all. ``purpose`` names the random draws: the order and flips of epoch e are drawn from (seed, *purpose, e).
+    ``clip_norm`` limits the norm of the whole gradient.
+
+    ``on_step`` is called with epoch, step, steps per epoch and the losses as tensors; reading these as numbers waits
+    for the device. ``on_epoch`` is called with the epoch, the optimizer and the mean losses of the epoch.
     """
 
     epochs: int
@@ -49,7 +53,7 @@ class TrainingPlan:
     )
 
     def draw(self, epoch: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Order of the ``count`` images in an epoch (int64), and by image whether it is mirrored (bool)."""
+        """Draw the order (count,) int64 of the images in an epoch, and for each image whether it is flipped, bool."""
         generator = torch_generator(self.seed, *self.purpose, epoch)
         order = torch.randperm(count, generator=generator)
         flips = torch.rand(count, generator=generator) < 0.5
@@ -57,7 +61,7 @@ class TrainingPlan:
 
 
 def batches(count: int, batch_size: int, order: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Index batches of a shuffled epoch: the last partial one is dropped, but never the only one."""
+    """Split the shuffled indices ``order`` into batches; a last partial batch is dropped unless it is the only one."""
     if count <= batch_size:
         yield order
         return
@@ -77,11 +81,12 @@ def train(
     first_epoch: int = 0,
     optimizer_state: Mapping[int, torch.Tensor] | None = None,
 ) -> dict[str, float]:
-    """Train in place; returns the mean of every loss term over the last epoch's steps.
+    """Train ``network`` in place on ``pool``; return the mean of every loss term over the steps of the last epoch.
 
-    Whatever happens, the network comes back with its layers in the modes and its parameters as trainable as they were,
-    and without gradients. Raises :class:`FedfrError` when there is nothing to train on, or when a loss, a weight or a
-    statistic of BatchNorm stops being a number; ``plan.on_epoch`` is not told of such an epoch.
+    ``first_epoch`` and ``optimizer_state`` (momentum by parameter number) resume an interrupted training. On return and
+    after an exception, the training modes and ``requires_grad`` flags of the network are as before, without gradients.
+    Raises :class:`FedfrError` if there are no images, or if a loss, a weight or a BatchNorm statistic becomes NaN or
+    infinite; ``plan.on_epoch`` is not called for that epoch.
     """
     if len(pool) == 0:
         raise FedfrError("there are no faces to train on; check the split's training images")
@@ -96,32 +101,32 @@ def train(
     )
     if optimizer_state:
         for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
-            # In the parameter's own layout: the fused step walks both through memory, whatever their strides say.
+            # In the parameter's memory layout: the fused optimizer step ignores strides.
             buffer = torch.empty_like(parameter, requires_grad=False).copy_(optimizer_state[number])
             optimizer.state[parameter]["momentum_buffer"] = buffer
     steps = max(1, len(pool) // plan.batch_size)
     labels = pool.labels.to(compute.device)
     faces, forward = DeviceFaces(pool, compute.device), compute.trained(network.backbone, plan.batch_size)
     means: dict[str, float] = {}
-    with _lent(network):
+    with _restored(network):
         network.train()
         for epoch in range(first_epoch, plan.epochs):
-            _let_learn(trained, epoch, plan.learns)
+            _select_trained(trained, epoch, plan.learns)
             order, flips = plan.draw(epoch, len(pool))
-            # Sent once per epoch: inside it the device is never waited for.
-            order_here, flips_here = order.to(compute.device), flips.to(compute.device)
+            # Copied to the device once per epoch, so that the steps never wait for it.
+            device_order, device_flips = order.to(compute.device), flips.to(compute.device)
             sums: dict[str, torch.Tensor] = {}
-            whole, whole_here = (batches(len(pool), plan.batch_size, whose) for whose in (order, order_here))
-            for step, (indices, here) in enumerate(zip(whole, whole_here, strict=True)):
+            host, device = (batches(len(pool), plan.batch_size, each) for each in (order, device_order))
+            for step, (indices, device_indices) in enumerate(zip(host, device, strict=True)):
                 for group in optimizer.param_groups:
                     group["lr"] = plan.learning_rate(epoch, epoch + step / steps)
-                mirrored = flips_here[here]
-                _normalize_as(network.backbone, frozen=plan.freeze_batchnorm or len(indices) == 1)
+                mirrored = device_flips[device_indices]
+                _set_batchnorm_mode(network.backbone, frozen=plan.freeze_batchnorm or len(indices) == 1)
                 batch = Batch(
-                    compute.features(forward, faces.images(indices, here), mirrored),
-                    labels[here],
-                    None if global_features is None else global_features.of(here, mirrored),
-                    None if previous_features is None else previous_features.of(here, mirrored),
+                    compute.features(forward, faces.images(indices, device_indices), mirrored),
+                    labels[device_indices],
+                    None if global_features is None else global_features.of(device_indices, mirrored),
+                    None if previous_features is None else previous_features.of(device_indices, mirrored),
                 )
                 total, values = objective(batch, network)
                 optimizer.zero_grad(set_to_none=True)
@@ -139,8 +144,11 @@ def train(
 
 
 @contextmanager
-def _lent(network: nn.Module) -> Iterator[None]:
-    """Put modes and trainability back and drop gradients, however training ends: somebody else may be next."""
+def _restored(network: nn.Module) -> Iterator[None]:
+    """Context manager: restore training modes and ``requires_grad`` flags and drop gradients on exit.
+
+    The network may be used for another client afterwards.
+    """
     trainable = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     try:
         with keep_modes(network):
@@ -152,7 +160,7 @@ def _lent(network: nn.Module) -> Iterator[None]:
 
 
 def _check_finite(network: nn.Module, means: Mapping[str, float], epoch: int, plan: TrainingPlan) -> None:
-    """The losses show what the steps began with, the network what the last of them ended with."""
+    """Raise :class:`FedfrError` if a mean loss or, after the last step, an entry of the network is not finite."""
     loss = next((value for value in means.values() if not math.isfinite(value)), None)
     name = first_not_finite(network.state_dict()) if loss is None else None
     if loss is not None or name is not None:
@@ -162,16 +170,18 @@ def _check_finite(network: nn.Module, means: Mapping[str, float], epoch: int, pl
         raise FedfrError(text, shareable=text)
 
 
-def _let_learn(parameters: Mapping[str, nn.Parameter], epoch: int, learns: Callable[[int, str], bool] | None) -> None:
-    """Parameters that do not learn get no gradient; the optimizer then leaves them and their momentum as they are."""
+def _select_trained(
+    parameters: Mapping[str, nn.Parameter], epoch: int, learns: Callable[[int, str], bool] | None
+) -> None:
+    """Enable gradients of the parameters trained in this epoch; the optimizer skips the others and their momentum."""
     for name, parameter in parameters.items():
         parameter.requires_grad_(learns is None or learns(epoch, name))
 
 
-def _normalize_as(backbone: nn.Module, *, frozen: bool) -> None:
-    """Training mode for everything; BatchNorm by its running statistics where ``frozen``.
+def _set_batchnorm_mode(backbone: nn.Module, *, frozen: bool) -> None:
+    """Set training mode, or with ``frozen`` evaluation mode, in which BatchNorm uses its running statistics.
 
-    A batch of one image has no variance of its own: BatchNorm then uses the running statistics instead of failing.
+    A batch of one image has no variance, so BatchNorm has to be frozen for it.
     """
     if backbone.training != (not frozen):
         backbone.train(not frozen)

@@ -1,4 +1,4 @@
-"""What a training step minimizes: a sum of named, weighted terms that each report their own value."""
+"""The training objective: a weighted sum of named loss terms."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ __all__ = [
 
 
 class Network(nn.Module):
-    """All that is trained at one place: backbone, prototypes of own and public identities, optional DFC module.
+    """All parameters trained at one client: backbone, private and public prototypes, optional DFC module.
 
-    ``private``: Φ_i, K_i × D. ``public``: Φ_g, K_g × D, or None when public identities are no classes here.
+    ``private``: prototypes Φ_i (K_i, D) of the client's identities. ``public``: prototypes Φ_g (K_g, D) of the public
+    identities, or None if these are not classes of the softmax. Both are copied.
     """
 
     def __init__(
@@ -50,13 +51,17 @@ class Network(nn.Module):
         self.dfc = dfc
 
     def classifier(self) -> torch.Tensor:
-        """[Φ_i; Φ_g]."""
+        """Return the prototypes of all classes, [Φ_i; Φ_g] (K_i + K_g, D)."""
         return self.private if self.public is None else torch.cat([self.private, self.public])
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's view: features u (b, D) with gradient, labels (b,), and frozen features where a term needs them."""
+    """Input of the loss terms in one step: features u (b, D) with gradient, labels (b,) and frozen features (b, D).
+
+    Labels 0..K_i-1 are private identities, larger ones public. ``global_features`` are those of the global backbone,
+    ``previous_features`` those of the client's backbone of its previous round; None if no term needs them.
+    """
 
     features: torch.Tensor
     labels: torch.Tensor
@@ -65,26 +70,29 @@ class Batch:
 
 
 class Term(Protocol):
-    """A named part of the loss."""
+    """A named, weighted term of the training loss."""
 
     @property
     def name(self) -> str:
-        """Key under which the value is reported."""
+        """Name under which the value is reported."""
         ...
 
     @property
     def weight(self) -> float:
-        """Factor in the sum."""
+        """Factor of the term in the objective."""
         ...
 
     def value(self, batch: Batch, network: Network) -> torch.Tensor:
-        """The unweighted scalar."""
+        """Return the unweighted value of the term for one batch, a scalar."""
         ...
 
 
 @dataclass(frozen=True)
 class MarginSoftmax:
-    """L_cos: cross-entropy over margin logits of [Φ_i; Φ_g]; ``negative_repeats``: see the loss of that name."""
+    """The term L_cos: cross-entropy of CosFace or ArcFace logits over the prototypes [Φ_i; Φ_g].
+
+    ``negative_repeats`` > 0 appends private negative logits, see :func:`fedfr.losses.repeat_private_negatives`.
+    """
 
     kind: Literal["cosface", "arcface"] = "cosface"
     scale: float = 30.0
@@ -94,7 +102,7 @@ class MarginSoftmax:
     name: str = "margin_softmax"
 
     def value(self, batch: Batch, network: Network) -> torch.Tensor:
-        """Mean over the batch."""
+        """Return the mean over the batch."""
         margin_logits = cosface_logits if self.kind == "cosface" else arcface_logits
         logits = margin_logits(batch.features, network.classifier(), batch.labels, self.scale, self.margin)
         if self.negative_repeats:
@@ -104,22 +112,25 @@ class MarginSoftmax:
 
 @dataclass(frozen=True)
 class Contrastive:
-    """L_con: stay near the global features, away from the previous local ones (MOON, CVPR 2021)."""
+    """The term L_con: model-contrastive regularization (MOON, CVPR 2021), see :func:`fedfr.losses.contrastive_loss`."""
 
     weight: float = 5.0
     temperature: float = 0.5
     name: str = "contrastive"
 
     def value(self, batch: Batch, network: Network) -> torch.Tensor:
-        """Mean over the batch; needs the frozen features."""
+        """Return the mean over the batch; raises ``ValueError`` if the batch has no frozen features."""
         if batch.global_features is None or batch.previous_features is None:
-            raise ValueError("the contrastive term needs frozen features")
+            raise ValueError("the contrastive term needs the global and previous features of the batch")
         return contrastive_loss(batch.features, batch.global_features, batch.previous_features, self.temperature)
 
 
 @dataclass(frozen=True)
 class OneVsAll:
-    """L_dfc: SphereFace2's binary losses of the DFC branches; a public face is negative for every branch."""
+    """The term L_dfc: one-vs-all loss of the DFC branches (SphereFace2), see :func:`fedfr.losses.one_vs_all_loss`.
+
+    A public image is negative for every branch. ``detach`` stops the gradient to the backbone.
+    """
 
     weight: float = 10.0
     scale: float = 30.0
@@ -130,7 +141,7 @@ class OneVsAll:
     name: str = "one_vs_all"
 
     def value(self, batch: Batch, network: Network) -> torch.Tensor:
-        """Sum over branches, mean over the batch; ``detach`` keeps the gradient from the backbone."""
+        """Return the sum over all branches, averaged over the batch; raises ``ValueError`` without a DFC module."""
         branches, transformed = _branches(batch, network, self)
         return one_vs_all_loss(
             transformed,
@@ -146,7 +157,10 @@ class OneVsAll:
 
 @dataclass(frozen=True)
 class BranchMarginSoftmax:
-    """CosFace over the DFC branches alone, in place of the one-vs-all loss; public faces have no branch and sit out."""
+    """Ablation of :class:`OneVsAll`: CosFace over the DFC branches; public images do not contribute.
+
+    ``detach`` stops the gradient to the backbone.
+    """
 
     weight: float = 1.0
     scale: float = 30.0
@@ -155,17 +169,20 @@ class BranchMarginSoftmax:
     name: str = "branch_softmax"
 
     def value(self, batch: Batch, network: Network) -> torch.Tensor:
-        """Sum over the private faces divided by all faces of the batch, zero where there is none."""
+        """Return the sum over the private images divided by the size of the batch, zero without private images.
+
+        Raises ``ValueError`` without a DFC module.
+        """
         branches, transformed = _branches(batch, network, self)
         private = batch.labels < len(branches.weight)
         labels = torch.where(private, batch.labels, 0)
         logits = cosface_logits(transformed, branches.weight, labels, self.scale, self.margin)
-        # Weights instead of a selection: a device must be waited for to know how many faces are private.
+        # Weights instead of a selection: counting the private images would wait for the device.
         return (nn.functional.cross_entropy(logits, labels, reduction="none") * private).mean()
 
 
 def _branches(batch: Batch, network: Network, term: OneVsAll | BranchMarginSoftmax) -> tuple[nn.Linear, torch.Tensor]:
-    """The branches of the DFC module, and the batch's features behind its transform."""
+    """Return the branches of the DFC module, and the batch's transformed features (b, D)."""
     if network.dfc is None:
         raise ValueError(f"the {term.name} term needs a DFC module")
     features = batch.features.detach() if term.detach else batch.features
@@ -174,9 +191,10 @@ def _branches(batch: Batch, network: Network, term: OneVsAll | BranchMarginSoftm
 
 @dataclass(frozen=True)
 class Distillation:
-    """K²·KL(teacher ‖ student) over the private classes, softmax of scaled cosines at temperature K.
+    """Knowledge distillation, T²·KL(teacher ‖ student), over the private identities.
 
-    Hinton et al. 2015 (arXiv 1503.02531). The teacher: the frozen global features and ``prototypes`` (K_i, D).
+    Both distributions are softmaxes of ``scale`` times cosines at temperature T. The teacher uses the frozen global
+    features of the batch and the teacher's ``prototypes`` (K_i, D). Hinton et al. 2015 (arXiv 1503.02531), section 2.
     """
 
     prototypes: torch.Tensor
@@ -186,9 +204,9 @@ class Distillation:
     name: str = "distillation"
 
     def value(self, batch: Batch, network: Network) -> torch.Tensor:
-        """Mean over the batch; needs the frozen global features."""
+        """Return the mean over the batch; raises ``ValueError`` if the batch has no global features."""
         if batch.global_features is None:
-            raise ValueError("distillation needs the teacher's features")
+            raise ValueError("the distillation term needs the global features of the batch")
         scale = self.scale / self.temperature
         student = nn.functional.log_softmax(scale * cosine(batch.features, network.private), dim=1)
         teacher = nn.functional.log_softmax(scale * cosine(batch.global_features, self.prototypes), dim=1)
@@ -197,26 +215,29 @@ class Distillation:
 
 @dataclass(frozen=True)
 class Proximal:
-    """½‖θ − θ^t‖² over the backbone's parameters (FedProx, MLSys 2020)."""
+    """Half the squared distance ½‖θ − θ^t‖² of the backbone to that at the start of the round (FedProx, MLSys 2020).
+
+    ``reference``: parameters θ^t by name.
+    """
 
     reference: Mapping[str, torch.Tensor]
     weight: float = 0.01
     name: str = "proximal"
 
     def value(self, batch: Batch, network: Network) -> torch.Tensor:
-        """Independent of the batch."""
+        """Return the term, which does not depend on the batch."""
         parameters = dict(network.backbone.named_parameters())
         return proximal_term(list(parameters.values()), [self.reference[name] for name in parameters])
 
 
 class Objective:
-    """Σ weight · term."""
+    """Weighted sum of loss terms."""
 
     def __init__(self, terms: Sequence[Term]) -> None:
         self.terms = tuple(terms)
 
     def __call__(self, batch: Batch, network: Network) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The scalar to minimize, and every term's unweighted value (detached)."""
+        """Return the scalar to minimize, and the unweighted value of every term and the ``total``, detached."""
         values = {term.name: term.value(batch, network) for term in self.terms}
         total = torch.stack([term.weight * values[term.name] for term in self.terms]).sum()
         return total, {name: value.detach() for name, value in values.items()} | {"total": total.detach()}

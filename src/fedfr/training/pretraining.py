@@ -1,4 +1,4 @@
-"""Central training on the public faces: where θ⁰ and Φ_g⁰ come from (method, section 2)."""
+"""Pre-training on the public images, which gives the first global backbone θ⁰ and public prototypes Φ_g⁰."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ __all__ = ["learning_rate", "pretrain"]
 
 
 def learning_rate(config: PretrainConfig, epoch: int, progress: float) -> float:
-    """Learning rate at ``progress`` epochs (a fraction within epoch ``epoch``, 0-based): warm-up, then the schedule."""
+    """Return the learning rate at ``progress`` epochs, a fraction within epoch ``epoch`` (from 0).
+
+    Linear warm-up over ``config.warmup_epochs``, then the schedule of the configuration.
+    """
     if progress < config.warmup_epochs:
         return config.learning_rate * max(progress, 0.02) / config.warmup_epochs
     if config.schedule == "cosine":
@@ -48,11 +51,12 @@ def pretrain(
     on_step: Callable[[int, int, int], None] = lambda epoch, step, steps: None,
     on_epoch: Callable[[int, Mapping[str, float], float], None] = lambda epoch, losses, rate: None,
 ) -> torch.Tensor:
-    """Train ``backbone`` in place on the pool; returns the prototypes (num_identities × D), float32 on the CPU.
+    """Train ``backbone`` in place on ``pool``; return the prototypes (num_identities, D), float32 on the CPU.
 
-    After every epoch ``on_epoch`` is told its number (from 0), its mean losses and its last learning rate; then
-    ``checkpoint`` holds weights, prototypes and momentum. A run that finds it goes on from there and ends with the same
-    bits as one that was never interrupted; an epoch that was told of but not yet saved is told of again.
+    After every epoch, ``on_epoch`` is called with its number (from 0), its mean losses and its last learning rate; then
+    weights, prototypes and momentum are written to ``checkpoint``. If that file exists, training resumes from it and
+    gives the same bits as without interruption; ``on_epoch`` may then be called twice for the epoch interrupted before
+    its checkpoint was written. Raises :class:`FedfrError` if the checkpoint cannot be read.
     """
     dim = _embedding_dim(backbone, compute)
     start = 0.01 * torch.randn(num_identities, dim, generator=torch_generator(seed, "pretrain", "prototypes"))
@@ -60,7 +64,7 @@ def pretrain(
     first, momentum = _resume(checkpoint, network)
 
     def save(epoch: int, optimizer: torch.optim.Optimizer, losses: Mapping[str, float]) -> None:
-        # Told first: the other way round, a run killed in between would never tell of this epoch.
+        # Reported first: otherwise a run killed in between would never report this epoch.
         on_epoch(epoch, losses, optimizer.param_groups[0]["lr"])
         parameters = optimizer.param_groups[0]["params"]
         buffers = [optimizer.state[parameter].get("momentum_buffer") for parameter in parameters]
@@ -90,6 +94,7 @@ def pretrain(
 
 
 def _embedding_dim(backbone: nn.Module, compute: Compute) -> int:
+    """Return the length D of the features of ``backbone``, measured with a blank image."""
     with keep_modes(backbone), torch.inference_mode():
         backbone.eval()
         blank = torch.zeros(1, 112, 112, 3, dtype=torch.uint8, device=compute.device)
@@ -97,6 +102,7 @@ def _embedding_dim(backbone: nn.Module, compute: Compute) -> int:
 
 
 def _resume(checkpoint: Path, network: Network) -> tuple[int, dict[int, torch.Tensor] | None]:
+    """Load a checkpoint into ``network``; return the number of epochs done and the momentum by parameter number."""
     if not checkpoint.exists():
         return 0, None
     try:
@@ -106,7 +112,7 @@ def _resume(checkpoint: Path, network: Network) -> tuple[int, dict[int, torch.Te
         steps = {int(name.removeprefix("momentum/")): name for name in tensors if name.startswith("momentum/")}
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise FedfrError(
-            f"pre-training checkpoint {checkpoint} cannot be read ({error}); remove it to start pre-training again"
+            f"pre-training checkpoint {checkpoint} cannot be read ({error}); remove it to restart pre-training"
         ) from error
     state = {name.removeprefix("network/"): value for name, value in tensors.items() if name.startswith("network/")}
     load_weights(network, state)

@@ -1,4 +1,4 @@
-"""The faces one training run draws its batches from: parts of several face sets under common labels."""
+"""Training sets: images of several face sets with common labels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _UPLOADED_AT_ONCE = 4096
 
 
 class TrainingSet:
-    """Faces of several sets, addressed by one index 0…n−1; nothing is copied until a batch is asked for.
+    """Images of several face sets under one index 0…n−1; pixels are read only when a batch is requested.
 
-    ``parts``: (face set, indices into it, first label) – a face's label in the pool is its label in its own set plus
-    ``first label``. With private faces first and the public ones offset by K_i this is D_i ∪ H_i (method, section 3).
+    ``parts``: (face set, indices into it or None for all, first label). The label of an image is its label in its own
+    face set plus the first label of the part. With the private images first and the hard negatives offset by K_i, this
+    is FedFR's D_i ∪ H_i.
     """
 
     def __init__(self, parts: Sequence[tuple[FaceSet, NDArray[np.int64] | None, int]]) -> None:
@@ -35,7 +36,7 @@ class TrainingSet:
         return len(self._row_of)
 
     def images(self, indices: torch.Tensor) -> torch.Tensor:
-        """Images as uint8 (n, 112, 112, 3), RGB, in the order of ``indices``."""
+        """Return the images uint8 (n, 112, 112, 3), RGB, in the order of ``indices`` (n,)."""
         wanted = indices.numpy()
         if len(self._sets) == 1:
             return torch.from_numpy(self._sets[0].images(self._row_of[wanted]))
@@ -48,10 +49,11 @@ class TrainingSet:
 
 
 class DeviceFaces:
-    """A pool's faces on the device that trains on them, without waiting for the device in between.
+    """Images of a training set on a device, provided without synchronizing with the device.
 
-    On a CPU a batch is gathered when asked for. On an accelerator all faces are uploaded once, as uint8, where they
-    fill no more than half of its free memory (``resident``); otherwise every batch is copied from pinned memory.
+    On a CPU, each batch is gathered on request. On an accelerator, all images are uploaded once, as uint8, if they need
+    at most half of its free memory (``resident`` overrides this rule); otherwise each batch is copied from pinned
+    memory.
     """
 
     def __init__(self, pool: TrainingSet, device: torch.device, *, resident: bool | None = None) -> None:
@@ -61,10 +63,10 @@ class DeviceFaces:
             resident = device.type == "cuda" and len(pool) * _FACE_BYTES <= torch.cuda.mem_get_info(device)[0] // 2
         self._pixels = self._upload() if resident else None
 
-    def images(self, indices: torch.Tensor, here: torch.Tensor) -> torch.Tensor:
-        """Images uint8 (n, 112, 112, 3) on the device; ``here`` are the ``indices`` once more, on the device."""
+    def images(self, indices: torch.Tensor, device_indices: torch.Tensor) -> torch.Tensor:
+        """Return the images uint8 (n, 112, 112, 3) on the device; ``device_indices`` is a copy of ``indices`` there."""
         if self._pixels is not None:
-            return self._pixels[here]
+            return self._pixels[device_indices]
         images = self._pool.images(indices)
         if self._device.type == "cpu":
             return images
