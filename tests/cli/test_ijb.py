@@ -159,7 +159,7 @@ def test_templates_as_settings_say(
     if not mirror:
         answer = fedfr(*command, "--features", place)
         assert answer.code == 2
-        assert "contains features with flip False, but this command computes features with flip True; give another folder" in answer.err
+        assert "with flip False, but this command computes features with flip True; give another folder" in answer.err
 
 
 def test_kept_features_need_no_images_again(

@@ -77,12 +77,12 @@ def test_a_damaged_block_is_made_again(damage: str, tmp_path: Path) -> None:
 def test_features_of_something_else_are_not_mixed_in(tmp_path: Path) -> None:
     read(tmp_path / "f", Maker())
     with pytest.raises(
-        FedfrError, match=r"with weights 'sha256:1', but this command computes features with weights 'sha256:2'; give another"
+        FedfrError, match=r"with weights 'sha256:1', but this command.* with weights 'sha256:2'; give another"
     ):
         read(tmp_path / "f", Maker(), {**ABOUT, "weights": "sha256:2"})
-    with pytest.raises(FedfrError, match="contains features with flip True, but this command computes features with flip False"):
+    with pytest.raises(FedfrError, match=r"with flip True, but .*with flip False"):
         read(tmp_path / "f", Maker(), {**ABOUT, "flip": False})
-    with pytest.raises(FedfrError, match=f"contains features with images {COUNT}, but this command computes features with images 7"):
+    with pytest.raises(FedfrError, match=f"with images {COUNT}, but .*with images 7"):
         list(FeatureBlocks(tmp_path / "f", 7, ABOUT).blocks(Maker()))
 
 
