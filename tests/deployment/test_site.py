@@ -154,7 +154,7 @@ def test_what_a_site_cannot_do_stays_in_its_own_log(federation: Make, caplog: py
     with caplog.at_level(logging.ERROR, "fedfr.client"):
         made.run()
     assert str(pixels) in caplog.text
-    assert "node 31 cannot say which client it is: it stopped; its own log says why" in made.notes
+    assert "node 31 cannot identify its client: it stopped; its own log says why" in made.notes
     assert str(made.folder) not in "".join(refusals(made)) + "".join(made.notes)
 
 
@@ -175,7 +175,7 @@ def test_an_error_of_pythons_stays_there_too(
     with pytest.raises(FedfrError, match="0 of 2 clients delivered"):
         made.run()
     assert set(made.notes) == {
-        f"node {node} cannot say which client it is: it stopped; its own log says why" for node in (31, 32)
+        f"node {node} cannot identify its client: it stopped; its own log says why" for node in (31, 32)
     }
 
 

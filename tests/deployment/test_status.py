@@ -19,7 +19,7 @@ from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.site import Site
 from fedfr.deployment.site_board import SiteBoard, busy_elsewhere, read_board
 from fedfr.deployment.status import site_status, status_of, table
-from fedfr.engines.flower.site_state import Standing as Standing_
+from fedfr.engines.flower.site_state import SiteStatus
 from fedfr.federation.private_store import PrivateState, PrivateStore
 
 
@@ -137,14 +137,14 @@ def test_the_queue_and_how_every_site_stands(standing: Standing) -> None:
     shutil.copytree(standing.run, behind)
     (behind / SUBMITTED).write_text('{"place": 2}', "utf-8")
     board = SiteBoard(standing.run)
-    board(SITE, Standing_("ready"))
+    board(SITE, SiteStatus("ready"))
     reason = "its site is connected and silent (for 40 s); look at its log"
-    board(OTHER, Standing_("silent", reason))
+    board(OTHER, SiteStatus("silent", reason))
     since = read_board(standing.run)[OTHER]["since"]
-    board(OTHER, Standing_("silent", reason.replace("40 s", "12 min")))
+    board(OTHER, SiteStatus("silent", reason.replace("40 s", "12 min")))
     assert read_board(standing.run)[OTHER]["since"] == since, "that it lasts is no change"
-    board(SITE, Standing_("not connected", "its site is not connected; start it"))
-    board(SITE, Standing_("ready"))
+    board(SITE, SiteStatus("not connected", "its site is not connected; start it"))
+    board(SITE, SiteStatus("ready"))
     assert "problem" not in read_board(standing.run)[SITE], "it is over"
     with locked(standing.run):
         found = status_of(standing.coordinator)
@@ -161,7 +161,7 @@ def test_the_queue_and_how_every_site_stands(standing: Standing) -> None:
     (standing.run / "sites.json").write_text('{"half', "utf-8")
     assert run_of(standing)["sites"][OTHER] == {"refused": 0}
     # What a site was given and has not answered keeps it from the next run, for a while.
-    board(SITE, Standing_("training", round=2))
+    board(SITE, SiteStatus("training", round=2))
     assert busy_elsewhere(behind, 3600)[SITE].startswith("round 2 of run first since ")
     assert busy_elsewhere(behind, -1) == {}
     assert busy_elsewhere(standing.run, 3600) == {}
@@ -170,8 +170,8 @@ def test_the_queue_and_how_every_site_stands(standing: Standing) -> None:
 @pytest.mark.parametrize("state", ["late", "refused"])
 def test_nobody_waits_for_a_site_without_which_the_round_goes_on(standing: Standing, state: str) -> None:
     board = SiteBoard(standing.run)
-    board(SITE, Standing_("training", round=1))
-    board(OTHER, Standing_(state, "no answer within 3600 s", 1))
+    board(SITE, SiteStatus("training", round=1))
+    board(OTHER, SiteStatus(state, "no reply within 3600 s", 1))
     with locked(standing.run):
         assert run_of(standing)["waiting_for"] == [SITE]
 

@@ -96,7 +96,7 @@ def test_an_answer_that_is_anothers_or_strange_is_its_clients_failure(
     make_client, broadcast = factory
     with LocalEngine(Strange(make_client, "client-02", {})) as engine:
         replies = list(engine.exchange(broadcast, ["client-01", "client-02"]))
-    assert replies[0] == Failure("client-01", "it answered as 'client-02'")
+    assert replies[0] == Failure("client-01", "it replied as 'client-02'")
     assert isinstance(replies[1], Update)
     with LocalEngine(Strange(make_client, "client-02", {"event": 1.0})) as engine:
         (reply,) = engine.exchange(broadcast, ["client-02"])

@@ -18,7 +18,7 @@ from tests.support.fuzz.bounds import bounded, refusal
 from tests.support.fuzz.messages import START, Round, damaged, header_of, joined, messages
 from tests.support.fuzz.mutator import Mutator
 
-from fedfr.engines.flower.wire import read_broadcast, read_hello, read_question, read_reply
+from fedfr.engines.flower.wire import read_broadcast, read_hello, read_hello_request, read_reply
 from fedfr.federation.messages import decode_broadcast, decode_hello, decode_reply, decode_update, encode
 
 
@@ -161,7 +161,7 @@ def test_records_that_are_no_message_of_ours() -> None:
     readers: list[Callable[[RecordDict], object]] = [
         lambda content: read_reply(content, "north", 1 << 20),
         lambda content: read_hello(content, "node 3"),
-        read_question,
+        read_hello_request,
         lambda content: read_broadcast(content, "a"),
     ]
     for _ in range(1000):

@@ -179,9 +179,9 @@ def test_strangers_do_not_get_in(demo: Demo, tmp_path: Path) -> None:
     assert reasons.keys() == {stranger, liar}
     assert reasons[stranger].startswith(f"{stranger} failed in round 1: its site is not connected (for ")
     assert reasons[liar].startswith(f"{liar} failed in round 1: its site is connected and cannot take part: node ")
-    assert f"speaks for {stranger!r} and has the key of {liar!r}; it is not heard" in reasons[liar]
+    assert f"claims to be {stranger!r} but has the key of {liar!r}; it is ignored" in reasons[liar]
     said = (demo.run / "log.jsonl").read_text("utf-8")
-    assert f"speaks for {stranger!r} and has the key of {liar!r}; it is not heard" in said
+    assert f"claims to be {stranger!r} but has the key of {liar!r}; it is ignored" in said
     assert [path.name for path in (demo.sites[honest] / "private").rglob("*.safetensors")]
     for client in (stranger, liar):
         assert not list((demo.sites[client] / "private").rglob("*.safetensors"))

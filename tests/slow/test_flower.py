@@ -43,7 +43,7 @@ def test_a_killed_site_does_not_stop_the_round_of_the_others(made: Federation) -
     made.kill("client-02")
     wait_for(made.finished, "the end of the run")
     first, second = (event["reason"] for event in made.events("refused"))
-    assert first == "client-02 failed in round 1: its node was lost"
+    assert first == "client-02 failed in round 1: its node disconnected"
     assert second.startswith("client-02 failed in round 2: its site is not connected")
     assert [event["clients"] for event in made.events("round")] == [2, 2]
     assert not list(made.private("client-02").rglob("*.safetensors"))

@@ -142,7 +142,7 @@ def test_a_site_that_hangs_costs_one_deadline(made: Federation) -> None:
     wait_for(made.finished, "the end of the run")
     first, *others = reasons(made)
     # Flower notices after about 50 s without a sign of life what the deadline says after 45.
-    assert first == "client-02 failed in round 1: no answer within 45 s"
+    assert first == "client-02 failed in round 1: no reply within 45 s"
     assert all("client-02 failed in round 2" in reason for reason in others)
     clients = [event["clients"] for event in made.events("round")]
     assert (clients[0], clients[-1]) == (2, 3)
@@ -174,8 +174,8 @@ def test_a_site_that_dies_in_the_middle_of_a_message(made: Federation, direction
     (reason,) = reasons(made)
     # Which of the two Flower notices first is up to its clocks.
     assert reason.removeprefix("client-02 failed in round 1: ") in (
-        "its node was lost",
-        "the message to it was lost, or its answer broke off or was too large",
+        "its node disconnected",
+        "the message to it was lost, or its reply was incomplete or too large",
     )
     assert bool(list(made.private("client-02").rglob("*.safetensors"))) == (direction == "up")
     expected, found = made.expected(), made.tensors()

@@ -10,7 +10,7 @@ from flwr.clientapp import ClientApp
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.logs import log_to
 from fedfr.deployment.site import Site
-from fedfr.engines.flower.site_handlers import Work, answer_hello, answer_train
+from fedfr.engines.flower.site_handlers import SiteHandler, answer_hello, answer_train
 
 __all__ = ["app"]
 
@@ -29,11 +29,11 @@ def train(message: Message, context: Context) -> Message:
     return answer_train(message, lambda: _work(context))
 
 
-def _work(context: Context) -> Work:
+def _work(context: Context) -> SiteHandler:
     path = context.node_config.get("site")
     if not isinstance(path, str):
         raise FedfrError("this SuperNode names no site; start it with --node-config 'site=\"…/site.yaml\"'")
     log_to(Path(path).parent)
     site = Site.open(path)
     log_to(Path(path).parent, client=site.config.client)
-    return Work(site.config.client, site.agreement.fingerprint, site.hello, site.client)
+    return SiteHandler(site.config.client, site.agreement.fingerprint, site.hello, site.client)

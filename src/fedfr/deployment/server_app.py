@@ -27,7 +27,7 @@ from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.site_board import SiteBoard, busy_elsewhere
 from fedfr.engines.flower.grid_engine import FlowerEngine
 from fedfr.engines.flower.requests import Clock
-from fedfr.engines.flower.site_state import Watch
+from fedfr.engines.flower.site_state import StatusCallback
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import EngineFactory, MethodRun
 from fedfr.reporting.progress import PlainProgress
@@ -126,7 +126,7 @@ def flower_engine(
     note: Callable[[str], None],
     clock: Clock = time,
     owners: Owners | None = None,
-    board: Watch = lambda client, standing: None,
+    board: StatusCallback = lambda client, standing: None,
 ) -> EngineFactory:
     """What brings a trial's messages to its sites; ``board`` is told how each of them stands."""
 

@@ -11,7 +11,7 @@ from typing import Any
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_json, write_json
 from fedfr.deployment.run_state import SITES
-from fedfr.engines.flower.site_state import ASKED, LATE, READY, TRAINING, Standing
+from fedfr.engines.flower.site_state import ASKED, LATE, READY, TRAINING, SiteStatus
 
 __all__ = ["SiteBoard", "busy_elsewhere", "now", "read_board"]
 
@@ -36,7 +36,7 @@ class SiteBoard:
         self._note = note
         self._sites: dict[str, dict[str, Any]] = {}
 
-    def __call__(self, client: str, standing: Standing) -> None:
+    def __call__(self, client: str, standing: SiteStatus) -> None:
         """Write a change of a site's state or round."""
         known = self._sites.get(client, {})
         # How long something has lasted is counted from `since`: that it lasts longer is no change.

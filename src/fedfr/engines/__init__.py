@@ -1,1 +1,1 @@
-"""What brings messages to clients: in this process or in workers (``local``), on other machines (``flower``)."""
+"""Engines that run clients: in this process or in workers (``local``), or on other machines (``flower``)."""

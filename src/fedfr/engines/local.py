@@ -1,4 +1,4 @@
-"""All clients on this machine: one after another in this process, or in a pool of worker processes."""
+"""Engine for clients on this machine, run one after another in this process or in a pool of worker processes."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ Tap = Callable[[str, str, bytes], None]
 
 _NONE: Mapping[str, torch.Tensor] = {}
 _NEVER: Mapping[str, int] = {}
-# Seconds of training below which an answer waits for the next client.
+# A reply after less training than this, in seconds, is held back while the next client trains.
 _SMALL = 1.0
-# What ends the run and is no client's failure. The disk is the run's own: going on without this client would end in a
-# mean over fewer of them. The others ask this process to end, as its handlers of signals do.
-_ENDS = (WriteError, KeyboardInterrupt, SystemExit)
+# Errors that end the run instead of counting as a client's failure. A full disk affects the whole run: continuing
+# without the client would average fewer of them. The others are requests to stop this process.
+_RUN_ENDING_ERRORS = (WriteError, KeyboardInterrupt, SystemExit)
 
 
 class LocalEngine:
-    """Runs ``make_client(id).update(broadcast)`` for every client asked.
+    """Runs ``make_client(id).update(broadcast)`` for every sampled client.
 
-    Messages pass as bytes, as they would between machines; ``tap`` sees each with its direction ("down", "up") and the
-    client's id, failures included. With one worker everything happens in this process. With more, ``make_client`` is
-    pickled to worker processes; each holds one client at a time, and no more than ``workers`` clients are under way or
-    waiting to be read. Every client trains with ``threads`` torch threads however many workers there are: that number
-    changes the last bits of a result, the number of workers never does.
+    Messages are passed as bytes, as between machines; ``tap`` receives each with its direction ("down", "up") and the
+    client's id, failures included. With one worker everything runs in this process. With more, ``make_client`` is
+    pickled to worker processes; each holds one client at a time, and at most ``workers`` clients are in progress or
+    waiting to be read. Every client trains with ``threads`` torch threads: that number changes the last bits of a
+    result, the number of workers never does.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class LocalEngine:
 
     def __enter__(self) -> Self:
         if self._workers > 1:
-            # Workers load PyTorch before anything of ours runs in them.
+            # Set before workers start: they load PyTorch before any code of fedfr.
             let_threads_sleep(os.environ)
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(
@@ -87,16 +87,16 @@ class LocalEngine:
         identities: Mapping[str, torch.Tensor] = _NONE,
         accepted: Mapping[str, int] = _NEVER,
     ) -> Iterator[Update | Failure]:
-        """Yield one update or failure per client, in the order asked; raises :class:`WriteError` for a full disk."""
+        """Yield one update or failure per client, in the order given; raises :class:`WriteError` on a full disk."""
 
-        # Most clients were last heard in the same round.
+        # Cached: most clients have the same last accepted round.
         @lru_cache(maxsize=1)
-        def shared(taken: int) -> bytes:
-            return encode(replace(broadcast, accepted=taken))
+        def shared(last_accepted: int) -> bytes:
+            return encode(replace(broadcast, accepted=last_accepted))
 
         def message(client: str) -> bytes:
-            own, taken = identities.get(client), accepted.get(client, 0)
-            return shared(taken) if own is None else encode(replace(broadcast, identities=own, accepted=taken))
+            own, last = identities.get(client), accepted.get(client, 0)
+            return shared(last) if own is None else encode(replace(broadcast, identities=own, accepted=last))
 
         for client, answer in self._answers(message, clients):
             if self._tap is not None:
@@ -120,23 +120,23 @@ class LocalEngine:
                 yield client, future.result()
         except BrokenProcessPool as error:
             raise FedfrError(
-                "a worker process died, most likely for want of memory; use fewer workers (--workers) and resume"
+                "a worker process died, most likely because memory ran out; use fewer workers (--workers) and resume"
             ) from error
 
     def _in_process(self, message: Callable[[str], bytes], clients: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """One client after another; while the disk takes a small client's state, the next one trains already.
+        """Run one client after another; a small client's state is written while the next client trains.
 
-        Waiting for the disk costs a client with few faces more than its training, one with many nothing to speak of.
+        For a client with few faces writing takes longer than training; for one with many it is negligible.
         """
         torch.set_num_threads(self._threads)
-        serve = _Serving(self._make_client)
+        serve = _ClientRunner(self._make_client)
         waiting: deque[tuple[str, Future[bytes]]] = deque()
-        with ThreadPoolExecutor(1, "private-states") as keeper:
+        with ThreadPoolExecutor(1, "private-states") as writer:
             for client in clients:
                 started = time.monotonic()
                 trained = serve.train(client, message(client))
-                waiting.append((client, keeper.submit(serve.deliver, trained)))
-                # At most one answer is held back, and none from which somebody has waited long for news.
+                waiting.append((client, writer.submit(serve.deliver, trained)))
+                # At most one reply is held back, and none after long training, so that progress is shown.
                 kept_back = int(time.monotonic() - started < _SMALL)
                 while len(waiting) > kept_back:
                     name, future = waiting.popleft()
@@ -146,74 +146,74 @@ class LocalEngine:
 
 
 def _read(answer: bytes, client: str) -> Update | Failure:
-    """What the client answered; an answer that is not whole, or is another's, is its failure."""
+    """Decode the client's reply; a damaged reply, or another client's, counts as its failure."""
     try:
         reply = decode_reply(answer)
     except FedfrError as error:
         return Failure(client, str(error))
-    return reply if reply.client == client else Failure(client, f"it answered as {reply.client!r}")
+    return reply if reply.client == client else Failure(client, f"it replied as {reply.client!r}")
 
 
 Trained = tuple[Client, Update, PrivateState]
 
 
-class _Serving:
-    """Clients of one process: they share the decoded broadcast, which each of them only reads."""
+class _ClientRunner:
+    """Runs the clients of one process, which share the decoded broadcast read-only."""
 
     def __init__(self, make_client: ClientFactory) -> None:
         self._make_client = make_client
         self._received: tuple[bytes, Broadcast] | None = None
 
     def train(self, client: str, down: bytes) -> Trained | Failure:
-        """One client's part of the round up to what must be saved, or why it has none."""
+        """Train one client; return its update and private state, both unsaved, or its failure."""
         try:
             if self._received is None or self._received[0] != down:
                 self._received = None
                 self._received = down, decode_broadcast(down)
             made = self._make_client(client)
             return made, *made.train(self._received[1])
-        except _ENDS:
+        except _RUN_ENDING_ERRORS:
             raise
-        except BaseException as error:  # noqa: BLE001 - no fault of one client's is the others'
+        except BaseException as error:  # noqa: BLE001 - one client's error must not stop the others
             return failure_of(client, error)
 
     def deliver(self, trained: Trained | Failure) -> bytes:
-        """The private state goes to the disk, then there is an update."""
+        """Save the private state, then return the encoded update."""
         if isinstance(trained, Failure):
             return encode(trained)
         made, update, state = trained
         try:
             made.store.save(state)
             return encode(update)
-        except _ENDS:
+        except _RUN_ENDING_ERRORS:
             raise
         except BaseException as error:  # noqa: BLE001
             return encode(failure_of(made.id, error))
 
 
-_in_worker: list[_Serving] = []
+_in_worker: list[_ClientRunner] = []
 _number = 0
 
 
 def worker_number() -> int:
-    """Which of the engine's workers this process is, 0, 1, …; 0 in the process that has no workers."""
+    """Return the number of this worker process, from 0; 0 in a process without workers."""
     return _number
 
 
 def _start_worker(make_client: ClientFactory, threads: int, started: Any) -> None:
-    global _number  # noqa: PLW0603 - a fact about this process, told once
+    global _number  # noqa: PLW0603 - a fact about this process, set once
     with started.get_lock():
         _number = started.value
         started.value += 1
     torch.set_num_threads(threads)
-    _in_worker[:] = [_Serving(make_client)]
+    _in_worker[:] = [_ClientRunner(make_client)]
     parent: Any = multiprocessing.parent_process()
 
     def end_with_parent() -> None:
         wait([parent.sentinel])
         os._exit(1)
 
-    # A killed run must leave no worker behind: a pool's worker alone would wait for work for ever.
+    # A killed run must leave no worker behind: an orphaned worker of a pool would wait for ever.
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
@@ -222,5 +222,5 @@ def _serve_in_worker(client: str, down: bytes) -> bytes:
     try:
         return serve.deliver(serve.train(client, down))
     except SystemExit as error:
-        # Nobody asks a worker to end in this way: a library has, and the run would end without a word.
+        # Raised by a library: without this, the run would end silently.
         return encode(failure_of(client, error))

@@ -9,7 +9,7 @@ import pytest
 from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, ObjectUnavailableError
 from flwr.superlink.grid import http_grid
 
-from fedfr.engines.flower.chunk_limits import AROUND, MOST_PIECES, within
+from fedfr.engines.flower.chunk_limits import MOST_CHUNKS, OVERHEAD, limit_chunks
 
 GRID: Any = http_grid
 
@@ -27,28 +27,28 @@ def pull(names: list[str], **pieces: bytes) -> Any:
 
 def test_what_is_there_comes_whole_and_whatever_else_stays_as_it_was() -> None:
     before = GRID.pull_objects
-    with within(0.0, 10):
+    with limit_chunks(0.0, 10):
         assert pull(["a", "b"], a=b"1", b=b"22") == {"a": b"1", "b": b"22"}
     assert GRID.pull_objects is before
-    with pytest.raises(ZeroDivisionError), within(0.0, 10):
+    with pytest.raises(ZeroDivisionError), limit_chunks(0.0, 10):
         raise ZeroDivisionError
     assert GRID.pull_objects is before
 
 
 def test_what_does_not_come_is_waited_for_no_longer_than_told() -> None:
     begun = time.monotonic()
-    with within(0.0, 10), pytest.raises(ObjectPullError, match="timeout"):
+    with limit_chunks(0.0, 10), pytest.raises(ObjectPullError, match="timeout"):
         pull(["a", "b"], a=b"1")
     assert time.monotonic() - begun < 1
-    with within(1.5, 10), pytest.raises(ObjectPullError, match="timeout"):
+    with limit_chunks(1.5, 10), pytest.raises(ObjectPullError, match="timeout"):
         pull(["a", "b"], a=b"1")
     assert 1.5 <= time.monotonic() - begun < 10
 
 
 def test_no_more_is_taken_than_an_honest_answer_has() -> None:
-    with within(0.0, 10):
-        assert len(pull(["a", "b"], a=bytes(10), b=bytes(AROUND))) == 2
+    with limit_chunks(0.0, 10):
+        assert len(pull(["a", "b"], a=bytes(10), b=bytes(OVERHEAD))) == 2
         with pytest.raises(ObjectPullError, match="too large"):
-            pull(["a", "b"], a=bytes(11), b=bytes(AROUND))
-        with pytest.raises(ObjectPullError, match="too many pieces"):
-            pull(["a"] * (MOST_PIECES + 1), a=b"")
+            pull(["a", "b"], a=bytes(11), b=bytes(OVERHEAD))
+        with pytest.raises(ObjectPullError, match="too many chunks"):
+            pull(["a"] * (MOST_CHUNKS + 1), a=b"")

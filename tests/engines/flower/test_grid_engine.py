@@ -17,7 +17,7 @@ from tests.support.grid import Answers, FakeGrid, Node, says
 from fedfr.config.schema import DeploymentConfig, FederationConfig
 from fedfr.core.errors import FedfrError
 from fedfr.engines.flower.grid_engine import FlowerEngine
-from fedfr.engines.flower.site_state import Standing
+from fedfr.engines.flower.site_state import SiteStatus
 from fedfr.engines.flower.wire import read_broadcast, reply_records
 from fedfr.federation.journal import Journal
 from fedfr.federation.messages import Broadcast, Failure, Hello, Update
@@ -29,7 +29,7 @@ CLIENTS = ["east", "north", "south"]
 AGREEMENT, PUBLIC = "a" * 64, "p" * 64
 WEIGHTS = {"w": torch.ones(3), "bn.num_batches_tracked": torch.tensor(4)}
 BROADCAST = Broadcast(1, WEIGHTS, torch.ones(2, 4))
-START = "start `fedfr site run` there; `fedfr site check` says what is missing"
+START = "start `fedfr site run` there; `fedfr site check` shows what is missing"
 WAITS = DeploymentConfig(join=100, hello=10, deadline=50, poll=1)
 
 
@@ -77,7 +77,7 @@ class Made:
             watch=self.watch,
         )
 
-    def watch(self, client: str, standing: Standing) -> None:
+    def watch(self, client: str, standing: SiteStatus) -> None:
         if self.stood[client][-1:] != [standing.state]:
             self.stood[client].append(standing.state)
 
@@ -141,13 +141,13 @@ def test_no_answer_within_the_deadline_is_a_failure_and_a_late_one_is_dropped() 
     nodes = three()
     nodes[12].train = trains("north", 70)
     made = Made(nodes)
-    assert reasons(made.round(1)) == {"north": "no answer within 50 s"}
+    assert reasons(made.round(1)) == {"north": "no reply within 50 s"}
     made.grid.clock.now += 30
     nodes[12].train = trains("north", 1)
     second = made.round(2)
     assert reasons(second) == {}
     assert [reply.round for reply in second.values() if isinstance(reply, Update)] == [2, 2, 2]
-    assert made.notes == ["an answer that came too late was dropped: north (round 1)"]
+    assert made.notes == ["a late reply was discarded: north (round 1)"]
     assert made.grid.waiting == []
 
 
@@ -160,16 +160,16 @@ def test_a_second_answer_is_dropped_as_soon_as_it_is_seen() -> None:
     north = replies["north"]
     assert isinstance(north, Update)
     assert torch.equal(north.weights["w"], WEIGHTS["w"])
-    assert made.notes == ["an answer that nobody waits for was dropped (round 1)"]
+    assert made.notes == ["an unexpected reply was discarded (round 1)"]
 
 
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        (ErrorCode.NODE_UNAVAILABLE, "its node was lost"),
-        (ErrorCode.CLIENT_APP_RAISED_EXCEPTION, "its node stopped; its own log says why"),
+        (ErrorCode.NODE_UNAVAILABLE, "its node disconnected"),
+        (ErrorCode.CLIENT_APP_RAISED_EXCEPTION, "its node stopped with an error; see its own log"),
         (ErrorCode.INVALID_FAB, "its node refused the run's bundle"),
-        (77, "Flower answered with its error 77"),
+        (77, "Flower reported error 77"),
     ],
 )
 def test_an_error_belongs_to_the_client_whose_message_it_answers(code: int, reason: str) -> None:
@@ -197,12 +197,14 @@ def test_a_message_that_cannot_be_sent_is_a_failure() -> None:
     made = Made(three())
     made.round(1)
     made.grid.unsendable = {12}
-    assert reasons(made.round(2)) == {"north": "nothing could be sent to its node"}
+    assert reasons(made.round(2)) == {"north": "the request could not be sent to its node"}
 
 
 def test_two_living_nodes_of_one_client_are_both_refused() -> None:
     made = Made({**three(), 14: Node(hello("north"), trains("north"))})
-    assert reasons(made.round()) == {"north": "nodes 12 and 14 both speak for it (for 99 s); stop one of them"}
+    assert reasons(made.round()) == {
+        "north": "nodes 12 and 14 both claim to be this client (for 99 s); stop one of them"
+    }
     del made.grid.nodes[14]
     assert reasons(made.round(2)) == {}
 
@@ -272,7 +274,7 @@ def test_a_node_whose_key_was_taken_away_is_not_asked_again() -> None:
     assert reasons(made.round(1)) == {}
     del owners[12]
     assert reasons(made.round(2))["north"].startswith("its site is not connected")
-    assert made.notes == ["node 12 speaks for 'north' and has a key of nobody's; it is not heard"]
+    assert made.notes == ["node 12 claims to be 'north' but has an unregistered key; it is ignored"]
     owners[12] = "east"
     assert reasons(made.round(3))["north"].startswith("its site is not connected")
     assert nodes[12].asked.count("train") == 1
@@ -288,7 +290,7 @@ def test_a_slow_machine_takes_part_as_soon_as_it_has_answered() -> None:
     assert reasons(made.round(1)) == {}
     assert made.stood["south"] == ["asked", "silent", "ready", "training", "answered"]
     assert nodes[11].asked.count("query.hello") <= 3
-    assert "node 11 has not said which client it is: no answer within 10 s" in made.notes
+    assert "node 11 has not identified its client: no reply within 10 s" in made.notes
     assert reasons(made.round(2)) == {}
 
 
@@ -299,12 +301,12 @@ def test_what_keeps_a_site_away_is_told_apart() -> None:
     found = reasons(made.round(1))
     assert re.fullmatch(rf"its site is not connected \(for 1\d\d s\); {START}", found["north"])
     assert re.fullmatch(
-        r"its site is connected and silent \(for \d+ s\); look at its log, and at the load of its machine",
+        r"its site is connected but does not reply \(for \d+ s\); check its log and the load of its machine",
         found["south"],
     )
     before = made.grid.clock.now
     found = reasons(made.round(2))
-    assert re.match(r"its site is connected and silent \(for \d+ s\)", found["south"])
+    assert re.match(r"its site is connected but does not reply \(for \d+ s\)", found["south"])
     assert made.grid.clock.now == before, "later rounds do not wait for it"
 
     work = {"south": "round 3 of first, since 14:02"}
@@ -356,11 +358,11 @@ def test_strangers_and_mumblers_are_noted_and_left_alone() -> None:
     made = Made(nodes)
     assert reasons(made.round()) == {}
     assert made.notes[:3] == [
-        "node 20 speaks for 'west', who is no client of this run",
-        "node 22 cannot say which client it is: it stopped; its own log says why",
+        "node 20 claims to be 'west', which is not a client of this run",
+        "node 22 cannot identify its client: it stopped; its own log says why",
         "message of node 23 refused: expected a message of kind 'Hello' or 'Failure', received 'Update'",
     ]
-    assert made.notes[3:] == ["node 21 has not said which client it is: no answer within 10 s"]
+    assert made.notes[3:] == ["node 21 has not identified its client: no reply within 10 s"]
 
 
 def test_a_superlink_that_does_not_answer_ends_the_run_with_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,7 +372,7 @@ def test_a_superlink_that_does_not_answer_ends_the_run_with_a_line(monkeypatch: 
         raise httpx.ConnectError("refused")
 
     monkeypatch.setattr(made.grid, "get_node_ids", refuse)
-    with pytest.raises(FedfrError, match=r"the SuperLink does not answer \(ConnectError\); start it and go on"):
+    with pytest.raises(FedfrError, match=r"the SuperLink does not answer \(ConnectError\); start it and resume"):
         made.round()
 
 
@@ -387,8 +389,8 @@ class Garbled(FakeGrid):
 def test_bytes_that_flower_cannot_read_are_one_clients_failure() -> None:
     grid = Garbled(three())
     made = Made(grid.nodes, grid=grid)
-    assert reasons(made.round()) == {"north": "its answer cannot be read"}
-    assert made.notes == ["an answer that is no message of Flower's was dropped (IndexError)"]
+    assert reasons(made.round()) == {"north": "its reply cannot be read"}
+    assert made.notes == ["a reply that is not a Flower message was discarded (IndexError)"]
 
 
 class Dripping(FakeGrid):
@@ -403,7 +405,7 @@ class Dripping(FakeGrid):
 def test_whoever_answered_in_time_counts_whatever_another_answer_took() -> None:
     nodes = {**three(), 11: Node(hello("east"), lambda message: [(1.0, Error(ErrorCode.MESSAGE_UNAVAILABLE, ""))])}
     grid = Dripping(nodes)
-    lost = "the message to it was lost, or its answer broke off or was too large"
+    lost = "the message to it was lost, or its reply was incomplete or too large"
     assert reasons(Made(nodes, grid=grid).round()) == {"east": lost}
     assert grid.clock.now > 1000
 
@@ -454,7 +456,7 @@ def test_the_servers_loop_goes_on_with_the_quorum_and_resumes(tmp_path: Path) ->
     assert torch.equal(result.weights["w"], torch.full((3,), 2.5))
     assert result.weights["bn.num_batches_tracked"].dtype == torch.int64
     refused = [event["reason"] for event in events if event["event"] == "refused"]
-    assert refused == [f"north failed in round {number}: its node was lost" for number in (1, 2)]
+    assert refused == [f"north failed in round {number}: its node disconnected" for number in (1, 2)]
     # A new run, a new engine, the same journal: nothing is left to do, nobody is asked.
     again = three()
     server(Made(again).engine, tmp_path / "half", 0.5, events).run(start)

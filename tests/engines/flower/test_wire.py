@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from fedfr.core.errors import FedfrError
 from fedfr.engines.flower.wire import (
     broadcast_records,
+    hello_request_records,
     largest_reply,
-    question_records,
     read_broadcast,
     read_hello,
-    read_question,
+    read_hello_request,
     read_reply,
     reply_records,
 )
@@ -114,9 +114,9 @@ def test_a_hello_comes_back_and_the_question() -> None:
     hello = Hello("north", AGREEMENT, "", "0.1.0")
     assert read_hello(travelled(reply_records(hello)), "node 4") == hello
     assert read_hello(reply_records(Failure("north", "no faces")), "node 4") == Failure("north", "no faces")
-    read_question(travelled(question_records(AGREEMENT)))
+    read_hello_request(travelled(hello_request_records(AGREEMENT)))
     with pytest.raises(FedfrError, match="message of the server refused: fedfr's list of fields"):
-        read_question(reply_records(hello))
+        read_hello_request(reply_records(hello))
 
 
 def records(body: ArrayRecord | None = None, **head: str | int) -> RecordDict:

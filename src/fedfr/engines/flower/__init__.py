@@ -1,1 +1,1 @@
-"""Clients on other machines, over the deployment engine of Flower (https://flower.ai), which carries the messages."""
+"""Engine for clients on other machines, over the deployment engine of Flower (https://flower.ai)."""

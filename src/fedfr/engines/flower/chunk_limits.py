@@ -1,8 +1,7 @@
-"""How long Flower waits for the pieces of an answer, and how many it takes.
+"""Limits on the time, number and size of the chunks of a Flower reply.
 
-An answer travels in pieces. Once the first has come, Flower's Grid waits up to two hours for the others, takes whatever
-comes, and looks at nobody else's answer meanwhile: one site could hold up a round far past its deadline, or fill the
-server's memory.
+A reply is sent in chunks. After the first one, Flower's Grid waits up to two hours for the others, accepts any amount,
+and reads no other reply meanwhile: one site could delay a round far past its deadline, or fill the server's memory.
 """
 
 from __future__ import annotations
@@ -15,38 +14,38 @@ from typing import Any
 from flwr.supercore.inflatable.inflatable_utils import ObjectPullError
 from flwr.superlink.grid import http_grid
 
-__all__ = ["within"]
+__all__ = ["limit_chunks"]
 
-# What stands around an answer's arrays: names, kinds, a few small records.
-AROUND = 1 << 20
-# A model's array comes in pieces of some megabytes; small ones are the records around it.
-MOST_PIECES = 100_000
+# Bytes of a reply besides its arrays: names, types, a few small records.
+OVERHEAD = 1 << 20
+# The array of a model comes in chunks of some megabytes; the records around it are small chunks.
+MOST_CHUNKS = 100_000
 
 
 @contextmanager
-def within(seconds: float, most: int) -> Iterator[None]:
-    """Let Flower's Grid wait no longer than ``seconds`` for an answer's pieces, and take no more than ``most`` bytes.
+def limit_chunks(seconds: float, most: int) -> Iterator[None]:
+    """Limit Flower's Grid to ``seconds`` for a reply's chunks and to about ``most`` bytes of them.
 
-    Beyond either, Flower says that the message is unavailable. Not for use by two threads at a time.
+    Beyond either limit Flower reports the message as unavailable. Not thread-safe.
     """
     flower: Any = http_grid
     pull = flower.pull_objects
 
     def bounded(object_ids: Sequence[str], pull_object_fn: Callable[[str], bytes]) -> Any:
-        if len(object_ids) > MOST_PIECES:
-            raise ObjectPullError(object_ids[0], "the answer has too many pieces")
-        left, lock = most + AROUND, threading.Lock()
+        if len(object_ids) > MOST_CHUNKS:
+            raise ObjectPullError(object_ids[0], "the reply has too many chunks")
+        left, lock = most + OVERHEAD, threading.Lock()
 
-        def piece(object_id: str) -> bytes:
+        def pull_chunk(object_id: str) -> bytes:
             nonlocal left
             content = pull_object_fn(object_id)
             with lock:
                 left -= len(content)
                 if left < 0:
-                    raise ObjectPullError(object_id, "the answer is too large")
+                    raise ObjectPullError(object_id, "the reply is too large")
             return content
 
-        return pull(object_ids, piece, max_time=seconds, max_tries_per_object=None)
+        return pull(object_ids, pull_chunk, max_time=seconds, max_tries_per_object=None)
 
     flower.pull_objects = bounded
     try:

@@ -1,4 +1,4 @@
-"""Questions to nodes and their answers, each matched to the question it answers, never to who seems to have sent it."""
+"""Request/reply over a Flower Grid, correlated by message id."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from fedfr.core.errors import FedfrError
-from fedfr.engines.flower.chunk_limits import within
+from fedfr.engines.flower.chunk_limits import limit_chunks
 
 __all__ = ["Clock", "LostReply", "NodeRequest", "NodeRequests"]
 
-# Past this a reply that came too late is no longer waited for, even to be thrown away.
+# Seconds after which a late reply is no longer fetched, even to discard it.
 GRACE = 60.0
-# An error of Flower's has a text that may be a site's own, with paths in it; a line of ours stands for it.
+# Flower's error texts may come from a site and contain paths; these lines replace them.
 REASONS = {
-    ErrorCode.LOAD_CLIENT_APP_EXCEPTION: "its node could not start fedfr; its own log says why",
-    ErrorCode.CLIENT_APP_RAISED_EXCEPTION: "its node stopped; its own log says why",
-    ErrorCode.MESSAGE_UNAVAILABLE: "the message to it was lost, or its answer broke off or was too large",
-    ErrorCode.REPLY_MESSAGE_UNAVAILABLE: "its answer was lost on the way",
-    ErrorCode.NODE_UNAVAILABLE: "its node was lost",
+    ErrorCode.LOAD_CLIENT_APP_EXCEPTION: "its node could not start fedfr; see its own log",
+    ErrorCode.CLIENT_APP_RAISED_EXCEPTION: "its node stopped with an error; see its own log",
+    ErrorCode.MESSAGE_UNAVAILABLE: "the message to it was lost, or its reply was incomplete or too large",
+    ErrorCode.REPLY_MESSAGE_UNAVAILABLE: "its reply was lost",
+    ErrorCode.NODE_UNAVAILABLE: "its node disconnected",
     ErrorCode.INVALID_FAB: "its node refused the run's bundle",
-    ErrorCode.CLIENT_APP_CRASHED: "its process died; its own log says why",
+    ErrorCode.CLIENT_APP_CRASHED: "its process died; see its own log",
 }
 
 
 class Clock(Protocol):
-    """What tells the time and waits; tests bring their own."""
+    """Clock with monotonic time and sleep; tests supply their own."""
 
     def monotonic(self) -> float:
-        """Seconds that never go back."""
+        """Return the monotonic time in seconds."""
         ...
 
     def sleep(self, seconds: float, /) -> None:
-        """Wait."""
+        """Wait for ``seconds``."""
         ...
 
 
 @dataclass(frozen=True)
 class NodeRequest:
-    """One question: to which node, of which kind, with what."""
+    """Request to one node."""
 
     node: int
     kind: str
@@ -55,16 +55,16 @@ class NodeRequest:
 
 @dataclass(frozen=True)
 class LostReply:
-    """Why a question has no answer; ``late``: none has come so far."""
+    """Reason why a request has no reply; ``late``: none arrived before the deadline."""
 
     reason: str
     late: bool = False
 
 
 class NodeRequests:
-    """Sends questions over a Flower Grid and gathers what is answered to each.
+    """Sends requests over a Flower Grid and collects the replies.
 
-    ``note`` is told of every answer that nobody waits for any more. ``pause``: seconds between two looks.
+    ``note`` receives a line for every discarded reply. ``pause``: seconds between two polls.
     """
 
     def __init__(self, grid: Grid, note: Callable[[str], None], *, pause: float = 1.0, clock: Clock = time) -> None:
@@ -75,25 +75,25 @@ class NodeRequests:
         self._overdue: dict[str, tuple[str, float, int]] = {}
 
     def nodes(self) -> set[int]:
-        """The nodes that are connected; raises :class:`FedfrError` when the SuperLink does not answer."""
+        """Return the connected nodes; raises :class:`FedfrError` when the SuperLink does not answer."""
         with _reachable():
             return set(self.grid.get_node_ids())
 
     def ask(
-        self, letters: Mapping[str, NodeRequest], seconds: float, about: str, most: int
+        self, requests: Mapping[str, NodeRequest], seconds: float, about: str, most: int
     ) -> Iterator[tuple[str, RecordDict | LostReply]]:
-        """Ask all at once and yield what each name's question is answered, exactly once each, as it arrives.
+        """Send all requests and yield exactly one reply per name, as they arrive.
 
-        Whoever has not answered after ``seconds``, or with more than about ``most`` bytes, is :class:`LostReply`.
-        ``about`` names the occasion in notes. One answer is held at a time. Raises :class:`FedfrError` when the
-        SuperLink does not answer.
+        No reply within ``seconds``, or one of more than about ``most`` bytes, gives a :class:`LostReply`. ``about``
+        names the occasion in notes. One reply is held at a time. Raises :class:`FedfrError` when the SuperLink does not
+        answer.
         """
-        self._throw_away_late_answers()
-        waiting = self.send(letters, seconds + GRACE, about)
+        self._discard_late_replies()
+        waiting = self.send(requests, seconds + GRACE, about)
         reached = set(waiting.values())
-        for name in letters:
+        for name in requests:
             if name not in reached:
-                yield name, LostReply("nothing could be sent to its node")
+                yield name, LostReply("the request could not be sent to its node")
         ends = self.clock.monotonic() + seconds
         last = False
         try:
@@ -105,7 +105,7 @@ class NodeRequests:
                     del answer
                 if last:
                     break
-                # Whoever has answered by the deadline counts, though another's answer may have come in until then.
+                # One last poll: a reply that arrived by the deadline counts, even if others took time to read.
                 last = self.clock.monotonic() >= ends
                 if waiting and not found and not last:
                     self.clock.sleep(min(self.pause, ends - self.clock.monotonic()))
@@ -113,7 +113,7 @@ class NodeRequests:
                 name = waiting[message_id]
                 self._give_up(message_id, name, about, most)
                 del waiting[message_id]
-                yield name, LostReply(f"no answer within {seconds:g} s", late=True)
+                yield name, LostReply(f"no reply within {seconds:g} s", late=True)
         finally:
             for message_id, name in waiting.items():
                 self._give_up(message_id, name, about, most)
@@ -121,59 +121,58 @@ class NodeRequests:
     def collect(
         self, waiting: dict[str, str], ends: float, most: int, about: str
     ) -> Iterator[tuple[str, RecordDict | LostReply]]:
-        """What has come by now for any of the messages in ``waiting``, each of which is taken out there.
+        """Yield the replies available now and remove their messages from ``waiting``.
 
-        By message id, ``waiting`` has the name that is yielded. One answer is held at a time.
+        ``waiting`` maps message ids to the names that are yielded. One reply is held at a time.
         """
         for message_id in list(waiting):
             replies = self._fetch(message_id, max(ends - self.clock.monotonic(), 0.0), most)
             if replies is None:
-                yield waiting.pop(message_id), LostReply("its answer cannot be read")
+                yield waiting.pop(message_id), LostReply("its reply cannot be read")
             for reply in replies or ():
                 asked = waiting.pop(reply.metadata.reply_to_message_id, None)
                 if asked is None:
-                    self._note(f"an answer that nobody waits for was dropped ({about})")
+                    self._note(f"an unexpected reply was discarded ({about})")
                     continue
                 yield asked, _content(reply)
                 del reply
             del replies
 
-    def send(self, letters: Mapping[str, NodeRequest], seconds: float, about: str) -> dict[str, str]:
-        """By message id, the names of those to whom something went; the SuperLink keeps it for so many seconds."""
+    def send(self, requests: Mapping[str, NodeRequest], seconds: float, about: str) -> dict[str, str]:
+        """Send requests, which the SuperLink keeps for ``seconds``; return the names by message id of those sent."""
         messages = [
-            Message(letter.content, letter.node, letter.kind, ttl=seconds, group_id=about)
-            for letter in letters.values()
+            Message(request.content, request.node, request.kind, ttl=seconds, group_id=about)
+            for request in requests.values()
         ]
         if not messages:
             return {}
         with _reachable():
             sent = list(self.grid.push_messages(messages))
-        return {message_id: name for message_id, name in zip(sent, letters, strict=False) if message_id}
+        return {message_id: name for message_id, name in zip(sent, requests, strict=False) if message_id}
 
     def _fetch(self, message_id: str, seconds: float, most: int) -> list[Message] | None:
-        """What answers this message so far; None when something does that Flower cannot put together.
+        """Return the replies to one message so far; None when Flower cannot decode one.
 
-        An answer of which not everything is there yet is waited for, but not longer than ``seconds``; no more than
-        ``most`` bytes of it are taken.
+        Waits up to ``seconds`` for an incomplete reply, and reads at most about ``most`` bytes of it.
         """
         try:
-            # One at a time: asked for all at once, Flower would bring the models of all clients into memory.
-            with _reachable(), within(seconds, most):
+            # One at a time: for several messages Flower would load the models of all clients into memory.
+            with _reachable(), limit_chunks(seconds, most):
                 return list(self.grid.pull_messages([message_id]))
         except FedfrError:
             raise
-        except Exception as error:  # noqa: BLE001 - one site's strange bytes must not end the run of the others
-            self._note(f"an answer that is no message of Flower's was dropped ({type(error).__name__})")
+        except Exception as error:  # noqa: BLE001 - one site's invalid bytes must not end the run of the others
+            self._note(f"a reply that is not a Flower message was discarded ({type(error).__name__})")
             return None
 
     def _give_up(self, message_id: str, name: str, about: str, most: int) -> None:
         self._overdue[message_id] = f"{name} ({about})", self.clock.monotonic() + GRACE, most
 
-    def _throw_away_late_answers(self) -> None:
+    def _discard_late_replies(self) -> None:
         for message_id, (what, until, most) in list(self._overdue.items()):
-            # Fetched, for only then Flower forgets it, too.
+            # Fetched so that Flower deletes it as well.
             if self._fetch(message_id, 0.0, most) != []:
-                self._note(f"an answer that came too late was dropped: {what}")
+                self._note(f"a late reply was discarded: {what}")
                 del self._overdue[message_id]
             elif self.clock.monotonic() > until:
                 del self._overdue[message_id]
@@ -181,7 +180,7 @@ class NodeRequests:
 
 def _content(reply: Message) -> RecordDict | LostReply:
     if reply.has_error():
-        return LostReply(REASONS.get(reply.error.code, f"Flower answered with its error {reply.error.code}"))
+        return LostReply(REASONS.get(reply.error.code, f"Flower reported error {reply.error.code}"))
     return reply.content
 
 
@@ -191,6 +190,6 @@ def _reachable() -> Iterator[None]:
         yield
     except httpx.HTTPError as error:
         raise FedfrError(
-            f"the SuperLink does not answer ({type(error).__name__}); start it and go on with a new run over the "
-            "same folder"
+            f"the SuperLink does not answer ({type(error).__name__}); start it and resume with a new run over "
+            "the same folder"
         ) from error

@@ -1,6 +1,6 @@
-"""A site's half of the conversation: a message in, a message out, and never an error of Python's.
+"""Message handlers of a site, which reply with a failure instead of raising.
 
-Flower would send an exception's text to the server; it may hold a path or a person's name.
+Flower would send an exception's text to the server, and it may contain a path or a person's name.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 
 from flwr.app import Message
 
-from fedfr.engines.flower.wire import read_broadcast, read_question, reply_records
+from fedfr.engines.flower.wire import read_broadcast, read_hello_request, reply_records
 from fedfr.federation.client import Client
 from fedfr.federation.engine import failure_of
 from fedfr.federation.messages import Failure, Hello, Update
 
-__all__ = ["Work", "answer_hello", "answer_train"]
+__all__ = ["SiteHandler", "answer_hello", "answer_train"]
 
-# What is said here stays on the site's machine.
+# The site's own log; it stays on the site's machine.
 _log = logging.getLogger("fedfr.client")
 
 
 @dataclass(frozen=True)
-class Work:
-    """A site as far as messages concern it; ``make_client`` lends the client while it works."""
+class SiteHandler:
+    """Parts of a site that answer messages; ``make_client`` is a context that holds the client while it trains."""
 
     client: str
     agreement: str
@@ -33,31 +33,33 @@ class Work:
     make_client: Callable[[], AbstractContextManager[Client]]
 
 
-def answer_hello(question: Message, open_site: Callable[[], Work]) -> Message:
-    """Who this site is, or that it cannot take part and, as far as may be told, why."""
+def answer_hello(request: Message, open_site: Callable[[], SiteHandler]) -> Message:
+    """Reply with the site's client id and fingerprints, or with the shareable reason why it cannot take part."""
 
-    def answer(site: Work) -> Hello:
-        read_question(question.content)
+    def answer(site: SiteHandler) -> Hello:
+        read_hello_request(request.content)
         return site.hello()
 
-    return _answer(question, open_site, answer)
+    return _answer(request, open_site, answer)
 
 
-def answer_train(question: Message, open_site: Callable[[], Work]) -> Message:
-    """The client's part of a round; its private state is on disk before the answer leaves."""
+def answer_train(request: Message, open_site: Callable[[], SiteHandler]) -> Message:
+    """Run the client's part of a round; its private state is saved before the reply is sent."""
 
-    def answer(site: Work) -> Update:
-        broadcast = read_broadcast(question.content, site.agreement)
+    def answer(site: SiteHandler) -> Update:
+        broadcast = read_broadcast(request.content, site.agreement)
         _log.info("training", extra={"round": broadcast.round})
         with site.make_client() as client:
             update = client.update(broadcast)
         _log.info("trained on %d images", update.count, extra={"round": broadcast.round})
         return update
 
-    return _answer(question, open_site, answer)
+    return _answer(request, open_site, answer)
 
 
-def _answer(question: Message, open_site: Callable[[], Work], answer: Callable[[Work], Update | Hello]) -> Message:
+def _answer(
+    request: Message, open_site: Callable[[], SiteHandler], answer: Callable[[SiteHandler], Update | Hello]
+) -> Message:
     reply: Update | Hello | Failure
     client = ""
     try:
@@ -66,6 +68,6 @@ def _answer(question: Message, open_site: Callable[[], Work], answer: Callable[[
         reply = answer(site)
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - whatever it is, its text stays here; libraries raise others, too
+    except BaseException as error:  # noqa: BLE001 - the text of any error stays at the site
         reply = failure_of(client, error)
-    return Message(reply_records(reply), reply_to=question)
+    return Message(reply_records(reply), reply_to=request)

@@ -1,4 +1,4 @@
-"""What is known of a site from its coordinator's place: one word, and a sentence with what to do."""
+"""Status of a site as the coordinator sees it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = [
     "TRAINING",
     "TWICE",
     "UNABLE",
-    "Standing",
-    "Watch",
+    "SiteStatus",
+    "StatusCallback",
     "duration",
 ]
 
@@ -31,10 +31,11 @@ TRAINING, ANSWERED, REFUSED, LATE = "training", "answered", "refused", "late"
 
 
 @dataclass(frozen=True)
-class Standing:
-    """``state``: one of this module's words; ``reason``: why the site cannot be asked, with what to do, or nothing.
+class SiteStatus:
+    """Status of one site.
 
-    ``round``: the round that it was given last; 0 before the first.
+    ``state``: one of this module's constants; ``reason``: why the site cannot take part and what to do, or empty;
+    ``round``: the round last sent to it, 0 before the first.
     """
 
     state: str
@@ -42,12 +43,12 @@ class Standing:
     round: int = 0
 
 
-Watch = Callable[[str, Standing], None]
-"""Told of a client whenever something about its site is found; often the same as before."""
+StatusCallback = Callable[[str, SiteStatus], None]
+"""Receives a client's status whenever it is determined, changed or not."""
 
 
 def duration(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``3.5 h``."""
+    """Format a duration, such as ``40 s``, ``12 min`` or ``3.5 h``."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

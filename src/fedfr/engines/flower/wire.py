@@ -1,9 +1,8 @@
-"""Our messages as Flower's records and back: the one place that knows both.
+"""Conversion between fedfr's messages and Flower's records.
 
-A message travels as the bytes that :func:`fedfr.federation.messages.encode` gives it, in one array: every tensor keeps
-its type, shape and bits, counters of BatchNorm included, and a model of several hundred tensors is a handful of objects
-to move instead of two for each. Beside it stands a small record: kind, format, and the agreement's fingerprint.
-Whatever comes in is checked before anything of it is used.
+A message is sent as the bytes of :func:`fedfr.federation.messages.encode` in one array, so that every tensor keeps its
+dtype, shape and bits, and a model of several hundred tensors needs a few objects instead of two per tensor. A small
+record beside it holds kind, format, and the agreement's fingerprint. Incoming records are checked before use.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ from fedfr.federation.packing import pack
 __all__ = [
     "SMALL",
     "broadcast_records",
+    "hello_request_records",
     "largest_reply",
-    "question_records",
     "read_broadcast",
     "read_hello",
-    "read_question",
+    "read_hello_request",
     "read_reply",
     "reply_records",
 ]
@@ -54,22 +53,22 @@ _NEVER: Mapping[str, int] = {}
 ROUND = re.compile(r"[0-9]{1,9}")
 
 
-def question_records(agreement: str) -> RecordDict:
-    """The server's question who a node is, under an agreement's fingerprint."""
+def hello_request_records(agreement: str) -> RecordDict:
+    """Return the server's request for a node's client id, with the agreement's fingerprint."""
     return _records({"kind": "hello", "agreement": agreement}, {})
 
 
-def read_question(content: RecordDict) -> None:
-    """Raises :class:`FedfrError` when this is not the question; under which agreement it is put does not matter."""
+def read_hello_request(content: RecordDict) -> None:
+    """Raise :class:`FedfrError` when this is not a hello request; any agreement is accepted."""
     _body("the server", content, {"kind": "hello", "agreement": None}, (), None)
 
 
 def broadcast_records(
     broadcast: Broadcast, agreement: str, identities: Mapping[str, torch.Tensor], accepted: Mapping[str, int] = _NEVER
 ) -> dict[str | None, RecordDict]:
-    """What a client is sent, by its id; under None what every other client is.
+    """Return the records to send by client id; those under None are for all other clients.
 
-    All of them hold the same array, which Flower then moves only once.
+    All of them hold the same array, so that Flower transfers it only once.
     """
     shared = _array(encode(replace(broadcast, identities=None)))
     head = {"kind": "broadcast", "agreement": agreement}
@@ -82,7 +81,7 @@ def broadcast_records(
 
 
 def read_broadcast(content: RecordDict, agreement: str) -> Broadcast:
-    """The server's broadcast; raises :class:`FedfrError` when it is not whole or comes under another agreement."""
+    """Decode a broadcast; raises :class:`FedfrError` when it is incomplete or of another agreement."""
     head = {"kind": "broadcast", "agreement": agreement, "accepted": None}
     arrays = _body("the server", content, head, (BODY, IDENTITIES), None)
     accepted = str(content[HEAD]["accepted"])
@@ -96,21 +95,21 @@ def read_broadcast(content: RecordDict, agreement: str) -> Broadcast:
 
 
 def reply_records(reply: Update | Failure | Hello) -> RecordDict:
-    """A site's answer."""
+    """Return a site's reply as records."""
     return _records({"kind": "reply"}, {BODY: _array(encode(reply))})
 
 
 def read_hello(content: RecordDict, who: str) -> Hello | Failure:
-    """Who a node says it is; raises :class:`FedfrError` naming ``who`` answered and what is wrong."""
+    """Decode a node's hello; raises :class:`FedfrError` naming ``who`` replied and what is wrong."""
     return _decoded(who, decode_hello, _body(who, content, {"kind": "reply"}, (BODY,), SMALL))
 
 
 def read_reply(content: RecordDict, client: str, most: int) -> Update | Failure:
-    """A client's answer to a broadcast, of at most ``most`` bytes.
+    """Decode a client's reply to a broadcast, of at most ``most`` bytes.
 
-    Raises :class:`FedfrError` naming the client and the field for any other record, name, type, shape or size than
-    those of a reply, for another client's answer, and for metrics that no client of ours reports. Names, shapes and
-    types of the weights are checked by the server, which knows what it expects of whom.
+    Raises :class:`FedfrError` naming the client and the field for any record, name, type, shape or size that a reply
+    does not have, for another client's reply, and for unknown metrics. The server checks the names, shapes and dtypes
+    of the weights.
     """
     reply = _decoded(client, decode_reply, _body(client, content, {"kind": "reply"}, (BODY,), most))
     if reply.client != client:
@@ -119,7 +118,7 @@ def read_reply(content: RecordDict, client: str, most: int) -> Update | Failure:
 
 
 def largest_reply(broadcast: Broadcast, identities: int) -> int:
-    """Bytes that no honest reply exceeds: the model, its header, and ``identities`` private prototypes."""
+    """Return the most bytes of an honest reply: the model, its header, and ``identities`` private prototypes."""
     prototypes = broadcast.prototypes
     return size_of(broadcast) + LONGEST_HEADER + identities * prototypes.shape[1] * prototypes.element_size()
 
@@ -136,7 +135,7 @@ def _array(data: bytes) -> Array:
 
 
 def _records(head: Mapping[str, str], arrays: Mapping[str, Array]) -> RecordDict:
-    # Set one by one: the constructor would copy the arrays, and each copy would be hashed again.
+    # Set one by one: the constructor would copy the arrays and hash each copy again.
     body = ArrayRecord()
     for name, array in arrays.items():
         body[name] = array
@@ -146,10 +145,9 @@ def _records(head: Mapping[str, str], arrays: Mapping[str, Array]) -> RecordDict
 def _body(
     who: str, content: RecordDict, head: Mapping[str, str | None], names: tuple[str, ...], most: int | None
 ) -> dict[str, bytes]:
-    """The bytes of each array, once everything that stands around them is what it must be.
+    """Return the bytes of each array after checking everything around them.
 
-    ``head``: the fields of the small record, with None for any value. ``names``: of the arrays, the first is never
-    missing.
+    ``head``: fields of the small record, None for any value. ``names``: names of the arrays; the first is required.
     """
 
     def refuse(field: str, found: object, wanted: object) -> FedfrError:
