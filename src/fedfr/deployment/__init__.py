@@ -1,1 +1,1 @@
-"""A run whose clients are sites with their own faces: what they agree on, a site's folder, the two Flower apps."""
+"""Deployment of a federation: agreements, site and coordinator folders, and the two Flower apps."""

@@ -1,4 +1,4 @@
-"""Host and port of a process, as people write them: a name, an IPv4 address, or an IPv6 address in brackets."""
+"""Host and port of a process: a name, an IPv4 address, or an IPv6 address in brackets."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ __all__ = [
 
 PLACE = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)(?::([0-9]{1,5}))?")
 LEFTOVER = 20.0
-"""Seconds that a process of one's own has to end and give its port back."""
+"""Seconds to wait for an earlier process of the same folder to end and free its port."""
 NUMBER = re.compile(r".*\.(?:[0-9]+|0[xX][0-9A-Fa-f]*)")
-"""A name whose last label is a number: sockets take it for an IPv4 address."""
+"""A name whose last label is a number, which sockets interpret as an IPv4 address."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a process listens; an IPv6 address stands in brackets."""
+    """Address of a server; IPv6 addresses are in brackets."""
 
     host: str
     port: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """A server as people write it; raises :class:`FedfrError` for anything but host and port."""
+        """Parse ``host:port``; raises :class:`FedfrError` for anything else."""
         refuse_zone("server", text)
         found = split_host(text)
         if found is None or found[1] is None:
@@ -53,11 +53,11 @@ class Address:
 
     @property
     def name(self) -> str:
-        """The host as sockets take it, without brackets."""
+        """Host without brackets, as sockets expect it."""
         return bare(self.host)
 
     def answers(self) -> bool:
-        """Whether somebody listens there."""
+        """Return whether a process listens at this address."""
         try:
             socket.create_connection((self.name, self.port), 1).close()
         except OSError:
@@ -69,7 +69,7 @@ class Address:
 
 
 def split_host(text: str) -> tuple[str, int | None] | None:
-    """A host, an IPv6 address in its brackets, and the port after it if one is given; None for what is neither."""
+    """Split a text into host (IPv6 in brackets) and optional port; None if it is neither."""
     found = PLACE.fullmatch(text)
     if found is None or not _is_host(found[1]) or not 1 <= int(found[2] or 1) <= 65535:
         return None
@@ -77,24 +77,24 @@ def split_host(text: str) -> tuple[str, int | None] | None:
 
 
 def bare(host: str) -> str:
-    """A host without the brackets of an IPv6 address."""
+    """Return a host without the brackets of an IPv6 address."""
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
 def refuse_zone(what: str, text: str) -> None:
-    """Raises :class:`FedfrError` for an IPv6 address with a zone, such as ``fe80::1%eth0``."""
+    """Raise :class:`FedfrError` for an IPv6 address with a zone, such as ``fe80::1%eth0``."""
     if "%" in text and ":" in text:
         raise FedfrError(f"{what} = {text!r} has a zone, which is of one machine; give a name or an address without %")
 
 
 def listening() -> list[tuple[socket.AddressFamily, str]]:
-    """The families that a server of this machine listens in, each with the address that stands for all of its own."""
+    """Return the address families that a server on this machine listens in, each with its wildcard address."""
     everywhere = [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")]
     return [(family, place) for family, place in everywhere if _binds(family, place)]
 
 
 def refuse_taken(port: int, places: Sequence[tuple[socket.AddressFamily, str]]) -> None:
-    """Raises :class:`FedfrError` unless a server can listen at this port of all these addresses."""
+    """Raise :class:`FedfrError` unless a server can listen at this port of all these addresses."""
     for family, place in places:
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -109,7 +109,7 @@ def refuse_taken(port: int, places: Sequence[tuple[socket.AddressFamily, str]]) 
 
 
 def take_port(port: int, places: Sequence[tuple[socket.AddressFamily, str]], folder: Path) -> None:
-    """:func:`refuse_taken`, once what was started for ``folder`` before and is still ending has ended.
+    """Wait for earlier processes of ``folder`` that are still ending, then call :func:`refuse_taken`.
 
     Whoever is killed leaves its processes some seconds to end.
     """
@@ -120,7 +120,7 @@ def take_port(port: int, places: Sequence[tuple[socket.AddressFamily, str]], fol
 
 
 def number_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that ``host`` is, None where it is a name."""
+    """Return ``host`` as an IP address, or None if it is a name."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -128,7 +128,7 @@ def number_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
 
 
 def is_own(host: str) -> bool:
-    """Whether ``host`` is an address of this machine, not a name."""
+    """Return whether ``host`` is an IP address of this machine."""
     number = number_of(host)
     if number is None:
         return False

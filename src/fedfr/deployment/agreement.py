@@ -1,4 +1,4 @@
-"""What a coordinator and its sites agree on, to the letter: all that a client's training depends on but its faces."""
+"""Agreement between a coordinator and its sites: every setting that training depends on, except the faces."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _ids(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Agreement(Settings):
-    """The terms of one method's run, the same file at the coordinator and at every site.
+    """Terms of one method's run, stored in identical files at the coordinator and at every site.
 
     A site trains only for a server that names this agreement's ``fingerprint``, so neither side can change a term –
     the method and what it shares above all – without the other. ``public``: fingerprint of the public faces, empty
@@ -53,7 +53,7 @@ class Agreement(Settings):
 
     @classmethod
     def of(cls, method_run: MethodRun) -> Agreement:
-        """The terms that a trial's configuration has; raises :class:`FedfrError` for a method that pools the faces."""
+        """Create the terms from a configuration; raises :class:`FedfrError` for a method that pools the faces."""
         components, config = method_run.components, method_run.components.config
         if set(method_run.participants) != set(components.split.clients):
             raise FedfrError(
@@ -81,7 +81,7 @@ class Agreement(Settings):
 
     @classmethod
     def load(cls, path: Path) -> Agreement:
-        """Read the file; raises :class:`FedfrError` for anything missing, unknown or out of range."""
+        """Read the file; raises :class:`FedfrError` for missing, unknown or invalid settings."""
         if not path.is_file():
             raise FedfrError(f"there is no agreement {path}; put the file there that the coordinator gave out")
         agreement = validate(cls, read_file(path), str(path))
@@ -89,7 +89,7 @@ class Agreement(Settings):
         return agreement
 
     def save(self, path: Path) -> None:
-        """Write the file, to be read by people too."""
+        """Write the terms as a human-readable file."""
         write_atomically(path, yaml.safe_dump(self._content(), sort_keys=False, allow_unicode=True).encode())
 
     @property
@@ -99,7 +99,7 @@ class Agreement(Settings):
 
     @property
     def config(self) -> ExperimentConfig:
-        """The terms as a run's configuration; what is the coordinator's own has its defaults."""
+        """Return the terms as a run's configuration; the coordinator's own settings have their defaults."""
         return ExperimentConfig(
             seed=self.seed,
             model=ModelConfig(backbone=self.backbone),

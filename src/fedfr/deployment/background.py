@@ -1,4 +1,4 @@
-"""Processes of a federation on this machine, for demonstrations, tests and measurements."""
+"""Background processes of a local federation, for demonstrations, tests and measurements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Background", "free_port", "wait_for"]
 
 
 class Background:
-    """Processes that end with the ``with`` block, and whatever they have started; their output lies in ``folder``."""
+    """Processes that end, with their children, at the end of the ``with`` block; output is written to ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -32,7 +32,7 @@ class Background:
             self.end(name)
 
     def end(self, name: str) -> None:
-        """SIGKILL to one and everything that it has started: its machine loses power."""
+        """Send SIGKILL to a process and all its children, as in a power failure."""
         process = self.processes.pop(name)
         # Whatever a process started is in its group.
         try:
@@ -43,17 +43,17 @@ class Background:
             process.wait()
 
     def log(self, name: str) -> Path:
-        """The output of a process."""
+        """Return the output of a process."""
         return self.folder / f"{name}.log"
 
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
-        """Start one, by default in the environment of this process."""
+        """Start a process, by default in the environment of this one."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
 
     def wait_for_port(self, name: str, address: Address) -> None:
-        """Return when a process listens; raises :class:`FedfrError` when it ends instead."""
+        """Wait until a process listens; raises :class:`FedfrError` when it ends instead."""
 
         def listens() -> bool:
             if self.processes[name].poll() is not None:
@@ -64,14 +64,14 @@ class Background:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens at."""
+    """Return an unused port of 127.0.0.1."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 900) -> None:
-    """Raises :class:`FedfrError` when it does not come true in time."""
+    """Wait for a condition; raises :class:`FedfrError` when it does not become true in time."""
     ends = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > ends:

@@ -1,4 +1,4 @@
-"""What Flower calls an app: a bundle that only names the two apps of the installed package, and holds no code."""
+"""Flower app bundle, which only names the two apps of the installed package and holds no code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fedfr.core.files import write_atomically
 __all__ = ["RUN", "write_bundle"]
 
 RUN = "run"
-"""The one setting of a Flower run: which folder below ``FEDFR_RUNS`` it works on."""
+"""The only setting of a Flower run: the folder below ``FEDFR_RUNS`` that it works on."""
 
 # The version is Flower's name for this text, not the package's: nodes of any version take the same bundle.
 PYPROJECT = f"""[project]
@@ -32,6 +32,6 @@ clientapp = "fedfr.deployment.client_app:app"
 
 
 def write_bundle(folder: Path) -> Path:
-    """Write the bundle's source to ``folder``, to be given to ``flwr run``; always the same bytes."""
+    """Write the source of the bundle for ``flwr run`` to ``folder``; its bytes are always the same."""
     write_atomically(folder / "pyproject.toml", PYPROJECT.encode())
     return folder

@@ -1,4 +1,4 @@
-"""Certificates of a federation: its own authority, the coordinator's server, and people who may submit runs.
+"""Certificates of a federation: certificate authority, coordinator's server, and people who submit runs.
 
 X.509 by the library ``cryptography``: ECDSA on P-256 with SHA-256. A site needs none: it knows the server by the
 authority, and the server knows it by its key.
@@ -35,16 +35,16 @@ __all__ = [
 ]
 
 AUTHORITY, SERVER, OPERATOR = 3650, 397, 397
-"""Days that certificates are good for; browsers and many tools take none of servers for longer than 398."""
+"""Days of validity; browsers and many tools reject server certificates valid for more than 398 days."""
 
 HOST = re.compile(r"(\*\.)?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 
 CLOCKS = timedelta(minutes=10)
-"""How far behind a machine's clock may be: a certificate must be good the moment it is made."""
+"""Tolerance for slow clocks: certificates are valid from this long before they are made."""
 
 
 def make_authority(folder: Path, name: str, *, days: float = AUTHORITY) -> None:
-    """Write ``ca.crt`` and ``ca.key`` into ``folder``: a new authority, for the federation called ``name`` alone.
+    """Create a certificate authority for the federation ``name``: write ``ca.crt`` and ``ca.key`` to ``folder``.
 
     Whoever has ``ca.key`` can pose as the server: keep it off the machine once the others are issued.
     Raises :class:`FedfrError` where there is one already.
@@ -58,7 +58,7 @@ def make_authority(folder: Path, name: str, *, days: float = AUTHORITY) -> None:
 
 
 def issue_server(folder: Path, hosts: Sequence[str], *, days: float = SERVER, name: str = "server") -> None:
-    """Write ``server.crt`` and ``server.key``, for the names and addresses in ``hosts``, signed by the authority there.
+    """Create ``server.crt`` and ``server.key`` for the names and addresses in ``hosts``, signed by the authority.
 
     Raises :class:`FedfrError` for no hosts, a host that is neither a name nor an address, and without an authority.
     """
@@ -77,12 +77,12 @@ def issue_server(folder: Path, hosts: Sequence[str], *, days: float = SERVER, na
 
 
 def issue_operator(folder: Path, name: str, *, days: float = OPERATOR) -> None:
-    """Write ``<name>.crt`` and ``<name>.key``, with which a person may submit runs through the proxy."""
+    """Create ``<name>.crt`` and ``<name>.key``, with which a person may submit runs through the proxy."""
     _issue(folder, name, name, ExtendedKeyUsageOID.CLIENT_AUTH, days)
 
 
 def load_certificate(path: Path) -> x509.Certificate:
-    """A certificate in PEM; raises :class:`FedfrError` when it is missing or none."""
+    """Load a PEM certificate; raises :class:`FedfrError` when it is missing or invalid."""
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except OSError as error:
@@ -92,7 +92,7 @@ def load_certificate(path: Path) -> x509.Certificate:
 
 
 def trust_only(authority: Path) -> ssl.SSLContext:
-    """For connections to servers with a certificate of this authority; raises as :func:`load_certificate` does."""
+    """Return a TLS context that trusts this authority; raises as :func:`load_certificate` does."""
     load_certificate(authority)
     try:
         return ssl.create_default_context(cafile=str(authority))
@@ -101,7 +101,7 @@ def trust_only(authority: Path) -> ssl.SSLContext:
 
 
 def check_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
-    """Raises :class:`FedfrError` unless ``server.crt`` is of the authority beside it, for its key and all ``hosts``."""
+    """Raise :class:`FedfrError` unless ``server.crt`` is from the authority, for its key and all ``hosts``."""
     path, key = folder / "server.crt", folder / "server.key"
     certificate, authority = load_certificate(path), load_certificate(folder / "ca.crt")
     again = "remove it and its key, and init again"
@@ -126,7 +126,7 @@ def check_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
 
 
 def days_left(certificate: x509.Certificate, now: datetime | None = None) -> float:
-    """For how many days it is still good; below 0 when it has expired."""
+    """Return the days until the certificate expires; negative if it has expired."""
     return (certificate.not_valid_after_utc - (now or datetime.now(UTC))) / timedelta(days=1)
 
 

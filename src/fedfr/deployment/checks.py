@@ -1,4 +1,4 @@
-"""``fedfr site check`` and ``fedfr server check``: every line is fine, or says what to do."""
+"""Checks of ``fedfr site check`` and ``fedfr server check``: each prints ``ok`` or the fix."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from fedfr.models import build_backbone
 __all__ = ["Line", "check_server", "check_site"]
 
 SOON = 30.0
-"""Days before its end from which on a certificate should be replaced."""
+"""Days before expiry from which a certificate should be replaced."""
 
 PER_BYTE_OF_MODEL = 8
-"""Bytes of memory that training takes for each of the model's: gradients, momentum, two frozen copies, images."""
+"""Memory for training, as a multiple of the model's bytes: gradients, momentum, two frozen copies, images."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One thing that was looked at; without a ``remedy`` it is fine."""
+    """Result of one check; ``remedy`` is empty if it passed."""
 
     what: str
     found: str
@@ -49,7 +49,7 @@ class Line:
 
 
 def _line(what: str, look: Callable[[], str]) -> Line:
-    """What ``look`` found, or its error."""
+    """Run a check and return its result or its error as a line."""
     try:
         return Line(what, look())
     except FedfrError as error:
@@ -57,13 +57,13 @@ def _line(what: str, look: Callable[[], str]) -> Line:
 
 
 def _said(what: str, error: FedfrError) -> Line:
-    """An error's last part says what to do."""
+    """Split an error into the problem and its last part, which is the remedy."""
     found, _, remedy = str(error).rpartition("; ")
     return Line(what, found, remedy) if found else Line(what, remedy, "mend it")
 
 
 def check_site(path: Path) -> Iterator[Line]:
-    """Look over a site, from its file to the server; nothing is changed. ``path`` is its ``site.yaml``."""
+    """Check a site, from its configuration to the server, without changes; ``path`` is its ``site.yaml``."""
     try:
         config = SiteConfig.load(path)
     except FedfrError as error:
@@ -105,7 +105,7 @@ def _bytes_of(backbone: str) -> int:
 
 
 def check_server(coordinator: Coordinator) -> Iterator[Line]:
-    """Look over a coordinator's folder and machine; nothing is changed."""
+    """Check a coordinator's folder and machine, without changes."""
     config = coordinator.config
     yield Line("configuration", f"{config.name}, {', '.join(config.hosts)}, port {config.port}")
     for name in ("ca", "server"):
@@ -165,7 +165,7 @@ def _public(site: Site) -> str:
 
 
 def _apart(site: Site) -> str:
-    """No image and no name of a person is on both sides."""
+    """Check that no image and no identity name is both private and public."""
     if not site.agreement.public:
         return "there are no public faces"
     if site.config.public is None:
@@ -175,14 +175,14 @@ def _apart(site: Site) -> str:
 
 
 def _device(site: Site) -> str:
-    """What the site trains on, opened as training does."""
+    """Open the site's training faces as training does."""
     runtime = site.config.runtime
     make_compute(site.agreement.config.model_copy(update={"runtime": runtime}))
     return f"{runtime.device}, {runtime.precision}, threads: {runtime.threads}"
 
 
 def _private(site: Site) -> str:
-    """Whether the newest state can be read; a damaged one would fail every round."""
+    """Check that the newest private state can be read; a damaged one would fail every round."""
     store = PrivateStore(site.private, site.config.client)
     rounds = store.rounds()
     if not rounds:
@@ -192,7 +192,7 @@ def _private(site: Site) -> str:
 
 
 def _site_port(folder: Path, config: SiteConfig, running: bool) -> int | None:
-    """The port that is configured, or that was found free for the process that runs."""
+    """Return the configured port, or the free port that the running process chose."""
     if config.port is None and running:
         with suppress(FedfrError, LookupError, TypeError, ValueError):
             return int(read_json(folder / RUNNING)["port"]) or None
@@ -200,7 +200,7 @@ def _site_port(folder: Path, config: SiteConfig, running: bool) -> int | None:
 
 
 def _running(path: Path) -> str:
-    """Whether the site's process stays up."""
+    """Check that the site's process keeps running."""
     found = site_status(path)
     if "next_start" in found:
         problem, start = found.get("last_problem", "it is down"), (found["starts"] or 0) + 1

@@ -1,4 +1,4 @@
-"""The site's app, started by its SuperNode for every message; ``site`` in the node's configuration is its file."""
+"""Flower ClientApp of a site; the node's configuration names the ``site.yaml``."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ app = ClientApp()
 
 @app.query("hello")
 def hello(message: Message, context: Context) -> Message:
-    """Which client the site is."""
+    """Answer the request for the site's client id."""
     return answer_hello(message, lambda: _work(context))
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """The site's part of a round."""
+    """Run the site's part of a round."""
     return answer_train(message, lambda: _work(context))
 
 

@@ -1,4 +1,4 @@
-"""Checks of the connection between site and coordinator. Each returns what was found or raises what to do."""
+"""Checks of the connection between site and coordinator; each returns a finding or raises with the remedy."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from fedfr.deployment.site_folder import KEY, ROOT
 __all__ = ["answering", "registered", "served"]
 
 CLOCK = 60.0
-"""Seconds that this machine's clock may be off the server's: beyond them keys are refused."""
+"""Largest difference in seconds between the clocks of site and server; beyond it keys are refused."""
 
 REFUSALS: dict[int, str] = {
     HTTPStatus.PRECONDITION_FAILED: f"the coordinator does not know this site's key; send it {KEY}.pub for registering",
     HTTPStatus.UNAUTHORIZED: "the coordinator does not believe this site's key; compare the clocks, then the versions",
     HTTPStatus.BAD_GATEWAY: "the coordinator's SuperLink does not run; ask for `fedfr server check` there",
 }
-"""What the answers to a site's key mean."""
+"""Meaning of the SuperLink's answers to a site's key."""
 
 
 def answering(config: SiteConfig, root: Path) -> str:
-    """Whether the server answers, is who it should be, and has the same time as this machine."""
+    """Check that the server answers, has the right certificate, and has the same time as this machine."""
     if config.server is None:
         raise FedfrError("site.yaml names no server; give its host and port")
     route, trusted = Route.to(Address.parse(config.server)), trust_only(root)
@@ -65,7 +65,7 @@ def answering(config: SiteConfig, root: Path) -> str:
 
 
 def registered(config: SiteConfig, folder: Path) -> str:
-    """Whether the SuperLink knows the site's key.
+    """Check that the site's key is registered at the SuperLink.
 
     Asked to let the site in with no heartbeat at all, it looks for the key first and does nothing in any case.
     """
@@ -91,7 +91,7 @@ def registered(config: SiteConfig, folder: Path) -> str:
 
 
 def served(coordinator: Coordinator) -> str:
-    """Whether nginx shows the certificate that lies in the folder: it reads it when it starts."""
+    """Check that nginx uses the certificate in the folder; it reads certificates only when it starts."""
     again = f"restart `fedfr server run {coordinator.folder}`"
     lies = load_certificate(coordinator.tls / "server.crt").public_bytes(Encoding.DER)
     own = [host for host in coordinator.config.hosts if is_own(host)]

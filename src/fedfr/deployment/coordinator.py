@@ -1,4 +1,4 @@
-"""The coordinator's folder: its certificates, the sites that may take part, and the runs."""
+"""Coordinator's folder: certificates, registered sites, and runs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class CoordinatorConfig(Settings):
-    """What ``server.yaml`` says."""
+    """Contents of ``server.yaml``."""
 
     name: str = "federation"
     hosts: Annotated[tuple[Annotated[str, AfterValidator(bare)], ...], Field(min_length=1)]
@@ -68,14 +68,14 @@ class CoordinatorConfig(Settings):
 
 @dataclass(frozen=True)
 class Coordinator:
-    """``server.yaml``, ``tls/``, ``sites/<id>.pub``, ``runs/<name>/``, and what Flower and nginx keep there."""
+    """Folder with ``server.yaml``, ``tls/``, ``sites/<id>.pub``, ``runs/<name>/``, and files of Flower and nginx."""
 
     folder: Path
     config: CoordinatorConfig
 
     @classmethod
     def init(cls, folder: Path, hosts: Sequence[str], name: str, port: int, inner_port: int) -> Coordinator:
-        """Make the folder with a new authority and the server's certificate; make good what is missing in an old one.
+        """Create the folder with an authority and a server certificate, or complete an existing folder.
 
         Raises :class:`FedfrError` for what cannot be a name, host or port; the folder is then as it was.
         """
@@ -115,7 +115,7 @@ class Coordinator:
 
     @classmethod
     def open(cls, folder: Path) -> Coordinator:
-        """The coordinator in ``folder``; raises :class:`FedfrError` where there is none."""
+        """Open the coordinator in ``folder``; raises :class:`FedfrError` where there is none."""
         path = folder / "server.yaml"
         if not path.is_file():
             raise FedfrError(f"{folder} holds no server.yaml; make a coordinator with `fedfr server init {folder}`")
@@ -123,21 +123,21 @@ class Coordinator:
 
     @property
     def tls(self) -> Path:
-        """Where certificates and their keys lie."""
+        """Folder of certificates and their keys."""
         return self.folder / "tls"
 
     @property
     def runs(self) -> Path:
-        """Where the runs lie, one folder each."""
+        """Folder of the runs, one subfolder each."""
         return self.folder / "runs"
 
     @property
     def addresses(self) -> list[Address]:
-        """Where sites reach this machine, an IPv6 address in brackets."""
+        """Hosts at which sites reach this machine, IPv6 addresses in brackets."""
         return [Address(f"[{host}]" if ":" in host else host, self.config.port) for host in self.config.hosts]
 
     def check_families(self) -> str:
-        """What the server listens at; raises :class:`FedfrError` where a host's address is of another family."""
+        """Return the addresses to listen at; raises :class:`FedfrError` where a host has another address family."""
         found = listening()
         missing = [host for host in self.config.hosts if ":" in host]
         if missing and AF_INET6 not in dict(found):
@@ -148,11 +148,11 @@ class Coordinator:
 
     @property
     def proxy(self) -> Proxy:
-        """Nginx in front of the SuperLink."""
+        """The nginx proxy in front of the SuperLink."""
         return Proxy(self.folder / "proxy", self.tls, self.config.port, self.config.inner_port)
 
     def register(self, client: str, key: Path) -> Path:
-        """Let the site with this public key take part as ``client``; returns the file that says so.
+        """Register the site with this public key as ``client``; return the registration file.
 
         Raises :class:`FedfrError` for an id that is taken, a key that another site has, and anything but such a key.
         """
@@ -166,24 +166,24 @@ class Coordinator:
         return place
 
     def sites(self) -> dict[str, Path]:
-        """The public key of every site that may take part, by id."""
+        """Public keys of all registered sites, by client id."""
         return {path.stem: path for path in sorted((self.folder / "sites").glob("*.pub")) if is_client_id(path.stem)}
 
     def unregister(self, client: str) -> None:
-        """Let a site take part no more; raises :class:`FedfrError` where no such site is registered."""
+        """Remove a site's registration; raises :class:`FedfrError` where no such site is registered."""
         if client not in self.sites():
             raise FedfrError(f"there is no site {client!r} here; there are {', '.join(self.sites()) or 'none'}")
         self.sites()[client].unlink()
 
     def admit(self, person: str) -> Path:
-        """A certificate for a person who may use the control API through the proxy; returns its file."""
+        """Create a certificate for a person who uses the control API through the proxy; return its file."""
         if not NAME.fullmatch(person) or person in ("ca", "server"):
             raise FedfrError(f"{person!r} cannot be a person's name here; give letters, digits and the signs . _ -")
         issue_operator(self.tls, person)
         return self.tls / f"{person}.crt"
 
     def submit(self, name: str, config: ExperimentConfig | None, progress: Progress | None = None) -> Path:
-        """Make the run ``name``, or take the one that is there up again; returns the agreement for its sites.
+        """Submit the run ``name``, or resume an existing one; return the agreement for its sites.
 
         ``config`` is for a new run: recipe ``sites``, or a manifest whose clients have their faces elsewhere. Raises
         :class:`FedfrError` for a client that is not registered, and as :meth:`Experiment.begin` does.
@@ -221,7 +221,7 @@ class Coordinator:
         return agreement
 
     def withdraw(self, name: str) -> None:
-        """Take the run out of the queue, or work on it no more; what is finished of it stays.
+        """Withdraw the run from the queue, or stop it; finished rounds are kept.
 
         Raises :class:`FedfrError` where there is none.
         """
@@ -230,25 +230,25 @@ class Coordinator:
         (self.runs / name / SUBMITTED).unlink(missing_ok=True)
 
     def outcome(self, name: str) -> str:
-        """How a run that is worked on no more has ended, in a line."""
+        """Describe in one line how a run ended that is no longer active."""
         stopped = self.runs / name / STOPPED
         if stopped.exists():
             return f"run {name} stopped: {stopped.read_text(encoding='utf-8').strip()}"
         return f"run {name} has ended"
 
     def begun(self) -> list[str]:
-        """Every run that was ever made here."""
+        """Names of all runs of this folder."""
         return sorted(path.parent.name for path in self.runs.glob("*/config.yaml"))
 
     def submitted(self) -> list[str]:
-        """The runs that are to be worked on, in the order in which they were submitted: one after the other.
+        """Return the active runs in the order of submission; they run one after the other.
 
         A run that was interrupted keeps its place, and so does the queue when the coordinator is started again.
         """
         return sorted((path.parent.name for path in self.runs.glob(f"*/{SUBMITTED}")), key=self._place)
 
     def _place(self, name: str) -> tuple[int, float, str]:
-        """Where a run stands in the queue; whatever has no place, by the time of its file and before all others."""
+        """Return a run's place in the queue; one without a place sorts first, by the time of its file."""
         path = self.runs / name / SUBMITTED
         try:
             place, made = read_json(path)["place"], path.stat().st_mtime
@@ -258,7 +258,7 @@ class Coordinator:
 
 
 def _public_key(path: Path) -> str:
-    """The line of a public key that Flower takes: of a NIST curve, as OpenSSH writes it."""
+    """Return the public key as an OpenSSH line; Flower accepts keys of NIST curves only."""
     try:
         lines = path.read_text("ascii").split("\n")
         key = load_ssh_public_key(lines[0].encode())

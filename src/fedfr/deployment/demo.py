@@ -1,4 +1,4 @@
-"""``make deploy-demo``: a whole federation on this machine as it would stand on four – TLS, keys, proxy, and faults.
+"""``make deploy-demo``: a complete federation on one machine, with TLS, keys, proxy, and injected faults.
 
 A coordinator and three sites, each a folder and processes of its own, started by the commands that operators use. On
 the way one site and the coordinator are killed and started again.
@@ -42,7 +42,7 @@ SETTINGS = (
 
 
 class Demo(Background):
-    """Folders for a coordinator and its sites below ``folder``, and their processes.
+    """Coordinator and site folders below ``folder``, and their processes.
 
     Processes are called ``coordinator``, and by their client's id. ``host``: by which the sites know the coordinator.
     """
@@ -59,7 +59,7 @@ class Demo(Background):
         self.sites = {client: self._site(client) for client in self.clients}
 
     def _site(self, client: str) -> Path:
-        """The site's folder, by the steps that its operator takes."""
+        """Create and return a site's folder with the steps of its operator."""
         server, mine = str(self.coordinator.addresses[0]), self.folder / "faces" / "sites" / client
         site = self.folder / "sites" / client
         made = init_site(site, client, server, self.coordinator.tls / ROOT, str(mine / "faces"), free_port(), 1)
@@ -72,51 +72,51 @@ class Demo(Background):
 
     @property
     def run(self) -> Path:
-        """The folder of the run."""
+        """Return the run's folder."""
         return self.coordinator.runs / RUN
 
     def submit(self) -> None:
-        """The run at the coordinator, the agreement at every site."""
+        """Submit the run at the coordinator and copy the agreement to every site."""
         agreement = self.coordinator.submit(RUN, load_config(self.folder / "faces" / "coordinator" / "config.yaml"))
         for site in self.sites.values():
             shutil.copy(agreement, site / "agreement.yaml")
 
     def start_server(self) -> None:
-        """``fedfr server run``; returns when the proxy answers."""
+        """Start ``fedfr server run``; return when the proxy answers."""
         self._fedfr("coordinator", "server", "run", str(self.coordinator.folder))
         self.wait_for_port("coordinator", Address("127.0.0.1", self.coordinator.config.port))
 
     def fetch(self, client: str) -> None:
-        """What ``fedfr site fetch`` does."""
+        """Fetch the public faces, as ``fedfr site fetch`` does."""
         site = Site.open(self.sites[client] / "site.yaml")
         if site.agreement.public and site.config.server and site.config.public:
             root = self.sites[client] / ROOT
             fetch(site.config.server, root, site.agreement.public, Path(site.config.public))
 
     def start_site(self, client: str) -> None:
-        """``fedfr site run``."""
+        """Start ``fedfr site run``."""
         self._fedfr(client, "site", "run", str(self.sites[client]))
 
     def start_all(self) -> None:
-        """The server, and every site with its public faces."""
+        """Start the server, and every site with its public faces."""
         self.start_server()
         for client in self.clients:
             self.fetch(client)
             self.start_site(client)
 
     def end(self, name: str) -> None:
-        """Ask one to end, and wait for it and what it had started."""
+        """Terminate a process and wait for it and its children."""
         with suppress(subprocess.TimeoutExpired):
             self.processes[name].terminate()
             self.processes[name].wait(60)
         super().end(name)
 
     def kill(self, name: str) -> None:
-        """SIGKILL to one and everything that it had started: its machine loses power."""
+        """Send SIGKILL to a process and all its children, as in a power failure."""
         super().end(name)
 
     def events(self, kind: str) -> list[Mapping[str, object]]:
-        """The events of one kind, as far as the coordinator has them."""
+        """Return the events of one kind that the coordinator has recorded."""
         return [event for event in read_json_lines(self.run / "metrics.jsonl") if event["event"] == kind]
 
     def _fedfr(self, name: str, *arguments: str) -> None:
@@ -124,7 +124,7 @@ class Demo(Background):
 
 
 def main() -> None:
-    """The demonstration on ORL, told line by line."""
+    """Run the demonstration on ORL and print its steps."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("runs/deploy-demo"))
     parser.add_argument("--set", dest="settings", action="append", default=[])

@@ -1,4 +1,4 @@
-"""What a site lets run: the bundle that fedfr writes, in the program that trains clients, and nothing else.
+"""Restriction of the code that a site runs: only fedfr's own bundle, in the program that trains clients.
 
 A SuperNode takes whatever code the SuperLink hands it; Flower verifies bundles only for apps that come from Flower's
 own platform. It starts programs by their names, though, so a site's SuperNode finds ours first: those that a site does
@@ -31,7 +31,7 @@ EXPECTED = {OURS: _OURS, ADDED: f"{OURS},{hashlib.sha256(_OURS).hexdigest()},{8 
 
 
 def write_programs(folder: Path) -> Path:
-    """Write the programs into ``folder``, which is to stand first on a SuperNode's ``PATH``."""
+    """Write the wrapper programs into ``folder``, which must come first on a SuperNode's ``PATH``."""
     from flwr.supercore.constant import TASK_TYPE_TO_COMMAND
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def write_programs(folder: Path) -> Path:
 
 
 def main(arguments: list[str]) -> None:
-    """Become the program whose name comes first, if a site needs it, with its bundle checked."""
+    """Check the bundle, then execute the named program if a site needs it."""
     name = arguments[0]
     if name != CLIENT_APP:
         sys.exit(f"fedfr: {name} was asked for and does not run at a site")
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
 
 
 def check_bundle(bundle: bytes) -> None:
-    """Raises :class:`FedfrError` for any bundle but the one that names fedfr's apps and holds no code."""
+    """Raise :class:`FedfrError` for any bundle other than fedfr's own, which holds no code."""
     try:
         with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
             found = archive.namelist()

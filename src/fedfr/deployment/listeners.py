@@ -1,4 +1,4 @@
-"""Who listens at a port of this machine, as far as the kernel tells this user (Linux)."""
+"""Processes that listen at a port of this machine, as far as this user can see them (Linux)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SITE = re.compile(r'site="(.+)/site\.yaml"')
 
 @dataclass(frozen=True)
 class Listener:
-    """A process with its command line; without them what is known is the ``user`` whose process it is."""
+    """Process with its command line, or only the ``user`` that owns it."""
 
     user: str
     process: int | None = None
     command: tuple[str, ...] = ()
 
     def belongs_to(self, folder: Path) -> bool:
-        """Whether something in a folder, a site's or a coordinator's, is on the command line."""
+        """Return whether the command line names a file in a site's or coordinator's folder."""
         place = re.compile(rf"(?:^|[\s=\"]){re.escape(str(folder.resolve()))}/")
         return any(place.search(part) for part in self.command)
 
@@ -38,7 +38,7 @@ class Listener:
 
 
 def listeners(port: int) -> list[Listener]:
-    """Every process that listens at a port, of whatever address; where it is another user's, the user alone."""
+    """Return the processes that listen at a port, on any address; only the user for those of other users."""
     sockets: dict[str, int] = {}
     for table in ("tcp", "tcp6"):
         with suppress(OSError):

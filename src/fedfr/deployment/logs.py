@@ -1,4 +1,4 @@
-"""What happens on a machine of a federation: for its folder, for whoever runs it, and in full for its faults.
+"""Logs of a federation's machine: for the folder, for its operator, and in full for debugging.
 
 ``log.jsonl`` is what fedfr noticed, a line of JSON each: time, level, and whom it is about. What ``run`` says on
 standard error is one line for each thing that happened, as text or JSON, with no text of an exception that could name
@@ -29,7 +29,7 @@ Form = Literal["text", "json"]
 
 
 class _OwnersFile(RotatingFileHandler):
-    """Ten megabytes, four files, for the eyes of the owner alone."""
+    """Rotating log file, ten megabytes and four files, readable by its owner only."""
 
     def __init__(self, path: Path, *, delay: bool = False) -> None:
         super().__init__(path, maxBytes=LARGEST, backupCount=KEPT, encoding="utf-8", delay=delay)
@@ -41,7 +41,7 @@ class _OwnersFile(RotatingFileHandler):
 
 
 class _Shown(logging.Formatter):
-    """A line for each record, which may be given to others."""
+    """Format a record as one line that may be shared."""
 
     def __init__(self, form: Form) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class _Shown(logging.Formatter):
 
 
 class _Whole(_Shown):
-    """All that was printed, on as many lines as it has."""
+    """Format a record with everything printed, on several lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         whole = getattr(record, "whole", record.getMessage())
@@ -109,7 +109,7 @@ def log_run(folder: Path, form: Form) -> Iterator[None]:
 
 
 class _Json(logging.Formatter):
-    """One line for each record; ``facts`` stand in all of them."""
+    """Format a record as one JSON line; ``facts`` are added to each."""
 
     def __init__(self, facts: dict[str, str]) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class _Json(logging.Formatter):
 
 
 def log_to(folder: Path, **facts: str) -> None:
-    """From now on write what fedfr logs in this process to ``folder/log.jsonl`` too; ten megabytes, four files.
+    """Also write this process's log to ``folder/log.jsonl``; ten megabytes, four files.
 
     A folder that cannot be written is no reason to stop: the lines go to standard error alone.
     """
@@ -149,7 +149,7 @@ def log_to(folder: Path, **facts: str) -> None:
 
 
 def last_error(folder: Path) -> str:
-    """The newest error in a folder's log, with its time, or nothing."""
+    """Return the newest error in a folder's log, with its time, or an empty text."""
     path = folder / LOG
     if not path.exists():
         return ""

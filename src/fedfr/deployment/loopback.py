@@ -1,4 +1,4 @@
-"""A whole federation on one machine: a SuperLink, a SuperNode for every site, over the loopback without encryption.
+"""Complete federation on one machine: a SuperLink and a SuperNode per site over loopback, without encryption.
 
 For demonstrations, tests and measurements. Real sites stand on machines of their own and talk TLS.
 """
@@ -16,7 +16,7 @@ __all__ = ["Loopback"]
 
 
 class Loopback(Background):
-    """``runs``: the folder of the experiments. ``sites``: by client id, its ``site.yaml``.
+    """``runs``: folder of the experiments. ``sites``: ``site.yaml`` by client id.
 
     Processes are called ``superlink``, and by their client's id; Flower's files lie in ``folder`` with their output.
     """
@@ -29,17 +29,17 @@ class Loopback(Background):
         self._runs = runs
 
     def start_all(self) -> None:
-        """The SuperLink and all sites."""
+        """Start the SuperLink and all sites."""
         self.start_link()
         for client in self.sites:
             self.start_site(client)
 
     def start_link(self) -> None:
-        """The SuperLink; returns when it listens."""
+        """Start the SuperLink; return when it listens."""
         self.start("superlink", superlink(self.link), environment(self.folder / "superlink", self._runs))
         self.wait_for_port("superlink", self.link)
 
     def start_site(self, client: str, link: Address | None = None, programs: Path | None = None) -> None:
-        """One site's SuperNode; ``link``: another way to the SuperLink, ``programs``: others that it finds first."""
+        """Start a site's SuperNode; ``link`` replaces the SuperLink address, ``programs`` is prepended to ``PATH``."""
         command = supernode(link or self.link, self.sites[client], Address("127.0.0.1", free_port()))
         self.start(client, command, environment(self.folder / client, programs=programs))

@@ -1,4 +1,4 @@
-"""Checks of the machine: folders, free space, memory, ports. Each returns what was found or raises what to do."""
+"""Checks of folders, free space, memory and ports; each returns a finding or raises with the remedy."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def memory(needed: int) -> str:
 
 
 def port(number: int | None, places: Sequence[tuple[socket.AddressFamily, str]], folder: Path, running: bool) -> str:
-    """Whether a port is free, or used by the site or coordinator in ``folder`` and not by anybody else."""
+    """Check that a port is free, or used only by the site or coordinator in ``folder``."""
     if number is None:
         return "one that is free is found at every start"
     found = listeners(number)
@@ -63,7 +63,7 @@ def port(number: int | None, places: Sequence[tuple[socket.AddressFamily, str]],
 
 
 def _existing(folder: Path) -> Path:
-    """``folder``, or the nearest one above it that exists."""
+    """Return ``folder``, or the nearest existing folder above it."""
     while not folder.exists():
         folder = folder.parent
     return folder

@@ -1,4 +1,4 @@
-"""From an experiment's split to a federation: the coordinator's folder and one folder for every site.
+"""Export of an experiment's split: the coordinator's folder and one folder per site.
 
 For demonstrations and tests, where one machine has everybody's faces to begin with. Each site's folder holds its own
 faces and the public ones; the coordinator's holds no private face.
@@ -25,7 +25,7 @@ __all__ = ["export_partitions"]
 
 
 def export_partitions(components: RunComponents, folder: Path, run: str) -> list[str]:
-    """Write ``coordinator/`` and ``sites/<id>/`` below ``folder`` for a run's main method; returns the sites' ids.
+    """Write ``coordinator/`` and ``sites/<id>/`` below ``folder`` for a run's main method; return the site ids.
 
     ``run``: the name of the folder that the coordinator will have the run in.
     ``coordinator/config.yaml`` is a configuration for ``fedfr train`` with the faces that are not private, and

@@ -1,4 +1,4 @@
-"""What Flower's processes and nginx print, as records of one log: no colours, a traceback in one line.
+"""Output of Flower's processes and nginx as log records: no colours, tracebacks on one line.
 
 They write in formats of their own, on several lines, with escape sequences even into files. What people are shown is
 one line for each thing that happened; all that was printed is kept for the debug log (:mod:`fedfr.deployment.logs`).
@@ -19,9 +19,9 @@ __all__ = ["DEBUG_LOG", "WHOLE", "Folding", "Said", "plain", "relay", "summary"]
 DEBUG_LOG = "debug.log"
 WHOLE = f"; all of it is in {DEBUG_LOG}"
 PAUSE = 0.5
-"""Seconds without output after which nothing more belongs to what was printed last."""
+"""Seconds without output after which a record is complete."""
 LONGEST, MOST = 1 << 16, 1000
-"""Characters of a line, lines of one record."""
+"""Longest line in characters, and longest record in lines."""
 
 # In seven bits and in eight; then whatever other sign controls a terminal.
 ESCAPES = re.compile(
@@ -48,13 +48,13 @@ _log = logging.getLogger("fedfr.deployment.process_output")
 
 
 def plain(text: str) -> str:
-    """Without escape sequences and other signs that control a terminal."""
+    """Remove escape sequences and other terminal control characters."""
     return ESCAPES.sub("", text)
 
 
 @dataclass(frozen=True)
 class Said:
-    """One thing that a process printed; ``shown`` is a line, or nothing where it is for the debug log alone."""
+    """Record printed by a process; ``shown`` is one line, or empty if it is only for the debug log."""
 
     level: int
     shown: str
@@ -72,13 +72,13 @@ class _Open:
 
 @dataclass
 class Folding:
-    """Lines in, records out. ``private``: paths and quoted names stay out of what is shown, as at a site."""
+    """Converts lines to records; ``private`` removes paths and quoted names from shown lines, as at a site."""
 
     private: bool = True
     _open: _Open | None = field(default=None, init=False)
 
     def feed(self, line: str) -> Iterator[Said]:
-        """What is known to be complete once this line has come."""
+        """Return the records that this line completes."""
         line = plain(line[:LONGEST]).rstrip()
         current, start = self._open, _start(line)
         if current is not None and len(current.lines) >= MOST:
@@ -109,7 +109,7 @@ class Folding:
                 yield Said(logging.INFO, "", line)
 
     def flush(self) -> Iterator[Said]:
-        """What came last, when nothing more belongs to it."""
+        """Return the last record, after the output has paused or ended."""
         current, self._open = self._open, None
         if current is not None:
             yield self._made(current)
@@ -142,7 +142,7 @@ def _start(line: str) -> _Open | None:
 
 
 def summary(traceback: str) -> str:
-    """A traceback's last exception and where it was raised; of its text only what networks and systems say."""
+    """Summarize a traceback: last exception and its place; only network and system errors keep their text."""
     raised, place = None, ""
     for line in traceback.split("\n"):
         if found := PLACE.match(line):
@@ -160,7 +160,7 @@ def summary(traceback: str) -> str:
 
 
 def relay(stream: IO[bytes], source: str, *, private: bool) -> None:
-    """Log what a process prints until it, and whoever writes to the same place, has ended."""
+    """Log a process's output until it, and every process that shares the output, has ended."""
     folding, rest = Folding(private), b""
     with stream:
         while True:

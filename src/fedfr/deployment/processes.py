@@ -1,4 +1,4 @@
-"""Flower's processes as fedfr starts them: their environment and command lines, nothing that anybody must remember."""
+"""Environment and command lines of Flower's processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Control", "RunState", "environment", "superlink", "supernode"]
 
 CONNECTION = "fedfr"
 ANSWER = 300.0
-"""Seconds within which a command of Flower's must have ended."""
+"""Time limit in seconds for a Flower command."""
 
 
 def environment(
@@ -35,7 +35,7 @@ def environment(
     track: Sequence[str] = (),
     proxies: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """The environment of this process with what Flower needs: a folder of its own, and no calls to anywhere else.
+    """Return this process's environment plus Flower's settings: its own folder, and telemetry disabled.
 
     ``proxies``: its proxy variables (:mod:`fedfr.deployment.routes`), without which it reaches everybody directly.
 
@@ -63,7 +63,7 @@ def environment(
 
 
 def superlink(address: Address, tls: Path | None = None) -> list[str]:
-    """The command of a SuperLink; with the certificates in ``tls`` it takes only nodes whose keys are registered.
+    """Return the command of a SuperLink; with certificates in ``tls`` it accepts only registered keys.
 
     Without them there is no encryption either: for this machine alone.
     """
@@ -76,7 +76,7 @@ def superlink(address: Address, tls: Path | None = None) -> list[str]:
 
 
 def supernode(link: Address, site: Path, own: Address, root: Path | None = None, key: Path | None = None) -> list[str]:
-    """The command of a site's SuperNode; ``own`` is where its processes talk to it, on its own machine.
+    """Return the command of a site's SuperNode; ``own`` is its local address for its processes.
 
     ``root`` is the certificate of the authority that the server must have one of, ``key`` the site's private key.
     """
@@ -99,19 +99,19 @@ def supernode(link: Address, site: Path, own: Address, root: Path | None = None,
 
 @dataclass(frozen=True)
 class RunState:
-    """Where a Flower run stands: Flower's word for it, such as ``running`` or ``finished:failed``, and the reason."""
+    """Status of a Flower run: Flower's text, such as ``running`` or ``finished:failed``, and the reason."""
 
     status: str
     details: str
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether the run has ended."""
         return self.status.startswith("finished")
 
 
 class Control:
-    """A SuperLink seen by who starts runs; ``home`` is a folder where Flower's command keeps how to reach it.
+    """Client for a SuperLink that starts runs; ``home`` is the folder for the connection settings of Flower's command.
 
     ``root``: the certificate of the authority that it must have one of; without it there is no encryption.
     """
@@ -122,16 +122,16 @@ class Control:
         self.root = root
 
     def register(self, client: str, key: Path) -> int:
-        """Let a node with this public key connect; returns its number. Raises :class:`FedfrError` when it may not."""
+        """Register a node's public key; return its number. Raises :class:`FedfrError` when it is refused."""
         answer = self.flwr("supernode", "register", str(key), CONNECTION, "--name", client)
         return int(self._part(answer, "node-id"))
 
     def unregister(self, node: int) -> None:
-        """Let a node that was registered connect no more; Flower takes its key again only after its next start."""
+        """Unregister a node; Flower accepts its key again only after a restart."""
         self.flwr("supernode", "unregister", str(node), CONNECTION)
 
     def submit(self, run: str) -> str:
-        """Start a Flower run over the experiment ``run`` below the SuperLink's ``FEDFR_RUNS``; returns Flower's id.
+        """Start a Flower run for the experiment ``run`` below the SuperLink's ``FEDFR_RUNS``; return Flower's id.
 
         Raises :class:`FedfrError` when the SuperLink does not take it.
         """
@@ -140,7 +140,7 @@ class Control:
         return self._part(answer, "run-id")
 
     def stop(self, run_id: str) -> None:
-        """End a run that is under way; raises :class:`FedfrError` when the SuperLink knows of none."""
+        """Stop an active run; raises :class:`FedfrError` when the SuperLink does not know it."""
         self.flwr("stop", run_id, CONNECTION)
 
     def _part(self, answer: Mapping[str, Any], name: str) -> str:
@@ -150,12 +150,12 @@ class Control:
         return found
 
     def state(self, run_id: str) -> RunState:
-        """Where a run stands; raises :class:`FedfrError` when the SuperLink does not know it."""
+        """Return the status of a run; raises :class:`FedfrError` when the SuperLink does not know it."""
         (found,) = self.flwr("list", CONNECTION, "--run-id", run_id)["runs"]
         return RunState(str(found["status"]), str(found.get("status-details", found.get("details", ""))))
 
     def flwr(self, *arguments: str) -> Any:
-        """The answer of a command of Flower's; raises :class:`FedfrError` when there is none."""
+        """Run a Flower command and return its output; raises :class:`FedfrError` when there is none."""
         trust = "insecure = true" if self.root is None else f"root-certificates = {_toml(str(self.root))}"
         text = f'[superlink.{CONNECTION}]\naddress = "{self.link}"\n{trust}\n'
         write_atomically(self.home / "config.toml", text.encode())
@@ -185,7 +185,7 @@ class Control:
 
 
 def _toml(text: str) -> str:
-    """A text in TOML's quotes, which are JSON's but for signs beyond U+FFFF that JSON would write as two.
+    """Quote a text for TOML, as in JSON except for characters beyond U+FFFF, which are not escaped.
 
     Flower ends a value on its command line at the next quotation mark, escaped or not, so none may stand inside.
     """
@@ -195,7 +195,7 @@ def _toml(text: str) -> str:
 
 
 def _program(name: str) -> str:
-    """A program that comes with Flower, beside this Python; raises :class:`FedfrError` without the extra."""
+    """Return the path of a Flower program beside this Python; raises :class:`FedfrError` without the extra."""
     if find_spec("flwr") is None:
         raise FedfrError("clients on other machines need Flower; pip install 'fedfr[flower]'")
     return str(Path(sys.executable).parent / name)

@@ -1,4 +1,4 @@
-"""What stands between the network and Flower's SuperLink: nginx, which asks for a certificate before it lets people in.
+"""nginx proxy in front of Flower's SuperLink, which requires certificates of people who submit runs.
 
 Flower's control API knows no users: whoever reaches it can make every site run code. So the SuperLink listens on this
 machine alone, and nginx passes on what sites need, and the control API to people with a certificate.
@@ -20,7 +20,7 @@ from fedfr.deployment.certificates import load_certificate
 __all__ = ["LARGEST_PIECE", "Proxy"]
 
 LARGEST_PIECE = 16
-"""Mebibytes of one request: Flower sends models in pieces of 5 MiB, and bundles of code up to 10 MB."""
+"""Largest request in mebibytes: Flower sends models in chunks of 5 MiB, and bundles of up to 10 MB."""
 
 LISTEN = {socket.AF_INET: "{port} ssl", socket.AF_INET6: "[::]:{port} ssl ipv6only=on"}
 TEMPLATE = """\
@@ -132,7 +132,7 @@ class Proxy:
     behind: int
 
     def configuration(self) -> str:
-        """The text of ``nginx.conf``; raises :class:`FedfrError` for a path that nginx cannot be told."""
+        """Return the text of ``nginx.conf``; raises :class:`FedfrError` for a path that nginx cannot express."""
         places = {"folder": self.folder.resolve(), "tls": self.tls.resolve()}
         for place in places.values():
             if any(sign in str(place) for sign in " \t\n\"';{}$#\\"):
@@ -145,12 +145,12 @@ class Proxy:
         return TEMPLATE.format(**places, **numbers, user=user, people=people, listen=listen)
 
     def _people(self) -> dict[str, str]:
-        """The certificates of people in ``tls``, each as nginx names it."""
+        """Return the certificates of people in ``tls`` under their names in nginx."""
         found = {path.stem: path for path in sorted(self.tls.glob("*.crt")) if path.stem not in ("ca", "server")}
         # Not a secret and not a signature: which of the authority's certificates it is.
         return {name: load_certificate(path).fingerprint(SHA1()).hex() for name, path in found.items()}
 
 
 def _owner(folder: Path) -> str:
-    """Whose it is, or will be when it is made."""
+    """Return the owner's name of a certificate file."""
     return next(place for place in (folder, *folder.resolve().parents) if place.exists()).owner()

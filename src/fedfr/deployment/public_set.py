@@ -1,4 +1,4 @@
-"""The public faces on their way to the sites: offered by the coordinator's proxy, fetched once, verified, kept."""
+"""Distribution of the public faces: offered by the coordinator's proxy, downloaded and verified by sites."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 
 
 def offer(faces: FaceSet, proxy: Path) -> Path:
-    """Put public faces where the proxy in this folder gives them away, by their fingerprint."""
+    """Publish public faces in the proxy's folder under their fingerprint."""
     place = proxy / "public" / faces.fingerprint()
     if not place.exists():
         faces.save(place)
@@ -38,7 +38,7 @@ def offer(faces: FaceSet, proxy: Path) -> Path:
 
 
 def fetch(server: str, authority: Path, fingerprint: str, dest: Path, progress: Progress | None = None) -> FaceSet:
-    """Get the public faces with this fingerprint from the coordinator into ``dest``, unless they are there.
+    """Download the public faces with this fingerprint to ``dest``, unless they are there already.
 
     A fetch that was interrupted goes on where it stopped. Every image is hashed before the set gets its name. Raises
     :class:`FedfrError` when the server does not have them or is not who it should be, when what came is something else,
@@ -76,7 +76,7 @@ def fetch(server: str, authority: Path, fingerprint: str, dest: Path, progress: 
 
 
 def _part(dest: Path, fingerprint: str) -> Path:
-    """Where what came so far is kept; what came of another set is removed."""
+    """Return the folder of a partial download; remove partial downloads of other sets."""
     part = dest.with_name(f".{dest.name}.{fingerprint[:16]}.part")
     for old in dest.parent.glob(f".{glob.escape(dest.name)}.*.part"):
         if old != part:
@@ -112,7 +112,7 @@ def _fetch(client: httpx.Client, path: str, dest: Path, progress: Progress | Non
 
 
 def _verified(folder: Path, fingerprint: str) -> FaceSet | None:
-    """The set in ``folder`` if its images, and what is said of them, are those of the fingerprint."""
+    """Open the set in ``folder`` if its images and metadata have the fingerprint."""
     try:
         faces = FaceSet.load(folder)
         # Not what is kept beside the pixels, and not all of them in memory at once.

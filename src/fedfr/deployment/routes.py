@@ -1,4 +1,4 @@
-"""The way to another machine: direct, or through the proxy that the environment names.
+"""Route to another machine: direct, or through the proxy in the environment.
 
 Every process of a federation speaks HTTP by one library, httpx, and would read the proxy variables by itself. The
 decision is made here instead, once, from every spelling of them; what fedfr sends goes by the route that came of it,
@@ -26,14 +26,14 @@ from fedfr.deployment.address import Address, bare, is_own, number_of, split_hos
 __all__ = ["Route", "trackers_proxies"]
 
 PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
-"""The proxies that httpx can use, with the port that is meant where none is given."""
+"""Proxy schemes that httpx supports, with their default ports."""
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
 class Route:
-    """How to reach ``address``; ``proxy``: URL of a proxy, credentials included, ``shown``: what may be told of it."""
+    """Route to ``address``; ``proxy``: its URL with credentials, ``shown``: its URL for messages."""
 
     address: Address
     proxy: str = field(default="", repr=False)
@@ -41,7 +41,7 @@ class Route:
 
     @classmethod
     def to(cls, address: Address, environment: Mapping[str, str] | None = None) -> Route:
-        """The route that the environment asks for, by default that of this process.
+        """Return the route that the environment selects, by default that of this process.
 
         ``https_proxy`` counts before ``all_proxy``, a lower-case name before the others; hosts of ``no_proxy`` and this
         machine itself are reached directly. Raises :class:`FedfrError` for a proxy that cannot be used.
@@ -60,7 +60,7 @@ class Route:
         return cls(address)
 
     def client(self, trusted: ssl.SSLContext, timeout: float) -> httpx.Client:
-        """For requests that go this way, to a server that ``trusted`` knows."""
+        """Return an HTTP client for this route and servers that ``trusted`` accepts."""
         return httpx.Client(
             base_url=f"https://{self.address}",
             verify=trusted,
@@ -70,11 +70,11 @@ class Route:
         )
 
     def variables(self) -> dict[str, str]:
-        """The proxy variables of a process that takes this route, all others go directly."""
+        """Return proxy variables for a process that uses this route and reaches all other hosts directly."""
         return _both_cases({"https_proxy": self.proxy, "no_proxy": ",".join(LOOPBACK)} if self.proxy else {})
 
     def failure(self, error: Exception) -> str:
-        """Why a request did not come through, in words that name who is to blame."""
+        """Explain why a request failed, naming the responsible part."""
         if isinstance(error, httpx.ProxyError):
             return f"the proxy {self.shown} refuses: {error}"
         cause = _cause(error, OSError)
@@ -87,13 +87,13 @@ class Route:
 
 
 def distrust(error: Exception) -> str:
-    """Why the server's certificate was not accepted; empty where that is not what happened."""
+    """Explain why the server's certificate was rejected; empty if it was not."""
     found = _cause(error, ssl.SSLCertVerificationError)
     return str(found.verify_message) if isinstance(found, ssl.SSLCertVerificationError) else ""
 
 
 def trackers_proxies(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The proxy variables of a process that talks to this machine, and whose trackers may talk to others.
+    """Return proxy variables for a process that contacts this machine, and whose trackers may contact others.
 
     Proxies that cannot be used are left out: they would end that process. Returns what to say of them, too.
     """
@@ -112,7 +112,7 @@ def trackers_proxies(environment: Mapping[str, str]) -> tuple[dict[str, str], li
 
 
 def without_proxies(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that goes to all others directly."""
+    """Return an environment without proxies."""
     kept = {name: value for name, value in environment.items() if not name.lower().endswith("_proxy")}
     return {**kept, **_both_cases({"no_proxy": "*"})}
 
@@ -122,14 +122,14 @@ def _both_cases(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def _variable(environment: Mapping[str, str], name: str) -> tuple[str, str]:
-    """A proxy variable in any case, as Python's libraries read it: one in lower case counts, even where it is empty."""
+    """Return a proxy variable in either case; lower case takes precedence, even if empty, as in Python's libraries."""
     found = [(key, value.strip()) for key, value in environment.items() if key.lower() == name]
     found.sort(key=lambda each: (each[0] != name, not each[1], each[0]))
     return found[0] if found else (name, "")
 
 
 def _usable(name: str, value: str) -> tuple[str, str]:
-    """The URL of a proxy in full, and without its credentials; raises :class:`FedfrError` where it cannot be used."""
+    """Return a proxy's URL with and without credentials; raises :class:`FedfrError` for an unusable one."""
     scheme, given, rest = value.partition("://")
     scheme, rest = (scheme.lower(), rest) if given else ("http", value)
     login, _, place = rest.rpartition("@")
@@ -149,7 +149,7 @@ def _usable(name: str, value: str) -> tuple[str, str]:
 
 
 def _coded(text: str) -> str:
-    """A part of a login as URLs have it, of whatever bytes it consists."""
+    """Percent-encode a part of a login for URLs."""
     return quote(unquote(text, errors="surrogateescape"), safe="", errors="surrogateescape")
 
 
@@ -158,14 +158,14 @@ def _tokens(exceptions: str) -> list[str]:
 
 
 def _is_plain(token: str) -> bool:
-    """Whether every library can read this exception; some end their process at others."""
+    """Return whether every library can parse this ``no_proxy`` entry; some crash on others."""
     return (
         token == "*" or _network(token) is not None or ("[" not in token and split_host(token.lstrip(".")) is not None)
     )
 
 
 def _excepted(address: Address, exceptions: str) -> bool:
-    """Whether ``no_proxy`` names this address: by name or domain, with or without port, by address or network."""
+    """Return whether ``no_proxy`` matches this address by name, domain, port, address or network."""
     return any(_matches(address, token.lower()) for token in _tokens(exceptions))
 
 
@@ -194,7 +194,7 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
 
 
 def _is_here(host: str) -> bool:
-    """Whether a host is this machine: by its name, or because all its addresses are of this machine."""
+    """Return whether a host is this machine, by name or because all its addresses are local."""
     name = host.lower().rstrip(".")
     if name in ("localhost", socket.gethostname().lower()) or name.endswith(".localhost"):
         return True
@@ -207,7 +207,7 @@ def _is_here(host: str) -> bool:
 
 
 def _cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
-    """The exception of this kind that led to ``error``, if any did."""
+    """Return the exception of this kind in the chain of ``error``, or None."""
     while error is not None and not isinstance(error, kind):
         error = error.__cause__ or error.__context__
     return error

@@ -1,20 +1,20 @@
-"""Files by which the coordinator and the process that works on a run understand each other."""
+"""Files shared by the coordinator and the process that executes a run."""
 
 from __future__ import annotations
 
 __all__ = ["AGREEMENT", "SERVING", "SITES", "STOPPED", "SUBMITTED"]
 
 AGREEMENT = "agreement.yaml"
-"""What its sites have agreed to, for them to have a copy of."""
+"""The run's agreement, to copy to the sites."""
 
 SUBMITTED = "submitted"
-"""There for as long as the run is to be worked on; holds its place in the queue of all runs, in JSON."""
+"""Present while the run is active; JSON with its place in the queue."""
 
 SITES = "sites.json"
-"""How every site stands, as the process that works on the run last saw it."""
+"""Status of every site, as last seen by the process that executes the run."""
 
 STOPPED = "stopped.txt"
-"""Why the run was given up, until it is submitted again."""
+"""Reason why the run was abandoned; removed when it is submitted again."""
 
 SERVING = "serving.json"
-"""In the coordinator's folder: how the processes stand that it keeps running, and what fails."""
+"""In the coordinator's folder: status of its processes and current errors."""

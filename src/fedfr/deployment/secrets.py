@@ -1,4 +1,4 @@
-"""Private keys and where they are kept: files that only their owner may read."""
+"""Private keys and files that only their owner may read."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ READABLE_BY_OTHERS = 0o077
 
 
 def refuse_existing(path: Path) -> None:
-    """Raises :class:`FedfrError` where something stands at ``path``."""
+    """Raise :class:`FedfrError` if ``path`` exists."""
     if path.exists():
         raise FedfrError(f"{path} exists already and is not replaced; remove it, or choose another name")
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a file that does not exist yet; raises :class:`FedfrError` where it does."""
+    """Write a new file; raises :class:`FedfrError` if it exists."""
     refuse_existing(path)
     write_atomically(path, content)
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """As :func:`write_new`, for the eyes of the owner alone, from the first byte on."""
+    """Write a new file, as :func:`write_new`, readable by its owner only."""
     refuse_existing(path)
 
     def write(temporary: Path) -> None:
@@ -56,12 +56,12 @@ def write_secret(path: Path, content: bytes) -> None:
 
 
 def make_node_key() -> EllipticCurvePrivateKey:
-    """A site's key, by which the SuperLink knows its node: NIST P-384, as Flower's documentation makes them."""
+    """Create a site's key, by which the SuperLink identifies its node: NIST P-384, as in Flower's documentation."""
     return generate_private_key(SECP384R1())
 
 
 def save_key(path: Path, key: EllipticCurvePrivateKey) -> None:
-    """Write a private key as OpenSSH does, without passphrase, and its public one beside it as ``.pub``."""
+    """Write a private key in OpenSSH format without passphrase, and its public key beside it as ``.pub``."""
     public = path.with_name(f"{path.name}.pub")
     refuse_existing(public)
     write_secret(path, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
@@ -69,13 +69,13 @@ def save_key(path: Path, key: EllipticCurvePrivateKey) -> None:
 
 
 def public_line(key: EllipticCurvePrivateKey) -> str:
-    """The public key of a private one in a line, as ``ssh-keygen`` writes it."""
+    """Return the public key of a private key as one line, in the format of ``ssh-keygen``."""
     line: bytes = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     return line.decode("ascii")
 
 
 def load_key(path: Path) -> EllipticCurvePrivateKey:
-    """A private key that :func:`save_key` wrote; raises :class:`FedfrError` where it is missing, open or damaged."""
+    """Load a key written by :func:`save_key`; raises :class:`FedfrError` if missing, damaged or readable by others."""
     try:
         open_to = path.stat().st_mode & READABLE_BY_OTHERS
         content = path.read_bytes()

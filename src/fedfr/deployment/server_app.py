@@ -1,4 +1,4 @@
-"""The coordinator's app: the experiment in a folder, its clients reached through Flower.
+"""Flower ServerApp of the coordinator, which runs the experiment of a folder with clients over Flower.
 
 A Flower run names a folder below ``FEDFR_RUNS`` and goes on with the experiment there where its journal ends, so that
 after anything that ended a run another one takes over. Its own output is what ``flwr log`` shows.
@@ -40,14 +40,14 @@ RUNS, NODES, TRACK = "FEDFR_RUNS", "FEDFR_NODES", "FEDFR_TRACK"
 _log = logging.getLogger("fedfr.server")
 
 Owners = Callable[[], Mapping[int, str]]
-"""Gives the client that each node's key is registered for."""
+"""Returns the client that each node's key is registered for."""
 
 app = ServerApp()
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run the experiment, or go on with it; say in its folder that it has ended, or why it cannot go on.
+    """Run or resume the experiment; record in its folder that it has ended, or why it cannot continue.
 
     Whatever kills this process leaves the folder as submitted: the coordinator begins anew. A run that a coordinator
     (one that says whose node is whose) has withdrawn by now is not begun.
@@ -93,7 +93,7 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def _mark(folder: Path) -> bytes | None:
-    """What says that the run is to be worked on, and since when; None where nothing does."""
+    """Return the marker of an active run with its start; None if the run is not active."""
     try:
         return (folder / SUBMITTED).read_bytes()
     except OSError:
@@ -101,7 +101,7 @@ def _mark(folder: Path) -> bytes | None:
 
 
 def run_folder(environment: Mapping[str, str], settings: Mapping[str, Any]) -> Path:
-    """The folder that a Flower run's settings name, directly below ``FEDFR_RUNS`` and nowhere else.
+    """Return the folder named in a Flower run's settings, which must be directly below ``FEDFR_RUNS``.
 
     Raises :class:`FedfrError`: whoever may submit a run chooses among the runs, not among the machine's folders.
     """
@@ -114,7 +114,7 @@ def run_folder(environment: Mapping[str, str], settings: Mapping[str, Any]) -> P
 
 
 def owners_in(environment: Mapping[str, str]) -> Owners | None:
-    """Whose key each node has, by the file that ``FEDFR_NODES`` names; None where no keys are asked for."""
+    """Return the client of each node's key from the file ``FEDFR_NODES``; None where keys are not required."""
     if NODES not in environment:
         return None
     path = Path(environment[NODES])
@@ -128,7 +128,7 @@ def flower_engine(
     owners: Owners | None = None,
     board: StatusCallback = lambda client, standing: None,
 ) -> EngineFactory:
-    """What brings a trial's messages to its sites; ``board`` is told how each of them stands."""
+    """Create the engine factory of a method's run; ``board`` receives the status of each site."""
 
     def connect(method_run: MethodRun) -> FlowerEngine:
         agreement = Agreement.of(method_run)

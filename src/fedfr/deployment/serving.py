@@ -1,4 +1,4 @@
-"""``fedfr server run``: SuperLink and proxy kept running, registered sites let in, submitted runs worked on.
+"""``fedfr server run``: run SuperLink and proxy, register sites, and execute submitted runs.
 
 Everything is said through the coordinator's folder: a key that appears in ``sites/`` is registered, runs that are
 marked as submitted are begun or gone on with, one after the other. So whatever is killed – this process, the SuperLink,
@@ -34,7 +34,7 @@ __all__ = ["Serving"]
 
 _log = logging.getLogger("fedfr.deployment")
 LOOK = 2.0
-"""Seconds between two looks into the folder."""
+"""Seconds between two polls of the folder."""
 STARTUP = 120.0
 GONE, STUCK = 60.0, 1800.0
 """Seconds without a process at work on a run, from which on it is begun again: when the SuperLink waits for none
@@ -43,7 +43,7 @@ either, and in any case."""
 
 @dataclass
 class Serving:
-    """The coordinator at work, until :meth:`stop`; ``note`` is told, a line each, what is done.
+    """Running coordinator, until :meth:`stop`; ``note`` receives one line per action.
 
     ``control``: what talks to the SuperLink, by default Flower's commands; ``clock``: seconds that never go back.
     """
@@ -88,12 +88,12 @@ class Serving:
         )
 
     def stop(self) -> None:
-        """End everything that was started."""
+        """Stop every process that was started."""
         self._stopped.set()
         self._link.stop()
 
     def run(self) -> int:
-        """Serve until stopped; called from the main thread, it minds SIGTERM and SIGINT.
+        """Serve until stopped; call from the main thread, because it handles SIGTERM and SIGINT.
 
         Raises :class:`FedfrError` when another process serves this folder or has its ports, without Flower or nginx,
         and for a host of an address family that this machine does not have.
@@ -118,7 +118,7 @@ class Serving:
                     helper.join(30)
 
     def _helping(self, work: Callable[[], object]) -> None:
-        """Half a coordinator is none: where one part ends by itself, all does, for whoever started this to start it."""
+        """Stop everything when one part ends by itself, so that the caller can restart the whole."""
         try:
             work()
         except FedfrError as error:
@@ -145,7 +145,7 @@ class Serving:
         )
 
     def _command(self, command: Sequence[str], port: int) -> Sequence[str]:
-        """The command, if nobody else has its port: it would be started again and again for nothing."""
+        """Return the command after checking that its port is free, to avoid useless restarts."""
         here = [(socket.AF_INET, "127.0.0.1")] if port == self.coordinator.config.inner_port else listening()
         take_port(port, here, self.coordinator.folder)
         return command
@@ -155,7 +155,7 @@ class Serving:
             self.look()
 
     def look(self) -> None:
-        """Do what the folder says since the last time: let sites in or out, begin runs; all anew after a restart."""
+        """Apply changes of the folder: register or unregister sites, start runs; everything after a restart."""
         with self._noted("the folder"):
             if self._started.is_set():
                 self._started.clear()
@@ -168,7 +168,7 @@ class Serving:
 
     @contextmanager
     def _noted(self, what: str) -> Iterator[None]:
-        """What fails is said once, not at every look, and keeps nothing else from being done."""
+        """Log an error once, not at every poll, without stopping the other tasks."""
         try:
             yield
         except (FedfrError, OSError) as error:
@@ -184,7 +184,7 @@ class Serving:
                 self._tell(what, {})
 
     def _tell(self, what: str, state: Mapping[str, Any]) -> None:
-        """For ``fedfr server status``: how a process stands, or what fails since when."""
+        """Write the status for ``fedfr server status``: state of the processes, and errors with their start."""
         with self._telling:
             self._told[what] = state
             try:
@@ -193,7 +193,7 @@ class Serving:
                 _log.warning("%s", error)
 
     def _answers(self) -> bool:
-        """Whether the SuperLink takes connections within a while."""
+        """Wait for the SuperLink to accept connections; return whether it does."""
         ends = self.clock() + STARTUP
         while self.clock() < ends and not self._stopped.is_set() and not self._started.is_set():
             if self._address.answers():
@@ -202,7 +202,7 @@ class Serving:
         return False
 
     def _let_in(self) -> None:
-        """Make the SuperLink, and the file that says whose node is whose, know the keys in the folder and no others.
+        """Synchronize the registered keys of the SuperLink, and the file of node owners, with the folder.
 
         Whatever fails is done at the next look.
         """
@@ -236,7 +236,7 @@ class Serving:
                 self._written = rightful
 
     def _submit(self) -> None:
-        """Begin the first run of the queue that the SuperLink takes, when no other is at work.
+        """Start the first run of the queue that the SuperLink accepts, when no other is active.
 
         Once more where whoever worked on it is gone without having finished; stop one that was withdrawn.
         """
@@ -263,7 +263,7 @@ class Serving:
                 starting.append(name)
 
     def _begin(self, name: str) -> bool:
-        """Whether the SuperLink has taken the run."""
+        """Start a Flower run; return whether the SuperLink accepted it."""
         self._waits.pop(name, None)
         with self._noted(f"run {name}"):
             again = name in self._seen
@@ -274,7 +274,7 @@ class Serving:
         return False
 
     def _gone(self, name: str, at: float) -> bool:
-        """Whether a run that was begun has nobody who works on it, and nobody who is about to.
+        """Return whether a started run has no process executing it and none about to.
 
         On a busy machine its process takes minutes to start; as long as the SuperLink waits for it, so does this.
         """
@@ -287,7 +287,7 @@ class Serving:
             return True
 
     def _stop(self, name: str) -> None:
-        """End a run that was withdrawn while it was at work; what fails is tried again at the next look."""
+        """Stop a run that was withdrawn while active; errors are retried at the next poll."""
         if (run_id := self._begun.get(name)) is not None:
             with self._noted(f"run {name}"):
                 self._control.stop(run_id)

@@ -1,4 +1,4 @@
-"""A site: one client on a machine of its own, from the file its operator wrote to the client of the federation."""
+"""Site of a federation: its configuration file, faces, private states and client."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _PATHS = (("agreement",), ("faces", "path"), ("faces", "manifest"), ("public",),
 
 
 class SiteFacesConfig(Settings):
-    """A saved face set, and which of its images train: those of ``manifest``, or the first of every identity.
+    """Saved face set with the selection of training images: those of ``manifest``, or the first of each identity.
 
     ``test_share`` or ``test_count``: the last images of each identity that are kept for the site's own test; at least
     one of each trains.
@@ -74,7 +74,7 @@ class SiteFacesConfig(Settings):
 
 
 class SiteConfig(Settings):
-    """A site's ``site.yaml``; relative paths start at its folder.
+    """Contents of ``site.yaml``; relative paths start at its folder.
 
     ``client``: under which id it takes part. ``agreement``: the file that the coordinator gave out. ``public``: a saved
     set of the public faces, where the method uses them. ``private``: the folder for what the client keeps between
@@ -93,7 +93,7 @@ class SiteConfig(Settings):
 
     @classmethod
     def load(cls, path: Path) -> SiteConfig:
-        """Read the file with its paths made absolute; raises :class:`FedfrError` as all configurations do."""
+        """Read the file and make its paths absolute; raises :class:`FedfrError` as all configurations do."""
         if not path.is_file():
             raise FedfrError(f"{path.parent} holds no {path.name}; make a site with `fedfr site init {path.parent}`")
         content = read_file(path)
@@ -108,7 +108,7 @@ class SiteConfig(Settings):
 
 
 class Site:
-    """What a site's folder says: who it is (:meth:`hello`) and its :meth:`client`."""
+    """Opened site with its identification (:meth:`hello`) and its :meth:`client`."""
 
     def __init__(self, config: SiteConfig) -> None:
         self.config = config
@@ -121,16 +121,16 @@ class Site:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Site:
-        """The site whose ``site.yaml`` this is."""
+        """Open the site of this ``site.yaml``."""
         return cls(SiteConfig.load(Path(path)))
 
     @property
     def private(self) -> Path:
-        """Where the private states under this agreement lie."""
+        """Folder of the private states under this agreement."""
         return Path(self.config.private) / self.agreement.fingerprint[:16]
 
     def hello(self) -> Hello:
-        """Who this is; raises :class:`FedfrError` when faces it needs cannot be opened."""
+        """Return client id and fingerprints; raises :class:`FedfrError` when required faces cannot be opened."""
         _ = self.own_faces
         there = self.agreement.public and self.config.public is not None
         public = self.public_faces.fingerprint() if there else ""
@@ -138,26 +138,26 @@ class Site:
 
     @cached_property
     def own_faces(self) -> FaceSet:
-        """The private faces that train."""
+        """Return the private training faces."""
         faces, division = self.divided
         return faces.subset(division.train)
 
     @cached_property
     def all_faces(self) -> FaceSet:
-        """The private faces that train, and those kept for the site's own test."""
+        """Return the private training faces, and those kept for the site's own test."""
         faces, division = self.divided
         return faces.subset(division.all())
 
     @cached_property
     def public_faces(self) -> FaceSet:
-        """The public faces; none where the site has none or the method uses none."""
+        """Return the public faces; empty if the site has none or the method uses none."""
         if self.config.public is None or not self.agreement.public:
             return self.own_faces.subset([])
         return FaceSet.load(self.config.public)
 
     @contextmanager
     def client(self) -> Iterator[Client]:
-        """The client, with the folder of its private states to itself.
+        """Return the client, with exclusive use of its private states.
 
         Raises :class:`FedfrError` when another process of this site is at work, and when a device is not there.
         """
@@ -188,7 +188,7 @@ class Site:
             )
 
     def export(self, path: Path) -> int:
-        """Write the site's personalized model of its newest round, and return that.
+        """Export the personalized model of the site's newest round; return the round.
 
         Raises :class:`FedfrError` as :meth:`personalized` does, and when something stands there.
         """
@@ -198,7 +198,7 @@ class Site:
         return number
 
     def _erase_departed(self) -> None:
-        """Erase whoever left the site from what it kept under other agreements, which no round comes back to."""
+        """Erase departed identities from private states of other agreements, which no round uses again."""
         for place in sorted(self.private.parent.iterdir()):
             store = PrivateStore(place, self.config.client)
             if place == self.private or not store.rounds():
@@ -214,11 +214,11 @@ class Site:
 
     @cached_property
     def method(self) -> Method:
-        """The method agreed on."""
+        """The agreed method."""
         return make_method(self.agreement.config, self.agreement.method.name)
 
     def personalized(self, device: torch.device = CPU) -> tuple[int, Personalized]:
-        """The newest round that the site has taken part in, and its personalized model then.
+        """Return the site's newest round and its personalized model after that round.
 
         Raises :class:`FedfrError` when it has not taken part, and when the method has no such model.
         """
@@ -239,7 +239,7 @@ class Site:
 
     @cached_property
     def divided(self) -> tuple[FaceSet, ClientFaces]:
-        """The private faces, and which of them train and which test."""
+        """Return the private faces, and the indices for training and test."""
         given, client = self.config.faces, self.config.client
         faces = FaceSet.load(given.path)
         if given.manifest is not None:
@@ -255,7 +255,7 @@ class Site:
 
 
 def check_apart(own: FaceSet, others: FaceSet, what: str) -> None:
-    """Raises :class:`FedfrError` where a name or an image is in a site's own faces and in others, called ``what``.
+    """Raise :class:`FedfrError` if a name or image is both in a site's own faces and in others, called ``what``.
 
     Names that look the same are one name.
     """

@@ -1,4 +1,4 @@
-"""How every site of a run stands, in a file of the run's folder: written by the run's process, read by ``status``."""
+"""Status of a run's sites in a file of the run's folder, written by the run's process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["SiteBoard", "busy_elsewhere", "now", "read_board"]
 
 
 def now() -> str:
-    """The time as status and logs write it."""
+    """Format the present time as in status and logs."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -25,7 +25,7 @@ _LASTED = re.compile(r" \(for [0-9.]+ (s|min|h)\)")
 
 
 class SiteBoard:
-    """Call it with a client and its standing; a change is written with its time, anything else is ignored.
+    """Callback that records changes of a client's site status with their time; repeats are ignored.
 
     ``problem`` and ``problem_since`` keep the last reason for which a site was not there or was refused, until it is
     ready again.
@@ -60,7 +60,7 @@ class SiteBoard:
 
 
 def read_board(folder: Path) -> Mapping[str, Mapping[str, Any]]:
-    """What the run's process wrote last, by client; nothing where it has not written or the file is damaged."""
+    """Read the last status of each client; empty if the file is missing or damaged."""
     try:
         found = read_json(folder / SITES) if (folder / SITES).exists() else {}
     except (FedfrError, ValueError):
@@ -75,7 +75,7 @@ def read_board(folder: Path) -> Mapping[str, Mapping[str, Any]]:
 
 
 def busy_elsewhere(folder: Path, newer: float) -> dict[str, str]:
-    """By client, the round of another run that its site was given and has not answered, as far as is known.
+    """Return, by client, the known round of another run that its site has not answered yet.
 
     What was given more than ``newer`` seconds ago is taken to be lost.
     """

@@ -1,4 +1,4 @@
-"""``fedfr site evaluate``: a site's personalized model on the site's own people, among strangers that it has here."""
+"""``fedfr site evaluate``: evaluation of a site's personalized model on its own identities among strangers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def evaluate_site(
     settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> list[Row]:
-    """The personalized protocols on the site's newest model, with the images it keeps from training.
+    """Run the personalized protocols on the site's newest model, with its images kept from training.
 
     Impostors are the site's own people among each other, and ``strangers``: by default the public faces, which training
     has seen, so that figures flatter the model. ``settings`` are those of :class:`EvaluationConfig`. Nothing is written

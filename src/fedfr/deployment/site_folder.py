@@ -1,4 +1,4 @@
-"""A site's folder, made in one go: its key, and a commented file in which its operator says where the faces are."""
+"""Creation of a site's folder: its key, and a commented ``site.yaml`` for its operator."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ runtime:
 
 @dataclass(frozen=True)
 class NewSite:
-    """What came of it, and what to send to the coordinator."""
+    """Created files, and the one to send to the coordinator."""
 
     config: Path
     public_key: Path
@@ -88,6 +88,6 @@ def init_site(
 
 
 def _quoted(text: str) -> str:
-    """As YAML reads it back, whatever stands in it: an id such as 007, a path with a colon."""
+    """Quote a text so that YAML reads it back unchanged, such as an id 007 or a path with a colon."""
     quoted: str = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=float("inf"))
     return quoted.strip()

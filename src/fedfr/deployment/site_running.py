@@ -1,4 +1,4 @@
-"""``fedfr site run``: a site's SuperNode, kept running."""
+"""``fedfr site run``: supervised SuperNode of a site."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["RUNNING", "run_site"]
 
 HERE = "127.0.0.1"
 RUNNING = "running.json"
-"""How the site's process stands, as long as the site runs."""
+"""Status of the site's process while the site runs."""
 
 _log = logging.getLogger("fedfr.deployment")
 
 
 def run_site(path: Path, backoff: Backoff | None = None) -> int:
-    """Run the SuperNode of the site whose ``site.yaml`` this is, until SIGTERM or SIGINT; if it dies, once more.
+    """Run the SuperNode of the site of this ``site.yaml`` until SIGTERM or SIGINT, restarting it when it dies.
 
     Raises :class:`FedfrError` for a configuration that cannot be used, a key that others can read, a proxy or
     a port that cannot be used, and while the site runs already. Whether the faces are there is asked for every message

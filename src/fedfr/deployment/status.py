@@ -1,4 +1,4 @@
-"""Where runs and sites stand, read from their folders."""
+"""Status of runs and sites, read from their folders."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from fedfr.federation.private_store import PrivateStore
 __all__ = ["site_status", "status_of", "table"]
 
 NUMBERS = ("process", "starts", "port")
-"""Of what is written of a process; all else are texts."""
+"""Types of the fields in a process's status; all others are texts."""
 
 
 def status_of(coordinator: Coordinator) -> dict[str, Any]:
-    """Plain JSON values: whether the server runs, and every run with its rounds and what each site did last."""
+    """Return the coordinator's status as JSON values: its processes, and every run with rounds and sites."""
     queue, running = coordinator.submitted(), is_locked(coordinator.folder)
     return {
         "name": coordinator.config.name,
@@ -92,12 +92,12 @@ def _standing(folder: Path, queue: Sequence[str]) -> dict[str, Any]:
 
 
 def _position(name: str, queue: Sequence[str]) -> int:
-    """Counted from 1; 0 for a run that is not in the queue."""
+    """Return the place in the queue, from 1; 0 for a run that is not queued."""
     return queue.index(name) + 1 if name in queue else 0
 
 
 def table(status: Mapping[str, Any]) -> str:
-    """The same for people."""
+    """Format the coordinator's status as text."""
     lines = [f"{status['name']}: {'running' if status['running'] else 'not running'}; {len(status['sites'])} sites"]
     for name, told in status.get("processes", {}).items():
         if told.get("next_start"):
@@ -123,7 +123,7 @@ def table(status: Mapping[str, Any]) -> str:
 
 
 def _state(run: Mapping[str, Any], status: Mapping[str, Any]) -> str:
-    """What a run waits for, as well."""
+    """Describe the state of a run, including what it waits for."""
     state = str(run["state"])
     if run.get("waiting_for"):
         return f"{state}, waiting for {', '.join(run['waiting_for'])}"
@@ -140,7 +140,7 @@ def _cell(value: float | None, width: int, digits: int, unit: float = 1.0) -> st
 
 
 def site_status(path: Path) -> dict[str, Any]:
-    """Plain JSON values of one site: who, whether it runs and trains, and the rounds it has private states of."""
+    """Return the status of one site as JSON values: client, process, and rounds with private states."""
     site = Site.open(path)
     rounds = PrivateStore(site.private, site.config.client).rounds()
     running = is_locked(path.parent)
@@ -158,7 +158,7 @@ def site_status(path: Path) -> dict[str, Any]:
 
 
 def _process(folder: Path) -> dict[str, Any]:
-    """The site's process as its supervisor sees it; nothing where that has not said yet."""
+    """Return the site's process status from its supervisor; empty if there is none yet."""
     told = _whole(_told(folder / RUNNING))
     if not told:
         return {}
@@ -173,17 +173,17 @@ def _process(folder: Path) -> dict[str, Any]:
 
 
 def _processes(path: Path) -> dict[str, dict[str, Any]]:
-    """The coordinator's processes as their supervisors see them."""
+    """Return the status of the coordinator's processes from their supervisors."""
     return {name: _whole(told) for name, told in _told(path).items() if isinstance(told, dict)}
 
 
 def _whole(told: Mapping[str, Any]) -> dict[str, Any]:
-    """What is of the kind that was written, whatever has become of the rest."""
+    """Return the fields that have the expected type."""
     return {name: value for name, value in told.items() if isinstance(value, int | None if name in NUMBERS else str)}
 
 
 def _told(path: Path) -> dict[str, Any]:
-    """What a process at work has written; nothing where that is not there or damaged."""
+    """Read the status file of a running process; empty if it is missing or damaged."""
     try:
         return dict(read_json(path))
     except (FedfrError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Keeps one process running: starts it, starts it again when it dies, and takes it along when it ends itself."""
+"""Supervisor of one process: starts it, restarts it when it dies, and stops it on exit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 @dataclass
 class Backoff:
-    """Seconds to wait before the next start: ``first``, doubled each time up to ``longest``.
+    """Delay before the next restart in seconds: ``first``, doubled each time up to ``longest``.
 
     A process that ran for ``healthy`` seconds was well; after it the count begins anew.
     """
@@ -47,7 +47,7 @@ class Backoff:
     _next: float = field(default=0.0, init=False)
 
     def after(self, ran: float) -> float:
-        """The wait after a process that ran for so many seconds."""
+        """Return the delay after a process that ran for so many seconds."""
         if self._next == 0.0 or ran >= self.healthy:
             self._next = self.first
         wait, self._next = self._next, min(2 * self._next, self.longest)
@@ -56,7 +56,7 @@ class Backoff:
 
 @dataclass(frozen=True)
 class Supervised:
-    """A process as its supervisor sees it: whether it runs, since when it does or does not, and how it ended last.
+    """Status of a supervised process: whether it runs, since when, and how it last ended.
 
     ``starts`` are counted since the supervisor itself was started; times are texts, empty where there is none.
     """
@@ -75,7 +75,7 @@ def _told(time: datetime) -> str:
 
 @dataclass
 class Supervisor:
-    """Runs ``command`` with the environment ``environment`` until :meth:`stop` is called, or SIGTERM or SIGINT comes.
+    """Runs ``command`` with the environment ``environment`` until :meth:`stop`, SIGTERM or SIGINT.
 
     ``command`` may be a function that is called before every start; when it raises :class:`FedfrError` then, that start
     has failed. The process gets ``patience`` seconds to end after SIGTERM before it is killed; when this process is
@@ -94,11 +94,11 @@ class Supervisor:
     _stopped: threading.Event = field(default_factory=threading.Event, init=False)
 
     def stop(self) -> None:
-        """Let the process end, and start it no more."""
+        """Stop the process and do not restart it."""
         self._stopped.set()
 
     def run(self) -> int:
-        """Returns 0 once it was stopped, 130 by SIGINT. Called from the main thread, it minds signals.
+        """Run until stopped; return 0, or 130 after SIGINT. Call from the main thread, as it handles signals.
 
         Raises :class:`FedfrError` when there is no such command, or no command at the first start.
         """
@@ -142,7 +142,7 @@ class Supervisor:
         return self.command() if callable(self.command) else self.command
 
     def _once(self, command: Sequence[str], state: Supervised) -> str:
-        """Run the process to its end, and say how that was."""
+        """Run the process to its end and return its result."""
         guarded = [sys.executable, "-c", _GUARD, str(os.getpid()), *command]
         process = subprocess.Popen(
             guarded, env=dict(self.environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
