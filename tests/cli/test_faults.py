@@ -109,7 +109,7 @@ def test_interrupted_by_hand(begun: Path, fedfr: Fedfr, monkeypatch: pytest.Monk
         patch.setattr(Experiment, "run", interrupted)
         answer = fedfr("resume", begun)
     assert answer.code == 130
-    assert answer.err.endswith(f"go on with `fedfr resume {begun}`\n")
+    assert answer.err.endswith(f"continue with `fedfr resume {begun}`\n")
     assert "Traceback" not in answer.err
 
 

@@ -305,7 +305,7 @@ def test_names_are_read_as_they_are_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("device", ["mps", "meta", "xpu", "", "cuda:x", "cpu,", "CPU", "cpu:-1", "vulkan", "cpu;cuda"])
 def test_a_device_that_cannot_compute_everything_is_refused_when_it_is_read(device: str) -> None:
-    with pytest.raises(FedfrError, match=r"runtime\.device.* is no device that is used here; give cpu, cuda, or"):
+    with pytest.raises(FedfrError, match=r"runtime\.device.* is not a known device; give cpu, cuda, or"):
         load_config(None, {"runtime": {"device": device}})
 
 

@@ -98,7 +98,7 @@ def test_the_csv_holds_every_row(finished: Benchmark) -> None:
 
 def test_another_table_is_no_results(tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("method,seed\nfedavg,0\n", encoding="utf-8")
-    with pytest.raises(FedfrError, match="holds no results of a benchmark"):
+    with pytest.raises(FedfrError, match="is not a results.csv of a benchmark"):
         read_results(tmp_path / "other.csv")
 
 
@@ -427,10 +427,19 @@ def test_only_the_starting_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"seed": 3}, "--set seed=3: a benchmark chooses it; use --seeds"),
-        ({"split": {"settings": {"seed": 3}}}, "--set split.settings.seed=3: a benchmark chooses it; use --seeds"),
-        ({"method": {"name": "moon"}}, "--set method.name=moon: a benchmark chooses it; use --methods"),
-        ({"baselines": ["local"]}, "--set baselines=['local']: a benchmark chooses it; use --methods"),
+        ({"seed": 3}, "--set seed=3: the benchmark chooses this setting; use --seeds instead"),
+        (
+            {"split": {"settings": {"seed": 3}}},
+            "--set split.settings.seed=3: the benchmark chooses this setting; use --seeds instead",
+        ),
+        (
+            {"method": {"name": "moon"}},
+            "--set method.name=moon: the benchmark chooses this setting; use --methods instead",
+        ),
+        (
+            {"baselines": ["local"]},
+            "--set baselines=['local']: the benchmark chooses this setting; use --methods instead",
+        ),
         ({"baseline_settings": {"fedproxx": {"mu": 1}}}, "unknown method 'fedproxx'; did you mean 'fedprox'?"),
     ],
 )
@@ -544,7 +553,10 @@ def test_the_packages_scenarios_are_sound(name: str, scenario: str) -> None:
         ({"budget": "gpu"}, "unknown budget 'gpu'; known: cpu, full"),
         ({"methods": ["fedprx"]}, "unknown method 'fedprx'; did you mean 'fedprox'?"),
         ({"scenario": "size"}, "benchmark orl has no scenario 'size'; known: identities, unequal, participation"),
-        ({"scenario": "unequal", "starts": ["scratch", "scratch"]}, "two have the same name; rename a checkpoint"),
+        (
+            {"scenario": "unequal", "starts": ["scratch", "scratch"]},
+            "two starting points have the same name; rename one checkpoint",
+        ),
         ({"starts": ["/none.ckpt"]}, "/none.ckpt"),
     ],
 )

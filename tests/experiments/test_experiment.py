@@ -168,7 +168,7 @@ def test_begin_refuses_another_configuration(tmp_path: Path, monkeypatch: pytest
     same = tiny_config(tmp_path, "method.dfc.weight=10.0")
     assert Experiment.begin(same, "run").config == config, "the default, said aloud; workers change no result"
     for override, message in (
-        ("seed=5", "run was begun with seed = 0, not 5; go on with `fedfr resume run` or choose another folder"),
+        ("seed=5", "run was begun with seed = 0, not 5; continue it with `fedfr resume run` or choose another folder"),
         ("method.dfc.weight=3", "run was begun with method.dfc.weight = 10.0, not 3.0; go on"),
         ("method.name=fedavg", "run was begun with method.name = 'fedfr', not 'fedavg'; go on"),
         ("split.settings.max_images=4", "run was begun with split.settings.max_images = None, not 4; go on"),

@@ -155,7 +155,7 @@ def test_other_public_people_need_another_run(begun: tuple[Path, Experiment]) ->
     split = run.components.split
     shown = split.identities["public"][0]
     put(folder, run, *without(run.components.faces, split, shown))
-    with pytest.raises(FedfrError, match=r"the public identities of .* are others than its model was trained with"):
+    with pytest.raises(FedfrError, match=r"the public identities of .* differ from those its model was trained with"):
         Experiment.open(run.folder).run()
     nobody = split.identities["generic"][0]
     exchanged = Split.load(run.folder / "split.json")
@@ -171,7 +171,7 @@ def test_other_public_people_need_another_run(begun: tuple[Path, Experiment]) ->
         (),
     )
     put(folder, run, faces.subset(range(len(faces))), swapped)
-    with pytest.raises(FedfrError, match=r"the public identities of .* \(4 now\); bring them back, or begin a new run"):
+    with pytest.raises(FedfrError, match=r"the public identities of .* \(4 now\); restore them, or begin a new run"):
         Experiment.open(run.folder).run()
 
 

@@ -82,6 +82,14 @@ def audit(
     Nothing is modified, and the findings do not depend on the order of the images. ``model`` is a fedfr checkpoint, a
     state dict of another project or an ONNX graph. Raises :class:`FedfrError` for unreadable input and for a split that
     was made for other faces.
+
+    >>> import numpy as np
+    >>> from fedfr import FaceSet, audit
+    >>> pixels = np.random.default_rng(0).integers(0, 256, (4, 112, 112, 3), np.uint8)
+    >>> pixels[3] = pixels[0]
+    >>> found = audit(FaceSet(pixels, [0, 0, 1, 1], ["a", "b"]))
+    >>> "image-of-two-people" in [finding.kind for finding in found.findings]
+    True
     """
     shown = progress or Silent()
     loaded = faces if isinstance(faces, FaceSet) else FaceSet.load(faces)

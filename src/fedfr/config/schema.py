@@ -245,7 +245,7 @@ def _usable(text: str) -> str:
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if not DEVICE.fullmatch(name):
-            raise ValueError(f"{name!r} is no device that is used here; give cpu, cuda, or cuda:0 and the like")
+            raise ValueError(f"{name!r} is not a known device; give cpu, cuda, or cuda:0, cuda:1, …")
     if len({name.partition(":")[0] for name in names}) > 1:
         raise ValueError("of several devices all must be of one kind: which of them serves a client must change no bit")
     return text
@@ -281,7 +281,13 @@ class DeploymentConfig(Settings):
 
 
 class ExperimentConfig(Settings):
-    """A whole job: faces, split, starting model, method, baselines, evaluation."""
+    """A whole job: faces, split, starting model, method, baselines, evaluation.
+
+    >>> from fedfr import ExperimentConfig
+    >>> config = ExperimentConfig(seed=3)
+    >>> config.method.name, config.federation.rounds, config.baselines
+    ('fedfr', 20, ('local', 'centralized'))
+    """
 
     preset: str | None = None
     seed: Annotated[int, Field(ge=0)] = 0
@@ -326,6 +332,11 @@ def load_config(source: str | Path | None, overrides: Sequence[str] | Mapping[st
     Paths inside a file are relative to that file, those of overrides to the current directory. What names another
     ``method.name`` than the layer it builds on leaves behind what belonged to that method.
     Raises :class:`FedfrError` on anything unknown or out of range.
+
+    >>> from fedfr import load_config
+    >>> config = load_config("quickstart", ["federation.rounds=5", "method.name=fedavg"])
+    >>> config.federation.rounds, config.method.name, config.faces.source
+    (5, 'fedavg', 'orl')
     """
     layers: list[dict[str, Any]] = []
     if source is not None:

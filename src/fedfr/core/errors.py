@@ -13,6 +13,13 @@ class FedfrError(Exception):
 
     ``shareable``: the part that may leave the machine of a client that met it. A message may hold paths and names of
     private faces, so by default nothing of it may: the server learns only that the client stopped.
+
+    >>> from fedfr import FedfrError, load_config
+    >>> try:
+    ...     load_config(None, ["federation.rounds=-1"])
+    ... except FedfrError as error:
+    ...     print(error)
+    defaults: federation.rounds = -1: ...
     """
 
     def __init__(self, message: str, shareable: str = "it stopped; its own log says why") -> None:

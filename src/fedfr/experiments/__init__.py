@@ -1,1 +1,1 @@
-"""Whole runs: components, methods, benchmarks, evaluation of stored models, events, reports."""
+"""Complete runs: components, method runs, benchmarks, evaluation and export of stored models, events, reports."""

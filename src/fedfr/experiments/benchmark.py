@@ -1,4 +1,4 @@
-"""A benchmark: methods side by side on the same faces, start and budget, over seeds; one run folder per seed."""
+"""Benchmarks: comparison of methods on the same faces, start and budget over seeds, with a run folder per seed."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ MethodsSettings = dict[str, dict[str, Any]]
 
 
 class Budget(Settings):
-    """How many seeds, and settings laid over the benchmark's configuration."""
+    """Number of seeds, and settings that override the benchmark's configuration."""
 
     seeds: Annotated[int, Field(ge=1)] = 1
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class Cell(Settings):
-    """One of the federations that a benchmark compares methods in: a starting point, or a point of a scenario.
+    """One federation in which methods are compared: a starting point, or a point of a scenario.
 
-    ``at``: where it stands on the scenario's axis, ``group``: on which line. ``settings`` are laid over the plan's,
-    ``methods`` holds those that are a method's own.
+    ``at`` is its position on the scenario's axis, ``group`` its line. ``settings`` override the plan's, ``methods``
+    holds settings of single methods.
     """
 
     at: float | None = None
@@ -52,9 +52,9 @@ class Cell(Settings):
 
 
 class Scenario(Settings):
-    """What is varied along ``axis``, and the methods that are compared by default.
+    """Cells that vary along ``axis``, and the methods compared by default.
 
-    ``tuned``: whether methods have the settings that were chosen for them; a scenario that they are chosen by has not.
+    ``tuned``: whether methods use their tuned settings; scenarios in which settings are chosen do not.
     """
 
     axis: str
@@ -65,10 +65,10 @@ class Scenario(Settings):
 
 
 class Definition(Settings):
-    """A benchmark's file: the preset it runs, the methods by default, its budgets, scenarios and chosen settings.
+    """Content of a benchmark's file: preset, default methods, budgets, scenarios and tuned settings.
 
-    ``tuned``: by starting point – ``scratch``, ``checkpoint`` – and method, settings chosen on a validation split.
-    ``split_seed``: the split of seed n is made with ``split_seed`` + n.
+    ``tuned``: settings chosen on a validation split, by starting point (``scratch``, ``checkpoint``) and method. The
+    split of seed n is made with ``split_seed`` + n.
     """
 
     config: str
@@ -80,7 +80,7 @@ class Definition(Settings):
 
 
 class Plan(Settings):
-    """What a benchmark's folder was begun for; ``settings`` are laid over the preset ``config``."""
+    """Plan of a benchmark's folder; ``settings`` override the preset ``config``."""
 
     name: str
     config: str
@@ -94,13 +94,13 @@ class Plan(Settings):
     cells: Annotated[dict[str, Cell], Field(min_length=1)] = Field(default_factory=lambda: {SCRATCH: Cell()})
 
     def experiment(self, seed: int, cell: str | None = None) -> ExperimentConfig:
-        """The configuration of one seed (in the first cell): one method is the run's main one, the others baselines."""
+        """Return the configuration of one seed and cell (by default the first): a main method, the others baselines."""
         chosen = self.cells[next(iter(self.cells)) if cell is None else cell]
         names = [name for name in self.methods if name != "pretrained"] or ["pretrained"]
         main = "fedfr" if "fedfr" in names else names[0]
         others = [name for name in names if name != main]
         settings = merge(self.settings, chosen.settings)
-        # A method's own settings, by its name: whoever gives them need not know which one is the main method.
+        # Settings by name of the method, so that users need not know which one is the main method.
         own = merge(chosen.methods, settings.pop("baseline_settings", {}))
         settings["method"] = merge(own.pop(main, {}), settings.get("method", {}))
         settings["baseline_settings"] = {name: value for name, value in own.items() if name in others}
@@ -109,13 +109,13 @@ class Plan(Settings):
         return load_config(self.config, merge(settings, fixed))
 
     def runs(self) -> Iterator[tuple[str, int]]:
-        """Every cell and seed, all cells of a seed before the next."""
+        """Yield every cell and seed, all cells of a seed before the next seed."""
         return ((cell, seed) for seed in self.seeds for cell in self.cells)
 
 
 @dataclass(frozen=True)
 class Result:
-    """A row with its cell, and what the method's rounds cost in that seed, see :class:`RoundCost`."""
+    """A row with its cell and the cost of the method's rounds in that seed, see :class:`RoundCost`."""
 
     cell: str
     row: Row
@@ -127,11 +127,11 @@ class Result:
 
     @classmethod
     def of(cls, cell: str, row: Row, cost: RoundCost) -> Result:
-        """A row and what the method's rounds cost together."""
+        """Return the result of a row and the total cost of the method's rounds."""
         return cls(cell, row, cost.wall_seconds, cost.client_seconds, cost.bytes_up, cost.bytes_down, cost.peak_bytes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as in the CSV."""
+        """Return plain values, as in the CSV."""
         costs = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("cell", "row")}
         return {"cell": self.cell} | self.row.to_dict() | costs
 
@@ -146,23 +146,23 @@ def plan_benchmark(
     scenario: str | None = None,
     starts: Sequence[str] = (SCRATCH,),
 ) -> Plan:
-    """The plan of a benchmark of the package; raises :class:`FedfrError` for what it does not know.
+    """Return the plan of a benchmark of the package; raises :class:`FedfrError` for unknown names.
 
-    ``starts``: starting points, ``scratch`` or checkpoints; with a ``scenario`` only one.
+    ``starts`` are starting points, ``scratch`` or checkpoints; with a ``scenario`` only one.
     """
     definition = validate(Definition, read_benchmark(name), f"benchmark {name}")
     if budget not in definition.budgets:
         raise FedfrError(f"unknown budget {budget!r}; known: {', '.join(definition.budgets)}")
     begun = dict(_starting_cell(definition, start) for start in starts)
     if len(begun) < len(starts):
-        raise FedfrError(f"--start {', '.join(starts)}: two have the same name; rename a checkpoint")
+        raise FedfrError(f"--start {', '.join(starts)}: two starting points have the same name; rename one checkpoint")
     axis, default, cells = "", definition.methods, begun
     if scenario is not None:
         if scenario not in definition.scenarios:
             known = ", ".join(definition.scenarios) or "none"
             raise FedfrError(f"benchmark {name} has no scenario {scenario!r}; known: {known}")
         if len(begun) > 1:
-            raise FedfrError(f"--scenario {scenario} has one starting point; give --start once")
+            raise FedfrError(f"--scenario {scenario} allows one starting point; give --start once")
         (start,) = begun.values()
         varied = definition.scenarios[scenario]
         axis, default = varied.axis, varied.methods
@@ -194,7 +194,7 @@ def plan_benchmark(
 
 
 def _starting_cell(definition: Definition, start: str) -> tuple[str, Cell]:
-    """A starting point's name and what it sets."""
+    """Return the name of a starting point and its cell."""
     if start == SCRATCH:
         return SCRATCH, Cell(methods=definition.tuned.get(SCRATCH, {}))
     model = {"start": str(Path(start).expanduser().resolve()), "backbone": backbone_of(Path(start).expanduser())}
@@ -203,13 +203,13 @@ def _starting_cell(definition: Definition, start: str) -> tuple[str, Cell]:
 
 
 def _folder_name(stem: str) -> str:
-    """A checkpoint's name as a folder's, among those of a benchmark."""
+    """Return a folder name for a checkpoint that does not collide with others of a benchmark."""
     name = re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-.") or "checkpoint"
     return f"{name}-start" if name in ("faces", "tensorboard", SCRATCH) or "." in name else name
 
 
 def _refuse_reserved(given: Mapping[str, Any]) -> None:
-    """Raise for settings that a benchmark makes itself, and for methods that there are none of."""
+    """Raise for settings that a benchmark chooses itself, and for unknown methods."""
     for place, instead in (
         (("seed",), "--seeds"),
         (("split", "settings", "seed"), "--seeds"),
@@ -220,13 +220,15 @@ def _refuse_reserved(given: Mapping[str, Any]) -> None:
         for part in place:
             value = value.get(part) if isinstance(value, Mapping) else None
         if value is not None:
-            raise FedfrError(f"--set {'.'.join(place)}={value}: a benchmark chooses it; use {instead}")
+            raise FedfrError(
+                f"--set {'.'.join(place)}={value}: the benchmark chooses this setting; use {instead} instead"
+            )
     for name in given.get("baseline_settings", {}):
         METHODS.entry(name)
 
 
 def _with_settings(cell: Cell, given: Mapping[str, Any]) -> Cell:
-    """A cell under the user's settings: they stand above everything that it sets, for one method or for all."""
+    """Return a cell with the user's settings, which override everything that it sets for one method or all."""
     local = given.get("local", {})
 
     def left(own: dict[str, Any]) -> dict[str, Any]:
@@ -237,7 +239,7 @@ def _with_settings(cell: Cell, given: Mapping[str, Any]) -> Cell:
 
 
 class _CellProgress:
-    """Progress of one cell's run: its events carry the cell's name."""
+    """Progress of a cell's run that adds the cell's name to events."""
 
     def __init__(self, reporter: Progress, cell: str) -> None:
         self.update = reporter.update
@@ -250,7 +252,7 @@ class _CellProgress:
 
 
 class Benchmark:
-    """A plan in a folder: ``benchmark.yaml``, ``<cell>/seed-<n>/`` (each a run), ``results.csv``."""
+    """A benchmark in a folder: ``benchmark.yaml``, ``<cell>/seed-<n>/`` (a run each), ``results.csv``."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan = plan
@@ -261,10 +263,10 @@ class Benchmark:
 
     @classmethod
     def begin(cls, plan: Plan, folder: str | Path, progress: Progress | None = None) -> Benchmark:
-        """A new folder, or one that was begun with the same plan, or with fewer seeds; else :class:`FedfrError`.
+        """Begin a benchmark in a new folder, or open one with the same plan or fewer seeds.
 
-        It raises as well when a cell's first run could not begin – no faces, too few identities – and leaves the folder
-        as it was.
+        Raises :class:`FedfrError` for another plan, and if a cell's first run cannot begin (no faces, too few
+        identities); the folder is then left unchanged.
         """
         folder = Path(folder)
         made = cls(plan, folder)
@@ -279,7 +281,7 @@ class Benchmark:
                 made._save_plan()
             return made
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the benchmark")
+            raise FedfrError(f"{folder} exists and is not an empty folder; choose another folder for the benchmark")
         configs, existed = [plan.experiment(seed, cell) for cell, seed in plan.runs()], folder.exists()
         made._save_plan()
         try:
@@ -292,7 +294,7 @@ class Benchmark:
 
     @classmethod
     def open(cls, folder: str | Path) -> Benchmark:
-        """One that was begun; raises :class:`FedfrError` where there is none."""
+        """Open an existing benchmark; raises :class:`FedfrError` if there is none."""
         path = Path(folder) / _FILE
         if not cls.is_at(Path(folder)):
             raise FedfrError(f"{folder} holds no benchmark (there is no {_FILE} in it); give the folder of --out")
@@ -300,11 +302,11 @@ class Benchmark:
 
     @staticmethod
     def is_at(folder: Path) -> bool:
-        """Whether a benchmark was begun in ``folder``."""
+        """Return whether ``folder`` holds a benchmark."""
         return (folder / _FILE).is_file()
 
     def run(self, progress: Progress | None = None) -> list[Result]:
-        """Run, or go on where it was interrupted; ``results.csv`` grows with every finished run."""
+        """Run or resume; ``results.csv`` is updated after every finished run."""
         reporter, results, runs = progress or Silent(), list[Result](), list(self.plan.runs())
         work, every = f"benchmark {self.plan.name}", len({"pretrained", *self.plan.methods}) * len(runs)
         done = len(list(self.folder.glob("*/seed-*/evaluation/*.json")))
@@ -326,14 +328,16 @@ class Benchmark:
         return results
 
     def results(self) -> list[Result]:
-        """Of every finished run."""
+        """Return the results of every finished run."""
         return [result for cell in self.plan.cells for run in self._finished(cell) for result in _results(cell, run)]
 
     def finished(self) -> dict[str, list[Experiment]]:
-        """By cell, the runs of every finished seed; raises :class:`FedfrError` when there is none."""
+        """Return the finished runs by cell; raises :class:`FedfrError` if there are none."""
         runs = {cell: found for cell in self.plan.cells if (found := self._finished(cell))}
         if not runs:
-            raise FedfrError(f"{self.folder} has no finished seed yet; go on with the same `fedfr benchmark` command")
+            raise FedfrError(
+                f"{self.folder} has no finished seed yet; repeat the same `fedfr benchmark` command to continue"
+            )
         return runs
 
     def _finished(self, cell: str) -> list[Experiment]:
@@ -345,10 +349,10 @@ class Benchmark:
         return self.folder / cell / f"seed-{seed}"
 
     def _begin(self, cell: str, config: ExperimentConfig, progress: Progress | None) -> Experiment:
-        """A run with the faces that all share; they are imported by the first."""
+        """Begin or open a run; the first one imports the faces, which all share."""
         run = self._run(cell, config.seed)
         if not (run / "config.yaml").exists():
-            # What a process left that was killed before the run had begun.
+            # Leftovers of a process that was killed before the run had begun.
             empty_folder(run, remove=False)
             for leftover in self.folder.glob(".faces.*.tmp"):
                 empty_folder(leftover, remove=True)
@@ -369,7 +373,7 @@ class Benchmark:
 
 
 def read_results(path: str | Path) -> list[Result]:
-    """The results in a ``results.csv``; raises :class:`FedfrError` when it is none."""
+    """Read a ``results.csv``; raises :class:`FedfrError` for any other file."""
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
             lines = list(csv.DictReader(file))
@@ -398,7 +402,7 @@ def read_results(path: str | Path) -> list[Result]:
             for line in lines
         ]
     except (OSError, csv.Error, KeyError, ValueError, TypeError) as error:
-        raise FedfrError(f"{path} holds no results of a benchmark ({error}); give a results.csv") from error
+        raise FedfrError(f"{path} is not a results.csv of a benchmark ({error}); give such a file") from error
 
 
 def _results(cell: str, run: Experiment) -> list[Result]:

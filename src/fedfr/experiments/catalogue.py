@@ -1,4 +1,4 @@
-"""What can be chosen by name."""
+"""Lists of registered methods, backbones, protocols, presets, benchmarks and scenarios."""
 
 from __future__ import annotations
 
@@ -15,42 +15,57 @@ def _rows(registry: Registry[Any]) -> list[dict[str, str]]:
 
 
 def list_methods() -> list[dict[str, str]]:
-    """Federated methods and baselines."""
+    """List federated methods and baselines: name, description, paper.
+
+    >>> from fedfr import list_methods
+    >>> [row["name"] for row in list_methods()][:4]
+    ['pretrained', 'local', 'centralized', 'fedavg']
+    """
     from fedfr.methods import METHODS
 
     return _rows(METHODS)
 
 
 def list_backbones() -> list[dict[str, str]]:
-    """Networks that turn a face into a feature."""
+    """List backbones, the networks that map a face to a feature: name, description, paper.
+
+    >>> from fedfr import list_backbones
+    >>> [row["name"] for row in list_backbones()][:4]
+    ['sphereface20', 'sphereface64', 'iresnet18', 'iresnet34']
+    """
     from fedfr.models.backbone_registry import BACKBONES
 
     return _rows(BACKBONES)
 
 
 def list_protocols() -> list[dict[str, str]]:
-    """Evaluation protocols."""
+    """List evaluation protocols: name, description, paper.
+
+    >>> from fedfr import list_protocols
+    >>> [row["name"] for row in list_protocols()][:4]
+    ['personalized-1:1', 'personalized-1:N', 'generic-1:1', 'generic-1:N']
+    """
     from fedfr.evaluation.protocols import PROTOCOLS
 
     return _rows(PROTOCOLS)
 
 
 def list_presets() -> list[dict[str, str]]:
-    """Configurations inside the package."""
+    """List the configurations inside the package."""
     from fedfr.config.schema import PRESETS
 
     return [{"name": name, "description": description, "paper": ""} for name, description in PRESETS.items()]
 
 
 def list_benchmarks() -> list[dict[str, str]]:
-    """Comparisons of methods that the package knows."""
+    """List the benchmarks inside the package."""
     from fedfr.config.loading import BENCHMARKS
 
     return [{"name": name, "description": description, "paper": ""} for name, description in BENCHMARKS.items()]
 
 
 def list_scenarios() -> list[dict[str, str]]:
-    """What the benchmarks of the package vary: the axis, its points, the methods compared by default."""
+    """List the scenarios of the package's benchmarks: axis, points, and methods compared by default."""
     from fedfr.config.loading import BENCHMARKS, read_benchmark
 
     return [

@@ -1,4 +1,4 @@
-"""From a configuration to the parts of a run: faces, split, compute, starting model, clients."""
+"""Components of a run made from its configuration: faces, split, compute settings, starting model, clients."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ Counter = Callable[[int, int], None]
 
 
 def make_compute(config: ExperimentConfig, worker: int = 0) -> Compute:
-    """Preprocessing, device and precision; raises :class:`FedfrError` for a device or compiler that is not there.
+    """Return preprocessing, device and precision; raises :class:`FedfrError` for a missing device or compiler.
 
-    Of several devices each worker takes one, in turn.
+    Several devices are assigned to workers in turn.
     """
     if config.runtime.compile and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
         raise FedfrError("runtime.compile = true needs a C++ compiler; install g++ or leave it false")
@@ -81,9 +81,9 @@ def make_compute(config: ExperimentConfig, worker: int = 0) -> Compute:
 
 
 def check_device(name: str, setting: str) -> None:
-    """Raise :class:`FedfrError` that names the ``setting`` where there is no such device; nothing is opened."""
+    """Raise :class:`FedfrError` naming the ``setting`` if there is no such device, without opening it."""
     if not DEVICE.fullmatch(name):
-        raise FedfrError(f"{setting} = {name!r} is no device that is used here; give cpu, cuda, or cuda:0 and the like")
+        raise FedfrError(f"{setting} = {name!r} is not a known device; give cpu, cuda, or cuda:0, cuda:1, …")
     kind, _, number = name.partition(":")
     if kind != "cuda":
         return
@@ -97,7 +97,7 @@ def check_device(name: str, setting: str) -> None:
 
 
 def open_device(name: str, setting: str) -> torch.device:
-    """The device called ``name``, which has computed something; raises :class:`FedfrError` as :func:`check_device`."""
+    """Return the named device after a trial computation; raises :class:`FedfrError` as :func:`check_device` does."""
     check_device(name, setting)
     try:
         device = torch.device(name)
@@ -109,10 +109,10 @@ def open_device(name: str, setting: str) -> torch.device:
 
 
 def make_method(config: ExperimentConfig, name: str) -> Method:
-    """The method called ``name``: the main one with its settings, a baseline with its own.
+    """Return the named method: the main method with its settings, or a baseline with its own.
 
-    A baseline shares with the main method what every method has, and everything where it is a variant of it: an
-    ablation compared with the method at another threshold would say nothing.
+    A baseline shares the settings common to all methods with the main method, and a variant of the main method shares
+    all of them, so that an ablation differs from it in nothing else.
     """
     settings, kind = config.method.settings, METHODS[name]
     if name != config.method.name:
@@ -124,7 +124,7 @@ def make_method(config: ExperimentConfig, name: str) -> Method:
 
 
 def local_training(config: ExperimentConfig, name: str) -> LocalConfig:
-    """How clients train under the method called ``name``: the run's ``local`` with what is the method's own."""
+    """Return the local training of the named method: the run's ``local`` with the method's own settings."""
     main = name == config.method.name
     own = config.method.local if main else config.baseline_settings.get(name, {}).get("local", {})
     if not isinstance(own, Mapping):
@@ -143,14 +143,14 @@ def open_faces(config: ExperimentConfig, cache: Path, on_import: Counter | None 
 
 
 def generic_contract(config: ExperimentConfig, space: str, role: str = "generic") -> Contract:
-    """The preprocessing contract of a model of this run."""
+    """Return the preprocessing contract of a model of this run."""
     spec = BACKBONES[config.model.backbone]
     return Contract(config.model.backbone, spec.embedding_dim, spec.preprocessing, space, role)
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What all clients of one process have in common."""
+    """Objects shared by all clients of one process."""
 
     faces: FaceSet
     participants: Mapping[str, Sequence[int]]
@@ -162,9 +162,9 @@ class Shared:
 
 @dataclass
 class ClientFactory:
-    """Makes clients of one method's run, in this process or in a worker it was pickled to.
+    """Factory of the clients of one method's run; it can be pickled to worker processes.
 
-    ``features_folder`` is where they share the public faces' features; without it each process has its own.
+    Processes share the features of public faces in ``features_folder``; without it each process computes its own.
     """
 
     config: ExperimentConfig
@@ -179,7 +179,7 @@ class ClientFactory:
         return self.__dict__ | {"_shared": None}
 
     def __call__(self, client_id: str) -> Client:
-        """The client with its private faces; whatever is not its own is shared within the process."""
+        """Return the client with its private faces; everything else is shared within the process."""
         if self._shared is None:
             self._shared = self._share()
         shared = self._shared
@@ -206,7 +206,7 @@ class ClientFactory:
 
 
 class RunComponents:
-    """The parts of a run in ``folder``, each made when first needed and found again on disk afterwards."""
+    """Components of a run in ``folder``, each made on first use and afterwards read from disk."""
 
     def __init__(self, config: ExperimentConfig, folder: Path, on_import: Counter | None = None) -> None:
         self.config = config
@@ -215,28 +215,28 @@ class RunComponents:
 
     @cached_property
     def compute(self) -> Compute:
-        """How networks are run."""
+        """Preprocessing, device and precision for networks."""
         return make_compute(self.config)
 
     @cached_property
     def faces(self) -> FaceSet:
-        """All faces of the run, memory-mapped or decoded when asked for."""
+        """All faces of the run, memory-mapped or decoded on access."""
         return open_faces(self.config, self.folder / "faces", self._on_import)
 
     @property
     def faces_folder(self) -> Path:
-        """Where the saved faces lie."""
+        """Folder of the saved faces."""
         path = self.config.faces.path
         return Path(path) if path is not None and is_face_set(path) else self.folder / "faces"
 
     @property
     def features_folder(self) -> Path:
-        """Where all processes and methods of the run share the public faces' features."""
+        """Folder in which processes and methods of the run share the features of public faces."""
         return self.folder / "public_features"
 
     @cached_property
     def split(self) -> Split:
-        """Who has which faces; saved as ``split.json`` and checked against the faces every time."""
+        """The split, saved as ``split.json`` and checked against the faces on every load."""
         path = self.folder / "split.json"
         if not path.exists():
             wanted = self.config.split
@@ -256,7 +256,7 @@ class RunComponents:
         on_step: Step = lambda epoch, step, steps: None,
         on_epoch: Epoch = lambda epoch, losses, rate: None,
     ) -> GenericModel:
-        """θ⁰ and Φ_g⁰ from ``pretrained/``, where they are put by pre-training or from the checkpoint to start from."""
+        """Return θ⁰ and Φ_g⁰ from ``pretrained/``, made by pre-training or from the starting checkpoint if missing."""
         path = self.folder / "pretrained" / "generic.safetensors"
         if not path.exists():
             generic = self._make_start(on_step, on_epoch)
@@ -269,25 +269,25 @@ class RunComponents:
         return GenericModel(tensors, prototypes)
 
     def _public_identities(self) -> dict[str, int | str]:
-        """Whose rows the public prototypes are, in their order: how many, and a fingerprint of the names."""
+        """Return number and fingerprint of the public identities, in the order of the public prototypes."""
         names = self.faces.identities_of(self.split.public)
         return {"count": len(names), "names": hashlib.sha256(json.dumps(names).encode()).hexdigest()}
 
     def _check_public(self, path: Path) -> None:
-        # Absent in runs of earlier versions, and where the starting model was taken from another run of the same faces.
+        # Absent in runs of earlier versions, and if the starting model comes from another run of the same faces.
         if path.exists() and read_json(path) != (here := self._public_identities()):
             raise FedfrError(
-                f"the public identities of {self.folder} are others than its model was trained with ({here['count']} "
-                "now); bring them back, or begin a new run with these faces"
+                f"the public identities of {self.folder} differ from those its model was trained with ({here['count']} "
+                "now); restore them, or begin a new run with these faces"
             )
 
     def save_generic(self, path: Path, generic: GenericModel, role: str) -> None:
-        """Write a generic model with its contract."""
+        """Write a generic model with its preprocessing contract."""
         tensors = {**generic.weights, PUBLIC_PROTOTYPES: generic.prototypes}
         save_model(path, tensors, generic_contract(self.config, embedding_space(generic.weights), role))
 
     def new_backbone(self) -> nn.Module:
-        """The configured backbone with its seeded initial weights, on the run's device."""
+        """Return the configured backbone with seeded initial weights, on the run's device."""
         return self.compute.place(build_backbone(self.config.model.backbone, self.config.seed))
 
     def _make_start(self, on_step: Step, on_epoch: Epoch) -> GenericModel:
@@ -308,20 +308,20 @@ class RunComponents:
                 on_epoch=on_epoch,
             )
         else:
-            # A published backbone comes without prototypes of our public identities: their mean features stand in.
+            # A published backbone has no prototypes of our public identities; their mean features are used.
             seen = PublicFaces(public, self.features_folder).features(backbone, self.compute)
             prototypes = mean_features(seen[torch.arange(len(public))], pool.labels, public.num_identities)
             if not is_finite([prototypes]):
                 raise FedfrError(
-                    f"model.start = {config.model.start} makes NaN or infinity of public faces; use another checkpoint"
+                    f"model.start = {config.model.start} gives NaN or infinity for public faces; use another checkpoint"
                 )
         weights = {name: value.detach().cpu() for name, value in backbone.state_dict().items()}
         return GenericModel(weights, prototypes)
 
     def initial_backbone(self) -> nn.Module:
-        """What pre-training starts from: initial weights, or the checkpoint ``model.start``.
+        """Return the backbone before pre-training: initial weights, or the checkpoint ``model.start``.
 
-        Raises :class:`FedfrError` when the checkpoint cannot be read or holds another backbone.
+        Raises :class:`FedfrError` if the checkpoint cannot be read or holds another backbone.
         """
         backbone = self.new_backbone()
         if self.config.model.start != "scratch":

@@ -1,4 +1,4 @@
-"""Which models meet which protocols: features of a run's test faces in, tidy rows out."""
+"""Evaluation of a run's models: protocols applied to features of its test faces, giving tidy rows."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from fedfr.training.training_set import TrainingSet
 __all__ = ["EVALUATION", "Evaluator", "evaluate_method_run"]
 
 EVALUATION = "evaluation"
-"""What progress calls the work of an assessment."""
+"""Name of an evaluation in progress reports."""
 
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """Whose figures these are."""
+    """The model that metrics belong to."""
 
     method: str
     seed: int
@@ -48,27 +48,27 @@ class EvaluatedModel:
 
 
 class NotFiniteError(FedfrError):
-    """A model whose features are no numbers: nothing can be measured with it."""
+    """A model whose features are NaN or infinite, so that it cannot be evaluated."""
 
 
 class FeatureSource(Protocol):
-    """Gives features of a run's images."""
+    """Source of features of a run's images."""
 
     def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Features (n, D) in the order of ``images``."""
+        """Return features (n, D) in the order of ``images``."""
         ...
 
 
 class ConstantFeatures:
-    """The same feature of every image: figures keep their names and counts, and mean nothing."""
+    """The same feature for every image, which gives names and counts of metrics but no meaningful values."""
 
     def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Ones (n, 2)."""
+        """Return ones (n, 2)."""
         return np.ones((len(images), 2), np.float32)
 
 
 class Features:
-    """Features of a run's images under one module, each computed once; ``on_images`` receives the progress."""
+    """Features of a run's images under one network, each computed once; ``on_images`` receives the progress."""
 
     def __init__(self, components: RunComponents, module: nn.Module, on_images: OnImages | None = None) -> None:
         self._components = components
@@ -78,7 +78,7 @@ class Features:
         self._known = np.empty((0, 0), np.float32)
 
     def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Features (n, D) in the order of ``images``; raises :class:`NotFiniteError` when one is NaN or infinite."""
+        """Return features (n, D) in the order of ``images``; raises :class:`NotFiniteError` for NaN or infinity."""
         missing = np.unique(images[self._row[images] < 0])
         if len(missing):
             pool = TrainingSet([(self._components.faces, missing, 0)])
@@ -91,10 +91,10 @@ class Features:
 
 
 class Evaluator:
-    """Runs protocols on the models of one run; ``protocols`` restricts which.
+    """Evaluator of the models of one run with all protocols, or those given.
 
-    With ``curves`` it keeps the distribution of the scores as well, for :meth:`curves`. ``progress`` is told of
-    every model, of about ``models`` in all, and of every batch of its images; ``work`` is what it calls that.
+    With ``curves`` score distributions are kept for :meth:`curves`. ``progress`` receives every model of about
+    ``models`` and every batch of images, under the name ``work``.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Evaluator:
         self._pairs = [name for name in names if name in PAIRS_PROTOCOLS]
 
     def features(self, module: nn.Module, model: str) -> Features:
-        """Of the run's images under the module of another model; ``model`` is what progress calls it."""
+        """Return the features of the run's images under another network; ``model`` is its name in progress reports."""
         before, self._begun = self._begun, self._begun + 1
 
         def on_images(done: int, total: int) -> None:
@@ -131,11 +131,11 @@ class Evaluator:
         return Features(self.components, module, on_images)
 
     def finish(self) -> None:
-        """Tell that every model has been looked at."""
+        """Report that every model has been evaluated."""
         self._progress.update(self._work, self._begun, self._begun, unit="models")
 
     def generic(self, features: FeatureSource, evaluated: EvaluatedModel) -> list[Row]:
-        """Generic protocols, among identities nobody trained on."""
+        """Apply the generic protocols, among identities no client trained on."""
         images, labels = np.asarray(self.components.split.generic, np.int64), self.components.faces.labels
         rows: list[Row] = []
         if len(images) and self._generic:
@@ -152,7 +152,7 @@ class Evaluator:
         return rows
 
     def personalized(self, features: FeatureSource, clients: Sequence[str], evaluated: EvaluatedModel) -> list[Row]:
-        """Personalized protocols of these clients, all with the same features."""
+        """Apply the personalized protocols of these clients, all with the same features."""
         split, labels = self.components.split, self.components.faces.labels
         probes = concatenate_indices([*(faces.test for faces in split.clients.values()), split.distractors])
         rows: list[Row] = []
@@ -172,14 +172,14 @@ class Evaluator:
         return rows
 
     def without_model(self, reason: str, measure: Callable[[Evaluator, FeatureSource], list[Row]]) -> list[Row]:
-        """The rows that ``measure`` would have given had there been a model, refused for this ``reason``."""
+        """Return the rows that ``measure`` would give with a model, all refused for ``reason``."""
         silent = copy(self)
         silent._keeps_scores = False
         rows = measure(silent, ConstantFeatures())
         return [replace(row, value=None, refused=row.refused or f"{NO_MODEL}{reason}") for row in rows]
 
     def curves(self) -> list[Curve]:
-        """Of every model and protocol assessed so far; ``round`` is the latest of the clients'."""
+        """Return the curves of every model and protocol evaluated so far; ``round`` is the latest of the clients'."""
         return [
             curve_from(
                 list(counts.values()),
@@ -218,12 +218,10 @@ class Evaluator:
         ]
 
 
-def evaluate_method_run(
-    method_run: MethodRun, round_number: int, generic: GenericModel, evaluator: Evaluator
-) -> list[Row]:
-    """Every model of a trial after a round: the server's on all protocols, the clients' on the personalized ones.
+def evaluate_method_run(method_run: MethodRun, round_number: int, generic: GenericModel, evaluator: Evaluator) -> list[Row]:
+    """Evaluate a method run's models after a round: the server's with all protocols, the clients' with their own.
 
-    A client without a model has rows that say so.
+    The rows of a client without a model are refused with the reason.
     """
     components, method = method_run.components, method_run.method
     rows: list[Row] = []
@@ -254,7 +252,7 @@ def _client_rows(client: str, evaluated: EvaluatedModel, how: Evaluator, feature
 def _rows_or_refusals(
     features: Features | str, measure: Callable[[Evaluator, FeatureSource], list[Row]], evaluator: Evaluator
 ) -> list[Row]:
-    """The rows of a model by its features, or of none for the reason given in their place."""
+    """Return the rows of a model from its features, or refused rows if a reason is given in their place."""
     if isinstance(features, str):
         return evaluator.without_model(features, measure)
     try:

@@ -1,4 +1,4 @@
-"""``metrics.jsonl``: one line per event of a run, each once, however often the run was interrupted."""
+"""``metrics.jsonl``: one line per event of a run, each exactly once even if the run is interrupted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Events", "PretrainingWatch"]
 
 
 class Events:
-    """Append-only lines; those that work about to be repeated left behind are cut off on opening."""
+    """Append-only event lines; lines of work that is about to be repeated are removed on opening."""
 
     def __init__(self, path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> None:
         self._path = path
@@ -28,16 +28,16 @@ class Events:
 
     @classmethod
     def of_rounds(cls, path: Path, finished: int) -> Events:
-        """For the rounds after ``finished``."""
+        """Open for the rounds after ``finished``."""
         return cls(path, lambda event: int(event.get("round", 0)) <= finished)
 
     @classmethod
     def of_pretraining(cls, path: Path, finished: int) -> Events:
-        """For the epochs of pre-training after ``finished``."""
+        """Open for the epochs of pre-training after ``finished``."""
         return cls(path, lambda event: event["event"] != "pretrain" or int(event["epoch"]) <= finished)
 
     def append(self, event: Mapping[str, Any]) -> None:
-        """Write one line and flush it."""
+        """Append one line."""
         try:
             make_folder(self._path.parent)
             with self._path.open("a", encoding="utf-8") as file:
@@ -47,7 +47,7 @@ class Events:
 
 
 class PretrainingWatch:
-    """Follows pre-training: progress hears of every step, ``metrics.jsonl`` of every epoch."""
+    """Observer of pre-training: reports steps to progress and epochs to ``metrics.jsonl``."""
 
     def __init__(self, path: Path, epochs: int, seed: int, reporter: Progress) -> None:
         self._path = path
@@ -59,14 +59,14 @@ class PretrainingWatch:
         self._loss = ""
 
     def on_step(self, epoch: int, step: int, steps: int) -> None:
-        """A step of ``steps`` is done; the loss shown beside it is the last whole epoch's."""
+        """Report a finished step of ``steps``, with the loss of the last complete epoch."""
         self._steps = steps
         # The last step is shown by on_epoch, which knows the epoch's loss.
         if step + 1 < steps:
             self._show(epoch, step + 1)
 
     def on_epoch(self, epoch: int, losses: Mapping[str, float], rate: float) -> None:
-        """An epoch is done: one event, which replaces those that a killed process left of this epoch and later."""
+        """Write an event for a finished epoch, replacing those of a killed process for this epoch and later."""
         if self._events is None:
             self._events = Events.of_pretraining(self._path, epoch)
         named = {f"loss/{name}": value for name, value in losses.items()}
@@ -82,7 +82,7 @@ class PretrainingWatch:
 
 
 def _is_kept(line: bytes, keep: Callable[[Mapping[str, Any]], bool]) -> bool:
-    """Whether a line is whole and wanted."""
+    """Return whether a line is complete and to be kept."""
     try:
         return line.endswith(b"\n") and keep(json.loads(line))
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -1,4 +1,4 @@
-"""The whole job on one page: faces → split → pre-training → rounds of every method → evaluation → run folder."""
+"""A complete run: faces → split → pre-training → rounds of every method → evaluation → run folder."""
 
 from __future__ import annotations
 
@@ -47,7 +47,27 @@ class Experiment:
 
     The folder holds ``config.yaml``, ``environment.json``, ``split.json``, ``faces/``, ``pretrained/``, the main
     method's ``rounds/``, ``clients/`` and ``metrics.jsonl``, ``evaluation/*.json``, and ``baselines/<method>/`` with
-    the same inside. It contains private faces and private states of every simulated client: treat it so.
+    the same inside. It contains private faces and private states of every simulated client: protect it accordingly.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from fedfr import Experiment, FaceSet, load_config
+    >>> place = tempfile.TemporaryDirectory()
+    >>> folder = Path(place.name)
+    >>> pixels = np.random.default_rng(0).integers(0, 256, (32, 112, 112, 3), np.uint8)
+    >>> faces = FaceSet(pixels, np.repeat(np.arange(8), 4), [f"person-{number}" for number in range(8)])
+    >>> faces.save(folder / "faces")
+    >>> split = {"public_identities": 3, "clients": 2, "identities_per_client": 2}
+    >>> settings = {"faces": {"path": str(folder / "faces")}, "split": {"settings": split}, "pretrain": {"epochs": 0}}
+    >>> run = Experiment.create(load_config(None, settings), folder / "run")
+    >>> run
+    Experiment('run', fedfr, 20 rounds, seed 0)
+    >>> [method_run.name for method_run in run.method_runs()], run.finished
+    (['fedfr', 'local', 'centralized'], False)
+    >>> Experiment.open(folder / "run").config == run.config  # run.run() starts or resumes it
+    True
+    >>> place.cleanup()
     """
 
     def __init__(self, config: ExperimentConfig, folder: Path, progress: Progress | None = None) -> None:
@@ -70,17 +90,19 @@ class Experiment:
         progress: Progress | None = None,
         shared_faces: Path | None = None,
     ) -> Experiment:
-        """Begin a run in a new or empty folder: everything the configuration names is opened and checked.
+        """Begin a run in a new or empty folder after opening and checking everything in the configuration.
 
-        ``shared_faces``: where runs beside this one have their imported faces too; the run's own are a link to it.
-        Raises :class:`FedfrError` when the folder holds something already, or when anything is missing or does not fit;
-        the folder is then left as it was found.
+        ``shared_faces`` is a folder of imported faces shared with other runs; the run's own folder links to it. Raises
+        :class:`FedfrError` if the folder is not empty, or if anything is missing or inconsistent; the folder is then
+        left unchanged.
         """
         folder = Path(folder)
         if (folder / "config.yaml").exists():
-            raise FedfrError(f"{folder} already holds a run; go on with `fedfr resume {folder}` or choose another")
+            raise FedfrError(
+                f"{folder} already holds a run; continue it with `fedfr resume {folder}` or choose another folder"
+            )
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the run")
+            raise FedfrError(f"{folder} exists and is not an empty folder; choose another folder for the run")
         experiment, existed = cls(config, folder, progress), folder.exists()
         try:
             if shared_faces is not None and not is_face_set(config.faces.path):
@@ -89,12 +111,12 @@ class Experiment:
                 (folder / "faces").symlink_to(os.path.relpath(shared_faces, folder))
             experiment._check()
             write_json(folder / "environment.json", _environment())
-            # Whoever reads it back stands in another folder.
+            # It may be read back from another working directory.
             resolved = absolute_paths(config.model_dump(mode="json"), Path.cwd())
             text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
             write_atomically(folder / "config.yaml", text.encode())
         except BaseException:
-            # A mended command must find the place as this one found it.
+            # A corrected command must find the folder unchanged.
             empty_folder(folder, remove=not existed)
             raise
         return experiment
@@ -109,7 +131,7 @@ class Experiment:
 
     @classmethod
     def open(cls, folder: str | Path, *, workers: int | None = None) -> Experiment:
-        """An existing run; ``workers`` may differ from before, since it changes no result."""
+        """Open an existing run; ``workers`` may differ from before, since it does not change results."""
         folder = Path(folder)
         if not (folder / "config.yaml").is_file():
             raise FedfrError(f"{folder} holds no run (there is no config.yaml in it); give the folder of --out")
@@ -136,13 +158,13 @@ class Experiment:
         if difference is not None:
             name, there, wanted = difference
             raise FedfrError(
-                f"{folder} was begun with {name} = {there!r}, not {wanted!r}; go on with `fedfr resume {folder}` or "
-                "choose another folder"
+                f"{folder} was begun with {name} = {there!r}, not {wanted!r}; continue it with `fedfr resume {folder}` "
+                "or choose another folder"
             )
         return experiment
 
     def method_runs(self) -> list[MethodRun]:
-        """The main method first, then the baselines."""
+        """Return the main method's run, then those of the baselines."""
         main = MethodRun(self.components, self.config.method.name, self.folder)
         return [
             main,
@@ -155,13 +177,12 @@ class Experiment:
         engine: EngineFactory | None = None,
         on_method: Callable[[str], None] = lambda name: None,
     ) -> list[Row]:
-        """Run, or go on where a run was interrupted; returns every result as tidy rows.
+        """Run, or resume an interrupted run; returns all results as tidy rows.
 
-        ``progress`` is by default what fits: lines below a notebook's cell, bars on a terminal, plain lines on standard
-        error elsewhere. False: nothing is shown.
-        ``engine`` says where the clients are; without it they are on this machine. ``on_method`` is called with the
-        name of each method that this call has evaluated.
-        Raises :class:`FedfrError` for faults of the input and below the quorum; what is finished stays and is resumed.
+        ``progress`` is by default automatic: lines below a notebook's cell, bars on a terminal, plain lines on standard
+        error elsewhere; False shows nothing. ``engine`` connects the clients, which are on this machine by default.
+        ``on_method`` is called with the name of each method evaluated by this call. Raises :class:`FedfrError` for
+        faulty input and below the quorum; finished work is kept and resumed.
         """
         with self._locked(), progress_or_default(progress) as reporter:
             start = self._start(reporter)
@@ -186,14 +207,14 @@ class Experiment:
             return rows
 
     def pretrain(self, progress: Progress | Literal[False] | None = None) -> GenericModel:
-        """The starting model, trained on the public faces if it is not there yet; ``progress`` as in :meth:`run`."""
+        """Return the starting model, pre-trained if it does not exist yet; ``progress`` as in :meth:`run`."""
         with self._locked(), progress_or_default(progress) as reporter:
             return self._start(reporter)
 
     def reuse_start(self, folder: Path) -> bool:
-        """Take the starting model of the run in ``folder`` if it is the one that this run would make; says whether.
+        """Reuse the starting model of the run in ``folder`` if this run would make the same; return whether it did.
 
-        It is when public faces, seed, model, pre-training and everything that changes a last bit are the same.
+        It is the same if public faces, seed, model, pre-training and everything that affects the last bits are equal.
         """
         theirs, mine = (path / "pretrained" / "generic.safetensors" for path in (folder, self.folder))
         if mine.exists() or not theirs.exists():
@@ -210,8 +231,8 @@ class Experiment:
         return self.components.starting_model(watch.on_step, watch.on_epoch)
 
     def describe(self) -> str:
-        """The settings that decide what the results mean, in two lines."""
-        # The counts stand in the manifest: the faces may have gone elsewhere since.
+        """Return the settings that are essential for reading the results, in two lines."""
+        # The counts are taken from the manifest, since the faces may have been moved.
         config, split = self.config, Split.load(self.folder / "split.json")
         train = [len(client.train) for client in split.clients.values()]
         each = f"{min(train)}" if min(train) == max(train) else f"{min(train)} to {max(train)}"
@@ -228,14 +249,14 @@ class Experiment:
         )
 
     def results(self) -> list[Row]:
-        """Rows of every finished evaluation; raises :class:`FedfrError` when there is none."""
+        """Return the rows of every finished evaluation; raises :class:`FedfrError` if there are none."""
         files = [path for name in self._evaluated() if (path := self._results_file(name)).exists()]
         if not files:
             raise FedfrError(f"{self.folder} has no results yet; finish the run with `fedfr resume {self.folder}`")
         return [Row.from_dict(row) for path in files for row in read_json(path)]
 
     def curves(self) -> list[Curve]:
-        """What the score curves of every finished evaluation are drawn from."""
+        """Return the curve records of every finished evaluation."""
         files = [path for name in self._evaluated() if (path := self._curves_file(name)).exists()]
         return [Curve.from_dict(curve) for path in files for curve in read_json(path)]
 
@@ -243,7 +264,7 @@ class Experiment:
         return list(dict.fromkeys(["pretrained", self.config.method.name, *self.config.baselines]))
 
     def costs(self) -> dict[str, list[RoundCost]]:
-        """By method, what every round has cost so far."""
+        """Return the cost of every round so far, by method."""
         seed = self.config.seed
         return {
             method_run.name: round_costs(method_run.folder / "metrics.jsonl", method_run.name, seed)
@@ -256,19 +277,19 @@ class Experiment:
         return all(self._results_file(method_run.name).exists() for method_run in self.method_runs())
 
     def history(self) -> list[tuple[int, Row]]:
-        """Rows of the rounds that ``evaluation.every`` asked for, of every method, oldest first, with that round.
+        """Return the rows of the rounds of ``evaluation.every``, of every method, oldest first, with the round.
 
-        A personalized model's own round is earlier where its client sat out.
+        The round in the row of a personalized model is earlier if its client did not take part in later ones.
         """
         records = [record for method_run in self.method_runs() for record in method_run.journal.records()]
         return [(record["round"], Row.from_dict(row)) for record in records for row in record.get("evaluation", ())]
 
     def evaluate(self, protocols: Sequence[str] | None = None, progress: Progress | None = None) -> list[Row]:
-        """Evaluate the newest models of a run again, finished or not; nothing in the folder changes."""
+        """Evaluate the newest models of a run, finished or not, without changing its folder."""
         reporter = progress or Silent()
         torch.set_num_threads(self.config.runtime.threads)
         if not (self.folder / "pretrained" / "generic.safetensors").exists():
-            raise FedfrError(f"{self.folder} has no model yet; go on with `fedfr resume {self.folder}`")
+            raise FedfrError(f"{self.folder} has no model yet; continue with `fedfr resume {self.folder}`")
         method_runs, rows = self.method_runs(), []
         models = sum(map(self._model_count, method_runs)) + 1
         evaluator = Evaluator(self.components, protocols, progress=reporter, models=models)
@@ -305,7 +326,7 @@ class Experiment:
         return evaluate_method_run(method_run, method_run.total_rounds, generic, evaluator)
 
     def _model_count(self, method_run: MethodRun) -> int:
-        """How many models of a trial are evaluated at most."""
+        """Return the largest number of models of a method run that are evaluated."""
         personal = 0 if method_run.method.personal_model is None else len(self.components.split.clients)
         return personal + (method_run.method.generic_model is not None)
 
@@ -348,14 +369,14 @@ class Experiment:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Only one process may work on a run folder."""
+        """Lock the run folder, on which only one process may work."""
         with locked(self.folder):
             remove_leftovers(self.folder)
             yield
 
 
 def _effective_settings(config: ExperimentConfig) -> dict[str, Any]:
-    """Every setting that can change a result, the method's defaults included."""
+    """Return every setting that can change results, including defaults of the method."""
     tree = absolute_paths(
         config.model_dump(mode="json", exclude={"preset": True, "runtime": {"workers"}, "deployment": True}), Path.cwd()
     )

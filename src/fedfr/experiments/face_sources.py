@@ -29,7 +29,7 @@ def open_source(source: str, path: str | None, cache: Path, on_import: Counter |
         return FaceSet.load(path)
     if is_face_set(cache):
         return FaceSet.load(cache)
-    # Pixels without their description are what is left of an import; it is made again.
+    # Pixels without their description are leftovers of an interrupted import, which is repeated.
     for left in PIXEL_FILES:
         (cache / left).unlink(missing_ok=True)
     importer = IMPORTERS[source]

@@ -1,4 +1,4 @@
-"""One model on IJB-B or IJB-C: from images to templates, in bounded memory, gone on with where it was killed."""
+"""Templates of IJB-B or IJB-C for one model, in bounded memory and resumable."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["IjbSettings", "check_ijb", "ijb_templates"]
 
 
 class IjbSettings(Settings):
-    """How a template is made, by default as InsightFace's scripts do, and on which device images become features.
+    """Settings of templates, by default as in InsightFace's scripts, and the device for feature extraction.
 
     ``flip`` adds the feature of the mirror image, ``norm`` keeps the length of an image's feature (``use_norm_score``),
     ``faceness`` weights it by the detector's score.
@@ -41,10 +41,10 @@ class IjbSettings(Settings):
 
 
 def check_ijb(ijb: IjbFolder, protocols: Sequence[str]) -> str:
-    """Read everything that ``protocols`` need, and return the title of the set for its results.
+    """Read everything that ``protocols`` need, before features are extracted; returns the title of the set.
 
-    A set with other counts than the published one is named a part of it, and one :class:`FacesWarning` says how they
-    differ. Raises :class:`FedfrError` for whatever is missing or wrong, so that nobody waits for features in vain.
+    The title of a set whose counts differ from the published ones has the suffix ``(part)``, with a
+    :class:`FacesWarning` about the differences. Raises :class:`FedfrError` for anything missing or wrong.
     """
     lists = dict.fromkeys(IJB_LISTS[name] for name in protocols)
     ijb.require(*lists)
@@ -54,8 +54,8 @@ def check_ijb(ijb: IjbFolder, protocols: Sequence[str]) -> str:
     if not differences:
         return ijb.kind.title
     warnings.warn(
-        f"{ijb.path} is not the whole {ijb.kind.title}: {', '.join(differences)}; figures cannot be compared with "
-        "published ones",
+        f"{ijb.path} is not the whole {ijb.kind.title}: {', '.join(differences)}; its metrics cannot be compared "
+        "with published ones",
         FacesWarning,
         stacklevel=2,
     )
@@ -71,14 +71,14 @@ def ijb_templates(
     folder: Path | None,
     progress: Progress,
 ) -> NDArray[np.float64]:
-    """Features (T, D) of all templates, of length one, by the ``network`` that the file ``model`` holds.
+    """Return features (T, D) of all templates, of length one, computed by ``network`` from the file ``model``.
 
-    With ``folder`` the features of the images are kept there. Raises :class:`FedfrError` for a device that is not there
-    or not for this network, an image that cannot be read, and features that are not finite.
+    Features of images are kept in ``folder`` if given. Raises :class:`FedfrError` for a device that is missing or not
+    supported by the network, an unreadable image, and features that are not finite.
     """
     compute = replace(compute, device=open_device(settings.device, "device"))
     if compute.device.type != "cpu" and next(network.parameters(), None) is None:
-        raise FedfrError(f"device = {settings.device!r}, but {model} runs on the CPU alone; leave it out")
+        raise FedfrError(f"device = {settings.device!r}, but {model} runs on the CPU only; omit the setting")
     network = compute.place(network)
 
     extract = mirror_summed_features if settings.flip else extract_features
@@ -104,6 +104,6 @@ def ijb_templates(
 
 
 def _digest(path: Path) -> str:
-    """Of the file: weights and graphs of any kind have that in common."""
+    """Return the SHA-256 of a file, which works for weights and graphs of any kind."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

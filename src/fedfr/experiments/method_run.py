@@ -1,4 +1,4 @@
-"""One method's run inside an experiment: its rounds, its clients' states, its events."""
+"""Run of one method inside an experiment: rounds, private states of clients, events."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from fedfr.reporting.progress import Progress, Silent
 __all__ = ["EngineFactory", "MethodRun", "local_engine", "personalized_of", "save_personalized"]
 
 EngineFactory = Callable[["MethodRun"], AbstractContextManager[Engine]]
-"""Makes what brings a trial's messages to its clients, for as long as the trial runs."""
+"""Returns a context manager for the engine that connects a method run to its clients."""
 
 
 def personalized_of(method: Method, state: PrivateState, backbone: nn.Module, device: torch.device) -> Personalized:
-    """The model that a client's private state holds under a method, ready for evaluation; fills ``backbone``."""
+    """Return a client's personalized model from its private state, ready for evaluation; loads into ``backbone``."""
     load_weights(backbone, state.personal_backbone or state.backbone)
     dfc = method.personal_modules(state)
     return Personalized(backbone, None if dfc is None else dfc.transform.to(device)).eval()
 
 
 def save_personalized(path: Path, model: Personalized, config: ExperimentConfig) -> None:
-    """Write a personalized model with its contract; its embedding space is its own alone."""
+    """Write a personalized model with its contract and an embedding space of its own."""
     tensors = model.tensors()
     save_model(path, tensors, generic_contract(config, embedding_space(tensors), PERSONALIZED))
 
 
 class MethodRun:
-    """A method's run in ``folder``: ``rounds/``, ``clients/``, ``metrics.jsonl``."""
+    """Run of one method in ``folder``: ``rounds/``, ``clients/``, ``metrics.jsonl``."""
 
     def __init__(self, components: RunComponents, method_name: str, folder: Path) -> None:
         self.components = components
@@ -59,12 +59,12 @@ class MethodRun:
 
     @property
     def total_rounds(self) -> int:
-        """How many rounds this method runs."""
+        """Number of rounds of this method."""
         return self.method.rounds(self.components.config.federation.rounds)
 
     @property
     def participants(self) -> list[str]:
-        """Who takes part, by id."""
+        """Sorted ids of the participating clients."""
         return sorted(self.method.participants(self.components.split))
 
     def run(
@@ -75,9 +75,9 @@ class MethodRun:
         engine: EngineFactory | None = None,
         on_round: Callable[[int, GenericModel], Mapping[str, Any]] = lambda round_number, generic: {},
     ) -> GenericModel:
-        """Run or resume; returns the last generic model. Ends with the same bits however often it was interrupted.
+        """Run or resume; returns the last generic model, which is the same to the bit after interruptions.
 
-        ``engine`` says where the clients are; without it they are on this machine.
+        ``engine`` connects the clients, which are on this machine by default.
         """
         config, reporter = self.components.config, progress or Silent()
         participants = self.participants
@@ -123,14 +123,14 @@ class MethodRun:
             return server.run(start)
 
     def store(self, client: str) -> PrivateStore:
-        """A client's private store."""
+        """Return a client's private store."""
         return PrivateStore(self.folder / "clients" / client, client)
 
     def erase_departed(self, note: Callable[[str], None]) -> None:
-        """Erase from the clients' private states whoever is no longer among their people; ``note`` hears how many.
+        """Erase identities that left a client from its private states, and report their number to ``note``.
 
-        A client that is no longer in the split is erased as a whole. Finished methods keep states as well, so this is
-        not left to the next round. Only for whoever has the run to itself.
+        All states of a client that is no longer in the split are erased. Finished methods keep states as well, so this
+        does not wait for the next round. The caller must hold the run's lock.
         """
         faces, split = self.components.faces, self.components.split
         participants = self.method.participants(split)
@@ -147,7 +147,7 @@ class MethodRun:
                 except WriteError:
                     raise
                 except FedfrError as error:
-                    # That client's affair: in the next round it fails for the same reason.
+                    # It concerns this client only, which fails for the same reason in the next round.
                     note(f"{self.name}: {client}: {error}")
                     continue
                 if departed:
@@ -156,13 +156,13 @@ class MethodRun:
                     self.export_personal(client)
 
     def generic_module(self, generic: GenericModel) -> nn.Module:
-        """The generic backbone, ready for evaluation."""
+        """Return the generic backbone, ready for evaluation."""
         backbone = self.components.new_backbone()
         load_weights(backbone, generic.weights)
         return backbone.eval()
 
     def personal_module(self, client: str) -> tuple[int, Personalized] | None:
-        """The client's personalized model and the round it stems from; None when it never took part."""
+        """Return the client's personalized model and its round; None if the client never took part."""
         state = self.store(client).latest()
         if state is None:
             return None
@@ -171,7 +171,7 @@ class MethodRun:
         )
 
     def export_personal(self, client: str) -> Path | None:
-        """Write ``clients/<id>/personal.safetensors`` with its contract; its embedding space is this client's alone."""
+        """Write ``clients/<id>/personal.safetensors`` with its contract; returns None if there is no model."""
         found = self.personal_module(client)
         if found is None:
             return None
@@ -182,7 +182,7 @@ class MethodRun:
 
 
 def local_engine(method_run: MethodRun, tap: Tap | None = None) -> LocalEngine:
-    """All clients of the trial on this machine, as the run's settings have it; ``tap`` sees every message."""
+    """Return an engine with all clients of the method run on this machine; ``tap`` receives every message."""
     components, runtime = method_run.components, method_run.components.config.runtime
     away = [client for client, faces in components.split.clients.items() if faces.elsewhere]
     if away and method_run.total_rounds:

@@ -1,4 +1,4 @@
-"""Evaluating what lies on disk: a run with all its models, or one model on a folder of faces."""
+"""Evaluation of stored models: a run with all its models, or one model on given faces."""
 
 from __future__ import annotations
 
@@ -38,11 +38,28 @@ def evaluate(
     features: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> list[Row]:
-    """Tidy rows of a run's newest models, or of one model (a file) on ``faces``; ``protocols`` restricts which.
+    """Evaluate a run's newest models, or one model (a file) on ``faces``, with all protocols or those given.
 
-    ``stated``: what is known of the input of a model from elsewhere, whose file does not tell it. For IJB alone:
-    ``features``, a folder to keep features in, and ``settings``, those of :class:`IjbSettings`.
-    Raises :class:`FedfrError` for ``faces`` with a run, and as :meth:`Experiment.evaluate` and :func:`evaluate_model`.
+    ``stated`` is the preprocessing of a third-party model, whose file does not contain it. For IJB only: ``features``
+    is a folder to keep features in, ``settings`` are those of :class:`IjbSettings`. Raises :class:`FedfrError` for
+    ``faces`` with a run, and as :meth:`Experiment.evaluate` and :func:`evaluate_model` do.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from fedfr import Experiment, FaceSet, evaluate, load_config
+    >>> place = tempfile.TemporaryDirectory()
+    >>> folder = Path(place.name)
+    >>> pixels = np.random.default_rng(0).integers(0, 256, (32, 112, 112, 3), np.uint8)
+    >>> faces = FaceSet(pixels, np.repeat(np.arange(8), 4), [f"person-{number}" for number in range(8)])
+    >>> faces.save(folder / "faces")
+    >>> split = {"public_identities": 3, "clients": 2, "identities_per_client": 2}
+    >>> settings = {"faces": {"path": str(folder / "faces")}, "split": {"settings": split}, "pretrain": {"epochs": 0}}
+    >>> start = Experiment.create(load_config(None, settings), folder / "run").pretrain(progress=False)
+    >>> rows = evaluate(folder / "run" / "pretrained" / "generic.safetensors", faces=folder / "faces")
+    >>> sorted({row.protocol for row in rows}), (rows[0].genuine, rows[0].impostor)
+    (['generic-1:1', 'generic-1:N'], (48, 448))
+    >>> place.cleanup()
     """
     target = Path(target)
     if target.is_file():
@@ -56,7 +73,7 @@ def evaluate(
         )
     if stated.names:
         options = ", ".join(f"--{name}" for name in stated.names)
-        raise FedfrError(f"{options} is for a single model from elsewhere, {target} is a run; leave it out")
+        raise FedfrError(f"{options} is for a single third-party model, {target} is a run; leave it out")
     for name in protocols or ():
         if name in (*SET_PROTOCOLS, *IJB_PROTOCOLS):
             raise FedfrError(
@@ -76,14 +93,14 @@ def evaluate_model(
     features: Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> list[Row]:
-    """A model on ``faces``: ours, generic or a client's, or a state dict or an ONNX graph published elsewhere.
+    """Evaluate one model on ``faces``: a model of fedfr, or a third-party state dict or ONNX graph.
 
-    The input of one from elsewhere is assumed where it is not ``stated``; ``progress`` is told what.
-    On every identity of a saved set, a folder of crops or a ``train.rec`` the generic protocols; on a verification set
-    (``lfw.bin``, or a folder of such files) its pairs, each set as a protocol of its own; on IJB-B or IJB-C theirs,
-    where ``features`` keeps what images became and ``settings`` are those of :class:`IjbSettings`. Whoever calls
-    answers for the identities being unseen. A client's personalized model is measured alike: all faces pass through it
-    alone. Raises :class:`FedfrError` for a personalized protocol, which needs a client's division of its images.
+    Preprocessing of a third-party model that is not ``stated`` is assumed and reported to ``progress``. Generic
+    protocols are applied to all identities of a saved set, a folder of crops or a ``train.rec``; the pairs of a
+    verification set (``lfw.bin``, or a folder of such files) form one protocol per set; IJB-B and IJB-C have their own
+    protocols, where ``features`` is a folder to keep features in and ``settings`` are those of :class:`IjbSettings`.
+    The caller must ensure that the model was not trained on these identities. Raises :class:`FedfrError` for a
+    personalized protocol, which needs a client's division of its images.
     """
     if faces is None:
         raise FedfrError(f"--faces is missing; {model} is a model, give the folder of faces to evaluate it on")
@@ -109,7 +126,7 @@ def evaluate_model(
         return [row for name in wanted for row in _rows(name, f"{name} {title}", role, given[name])]
     _refuse_ijb_options(features, settings, faces)
     for path in sets:
-        # Before the features of the first, which take minutes: a damaged set takes no result of another with it.
+        # All sets are read before features are extracted, which takes minutes: a damaged set must not lose results.
         read_verification_set(path)
     backbone, role, compute = _open_model(model, stated, reporter)
     if sets:
@@ -133,7 +150,7 @@ def _refuse_ijb_options(features: str | Path | None, settings: Mapping[str, Any]
 
 
 def _open_model(model: Path, stated: UserPreprocessing, reporter: Progress) -> tuple[nn.Module, str, Compute]:
-    """The network in a model of this project or of somebody else, what it is, and how it is run."""
+    """Open a model; returns its network, role and compute settings."""
     opened = open_model(model, stated)
     if opened.assumed:
         reporter.note(opened.assumed)
@@ -142,7 +159,7 @@ def _open_model(model: Path, stated: UserPreprocessing, reporter: Progress) -> t
 
 
 def _on_pairs(path: Path, backbone: nn.Module, role: str, compute: Compute, progress: Progress) -> list[Row]:
-    """InsightFace's convention: the feature of an image is that of itself plus that of its mirror image."""
+    """Evaluate a verification set; as in InsightFace, features of an image and its mirror image are added."""
     pairs = read_verification_set(path)
     progress.note(f"{path.name}: {len(pairs.same)} pairs")
     distinct, where = pairs.distinct()

@@ -1,4 +1,4 @@
-"""Models that leave: a run's or a single one, taken apart for the layouts others read."""
+"""Export of a run's models or a single model in the layouts of other programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["ExportedFiles", "export_model"]
 
 @dataclass(frozen=True)
 class ExportedFiles:
-    """The files that were written, and those among them that are one client's own."""
+    """The written files, and those among them that are private to a client."""
 
     files: tuple[Path, ...]
     private: tuple[Path, ...]
@@ -36,10 +36,10 @@ def export_model(
 ) -> ExportedFiles:
     """Write a run's newest models, or one model (a file), to ``destination`` in a ``layout``.
 
-    ``method`` chooses one of a run's methods, by default its main one. ``clients``: whether their private parts –
-    personal backbones, DFC modules, private prototypes – go along where the layout has a place for them; whoever
-    exports them answers for where they go. Raises :class:`FedfrError` when there is no such model, or the destination
-    holds something already; nothing is left there then.
+    ``method`` is one of the run's methods, by default its main one. ``clients`` includes the clients' private parts
+    (personal backbones, DFC modules, private prototypes) if the layout supports them; the caller is responsible for
+    where they go. Raises :class:`FedfrError` if there is no such model or the destination is not empty, without leaving
+    files there.
     """
     target, destination, write = Path(target), Path(destination), LAYOUTS[layout]
     if not target.is_file():
@@ -50,7 +50,7 @@ def export_model(
         raise FedfrError(f"--method chooses among a run's methods, {target} is a single model; leave it out")
     if target.suffix != ".safetensors":
         raise FedfrError(
-            f"{target} is no model of fedfr; make it one with `fedfr models import {target} NEW.safetensors`"
+            f"{target} is not a model of fedfr; convert it with `fedfr models import {target} NEW.safetensors`"
         )
     tensors, contract = load_model(target)
     try:
@@ -69,7 +69,7 @@ def _of_run(run: Experiment, method: str | None, clients: bool) -> ModelSource:
     method_run = method_runs[name]
     entry = method_run.journal.latest()
     if entry is None:
-        raise FedfrError(f"{run.folder} has no finished round yet; go on with `fedfr resume {run.folder}`")
+        raise FedfrError(f"{run.folder} has no finished round yet; continue with `fedfr resume {run.folder}`")
     kept = method_run.method.generic_model is not None
     generic = ModelParts(entry.generic.weights, entry.generic.prototypes) if kept else None
     readers: dict[str, Callable[[], ModelParts | None]] = {}

@@ -1,4 +1,4 @@
-"""``report.html`` of a run or a benchmark."""
+"""Report of a run or a benchmark: HTML page, figures and tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["open_report", "save_figures", "save_page", "save_tables", "shorten_p
 
 
 def open_report(folder: str | Path) -> Report:
-    """What a run's or a benchmark's page is made of; raises :class:`FedfrError` where nothing is finished yet."""
+    """Return the report of a run or a benchmark; raises :class:`FedfrError` if nothing is finished yet."""
     folder = Path(folder)
     if not Benchmark.is_at(folder):
         run = Experiment.open(folder)
@@ -42,18 +42,18 @@ def open_report(folder: str | Path) -> Report:
 
 
 def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
-    """Write the page, by default as ``report.html`` in the folder; returns where it is."""
+    """Write the page, by default as ``report.html`` in the folder; returns its path."""
     return save_page(open_report(folder), Path(folder) / "report.html" if path is None else Path(path))
 
 
 def save_page(report: Report, path: Path) -> Path:
-    """Write the page of an opened report; returns ``path``."""
+    """Write the page of a report; returns ``path``."""
     write_atomically(path, page(report).encode())
     return path
 
 
 def save_figures(report: Report, folder: Path) -> list[Path]:
-    """Write every figure as PDF, SVG and PNG with the methods that the page shows at first; returns the files."""
+    """Write every figure as PDF, SVG and PNG with the initially visible methods; returns the files."""
     methods = report.methods()
     return [
         _write(folder / f"{name}.{form}", export(chart, methods, form))
@@ -96,7 +96,7 @@ def _report(
     run: Experiment,
     axis: str = "",
 ) -> Report:
-    # Whatever text the page shows comes through here.
+    # All text of the page passes through here.
     paths = [*_absolute_paths(settings), str(run.folder.resolve()), str(Path.home()), str(Path.cwd())]
     text = yaml.safe_dump(shorten_paths(settings, paths), sort_keys=False, allow_unicode=True)
     return Report(
@@ -118,9 +118,9 @@ _REST = r"[^\s'\"`,;()\[\]{}<>|]"
 
 
 def shorten_paths(content: Any, paths: Sequence[str] = ()) -> Any:
-    """Of every absolute path the last part: a page that is passed on does not tell where its maker keeps faces.
+    """Replace every absolute path by its last part, so that a page does not reveal where faces are stored.
 
-    ``places``: paths that are found within longer texts even where they hold spaces.
+    ``paths`` are recognized within longer texts even if they contain spaces.
     """
     if isinstance(content, Mapping):
         return {shorten_paths(name, paths): shorten_paths(value, paths) for name, value in content.items()}
@@ -131,7 +131,7 @@ def shorten_paths(content: Any, paths: Sequence[str] = ()) -> Any:
     if _is_path(content):
         return PurePath(content).name
     known = [re.escape(place) for place in sorted(filter(_is_path, paths), key=len, reverse=True)]
-    # Addresses stay whole, and so does a slash within a word: `and/or`, `images/s`.
+    # URLs are kept, as are slashes within a word: `and/or`, `images/s`.
     words = [rf"[A-Za-z][\w+.-]*://{_REST}*", *(rf"{place}{_REST}*" for place in known)]
     found = "|".join([*words, rf"(?<![\w./-])(?:~[\w-]*)?/{_REST}+"])
     return re.sub(found, lambda path: _last_part(path[0]), content)
@@ -147,7 +147,7 @@ def _is_path(text: str) -> bool:
 
 
 def _absolute_paths(content: Any) -> Iterator[str]:
-    """Every text in nested settings that is an absolute path."""
+    """Yield every text in nested settings that is an absolute path."""
     values = content.values() if isinstance(content, Mapping) else content if isinstance(content, list | tuple) else ()
     for value in values:
         yield from _absolute_paths(value)

@@ -33,6 +33,13 @@ class FaceSet:
     ``labels`` (N,) lie in 0 … K-1 and index ``identities``, K distinct names. ``names`` has one text per image, by
     default identity and number. ``digests``: SHA-256 of the pixels of every image, where they are known.
     Raises :class:`FedfrError` when shapes, types or ranges do not fit together.
+
+    >>> import numpy as np
+    >>> from fedfr import FaceSet
+    >>> pixels = np.zeros((4, 112, 112, 3), np.uint8)
+    >>> faces = FaceSet(pixels, labels=[0, 0, 1, 1], identities=["a", "b"])
+    >>> len(faces), faces.num_identities, faces.counts().tolist()
+    (4, 2, [2, 2])
     """
 
     def __init__(

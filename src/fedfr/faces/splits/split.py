@@ -37,6 +37,15 @@ class Split:
     ``lost_identities`` the people none of whose images it saw. ``sets`` are the face sets that the faces are
     put together from, each with its images; none for faces of one set. Indices may be given as any sequence or
     array; they are kept in arrays.
+
+    >>> import numpy as np
+    >>> from fedfr import FaceSet, make_split
+    >>> pixels = np.random.default_rng(0).integers(0, 256, (32, 112, 112, 3), np.uint8)
+    >>> faces = FaceSet(pixels, np.repeat(np.arange(8), 4), [f"person-{number}" for number in range(8)])
+    >>> split = make_split(faces, "general", public_identities=4, clients=2, identities_per_client=2)
+    >>> split.name, len(split.public), sorted(split.clients)
+    ('general', 16, ['client-01', 'client-02'])
+    >>> split.check(faces)  # raises an error if an image is in two parts
     """
 
     name: str
