@@ -98,7 +98,7 @@ def test_the_csv_holds_every_row(finished: Benchmark) -> None:
 
 def test_another_table_is_no_results(tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("method,seed\nfedavg,0\n", encoding="utf-8")
-    with pytest.raises(FedfrError, match="is not a results.csv of a benchmark"):
+    with pytest.raises(FedfrError, match=r"is not a results\.csv of a benchmark"):
         read_results(tmp_path / "other.csv")
 
 

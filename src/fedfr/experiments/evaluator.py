@@ -218,7 +218,9 @@ class Evaluator:
         ]
 
 
-def evaluate_method_run(method_run: MethodRun, round_number: int, generic: GenericModel, evaluator: Evaluator) -> list[Row]:
+def evaluate_method_run(
+    method_run: MethodRun, round_number: int, generic: GenericModel, evaluator: Evaluator
+) -> list[Row]:
     """Evaluate a method run's models after a round: the server's with all protocols, the clients' with their own.
 
     The rows of a client without a model are refused with the reason.
