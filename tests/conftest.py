@@ -11,8 +11,13 @@ import pytest
 
 from fedfr.core.threads import let_threads_sleep
 
+ROOT = Path(__file__).resolve().parents[1]
+
 # Before anything loads PyTorch: tests run beside each other.
 let_threads_sleep(os.environ)
+
+# Processes that tests start import backbones and other helpers from `tests`, too.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
 # Before anything loads `datasets`, which reads its environment once: offline, with a cache of this process alone.
 _CACHE = Path(tempfile.gettempdir()) / f"fedfr-tests-{os.getpid()}"

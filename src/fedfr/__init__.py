@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from fedfr.experiments.catalogue import list_backbones, list_methods, list_protocols
     from fedfr.experiments.experiment import Experiment
     from fedfr.experiments.model_evaluation import evaluate
+    from fedfr.experiments.registration import (
+        register_backbone,
+        register_importer,
+        register_method,
+        register_protocol,
+        register_split,
+    )
     from fedfr.faces import FaceSet, Split, import_folder, import_orl, make_split
 else:
     __getattr__ = exports(
@@ -28,6 +35,8 @@ else:
             "faces": "FaceSet Split import_folder import_orl make_split",
             "experiments.catalogue": "list_backbones list_methods list_protocols",
             "experiments.model_evaluation": "evaluate",
+            "experiments.registration": "register_backbone register_importer register_method "
+            "register_protocol register_split",
         },
         packages="evaluation faces losses methods models",
     )
@@ -53,6 +62,11 @@ __all__ = [
     "make_split",
     "methods",
     "models",
+    "register_backbone",
+    "register_importer",
+    "register_method",
+    "register_protocol",
+    "register_split",
 ]
 
 

@@ -69,7 +69,7 @@ def faceset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def settings(faceset: Path) -> list[str]:
     """``--set`` options of an experiment that takes seconds."""
-    values = [*SETTINGS, f"faces.path={faceset}", "federation.rounds=1"]
+    values = [*SETTINGS, "model.backbone=slimface", f"faces.path={faceset}", "federation.rounds=1"]
     return [part for value in values for part in ("--set", value)]
 
 

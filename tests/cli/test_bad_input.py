@@ -11,10 +11,13 @@ from tests.cli.conftest import Fedfr
 from tests.cli.test_commands import content
 from tests.support import bad_deployments, bad_faces, bad_input, bad_models, bad_verification_sets
 from tests.support.bad_input import Case, Given
-from tests.support.tiny_experiment import SETTINGS
+from tests.support.tiny_experiment import SETTINGS as TINY_SETTINGS
 
 from fedfr.config.schema import load_config
 from fedfr.experiments.experiment import Experiment
+
+# What is damaged here are files of SlimFace.
+SETTINGS = [*TINY_SETTINGS, "model.backbone=slimface"]
 
 CASES = [
     *bad_input.CASES,

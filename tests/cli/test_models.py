@@ -25,7 +25,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, faceset: Path) -> Path:
     """A finished run: FedFR, and a method without generic model and DFC module."""
     folder = tmp_path_factory.mktemp("runs") / "a rün"
     more = [f"faces.path={faceset}", "federation.rounds=1", "baselines=[local]"]
-    Experiment.create(load_config(None, [*SETTINGS, *more]), folder).run()
+    Experiment.create(load_config(None, [*SETTINGS, "model.backbone=slimface", *more]), folder).run()
     return folder
 
 
@@ -146,7 +146,7 @@ def test_a_generic_model_of_the_released_code_is_one_to_start_from(
     assert fedfr("models", "export", run, tmp_path / "o", "--layout", "released").code == 0
     start = tmp_path / "start.safetensors"
     assert answered(fedfr("models", "import", tmp_path / "o", start, "--json"))["identities"] == 4
-    config = load_config(None, [*SETTINGS, f"faces.path={faceset}", f"model.start={start}"])
+    config = load_config(None, [*SETTINGS, "model.backbone=slimface", f"faces.path={faceset}", f"model.start={start}"])
     backbone = Experiment.create(config, tmp_path / "new").components.initial_backbone()
     assert equal(backbone.state_dict(), loaded(tmp_path / "o" / "backbone.pth"))
 

@@ -38,7 +38,7 @@ def test_the_same_seed_gives_the_same_bits_as_the_local_engine(federation: Make,
     remote = made.run()
     found = made.tensors()
     expected = {name: value for name, value in bits(made.local.folder).items() if "/personal.safetensors" not in name}
-    assert len(expected) > 500
+    assert len(expected) > 100
     assert expected.keys() == found.keys()
     assert [name for name, value in expected.items() if found[name] != value] == []
     assert remote == [row for row in rows if row.protocol.startswith("generic")]

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from tests.support.tiny_experiment import SETTINGS, tiny_config, tiny_faces
+from tests.support.tiny_experiment import BACKBONE, SETTINGS, tiny_config, tiny_faces
 
 from fedfr.cli import main
 from fedfr.config.loading import BENCHMARKS, merge, read_benchmark
@@ -71,7 +71,7 @@ def test_seeds_have_splits_of_their_own(finished: Benchmark) -> None:
 
 def test_costs_are_those_of_the_messages(finished: Benchmark) -> None:
     cost = {result.row.method: result for result in finished.results() if result.row.seed == 0}
-    state = build_backbone("slimface", 0).state_dict()
+    state = build_backbone(BACKBONE, 0).state_dict()
     model = sum(value.numel() * value.element_size() for value in state.values())
     prototypes = 4 * 4 * 512
     assert cost["fedavg"].bytes_up == 2 * model
@@ -178,7 +178,7 @@ def test_a_checkpoint_to_start_from(tmp_path: Path) -> None:
     assert list(plan.cells) == ["scratch", "my-face-model"]
     scratch, started = (plan.experiment(0, cell) for cell in plan.cells)
     assert (scratch.model.start, scratch.pretrain.epochs) == ("scratch", 10)
-    assert (started.model.start, started.model.backbone, started.pretrain.epochs) == (str(checkpoint), "slimface", 0)
+    assert (started.model.start, started.model.backbone, started.pretrain.epochs) == (str(checkpoint), BACKBONE, 0)
 
 
 @pytest.fixture(scope="module")
@@ -480,8 +480,8 @@ def test_a_sweep_by_which_settings_are_chosen_has_none_chosen() -> None:
 )
 def test_a_checkpoint_gives_its_part_a_name_that_is_free(stem: str, cell: str, tmp_path: Path) -> None:
     path = tmp_path / f"{stem}.safetensors"
-    backbone = build_backbone("slimface", 0)
-    contract = Contract("slimface", 512, BACKBONES["slimface"].preprocessing, "0", "generic")
+    backbone = build_backbone(BACKBONE, 0)
+    contract = Contract(BACKBONE, 512, BACKBONES[BACKBONE].preprocessing, "0", "generic")
     save_model(path, dict(backbone.state_dict()), contract)
     assert list(plan_benchmark("orl", starts=[str(path)]).cells) == [cell]
 

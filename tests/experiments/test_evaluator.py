@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.support.tiny_experiment import tiny_config
+from tests.support.tiny_experiment import BACKBONE, tiny_config
 from torch import nn
 
 from fedfr.config.schema import EvaluationConfig
@@ -189,12 +189,12 @@ def test_every_image_is_computed_once(parts: RunComponents) -> None:
 
 @pytest.fixture(scope="module")
 def start() -> GenericModel:
-    return GenericModel(build_backbone("slimface", 0).state_dict(), torch.zeros(1, 512))
+    return GenericModel(build_backbone(BACKBONE, 0).state_dict(), torch.zeros(1, 512))
 
 
 @pytest.fixture(scope="module")
 def start_features(parts: RunComponents) -> Features:
-    return Features(parts, build_backbone("slimface", 0).eval())
+    return Features(parts, build_backbone(BACKBONE, 0).eval())
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_which_models_of_a_trial_meet_which_protocols(
 ) -> None:
     """The server's model meets all, each client's own its client's alone; who has no model has rows that say so."""
     method_run = MethodRun(parts, method, tmp_path)
-    backbone, dfc = build_backbone("slimface", 7), DFC(3, 512)
+    backbone, dfc = build_backbone(BACKBONE, 7), DFC(3, 512)
     module = dfc.state_dict() if method == "fedfr" else {}
     method_run.store("client-01").save(PrivateState(5, backbone.state_dict(), torch.zeros(3, 512), module))
     evaluator = Evaluator(parts, ["personalized-1:N", "generic-1:1"])
@@ -247,7 +247,7 @@ def test_a_model_whose_features_are_no_numbers_is_no_model(
 ) -> None:
     """Finite weights may still overflow; the figures of the others stand, and curves are drawn of them alone."""
     method_run = MethodRun(parts, "fedfr", tmp_path)
-    sound = dict(build_backbone("slimface", 7).state_dict())
+    sound = dict(build_backbone(BACKBONE, 7).state_dict())
     broken = sound | {"fc.weight": 1e25 * sound["fc.weight"], "features.weight": 1e25 * sound["features.weight"]}
     for client, weights in (("client-01", sound), ("client-02", broken)):
         method_run.store(client).save(PrivateState(1, weights, torch.zeros(3, 512)))

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from tests.support.tiny_experiment import SETTINGS, bits, tiny_config, tiny_faces
+from tests.support.tiny_experiment import BACKBONE, SETTINGS, bits, tiny_config, tiny_faces
 
 import fedfr
 from fedfr.config.schema import FacesConfig, load_config
@@ -96,8 +96,8 @@ def test_models_carry_their_contract(finished: Finished) -> None:
         ("clients/client-02/personal", "personalized"),
     ):
         _, contract = load_model(run / f"{name}.safetensors")
-        assert (contract.backbone, contract.role) == ("slimface", role)
-        assert contract.preprocessing == BACKBONES["slimface"].preprocessing
+        assert (contract.backbone, contract.role) == (BACKBONE, role)
+        assert contract.preprocessing == BACKBONES[BACKBONE].preprocessing
         spaces.add(contract.embedding_space)
     assert len(spaces) == 4, "features of different models are not comparable"
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.tiny_experiment import tiny_config, tiny_faces
+from tests.support.tiny_experiment import BACKBONE, tiny_config, tiny_faces
 
 from fedfr.config.schema import ExperimentConfig, LocalConfig, load_config
 from fedfr.core.errors import FedfrError
@@ -32,9 +32,9 @@ from fedfr.training.training_set import TrainingSet
 FACES = tiny_faces(10, 4)
 PUBLIC = FACES.subset([index for index, label in enumerate(FACES.labels) if label >= 6])
 PRIVATE = FACES.subset([index for index, label in enumerate(FACES.labels) if label < 3])
-WEIGHTS = build_backbone("slimface", 0).state_dict()
+WEIGHTS = build_backbone(BACKBONE, 0).state_dict()
 PROTOTYPES = torch.randn(4, 512, generator=torch.Generator().manual_seed(1))
-BATCHNORM = batchnorm_entries(build_backbone("slimface", 0))
+BATCHNORM = batchnorm_entries(build_backbone(BACKBONE, 0))
 
 MakeClient = Callable[..., Client]
 
@@ -130,7 +130,7 @@ def test_no_public_face_is_near_enough(make_client: MakeClient) -> None:
 
 
 def test_hard_negatives_are_those_of_the_definition(make_client: MakeClient) -> None:
-    backbone = build_backbone("slimface", 0).eval()
+    backbone = build_backbone(BACKBONE, 0).eval()
     client = make_client()
     compute = client.settings.compute
     own, public = (
@@ -152,7 +152,7 @@ def test_first_participation_starts_from_mean_features(make_client: MakeClient) 
     client.update(broadcast())
     state = state_of(client)
     features = extract_features(
-        build_backbone("slimface", 0).eval(), TrainingSet([(PRIVATE, None, 0)]), client.settings.compute
+        build_backbone(BACKBONE, 0).eval(), TrainingSet([(PRIVATE, None, 0)]), client.settings.compute
     )
     means = torch.stack([features[torch.from_numpy(PRIVATE.labels == label)].mean(dim=0) for label in range(3)])
     assert torch.allclose(state.prototypes, means, atol=1e-5)
@@ -208,7 +208,7 @@ def test_batchnorm_stays_at_home(make_client: MakeClient, policy: str) -> None:
     client = make_client(f"federation.batchnorm={policy}")
     update = client.update(broadcast())
     assert update.weights.keys() == WEIGHTS.keys() - BATCHNORM
-    backbone = build_backbone("slimface", 0)
+    backbone = build_backbone(BACKBONE, 0)
     shared = shared_entries(
         client.method, backbone.state_dict(), batchnorm_entries(backbone), client.settings.federation, 1
     )
@@ -238,7 +238,7 @@ def unlike(weights: Mapping[str, torch.Tensor], seed: int) -> dict[str, torch.Te
 
 def nearest_private(weights: Mapping[str, torch.Tensor], client: Client) -> torch.Tensor:
     """Of every public face the largest cosine to a private one, ascending."""
-    backbone = build_backbone("slimface", 0)
+    backbone = build_backbone(BACKBONE, 0)
     backbone.load_state_dict(weights)
     own, public = (
         torch.nn.functional.normalize(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tests.support.same import equal
+from tests.support.tiny_experiment import BACKBONE
 
 from fedfr.core.errors import FedfrError
 from fedfr.experiments.components import ClientFactory
@@ -29,7 +30,7 @@ State = Mapping[str, torch.Tensor]
 
 def distance(left: State, right: State) -> float:
     """‖left − right‖ over the parameters; BatchNorm's statistics and counters would drown them."""
-    parameters = dict(build_backbone("slimface", 0).named_parameters())
+    parameters = dict(build_backbone(BACKBONE, 0).named_parameters())
     return float(sum((left[name].double() - right[name]).square().sum() for name in parameters) ** 0.5)
 
 
@@ -117,7 +118,7 @@ def test_fedface_spreads_to_the_same_bits_in_whatever_order_the_journal_gives_th
 
 
 def test_partial_sharing_in_both_directions() -> None:
-    entries = build_backbone("slimface", 0).state_dict()
+    entries = build_backbone(BACKBONE, 0).state_dict()
     body, head = FedPer({}).shares(entries), LGFedAvg({}).shares(entries)
     assert head == {"fc.weight", *(name for name in entries if name.startswith("features."))}
     assert body == set(entries) - head
@@ -147,7 +148,7 @@ def test_fedrep_trains_head_and_body_one_after_the_other(run: Any) -> None:
     assert changed(both, "client-01", "stages.0.0.weight")
     assert changed(both, "client-01", "fc.weight")
     # Prototypes are the head's: they learn with it alone.
-    entries = build_backbone("slimface", 0).state_dict()
+    entries = build_backbone(BACKBONE, 0).state_dict()
     head = {f"backbone.{name}" for name in entries} - {f"backbone.{name}" for name in FedRep({}).shares(entries)}
     assert head
 
@@ -261,7 +262,7 @@ def test_the_teacher_stays_what_it_was_before_tuning(run: Any, policy: str) -> N
     known = extract_features(context.models.generic, pool, context.settings.compute)
     frozen, _ = client.method.frozen_features(context, pool, lambda: known)
     assert frozen is not None
-    backbone = build_backbone("slimface", 0)
+    backbone = build_backbone(BACKBONE, 0)
     own = {name: before.backbone[name] for name in context.local_entries}
     assert bool(own) == (policy == "local")
     backbone.load_state_dict({**twice.generic.weights, **own})

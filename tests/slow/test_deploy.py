@@ -20,7 +20,12 @@ from fedfr.deployment.site import Site
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = ("split.settings.clients=3", "split.settings.identities_per_client=2", "deployment.poll=0.2")
+SETTINGS = (
+    "split.settings.clients=3",
+    "split.settings.identities_per_client=2",
+    "deployment.poll=0.2",
+    "model.backbone=slimface",
+)
 CONNECTED = "[Fleet.ActivateNode] Activated node_id="
 SERVER_APP = """
 import json, os, pathlib, time

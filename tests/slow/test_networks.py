@@ -20,6 +20,7 @@ from fedfr.deployment.site import Site
 pytestmark = pytest.mark.slow
 
 SETTINGS = (
+    "model.backbone=slimface",
     "split.settings.clients=2",
     "split.settings.identities_per_client=2",
     "federation.rounds=1",

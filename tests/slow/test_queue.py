@@ -17,7 +17,12 @@ from fedfr.deployment.status import status_of, table
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = ("split.settings.clients=2", "split.settings.identities_per_client=2", "deployment.poll=0.2")
+SETTINGS = (
+    "split.settings.clients=2",
+    "split.settings.identities_per_client=2",
+    "deployment.poll=0.2",
+    "model.backbone=slimface",
+)
 # Sorted before the first one's name, and its sites are given less time to be ready than the first one takes.
 SECOND, JOIN = "another", 30
 

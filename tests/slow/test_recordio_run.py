@@ -26,7 +26,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_bits_of_a_run_on_converted_faces(records: Path, tmp_path: Path) -> None:
-    settings = [*SETTINGS, "federation.rounds=1"]
+    settings = [*SETTINGS, "model.backbone=slimface", "federation.rounds=1"]
     import_recordio(records, tmp_path / "set", link=False)
     Experiment.create(load_config(None, [*settings, f"faces.path={tmp_path / 'set'}"]), tmp_path / "converted").run()
     there = ["faces.source=recordio", f"faces.path={records / 'train.rec'}", "runtime.workers=2"]

@@ -50,7 +50,9 @@ def test_the_authors_network_there_and_back(reference_dir: Path, tmp_path: Path)
 
 def test_a_personal_model_that_is_trained_apart(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    Experiment.create(tiny_config(tmp_path, "federation.rounds=1", "method.name=ditto"), run).run()
+    Experiment.create(
+        tiny_config(tmp_path, "federation.rounds=1", "method.name=ditto", "model.backbone=slimface"), run
+    ).run()
     export_model(run, tmp_path / "out", "released")
     state = PrivateStore(run / "clients" / "client-01", "client-01").latest()
     assert state is not None

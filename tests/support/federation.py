@@ -16,6 +16,8 @@ from fedfr.deployment.partition_export import export_partitions
 from fedfr.experiments.experiment import Experiment
 
 SETTINGS = (
+    # Long enough for a process to be killed in the middle.
+    "model.backbone=slimface",
     "split.settings.clients=3",
     "split.settings.identities_per_client=2",
     "deployment.poll=0.2",

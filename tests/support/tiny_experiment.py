@@ -1,4 +1,4 @@
-"""A whole experiment that takes seconds: random faces, a CPU backbone, two clients."""
+"""A whole experiment that takes seconds: random faces, a tiny backbone, two clients."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from safetensors import safe_open
 from fedfr.config.schema import ExperimentConfig, load_config
 from fedfr.faces import FaceSet
 
+BACKBONE = "tests.support.tiny_backbone:TINY"
+"""Of all tests that do not depend on SlimFace itself."""
+
 SETTINGS = [
     "split.recipe=general",
     "split.settings.public_identities=4",
@@ -18,7 +21,7 @@ SETTINGS = [
     "split.settings.test_count=2",
     "split.settings.min_images=4",
     "split.settings.distractors=generic",
-    "model.backbone=slimface",
+    f"model.backbone={BACKBONE}",
     "pretrain.epochs=1",
     "pretrain.batch_size=8",
     "local.epochs=1",

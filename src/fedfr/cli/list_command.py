@@ -9,7 +9,8 @@ from fedfr.cli.output import AsJson, print_json, print_lines
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="List methods, backbones, protocols, presets, benchmarks and their scenarios.", no_args_is_help=True
+    help="List methods, backbones, protocols, importers, splits, presets, benchmarks and their scenarios.",
+    no_args_is_help=True,
 )
 
 
@@ -20,7 +21,8 @@ def _print_rows(rows: list[dict[str, str]], as_json: bool) -> None:
     width = max(len(row["name"]) for row in rows)
     for row in rows:
         paper = f"  [{row['paper']}]" if row["paper"] else ""
-        print_lines(f"{row['name']:<{width}}  {row['description']}{paper}", width + 2)
+        origin = f"  (from {row['origin']})" if "origin" in row else ""
+        print_lines(f"{row['name']:<{width}}  {row['description']}{paper}{origin}", width + 2)
 
 
 @app.command()
@@ -45,6 +47,22 @@ def protocols(as_json: AsJson = False) -> None:
     from fedfr.experiments.catalogue import list_protocols
 
     _print_rows(list_protocols(), as_json)
+
+
+@app.command()
+def importers(as_json: AsJson = False) -> None:
+    """List sources of faces: `faces.source`."""
+    from fedfr.experiments.catalogue import list_importers
+
+    _print_rows(list_importers(), as_json)
+
+
+@app.command()
+def splits(as_json: AsJson = False) -> None:
+    """List recipes that divide faces: `split.recipe`."""
+    from fedfr.experiments.catalogue import list_splits
+
+    _print_rows(list_splits(), as_json)
 
 
 @app.command()

@@ -233,12 +233,16 @@ class MethodSettings(Settings):
 
 
 class EvaluationConfig(Settings):
-    """Error rates to report at, how verification thresholds are found, and after which rounds (0: the last only)."""
+    """Error rates to report at, how verification thresholds are found, and after which rounds (0: the last only).
+
+    ``protocols``: protocols of other packages, which are run beside fedfr's own.
+    """
 
     fars: Rates = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
     fpirs: Rates = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
     verification: Literal["exact", "binned"] = "exact"
     every: Annotated[int, Field(ge=0)] = 0
+    protocols: tuple[str, ...] = ()
 
 
 def _usable(text: str) -> str:

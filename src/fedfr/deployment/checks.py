@@ -91,6 +91,8 @@ def check_site(path: Path) -> Iterator[Line]:
         yield _line("running", lambda: _running(path))
     agreed = site.agreement
     yield Line("agreement", f"{agreed.method.name}, {agreed.rounds} rounds, {len(agreed.clients)} sites")
+    if agreed.code:
+        yield Line("code", f"{', '.join(agreed.code)}: allowed, installed, with the sources agreed on")
     yield _line("device", lambda: _device(site))
     yield _line("faces", lambda: _faces(site))
     yield _line("public faces", lambda: _public(site))

@@ -53,6 +53,8 @@ def export_partitions(components: RunComponents, folder: Path, run: str) -> list
             "private": "private",
             "runtime": runtime,
         }
+        if agreement.code:
+            content["allow"] = list(agreement.code)
         write_atomically(site / "site.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
     return list(split.clients)
 

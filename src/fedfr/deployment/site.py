@@ -79,7 +79,8 @@ class SiteConfig(Settings):
     ``client``: under which id it takes part. ``agreement``: the file that the coordinator gave out. ``public``: a saved
     set of the public faces, where the method uses them. ``private``: the folder for what the client keeps between
     rounds and never sends. ``server``: host and port of the coordinator. ``port``: of this machine, for the site's own
-    processes; without one it is found free at every start. ``runtime``: how this machine computes.
+    processes; without one it is found free at every start. ``runtime``: how this machine computes. ``allow``: names of
+    methods and backbones of other packages, installed here, that an agreement may name.
     """
 
     client: Annotated[str, AfterValidator(_client)]
@@ -90,6 +91,7 @@ class SiteConfig(Settings):
     server: Annotated[str, AfterValidator(_server)] | None = None
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     runtime: RuntimeConfig = RuntimeConfig()
+    allow: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, path: Path) -> SiteConfig:
@@ -112,7 +114,7 @@ class Site:
 
     def __init__(self, config: SiteConfig) -> None:
         self.config = config
-        self.agreement = Agreement.load(Path(config.agreement))
+        self.agreement = Agreement.load(Path(config.agreement), config.allow)
         if config.client not in self.agreement.clients:
             raise FedfrError(
                 f"client = {config.client!r} is not in {config.agreement}, which names "

@@ -14,6 +14,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.settings import validate
 from fedfr.deployment.site import Site, check_apart
 from fedfr.evaluation import PERSONALIZED_PROTOCOLS, PROTOCOLS
+from fedfr.evaluation.protocols import family_of, measure
 from fedfr.experiments.components import make_compute
 from fedfr.faces import FaceSet, import_faces, load_faces
 from fedfr.faces.storage import is_face_set
@@ -43,7 +44,7 @@ def evaluate_site(
     shown = progress or Silent()
     names = [PROTOCOLS.entry(name).name for name in protocols or PERSONALIZED_PROTOCOLS]
     for name in names:
-        if name not in PERSONALIZED_PROTOCOLS:
+        if family_of(name) != "personalized":
             raise FedfrError(f"{name} is not about a client's people; here are {', '.join(PERSONALIZED_PROTOCOLS)}")
     config = validate(EvaluationConfig, settings or {}, "--set")
     runtime = site.config.runtime
@@ -77,7 +78,7 @@ def evaluate_site(
         row
         for name in names
         for row in rows_from(
-            PROTOCOLS[name](**given, config=config),
+            measure(name, **given, config=config),
             method=site.agreement.method.name,
             seed=site.agreement.seed,
             round_number=number,

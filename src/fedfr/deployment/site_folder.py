@@ -46,6 +46,10 @@ private: private
 # The port of 127.0.0.1 for this site's own processes: one that is free when they start, or always the same one.
 port: {port}
 
+# Methods and backbones of other packages that an agreement may name, such as [mypackage.module:MyMethod]: they are
+# imported here, from what is installed on this machine. Read their code first. Nothing else is imported.
+allow: []
+
 # How this machine computes: `threads` of the processor, or device: cuda.
 runtime:
   threads: {threads}

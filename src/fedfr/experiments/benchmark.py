@@ -18,6 +18,7 @@ from fedfr.config.schema import ExperimentConfig, Settings, load_config, validat
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import empty_folder, write_atomically
 from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.registration import stored_names
 from fedfr.methods import METHODS
 from fedfr.models import backbone_of
 from fedfr.reporting.progress import Progress, Silent
@@ -174,7 +175,7 @@ def plan_benchmark(
             )
             for key, cell in varied.cells.items()
         }
-    given = absolute_paths(settings or {}, Path.cwd())
+    given = stored_names(absolute_paths(settings or {}, Path.cwd()))
     _refuse_reserved(given)
     cells = {key: _with_settings(cell, given) for key, cell in cells.items()}
     chosen = definition.budgets[budget]
@@ -183,7 +184,7 @@ def plan_benchmark(
         "config": definition.config,
         "split_seed": definition.split_seed,
         "budget": budget,
-        "methods": [METHODS.entry(method).name for method in methods or default],
+        "methods": [METHODS.stored_name(METHODS.entry(method).name) for method in methods or default],
         "seeds": list(range(seeds or chosen.seeds)),
         "settings": chosen.settings,
         "scenario": scenario or "",

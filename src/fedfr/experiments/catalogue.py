@@ -5,13 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fedfr.core.registry import Registry
+from fedfr.core.registry import OWN, Registry
 
-__all__ = ["list_backbones", "list_benchmarks", "list_methods", "list_presets", "list_protocols", "list_scenarios"]
+__all__ = [
+    "list_backbones",
+    "list_benchmarks",
+    "list_importers",
+    "list_methods",
+    "list_presets",
+    "list_protocols",
+    "list_scenarios",
+    "list_splits",
+]
 
 
 def _rows(registry: Registry[Any]) -> list[dict[str, str]]:
-    return [{"name": entry.name, "description": entry.description, "paper": entry.paper} for entry in registry]
+    return [
+        {"name": entry.name, "description": entry.description, "paper": entry.paper}
+        | ({} if entry.origin == OWN else {"origin": entry.origin})
+        for entry in registry
+    ]
 
 
 def list_methods() -> list[dict[str, str]]:
@@ -48,6 +61,20 @@ def list_protocols() -> list[dict[str, str]]:
     from fedfr.evaluation.protocols import PROTOCOLS
 
     return _rows(PROTOCOLS)
+
+
+def list_importers() -> list[dict[str, str]]:
+    """Sources of faces."""
+    from fedfr.faces import IMPORTERS
+
+    return _rows(IMPORTERS)
+
+
+def list_splits() -> list[dict[str, str]]:
+    """Recipes that divide faces among public set, clients and unseen identities."""
+    from fedfr.faces import SPLITS
+
+    return _rows(SPLITS)
 
 
 def list_presets() -> list[dict[str, str]]:

@@ -55,6 +55,7 @@ __all__ = [
     "make_method",
     "open_device",
     "open_faces",
+    "with_method",
 ]
 
 # Beside the starting model.
@@ -121,6 +122,22 @@ def make_method(config: ExperimentConfig, name: str) -> Method:
         own = config.baseline_settings.get(name, {})
         settings = merge(settings, {key: value for key, value in own.items() if key != "local"})
     return kind(settings, f"method {name}")
+
+
+def with_method(config: ExperimentConfig, method: type[Method] | Method) -> ExperimentConfig:
+    """The configuration with another method: a class, or an instance whose settings it takes.
+
+    Settings that every method has are kept where an instance does not state them; ``local`` is kept as well.
+    """
+    given = method.settings.model_dump(mode="json", exclude_unset=True) if isinstance(method, Method) else {}
+    name = METHODS.name_of(type(method) if isinstance(method, Method) else method)
+    old = config.method.model_dump(mode="json")
+    if name != config.method.name:
+        old = {key: value for key, value in old.items() if key in (*MethodSettings.model_fields, "local")}
+    others = [each for each in config.baselines if each != name]
+    own = {each: value for each, value in config.baseline_settings.items() if each in others}
+    tree = config.model_dump(mode="json") | {"baselines": others, "baseline_settings": own}
+    return validate(ExperimentConfig, tree | {"method": merge(old, given) | {"name": name}}, f"method {name}")
 
 
 def local_training(config: ExperimentConfig, name: str) -> LocalConfig:
@@ -336,7 +353,8 @@ class RunComponents:
             contract.require(generic_contract(self.config, contract.embedding_space))
             state.pop(PUBLIC_PROTOTYPES, None)
         else:
-            found = load_backbone(path)
+            own = self.config.model.backbone
+            found = load_backbone(path, None if own in BACKBONES.builtin else own)
             if found.name != self.config.model.backbone:
                 raise FedfrError(
                     f"model.start = {path} holds {found.name}, model.backbone is {self.config.model.backbone}; "

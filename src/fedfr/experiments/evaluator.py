@@ -14,13 +14,11 @@ from torch import nn
 
 from fedfr.core.errors import FedfrError
 from fedfr.evaluation import (
-    GENERIC_PROTOCOLS,
-    PAIRS_PROTOCOLS,
-    PERSONALIZED_PROTOCOLS,
     PROTOCOLS,
     SCORES,
     ScoreCounts,
 )
+from fedfr.evaluation.protocols import family_of, measure
 from fedfr.experiments.components import RunComponents
 from fedfr.experiments.method_run import MethodRun
 from fedfr.faces.array_columns import concatenate_indices
@@ -115,10 +113,11 @@ class Evaluator:
         self._keeps_scores = curves
         self._scores: dict[tuple[str, str, str], dict[str, ScoreCounts]] = {}
         self._rounds: dict[tuple[str, str, str], int] = {}
-        names = [PROTOCOLS.entry(name).name for name in protocols or PROTOCOLS.names]
-        self._personalized = [name for name in names if name in PERSONALIZED_PROTOCOLS]
-        self._generic = [name for name in names if name in GENERIC_PROTOCOLS]
-        self._pairs = [name for name in names if name in PAIRS_PROTOCOLS]
+        own = [*PROTOCOLS.builtin, *components.config.evaluation.protocols]
+        names = [PROTOCOLS.entry(name).name for name in protocols or own]
+        self._personalized = [name for name in names if family_of(name) == "personalized"]
+        self._generic = [name for name in names if family_of(name) == "generic"]
+        self._pairs = [name for name in names if family_of(name) == "pairs"]
 
     def features(self, module: nn.Module, model: str) -> Features:
         """Return the features of the run's images under another network; ``model`` is its name in progress reports."""
@@ -207,7 +206,7 @@ class Evaluator:
             row
             for name in names
             for row in rows_from(
-                PROTOCOLS[name](**given, config=config),
+                measure(name, **given, config=config),
                 method=evaluated.method,
                 seed=evaluated.seed,
                 round_number=evaluated.round,

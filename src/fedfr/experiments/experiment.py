@@ -27,13 +27,15 @@ from fedfr.core.files import (
     write_atomically,
     write_json,
 )
-from fedfr.experiments.components import RunComponents, local_training, make_method
+from fedfr.evaluation import PROTOCOLS
+from fedfr.experiments.components import RunComponents, local_training, make_method, with_method
 from fedfr.experiments.evaluator import Evaluator, evaluate_method_run
 from fedfr.experiments.events import PretrainingWatch
 from fedfr.experiments.method_run import EngineFactory, MethodRun
+from fedfr.experiments.registration import check_portable, stored_config
 from fedfr.faces import Split
 from fedfr.faces.storage import is_face_set
-from fedfr.federation.method import GenericModel
+from fedfr.federation.method import GenericModel, Method
 from fedfr.reporting.progress import Progress, Silent, progress_or_default
 from fedfr.results.costs import RoundCost, round_costs
 from fedfr.results.curve_records import Curve
@@ -70,8 +72,15 @@ class Experiment:
     >>> place.cleanup()
     """
 
-    def __init__(self, config: ExperimentConfig, folder: Path, progress: Progress | None = None) -> None:
-        reporter = progress or Silent()
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        folder: str | Path,
+        progress: Progress | None = None,
+        method: type[Method] | Method | None = None,
+    ) -> None:
+        reporter, folder = progress or Silent(), Path(folder)
+        config = stored_config(config if method is None else with_method(config, method))
         self.config = config
         self.folder = folder
         self.components = RunComponents(
@@ -89,9 +98,11 @@ class Experiment:
         folder: str | Path,
         progress: Progress | None = None,
         shared_faces: Path | None = None,
+        method: type[Method] | Method | None = None,
     ) -> Experiment:
         """Begin a run in a new or empty folder after opening and checking everything in the configuration.
 
+        ``method`` is a class, or an instance with settings, that replaces the configured method.
         ``shared_faces`` is a folder of imported faces shared with other runs; the run's own folder links to it. Raises
         :class:`FedfrError` if the folder is not empty, or if anything is missing or inconsistent; the folder is then
         left unchanged.
@@ -103,16 +114,16 @@ class Experiment:
             )
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise FedfrError(f"{folder} exists and is not an empty folder; choose another folder for the run")
-        experiment, existed = cls(config, folder, progress), folder.exists()
+        experiment, existed = cls(config, folder, progress, method), folder.exists()
         try:
-            if shared_faces is not None and not is_face_set(config.faces.path):
+            if shared_faces is not None and not is_face_set(experiment.config.faces.path):
                 make_folder(folder)
                 make_folder(shared_faces)
                 (folder / "faces").symlink_to(os.path.relpath(shared_faces, folder))
             experiment._check()
             write_json(folder / "environment.json", _environment())
             # It may be read back from another working directory.
-            resolved = absolute_paths(config.model_dump(mode="json"), Path.cwd())
+            resolved = absolute_paths(experiment.config.model_dump(mode="json"), Path.cwd())
             text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
             write_atomically(folder / "config.yaml", text.encode())
         except BaseException:
@@ -122,6 +133,10 @@ class Experiment:
         return experiment
 
     def _check(self) -> None:
+        if self.config.runtime.workers > 1:
+            check_portable(self.config)
+        for name in self.config.evaluation.protocols:
+            _ = PROTOCOLS[name]
         for name in (self.config.method.name, *self.config.baselines):
             MethodRun(self.components, name, self.folder)
             local_training(self.config, name)
@@ -145,6 +160,7 @@ class Experiment:
         folder: str | Path,
         progress: Progress | None = None,
         shared_faces: Path | None = None,
+        method: type[Method] | Method | None = None,
     ) -> Experiment:
         """:meth:`create` a run, or :meth:`open` the one that was begun in ``folder`` with the same configuration.
 
@@ -152,8 +168,9 @@ class Experiment:
         """
         folder = Path(folder)
         if not (folder / "config.yaml").exists():
-            return cls.create(config, folder, progress, shared_faces)
+            return cls.create(config, folder, progress, shared_faces, method)
         experiment = cls.open(folder)
+        config = stored_config(config if method is None else with_method(config, method))
         difference = first_difference(_effective_settings(experiment.config), _effective_settings(config))
         if difference is not None:
             name, there, wanted = difference

@@ -8,8 +8,10 @@ from pathlib import Path
 from fedfr.audit.people_in_sets import people_finder
 from fedfr.config.schema import FacesConfig, FaceSource
 from fedfr.core.errors import FedfrError
+from fedfr.core.named_objects import parameters_of
 from fedfr.faces import IMPORTERS, FaceSet
 from fedfr.faces.face_sets import NamedSet, combine, read_identities
+from fedfr.faces.readers.choice import import_with
 from fedfr.faces.storage import PIXEL_FILES, is_face_set
 
 __all__ = ["FACE_SETS", "open_face_sets", "open_source"]
@@ -32,12 +34,9 @@ def open_source(source: str, path: str | None, cache: Path, on_import: Counter |
     # Pixels without their description are leftovers of an interrupted import, which is repeated.
     for left in PIXEL_FILES:
         (cache / left).unlink(missing_ok=True)
-    importer = IMPORTERS[source]
-    if source == "orl":
-        return importer(cache, on_import)
-    if path is None:
+    if path is None and "path" in parameters_of(IMPORTERS[source]):
         raise FedfrError(f"{setting}.path is missing; the {source} source needs the folder with the faces")
-    return importer(path, cache, on_import)
+    return import_with(source, path or "", cache, on_import)
 
 
 def open_face_sets(faces: FacesConfig, cache: Path, on_import: Counter | None) -> FaceSet:

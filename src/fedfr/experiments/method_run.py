@@ -15,6 +15,7 @@ from fedfr.core.errors import FedfrError, WriteError
 from fedfr.engines.local import LocalEngine, Tap
 from fedfr.experiments.components import ClientFactory, RunComponents, generic_contract, make_method
 from fedfr.experiments.events import Events
+from fedfr.experiments.registration import check_portable
 from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
 from fedfr.federation.method import GenericModel, Method, shared_entries
@@ -190,6 +191,8 @@ def local_engine(method_run: MethodRun, tap: Tap | None = None) -> LocalEngine:
             f"the faces of {', '.join(away[:3])} are not on this machine; run the experiment with its sites, "
             "or give a split with their images"
         )
+    if runtime.workers > 1:
+        check_portable(components.config)
     factory = ClientFactory(
         components.config,
         method_run.name,

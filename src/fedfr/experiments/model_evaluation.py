@@ -13,6 +13,7 @@ from fedfr.config.schema import EvaluationConfig
 from fedfr.core.errors import FedfrError
 from fedfr.core.settings import validate
 from fedfr.evaluation import GENERIC_PROTOCOLS, IJB_PROTOCOLS, PROTOCOLS, SET_PROTOCOLS
+from fedfr.evaluation.protocols import family_of, measure
 from fedfr.evaluation.protocols.ijb import IJB_LISTS
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.ijb_evaluation import IjbSettings, check_ijb, ijb_templates
@@ -106,9 +107,12 @@ def evaluate_model(
         raise FedfrError(f"--faces is missing; {model} is a model, give the folder of faces to evaluate it on")
     sets, ijb = verification_sets(faces), find_ijb(faces)
     allowed = IJB_PROTOCOLS if ijb else SET_PROTOCOLS if sets else GENERIC_PROTOCOLS
+    families = ("ijb",) if ijb else ("set", "pairs") if sets else ("generic",)
     wanted = protocols or allowed
     for name in wanted:
-        if PROTOCOLS.entry(name).name in (*GENERIC_PROTOCOLS, *SET_PROTOCOLS, *IJB_PROTOCOLS):
+        if PROTOCOLS.entry(name).name not in PROTOCOLS.builtin and family_of(name) in families:
+            continue
+        if name in (*GENERIC_PROTOCOLS, *SET_PROTOCOLS, *IJB_PROTOCOLS):
             if name not in allowed:
                 why = f". {ORIGIN}" if name in IJB_PROTOCOLS else ""
                 raise FedfrError(f"{name} does not fit {faces}; allowed there: {', '.join(allowed)}{why}")
@@ -130,7 +134,7 @@ def evaluate_model(
         read_verification_set(path)
     backbone, role, compute = _open_model(model, stated, reporter)
     if sets:
-        return [row for path in sets for row in _on_pairs(path, backbone, role, compute, reporter)]
+        return [row for path in sets for row in _on_pairs(path, wanted, backbone, role, compute, reporter)]
     loaded = (
         load_faces(faces)
         if is_face_set(faces)
@@ -158,7 +162,9 @@ def _open_model(model: Path, stated: UserPreprocessing, reporter: Progress) -> t
     return compute.place(opened.network), opened.role, compute
 
 
-def _on_pairs(path: Path, backbone: nn.Module, role: str, compute: Compute, progress: Progress) -> list[Row]:
+def _on_pairs(
+    path: Path, protocols: Sequence[str], backbone: nn.Module, role: str, compute: Compute, progress: Progress
+) -> list[Row]:
     """Evaluate a verification set; as in InsightFace, features of an image and its mirror image are added."""
     pairs = read_verification_set(path)
     progress.note(f"{path.name}: {len(pairs.same)} pairs")
@@ -166,7 +172,7 @@ def _on_pairs(path: Path, backbone: nn.Module, role: str, compute: Compute, prog
     pool, count = TrainingSet([(distinct, None, 0)]), _image_counter(progress, f"features, {path.name}")
     features = mirror_summed_features(backbone, pool, compute, on_images=count).numpy()[where]
     given = {"features_a": features[0::2], "features_b": features[1::2], "same": pairs.same}
-    return [row for name in SET_PROTOCOLS for row in _rows(name, f"{name} {pairs.name}", role, given)]
+    return [row for name in protocols for row in _rows(name, f"{name} {pairs.name}", role, given)]
 
 
 def _image_counter(progress: Progress, work: str) -> Callable[[int, int], None]:
@@ -175,7 +181,7 @@ def _image_counter(progress: Progress, work: str) -> Callable[[int, int], None]:
 
 def _rows(protocol: str, title: str, role: str, given: Mapping[str, Any]) -> list[Row]:
     return rows_from(
-        PROTOCOLS[protocol](**given, config=EvaluationConfig()),
+        measure(protocol, **given, config=EvaluationConfig()),
         method=role,
         seed=0,
         round_number=0,

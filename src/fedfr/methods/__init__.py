@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fedfr.core.registry import Entry, Registry
+from fedfr.core.registry import Entry, Extensions, Registry
 
 if TYPE_CHECKING:
     from fedfr.federation.method import Method
@@ -14,6 +14,12 @@ __all__ = ["METHODS"]
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def _accept(value: Any) -> type[Method] | None:
+    from fedfr.federation.method import Method
+
+    return value if isinstance(value, type) and issubclass(value, Method) else None
 
 
 METHODS: Registry[type[Method]] = Registry(
@@ -127,4 +133,5 @@ METHODS: Registry[type[Method]] = Registry(
             "Liu et al., AAAI 2022, arXiv 2112.12496",
         ),
     ),
+    Extensions("fedfr.methods", "a subclass of fedfr.federation.method.Method", _accept),
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fedfr.core.registry import Entry, Registry
+from fedfr.core.registry import Entry, Extensions, Registry
 
 if TYPE_CHECKING:
     from fedfr.models.spec import BackboneSpec
@@ -14,6 +14,20 @@ __all__ = ["BACKBONES"]
 _SPHEREFACE = "Liu et al., SphereFace, CVPR 2017 (arXiv 1704.08063)"
 _ARCFACE = "Deng et al., ArcFace, CVPR 2019 (arXiv 1801.07698)"
 _MOBILEFACENET = "Chen et al., MobileFaceNets, CCBR 2018 (arXiv 1804.07573)"
+
+
+def _accept(value: Any) -> BackboneSpec | None:
+    """A specification as it is; a network's class becomes one with its ``embedding_dim`` (512 where it has none)."""
+    from torch import nn
+
+    from fedfr.models.spec import BackboneSpec
+
+    if isinstance(value, BackboneSpec):
+        return value
+    if not (isinstance(value, type) and issubclass(value, nn.Module)):
+        return None
+    dimension = getattr(value, "embedding_dim", BackboneSpec.embedding_dim)
+    return BackboneSpec(value, dimension, source=f"what {value.__module__} says") if type(dimension) is int else None
 
 
 BACKBONES: Registry[BackboneSpec] = Registry(
@@ -58,5 +72,10 @@ BACKBONES: Registry[BackboneSpec] = Registry(
             "fedfr.models.backbones.slimface:SLIMFACE",
             "narrow residual network for training on a CPU, 3.1 M parameters",
         ),
+    ),
+    Extensions(
+        "fedfr.backbones",
+        "a fedfr.models.BackboneSpec, or a class of torch.nn.Module that needs no arguments",
+        _accept,
     ),
 )

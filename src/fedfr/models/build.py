@@ -20,5 +20,5 @@ def build_backbone(name: str, seed: int) -> nn.Module:
     spec = BACKBONES[name]
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: it would also reseed the accelerators, which fork_rng leaves alone here.
-        torch.default_generator.manual_seed(derive_seed(seed, "backbone", name))
+        torch.default_generator.manual_seed(derive_seed(seed, "backbone", BACKBONES.stored_name(name)))
         return spec.factory()

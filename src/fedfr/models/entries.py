@@ -70,12 +70,12 @@ def recognize_backbone(state: Mapping[str, Tensor], insisted: str | None = None)
         if differences:
             raise FedfrError(f"weights do not fit {insisted}: {_shorten(differences)}; name another backbone or none")
         return insisted
-    found = {name: _differences(given, entry_shapes(name)) for name in BACKBONES.names}
+    found = {name: _differences(given, entry_shapes(name)) for name in BACKBONES.builtin}
     nearest = min(found, key=lambda name: len(found[name]))
     if found[nearest]:
         raise FedfrError(
             f"weights fit no known backbone; nearest is {nearest!r}, but {_shorten(found[nearest])}; "
-            f"known: {', '.join(BACKBONES.names)}"
+            f"known: {', '.join(BACKBONES.builtin)}"
         )
     return nearest
 

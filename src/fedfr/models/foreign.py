@@ -156,7 +156,7 @@ def _candidates(content: object, insisted: str | None) -> list[FoundBackbone]:
     """Every backbone in a checkpoint, ``insisted`` alone if one is; the same weights twice are one."""
     found: list[FoundBackbone] = []
     for place, table in _tables(content):
-        for prefix in _starts(table):
+        for prefix in _starts(table, insisted):
             state = {name.removeprefix(prefix): tensor for name, tensor in table.items() if name.startswith(prefix)}
             name = _fitting(state, insisted)
             if name is None:
@@ -174,9 +174,10 @@ def _candidates(content: object, insisted: str | None) -> list[FoundBackbone]:
     return found
 
 
-def _starts(table: Mapping[str, Tensor]) -> list[str]:
+def _starts(table: Mapping[str, Tensor], insisted: str | None = None) -> list[str]:
     """What may stand before a backbone's names in a table, the shortest first."""
-    firsts = {next(iter(entry_shapes(name))) for name in BACKBONES.names}
+    names = [*BACKBONES.builtin, *([] if insisted is None else [insisted])]
+    firsts = {next(iter(entry_shapes(name))) for name in names}
     found = {
         entry.removesuffix(first)
         for entry in table
@@ -191,7 +192,7 @@ def _fitting(state: Mapping[str, Tensor], insisted: str | None) -> str | None:
 
     A deeper network has all entries of a shallower one: a rest within the backbone's own parts makes it another.
     """
-    for name in BACKBONES.names if insisted is None else (insisted,):
+    for name in BACKBONES.builtin if insisted is None else (insisted,):
         wanted = entry_shapes(name)
         parts = {entry.split(".")[0] for entry in wanted}
         whole = all(

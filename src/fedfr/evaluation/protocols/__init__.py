@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fedfr.core.registry import Entry, Registry
+from fedfr.core.errors import FedfrError
+from fedfr.core.named_objects import parameters_of
+from fedfr.core.registry import Entry, Extensions, Registry
 
 if TYPE_CHECKING:
     from fedfr.evaluation.metrics import Metric
@@ -21,6 +23,8 @@ __all__ = [
     "SET_PROTOCOLS",
     "EvaluationProtocol",
     "ProtocolScores",
+    "family_of",
+    "measure",
 ]
 
 
@@ -44,6 +48,29 @@ IJB_PROTOCOLS = ("ijb-1:1", "ijb-1:N", "ijb-1:N-merged")
 
 FEDFR = "FedFR, AAAI 2022, arXiv 2112.12496"
 IJB = "Whitelam et al., CVPR Workshops 2017; Maze et al., ICB 2018"
+
+_BUILTIN = {
+    "personalized": PERSONALIZED_PROTOCOLS,
+    "generic": GENERIC_PROTOCOLS,
+    "pairs": PAIRS_PROTOCOLS,
+    "set": SET_PROTOCOLS,
+    "ijb": IJB_PROTOCOLS,
+}
+_ARGUMENTS = {
+    "personalized": {"features", "labels", "own", "gallery_features", "gallery_labels"},
+    "generic": {"features", "labels"},
+    "pairs": {"features_a", "features_b", "same"},
+}
+
+
+def _accept(value: Any) -> EvaluationProtocol | None:
+    return value if _family(value) else None
+
+
+def _family(value: Any) -> str:
+    named = set(parameters_of(value))
+    return next((name for name, wanted in _ARGUMENTS.items() if named == wanted | {"config"}), "")
+
 
 PROTOCOLS: Registry[EvaluationProtocol] = Registry(
     "protocol",
@@ -102,7 +129,32 @@ PROTOCOLS: Registry[EvaluationProtocol] = Registry(
             IJB,
         ),
     ),
+    Extensions(
+        "fedfr.protocols",
+        "a function of features, labels and config, or of all arguments of another kind of protocol",
+        _accept,
+    ),
 )
+
+
+def family_of(name: str) -> str:
+    """What a protocol is called with: personalized, generic, pairs, set (pairs of a published file) or ijb.
+
+    The family of a protocol of another package is told by its arguments.
+    """
+    own = next((family for family, names in _BUILTIN.items() if name in names), "")
+    return own or _family(PROTOCOLS[name])
+
+
+def measure(name: str, **given: Any) -> list[Metric]:
+    """Run a protocol; raises :class:`FedfrError` when one of another package returns anything but metrics."""
+    from fedfr.evaluation.metrics import Metric
+
+    found = PROTOCOLS[name](**given)
+    if not isinstance(found, list) or not all(isinstance(each, Metric) for each in found):
+        raise FedfrError(f"protocol {name!r} returned {type(found).__name__}; let it return a list of Metric")
+    return found
+
 
 SCORES: Registry[ProtocolScores] = Registry(
     "score distribution",

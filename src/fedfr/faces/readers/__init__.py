@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from fedfr.core.registry import Entry, Registry
+from fedfr.core.named_objects import parameters_of
+from fedfr.core.registry import Entry, Extensions, Registry
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers.identity_folder import import_folder
 from fedfr.faces.readers.image_tables import import_parquet, import_saved_dataset
@@ -27,6 +29,11 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
+def _accept(value: Any) -> Callable[..., FaceSet] | None:
+    named = parameters_of(value)
+    return value if named and {"path", "dest", "progress"}.issuperset(named) else None
+
+
 IMPORTERS: Registry[Callable[..., FaceSet]] = Registry(
     "faces.source",
     (
@@ -46,4 +53,5 @@ IMPORTERS: Registry[Callable[..., FaceSet]] = Registry(
         Entry("parquet", import_parquet, "Parquet files with an image and an identity column"),
         Entry("saved-dataset", import_saved_dataset, "a folder that save_to_disk of the library `datasets` wrote"),
     ),
+    Extensions("fedfr.importers", "a function of path, dest and progress, or of some of them", _accept),
 )

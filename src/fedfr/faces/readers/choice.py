@@ -17,7 +17,7 @@ from fedfr.faces.readers.imagefolder import is_imagefolder
 from fedfr.faces.readers.recordio.recordio_files import is_recordio
 from fedfr.faces.storage import is_face_set
 
-__all__ = ["import_faces", "importer_for", "load_faces"]
+__all__ = ["import_faces", "import_with", "importer_for", "load_faces"]
 
 RECOGNIZERS: tuple[tuple[str, Callable[[str | os.PathLike[str]], bool]], ...] = (
     ("orl", lambda source: source == "orl"),
@@ -53,8 +53,33 @@ def import_faces(
             flag = f"--{option.replace('_', '-')}"
             raise FedfrError(f"{flag} means nothing for {source}, which is read by the importer {name}; leave it out")
     given = {option: value for option, value in options.items() if option in known}
-    place = (source,) if "path" in known else ()
-    return importer(*place, dest, progress, **given)
+    return import_with(name, source, dest, progress, **given)
+
+
+def import_with(
+    name: str,
+    path: str | os.PathLike[str],
+    dest: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> FaceSet:
+    """Import faces with the importer ``name``, which is called with those of path, dest and progress that it takes.
+
+    What an importer of another package returns is saved to ``dest`` where it did not do so itself.
+    Raises :class:`FedfrError` when it returns anything but a :class:`FaceSet`.
+    """
+    importer = IMPORTERS[name]
+    given = {"path": path, "dest": dest, "progress": progress}
+    known = inspect.signature(importer).parameters
+    faces = importer(**{key: value for key, value in given.items() if key in known}, **options)
+    if name in IMPORTERS.builtin:
+        return faces
+    if not isinstance(faces, FaceSet):
+        raise FedfrError(f"importer {name!r} returned a {type(faces).__name__}; let it return a fedfr.FaceSet")
+    if dest is None or is_face_set(dest):
+        return faces
+    faces.save(dest)
+    return FaceSet.load(dest)
 
 
 def load_faces(path: str | os.PathLike[str]) -> FaceSet:

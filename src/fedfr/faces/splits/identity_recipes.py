@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from fedfr.core.errors import FedfrError
-from fedfr.core.registry import Entry, Registry
+from fedfr.core.named_objects import parameters_of
+from fedfr.core.registry import Entry, Extensions, Registry
 from fedfr.faces.array_columns import ImageIndices, concatenate_indices
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers.pairs.face_pairs import read_pairs
@@ -92,6 +93,8 @@ def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
         recorded["duplicates"] = duplicates
     left = omitted_images(faces, exclude, copied=duplicates == "drop")
     made = make_split_without(make, faces, settings, left) if left else make(faces, **settings)
+    if not isinstance(made, Split):
+        raise FedfrError(f"split {recipe!r} returned a {type(made).__name__}; let it return a fedfr.Split")
     split = replace(made, settings=recorded).describe(faces)
     split.check(faces)
     return split
@@ -276,6 +279,10 @@ def lfw_fed(
     )
 
 
+def _accept(value: Any) -> Callable[..., Split] | None:
+    return value if parameters_of(value)[:1] == ("faces",) else None
+
+
 SPLITS: Registry[Callable[..., Split]] = Registry(
     "split",
     (
@@ -295,4 +302,5 @@ SPLITS: Registry[Callable[..., Split]] = Registry(
         Entry("pins-fed", pins_fed, "two face sets: clients of 10 people with 60 training images each; LFW is public"),
         Entry("sites", sites, "clients on machines of their own, by name; all faces here are public or generic"),
     ),
+    Extensions("fedfr.splits", "a function of faces and of its settings that returns a fedfr.Split", _accept),
 )

@@ -1,0 +1,103 @@
+"""Objects named by text: ``package.module:attribute``, from importing one to finding the name of one."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import sys
+from importlib import import_module
+from typing import Any
+
+from fedfr.core.errors import FedfrError
+
+__all__ = ["home_of", "import_object", "is_dotted", "is_loaded", "parameters_of", "why_local"]
+
+# Not `generic-1:1`, the name of a protocol: the parts are Python identifiers.
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.([^\W\d]\w*|<locals>))*")
+_LOCALS = "<locals>"
+
+
+def is_dotted(name: str) -> bool:
+    """Whether a name has the form ``package.module:attribute``."""
+    return _DOTTED.fullmatch(name) is not None
+
+
+def import_object(kind: str, name: str) -> Any:
+    """Import the object that ``name`` (``package.module:attribute``) denotes.
+
+    Raises :class:`FedfrError`, which begins with ``kind``, when the module or the attribute is missing, when the module
+    fails while it is imported, and for a name that no other process can import.
+    """
+    module_name, _, path = name.partition(":")
+    if why := why_local(name):
+        raise FedfrError(f"{kind} {name!r} {why}; move it to the top level of a module that can be imported")
+    try:
+        found: Any = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise FedfrError(
+                f"{kind} {name!r}: there is no module {error.name!r}; install its package, add its folder to "
+                "PYTHONPATH, or correct the name"
+            ) from error
+        raise _failed(kind, name, module_name, error) from error
+    except (Exception, SystemExit) as error:
+        raise _failed(kind, name, module_name, error) from error
+    for part in path.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            near = difflib.get_close_matches(part, dir(found), n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else "check the part of the name after the colon"
+            raise FedfrError(f"{kind} {name!r}: {module_name} has no {path!r}; {hint}") from error
+        except Exception as error:
+            # A package that imports its modules late.
+            raise _failed(kind, name, module_name, error) from error
+    return found
+
+
+def _failed(kind: str, name: str, module: str, error: BaseException) -> FedfrError:
+    reason = " ".join(str(error).split())[:200]
+    return FedfrError(f"{kind} {name!r}: importing {module} failed ({type(error).__name__}: {reason}); correct it")
+
+
+def is_loaded(name: str) -> bool:
+    """Whether the module of a dotted name has been imported already."""
+    return name.partition(":")[0] in sys.modules
+
+
+def why_local(name: str) -> str:
+    """Why only the process that defined it can use an object of this name; empty where any process can import it."""
+    module, _, path = name.partition(":")
+    if module in ("__main__", "__mp_main__"):
+        return "is defined in the main program (a script or notebook), which other processes cannot import"
+    if _LOCALS in path.split("."):
+        return "is defined inside a function, where other processes cannot import it"
+    return ""
+
+
+def home_of(value: object, near: str = "") -> str:
+    """The name ``package.module:attribute`` of an object; empty where it has none.
+
+    Classes and functions carry their name; another object is looked for by identity in the module ``near``.
+    """
+    module, path = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if isinstance(module, str) and isinstance(path, str):
+        # A partial or a lambda has a name that leads nowhere.
+        name = f"{module}:{path}"
+        return name if is_dotted(name) else ""
+    found = sys.modules.get(near)
+    for attribute, held in vars(found).items() if found is not None else ():
+        if held is value:
+            return f"{near}:{attribute}"
+    return ""
+
+
+def parameters_of(value: object) -> tuple[str, ...]:
+    """The names of a function's parameters; none of anything else, a class among it."""
+    if not callable(value) or isinstance(value, type):
+        return ()
+    try:
+        return tuple(inspect.signature(value).parameters)
+    except (ValueError, TypeError):
+        return ()
