@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from tests.deployment.conftest import Federation
-from tests.support.tiny_experiment import bits, tiny_faces
+from tests.support.tiny_experiment import BACKBONE, bits, tiny_faces
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import locked
@@ -251,7 +251,9 @@ def test_an_agreement_comes_back_and_every_term_counts(federation: Make) -> None
         "weights": "private",
         "batchnorm": "local",
         "updates": "int8",
+        "code": {name: terms.model_copy(update={"sha256": 64 * "0"}) for name, terms in agreement.code.items()},
     }
+    assert list(agreement.code) == [BACKBONE]
     assert changes.keys() == Agreement.model_fields.keys()
     others = {agreement.model_copy(update={name: value}).fingerprint for name, value in changes.items()}
     assert len(others - {agreement.fingerprint}) == len(changes)
