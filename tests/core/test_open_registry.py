@@ -156,7 +156,9 @@ def test_entry_points_are_listed_without_being_imported(monkeypatch: pytest.Monk
     def accept(value: Any) -> type[FedAvg] | None:
         return value if isinstance(value, type) and issubclass(value, FedAvg) else None
 
-    registry = Registry("method", (Entry("fedavg", FedAvg, "ours"),), Extensions("group", "a FedAvg", accept))
+    registry: Registry[type[FedAvg]] = Registry(
+        "method", (Entry("fedavg", FedAvg, "ours"),), Extensions("group", "a FedAvg", accept)
+    )
     assert registry.names == ("fedavg", "own", "broken", "twice")
     assert registry["fedavg"] is FedAvg
     assert registry["own"] is Own
