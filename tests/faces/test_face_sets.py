@@ -232,6 +232,13 @@ def test_damaged_sets_are_named(folder: Path, file: str, content: int | None, me
     assert "\n" not in str(caught.value)
 
 
+def test_images_of_another_shape_are_refused_with_the_name_of_their_set(folder: Path) -> None:
+    combine(named(folder, "public", "private"), folder / "whole")
+    np.save(folder / "private" / "pixels.npy", np.zeros((15, 96, 112, 3), np.uint8))
+    with pytest.raises(FedfrError, match=r"face set 'private': .* holds uint8 \(15, 96, 112, 3\), expected"):
+        FaceSet.load(folder / "whole")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedfr.cli import datasets, exports, photograph_options
+from fedfr.cli import datasets, exports, photograph_options, set_options
 from fedfr.cli.choices import CommandWithChoices
 from fedfr.cli.datasets import Faces
 from fedfr.cli.interruption import interruptible
@@ -152,27 +152,54 @@ def _facts(faces: Path) -> dict[str, Any]:
 
 @app.command(cls=CommandWithChoices)
 def split(
-    faces: Faces,
-    manifest: Annotated[Path, typer.Argument(help="JSON file to write.")],
+    faces: Annotated[
+        Path,
+        typer.Argument(help="A saved face set, or a train.rec; not with --public and the like."),
+    ],
+    manifest: Annotated[Path | None, typer.Argument(help="JSON file to write.")] = None,
     recipe: Annotated[str, typer.Option("--recipe", help="{recipes}.")] = "general",
     settings: Overrides = None,
     exclude: Exclude = None,
+    public: set_options.Public = None,
+    private: set_options.Private = None,
+    generic: set_options.Generic = None,
+    overlap: set_options.Overlap = None,
+    exclude_identities: set_options.ExcludeIdentities = None,
+    compare_with: Annotated[
+        Path | None,
+        typer.Option(
+            "--compare-with", help="A model to find people by who are in two sets.", rich_help_panel=set_options.PANEL
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Divide a face set into public, client and unseen identities, and write the manifest."""
+    """Divide faces into public, client and unseen identities, and write the manifest."""
     from fedfr.config.schema import parse_overrides
     from fedfr.core.errors import FedfrError
-    from fedfr.faces import load_faces, make_split
+    from fedfr.faces import make_split
 
-    if manifest.exists():
-        raise FedfrError(f"{manifest} exists already; choose another name or remove it")
-    loaded = load_faces(faces)
+    given = set_options.GivenSets(public, private or (), generic, overlap, exclude_identities or ())
+    whole, target = (faces, manifest) if manifest is not None or not given else (None, faces)
+    if target is None:
+        raise FedfrError("the name of the manifest is missing; give FACES and MANIFEST, or MANIFEST with --public")
+    if target.exists():
+        raise FedfrError(f"{target} exists already; choose another name or remove it")
+    if compare_with is not None and not given:
+        raise FedfrError("--compare-with is for several face sets; give --public and --private")
+    with progress() as reporter:
+        if compare_with is None:
+            find = None
+        else:
+            from fedfr.audit.people_in_sets import people_finder
+
+            find = people_finder(compare_with, reporter)
+        loaded = given.open(whole, "refuse", find)
     more = {} if exclude is None else {"exclude": str(exclude)}
     made = make_split(loaded, recipe, **(parse_overrides(settings or []) | more))
     made.check(loaded)
-    made.describe(loaded).save(manifest)
+    made.describe(loaded).save(target)
     facts = {
-        "manifest": str(manifest),
+        "manifest": str(target),
         "public_images": len(made.public),
         "clients": {
             name: {"train": len(client.train), "test": len(client.test)} for name, client in made.clients.items()
@@ -181,6 +208,7 @@ def split(
         "distractors": len(made.distractors),
         "left_out": [asdict(each) for each in made.left_out],
         "lost_identities": list(made.lost_identities),
+        "sets": [part.to_dict() for part in loaded.sets],
     }
     if as_json:
         print_json(facts)
@@ -188,9 +216,11 @@ def split(
     train = sum(len(client.train) for client in made.clients.values())
     test = sum(len(client.test) for client in made.clients.values())
     print_lines(
-        f"{manifest}: {len(made.public)} public images; {len(made.clients)} clients with {train} training and {test} "
+        f"{target}: {len(made.public)} public images; {len(made.clients)} clients with {train} training and {test} "
         f"test images; {len(made.generic)} images of unseen identities, {len(made.distractors)} distractors"
     )
+    for part in loaded.sets:
+        print_lines(f"face set {part.describe()}")
     if made.left_out:
         lost = f", {len(made.lost_identities)} identities lost: {', '.join(made.lost_identities)}"
         print_lines(f"left out: {len(made.left_out)} images{lost if made.lost_identities else ', no identity lost'}")
@@ -238,7 +268,9 @@ def show(
 
 @app.command()
 def audit(
-    faces: Faces,
+    faces: Annotated[
+        Path | None, typer.Argument(help="A saved face set, or a train.rec; not with --public and the like.")
+    ] = None,
     split_: Annotated[
         Path | None, typer.Option("--split", help="Manifest of these faces, to check for leaks between its parts.")
     ] = None,
@@ -247,6 +279,11 @@ def audit(
         Path | None, typer.Option("--csv", help="Write all cases as CSV, to be marked for `faces exclude`.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if there is an error or a warning.")] = False,
+    public: set_options.Public = None,
+    private: set_options.Private = None,
+    generic: set_options.Generic = None,
+    overlap: set_options.Overlap = None,
+    exclude_identities: set_options.ExcludeIdentities = None,
     as_json: AsJson = False,
 ) -> None:
     """Check faces for duplicates, wrong labels, colours and crops, and unusable images; changes nothing."""
@@ -254,23 +291,26 @@ def audit(
     from fedfr.audit.findings_table import findings_csv, findings_text
     from fedfr.core.errors import FedfrError, WriteError
     from fedfr.core.files import write_atomically
-    from fedfr.faces import load_faces
 
     if csv is not None and csv.exists():
         raise FedfrError(f"{csv} exists already; choose another name or remove it")
+    # Whatever is in two sets is to be found, so nothing is refused unless that is asked for.
+    given = set_options.GivenSets(public, private or (), generic, overlap, exclude_identities or ())
+    loaded = given.open(faces, "keep")
     with progress() as reporter:
-        found = audit_faces(faces, split=split_, model=model, progress=reporter)
+        found = audit_faces(loaded, split=split_, model=model, progress=reporter)
     failed: WriteError | None = None
     # Written before anything is printed, since a reader may close the pipe; findings are printed even if this fails.
     if csv is not None:
         try:
-            write_atomically(csv, findings_csv(found.findings, load_faces(faces)).encode())
+            write_atomically(csv, findings_csv(found.findings, loaded).encode())
         except WriteError as error:
             failed = error
     if as_json:
         print_json(found.to_dict())
     else:
-        print_lines(f"{faces}: {found.images} images of {found.identities} identities")
+        whole = faces or ", ".join(part.name for part in loaded.sets)
+        print_lines(f"{whole}: {found.images} images of {found.identities} identities")
         print_lines(findings_text(found.findings))
         if found.comparison is not None:
             print_lines(found.comparison.describe())

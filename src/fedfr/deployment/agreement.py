@@ -85,11 +85,7 @@ class Agreement(Settings):
             raise FedfrError(
                 f"{method_run.name} needs all faces in one place; sites keep theirs, choose another method"
             )
-        public = (
-            components.faces.subset(components.split.public).fingerprint()
-            if method_run.method.uses_public_prototypes
-            else ""
-        )
+        public = components.public_faces.fingerprint() if method_run.method.uses_public_prototypes else ""
         settings = method_run.method.settings.model_dump(mode="json")
         method = MethodConfig(name=method_run.name, **settings)
         return cls(

@@ -213,7 +213,7 @@ class Coordinator:
                 empty_folder(folder, remove=True)
             raise
         if method_run.method.uses_public_prototypes:
-            offer(experiment.components.faces.subset(experiment.components.split.public), self.proxy.folder)
+            offer(experiment.components.public_faces, self.proxy.folder)
         (folder / STOPPED).unlink(missing_ok=True)
         if not (folder / SUBMITTED).exists():
             places = [self._place(each)[0] for each in self.submitted()]

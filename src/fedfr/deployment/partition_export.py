@@ -20,6 +20,7 @@ from fedfr.experiments.components import RunComponents
 from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import ClientFaces, FaceSet, Split
 from fedfr.faces.array_columns import ImageIndices, concatenate_indices
+from fedfr.faces.face_sets import own_names
 
 __all__ = ["export_partitions"]
 
@@ -29,8 +30,9 @@ def export_partitions(components: RunComponents, folder: Path, run: str) -> list
 
     ``run``: the name of the folder that the coordinator will have the run in.
     ``coordinator/config.yaml`` is a configuration for ``fedfr train`` with the faces that are not private, and
-    ``coordinator/agreement.yaml`` what every site has too. Raises :class:`FedfrError` when something is there already,
-    or when the method needs all faces in one place.
+    ``coordinator/agreement.yaml`` what every site has too. Of several face sets, a site has its own images and the
+    public ones, and the coordinator images of the public and the generic set alone. Raises :class:`FedfrError` when
+    something is there already, or when the method needs all faces in one place.
     """
     split, faces = components.split, components.faces
     method_run = MethodRun(components, components.config.method.name, components.folder)
@@ -38,11 +40,11 @@ def export_partitions(components: RunComponents, folder: Path, run: str) -> list
     _coordinator(components, folder / "coordinator", agreement)
     for client, own in split.clients.items():
         site = folder / "sites" / client
-        mine = faces.subset(own.all())
+        mine = own_names(faces.subset(own.all()))
         mine.save(site / "faces")
         division = ClientFaces(range(len(own.train)), range(len(own.train), len(mine)))
         _split_of(mine, "site", clients={client: division}).save(site / "split.json")
-        faces.subset(split.public).save(site / "public")
+        components.public_faces.save(site / "public")
         agreement.save(site / "agreement.yaml")
         runtime = {"precision": components.config.runtime.precision, "threads": components.config.runtime.threads}
         content = {
@@ -60,10 +62,10 @@ def export_partitions(components: RunComponents, folder: Path, run: str) -> list
 
 
 def _coordinator(components: RunComponents, folder: Path, agreement: Agreement) -> None:
-    split = components.split
+    split = _without_private_sets(components)
     further = np.setdiff1d(np.asarray(split.distractors, np.int64), np.asarray(split.generic, np.int64))
     shown = concatenate_indices([split.public, split.generic, further])
-    open_faces = components.faces.subset(shown)
+    open_faces = own_names(components.faces.subset(shown), "public")
     place = np.full(len(components.faces), -1, np.int64)
     place[shown] = np.arange(len(shown))
 
@@ -89,6 +91,23 @@ def _coordinator(components: RunComponents, folder: Path, agreement: Agreement) 
         }
     )
     _save(config, folder / "config.yaml")
+
+
+def _without_private_sets(components: RunComponents) -> Split:
+    """The split whose generic images are of no private face set: those never leave their site."""
+    split, faces = components.split, components.faces
+    private = np.array([part.role == "private" for part in faces.sets], np.bool_)
+    if not private.any():
+        return split
+
+    def kept(images: Sequence[int]) -> ImageIndices:
+        sets, _ = faces.located(np.asarray(images, np.int64))
+        return ImageIndices(np.asarray(images, np.int64)[~private[sets]])
+
+    generic = kept(split.generic)
+    inside = {*generic}
+    pairs = tuple(pair for pair in split.pairs if inside.issuperset(pair))
+    return replace(split, generic=generic, distractors=kept(split.distractors), pairs=pairs)
 
 
 def _split_of(faces: FaceSet, name: str, clients: dict[str, ClientFaces]) -> Split:

@@ -21,6 +21,7 @@ from fedfr.core.files import read_json, write_json
 from fedfr.engines.local import worker_number
 from fedfr.experiments.face_sources import open_face_sets, open_source
 from fedfr.faces import FaceSet, Split, make_split
+from fedfr.faces.face_sets import own_names
 from fedfr.faces.storage import is_face_set
 from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.method import GenericModel, Method
@@ -267,6 +268,11 @@ class RunComponents:
         split = Split.load(path)
         split.check(self.faces)
         return split
+
+    @property
+    def public_faces(self) -> FaceSet:
+        """The public faces as other machines get them: under the names that their own set gives them."""
+        return own_names(self.faces.subset(self.split.public))
 
     def starting_model(
         self,

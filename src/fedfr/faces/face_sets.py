@@ -22,12 +22,22 @@ from fedfr.faces.name_matching import quoted_name
 from fedfr.faces.set_overlap import LOOK, NAME, Overlap, list_overlaps, shared_identity_names, shared_images
 from fedfr.faces.storage import DIGESTS, save_digests, write_linked_faces
 
-__all__ = ["OVERLAPS", "ROLES", "NamedSet", "combine", "in_whole", "open_sets", "own_names", "read_identities"]
+__all__ = [
+    "OVERLAPS",
+    "ROLES",
+    "NamedSet",
+    "combine",
+    "in_whole",
+    "open_sets",
+    "own_name",
+    "own_names",
+    "read_identities",
+]
 
 ROLES = ("public", "private", "generic")
 """What a face set is for, in the order in which sets are joined."""
 
-OVERLAPS = ("refuse", "drop", "distinct")
+OVERLAPS = ("refuse", "drop", "distinct", "keep")
 """What to do about a person who is in more than one set, see :func:`combine`."""
 
 SETS = "sets.json"
@@ -63,15 +73,18 @@ def combine(
 
     A person must be in one set only. Identities of two sets whose names look the same, or that have the very same
     image, or that ``same_people`` finds in the whole, are one person: ``overlap`` = ``refuse`` raises
-    :class:`FedfrError`, ``drop`` leaves the identity out of the later set, ``distinct`` disregards names, not images.
+    :class:`FedfrError`, ``drop`` leaves the identity out of the later set, ``distinct`` disregards names, not images,
+    and ``keep`` looks for nobody, as for an audit that is to find them.
     Raises :class:`FedfrError` as well for sets that are empty, are themselves several, or share a name.
     """
+    if overlap not in OVERLAPS:
+        raise FedfrError(f"overlap of face sets = {overlap!r}; give one of {', '.join(OVERLAPS)}")
     ordered = sorted(sets, key=lambda each: ROLES.index(each.role))
     _check(ordered)
     left = [dict(each.left_out) for each in ordered]
     kept = [_kept(each, gone) for each, gone in zip(ordered, left, strict=True)]
-    found = shared_images([each.faces for each in ordered], kept)
-    if overlap != "distinct":
+    found = [] if overlap == "keep" else shared_images([each.faces for each in ordered], kept)
+    if overlap not in ("distinct", "keep"):
         names = [each.faces.identities_of(rows) for each, rows in zip(ordered, kept, strict=True)]
         found += shared_identity_names(names)
     if same_people is not None:
@@ -80,7 +93,7 @@ def combine(
         instead = ", or to distinct if these are different people" if {each.reason for each in found} == {NAME} else ""
         raise FedfrError(
             f"{list_overlaps([each.name for each in ordered], found)}; name them in the exclude file of a "
-            f"set, or set faces.overlap to drop to leave them out of the later set{instead}"
+            f"set, or set overlap to drop to leave them out of the later set{instead}"
         )
     for each in found:
         first = ordered[each.first].name
@@ -109,17 +122,28 @@ def in_whole(faces: FaceSet, name: str, images: Sequence[int] | NDArray[Any]) ->
     return order[place].astype(np.int64) if wanted.size else np.empty(0, np.int64)
 
 
-def own_names(faces: FaceSet) -> FaceSet:
-    """Faces with the names that their set gives them, where all are of one set; else the faces as they are.
+def own_name(identity: str) -> str:
+    """The name that a set gives an identity which a whole calls ``set/name``."""
+    return identity.partition("/")[2]
 
-    Of faces in memory alone, as what is saved elsewhere has to be.
+
+def own_names(faces: FaceSet, role: str | None = None) -> FaceSet:
+    """Faces whose identities and images have the names that their set gives them, in memory alone.
+
+    With a ``role`` only those of sets with that role are renamed; without one all, where all are of one set, and none
+    else: two sets may use one name.
     """
     prefixes = {identity.partition("/")[0] for identity in faces.identities}
-    if not faces.sets or len(prefixes) != 1:
+    if role is not None:
+        prefixes = {part.name for part in faces.sets if part.role == role}
+    if not faces.sets or (role is None and len(prefixes) != 1):
         return faces
-    start = len(prefixes.pop()) + 1
-    identities = [identity[start:] for identity in faces.identities]
-    return faces.renamed(identities, [name[start:] for name in faces.names])
+    bare = [identity.partition("/")[0] in prefixes for identity in faces.identities]
+    labels = faces.labels.tolist()
+    return faces.renamed(
+        [own_name(identity) if own else identity for identity, own in zip(faces.identities, bare, strict=True)],
+        [own_name(name) if bare[label] else name for name, label in zip(faces.names, labels, strict=True)],
+    )
 
 
 def read_identities(path: str | os.PathLike[str]) -> tuple[str, ...]:

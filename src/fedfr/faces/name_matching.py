@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["format_name_groups", "groups_of_similar_names", "matching_names", "normalized_name", "quoted_name"]
 
@@ -48,11 +48,13 @@ def _visible(name: str) -> str:
     )
 
 
-def groups_of_similar_names(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Groups of two or more distinct names that look the same, in the order of the names."""
+def groups_of_similar_names(
+    names: Iterable[str], part: Callable[[str], str] = lambda name: name
+) -> list[tuple[str, ...]]:
+    """Groups of two or more distinct names that look the same in the ``part`` compared, in the order of the names."""
     groups: dict[str, dict[str, None]] = {}
     for name in names:
-        groups.setdefault(normalized_name(name), {})[name] = None
+        groups.setdefault(normalized_name(part(name)), {})[name] = None
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 

@@ -1,0 +1,217 @@
+"""Runs with several face sets: the same as with one that holds them all, in every process and on sites."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import pytest
+import yaml
+from tests.support.tiny_experiment import SETTINGS, bits, tiny_faces
+
+from fedfr.config.schema import ExperimentConfig, FacesConfig, load_config
+from fedfr.core.errors import FedfrError
+from fedfr.deployment.partition_export import export_partitions
+from fedfr.experiments.components import open_faces
+from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.report import open_report
+from fedfr.faces import FaceSet, Split
+from fedfr.faces.name_matching import matching_names
+
+SETS = {"public": 4, "north": 4, "south": 3, "generic": 2}
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Saved sets of different people; the images of ``south`` are in a folder."""
+    folder = tmp_path_factory.mktemp("sets")
+    for seed, (name, people) in enumerate(SETS.items()):
+        faces = tiny_faces(people, 5, seed)
+        faces.renamed([f"{name[0]}{number}" for number in range(people)], faces.names).save(folder / name)
+    return folder
+
+
+def config(sets: Path, *more: str) -> ExperimentConfig:
+    names = f"[{{name: north, path: {sets / 'north'}}}, {{name: south, path: {sets / 'south'}}}]"
+    given = [f"faces.public={sets / 'public'}", f"faces.private={names}", f"faces.generic={sets / 'generic'}"]
+    return load_config(None, [*given, *SETTINGS, "federation.rounds=1", *more])
+
+
+@pytest.fixture(scope="module")
+def finished(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    run = Experiment.create(config(sets, "runtime.workers=2"), tmp_path_factory.mktemp("run") / "several")
+    run.run(False)
+    return run
+
+
+def test_a_run_is_that_of_one_set_with_the_same_faces(sets: Path, finished: Experiment, tmp_path: Path) -> None:
+    """Memory-mapped parts in two worker processes, against one copied set in this process: the same to the bit."""
+    FaceSet.load(finished.folder / "faces").save(tmp_path / "one")
+    given = [f"faces.path={tmp_path / 'one'}", f"split.manifest={finished.folder / 'split.json'}"]
+    run = Experiment.create(load_config(None, [*given, *SETTINGS, "federation.rounds=1"]), tmp_path / "run")
+    rows = run.run(False)
+    assert bits(run.folder) == bits(finished.folder)
+    assert [row.value for row in rows] == [row.value for row in finished.results()]
+
+
+def test_the_run_names_its_sets(finished: Experiment) -> None:
+    assert not (finished.folder / "faces" / "pixels.npy").exists()
+    assert [part.name for part in Split.load(finished.folder / "split.json").sets] == list(SETS)
+    last = finished.describe().splitlines()[-1]
+    assert last.startswith("face sets: public (20 images of 4 identities, fingerprint ")
+    assert "; north (private, 20 images of 4 identities, " in last
+    assert any("face sets: public" in line for line in open_report(finished.folder).description)
+    assert len(Experiment.open(finished.folder).evaluate()) == len(finished.results())
+
+
+def test_sites_get_their_own_set_and_the_public_one(sets: Path, tmp_path: Path) -> None:
+    whole = config(sets)
+    split = whole.split.model_copy(update={"recipe": "sets", "settings": {"test_count": 2, "min_images": 4}})
+    run = Experiment.create(whole.model_copy(update={"split": split}), tmp_path / "run")
+    assert export_partitions(run.components, tmp_path / "out", "run") == ["north", "south"]
+    public = FaceSet.load(sets / "public")
+    for name in ("north", "south"):
+        site = tmp_path / "out" / "sites" / name
+        assert FaceSet.load(site / "faces").identities == FaceSet.load(sets / name).identities
+        assert {*FaceSet.load(site / "faces").digests()} == {*FaceSet.load(sets / name).digests()}
+        assert FaceSet.load(site / "public").fingerprint() == public.fingerprint()
+        assert matching_names(FaceSet.load(site / "faces").identities, FaceSet.load(site / "public").identities) == []
+        agreement = yaml.safe_load((site / "agreement.yaml").read_text())
+        assert agreement["public"] == public.fingerprint()
+    coordinator = FaceSet.load(tmp_path / "out" / "coordinator" / "faces")
+    assert coordinator.identities == (*public.identities, "generic/g0", "generic/g1")
+    again = load_config(tmp_path / "out" / "coordinator" / "config.yaml")
+    components = Experiment(again, tmp_path / "coordinator").components
+    assert components.public_faces.fingerprint() == public.fingerprint()
+
+
+def test_people_of_private_sets_who_are_left_over_stay_off_the_coordinator(sets: Path, tmp_path: Path) -> None:
+    given = [f"faces.public={sets / 'public'}", f"faces.private={sets / 'north'}", *SETTINGS]
+    run = Experiment.create(load_config(None, [*given, "split.settings.identities_per_client=1"]), tmp_path / "run")
+    assert len(run.components.split.generic) == 10
+    export_partitions(run.components, tmp_path / "out", "run")
+    coordinator = FaceSet.load(tmp_path / "out" / "coordinator" / "faces")
+    assert not coordinator.digests().intersects(FaceSet.load(sets / "north").digests())
+    assert len(Split.load(tmp_path / "out" / "coordinator" / "split.json").generic) == 0
+
+
+def test_sets_are_imported_once_beside_the_links(sets: Path, tmp_path: Path) -> None:
+    source = tmp_path / "images"
+    faces = FaceSet.load(sets / "south")
+    for index, image in enumerate(faces.images(range(len(faces)))):
+        place = source / faces.identities[int(faces.labels[index])] / f"{index:03d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(place), image[:, :, ::-1])
+    given = load_config(None, [f"faces.public={sets / 'public'}", f"faces.private={source}"])
+    whole = open_faces(given, tmp_path / "run" / "faces")
+    assert [part.fingerprint for part in whole.sets] == [
+        *(FaceSet.load(sets / name).fingerprint() for name in ("public", "south"))
+    ]
+    assert FaceSet.load(tmp_path / "run" / "face_sets" / "private").fingerprint() == whole.sets[1].fingerprint
+    # An import that was interrupted before the whole was saved goes on with what is there.
+    (tmp_path / "run" / "faces" / "faces.json").unlink()
+    source.rename(tmp_path / "gone")
+    assert open_faces(given, tmp_path / "run" / "faces").fingerprint() == whole.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"public": "{sets}/public", "path": "{sets}/north"}, "give faces.path, or faces.public"),
+        ({"compare_with": "x"}, "faces.compare_with compares people of several face sets"),
+        ({"private": [{"name": "a", "path": "x"}, {"name": "A", "path": "y"}]}, "two face sets have one name"),
+        ({"private": {"paths": "x"}}, "private.0.paths"),
+        ({"overlap": "merge", "private": "x"}, "overlap"),
+        ({"private": 3}, "private"),
+    ],
+)
+def test_settings_that_do_not_fit(sets: Path, given: dict[str, object], message: str) -> None:
+    with pytest.raises(FedfrError, match=message) as caught:
+        load_config(None, {"faces": yaml.safe_load(yaml.safe_dump(given).replace("{sets}", str(sets)))})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("private", "message"),
+    [
+        ("{place}/none", r"face set 'private' \(faces.private\): .*none is not a folder"),
+        ("{place}/empty", r"face set 'private' \(faces.private\): .*empty has no images"),
+        ("{place}/cut", r"face set 'private' \(faces.private\): .*pixels.npy is truncated"),
+        ("", r"face set 'private' \(faces.private\): faces.private.path is missing; the folder source needs"),
+        ("{place}/list", r"face set 'private' \(faces.private\): .*list.txt does not exist"),
+        ("{sets}/public", r"4 identities are in more than one face set"),
+    ],
+)
+def test_a_set_that_cannot_be_used_is_named_and_the_place_left_as_it_was(
+    sets: Path, tmp_path: Path, private: str, message: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    tiny_faces(3, 4, 8).save(tmp_path / "cut")
+    os.truncate(tmp_path / "cut" / "pixels.npy", 5000)
+    place = private.format(place=tmp_path, sets=sets)
+    source: dict[str, object] = {"path": place} if place else {"source": "folder"}
+    if private.endswith("list"):
+        source = {"path": str(sets / "north"), "exclude": str(tmp_path / "list.txt")}
+    given = load_config(None, {"faces": {"public": str(sets / "public"), "private": source}})
+    with pytest.raises(FedfrError, match=message) as caught:
+        Experiment.create(given, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_set_that_changed_stops_a_resumed_run(sets: Path, tmp_path: Path) -> None:
+    FaceSet.load(sets / "north").save(tmp_path / "north")
+    given = [f"faces.public={sets / 'public'}", f"faces.private={tmp_path / 'north'}", *SETTINGS]
+    few = [*given, "split.settings.identities_per_client=1"]
+    run = Experiment.create(load_config(None, few), tmp_path / "run")
+    (tmp_path / "north").rename(tmp_path / "before")
+    with pytest.raises(FedfrError, match=r"face set 'private': .*north is not a folder"):
+        Experiment.open(run.folder).run(False)
+    FaceSet.load(sets / "south").save(tmp_path / "north")
+    with pytest.raises(FedfrError, match=r"face set 'private' in .*north has other faces than before \(fingerprint "):
+        Experiment.open(run.folder).run(False)
+
+
+def test_paths_are_those_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "faces: {public: lfw, private: [north, {path: ~/south, exclude: out.txt}], compare_with: m.ckpt}"
+    )
+    faces = load_config(tmp_path / "c.yaml").faces
+    assert faces.public is not None
+    assert faces.public.path == str(tmp_path / "lfw")
+    assert [own.path for own in faces.private] == [str(tmp_path / "north"), str(Path.home() / "south")]
+    assert faces.private[1].exclude == str(tmp_path / "out.txt")
+    assert faces.compare_with == str(tmp_path / "m.ckpt")
+    assert [name for name, _, _ in faces.sets] == ["public", "private-1", "private-2"]
+    assert FacesConfig().sets == ()
+
+
+def test_pins_fed_on_a_cut_of_the_data(data_dir: Path, tmp_path: Path) -> None:
+    """The recipe and preset on real faces: 16 people of Pins, 3 of whom LFW has too, and 60 people of LFW."""
+    overlap = data_dir / "pins112_overlap.tsv"
+    both = [line.split("\t") for line in overlap.read_text().splitlines() if not line.startswith("#")]
+    pins, lfw = tmp_path / "pins", tmp_path / "lfw"
+    pins.mkdir()
+    lfw.mkdir()
+    others = sorted(folder.name for folder in (data_dir / "pins112").iterdir() if folder.name not in dict(both))
+    for name in [own for own, _ in both[:3]] + others[:13]:
+        (pins / name).mkdir()
+        for file in sorted((data_dir / "pins112" / name).iterdir())[:12]:
+            (pins / name / file.name).symlink_to(file)
+    people = sorted(folder.name for folder in (data_dir / "lfw112").iterdir())[:60]
+    for name in [*people, *(other for _, other in both[:3])]:
+        (lfw / name).symlink_to(data_dir / "lfw112" / name)
+    settings = ["train_count=6", "test_count=4", "identities_per_client=3", "seed=1"]
+    given = [f"faces.public.path={lfw}", f"faces.private.path={pins}", f"faces.private.exclude={overlap}"]
+    run = Experiment.create(
+        load_config("pins-fed", [*given, *(f"split.settings.{each}" for each in settings)]), tmp_path / "run"
+    )
+    split, faces = run.components.split, run.components.faces
+    assert [part.name for part in split.sets] == ["lfw", "pins"]
+    assert set(split.sets[1].left_out) == {own for own, _ in both[:3]}
+    assert [(len(own.train), len(own.test)) for own in split.clients.values()] == [(18, 12), (18, 12)]
+    assert all(name.startswith("lfw/") for name in split.identities["public"])
+    known = {*split.identities["client-01"], *split.identities["client-02"]}
+    assert sum(name.startswith("pins/") for name in split.identities["generic"]) == 13 - len(known)
+    assert not {name.partition("/")[2] for name in faces.identities} & {own for own, _ in both}
