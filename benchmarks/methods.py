@@ -145,7 +145,7 @@ def changes(folder: Path) -> str:
 def changes_table(results: Sequence[Result]) -> str:
     """Every model at its strictest shared rate: first cell, the others' paired differences from it; their traffic."""
     (first, base), *others = _by_cell(results)
-    head = ("model", "figure", first, *(f"{cell} − {first} [95 %]" for cell, _ in others))
+    head = ("model", "metric", first, *(f"{cell} − {first} [95 %]" for cell, _ in others))
     lines: list[tuple[str, ...]] = []
     trained = [row for row in base if row.method != "pretrained"]
     for key in dict.fromkeys((row.method, row.model) for row in trained):

@@ -105,7 +105,7 @@ def test_cells_are_compared_seed_by_seed_and_client_by_client(monkeypatch: pytes
         }
         given += [Result(cell, row, 1.0, 1.0, up * 10**6, 0, 0) for row in rows(figures)]
     assert methods.changes_table(given).splitlines() == [
-        "| model | figure | full | int8 − full [95 %] |",
+        "| model | metric | full | int8 − full [95 %] |",
         "|---|---|---|---|",
         "| fedavg generic | generic-1:1 TAR@FAR=1e-3 | 75.0 | -1.0 [-1.0, -1.0] |",
         "| fedavg personalized | personalized-1:1 TAR@FAR=1e-3 | 45.0 | +5.0 [+0.0, +10.0] |",

@@ -122,7 +122,7 @@ def test_every_finding_is_documented_with_its_severity(kind: str) -> None:
 
 
 def test_the_setting_of_every_recipe_is_documented() -> None:
-    assert "| every one | `duplicates` | `error` |" in (DOCS / "configuration.md").read_text(encoding="utf-8")
+    assert "| every recipe | `duplicates` | `error` |" in (DOCS / "configuration.md").read_text(encoding="utf-8")
 
 
 def test_readme_shows_a_table_of_the_kept_results() -> None:
