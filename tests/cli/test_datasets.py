@@ -100,7 +100,7 @@ def test_a_run_on_parquet_files(fedfr: Fedfr, faceset: Path, settings: list[str]
             "{set}/none is not a folder; give a folder writ",
         ),
         (["export", "{faces}", "{set}/out", "--format", "csv"], "unknown format 'csv'; known: parquet, imagefolder"),
-        (["export", "{faces}", "{faces}", "--format", "parquet"], "{faces} already holds files; name a new or empty"),
+        (["export", "{faces}", "{faces}", "--format", "parquet"], "{faces} already holds files; give a new or empty"),
     ],
 )
 def test_what_cannot_be_meant(fedfr: Fedfr, faceset: Path, arguments: list[str], expected: str, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_the_commands(tmp_path: Path, fedfr: Fedfr) -> None:
     assert [each["index"] for each in answer["left_out"]] == [2, 5, 9]
     refused = fedfr("faces", "exclude", out, findings, "--out", tmp_path / "again")
     assert refused.code == 2
-    assert "is of the faces sha256:" in refused.err
+    assert "belongs to the face set sha256:" in refused.err
 
 
 def test_an_import_says_what_it_leaves_out(tmp_path: Path, fedfr: Fedfr) -> None:

@@ -40,7 +40,7 @@ def test_what_is_said_and_listed(fedfr: Fedfr, place: Path) -> None:
     assert "importing: 6/6" in answer.err
     again = fedfr("faces", "import", *given)
     assert (again.code, again.out) == (2, "")
-    assert again.err == f"fedfr: {place}/out already holds files; name a new or empty folder for the faces\n"
+    assert again.err == f"fedfr: {place}/out already holds files; give a new or empty folder for the faces\n"
 
 
 def test_json_has_the_counts_too(fedfr: Fedfr, place: Path) -> None:

@@ -109,13 +109,13 @@ def test_a_list_by_hand_and_whole_identities(faces: FaceSet, tmp_path: Path) -> 
     [
         ({"index": "20"}, r"row 2 of .*f\.csv has the index '20'; these faces have images 0 to 19"),
         ({"index": "-1"}, "has the index '-1'"),
-        ({"index": "4", "image": "p001/ü5.jpg"}, r"image 4 is 'p001/ü4\.jpg', not 'p001/ü5\.jpg'; were columns sorted"),
+        ({"index": "4", "image": "p001/ü5.jpg"}, r"image 4 is 'p001/ü4\.jpg', not 'p001/ü5\.jpg'; if columns were"),
         ({"image": "nobody.jpg"}, "no image of these faces is called 'nobody.jpg'"),
         ({"identity": "p001 | p002"}, "names neither an image nor one identity of these faces"),
         ({"image": "p001/ü5.jpg", "decision": "delete"}, "has the decision 'delete'; allowed are exclude, keep"),
         (
             {"image": "p001/ü5.jpg", "faces": "sha256:0123456789abcdef"},
-            "is of the faces sha256:0123456789abcdef, these",
+            "belongs to the face set sha256:0123456789abcdef, this",
         ),
     ],
 )
@@ -134,7 +134,7 @@ def test_lists_that_cannot_be(faces: FaceSet, tmp_path: Path) -> None:
         ("", "has no column decision"),
         ("image,kind\na,b\n", "has no column decision, or none of index, image and identity; it has image, kind"),
         ("image,decision\np001/ü5.jpg,exclude\np001/ü5.jpg,keep\n", "row 3 of .* and row 2 contradict each other"),
-        ("image,decision\np001/ü5.jpg,exclude,more\n", "row 2 of .* has 3 cells, the head 2"),
+        ("image,decision\np001/ü5.jpg,exclude,more\n", "row 2 of .* has 3 cells, the header 2"),
     ):
         place.write_text(content, encoding="utf-8")
         with pytest.raises(FedfrError, match=expected):
@@ -155,7 +155,7 @@ def test_a_set_without_them(faces: FaceSet, tmp_path: Path) -> None:
     assert not [found for found in audit_images(made) if "duplicates" in found.kind or "people" in found.kind]
     with pytest.raises(FedfrError, match="already holds files"):
         exclude_faces(faces, tmp_path / "f.csv", tmp_path / "out")
-    with pytest.raises(FedfrError, match="is of the faces"):
+    with pytest.raises(FedfrError, match="belongs to the face set"):
         exclude_faces(made, tmp_path / "f.csv", tmp_path / "again")
 
 

@@ -137,7 +137,7 @@ def test_save_and_load_memory_mapped(make_faces: MakeFaces, tmp_path: Path) -> N
         "pixels.npy",
     ]
     assert [entry.name for entry in tmp_path.iterdir()] == [folder.name]
-    with pytest.raises(FedfrError, match="already holds files; name a new or empty folder"):
+    with pytest.raises(FedfrError, match="already holds files; give a new or empty folder"):
         loaded.subset([1, 2]).save(folder)
     assert FaceSet.load(folder).fingerprint() == loaded.fingerprint()
 
@@ -162,7 +162,7 @@ def test_save_refuses_a_folder_with_other_files(make_faces: MakeFaces, tmp_path:
     with pytest.raises(FedfrError, match="already holds files"):
         make_faces([1]).save(tmp_path)
     assert (tmp_path / "photo.jpg").read_bytes() == b"precious"
-    with pytest.raises(FedfrError, match="name a new or empty folder"):
+    with pytest.raises(FedfrError, match="give a new or empty folder"):
         make_faces([1]).save(tmp_path / "photo.jpg")
 
 
@@ -202,10 +202,10 @@ def test_other_arrays_are_refused(make_faces: MakeFaces, tmp_path: Path, pixels:
         ("format", "other", "does not describe a set of faces"),
         ("version", 1, r"has version 1, expected 2; import the faces again"),
         ("images", 3, r"columns\.dat has 80 bytes, faces\.json says 96"),
-        ("identities", -1, "lacks or garbles"),
-        ("identity_bytes", True, "lacks or garbles"),
-        ("name_bytes", "12", "lacks or garbles"),
-        ("name_bytes", 1 << 60, "lacks or garbles"),
+        ("identities", -1, "missing or invalid entry"),
+        ("identity_bytes", True, "missing or invalid entry"),
+        ("name_bytes", "12", "missing or invalid entry"),
+        ("name_bytes", 1 << 60, "missing or invalid entry"),
     ],
 )
 def test_altered_description_is_refused(
@@ -223,10 +223,10 @@ def test_altered_description_is_refused(
     [
         (8, b"\x01", "labels lie in 0 … 1; expected 0 … 0"),
         (15, b"\x80", "labels lie in -"),
-        (24, b"\x05", "a name lies at bytes 0 to 5 of 4"),
+        (24, b"\x05", "bytes 0 to 5 of 4 do not exist"),
         (32, b"\xff", "is not UTF-8"),
         (40, b"\xff", "is not UTF-8"),
-        (64, b"\x7f", "a name lies at bytes 0 to 127 of 12"),
+        (64, b"\x7f", "bytes 0 to 127 of 12 do not exist"),
         (-1, None, r"columns\.dat has 79 bytes"),
     ],
 )
@@ -259,7 +259,7 @@ def test_a_set_that_changed_is_not_opened_for_another_process(make_faces: MakeFa
     packed = pickle.dumps(FaceSet.load(tmp_path / "faces"))
     (tmp_path / "faces").rename(tmp_path / "old")
     make_faces([2]).save(tmp_path / "faces")
-    with pytest.raises(FedfrError, match="holds other faces than before"):
+    with pytest.raises(FedfrError, match="have changed; restore the original"):
         pickle.loads(packed)
 
 

@@ -70,7 +70,7 @@ def test_killed_at_random_moments(data_dir: Path, models_dir: Path, tmp_path: Pa
                 kills += 1
                 continue
             # The set may have been whole, and only the answer missing.
-            done = f"{dest} already holds files; name a new or empty folder for the faces\n"
+            done = f"{dest} already holds files; give a new or empty folder for the faces\n"
             assert process.returncode == 0 or (kills and errors.decode().endswith(done)), errors.decode()
             break
         hits += kills

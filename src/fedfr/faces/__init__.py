@@ -1,4 +1,4 @@
-"""Faces: uint8 images in memory or memory-mapped, how they come in, and who gets which of them."""
+"""Face sets: reading, writing, aligning and splitting face images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences of millions of texts and digests that stay in their arrays: an element is made when it is asked for."""
+"""Sequences of millions of texts, digests and indices stored in arrays; elements are created on access."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Column(Sequence[T_co]):
-    """A sequence whose elements are made of arrays; equal to any sequence with the same elements in the same order."""
+    """A read-only sequence backed by arrays; equal to any sequence with the same elements in the same order."""
 
     @abstractmethod
     def take(self, rows: NDArray[np.int64]) -> Self:
-        """The elements at some rows, each in 0 … len-1, in their order."""
+        """Return the elements at ``rows``, each in 0 … len-1, in that order."""
 
     @abstractmethod
     def _at(self, row: int) -> T_co: ...
@@ -35,7 +35,7 @@ class Column(Sequence[T_co]):
     @overload
     def __getitem__(self, index: slice) -> Self: ...
     def __getitem__(self, index: int | slice) -> T_co | Self:
-        """One element, or a column of some."""
+        """Return one element, or a column for a slice."""
         if isinstance(index, slice):
             return self.take(np.arange(len(self), dtype=np.int64)[index])
         row = int(index)
@@ -59,10 +59,10 @@ class Column(Sequence[T_co]):
 
 
 class Texts(Column[str]):
-    """Texts in one run of UTF-8: text i ends at byte ``ends[i + 1]``, where the next begins.
+    """Texts stored as concatenated UTF-8: text i lies at bytes ``ends[i]`` to ``ends[i + 1]``.
 
-    ``rows`` (N,) says which of them are in the column, in order; all when left out. Reading one raises
-    :class:`FedfrError` where the arrays do not fit together.
+    ``rows`` (N,) selects texts, in order; by default all. Reading one raises :class:`FedfrError` where the arrays are
+    inconsistent.
     """
 
     def __init__(self, ends: NDArray[np.int64], utf8: NDArray[np.uint8], rows: NDArray[np.int64] | None = None) -> None:
@@ -72,7 +72,7 @@ class Texts(Column[str]):
         return len(self._ends) - 1 if self._rows is None else len(self._rows)
 
     def take(self, rows: NDArray[np.int64]) -> Texts:
-        """As :meth:`Column.take`; nothing is copied but the rows."""
+        """Return the texts at ``rows`` without copying them."""
         return Texts(self._ends, self._utf8, rows if self._rows is None else self._rows[rows])
 
     def __iter__(self) -> Iterator[str]:
@@ -88,7 +88,9 @@ class Texts(Column[str]):
 
     def _decoded(self, start: int, end: int) -> str:
         if not 0 <= start <= end <= len(self._utf8):
-            raise FedfrError(f"a name lies at bytes {start} to {end} of {len(self._utf8)}; import the faces again")
+            raise FedfrError(
+                f"the names are damaged: bytes {start} to {end} of {len(self._utf8)} do not exist; import them again"
+            )
         try:
             return self._utf8[start:end].tobytes().decode()
         except UnicodeDecodeError as error:
@@ -96,33 +98,33 @@ class Texts(Column[str]):
 
 
 class Digests(Column[bytes]):
-    """SHA-256 of many images; ``rows`` is uint8 (N, 32), mapped from a file or not."""
+    """SHA-256 digests of images; ``rows`` is uint8 (N, 32), memory-mapped or not."""
 
     def __init__(self, rows: NDArray[np.uint8]) -> None:
         self.rows = rows
 
     @classmethod
     def of(cls, digests: Iterable[bytes | bytearray]) -> Digests:
-        """Of one digest after the other; raises ``ValueError`` for one of another length."""
+        """Create from single digests; raises ``ValueError`` for one of another length."""
         return cls(np.frombuffer(bytearray().join(digests), np.uint8).reshape(-1, DIGEST_BYTES))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, rows: NDArray[np.int64]) -> Digests:
-        """As :meth:`Column.take`."""
+        """Return the digests at ``rows``."""
         return Digests(self.rows[rows])
 
     def intersects(self, other: Digests) -> bool:
-        """Whether any digest is in both."""
+        """Whether any digest occurs in both."""
         return bool(np.isin(_as_values(self.rows), _as_values(other.rows)).any())
 
     def copies(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Indices of the digests that occur more than once, equal ones together and ascending; where each group begins.
+        """Return the indices of repeated digests, grouped by digest, and the position at which each group begins.
 
-        Groups are in the order of their first index.
+        Indices ascend within a group; groups are ordered by their first index.
         """
-        # One word of a SHA-256 tells nearly all apart; only where two agree in it are the others compared.
+        # One word of a SHA-256 distinguishes nearly all; the other words are compared only where it is equal.
         words = np.ascontiguousarray(self.rows).view("<u8").reshape(-1, DIGEST_BYTES // 8)
         first = words[:, 0]
         ordered = np.sort(first)
@@ -134,7 +136,7 @@ class Digests(Column[bytes]):
         group = np.cumsum(begins) - 1
         kept = np.bincount(group)[group] > 1 if len(order) else begins
         order, group = order[kept], group[kept]
-        # By the first index of each group, which is its lowest.
+        # Order the groups by their first index, which is the lowest.
         starts = np.flatnonzero(np.append(True, group[1:] != group[:-1])) if len(order) else np.empty(0, np.int64)
         sizes = np.diff(np.append(starts, len(order)))
         by_first = np.lexsort((order, np.repeat(order[starts], sizes)))
@@ -154,7 +156,10 @@ class Digests(Column[bytes]):
 
 
 class ImageIndices(Column[int]):
-    """Indices of images, never changed; kept in 32 bits where they fit, and as an array always int64."""
+    """Immutable image indices, stored in 32 bits where they fit; as an array always int64.
+
+    Raises ``TypeError`` for anything but a one-dimensional sequence of integers.
+    """
 
     def __init__(self, rows: ArrayLike = ()) -> None:
         given = np.asarray(rows)
@@ -184,7 +189,7 @@ class ImageIndices(Column[int]):
     __hash__ = Column.__hash__
 
     def take(self, rows: NDArray[np.int64]) -> ImageIndices:
-        """As :meth:`Column.take`."""
+        """Return the indices at ``rows``."""
         return ImageIndices(self._rows[rows])
 
     def _at(self, row: int) -> int:
@@ -192,17 +197,17 @@ class ImageIndices(Column[int]):
 
 
 def concatenate_indices(parts: Iterable[Sequence[int] | NDArray[Any]]) -> NDArray[np.int64]:
-    """Indices of images, one part after the other, as one array."""
+    """Concatenate sequences of image indices to one int64 array."""
     return np.concatenate([np.empty(0, np.int64), *(np.asarray(part, np.int64) for part in parts)])
 
 
 def take(texts: Sequence[str], rows: NDArray[np.int64]) -> Sequence[str]:
-    """The texts at some rows: of a column without making them, of any other sequence as a list."""
+    """Return the texts at ``rows``: as a column if ``texts`` is one, else as a list."""
     return texts.take(rows) if isinstance(texts, Column) else [texts[row] for row in rows.tolist()]
 
 
 def encode_texts(texts: Iterable[str]) -> Iterator[tuple[NDArray[np.int64], bytes]]:
-    """A block of texts after the other: how many bytes each has, and all their UTF-8."""
+    """Yield blocks of texts as the lengths in bytes of each and their concatenated UTF-8."""
     block: list[bytes] = []
     for text in texts:
         block.append(text.encode())

@@ -1,4 +1,4 @@
-"""An image of images, for the eyes of whoever holds the faces."""
+"""Contact sheets: one image with sample faces of several identities."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["write_contact_sheet"]
 
 
 def write_contact_sheet(faces: FaceSet, path: Path, identities: int, images: int) -> None:
-    """Write a PNG with one row per identity (the first ``identities``) and up to ``images`` faces in each.
+    """Write a PNG contact sheet: one row for each of the first ``identities``, with up to ``images`` faces each.
 
-    Raises :class:`FedfrError` when ``path`` exists or is not called ``.png``.
+    Raises :class:`FedfrError` when ``path`` exists or does not end in ``.png``.
     """
     if path.suffix.lower() != ".png":
-        raise FedfrError(f"{path} does not end in .png; a sheet is written as PNG only")
+        raise FedfrError(f"{path} does not end in .png; a contact sheet is written as PNG")
     if path.exists():
         raise FedfrError(f"{path} exists already; choose another name or remove it")
     rows = min(identities, faces.num_identities)

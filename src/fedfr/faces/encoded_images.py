@@ -1,4 +1,4 @@
-"""Compressed images in memory: to RGB, from any number of threads at once, and back."""
+"""Decoding and encoding of compressed images in memory; safe for concurrent threads."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from fedfr.faces.truncated_jpeg import decode_without_end_marker, lacks_end_mark
 __all__ = ["MAX_PIXELS", "check_pixels", "decode", "decode_image", "decode_rgb", "encode", "resize", "silence_opencv"]
 
 MAX_PIXELS = 1 << 26
-"""An image that announces more (64 megapixels) is not a face but a bomb."""
+"""Greatest number of pixels (64 megapixels) that are decoded; larger headers point to a decompression bomb."""
 
 
 class _LogLevel:
-    """How many are decoding now; the first silences OpenCV, the last gives it back its voice."""
+    """Count of concurrent decoders: the first turns OpenCV's log off, the last restores its level."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -37,7 +37,7 @@ _LOG_LEVEL = _LogLevel()
 
 @contextmanager
 def silence_opencv() -> Iterator[None]:
-    """Keep OpenCV from logging what it cannot decode to stderr: the caller's one-line error says it better."""
+    """Turn off OpenCV's log to stderr within the block; the caller raises a one-line error instead."""
     with _LOG_LEVEL.lock:
         if _LOG_LEVEL.users == 0:
             _LOG_LEVEL.level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -52,7 +52,7 @@ def silence_opencv() -> Iterator[None]:
 
 
 def decode(content: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
-    """What OpenCV makes of a whole image file, BGR where it has colours; None where it cannot."""
+    """Decode an image file with OpenCV, colours in BGR order; returns None where OpenCV cannot."""
     with silence_opencv():
         try:
             return cv2.imdecode(content, flags)
@@ -61,9 +61,10 @@ def decode(content: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
 
 
 def decode_rgb(content: bytes) -> NDArray[np.uint8]:
-    """Whatever image OpenCV reads as RGB of its own size; raises ``ValueError`` saying why it is none.
+    """Decode an image of any type that OpenCV reads to uint8 RGB (height, width, 3).
 
-    A JPEG that lacks only its end marker is whole. How many pixels it announces is for the caller to look at.
+    A JPEG without an end marker counts as complete if no pixels are missing. The caller checks the announced size.
+    Raises ``ValueError`` with the reason for anything else.
     """
     if _is_damaged_png(content):
         raise ValueError("holds an image that is corrupt or cut short")
@@ -79,13 +80,13 @@ def decode_rgb(content: bytes) -> NDArray[np.uint8]:
 
 
 def check_pixels(size: tuple[int, int], most: int = MAX_PIXELS) -> None:
-    """Raise ``ValueError`` for an image (height, width) with more pixels than are given memory."""
+    """Raise ``ValueError`` for an image size (height, width) of more than ``most`` pixels."""
     if size[0] * size[1] > most:
         raise ValueError(f"holds an image of {size[1]}x{size[0]} pixels; at most {most} are decoded")
 
 
 def decode_image(content: bytes) -> NDArray[np.uint8]:
-    """A JPEG or PNG as RGB of its own size; raises ``ValueError`` saying why it is none."""
+    """Decode a JPEG or PNG to uint8 RGB (height, width, 3); raises ``ValueError`` with the reason."""
     size = image_size(content)
     if size is None:
         raise ValueError(f"holds no JPEG or PNG (it starts with {content[:4].hex(' ') or 'nothing'})")
@@ -94,15 +95,15 @@ def decode_image(content: bytes) -> NDArray[np.uint8]:
 
 
 def encode(image: NDArray[np.uint8], suffix: str, options: Sequence[int] = ()) -> bytes:
-    """An RGB image (height, width, 3) as ``.png`` or ``.jpg``, with OpenCV's ``options``."""
+    """Encode an RGB image (height, width, 3) as ``.png`` or ``.jpg`` with OpenCV's ``options``."""
     done, content = cv2.imencode(suffix, np.ascontiguousarray(image[:, :, ::-1]), options)
     if not done:
-        raise FedfrError(f"OpenCV could not encode an image as {suffix}; install its usual build")
+        raise FedfrError(f"OpenCV could not encode an image as {suffix}; install the standard build of OpenCV")
     return content.tobytes()
 
 
 def _is_damaged_png(content: bytes | memoryview) -> bool:
-    """Whether a PNG lacks its end or a chunk that matters has another CRC: libpng would print to stderr, then fail."""
+    """Whether a PNG lacks its end or a critical chunk has a wrong CRC; libpng would print to stderr before it fails."""
     if bytes(content[:4]) != PNG[:4]:
         return False
     view, at, kind = memoryview(content), len(PNG), b""
@@ -119,7 +120,10 @@ def _is_damaged_png(content: bytes | memoryview) -> bool:
 
 
 def resize(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Resize to 112x112 whatever the aspect ratio: a side that is too long by area averaging, too short bilinearly."""
+    """Resize to 112x112, ignoring the aspect ratio.
+
+    Sides that shrink are area-averaged, sides that grow interpolated bilinearly.
+    """
     for width, height, method in (
         (min(image.shape[1], IMAGE_SHAPE[1]), min(image.shape[0], IMAGE_SHAPE[0]), cv2.INTER_AREA),
         (IMAGE_SHAPE[1], IMAGE_SHAPE[0], cv2.INTER_LINEAR),

@@ -1,4 +1,4 @@
-"""The very same image more than once in a set of faces, and a set without it."""
+"""Exact duplicate images of a face set, and their removal."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ __all__ = ["duplicate_groups", "omitted_duplicates", "remap_split", "without_dup
 
 
 def duplicate_groups(digests: Digests) -> list[list[int]]:
-    """Groups of images with equal digests, two or more each; images ascending, groups by their first."""
+    """Return groups of two or more images with equal digests, ascending, ordered by their first image."""
     images, starts = digests.copies()
     return [part.tolist() for part in np.split(images, starts[1:])] if len(images) else []
 
 
 def without_duplicates(faces: FaceSet) -> NDArray[np.int64]:
-    """Images left, ascending, when :func:`omitted_duplicates` are dropped."""
+    """Return the indices of the images that remain, ascending, after :func:`omitted_duplicates` are removed."""
     return remaining_images(faces, omitted_duplicates(faces))
 
 
 def omitted_duplicates(faces: FaceSet) -> tuple[OmittedImage, ...]:
-    """Images to leave out for the set to hold none twice, ascending, each with the reason.
+    """Return the images to omit so that no image occurs twice, ascending, each with the reason.
 
-    Of copies under one identity the first stays; of an image under several identities none does, because at least one
-    of its labels is wrong and nothing says which.
+    Of copies under one identity the first remains. Of an image under several identities none remains, because at least
+    one label is wrong and it is unknown which.
     """
     left: dict[int, str] = {}
     images, starts = faces.digests().copies()
@@ -49,20 +49,20 @@ def omitted_duplicates(faces: FaceSet) -> tuple[OmittedImage, ...]:
 
 
 def remap_split(split: Split, kept: NDArray[np.int64], faces: FaceSet) -> Split:
-    """A split of the images ``kept`` of ``faces`` as a split of all of them."""
+    """Convert a split of the subset ``kept`` of ``faces`` to a split of the whole set."""
 
-    def whole(images: Sequence[int]) -> ImageIndices:
+    def remapped(images: Sequence[int]) -> ImageIndices:
         return ImageIndices(kept[np.asarray(images, np.int64)])
 
     return replace(
         split,
         faces_fingerprint=faces.fingerprint(),
-        public=whole(split.public),
+        public=remapped(split.public),
         clients={
-            client: replace(part, train=whole(part.train), test=whole(part.test))
+            client: replace(part, train=remapped(part.train), test=remapped(part.test))
             for client, part in split.clients.items()
         },
-        generic=whole(split.generic),
-        distractors=whole(split.distractors),
+        generic=remapped(split.generic),
+        distractors=remapped(split.distractors),
         pairs=tuple((int(kept[first]), int(kept[second])) for first, second in split.pairs),
     )

@@ -1,4 +1,4 @@
-"""Acting on an audit: images that a person marked in its list are left out, each with its reason."""
+"""Exclusion of images that a person marked in a list of audit findings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 EXCLUDED = "excluded.json"
-"""Beside a face set: what was left out of the one it was made from, and why."""
+"""File beside a face set that lists which images were excluded from the original set, and why."""
 
 DECISION, INDEX, IMAGE, IDENTITY, KIND, FACES = "decision", "index", "image", "identity", "kind", "faces"
 KEEP, EXCLUDE = ("", "keep"), ("exclude",)
@@ -41,7 +41,7 @@ MAX_LISTED = 3
 
 @dataclass(frozen=True)
 class OmittedImage:
-    """One image that a split or a set does not use: its index and name, whose it is, and why."""
+    """An image that a split or a face set omits: index, name, identity and reason."""
 
     index: int
     image: str
@@ -50,24 +50,24 @@ class OmittedImage:
 
 
 def remaining_images(faces: FaceSet, left: Sequence[OmittedImage]) -> NDArray[np.int64]:
-    """Indices of the images that stay, ascending."""
+    """Return the indices of the images that remain, ascending."""
     return np.delete(np.arange(len(faces)), [each.index for each in left])
 
 
 def lost_identities(faces: FaceSet, left: Sequence[OmittedImage]) -> tuple[str, ...]:
-    """Identities none of whose images stay, in the order of their labels."""
+    """Return the identities of which no image remains, in the order of their labels."""
     gone = np.bincount(faces.labels[[each.index for each in left]], minlength=faces.num_identities)
     lost = np.flatnonzero((gone > 0) & (gone == faces.counts()))
     return tuple(faces.identities[label] for label in lost.tolist())
 
 
 def read_exclusions(path: str | os.PathLike[str], faces: FaceSet) -> tuple[OmittedImage, ...]:
-    """The images of ``faces`` that a list of findings marks with ``exclude``, by index.
+    """Return the images of ``faces`` that a list of findings marks with ``exclude``, by index.
 
-    The list is that of ``fedfr faces audit --csv``, marked in its column ``decision`` (``exclude``, ``keep`` or
-    nothing) and saved by any spreadsheet program; or one of the columns ``decision`` and ``image`` or ``index``. A row
-    without an image stands for all images of its identity. Raises :class:`FedfrError` naming the row for anything that
-    is not there, for two rows that contradict each other, and for a list of other faces.
+    The list is that of ``fedfr faces audit --csv`` with the column ``decision`` filled in (``exclude``, ``keep`` or
+    empty) and saved by any spreadsheet program, or a table of the columns ``decision`` and ``image`` or ``index``. A
+    row without an image means all images of its identity. Raises :class:`FedfrError` naming the row for images or
+    identities that do not exist, for contradicting rows and for a list of another face set.
     """
     place = Path(path)
     chosen: dict[int, list[str]] = {}
@@ -87,7 +87,8 @@ def read_exclusions(path: str | os.PathLike[str], faces: FaceSet) -> tuple[Omitt
             before, other = first.setdefault(index, (out, number))
             if before != out:
                 raise FedfrError(
-                    f"{where} and row {other} contradict each other about {faces.names[index]!r}; decide alike in both"
+                    f"{where} and row {other} contradict each other about {faces.names[index]!r}; "
+                    "enter the same decision in both"
                 )
             if out:
                 chosen.setdefault(index, []).append(f"{row.get(KIND) or 'marked'} ({place.name}, row {number})")
@@ -100,16 +101,18 @@ def read_exclusions(path: str | os.PathLike[str], faces: FaceSet) -> tuple[Omitt
 def exclude_faces(
     faces: FaceSet, findings: str | os.PathLike[str], dest: str | os.PathLike[str], *, keep_single: bool = False
 ) -> tuple[OmittedImage, ...]:
-    """Write ``faces`` to ``dest`` without the images marked in ``findings``, which are listed beside it.
+    """Write ``faces`` to ``dest`` without the images marked in ``findings``, and list these in ``excluded.json``.
 
-    Raises :class:`FedfrError` as :func:`read_exclusions` does, when nothing is marked or nothing would stay, and,
-    unless ``keep_single``, for an identity that is left with a single image of several.
+    Raises :class:`FedfrError` as :func:`read_exclusions` does, when no image is marked or none would remain and, unless
+    ``keep_single``, when a single image of an identity would remain.
     """
     target = Path(dest).resolve()
     check_destination(target)
     left = read_exclusions(findings, faces)
     if not left:
-        raise FedfrError(f"{findings} marks no image with exclude in its column {DECISION}; mark some first")
+        raise FedfrError(
+            f"{findings} marks no image with exclude in its column {DECISION}; mark the images to exclude first"
+        )
     gone = np.bincount(faces.labels[[each.index for each in left]], minlength=faces.num_identities)
     single = [faces.identities[label] for label in np.flatnonzero((gone > 0) & (faces.counts() - gone == 1)).tolist()]
     if single and not keep_single:
@@ -120,7 +123,7 @@ def exclude_faces(
         )
     kept = remaining_images(faces, left)
     if not len(kept):
-        raise FedfrError(f"{findings} marks every image with exclude; keep some")
+        raise FedfrError(f"{findings} marks every image with exclude; keep at least one")
     faces.subset(kept).save(target)
     record = {
         "of": faces.fingerprint(),
@@ -138,9 +141,9 @@ def import_with_exclusions(
     *,
     keep_single: bool = False,
 ) -> tuple[OmittedImage, ...]:
-    """Import into a hidden folder beside ``dest``, then leave out what is marked; a failed import leaves nothing.
+    """Import into a hidden folder beside ``dest`` and copy all but the marked images to ``dest``.
 
-    The list has to be one of an audit of the same import, whole.
+    The list must come from an audit of the same import, without omissions. A failed import leaves no files behind.
     """
     target = Path(dest).resolve()
     check_destination(target)
@@ -158,7 +161,7 @@ def import_with_exclusions(
 
 
 class _RowResolver:
-    """Finds the images that a row means."""
+    """Find the images that a row of the list refers to."""
 
     def __init__(self, faces: FaceSet, wanted: set[str]) -> None:
         self._faces = faces
@@ -181,8 +184,8 @@ class _RowResolver:
             index = int(number[1])
             if image and not _is_same_name(image, self._faces.names[index]):
                 raise FedfrError(
-                    f"{where}: image {index} is {self._faces.names[index]!r}, not {image!r}; were columns sorted "
-                    "apart? audit these faces again"
+                    f"{where}: image {index} is {self._faces.names[index]!r}, not {image!r}; if columns were "
+                    "sorted separately, audit these faces again"
                 )
             return [index]
         if image:
@@ -200,8 +203,8 @@ class _RowResolver:
 
 
 def _is_same_name(one: str, other: str) -> bool:
-    """Whether two are one name, by what every program keeps of it, whatever it takes its encoding for."""
-    # Programs write a question mark for what their encoding lacks.
+    """Whether two names are equal apart from characters that programs change with the encoding."""
+    # Programs replace characters that their encoding lacks by a question mark.
     letters = [re.sub(r"[^\x20-\x7e]|\?", "", name) for name in (one, other)]
     return normalized_name(one) == normalized_name(other) or letters[0] == letters[1]
 
@@ -209,20 +212,20 @@ def _is_same_name(one: str, other: str) -> bool:
 def _check_faces(where: str, given: str, faces: FaceSet) -> None:
     if given and not faces.fingerprint().startswith(given.removeprefix("sha256:")):
         raise FedfrError(
-            f"{where} is of the faces {given}, these are sha256:{faces.fingerprint()[:16]}; audit these faces again, "
-            "or name those that were audited"
+            f"{where} belongs to the face set {given}, this one is sha256:{faces.fingerprint()[:16]}; audit these "
+            "faces again, or give the face set that was audited"
         )
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows by the number a spreadsheet shows, their cells by column, stripped; empty rows are passed over."""
+    """Yield the rows by their number in a spreadsheet, with stripped cells by column; empty rows are skipped."""
     text = _text(path)
     lines = text.splitlines(keepends=True)
     skipped = 0
-    if lines and (told := re.fullmatch(r"\"?sep=(.)\"?\s*", lines[0], re.IGNORECASE)):
-        skipped, delimiter = 1, told[1]
+    if lines and (declared := re.fullmatch(r"\"?sep=(.)\"?\s*", lines[0], re.IGNORECASE)):
+        skipped, delimiter = 1, declared[1]
     else:
-        # Columns are in the head, whose names hold no separators.
+        # The names in the header contain no separators, so the most frequent one separates the columns.
         counts = Counter(character for character in (lines[0] if lines else "") if character in ",;\t|")
         delimiter = counts.most_common(1)[0][0] if counts else ","
     reader = csv.reader(io.StringIO("".join(lines[skipped:]), newline=""), delimiter=delimiter, strict=True)
@@ -233,17 +236,19 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             there = ", ".join(filter(None, head)) or "nothing"
             raise FedfrError(
                 f"{path} has no column {DECISION}, or none of {INDEX}, {IMAGE} and {IDENTITY}; it has {there}; give a "
-                "list of `fedfr faces audit --csv`, marked in its column decision"
+                "list of `fedfr faces audit --csv` with its column decision filled in"
             )
         for number, cells in enumerate(reader, start=2 + skipped):
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) > len(head) and any(cell.strip() for cell in cells[len(head) :]):
-                raise FedfrError(f"row {number} of {path} has {len(cells)} cells, the head {len(head)}; mend the list")
+                raise FedfrError(
+                    f"row {number} of {path} has {len(cells)} cells, the header {len(head)}; correct the list"
+                )
             row = dict.fromkeys(head, "") | dict(zip(head, map(str.strip, cells), strict=False))
             yield number, row
     except csv.Error as error:
-        raise FedfrError(f"{path} is no table ({error}); save it as CSV again") from error
+        raise FedfrError(f"{path} is not a valid table ({error}); save it as CSV again") from error
 
 
 def _text(path: Path) -> str:
@@ -257,4 +262,4 @@ def _text(path: Path) -> str:
             return content.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise FedfrError(f"{path} is no text; save the list as CSV, encoded as UTF-8")
+    raise FedfrError(f"{path} is not a text file; save the list as CSV, encoded as UTF-8")

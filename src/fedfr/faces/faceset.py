@@ -1,4 +1,4 @@
-"""A set of face images with their identities: the only form in which faces travel through the package."""
+"""Face sets: aligned face images with identity labels."""
 
 from __future__ import annotations
 
@@ -26,20 +26,22 @@ CHUNK = 256
 
 
 class FaceSet:
-    """Aligned face images, uint8 RGB 112x112, with a label each; never changed once made.
+    """Aligned face images, uint8 RGB 112x112, each with an identity label; immutable.
 
-    ``pixels`` has shape (M, 112, 112, 3): an array, memory-mapped or not, or another source that reads rows when asked;
-    ``rows`` (N,) says which of them are in this set, in order (all when left out), so that a subset shares its pixels.
-    ``labels`` (N,) lie in 0 … K-1 and index ``identities``, K distinct names. ``names`` has one text per image, by
-    default identity and number. ``digests``: SHA-256 of the pixels of every image, where they are known.
-    Raises :class:`FedfrError` when shapes, types or ranges do not fit together.
+    ``pixels`` has shape (M, 112, 112, 3): an array, memory-mapped or not, or another source that reads rows on access.
+    ``rows`` (N,) selects images of it, in order (by default all), so that subsets share the pixels. ``labels`` (N,) lie
+    in 0 … K-1 and index ``identities``, K distinct names. ``names`` has one text per image, by default identity and
+    number. ``digests`` are the SHA-256 of the pixels of every image, where known. Raises :class:`FedfrError` when
+    shapes, types or ranges are inconsistent.
 
     >>> import numpy as np
-    >>> from fedfr import FaceSet
-    >>> pixels = np.zeros((4, 112, 112, 3), np.uint8)
-    >>> faces = FaceSet(pixels, labels=[0, 0, 1, 1], identities=["a", "b"])
-    >>> len(faces), faces.num_identities, faces.counts().tolist()
-    (4, 2, [2, 2])
+    >>> from fedfr.faces import FaceSet
+    >>> pixels = np.zeros((3, 112, 112, 3), np.uint8)
+    >>> faces = FaceSet(pixels, labels=[0, 0, 1], identities=["a", "b"])
+    >>> faces
+    FaceSet(3 images of 2 identities)
+    >>> faces.subset([2]).identities, faces.counts().tolist()
+    (('b',), [2, 1])
     """
 
     def __init__(
@@ -89,38 +91,41 @@ class FaceSet:
 
     @property
     def num_identities(self) -> int:
-        """The number K of identities."""
+        """Number K of identities."""
         return len(self.identities)
 
     def images(self, indices: Indices) -> NDArray[np.uint8]:
-        """A contiguous copy (n, 112, 112, 3) of the images at ``indices``, in their order; raises ``IndexError``."""
+        """Return a contiguous copy (n, 112, 112, 3) of the images at ``indices``, in that order.
+
+        Raises ``IndexError`` for an index out of range.
+        """
         chosen = self._checked_indices(indices)
         if self._rows is not None:
             chosen = self._rows[chosen]
         return np.ascontiguousarray(self._pixels[chosen])
 
     def encoded(self, index: int) -> bytes | None:
-        """The compressed image of one image where the set decodes it from a file, else None."""
+        """Return the compressed image at ``index``, or None where the set holds decoded pixels."""
         row = int(self._all_rows()[index])
         return self._pixels.encoded(row) if isinstance(self._pixels, DecodedPixels | JoinedPixels) else None
 
     @property
     def sets(self) -> tuple[SetPart, ...]:
-        """The face sets that these faces are put together from; empty for faces of one set."""
+        """Face sets of which this one is composed; empty for a single set."""
         return self._pixels.sets if isinstance(self._pixels, JoinedPixels) else ()
 
     def located(self, indices: Indices) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """For each image, the number of its set in :attr:`sets` and its index in that set.
+        """Return the number of each image's set in :attr:`sets`, and its index in that set.
 
-        Of faces of one set, the number is 0 and the index that in the set they were opened from.
+        For a single set the number is 0 and the index that in the set they were opened from.
         """
         rows = self._all_rows()[self._checked_indices(indices)]
         return self._pixels.located(rows) if isinstance(self._pixels, JoinedPixels) else (np.zeros_like(rows), rows)
 
     def subset(self, indices: Indices) -> FaceSet:
-        """The images at ``indices``, in their order, without copying pixels.
+        """Return the images at ``indices``, in that order, without copying pixels.
 
-        Only identities that occur are kept; they are relabelled 0 … K'-1 by ascending original label.
+        Only identities that occur are kept, relabelled 0 … K'-1 by ascending original label.
         """
         chosen = self._checked_indices(indices)
         rows = chosen if self._rows is None else self._rows[chosen]
@@ -136,38 +141,38 @@ class FaceSet:
         return part
 
     def renamed(self, identities: Sequence[str], names: Sequence[str]) -> FaceSet:
-        """The same images in memory alone under other names of identities and images."""
+        """Return the same images, in memory only, with other names of identities and images."""
         return FaceSet(self._pixels, self.labels, identities, names, self._rows, digests=self.digests())
 
     @property
     def folder(self) -> Path | None:
-        """Where the set was loaded from, or the set it is a part of; None for one in memory alone."""
+        """Folder of the stored set that this is, or is a part of; None for a set in memory."""
         return None if self._stored is None else self._stored[0]
 
     def by_identity(self) -> ByIdentity:
-        """The images of every identity, from one sort for all; kept."""
+        """Return the images grouped by identity; computed once."""
         if self._by_identity is None:
             self._by_identity = ByIdentity(self.labels, self.num_identities)
         return self._by_identity
 
     def indices_of(self, label: int) -> NDArray[np.int64]:
-        """Indices of the images of one identity, ascending."""
+        """Return the indices of the images of one identity, ascending."""
         return self.by_identity().images(label)
 
     def identities_of(self, indices: Indices) -> tuple[str, ...]:
-        """Names of the identities in the images at ``indices``, as :meth:`subset` orders them, without making one."""
+        """Return the names of the identities of the images at ``indices``, in the order that :meth:`subset` uses."""
         return tuple(
             self.identities[label] for label in np.unique(self.labels[self._checked_indices(indices)]).tolist()
         )
 
     def counts(self) -> NDArray[np.int64]:
-        """Images per identity, (K,)."""
+        """Return the number of images per identity, (K,)."""
         return np.bincount(self.labels, minlength=self.num_identities).astype(np.int64)
 
     def digests(self) -> Digests:
-        """SHA-256 of the pixels of every image; two images are the same image when these agree.
+        """Return the SHA-256 of the pixels of every image; equal digests mean equal images.
 
-        A loaded set, and a part of one, take them from ``digests.npy`` where that belongs to its fingerprint; else all
+        A stored set, or a part of one, reads them from ``digests.npy`` if that matches its fingerprint; otherwise all
         pixels are read.
         """
         if self._digests is None:
@@ -189,25 +194,23 @@ class FaceSet:
         return None if kept is None else kept.take(self._rows)
 
     def fingerprint(self) -> str:
-        """Hexadecimal SHA-256 of labels, identities and pixels; kept in ``faces.json`` and so free for a loaded set."""
+        """Return the hexadecimal SHA-256 of labels, identities and pixels; a stored set has it in ``faces.json``."""
         if self._fingerprint is None:
             self._fingerprint = fingerprint(self.labels, self.identities, self.digests())
         return self._fingerprint
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``faces.json``, ``columns.dat``, ``digests.npy`` and ``pixels.npy`` into ``folder``, or nothing.
+        """Write ``faces.json``, ``columns.dat``, ``digests.npy`` and ``pixels.npy`` into ``folder``, atomically.
 
-        It does not matter what the pixels come from.
-
-        Raises :class:`FedfrError` when the folder holds anything already or cannot be written.
+        Raises :class:`FedfrError` when the folder is not empty or cannot be written.
         """
         write_faces(Path(folder).resolve(), self.labels, self.identities, self.names, self._iterate_images())
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> FaceSet:
-        """Open a folder written by :meth:`save` or an importer, its pixels memory-mapped or decoded when asked for.
+        """Open a folder written by :meth:`save` or an importer; pixels are memory-mapped or decoded on access.
 
-        Raises :class:`FedfrError` when it, or what it leads to, is missing or damaged.
+        Raises :class:`FedfrError` when the folder, or a file that it refers to, is missing or damaged.
         """
         path = Path(folder).resolve()
         stored = read_faces(path)
@@ -236,7 +239,7 @@ class FaceSet:
             yield from self._pixels[rows[start : start + CHUNK]]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A stored set goes to another process as its folder, where everything is mapped; a part of it as its rows too.
+        # A stored set is pickled as the path of its folder, a part of it together with its rows.
         if self._stored is not None:
             return _reopened, (*self._stored, self._rows)
         made = FaceSet, (self._pixels, self.labels, self.identities, self.names, self._rows)
@@ -244,7 +247,7 @@ class FaceSet:
 
 
 def _read_only_labels(labels: ArrayLike) -> NDArray[np.int64]:
-    """Labels as a read-only array: a copy, unless they are one already, as those mapped from a file are."""
+    """Return labels as a read-only array; copied unless they are one already, as memory-mapped labels are."""
     if isinstance(labels, np.ndarray) and labels.dtype == np.int64 and not labels.flags.writeable:
         return labels
     made = np.array(labels, dtype=np.int64)
@@ -255,5 +258,5 @@ def _read_only_labels(labels: ArrayLike) -> NDArray[np.int64]:
 def _reopened(folder: Path, expected: str, rows: NDArray[np.int64] | None) -> FaceSet:
     faces = FaceSet.load(folder)
     if faces.fingerprint() != expected:
-        raise FedfrError(f"{folder} holds other faces than before; put back those it held, or start again")
+        raise FedfrError(f"the faces in {folder} have changed; restore the original faces, or start again")
     return faces if rows is None else faces.subset(rows)

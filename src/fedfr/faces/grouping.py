@@ -1,4 +1,4 @@
-"""The images of every identity, found by one sort for all of them."""
+"""Grouping of images by identity with a single sort."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ Ints = NDArray[np.int64]
 
 
 class ByIdentity:
-    """Image indices by label, each ascending; of a set in the order of its labels it keeps only where each begins.
+    """Image indices by label, each ascending; ``counts`` (K,) is the number of images of each identity.
 
-    ``counts`` (K,): images of each identity.
+    For a set sorted by label only the start of each identity is stored.
     """
 
     def __init__(self, labels: Ints, identities: int) -> None:
         self.counts: Ints = np.bincount(labels, minlength=identities).astype(np.int64)
         self._starts = np.cumsum(self.counts) - self.counts
-        in_client_order = not len(labels) or bool((labels[1:] >= labels[:-1]).all())
-        self._order: Ints | None = None if in_client_order else np.argsort(labels, kind="stable").astype(np.int64)
+        is_sorted = not len(labels) or bool((labels[1:] >= labels[:-1]).all())
+        self._order: Ints | None = None if is_sorted else np.argsort(labels, kind="stable").astype(np.int64)
 
     def images(self, label: int, most: int | None = None) -> Ints:
-        """Indices of one identity's images, ascending, of them the first ``most``."""
+        """Return the indices of one identity's images, ascending; at most the first ``most``."""
         start, count = int(self._starts[label]), int(self.counts[label])
         places = slice(start, start + (count if most is None else min(most, count)))
         return np.arange(places.start, places.stop) if self._order is None else self._order[places]
 
     def of(self, labels: Sequence[int] | Ints, first: Ints | int = 0, last: Ints | int | None = None) -> Ints:
-        """Indices of the images of several identities, ascending; of each those from ``first`` to ``last`` - 1.
+        """Return the indices of the images of several identities, ascending.
 
-        Both are one number for all or one for each label.
+        Of each identity the images ``first`` to ``last`` - 1 are taken; both are one number for all or one number per
+        label.
         """
         chosen = np.asarray(labels, np.int64)
         counts = self.counts[chosen]
@@ -45,6 +46,6 @@ class ByIdentity:
 
 
 def concatenated_ranges(starts: Ints, lengths: Ints) -> Ints:
-    """``starts[i]``, ``starts[i] + 1``, … for ``lengths[i]`` numbers each, one range after the other."""
+    """Concatenate the ranges ``starts[i]`` … ``starts[i] + lengths[i] - 1``."""
     before = np.cumsum(lengths) - lengths
     return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))

@@ -1,4 +1,4 @@
-"""How large an image says it is, read from its header before any memory is given to its pixels."""
+"""Image sizes from file headers, read before any pixels are decoded."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ __all__ = ["FRAME_MARKERS", "JPEG", "PNG", "any_image_size", "image_size", "jpeg
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
-# One repetition, not one within another: that would take a time exponential in the blanks.
+# No nested repetition, which would take exponential time in the number of blanks.
 _PNM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})")
 FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""JPEG's frame headers: C0 … CF but DHT, JPG and DAC (ITU-T T.81, B.2.2)."""
+"""JPEG frame headers: C0 … CF except DHT, JPG and DAC (ITU-T T.81, B.2.2)."""
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _END = 0xD9
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT, _TIFF_LONG = 256, 257, 3, 4
 
 
 def image_size(content: bytes) -> tuple[int, int] | None:
-    """Height and width that a JPEG or PNG announces; None for anything else."""
+    """Return height and width in the header of a JPEG or PNG; None for anything else."""
     if content.startswith(PNG):
         if len(content) < 24 or content[12:16] != b"IHDR":
             return None
@@ -36,7 +36,7 @@ def image_size(content: bytes) -> tuple[int, int] | None:
 
 
 def any_image_size(content: bytes) -> tuple[int, int] | None:
-    """Height and width in the header of a JPEG, PNG, PBM, PGM, PPM, BMP, GIF, WebP or TIFF; None for anything else."""
+    """Return height and width in the header of a JPEG, PNG, PNM, BMP, GIF, WebP or TIFF; None for anything else."""
     try:
         if content.startswith(b"BM"):
             return _bmp_size(content)
@@ -54,12 +54,12 @@ def any_image_size(content: bytes) -> tuple[int, int] | None:
 
 
 def jpeg_segments(content: bytes, at: int = 2) -> Iterator[tuple[int, int, int]]:
-    """Each marker from ``at`` to the end with where its parameters start and end; all else is passed over.
+    """Yield each marker from ``at`` on with the start and end of its parameters; other bytes are skipped.
 
-    The coded data of a scan lies behind its marker's parameters.
+    The entropy-coded data of a scan follow the parameters of its marker.
     """
     while (at := content.find(b"\xff", at)) >= 0:
-        while content[at : at + 1] == b"\xff":  # fill bytes may stand before a marker
+        while content[at : at + 1] == b"\xff":  # fill bytes may precede a marker
             at += 1
         marker = content[at] if at < len(content) else 0
         at += 1

@@ -1,4 +1,4 @@
-"""Lists of image indices as text: ascending runs like ``0-9,14``, in the order of the images."""
+"""Lists of image indices as text: ascending ranges such as ``0-9,14``, in the order of the images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["format_ranges", "parse_ranges"]
 
 CHUNK = 1 << 16
 MAX_IMAGES = 1 << 26
-"""Images that one list may have, so that a few bytes never ask for all memory."""
+"""Greatest number of images in one list, so that a short text cannot exhaust the memory."""
 
 BLOCK = 1 << 22
 DIGITS = 15
@@ -21,7 +21,7 @@ COMMA, HYPHEN = b",-"
 
 
 def format_ranges(images: Sequence[int]) -> str:
-    """Ascending runs as ``first-last``, separated by commas; the order of the images is kept."""
+    """Format indices as ascending ranges ``first-last`` separated by commas, in the order given."""
     given = np.asarray(images, np.int64)
     if not len(given):
         return ""
@@ -38,10 +38,10 @@ def format_ranges(images: Sequence[int]) -> str:
 
 
 def parse_ranges(text: str) -> NDArray[np.int64]:
-    """What :func:`format_ranges` wrote; raises ``ValueError`` naming the run that is none."""
+    """Parse the output of :func:`format_ranges`; raises ``ValueError`` naming the first invalid range."""
     blocks, start, total = [np.empty(0, np.int64)], 0, 0
     while text and start <= len(text):
-        # A block ends before a comma, so that what is in memory beside the text and the images stays small.
+        # Parse in blocks that end before a comma, to bound the temporary memory.
         end = text.find(",", start + BLOCK)
         end = len(text) if end < 0 else end
         blocks.append(_block(text[start:end], MAX_IMAGES - total))
@@ -54,7 +54,7 @@ def _block(text: str, most: int) -> NDArray[np.int64]:
     content = np.frombuffer(text.encode(), np.uint8)
     signs = np.flatnonzero((content < ord("0")) | (content > ord("9")))
     kinds = content[signs]
-    # Between two signs stands a number, and no run has three.
+    # There is a number between every two signs, and a range has at most two numbers.
     lengths = np.diff(signs, prepend=-1, append=len(content)) - 1
     wrong = (lengths < 1) | (lengths > DIGITS)
     strange = (kinds != COMMA) & (kinds != HYPHEN)
@@ -62,15 +62,15 @@ def _block(text: str, most: int) -> NDArray[np.int64]:
     if wrong.any() or strange.any():
         at = min([*np.flatnonzero(wrong)[:1].tolist(), *np.flatnonzero(strange)[:1].tolist()])
         place = int(signs[min(at, len(signs) - 1)]) if len(signs) else 0
-        raise ValueError(f"{text[max(0, place - 10) : place + 10]!r} holds no runs such as 0-9,14")
+        raise ValueError(f"{text[max(0, place - 10) : place + 10]!r} is not a list of ranges such as 0-9,14")
     numbers = np.fromstring(text.replace("-", ","), np.int64, sep=",")
     begins = np.append(True, kinds == COMMA)
     firsts, lasts = numbers[begins], numbers[np.append(kinds != HYPHEN, True)]
     if (lasts < firsts).any():
         at = int(np.argmax(lasts < firsts))
-        raise ValueError(f"run '{firsts[at]}-{lasts[at]}' goes backwards")
+        raise ValueError(f"the range '{firsts[at]}-{lasts[at]}' is descending")
     counts = lasts - firsts + 1
     total = float(counts.sum(dtype=np.float64))
     if total > most:
-        raise ValueError(f"a list of {total:.0f} images is longer than {MAX_IMAGES}")
+        raise ValueError(f"a list of {total:.0f} images exceeds the limit of {MAX_IMAGES}")
     return concatenated_ranges(firsts, counts)

@@ -1,4 +1,4 @@
-"""Names that look the same to a person: one form of each to compare by, and the groups that share it."""
+"""Matching of names that look the same: a normalized form, and the groups of names that share it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["format_name_groups", "groups_of_similar_names", "matching_names", "normalized_name", "quoted_name"]
 
-# Characters that show nothing: Unicode's Default_Ignorable_Code_Point, of which the standard library knows the
-# category Cf alone, and control characters that are no blanks.
+# Invisible characters: Unicode's Default_Ignorable_Code_Point beyond the category Cf of the standard library.
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
 )
-# Dashes, apostrophes, and small letters of other alphabets that no typeface tells from Latin ones.
+# Dashes, apostrophes, and small letters of other alphabets that look like Latin ones.
 _LOOKALIKES = str.maketrans(
     dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
     | dict.fromkeys("\u2018\u2019\u201b\u02bc\u02b9\u00b4\u2032", "'")
@@ -23,15 +22,15 @@ MAX_LISTED = 3
 
 
 def normalized_name(name: str) -> str:
-    """The form that names which look the same have in common.
+    """Return the normalized form that names which look the same have in common.
 
-    Composed alike (NFKC: full-width forms, ligatures and no-break spaces too), without case, without characters that
-    show nothing, with one kind of dash and apostrophe, Latin letters for those of other alphabets that look exactly so,
-    single blanks inside and none outside. An underscore is a blank: folders are called ``Ann_A``
-    where tables have ``Ann A``. A name of nothing else stays as it is.
+    The name is composed (Unicode NFKC: full-width forms, ligatures and no-break spaces too) and case-folded; invisible
+    characters are removed; dashes, apostrophes and letters of other alphabets that look like Latin ones are unified;
+    white space is reduced to single blanks. An underscore counts as a blank, because folders are called ``Ann_A`` where
+    tables have ``Ann A``. A name of which nothing would remain is returned unchanged.
     """
     if name.isascii() and name.isprintable():
-        # Hundreds of thousands of these are compared at a time.
+        # Fast path: hundreds of thousands of names are compared at a time.
         plain = name.casefold()
     else:
         plain = _visible(name).translate(_LOOKALIKES)
@@ -51,7 +50,7 @@ def _visible(name: str) -> str:
 def groups_of_similar_names(
     names: Iterable[str], part: Callable[[str], str] = lambda name: name
 ) -> list[tuple[str, ...]]:
-    """Groups of two or more distinct names that look the same in the ``part`` compared, in the order of the names."""
+    """Return groups of two or more distinct names that look the same, in the order of the names."""
     groups: dict[str, dict[str, None]] = {}
     for name in names:
         groups.setdefault(normalized_name(part(name)), {})[name] = None
@@ -59,7 +58,7 @@ def groups_of_similar_names(
 
 
 def matching_names(mine: Iterable[str], others: Iterable[str]) -> list[tuple[str, str]]:
-    """Pairs of a name of mine and one of the others that are equal or look the same, by mine; equal ones first."""
+    """Return pairs of a name in ``mine`` and one in ``others`` that are equal or look the same; equal ones first."""
     theirs: dict[str, str] = {}
     whole: set[str] = set()
     for name in others:
@@ -72,13 +71,13 @@ def matching_names(mine: Iterable[str], others: Iterable[str]) -> list[tuple[str
 
 
 def quoted_name(name: str) -> str:
-    """A name in quotation marks, with what cannot be seen written out."""
+    """Return a name in quotation marks, followed by an ASCII form if it holds characters beyond ASCII."""
     plain = ascii(name)
     return repr(name) if plain == repr(name) else f"{name!r} ({plain})"
 
 
 def format_name_groups(groups: Sequence[Sequence[str]]) -> str:
-    """The first groups, and how many more."""
+    """Format the first three groups and the number of further ones."""
     shown = [" = ".join(map(quoted_name, group)) for group in groups[:MAX_LISTED]]
     more = [f"and {len(groups) - MAX_LISTED} more"] if len(groups) > MAX_LISTED else []
     return "; ".join([*shown, *more])

@@ -1,4 +1,4 @@
-"""What a set of faces takes its pixels from: an array, memory-mapped or not, or compressed images in a file."""
+"""Pixel sources of a face set: an array, memory-mapped or not, or compressed images decoded on access."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ IMAGE_SHAPE = (112, 112, 3)
 
 
 class PixelSource(Protocol):
-    """uint8 RGB of shape (M, 112, 112, 3), whole or not in memory; a NumPy array is one.
+    """uint8 RGB pixels of shape (M, 112, 112, 3), in memory or not; a NumPy array is one.
 
-    A source that is not an array pickles as what it needs to open its file again, not as its pixels.
+    A source that is not an array is pickled as the information needed to reopen its file.
     """
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of one value."""
+        """Always uint8."""
         ...
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(M, height, width, channels)."""
+        """(M, 112, 112, 3)."""
         ...
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.uint8]:
-        """Pixels (n, 112, 112, 3) of some rows, each in 0 … M-1, in their order."""
+        """Return the pixels (n, 112, 112, 3) of ``rows``, each in 0 … M-1, in that order."""
         ...
 
 
 class DecodedPixels(ABC):
-    """A :class:`PixelSource` that decodes images when asked, and so knows them in their compressed form too.
+    """A :class:`PixelSource` that decodes images on access and also returns them in compressed form.
 
-    A kind of it says how many there are, what lies where, and what an image decodes to.
+    Subclasses implement the length, :meth:`encoded` and :meth:`decoded`.
     """
 
     @abstractmethod
@@ -49,11 +49,11 @@ class DecodedPixels(ABC):
 
     @abstractmethod
     def encoded(self, row: int) -> bytes:
-        """The compressed image as it lies in its file; raises :class:`fedfr.core.errors.FedfrError` naming it."""
+        """Return the compressed image of one row as stored; raises :class:`fedfr.core.errors.FedfrError` naming it."""
 
     @abstractmethod
     def decoded(self, row: int) -> NDArray[np.uint8]:
-        """The pixels (112, 112, 3) of one row, RGB; raises :class:`fedfr.core.errors.FedfrError` naming the image."""
+        """Return the RGB pixels (112, 112, 3) of one row; raises :class:`fedfr.core.errors.FedfrError` naming it."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -66,12 +66,12 @@ class DecodedPixels(ABC):
         return (len(self), *IMAGE_SHAPE)
 
     def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.uint8]:
-        """Decode some rows, (n, 112, 112, 3) RGB."""
+        """Decode ``rows`` to RGB (n, 112, 112, 3)."""
         pixels = np.empty((len(rows), *IMAGE_SHAPE), np.uint8)
         for place, row in enumerate(rows.tolist()):
             pixels[place] = self.decoded(row)
         return pixels
 
     def digests(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
-        """SHA-256 of the decoded pixels of each row, in order."""
+        """Yield the SHA-256 of the decoded pixels of each row, in order."""
         return (hashlib.sha256(self.decoded(row).tobytes()).digest() for row in rows.tolist())

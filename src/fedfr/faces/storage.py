@@ -1,7 +1,8 @@
-"""The folder a set of faces is kept in.
+"""Storage format of a face set: a folder.
 
-``faces.json`` says what it is, ``columns.dat`` has the labels and all names, ``digests.npy`` the digests; the images
-are in ``pixels.npy`` or where a link leads to. All but the first are mapped into memory: what is not read costs none.
+``faces.json`` describes the set, ``columns.dat`` holds labels and names, ``digests.npy`` the digests; the images are in
+``pixels.npy`` or in a file elsewhere that the folder refers to. All but ``faces.json`` are memory-mapped, so only the
+parts that are read take memory.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ DIGESTS = "digests.npy"
 FORMAT = "fedfr-faces"
 VERSION = 2
 PIXEL_FILES = ("pixels.npy", "records.npy", DIGESTS, "records.json", "sets.json", COLUMNS)
-"""What may lie beside ``faces.json``."""
+"""Files that may exist beside ``faces.json``."""
 
 CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
 class StoredFaces:
-    """What one folder holds; ``pixels`` is memory-mapped and read-only, or decodes images that lie elsewhere."""
+    """Contents of a face-set folder; ``pixels`` is memory-mapped and read-only, or decodes images stored elsewhere."""
 
     pixels: PixelSource
     labels: NDArray[np.int64]
@@ -63,7 +64,7 @@ class StoredFaces:
 
 
 def fingerprint(labels: NDArray[np.int64], identities: Sequence[str], digests: Digests) -> str:
-    """Hexadecimal SHA-256 over labels, identity names and the SHA-256 of every image, in order."""
+    """Return the hexadecimal SHA-256 over labels, identity names and the SHA-256 of every image, in order."""
     total = hashlib.sha256()
     _add(total, labels.astype("<i8", copy=False))
     total.update(json.dumps(list(identities)).encode())
@@ -77,18 +78,18 @@ def _add(total: hashlib._Hash, array: NDArray[Any]) -> None:
 
 
 def is_face_set(path: str | os.PathLike[str] | None) -> bool:
-    """Whether ``path`` is a saved face set, which is used where it lies."""
+    """Whether ``path`` is a stored face set."""
     return path is not None and (Path(path) / "faces.json").is_file()
 
 
 def check_destination(folder: Path) -> None:
-    """Refuse to replace anything, an earlier set of faces included: raises :class:`FedfrError`."""
+    """Raise :class:`FedfrError` unless ``folder`` is new or empty and accessible."""
     try:
         taken = folder.exists() and any(folder.iterdir())
     except OSError as error:
-        raise FedfrError(f"cannot use {folder} ({error.strerror}); name a new or empty folder for the faces") from error
+        raise FedfrError(f"cannot use {folder} ({error.strerror}); give a new or empty folder for the faces") from error
     if taken:
-        raise FedfrError(f"{folder} already holds files; name a new or empty folder for the faces")
+        raise FedfrError(f"{folder} already holds files; give a new or empty folder for the faces")
 
 
 def write_faces(
@@ -98,16 +99,15 @@ def write_faces(
     names: Sequence[str],
     images: Iterable[NDArray[np.uint8]],
 ) -> None:
-    """Write the folder whole or not at all, one image after the other, so that memory stays bounded.
+    """Write a face-set folder atomically, one image at a time, so that memory stays bounded.
 
-    ``images`` yields one (112, 112, 3) RGB array per label. A folder with anything in it, an earlier set of
-    faces included, is refused with :class:`FedfrError`.
+    ``images`` yields one RGB array (112, 112, 3) per label. Raises :class:`FedfrError` when the folder is not empty.
     """
     check_destination(folder)
 
     def fill(temporary: Path) -> None:
         found = bytearray()
-        # Plain writes rather than a writable memory map: on a full disk a map dies with SIGBUS, a write says ENOSPC.
+        # Plain writes rather than a writable memory map: on a full disk, a map raises SIGBUS, a write reports ENOSPC.
         with (temporary / "pixels.npy").open("wb") as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(labels), *IMAGE_SHAPE)}
             np.lib.format.write_array_header_1_0(file, header)
@@ -115,7 +115,7 @@ def write_faces(
                 content = image.tobytes()
                 found += hashlib.sha256(content).digest()
                 file.write(content)
-        # Kept because every check of a split asks for them, and hashing reads all pixels.
+        # Stored because every check of a split needs them, and computing them reads all pixels.
         digests = Digests(np.frombuffer(found, np.uint8).reshape(-1, DIGEST_BYTES))
         save_digests(temporary / DIGESTS, digests)
         _write_metadata(temporary, "npy", labels, identities, names, fingerprint(labels, identities, digests))
@@ -132,11 +132,9 @@ def write_linked_faces(
     link: Callable[[Path], None],
     kind: str = "recordio",
 ) -> None:
-    """Write the folder whole or not at all, without pixels: ``link`` puts into it what leads to the images.
+    """Write a face-set folder without pixels, atomically; ``link`` adds the files that refer to the images.
 
-    ``kind``: the name in :data:`PIXELS` of what opens it again.
-
-    ``digests``: SHA-256 of the pixels of every image. An occupied folder is refused as :func:`write_faces` does.
+    ``digests`` are the SHA-256 of the pixels of every image. Raises :class:`FedfrError` when the folder is not empty.
     """
     check_destination(folder)
 
@@ -187,7 +185,7 @@ def _encoded(texts: Sequence[str]) -> tuple[NDArray[np.int64], bytes]:
 
 
 def open_pixels(path: Path) -> NDArray[np.uint8]:
-    """Memory-map ``pixels.npy`` read-only; raises :class:`FedfrError` when it is missing, cut short or another kind."""
+    """Memory-map ``pixels.npy`` read-only; raises :class:`FedfrError` when it is missing, truncated or invalid."""
     try:
         pixels = map_array(path)
     except FileNotFoundError as error:
@@ -214,7 +212,7 @@ PIXELS: Registry[Callable[[Path], PixelSource]] = Registry(
         Entry(
             "recordio",
             "fedfr.faces.readers.recordio.linked:open_linked",
-            "images in a RecordIO file, decoded when asked",
+            "images in a RecordIO file, decoded on access",
         ),
         Entry("sets", "fedfr.faces.face_sets:open_sets", "images of several face sets, each where it lies"),
     ),
@@ -222,14 +220,14 @@ PIXELS: Registry[Callable[[Path], PixelSource]] = Registry(
 
 
 def save_digests(path: Path, digests: Digests) -> None:
-    """Keep the SHA-256 of every image, uint8 (N, 32)."""
+    """Save the SHA-256 of every image as uint8 (N, 32)."""
     np.save(path, digests.rows, allow_pickle=False)
 
 
 def read_digests(path: Path, labels: NDArray[np.int64], identities: Sequence[str], expected: str) -> Digests | None:
-    """The digests kept in ``path``, mapped into memory; None where there are none, or others than ``expected`` says.
+    """Memory-map the digests in ``path``; None where they are missing or do not match the fingerprint ``expected``.
 
-    ``expected`` is the fingerprint of the set. Whoever gets None hashes the pixels.
+    On None, the caller computes them from the pixels.
     """
     try:
         kept = map_array(path)
@@ -259,19 +257,19 @@ def read_faces(folder: Path) -> StoredFaces:
         )
         digest = str(content["fingerprint"])
     except (KeyError, TypeError, ValueError) as error:
-        raise FedfrError(f"{path} lacks or garbles an entry ({error!r}); import the faces again") from error
+        raise FedfrError(f"{path} has a missing or invalid entry ({error!r}); import the faces again") from error
     labels, identities, names = _columns(folder / COLUMNS, images, people, identity_bytes, name_bytes)
     pixels = PIXELS[str(content.get("pixels", "npy"))](folder)
     if len(pixels) != images:
         raise FedfrError(
-            f"{folder} disagrees with itself: {len(pixels)} images, {images} in faces.json; import the faces again"
+            f"{folder} is inconsistent: {len(pixels)} images, but {images} in faces.json; import the faces again"
         )
     return StoredFaces(pixels, labels, identities, names, digest)
 
 
 def _count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 48:
-        raise ValueError(f"{value!r} is no count")
+        raise ValueError(f"{value!r} is not a count")
     return value
 
 

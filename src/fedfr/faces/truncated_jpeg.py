@@ -1,4 +1,4 @@
-"""JPEGs without an end marker: whether only that is missing, or pixels as well."""
+"""JPEGs without an end marker: decoded if only the marker is missing, refused if pixels are missing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fedfr.faces.image_headers import FRAME_MARKERS, JPEG, jpeg_segments
 __all__ = ["decode_without_end_marker", "lacks_end_marker"]
 
 END, SCAN, PROGRESSIVE = 0xD9, 0xDA, 0xC2
-# In coded data FF is followed by 00, or by one of the eight restart markers.
+# In entropy-coded data, FF is followed by 00 or by one of the eight restart markers.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-# Bits that begin in each of the four ways; no FF, which would begin a marker.
+# Fillers that begin with each combination of two bits; none holds FF, which would start a marker.
 _FILLERS = tuple(4096 * bytes([bits]) for bits in (0b00000000, 0b01010101, 0b10101010, 0b11001100))
 
 Decode = Callable[[NDArray[np.uint8]], NDArray[np.uint8] | None]
@@ -24,7 +24,7 @@ Decode = Callable[[NDArray[np.uint8]], NDArray[np.uint8] | None]
 
 @dataclass
 class _Frame:
-    """Components of the image, the parameters of every scan, and whether the end marker comes."""
+    """Components of the image, the parameters of every scan, and whether an end marker follows."""
 
     components: bytes = b""
     progressive: bool = False
@@ -33,7 +33,7 @@ class _Frame:
 
 
 def lacks_end_marker(content: bytes) -> bool:
-    """Whether this is a JPEG with pixels in which no end marker comes behind the last of them."""
+    """Whether this is a JPEG with pixel data but without an end marker after them."""
     if not content.startswith(JPEG) or content.endswith(b"\xff\xd9"):
         return False
     frame = _walk(content)
@@ -41,16 +41,16 @@ def lacks_end_marker(content: bytes) -> bool:
 
 
 def decode_without_end_marker(content: bytes, decode: Decode) -> NDArray[np.uint8] | None:
-    """The image where nothing but the end marker is missing; None where pixels are.
+    """Decode a JPEG in which only the end marker is missing; None where pixel data are missing.
 
-    A decoder takes more bytes than there are for what is missing. So the image is whole when it comes out the same
-    whatever is put behind it.
+    Decoders read beyond the end for missing data. The image is therefore complete if the result does not depend on the
+    bytes appended to it.
     """
     content = content.rstrip(b"\xff")
     frame = _walk(content)
     if not _is_complete(frame):
         return None
-    # libjpeg prints what it thinks of bytes before a marker, so there is none where it needs none: for a single scan.
+    # libjpeg prints a warning about bytes before a marker; for a single scan it needs none, so none is appended.
     end = b"\xff\xd9" if frame.progressive or len(frame.scans) > 1 else b""
     found = [decode(np.frombuffer(content + filler + end, np.uint8)) for filler in _FILLERS]
     made = [each for each in found if each is not None]
@@ -76,7 +76,7 @@ def _walk(content: bytes) -> _Frame:
 
 
 def _is_complete(frame: _Frame) -> bool:
-    """Whether the scans that were begun bring every coefficient of every component, in full."""
+    """Whether the scans provide every coefficient of every component at full precision."""
     bits = {component: [16] * 64 for component in frame.components}
     for parameters in frame.scans:
         count = parameters[0] if parameters else 0

@@ -87,7 +87,7 @@ def test_a_failed_import_leaves_nothing_and_an_earlier_set_stands(tmp_path: Path
     with pytest.raises(FedfrError, match=r"2\.png"):
         import_folder(tmp_path / "in", dest=tmp_path / "new")
     (tmp_path / "in" / "a" / "2.png").unlink()
-    with pytest.raises(FedfrError, match="out already holds files; name a new or empty folder"):
+    with pytest.raises(FedfrError, match="out already holds files; give a new or empty folder"):
         import_folder(tmp_path / "in", dest=tmp_path / "out")
     assert FaceSet.load(tmp_path / "out").fingerprint() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]

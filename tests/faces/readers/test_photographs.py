@@ -315,7 +315,7 @@ def test_a_second_import_into_the_same_place(place: Path) -> None:
             import_photographs(place / "in", place / "out", aligner)
     import_photographs(place / "in", place / "out", aligner)
     before = content(place / "out")
-    with pytest.raises(FedfrError, match=r"/out already holds files; name a new or empty folder"):
+    with pytest.raises(FedfrError, match=r"/out already holds files; give a new or empty folder"):
         import_photographs(place / "in", place / "out", aligner)
     assert content(place / "out") == before
     assert not work.exists()

@@ -127,11 +127,11 @@ def test_several_copies_are_counted(split: Split, faces: FaceSet) -> None:
     [
         ({"format": "other"}, "is not a split"),
         ({"version": 9}, "has version 9, expected 1"),
-        ({"public": {"identities": [], "images": "3-1"}}, "goes backwards"),
-        ({"public": {"identities": [], "images": "a"}}, "lacks or garbles"),
-        ({"public": None}, "lacks or garbles"),
-        ({"clients": {"client-01": {}}}, "lacks or garbles"),
-        ({"clients": 3}, "lacks or garbles"),
+        ({"public": {"identities": [], "images": "3-1"}}, "is descending"),
+        ({"public": {"identities": [], "images": "a"}}, "missing or invalid entry"),
+        ({"public": None}, "missing or invalid entry"),
+        ({"clients": {"client-01": {}}}, "missing or invalid entry"),
+        ({"clients": 3}, "missing or invalid entry"),
     ],
 )
 def test_an_altered_manifest_is_refused(split: Split, tmp_path: Path, change: dict[str, Any], message: str) -> None:

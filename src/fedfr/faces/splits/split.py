@@ -213,7 +213,7 @@ class Split:
                 sets=tuple(map(SetPart.from_dict, content.get("sets", ()))),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FedfrError(f"{path} lacks or garbles an entry ({error!r}); split again") from error
+            raise FedfrError(f"{path} has a missing or invalid entry ({error!r}); split again") from error
 
     def _parts(self) -> SplitParts:
         return SplitParts(self.public, self.clients, self.generic, self.distractors)

@@ -139,8 +139,8 @@ def test_what_nobody_names_is_counted_and_what_is_gone_is_refused(tmp_path: Path
     [
         ("csv", "", "lists no images; give a line for each"),
         ("csv", "file_name,identity\n", "lists no images; give a line for each"),
-        ("csv", "file_name,identity\na.png,bo\nb.png", r"line 3 has other columns than the first line; it may be cut"),
-        ("csv", "file_name,identity\na.png,bo,40\n", r"line 2 has other columns than the first line"),
+        ("csv", "file_name,identity\na.png,bo\nb.png", r"line 3 has more or fewer cells than line 1; the file may be"),
+        ("csv", "file_name,identity\na.png,bo,40\n", r"line 2 has more or fewer cells than line 1"),
         ("csv", 'file_name,identity\na.png,"bo', r"is not readable \(unexpected end of data\)"),
         (
             "csv",
