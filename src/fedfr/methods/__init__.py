@@ -1,4 +1,4 @@
-"""Federated methods, one file each, and the registry that names them."""
+"""Federated methods and their registry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _accept(value: Any) -> type[Method] | None:
 METHODS: Registry[type[Method]] = Registry(
     "method",
     (
-        Entry("pretrained", "fedfr.methods.pretrained:Pretrained", "the starting model, trained on public faces only"),
+        Entry("pretrained", "fedfr.methods.pretrained:Pretrained", "the starting model, trained only on public faces"),
         Entry(
             "local",
             "fedfr.methods.local_only:Local",
@@ -34,12 +34,12 @@ METHODS: Registry[type[Method]] = Registry(
         Entry(
             "centralized",
             "fedfr.methods.centralized:Centralized",
-            "everything pooled in one place: the bound that privacy forbids",
+            "training on all faces pooled in one place: the upper bound without privacy",
         ),
         Entry(
             "fedavg",
             "fedfr.methods.fedavg:FedAvg",
-            "averaging of models trained on private faces",
+            "averages models trained on private faces",
             "McMahan et al., AISTATS 2017",
         ),
         Entry(
@@ -51,49 +51,49 @@ METHODS: Registry[type[Method]] = Registry(
         Entry(
             "moon",
             "fedfr.methods.moon:Moon",
-            "FedAvg with features held near the global and away from the previous local model's",
+            "FedAvg with a contrastive term towards the global and away from the previous local model",
             "Li, He, Song, CVPR 2021, arXiv 2103.16257",
         ),
         Entry(
             "fedface",
             "fedfr.methods.fedface:FedFace",
-            "FedAvg with prototypes spread out at the server, which must see them: not private",
+            "FedAvg with prototypes spread out by the server, which receives them: not private",
             "Aggarwal et al., IJCB 2021, arXiv 2104.03008",
         ),
         Entry(
             "fedper",
             "fedfr.methods.fedper:FedPer",
-            "a common body; every client keeps its last layers",
+            "shares the body; every client keeps its last layers",
             "Arivazhagan et al. 2019, arXiv 1912.00818",
         ),
         Entry(
             "lg-fedavg",
             "fedfr.methods.lg_fedavg:LGFedAvg",
-            "common last layers; every client keeps its body",
+            "shares the last layers; every client keeps its body",
             "Liang et al. 2020, arXiv 2001.01523",
         ),
         Entry(
             "fedrep",
             "fedfr.methods.fedrep:FedRep",
-            "FedPer, with head and body trained one after the other",
+            "FedPer with head and body trained in turn",
             "Collins et al., ICML 2021, arXiv 2102.07078",
         ),
         Entry(
             "ditto",
             "fedfr.methods.ditto:Ditto",
-            "FedAvg, and beside it every client's own model held near the shared one",
+            "FedAvg, with a personal model per client regularized towards the shared one",
             "Li et al., ICML 2021, arXiv 2012.04221",
         ),
         Entry(
             "finetune",
             "fedfr.methods.finetune:FineTune",
-            "FedAvg, then every client tunes its copy",
+            "FedAvg, then local fine-tuning at every client",
             "Yu et al. 2020, arXiv 2002.04758",
         ),
         Entry(
             "distill",
             "fedfr.methods.distill:Distill",
-            "FedAvg, then every client tunes its copy under the shared model's guidance",
+            "FedAvg, then fine-tuning with distillation from the shared model",
             "Yu et al. 2020, arXiv 2002.04758",
         ),
         Entry(
@@ -105,7 +105,7 @@ METHODS: Registry[type[Method]] = Registry(
         Entry(
             "fedfr-hn",
             "fedfr.methods.ablations:HardNegatives",
-            "FedFR's hard negatives alone",
+            "FedFR with hard negatives only",
             "Liu et al., AAAI 2022, table 1",
         ),
         Entry(

@@ -1,4 +1,4 @@
-"""FedFR with some of its parts only: the rows of the paper's ablation (Liu et al. 2022, table 1), by name."""
+"""Ablations of FedFR (Liu et al. 2022, table 1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PARTS = ("hard_negatives", "contrastive", "dfc")
 
 
 class _Ablation(FedFR):
-    """All parts but those named in ``without``, whatever the settings say of ``enabled``: the name says it."""
+    """FedFR without the parts named in ``without``; overrides ``enabled`` in the settings."""
 
     without: ClassVar[tuple[str, ...]]
 
@@ -24,24 +24,24 @@ class _Ablation(FedFR):
 
 
 class HardNegatives(_Ablation):
-    """FedAvg with hard negatives: the table's second row."""
+    """FedAvg with hard negatives (second row of the table)."""
 
     without = ("contrastive", "dfc")
 
 
 class HardNegativesContrastive(_Ablation):
-    """Hard negatives and the contrastive term, no DFC: the table's third row."""
+    """FedAvg with hard negatives and the contrastive term (third row of the table)."""
 
     without = ("dfc",)
 
 
 class WithoutContrastive(_Ablation):
-    """Hard negatives and DFC."""
+    """FedFR without the contrastive term."""
 
     without = ("contrastive",)
 
 
 class WithoutHardNegatives(_Ablation):
-    """Contrastive term and DFC on the private faces alone: what a site can have without the public set."""
+    """FedFR without hard negatives, which needs no public set."""
 
     without = ("hard_negatives",)

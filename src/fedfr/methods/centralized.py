@@ -1,4 +1,4 @@
-"""All private and public faces in one place: what could be had if faces could be pooled."""
+"""Centralized training on all private and public faces, as an upper bound."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["Centralized"]
 
 
 class Centralized(Method):
-    """One participant holds every client's training faces and trains with all public ones, for the same epochs."""
+    """Centralized training: one participant has the training faces of all clients and all public faces."""
 
     generic_model = "centralized"
     personal_model = None
     uses_public_prototypes = True
 
     def participants(self, split: Split) -> dict[str, Sequence[int]]:
-        """A single one, called ``pooled``."""
+        """Return a single participant, ``pooled``, with the images of all clients."""
         return {POOLED: ImageIndices(concatenate_indices(faces.train for faces in split.clients.values()))}
 
     def public_faces(self, context: RoundContext) -> torch.Tensor:
-        """All of them."""
+        """Return all public faces."""
         return torch.arange(len(context.public))

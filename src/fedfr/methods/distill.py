@@ -1,4 +1,4 @@
-"""Personalization by distillation: the tuned copy also follows the shared model's answers (Yu et al. 2020)."""
+"""Personalization by fine-tuning with distillation from the shared model (Yu et al. 2020)."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ PROTOTYPES = f"{TEACHER}prototypes"
 
 
 class DistillSettings(FineTuneSettings):
-    """``share`` of the loss that is the teacher's, and ``temperature`` K (arXiv 2002.04758, section 3)."""
+    """Weight ``share`` of the distillation loss, and ``temperature`` K (arXiv 2002.04758, section 3)."""
 
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    temperature: Annotated[float, Field(gt=0)] = 2.0
+    share: Annotated[float, Field(gt=0, lt=1)] = Distillation.weight
+    temperature: Annotated[float, Field(gt=0)] = Distillation.temperature
 
 
 class Distill(FineTune):
-    """FedAvg's rounds, then tuning with (1 − a)·L_cos + a·K²·KL(teacher ‖ student) over the client's identities.
+    """FedAvg, then fine-tuning with (1 − a)·L_cos + a·K²·KL(teacher ‖ student) over the client's identities.
 
-    The teacher is the shared model of the last round with the client's prototypes as they were before tuning; so is
-    its BatchNorm where that is the client's own. It stays the same in every round of tuning.
+    The teacher is the shared model of the last federated round with the client's prototypes, and its own BatchNorm if
+    that is local, from before fine-tuning. It is the same in every fine-tuning round.
     """
 
     settings_type: ClassVar[type[MethodSettings]] = DistillSettings
     settings: DistillSettings
 
     def objective(self, context: RoundContext) -> Objective:
-        """L_cos; in tuning with the teacher's part."""
+        """Return L_cos, in fine-tuning rounds with the distillation term."""
         if self.shares_in(context.round, context.settings.federation.rounds):
             return super().objective(context)
         own, local = self.settings, context.settings.local
@@ -53,12 +53,12 @@ class Distill(FineTune):
     def frozen_features(
         self, context: RoundContext, pool: TrainingSet, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
-        """The teacher's features, in tuning."""
+        """Return the teacher's features in fine-tuning rounds."""
         if self.shares_in(context.round, context.settings.federation.rounds):
             return None, None
         teacher, known = context.models.generic, None
-        if context.local_entries and _taught(context):
-            # The client's own entries have been tuned since.
+        if context.local_entries and _saved_teacher(context):
+            # The client's own entries have been fine-tuned since.
             before = {name: self.extra_state(context)[f"{TEACHER}{name}"] for name in context.local_entries}
             teacher = context.models.with_weights({**context.weights, **before})
         else:
@@ -66,16 +66,16 @@ class Distill(FineTune):
         return freeze(teacher, pool, context.settings.compute, flips=context.settings.local.flip, upright=known), None
 
     def extra_state(self, context: RoundContext) -> Mapping[str, torch.Tensor]:
-        """Of the teacher what is the client's own, from the first round of tuning on."""
+        """Return the client's own part of the teacher, from the first fine-tuning round."""
         if self.shares_in(context.round, context.settings.federation.rounds):
             return {}
-        taught = _taught(context)
+        saved = _saved_teacher(context)
         own = {f"{TEACHER}{name}": context.weights[name] for name in context.local_entries}
-        return taught or {PROTOTYPES: self.starting_prototypes(context), **own}
+        return saved or {PROTOTYPES: self.starting_prototypes(context), **own}
 
 
-def _taught(context: RoundContext) -> Mapping[str, torch.Tensor]:
-    """What an earlier round of tuning has kept; nothing in the first."""
+def _saved_teacher(context: RoundContext) -> Mapping[str, torch.Tensor]:
+    """Return the teacher saved by an earlier fine-tuning round; empty in the first."""
     state = context.state
     if state is None or state.round <= context.settings.federation.rounds:
         return {}

@@ -1,4 +1,4 @@
-"""Ditto: beside the shared model every client trains its own, held near the shared one (Li et al., ICML 2021)."""
+"""Ditto: personal models regularized towards the shared model (Li et al., ICML 2021)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ __all__ = ["Ditto", "DittoSettings"]
 
 
 class DittoSettings(MethodSettings):
-    """``lam`` is λ of the paper (arXiv 2012.04221, equation 2): 0 is local training, large λ the shared model."""
+    """Weight ``lam``: λ of the paper (arXiv 2012.04221, equation 2); 0 is local training, large λ the shared model."""
 
     lam: Annotated[float, Field(ge=0)] = 0.1
 
 
 class Ditto(Method):
-    """FedAvg, and per client min L_cos(v) + (λ/2)·‖v − θ^t‖²: twice the training of the others."""
+    """FedAvg, and per client min L_cos(v) + (λ/2)·‖v − θ^t‖², which doubles the training time."""
 
     settings_type: ClassVar[type[MethodSettings]] = DittoSettings
     settings: DittoSettings
 
     def personal_training(self, context: RoundContext) -> PersonalTraining:
-        """V from where the client left it; from θ^t at first."""
+        """Return the training of v, from its previous value or, at first, from θ^t."""
         known = context.state
         own = {} if known is None else known.personal_backbone
         prototypes = known.personal["prototypes"] if known is not None and own else self.initial_prototypes(context)

@@ -1,4 +1,4 @@
-"""FedAvg: local training on private faces, weighted averaging at the server (McMahan et al., AISTATS 2017)."""
+"""FedAvg: local training and weighted averaging (McMahan et al., AISTATS 2017)."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ __all__ = ["FedAvg"]
 
 
 class FedAvg(Method):
-    """The defaults. The public set plays no part; the personal model is the local backbone before averaging."""
+    """FedAvg on private faces; the personal model is the local backbone before averaging."""

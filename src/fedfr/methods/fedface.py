@@ -1,4 +1,4 @@
-"""FedFace: the server pushes the prototypes of all clients' identities apart (Aggarwal et al., IJCB 2021)."""
+"""FedFace: the server spreads out the prototypes of all clients' identities (Aggarwal et al., IJCB 2021)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["FedFace", "FedFaceSettings"]
 
 
 class FedFaceSettings(MethodSettings):
-    """The server's step (arXiv 2104.03008, equation 8): ``steps`` of SGD on the SpreadOut loss of all prototypes."""
+    """Settings of the server's step (arXiv 2104.03008, equation 8): SGD on the SpreadOut loss of all prototypes."""
 
     margin: Annotated[float, Field(ge=-1, le=1)] = 0.4
     steps: Annotated[int, Field(ge=1)] = 20
@@ -23,26 +23,26 @@ class FedFaceSettings(MethodSettings):
 
 
 class FedFace(Method):
-    """FedAvg, and SpreadOut over the private prototypes of all clients, which the server must be given for it."""
+    """FedAvg with SpreadOut over the private prototypes of all clients, which the server receives."""
 
     settings_type: ClassVar[type[MethodSettings]] = FedFaceSettings
     settings: FedFaceSettings
     reveals_identities = True
     privacy = (
         "fedface sends every client's private prototypes to the server: one feature vector per enrolled person, "
-        "from which the person can be recognized elsewhere; choose it for comparison, not for people's faces"
+        "from which the person can be recognized elsewhere; use it for comparison, not with faces of real people"
     )
 
     def starting_prototypes(self, context: RoundContext) -> torch.Tensor:
-        """Φ_i as the server sent it back."""
+        """Return Φ_i as the server sent it back."""
         return super().starting_prototypes(context) if context.identities is None else context.identities
 
     def server_step(self, generic: GenericModel, average: GenericModel) -> GenericModel:
-        """Prototypes spread out at unit length; the mean of the backbones as it is.
+        """Spread out the prototypes at unit length; leave the averaged backbone unchanged.
 
-        Only their directions count in every loss, and at unit length the step means the same for every backbone.
+        Only their directions count in every loss, and at unit length the step size suits every backbone.
         """
-        # By name: a resumed run reads them in another order, and sums must be made in one.
+        # Sorted by name: a resumed run reads them in another order, and sums need a fixed order.
         names = sorted(name for name in average.server_state if name.startswith(revealed_key("")))
         if not names:
             return average

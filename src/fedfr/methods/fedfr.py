@@ -24,35 +24,35 @@ __all__ = ["FedFR", "FedFRSettings"]
 
 
 class HardNegativeSettings(Settings):
-    """Public faces that look like private ones join the training (paper, section 3.2)."""
+    """Settings of the search for public faces similar to private ones (paper, section 3.2)."""
 
     enabled: bool = True
     threshold: Annotated[float, Field(ge=-1, le=1)] = 0.4
 
 
 class ContrastivePart(ContrastiveSettings):
-    """MOON's term as a part of FedFR."""
+    """Settings of the contrastive term."""
 
     enabled: bool = True
 
 
 class DFCSettings(Settings):
-    """L_dfc and its module."""
+    """Settings of L_dfc and its module; defaults are those of :class:`~fedfr.training.objective.OneVsAll`."""
 
     enabled: bool = True
-    weight: Annotated[float, Field(ge=0)] = 10.0
+    weight: Annotated[float, Field(ge=0)] = OneVsAll.weight
     transform: Literal["linear", "bottleneck"] = "linear"
-    scale: Annotated[float, Field(gt=0)] = 30.0
-    margin: Annotated[float, Field(ge=0)] = 0.4
-    positive_weight: Annotated[float, Field(gt=0, lt=1)] = 0.7
-    power: Annotated[int, Field(ge=1)] = 3
-    detach: bool = False
+    scale: Annotated[float, Field(gt=0)] = OneVsAll.scale
+    margin: Annotated[float, Field(ge=0)] = OneVsAll.margin
+    positive_weight: Annotated[float, Field(gt=0, lt=1)] = OneVsAll.positive_weight
+    power: Annotated[int, Field(ge=1)] = OneVsAll.power
+    detach: bool = OneVsAll.detach
 
 
 class FedFRSettings(MethodSettings):
-    """Each part of the method can be switched off: that is the paper's ablation.
+    """Settings of FedFR; each part can be disabled, as in the paper's ablation.
 
-    ``reweight_negatives`` repeats the private negatives in L_cos (number of clients − 1) more times.
+    ``reweight_negatives`` repeats the private negatives in L_cos (number of clients − 1) times.
     """
 
     reweight_negatives: bool = False
@@ -62,18 +62,18 @@ class FedFRSettings(MethodSettings):
 
 
 class FedFR(Method):
-    """The whole method; with all three parts off it is FedAvg to the bit."""
+    """The complete method; with all three parts disabled it is bit-identical to FedAvg."""
 
     settings_type: ClassVar[type[MethodSettings]] = FedFRSettings
     settings: FedFRSettings
 
     def __init__(self, settings: Mapping[str, Any], where: str = "method") -> None:
         super().__init__(settings, where)
-        # Public identities are classes as soon as public faces can be in the training set.
+        # Public identities are classes whenever public faces can be in the training set.
         self.uses_public_prototypes = self.settings.hard_negatives.enabled
 
     def public_faces(self, context: RoundContext) -> torch.Tensor:
-        """H_i: public faces closer than τ_HN to any private one."""
+        """Return H_i: public faces more similar than τ_HN to any private face."""
         if not self.settings.hard_negatives.enabled:
             return super().public_faces(context)
         threshold = self.settings.hard_negatives.threshold
@@ -81,7 +81,7 @@ class FedFR(Method):
         return hard_negatives(context.models.public_features, context.models.private_features, threshold, device=device)
 
     def dfc(self, context: RoundContext, prototypes: torch.Tensor) -> DFC | None:
-        """The client's module from its store; at first T_i = identity and branches w_i = Φ_i, b_i = 0."""
+        """Return the client's saved module; at first T_i = identity and branches w_i = Φ_i, b_i = 0."""
         if not self.settings.dfc.enabled:
             return None
         module = self._module(prototypes, derive_seed(context.settings.seed, "dfc", context.client))
@@ -92,7 +92,7 @@ class FedFR(Method):
         return module
 
     def objective(self, context: RoundContext) -> Objective:
-        """L = L_cos + 10 · L_dfc + μ · L_con."""
+        """Return L = L_cos + 10 · L_dfc + μ · L_con."""
         repeats = context.settings.num_clients - 1 if self.settings.reweight_negatives else 0
         terms: list[Term] = [
             MarginSoftmax(
@@ -107,7 +107,7 @@ class FedFR(Method):
         return Objective(terms)
 
     def branch_term(self, context: RoundContext) -> Term:
-        """What the DFC module learns from: L_dfc."""
+        """Return the loss of the DFC module, L_dfc."""
         own = self.settings.dfc
         return OneVsAll(
             weight=own.weight,
@@ -121,14 +121,14 @@ class FedFR(Method):
     def frozen_features(
         self, context: RoundContext, pool: TrainingSet, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
-        """u_g and u_p of the whole pool."""
+        """Return u_g and u_p of the whole pool."""
         settings = self.settings.contrastive
         return (
             contrasted_features(context, pool, upright, settings.first_previous) if settings.enabled else (None, None)
         )
 
     def personal_modules(self, state: PrivateState) -> DFC | None:
-        """T_i behind the local backbone."""
+        """Return T_i, which follows the local backbone."""
         if not state.dfc:
             return None
         module = self._module(state.prototypes, 0)

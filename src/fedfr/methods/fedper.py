@@ -1,4 +1,4 @@
-"""FedPer: a common body, and last layers that each client keeps for itself (Arivazhagan et al. 2019)."""
+"""FedPer: shared body, last layers local to each client (Arivazhagan et al. 2019)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["FedPer"]
 
 
 class FedPer(PartialSharing):
-    """Everything but the last layers is averaged (arXiv 1912.00818)."""
+    """Averages all but the last layers (arXiv 1912.00818)."""
 
     settings_type: ClassVar[type[MethodSettings]] = PartialSettings
 
     def shares(self, entries: Mapping[str, torch.Tensor]) -> frozenset[str]:
-        """The body."""
+        """Return the entries of the body."""
         return frozenset(entries) - self.last(entries)

@@ -1,4 +1,4 @@
-"""FedProx: local training that does not stray far from the model the round began with (Li et al., MLSys 2020)."""
+"""FedProx: local training regularized towards the round's starting model (Li et al., MLSys 2020)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["FedProx", "FedProxSettings"]
 
 
 class FedProxSettings(MethodSettings):
-    """``mu`` is μ of the paper (arXiv 1812.06127, equation 2)."""
+    """Weight ``mu``: μ of the paper (arXiv 1812.06127, equation 2)."""
 
-    mu: Annotated[float, Field(ge=0)] = 0.01
+    mu: Annotated[float, Field(ge=0)] = Proximal.weight
 
 
 class FedProx(Method):
@@ -25,7 +25,7 @@ class FedProx(Method):
     settings: FedProxSettings
 
     def objective(self, context: RoundContext) -> Objective:
-        """L_cos + μ · L_prox."""
+        """Return L_cos + μ · L_prox."""
         terms = super().objective(context).terms
         if self.settings.mu == 0:
             return Objective(terms)

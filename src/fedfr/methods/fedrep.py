@@ -1,4 +1,4 @@
-"""FedRep: first the client's own head learns, then the common body under it (Collins et al., ICML 2021)."""
+"""FedRep: local head and shared body trained in turn (Collins et al., ICML 2021)."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ __all__ = ["FedRep", "FedRepSettings"]
 
 
 class FedRepSettings(PartialSettings):
-    """``body_epochs``: how many epochs at the end of a round train the body; the others train the head."""
+    """Number of epochs ``body_epochs`` that train the body, at the end of a round; the others train the head."""
 
     body_epochs: Annotated[int, Field(ge=1)] = 1
 
 
 class FedRep(FedPer):
-    """Shares what FedPer shares; head (last layers and prototypes) and body learn one after the other.
+    """FedPer with the head (last layers and prototypes) and the body trained one after the other.
 
-    arXiv 2102.07078, algorithm 1. A round as short as ``body_epochs`` trains the body alone.
+    arXiv 2102.07078, algorithm 1. A round with at most ``body_epochs`` epochs trains only the body.
     """
 
     settings_type: ClassVar[type[MethodSettings]] = FedRepSettings
     settings: FedRepSettings
 
     def learns(self, context: RoundContext) -> Callable[[int, str], bool] | None:
-        """Head until the last ``body_epochs``, body in those."""
+        """Select the head until the last ``body_epochs``, then the body."""
         body = {f"backbone.{name}" for name in self.shares(context.weights)}
         turn = context.settings.local.epochs_in(context.round) - self.settings.body_epochs
 

@@ -1,4 +1,4 @@
-"""Fine-tuning: FedAvg, then every client trains its copy of the result on its own faces."""
+"""Fine-tuning: FedAvg, followed by local training of the result at every client."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ __all__ = ["FineTune", "FineTuneSettings"]
 
 
 class FineTuneSettings(MethodSettings):
-    """``tuning_rounds``: rounds of local training that follow the federated ones."""
+    """Number of rounds ``tuning_rounds`` of local training after the federated rounds."""
 
     tuning_rounds: Annotated[int, Field(ge=1)] = 1
 
 
 class FineTune(Method):
-    """FedAvg's rounds, then ``tuning_rounds`` more in which nothing is shared (Yu et al. 2020, arXiv 2002.04758).
+    """FedAvg, then ``tuning_rounds`` rounds in which nothing is shared (Yu et al. 2020, arXiv 2002.04758).
 
-    The generic model is FedAvg's to the bit.
+    The generic model is bit-identical to FedAvg's.
     """
 
     settings_type: ClassVar[type[MethodSettings]] = FineTuneSettings
     settings: FineTuneSettings
 
     def rounds(self, configured: int) -> int:
-        """The federated ones and those of tuning."""
+        """Return the number of federated and fine-tuning rounds."""
         return configured + self.settings.tuning_rounds
 
     def shares_in(self, round_number: int, configured: int) -> bool:
-        """In the federated ones."""
+        """Return whether this is a federated round."""
         return round_number <= configured
 
     def starting_weights(self, context: RoundContext) -> Mapping[str, torch.Tensor]:
-        """θ^t; from the second round of tuning on, the client's own copy."""
-        going_on = context.state is not None and context.state.round > context.settings.federation.rounds
-        return context.state.backbone if going_on and context.state is not None else context.weights
+        """Return θ^t or, from the second fine-tuning round, the client's own weights."""
+        continues = context.state is not None and context.state.round > context.settings.federation.rounds
+        return context.state.backbone if continues and context.state is not None else context.weights

@@ -1,4 +1,4 @@
-"""LG-FedAvg: each client its own body, and last layers in common (Liang et al. 2020)."""
+"""LG-FedAvg: body local to each client, shared last layers (Liang et al. 2020)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["LGFedAvg"]
 
 
 class LGFedAvg(PartialSharing):
-    """Only the last layers are averaged (arXiv 2001.01523): the other direction of FedPer, and the least traffic."""
+    """Averages only the last layers (arXiv 2001.01523), the opposite of FedPer, with the least traffic."""
 
     settings_type: ClassVar[type[MethodSettings]] = PartialSettings
 
     def shares(self, entries: Mapping[str, torch.Tensor]) -> frozenset[str]:
-        """The last layers."""
+        """Return the entries of the last layers."""
         return self.last(entries)

@@ -1,4 +1,4 @@
-"""Every client alone: what it gains from its own faces without any federation."""
+"""Local training without federation, as a baseline."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Local"]
 
 
 class Local(Method):
-    """Trains on from its own backbone, for as many epochs as a federated client, and sends no weights."""
+    """Local training for as many epochs as a federated client, without sending weights."""
 
     generic_model = None
     personal_model = "local"
 
     def shares(self, entries: Mapping[str, torch.Tensor]) -> frozenset[str]:
-        """Nothing: training goes on from the client's own backbone."""
+        """Return no entries: each round continues from the client's own backbone."""
         return frozenset()

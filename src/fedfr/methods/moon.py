@@ -1,4 +1,4 @@
-"""MOON: features stay near the global model's and away from the previous local one's (Li, He, Song, CVPR 2021)."""
+"""MOON: contrastive term towards the global and away from the previous local model (Li, He, Song, CVPR 2021)."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ __all__ = ["ContrastiveSettings", "Moon", "MoonSettings", "contrasted_features"]
 
 
 class ContrastiveSettings(Settings):
-    """L_con with weight μ and temperature T; ``first_previous``: what u_p is at the first participation."""
+    """Weight μ and temperature T of L_con; ``first_previous``: model of u_p at the first participation."""
 
-    weight: Annotated[float, Field(ge=0)] = 5.0
-    temperature: Annotated[float, Field(gt=0)] = 0.5
+    weight: Annotated[float, Field(ge=0)] = Contrastive.weight
+    temperature: Annotated[float, Field(gt=0)] = Contrastive.temperature
     first_previous: Literal["global", "random"] = "global"
 
 
 class MoonSettings(MethodSettings):
-    """The contrastive term on the private faces (arXiv 2103.16257, equation 3), on the feature itself."""
+    """Settings of the contrastive term (arXiv 2103.16257, equation 3), applied to the feature itself."""
 
     contrastive: ContrastiveSettings = ContrastiveSettings()
 
 
 class Moon(Method):
-    """FedAvg with the contrastive term; that of FedFR, which lets public faces take part in it."""
+    """FedAvg with the contrastive term on private faces."""
 
     settings_type: ClassVar[type[MethodSettings]] = MoonSettings
     settings: MoonSettings
 
     def objective(self, context: RoundContext) -> Objective:
-        """L_cos + μ · L_con."""
+        """Return L_cos + μ · L_con."""
         own = self.settings.contrastive
         terms = super().objective(context).terms
         return Objective([*terms, Contrastive(weight=own.weight, temperature=own.temperature)])
@@ -47,14 +47,14 @@ class Moon(Method):
     def frozen_features(
         self, context: RoundContext, pool: TrainingSet, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
-        """u_g and u_p of the whole pool."""
+        """Return u_g and u_p of the whole pool."""
         return contrasted_features(context, pool, upright, self.settings.contrastive.first_previous)
 
 
 def contrasted_features(
     context: RoundContext, pool: TrainingSet, upright: Callable[[], torch.Tensor], first_previous: str
 ) -> tuple[FrozenFeatures, FrozenFeatures]:
-    """u_g and u_p of the whole pool, once per round instead of once per step; arguments as in ``frozen_features``."""
+    """Compute u_g and u_p of the whole pool once per round; arguments as in ``frozen_features``."""
 
     def features(backbone: nn.Module, known: torch.Tensor | None = None) -> FrozenFeatures:
         return freeze(backbone, pool, context.settings.compute, flips=context.settings.local.flip, upright=known)

@@ -1,4 +1,4 @@
-"""The starting model, for comparison."""
+"""Evaluation of the starting model, as a baseline."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ __all__ = ["Pretrained"]
 
 
 class Pretrained(Method):
-    """No round is run: the generic model is the one every method starts from."""
+    """Runs no round: the generic model is the starting model of every method."""
 
     generic_model = "pretrained"
     personal_model = None
 
     def rounds(self, configured: int) -> int:
-        """None."""
+        """Return 0."""
         return 0
