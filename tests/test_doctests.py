@@ -13,7 +13,7 @@ import fedfr
 
 PACKAGES = ("fedfr", "fedfr.losses", "fedfr.evaluation", "fedfr.models")
 # Packages in which a function or class without an example is an error.
-COMPLETE = ("fedfr", "fedfr.evaluation", "fedfr.losses")
+COMPLETE = ("fedfr", "fedfr.evaluation", "fedfr.losses", "fedfr.models")
 
 SOURCE = Path(fedfr.__file__).parent
 

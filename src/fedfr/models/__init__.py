@@ -1,4 +1,4 @@
-"""Backbones, the private head of a client, and models on disk."""
+"""Backbones, the DFC head of a client, and model files: reading, writing, importing and exporting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The backbones a user can choose."""
+"""Registry of the available backbones."""
 
 from __future__ import annotations
 

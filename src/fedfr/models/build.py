@@ -1,4 +1,4 @@
-"""Backbones by name."""
+"""Construction of backbones by name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ __all__ = ["build_backbone"]
 
 
 def build_backbone(name: str, seed: int) -> nn.Module:
-    """A freshly initialized backbone that depends on ``name`` and ``seed`` alone.
+    """Build a freshly initialized backbone; its weights depend on ``name`` and ``seed`` only.
 
-    The global generator is left as it was. The backbone maps (N, 3, H, W) to (N, embedding_dim), not normalized.
-    Raises :class:`FedfrError` for an unknown name.
+    The state of PyTorch's global generator is not changed. The backbone maps images (N, 3, H, W) to features
+    (N, embedding_dim), not normalized. Raises :class:`FedfrError` for an unknown name.
+
+    >>> import torch
+    >>> from fedfr.models import build_backbone
+    >>> backbone = build_backbone("slimface", seed=0).eval()
+    >>> with torch.no_grad():
+    ...     backbone(torch.zeros(2, 3, 112, 112)).shape
+    torch.Size([2, 512])
     """
     spec = BACKBONES[name]
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""Models on disk: safetensors with a contract in the header that says what the weights are for."""
+"""Model files: safetensors with a contract in the header that describes the model."""
 
 from __future__ import annotations
 
@@ -26,10 +26,16 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Contract:
-    """What must agree before two models may be compared, averaged or exchanged.
+    """Description of a model: the properties in which two models must agree to be compared, averaged or exchanged.
 
-    ``embedding_space`` names the training the features come from: scores across two spaces mean nothing.
-    ``role`` is ``generic``, ``personalized`` or another word for what the tensors are; it is not compared.
+    ``embedding_space`` identifies the space of the features; scores between features of two spaces are meaningless.
+    ``role`` describes the tensors, for instance ``generic`` or ``personalized``; it is not compared.
+
+    >>> from fedfr.models import Contract, Preprocessing
+    >>> contract = Contract("slimface", 512, Preprocessing(), "sha256:0123456789abcdef")
+    >>> contract.require(contract)  # raises FedfrError for a model that does not match
+    >>> Contract.from_metadata(contract.to_metadata()) == contract
+    True
     """
 
     backbone: str
@@ -39,7 +45,7 @@ class Contract:
     role: str = "generic"
 
     def require(self, other: Contract) -> None:
-        """Raise :class:`FedfrError` naming the first field, other than ``role``, in which ``other`` differs."""
+        """Raise :class:`FedfrError` that names the first field, other than ``role``, in which ``other`` differs."""
         for field in fields(self):
             mine, others = getattr(self, field.name), getattr(other, field.name)
             if field.name != "role" and mine != others:
@@ -52,13 +58,13 @@ class Contract:
                 )
 
     def to_metadata(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return the contract as JSON values for the header of a model file."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return values | {"preprocessing": self.preprocessing.to_metadata(), "format": _FORMAT}
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, Any]) -> Contract:
-        """The inverse of :meth:`to_metadata`; raises :class:`FedfrError` when an entry is missing or wrong."""
+        """Inverse of :meth:`to_metadata`; raises :class:`FedfrError` if an entry is missing or invalid."""
         if metadata.get("format") != _FORMAT:
             raise FedfrError(
                 f"model format is {metadata.get('format')!r}; this version reads {_FORMAT}; "
@@ -77,7 +83,15 @@ class Contract:
 
 
 def embedding_space(tensors: Mapping[str, Tensor]) -> str:
-    """Name of the space these weights put features in: two models share it exactly when every weight is equal."""
+    """Return the identifier of the embedding space of a network with these weights, a hash of all weights.
+
+    Two models have the same embedding space exactly if all their weights are equal.
+
+    >>> import torch
+    >>> from fedfr.models import embedding_space
+    >>> embedding_space({"weight": torch.zeros(2)}) == embedding_space({"weight": torch.ones(2)})
+    False
+    """
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())
@@ -86,16 +100,28 @@ def embedding_space(tensors: Mapping[str, Tensor]) -> str:
 
 
 def save_model(path: Path, tensors: Mapping[str, Tensor], contract: Contract) -> None:
-    """Write ``tensors`` and ``contract`` to ``path``, whole or not at all. The tensors may be on any device."""
-    # clone(): safetensors refuses tensors that share memory, as tied weights and views do.
+    """Write ``tensors`` and ``contract`` to ``path`` atomically. The tensors may be on any device.
+
+    Raises :class:`~fedfr.core.errors.WriteError` if the file cannot be written.
+
+    >>> import tempfile, torch
+    >>> from pathlib import Path
+    >>> from fedfr.models import Contract, Preprocessing, load_model, save_model
+    >>> contract = Contract("slimface", 512, Preprocessing(), "sha256:0123456789abcdef")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_model(Path(folder, "model.safetensors"), {"weight": torch.ones(2)}, contract)
+    ...     load_model(Path(folder, "model.safetensors"))[0]
+    {'weight': tensor([1., 1.])}
+    """
+    # clone(): safetensors refuses tensors that share memory, such as tied weights and views.
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     metadata = {_KEY: json.dumps(contract.to_metadata(), sort_keys=True)}
     write_atomically(path, lambda temporary: save_file(plain, temporary, metadata))
 
 
 def has_contract(path: Path) -> bool:
-    """Whether a file is a model that this project wrote, whole or not; a file that cannot be read has none."""
-    if not path.is_file():  # of a pipe the first bytes would be waited for
+    """Return whether a file has the header of a model written by fedfr; False if it cannot be read."""
+    if not path.is_file():  # opening a pipe would block
         return False
     try:
         with safe_open(path, framework="pt") as file:
@@ -105,9 +131,20 @@ def has_contract(path: Path) -> bool:
 
 
 def load_model(path: Path) -> tuple[dict[str, Tensor], Contract]:
-    """Read what :func:`save_model` wrote; tensors are on the CPU.
+    """Read a model file written by :func:`save_model`: its tensors, on the CPU, and its contract.
 
-    Raises :class:`FedfrError` when the file is missing, truncated, no safetensors file, or has no contract.
+    Raises :class:`FedfrError` if the file is missing, truncated, not a safetensors file, without a contract, or
+    contains NaN or infinity.
+
+    >>> import tempfile, torch
+    >>> from pathlib import Path
+    >>> from fedfr.models import Contract, Preprocessing, load_model, save_model
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "model.safetensors")
+    ...     save_model(path, {"weight": torch.ones(2)}, Contract("slimface", 512, Preprocessing(), "sha256:01"))
+    ...     tensors, contract = load_model(path)
+    >>> contract.backbone, contract.role
+    ('slimface', 'generic')
     """
     if not path.is_file():
         raise FedfrError(f"model {path} does not exist; check the path")

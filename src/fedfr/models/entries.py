@@ -1,4 +1,4 @@
-"""The entries of a state dict: held against those of every backbone, and loaded strictly."""
+"""Entries of state dicts: comparison with the entries of every backbone, and strict loading."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ Shape = tuple[int, ...]
 
 @cache
 def entry_shapes(name: str) -> dict[str, Shape]:
-    """The entries of the backbone ``name`` and their shapes, in order."""
-    # On the meta device: 65 M parameters are described without being allocated.
+    """Return the entries of the backbone ``name`` and their shapes, in order."""
+    # On the meta device, no memory is allocated for up to 65 million parameters.
     with torch.device("meta"):
         module = BACKBONES[name].factory()
     return {entry: tuple(tensor.shape) for entry, tensor in module.state_dict().items()}
 
 
 def is_optional(entry: str) -> bool:
-    """Whether a file of weights may lack this entry."""
-    # Old PyTorch had no batch counter; nothing that is computed depends on it.
+    """Return whether a file of weights may lack this entry."""
+    # Old versions of PyTorch had no batch counter; no result depends on it.
     return entry.endswith("num_batches_tracked")
 
 
@@ -54,15 +54,20 @@ def _shorten(differences: list[str]) -> str:
 
 
 def differences_in_one_line(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """The first entries that are missing, unknown or of another shape, and how many more; empty when all agree."""
+    """Describe the first three entries that are missing, unknown or of another shape; empty if all agree."""
     shapes = ({name: tuple(tensor.shape) for name, tensor in state.items()} for state in (given, expected))
     return _shorten(_differences(*shapes))
 
 
 def recognize_backbone(state: Mapping[str, Tensor], insisted: str | None = None) -> str:
-    """The name of the backbone that has exactly these entries and shapes; ``insisted``: it has to be this one.
+    """Return the name of the backbone that has exactly these entries and shapes.
 
-    Raises :class:`FedfrError` naming the nearest backbone, or the one insisted on, and the entries that differ from it.
+    With ``insisted``, only that backbone is accepted. Raises :class:`FedfrError` that names the nearest backbone, or
+    the required one, and the entries that differ.
+
+    >>> from fedfr.models import build_backbone, recognize_backbone
+    >>> recognize_backbone(build_backbone("mobilefacenet", seed=0).state_dict())
+    'mobilefacenet'
     """
     given = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if insisted is not None:
@@ -81,15 +86,33 @@ def recognize_backbone(state: Mapping[str, Tensor], insisted: str | None = None)
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Copy ``state`` into ``module``; every entry must be there with its shape, and no other.
+    """Copy ``state`` into ``module``; entries and shapes must be exactly those of the module.
 
-    Only BatchNorm's batch counters may be absent; they are then zero. Raises :class:`FedfrError` in one line.
+    Only BatchNorm's batch counters may be missing; they are then set to zero. Raises :class:`FedfrError` that names
+    the entries that differ; the module is then unchanged.
+
+    >>> import torch
+    >>> from fedfr.models import load_weights
+    >>> layer = torch.nn.Linear(2, 1)
+    >>> load_weights(layer, {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.zeros(1)})
+    >>> layer.weight.data
+    tensor([[1., 2.]])
     """
     load_entries(module.state_dict(), state, type(module).__name__)
 
 
 def check_entries(entries: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:
-    """Raises :class:`fedfr.core.errors.FedfrError` when a state does not fit a module's entries."""
+    """Raise :class:`FedfrError` if ``state`` does not match ``entries``, the state dict of a module.
+
+    ``what`` names the module in the message.
+
+    >>> import torch
+    >>> from fedfr.models import check_entries
+    >>> layer = torch.nn.Linear(2, 1)
+    >>> check_entries(layer.state_dict(), {"weight": torch.zeros(1, 2)}, "Linear")
+    Traceback (most recent call last):
+    fedfr.core.errors.FedfrError: weights do not fit Linear: bias is missing; choose the backbone they were made for
+    """
     differences = differences_in_one_line(state, entries) or _shorten(
         [
             f"{name} is {state[name].dtype}, not floats"
@@ -102,9 +125,19 @@ def check_entries(entries: Mapping[str, Tensor], state: Mapping[str, Tensor], wh
 
 
 def load_entries(entries: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:
-    """:func:`load_weights` for who has the module's ``state_dict()`` at hand already, and names it in an error."""
+    """Copy ``state`` into ``entries``, the state dict of a module, as :func:`load_weights` does.
+
+    ``what`` names the module in the error message.
+
+    >>> import torch
+    >>> from fedfr.models import load_entries
+    >>> layer = torch.nn.Linear(2, 1)
+    >>> load_entries(layer.state_dict(), {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.zeros(1)}, "Linear")
+    >>> layer.weight.data
+    tensor([[1., 2.]])
+    """
     check_entries(entries, state, what)
-    # Straight into the tensors: torch's load_state_dict walks the modules, three times as long for many small layers.
+    # Directly into the tensors: load_state_dict traverses the modules, which takes three times as long.
     with torch.no_grad():
         for name, tensor in entries.items():
             if name in state:

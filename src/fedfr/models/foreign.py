@@ -1,4 +1,4 @@
-"""Weights published elsewhere: the backbone in a checkpoint, wherever it stands and whatever stands beside it."""
+"""Import of weights published by other projects: find the backbone inside a checkpoint."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from fedfr.models.foreign_files import read_tensors
 
 __all__ = ["FoundBackbone", "backbone_of", "find_backbone", "load_backbone", "load_foreign", "state_of"]
 
-# Where training scripts put the weights inside a larger checkpoint, and what wrappers put before each name.
+# Keys under which training scripts store the weights in a larger checkpoint, and prefixes that wrappers add.
 _CONTAINERS = ("net_state_dict", "state_dict", "model_state_dict", "backbone", "model")
 _PREFIXES = ("module.", "_orig_mod.", "backbone.")
-# What wrappers put inside names: torch.compile, activation checkpointing, fully sharded training.
+# Parts of names added by wrappers: torch.compile, activation checkpointing, fully sharded training.
 _INSIDE = re.compile(r"\b(_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module)\.")
-# Running averages of the weights, by the names that training scripts give them.
+# Names that training scripts give to running averages of the weights.
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|averaged?|avg|shadow)(?=$|[._])|emamodel|averagedmodel", re.IGNORECASE)
 _DEEPEST = 6
 
@@ -32,10 +32,14 @@ Place = tuple[str, ...]
 
 @dataclass(frozen=True)
 class FoundBackbone:
-    """A backbone inside a checkpoint: its name, its weights under the names this project gives them.
+    """A backbone found in a checkpoint: its name, and its weights under fedfr's entry names.
 
-    ``entry`` is where it stands, empty for a plain state dict; ``left`` are the entries that are no part of it and
-    ``others`` the places of further backbones that were not taken.
+    ``entry`` is its location in the checkpoint, empty for a plain state dict. ``left`` lists the entries that do not
+    belong to it, ``others`` the locations of further backbones that were not chosen.
+
+    >>> from fedfr.models import FoundBackbone
+    >>> FoundBackbone("slimface", state={}, entry="state_dict", left=("head.weight",), others=()).describe()
+    "backbone found at 'state_dict'; left out: head.weight"
     """
 
     name: str
@@ -45,22 +49,30 @@ class FoundBackbone:
     others: tuple[str, ...]
 
     def describe(self) -> str:
-        """In words: where it stood, what was left; empty where there is nothing to say."""
-        said = [f"backbone found at {self.entry!r}"] if self.entry else []
+        """Describe the location and the entries left out; empty for a plain state dict without other entries."""
+        notes = [f"backbone found at {self.entry!r}"] if self.entry else []
         if self.left:
             more = f" and {len(self.left) - 3} more" if len(self.left) > 3 else ""
-            said.append(f"left out: {', '.join(self.left[:3])}{more}")
+            notes.append(f"left out: {', '.join(self.left[:3])}{more}")
         if self.others:
-            said.append(f"also there: {', '.join(map(repr, self.others))}, chosen with --entry")
-        return "; ".join(said)
+            notes.append(f"also there: {', '.join(map(repr, self.others))}, chosen with --entry")
+        return "; ".join(notes)
 
 
 def load_foreign(path: Path) -> dict[str, Tensor]:
-    """Read a ``.pth``/``.pt``/``.ckpt`` or ``.safetensors`` file of weights, without running any code it may hold.
+    """Read a ``.pth``, ``.pt``, ``.ckpt`` or ``.safetensors`` file of weights without running code in it.
 
-    Of a file that holds a backbone, wherever it stands, the backbone's entries as :func:`load_backbone` takes them; of
-    any other its entries, taken out of ``net_state_dict``, ``state_dict`` and the like, without prefixes of wrappers.
-    Raises :class:`FedfrError` when the file is missing, truncated or holds more than weights.
+    If the file contains a backbone, returns the backbone's entries as :func:`load_backbone` finds them; otherwise all
+    entries, taken out of ``net_state_dict``, ``state_dict`` and similar keys, without prefixes of wrappers.
+    Raises :class:`FedfrError` if the file is missing, truncated or contains anything but weights.
+
+    >>> import tempfile, torch
+    >>> from pathlib import Path
+    >>> from fedfr.models import load_foreign
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save({"state_dict": {"module.weight": torch.ones(2)}}, Path(folder, "weights.pth"))
+    ...     load_foreign(Path(folder, "weights.pth"))
+    {'weight': tensor([1., 1.])}
     """
     content = read_tensors(path)
     found = _candidates(content, None)
@@ -68,15 +80,26 @@ def load_foreign(path: Path) -> dict[str, Tensor]:
 
 
 def load_backbone(path: Path, insisted: str | None = None, entry: str | None = None) -> FoundBackbone:
-    """The backbone in a file of weights; ``insisted``: it has to be this one; ``entry``: it stands there.
+    """Find the backbone in a file of weights.
 
-    Raises :class:`FedfrError` when the file cannot be read, holds none or several, or quantized weights.
+    With ``insisted``, only this backbone is accepted; ``entry`` selects its location in the checkpoint.
+    Raises :class:`FedfrError` if the file cannot be read, contains no backbone, several, or quantized weights.
+
+    >>> import tempfile, torch
+    >>> from pathlib import Path
+    >>> from fedfr.models import build_backbone, load_backbone
+    >>> weights = build_backbone("mobilefacenet", seed=0).state_dict()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save({"state_dict": weights}, Path(folder, "weights.pth"))
+    ...     found = load_backbone(Path(folder, "weights.pth"))
+    >>> found.name, found.entry
+    ('mobilefacenet', 'state_dict')
     """
     return find_backbone(read_tensors(path), path, insisted, entry)
 
 
 def find_backbone(content: object, path: Path, insisted: str | None = None, entry: str | None = None) -> FoundBackbone:
-    """:func:`load_backbone` for who has what :func:`read_tensors` read from ``path`` at hand already."""
+    """Find the backbone in ``content``, which :func:`read_tensors` read from ``path``, as :func:`load_backbone`."""
     if insisted is not None:
         BACKBONES.entry(insisted)
     found = _candidates(content, insisted)
@@ -93,17 +116,25 @@ def find_backbone(content: object, path: Path, insisted: str | None = None, entr
 
 
 def backbone_of(path: Path) -> str:
-    """The name of the backbone whose weights a file holds: this project's safetensors, or a state dict of others.
+    """Return the name of the backbone in a file: a model of fedfr or weights of another project.
 
-    Raises :class:`FedfrError` when it is not there, cannot be read or fits none.
+    Raises :class:`FedfrError` if the file is missing, cannot be read or matches no backbone.
+
+    >>> import tempfile, torch
+    >>> from pathlib import Path
+    >>> from fedfr.models import backbone_of, build_backbone
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save(build_backbone("mobilefacenet", seed=0).state_dict(), Path(folder, "weights.pth"))
+    ...     backbone_of(Path(folder, "weights.pth"))
+    'mobilefacenet'
     """
     return load_model(path)[1].backbone if has_contract(path) else load_backbone(path).name
 
 
 def state_of(content: object, path: Path) -> dict[str, Tensor]:
-    """All entries of what :func:`read_tensors` read from ``path``, out of their container, without wrappers' prefixes.
+    """Return all entries of ``content``, which :func:`read_tensors` read from ``path``, without wrappers' prefixes.
 
-    Raises :class:`FedfrError` when there is no table of tensors, or NaN or infinity in it.
+    Raises :class:`FedfrError` if there is no table of tensors, or if it contains NaN or infinity.
     """
     while isinstance(content, Mapping):
         inner = next((content[key] for key in _CONTAINERS if isinstance(content.get(key), Mapping)), None)
@@ -132,14 +163,14 @@ def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _finite(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     for name, tensor in state.items():
-        # Some eight-bit floats cannot be asked.
+        # isfinite is not implemented for some eight-bit floats.
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor.float()).all()):
             raise FedfrError(f"weights {path} hold NaN or infinity in {name}; fetch them again or use others")
     return state
 
 
 def _tables(content: object, place: Place = ()) -> Iterator[tuple[Place, dict[str, Tensor]]]:
-    """Every table of tensors in a checkpoint and where it stands; an optimizer's are none of a network."""
+    """Yield every table of tensors in a checkpoint with its location; those of optimizers are skipped."""
     if isinstance(content, list | tuple) and len(place) < _DEEPEST:
         content = {str(number): value for number, value in enumerate(content) if isinstance(value, Mapping)}
     if not isinstance(content, Mapping) or len(place) > _DEEPEST:
@@ -153,7 +184,7 @@ def _tables(content: object, place: Place = ()) -> Iterator[tuple[Place, dict[st
 
 
 def _candidates(content: object, insisted: str | None) -> list[FoundBackbone]:
-    """Every backbone in a checkpoint, ``insisted`` alone if one is; the same weights twice are one."""
+    """Return every backbone in a checkpoint, or every ``insisted`` one; equal weights are returned once."""
     found: list[FoundBackbone] = []
     for place, table in _tables(content):
         for prefix in _starts(table, insisted):
@@ -175,7 +206,7 @@ def _candidates(content: object, insisted: str | None) -> list[FoundBackbone]:
 
 
 def _starts(table: Mapping[str, Tensor], insisted: str | None = None) -> list[str]:
-    """What may stand before a backbone's names in a table, the shortest first."""
+    """Return the possible prefixes of a backbone's entries in a table, the shortest first."""
     names = [*BACKBONES.builtin, *([] if insisted is None else [insisted])]
     firsts = {next(iter(entry_shapes(name))) for name in names}
     found = {
@@ -188,9 +219,9 @@ def _starts(table: Mapping[str, Tensor], insisted: str | None = None) -> list[st
 
 
 def _fitting(state: Mapping[str, Tensor], insisted: str | None) -> str | None:
-    """The backbone all of whose entries are there as floats, if whatever else is there belongs to other parts.
+    """Return the backbone whose entries are all in ``state`` as floats, if other entries belong to other modules.
 
-    A deeper network has all entries of a shallower one: a rest within the backbone's own parts makes it another.
+    A deeper network has all entries of a shallower one, so a further entry in a module of the backbone excludes it.
     """
     for name in BACKBONES.builtin if insisted is None else (insisted,):
         wanted = entry_shapes(name)
@@ -216,7 +247,7 @@ def _equal(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> bool:
 
 
 def _chosen(path: Path, found: list[FoundBackbone], entry: str | None) -> FoundBackbone:
-    """The one at ``entry``; without one the only that is no running average. Raises :class:`FedfrError` for several."""
+    """Return the backbone at ``entry`` or the only one that is not a running average; raise for several."""
     places = ", ".join(repr(each.entry or ".") for each in found)
     if entry is not None:
         wanted = entry.strip(".")
@@ -239,7 +270,7 @@ def _chosen(path: Path, found: list[FoundBackbone], entry: str | None) -> FoundB
 
 
 def _refuse_quantized(content: object, path: Path) -> None:
-    """Raise where what fits no backbone are integers with a scale: their names and types tell."""
+    """Raise :class:`FedfrError` for quantized weights, recognized by the names and types of the tensors."""
     for _, table in _tables(content):
         for name, tensor in table.items():
             eight_bits = tensor.dtype in (torch.int8, torch.uint8) and tensor.ndim > 1
@@ -251,7 +282,7 @@ def _refuse_quantized(content: object, path: Path) -> None:
 
 
 def _largest(content: object, path: Path) -> dict[str, Tensor]:
-    """The table with most entries: which differences from a backbone are worth telling."""
+    """Return the table with the most entries, whose differences from a backbone are reported."""
     tables = [table for _, table in _tables(content)]
     if not tables:
         raise _no_table(path)

@@ -1,4 +1,4 @@
-"""Files of tensors from elsewhere: read without running any code they may hold."""
+"""Reading of PyTorch and safetensors files from other projects without running code in them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from fedfr.core.errors import FedfrError
 
 __all__ = ["read_tensors"]
 
-# So many times a file's bytes, and so many more, may its tensors take: some share their values, some are packed.
+# Memory limit of a file's tensors: this multiple of its size plus this many bytes (tensors may share or pack values).
 _AT_MOST, _SLACK, _DEEPEST = 8, 1 << 26, 50
 
 
 def read_tensors(path: Path) -> object:
-    """What a file of tensors holds, without running any code; raises :class:`FedfrError` when it cannot be read."""
+    """Read the content of a file of tensors without running code; raise :class:`FedfrError` if it cannot be read."""
     if not path.is_file():
         raise FedfrError(f"weights {path} do not exist; check the path")
     try:
         return load_file(path) if path.suffix == ".safetensors" else _unpickle_weights(path)
     except MemoryError as error:
         raise FedfrError(f"weights {path} ask for more memory than there is; fetch them again") from error
-    except Exception as error:  # a damaged pickle is a damaged program: it can fail in any way
+    except Exception as error:  # a pickle is a program: a damaged one can raise anything
         raise FedfrError(
             f"weights {path} cannot be read ({_reason(error)}); allowed is a whole file with nothing but tensors "
             f"in it; {_advice(error)}"
@@ -46,9 +46,9 @@ def _unpickle_weights(path: Path) -> object:
         if unpacked > most:
             raise ValueError(f"its {size} bytes would take {unpacked} in memory")
     with warnings.catch_warnings():
-        # PyTorch's remarks on pickle protocols help nobody who only has the file.
+        # PyTorch's warnings about pickle protocols do not concern the reader of a file.
         warnings.simplefilter("ignore")
-        # The old format is read from memory: what it says of a length would be given to it, were it a file.
+        # The old format is read from memory: from a file, PyTorch would allocate any length stated in it.
         source: Any = path if zipfile.is_zipfile(path) else io.BytesIO(path.read_bytes())
         content = torch.load(source, map_location="cpu", weights_only=True)
     claimed = 0
@@ -58,14 +58,14 @@ def _unpickle_weights(path: Path) -> object:
         )
         own = tensor.numel() * tensor.element_size()
         claimed += own
-        # A view may repeat what it sees: a few bytes are as many gigabytes as it says.
+        # A view may repeat its storage, so that a few bytes represent gigabytes.
         if own > there or claimed > most:
             raise ValueError(f"its {size} bytes stand for tensors of {claimed} or more")
     return content
 
 
 def _tensors(content: object, depth: int) -> Iterator[torch.Tensor]:
-    """All tensors in what a file holds, however deep its tables are."""
+    """Yield all tensors in the nested tables of a file."""
     if isinstance(content, torch.Tensor):
         yield content
     elif depth > _DEEPEST:
@@ -76,14 +76,14 @@ def _tensors(content: object, depth: int) -> Iterator[torch.Tensor]:
 
 
 def _forbidden(error: Exception) -> str:
-    """The class or function that a pickle asks for and that is none of a tensor's; empty where it asks for none."""
+    """Return the disallowed class or function that a pickle refers to; empty if there is none."""
     found = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
     return found[1] if found else ""
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):
-        # PyTorch's own text advises to switch the protection off.
+        # PyTorch's own message advises to disable the protection.
         asked = _forbidden(error)
         if asked:
             return f"it holds {asked}; code is not run, and such objects are no tensors"
@@ -94,7 +94,7 @@ def _reason(error: Exception) -> str:
 
 
 def _advice(error: Exception) -> str:
-    """What to do: the code that can read a module or a program is with whoever saved it."""
+    """Return what the user can do about a file that cannot be read."""
     if _forbidden(error) or "TorchScript" in str(error):
         return (
             "where it was written, load it with the code that it belongs to and save the weights alone: "

@@ -1,4 +1,4 @@
-"""The private heads of FedFR's released code: ``bce_module.pth`` is a DFC module, ``fc.pth`` prototypes."""
+"""Head files of FedFR's released code: DFC modules (``bce_module.pth``) and prototypes (``fc.pth``)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fedfr.models.heads import DFC, TransformKind
 
 __all__ = ["foreign_dfc_entries", "load_foreign_dfc", "load_foreign_prototypes"]
 
-# Prefixes of entries, ours → theirs. Inside a branch both count the layers, LeakyReLU included: 0 and 2 are linear.
+# Prefixes of entries, fedfr's → the released code's. Layers of a branch are numbered alike; 0 and 2 are linear.
 _TRANSFORMS: dict[TransformKind, dict[str, str]] = {
     "linear": {"transform.": "converter.0."},
     "bottleneck": {f"transform.narrow.{number}.": f"converter.br{number + 1}." for number in range(4)}
@@ -28,11 +28,19 @@ _PROTOTYPES = "fc"
 
 
 def load_foreign_dfc(path: Path) -> DFC:
-    """The DFC module in a ``bce_module.pth``, read without running any code it may hold.
+    """Read the DFC module in a ``bce_module.pth`` of FedFR's released code, without running code in the file.
 
     Entries: ``weight`` (K, D) and ``bias`` (K,) of the branches; ``converter.0.*`` for a linear transform, or
-    ``converter.br1.*`` … ``converter.br4.*`` and ``converter.concat_fc.*`` for a bottleneck: which it is, K and D are
-    recognized from them. Raises :class:`FedfrError` when the file cannot be read or its entries are not these.
+    ``converter.br1.*`` … ``converter.br4.*`` and ``converter.concat_fc.*`` for a bottleneck. K, D and the kind of
+    transform are recognized from them. Raises :class:`FedfrError` if the file cannot be read or has other entries.
+
+    >>> import tempfile, torch
+    >>> from pathlib import Path
+    >>> from fedfr.models import DFC, foreign_dfc_entries, load_foreign_dfc
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save(foreign_dfc_entries(DFC(3, 8)), Path(folder, "bce_module.pth"))
+    ...     load_foreign_dfc(Path(folder, "bce_module.pth")).branches
+    Linear(in_features=8, out_features=3, bias=True)
     """
     state = load_foreign(path)
     weight = state.get("weight")
@@ -42,7 +50,7 @@ def load_foreign_dfc(path: Path) -> DFC:
         raise FedfrError(
             f"weights {path} are no DFC module: weight {found}; give a bce_module.pth of FedFR's released code"
         )
-    # On the meta device: nothing is drawn from the global generator for values that are replaced anyway.
+    # On the meta device, no random numbers are drawn for values that are replaced anyway.
     with torch.device("meta"):
         module = DFC(weight.shape[0], weight.shape[1], transform)
     own = module.state_dict()
@@ -58,16 +66,32 @@ def load_foreign_dfc(path: Path) -> DFC:
 
 
 def foreign_dfc_entries(module: DFC | Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state of ``module`` under the names of a ``bce_module.pth``; inverse of :func:`load_foreign_dfc`."""
+    """Return the state of a DFC module under the entry names of a ``bce_module.pth``.
+
+    Inverse of :func:`load_foreign_dfc`.
+
+    >>> from fedfr.models import DFC, foreign_dfc_entries
+    >>> {name: tuple(tensor.shape) for name, tensor in foreign_dfc_entries(DFC(3, 8)).items()}
+    {'converter.0.weight': (8, 8), 'converter.0.bias': (8,), 'weight': (3, 8), 'bias': (3,)}
+    """
     state = module.state_dict() if isinstance(module, DFC) else module
     transform: TransformKind = "linear" if "transform.weight" in state else "bottleneck"
     return {_theirs(name, transform): tensor for name, tensor in state.items()}
 
 
 def load_foreign_prototypes(path: Path) -> Tensor:
-    """Prototypes (K, D) in a ``fc.pth``: a matrix alone, or as the one entry ``fc`` of a state dict.
+    """Read the prototypes (K, D), float32, in a ``fc.pth``: a matrix, or a state dict with the single entry ``fc``.
 
-    Raises :class:`FedfrError` when the file cannot be read or holds anything else.
+    Raises :class:`FedfrError` if the file cannot be read or contains anything else.
+
+    >>> import tempfile, torch
+    >>> from pathlib import Path
+    >>> from fedfr.models import load_foreign_prototypes
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save(torch.eye(2), Path(folder, "fc.pth"))
+    ...     load_foreign_prototypes(Path(folder, "fc.pth"))
+    tensor([[1., 0.],
+            [0., 1.]])
     """
     content = read_tensors(path)
     found = content

@@ -1,4 +1,4 @@
-"""Decoupled feature customization: a client's own transform of the feature and its one-vs-all branches."""
+"""Decoupled feature customization (DFC): a client's feature transform and its one-vs-all branches."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["DFC", "Bottleneck", "TransformKind"]
 
 TransformKind = Literal["linear", "bottleneck"]
 
-# Four parallel branches, each narrowed to a quarter: 512 → 128 → 128.
+# Four parallel branches, each of a quarter of the width: 512 → 128 → 128.
 _BRANCHES = 4
 
 
 class Bottleneck(nn.Module):
-    """Four parallel narrow two-layer branches, concatenated and added to the input.
+    """Residual feature transform of four narrow two-layer branches, whose concatenated outputs are mapped to D values.
 
-    The last layer starts at a hundredth of its usual size, so that the transform begins near the identity, as the
-    linear one does.
+    The last layer is initialized at a hundredth of its usual scale, so that the transform is initially close to the
+    identity, as the linear one is.
     """
 
     def __init__(self, dim: int) -> None:
@@ -37,16 +37,23 @@ class Bottleneck(nn.Module):
             self.widen.bias.zero_()
 
     def forward(self, u: Tensor) -> Tensor:
-        """(N, D) to (N, D)."""
+        """Map features (N, D) to transformed features (N, D)."""
         joined: Tensor = self.widen(torch.cat([branch(u) for branch in self.narrow], dim=1))
         return u + joined
 
 
 class DFC(nn.Module):
-    """The private head of one client: ``z' = T(u)`` and one binary classifier for each of its identities.
+    """Private head of one client: feature transform ``z' = T(u)`` and a binary classifier (branch) per identity.
 
-    FedFR (arXiv 2112.12496), decoupled feature customization. Entries: ``transform.*`` and ``branches.weight`` (K, D),
-    ``branches.bias`` (K,); :func:`fedfr.models.load_foreign_dfc` reads the authors' own files.
+    FedFR (arXiv 2112.12496), decoupled feature customization. Entries: ``transform.*``, ``branches.weight`` (K, D) and
+    ``branches.bias`` (K,). :func:`fedfr.models.load_foreign_dfc` reads the files of the released code.
+    Raises :class:`FedfrError` for an unknown ``transform``.
+
+    >>> import torch
+    >>> from fedfr.models import DFC
+    >>> dfc = DFC(num_identities=3, dim=2)
+    >>> dfc(torch.tensor([[3.0, 4.0]])).detach()  # the linear transform starts as the identity
+    tensor([[3., 4.]])
     """
 
     def __init__(self, num_identities: int, dim: int, transform: TransformKind = "linear") -> None:
@@ -65,16 +72,19 @@ class DFC(nn.Module):
         nn.init.zeros_(self.branches.bias)
 
     def transform_features(self, u: Tensor) -> Tensor:
-        """The personalized feature ``T(u)``, (N, D) to (N, D), not normalized."""
+        """Return the personalized features ``T(u)``, (N, D) to (N, D), not normalized."""
         transformed: Tensor = self.transform(u)
         return transformed
 
     def forward(self, u: Tensor) -> Tensor:
-        """Same as :meth:`transform_features`: the personalized model is ``T ∘ f``; branches serve training alone."""
+        """Return :meth:`transform_features`: the personalized model is ``T ∘ f``; branches are used in training."""
         return self.transform_features(u)
 
     def initialize_branches(self, prototypes: Tensor) -> None:
-        """Start every branch as a copy of the prototype of its identity, (K, D), with zero bias."""
+        """Set the weight of every branch to the prototype of its identity, (K, D), and the bias to zero.
+
+        Raises :class:`FedfrError` if ``prototypes`` has another shape.
+        """
         if prototypes.shape != self.branches.weight.shape:
             raise FedfrError(
                 f"prototypes have shape {tuple(prototypes.shape)}; the branches need "

@@ -1,4 +1,4 @@
-"""Weights from elsewhere become a model of this project: recognized, checked, written with a contract."""
+"""Import of weights from other projects: recognize the backbone, check it, write it with a contract."""
 
 from __future__ import annotations
 
@@ -26,10 +26,18 @@ ROLES = ("generic", PERSONALIZED)
 
 @dataclass(frozen=True, repr=False)
 class ImportedModel(Brief):
-    """What was written to ``path``: its contract, how many entries of the source were recognized, what is assumed.
+    """Result of an import: the file written, its contract, and the assumptions made.
 
-    ``parameters`` counts the backbone's values, buffers included. ``identities`` is the number of prototypes or
-    branches, 0 without either. ``found`` says where in the source the backbone stood and what was left out.
+    ``entries`` is the number of entries of the backbone in the source, ``parameters`` the number of its values,
+    buffers included. ``identities`` is the number of prototypes or branches, 0 without either. ``assumed`` describes
+    the input and how it is known. ``found`` describes the location of the backbone in the source and what was left out.
+
+    >>> from pathlib import Path
+    >>> from fedfr.models import Contract, ImportedModel, Preprocessing
+    >>> contract = Contract("slimface", 512, Preprocessing(), "sha256:01")
+    >>> made = ImportedModel(Path("model.safetensors"), Path("weights.pth"), contract, 1, 2, 0, assumed="its defaults")
+    >>> made.contract.backbone
+    'slimface'
     """
 
     path: Path
@@ -50,12 +58,21 @@ def import_weights(
     role: str | None = None,
     stated: UserPreprocessing = NO_USER_PREPROCESSING,
 ) -> ImportedModel:
-    """Write the weights in ``source`` as a model with a contract to ``destination``, which must not exist.
+    """Import the weights in ``source`` as a model with a contract, written to ``destination``, which must not exist.
 
-    ``source``: a file of weights, or a folder as FedFR's released code writes it. ``backbone`` insists on one;
-    ``role`` is by default ``personalized`` where there is a DFC module and ``generic`` elsewhere. The files do not tell
-    what input they expect: it is taken from the backbone, ``stated`` in its place, and kept in the contract.
-    Raises :class:`FedfrError` when anything is missing, damaged or fits no backbone; nothing is written then.
+    ``source``: a file of weights, or a folder of FedFR's released code. With ``backbone``, only this backbone is
+    accepted. ``role`` is by default ``personalized`` with a DFC module and ``generic`` otherwise. Files of weights do
+    not describe the expected input: it is that of the backbone, except for what ``stated`` gives, and is written to the
+    contract. Raises :class:`FedfrError` if anything is missing, damaged or unknown; nothing is written then.
+
+    >>> import tempfile, torch
+    >>> from pathlib import Path
+    >>> from fedfr.models import build_backbone, import_weights
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save(build_backbone("mobilefacenet", seed=0).state_dict(), Path(folder, "weights.pth"))
+    ...     made = import_weights(Path(folder, "weights.pth"), Path(folder, "model.safetensors"))
+    >>> made.contract.backbone, made.contract.role
+    ('mobilefacenet', 'generic')
     """
     if destination.suffix != ".safetensors":
         raise FedfrError(f"{destination} is no name for a model; let it end with .safetensors")
@@ -87,7 +104,7 @@ def import_weights(
 
 
 def _read(source: Path, backbone: str | None, entry: str | None) -> tuple[ModelParts, str, str]:
-    """The parts, the backbone's name, and what there is to say of where it stood."""
+    """Return the parts of a model, the backbone's name, and a description of its location in the file."""
     if source.is_dir():
         if entry is not None:
             raise FedfrError(f"--entry is for a single file, {source} is a folder; leave it out")
@@ -116,7 +133,7 @@ def _check_length(source: Path, found: ModelParts, dim: int) -> None:
 
 
 def _complete(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``state`` in the order and types of its backbone, with the counters that old files lack."""
+    """Return ``state`` in the order and types of its backbone, with the batch counters that old files lack."""
     with torch.device("meta"):
         module = BACKBONES[name].factory()
     module.to_empty(device="cpu")

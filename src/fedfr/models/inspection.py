@@ -1,4 +1,4 @@
-"""What a file of weights holds, as far as the file tells and as far as it is recognized."""
+"""Inspection of weights files: format, backbone, preprocessing."""
 
 from __future__ import annotations
 
@@ -20,27 +20,36 @@ from fedfr.models.user_preprocessing import NO_USER_PREPROCESSING
 
 __all__ = ["inspect_model"]
 
-Facts = dict[str, Any]
+Properties = dict[str, Any]
 
 
-def inspect_model(path: Path) -> Facts:
-    """Plain JSON values: ``kind`` of file, backbone, length of a feature, input, and what more there is to say.
+def inspect_model(path: Path) -> Properties:
+    """Describe a model file or weights file as JSON values: kind, backbone, feature length, input and other properties.
 
-    ``input`` is what the contract states, or what is assumed; ``input_known_from`` says which. Raises
-    :class:`FedfrError` when the file is missing, damaged, or holds more than weights.
+    ``input`` is the preprocessing in the contract, or an assumption; ``input_known_from`` names its source.
+    Raises :class:`FedfrError` if the file is missing, damaged or contains anything but weights.
+
+    >>> import tempfile, torch
+    >>> from pathlib import Path
+    >>> from fedfr.models import inspect_model
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save({"fc": torch.eye(4)}, Path(folder, "fc.pth"))
+    ...     properties = inspect_model(Path(folder, "fc.pth"))
+    >>> properties["kind"], properties["prototypes"], properties["embedding_dim"]
+    ('prototypes', 4, 4)
     """
     if path.is_dir():
         raise FedfrError(f"{path} is a folder; give one of the files in it")
-    facts = _READERS.get(path.suffix, _weights)(path)
-    return {"file": str(path), "bytes": path.stat().st_size, **facts}
+    properties = _READERS.get(path.suffix, _weights)(path)
+    return {"file": str(path), "bytes": path.stat().st_size, **properties}
 
 
-def _safetensors(path: Path) -> Facts:
+def _safetensors(path: Path) -> Properties:
     if not has_contract(path):
         return _weights(path)
     tensors, contract = load_model(path)
     parts = ModelParts.of_model(tensors, contract)
-    facts: Facts = {
+    properties: Properties = {
         "kind": "model of fedfr",
         "backbone": contract.backbone,
         "embedding_dim": contract.embedding_dim,
@@ -54,13 +63,13 @@ def _safetensors(path: Path) -> Facts:
     }
     if contract.role == PERSONALIZED:
         names = {*parts.transform}
-        facts["transform"] = "none" if not names else "linear" if names == {"weight", "bias"} else "bottleneck"
-        facts["branches"] = len(parts.dfc.get("branches.weight", ()))
-        facts["private"] = "one client's own: keep it where the client's faces may be"
-    return facts
+        properties["transform"] = "none" if not names else "linear" if names == {"weight", "bias"} else "bottleneck"
+        properties["branches"] = len(parts.dfc.get("branches.weight", ()))
+        properties["private"] = "one client's own: keep it where the client's faces may be"
+    return properties
 
 
-def _weights(path: Path) -> Facts:
+def _weights(path: Path) -> Properties:
     content = read_tensors(path)
     if isinstance(content, Tensor) or (isinstance(content, Mapping) and list(content) == ["fc"]):
         prototypes = load_foreign_prototypes(path)
@@ -70,10 +79,14 @@ def _weights(path: Path) -> Facts:
     except FedfrError as error:
         return _no_backbone(path, content, error)
     spec = BACKBONES[found.name]
-    facts: Facts = {"kind": "weights", "entries": len(found.state) + len(found.left), "parameters": _count(found.state)}
+    properties: Properties = {
+        "kind": "weights",
+        "entries": len(found.state) + len(found.left),
+        "parameters": _count(found.state),
+    }
     place = {"backbone_at": found.entry} if found.entry else {}
     more = {name: list(each) for name, each in (("left_out", found.left), ("also_at", found.others)) if each}
-    return facts | {
+    return properties | {
         "backbone": found.name,
         **place,
         **more,
@@ -83,7 +96,7 @@ def _weights(path: Path) -> Facts:
     }
 
 
-def _no_backbone(path: Path, content: object, why: FedfrError) -> Facts:
+def _no_backbone(path: Path, content: object, why: FedfrError) -> Properties:
     try:
         state = state_of(content, path)
     except FedfrError:
@@ -92,15 +105,15 @@ def _no_backbone(path: Path, content: object, why: FedfrError) -> Facts:
         module = load_foreign_dfc(path)
         branches = module.branches.weight
         return {"kind": "DFC module", "branches": len(branches), "embedding_dim": branches.shape[1]}
-    facts: Facts = {"kind": "weights", "entries": len(state), "parameters": _count(state)}
-    return facts | {"backbone": None, "why": str(why).removeprefix(f"{path}: ")}
+    properties: Properties = {"kind": "weights", "entries": len(state), "parameters": _count(state)}
+    return properties | {"backbone": None, "why": str(why).removeprefix(f"{path}: ")}
 
 
-def _onnx(path: Path) -> Facts:
+def _onnx(path: Path) -> Properties:
     network = OnnxBackbone(path)
     try:
         preprocessing, source = onnx_assumption(network, NO_USER_PREPROCESSING)
-        known: Facts = {"input": preprocessing.describe(), "input_known_from": f"assumed from {source}"}
+        known: Properties = {"input": preprocessing.describe(), "input_known_from": f"assumed from {source}"}
     except FedfrError as error:
         known = {"input": None, "why": str(error)}
     return {
@@ -116,4 +129,4 @@ def _count(state: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() for tensor in state.values() if tensor.is_floating_point())
 
 
-_READERS: Mapping[str, Callable[[Path], Facts]] = {".safetensors": _safetensors, ".onnx": _onnx}
+_READERS: Mapping[str, Callable[[Path], Properties]] = {".safetensors": _safetensors, ".onnx": _onnx}

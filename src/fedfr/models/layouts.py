@@ -1,4 +1,4 @@
-"""Layouts in which models leave this project: as FedFR's released code expects them, or as a plain state dict."""
+"""Export layouts of models: the folder of FedFR's released code, or a plain state dict."""
 
 from __future__ import annotations
 
@@ -24,10 +24,16 @@ _SUFFIXES = (".pth", ".pt", ".ckpt")
 
 @dataclass(frozen=True, repr=False)
 class ModelSource(Brief):
-    """What is to leave: a model and its ``role``; of a run its generic one, None where the method has none.
+    """Source of an export: a model and its ``role``; for a run its generic model, None if the method has none.
 
-    ``clients``: how to read each client's private parts, in the run's order; None for one that never took part. They
-    are read one at a time: at paper scale each is 200 MB.
+    ``what`` names the source in messages. ``clients``: functions that read the private parts of each client, in the
+    run's order, and return None for a client that never took part. They are called one at a time, because each client's
+    parts are 200 MB in the paper's setting.
+
+    >>> from fedfr.models import ModelParts, ModelSource, build_backbone
+    >>> source = ModelSource("my-run", ModelParts(build_backbone("mobilefacenet", seed=0).state_dict()))
+    >>> source.role
+    'generic'
     """
 
     what: str
@@ -37,15 +43,15 @@ class ModelSource(Brief):
 
 
 Layout: TypeAlias = "Callable[[ModelSource, Path], list[Path]]"
-"""Writes a source to a new place, whole or not at all; returns the files."""
+"""Function that writes a source to a new path atomically and returns the files written."""
 
 
 def released(source: ModelSource, destination: Path) -> list[Path]:
-    """A folder: ``backbone.pth`` and ``fc.pth``, and ``clients/client_<n>/`` with those and ``bce_module.pth``.
+    """Write a folder with ``backbone.pth``, ``fc.pth`` and, per client, ``clients/client_<n>/`` with ``bce_module.pth`` too.
 
-    So the released ``train.py`` finds its ``--pretrained_root`` there and ``local_all.py`` its ``--ckpt_path``. They
-    count clients from 0, in the run's order; ``clients/names.json`` says which is which. A client's private prototypes
-    stand in its ``fc.pth``, a file the released code does not write.
+    The folder can be the ``--pretrained_root`` of the released ``train.py`` and the ``--ckpt_path`` of
+    ``local_all.py``. These number clients from 0, in the run's order; ``clients/names.json`` maps the numbers to client
+    ids. The private prototypes of a client are in its ``fc.pth``, a file that the released code does not write.
     """
     made: list[Path] = []
 
@@ -78,9 +84,9 @@ def released(source: ModelSource, destination: Path) -> list[Path]:
 
 
 def state_dict(source: ModelSource, destination: Path) -> list[Path]:
-    """One file: the model's entries, as ``torch.save`` writes a ``state_dict()``; prototypes are left out.
+    """Write one file with the model's entries as a PyTorch ``state_dict()``, without prototypes.
 
-    Of a personalized model they are called ``backbone.…`` and ``dfc.…``.
+    The entries of a personalized model begin with ``backbone.`` and ``dfc.``.
     """
     if destination.suffix not in _SUFFIXES:
         raise FedfrError(f"{destination} is no name for a state dict; let it end with {' or '.join(_SUFFIXES)}")

@@ -1,4 +1,4 @@
-"""A model taken apart: backbone, prototypes, DFC module – whatever file it lies in."""
+"""Parts of a model: backbone, prototypes and DFC module, independent of the file format."""
 
 from __future__ import annotations
 
@@ -21,8 +21,16 @@ TRANSFORM = "transform."
 
 @dataclass(frozen=True, repr=False)
 class ModelParts(Brief):
-    """Entries of a backbone; prototypes (K, D), public ones of a generic model and private ones of a client's, or None;
-    entries of a client's DFC module, or none.
+    """Entries of the parts of a model: backbone, prototypes and DFC module.
+
+    ``prototypes`` (K, D) are the public ones for a generic model and the private ones for a client's, or None.
+    ``dfc`` is empty for a generic model.
+
+    >>> import torch
+    >>> from fedfr.models import DFC, ModelParts
+    >>> parts = ModelParts({"weight": torch.zeros(2)}, dfc=DFC(3, 8).state_dict())
+    >>> sorted(parts.network("personalized"))
+    ['backbone.weight', 'dfc.transform.bias', 'dfc.transform.weight']
     """
 
     backbone: Mapping[str, Tensor]
@@ -31,7 +39,7 @@ class ModelParts(Brief):
 
     @classmethod
     def of_model(cls, tensors: Mapping[str, Tensor], contract: Contract) -> ModelParts:
-        """The parts of a model of this project; raises :class:`FedfrError` when it holds anything else."""
+        """Split the tensors of a model file of fedfr; raises :class:`FedfrError` for unknown entries."""
         named = _prototypes_of(contract.role)
         rest = {name: value for name, value in tensors.items() if name != named}
         prototypes = tensors.get(named)
@@ -48,24 +56,24 @@ class ModelParts(Brief):
 
     @property
     def transform(self) -> dict[str, Tensor]:
-        """Entries of the DFC module's feature transform, under its own names; its branches serve training alone."""
+        """Entries of the DFC module's feature transform, without the prefix; its branches are used in training only."""
         return {name.removeprefix(TRANSFORM): value for name, value in self.dfc.items() if name.startswith(TRANSFORM)}
 
     def network(self, role: str) -> dict[str, Tensor]:
-        """What computes features, under the names of a model of this ``role``."""
+        """Return the entries of the network that computes features, named as in a model file of this ``role``."""
         if role != PERSONALIZED:
             return dict(self.backbone)
         named = {f"{_BACKBONE}{name}": value for name, value in self.backbone.items()}
         return named | {f"{_DFC}{TRANSFORM}{name}": value for name, value in self.transform.items()}
 
     def tensors(self, role: str) -> dict[str, Tensor]:
-        """Everything, under the names of a model of this ``role``; inverse of :meth:`of_model`."""
+        """Return all entries, named as in a model file of this ``role``; inverse of :meth:`of_model`."""
         prototypes = {} if self.prototypes is None else {_prototypes_of(role): self.prototypes}
         dfc = {f"{_DFC}{name}": value for name, value in self.dfc.items()} if role == PERSONALIZED else {}
         return self.network(role) | dfc | prototypes
 
     def space(self, role: str) -> str:
-        """Name of the embedding space; prototypes and branches have no part in it."""
+        """Return the identifier of the embedding space, which does not depend on prototypes and branches."""
         return embedding_space(self.network(role))
 
 

@@ -1,4 +1,4 @@
-"""Opening any file that holds a model: this project's, weights published elsewhere, an ONNX graph."""
+"""Opening of model files: models of fedfr, weights of other projects, ONNX graphs."""
 
 from __future__ import annotations
 
@@ -26,9 +26,17 @@ __all__ = ["OpenedModel", "open_model"]
 
 @dataclass(frozen=True, repr=False)
 class OpenedModel(Brief):
-    """A network that turns preprocessed faces into features, the input it takes, and its role.
+    """A network that maps preprocessed images to features, with its preprocessing and role.
 
-    ``assumed`` says where the knowledge of that input comes from, where no contract tells it; else it is empty.
+    ``assumed`` names the source of the preprocessing if it is not in a contract, and is empty otherwise.
+
+    >>> import torch
+    >>> from fedfr.models import OpenedModel, Preprocessing, build_backbone
+    >>> model = OpenedModel(build_backbone("slimface", seed=0).eval(), Preprocessing(), "generic")
+    >>> images = torch.zeros(1, 112, 112, 3, dtype=torch.uint8)
+    >>> with torch.no_grad():
+    ...     model.network(model.preprocessing.apply(images)).shape
+    torch.Size([1, 512])
     """
 
     network: nn.Module
@@ -38,10 +46,20 @@ class OpenedModel(Brief):
 
 
 def open_model(path: Path, stated: UserPreprocessing = NO_USER_PREPROCESSING) -> OpenedModel:
-    """The model in a file, by its suffix: ``.safetensors``, ``.onnx``, and weights in any other.
+    """Open the model in a file: ``.safetensors``, ``.onnx``, or a PyTorch file of weights.
 
-    ``stated`` is for files without a contract. A client's personalized model is its backbone with its transform.
-    Raises :class:`FedfrError` when the file is missing, damaged, no model, or would contradict its contract.
+    ``stated`` gives the input of files without a contract. The network of a client's personalized model is its backbone
+    followed by its transform. Raises :class:`FedfrError` if the file is missing, damaged or not a model, or if
+    ``stated`` is given for a file with a contract.
+
+    >>> import tempfile, torch
+    >>> from pathlib import Path
+    >>> from fedfr.models import build_backbone, open_model
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save(build_backbone("mobilefacenet", seed=0).state_dict(), Path(folder, "weights.pth"))
+    ...     model = open_model(Path(folder, "weights.pth"))
+    >>> model.role, model.preprocessing.describe()
+    ('generic', '112×112 crops aligned to arcface-112; RGB; (x − 127.5) / 127.5')
     """
     return _OPENERS.get(path.suffix, _foreign)(path, stated)
 

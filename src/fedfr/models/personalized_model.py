@@ -1,4 +1,4 @@
-"""A client's personalized model T_i ∘ f_i: a backbone of its own, and a transform of its features or none."""
+"""Personalized model T_i ∘ f_i of a client: its backbone and an optional transform of the features."""
 
 from __future__ import annotations
 
@@ -20,7 +20,16 @@ __all__ = ["Personalized"]
 
 
 class Personalized(nn.Module):
-    """The network of one client's personalized model (FedFR, section 3.5); without ``transform`` its backbone alone."""
+    """Network of one client's personalized model: backbone, then ``transform`` if there is one.
+
+    FedFR (arXiv 2112.12496), decoupled feature customization.
+
+    >>> import torch
+    >>> from fedfr.models import Personalized
+    >>> model = Personalized(backbone=torch.nn.Flatten(), transform=torch.nn.ReLU())
+    >>> model(torch.tensor([[[1.0, -1.0]]]))
+    tensor([[1., 0.]])
+    """
 
     def __init__(self, backbone: nn.Module, transform: nn.Module | None) -> None:
         super().__init__()
@@ -33,7 +42,7 @@ class Personalized(nn.Module):
 
     @classmethod
     def of_parts(cls, parts: ModelParts, contract: Contract) -> Personalized:
-        """The network that a file holds; raises :class:`FedfrError` when its entries are not those of the contract."""
+        """Build the network from the parts of a model file; raises :class:`FedfrError` if entries do not match."""
         backbone = build_backbone(contract.backbone, 0)
         load_weights(backbone, parts.backbone)
         entries = parts.transform
@@ -41,15 +50,15 @@ class Personalized(nn.Module):
         return cls(backbone, transform).eval()
 
     def forward(self, images: Any) -> Any:
-        """Features of preprocessed images."""
+        """Map preprocessed images (N, 3, H, W) to features (N, D)."""
         features = self.backbone(images)
         return features if self.transform is None else self.transform(features)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that computes features, under the names of a model on disk.
+        """Return the entries of the network, named as in a model file.
 
-        The branches of a DFC module are left out: they serve training alone, and the client's people can be recognized
-        by them as by private prototypes.
+        The branches of a DFC module are left out: they are used in training only, and like private prototypes they
+        would reveal the client's identities.
         """
         transform = {} if self.transform is None else self.transform.state_dict()
         named = {f"{TRANSFORM}{name}": value for name, value in transform.items()}
@@ -57,8 +66,8 @@ class Personalized(nn.Module):
 
 
 def _transform(entries: Mapping[str, Tensor], dim: int) -> nn.Module:
-    """A linear transform or a bottleneck, as its entries say."""
-    # On the meta device: nothing is drawn from the global generator for values that are replaced anyway.
+    """Build a linear transform or a bottleneck from its entries."""
+    # On the meta device, no random numbers are drawn for values that are replaced anyway.
     with torch.device("meta"):
         module: nn.Module = nn.Linear(dim, dim) if {*entries} == {"weight", "bias"} else Bottleneck(dim)
     module.to_empty(device="cpu")

@@ -1,4 +1,4 @@
-"""What a backbone expects of a face crop, and the one place where crops become its input."""
+"""Preprocessing of face crops into the input of a backbone."""
 
 from __future__ import annotations
 
@@ -14,19 +14,27 @@ from fedfr.core.errors import FedfrError
 __all__ = ["COLOURS", "Levels", "Preprocessing"]
 
 COLOURS = ("RGB", "BGR")
-"""Channel orders a backbone may expect; the faces of this project are RGB."""
+"""Channel orders of a backbone's input; images in fedfr are RGB."""
 
 Levels: TypeAlias = "float | tuple[float, float, float]"
-"""Grey levels: the same of every channel, or of each."""
+"""Grey levels: one value for all channels, or one for each."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Alignment, size and scaling of the input: ``(x − mean) / std`` on columns ``columns[0]`` … ``columns[1] − 1``.
+    """Alignment, size, channel order and scaling ``(x − mean) / std`` of a backbone's input.
 
-    ``template`` names the landmarks the crop was aligned to, ``size`` is its height and width in pixels, ``colour`` its
-    channel order. ``mean`` and ``std`` are in grey levels 0 … 255, one number or one of each channel in that order.
-    Raises :class:`FedfrError` for another colour order and for a scaling that is none.
+    ``template`` names the landmark template of the alignment, ``size`` is the height and width of a crop in pixels,
+    ``colour`` the channel order of the input. ``mean`` and ``std`` are in grey levels 0 … 255, one number or one per
+    channel in that order. ``columns``: first column used, and the one after the last.
+    Raises :class:`FedfrError` for another colour order and for values that are not finite or ``std`` ≤ 0.
+
+    >>> import torch
+    >>> from fedfr.models import Preprocessing
+    >>> images = torch.full((1, 112, 112, 3), 255, dtype=torch.uint8)
+    >>> inputs = Preprocessing().apply(images)
+    >>> inputs.shape, float(inputs.max())
+    (torch.Size([1, 3, 112, 112]), 1.0)
     """
 
     template: str = "arcface-112"
@@ -49,16 +57,16 @@ class Preprocessing:
                 f"preprocessing: mean is {self.mean}, std is {self.std}; allowed are finite grey levels, std above 0, "
                 "one or three each; (x − 127.5) / 127.5 is the usual scaling"
             )
-        # The same scaling is the same input, however it was written.
+        # Three equal values are the same scaling as one.
         for name, given in (("mean", means), ("std", stds)):
             object.__setattr__(self, name, given[0] if len(set(given)) == 1 else given)
 
     def apply(self, images: Tensor, flip: Tensor | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Turn uint8 crops into network input, on the device they are on.
+        """Convert uint8 crops to network input on their device.
 
-        ``images`` (N, H, W, 3) uint8; ``flip`` (N,) bool mirrors the flagged images before the columns are cut;
-        returns (N, 3, H, columns) of ``dtype`` in channels_last layout. Raises :class:`FedfrError` for any other shape
-        or type: a wrong crop would cost accuracy without a sign.
+        ``images`` (N, H, W, 3) uint8, RGB; ``flip`` (N,) bool mirrors the flagged images before columns are cut.
+        Returns (N, 3, H, columns) of ``dtype`` in channels_last layout. Raises :class:`FedfrError` for any other shape
+        or type, because a wrong crop would reduce accuracy silently.
         """
         if images.dtype != torch.uint8 or images.ndim != 4 or tuple(images.shape[1:]) != (*self.size, 3):
             raise FedfrError(
@@ -69,7 +77,7 @@ class Preprocessing:
         if flip is not None:
             images = torch.where(flip.view(-1, 1, 1, 1), images.flip(2), images)
         first, end = self.columns
-        # An NHWC tensor seen as NCHW is exactly the channels_last layout: no copy beyond the one to floats.
+        # A permuted NHWC tensor is in channels_last layout: the conversion to floats is the only copy.
         planes = images[:, :, first:end].permute(0, 3, 1, 2)
         if self.colour == "BGR":
             planes = planes.flip(1)
@@ -81,7 +89,7 @@ class Preprocessing:
         return values.sub_(mean).div_(std).to(dtype)
 
     def describe(self) -> str:
-        """In words: crop, colour order, scaling."""
+        """Describe crop, colour order and scaling in one line."""
         height, width = self.size
         first, end = self.columns
         cut = "" if (first, end) == (0, width) else f", columns {first} to {end - 1}"
@@ -89,12 +97,12 @@ class Preprocessing:
         return f"{width}×{height} crops aligned to {self.template}{cut}; {self.colour}; {scaling}"
 
     def to_metadata(self) -> dict[str, Any]:
-        """Plain JSON values, for the header of a checkpoint."""
+        """Return JSON values for the header of a model file."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, Any]) -> Preprocessing:
-        """The inverse of :meth:`to_metadata`; raises :class:`FedfrError` when an entry is missing, unknown or wrong."""
+        """Inverse of :meth:`to_metadata`; raises :class:`FedfrError` if an entry is missing, unknown or invalid."""
         try:
             size, columns = metadata["size"], metadata["columns"]
             made = cls(

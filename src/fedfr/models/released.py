@@ -1,4 +1,4 @@
-"""A model as FedFR's released code lays it out: ``backbone.pth``, ``bce_module.pth``, ``fc.pth`` in one folder."""
+"""Model folders of FedFR's released code: ``backbone.pth``, ``bce_module.pth``, ``fc.pth``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ BACKBONE, BRANCHES, PROTOTYPES = "backbone.pth", "bce_module.pth", "fc.pth"
 
 
 def read_released(folder: Path) -> ModelParts:
-    """The parts in ``folder``: its ``backbone.pth``, and ``bce_module.pth`` and ``fc.pth`` where they are there.
+    """Read ``backbone.pth`` in ``folder`` and, if present, ``bce_module.pth`` and ``fc.pth``.
 
-    Raises :class:`FedfrError` when the backbone is missing, a file cannot be read, or they do not fit each other.
+    Raises :class:`FedfrError` if the backbone is missing, a file cannot be read, or the files do not match.
     """
     if not (folder / BACKBONE).is_file():
         raise FedfrError(
@@ -42,9 +42,9 @@ def read_released(folder: Path) -> ModelParts:
 
 
 def released_files(parts: ModelParts) -> dict[str, bytes]:
-    """The files of a folder that :func:`read_released` reads, as their names and contents.
+    """Return names and contents of the files that :func:`read_released` reads.
 
-    Prototypes are a matrix alone: that is what the released ``train.py`` takes from its ``fc.pth``.
+    Prototypes are written as a matrix, which is what the released ``train.py`` reads from ``fc.pth``.
     """
     if parts.transform and "branches.weight" not in parts.dfc:
         raise FedfrError(
@@ -60,17 +60,17 @@ def released_files(parts: ModelParts) -> dict[str, bytes]:
 
 
 def pickled(content: Mapping[str, Tensor] | Tensor) -> bytes:
-    """What ``torch.save`` writes of tensors on the CPU that share no memory; loads with ``weights_only=True``.
+    """Return the bytes that ``torch.save`` writes for ``content``, copied to the CPU; loads with ``weights_only=True``.
 
-    Entries are in the order of their names: the same model gives the same bytes, whatever file it was read from.
+    Entries are sorted by name, so that the same model always gives the same bytes.
     """
 
     def own(tensor: Tensor) -> Tensor:
-        # A view would be saved with everything it is a view of.
+        # A view would be saved with its whole storage.
         return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
     buffer = io.BytesIO()
     plain = own(content) if isinstance(content, Tensor) else {name: own(content[name]) for name in sorted(content)}
-    # Into memory first: of a full disk torch.save tells in another way than the system does.
+    # Into memory first: torch.save reports a full disk differently from the operating system.
     torch.save(plain, buffer)
     return buffer.getvalue()

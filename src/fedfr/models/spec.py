@@ -1,4 +1,4 @@
-"""What the registry of backbones names: how one is made, and what it expects and gives."""
+"""Specification of a backbone in the registry."""
 
 from __future__ import annotations
 
@@ -16,9 +16,15 @@ _FULL = Preprocessing()
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """How a backbone is made, the length of its feature, and the input it expects.
+    """A backbone: its factory, the length of its features, and the preprocessing it expects.
 
-    ``source`` says where the knowledge of that input comes from: files of published weights do not tell it.
+    ``source`` documents the preprocessing, because files of published weights do not describe it.
+
+    >>> import torch
+    >>> from fedfr.models import BackboneSpec
+    >>> spec = BackboneSpec(lambda: torch.nn.Flatten(), embedding_dim=3 * 112 * 112)
+    >>> spec.factory()(torch.zeros(1, 3, 112, 112)).shape
+    torch.Size([1, 37632])
     """
 
     factory: Callable[[], nn.Module]

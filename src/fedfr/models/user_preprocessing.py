@@ -1,4 +1,4 @@
-"""What a user knows of the input of weights that do not tell it themselves."""
+"""Preprocessing given by the user for weights without a contract."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ __all__ = ["NO_USER_PREPROCESSING", "UserPreprocessing", "levels_of"]
 
 @dataclass(frozen=True)
 class UserPreprocessing:
-    """Colour order and scaling as stated by the user; None where they say nothing.
+    """Colour order and scaling given by the user; None for values not given.
 
-    ``mean`` and ``std`` are grey levels 0 … 255, one number or one of each channel in the order of ``colour``.
+    ``mean`` and ``std`` are grey levels 0 … 255, one number or one per channel in the order of ``colour``.
+    ``entry`` is the location of the backbone in a checkpoint with several.
 
-    ``entry`` is where the backbone stands in a checkpoint that holds several.
+    >>> from fedfr.models import Preprocessing, UserPreprocessing
+    >>> UserPreprocessing(colour="BGR", std=128.0).over(Preprocessing()).describe()
+    '112×112 crops aligned to arcface-112; BGR; (x − 127.5) / 128'
     """
 
     colour: str | None = None
@@ -26,11 +29,11 @@ class UserPreprocessing:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Which parts of the input are stated."""
+        """Names of the values given, among ``colour``, ``mean`` and ``std``."""
         return tuple(name for name in ("colour", "mean", "std") if getattr(self, name) is not None)
 
     def over(self, assumed: Preprocessing) -> Preprocessing:
-        """``assumed``, with what is stated in its place; raises :class:`FedfrError` for values that cannot be."""
+        """Return ``assumed`` with the values given by the user; raise :class:`FedfrError` for invalid values."""
         stds = self.std if isinstance(self.std, tuple) else (self.std,)
         if any(each is not None and 0 < each < 1 for each in stds):
             raise FedfrError(
@@ -40,17 +43,17 @@ class UserPreprocessing:
         return replace(assumed, **{name: getattr(self, name) for name in self.names})
 
     def explain(self, preprocessing: Preprocessing, source: str) -> str:
-        """One line: the preprocessing, which of it was stated, and where the rest is known from."""
+        """Describe in one line the preprocessing, the values given by the user, and the source of the others."""
         stated = f"{', '.join(self.names)} as stated, the rest " if self.names else ""
         return f"{preprocessing.describe()} – {stated}assumed from {source}"
 
 
 NO_USER_PREPROCESSING = UserPreprocessing()
-"""Nothing is known but what the weights themselves say."""
+"""No value is given by the user."""
 
 
 def levels_of(text: str | None, option: str) -> Levels | None:
-    """What an option states: one number, or three with commas between; raises :class:`FedfrError` for anything else."""
+    """Parse the value of ``option``: one number or three, separated by commas; raise :class:`FedfrError` otherwise."""
     if text is None:
         return None
     try:
