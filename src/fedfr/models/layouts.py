@@ -47,8 +47,9 @@ Layout: TypeAlias = "Callable[[ModelSource, Path], list[Path]]"
 
 
 def released(source: ModelSource, destination: Path) -> list[Path]:
-    """Write a folder with ``backbone.pth``, ``fc.pth`` and, per client, ``clients/client_<n>/`` with ``bce_module.pth`` too.
+    """Write a folder with ``backbone.pth`` and ``fc.pth``, and a folder ``clients/client_<n>/`` for each client.
 
+    Those of clients contain the same files and ``bce_module.pth``.
     The folder can be the ``--pretrained_root`` of the released ``train.py`` and the ``--ckpt_path`` of
     ``local_all.py``. These number clients from 0, in the run's order; ``clients/names.json`` maps the numbers to client
     ids. The private prototypes of a client are in its ``fc.pth``, a file that the released code does not write.
