@@ -66,4 +66,4 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build site jupyter_execute .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
