@@ -187,31 +187,59 @@ def test_paths_are_those_of_the_file(tmp_path: Path) -> None:
     assert FacesConfig().sets == ()
 
 
-def test_pins_fed_on_a_cut_of_the_data(data_dir: Path, tmp_path: Path) -> None:
-    """The recipe and preset on real faces: 16 people of Pins, 3 of whom LFW has too, and 60 people of LFW."""
-    overlap = data_dir / "pins112_overlap.tsv"
-    both = [line.split("\t") for line in overlap.read_text().splitlines() if not line.startswith("#")]
+@pytest.fixture
+def cut(data_dir: Path, tmp_path: Path) -> list[str]:
+    """Settings for a cut of real faces: 16 people of Pins, 3 of whom LFW has too, and 63 people of LFW."""
+    both = people_of_both(data_dir)
     pins, lfw = tmp_path / "pins", tmp_path / "lfw"
-    pins.mkdir()
     lfw.mkdir()
-    others = sorted(folder.name for folder in (data_dir / "pins112").iterdir() if folder.name not in dict(both))
-    for name in [own for own, _ in both[:3]] + others[:13]:
-        (pins / name).mkdir()
+    others = sorted(folder.name for folder in (data_dir / "pins112").iterdir() if folder.name not in both)
+    for name in [*list(both)[:3], *others[:13]]:
+        (pins / name).mkdir(parents=True)
         for file in sorted((data_dir / "pins112" / name).iterdir())[:12]:
             (pins / name / file.name).symlink_to(file)
     people = sorted(folder.name for folder in (data_dir / "lfw112").iterdir())[:60]
-    for name in [*people, *(other for _, other in both[:3])]:
+    for name in [*people, *list(both.values())[:3]]:
         (lfw / name).symlink_to(data_dir / "lfw112" / name)
-    settings = ["train_count=6", "test_count=4", "identities_per_client=3", "seed=1"]
-    given = [f"faces.public.path={lfw}", f"faces.private.path={pins}", f"faces.private.exclude={overlap}"]
-    run = Experiment.create(
-        load_config("pins-fed", [*given, *(f"split.settings.{each}" for each in settings)]), tmp_path / "run"
-    )
+    split = ["train_count=6", "test_count=4", "identities_per_client=3", "seed=1"]
+    given = [f"faces.public.path={lfw}", f"faces.private.path={pins}", *(f"split.settings.{each}" for each in split)]
+    quick = ["pretrain.epochs=1", "federation.rounds=1", "local.epochs=1", "local.batch_size=8", "baselines=[]"]
+    return [*given, *quick]
+
+
+def people_of_both(data_dir: Path) -> dict[str, str]:
+    """People of Pins who are in LFW too, and their names there."""
+    lines = (data_dir / "pins112_overlap.tsv").read_text().splitlines()
+    return dict(line.split("\t") for line in lines if not line.startswith("#"))
+
+
+def test_pins_fed_on_a_cut_of_the_data(data_dir: Path, cut: list[str], tmp_path: Path) -> None:
+    both = people_of_both(data_dir)
+    exclude = f"faces.private.exclude={data_dir / 'pins112_overlap.tsv'}"
+    run = Experiment.create(load_config("pins-fed", [*cut, exclude]), tmp_path / "run")
     split, faces = run.components.split, run.components.faces
     assert [part.name for part in split.sets] == ["lfw", "pins"]
-    assert set(split.sets[1].left_out) == {own for own, _ in both[:3]}
+    assert set(split.sets[1].left_out) == set(list(both)[:3])
     assert [(len(own.train), len(own.test)) for own in split.clients.values()] == [(18, 12), (18, 12)]
     assert all(name.startswith("lfw/") for name in split.identities["public"])
-    known = {*split.identities["client-01"], *split.identities["client-02"]}
-    assert sum(name.startswith("pins/") for name in split.identities["generic"]) == 13 - len(known)
-    assert not {name.partition("/")[2] for name in faces.identities} & {own for own, _ in both}
+    assert sum(name.startswith("pins/") for name in split.identities["generic"]) == 13 - 6
+    assert not {name.partition("/")[2] for name in faces.identities} & set(both)
+    rows = run.run(False)
+    assert {row.model for row in rows} == {"pretrained", "generic", "personalized"}
+    assert run.finished
+
+
+@pytest.mark.slow
+def test_a_model_finds_the_people_of_both_sets(
+    data_dir: Path, models_dir: Path, cut: list[str], tmp_path: Path
+) -> None:
+    """Numbers in one set, names in the other, and no image in common: only their looks tell."""
+    (model,) = models_dir.rglob("mobilefacenet_casia.ckpt")
+    given = load_config("pins-fed", [*cut, f"faces.compare_with={model}"])
+    expected = r"2 identities are in more than one face set: .* of pins \(looks like '\w+' of lfw\)"
+    with pytest.raises(FedfrError, match=expected):
+        Experiment.create(given, tmp_path / "run")
+    dropped = load_config("pins-fed", [*cut, f"faces.compare_with={model}", "faces.overlap=drop"])
+    left = Experiment.create(dropped, tmp_path / "run").components.split.sets[1].left_out
+    # Of the third person LFW has a single image, which is not similar enough.
+    assert set(left) == set(list(people_of_both(data_dir))[:2])
