@@ -44,6 +44,7 @@ def test_the_environment_lets_flower_call_nobody(tmp_path: Path) -> None:
     assert made["FLWR_HOME"] == str(tmp_path)
     assert made["FEDFR_RUNS"] == str(tmp_path / "runs")
     assert made["FLWR_TELEMETRY_ENABLED"] == "0"
+    assert made["ORT_DISABLE_TELEMETRY"] == "1"
     assert made["FLWR_DISABLE_UPDATE_CHECK"] == made["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] == "1"
     assert made["PATH"].startswith(str(Path(sys.executable).parent))
     assert "FEDFR_RUNS" not in environment(tmp_path)

@@ -15,6 +15,7 @@ from fedfr.cli import benchmarks, faces, list_command, models, runs, server_comm
 from fedfr.cli.choices import CommandWithChoices
 from fedfr.cli.interruption import Interrupted
 from fedfr.core.errors import FedfrError
+from fedfr.core.telemetry import disable_telemetry
 from fedfr.core.threads import let_threads_sleep
 
 __all__ = ["app", "main"]
@@ -58,6 +59,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: objec
 def main() -> None:
     """Run the command line; exits with 0, 2 for user errors, 130 when interrupted."""
     let_threads_sleep(os.environ)
+    disable_telemetry(os.environ)
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
         # Under an ASCII locale, names with umlauts and our own middle dot must not end the command.

@@ -15,6 +15,7 @@ from typing import Any
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
+from fedfr.core.telemetry import disable_telemetry
 from fedfr.core.threads import let_threads_sleep
 from fedfr.deployment.address import Address
 from fedfr.deployment.bundle import RUN, write_bundle
@@ -50,7 +51,6 @@ def environment(
         **(proxies or {}),
         "PATH": os.pathsep.join([*first, os.environ.get("PATH", os.defpath)]),
         "FLWR_HOME": str(home),
-        "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         # Else it would install packages for every run.
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
@@ -59,6 +59,7 @@ def environment(
         **({"FEDFR_TRACK": ",".join(track)} if track else {}),
     }
     let_threads_sleep(made)
+    disable_telemetry(made)
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fedfr.core.errors import FedfrError
+from fedfr.core.telemetry import disable_telemetry
 from fedfr.models.onnx_graph import check_tensors, read_graph
 from fedfr.models.onnx_scaling import GREY, SIGNED, UNIT, beginning_of
 from fedfr.models.preprocessing import Preprocessing
@@ -157,6 +159,7 @@ def onnx_assumption(network: OnnxBackbone, stated: UserPreprocessing) -> tuple[P
 def _open(path: Path) -> tuple[Any, tuple[type[Exception], ...]]:
     if not path.is_file():
         raise FedfrError(f"model {path} does not exist; check the path")
+    disable_telemetry(os.environ)
     try:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as state

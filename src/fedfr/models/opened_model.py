@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class OpenedModel(Brief):
     assumed: str = ""
 
 
-def open_model(path: Path, stated: UserPreprocessing = NO_USER_PREPROCESSING) -> OpenedModel:
+def open_model(path: str | os.PathLike[str], stated: UserPreprocessing = NO_USER_PREPROCESSING) -> OpenedModel:
     """Open the model in a file: ``.safetensors``, ``.onnx``, or a PyTorch file of weights.
 
     ``stated`` gives the input of files without a contract. The network of a client's personalized model is its backbone
@@ -61,7 +62,8 @@ def open_model(path: Path, stated: UserPreprocessing = NO_USER_PREPROCESSING) ->
     >>> model.role, model.preprocessing.describe()
     ('generic', '112×112 crops aligned to arcface-112; RGB; (x − 127.5) / 127.5')
     """
-    return _OPENERS.get(path.suffix, _foreign)(path, stated)
+    file = Path(path)
+    return _OPENERS.get(file.suffix, _foreign)(file, stated)
 
 
 def _own(path: Path, stated: UserPreprocessing) -> OpenedModel:

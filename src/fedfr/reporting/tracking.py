@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self, TypeVar
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
 from fedfr.core.registry import Entry, Registry
+from fedfr.core.telemetry import disable_telemetry
 from fedfr.reporting.progress import Progress
 
 __all__ = ["TRACKERS", "MlflowTracker", "PrometheusTracker", "TensorBoardTracker", "Tracker", "Tracking", "scalars"]
@@ -71,6 +72,7 @@ class MlflowTracker:
     """
 
     def __init__(self, folder: Path) -> None:
+        disable_telemetry(os.environ)
         try:
             from mlflow.exceptions import MlflowException
             from mlflow.tracking import MlflowClient
