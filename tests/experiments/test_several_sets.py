@@ -13,6 +13,7 @@ from tests.support.tiny_experiment import SETTINGS, bits, tiny_faces
 from fedfr.config.schema import ExperimentConfig, FacesConfig, load_config
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.partition_export import export_partitions
+from fedfr.experiments.benchmark import Benchmark, plan_benchmark
 from fedfr.experiments.components import open_faces
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.report import open_report
@@ -36,6 +37,15 @@ def config(sets: Path, *more: str) -> ExperimentConfig:
     names = f"[{{name: north, path: {sets / 'north'}}}, {{name: south, path: {sets / 'south'}}}]"
     given = [f"faces.public={sets / 'public'}", f"faces.private={names}", f"faces.generic={sets / 'generic'}"]
     return load_config(None, [*given, *SETTINGS, "federation.rounds=1", *more])
+
+
+def images_of(faces: FaceSet, folder: Path) -> Path:
+    """The faces as image files, a sub-folder for each identity; returns ``folder``."""
+    for index, image in enumerate(faces.images(range(len(faces)))):
+        place = folder / faces.identities[int(faces.labels[index])] / f"{index:03d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(place), image[:, :, ::-1])
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +107,7 @@ def test_people_of_private_sets_who_are_left_over_stay_off_the_coordinator(sets:
 
 
 def test_sets_are_imported_once_beside_the_links(sets: Path, tmp_path: Path) -> None:
-    source = tmp_path / "images"
-    faces = FaceSet.load(sets / "south")
-    for index, image in enumerate(faces.images(range(len(faces)))):
-        place = source / faces.identities[int(faces.labels[index])] / f"{index:03d}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        assert cv2.imwrite(str(place), image[:, :, ::-1])
+    source = images_of(FaceSet.load(sets / "south"), tmp_path / "images")
     given = load_config(None, [f"faces.public={sets / 'public'}", f"faces.private={source}"])
     whole = open_faces(given, tmp_path / "run" / "faces")
     assert [part.fingerprint for part in whole.sets] == [
@@ -227,6 +232,21 @@ def test_pins_fed_on_a_cut_of_the_data(data_dir: Path, cut: list[str], tmp_path:
     rows = run.run(False)
     assert {row.model for row in rows} == {"pretrained", "generic", "personalized"}
     assert run.finished
+
+
+def test_runs_of_a_benchmark_share_the_sets(sets: Path, tmp_path: Path) -> None:
+    """Two cells: what has to be imported is imported once for all of them."""
+    source = images_of(FaceSet.load(sets / "south"), tmp_path / "images")
+    split = {"clients": 1, "identities_per_client": 1, "train_count": 3, "test_count": 1, "distractors": 0}
+    settings = {
+        "faces": {"public": {"path": str(sets / "public")}, "private": {"path": str(source)}},
+        "split": {"settings": split},
+    }
+    plan = plan_benchmark("pins-fed", scenario="clients", methods=["local"], settings=settings)
+    made = Benchmark.begin(plan, tmp_path / "bench")
+    cells = [Experiment.open(made.folder / cell / "seed-0") for cell in plan.cells]
+    assert {run.components.faces.folder for run in cells} == {tmp_path / "bench" / "faces"}
+    assert [path.name for path in (tmp_path / "bench" / "face_sets").iterdir()] == ["pins"]
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from fedfr.config.schema import ExperimentConfig, Settings, load_config, validat
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import empty_folder, write_atomically
 from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.face_sources import FACE_SETS
 from fedfr.experiments.registration import stored_names
 from fedfr.methods import METHODS
 from fedfr.models import backbone_of
@@ -206,7 +207,7 @@ def _starting_cell(definition: Definition, start: str) -> tuple[str, Cell]:
 def _folder_name(stem: str) -> str:
     """Return a folder name for a checkpoint that does not collide with others of a benchmark."""
     name = re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-.") or "checkpoint"
-    return f"{name}-start" if name in ("faces", "tensorboard", SCRATCH) or "." in name else name
+    return f"{name}-start" if name in ("faces", FACE_SETS, "tensorboard", SCRATCH) or "." in name else name
 
 
 def _refuse_reserved(given: Mapping[str, Any]) -> None:

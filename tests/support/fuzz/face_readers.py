@@ -23,6 +23,7 @@ from fedfr.faces.alignment.photographs.opening import read_photograph
 from fedfr.faces.alignment.photographs.outcome import Outcome
 from fedfr.faces.alignment.photographs.reasons import RejectedPhotograph
 from fedfr.faces.exclusions import read_exclusions
+from fedfr.faces.face_sets import NamedSet, combine, read_identities
 from fedfr.faces.readers import import_folder
 from fedfr.faces.readers.choice import import_faces
 from fedfr.faces.readers.ijb.benchmark_folder import find_ijb
@@ -115,6 +116,18 @@ def _read_set(folder: Path) -> None:
     found.images(range(len(found)))
     found.digests()
     found.fingerprint()
+
+
+def _several_sets(folder: Path) -> None:
+    faces().save(folder / "private")
+    (folder / "people.txt").write_text("# of both\nnobody\n" + faces().identities[0] + "\n", encoding="utf-8")
+    private = NamedSet("private", "private", FaceSet.load(folder / "private"), {faces().identities[0]: "list"})
+    combine([private], folder / "set")
+
+
+def _read_several_sets(folder: Path) -> None:
+    read_identities(folder / "people.txt")
+    _read_set(folder)
 
 
 def _bin(folder: Path) -> None:
@@ -254,6 +267,7 @@ TARGETS = {
         lambda folder: faces().save(folder / "set"),
         _read_set,
     ),
+    "several face sets": Target(("faces.face_sets", "faces.joined_pixels"), _several_sets, _read_several_sets),
     "verification set": Target(
         (
             "faces.readers.verification_sets",
