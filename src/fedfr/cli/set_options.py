@@ -1,4 +1,4 @@
-"""Options that name several face sets, and opening them as one."""
+"""Options for several face sets, and opening them as a combined set."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Private = Annotated[
 ]
 Generic = Annotated[
     str | None,
-    typer.Option("--generic", metavar=KIND, help="A face set that nobody trains on.", rich_help_panel=PANEL),
+    typer.Option("--generic", metavar=KIND, help="A face set that no client trains on.", rich_help_panel=PANEL),
 ]
 Overlap = Annotated[
     str | None,
@@ -41,7 +41,7 @@ ExcludeIdentities = Annotated[
     typer.Option(
         "--exclude-identities",
         metavar="NAME=FILE",
-        help="Identities that a set is used without.",
+        help="Identities to leave out of a set.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -49,7 +49,7 @@ ExcludeIdentities = Annotated[
 
 @dataclass(frozen=True)
 class GivenSets:
-    """What the options name; without any of them, faces are those of the argument FACES."""
+    """The face sets given by options; without any, faces are those of the argument FACES."""
 
     public: str | None = None
     private: Sequence[str] = ()
@@ -61,7 +61,7 @@ class GivenSets:
         return bool(self.public or self.private or self.generic)
 
     def open(self, faces: Path | None, overlap: str, same_people: FindPeople | None = None) -> FaceSet:
-        """The faces of the argument, or those of the sets as one; ``overlap`` applies where the option is not given.
+        """Open the faces of the argument, or the sets combined; ``overlap`` is the default of the option.
 
         Raises :class:`FedfrError` for both or neither of them, and as :func:`fedfr.faces.face_sets.combine` does.
         """
@@ -107,7 +107,7 @@ class GivenSets:
 
 
 def _source(text: str, option: str) -> dict[str, str]:
-    """The settings of a face set given as NAME=PATH or, also where that holds a =, as the path of one."""
+    """Return the settings of a face set given as NAME=PATH or as a path, which may contain ``=``."""
     if "=" not in text or Path(text).exists():
         return {"path": text}
     name, place = _divided(text, option)

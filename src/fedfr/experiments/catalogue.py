@@ -64,14 +64,14 @@ def list_protocols() -> list[dict[str, str]]:
 
 
 def list_importers() -> list[dict[str, str]]:
-    """Sources of faces."""
+    """List sources of faces: name, description, paper."""
     from fedfr.faces import IMPORTERS
 
     return _rows(IMPORTERS)
 
 
 def list_splits() -> list[dict[str, str]]:
-    """Recipes that divide faces among public set, clients and unseen identities."""
+    """List recipes that divide faces among public set, clients and unseen identities."""
     from fedfr.faces import SPLITS
 
     return _rows(SPLITS)

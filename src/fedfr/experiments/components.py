@@ -126,7 +126,7 @@ def make_method(config: ExperimentConfig, name: str) -> Method:
 
 
 def with_method(config: ExperimentConfig, method: type[Method] | Method) -> ExperimentConfig:
-    """The configuration with another method: a class, or an instance whose settings it takes.
+    """Return the configuration with another method, given as a class or an instance with its settings.
 
     Settings that every method has are kept where an instance does not state them; ``local`` is kept as well.
     """
@@ -153,7 +153,7 @@ def local_training(config: ExperimentConfig, name: str) -> LocalConfig:
 
 
 def open_faces(config: ExperimentConfig, cache: Path, on_import: Counter | None = None) -> FaceSet:
-    """The run's faces: a saved set where ``faces.path`` is one, else imported once into ``cache``; or several sets."""
+    """Return the run's faces: the saved set at ``faces.path``, faces imported once into ``cache``, or several sets."""
     faces = config.faces
     if faces.sets:
         return open_face_sets(faces, cache, on_import)
@@ -271,7 +271,7 @@ class RunComponents:
 
     @property
     def public_faces(self) -> FaceSet:
-        """The public faces as other machines get them: under the names that their own set gives them."""
+        """Return the public faces as other machines receive them, with the names of their own set."""
         return own_names(self.faces.subset(self.split.public))
 
     def starting_model(

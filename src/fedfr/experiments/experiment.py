@@ -262,7 +262,7 @@ class Experiment:
             f"{config.federation.rounds} rounds · BatchNorm {config.federation.batchnorm} · "
             f"{config.runtime.precision} · seed {config.seed}\n"
             f"split {split.name}: {len(split.public)} public images, {private}, "
-            f"{len(split.generic)} images of people nobody trained on{sets}"
+            f"{len(split.generic)} images of people no client trained on{sets}"
         )
 
     def results(self) -> list[Row]:

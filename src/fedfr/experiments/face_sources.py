@@ -1,4 +1,4 @@
-"""The faces that a configuration names: a saved set, an import into the run's folder, or several of either as one."""
+"""Faces of a configuration: a saved set, an import into the run's folder, or several of these combined."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from fedfr.faces.storage import PIXEL_FILES, is_face_set
 __all__ = ["FACE_SETS", "open_face_sets", "open_source"]
 
 FACE_SETS = "face_sets"
-"""Beside the folder of a whole: the sets that were imported for it."""
+"""Folder of the imported sets, beside the combined set."""
 
 Counter = Callable[[int, int], None]
 
 
 def open_source(source: str, path: str | None, cache: Path, on_import: Counter | None, setting: str) -> FaceSet:
-    """One face set: the saved one at ``path`` where that is one, else imported once into ``cache``.
+    """Return one face set: the saved set at ``path``, or faces imported once into ``cache``.
 
     ``setting``: the settings' name for messages, ``faces`` or ``faces.public``.
     """
@@ -40,7 +40,7 @@ def open_source(source: str, path: str | None, cache: Path, on_import: Counter |
 
 
 def open_face_sets(faces: FacesConfig, cache: Path, on_import: Counter | None) -> FaceSet:
-    """Several face sets as one, saved in ``cache`` as links to them; those that need it are imported beside it, once.
+    """Return several face sets combined, saved in ``cache`` as links; sets that need it are imported beside it once.
 
     Raises :class:`FedfrError` that names the set for anything wrong with one, and for persons in two of them.
     """

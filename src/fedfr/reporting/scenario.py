@@ -45,8 +45,8 @@ def _sweep(axis: str, sections: Sequence[Section], protocol: str, metric: str) -
                 if section.group == group and (found := _over_seeds(section, key, protocol, metric))
             ]
             most = max([most, *(seeds for *_, seeds in points)])
-            for _, section, *figures in points:
-                table.append((*key, group, section.name if section.at is None else section.at, *figures))
+            for _, section, *values in points:
+                table.append((*key, group, section.name if section.at is None else section.at, *values))
             line = line_of(key, [x for x, *_ in points], [100 * mean for _, _, mean, _, _ in points])
             spread = [100 * (deviation or 0.0) for *_, deviation, _ in points]
             label = f"{column_title(*key)}{f', {group}' if group else ''}"

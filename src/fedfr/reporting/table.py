@@ -52,8 +52,8 @@ def results_table(rows: Sequence[Row], width: int = 80) -> str:
     longest = max(map(len, [*titles, *_COUNTS]), default=0)
     blocks = []
     for protocol in clients:
-        columns = [column for (name, _), column in summary.items() if name == protocol and _has_figure(column)]
-        metrics = [metric for (name, metric), column in summary.items() if name == protocol and _has_figure(column)]
+        columns = [column for (name, _), column in summary.items() if name == protocol and _has_value(column)]
+        metrics = [metric for (name, metric), column in summary.items() if name == protocol and _has_value(column)]
         if not columns:
             continue
         given = [title for title in titles if any(title in column for column in columns)]
@@ -75,7 +75,7 @@ def results_table(rows: Sequence[Row], width: int = 80) -> str:
     return "\n".join(["\n\n".join(blocks), "", *(wrapped(note, width) for note in notes)])
 
 
-def _has_figure(columns: Mapping[str, Sequence[Row]]) -> bool:
+def _has_value(columns: Mapping[str, Sequence[Row]]) -> bool:
     return any(row.value is not None for rows in columns.values() for row in rows)
 
 
@@ -112,7 +112,7 @@ def _refused_for_all(summary: Summary) -> list[str]:
     """Return a sentence per protocol with the metrics refused for all models; similar reasons are merged."""
     protocols: dict[str, dict[str, tuple[list[str], list[str]]]] = {}
     for (protocol, metric), columns in summary.items():
-        if _has_figure(columns):
+        if _has_value(columns):
             continue
         reasons = [row.refused for column in columns.values() for row in column if not row.lacks_model]
         if reasons:
@@ -141,7 +141,7 @@ def _refused_for_some(summary: Summary) -> list[str]:
     """Return a sentence for metrics that are refused for some clients, with those clients and the reason."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for (protocol, metric), columns in summary.items():
-        if not _has_figure(columns):
+        if not _has_value(columns):
             continue
         whose: dict[str, dict[str, None]] = {}
         for title, column in columns.items():

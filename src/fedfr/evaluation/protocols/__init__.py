@@ -138,16 +138,16 @@ PROTOCOLS: Registry[EvaluationProtocol] = Registry(
 
 
 def family_of(name: str) -> str:
-    """What a protocol is called with: personalized, generic, pairs, set (pairs of a published file) or ijb.
+    """Return the family of a protocol: personalized, generic, pairs, set (pairs of a published file) or ijb.
 
-    The family of a protocol of another package is told by its arguments.
+    The family of a user's protocol is recognized by its arguments.
     """
     own = next((family for family, names in _BUILTIN.items() if name in names), "")
     return own or _family(PROTOCOLS[name])
 
 
 def measure(name: str, **given: Any) -> list[Metric]:
-    """Run a protocol; raises :class:`FedfrError` when one of another package returns anything but metrics."""
+    """Run a protocol; raises :class:`FedfrError` if a user's protocol returns anything but metrics."""
     from fedfr.evaluation.metrics import Metric
 
     found = PROTOCOLS[name](**given)
