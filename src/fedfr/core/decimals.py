@@ -1,4 +1,4 @@
-"""Products of the decimals that people write: 0.28 · 25 is 7, though 0.28 has no exact binary form."""
+"""Exact decimal arithmetic: 0.28 · 25 is 7, although 0.28 has no exact binary representation."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ __all__ = ["exact"]
 
 
 def exact(number: float) -> Fraction:
-    """``number`` as the decimal it is written as. What is rounded up or down must be counted from this."""
+    """Return ``number`` as the exact fraction of its shortest decimal representation, for rounding up or down."""
     return Fraction(repr(float(number)))

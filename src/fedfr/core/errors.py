@@ -1,4 +1,4 @@
-"""The one exception that means "the user can mend this": shown as a single line, exit code 2."""
+"""Exceptions for errors that the user can correct; the command line shows them as one line with exit code 2."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class FedfrError(Exception):
     """
 
     def __init__(self, message: str, shareable: str = "it stopped; its own log says why") -> None:
-        # What was given may be quoted in it: a file of others must not write over the terminal, nor fill it.
+        # The message may quote input: control characters must not reach the terminal, and its length is limited.
         super().__init__(_line(message))
         self.shareable = shareable
 
 
 class InUseError(FedfrError):
-    """A folder that another process has to itself for now."""
+    """A folder is locked by another process."""
 
 
 def _line(text: str) -> str:
@@ -39,8 +39,8 @@ def _line(text: str) -> str:
 
 
 class WriteError(FedfrError):
-    """A place that cannot be written: a full disk, a file in the way, no permission.
+    """A path cannot be written: full disk, existing file, no permission.
 
-    It says nothing about the faces or the training of whoever met it. Where clients share the run's machine it stops
-    the run; only on a machine of its own is it that client's affair.
+    It is not caused by a client's data. If clients share the machine of the run, it stops the run; on a machine of its
+    own it stops only that client.
     """

@@ -1,4 +1,4 @@
-"""Writing files so that a crash at any moment leaves the old content or the new, never half of either."""
+"""Atomic and durable writing of files and folders, locks, and reading of JSON."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 
 
 def _sync(path: Path) -> None:
-    """Make a file's content, or the renames inside a folder, durable."""
+    """Flush the content of a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -45,17 +45,16 @@ def _sync(path: Path) -> None:
 
 
 def _sync_all(folder: Path) -> None:
-    """Make durable what a folder holds: contents of files, and the names in this folder and those below."""
+    """Flush all files in a folder and its subfolders to disk, with the folders' entries."""
     for path in [*folder.rglob("*"), folder]:
         if not path.is_symlink():
             _sync(path)
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:
-    """Make ``folder``, with ``mode``, and those above it where they are missing, durably.
+    """Create ``folder`` with ``mode``, and missing parent folders, durably.
 
-    A folder is a name in the one above it: until that is synced, power that fails takes the folder with all it holds.
-
+    The parents are synced as well: otherwise a power failure could remove the folder with its content.
     Raises ``OSError`` as :meth:`pathlib.Path.mkdir` does.
     """
     missing = []
@@ -71,10 +70,10 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
 
 
 def write_atomically(path: Path, write: bytes | Callable[[Path], None]) -> None:
-    """Write ``path`` through a temporary neighbour: fsync, rename, fsync of the folder.
+    """Write ``path`` atomically through a temporary file in the same folder: fsync, rename, fsync of the folder.
 
-    ``write`` is the content, or a function that writes it to the path it is given.
-    Raises :class:`WriteError` when the disk is full or the folder cannot be written; the old file then still stands.
+    ``write`` is the content, or a function that writes it to a given path. Raises :class:`WriteError` if the disk is
+    full or the folder cannot be written; an existing file is then unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -93,17 +92,17 @@ def write_atomically(path: Path, write: bytes | Callable[[Path], None]) -> None:
 
 
 def _cannot_write(path: Path, error: OSError | SafetensorError) -> WriteError:
-    # safetensors wraps the system's reason: "... I/O error: No space left on device (os error 28)".
+    # safetensors wraps the reason of the system: "... I/O error: No space left on device (os error 28)".
     reason = error.strerror if isinstance(error, OSError) else None
     reason = reason or str(error).partition("I/O error: ")[2].partition(" (os error")[0] or str(error)
     return WriteError(f"cannot write {path}: {reason}; free space or choose a folder that can be written")
 
 
 def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Create ``folder`` whole or not at all: ``fill`` writes into a temporary neighbour that is synced and renamed.
+    """Create ``folder`` atomically: ``fill`` writes into a temporary folder beside it, which is synced and renamed.
 
-    Raises :class:`FedfrError` when ``folder`` holds something already – two folders cannot be exchanged in one step, so
-    that a crash in between would lose both – and :class:`WriteError` as :func:`write_atomically` does.
+    Raises :class:`FedfrError` if ``folder`` already contains files, because two folders cannot be exchanged atomically,
+    and :class:`WriteError` as :func:`write_atomically` does.
     """
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
@@ -120,15 +119,15 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         raise _cannot_write(folder, error) from error
     except BaseException:
-        # Whatever stopped ``fill``, what it wrote so far may be private.
+        # The files written so far may be private.
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
 def move_folder(made: Path, target: Path) -> None:
-    """Give a whole folder its name on the same file system, durably; an empty folder there is replaced.
+    """Rename a folder durably on the same file system; an empty folder at ``target`` is replaced.
 
-    Raises :class:`WriteError` when something stands there or the place cannot be written.
+    Raises :class:`WriteError` if ``target`` is not empty or cannot be written.
     """
     try:
         _sync_all(made)
@@ -139,10 +138,10 @@ def move_folder(made: Path, target: Path) -> None:
 
 
 def take_lock(descriptor: int, folder: Path, taken: str) -> None:
-    """Lock an open file of ``folder`` for this process alone, without waiting.
+    """Lock an open file of ``folder`` exclusively, without waiting.
 
-    Raises :class:`InUseError` saying ``taken`` while another process holds it, and :class:`WriteError` where the file
-    system has no locks.
+    Raises :class:`InUseError` with the text ``taken`` if another process holds the lock, and :class:`WriteError` if the
+    file system does not support locks.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -157,10 +156,10 @@ def take_lock(descriptor: int, folder: Path, taken: str) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Have ``folder`` to oneself, made where it is not there; the lock goes with the process, however it ends.
+    """Context manager: lock ``folder``, creating it if missing; the lock is released when the process ends.
 
-    Raises :class:`InUseError` while another process has it, and :class:`WriteError` where it cannot be written, or
-    where its file system has no locks.
+    Raises :class:`InUseError` if another process holds the lock, and :class:`WriteError` if the folder cannot be
+    written or its file system does not support locks.
     """
     try:
         make_folder(folder)
@@ -177,7 +176,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process has ``folder`` to itself (:func:`locked`); looked up, since trying would keep it out."""
+    """Return whether a process holds the lock of ``folder`` (:func:`locked`), without trying to take it."""
     try:
         number, held = (folder / ".lock").stat().st_ino, Path("/proc/locks").read_text(encoding="ascii")
     except OSError:
@@ -186,7 +185,10 @@ def is_locked(folder: Path) -> bool:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writers left under ``folder``. Only for its owner: a live writer's would go as well."""
+    """Remove temporary files of killed processes in ``folder``.
+
+    Call it only while holding the lock: temporary files of running processes are removed as well.
+    """
     for leftover in list(folder.rglob(".*.tmp")):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
@@ -195,7 +197,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def empty_folder(folder: Path, *, remove: bool) -> None:
-    """Take away everything in a folder, links but not what they lead to, and with ``remove`` the folder itself."""
+    """Remove everything in a folder, and with ``remove`` the folder itself; the targets of links are kept."""
     for made in list(folder.iterdir()) if folder.is_dir() else ():
         if made.is_dir() and not made.is_symlink():
             shutil.rmtree(made)
@@ -206,15 +208,15 @@ def empty_folder(folder: Path, *, remove: bool) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as indented UTF-8 JSON, atomically. NaN and infinity are refused by ``json``."""
+    """Write ``content`` atomically as indented UTF-8 JSON; raises ``ValueError`` for NaN and infinity."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     write_atomically(path, (text + "\n").encode())
 
 
 def read_file(path: Path, most: int = 1 << 29) -> bytes:
-    """The content of a regular file of at most ``most`` bytes.
+    """Return the content of a regular file of at most ``most`` bytes.
 
-    Raises ``OSError`` for anything else as for what cannot be read: a pipe would be waited for, a device has no end.
+    Raises ``OSError`` if it cannot be read, is larger, or is not a regular file: a pipe could block forever.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with contextlib.ExitStack() as opened:
@@ -260,9 +262,9 @@ def read_json(path: Path) -> Any:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Every whole line of a file that may grow meanwhile, each an object in JSON; none where there is no file yet.
+    """Return the complete lines of a JSON Lines file, each an object; empty if the file does not exist.
 
-    The last line may be half written, by whoever is at work or was killed. Raises :class:`FedfrError` for other damage.
+    An incomplete last line, of a running or killed process, is ignored. Raises :class:`FedfrError` for other damage.
     """
     try:
         lines = read_file(path, 1 << 32).splitlines(keepends=True) if path.exists() else []

@@ -1,4 +1,4 @@
-"""Names for things in modules that are imported only when the thing is wanted: torch alone takes a second.
+"""Lazy imports: a package's public names are imported on first use, because importing torch takes a second.
 
 The import rules cannot see a module named by a text. So a text names only modules of the package it stands in, whose
 imports the rules do see.
@@ -20,7 +20,7 @@ def resolve(home: str) -> Any:
 
 
 def exports(package: str, homes: Mapping[str, str], packages: str = "") -> Callable[[str], Any]:
-    """The ``__getattr__`` of ``package`` that finds each of its public names when first asked for.
+    """Return a module ``__getattr__`` for ``package`` that imports each of its public names on first use.
 
     ``homes`` maps a module, relative to the package, to the names it provides, separated by spaces; ``packages`` are
     its public sub-packages.

@@ -1,4 +1,4 @@
-"""The memory of this process: how freed blocks are kept for reuse, and how much it has held at most."""
+"""Memory of this process: reuse of freed blocks, and peak usage."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _MOST_KEPT = 2**31 - 1
 
 @cache
 def keep_freed_memory() -> bool:
-    """Let the C library reuse freed blocks of any size, once per process; False where it is not glibc.
+    """Let glibc reuse freed blocks of any size; takes effect once per process. Returns False without glibc.
 
-    By default glibc gives blocks above 32 MiB back to the system at once, and every tensor of a large batch costs
-    fresh, zeroed pages: on MobileFaceNet's maps that takes longer than the arithmetic. Up to 2 GiB now stay here.
+    By default glibc returns blocks above 32 MiB to the system at once, so every tensor of a large batch needs new,
+    zeroed pages; for MobileFaceNet this takes longer than the arithmetic. Up to 2 GiB of freed memory are kept.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -29,9 +29,9 @@ def keep_freed_memory() -> bool:
 
 
 def peak_memory() -> float:
-    """Largest resident size of this process so far, in bytes.
+    """Return the largest resident size of this process so far, in bytes.
 
-    Not getrusage's, where the kernel has /proc: that one also remembers the process a worker was forked from.
+    Reads /proc if available: the value of getrusage includes the process that a worker was forked from.
     """
     status = Path("/proc/self/status")
     if status.exists():

@@ -1,4 +1,4 @@
-"""Groups of settings, and the line that answers a value that does not fit: its place, the value, what is allowed."""
+"""Validation of settings with one-line error messages: the setting, its value, what is allowed."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from fedfr.core.errors import FedfrError
 
 __all__ = ["Settings", "allowed", "validate"]
 
-# Of a value that somebody gave, as far as a message repeats it.
+# Largest number of characters of a given value that a message repeats.
 _LONGEST = 300
 
 S = TypeVar("S", bound=BaseModel)
 
 
 class Settings(BaseModel):
-    """Base of every group of settings: unknown names are errors, values never change after reading."""
+    """Base class of groups of settings: immutable, unknown names are errors, numbers are finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def validate(kind: type[S], content: Mapping[str, Any], where: str) -> S:
-    """Check ``content`` against a settings class; the first mistake becomes one line naming its place and value.
+    """Validate ``content`` with the settings class ``kind``.
 
-    Raises :class:`FedfrError` that begins with ``where``.
+    Raises :class:`FedfrError` that begins with ``where`` and names the first invalid setting and its value.
     """
     try:
         return kind.model_validate(dict(content))
@@ -54,14 +54,14 @@ def validate(kind: type[S], content: Mapping[str, Any], where: str) -> S:
 
 
 def _missing(kind: type[BaseModel], errors: Sequence[Any]) -> str:
-    """All settings that must be given and are not, each with what it may be."""
+    """List the missing required settings, each with its allowed values."""
     places = [_locate(kind, each["loc"]) for each in errors if each["type"] == "missing"]
     wanted = ", ".join(f"{place} ({_advice(place, annotation, None)})" for place, annotation in places)
     return f"missing {'are' if len(places) > 1 else 'is'} {wanted}; give {'them' if len(places) > 1 else 'it'}"
 
 
 def allowed(annotation: Any, limits: Sequence[Any] = ()) -> str:
-    """What a setting of this type may be, in words: "a number above 0 and at most 1"."""
+    """Describe the allowed values of a setting of this type, for instance "a number above 0 and at most 1"."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         inner, *extras = arguments
@@ -88,7 +88,7 @@ def _bound(limit: Any) -> str:
 
 
 def _locate(kind: type[BaseModel], location: Sequence[int | str]) -> tuple[str, Any]:
-    """The setting's dotted name and its type; pydantic's own marks behind them (which branch of a union) are left."""
+    """Return the dotted name and the type of a setting, without pydantic's suffixes for branches of a union."""
     names: list[str] = []
     wanted: Any = kind
     for part in location:

@@ -1,4 +1,4 @@
-"""One-line ``repr`` of objects that hold much: sizes in place of contents, no names of people, no absolute paths."""
+"""Short ``repr`` of large objects: sizes instead of contents, no names of identities, no absolute paths."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _LONGEST = 40
 
 
 def brief(value: Any) -> str:
-    """A value in a few characters: an array by its type and shape, a collection by its size, a path by its last part.
+    """Describe a value briefly: an array by type and shape, a collection by its size, a path by its last part.
 
-    A text is shown, shortened in the middle where it is long; of an object only its type is.
+    A long string is shortened in the middle; of other objects only the type is shown.
     """
     if value is None or isinstance(value, bool | int):
         return repr(value)
@@ -34,7 +34,7 @@ def brief(value: Any) -> str:
 
 
 class Brief:
-    """Base of dataclasses (made with ``repr=False``) that shows every field as :func:`brief` does, empty ones not."""
+    """Base of dataclasses with ``repr=False``; its ``repr`` shows every field that is not empty with :func:`brief`."""
 
     def __repr__(self) -> str:
         found: Any = self

@@ -1,7 +1,7 @@
-"""How threads of a process wait for each other: asleep.
+"""Waiting policy of OpenMP threads.
 
-OpenMP's threads, which PyTorch computes with, wait for work by spinning. Beside any other work on the machine that
-costs several times what it saves: a thread that spins keeps the processor from the one that is waited for.
+By default the OpenMP threads of PyTorch wait for work in a busy loop. On a machine with other work this costs several
+times what it saves, because a waiting thread occupies the processor that a working thread needs.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import MutableMapping
 
 __all__ = ["let_threads_sleep"]
 
-_STATED = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
 def let_threads_sleep(environment: MutableMapping[str, str]) -> None:
-    """Set in ``environment`` that waiting threads sleep, unless it says already how they wait.
+    """Let waiting OpenMP threads sleep, unless ``environment`` already sets a waiting policy.
 
-    It counts for a process that loads PyTorch afterwards, and for those started with this environment.
+    Effective if PyTorch is loaded afterwards, and for processes started with this environment.
     """
-    if not any(name in environment for name in _STATED):
+    if not any(name in environment for name in _VARIABLES):
         environment["OMP_WAIT_POLICY"] = "PASSIVE"
