@@ -1,8 +1,10 @@
-# Two commands matter: `make quickstart` and `make test`. Both set up what is missing in .venv.
+# Two commands matter: `make quickstart` and `make test`. Each installs into .venv what it uses and is missing there.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CORE := $(VENV)/.installed-core
 STAMP := $(VENV)/.installed
+LOWEST := .venv-lowest
 OUT ?= runs/quickstart
 ARGS ?=
 
@@ -10,16 +12,27 @@ ARGS ?=
 OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY
 
-.PHONY: setup quickstart test test-slow debian deploy-demo lint types bench docs clean
+# pip tells what it downloads and how far it is; that everything is there already would be a hundred lines.
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: setup quickstart test test-slow test-lowest dist-check debian deploy-demo lint types bench docs clean
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+# What fedfr itself needs, and the faces of the quickstart.
+$(CORE): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[samples,hf,track,onnx,flower,dev]'
+	@echo "Installing fedfr, PyTorch and sample faces into $(VENV) (about 1 GB on disk with the CPU build of PyTorch)"
+	$(INSTALL) --editable '.[samples]'
+	@touch $(CORE)
+
+# The rest: every extra and the tools of the tests.
+$(STAMP): $(CORE)
+	@echo "Installing the optional parts and the tools of the tests into $(VENV)"
+	$(INSTALL) --editable '.[samples,hf,track,onnx,flower,dev]'
 	@touch $(STAMP)
 
-quickstart: $(STAMP)
+quickstart: $(CORE)
 	@if [ -e "$(OUT)/config.yaml" ]; then $(BIN)/fedfr resume "$(OUT)"; \
 	else $(BIN)/fedfr quickstart --out "$(OUT)" $(ARGS); fi
 
@@ -29,6 +42,21 @@ test: $(STAMP)
 
 test-slow: $(STAMP) debian
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+# The wheel and the sdist as a stranger gets them: built, checked, installed outside the repository and used there.
+dist-check: $(STAMP)
+	.ci/dist-check $(BIN)/python
+
+# The lowest releases that pyproject.toml declares, in a virtual environment of their own. PyTorch is the exception: its
+# lowest release is not tested, only the pinned one, which constraints-lowest.txt names as well.
+test-lowest: $(LOWEST)/.installed
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -q -m lowest $(ARGS)
+
+$(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
+	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --disable-pip-version-check --constraint constraints-lowest.txt \
+	  --editable '.[samples,hf,track,onnx]' pytest hypothesis
+	@touch $@
 
 # The report is looked at in a browser with its driver, and nginx stands before the coordinator: Debian's, installed
 # where they are missing.
@@ -66,4 +94,4 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build site jupyter_execute .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) build dist site jupyter_execute .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from fedfr.core.lazy import exports
 
+# The only place of the version; pyproject.toml reads it from here.
 __version__ = "0.1.0"
+
+if sys.platform == "win32":
+    _REASON = "fedfr does not run on Windows itself, which lacks its file locks; use it inside WSL (Linux), with WSL 2"
+    # The command gets one line, as for every other mistake; an import gets the exception that it can handle.
+    if sys.argv[:1] == ["-m"] or sys.argv[0].replace("\\", "/").rpartition("/")[2] in ("fedfr", "fedfr.exe"):
+        raise SystemExit(f"fedfr: {_REASON}")
+    raise ImportError(_REASON)
 
 if TYPE_CHECKING:
     from fedfr import evaluation, faces, losses, methods, models

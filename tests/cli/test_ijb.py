@@ -248,7 +248,10 @@ def test_a_table_for_people(fedfr: Fedfr, made: IjbSet, model: Path, kept: Path)
         (["--protocol", "ijb-1:2"], "unknown protocol 'ijb-1:2'; did you mean 'ijb-1:N"),
         (["--set", "flop=true"], "--set: unknown setting 'flop'; known here: flip, norm, faceness, device"),
         (["--set", "norm=3"], "--set: norm = 3: give true or false"),
-        (["--set", "device=cuda:9"], "device = 'cuda:9', but this PyTorch is built without CUDA; use cpu"),
+        (
+            ["--set", "device=cuda:9"],
+            "device = 'cuda:9', but this PyTorch is built without CUDA; install one",
+        ),
     ],
 )
 def test_mistakes(arguments: list[str], message: str, fedfr: Fedfr, made: IjbSet, model: Path) -> None:

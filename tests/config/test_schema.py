@@ -303,9 +303,15 @@ def test_names_are_read_as_they_are_written(tmp_path: Path) -> None:
     assert parse_overrides(["identities_per_client=[3, 4]"]) == {"identities_per_client": [3, 4]}
 
 
-@pytest.mark.parametrize("device", ["mps", "meta", "xpu", "", "cuda:x", "cpu,", "CPU", "cpu:-1", "vulkan", "cpu;cuda"])
+@pytest.mark.parametrize("device", ["meta", "xpu", "", "cuda:x", "cpu,", "CPU", "cpu:-1", "vulkan", "cpu;cuda"])
 def test_a_device_that_cannot_compute_everything_is_refused_when_it_is_read(device: str) -> None:
     with pytest.raises(FedfrError, match=r"runtime\.device.* is not a known device; give cpu, cuda, or"):
+        load_config(None, {"runtime": {"device": device}})
+
+
+@pytest.mark.parametrize("device", ["mps", "mps:0", "cpu,mps"])
+def test_apples_gpu_is_refused_with_the_reason(device: str) -> None:
+    with pytest.raises(FedfrError, match=r"runtime\.device.* 'mps(:0)?' cannot be used: Apple's GPU has no double"):
         load_config(None, {"runtime": {"device": device}})
 
 
@@ -317,7 +323,9 @@ def test_devices_are_of_one_kind() -> None:
 
 @pytest.mark.skipif(torch.version.cuda is not None, reason="this PyTorch is built with CUDA")
 def test_every_device_is_looked_for_whoever_will_use_it() -> None:
-    with pytest.raises(FedfrError, match=r"runtime\.device = 'cuda', but this PyTorch is built without CUDA; use cpu"):
+    with pytest.raises(
+        FedfrError, match=r"runtime\.device = 'cuda', but this PyTorch is built without CUDA; .* or use cpu"
+    ):
         make_compute(load_config(None, {"runtime": {"device": "cuda,cuda:1"}}), worker=1)
 
 

@@ -420,7 +420,8 @@ def test_what_a_round_will_need_is_tried(standing: Standing, server: Server) -> 
     """A device that is not there, and a private state that is damaged."""
     edit(standing.site_file, runtime={"device": "cuda:77"})
     assert to_do(site_lines(standing)) == {
-        "device": "runtime.device = 'cuda:77', but this PyTorch is built without CUDA; use cpu"
+        "device": "runtime.device = 'cuda:77', but this PyTorch is built without CUDA; "
+        "install one built with it, or use cpu"
     }
     edit(standing.site_file, runtime={})
     store = PrivateStore(Site.open(standing.site_file).private, SITE)

@@ -15,6 +15,7 @@ import typer
 from fedfr.cli.interruption import Interrupted
 from fedfr.cli.output import print_json, print_lines
 from fedfr.core.errors import FedfrError
+from fedfr.core.operating_system import require_linux
 
 if TYPE_CHECKING:
     from fedfr.deployment.checks import Line
@@ -25,7 +26,8 @@ _log = logging.getLogger("fedfr.deployment")
 
 
 def needs_flower() -> None:
-    """Raise :class:`FedfrError` with the install command if the extra is missing."""
+    """Raise :class:`FedfrError` on a system other than Linux, or with the install command if the extra is missing."""
+    require_linux("a federation of several machines")
     if find_spec("flwr") is None or find_spec("cryptography") is None:
         raise FedfrError("clients on other machines need Flower; pip install 'fedfr[flower]'")
 

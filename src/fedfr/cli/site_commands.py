@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from fedfr.cli.deployment_options import LogForm, LogFormat, needs_flower, run_logged, show_lines
 from fedfr.cli.interruption import REPEAT_COMMAND, interruptible
 from fedfr.cli.output import AsJson, print_json, print_lines, progress
+from fedfr.core.operating_system import usable_cores
 
 __all__ = ["app"]
 
@@ -36,7 +36,7 @@ def init(
     from fedfr.deployment.site_folder import init_site
 
     place = faces if faces == "faces" else str(Path(faces).resolve())
-    made = init_site(folder, client, server, authority, place, port, os.cpu_count() or 1)
+    made = init_site(folder, client, server, authority, place, port, usable_cores())
     print_lines(f"{made.config}: review it")
     print_lines(f"send {made.public_key} to the coordinator over a channel on which it cannot be exchanged")
     print_lines(f"then: fedfr site check {folder}, and fedfr site run {folder}")

@@ -13,7 +13,6 @@ from fedfr.config.loading import PRESETS, absolute_paths, merge, parse_overrides
 from fedfr.core.settings import Settings, validate
 
 __all__ = [
-    "DEVICE",
     "PRESETS",
     "DeploymentConfig",
     "EvaluationConfig",
@@ -30,6 +29,7 @@ __all__ = [
     "ServerConfig",
     "Settings",
     "SplitConfig",
+    "device_fault",
     "load_config",
     "parse_overrides",
     "validate",
@@ -40,7 +40,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 
 
-DEVICE = re.compile(r"cpu(:\d+)?|cuda(:\d+)?", re.ASCII)
+_DEVICE = re.compile(r"cpu(:\d+)?|cuda(:\d+)?", re.ASCII)
 """What a device may be called: no other kind computes everything that is computed here, float64 among it."""
 
 
@@ -245,11 +245,21 @@ class EvaluationConfig(Settings):
     protocols: tuple[str, ...] = ()
 
 
+def device_fault(name: str) -> str | None:
+    """Return why ``name`` is no device that fedfr computes on, None where it may be one."""
+    if name.partition(":")[0] == "mps":
+        return f"{name!r} cannot be used: Apple's GPU has no double precision, which fedfr needs; use cpu"
+    if _DEVICE.fullmatch(name):
+        return None
+    return f"{name!r} is not a known device; give cpu, cuda, or cuda:0, cuda:1, …"
+
+
 def _usable(text: str) -> str:
     names = [name.strip() for name in text.split(",")]
     for name in names:
-        if not DEVICE.fullmatch(name):
-            raise ValueError(f"{name!r} is not a known device; give cpu, cuda, or cuda:0, cuda:1, …")
+        fault = device_fault(name)
+        if fault is not None:
+            raise ValueError(fault)
     if len({name.partition(":")[0] for name in names}) > 1:
         raise ValueError("of several devices all must be of one kind: which of them serves a client must change no bit")
     return text

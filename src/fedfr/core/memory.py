@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import resource
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -36,4 +37,6 @@ def peak_memory() -> float:
     status = Path("/proc/self/status")
     if status.exists():
         return 1024.0 * int(status.read_text(encoding="ascii").partition("VmHWM:")[2].split()[0])
-    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # In bytes on macOS, in KiB elsewhere.
+    unit = 1.0 if sys.platform == "darwin" else 1024.0
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

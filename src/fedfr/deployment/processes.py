@@ -15,6 +15,7 @@ from typing import Any
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
+from fedfr.core.operating_system import require_linux
 from fedfr.core.telemetry import disable_telemetry
 from fedfr.core.threads import let_threads_sleep
 from fedfr.deployment.address import Address
@@ -197,6 +198,7 @@ def _toml(text: str) -> str:
 
 def _program(name: str) -> str:
     """Return the path of a Flower program beside this Python; raises :class:`FedfrError` without the extra."""
+    require_linux("a federation of several machines")
     if find_spec("flwr") is None:
         raise FedfrError("clients on other machines need Flower; pip install 'fedfr[flower]'")
     return str(Path(sys.executable).parent / name)

@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 from fedfr.config.loading import merge
-from fedfr.config.schema import DEVICE, ExperimentConfig, LocalConfig, MethodSettings, validate
+from fedfr.config.schema import ExperimentConfig, LocalConfig, MethodSettings, validate
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_json, write_json
 from fedfr.engines.local import worker_number
+from fedfr.experiments.devices import check_device, open_device
 from fedfr.experiments.face_sources import open_face_sets, open_source
 from fedfr.faces import FaceSet, Split, make_split
 from fedfr.faces.face_sets import own_names
@@ -49,12 +50,10 @@ from fedfr.training.training_set import TrainingSet
 __all__ = [
     "ClientFactory",
     "RunComponents",
-    "check_device",
     "generic_contract",
     "local_training",
     "make_compute",
     "make_method",
-    "open_device",
     "open_faces",
     "with_method",
 ]
@@ -80,34 +79,6 @@ def make_compute(config: ExperimentConfig, worker: int = 0) -> Compute:
     device = open_device(names[worker % len(names)], "runtime.device")
     spec = BACKBONES[config.model.backbone]
     return Compute(spec.preprocessing, device, config.runtime.precision == "bf16", config.runtime.compile)
-
-
-def check_device(name: str, setting: str) -> None:
-    """Raise :class:`FedfrError` naming the ``setting`` if there is no such device, without opening it."""
-    if not DEVICE.fullmatch(name):
-        raise FedfrError(f"{setting} = {name!r} is not a known device; give cpu, cuda, or cuda:0, cuda:1, …")
-    kind, _, number = name.partition(":")
-    if kind != "cuda":
-        return
-    if not torch.cuda.is_available():
-        built = torch.version.cuda is not None or torch.version.hip is not None
-        why = "no GPU is found" if built else "this PyTorch is built without CUDA"
-        raise FedfrError(f"{setting} = {name!r}, but {why}; use cpu")
-    count = torch.cuda.device_count()
-    if int(number or 0) >= count:
-        raise FedfrError(f"{setting} = {name!r}, but there are {count} GPUs; the last is cuda:{count - 1}")
-
-
-def open_device(name: str, setting: str) -> torch.device:
-    """Return the named device after a trial computation; raises :class:`FedfrError` as :func:`check_device` does."""
-    check_device(name, setting)
-    try:
-        device = torch.device(name)
-        torch.ones(1, device=device).double().sum().item()
-    except (RuntimeError, AssertionError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FedfrError(f"{setting} = {name!r} cannot be used ({reason}); use another device or cpu") from error
-    return device
 
 
 def make_method(config: ExperimentConfig, name: str) -> Method:

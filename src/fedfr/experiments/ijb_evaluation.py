@@ -16,7 +16,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.settings import Settings
 from fedfr.evaluation.ijb import TemplateSums
 from fedfr.evaluation.protocols.ijb import IJB_LISTS
-from fedfr.experiments.components import open_device
+from fedfr.experiments.devices import open_device
 from fedfr.faces import FaceSet, FacesWarning
 from fedfr.faces.readers.ijb import IjbFolder, IjbImages
 from fedfr.reporting.progress import Progress

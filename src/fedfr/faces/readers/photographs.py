@@ -14,6 +14,7 @@ import numpy as np
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import move_folder, read_json, write_atomically, write_json
+from fedfr.core.operating_system import usable_cores
 from fedfr.core.short_repr import Brief
 from fedfr.faces.alignment.photographs.aligners import Aligner
 from fedfr.faces.alignment.photographs.html_contact_sheet import check_contact_sheet_path, write_html_contact_sheet
@@ -21,7 +22,7 @@ from fedfr.faces.alignment.photographs.import_journal import ImportJournal
 from fedfr.faces.alignment.photographs.outcome import Limits, Outcome, align_photograph
 from fedfr.faces.alignment.photographs.reasons import OTHER_FILE
 from fedfr.faces.alignment.photographs.skipped import count_reasons, skipped_csv
-from fedfr.faces.alignment.photographs.thread_pool import map_in_threads, usable_cores
+from fedfr.faces.alignment.photographs.thread_pool import map_in_threads
 from fedfr.faces.alignment.photographs.workspace import (
     PLAN,
     Plan,

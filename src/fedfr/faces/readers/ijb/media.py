@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.core.errors import FedfrError
+from fedfr.core.operating_system import usable_cores
 from fedfr.faces.alignment.template import similarity
 from fedfr.faces.pixels import IMAGE_SHAPE
 from fedfr.faces.readers.ijb.text_lines import parse_whole_number, quoted, word_lines
@@ -62,7 +63,7 @@ class IjbImages:
             except cv2.error as error:
                 raise FedfrError(f"{path} is too large to be aligned; replace it by a crop of the face") from error
 
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
+        with ThreadPoolExecutor(usable_cores()) as threads:
             for _ in threads.map(put, range(first, stop)):
                 pass
         return pixels

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfr.core.operating_system import usable_cores
 from fedfr.faces.array_columns import Digests
 from fedfr.faces.encoded_images import decode_image, resize, silence_opencv
 from fedfr.faces.pixels import IMAGE_SHAPE, DecodedPixels
@@ -19,7 +19,7 @@ from fedfr.faces.readers.recordio.header import HEADER, unpack_header
 
 __all__ = ["RecordPixels"]
 
-THREADS = min(4, len(os.sched_getaffinity(0)))
+THREADS = min(4, usable_cores())
 CHUNK = 256
 
 
