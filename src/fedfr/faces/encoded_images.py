@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +33,9 @@ class _LogLevel:
 
 
 _LOG_LEVEL = _LogLevel()
+# OpenCV before 4.13 has it under another name, and newer ones under this alone. 0 is silence.
+_set_log_level: Callable[[int], int] = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+_SILENT = 0
 
 
 @contextmanager
@@ -40,7 +43,7 @@ def silence_opencv() -> Iterator[None]:
     """Turn off OpenCV's log to stderr within the block; the caller raises a one-line error instead."""
     with _LOG_LEVEL.lock:
         if _LOG_LEVEL.users == 0:
-            _LOG_LEVEL.level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+            _LOG_LEVEL.level = _set_log_level(_SILENT)
         _LOG_LEVEL.users += 1
     try:
         yield
@@ -48,7 +51,7 @@ def silence_opencv() -> Iterator[None]:
         with _LOG_LEVEL.lock:
             _LOG_LEVEL.users -= 1
             if _LOG_LEVEL.users == 0:
-                cv2.utils.logging.setLogLevel(_LOG_LEVEL.level)
+                _set_log_level(_LOG_LEVEL.level)
 
 
 def decode(content: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
