@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from fedfr.core.client_ids import is_client_id
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import read_json, write_json
 from fedfr.faces.array_columns import Column, Digests
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.joined_pixels import JoinedPixels, SetPart
 from fedfr.faces.name_matching import quoted_name
+from fedfr.faces.set_links import save_links
 from fedfr.faces.set_overlap import LOOK, NAME, Overlap, list_overlaps, shared_identity_names, shared_images
-from fedfr.faces.storage import DIGESTS, save_digests, write_linked_faces
 
 __all__ = [
     "OVERLAPS",
@@ -28,7 +27,6 @@ __all__ = [
     "NamedSet",
     "combine",
     "in_whole",
-    "open_sets",
     "own_name",
     "own_names",
     "read_identities",
@@ -40,9 +38,6 @@ ROLES = ("public", "private", "generic")
 OVERLAPS = ("refuse", "drop", "distinct", "keep")
 """What to do about a person who is in more than one set, see :func:`combine`."""
 
-SETS = "sets.json"
-FORMAT = "fedfr-sets"
-VERSION = 1
 LOG = logging.getLogger(__name__)
 
 FindPeople = Callable[[FaceSet], Iterable[tuple[int, int]]]
@@ -101,7 +96,7 @@ def combine(
     if found:
         kept = [_kept(each, gone) for each, gone in zip(ordered, left, strict=True)]
     joined = _joined(ordered, left, kept)
-    return joined if dest is None else _save(joined, [each.faces for each in ordered], Path(dest).resolve())
+    return joined if dest is None else save_links(joined, [each.faces for each in ordered], Path(dest).resolve())
 
 
 def in_whole(faces: FaceSet, name: str, images: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:
@@ -264,63 +259,3 @@ def _found_people(sets: Sequence[NamedSet], whole: FaceSet, same_people: FindPeo
         if one != other:
             found.append(Overlap(names.index(one), identity, names.index(other), same, LOOK))
     return found
-
-
-def _save(whole: FaceSet, sets: Sequence[FaceSet], dest: Path) -> FaceSet:
-    """Write a whole as links to its sets, those beside it by a relative path, and open it."""
-    links = []
-    for part, each in zip(whole.sets, sets, strict=True):
-        if each.folder is None:
-            raise FedfrError(f"face set {part.name!r} is not saved anywhere; import it with `fedfr faces import` first")
-        inside = each.folder.is_relative_to(dest.parent)
-        place = os.path.relpath(each.folder, dest) if inside else str(each.folder)
-        links.append({**part.to_dict(), "folder": place})
-
-    def link(folder: Path) -> None:
-        save_digests(folder / DIGESTS, whole.digests())
-        write_json(folder / SETS, {"format": FORMAT, "version": VERSION, "sets": links})
-
-    write_linked_faces(dest, whole.labels, whole.identities, whole.names, whole.digests(), link, "sets")
-    return FaceSet.load(dest)
-
-
-def open_sets(folder: Path) -> JoinedPixels:
-    """Open the sets that a saved whole leads to.
-
-    Raises :class:`FedfrError` naming the set that is missing or damaged, or has other faces than when the whole was
-    made.
-    """
-    content = read_json(folder / SETS)
-    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
-        raise FedfrError(f"{folder / SETS} does not list face sets; put the faces together again")
-    try:
-        parts = [SetPart.from_dict(each) for each in content["sets"]]
-        places = [Path(os.path.normpath(folder / str(each["folder"]))) for each in content["sets"]]
-        starts = np.cumsum([0, *(part.images for part in parts)]).tolist()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FedfrError(
-            f"{folder / SETS} lacks or garbles an entry ({error!r}); put the faces together again"
-        ) from error
-    sets, own = [], []
-    for part, place, start in zip(parts, places, starts, strict=False):
-        faces = _open(part, place)
-        gone = np.array([identity in part.left_out for identity in faces.identities], np.bool_)
-        kept = np.flatnonzero(~gone[faces.labels]).astype(np.int64) if gone.any() else None
-        if part.start != start or (len(faces) if kept is None else len(kept)) != part.images:
-            raise FedfrError(f"{folder / SETS} disagrees with face set {part.name!r}; put the faces together again")
-        sets.append(faces)
-        own.append(kept)
-    return JoinedPixels(parts, sets, own)
-
-
-def _open(part: SetPart, place: Path) -> FaceSet:
-    try:
-        faces = FaceSet.load(place)
-    except FedfrError as error:
-        raise FedfrError(f"face set {part.name!r}: {error}") from error
-    if faces.fingerprint() != part.fingerprint:
-        raise FedfrError(
-            f"face set {part.name!r} in {place} has other faces than before (fingerprint {faces.fingerprint()[:12]}, "
-            f"expected {part.fingerprint[:12]}); put back those it had, or begin again"
-        )
-    return faces

@@ -267,7 +267,9 @@ TARGETS = {
         lambda folder: faces().save(folder / "set"),
         _read_set,
     ),
-    "several face sets": Target(("faces.face_sets", "faces.joined_pixels"), _several_sets, _read_several_sets),
+    "several face sets": Target(
+        ("faces.face_sets", "faces.set_links", "faces.joined_pixels"), _several_sets, _read_several_sets
+    ),
     "verification set": Target(
         (
             "faces.readers.verification_sets",

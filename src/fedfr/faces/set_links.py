@@ -1,0 +1,81 @@
+"""A whole of several face sets in a folder: links to the sets, opened and checked against what they were."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import read_json, write_json
+from fedfr.faces.faceset import FaceSet
+from fedfr.faces.joined_pixels import JoinedPixels, SetPart
+from fedfr.faces.storage import DIGESTS, save_digests, write_linked_faces
+
+__all__ = ["open_sets", "save_links"]
+
+SETS = "sets.json"
+FORMAT = "fedfr-sets"
+VERSION = 1
+
+
+def save_links(whole: FaceSet, sets: Sequence[FaceSet], dest: Path) -> FaceSet:
+    """Write a whole as links to its sets, those beside it by a relative path, and open it."""
+    links = []
+    for part, each in zip(whole.sets, sets, strict=True):
+        if each.folder is None:
+            raise FedfrError(f"face set {part.name!r} is not saved anywhere; import it with `fedfr faces import` first")
+        inside = each.folder.is_relative_to(dest.parent)
+        place = os.path.relpath(each.folder, dest) if inside else str(each.folder)
+        links.append({**part.to_dict(), "folder": place})
+
+    def link(folder: Path) -> None:
+        save_digests(folder / DIGESTS, whole.digests())
+        write_json(folder / SETS, {"format": FORMAT, "version": VERSION, "sets": links})
+
+    write_linked_faces(dest, whole.labels, whole.identities, whole.names, whole.digests(), link, "sets")
+    return FaceSet.load(dest)
+
+
+def open_sets(folder: Path) -> JoinedPixels:
+    """Open the sets that a saved whole leads to.
+
+    Raises :class:`FedfrError` naming the set that is missing or damaged, or has other faces than when the whole was
+    made.
+    """
+    content = read_json(folder / SETS)
+    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
+        raise FedfrError(f"{folder / SETS} does not list face sets; put the faces together again")
+    try:
+        parts = [SetPart.from_dict(each) for each in content["sets"]]
+        places = [Path(os.path.normpath(folder / str(each["folder"]))) for each in content["sets"]]
+        starts = np.cumsum([0, *(part.images for part in parts)]).tolist()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FedfrError(
+            f"{folder / SETS} lacks or garbles an entry ({error!r}); put the faces together again"
+        ) from error
+    sets, own = [], []
+    for part, place, start in zip(parts, places, starts, strict=False):
+        faces = _open(part, place)
+        gone = np.array([identity in part.left_out for identity in faces.identities], np.bool_)
+        kept = np.flatnonzero(~gone[faces.labels]).astype(np.int64) if gone.any() else None
+        if part.start != start or (len(faces) if kept is None else len(kept)) != part.images:
+            raise FedfrError(f"{folder / SETS} disagrees with face set {part.name!r}; put the faces together again")
+        sets.append(faces)
+        own.append(kept)
+    return JoinedPixels(parts, sets, own)
+
+
+def _open(part: SetPart, place: Path) -> FaceSet:
+    try:
+        faces = FaceSet.load(place)
+    except FedfrError as error:
+        raise FedfrError(f"face set {part.name!r}: {error}") from error
+    if faces.fingerprint() != part.fingerprint:
+        raise FedfrError(
+            f"face set {part.name!r} in {place} has other faces than before (fingerprint {faces.fingerprint()[:12]}, "
+            f"expected {part.fingerprint[:12]}); put back those it had, or begin again"
+        )
+    return faces
