@@ -13,7 +13,7 @@ import pytest
 
 import fedfr
 
-PACKAGES = ("fedfr", "fedfr.losses", "fedfr.evaluation", "fedfr.models")
+PACKAGES = ("fedfr", "fedfr.losses", "fedfr.evaluation", "fedfr.models", "fedfr.faces")
 # Packages in which a function or class without an example is an error.
 COMPLETE = ("fedfr", "fedfr.evaluation", "fedfr.losses", "fedfr.models")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fedfr.faces.alignment.detection import Detector, open_detector
+from fedfr.faces.alignment.template import align
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers import (
     IMPORTERS,
@@ -15,6 +17,7 @@ from fedfr.faces.readers import (
 from fedfr.faces.readers.aligned_folder import open_folder
 from fedfr.faces.readers.choice import import_faces, importer_for, load_faces
 from fedfr.faces.readers.image_reading import FacesWarning
+from fedfr.faces.readers.pairs.face_pairs import read_pairs
 from fedfr.faces.readers.photographs import PhotographImport, import_photographs
 from fedfr.faces.readers.verification_sets import VerificationSet, read_verification_set, verification_sets
 from fedfr.faces.splits.identity_recipes import SPLITS, make_split
@@ -29,11 +32,13 @@ __all__ = [
     "IMPORTERS",
     "SPLITS",
     "ClientFaces",
+    "Detector",
     "FaceSet",
     "FacesWarning",
     "PhotographImport",
     "Split",
     "VerificationSet",
+    "align",
     "export_faces",
     "export_recordio",
     "import_faces",
@@ -47,8 +52,10 @@ __all__ = [
     "importer_for",
     "load_faces",
     "make_split",
+    "open_detector",
     "open_folder",
     "pack_pairs",
+    "read_pairs",
     "read_verification_set",
     "split_from_partitions",
     "verification_sets",

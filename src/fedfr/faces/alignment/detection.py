@@ -1,4 +1,4 @@
-"""Finding faces and their five points in an image of any size, with YuNet."""
+"""Detection of faces and their five landmarks with YuNet, in images of any size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KNOWN_DETECTORS = {
 """SHA-256 of the files in OpenCV's model zoo (models/face_detection_yunet, as its Git LFS pointers give them)."""
 
 MIN_SCORE = 0.3
-"""What scores less is no face to anybody; between this and an importer's limit it is one of low score."""
+"""Least score at which the detector reports a face; between this and an importer's limit the score counts as low."""
 
 _OVERLAP, _MAX_CANDIDATES = 0.3, 5000  # non-maximum suppression and candidates: the defaults of OpenCV's FaceDetectorYN
 # YuNet was trained on faces of 10 to 300 pixels (its README). A face that fills 640 is found at 320.
@@ -39,9 +39,10 @@ _SMALL_FACE, _CLOSE_FACE = 90, 140
 
 @dataclass(frozen=True)
 class Face:
-    """One face: x, y, width, height of its box, five points (5, 2) in the template's order, score 0 to 1.
+    """A detected face: five landmarks (5, 2) in the template's order, score 0 … 1, and box (x, y, width, height).
 
-    Pixels of the image; a box may reach beyond it. What comes from a file of points has no box, perhaps no score.
+    Coordinates are pixels of the image; a box may extend beyond it. A face read from a landmarks file has no box and
+    possibly no score.
     """
 
     points: NDArray[np.float64]
@@ -50,16 +51,16 @@ class Face:
 
     @property
     def area(self) -> float:
-        """Of the box, in square pixels; 0 without one."""
+        """Area of the box in square pixels; 0 without one."""
         return 0.0 if self.box is None else self.box[2] * self.box[3]
 
 
 def choose_main_face(faces: Sequence[Face], shape: tuple[int, ...]) -> Face:
-    """The face a photograph is of: the largest A·(1 - d/D).
+    """Return the face that a photograph shows: the greatest A·(1 - d/D).
 
-    A is the area of its box, d the distance of its middle from the image's, D that of a corner: a face in the middle
-    counts whole, one in a corner nothing, whatever the image's size. ``shape`` begins with height and width.
-    Raises ``ValueError`` when there is no face.
+    A is the area of the box, d the distance of its centre from the image centre and D the distance of a corner, so a
+    face in the centre counts fully and one in a corner not at all. ``shape`` begins with height and width. Raises
+    ``ValueError`` when there is no face.
     """
     middle = math.hypot(shape[1], shape[0]) / 2
 
@@ -75,7 +76,7 @@ def choose_main_face(faces: Sequence[Face], shape: tuple[int, ...]) -> Face:
 
 @dataclass(frozen=True)
 class DetectorFile:
-    """The bytes of a model whose hash is known or confirmed; every thread makes its own :class:`Detector` of them."""
+    """Content of a verified model file; every thread creates its own :class:`Detector` from it."""
 
     path: Path
     content: bytes
@@ -83,10 +84,15 @@ class DetectorFile:
 
 
 def open_detector(path: Path, confirmed: str | None = None) -> DetectorFile:
-    """Read a YuNet model (.onnx) that is one of :data:`KNOWN_DETECTORS` or whose SHA-256 is ``confirmed``.
+    """Read a YuNet model (.onnx) whose SHA-256 is among :data:`KNOWN_DETECTORS` or equals ``confirmed``.
 
-    Raises :class:`FedfrError` for any other file, since whoever writes a model decides what is found, and for one that
-    OpenCV cannot load.
+    Raises :class:`FedfrError` for any other file, since a tampered detector could hide or invent faces, and for one
+    that OpenCV cannot load.
+
+    >>> from pathlib import Path
+    >>> from fedfr.faces import Detector, open_detector
+    >>> model = Path("face_detection_yunet_2023mar.onnx")  # from OpenCV's model zoo
+    >>> detector = Detector(open_detector(model)) if model.is_file() else None
     """
     try:
         content = path.read_bytes()
@@ -106,7 +112,17 @@ def open_detector(path: Path, confirmed: str | None = None) -> DetectorFile:
 
 
 class Detector:
-    """YuNet in OpenCV; for one thread at a time. Raises :class:`FedfrError` when OpenCV cannot load the file."""
+    """YuNet face detector in OpenCV, for one thread at a time.
+
+    Raises :class:`FedfrError` when OpenCV cannot load the file.
+
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from fedfr.faces import Detector, align, open_detector
+    >>> model, image = Path("face_detection_yunet_2023mar.onnx"), np.zeros((480, 640, 3), np.uint8)
+    >>> if model.is_file():
+    ...     aligned = [align(image, face.points) for face in Detector(open_detector(model)).find(image)]
+    """
 
     def __init__(self, file: DetectorFile) -> None:
         buffer = np.frombuffer(file.content, dtype=np.uint8)
@@ -121,10 +137,10 @@ class Detector:
             raise FedfrError(f"OpenCV cannot use {file.path} as a YuNet detector; fetch an .onnx of YuNet") from error
 
     def find(self, image: NDArray[np.uint8]) -> tuple[Face, ...]:
-        """All faces of an RGB image (height, width, 3) that score 0.3 or more, the surest first.
+        """Return all faces of an RGB image (height, width, 3) with a score of 0.3 or more, best first.
 
-        An image is scaled down to 640 pixels, and to 320 where the best face is doubtful; the surer of both counts.
-        Faces smaller than 90 pixels by that are looked for again in their surroundings alone, at up to 140.
+        The image is reduced to 640 pixels, and to 320 where the best score is low; the better result counts. Faces
+        smaller than 90 pixels are searched for again in their surroundings at up to 140 pixels.
         """
         found = self._scaled(image, _SIDES[0])
         if max(image.shape[:2]) > _SIDES[1] and _best(found) < _SURE:

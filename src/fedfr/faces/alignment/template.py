@@ -1,4 +1,4 @@
-"""Turning a face to the template that every network here was trained on, from five points."""
+"""Alignment of a face to the ArcFace template by a similarity transform of five landmarks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ __all__ = ["ARCFACE_TEMPLATE", "align", "similarity"]
 ARCFACE_TEMPLATE: NDArray[np.float64] = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
-"""Where the eyes, the nose and the corners of the mouth lie in a 112x112 image, each pair left to right as one sees
-it: x, y in pixels (Deng et al., ArcFace, CVPR 2019)."""
+"""Landmarks (5, 2) of the template, x and y in pixels of a 112x112 image.
+
+The order is left eye, right eye, nose, left and right corner of the mouth, as seen in the image (Deng et al., ArcFace,
+CVPR 2019).
+"""
 ARCFACE_TEMPLATE.flags.writeable = False
 
 # Bilinear interpolation looks at 2x2 pixels: when an image shrinks below half, it skips some, and fine detail aliases.
@@ -25,11 +28,11 @@ _MIN_SCALE = 0.5
 
 
 def similarity(points: ArrayLike) -> NDArray[np.float64]:
-    """The rotation, scaling and shift (2, 3) that brings five ``points`` (5, 2) nearest to the template.
+    """Return the similarity transform (2, 3) that maps five ``points`` (5, 2) closest to the template.
 
-    Least squares without reflection in closed form (Umeyama, PAMI 1991): in the plane, with x + iy for a point, the
-    factor is the sum of conj(p)·t over the sum of |p|², both centred. Raises :class:`FedfrError` for another shape,
-    for points that are not finite and for five that coincide.
+    Least squares without reflection in closed form (Umeyama, PAMI 1991): with points as complex numbers x + iy, the
+    factor is the sum of conj(p)·t over the sum of |p|², both centred. Raises :class:`FedfrError` for another shape, for
+    points that are not finite and for five that coincide.
     """
     given = np.asarray(points, dtype=np.float64)
     if given.shape != ARCFACE_TEMPLATE.shape:
@@ -44,9 +47,18 @@ def similarity(points: ArrayLike) -> NDArray[np.float64]:
 
 
 def align(image: NDArray[np.uint8], points: ArrayLike) -> NDArray[np.uint8]:
-    """The face (112, 112, 3) of ``image`` (height, width, 3) whose five ``points`` lie at x, y; black outside of it.
+    """Align the face at five ``points`` (5, 2) of a uint8 ``image`` (height, width, 3) to the template, (112, 112, 3).
 
-    Bilinear; a face of more than twice the size is first shrunk by area averaging. Raises as :func:`similarity` does.
+    ``points`` are x, y in pixels in the order of :data:`ARCFACE_TEMPLATE`. Pixels are interpolated bilinearly; a face
+    of more than twice the size is first reduced by area averaging; the area outside the image is black. Raises
+    :class:`FedfrError` as :func:`similarity` does.
+
+    >>> import numpy as np
+    >>> from fedfr.faces import align
+    >>> image = np.full((300, 400, 3), 128, np.uint8)
+    >>> points = [(170, 120), (230, 120), (200, 155), (175, 190), (225, 190)]
+    >>> align(image, points).shape
+    (112, 112, 3)
     """
     matrix = similarity(points)
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
@@ -59,7 +71,7 @@ def align(image: NDArray[np.uint8], points: ArrayLike) -> NDArray[np.uint8]:
 
 
 def _cropped(image: NDArray[np.uint8], matrix: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """The rectangle of the image that the crop is taken from, and the matrix seen from its corner."""
+    """Return the part of the image that the transform uses, and the transform relative to its corner."""
     height, width = IMAGE_SHAPE[:2]
     corners = np.array([[-1, -1], [width, -1], [-1, height], [width, height]], dtype=np.float64)
     reached = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
@@ -74,7 +86,7 @@ def _cropped(image: NDArray[np.uint8], matrix: NDArray[np.float64]) -> tuple[NDA
 def _downscaled(
     image: NDArray[np.uint8], matrix: NDArray[np.float64], factor: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """The part that is needed at ``factor`` < 1 of its size, and the matrix that takes it from there."""
+    """Return the part that is needed, reduced by ``factor`` < 1, and the transform from there."""
     image, matrix = _cropped(image, matrix)
     size = [max(1, round(side * factor)) for side in (image.shape[1], image.shape[0])]
     by = np.array(size) / (image.shape[1], image.shape[0])

@@ -1,4 +1,4 @@
-"""A folder of aligned images as a set of faces: nothing is converted, each image is decoded when asked for."""
+"""A folder of aligned images as a face set, decoded on access."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = ["ImageFiles", "open_folder"]
 
 
 class ImageFiles(DecodedPixels):
-    """A source of pixels over image files of 112x112; reading raises :class:`FedfrError` naming a file that is none.
+    """Pixel source over image files of 112x112, decoded on access; raises :class:`FedfrError` naming an invalid file.
 
-    Unlike an import it resizes nothing: what is made of these images may be compared with published figures.
+    Nothing is resized, so that results can be compared with published ones.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -50,9 +50,21 @@ class ImageFiles(DecodedPixels):
 
 
 def open_folder(path: str | os.PathLike[str]) -> FaceSet:
-    """The images in ``path``/<identity>/, identities and images sorted by name, without reading one.
+    """Open the images in ``path``/<identity>/ as a face set without reading them; identities and images sorted by name.
 
-    Raises :class:`FedfrError` for a missing or empty folder; see :class:`ImageFiles` for reading.
+    Raises :class:`FedfrError` for a missing or empty folder, and on access for an image that is not 112x112.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import cv2
+    >>> import numpy as np
+    >>> from fedfr.faces import open_folder
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "a").mkdir()
+    ...     _ = cv2.imwrite(f"{folder}/a/1.png", np.zeros((112, 112, 3), np.uint8))
+    ...     faces = open_folder(folder)
+    ...     faces.names, faces.images([0]).shape
+    (('a/1.png',), (1, 112, 112, 3))
     """
     listing = list_images(find_source(path))
     return FaceSet(ImageFiles(listing.files), listing.labels, listing.identities, listing.names)

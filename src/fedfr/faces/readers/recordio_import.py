@@ -1,4 +1,4 @@
-"""Importing a RecordIO file: pixels once and for all, or a set that decodes the images where they lie."""
+"""Import of RecordIO files: pixels decoded once, or a set that decodes the images in the file on access."""
 
 from __future__ import annotations
 
@@ -95,15 +95,25 @@ def import_recordio(
 ) -> FaceSet:
     """Import the images of a ``.rec``, or of the folder that holds ``train.rec``, in the order of their keys.
 
-    Both layouts of :mod:`fedfr.faces.readers.recordio.record_layout` are read; where the ``.idx`` is missing, the file
-    is passed through. Nothing is converted: images are decoded when asked for, and ``dest`` gets offsets and digests
-    only. With ``link=False`` it gets the decoded pixels, to be memory-mapped. Images that are not 112x112 are
-    resized, with one :class:`FacesWarning` that counts them once all have been decoded, as ``dest`` or ``skip_bad``
-    ask for.
+    Both layouts of :mod:`fedfr.faces.readers.recordio.record_layout` are read; where the ``.idx`` is missing, the index
+    is rebuilt from the records. Images are decoded on access, and ``dest`` stores only offsets and digests; with
+    ``link=False`` it stores the decoded pixels. Images of other sizes are resized, with one :class:`FacesWarning` that
+    counts them.
 
-    Raises :class:`FedfrError` for a file of another kind and for the first record that is broken, naming it and its
-    offset. With ``skip_bad`` such records are left out, with one warning that counts and lists them; all of them stand
-    in ``dest``/dropped.tsv.
+    Raises :class:`FedfrError` for a file of another kind and for the first invalid record, naming it and its offset.
+    With ``skip_bad`` such records are omitted with one warning, and all are listed in ``dest``/dropped.tsv.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from fedfr.faces import FaceSet, Split, export_recordio, import_recordio
+    >>> faces = FaceSet(np.zeros((3, 112, 112, 3), np.uint8), [0, 0, 1], ["a", "b"])
+    >>> split = Split("all", 0, faces.fingerprint(), public=range(3), clients={}, generic=(), distractors=())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = export_recordio(faces, split, Path(folder, "out"))
+    ...     found = import_recordio(next(Path(folder).rglob("train.rec")))
+    ...     found.images([0, 2]).shape, found.labels.tolist()
+    ((2, 112, 112, 3), [0, 0, 1])
     """
     place = find_recordio_files(Path(path))
     target = None if dest is None else Path(dest).resolve()

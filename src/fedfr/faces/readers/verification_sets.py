@@ -1,4 +1,4 @@
-"""Sets of image pairs to verify as InsightFace ships them, ``lfw.bin``, ``cfp_fp.bin`` and others."""
+"""Verification sets of image pairs as InsightFace publishes them: ``lfw.bin``, ``cfp_fp.bin`` and others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_BYTES = 1 << 31
 
 
 class PairImages(DecodedPixels):
-    """A source of pixels over compressed images in memory, decoded when asked for; all must be 112x112."""
+    """Pixel source over compressed images in memory, decoded on access; all must be 112x112."""
 
     def __init__(self, images: Sequence[bytes], path: Path) -> None:
         self._images = images
@@ -66,7 +66,14 @@ def check_size(image: bytes, row: int, path: Path) -> None:
 
 @dataclass(frozen=True, repr=False)
 class VerificationSet(Brief):
-    """``images`` holds 2·P compressed images, pair k is 2k and 2k+1; ``same`` (P,) says which show one person."""
+    """A verification set: 2·P compressed ``images``, pair k being 2k and 2k+1; ``same`` (P,) marks genuine pairs.
+
+    >>> import numpy as np
+    >>> from pathlib import Path
+    >>> from fedfr.faces import VerificationSet
+    >>> VerificationSet(Path("lfw.bin"), (b"", b""), np.array([True])).name
+    'lfw'
+    """
 
     path: Path
     images: tuple[bytes, ...]
@@ -91,16 +98,35 @@ class VerificationSet(Brief):
 
 
 def verification_sets(path: Path) -> list[Path]:
-    """The ``.bin`` files that ``path`` means: itself, or those in a folder by name; none where it is something else."""
+    """Return the ``.bin`` files that ``path`` denotes: itself, or those in a folder by name; empty for anything else.
+
+    >>> from pathlib import Path
+    >>> from fedfr.faces import verification_sets
+    >>> [path.name for path in verification_sets(Path("sets/lfw.bin"))]
+    ['lfw.bin']
+    """
     if path.suffix == SUFFIX and not path.is_dir():
         return [path]
     return sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else []
 
 
 def read_verification_set(path: str | os.PathLike[str]) -> VerificationSet:
-    """Read a ``.bin``: one pickle of ``(images, same)``, by Python 2 or 3; no code in it is run.
+    """Read a ``.bin`` verification set: one pickle of ``(images, same)``, from which no code is run.
 
-    Raises :class:`FedfrError` for anything else, when it is cut short, and when an image is no JPEG or PNG of 112x112.
+    Pickles of Python 2 and 3 are read. Raises :class:`FedfrError` for anything else, when it is truncated, and when an
+    image is not a JPEG or PNG of 112x112.
+
+    >>> from pathlib import Path
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from fedfr.faces import FaceSet, pack_pairs, read_verification_set
+    >>> faces = FaceSet(np.zeros((2, 112, 112, 3), np.uint8), [0, 0], ["a"], ["a/1.png", "a/2.png"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "pairs.csv").write_text("a/1.png,a/2.png")
+    ...     _ = pack_pairs(faces, Path(folder, "pairs.csv"), Path(folder, "own.bin"))
+    ...     found = read_verification_set(Path(folder, "own.bin"))
+    >>> found.same.tolist(), found.faces().images([0, 1]).shape
+    ([True], (2, 112, 112, 3))
     """
     path = Path(path)
     content = _content(path)

@@ -1,4 +1,4 @@
-"""Making a verification set of one's own faces, in the form that InsightFace's tools read too."""
+"""Writing of verification sets that InsightFace's tools can read."""
 
 from __future__ import annotations
 
@@ -20,12 +20,22 @@ __all__ = ["pack_pairs"]
 
 
 def pack_pairs(faces: FaceSet, pairs: str | os.PathLike[str], dest: Path) -> int:
-    """Write the pairs of ``faces`` that a list names (see :func:`read_pairs`) as a ``.bin``; returns their number.
+    r"""Write the pairs of ``faces`` that a pair list names (:func:`read_pairs`) as a ``.bin``; returns their number.
 
-    What a set decodes when asked (:func:`open_folder`, a ``train.rec``) keeps its bytes where they are JPEG or PNG of
-    112x112; all else is written as PNG of the set's pixels, without loss. Only the images of the list are read.
-    Raises :class:`FedfrError` for a list that does not fit, an image that cannot be decoded, and where ``dest``
-    exists, is no ``.bin`` or cannot be written.
+    JPEG or PNG images of 112x112 that the set decodes on access (:func:`open_folder`, a ``train.rec``) are copied
+    unchanged; all others are written as lossless PNG. Only the images of the list are read. Raises :class:`FedfrError`
+    for a list that does not match, an image that cannot be decoded, and when ``dest`` exists, is not a ``.bin`` or
+    cannot be written.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from fedfr.faces import FaceSet, pack_pairs
+    >>> faces = FaceSet(np.zeros((2, 112, 112, 3), np.uint8), [0, 0], ["a"], ["a/1.png", "a/2.png"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "pairs.csv").write_text("a,b\na/1.png,a/2.png\n")
+    ...     pack_pairs(faces, Path(folder, "pairs.csv"), Path(folder, "own.bin"))
+    1
     """
     if dest.suffix != SUFFIX:
         raise FedfrError(f"{dest} does not end in {SUFFIX}, by which verification sets are known; name it so")

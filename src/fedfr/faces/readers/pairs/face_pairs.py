@@ -1,4 +1,4 @@
-"""The images that a list of pairs means, among those of a set of faces."""
+"""Resolution of pair lists to the images of a face set."""
 
 from __future__ import annotations
 
@@ -21,12 +21,23 @@ Pair = tuple[int, int]
 
 
 def read_pairs(path: str | os.PathLike[str], faces: FaceSet) -> tuple[Pair, ...]:
-    """Index pairs of the images that a list names, in its order; whether a pair shows one person follows from labels.
+    r"""Return the index pairs of the images that a pair list names, in its order; the labels say which are genuine.
 
-    The list is LFW's ``pairs.txt`` (image i of a name is ``name/name_000i``), lines of two paths with or without a word
-    for same or different, CALFW's and CPLFW's two lines a pair, a ``.csv``, or CFP's folder. A name may lack its
-    ending, begin with further folders, or be the file's alone where no other has it. What the list says of a pair must
-    agree with the labels. Raises :class:`FedfrError` naming file, line and what is wrong there.
+    The list is LFW's ``pairs.txt`` (image i of a name is ``name/name_000i``), lines of two paths with or without a
+    label, CALFW's and CPLFW's two lines per pair, a ``.csv`` or CFP's folder. A name may lack its suffix, begin with
+    further folders, or be the bare file name where that is unique. Labels in the list must agree with those of
+    ``faces``. Raises :class:`FedfrError` naming file, line and fault.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from fedfr.faces import FaceSet, read_pairs
+    >>> faces = FaceSet(np.zeros((3, 112, 112, 3), np.uint8), [0, 0, 1], ["a", "b"], ["a/1.png", "a/2.png", "b/1.png"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "pairs.csv")
+    ...     _ = path.write_text("a,b\na/1.png,a/2.png\na/1.png,b/1.png\n")
+    ...     read_pairs(path, faces)
+    ((0, 1), (0, 2))
     """
     listed = read_pair_list(Path(path))
     images = _ImageFinder(faces, {name for pair in listed for name in (pair.first, pair.second)})
