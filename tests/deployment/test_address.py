@@ -55,7 +55,7 @@ def test_what_is_not(text: str) -> None:
 def test_a_zone_is_of_one_machine(text: str) -> None:
     with pytest.raises(FedfrError) as refused:
         Address.parse(text)
-    zone = "has a zone, which is of one machine; give a name or an address without %"
+    zone = "has a zone, valid on one machine only; give a name or an address without %"
     assert str(refused.value) == f"server = {text!r} {zone}"
 
 

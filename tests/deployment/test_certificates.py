@@ -151,16 +151,16 @@ def test_what_is_missing_or_damaged_is_said(tls: Path, tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match=r"cannot read the certificate .*nobody.crt: No such file"):
         load_certificate(tmp_path / "nobody.crt")
     (tls / "ca.key").rename(tmp_path / "ca.key")
-    with pytest.raises(FedfrError, match=r"ca.key: No such file or directory; bring the authority's key back"):
+    with pytest.raises(FedfrError, match=r"ca.key: No such file or directory; restore the authority's key"):
         issue_operator(tls, "bob")
     (tls / "ca.key").write_bytes((tls / "ada.key").read_bytes())
     with pytest.raises(FedfrError, match=r"ca.key does not belong to ca.crt beside it"):
         issue_operator(tls, "bob")
     (tls / "ca.key").write_bytes((tmp_path / "ca.key").read_bytes()[:100])
-    with pytest.raises(FedfrError, match=r"ca.key is no private key in PEM"):
+    with pytest.raises(FedfrError, match=r"ca.key is not a PEM private key"):
         issue_operator(tls, "bob")
     (tls / "ca.crt").write_text("no certificate", encoding="ascii")
-    with pytest.raises(FedfrError, match=r"ca.crt is no certificate in PEM"):
+    with pytest.raises(FedfrError, match=r"ca.crt is not a PEM certificate"):
         issue_operator(tls, "bob")
     assert not (tls / "bob.crt").exists()
     with pytest.raises(FedfrError, match="give one or more"):

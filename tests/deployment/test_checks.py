@@ -123,7 +123,7 @@ def test_an_error_that_advises_nothing_is_said_once() -> None:
     def look() -> str:
         raise FedfrError("it is broken")
 
-    assert checks._line("disk", look) == Line("disk", "it is broken", "mend it")
+    assert checks._line("disk", look) == Line("disk", "it is broken", "fix it")
 
 
 # A site
@@ -138,11 +138,11 @@ def test_a_site_where_nothing_is_to_be_done(standing: Standing, server: Server) 
     assert lines["key"].found.endswith(f"in {standing.site / 'site.key'}")
     assert lines["certificate authority"].found == "good for 3650 days"
     assert lines["server"].found == f"{server.address} answers, with the authority's certificate and the same time"
-    assert lines["registered"].found == "the coordinator knows this site's key"
+    assert lines["registered"].found == "the site's key is registered"
     assert lines["agreement"].found == "fedfr, 2 rounds, 2 sites"
-    assert lines["faces"].found == "9 images of 3 people train"
-    assert lines["public faces"].found == "55 images of 11 people, as agreed on"
-    assert lines["nobody in both"].found == "no name and no image is on both sides"
+    assert lines["faces"].found == "9 images of 3 identities for training"
+    assert lines["public faces"].found == "55 images of 11 identities, as in the agreement"
+    assert lines["nobody in both"].found == "no name and no image is both private and public"
     assert lines["disk"].found.startswith("1000.0 GB free, 0.0")
     assert lines["port"].found.endswith("is free")
     assert {path: path.read_bytes() for path in standing.site.rglob("*") if path.is_file()} == before
@@ -161,7 +161,7 @@ def test_without_a_configuration_there_is_nothing_else_to_look_at(standing: Stan
     ("spoil", "said"),
     [
         (lambda key: key.unlink(), "No such file or directory; check the path"),
-        (lambda key: key.chmod(0o640), "can be read by others than its owner; chmod 600 it, or make a new one"),
+        (lambda key: key.chmod(0o640), "is readable by other users; chmod 600 it, or make a new one"),
         (lambda key: key.write_text("no key", "ascii"), "without passphrase (.*); give a key that fedfr made"),
         (lambda key: key.write_bytes(key.with_name("ca.crt").read_bytes()), "; give a key that fedfr made"),
     ],
@@ -197,9 +197,9 @@ def test_an_authority_that_is_missing_or_none(standing: Standing, server: Server
     found = to_do(site_lines(standing))
     assert [*found] == ["certificate authority", "server"]
     assert found["certificate authority"] == (
-        f"{standing.site / 'ca.crt'} is no certificate in PEM; ask the coordinator for it"
+        f"{standing.site / 'ca.crt'} is not a PEM certificate; ask the coordinator for it"
     )
-    assert found["server"].endswith("is no certificate in PEM; ask the coordinator for it again")
+    assert found["server"].endswith("is not a PEM certificate; ask the coordinator for it again")
     (standing.site / "ca.crt").unlink()
     assert to_do(site_lines(standing))["certificate authority"].endswith(
         "ca.crt: No such file or directory; ask the coordinator for it"
@@ -209,11 +209,11 @@ def test_an_authority_that_is_missing_or_none(standing: Standing, server: Server
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (412, "the coordinator does not know this site's key; send it site.key.pub for registering"),
-        (401, "the coordinator does not believe this site's key; compare the clocks, then the versions"),
+        (412, "the coordinator does not know this site's key; send it site.key.pub to register"),
+        (401, "the coordinator rejects this site's key; compare the clocks, then the versions"),
         (502, "the coordinator's SuperLink does not run; ask for `fedfr server check` there"),
-        (500, "the coordinator answers with HTTP 500; ask it what its logs say"),
-        (200, "the coordinator answers with HTTP 200; ask it what its logs say"),
+        (500, "the coordinator answers with HTTP 500; ask for its logs"),
+        (200, "the coordinator answers with HTTP 200; ask for its logs"),
     ],
 )
 def test_a_key_that_the_coordinator_does_not_take(standing: Standing, server: Server, answer: int, said: str) -> None:
@@ -226,8 +226,8 @@ def test_a_server_of_another_authority(standing: Standing, server: Server, tmp_p
     (standing.site / "ca.crt").write_bytes((tmp_path / "other" / "ca.crt").read_bytes())
     found = to_do(site_lines(standing))
     assert [*found] == ["server"]
-    assert found["server"].startswith(f"{server.address} is not who it should be (")
-    assert found["server"].endswith("; do not go on before the coordinator has said why")
+    assert found["server"].startswith(f"{server.address} has the wrong certificate (")
+    assert found["server"].endswith("; do not continue before the coordinator has explained it")
 
 
 def test_a_server_by_a_name_that_its_certificate_does_not_have(standing: Standing, tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_no_agreement_yet(standing: Standing, server: Server) -> None:
     (standing.site / "agreement.yaml").unlink()
     lines = site_lines(standing)
     assert [*lines] == EVERY_LINE[: EVERY_LINE.index("agreement") + 1]
-    assert lines["agreement"].remedy == "put the file there that the coordinator gave out"
+    assert lines["agreement"].remedy == "put the coordinator's file there"
 
 
 @pytest.mark.parametrize(
@@ -339,14 +339,14 @@ def test_no_public_faces(standing: Standing, server: Server) -> None:
     edit(standing.site_file, public=None)
     found = to_do(site_lines(standing))
     assert found["public faces"].startswith("they are not here; `fedfr site fetch` gets them")
-    assert found["nobody in both"] == "this cannot be looked at without the public faces; fetch them first"
+    assert found["nobody in both"] == "this check needs the public faces; fetch them first"
 
 
 def test_other_public_faces(standing: Standing, server: Server) -> None:
     shutil.rmtree(standing.site / "public")
     named(tiny_faces(4, 4, seed=3), ["a", "b", "c", "d"]).save(standing.site / "public")
     assert to_do(site_lines(standing)) == {
-        "public faces": "they are others than agreed on; fetch them again",
+        "public faces": "they differ from the agreement; fetch them again",
     }
 
 
@@ -369,8 +369,8 @@ def test_a_person_in_both_by_name(standing: Standing, server: Server) -> None:
     _replace_own(standing, named(tiny_faces(3, 5, seed=7), ["patient-0", public, "patient-2"]))
     found = to_do(site_lines(standing))
     assert found == {
-        "nobody in both": f"1 people of this site are among the public ones by name, for example {public}; remove them "
-        "here, or rename those that are others"
+        "nobody in both": f"1 identities of this site have the same name as some of the public ones, for example "
+        f"{public}; remove them here, or rename them if they are other people"
     }
 
 
@@ -382,7 +382,7 @@ def test_a_person_in_both_by_image(standing: Standing, server: Server, where: in
     pixels[where] = public.images([0])[0]
     _replace_own(standing, FaceSet(pixels, own.labels, own.identities))
     assert to_do(site_lines(standing)) == {
-        "nobody in both": "an image of this site is among the public ones; remove that person here"
+        "nobody in both": "an image of this site is among the public ones; remove that identity here"
     }
 
 
@@ -393,7 +393,7 @@ def test_a_full_disk_and_one_that_cannot_be_written(standing: Standing, server: 
     assert found["disk"].startswith(f"0.0 GB free at {standing.site}, 0.0")
     assert found["disk"].endswith(" GB are needed; make room")
     machine.writable = False
-    said = f"{standing.site} cannot be written; give this user the right to"
+    said = f"{standing.site} is not writable; grant this user write access"
     assert to_do(site_lines(standing)) == {"folder": said, "disk": said}
 
 
@@ -413,7 +413,7 @@ def test_a_port_that_is_taken(standing: Standing, server: Server) -> None:
                 found = to_do(site_lines(standing))
             assert [*found] == ["port"]
             assert found["port"].startswith(f"{port} is used by process {os.getpid()} (")
-            assert found["port"].endswith("); end that, or choose another port in the configuration")
+            assert found["port"].endswith("); stop that process, or choose another port in the configuration")
 
 
 def test_what_a_round_will_need_is_tried(standing: Standing, server: Server) -> None:
@@ -545,14 +545,14 @@ def test_a_servers_certificate_that_does_not_fit(standing: Standing, tmp_path: P
     assert to_do(server_lines(standing))["hosts"] == f"{tls / 'server.crt'} is not for localhost{again}"
     (tls / "server.crt").write_bytes(own["crt"])
     assert to_do(server_lines(standing))["hosts"] == (
-        f"{tls / 'server.crt'} is of another key than server.key beside it{again}"
+        f"{tls / 'server.crt'} does not match server.key beside it{again}"
     )
     (tls / "server.key").write_bytes(own["key"][:60])
     assert to_do(server_lines(standing))["hosts"].startswith(f"{tls / 'server.key'} cannot be read (")
     make_authority(tmp_path / "other", "hospitals")
     (tls / "ca.crt").write_bytes((tmp_path / "other" / "ca.crt").read_bytes())
     assert to_do(server_lines(standing))["hosts"] == (
-        f"{tls / 'server.crt'} is not of the authority of ca.crt beside it{again}"
+        f"{tls / 'server.crt'} is not signed by the authority ca.crt beside it{again}"
     )
 
 
@@ -568,12 +568,14 @@ def test_a_certificate_that_was_made_anew_and_is_not_shown_yet(
     again = f"restart `fedfr server run {coordinator.folder}`"
     with locked(coordinator.folder), both_ports(standing):
         assert to_do(server_lines(standing)) == {
-            "served": f"the server shows another certificate than {coordinator.tls / 'server.crt'}; {again}"
+            "served": f"the server uses another certificate than {coordinator.tls / 'server.crt'}; {again}"
         }
         machine.shown = None
         found = to_do(server_lines(standing))["served"]
     port = coordinator.config.port
-    assert found == f"nobody answers at 127.0.0.1:{port} ([Errno 111] Connection refused); look at its log, and {again}"
+    assert (
+        found == f"no process answers at 127.0.0.1:{port} ([Errno 111] Connection refused); check its log, and {again}"
+    )
 
 
 def test_what_runs_is_asked_in_both_families(
@@ -590,7 +592,7 @@ def test_what_runs_is_asked_in_both_families(
     monkeypatch.setattr(ssl, "get_server_certificate", only_ipv4)
     with locked(standing.coordinator.folder):
         found = to_do(server_lines(standing))["served"]
-    assert found.startswith(f"nobody answers at [::1]:{config.port} ([Errno 111] Connection refused)")
+    assert found.startswith(f"no process answers at [::1]:{config.port} ([Errno 111] Connection refused)")
 
 
 def test_a_machine_without_ipv6(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -605,7 +607,7 @@ def test_a_machine_without_ipv6(standing: Standing, monkeypatch: pytest.MonkeyPa
         return real(family, *more)
 
     monkeypatch.setattr(socket, "socket", without)
-    said = "this machine has no IPv6 for 2001:db8::7; switch it on, or give other hosts in server.yaml"
+    said = "this machine has no IPv6 for 2001:db8::7; enable it, or give other hosts in server.yaml"
     assert to_do({line.what: line for line in check_server(coordinator)})["listens at"] == said
     assert f"listen {coordinator.config.port} ssl" in coordinator.proxy.configuration()
     assert "[::]" not in coordinator.proxy.configuration()

@@ -104,7 +104,7 @@ def test_init_again_makes_good_what_is_missing_and_replaces_nothing(coordinator:
 def test_a_lost_authority_is_not_replaced_under_the_servers_certificate(coordinator: Coordinator) -> None:
     (coordinator.tls / "ca.crt").unlink()
     before = files(coordinator.folder)
-    with pytest.raises(FedfrError, match=r"ca.crt is missing, .*; bring it back, any site has it"):
+    with pytest.raises(FedfrError, match=r"ca.crt is missing, .*; restore it from any site"):
         init(coordinator.folder)
     assert files(coordinator.folder) == before
 
@@ -113,7 +113,7 @@ def test_without_the_authoritys_key_all_but_new_certificates_goes_on(coordinator
     """It is best kept off the machine."""
     (coordinator.tls / "ca.key").unlink()
     init(coordinator.folder)
-    with pytest.raises(FedfrError, match="bring the authority's key back"):
+    with pytest.raises(FedfrError, match="restore the authority's key"):
         coordinator.admit("ada")
 
 
@@ -125,7 +125,10 @@ def test_without_the_authoritys_key_all_but_new_certificates_goes_on(coordinator
         ({"name": "../up"}, "give a name of letters, digits"),
         ({"name": "n" * 65}, "give a name of letters, digits"),
         ({"hosts": []}, "server init: hosts = (): give a list of one or more values"),
-        ({"hosts": ["fe80::1%eth0"]}, "'fe80::1%eth0' has a zone, which is of one machine; give a name or an address"),
+        (
+            {"hosts": ["fe80::1%eth0"]},
+            "'fe80::1%eth0' has a zone, valid on one machine only; give a name or an address",
+        ),
         ({"hosts": ["[::1]:9443"]}, "'[::1]:9443' is neither a name nor an address"),
         ({"hosts": ["300.1.1.1"]}, "'300.1.1.1' is neither a name nor an address"),
         ({"hosts": [""]}, "'' is neither a name nor an address"),
@@ -230,7 +233,7 @@ def test_one_id_for_a_key_and_one_key_for_an_id(coordinator: Coordinator, key: P
     commented = key.with_name("commented.pub")
     commented.write_text(f"{key.read_text('ascii').strip()} root@clinic-b\r\n", "ascii")
     for same in (key, commented):
-        with pytest.raises(FedfrError, match=r"is the key of clinic-a already; every site makes a key of its own"):
+        with pytest.raises(FedfrError, match=r"is already registered for clinic-a; every site needs its own key"):
             coordinator.register("clinic-b", same)
     with pytest.raises(FedfrError, match=r"clinic-a.pub exists already and is not replaced"):
         coordinator.register("clinic-a", _line(key.with_name("other.pub"), _new(ec.SECP384R1())))
@@ -284,7 +287,7 @@ def test_anything_but_one_key_of_a_site_is_refused(coordinator: Coordinator, tmp
 
 
 def test_the_private_key_is_refused_and_not_copied(coordinator: Coordinator, key: Path) -> None:
-    with pytest.raises(FedfrError, match=r"is no public key; give the .pub file"):
+    with pytest.raises(FedfrError, match=r"is not a public key; give the .pub file"):
         coordinator.register("clinic-a", key.with_suffix(""))
     assert all(b"OPENSSH PRIVATE" not in content for content in files(coordinator.folder).values())
 
@@ -374,7 +377,9 @@ def test_a_client_without_a_key_is_named_and_a_mended_run_can_be_made(
 ) -> None:
     coordinator.register("clinic-a", key)
     before = files(coordinator.folder)
-    said = r"clinic-b of run first are no registered sites \(registered: clinic-a\); `fedfr server register` their keys"
+    said = (
+        r"clinic-b of run first are not registered sites \(registered: clinic-a\); `fedfr server register` their keys"
+    )
     with pytest.raises(FedfrError, match=said):
         coordinator.submit("first", config_for(faces))
     assert files(coordinator.folder) == before
@@ -387,7 +392,7 @@ def test_a_key_that_is_gone_keeps_a_run_from_going_on_but_loses_nothing(ready: C
     ready.withdraw("first")
     ready.sites()["clinic-b"].unlink()
     before = files(ready.folder)
-    with pytest.raises(FedfrError, match="clinic-b of run first are no registered sites"):
+    with pytest.raises(FedfrError, match="clinic-b of run first are not registered sites"):
         ready.submit("first", None)
     assert files(ready.folder) == before
 
@@ -395,7 +400,7 @@ def test_a_key_that_is_gone_keeps_a_run_from_going_on_but_loses_nothing(ready: C
 def test_a_method_that_pools_the_faces_is_refused(ready: Coordinator, faces: Path) -> None:
     before = files(ready.folder)
     with pytest.raises(
-        FedfrError, match="centralized needs all faces in one place; sites keep theirs, choose another method"
+        FedfrError, match="centralized needs all faces in one place, but sites keep theirs; choose another method"
     ):
         ready.submit("first", config_for(faces, "method.name=centralized"))
     assert files(ready.folder) == before

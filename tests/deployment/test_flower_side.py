@@ -73,7 +73,7 @@ def test_a_superlink_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     ("error", "reason"),
     [
         (FedfrError("round 1: 0 of 2 clients delivered"), "round 1: 0 of 2 clients delivered\n"),
-        (RuntimeError("out of memory in /srv/x"), "RuntimeError; its log.jsonl says more\n"),
+        (RuntimeError("out of memory in /srv/x"), "RuntimeError; see its log.jsonl\n"),
     ],
 )
 @pytest.mark.parametrize("full", [False, True])

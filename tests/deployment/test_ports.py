@@ -44,7 +44,10 @@ def test_a_port_that_another_site_uses_is_told_with_whose_it_is(standing: Standi
                     line = port_line(standing)
             else:
                 line = port_line(standing)
-            assert (line.found, line.remedy) == (expected, "end that, or choose another port in the configuration")
+            assert (line.found, line.remedy) == (
+                expected,
+                "stop that process, or choose another port in the configuration",
+            )
         write_json(standing.site / RUNNING, {"process": 1, "since": "long ago"})
         with pytest.raises(FedfrError, match=f"the site in {folder}"):
             run_site(standing.site_file)
@@ -68,13 +71,13 @@ def test_its_own_process_is_told_as_such(standing: Standing) -> None:
                 == f"{port}, in use by this one: process {process} (the site in {standing.site.resolve()})"
             )
     with locked(standing.site):
-        assert port_line(standing).found == f"nobody listens at {port}, though this runs"
+        assert port_line(standing).found == f"no process listens at {port}, although this one runs"
 
 
 def test_without_a_port_one_is_found(standing: Standing) -> None:
     edit(standing.site_file, port=None)
     assert SiteConfig.load(standing.site_file).port is None
-    assert port_line(standing) == Line("port", "one that is free is found at every start")
+    assert port_line(standing) == Line("port", "a free port is chosen at every start")
 
 
 def test_a_coordinator_whose_port_another_has_says_so_and_ends(standing: Standing, tmp_path: Path) -> None:
@@ -89,7 +92,9 @@ def test_a_coordinator_whose_port_another_has_says_so_and_ends(standing: Standin
             except FedfrError as error:
                 code, said = 1, [str(error)]
         assert code == 1
-        expected = f"{port} is used by process {process} (the site in {tmp_path / 'another'}); end that, or choose"
+        expected = (
+            f"{port} is used by process {process} (the site in {tmp_path / 'another'}); stop that process, or choose"
+        )
         assert any(text.startswith(expected) for text in said), said
 
 

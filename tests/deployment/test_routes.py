@@ -174,7 +174,7 @@ def test_every_part_goes_through_the_proxy(
     shown = f"http://127.0.0.1:{proxy.port} (HTTPS_PROXY)"
     found = f"fed.invalid:9443 through the proxy {shown} answers, with the authority's certificate and the same time"
     assert lines["server"] == Line("server", found)
-    assert lines["registered"] == Line("registered", "the coordinator knows this site's key")
+    assert lines["registered"] == Line("registered", "the site's key is registered")
     assert proxy.asked == ["fed.invalid:9443"] * 2
 
     faces = FaceSet.load(standing.site / "public")

@@ -73,13 +73,13 @@ def test_keys_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         load_key(path)
     save_key(path, make_node_key())
     path.chmod(0o640)
-    with pytest.raises(FedfrError, match="can be read by others than its owner; chmod 600 it"):
+    with pytest.raises(FedfrError, match="is readable by other users; chmod 600 it"):
         load_key(path)
     path.chmod(0o600)
     whole = path.read_bytes()
     for damaged in (b"", b"no key", whole[:200], whole.replace(b"OPENSSH", b"RSA")):
         path.write_bytes(damaged)
-        with pytest.raises(FedfrError, match="is no private key as OpenSSH writes it"):
+        with pytest.raises(FedfrError, match="is not an OpenSSH private key"):
             load_key(path)
     other = rsa.generate_private_key(65537, 2048)
     path.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))

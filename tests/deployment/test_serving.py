@@ -135,7 +135,7 @@ def test_a_key_that_was_removed_is_good_for_nothing_at_once(bench: Bench) -> Non
         bench.add(client)
     bench.look()
     bench.coordinator.unregister("clinic-a")
-    assert bench.look() == ["the key of clinic-a is good for nothing any more"]
+    assert bench.look() == ["the key of clinic-a is no longer accepted"]
     assert bench.nodes() == {str(2**63 + 2): "clinic-b"}
     assert bench.look() == []
     assert bench.link.unregistered == [2**63 + 1]
@@ -149,7 +149,7 @@ def test_a_key_that_was_replaced_between_two_looks(bench: Bench) -> None:
     bench.look()
     bench.coordinator.unregister("clinic-a")
     bench.add("clinic-a", "new.key")
-    assert bench.look() == ["the key of clinic-a is good for nothing any more", "clinic-a may take part"]
+    assert bench.look() == ["the key of clinic-a is no longer accepted", "clinic-a may take part"]
     assert bench.nodes() == {str(2**63 + 2): "clinic-a"}
 
 
@@ -161,7 +161,7 @@ def test_nobody_listens_to_a_removed_key_even_where_the_superlink_fails(bench: B
     assert bench.look() == [f"the SuperLink did not take {2**63 + 1}"]
     assert bench.nodes() == {}
     bench.link.broken = set()
-    assert bench.look() == ["the key of clinic-a is good for nothing any more"]
+    assert bench.look() == ["the key of clinic-a is no longer accepted"]
     assert bench.link.unregistered == [2**63 + 1]
 
 
@@ -180,7 +180,7 @@ def test_a_full_disk_keeps_no_removed_key_alive_and_no_new_one_out(
         patched.setattr("fedfr.deployment.serving.write_json", full)
         assert bench.look() == [
             f"cannot write {bench.coordinator.folder / 'nodes.json'}: No space left on device",
-            "the key of clinic-a is good for nothing any more",
+            "the key of clinic-a is no longer accepted",
             "clinic-b may take part",
         ]
         assert bench.look() == []
@@ -216,7 +216,7 @@ def test_one_that_is_refused_keeps_nobody_else_out_and_is_said_once(bench: Bench
     assert bench.look() == [
         "the SuperLink did not take clinic-a",
         "clinic-b may take part",
-        "run first has begun, or goes on",
+        "run first is started or resumed",
     ]
     assert bench.look() == []
     bench.link.broken = set()
@@ -233,7 +233,7 @@ def test_after_the_superlink_was_restarted_everything_is_done_anew(bench: Bench)
     bench.submit("first")
     bench.look()
     bench.start_link()
-    assert bench.look() == ["clinic-a may take part", "run first has begun, or goes on"]
+    assert bench.look() == ["clinic-a may take part", "run first is started or resumed"]
     assert bench.link.registered == ["clinic-a"]
     assert bench.link.begun == ["first", "first"]
     assert bench.nodes() == {str(2**63 + 1): "clinic-a"}
@@ -247,7 +247,7 @@ def test_a_run_that_goes_on_across_a_restart_is_left_alone(bench: Bench) -> None
         bench.start_link()
         assert bench.look() == []
     assert bench.look(GONE - 1) == []
-    assert bench.look(1) == ["run first is begun again: nobody worked on it"]
+    assert bench.look(1) == ["run first is started again: no process was executing it"]
 
 
 def test_nothing_is_asked_before_the_superlink_answers(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_nothing_is_asked_before_the_superlink_answers(tmp_path: Path) -> None:
 def test_a_submitted_run_is_begun_once(bench: Bench) -> None:
     assert bench.link.begun == []
     bench.submit("first")
-    assert bench.look() == ["run first has begun, or goes on"]
+    assert bench.look() == ["run first is started or resumed"]
     # Its process takes a while to start.
     assert bench.look(GONE / 2) == []
     with locked(bench.coordinator.runs / "first"):
@@ -286,9 +286,9 @@ def test_it_is_begun_again_only_after_nobody_worked_on_it_for_a_while(bench: Ben
         with locked(folder):
             assert bench.look(10 * GONE) == []
     assert bench.look(GONE - 0.1) == []
-    assert bench.look(0.1) == ["run first is begun again: nobody worked on it"]
+    assert bench.look(0.1) == ["run first is started again: no process was executing it"]
     assert bench.look(GONE - 0.1) == []
-    assert bench.look(0.1) == ["run first is begun again: nobody worked on it"]
+    assert bench.look(0.1) == ["run first is started again: no process was executing it"]
     assert bench.link.begun == ["first"] * 3
 
 
@@ -296,13 +296,13 @@ def test_a_run_that_the_superlink_does_not_take_is_tried_again_and_said_once(ben
     bench.link.broken = {"first"}
     bench.submit("first")
     bench.submit("second")
-    assert bench.look() == ["the SuperLink did not take first", "run second has begun, or goes on"]
+    assert bench.look() == ["the SuperLink did not take first", "run second is started or resumed"]
     assert bench.look() == ["run first waits for second"]
     assert bench.look() == []
     bench.link.broken = set()
     assert bench.look() == []
     (bench.coordinator.runs / "second" / SUBMITTED).unlink()
-    assert bench.look() == ["run second has ended", "run first has begun, or goes on"]
+    assert bench.look() == ["run second has ended", "run first is started or resumed"]
     assert bench.link.begun == ["second", "first"]
 
 
@@ -311,7 +311,7 @@ def test_how_a_run_ended_is_said_once(bench: Bench) -> None:
         bench.submit(name)
     bench.look()
     (bench.coordinator.runs / "first" / SUBMITTED).unlink()
-    assert bench.look() == ["run first has ended", "run second has begun, or goes on"]
+    assert bench.look() == ["run first has ended", "run second is started or resumed"]
     (bench.coordinator.runs / "second" / STOPPED).write_text("below the quorum\n", "utf-8")
     (bench.coordinator.runs / "second" / SUBMITTED).unlink()
     assert bench.look() == ["run second stopped: below the quorum"]
@@ -328,17 +328,17 @@ def queued(bench: Bench, name: str, place: int) -> Path:
 def test_runs_are_worked_on_one_after_the_other_in_the_order_of_their_submission(bench: Bench) -> None:
     """Whatever they are called, and across a restart of the coordinator with everything it had started."""
     runs = {name: queued(bench, name, place) for place, name in enumerate(["zebra", "middle", "ant"], 9)}
-    assert bench.look() == ["run zebra has begun, or goes on", "run middle waits for zebra", "run ant waits for zebra"]
+    assert bench.look() == ["run zebra is started or resumed", "run middle waits for zebra", "run ant waits for zebra"]
     with locked(runs["zebra"]):
         assert bench.look(100 * GONE) == []
     bench.start_link()
-    assert bench.look() == ["run zebra has begun, or goes on"]
+    assert bench.look() == ["run zebra is started or resumed"]
     queued(bench, "newest", 12)
     bench.coordinator.runs.joinpath("middle", SUBMITTED).unlink()
     (runs["zebra"] / SUBMITTED).unlink()
     assert bench.look() == [
         "run zebra has ended",
-        "run ant has begun, or goes on",
+        "run ant is started or resumed",
         "run newest waits for ant",
     ], "one that waited was withdrawn"
     assert bench.link.begun == ["zebra", "zebra", "ant"]
@@ -352,7 +352,7 @@ def test_a_run_whose_process_is_slow_to_start_is_not_begun_twice(bench: Bench) -
     assert bench.look(5 * GONE) == []
     assert bench.look(5 * GONE) == []
     bench.link.waits_for = set()
-    assert bench.look() == ["run first is begun again: nobody worked on it"]
+    assert bench.look() == ["run first is started again: no process was executing it"]
 
 
 def test_a_withdrawn_run_is_stopped_and_the_next_begins_when_it_is_gone(bench: Bench) -> None:
@@ -369,7 +369,7 @@ def test_a_withdrawn_run_is_stopped_and_the_next_begins_when_it_is_gone(bench: B
         assert bench.look() == ["run first is stopped: it was withdrawn"]
         assert bench.look(10 * GONE) == []
         assert bench.link.stopped == ["1"]
-    assert bench.look() == ["run first has ended", "run second has begun, or goes on"]
+    assert bench.look() == ["run first has ended", "run second is started or resumed"]
 
 
 def test_a_run_that_is_withdrawn_before_its_process_has_started_is_stopped_when_it_has(bench: Bench) -> None:
@@ -388,7 +388,7 @@ def test_a_run_that_is_submitted_once_more_is_begun_at_once(bench: Bench) -> Non
     (folder / SUBMITTED).unlink()
     bench.look()
     bench.submit("first")
-    assert bench.look() == ["run first has begun, or goes on"]
+    assert bench.look() == ["run first is started or resumed"]
 
 
 def test_a_folder_that_cannot_be_looked_into_is_said_and_looked_into_again(
@@ -400,7 +400,7 @@ def test_a_folder_that_cannot_be_looked_into_is_said_and_looked_into_again(
     bench.add("clinic-a")
     with monkeypatch.context() as patched:
         patched.setattr(Coordinator, "sites", gone)
-        assert bench.look() == [f"cannot look into {bench.coordinator.folder}: Permission denied"]
+        assert bench.look() == [f"cannot read {bench.coordinator.folder}: Permission denied"]
         assert bench.look() == []
     assert bench.look() == ["clinic-a may take part"]
 

@@ -217,7 +217,7 @@ def test_a_site_may_divide_its_faces_by_a_share_or_a_number(federation: Make) ->
     [
         ({"client": "client-09"}, "client = 'client-09' is not in .*, which names client-01, client-02"),
         ({"faces": {"path": "nowhere"}}, "nowhere is not a folder"),
-        ({"agreement": "nowhere.yaml"}, "nowhere.yaml; put the file there that the coordinator gave out"),
+        ({"agreement": "nowhere.yaml"}, "nowhere.yaml; put the coordinator's file there"),
         ({"colour": "red"}, "unknown setting 'colour'; known here: client, agreement, faces"),
         ({"faces": {"path": "faces", "test_share": 1.5}}, "faces.test_share = 1.5: give a number"),
     ],

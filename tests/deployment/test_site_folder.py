@@ -155,8 +155,8 @@ def test_a_certificate_that_is_none(authority: Path, tmp_path: Path) -> None:
     for wrong, said in [
         (tmp_path / "none.crt", r"cannot read the certificate .*: No such file or directory; check the path"),
         (tmp_path, r"cannot read the certificate .*: Is a directory; check the path"),
-        (tmp_path / "text.crt", r"text.crt is no certificate in PEM; ask the coordinator for it again"),
-        (authority.with_name("ca.key"), r"ca.key is no certificate in PEM"),
+        (tmp_path / "text.crt", r"text.crt is not a PEM certificate; ask the coordinator for it again"),
+        (authority.with_name("ca.key"), r"ca.key is not a PEM certificate"),
     ]:
         with pytest.raises(FedfrError, match=said):
             made(tmp_path / "site", wrong)

@@ -286,5 +286,5 @@ def test_a_log_that_was_damaged_is_read_as_far_as_it_goes(standing: Standing, li
 
 def test_a_site_without_its_agreement_says_so(standing: Standing) -> None:
     (standing.site / "agreement.yaml").unlink()
-    with pytest.raises(FedfrError, match=r"there is no agreement .*; put the file there that the coordinator gave out"):
+    with pytest.raises(FedfrError, match=r"there is no agreement .*; put the coordinator's file there"):
         site_status(standing.site_file)

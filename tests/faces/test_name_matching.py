@@ -106,7 +106,9 @@ def test_an_audit_finds_them() -> None:
 
 def test_a_site_and_the_public_set() -> None:
     own = faces(TAKEN_APART, "Bo", seed=1)
-    with pytest.raises(FedfrError, match=r"1 people of this site are among the public ones by name, .*looks the same"):
+    with pytest.raises(
+        FedfrError, match=r"1 identities of this site have the same name as some of the public ones, .*looks the same"
+    ):
         check_apart(own, faces(COMPOSED, "Cy", seed=2), "the public ones")
     check_apart(own, faces("Zoe", "Cy", seed=2), "the public ones")
     with warnings.catch_warnings():

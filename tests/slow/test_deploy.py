@@ -141,13 +141,13 @@ def test_a_key_that_is_removed_opens_nothing_any_more(demo: Demo) -> None:
     demo.start_all()
     wait_for(lambda: len(demo.events("round")) >= 1, "round 1")
     site = demo.sites[gone] / "site.yaml"
-    assert Line("registered", "the coordinator knows this site's key") in check_site(site)
+    assert Line("registered", "the site's key is registered") in check_site(site)
     demo.coordinator.unregister(gone)
     wait_for(lambda: not demo.coordinator.submitted(), "the end of the run")
     assert demo.coordinator.outcome(RUN) == f"run {RUN} has ended"
     assert [event["clients"] for event in demo.events("round")][-1] == 2
     assert {event["client"] for event in demo.events("refused")} == {gone}
-    assert says(demo, "coordinator", f"the key of {gone} is good for nothing any more")()
+    assert says(demo, "coordinator", f"the key of {gone} is no longer accepted")()
     log = demo.coordinator.folder / "debug.log"
     said = "the coordinator does not know this site's key"
     assert said in [line.found for line in check_site(site) if line.what == "registered"]
@@ -240,4 +240,4 @@ def test_a_key_that_others_can_read_is_not_used(demo: Demo) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert process.returncode == 2
-    assert says(demo, client, "can be read by others than its owner; chmod 600 it")()
+    assert says(demo, client, "is readable by other users; chmod 600 it")()

@@ -77,7 +77,7 @@ def test_a_federation_over_ipv6(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert Address("127.0.0.1", port).answers(), "IPv4 is served as well"
         found = lines([*check_server(demo.coordinator)])
         assert found["listens at"] == Line("listens at", f"0.0.0.0:{port} and [::]:{port}")
-        assert found["served"] == Line("served", "the server shows this certificate")
+        assert found["served"] == Line("served", "the server uses this certificate")
         for client, folder in demo.sites.items():
             demo.fetch(client)
             demo.start_site(client)

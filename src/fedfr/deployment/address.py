@@ -84,7 +84,9 @@ def bare(host: str) -> str:
 def refuse_zone(what: str, text: str) -> None:
     """Raise :class:`FedfrError` for an IPv6 address with a zone, such as ``fe80::1%eth0``."""
     if "%" in text and ":" in text:
-        raise FedfrError(f"{what} = {text!r} has a zone, which is of one machine; give a name or an address without %")
+        raise FedfrError(
+            f"{what} = {text!r} has a zone, valid on one machine only; give a name or an address without %"
+        )
 
 
 def listening() -> list[tuple[socket.AddressFamily, str]]:
@@ -105,7 +107,9 @@ def refuse_taken(port: int, places: Sequence[tuple[socket.AddressFamily, str]]) 
             except OSError as error:
                 by = " and ".join(map(str, listeners(port)))
                 why = f"is used by {by}" if by else f"cannot be used ({error.strerror})"
-                raise FedfrError(f"{port} {why}; end that, or choose another port in the configuration") from error
+                raise FedfrError(
+                    f"{port} {why}; stop that process, or choose another port in the configuration"
+                ) from error
 
 
 def take_port(port: int, places: Sequence[tuple[socket.AddressFamily, str]], folder: Path) -> None:
@@ -135,7 +139,7 @@ def is_own(host: str) -> bool:
     number = getattr(number, "ipv4_mapped", None) or number
     if number.is_loopback or number.is_unspecified:
         return True
-    # Nobody can listen at another machine's.
+    # Listening at another machine's address is impossible.
     return _binds(socket.AF_INET if number.version == 4 else socket.AF_INET6, str(number))
 
 

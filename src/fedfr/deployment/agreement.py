@@ -83,7 +83,7 @@ class Agreement(Settings):
         components, config = method_run.components, method_run.components.config
         if set(method_run.participants) != set(components.split.clients):
             raise FedfrError(
-                f"{method_run.name} needs all faces in one place; sites keep theirs, choose another method"
+                f"{method_run.name} needs all faces in one place, but sites keep theirs; choose another method"
             )
         public = components.public_faces.fingerprint() if method_run.method.uses_public_prototypes else ""
         settings = method_run.method.settings.model_dump(mode="json")
@@ -112,7 +112,7 @@ class Agreement(Settings):
         code that is installed here in another version; it is not imported then.
         """
         if not path.is_file():
-            raise FedfrError(f"there is no agreement {path}; put the file there that the coordinator gave out")
+            raise FedfrError(f"there is no agreement {path}; put the coordinator's file there")
         agreement = validate(cls, read_file(path), str(path))
         if allow is not None:
             agreement._check_code(allow)

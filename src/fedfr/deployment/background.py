@@ -75,5 +75,5 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 900) -> 
     ends = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > ends:
-            raise FedfrError(f"{what} did not come within {seconds:g} s")
+            raise FedfrError(f"{what} did not happen within {seconds:g} s")
         time.sleep(0.1)

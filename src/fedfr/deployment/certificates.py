@@ -88,7 +88,7 @@ def load_certificate(path: Path) -> x509.Certificate:
     except OSError as error:
         raise FedfrError(f"cannot read the certificate {path}: {error.strerror or error}; check the path") from error
     except ValueError as error:
-        raise FedfrError(f"{path} is no certificate in PEM; ask the coordinator for it again") from error
+        raise FedfrError(f"{path} is not a PEM certificate; ask the coordinator for it again") from error
 
 
 def trust_only(authority: Path) -> ssl.SSLContext:
@@ -108,17 +108,17 @@ def check_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
     try:
         certificate.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature) as error:
-        raise FedfrError(f"{path} is not of the authority of ca.crt beside it; {again}") from error
+        raise FedfrError(f"{path} is not signed by the authority ca.crt beside it; {again}") from error
     try:
         fits = load_pem_private_key(key.read_bytes(), None).public_key() == certificate.public_key()
     except FileNotFoundError as error:
         raise FedfrError(f"{key} is missing; {again}") from error
     except OSError as error:
-        raise FedfrError(f"cannot read {key}: {error.strerror or error}; let this user read it") from error
+        raise FedfrError(f"cannot read {key}: {error.strerror or error}; make it readable for this user") from error
     except (ValueError, TypeError) as error:
         raise FedfrError(f"{key} cannot be read ({error}); {again}") from error
     if not fits:
-        raise FedfrError(f"{path} is of another key than server.key beside it; {again}")
+        raise FedfrError(f"{path} does not match server.key beside it; {again}")
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     missing = [host for host in hosts if _host(host) not in [*names]]
     if missing:
@@ -138,12 +138,12 @@ def _issue(
         signer = load_pem_private_key((folder / "ca.key").read_bytes(), None)
     except OSError as error:
         raise FedfrError(
-            f"cannot read {folder / 'ca.key'}: {error.strerror or error}; bring the authority's key back to issue more"
+            f"cannot read {folder / 'ca.key'}: {error.strerror or error}; restore the authority's key to issue more"
         ) from error
     except (ValueError, TypeError) as error:
-        raise FedfrError(f"{folder / 'ca.key'} is no private key in PEM ({error}); restore it") from error
+        raise FedfrError(f"{folder / 'ca.key'} is not a PEM private key ({error}); restore it") from error
     if not isinstance(signer, EllipticCurvePrivateKey) or signer.public_key() != authority.public_key():
-        raise FedfrError(f"{folder / 'ca.key'} does not belong to ca.crt beside it; restore both from one place")
+        raise FedfrError(f"{folder / 'ca.key'} does not belong to ca.crt beside it; restore both from the same backup")
     key = _new_key()
     names = _called(subject)
     builder = _builder(names, authority.subject, key, signer, days)

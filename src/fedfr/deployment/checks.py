@@ -59,7 +59,7 @@ def _line(what: str, look: Callable[[], str]) -> Line:
 def _said(what: str, error: FedfrError) -> Line:
     """Split an error into the problem and its last part, which is the remedy."""
     found, _, remedy = str(error).rpartition("; ")
-    return Line(what, found, remedy) if found else Line(what, remedy, "mend it")
+    return Line(what, found, remedy) if found else Line(what, remedy, "fix it")
 
 
 def check_site(path: Path) -> Iterator[Line]:
@@ -143,7 +143,7 @@ def _certificate(what: str, path: Path) -> Iterator[Line]:
         return
     remedy = {
         "authority": "ask the coordinator for a new one",
-        "ca": "make a new authority, and give its ca.crt out",
+        "ca": "make a new authority, and distribute its ca.crt",
         "server": "remove it and its key, and init again",
     }[what]
     found = f"good for {left:.0f} days" if left > 0 else f"expired {-left:.0f} days ago"
@@ -152,18 +152,18 @@ def _certificate(what: str, path: Path) -> Iterator[Line]:
 
 def _faces(site: Site) -> str:
     own = site.own_faces
-    return f"{len(own)} images of {own.num_identities} people train"
+    return f"{len(own)} images of {own.num_identities} identities for training"
 
 
 def _public(site: Site) -> str:
     if not site.agreement.public:
         return "not needed by this method"
     if site.config.public is None or not Path(site.config.public).exists():
-        raise FedfrError("they are not here; `fedfr site fetch` gets them from where the coordinator has put them")
+        raise FedfrError("they are not here; run `fedfr site fetch` to download them from the coordinator")
     faces = site.public_faces
     if faces.fingerprint() != site.agreement.public:
-        raise FedfrError("they are others than agreed on; fetch them again")
-    return f"{len(faces)} images of {faces.num_identities} people, as agreed on"
+        raise FedfrError("they differ from the agreement; fetch them again")
+    return f"{len(faces)} images of {faces.num_identities} identities, as in the agreement"
 
 
 def _apart(site: Site) -> str:
@@ -171,9 +171,9 @@ def _apart(site: Site) -> str:
     if not site.agreement.public:
         return "there are no public faces"
     if site.config.public is None:
-        raise FedfrError("this cannot be looked at without the public faces; fetch them first")
+        raise FedfrError("this check needs the public faces; fetch them first")
     check_apart(site.all_faces, site.public_faces, "the public ones")
-    return "no name and no image is on both sides"
+    return "no name and no image is both private and public"
 
 
 def _device(site: Site) -> str:
@@ -207,7 +207,7 @@ def _running(path: Path) -> str:
     if "next_start" in found:
         problem, start = found.get("last_problem", "it is down"), (found["starts"] or 0) + 1
         raise FedfrError(
-            f"{problem}, start {start} follows at {found['next_start']}; mend what it says, or look at the output of "
+            f"{problem}, start {start} follows at {found['next_start']}; fix this problem, or see the output of "
             "`fedfr site run`"
         )
     again = f", the last end: {found['last_problem']}" if "last_problem" in found else ""

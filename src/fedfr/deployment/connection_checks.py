@@ -32,8 +32,8 @@ CLOCK = 60.0
 """Largest difference in seconds between the clocks of site and server; beyond it keys are refused."""
 
 REFUSALS: dict[int, str] = {
-    HTTPStatus.PRECONDITION_FAILED: f"the coordinator does not know this site's key; send it {KEY}.pub for registering",
-    HTTPStatus.UNAUTHORIZED: "the coordinator does not believe this site's key; compare the clocks, then the versions",
+    HTTPStatus.PRECONDITION_FAILED: f"the coordinator does not know this site's key; send it {KEY}.pub to register",
+    HTTPStatus.UNAUTHORIZED: "the coordinator rejects this site's key; compare the clocks, then the versions",
     HTTPStatus.BAD_GATEWAY: "the coordinator's SuperLink does not run; ask for `fedfr server check` there",
 }
 """Meaning of the SuperLink's answers to a site's key."""
@@ -50,7 +50,8 @@ def answering(config: SiteConfig, root: Path) -> str:
     except httpx.HTTPError as error:
         if why := distrust(error):
             raise FedfrError(
-                f"{config.server} is not who it should be ({why}); do not go on before the coordinator has said why"
+                f"{config.server} has the wrong certificate ({why}); "
+                "do not continue before the coordinator has explained it"
             ) from error
         raise FedfrError(
             f"{config.server} does not answer ({route.failure(error)}); check host, port and firewall"
@@ -86,8 +87,8 @@ def registered(config: SiteConfig, folder: Path) -> str:
     except httpx.HTTPError as error:
         raise FedfrError(f"{route.address} does not answer ({route.failure(error)}); check again in a while") from error
     if status == HTTPStatus.BAD_REQUEST:
-        return "the coordinator knows this site's key"
-    raise FedfrError(REFUSALS.get(status, f"the coordinator answers with HTTP {status}; ask it what its logs say"))
+        return "the site's key is registered"
+    raise FedfrError(REFUSALS.get(status, f"the coordinator answers with HTTP {status}; ask for its logs"))
 
 
 def served(coordinator: Coordinator) -> str:
@@ -101,7 +102,7 @@ def served(coordinator: Coordinator) -> str:
         try:
             shown = ssl.get_server_certificate((place.name, place.port), timeout=10)
         except OSError as error:
-            raise FedfrError(f"nobody answers at {place} ({error}); look at its log, and {again}") from error
+            raise FedfrError(f"no process answers at {place} ({error}); check its log, and {again}") from error
         if ssl.PEM_cert_to_DER_cert(shown) != lies:
-            raise FedfrError(f"the server shows another certificate than {coordinator.tls / 'server.crt'}; {again}")
-    return "the server shows this certificate"
+            raise FedfrError(f"the server uses another certificate than {coordinator.tls / 'server.crt'}; {again}")
+    return "the server uses this certificate"

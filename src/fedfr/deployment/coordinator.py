@@ -36,21 +36,21 @@ __all__ = ["Coordinator", "CoordinatorConfig"]
 
 HERE = ("localhost", "127.0.0.1", "::1")
 CONFIG = """\
-# The coordinator of a federation. `fedfr server check` says whether everything here fits.
+# The coordinator of a federation. `fedfr server check` checks this configuration.
 
 name: {name}
 
 # Names and addresses by which sites reach this machine, IPv4 or IPv6; tls/server.crt is good for these. After a change:
-# remove tls/server.crt and tls/server.key, and `fedfr server init` makes them anew.
+# remove tls/server.crt and tls/server.key, and run `fedfr server init` to make them again.
 hosts: {hosts}
 
-# The port that sites connect to (nginx, TLS). Let it through the firewall, and none of the others.
+# The port that sites connect to (nginx, TLS). Open only this port in the firewall.
 port: {port}
 
-# A port of 127.0.0.1 for Flower's SuperLink. Never let it through: whoever reaches it may run code at every site.
+# A port of 127.0.0.1 for Flower's SuperLink. Never open it: anyone who reaches it may run code at every site.
 inner_port: {inner_port}
 
-# What else hears of every number of a run: tensorboard, mlflow, prometheus (docs/runs.md; extra `track`).
+# Trackers that receive the metrics of a run: tensorboard, mlflow, prometheus (docs/runs.md; extra `track`).
 track: []
 """
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -93,8 +93,8 @@ class Coordinator:
         made.proxy.configuration()
         if (made.tls / "server.crt").exists() and not (made.tls / ROOT).exists():
             raise FedfrError(
-                f"{made.tls / ROOT} is missing, and {made.tls / 'server.crt'} is good for it alone; bring it back, any "
-                "site has it, or remove both certificates and their keys to begin anew with all sites"
+                f"{made.tls / ROOT} is missing, and {made.tls / 'server.crt'} needs it; restore it from any "
+                "site, or remove both certificates and their keys to start again with all sites"
             )
         try:
             if not (made.tls / ROOT).exists():
@@ -142,7 +142,7 @@ class Coordinator:
         missing = [host for host in self.config.hosts if ":" in host]
         if missing and AF_INET6 not in dict(found):
             raise FedfrError(
-                f"this machine has no IPv6 for {', '.join(missing)}; switch it on, or give other hosts in server.yaml"
+                f"this machine has no IPv6 for {', '.join(missing)}; enable it, or give other hosts in server.yaml"
             )
         return " and ".join(f"{f'[{place}]' if ':' in place else place}:{self.config.port}" for _, place in found)
 
@@ -160,7 +160,7 @@ class Coordinator:
         line = _public_key(key)
         for other, path in self.sites().items():
             if other != client and _public_key(path).split()[:2] == line.split()[:2]:
-                raise FedfrError(f"{key} is the key of {other} already; every site makes a key of its own")
+                raise FedfrError(f"{key} is already registered for {other}; every site needs its own key")
         place = self.folder / "sites" / f"{client}.pub"
         write_new(place, f"{line}\n".encode())
         return place
@@ -201,7 +201,7 @@ class Coordinator:
             strangers = [client for client in terms.clients if client not in self.sites()]
             if strangers:
                 raise FedfrError(
-                    f"{', '.join(strangers[:3])} of run {name} are no registered sites (registered: "
+                    f"{', '.join(strangers[:3])} of run {name} are not registered sites (registered: "
                     f"{', '.join(self.sites()) or 'none'}); `fedfr server register` their keys"
                 )
             agreement = folder / AGREEMENT
@@ -265,7 +265,7 @@ def _public_key(path: Path) -> str:
     except OSError as error:
         raise FedfrError(f"cannot read the key {path}: {error.strerror or error}; check the path") from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise FedfrError(f"{path} is no public key; give the .pub file that `fedfr site init` made") from error
+        raise FedfrError(f"{path} is not a public key; give the .pub file that `fedfr site init` made") from error
     if not isinstance(key, EllipticCurvePublicKey) or any(line.strip() for line in lines[1:]):
         raise FedfrError(f"{path} is not one key of a NIST curve; give the .pub file that `fedfr site init` made")
     return lines[0].strip()

@@ -21,7 +21,7 @@ def writable(folder: Path) -> str:
     """Check that ``folder``, or the nearest one above it that exists, can be written."""
     place = _existing(folder)
     if not os.access(place, os.W_OK):
-        raise FedfrError(f"{place} cannot be written; give this user the right to")
+        raise FedfrError(f"{place} is not writable; grant this user write access")
     return f"{place} can be written"
 
 
@@ -47,17 +47,17 @@ def memory(needed: int) -> str:
 def port(number: int | None, places: Sequence[tuple[socket.AddressFamily, str]], folder: Path, running: bool) -> str:
     """Check that a port is free, or used only by the site or coordinator in ``folder``."""
     if number is None:
-        return "one that is free is found at every start"
+        return "a free port is chosen at every start"
     found = listeners(number)
     own = [each for each in found if each.belongs_to(folder)]
     if own and running:
         return f"{number}, in use by this one: {own[0]}"
     if running and found and all(each.process is None for each in found):
-        return f"{number}, in use by {found[0]}, into whose processes this user cannot look"
+        return f"{number}, in use by {found[0]}, whose processes this user cannot inspect"
     refuse_taken(number, places)
     if running:
         raise FedfrError(
-            f"nobody listens at {number}, though this runs; look at its status, and wait for the next start"
+            f"no process listens at {number}, although this one runs; check its status, and wait for the next start"
         )
     return f"{number} is free"
 

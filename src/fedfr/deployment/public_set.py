@@ -57,20 +57,20 @@ def fetch(server: str, authority: Path, fingerprint: str, dest: Path, progress: 
                 _fetch(client, f"/public/{fingerprint}/{name}", part / name, progress)
             except httpx.HTTPError as error:
                 if why := distrust(error):
-                    raise FedfrError(f"{server} is not who it should be ({why}); nothing was fetched") from error
+                    raise FedfrError(f"{server} has the wrong certificate ({why}); nothing was downloaded") from error
                 if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
                     raise FedfrError(
-                        f"cannot fetch {name} from {server}: {route.failure(error)}; fetch again, it goes on"
+                        f"cannot fetch {name} from {server}: {route.failure(error)}; fetch again to resume"
                     ) from error
-                raise FedfrError(f"{server} ended in between ({error!r}); fetch again, it goes on") from error
+                raise FedfrError(f"{server} closed the connection early ({error!r}); fetch again to resume") from error
             except OSError as error:
                 raise WriteError(
-                    f"cannot fetch {name} from {server}: {error.strerror or error}; fetch again, it goes on"
+                    f"cannot fetch {name} from {server}: {error.strerror or error}; fetch again to resume"
                 ) from error
     found = _verified(part, fingerprint)
     if found is None:
         shutil.rmtree(part)
-        raise FedfrError(f"what {server} gave is not the set agreed on, and was removed; tell the coordinator")
+        raise FedfrError(f"the set from {server} differs from the agreement and was removed; tell the coordinator")
     move_folder(part, dest)
     return FaceSet.load(dest)
 
@@ -102,7 +102,7 @@ def _fetch(client: httpx.Client, path: str, dest: Path, progress: Progress | Non
         mode, done = ("ab", begun) if answer.status_code == 206 else ("wb", 0)
         length = answer.headers.get("Content-Length", "")
         if not length.isdecimal():
-            raise httpx.RemoteProtocolError("it does not say how much comes")
+            raise httpx.RemoteProtocolError("it does not announce the size")
         total = done + int(length)
         with dest.open(mode, buffering=PIECE) as file:
             for piece in answer.iter_raw():

@@ -105,7 +105,7 @@ def trackers_proxies(environment: Mapping[str, str]) -> tuple[dict[str, str], li
             try:
                 kept[f"{scheme}_proxy"] = _usable(name, value)[0]
             except FedfrError as error:
-                said.append(f"trackers go without a proxy: {error}")
+                said.append(f"trackers use no proxy: {error}")
     excepted = [token for token in _tokens(_variable(environment, "no_proxy")[1]) if _is_plain(token)]
     kept["no_proxy"] = ",".join(dict.fromkeys([*excepted, *LOOPBACK, socket.gethostname()]))
     return _both_cases(kept), said
@@ -136,8 +136,8 @@ def _usable(name: str, value: str) -> tuple[str, str]:
     found = split_host(re.split(r"[/?#]", place, maxsplit=1)[0].rstrip(":."))
     hint = f"set {name} to a proxy such as http://proxy.example.org:3128"
     if found is None:
-        # It is not shown: whatever cannot be told apart may be a password.
-        raise FedfrError(f"{name} names no proxy by scheme, host and port; {hint}")
+        # The value is not shown: an unparsed part may be a password.
+        raise FedfrError(f"{name} does not name a proxy by scheme, host and port; {hint}")
     if scheme not in PORTS:
         raise FedfrError(f"{name} names a {scheme} proxy at {found[0]}, which cannot be used; {hint}")
     shown = f"{scheme}://{found[0]}:{found[1] or PORTS[scheme]}"
@@ -201,7 +201,7 @@ def _is_here(host: str) -> bool:
     try:
         found = {str(place[0]) for _, _, _, _, place in socket.getaddrinfo(host, None)}
     except OSError:
-        # Behind a proxy other machines' names are often known to the proxy alone.
+        # Behind a proxy, names of other machines are often known to the proxy only.
         return False
     return all(map(is_own, found))
 

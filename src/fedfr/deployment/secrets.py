@@ -82,12 +82,12 @@ def load_key(path: Path) -> EllipticCurvePrivateKey:
     except OSError as error:
         raise FedfrError(f"cannot read the key {path}: {error.strerror or error}; check the path") from error
     if open_to:
-        raise FedfrError(f"the key {path} can be read by others than its owner; chmod 600 it, or make a new one")
+        raise FedfrError(f"the key {path} is readable by other users; chmod 600 it, or make a new one")
     try:
         key = load_ssh_private_key(content, None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise FedfrError(
-            f"{path} is no private key as OpenSSH writes it, without passphrase ({error}); give a key that fedfr made"
+            f"{path} is not an OpenSSH private key without passphrase ({error}); give a key that fedfr made"
         ) from error
     if not isinstance(key, EllipticCurvePrivateKey):
         raise FedfrError(f"{path} holds a {type(key).__name__}; give a key that fedfr made")

@@ -62,7 +62,7 @@ def main(grid: Grid, context: Context) -> None:
 
     submitted = _mark(folder)
     if submitted is None and NODES in os.environ:
-        _log.warning("the run was withdrawn before it began")
+        _log.warning("the run was withdrawn before it started")
         return
     trackers = [name for name in os.environ.get(TRACK, "").split(",") if name]
     try:
@@ -72,15 +72,15 @@ def main(grid: Grid, context: Context) -> None:
             experiment.run(shown, engine=flower_engine(grid, note, owners=owners_in(os.environ), board=board))
     except Exception as error:
         if isinstance(error, InUseError) and is_locked(folder):
-            # Another process is at work on the run: it goes on, and says itself how it ends.
+            # Another process executes the run: it continues, and reports the result itself.
             _log.warning("%s", error)
             raise
         if submitted is not None and _mark(folder) != submitted:
-            # It may have been submitted anew meanwhile, which is not to be undone.
+            # It may have been submitted again meanwhile; that must not be undone.
             _log.warning("the run was withdrawn and ends (%s)", type(error).__name__)
             raise
-        # Whatever it is, it would come again: a run that is begun anew every minute trains its sites for nothing.
-        reason = str(error) if isinstance(error, FedfrError) else f"{type(error).__name__}; its log.jsonl says more"
+        # The error would happen again: a run restarted every minute would waste the sites' training.
+        reason = str(error) if isinstance(error, FedfrError) else f"{type(error).__name__}; see its log.jsonl"
         _log.error("%s", reason, exc_info=not isinstance(error, FedfrError))
         try:
             if folder.is_dir():

@@ -62,13 +62,13 @@ class Serving:
         self._control = self.control or Control(self._address, self._home, self.coordinator.tls.resolve() / "ca.crt")
         self._started = threading.Event()
         self._stopped = threading.Event()
-        # What the SuperLink knows: by Flower's number of the node, the site and its key.
+        # Registrations at the SuperLink: site and key by Flower's node number.
         self._registered: dict[int, tuple[str, str]] = {}
-        # What the file of nodes says; None when that is not known.
+        # Contents of the file of nodes; None when unknown.
         self._written: dict[str, str] | None = None
-        # When each run was last seen at work, or begun.
+        # Time when each run was last seen active, or started.
         self._seen: dict[str, float] = {}
-        # Flower's numbers of the runs that were begun.
+        # Flower's numbers of the started runs.
         self._begun: dict[str, str] = {}
         self._waits: dict[str, str] = {}
         self._told: dict[str, Mapping[str, Any]] = {}
@@ -102,7 +102,7 @@ class Serving:
             raise FedfrError("there is no nginx on this machine; apt install nginx-light (or nginx)")
         self.coordinator.check_families()
         with locked(self.coordinator.folder):
-            # What the last process said of its own is true no more.
+            # The status of the previous process is outdated.
             (self.coordinator.folder / SERVING).unlink(missing_ok=True)
             proxy = self._proxy()
             works = (proxy.run, self._keep_looking)
@@ -174,7 +174,7 @@ class Serving:
         except (FedfrError, OSError) as error:
             said = str(error)
             if isinstance(error, OSError):
-                said = f"cannot look into {self.coordinator.folder}: {error.strerror or error}"
+                said = f"cannot read {self.coordinator.folder}: {error.strerror or error}"
             if self._failing.get(what) != said:
                 self._failing[what] = said
                 self.note(said)
@@ -208,22 +208,22 @@ class Serving:
         """
         sites = self.coordinator.sites()
         keys = {client: _content(path) for client, path in sites.items()}
-        # First of all nobody listens any more to a node whose key is gone, whatever the SuperLink says.
+        # First stop accepting nodes whose key was removed, even if the SuperLink fails.
         self._write_nodes(keys)
         for number, (client, key) in [*self._registered.items()]:
             if keys.get(client) != key:
                 with self._noted(f"the former key of {client}"):
                     self._control.unregister(number)
                     del self._registered[number]
-                    self.note(f"the key of {client} is good for nothing any more")
+                    self.note(f"the key of {client} is no longer accepted")
         for client, key in keys.items():
-            # A SuperLink that was started anew is told everything at the next look, and nothing twice.
+            # A restarted SuperLink receives everything at the next poll, and nothing twice.
             if (client, key) not in self._registered.values() and not self._started.is_set():
                 with self._noted(f"site {client}"):
                     number = self._control.register(client, sites[client])
                     self._registered[number] = client, key
                     self.note(f"{client} may take part")
-                # At once: the site says hello as soon as it may.
+                # At once: the site replies as soon as it is registered.
                 self._write_nodes(keys)
 
     def _write_nodes(self, keys: Mapping[str, str]) -> None:
@@ -249,7 +249,7 @@ class Serving:
                 self._stop(name)
         for name in [*self._seen]:
             if name not in queue and name not in at_work:
-                # Its number is kept: withdrawn before its process had started, it is stopped as soon as that has.
+                # Its number is kept: a run withdrawn before its process started is stopped as soon as it has.
                 del self._seen[name]
                 self.note(self.coordinator.outcome(name))
         starting = [name for name in queue if name in self._seen and not self._gone(name, at)]
@@ -269,7 +269,8 @@ class Serving:
             again = name in self._seen
             self._begun[name] = self._control.submit(name)
             self._seen[name] = self.clock()
-            self.note(f"run {name} " + ("is begun again: nobody worked on it" if again else "has begun, or goes on"))
+            how = "is started again: no process was executing it" if again else "is started or resumed"
+            self.note(f"run {name} {how}")
             return True
         return False
 

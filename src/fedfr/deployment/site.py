@@ -39,7 +39,7 @@ __all__ = ["Site", "SiteConfig", "SiteFacesConfig", "check_apart"]
 
 CPU = torch.device("cpu")
 
-# What is said here stays on the site's machine.
+# The site's own log; it stays on the site's machine.
 _log = logging.getLogger("fedfr.client")
 
 
@@ -229,7 +229,7 @@ class Site:
         state = store.at_or_before(rounds[-1]) if rounds else None
         if state is None:
             raise FedfrError(
-                f"{self.config.client} has not taken part in a round of {agreed.run} yet, so that it has no model; "
+                f"{self.config.client} has not taken part in a round of {agreed.run} yet, so it has no model; "
                 "start its site with `fedfr site run`, and wait for the first round"
             )
         if self.method.personal_model is None:
@@ -266,8 +266,8 @@ def check_apart(own: FaceSet, others: FaceSet, what: str) -> None:
         mine, theirs = names[0]
         example = mine if mine == theirs else f"{quoted_name(mine)}, there {quoted_name(theirs)}, which looks the same"
         raise FedfrError(
-            f"{len(names)} people of this site are among {what} by name, for example {example}; remove "
-            "them here, or rename those that are others"
+            f"{len(names)} identities of this site have the same name as some of {what}, for example {example}; remove "
+            "them here, or rename them if they are other people"
         )
     if own.digests().intersects(others.digests()):
-        raise FedfrError(f"an image of this site is among {what}; remove that person here")
+        raise FedfrError(f"an image of this site is among {what}; remove that identity here")

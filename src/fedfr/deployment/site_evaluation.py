@@ -45,7 +45,9 @@ def evaluate_site(
     names = [PROTOCOLS.entry(name).name for name in protocols or PERSONALIZED_PROTOCOLS]
     for name in names:
         if family_of(name) != "personalized":
-            raise FedfrError(f"{name} is not about a client's people; here are {', '.join(PERSONALIZED_PROTOCOLS)}")
+            raise FedfrError(
+                f"{name} is not for a client's identities; choose from {', '.join(PERSONALIZED_PROTOCOLS)}"
+            )
     config = validate(EvaluationConfig, settings or {}, "--set")
     runtime = site.config.runtime
     torch.set_num_threads(runtime.threads)
@@ -98,6 +100,6 @@ def _strangers(site: Site, given: Path | None, shown: Progress) -> FaceSet:
         )
     public = site.config.public
     if public is None or not is_face_set(public):
-        raise FedfrError("there are no strangers here to compare with; `fedfr site fetch`, or give --strangers FACES")
-    shown.note("strangers: the public faces, which training has seen; --strangers takes faces of other people")
+        raise FedfrError("there are no strangers to compare with; run `fedfr site fetch`, or give --strangers FACES")
+    shown.note("strangers: the public faces, which were used in training; use --strangers for faces of other people")
     return FaceSet.load(public)

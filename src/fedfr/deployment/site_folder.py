@@ -19,38 +19,38 @@ __all__ = ["KEY", "ROOT", "NewSite", "init_site"]
 KEY, ROOT = "site.key", "ca.crt"
 
 CONFIG = """\
-# A site of a federation: one client, on this machine, with its own faces. `fedfr site check` says what is missing.
+# A site of a federation: one client, on this machine, with its own faces. `fedfr site check` shows what is missing.
 # Paths are relative to this file.
 
-# Under which id this site takes part; the coordinator has registered site.key.pub under it.
+# The client id of this site; the coordinator registers site.key.pub under it.
 client: {client}
 
 # The coordinator: host and port. Its certificate is checked against ca.crt beside this file.
 server: {server}
 
-# What everybody has agreed on for this run: the file that the coordinator gave out.
+# The agreement of this run: a file from the coordinator.
 agreement: agreement.yaml
 
-# This site's faces, a set that `fedfr faces import` made. They never leave this machine. The last images of each person
-# are kept from training, for the site's own test: a share of them, or `test_count: 2`.
+# This site's faces, a set made by `fedfr faces import`. They never leave this machine. The last images of each identity
+# are kept from training for the site's own test: a share of them, or `test_count: 2`.
 faces:
   path: {faces}
   test_share: 0.4
 
-# The public faces that the coordinator gave out, a face set as well.
+# The public faces from the coordinator, also a face set.
 public: public
 
-# What this client keeps between rounds and never sends. Whoever reads it can recognize the people enrolled here.
+# Private states, kept between rounds and never sent. With them, the people enrolled here can be recognized.
 private: private
 
-# The port of 127.0.0.1 for this site's own processes: one that is free when they start, or always the same one.
+# The port of 127.0.0.1 for this site's own processes: null for any free port, or a fixed number.
 port: {port}
 
 # Methods and backbones of other packages that an agreement may name, such as [mypackage.module:MyMethod]: they are
 # imported here, from what is installed on this machine. Read their code first. Nothing else is imported.
 allow: []
 
-# How this machine computes: `threads` of the processor, or device: cuda.
+# Computation on this machine: `threads` of the processor, or device: cuda.
 runtime:
   threads: {threads}
 """

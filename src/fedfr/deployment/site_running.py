@@ -56,11 +56,11 @@ def run_site(path: Path, backoff: Backoff | None = None) -> int:
         try:
             write_json(folder / RUNNING, {**asdict(state), "port": port})
         except FedfrError as error:
-            # A full disk is no reason to end what runs.
+            # A full disk must not stop the running process.
             _log.warning("%s", error)
 
     variables = environment(home, programs=programs, proxies=route.variables())
     with locked(folder):
-        # What the last process said of its own is true no more.
+        # The status of the previous process is outdated.
         (folder / RUNNING).unlink(missing_ok=True)
         return Supervisor(command, variables, backoff or Backoff(), on_change=told).run()

@@ -55,7 +55,7 @@ def _standing(folder: Path, queue: Sequence[str]) -> dict[str, Any]:
     config = Experiment.open(folder).config
     method = config.method.name
     total = make_method(config, method).rounds(config.federation.rounds)
-    # From the agreement, not from the experiment's trial: that would look through its faces every time.
+    # From the agreement: opening the experiment would read its faces every time.
     sites: dict[str, dict[str, Any]] = {client: {"refused": 0} for client in Agreement.load(folder / AGREEMENT).clients}
     rounds = 0
     try:
@@ -71,18 +71,18 @@ def _standing(folder: Path, queue: Sequence[str]) -> dict[str, Any]:
                     site |= {"round": event["round"], "seconds": event.get("seconds"), "images": event["count"]}
                     site |= {"bytes_up": event["bytes/up"], "bytes_down": event["bytes/down"]}
     except (LookupError, TypeError, ValueError, OverflowError) as error:
-        raise FedfrError(f"{folder / 'metrics.jsonl'} lacks or garbles an entry ({error!r}); restore it") from error
+        raise FedfrError(f"{folder / 'metrics.jsonl'} has a damaged entry ({error!r}); restore it") from error
     run = {"method": method, "round": rounds, "rounds": total, "sites": sites}
     at_work, stopped, position = is_locked(folder), folder / STOPPED, _position(folder.name, queue)
     for client, seen in read_board(folder).items():
         site = sites.setdefault(client, {"refused": 0})
-        # How it stood when the run's process ended says nothing any more.
+        # The status from before the run's process ended is outdated.
         names = ("state", "since", "problem", "problem_since") if at_work else ("problem", "problem_since")
         site |= {name: seen[name] for name in names if name in seen}
     if stopped.exists():
         return {**run, "state": f"stopped: {stopped.read_text(encoding='utf-8').strip()}"}
     if at_work:
-        # The round goes on without whoever was refused or late.
+        # The round continues without sites that were refused or late.
         done = (READY, ANSWERED, REFUSED, LATE)
         missing = [client for client, site in sites.items() if site.get("state", READY) not in done]
         return {**run, "state": "at work" if position else "withdrawn, about to stop", "waiting_for": missing}

@@ -169,7 +169,7 @@ class Supervisor:
         code = process.wait()
         ended.set()
         watch.join()
-        # What it had started may live, and print, for longer.
+        # Its children may run, and print, for longer.
         reader.join(2)
         how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
         return f"{Path(command[0]).name} {how}"

@@ -249,7 +249,7 @@ def test_a_site_that_does_not_fit_is_told_before_the_round(
     [
         hello("north", agreement="b" * 64),
         hello("north", public=""),
-        says(Failure("north", "there is no agreement.yaml; put the file there that the coordinator gave out")),
+        says(Failure("north", "there is no agreement.yaml; put the coordinator's file there")),
     ],
 )
 def test_the_first_round_waits_for_a_site_that_is_about_to_be_mended(before: Callable[[Message], Answers]) -> None:
