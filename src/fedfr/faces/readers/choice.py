@@ -1,4 +1,4 @@
-"""Which importer reads what a user names, and opening faces whatever form they lie in."""
+"""Choice of the importer for a source, and opening of face sets in any form."""
 
 from __future__ import annotations
 

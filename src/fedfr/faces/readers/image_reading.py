@@ -1,4 +1,4 @@
-"""Reading one image file into RGB, and gathering many of them into a set of faces."""
+"""Reading of image files to RGB, and assembly of face sets from them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Resize = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 class FacesWarning(UserWarning):
-    """Something about the given images that a user should know, though the import went on."""
+    """Warning about imported images that does not stop the import."""
 
 
 def to_rgb(content: bytes, most: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -98,11 +98,11 @@ def build_face_set(
     *,
     skip_bad: bool = False,
 ) -> FaceSet:
-    """Read every file, bring it to 112x112 with ``fit``, and keep the set in memory or, with ``dest``, on disk.
+    """Read every file, resize it to 112x112 with ``fit``, and keep the set in memory or, with ``dest``, on disk.
 
-    With ``dest`` no more than one image is in memory at a time and the returned set is memory-mapped. Raises
-    :class:`FedfrError` naming the first files that cannot be read and how many there are. With ``skip_bad`` all files
-    are read once before, and such files left out, with one :class:`FacesWarning`; ``dest``/skipped.csv lists them.
+    With ``dest`` only one image is in memory at a time and the returned set is memory-mapped. Raises
+    :class:`FedfrError` naming the first unreadable files and their number. With ``skip_bad`` such files are omitted
+    with one :class:`FacesWarning` and listed in ``dest``/skipped.csv.
     """
     bad: dict[int, FedfrError] = {}
 

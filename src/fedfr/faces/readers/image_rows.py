@@ -1,4 +1,4 @@
-"""Data sets in rows, a compressed image and an identity each: gathered into a set of faces."""
+"""Import of data sets in rows, each with a compressed image and an identity."""
 
 from __future__ import annotations
 

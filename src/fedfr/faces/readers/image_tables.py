@@ -1,4 +1,4 @@
-"""Importing tables with an image in every row: Parquet files, and folders that ``Dataset.save_to_disk`` wrote."""
+"""Import of tables with an image per row: Parquet files and folders written by ``Dataset.save_to_disk``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Importing an ``imagefolder``: images with a metadata file, or parts (train, test) with a folder per identity."""
+"""Import of an ``imagefolder``: images with a metadata file, or parts (train, test) with a folder per identity."""
 
 from __future__ import annotations
 

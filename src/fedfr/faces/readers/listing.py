@@ -1,4 +1,4 @@
-"""Which files of a folder with one sub-folder per identity are images, and which are not."""
+"""Listing of the images in a folder with one sub-folder per identity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``metadata.csv``, ``metadata.jsonl`` or ``metadata.parquet`` beside images: who is on which of them."""
+"""Metadata files (``metadata.csv``, ``.jsonl``, ``.parquet``) that assign identities to images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Undoing what a copy in text mode does to a grey PGM image: CR LF for every LF, pixels included."""
+"""Repair of PGM images that were copied in text mode, with CR LF for every LF."""
 
 from __future__ import annotations
 

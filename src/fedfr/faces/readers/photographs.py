@@ -1,4 +1,4 @@
-"""Importing photographs: a face is found in each, turned to the template, and kept; the others are listed."""
+"""Import of photographs: detect, align and store the face of each; list those that were skipped."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ SKIPPED = "skipped.csv"
 
 @dataclass(frozen=True, repr=False)
 class PhotographImport(Brief):
-    """The set that was made, and everything that is not in it.
+    """Result of an import of photographs: the face set and what was skipped.
 
-    ``photographs``: how many there were. ``skipped``: one :class:`Outcome` with a reason per file that gave no face,
-    those that are no images among them. ``lost``: identities none of whose images gave a face.
+    ``photographs`` is their number; ``skipped`` has one :class:`Outcome` with a reason per file without a face, files
+    that are not images included; ``lost`` are the identities without any face.
     """
 
     faces: FaceSet

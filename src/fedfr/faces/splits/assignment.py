@@ -1,4 +1,4 @@
-"""What the split recipes share: settings checked, identities in order, images dealt out to clients."""
+"""Common parts of split recipes: checks of settings, order of identities, assignment of images to clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes that deal identities out to the public part, the clients and the unseen ones."""
+"""Split recipes that assign identities to the public part, the clients and the unseen part."""
 
 from __future__ import annotations
 

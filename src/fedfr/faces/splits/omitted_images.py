@@ -1,4 +1,4 @@
-"""Splits that do not see every image: which are left out and why, and what is said of it."""
+"""Splits that omit images, with the reasons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that say in which partition each image is: CSV, JSON or Parquet, by the image's number or name."""
+"""Partition files, which assign images by index or name to partitions: CSV, JSON or Parquet."""
 
 from __future__ import annotations
 

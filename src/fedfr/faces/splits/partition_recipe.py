@@ -1,4 +1,4 @@
-"""A split made elsewhere, image by image: every partition becomes a client that owns its people."""
+"""Split recipe ``partition``: every partition of the images becomes a client."""
 
 from __future__ import annotations
 

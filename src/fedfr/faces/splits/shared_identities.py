@@ -1,4 +1,4 @@
-"""People with images in several partitions: a client owns its people alone, so somebody has to decide."""
+"""Rules for identities with images in several partitions."""
 
 from __future__ import annotations
 

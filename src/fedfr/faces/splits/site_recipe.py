@@ -1,4 +1,4 @@
-"""A split whose clients are on machines of their own: all that is here is public, or nobody's."""
+"""Split recipe ``sites``: clients on other machines; all faces here are public or generic."""
 
 from __future__ import annotations
 

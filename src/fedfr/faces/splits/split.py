@@ -1,4 +1,4 @@
-"""Who gets which faces: a saved manifest, so that every method sees the same ones."""
+"""Splits: manifests that assign the images of a face set to parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of a split, and what they must never do: let a person or an image leak from one into another."""
+"""Parts of a split, and checks that no identity or image occurs in two of them."""
 
 from __future__ import annotations
 

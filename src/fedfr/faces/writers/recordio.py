@@ -1,4 +1,4 @@
-"""Writing records, and files of them in the layout of the FedFR split scripts, byte for byte as MXNet writes them."""
+"""Writing of RecordIO records and face files, byte for byte as MXNet writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A split as the files that the released FedFR tools read, in the folders where they look for them."""
+"""Export of a split as the RecordIO files that the released FedFR tools read."""
 
 from __future__ import annotations
 

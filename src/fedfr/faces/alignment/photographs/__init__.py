@@ -1,4 +1,4 @@
-"""Photographs to aligned faces: points, what makes an image unfit, what is kept while an import is unfinished."""
+"""Alignment of photographs: landmarks, reasons for rejection, and the state of an unfinished import."""
 
 from __future__ import annotations
 

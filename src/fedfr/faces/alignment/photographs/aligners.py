@@ -1,4 +1,4 @@
-"""Where the five points of a photograph's face come from: a detector, or a file."""
+"""Sources of the five landmarks of a photograph: a detector or a file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Aligner(Protocol):
 
 
 class YunetAligner:
-    """Faces that YuNet finds."""
+    """Aligner that detects faces with YuNet."""
 
     nothing = "no-face"
 
@@ -65,7 +65,7 @@ class YunetAligner:
 
 
 class LandmarksAligner:
-    """Faces whose points a file gives."""
+    """Aligner that reads the landmarks from a file."""
 
     nothing = "no-landmarks"
 
@@ -80,7 +80,7 @@ class LandmarksAligner:
 
 @dataclass(frozen=True)
 class AlignerFiles:
-    """What a user may name beside the way of aligning."""
+    """Files that the user may give for an alignment method."""
 
     detector: Path | None = None
     detector_sha256: str | None = None

@@ -1,4 +1,4 @@
-"""A page with the aligned faces and what was skipped, for the eyes of whoever holds the photographs."""
+"""HTML contact sheet of aligned faces and skipped photographs."""
 
 from __future__ import annotations
 

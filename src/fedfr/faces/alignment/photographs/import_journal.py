@@ -1,4 +1,4 @@
-"""What an unfinished import has found so far: a file that only grows, whole up to the last photograph."""
+"""Append-only journal of an unfinished import; complete up to the last photograph processed."""
 
 from __future__ import annotations
 

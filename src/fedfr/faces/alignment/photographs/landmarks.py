@@ -1,4 +1,4 @@
-"""Five points of every face, found elsewhere and written to a file."""
+"""Reading of landmark files: five points per face, detected by another program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening a photograph that somebody else made: nothing in it decides how much memory is taken."""
+"""Reading of untrusted photographs with bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of one photograph: an aligned face, or the reason why not, with the numbers that decided."""
+"""Result for one photograph: an aligned face, or the reason for skipping it, with the measured values."""
 
 from __future__ import annotations
 

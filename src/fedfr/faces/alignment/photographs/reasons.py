@@ -1,4 +1,4 @@
-"""Why a file among photographs gives no face."""
+"""Reasons for skipping a photograph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of what gave no face, for the operator: a CSV beside the faces, and counts by reason."""
+"""List of skipped photographs as CSV, and counts by reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One photograph per thread: OpenCV works without the interpreter's lock."""
+"""Processing of photographs in threads; OpenCV releases the GIL."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ R = TypeVar("R")
 
 
 def map_in_threads(work: Callable[[T], R], tasks: Iterable[T], threads: int) -> Iterator[R]:
-    """Results in the order in which they are ready, with no more than two tasks per thread under way.
+    """Yield results as they are completed, with at most two tasks per thread in progress.
 
-    The first exception is raised; what has not begun then never does.
+    The first exception is raised, and tasks that have not started are cancelled.
     """
     waiting: set[Future[R]] = set()
     with _opencv_threads(1), ThreadPoolExecutor(threads) as pool:

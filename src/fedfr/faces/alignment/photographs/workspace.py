@@ -1,4 +1,4 @@
-"""The hidden folder beside a destination in which an import works until it is whole."""
+"""Hidden work folder beside a destination, used by an import until it is complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two benchmarks and how many of everything they have."""
+"""The benchmarks IJB-B and IJB-C with their published counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images a benchmark has, what they belong to, and where the face lies in each."""
+"""Images of an IJB benchmark with their templates, media and landmarks."""
 
 from __future__ import annotations
 

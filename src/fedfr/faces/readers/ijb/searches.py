@@ -1,4 +1,4 @@
-"""Who is enrolled, and who is searched for: the lists of 1:N."""
+"""Galleries and probes of the 1:N protocol."""
 
 from __future__ import annotations
 

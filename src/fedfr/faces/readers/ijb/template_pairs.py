@@ -1,4 +1,4 @@
-"""The comparisons of 1:1, fifteen million of them."""
+"""Template comparisons of the 1:1 protocol (about 15 million for IJB-C)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists of image pairs as they are found: LFW's, lines of paths, CPLFW's two lines, CFP's folders, tables."""
+"""Reading of pair lists: LFW's, lines of paths, CPLFW's two lines, CFP's folders and tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of lists of pairs: how lines are parted, what says same or different, what columns are called."""
+"""Vocabulary of pair lists: separators, words for same or different, and column names."""
 
 from __future__ import annotations
 

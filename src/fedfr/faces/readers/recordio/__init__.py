@@ -1,4 +1,4 @@
-"""RecordIO, in which large face sets are given away: read without MXNet, and written for tools that need it."""
+"""Reading of RecordIO files without MXNet."""
 
 from __future__ import annotations
 

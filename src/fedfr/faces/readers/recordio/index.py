@@ -1,4 +1,4 @@
-"""Which record lies where: the ``.idx`` beside a ``.rec``, or a pass through the file where there is none."""
+"""Index of record offsets: read from the ``.idx`` beside a ``.rec``, or rebuilt from the records."""
 
 from __future__ import annotations
 

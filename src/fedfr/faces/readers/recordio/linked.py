@@ -1,4 +1,4 @@
-"""A saved set that leaves its images in their RecordIO file: where that is, the offsets, and what each decodes to."""
+"""Stored face sets whose images remain in a RecordIO file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which records are images, of whom, in the two layouts of face sets: InsightFace's and the FedFR split scripts'."""
+"""Image records and labels in the two layouts of face sets: InsightFace's and the FedFR split scripts'."""
 
 from __future__ import annotations
 

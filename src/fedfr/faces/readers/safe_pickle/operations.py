@@ -1,7 +1,7 @@
-"""The operations that a pickle of plain data consists of, one after the other, with their arguments.
+"""Operations of a pickle of plain data, with their arguments.
 
-Not ``pickletools.genops``: it cannot read the text strings of Python 2 that hold an image, and decodes the argument of
-an operation before anybody can refuse it.
+:func:`pickletools.genops` is not used: it cannot read the strings of Python 2 that hold an image, and it decodes an
+argument before the operation can be refused.
 """
 
 from __future__ import annotations
