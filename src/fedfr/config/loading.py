@@ -1,4 +1,4 @@
-"""Where settings come from: presets, YAML files and ``a.b=c`` texts, each read into a plain nested mapping."""
+"""Reading of settings from presets, YAML files and ``a.b=c`` overrides into nested mappings."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _PATHS = (
     ("model", "start"),
 )
 
-# Of a whole configuration, aliases followed: a client's list of settings has dozens.
+# Largest number of values of a configuration with all YAML aliases expanded; real ones have dozens.
 MOST_VALUES = 1_000_000
 
 
@@ -63,14 +63,14 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "clients": (_WORDS, f"{_WORDS} int"),
     "public_partitions": (_WORDS, _WORDS),
 }
-"""Settings that hold names: what YAML 1.1 takes for a value of these kinds is text there, alone and in a list.
+"""Settings that contain names: YAML 1.1 values of these types are read as text, as a single value and in a list.
 
-``clients`` may be a number of them, and partitions have numbers.
+``clients`` may also be a number of clients, and partitions may be numbers.
 """
 
 
 def read_preset(name: str) -> dict[str, Any]:
-    """The preset's settings and, as ``preset``, its name."""
+    """Read a preset; its name is added as ``preset``. Raises :class:`FedfrError` for an unknown name."""
     if name not in PRESETS:
         raise FedfrError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
     text = files("fedfr.config").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
@@ -79,7 +79,7 @@ def read_preset(name: str) -> dict[str, Any]:
 
 
 def read_benchmark(name: str) -> dict[str, Any]:
-    """The definition of a benchmark of the package."""
+    """Read the definition of a benchmark of fedfr. Raises :class:`FedfrError` for an unknown name."""
     if name not in BENCHMARKS:
         raise FedfrError(f"unknown benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
     text = files("fedfr.config").joinpath("presets", "benchmarks", f"{name}.yaml").read_text(encoding="utf-8")
@@ -88,7 +88,7 @@ def read_benchmark(name: str) -> dict[str, Any]:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """What the file itself says, its paths made absolute; raises :class:`FedfrError` when it is no mapping in YAML."""
+    """Read a YAML file, with absolute paths; raises :class:`FedfrError` if it is not a YAML mapping."""
     if not path.exists():
         raise FedfrError(f"configuration {path} does not exist; give a YAML file or a preset: {', '.join(PRESETS)}")
     try:
@@ -103,9 +103,9 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(text: str, place: Sequence[str] = ()) -> Any:
-    """YAML as ``yaml.safe_load`` reads it, but with names as they are written: a client called ``no`` or ``007``.
+    """Parse YAML like ``yaml.safe_load``, but keep names as text, for instance a client named ``no`` or ``007``.
 
-    ``place``: the settings' names that lead to what ``text`` holds. Raises ``yaml.YAMLError``, and nothing else.
+    ``place``: path of setting names to the value in ``text``. Raises ``yaml.YAMLError`` and no other exception.
     """
     loader = yaml.SafeLoader(text)
     try:
@@ -116,14 +116,14 @@ def read_yaml(text: str, place: Sequence[str] = ()) -> Any:
         _keep_names(node, place[-1] if place else "", set())
         return loader.construct_document(node)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        # What PyYAML does with a number of 5000 digits, with the 99th of a month, with brackets nested thousands deep.
+        # PyYAML raises these for a number of 5000 digits, day 99 of a month, or brackets nested thousands deep.
         raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
     finally:
         loader.dispose()
 
 
 def _keep_names(node: yaml.Node, name: str, seen: set[int]) -> None:
-    """Mark as text what the setting called ``name`` holds, where that is names; an anchor may make a node its own."""
+    """Mark the value of the setting ``name`` as text if it contains names; nodes may be cyclic through anchors."""
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -141,13 +141,13 @@ def _keep_names(node: yaml.Node, name: str, seen: set[int]) -> None:
 
 
 def _as_text(node: yaml.ScalarNode, kinds: str) -> None:
-    # What is quoted has a style, and is text already.
+    # A quoted value has a style and is text already.
     if node.style is None and node.tag.rpartition(":")[2] in kinds.split():
         node.tag = "tag:yaml.org,2002:str"
 
 
 def _check_size(node: yaml.Node) -> None:
-    """Raise ValueError where aliases of aliases stand for more than any configuration holds, merged in or not."""
+    """Raise ``ValueError`` if expanding all YAML aliases gives more than :data:`MOST_VALUES` values."""
     left, waiting = MOST_VALUES, [node]
     while waiting:
         found = waiting.pop()
@@ -162,7 +162,7 @@ def _check_size(node: yaml.Node) -> None:
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """``a.b=c`` texts as one nested mapping; values are read as YAML."""
+    """Parse ``a.b=c`` overrides into one nested mapping; values are YAML. Raises :class:`FedfrError` if invalid."""
     tree: dict[str, Any] = {}
     for override in overrides:
         tree = merge(tree, _parse_override(override))
@@ -170,7 +170,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def absolute_paths(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The same settings with every path absolute: relative ones start at ``folder``, ``~`` is the user's home."""
+    """Return the settings with absolute paths: relative ones are resolved in ``folder``, ``~`` is the home folder."""
     tree: dict[str, Any] = dict(content)
     for place in _PATHS:
         tree = _absolute(tree, place, folder)
@@ -192,7 +192,7 @@ def _absolute(content: Any, place: Sequence[str], folder: Path) -> Any:
 
 
 def first_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
-    """Dotted name and both values of the first setting in which two nested mappings differ; None: they are equal."""
+    """Return the dotted name and both values of the first setting that differs; None if the mappings are equal."""
     for name in dict.fromkeys([*one, *other]):
         left, right = one.get(name), other.get(name)
         if isinstance(left, Mapping) and isinstance(right, Mapping):
@@ -205,7 +205,7 @@ def first_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``over`` laid over ``base``: groups are merged setting by setting, everything else is replaced."""
+    """Merge ``over`` into ``base``: groups are merged setting by setting, other values are replaced."""
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)

@@ -1,4 +1,4 @@
-"""What a run is made of: one validated, immutable tree of settings, read from YAML and written back resolved."""
+"""Schema of a run's settings: a validated, immutable tree, read from YAML."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 
 
 _DEVICE = re.compile(r"cpu(:\d+)?|cuda(:\d+)?", re.ASCII)
-"""What a device may be called: no other kind computes everything that is computed here, float64 among it."""
+"""Allowed device names; other kinds of devices do not support all operations that are needed, such as float64."""
 
 
 def _distinct(rates: tuple[float, ...]) -> tuple[float, ...]:
@@ -121,7 +121,7 @@ class FacesConfig(Settings):
 
 
 class SplitConfig(Settings):
-    """Which recipe divides the faces, with the recipe's own settings, or a manifest saved before."""
+    """Split of the images: a recipe with its settings, or a saved manifest."""
 
     recipe: str = "general"
     manifest: str | None = None
@@ -129,14 +129,14 @@ class SplitConfig(Settings):
 
 
 class ModelConfig(Settings):
-    """The backbone, and the checkpoint to start from (``scratch``: pre-train on the public faces)."""
+    """Backbone, and the checkpoint to start from (``scratch``: pre-train on the public images)."""
 
     backbone: str = "slimface"
     start: str = "scratch"
 
 
 class PretrainConfig(Settings):
-    """Central training on the public set before the first round (method, section 2)."""
+    """Pre-training on the public images before the first round."""
 
     epochs: Annotated[int, Field(ge=0)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 128
@@ -153,7 +153,7 @@ class PretrainConfig(Settings):
 
 
 class LocalConfig(Settings):
-    """One client's local training in a round (method, section 3.4)."""
+    """Local training of a client in a round."""
 
     epochs: Literal["adaptive"] | Annotated[int, Field(ge=1)] = "adaptive"
     first_epochs: Annotated[int, Field(ge=1)] = 10
@@ -171,9 +171,9 @@ class LocalConfig(Settings):
     flip: bool = True
 
     def epochs_in(self, round_number: int) -> int:
-        """Local epochs E_t of the round (1, 2, …): 10, 8, 6, 4, 4, … when adaptive with the defaults.
+        """Return the local epochs E_t of a round (1, 2, …): 10, 8, 6, 4, 4, … for ``adaptive`` with the defaults.
 
-        E_t never rises: where the first round has no more than ``least_epochs``, every round has as many as the first.
+        E_t never increases: if ``first_epochs`` ≤ ``least_epochs``, every round has ``first_epochs``.
         """
         if self.epochs == "adaptive":
             return max(min(self.first_epochs, self.least_epochs), self.first_epochs - 2 * (round_number - 1))
@@ -181,7 +181,7 @@ class LocalConfig(Settings):
 
 
 class ServerConfig(Settings):
-    """The server's step: the clients' mean (FedAvg), or the way there as the gradient of FedAvgM or FedAdam.
+    """Server optimizer: the mean of the clients (FedAvg), or FedAvgM or FedAdam with the mean update as the gradient.
 
     ``beta1``, ``beta2``, ``tau`` as in Reddi et al. (ICLR 2021); ``momentum`` uses ``beta1``, ``average`` none of them.
     """
@@ -194,7 +194,7 @@ class ServerConfig(Settings):
 
 
 class FederationConfig(Settings):
-    """Rounds, who takes part, and how the server combines what comes back."""
+    """Rounds, participation of clients, and aggregation of their updates."""
 
     rounds: Annotated[int, Field(ge=1)] = 20
     participation: Share = 1.0
@@ -210,9 +210,9 @@ class FederationConfig(Settings):
 
 
 class MethodConfig(BaseModel):
-    """A method's name; its other settings are the method's own and are checked by it.
+    """Name of a method, with its own settings, which the method validates.
 
-    ``local``: settings of :class:`LocalConfig` that this method trains with instead of the run's.
+    ``local``: settings of :class:`LocalConfig` that override those of the run for this method.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -222,12 +222,12 @@ class MethodConfig(BaseModel):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything but the name and ``local``."""
+        """The method's own settings, without the name and ``local``."""
         return dict(self.model_extra or {})
 
 
 class MethodSettings(Settings):
-    """Settings every method has; a baseline takes them from the main method."""
+    """Settings common to all methods; baselines take them from the main method."""
 
     prototypes: Literal["mean-feature", "random"] = "mean-feature"
 
@@ -266,7 +266,7 @@ def _usable(text: str) -> str:
 
 
 class RuntimeConfig(Settings):
-    """How the work is done; of these only ``workers`` and ``public_features`` never change a last bit."""
+    """Precision, devices and processes; only ``workers`` and ``public_features`` never change a result's last bits."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
@@ -277,15 +277,15 @@ class RuntimeConfig(Settings):
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The devices that ``device`` names, separated by commas; the first is the run's, the workers share all."""
+        """The devices listed in ``device``, separated by commas; the run uses the first, the workers share all."""
         return tuple(name.strip() for name in self.device.split(","))
 
 
 class DeploymentConfig(Settings):
-    """How long the server waits, in seconds, when its clients are on other machines; none of it changes a last bit.
+    """Waiting times of the server in seconds if clients are on other machines; they do not change results.
 
-    ``join``: in the first round, for all clients to be ready. ``hello``: for a machine to say which client it is.
-    ``deadline``: for the answers of a round. ``poll``: between two looks for answers.
+    ``join``: for all clients to be ready in the first round. ``hello``: for a machine to report its client id.
+    ``deadline``: for the replies of a round. ``poll``: interval between two checks for replies.
     """
 
     join: Annotated[float, Field(ge=0)] = 600.0
@@ -295,7 +295,7 @@ class DeploymentConfig(Settings):
 
 
 class ExperimentConfig(Settings):
-    """A whole job: faces, split, starting model, method, baselines, evaluation.
+    """Configuration of an experiment: faces, split, model, training, method, baselines, evaluation, runtime.
 
     >>> from fedfr import ExperimentConfig
     >>> config = ExperimentConfig(seed=3)
@@ -340,12 +340,11 @@ class ExperimentConfig(Settings):
 
 
 def load_config(source: str | Path | None, overrides: Sequence[str] | Mapping[str, Any] = ()) -> ExperimentConfig:
-    """Read a YAML file or preset and apply overrides: ``a.b=c`` texts, or the nested settings themselves.
+    """Read a YAML file or preset and apply overrides: ``a.b=c`` texts, or nested settings.
 
-    ``source`` is a preset's name, a path, or None for the defaults. A file may name a ``preset:`` it builds on.
-    Paths inside a file are relative to that file, those of overrides to the current directory. What names another
-    ``method.name`` than the layer it builds on leaves behind what belonged to that method.
-    Raises :class:`FedfrError` on anything unknown or out of range.
+    ``source`` is the name of a preset, a path, or None for the defaults. A file may name a ``preset:`` to build on.
+    Paths in a file are relative to that file, paths in overrides to the current directory. Changing ``method.name``
+    drops the old method's settings. Raises :class:`FedfrError` for unknown settings and values out of range.
 
     >>> from fedfr import load_config
     >>> config = load_config("quickstart", ["federation.rounds=5", "method.name=fedavg"])
@@ -369,7 +368,7 @@ def load_config(source: str | Path | None, overrides: Sequence[str] | Mapping[st
 
 
 def _without_other_method(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """``below`` without settings and baselines that stop making sense when ``above`` changes the method."""
+    """Return ``below`` without the old method's settings and the repeated baseline if ``above`` changes the method."""
     old, new = below["method"], above.get("method")
     if not isinstance(old, Mapping) or not isinstance(new, Mapping) or new.get("name", old["name"]) == old["name"]:
         return below

@@ -9,10 +9,10 @@ LONGEST, LAST = 2000, 500
 
 
 class FedfrError(Exception):
-    """A mistake in what was given. The message is one line: what, where, what is allowed, what to do.
+    """Invalid input. The message is one line: what was given, where, what is allowed, what to do.
 
-    ``shareable``: the part that may leave the machine of a client that met it. A message may hold paths and names of
-    private faces, so by default nothing of it may: the server learns only that the client stopped.
+    ``shareable`` is the text that a client may send to the server. A message may contain paths and names of private
+    identities, so by default the server learns only that the client stopped.
 
     >>> from fedfr import FedfrError, load_config
     >>> try:

@@ -14,7 +14,7 @@ __all__ = ["exports", "resolve"]
 
 
 def resolve(home: str) -> Any:
-    """What ``home`` names: ``module:attribute``."""
+    """Import the object named ``module:attribute``."""
     module, _, attribute = home.partition(":")
     return getattr(import_module(module), attribute)
 

@@ -1,4 +1,4 @@
-"""Named things a user can choose: backbones, methods, protocols, presets."""
+"""Registries of named objects that a user can choose: backbones, methods, protocols, importers, layouts."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _NAME = re.compile(r"\w[\w.-]*")
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """One registered thing: its name, what makes it, one line about it, the paper it comes from, and its origin.
+    """Entry of a registry: name, object, one-line description, paper, and origin.
 
-    ``value`` is the thing itself, or the text ``module:attribute`` where it lies: a list of names must not wait for
-    what they stand for. The module of a built-in entry belongs to the package of the registry (see
-    :mod:`fedfr.core.lazy`). ``origin`` is ``fedfr``, or the package or module that provides it.
+    ``value`` is the object, or a text ``module:attribute`` that is imported on first use, so that listing names is
+    fast. The module of a built-in entry belongs to the package of the registry (see :mod:`fedfr.core.lazy`).
+    ``origin`` is ``fedfr``, or the package or module that provides the object.
     """
 
     name: str
@@ -43,10 +43,10 @@ class Entry(Generic[T]):
 
 @dataclass(frozen=True)
 class Extensions(Generic[T]):
-    """What a registry accepts from other packages.
+    """Rules for objects of other packages in a registry.
 
-    ``group``: the entry point group. ``wanted``: what an object has to be, in words. ``accept`` returns the object as
-    the registry keeps it, or None where it is of another kind.
+    ``group``: the entry point group. ``wanted`` describes the required kind of object. ``accept`` returns the object as
+    the registry stores it, or None if it is of another kind.
     """
 
     group: str
