@@ -49,8 +49,8 @@ dist-check: $(STAMP)
 
 # The lowest releases that pyproject.toml declares, in a virtual environment of their own. PyTorch is the exception: its
 # lowest release is not tested, only the pinned one, which constraints-lowest.txt names as well. Old releases among new
-# ones give warnings of deprecation, which are no errors here, and one of
-# them rounds the smallest floats to zero in the whole process: one test cannot draw its numbers.
+# ones give warnings of deprecation, which are no errors here, and one of them rounds the smallest floats to zero in the
+# whole process: one test cannot draw its numbers.
 LOWEST_TESTS := tests/config tests/losses tests/results tests/reporting tests/evaluation tests/models/test_onnx_model.py \
   tests/faces/readers/huggingface tests/faces/readers/test_orl.py tests/experiments/test_experiment.py
 test-lowest: $(LOWEST)/.installed

@@ -123,6 +123,7 @@ def test_the_declared_versions_of_python_are_those_that_are_tested() -> None:
 def test_links_of_the_project_have_one_base() -> None:
     urls: dict[str, str] = PROJECT["urls"]
     assert {"Homepage", "Documentation", "Source", "Changelog"} <= {*urls}
+    assert urls.pop("Documentation") in (ROOT / "README.md").read_text(encoding="utf-8")
     assert [url for url in urls.values() if not f"{url}/".startswith(f"{urls['Homepage']}/")] == []
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["repository-code"] == urls["Source"]
 
