@@ -1,4 +1,4 @@
-"""The nodes and constants of an ONNX file, read from its bytes alone."""
+"""Parsing of the nodes and constants of ONNX files without other libraries."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Graph:
 
 
 def read_graph(path: Path) -> Graph:
-    """The graph in a file; one without nodes of a file that is damaged."""
+    """Read the graph in a file; returns a graph without nodes if the file is damaged."""
     nodes: list[Node] = []
     constants: dict[str, Array] = {}
     try:
@@ -93,9 +93,9 @@ def read_graph(path: Path) -> Graph:
 
 
 def check_tensors(path: Path) -> None:
-    """Raise ``ValueError`` where a file's tensors claim more bytes than there are, in it and in the files it names.
+    """Raise ``ValueError`` if the tensors of a file claim more bytes than it and its external files contain.
 
-    Those must lie in the folder of the file. Whoever makes a session of it would give them the memory, or read them.
+    External files must be in the folder of the file. A runtime would allocate the memory or read the files.
     """
     content = read_file(path, _MOST_BYTES)
     left = len(content)

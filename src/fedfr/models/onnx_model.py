@@ -1,4 +1,4 @@
-"""A face recognition network in an ONNX file, for evaluation: its input and output are read and checked."""
+"""Evaluation of face recognition networks in ONNX files, with checks of their input and output."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ class OnnxInput:
 
 
 class OnnxBackbone(nn.Module):
-    """The network in ``path`` with the manners of a backbone: (N, 3, 112, 112) to (N, D), float32, on the CPU.
+    """The network in an ONNX file as a backbone: (N, 3, 112, 112) to (N, D), float32, on the CPU.
 
-    It runs in as many threads as torch does. Raises :class:`FedfrError` when onnxruntime is not installed, the file
+    It uses as many threads as PyTorch. Raises :class:`FedfrError` when onnxruntime is not installed, the file
     is damaged or is no face recognition network, and when a feature is NaN or infinity.
     """
 

@@ -1,4 +1,4 @@
-"""Whether an ONNX graph scales faces itself, and what it therefore takes: −1 … 1, 0 … 1, or grey levels 0 … 255."""
+"""Input range of an ONNX graph: −1 … 1, 0 … 1, or grey levels 0 … 255, derived from its first operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks that turn a face crop into a feature."""
+"""Backbone architectures."""
 
 from __future__ import annotations
 
