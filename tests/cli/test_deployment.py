@@ -100,7 +100,7 @@ def test_the_steps_of_the_guide(fedfr: Fedfr, tmp_path: Path, faceset: Path, mon
 
 def test_a_site_where_all_is_well_ends_with_0(fedfr: Fedfr, standing: Standing, server: Server) -> None:
     lines = done(fedfr("site", "check", standing.site)).splitlines()
-    assert len(lines) == 15
+    assert len(lines) == 16
     assert all(line.startswith("ok   ") for line in lines)
     found = json.loads(done(fedfr("site", "check", standing.site, "--json")))
     assert [f"ok   {line['what']}" for line in found] == [line.partition(":")[0] for line in lines]

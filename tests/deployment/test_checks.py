@@ -42,6 +42,7 @@ EVERY_LINE = [
     "folder",
     "port",
     "agreement",
+    "code",
     "device",
     "faces",
     "public faces",

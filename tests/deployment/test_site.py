@@ -269,3 +269,22 @@ def test_an_experiment_of_sites_does_not_run_without_them(federation: Make) -> N
     with pytest.raises(FedfrError, match="the faces of client-01, client-02 are not on this machine; run the experim"):
         made.remote.run()
     assert "2 clients with their faces elsewhere" in made.remote.describe()
+
+
+def test_a_site_imports_only_code_that_is_allowed_and_the_same(federation: Make) -> None:
+    folder = federation().sites["client-01"]
+    agreement = yaml.safe_load((folder / "agreement.yaml").read_text("utf-8"))
+    assert Site.open(folder / "site.yaml").agreement.code[BACKBONE].version == "unversioned"
+    edit(folder / "site.yaml", allow=[])
+    with pytest.raises(FedfrError, match=rf"names {BACKBONE}.*has not allowed; .*allow: \[{BACKBONE}\]") as raised:
+        Site.open(folder / "site.yaml")
+    assert raised.value.shareable == str(raised.value), "the coordinator is told"
+    edit(folder / "site.yaml", allow=[BACKBONE])
+    for terms, message in (
+        ({BACKBONE: {"version": "unversioned", "sha256": 64 * "0"}}, "here is the same version with another source"),
+        ({BACKBONE: {"version": "2.0", "sha256": 64 * "0"}}, r"version 2\.0, .*here is version unversioned"),
+        ({}, "without the hash of its source"),
+    ):
+        (folder / "agreement.yaml").write_text(yaml.safe_dump({**agreement, "code": terms}), "utf-8")
+        with pytest.raises(FedfrError, match=message):
+            Site.open(folder / "site.yaml")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from tests.support.tiny_experiment import tiny_config, tiny_faces
+from tests.support.tiny_experiment import BACKBONE, tiny_config, tiny_faces
 
 from fedfr.config.schema import SplitConfig
 from fedfr.deployment.background import free_port
@@ -46,6 +46,8 @@ class Standing:
         made = init_site(
             folder / "site", SITE, server, coordinator.tls / "ca.crt", "faces", port=free_port(), threads=1
         )
+        text = made.config.read_text("utf-8")
+        made.config.write_text(text.replace("allow: []", f"allow: [{BACKBONE}]"), "utf-8")
         coordinator.register(SITE, made.public_key)
         split = SplitConfig(recipe="sites", settings={"clients": [SITE, OTHER], "generic_identities": 3})
         config = tiny_config(folder, *settings).model_copy(update={"split": split})

@@ -115,17 +115,23 @@ def evaluate(
         ),
     ] = None,
     settings: Overrides = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option("--backbone", help="The model's backbone, where it is of another package: it is imported."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate the newest models of a run, or one model on a folder of faces."""
     from fedfr.config.schema import parse_overrides
     from fedfr.experiments.model_evaluation import evaluate as evaluate_target
-    from fedfr.models import UserPreprocessing
+    from fedfr.models import BACKBONES, UserPreprocessing
     from fedfr.models.user_preprocessing import levels_of
     from fedfr.reporting.table import results_table
     from fedfr.reporting.text_tables import screen_width
 
     kept = f"interrupted; finished features are kept in {features}, repeat the same command to continue"
+    if backbone is not None:
+        _ = BACKBONES[backbone]
     with interruptible(kept if features else "interrupted"), progress() as reporter:
         rows = evaluate_target(
             target,

@@ -17,6 +17,7 @@ from fedfr.core.client_ids import check_client_ids
 from fedfr.core.code_identity import source_digest, version_of
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
+from fedfr.core.named_objects import is_dotted
 from fedfr.core.settings import Settings, validate
 from fedfr.experiments.components import local_training, make_method
 from fedfr.experiments.method_run import MethodRun
@@ -121,6 +122,10 @@ class Agreement(Settings):
 
     def _check_code(self, allow: Sequence[str]) -> None:
         """Raise :class:`FedfrError`, which the coordinator may read, for code that this site must not or cannot run."""
+        if not is_dotted(self.method.name):
+            METHODS.entry(self.method.name)
+        if not is_dotted(self.backbone):
+            BACKBONES.entry(self.backbone)
         for name in _named(self.backbone, self.method):
             if name not in allow:
                 _refuse(

@@ -118,7 +118,7 @@ register_protocol = Register(
     >>> from fedfr.evaluation import Metric
     >>> @fedfr.register_protocol("image-count")
     ... def image_count(features, labels, config):
-    ...     return [Metric("images", float(len(features)), 0, 0)]
+    ...     return [Metric("images", float(len(features)), 0, 0, 0)]
     >>> "image-count" in fedfr.evaluation.PROTOCOLS
     True
     """,

@@ -78,6 +78,7 @@ def _own(path: Path, stated: UserPreprocessing) -> OpenedModel:
             f"{', '.join(f'--{name}' for name in stated.names)}, or import the weights again with them"
         )
     try:
+        BACKBONES.named_in_file(contract.backbone)
         parts = ModelParts.of_model(tensors, contract)
         network = (
             Personalized.of_parts(parts, contract) if contract.role == PERSONALIZED else _backbone(parts, contract)
