@@ -48,7 +48,7 @@ def check_minimum(minimum: int, **settings: int | None) -> None:
 
 
 def check_available(wanted: int, available: int, what: str, settings: str) -> None:
-    """Raise :class:`FedfrError` when more is wanted than there is; ``settings`` can be lowered."""
+    """Raise :class:`FedfrError` when ``wanted`` exceeds ``available``; ``settings`` names what to lower."""
     if wanted > available:
         raise FedfrError(f"the split needs {wanted} {what}, these faces have {available}; lower {settings}")
 
@@ -115,7 +115,7 @@ def assign_to_clients(
     divide: TrainTestRule,
     max_images: int | None = None,
 ) -> dict[str, ClientFaces]:
-    """Client after client takes the next identities; ``divide`` parts each one's images into training and test."""
+    """Assign the next identities to client after client; ``divide`` splits each one's images into training and test."""
     digits = max(2, len(str(len(sizes))))
     dealt: dict[str, ClientFaces] = {}
     taken = 0

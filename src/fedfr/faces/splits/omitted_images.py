@@ -25,7 +25,7 @@ MAX_LISTED = 3
 
 
 def omitted_images(faces: FaceSet, exclude: str | Path | None, *, copied: bool) -> tuple[OmittedImage, ...]:
-    """What a list of findings marks and, with ``copied``, copies among the rest; by index, each with the reason."""
+    """Return the images that a list of findings marks and, with ``copied``, exact copies among the others."""
     left = () if exclude is None else read_exclusions(exclude, faces)
     if not copied:
         return left
@@ -38,7 +38,7 @@ def omitted_images(faces: FaceSet, exclude: str | Path | None, *, copied: bool) 
 def make_split_without(
     make: Callable[..., Split], faces: FaceSet, settings: Mapping[str, Any], left: tuple[OmittedImage, ...]
 ) -> Split:
-    """A split of all ``faces`` by a recipe that does not see what is ``left`` out; that stands in it and is logged."""
+    """Make a split of ``faces`` by a recipe that does not see the omitted images; these are recorded and logged."""
     kept = remaining_images(faces, left)
     made = remap_split(make(faces.subset(kept), **_settings_for_subset(settings, faces, kept)), kept, faces)
     if isinstance(settings.get("pairs"), str):

@@ -67,7 +67,7 @@ def table_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[
 
 
 def parse_whole_number(word: str, where: str, what: str) -> int:
-    """A whole number of up to nine digits; raises :class:`FedfrError` for anything else."""
+    """Parse a whole number of up to nine digits; raises :class:`FedfrError` for anything else."""
     if not (word.isascii() and word.isdecimal() and len(word) <= MAX_DIGITS):
         raise FedfrError(
             f"{where}: {what} is {word[:MAX_LENGTH]!r}; expected a whole number of up to {MAX_DIGITS} digits"
@@ -76,7 +76,7 @@ def parse_whole_number(word: str, where: str, what: str) -> int:
 
 
 def quoted(line: str) -> str:
-    """A line as an error message quotes it."""
+    """Return a line as error messages quote it, at most 60 characters."""
     line = line.rstrip("\r\n")
     return repr(line if len(line) <= MAX_LENGTH else line[:MAX_LENGTH] + "…")
 

@@ -1,4 +1,4 @@
-"""Whole numbers that RecordIO keeps as float32, put right beyond 2^24, where several numbers become one."""
+"""Recovery of whole numbers beyond 2^24 that RecordIO stores as float32."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Ints = NDArray[np.int64]
 
 
 def float32_preimage(number: int) -> range:
-    """The whole numbers that float32 rounds to ``number``, which is one that it holds."""
+    """Return the range of whole numbers that float32 rounds to ``number``."""
     if number < INEXACT:
         return range(number, number + 1)
     middle = np.float32(number)
@@ -51,7 +51,7 @@ def _placed(numbers: Ints, keys: Ints, edges: Ints) -> Ints:
 
 
 def label_changes(labels: Ints, starts: Ints, stops: Ints) -> Ints:
-    """How often the label changes within each range."""
+    """Return the number of label changes within each range."""
     before = (
         np.append(0, np.cumsum(labels[1:] != labels[:-1])).astype(np.int64) if len(labels) else np.zeros(1, np.int64)
     )

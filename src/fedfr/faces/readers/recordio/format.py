@@ -1,4 +1,4 @@
-"""Records of a RecordIO file (dmlc ``recordio.h``), by byte offset; no length is believed before it is checked."""
+"""Records of a RecordIO file (dmlc ``recordio.h``), read by byte offset; every length is checked before use."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class RecordError(FedfrError):
 
 
 OnBadRecord = Callable[[RecordError], None]
-"""Told of every record that cannot be used: it raises, or keeps the error and lets the reading go on."""
+"""Called for every invalid record; it raises the error, or stores it so that reading continues."""
 
 
 def raise_error(error: RecordError) -> None:
-    """The strict :data:`OnBadRecord`."""
+    """Raise ``error``; the strict :data:`OnBadRecord`."""
     raise error
 
 

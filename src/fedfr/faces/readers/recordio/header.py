@@ -1,4 +1,4 @@
-"""What MXNet puts before an image in a record: labels and a number (``mxnet.recordio.IRHeader``)."""
+"""Header of an image record: labels and number (``mxnet.recordio.IRHeader``)."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def pack_payload(labels: int | Sequence[int], number: int, image: bytes = b"") -
 
 
 def whole_label(label: float, least: int = 0) -> int:
-    """A label as the whole number it stands for; raises ``ValueError`` for anything else."""
+    """Return a label as a whole number; raises ``ValueError`` where it is not one in range."""
     if not math.isfinite(label) or label != int(label) or not least <= label < MAX_NUMBER:
         raise ValueError(f"has the label {label}; expected a whole number from {least} to {MAX_NUMBER - 1}")
     return int(label)

@@ -1,4 +1,4 @@
-"""The images of a RecordIO file as a source of pixels: nothing is converted, each is decoded when asked for."""
+"""Pixel source over the images of a RecordIO file, decoded on access."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class _Machine:
         self.room = room
 
     def pop_to_mark(self) -> list[Any]:
-        """What lies above the last mark, taken off with it."""
+        """Remove and return the values above the last mark."""
         for place in range(len(self.stack) - 1, -1, -1):
             if self.stack[place] is _MARK:
                 found = self.stack[place + 1 :]
@@ -68,12 +68,12 @@ class _Machine:
         self.memo[place] = self.stack[-1]
 
     def recall(self, place: int) -> Any:
-        """What was put there; an array was remembered before it got its values."""
+        """Return the value stored at ``place`` of the memo."""
         found = self.memo[place]
         return found.values if isinstance(found, UnfinishedArray) and found.values is not None else found
 
     def call(self) -> Any:
-        """What the function below the top makes of the arguments on it."""
+        """Apply the function below the top of the stack to the arguments on top."""
         function, arguments = self.last(2)
         if not isinstance(function, Name) or function.key not in CALLS or not isinstance(arguments, tuple):
             raise PlainPickleError("it calls something that is no function")

@@ -1,7 +1,7 @@
-"""What a pickle of images may call: never looked up by its name, only found in a list.
+"""Functions that a pickle of images may call; looked up in a fixed table, never by name.
 
-Values of the file are not printed, compared or copied as a whole before their type is known: one that holds itself many
-times over would take forever.
+Values of the file are not printed, compared or copied before their type is known: a value that contains itself many
+times would take unbounded time.
 """
 
 from __future__ import annotations
