@@ -336,10 +336,10 @@ def test_no_public_faces(standing: Standing, server: Server) -> None:
     shutil.rmtree(standing.site / "public")
     found = to_do(site_lines(standing))
     assert [*found] == ["public faces", "nobody in both"]
-    assert found["public faces"].startswith("they are not here; `fedfr site fetch` gets them")
+    assert found["public faces"].startswith("they are not here; run `fedfr site fetch`")
     edit(standing.site_file, public=None)
     found = to_do(site_lines(standing))
-    assert found["public faces"].startswith("they are not here; `fedfr site fetch` gets them")
+    assert found["public faces"].startswith("they are not here; run `fedfr site fetch`")
     assert found["nobody in both"] == "this check needs the public faces; fetch them first"
 
 

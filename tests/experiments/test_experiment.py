@@ -169,10 +169,10 @@ def test_begin_refuses_another_configuration(tmp_path: Path, monkeypatch: pytest
     assert Experiment.begin(same, "run").config == config, "the default, said aloud; workers change no result"
     for override, message in (
         ("seed=5", "run was begun with seed = 0, not 5; continue it with `fedfr resume run` or choose another folder"),
-        ("method.dfc.weight=3", "run was begun with method.dfc.weight = 10.0, not 3.0; go on"),
-        ("method.name=fedavg", "run was begun with method.name = 'fedfr', not 'fedavg'; go on"),
-        ("split.settings.max_images=4", "run was begun with split.settings.max_images = None, not 4; go on"),
-        ("evaluation.fars=[0.01]", "run was begun with evaluation.fars = [0.1], not [0.01]; go on"),
+        ("method.dfc.weight=3", "run was begun with method.dfc.weight = 10.0, not 3.0; continue"),
+        ("method.name=fedavg", "run was begun with method.name = 'fedfr', not 'fedavg'; continue"),
+        ("split.settings.max_images=4", "run was begun with split.settings.max_images = None, not 4; continue"),
+        ("evaluation.fars=[0.01]", "run was begun with evaluation.fars = [0.1], not [0.01]; continue"),
     ):
         with pytest.raises(FedfrError) as caught:
             Experiment.begin(tiny_config(tmp_path, override), "run")

@@ -105,7 +105,9 @@ def test_a_state_without_prototypes_is_named(store: PrivateStore) -> None:
     store.save(state(1))
     path = store.folder / "private-000001.safetensors"
     save_file({"backbone/w": torch.ones(2)}, path, {"client": "client-01", "round": "1"})
-    with pytest.raises(FedfrError, match=r"private state .* holds no prototypes; remove it to start") as caught:
+    with pytest.raises(
+        FedfrError, match=r"private state .* holds no prototypes; remove it to restart this client"
+    ) as caught:
         store.latest()
     assert str(path) in str(caught.value)
 
@@ -264,7 +266,7 @@ def test_a_lost_or_another_key_erases_nobody(store: PrivateStore) -> None:
         PrivateStore(store.folder, "client-01").erase_departed(PEOPLE[:3])
     assert not key.exists()
     key.write_bytes(own[::-1])
-    with pytest.raises(FedfrError, match=r"names its identities under another key than .*; put that key back"):
+    with pytest.raises(FedfrError, match=r"was written with another key than .*; restore that key"):
         PrivateStore(store.folder, "client-01").erase_departed(PEOPLE[:3])
     assert path.read_bytes() == before
     key.write_bytes(own)
@@ -276,10 +278,10 @@ def test_a_lost_or_another_key_erases_nobody(store: PrivateStore) -> None:
     [
         ({"format": "3"}, "has format '3', this version reads 2; use the version that wrote it"),
         ({"identities": "nobody"}, "cannot be read"),
-        ({"identities": '{"a": 1}'}, "its identities are no list of texts"),
-        ({"identities": "[1, 2]"}, "its identities are no list of texts"),
-        ({"identities": '["a"]'}, "has not one row for each of its identities"),
-        ({"identities": '["a", "a"]'}, "has not one row for each of its identities"),
+        ({"identities": '{"a": 1}'}, "its identities are not a list of texts"),
+        ({"identities": "[1, 2]"}, "its identities are not a list of texts"),
+        ({"identities": '["a"]'}, "does not have one row per identity"),
+        ({"identities": '["a", "a"]'}, "does not have one row per identity"),
     ],
 )
 def test_a_state_that_contradicts_itself_is_named(store: PrivateStore, metadata: dict[str, str], reason: str) -> None:

@@ -197,9 +197,9 @@ def with_scales(value: Callable[[torch.Tensor], torch.Tensor]) -> Spoil:
         (with_weight(lambda value: value.view(-1)), r"conv is torch.int8 of shape \(1080,\), expected"),
         (with_scales(lambda value: value[1:]), r"the scales of conv are torch.float32 of shape \(4,\), expected 5"),
         (with_scales(lambda value: value.double()), r"the scales of conv are torch.float64 .*expected 5 of"),
-        (with_scales(lambda value: value * float("nan")), "the scales of conv hold a number that is not finite"),
-        (with_scales(lambda value: value / 0), "the scales of conv hold a number that is not finite"),
-        (with_scales(lambda value: -value), "the scales of conv hold a number that is not finite, or below 0"),
+        (with_scales(lambda value: value * float("nan")), "the scales of conv hold a negative or non-finite number"),
+        (with_scales(lambda value: value / 0), "the scales of conv hold a negative or non-finite number"),
+        (with_scales(lambda value: -value), "the scales of conv hold a negative or non-finite number"),
         (lambda update: replace(update, scales={}), "the scales of conv are missing, expected 5"),
         (
             lambda update: replace(update, scales={**update.scales, "bias": torch.ones(4)}),

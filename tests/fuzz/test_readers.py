@@ -72,6 +72,7 @@ READS = frozenset(
 MESSAGES = "messages: tests/fuzz/test_messages.py"
 OWN = "reads what this machine's own processes wrote, through files.read_json"
 ELSEWHERE = {
+    "core.code_identity": "source files of installed packages, hashed as they are",
     "engines.flower.wire": MESSAGES,
     "federation.messages": MESSAGES,
     "federation.reply_order": MESSAGES,

@@ -66,7 +66,7 @@ def _fault(given: object) -> str | None:
     if not isinstance(given, str):
         return f"it is not a string but {type(given).__name__}"
     if not _ID.fullmatch(given):
-        return "it has other characters, does not begin with a letter or digit, is empty or is too long"
+        return "wrong characters or length"
     if len(given.encode()) > _MOST_BYTES:
         return f"it takes more than {_MOST_BYTES} bytes"
     if unicodedata.normalize("NFC", given) != given:
