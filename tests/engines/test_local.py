@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -183,3 +184,21 @@ def test_a_killed_worker_is_told(factory: tuple[ClientFactory, Broadcast]) -> No
         pytest.raises(FedfrError, match=r"a worker process died.*use fewer workers \(--workers\) and resume"),
     ):
         list(engine.exchange(broadcast, ["client-01", "client-02"]))
+
+
+def test_an_interruption_while_workers_start_is_no_other_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(thread: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("concurrent.futures.process._ExecutorManagerThread.start", interrupted)
+
+    def run() -> None:
+        with LocalEngine(int, workers=2) as engine:  # type: ignore[arg-type]
+            assert engine._pool is not None
+            engine._pool.submit(int)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    for worker in multiprocessing.active_children():
+        worker.join(60)
+    assert multiprocessing.active_children() == []

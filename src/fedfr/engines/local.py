@@ -77,7 +77,12 @@ class LocalEngine:
 
     def __exit__(self, *exception: object) -> None:
         if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            try:
+                self._pool.shutdown(wait=True, cancel_futures=True)
+            except RuntimeError:
+                # Interrupted while the pool started: it waits for a thread that never ran, its workers for work.
+                for worker in multiprocessing.active_children():
+                    worker.terminate()
             self._pool = None
 
     def exchange(
