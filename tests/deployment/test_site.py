@@ -278,7 +278,7 @@ def test_a_site_imports_only_code_that_is_allowed_and_the_same(federation: Make)
     edit(folder / "site.yaml", allow=[])
     with pytest.raises(FedfrError, match=rf"names {BACKBONE}.*has not allowed; .*allow: \[{BACKBONE}\]") as raised:
         Site.open(folder / "site.yaml")
-    assert raised.value.shareable == str(raised.value), "the coordinator is told"
+    assert raised.value.shareable == str(raised.value), "the site may send this reason to the coordinator"
     edit(folder / "site.yaml", allow=[BACKBONE])
     for terms, message in (
         ({BACKBONE: {"version": "unversioned", "sha256": 64 * "0"}}, "here is the same version with another source"),
