@@ -67,7 +67,7 @@ def test_a_run_in_the_released_layout_and_back(run: Path, fedfr: Fedfr, tmp_path
         assert contract == expected, "it is the run's personalized model, embedding space included"
         assert equal({name: value for name, value in mine.items() if not name.startswith(TRAINING_ONLY)}, theirs)
         again = fedfr("models", "export", own, tmp_path / client, "--layout", "released")
-        assert "3 of these files are clients' own" in again.out
+        assert "3 of these files are private to clients" in again.out
         assert content(tmp_path / client) == content(folder)
 
 

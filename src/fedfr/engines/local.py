@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from multiprocessing.connection import wait
@@ -75,14 +77,16 @@ class LocalEngine:
             )
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         if self._pool is not None:
+            if kind is not None and not issubclass(kind, Exception):
+                # A request to stop: nobody waits until the clients in progress have finished their training.
+                _end_workers()
             try:
                 self._pool.shutdown(wait=True, cancel_futures=True)
             except RuntimeError:
                 # Interrupted while the pool started: it waits for a thread that never ran, its workers for work.
-                for worker in multiprocessing.active_children():
-                    worker.terminate()
+                _end_workers()
             self._pool = None
 
     def exchange(
@@ -120,7 +124,8 @@ class LocalEngine:
             while remaining or waiting:
                 while remaining and len(waiting) < self._workers:
                     client = remaining.popleft()
-                    waiting.append((client, self._pool.submit(_serve_in_worker, client, message(client))))
+                    with _no_interruption_of_new_processes():
+                        waiting.append((client, self._pool.submit(_serve_in_worker, client, message(client))))
                 client, future = waiting.popleft()
                 yield client, future.result()
         except BrokenProcessPool as error:
@@ -148,6 +153,24 @@ class LocalEngine:
                     yield name, future.result()
             for name, future in waiting:
                 yield name, future.result()
+
+
+@contextmanager
+def _no_interruption_of_new_processes() -> Iterator[None]:
+    """Start processes that no Ctrl-C reaches: the terminal sends it to all, and this process ends its workers itself.
+
+    A new process inherits the mask, so that not even Python's own start-up in it is interrupted.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_workers() -> None:
+    for worker in multiprocessing.active_children():
+        worker.terminate()
 
 
 def _read(answer: bytes, client: str) -> Update | Failure:
