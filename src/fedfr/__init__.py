@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from fedfr.audit.face_audit import audit
     from fedfr.config.schema import ExperimentConfig, load_config
     from fedfr.core.errors import FedfrError
-    from fedfr.experiments.catalogue import list_backbones, list_methods, list_protocols
+    from fedfr.experiments.catalogue import list_backbones, list_losses, list_methods, list_protocols
     from fedfr.experiments.experiment import Experiment
     from fedfr.experiments.model_evaluation import evaluate
     from fedfr.experiments.registration import (
         register_backbone,
         register_importer,
+        register_loss,
         register_method,
         register_protocol,
         register_split,
@@ -42,10 +43,10 @@ else:
             "core.errors": "FedfrError",
             "experiments.experiment": "Experiment",
             "faces": "FaceSet Split import_folder import_orl make_split",
-            "experiments.catalogue": "list_backbones list_methods list_protocols",
+            "experiments.catalogue": "list_backbones list_losses list_methods list_protocols",
             "experiments.model_evaluation": "evaluate",
-            "experiments.registration": "register_backbone register_importer register_method "
-            "register_protocol register_split",
+            "experiments.registration": "register_backbone register_importer register_loss "
+            "register_method register_protocol register_split",
         },
         packages="evaluation faces losses methods models",
     )
@@ -64,6 +65,7 @@ __all__ = [
     "import_folder",
     "import_orl",
     "list_backbones",
+    "list_losses",
     "list_methods",
     "list_protocols",
     "load_config",
@@ -73,6 +75,7 @@ __all__ = [
     "models",
     "register_backbone",
     "register_importer",
+    "register_loss",
     "register_method",
     "register_protocol",
     "register_split",

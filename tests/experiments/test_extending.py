@@ -24,6 +24,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
 OWN = (
     "method.name=mypackage.methods:SlowAverage",
     "method.step=0.3",
+    "local.loss=mypackage.losses:smooth_cosface",
     "model.backbone=mypackage.networks:SMALL",
     "evaluation.protocols=[mypackage.protocols:mean_norm]",
     "runtime.workers=2",
@@ -35,7 +36,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page's files, in a folder that this process and its children import from."""
     folder = tmp_path_factory.mktemp("packages")
     files = re.findall(r"`(mypackage/\w+\.py)`:\n\n```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(files) == 3
+    assert len(files) == 4
     (folder / "mypackage").mkdir()
     (folder / "mypackage" / "__init__.py").touch()
     for name, text in files:
@@ -77,9 +78,10 @@ def test_a_run_with_workers_is_resumed_and_reported(tmp_path: Path) -> None:
 
 def test_a_benchmark_compares_it(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
-    settings = parse_overrides([*SETTINGS, *OWN[2:3], f"faces.path={config.faces.path}", "federation.rounds=1"])
+    settings = parse_overrides([*SETTINGS, *OWN[3:4], f"faces.path={config.faces.path}", "federation.rounds=1"])
     settings.pop("baselines")
     settings["baseline_settings"] = {"mypackage.methods:SlowAverage": {"step": 0.1}}
+    settings["method"] = {"local": {"loss": "mypackage.losses:smooth_cosface"}}
     plan = plan_benchmark("orl", methods=["fedavg", "mypackage.methods:SlowAverage"], seeds=1, settings=settings)
     results = Benchmark.begin(plan, tmp_path / "bench").run()
     assert {result.row.method for result in results} == {"pretrained", "fedavg", "mypackage.methods:SlowAverage"}

@@ -1,4 +1,4 @@
-"""``fedfr list``: registered methods, backbones, protocols, presets, benchmarks and scenarios."""
+"""``fedfr list``: registered methods, losses, backbones, protocols, presets, benchmarks and scenarios."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fedfr.cli.output import AsJson, print_json, print_lines
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="List methods, backbones, protocols, importers, splits, presets, benchmarks and their scenarios.",
+    help="List methods, losses, backbones, protocols, importers, splits, presets, benchmarks and their scenarios.",
     no_args_is_help=True,
 )
 
@@ -31,6 +31,14 @@ def methods(as_json: AsJson = False) -> None:
     from fedfr.experiments.catalogue import list_methods
 
     _print_rows(list_methods(), as_json)
+
+
+@app.command()
+def losses(as_json: AsJson = False) -> None:
+    """List losses that classify identities: `local.loss`, `pretrain.loss`."""
+    from fedfr.experiments.catalogue import list_losses
+
+    _print_rows(list_losses(), as_json)
 
 
 @app.command()

@@ -146,7 +146,7 @@ class PretrainConfig(Settings):
     decay_epochs: tuple[Annotated[int, Field(ge=1)], ...] = ()
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    loss: Literal["cosface", "arcface"] = "cosface"
+    loss: str = "cosface"
     scale: Positive = 30.0
     margin: Annotated[float, Field(ge=0)] = 0.4
     clip_norm: Annotated[float, Field(gt=0)] | None = 5.0
@@ -166,6 +166,7 @@ class LocalConfig(Settings):
     decay_factor: Share = 0.1
     decay_rounding: Literal["up", "down"] = "up"
     decay_epoch_first_round: Annotated[int, Field(ge=1)] | None = None
+    loss: str = "cosface"
     scale: Positive = 30.0
     margin: Annotated[float, Field(ge=0)] = 0.4
     flip: bool = True

@@ -21,6 +21,7 @@ from fedfr.core.named_objects import is_dotted
 from fedfr.core.settings import Settings, validate
 from fedfr.experiments.components import local_training, make_method
 from fedfr.experiments.method_run import MethodRun
+from fedfr.losses import LOSSES
 from fedfr.methods import METHODS
 from fedfr.models.backbone_registry import BACKBONES
 
@@ -49,9 +50,9 @@ class CodeTerms(Settings):
         return cls(version=version_of(name), sha256=source_digest(name))
 
 
-def _named(backbone: str, method: MethodConfig) -> list[str]:
-    """Names of the method and the backbone that are not fedfr's own."""
-    given = [(METHODS.builtin, method.name), (BACKBONES.builtin, backbone)]
+def _named(backbone: str, method: MethodConfig, loss: str) -> list[str]:
+    """Names of the method, the backbone and the loss that are not fedfr's own."""
+    given = [(METHODS.builtin, method.name), (BACKBONES.builtin, backbone), (LOSSES.builtin, loss)]
     return [name for own, name in given if name not in own]
 
 
@@ -61,8 +62,8 @@ class Agreement(Settings):
     A site trains only for a server that names this agreement's ``fingerprint``, so neither side can change a term –
     the method and what it shares above all – without the other. ``public``: fingerprint of the public faces, empty
     where the method uses none. ``run``: the name of the run's folder, so that two runs under the same terms share no
-    private states of a site. ``code``: by name, the terms of a method and a backbone of other packages. How a site
-    computes (device, precision, threads) is its own affair.
+    private states of a site. ``code``: by name, the terms of a method, a backbone and a loss of other packages. How a
+    site computes (device, precision, threads) is its own affair.
     """
 
     run: str
@@ -89,6 +90,7 @@ class Agreement(Settings):
         public = components.public_faces.fingerprint() if method_run.method.uses_public_prototypes else ""
         settings = method_run.method.settings.model_dump(mode="json")
         method = MethodConfig(name=method_run.name, **settings)
+        local = local_training(config, method_run.name)
         return cls(
             run=components.folder.resolve().name,
             clients=tuple(method_run.participants),
@@ -96,12 +98,12 @@ class Agreement(Settings):
             backbone=config.model.backbone,
             public=public,
             method=method,
-            local=local_training(config, method_run.name),
+            local=local,
             rounds=config.federation.rounds,
             weights=config.federation.weights,
             batchnorm=config.federation.batchnorm,
             updates=config.federation.updates,
-            code={name: CodeTerms.of(name) for name in _named(config.model.backbone, method)},
+            code={name: CodeTerms.of(name) for name in _named(config.model.backbone, method, local.loss)},
         )
 
     @classmethod
@@ -126,7 +128,9 @@ class Agreement(Settings):
             METHODS.entry(self.method.name)
         if not is_dotted(self.backbone):
             BACKBONES.entry(self.backbone)
-        for name in _named(self.backbone, self.method):
+        if not is_dotted(self.local.loss):
+            LOSSES.entry(self.local.loss)
+        for name in _named(self.backbone, self.method, self.local.loss):
             if name not in allow:
                 _refuse(
                     f"the agreement names {name}, code of another package that this site's operator has not allowed",
@@ -176,8 +180,13 @@ class Agreement(Settings):
 
     def _content(self) -> Mapping[str, Any]:
         content: dict[str, Any] = self.model_dump(mode="json")
-        # A file without code of other packages is the one that earlier versions wrote, with the same fingerprint.
-        return content if self.code else {name: value for name, value in content.items() if name != "code"}
+        # A file without code of other packages and with the default loss is the one that earlier versions wrote, with
+        # the same fingerprint.
+        if not self.code:
+            del content["code"]
+        if self.local.loss == LocalConfig.model_fields["loss"].default:
+            del content["local"]["loss"]
+        return content
 
 
 def _refuse(found: str, remedy: str) -> NoReturn:

@@ -46,8 +46,8 @@ private: private
 # The port of 127.0.0.1 for this site's own processes: null for any free port, or a fixed number.
 port: {port}
 
-# Methods and backbones of other packages that an agreement may name, such as [mypackage.module:MyMethod]: they are
-# imported here, from what is installed on this machine. Read their code first. Nothing else is imported.
+# Methods, backbones and losses of other packages that an agreement may name, such as [mypackage.module:MyMethod]: they
+# are imported here, from what is installed on this machine. Read their code first. Nothing else is imported.
 allow: []
 
 # Computation on this machine: `threads` of the processor, or device: cuda.

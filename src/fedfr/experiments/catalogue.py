@@ -1,4 +1,4 @@
-"""Lists of registered methods, backbones, protocols, presets, benchmarks and scenarios."""
+"""Lists of registered methods, losses, backbones, protocols, presets, benchmarks and scenarios."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ __all__ = [
     "list_backbones",
     "list_benchmarks",
     "list_importers",
+    "list_losses",
     "list_methods",
     "list_presets",
     "list_protocols",
@@ -37,6 +38,18 @@ def list_methods() -> list[dict[str, str]]:
     from fedfr.methods import METHODS
 
     return _rows(METHODS)
+
+
+def list_losses() -> list[dict[str, str]]:
+    """List losses for `local.loss` and `pretrain.loss`: name, description, paper.
+
+    >>> from fedfr import list_losses
+    >>> [row["name"] for row in list_losses()][:2]
+    ['cosface', 'arcface']
+    """
+    from fedfr.losses.loss_registry import LOSSES
+
+    return _rows(LOSSES)
 
 
 def list_backbones() -> list[dict[str, str]]:

@@ -36,10 +36,12 @@ from fedfr.experiments.registration import check_portable, stored_config
 from fedfr.faces import Split
 from fedfr.faces.storage import is_face_set
 from fedfr.federation.method import GenericModel, Method
+from fedfr.models import BACKBONES
 from fedfr.reporting.progress import Progress, Silent, progress_or_default
 from fedfr.results.costs import RoundCost, round_costs
 from fedfr.results.curve_records import Curve
 from fedfr.results.result_rows import Row
+from fedfr.training.classification import check_loss
 
 __all__ = ["Experiment"]
 
@@ -137,9 +139,11 @@ class Experiment:
             check_portable(self.config)
         for name in self.config.evaluation.protocols:
             _ = PROTOCOLS[name]
+        dim, pretrain = BACKBONES[self.config.model.backbone].embedding_dim, self.config.pretrain
+        check_loss(pretrain.loss, pretrain.scale, pretrain.margin, dim)
         for name in (self.config.method.name, *self.config.baselines):
-            MethodRun(self.components, name, self.folder)
-            local_training(self.config, name)
+            method_run, local = MethodRun(self.components, name, self.folder), local_training(self.config, name)
+            check_loss(local.loss, local.scale, local.margin, dim, logits=method_run.method.uses_logits)
         _ = self.components.compute
         self.components.initial_backbone()
         _ = self.components.split

@@ -17,6 +17,7 @@ __all__ = [
     "check_portable",
     "register_backbone",
     "register_importer",
+    "register_loss",
     "register_method",
     "register_protocol",
     "register_split",
@@ -28,13 +29,17 @@ V = TypeVar("V")
 C = TypeVar("C", bound=Callable[..., Any])
 
 _METHODS, _BACKBONES = "fedfr.methods:METHODS", "fedfr.models.backbone_registry:BACKBONES"
-_PROTOCOLS = "fedfr.evaluation.protocols:PROTOCOLS"
+_LOSSES, _PROTOCOLS = "fedfr.losses:LOSSES", "fedfr.evaluation.protocols:PROTOCOLS"
 _IMPORTERS, _SPLITS = "fedfr.faces:IMPORTERS", "fedfr.faces:SPLITS"
 
 _PLACES: Mapping[tuple[str, ...], str] = {
     ("method", "name"): _METHODS,
     ("baselines",): _METHODS,
     ("baseline_settings",): _METHODS,
+    ("baseline_settings", "*", "local", "loss"): _LOSSES,
+    ("method", "local", "loss"): _LOSSES,
+    ("local", "loss"): _LOSSES,
+    ("pretrain", "loss"): _LOSSES,
     ("model", "backbone"): _BACKBONES,
     ("evaluation", "protocols"): _PROTOCOLS,
     ("faces", "source"): _IMPORTERS,
@@ -43,7 +48,7 @@ _PLACES: Mapping[tuple[str, ...], str] = {
     ("faces", "generic", "source"): _IMPORTERS,
     ("split", "recipe"): _SPLITS,
 }
-"""Settings that hold names of registries: a name, a list of names, or settings by name."""
+"""Settings that hold names of registries: a name, a list of names, or settings by name (``*``)."""
 
 
 class Register:
@@ -95,6 +100,18 @@ register_method = Register(
     ... class MyAverage(FedAvg):
     ...     pass
     >>> "my-average" in fedfr.methods.METHODS
+    True
+    """,
+)
+register_loss = Register(
+    _LOSSES,
+    """
+    >>> import torch
+    >>> import fedfr
+    >>> @fedfr.register_loss("my-softmax")
+    ... def my_softmax(features, prototypes, scale):
+    ...     return scale * fedfr.losses.cosine(features, prototypes)  # the logits
+    >>> "my-softmax" in fedfr.losses.LOSSES  # for local.loss and pretrain.loss
     True
     """,
 )
@@ -167,7 +184,7 @@ def _stored(value: Any, place: tuple[str, ...]) -> Any:
     if isinstance(value, str):
         return registry.stored_name(value)
     if isinstance(value, Mapping):
-        return {registry.stored_name(str(name)): each for name, each in value.items()}
+        return {registry.stored_name(str(name)): _stored(each, (*place, "*")) for name, each in value.items()}
     if isinstance(value, Sequence):
         return [registry.stored_name(name) if isinstance(name, str) else name for name in value]
     return value
@@ -196,6 +213,8 @@ def _names(value: Any, place: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     home = _PLACES.get(place)
     if home is not None:
         yield from ((home, name) for name in ([value] if isinstance(value, str) else value or ()))
+        for each in value.values() if isinstance(value, Mapping) else ():
+            yield from _names(each, (*place, "*"))
     elif isinstance(value, Mapping) and _leads_to_names(place):
         for key, each in value.items():
             yield from _names(each, (*place, key))

@@ -19,7 +19,7 @@ from fedfr.core.memory import peak_memory
 from fedfr.faces import FaceSet
 from fedfr.federation.aggregation import ChangeLimit
 from fedfr.federation.messages import Broadcast, Update, tensors_by_name
-from fedfr.federation.method import Method, build_network, shared_entries
+from fedfr.federation.method import Method, build_network, round_objective, shared_entries
 from fedfr.federation.networks import Networks
 from fedfr.federation.private_store import PrivateState, PrivateStore
 from fedfr.federation.public_faces import PublicFaces
@@ -129,7 +129,7 @@ class Client:
         losses = train(
             network,
             pool,
-            method.objective(context),
+            round_objective(method, context),
             replace(self._plan(broadcast.round), learns=method.learns(context)),
             settings.compute,
             global_features=global_features,

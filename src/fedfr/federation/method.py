@@ -9,15 +9,17 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from fedfr.config.schema import FederationConfig, MethodSettings, validate
+from fedfr.config.schema import FederationConfig, LocalConfig, MethodSettings, validate
+from fedfr.core.errors import FedfrError
 from fedfr.core.rng import torch_generator
 from fedfr.core.short_repr import Brief
 from fedfr.faces import Split
 from fedfr.federation.private_store import PrivateState
 from fedfr.federation.round_context import RoundContext
 from fedfr.models.heads import DFC
+from fedfr.training.classification import classification_term, loss_of
 from fedfr.training.features import FrozenFeatures, mean_features
-from fedfr.training.objective import MarginSoftmax, Network, Objective
+from fedfr.training.objective import Network, Objective, Term
 from fedfr.training.training_set import TrainingSet
 
 __all__ = [
@@ -61,7 +63,8 @@ class Method:
 
     ``generic_model`` and ``personal_model`` name the server's and the clients' models in results; None where the method
     has no such model. ``reveals_identities``: clients send their private prototypes to the server, which breaks the
-    privacy of section 1; ``privacy`` is the warning shown to the user.
+    privacy of section 1; ``privacy`` is the warning shown to the user. ``uses_logits``: the method changes the logits
+    of the classification, so that a loss of another package must return them.
     """
 
     settings_type: ClassVar[type[MethodSettings]] = MethodSettings
@@ -70,6 +73,7 @@ class Method:
     reveals_identities: ClassVar[bool] = False
     privacy: ClassVar[str] = ""
     uses_public_prototypes: bool = False
+    uses_logits: bool = False
 
     def __init__(self, settings: Mapping[str, Any], where: str = "method") -> None:
         self.settings = validate(self.settings_type, settings, where)
@@ -115,8 +119,15 @@ class Method:
         return None
 
     def objective(self, context: RoundContext) -> Objective:
-        """Return the objective of local training; by default CosFace."""
-        return Objective([MarginSoftmax(scale=context.settings.local.scale, margin=context.settings.local.margin)])
+        """Return the objective of local training; by default :meth:`classification_term` alone."""
+        return Objective([self.classification_term(context)])
+
+    def classification_term(self, context: RoundContext, *, weight: float = 1.0, negative_repeats: int = 0) -> Term:
+        """Return the term L_cos, or the one that ``local.loss`` names in its place."""
+        local = context.settings.local
+        return classification_term(
+            local.loss, local.scale, local.margin, weight=weight, negative_repeats=negative_repeats
+        )
 
     def frozen_features(
         self, context: RoundContext, pool: TrainingSet, upright: Callable[[], torch.Tensor]
@@ -171,6 +182,18 @@ def shared_entries(
     if not method.shares_in(round_number, federation.rounds):
         return frozenset()
     return method.shares(entries) - (frozenset() if federation.batchnorm == "average" else batchnorm)
+
+
+def round_objective(method: Method, context: RoundContext) -> Objective:
+    """Return the objective of a round; raises :class:`FedfrError` if it ignores a ``local.loss`` that was chosen."""
+    objective, chosen = method.objective(context), context.settings.local.loss
+    if chosen != LocalConfig.model_fields["loss"].default and chosen not in map(loss_of, objective.terms):
+        text = (
+            f"local.loss = {chosen!r}: the method has a loss of its own and does not use it; leave the setting out for "
+            "this method, or use Method.classification_term in its objective"
+        )
+        raise FedfrError(text, shareable=text)
+    return objective
 
 
 def build_network(method: Method, context: RoundContext, backbone: nn.Module, prototypes: torch.Tensor) -> Network:

@@ -11,7 +11,7 @@ from pydantic import Field
 from fedfr.federation.method import MethodSettings, RoundContext
 from fedfr.methods.finetune import FineTune, FineTuneSettings
 from fedfr.training.features import FrozenFeatures, freeze
-from fedfr.training.objective import Distillation, MarginSoftmax, Objective
+from fedfr.training.objective import Distillation, Objective
 from fedfr.training.training_set import TrainingSet
 
 __all__ = ["Distill", "DistillSettings"]
@@ -45,7 +45,7 @@ class Distill(FineTune):
         teacher = self.extra_state(context)[PROTOTYPES].to(context.settings.compute.device)
         return Objective(
             [
-                MarginSoftmax(scale=local.scale, margin=local.margin, weight=1 - own.share),
+                self.classification_term(context, weight=1 - own.share),
                 Distillation(teacher, own.temperature, local.scale, weight=own.share),
             ]
         )

@@ -17,7 +17,7 @@ from fedfr.models import load_weights
 from fedfr.models.heads import DFC
 from fedfr.training.features import FrozenFeatures
 from fedfr.training.hard_negatives import hard_negatives
-from fedfr.training.objective import Contrastive, MarginSoftmax, Objective, OneVsAll, Term
+from fedfr.training.objective import Contrastive, Objective, OneVsAll, Term
 from fedfr.training.training_set import TrainingSet
 
 __all__ = ["FedFR", "FedFRSettings"]
@@ -71,6 +71,7 @@ class FedFR(Method):
         super().__init__(settings, where)
         # Public identities are classes whenever public faces can be in the training set.
         self.uses_public_prototypes = self.settings.hard_negatives.enabled
+        self.uses_logits = self.settings.reweight_negatives
 
     def public_faces(self, context: RoundContext) -> torch.Tensor:
         """Return H_i: public faces more similar than τ_HN to any private face."""
@@ -94,11 +95,7 @@ class FedFR(Method):
     def objective(self, context: RoundContext) -> Objective:
         """Return L = L_cos + 10 · L_dfc + μ · L_con."""
         repeats = context.settings.num_clients - 1 if self.settings.reweight_negatives else 0
-        terms: list[Term] = [
-            MarginSoftmax(
-                scale=context.settings.local.scale, margin=context.settings.local.margin, negative_repeats=repeats
-            )
-        ]
+        terms = [self.classification_term(context, negative_repeats=repeats)]
         dfc, contrastive = self.settings.dfc, self.settings.contrastive
         if dfc.enabled:
             terms.append(self.branch_term(context))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
 
 from fedfr.losses import (
-    arcface_logits,
+    LOSSES,
     contrastive_loss,
     cosface_logits,
     cosine,
@@ -91,10 +91,11 @@ class Term(Protocol):
 class MarginSoftmax:
     """The term L_cos: cross-entropy of CosFace or ArcFace logits over the prototypes [Φ_i; Φ_g].
 
+    ``kind``: a loss of fedfr in :data:`fedfr.losses.LOSSES`.
     ``negative_repeats`` > 0 appends private negative logits, see :func:`fedfr.losses.repeat_private_negatives`.
     """
 
-    kind: Literal["cosface", "arcface"] = "cosface"
+    kind: str = "cosface"
     scale: float = 30.0
     margin: float = 0.4
     weight: float = 1.0
@@ -103,8 +104,7 @@ class MarginSoftmax:
 
     def value(self, batch: Batch, network: Network) -> torch.Tensor:
         """Return the mean over the batch."""
-        margin_logits = cosface_logits if self.kind == "cosface" else arcface_logits
-        logits = margin_logits(batch.features, network.classifier(), batch.labels, self.scale, self.margin)
+        logits = LOSSES[self.kind](batch.features, network.classifier(), batch.labels, self.scale, self.margin)
         if self.negative_repeats:
             logits = repeat_private_negatives(logits, batch.labels, len(network.private), self.negative_repeats)
         return nn.functional.cross_entropy(logits, batch.labels)

@@ -16,9 +16,10 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
 from fedfr.core.rng import torch_generator
 from fedfr.models import load_weights
+from fedfr.training.classification import classification_term
 from fedfr.training.features import Compute, keep_modes
 from fedfr.training.loop import TrainingPlan, train
-from fedfr.training.objective import MarginSoftmax, Network, Objective
+from fedfr.training.objective import Network, Objective
 from fedfr.training.training_set import TrainingSet
 
 __all__ = ["learning_rate", "pretrain"]
@@ -88,7 +89,7 @@ def pretrain(
         on_step=lambda epoch, step, steps, _: on_step(epoch, step, steps),
         on_epoch=save,
     )
-    objective = Objective([MarginSoftmax(config.loss, config.scale, config.margin)])
+    objective = Objective([classification_term(config.loss, config.scale, config.margin)])
     train(network, pool, objective, plan, compute, first_epoch=first, optimizer_state=momentum)
     return network.private.detach().cpu()
 
