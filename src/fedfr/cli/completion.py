@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fedfr.experiments import catalogue
 
-__all__ = ["backbones", "benchmarks", "configurations", "method_lists", "protocols", "scenarios"]
+__all__ = ["backbones", "benchmarks", "configurations", "importers", "method_lists", "protocols", "scenarios"]
 
 Rows = Callable[[], list[dict[str, str]]]
 
@@ -21,6 +21,7 @@ def _names(rows: Rows) -> Callable[[str], list[tuple[str, str]]]:
 
 backbones = _names(catalogue.list_backbones)
 benchmarks = _names(catalogue.list_benchmarks)
+importers = _names(catalogue.list_importers)
 protocols = _names(catalogue.list_protocols)
 scenarios = _names(catalogue.list_scenarios)
 

@@ -10,6 +10,7 @@ import typer
 
 from fedfr.cli import datasets, exports, photograph_options, set_options
 from fedfr.cli.choices import CommandWithChoices
+from fedfr.cli.completion import importers as importer_names
 from fedfr.cli.datasets import Faces
 from fedfr.cli.interruption import interruptible
 from fedfr.cli.output import AsJson, Overrides, print_json, print_lines, progress
@@ -36,12 +37,22 @@ def import_(
         str,
         typer.Argument(
             help="A folder, one sub-folder of images per identity; a train.rec; a Hugging Face data set (Parquet, "
-            "imagefolder, save_to_disk); or `orl`."
+            "imagefolder, save_to_disk); or the name of an importer that needs no path, such as `orl`."
         ),
     ],
     destination: Annotated[Path, typer.Argument(help="Folder for the face set; must be new or empty.")],
     link: Annotated[bool, typer.Option("--link", help="Do not copy the images; decode them from the .rec.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out unreadable images and list them.")] = False,
+    importer: Annotated[
+        str | None,
+        typer.Option(
+            "--importer",
+            metavar="NAME",
+            help="Importer to read SOURCE with, by default the one that recognizes it: a name of `fedfr list "
+            "importers`, or `package.module:function`.",
+            autocompletion=importer_names,
+        ),
+    ] = None,
     part: datasets.Part = None,
     image_column: datasets.ImageColumn = None,
     identity_column: datasets.IdentityColumn = None,
@@ -79,7 +90,7 @@ def import_(
             refuse_options(given, "for photographs; add --align yunet or --align landmarks")
 
             def import_into(place: Path) -> object:
-                return import_faces(source, place, count, link=link, skip_bad=skip_bad, **options)
+                return import_faces(source, place, count, importer=importer, link=link, skip_bad=skip_bad, **options)
 
             made = None
             left: tuple[OmittedImage, ...] = ()
@@ -93,6 +104,7 @@ def import_(
                 left = import_with_exclusions(import_into, exclude, destination, keep_single=keep_single)
         else:
             refuse_options({"--link": link, "--skip-bad": skip_bad}, "for a train.rec; leave it out with --align")
+            refuse_options({"--importer": importer}, "for aligned images; leave it out with --align")
             excluding = {"--exclude": exclude, "--keep-single": keep_single}
             refuse_options(
                 excluding, "for an import without --align; give the list to `fedfr faces exclude` afterwards"

@@ -30,12 +30,12 @@ def __dir__() -> list[str]:
 
 
 def _accept(value: Any) -> Callable[..., FaceSet] | None:
-    named = parameters_of(value)
-    return value if named and {"path", "dest", "progress"}.issuperset(named) else None
+    fits = callable(value) and not isinstance(value, type)
+    return value if fits and {"path", "dest", "progress"}.issuperset(parameters_of(value)) else None
 
 
 IMPORTERS: Registry[Callable[..., FaceSet]] = Registry(
-    "faces.source",
+    "importer",
     (
         Entry("folder", import_folder, "a folder with one sub-folder of aligned images per identity"),
         Entry(

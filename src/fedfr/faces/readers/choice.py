@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedfr.core.errors import FedfrError
+from fedfr.core.named_objects import is_dotted, parameters_of
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers import IMPORTERS
 from fedfr.faces.readers.huggingface import is_parquet, is_saved_dataset
@@ -31,7 +32,11 @@ RECOGNIZERS: tuple[tuple[str, Callable[[str | os.PathLike[str]], bool]], ...] = 
 
 
 def importer_for(source: str | os.PathLike[str]) -> str:
-    """The importer that reads ``source``, by name: a path, or as text the name of a set that a package holds."""
+    """Return the name of the importer that reads ``source``: a path, or the name of an importer that needs none."""
+    if isinstance(source, str) and not os.path.lexists(source) and (source in IMPORTERS or is_dotted(source)):
+        importer = IMPORTERS[source]
+        if "path" not in parameters_of(importer):
+            return source
     return next(name for name, recognizes in RECOGNIZERS if recognizes(source))
 
 
@@ -39,15 +44,16 @@ def import_faces(
     source: str | os.PathLike[str],
     dest: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    *,
+    importer: str | None = None,
     **options: Any,
 ) -> FaceSet:
-    """Import ``source`` with the importer that reads it and those ``options`` that it has.
+    """Import ``source`` with the importer of that name, or else the one that reads it, and ``options`` that it has.
 
-    Raises :class:`FedfrError` where another importer alone has an option that is switched on.
+    Raises :class:`FedfrError` for an unknown importer, and if an option is given that only another importer has.
     """
-    name = importer_for(source)
-    importer = IMPORTERS[name]
-    known = inspect.signature(importer).parameters
+    name = importer or importer_for(source)
+    known = inspect.signature(IMPORTERS[name]).parameters
     for option, value in options.items():
         if value and option not in known:
             flag = f"--{option.replace('_', '-')}"
