@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tests.support.tiny_experiment import tiny_faces
 
-from fedfr.faces import Split
+from fedfr.faces import FaceSet, Split
+from fedfr.faces.face_sets import NamedSet, combine
 
 
 @pytest.fixture
@@ -41,6 +42,16 @@ def test_several_sets_are_split(sets: Path, fedfr: Fedfr) -> None:
     assert "face set 'south' is left with no identity; 4 are left out" in refused.err
     assert fedfr("faces", "split", "t.json", *south, "--overlap", "distinct").code == 0
     assert Split.load(sets / "t.json").sets[1].left_out == dict.fromkeys(["P0", "P1", "P2"], "out.txt")
+
+
+def test_info_names_the_sets_of_a_run(sets: Path, fedfr: Fedfr) -> None:
+    public, north = (FaceSet.load(sets / name) for name in ("pub", "north"))
+    whole = combine([NamedSet("lfw", "public", public), NamedSet("north", "private", north)], sets / "whole")
+    shown = fedfr("faces", "info", "whole").out
+    assert f"face set lfw (public, 16 images of 4 identities, fingerprint {whole.sets[0].fingerprint[:12]})" in shown
+    assert "face set north (private, 16 images of 4 identities, " in shown
+    assert json.loads(fedfr("faces", "info", "whole", "--json").out)["sets"][1] == whole.sets[1].to_dict()
+    assert json.loads(fedfr("faces", "info", "pub", "--json").out)["sets"] == []
 
 
 def test_several_sets_are_audited_together(sets: Path, fedfr: Fedfr) -> None:

@@ -13,10 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedfr.config.loading import read_file
-from fedfr.config.schema import PRESETS, ExperimentConfig, LocalConfig, load_config, parse_overrides
+from fedfr.config.schema import (
+    COMMON_SPLIT_SETTINGS,
+    PRESETS,
+    ExperimentConfig,
+    FaceSource,
+    LocalConfig,
+    load_config,
+    parse_overrides,
+)
 from fedfr.core.errors import FedfrError
 from fedfr.experiments.components import local_training, make_compute, make_method
 from fedfr.experiments.experiment import Experiment
+from fedfr.faces.splits.identity_recipes import COMMON_SETTINGS
 from fedfr.methods import METHODS
 from fedfr.methods.fedfr import FedFRSettings
 
@@ -349,3 +358,26 @@ def test_yaml_that_cannot_be_built_is_refused(tmp_path: Path, text: str, reason:
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(FedfrError, match=rf"c\.yaml is not readable YAML \(.*({reason})"):
         load_config(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_path_alone_is_the_path_of_a_face_set(tmp_path: Path, order: int) -> None:
+    """It leaves the set its name and the list of those to leave out, whichever is given first."""
+    given = [f"faces.private={tmp_path / 'pins'}", f"faces.private.exclude={tmp_path / 'list'}"][::order]
+    (private,) = load_config("pins-fed", given).faces.private
+    assert (private.name, private.path, private.exclude) == ("pins", str(tmp_path / "pins"), str(tmp_path / "list"))
+    (tmp_path / "c.yaml").write_text("faces: {public: lfw, private: pins, generic: other}")
+    faces = load_config(tmp_path / "c.yaml", [f"faces.private.exclude={tmp_path / 'list'}", "faces.generic=null"]).faces
+    assert faces.private == (FaceSource(path=str(tmp_path / "pins"), exclude=str(tmp_path / "list")),)
+    assert faces.generic is None
+
+
+def test_another_recipe_drops_the_settings_of_the_old_one(tmp_path: Path) -> None:
+    assert load_config("quickstart", ["split.recipe=sets"]).split.settings == {}
+    given = ["split.recipe=sets", "split.settings.test_count=2"]
+    assert load_config("quickstart", given).split.settings == {"test_count": 2}
+    assert load_config("quickstart", ["split.recipe=quickstart"]) == load_config("quickstart")
+    (tmp_path / "c.yaml").write_text("split: {settings: {clients: 3, duplicates: drop, exclude: bad.csv}}")
+    kept = load_config(tmp_path / "c.yaml", given).split.settings
+    assert kept == {"duplicates": "drop", "exclude": str(tmp_path / "bad.csv"), "test_count": 2}
+    assert COMMON_SPLIT_SETTINGS == COMMON_SETTINGS

@@ -145,7 +145,7 @@ def test_settings_that_do_not_fit(sets: Path, given: dict[str, object], message:
         ("{place}/cut", r"face set 'private' \(faces.private\): .*pixels.npy is truncated"),
         ("", r"face set 'private' \(faces.private\): faces.private.path is missing; the folder source needs"),
         ("{place}/list", r"face set 'private' \(faces.private\): .*list.txt does not exist"),
-        ("{sets}/public", r"4 identities are in more than one face set"),
+        ("{sets}/public", r"face sets 'public' and 'private' hold the same faces; give each"),
     ],
 )
 def test_a_set_that_cannot_be_used_is_named_and_the_place_left_as_it_was(
@@ -162,6 +162,23 @@ def test_a_set_that_cannot_be_used_is_named_and_the_place_left_as_it_was(
     with pytest.raises(FedfrError, match=message) as caught:
         Experiment.create(given, tmp_path / "run")
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_start_that_was_cut_off_is_named(sets: Path, tmp_path: Path) -> None:
+    """Its faces are imported, the configuration is not written yet."""
+    given, place = config(sets), tmp_path / "run"
+    open_faces(given, place / "faces")
+    with pytest.raises(FedfrError, match=r"cut off before the run began .* remove the folder and repeat the command"):
+        Experiment.create(given, place)
+    assert (place / "faces" / "faces.json").is_file()
+
+
+def test_a_run_without_public_images_does_not_begin(sets: Path, tmp_path: Path) -> None:
+    split = {"recipe": "sets", "settings": {"min_images": 4}}
+    given = {"faces": {"private": str(sets / "north")}, "split": split}
+    with pytest.raises(FedfrError, match="no public images to pre-train on; give public faces, or"):
+        Experiment.create(load_config(None, given), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -84,9 +84,7 @@ def test_indices_translate_both_ways(folder: Path) -> None:
 def test_a_name_in_two_sets_is_refused(folder: Path, other: str, reason: str) -> None:
     private = people("pr", 4, 3, 1).renamed(["a", "b", other, "c"], [str(number) for number in range(12)])
     sets = [*named(folder, "public"), NamedSet("north", "private", private)]
-    with pytest.raises(
-        FedfrError, match=rf"1 identities are in more than one face set: .* of north \({reason}"
-    ) as caught:
+    with pytest.raises(FedfrError, match=rf"1 identity is in more than one face set: .* of north \({reason}") as caught:
         combine(sets)
     assert "exclude" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -116,7 +114,7 @@ def test_people_found_by_a_model_are_refused(folder: Path) -> None:
         return [(faces.identities.index("private/pr2"), faces.identities.index("public/pu0")), (0, 1)]
 
     sets = named(folder, "public", "private")
-    with pytest.raises(FedfrError, match=r"1 identities .* 'pr2' of private \(looks like 'pu0' of public\)"):
+    with pytest.raises(FedfrError, match=r"1 identity .* 'pr2' of private \(looks like 'pu0' of public\)"):
         combine(sets, same_people=same)
     assert combine(sets, same_people=same, overlap="drop").sets[1].left_out == {"pr2": "looks like public/pu0"}
 
@@ -270,9 +268,11 @@ def test_sets_that_cannot_be_joined(folder: Path) -> None:
     for sets, message in (
         ([public, NamedSet("north", "private", whole)], "'north' is put together from several"),
         ([public, NamedSet("north", "private", empty)], "'north' has no images"),
-        ([public, replace(private, name="public")], "two face sets are called 'public'"),
+        ([replace(public, name="lfw"), replace(private, name="LFW")], "two face sets are called 'LFW'"),
         ([public, replace(public, name="other")], "two face sets are public"),
         ([public, replace(private, name="../x")], "a face set cannot be called '../x'; give letters"),
+        ([replace(private, name="generic")], "the private face set cannot be called 'generic', the word for another"),
+        ([public, replace(public, name="north", role="private")], "'public' and 'north' hold the same faces; give"),
         ([replace(private, left_out={"nobody": "list"})], "names no identity of it, but 'nobody'"),
         ([replace(private, left_out=dict.fromkeys(private.faces.identities, ""))], "left with no identity; 5 are left"),
         ([], "no face set is given"),
@@ -283,6 +283,21 @@ def test_sets_that_cannot_be_joined(folder: Path) -> None:
         combine([public, replace(private, faces=people("q", seed=5))], folder / "other")
     with pytest.raises(FedfrError, match=r"already holds files"):
         combine([public, private], folder / "whole")
+
+
+def test_exclude_files_divide_one_set(folder: Path) -> None:
+    private = FaceSet.load(folder / "private")
+    north, south = ({f"pr{number}": "list" for number in numbers} for numbers in ((0, 1), (2, 3, 4)))
+    whole = combine([NamedSet("north", "private", private, north), NamedSet("south", "private", private, south)])
+    assert [part.identities for part in whole.sets] == [3, 2]
+    assert np.array_equal(whole.images([9]), private.images([0]))
+
+
+def test_identities_that_an_exclude_file_names_in_vain(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (private,) = named(folder, "private")
+    whole = combine([replace(private, left_out={"pr0": "list", "x": "list", "y": "list"})])
+    assert whole.sets[0].left_out == {"pr0": "list"}
+    assert "2 of the 3 identities in the exclude file of face set 'private' are not in that set" in caplog.text
 
 
 def test_names_in_an_exclude_file(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from fedfr.audit import audit_images
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.site import check_apart
 from fedfr.faces import FaceSet, FacesWarning, import_faces, make_split
+from fedfr.faces.face_sets import NamedSet, combine
 from fedfr.faces.name_matching import groups_of_similar_names, matching_names, normalized_name, quoted_name
 
 COMPOSED, TAKEN_APART = "Zoë", unicodedata.normalize("NFD", "Zoë")
@@ -110,6 +111,9 @@ def test_a_site_and_the_public_set() -> None:
         FedfrError, match=r"1 identities of this site have the same name as some of the public ones, .*looks the same"
     ):
         check_apart(own, faces(COMPOSED, "Cy", seed=2), "the public ones")
+    joined = combine([NamedSet("north", "private", faces(COMPOSED, "Bo", seed=4))])
+    with pytest.raises(FedfrError, match="1 identities of this site have the same name as some of the public ones"):
+        check_apart(joined, faces(TAKEN_APART, "Cy", seed=2), "the public ones")
     check_apart(own, faces("Zoe", "Cy", seed=2), "the public ones")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

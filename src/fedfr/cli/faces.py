@@ -133,7 +133,9 @@ def import_(
 
 @app.command()
 def info(faces: Faces, as_json: AsJson = False) -> None:
-    """Show the numbers of images and identities of a face set, and its fingerprint."""
+    """Show the numbers of images and identities of a face set, its fingerprint, and the sets that it joins."""
+    from fedfr.faces.joined_pixels import SetPart
+
     facts = _facts(faces)
     if as_json:
         print_json(facts)
@@ -142,6 +144,8 @@ def info(faces: Faces, as_json: AsJson = False) -> None:
     per = f"{each['least']} to {each['most']} images each"
     print_lines(f"{faces}: {facts['images']} images of {facts['identities']} identities, {per}")
     print_lines(f"fingerprint {facts['fingerprint']}")
+    for part in facts["sets"]:
+        print_lines(f"face set {SetPart.from_dict(part).describe()}")
 
 
 def _facts(faces: Path) -> dict[str, Any]:
@@ -159,6 +163,7 @@ def _facts(faces: Path) -> dict[str, Any]:
             "most": int(counts.max()),
         },
         "fingerprint": loaded.fingerprint(),
+        "sets": [part.to_dict() for part in loaded.sets],
     }
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "read_file",
     "read_preset",
     "read_yaml",
+    "with_source_groups",
 ]
 
 PRESETS: Mapping[str, str] = {
@@ -41,11 +42,12 @@ BENCHMARKS: Mapping[str, str] = {
     "paper": "the paper's comparison on MS1M-ArcFace, for who has it",
 }
 
+_ROLES = ("public", "private", "generic")
 _PATHS = (
     ("faces", "path"),
     ("faces", "compare_with"),
-    *(("faces", role) for role in ("public", "private", "generic")),
-    *(("faces", role, name) for role in ("public", "private", "generic") for name in ("path", "exclude")),
+    *(("faces", role) for role in _ROLES),
+    *(("faces", role, name) for role in _ROLES for name in ("path", "exclude")),
     ("split", "manifest"),
     ("split", "settings", "pairs"),
     ("split", "settings", "partition"),
@@ -165,7 +167,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     """Parse ``a.b=c`` overrides into one nested mapping; values are YAML. Raises :class:`FedfrError` if invalid."""
     tree: dict[str, Any] = {}
     for override in overrides:
-        tree = merge(tree, _parse_override(override))
+        tree = merge(tree, with_source_groups(_parse_override(override)))
     return tree
 
 
@@ -202,6 +204,18 @@ def first_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[
         elif left != right:
             return name, left, right
     return None
+
+
+def with_source_groups(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with ``faces.public=PATH`` and the like as ``faces.public.path=PATH``.
+
+    The two then merge: neither drops what else is known of the face set, such as its ``exclude``.
+    """
+    faces = content.get("faces")
+    if not isinstance(faces, Mapping):
+        return dict(content)
+    groups = {role: {"path": faces[role]} for role in _ROLES if isinstance(faces.get(role), str)}
+    return {**content, "faces": {**faces, **groups}}
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from fedfr.config.loading import PRESETS, absolute_paths, merge, parse_overrides, read_file, read_preset
+from fedfr.config.loading import (
+    PRESETS,
+    absolute_paths,
+    merge,
+    parse_overrides,
+    read_file,
+    read_preset,
+    with_source_groups,
+)
 from fedfr.core.settings import Settings, validate
 
 __all__ = [
+    "COMMON_SPLIT_SETTINGS",
     "PRESETS",
     "DeploymentConfig",
     "EvaluationConfig",
@@ -118,6 +127,10 @@ class FacesConfig(Settings):
             *([("generic", "generic", self.generic)] if self.generic else []),
         ]
         return tuple((own.name or name, role, own) for name, role, own in named)
+
+
+COMMON_SPLIT_SETTINGS = ("duplicates", "exclude")
+"""Settings that every split recipe has."""
 
 
 class SplitConfig(Settings):
@@ -344,8 +357,8 @@ def load_config(source: str | Path | None, overrides: Sequence[str] | Mapping[st
     """Read a YAML file or preset and apply overrides: ``a.b=c`` texts, or nested settings.
 
     ``source`` is the name of a preset, a path, or None for the defaults. A file may name a ``preset:`` to build on.
-    Paths in a file are relative to that file, paths in overrides to the current directory. Changing ``method.name``
-    drops the old method's settings. Raises :class:`FedfrError` for unknown settings and values out of range.
+    Paths in a file are relative to that file, paths in overrides to the current directory. Changing ``method.name`` or
+    ``split.recipe`` drops the old one's settings. Raises :class:`FedfrError` for unknown settings and bad values.
 
     >>> from fedfr import load_config
     >>> config = load_config("quickstart", ["federation.rounds=5", "method.name=fedavg"])
@@ -363,8 +376,8 @@ def load_config(source: str | Path | None, overrides: Sequence[str] | Mapping[st
     given = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
     layers.append(absolute_paths(given, Path.cwd()))
     tree: dict[str, Any] = {"method": {"name": MethodConfig().name}, "baselines": ExperimentConfig().baselines}
-    for layer in layers:
-        tree = merge(_without_other_method(tree, layer), layer)
+    for layer in map(with_source_groups, layers):
+        tree = merge(_without_other_recipe(_without_other_method(tree, layer), layer), layer)
     return validate(ExperimentConfig, tree, "defaults" if source is None else str(source))
 
 
@@ -378,3 +391,16 @@ def _without_other_method(below: dict[str, Any], above: Mapping[str, Any]) -> di
     if isinstance(baselines, Sequence) and not isinstance(baselines, str):
         baselines = [name for name in baselines if name != new["name"]]
     return {**below, "method": kept, "baselines": baselines}
+
+
+def _without_other_recipe(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``below`` without the old recipe's settings, other than those of all recipes, if ``above`` changes it."""
+    old, new = below.get("split"), above.get("split")
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return below
+    before = old.get("recipe", SplitConfig().recipe)
+    settings = old.get("settings")
+    if new.get("recipe", before) == before or not isinstance(settings, Mapping):
+        return below
+    kept = {name: value for name, value in settings.items() if name in COMMON_SPLIT_SETTINGS}
+    return {**below, "split": {**old, "settings": kept}}

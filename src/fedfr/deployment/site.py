@@ -26,6 +26,7 @@ from fedfr.deployment.secrets import refuse_existing
 from fedfr.experiments.components import make_compute, make_method
 from fedfr.experiments.method_run import personalized_of, save_personalized
 from fedfr.faces import ClientFaces, FaceSet, Split
+from fedfr.faces.face_sets import own_name
 from fedfr.faces.name_matching import matching_names, quoted_name
 from fedfr.faces.splits.assignment import assign_to_clients, held_out_count, last_as_test
 from fedfr.federation.client import Client, ClientSettings
@@ -261,7 +262,9 @@ def check_apart(own: FaceSet, others: FaceSet, what: str) -> None:
 
     Names that look the same are one name.
     """
-    names = matching_names(own.identities, others.identities)
+    names = matching_names(
+        *([own_name(name) if each.sets else name for name in each.identities] for each in (own, others))
+    )
     if names:
         mine, theirs = names[0]
         example = mine if mine == theirs else f"{quoted_name(mine)}, there {quoted_name(theirs)}, which looks the same"

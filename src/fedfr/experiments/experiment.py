@@ -31,6 +31,7 @@ from fedfr.evaluation import PROTOCOLS
 from fedfr.experiments.components import RunComponents, local_training, make_method, with_method
 from fedfr.experiments.evaluator import Evaluator, evaluate_method_run
 from fedfr.experiments.events import PretrainingWatch
+from fedfr.experiments.face_sources import FACE_SETS
 from fedfr.experiments.method_run import EngineFactory, MethodRun
 from fedfr.experiments.registration import check_portable, stored_config
 from fedfr.faces import Split
@@ -114,6 +115,11 @@ class Experiment:
             raise FedfrError(
                 f"{folder} already holds a run; continue it with `fedfr resume {folder}` or choose another folder"
             )
+        if folder.is_dir() and _is_unfinished_start(folder):
+            raise FedfrError(
+                f"{folder} holds what a start that was cut off before the run began has left (imported faces, no "
+                "config.yaml); remove the folder and repeat the command"
+            )
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise FedfrError(f"{folder} exists and is not an empty folder; choose another folder for the run")
         experiment, existed = cls(config, folder, progress, method), folder.exists()
@@ -146,7 +152,11 @@ class Experiment:
             check_loss(local.loss, local.scale, local.margin, dim, logits=method_run.method.uses_logits)
         _ = self.components.compute
         self.components.initial_backbone()
-        _ = self.components.split
+        if not len(self.components.split.public) and self.config.pretrain.epochs > 0:
+            raise FedfrError(
+                "the split has no public images to pre-train on; give public faces, or set pretrain.epochs=0 and a "
+                "checkpoint as model.start"
+            )
 
     @classmethod
     def open(cls, folder: str | Path, *, workers: int | None = None) -> Experiment:
@@ -394,6 +404,12 @@ class Experiment:
         with locked(self.folder):
             remove_leftovers(self.folder)
             yield
+
+
+def _is_unfinished_start(folder: Path) -> bool:
+    """Whether a folder holds nothing but what :meth:`Experiment.create` writes before the configuration."""
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    return bool(names) and names <= {"faces", FACE_SETS, "split.json", "environment.json"}
 
 
 def _effective_settings(config: ExperimentConfig) -> dict[str, Any]:

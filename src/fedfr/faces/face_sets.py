@@ -78,6 +78,8 @@ def combine(
     _check(ordered)
     left = [dict(each.left_out) for each in ordered]
     kept = [_kept(each, gone) for each, gone in zip(ordered, left, strict=True)]
+    if overlap != "keep":
+        _check_distinct(ordered)
     found = [] if overlap == "keep" else shared_images([each.faces for each in ordered], kept)
     if overlap not in ("distinct", "keep"):
         names = [each.faces.identities_of(rows) for each, rows in zip(ordered, kept, strict=True)]
@@ -118,8 +120,8 @@ def in_whole(faces: FaceSet, name: str, images: Sequence[int] | NDArray[Any]) ->
 
 
 def own_name(identity: str) -> str:
-    """The name that a set gives an identity which a whole calls ``set/name``."""
-    return identity.partition("/")[2]
+    """Return the name that a set gives an identity which a whole calls ``set/name``; a bare name stays."""
+    return identity.partition("/")[2] or identity
 
 
 def own_names(faces: FaceSet, role: str | None = None) -> FaceSet:
@@ -161,6 +163,10 @@ def read_identities(path: str | os.PathLike[str]) -> tuple[str, ...]:
 def _check(sets: Sequence[NamedSet]) -> None:
     names: set[str] = set()
     for each in sets:
+        if each.name in ROLES and each.name != each.role:
+            raise FedfrError(
+                f"the {each.role} face set cannot be called {each.name!r}, the word for another role; give another name"
+            )
         if each.name not in ROLES and not is_client_id(each.name):
             raise FedfrError(
                 f"a face set cannot be called {each.name!r}; give letters, digits and the signs . _ -, the first a "
@@ -183,9 +189,26 @@ def _check(sets: Sequence[NamedSet]) -> None:
                 "give names as the set has them"
             )
         if strange:
-            LOG.warning("face set %s has no %d of the identities in its exclude file", each.name, len(strange))
+            LOG.warning(
+                "%d of the %d identities in the exclude file of face set %r are not in that set",
+                len(strange),
+                len(each.left_out),
+                each.name,
+            )
     if not sets:
         raise FedfrError("no face set is given; give a public or a private one")
+
+
+def _check_distinct(sets: Sequence[NamedSet]) -> None:
+    """Refuse the same faces as two sets; parts of one set, by their exclude files, are allowed."""
+    known: dict[tuple[str, frozenset[str]], NamedSet] = {}
+    for each in sets:
+        other = known.setdefault((each.faces.fingerprint(), frozenset(each.left_out)), each)
+        if other is not each:
+            raise FedfrError(
+                f"face sets {other.name!r} and {each.name!r} hold the same faces; give each its own path, or "
+                "exclude files that divide them"
+            )
 
 
 def _kept(each: NamedSet, left: Mapping[str, str]) -> NDArray[np.int64]:

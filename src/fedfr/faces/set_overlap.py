@@ -65,4 +65,5 @@ def list_overlaps(names: Sequence[str], found: Sequence[Overlap]) -> str:
         for each in list(people.values())[::-1][:LISTED]
     ]
     more = f" and {len(people) - LISTED} more" if len(people) > LISTED else ""
-    return f"{len(people)} identities are in more than one face set: {'; '.join(listed)}{more}"
+    counted = "1 identity is" if len(people) == 1 else f"{len(people)} identities are"
+    return f"{counted} in more than one face set: {'; '.join(listed)}{more}"
