@@ -20,8 +20,8 @@ import cv2
 from fedfr.faces import import_photographs
 from fedfr.faces.alignment.detection import Detector, choose_main_face, open_detector
 from fedfr.faces.alignment.photographs.aligners import YunetAligner
-from fedfr.faces.alignment.photographs.opening import read_photograph
 from fedfr.faces.alignment.photographs.outcome import sharpness
+from fedfr.faces.alignment.photographs.photograph_reading import read_photograph
 from fedfr.faces.alignment.template import align
 from harness import Line, answer, parser, peak_memory
 

@@ -14,8 +14,8 @@ from fedfr.config.schema import load_config
 from fedfr.faces import FaceSet, Split
 
 BAD = (
-    "2 of 2 rows cannot be used: row 0 of {set}/x.parquet holds no image; row 1 of {set}/x.parquet names no "
-    "identity; mend the data set, or leave such rows out with --skip-bad"
+    "2 of 2 rows cannot be used: row 0 of {set}/x.parquet holds no image; row 1 of {set}/x.parquet has no "
+    "identity; repair the data set, or leave such rows out with --skip-bad"
 )
 
 
@@ -86,13 +86,13 @@ def test_a_run_on_parquet_files(fedfr: Fedfr, faceset: Path, settings: list[str]
         (["import", "{set}/x.parquet", "{set}/out"], BAD),
         (
             ["import", "{set}/x.parquet", "{set}/out", "--image-column", "face"],
-            "{set}/x.parquet has no column 'face'; ",
+            "{set}/x.parquet has no column 'face' for images; ",
         ),
         (["import", "{set}/x.parquet", "{set}/out", "--part", "test"], "{set}/x.parquet has no part 'test'; it has x"),
-        (["import", "{set}/x.parquet", "{set}/out", "--link"], "--link means nothing for {set}/x.parquet, which is "),
+        (["import", "{set}/x.parquet", "{set}/out", "--link"], "--link has no effect on {set}/x.parquet, which is "),
         (
             ["import", "{set}/plain", "{set}/out", "--part", "a"],
-            "--part means nothing for {set}/plain, which is read by",
+            "--part has no effect on {set}/plain, which is read by",
         ),
         (["import", "{set}", "{set}/o", "--align", "yunet", "--part", "a"], "--align yunet needs"),
         (
@@ -122,7 +122,7 @@ def test_options_that_do_not_go_together(fedfr: Fedfr, tmp_path: Path) -> None:
     align = ("--align", "landmarks", "--landmarks", tmp_path / "points.tsv")
     answer = fedfr("faces", "import", tmp_path, tmp_path / "out", *align, "--identity-column", "who")
     assert answer.code == 2
-    expected = "fedfr: --identity-column means nothing here: it is for a data set; leave it out with --align\n"
+    expected = "fedfr: --identity-column has no effect here: it is for a data set; leave it out with --align\n"
     assert answer.err == expected
 
 

@@ -54,4 +54,4 @@ def test_an_import_says_what_it_leaves_out(tmp_path: Path, fedfr: Fedfr) -> None
     assert "left out 1 images; listed in" in fedfr(*command, tmp_path / "one").out
     answer = json.loads(fedfr(*command, tmp_path / "two", "--json").out)
     assert (answer["images"], [each["image"] for each in answer["left_out"]]) == (7, ["p0/1.png"])
-    assert "--link means nothing here" in fedfr(*command, tmp_path / "three", "--link").err
+    assert "--link has no effect here" in fedfr(*command, tmp_path / "three", "--link").err

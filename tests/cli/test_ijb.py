@@ -202,7 +202,7 @@ def test_a_wrong_list_is_told_before_any_feature(
     assert answer.err.count("\n") == 1
     path.unlink()
     answer = fedfr("evaluate", model, "--faces", folder)
-    assert "lacks meta/ijbc_template_pair_label.txt of IJB-C; add them, or choose with --protocol" in answer.err
+    assert "lacks meta/ijbc_template_pair_label.txt of IJB-C; add them, or choose a --protocol" in answer.err
     assert "NIST" in answer.err
     assert not nothing.exists()
     command = ["evaluate", model, "--faces", folder, "--protocol", "ijb-1:N-merged", "--features", kept, "--json"]
@@ -264,7 +264,7 @@ def test_what_is_no_ijb(fedfr: Fedfr, faceset: Path, model: Path, tmp_path: Path
     answer = fedfr("evaluate", model, "--faces", faceset, "--protocol", "ijb-1:1")
     assert answer.code == 2
     assert "ijb-1:1 does not fit" in answer.err
-    assert "IJB-B and IJB-C came from NIST, which ended their distribution on 14 March 2023" in answer.err
+    assert "IJB-B and IJB-C were distributed by NIST until 14 March 2023" in answer.err
     for option in (["--set", "flip=false"], ["--features", str(tmp_path / "kept")]):
         answer = fedfr("evaluate", model, "--faces", faceset, *option)
         assert answer.code == 2

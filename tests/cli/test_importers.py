@@ -57,7 +57,7 @@ def test_a_named_importer_reads_what_another_would(fedfr: Fedfr, samples: Path, 
         (["--importer", "folders"], "unknown importer 'folders'; did you mean 'folder'? known: folder, orl"),
         (["--importer", "no_such_package:read"], "there is no module 'no_such_package'; install its package"),
         (["--importer", f"{__name__}:OWN"], "is a str; give a function of path, dest and progress"),
-        (["--importer", OWN, "--link"], f"--link means nothing for names.txt, which is read by the importer {OWN}"),
+        (["--importer", OWN, "--link"], f"--link has no effect on names.txt, which is read by the importer {OWN}"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -79,37 +79,37 @@ def test_yunet_and_limits(fedfr: Fedfr, data_dir: Path, models_dir: Path, tmp_pa
             ["--align", "yunet"],
             (
                 "--align yunet needs --detector FILE, an .onnx of YuNet (in OpenCV's model zoo, licence "
-                "Apache-2.0/MIT); fedfr brings none"
+                "Apache-2.0/MIT), which fedfr does not include"
             ),
         ),
         (["--align", "landmarks"], "--align landmarks needs --landmarks FILE.tsv with five points of every image"),
         (
             ["--align", "yunet", "--landmarks", "x"],
-            "--landmarks is for --align landmarks, this is --align yunet; leave it out or change that",
+            "--landmarks is for --align landmarks, not --align yunet; leave it out or change --align",
         ),
         (
             ["--detector", "x"],
-            "--detector is for --align yunet, this is --align none; leave it out or change that",
+            "--detector is for --align yunet, not --align none; leave it out or change --align",
         ),
         (
             ["--least-size", "30"],
-            "--least-size means nothing here: it is for photographs; add --align yunet or --align landmarks",
+            "--least-size has no effect here: it is for photographs; add --align yunet or --align landmarks",
         ),
         (
             ["--skip-several"],
-            "--skip-several means nothing here: it is for photographs; add --align yunet or --align landmarks",
+            "--skip-several has no effect here: it is for photographs; add --align yunet or --align landmarks",
         ),
         (
             ["--sheet", "x.html"],
-            "--sheet means nothing here: it is for photographs; add --align yunet or --align landmarks",
+            "--sheet has no effect here: it is for photographs; add --align yunet or --align landmarks",
         ),
         (
             ["--align", "landmarks", "--landmarks", "{place}/points.tsv", "--link"],
-            "--link means nothing here: it is for a train.rec; leave it out with --align",
+            "--link has no effect here: it is for a train.rec; leave it out with --align",
         ),
         (
             ["--align", "landmarks", "--landmarks", "{place}/points.tsv", "--sheet", "{place}/points.tsv"],
-            "{place}/points.tsv does not end in .html; a sheet of photographs is a page",
+            "{place}/points.tsv does not end in .html; the contact sheet is an HTML page",
         ),
     ],
 )

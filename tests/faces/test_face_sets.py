@@ -15,7 +15,7 @@ from tests.support.tiny_experiment import tiny_faces
 from fedfr.core.errors import FedfrError
 from fedfr.faces import FaceSet, Split, export_faces, import_faces, import_folder, make_split
 from fedfr.faces.face_sets import NamedSet, combine, in_whole, own_names, read_identities
-from fedfr.faces.writers.recordio import write_faces_file
+from fedfr.faces.writers.recordio import write_recordio_file
 
 SETTINGS = {"public_identities": 3, "clients": 2, "identities_per_client": 2, "test_count": 1}
 
@@ -164,7 +164,7 @@ def test_every_kind_of_reader_is_a_part(folder: Path, tmp_path: Path, kind: str)
 
 def write_recordio(faces: FaceSet, path: Path) -> None:
     encoded = (cv2.imencode(".png", image[:, :, ::-1])[1].tobytes() for image in faces.images(range(len(faces))))
-    write_faces_file(path, zip(faces.labels.tolist(), encoded, strict=True), faces.num_identities)
+    write_recordio_file(path, zip(faces.labels.tolist(), encoded, strict=True), faces.num_identities)
 
 
 def test_the_manifest_says_which_set(folder: Path) -> None:

@@ -72,7 +72,7 @@ def test_importers_warn_and_merge_nothing(tmp_path: Path) -> None:
     (tmp_path / "people" / "metadata.csv").write_text(
         "file_name,identity\nAnn A/1.png,Zo\u00eb\nAnn_A/1.png,Zoe\u0308\nBo/1.png,Bo\n", encoding="utf-8"
     )
-    expected = r"1 names are spelled in several ways that look the same, and stay apart.*Zoe\\u0308.* = .*Zo\\xeb"
+    expected = r"1 names occur in several spellings that look the same, which remain separate.*Zoe\\u0308.* = .*Zo\\xeb"
     with pytest.warns(FacesWarning, match=expected):
         assert import_faces(tmp_path / "people", tmp_path / "table").num_identities == 3
     (tmp_path / "people" / "metadata.csv").unlink()

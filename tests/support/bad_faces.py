@@ -10,7 +10,7 @@ from tests.support.bad_input import Case, Given, collector, cut
 from tests.support.tiny_experiment import tiny_faces
 
 from fedfr.faces import FaceSet
-from fedfr.faces.writers.recordio import write_faces_file
+from fedfr.faces.writers.recordio import write_recordio_file
 
 __all__ = ["CASES"]
 
@@ -90,7 +90,7 @@ def records_of_another_kind(given: Given) -> list[str]:
 
 @case
 def records_cut_short(given: Given) -> list[str]:
-    write_faces_file(given.place / "train.rec", [(0, bytes(100)), (1, bytes(100))], 2)
+    write_recordio_file(given.place / "train.rec", [(0, bytes(100)), (1, bytes(100))], 2)
     cut(given.place / "train.rec", 0.5)
     (given.place / "train.idx").unlink()
     return ["faces", "import", str(given.place), str(given.place / "set"), "--link"]

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from fedfr.faces.readers.recordio.header import pack_payload
-from fedfr.faces.writers.recordio import RecordWriter, write_faces_file
+from fedfr.faces.writers.recordio import RecordWriter, write_recordio_file
 
 __all__ = ["SAMPLES", "flat", "images", "insightface", "records"]
 
@@ -29,7 +29,7 @@ def images(labels: Sequence[int]) -> list[tuple[int, bytes]]:
 
 def records(path: Path, labels: Sequence[int] = (0, 0, 1), first_identity: int | None = None) -> Path:
     """A file in FedFR's layout with its index."""
-    write_faces_file(path, images(labels), len(set(labels)), first_identity)
+    write_recordio_file(path, images(labels), len(set(labels)), first_identity)
     return path
 
 

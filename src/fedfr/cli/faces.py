@@ -112,7 +112,9 @@ def import_(
             given = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
             refuse_options(given, "for a data set; leave it out with --align")
             with interruptible("interrupted; aligned faces are kept, repeat the same command to continue"):
-                made = import_photographs(source, destination, aligner, limits, count, sheet=sheet, threads=threads)
+                made = import_photographs(
+                    source, destination, aligner, limits, count, contact_sheet=sheet, threads=threads
+                )
     if made is None:
         if left and as_json:
             print_json({**_facts(destination), "left_out": [asdict(each) for each in left]})

@@ -114,7 +114,7 @@ def facts(made: PhotographImport, listed: Path) -> dict[str, Any]:
     return {
         "photographs": made.photographs,
         "skipped": made.counts(),
-        "identities_lost": list(made.lost),
+        "identities_lost": list(made.lost_identities),
         "list": str(listed),
     }
 
@@ -126,6 +126,6 @@ def sentences(made: PhotographImport, listed: Path) -> list[str]:
     if counted:
         words = ", ".join(f"{number} {reason}" for reason, number in counted.items())
         lines.append(f"skipped: {words}; each with its numbers in {listed}")
-    if made.lost:
-        lines.append(f"no face left of: {', '.join(made.lost)}")
+    if made.lost_identities:
+        lines.append(f"no face left of: {', '.join(made.lost_identities)}")
     return lines

@@ -140,7 +140,7 @@ def other_model(models_dir: Path, tmp_path: Path) -> Path:
 def test_an_unknown_detector_must_be_confirmed(other_model: Path) -> None:
     found = hashlib.sha256(other_model.read_bytes()).hexdigest()
     assert found not in KNOWN_DETECTORS
-    with pytest.raises(FedfrError, match=f"yu net.onnx has SHA-256 {found}, which is no detector known here") as error:
+    with pytest.raises(FedfrError, match=f"yu net.onnx has SHA-256 {found}, which is not a known detector") as error:
         open_detector(other_model)
     assert f"--detector-sha256 {found}" in str(error.value)
     with pytest.raises(FedfrError, match=f"has SHA-256 {found}, not {'0' * 64} as confirmed"):
@@ -162,7 +162,7 @@ def test_what_is_no_detector_is_refused_even_when_confirmed(
 def test_a_detector_cut_short_or_missing_is_refused(models_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "cut.onnx"
     path.write_bytes((models_dir / YUNET).read_bytes()[:50_000])
-    with pytest.raises(FedfrError, match="no detector known here"):
+    with pytest.raises(FedfrError, match="not a known detector"):
         open_detector(path)
     with pytest.raises(FedfrError, match=r"cannot read the detector .*gone\.onnx: No such file"):
         open_detector(tmp_path / "gone.onnx")

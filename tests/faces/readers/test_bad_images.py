@@ -139,7 +139,7 @@ def test_all_bad_images_are_named_in_one_run(people: Path, tmp_path: Path) -> No
     with pytest.raises(
         FedfrError,
         match=r"2 of 5 images cannot be used: .*anna/3\.png .*corrupt or cut short\); .*bo/1\.png .*known kind\); "
-        r"mend or remove them, or leave such files out with `fedfr faces import --skip-bad`",
+        r"repair or remove them, or leave such files out with `fedfr faces import --skip-bad`",
     ):
         import_folder(people, tmp_path / "set")
     assert not (tmp_path / "set").exists()
@@ -171,7 +171,7 @@ def test_links_to_nowhere_and_what_is_no_file_stop_nothing(tmp_path: Path) -> No
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(folder / "anna" / "6.png"))
     (folder / "bo").symlink_to("bo")
-    with pytest.warns(FacesWarning, match="left out 5 broken links or special files and 1 other file or deeper folder"):
+    with pytest.warns(FacesWarning, match="left out 5 broken links or special files and 1 other file or nested folder"):
         faces = import_folder(folder)
     assert faces.names == ("anna/1.png",)
     (folder / "train" / "cy").mkdir(parents=True)

@@ -65,7 +65,7 @@ def test_what_is_left_out_is_counted_in_one_warning(tmp_path: Path) -> None:
     (tmp_path / "a" / "notes.txt").touch()
     (tmp_path / "README").touch()
     (tmp_path / "nobody").mkdir()
-    with pytest.warns(FacesWarning, match="left out 3 other files or deeper folders and 1 identity folder") as caught:
+    with pytest.warns(FacesWarning, match="left out 3 other files or nested folders and 1 identity folder") as caught:
         faces = import_folder(tmp_path)
     assert len(caught) == 1
     assert faces.identities == ("a",)
@@ -103,7 +103,7 @@ def test_folders_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match="has no images in sub-folders"):
         import_folder(tmp_path / "in" / "a")
     for dest in (tmp_path / "in", tmp_path / "in" / "out", tmp_path):
-        with pytest.raises(FedfrError, match="lie one in the other"):
+        with pytest.raises(FedfrError, match="are inside one another"):
             import_folder(tmp_path / "in", dest=dest)
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "thesis.tex").touch()

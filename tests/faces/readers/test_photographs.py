@@ -70,7 +70,7 @@ def test_lfws_photographs_become_lfws_faces(data_dir: Path, models_dir: Path, tm
     listed = import_photographs(source, tmp_path / "landmarks", by_landmarks(known))
     assert found.photographs == len(found.faces) == len(listed.faces) == 56
     assert found.skipped == ()
-    assert found.lost == ()
+    assert found.lost_identities == ()
     assert found.faces.names == listed.faces.names == tuple(lfw_landmarks(data_dir))
     assert found.faces.num_identities == 12
     kept = np.stack([read_image(data_dir / "lfw112" / name) for name in found.faces.names]).astype(int)
@@ -130,7 +130,7 @@ def test_whatever_gives_no_face_is_listed_with_its_reason(data_dir: Path, models
     assert made.faces.names == ("a/fit.png",)
     assert made.faces.identities == ("a",)
     assert made.photographs == 9
-    assert made.lost == ("b", "c")
+    assert made.lost_identities == ("b", "c")
     expected = {
         "a/blurred.png": "too-blurred",
         "a/small.png": "too-small",
@@ -167,7 +167,7 @@ def test_photographs_without_a_line_of_landmarks_and_scores(place: Path) -> None
     landmarks_file(place / "some.tsv", [*names[:-1], "nobody/here.jpg"])
     made = import_photographs(place / "in", place / "out", by_landmarks(place / "some.tsv"))
     assert [(outcome.name, outcome.reason) for outcome in made.skipped] == [(names[-1], "no-landmarks")]
-    with pytest.raises(FedfrError, match=r"gives a face \(11 low-score, 1 no-landmarks\)"):
+    with pytest.raises(FedfrError, match=r"has a usable face \(11 low-score, 1 no-landmarks\)"):
         import_photographs(place / "in", place / "x", by_landmarks(place / "some.tsv"), Limits(score=0.95))
 
 
@@ -299,8 +299,8 @@ def test_an_import_begun_otherwise_is_not_mixed_with(place: Path) -> None:
     with pytest.raises(FedfrError) as error:
         import_photographs(place / "in", place / "out", aligner, Limits(size=20))
     assert str(error.value) == (
-        f"the unfinished import into {place}/out was begun with least_size 56.0, not 20; repeat that command, or "
-        f"remove {place}/.out.import to start over"
+        f"the unfinished import into {place}/out was started with least_size 56.0, not 20; repeat that command, or "
+        f"remove {place}/.out.import to start again"
     )
     assert len(import_photographs(place / "in", place / "out", aligner).faces) == 12
 
@@ -331,7 +331,7 @@ def test_a_full_disk_stops_and_the_same_command_goes_on(place: Path) -> None:
     assert stopped.returncode == 2, stopped.stderr
     assert stopped.stderr.splitlines()[-1] == (
         f"fedfr: cannot write {place}/.out.import/faces.bin: File too large; free space or choose a folder that can be "
-        "written, then repeat the command: it goes on where it stopped"
+        "written, then repeat the command to continue"
     )
     seen: list[int] = []
     made = import_photographs(
@@ -365,7 +365,7 @@ def test_folders_that_cannot_be_meant(place: Path) -> None:
         import_photographs(place / "empty", place / "out", aligner)
     with pytest.raises(FedfrError, match="nowhere is not a folder"):
         import_photographs(place / "nowhere", place / "out", aligner)
-    with pytest.raises(FedfrError, match="lie one in the other"):
+    with pytest.raises(FedfrError, match="are inside one another"):
         import_photographs(place / "in", place / "in" / "out", aligner)
     assert sorted(path.name for path in place.iterdir()) == ["empty", "in", "points.tsv"]
 
@@ -374,7 +374,8 @@ def test_when_no_photograph_gives_a_face_the_list_stays(place: Path) -> None:
     with pytest.raises(FedfrError) as error:
         import_photographs(place / "in", place / "out", by_landmarks(place / "points.tsv"), Limits(size=500))
     assert str(error.value) == (
-        f"no photograph in {place}/in gives a face (12 too-small); {place}/out.skipped.csv has the reason for each"
+        f"no photograph in {place}/in has a usable face (12 too-small); {place}/out.skipped.csv lists the reason for "
+        "each"
     )
     assert (place / "out.skipped.csv").read_text(encoding="utf-8").count("too-small") == 12
     assert sorted(path.name for path in place.iterdir()) == ["in", "out.skipped.csv", "points.tsv"]
@@ -382,9 +383,9 @@ def test_when_no_photograph_gives_a_face_the_list_stays(place: Path) -> None:
 
 def test_a_sheet_on_request_and_never_over_a_file(place: Path) -> None:
     aligner = by_landmarks(place / "points.tsv")
-    made = import_photographs(place / "in", place / "out", aligner, sheet=place / "sheet.html")
+    made = import_photographs(place / "in", place / "out", aligner, contact_sheet=place / "sheet.html")
     assert (place / "sheet.html").read_text(encoding="utf-8").count("<img") == 12
     assert FaceSet.load(place / "out").fingerprint() == made.faces.fingerprint()
     with pytest.raises(FedfrError, match=r"sheet\.html exists already"):
-        import_photographs(place / "in", place / "other", aligner, sheet=place / "sheet.html")
+        import_photographs(place / "in", place / "other", aligner, contact_sheet=place / "sheet.html")
     assert not (place / "other").exists()

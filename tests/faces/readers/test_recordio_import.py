@@ -24,7 +24,7 @@ from fedfr.faces import IMPORTERS, FaceSet, FacesWarning, import_faces, import_r
 from fedfr.faces.readers.recordio import RecordFile, iterate_records
 from fedfr.faces.readers.recordio.header import pack_payload
 from fedfr.faces.readers.recordio.linked import LinkedPixels
-from fedfr.faces.writers.recordio import RecordWriter, write_faces_file
+from fedfr.faces.writers.recordio import RecordWriter, write_recordio_file
 
 T = TypeVar("T")
 Make = Callable[[Path], Path]
@@ -221,7 +221,7 @@ def test_bad_records_are_left_out_counted_and_listed(tmp_path: Path) -> None:
     content[offsets[2] + 2] ^= 1  # a magic
     content[offsets[4] + 60] ^= 1  # inside an image: its header
     path.write_bytes(content)
-    with pytest.raises(FedfrError, match=f"record 2 at byte {offsets[2]} has 0a 23 d6 ce for 0a 23 d7 ce"):
+    with pytest.raises(FedfrError, match=f"record 2 at byte {offsets[2]} has 0a 23 d6 ce, not 0a 23 d7 ce, at byte"):
         import_recordio(path, tmp_path / "set")
     assert not (tmp_path / "set").exists()
     for link in (True, False):
@@ -257,7 +257,7 @@ def test_files_of_another_kind(data_dir: Path, tmp_path: Path) -> None:
     for name, message in (
         ("a.jpg", r"a\.jpg is not a RecordIO file \(it starts with ff d8 ff e0, expected 0a 23 d7 ce\); give a train"),
         ("text.rec", r"text\.rec is not a RecordIO file \(it starts with 6e 6f 74 20"),
-        ("two", r"two should hold one \.rec file, it holds a\.rec, b\.rec; name one of them"),
+        ("two", r"two should hold one \.rec file, it holds a\.rec, b\.rec; give one of them"),
         ("none", r"none should hold one \.rec file, it holds none; give a train\.rec"),
         ("gone", "gone does not exist"),
     ):
@@ -281,11 +281,11 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
 
 def test_other_sizes_and_a_property_that_disagrees_are_said(tmp_path: Path) -> None:
     samples = [(0, flat(40)), (1, flat(50, (60, 80)))]
-    write_faces_file(tmp_path / "train.rec", samples, 2)
+    write_recordio_file(tmp_path / "train.rec", samples, 2)
     for text, said in (
         ("2,112,112\n", None),
-        ("3,112,112", "names 3 identities, 2 have"),
-        ("x", "names no id"),
+        ("3,112,112", "declares 3 identities, 2 have"),
+        ("x", "declares no id"),
     ):
         (tmp_path / "property").write_text(text)
         with pytest.warns(FacesWarning) as caught:
@@ -306,15 +306,17 @@ def test_a_linked_set_says_what_became_of_its_file(tmp_path: Path) -> None:
     import_recordio(path, tmp_path / "set")
     kept = path.read_bytes()
     path.write_bytes(kept + b"more")
-    with pytest.raises(FedfrError, match=r"train\.rec has \d+ bytes, it had \d+ when .*set was made; import it again"):
+    with pytest.raises(
+        FedfrError, match=r"train\.rec has \d+ bytes, but had \d+ when .*set was written; import it again"
+    ):
         FaceSet.load(tmp_path / "set")
     path.unlink()
-    with pytest.raises(FedfrError, match=r"train\.rec, where the faces of .*set lie, is not there; bring it back"):
+    with pytest.raises(FedfrError, match=r"train\.rec, the file with the images of .*set, is missing; restore it"):
         FaceSet.load(tmp_path / "set")
     path.write_bytes(kept)
     for name, content, message in (
-        ("digests.npy", b"", "is missing, truncated or no NumPy file"),
-        ("records.npy", (tmp_path / "set" / "digests.npy").read_bytes(), "holds something else"),
+        ("digests.npy", b"", "is missing, truncated or not a NumPy file"),
+        ("records.npy", (tmp_path / "set" / "digests.npy").read_bytes(), "holds uint8"),
         ("records.json", b"{}", "does not describe a RecordIO file"),
         ("records.json", b"{", "is not readable JSON"),
     ):
@@ -334,7 +336,7 @@ def test_who_reads_what(tmp_path: Path) -> None:
     assert import_faces(str(tmp_path / "people")).identities == ("anna",)
     assert import_faces(path).fingerprint() == import_faces(tmp_path / "rec").fingerprint()
     assert IMPORTERS["recordio"](path, tmp_path / "set").fingerprint() == load_faces(tmp_path / "set").fingerprint()
-    with pytest.raises(FedfrError, match=r"--link means nothing for .*people, which is read by the importer folder"):
+    with pytest.raises(FedfrError, match=r"--link has no effect on .*people, which is read by the importer folder"):
         import_faces(tmp_path / "people", link=True)
     with pytest.raises(FedfrError, match="orl is not a folder"):
         import_faces(Path("orl"))
@@ -349,5 +351,5 @@ def test_ids_that_repeat_need_an_index(tmp_path: Path) -> None:
     path.with_suffix(".idx").write_bytes(writer.index())
     assert import_recordio(path).labels.tolist() == [0, 1, 2]
     path.with_suffix(".idx").unlink()
-    with pytest.raises(FedfrError, match=r"train\.rec has two records 0, at bytes 0 and"):
+    with pytest.raises(FedfrError, match=r"train\.rec has two records with key 0, at bytes 0 and"):
         import_recordio(path)

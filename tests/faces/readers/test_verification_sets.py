@@ -60,7 +60,7 @@ def test_as_python_2_wrote_them(tmp_path: Path, data_dir: Path, write: Any) -> N
 def test_truth_values_of_every_kind(tmp_path: Path, same: Any) -> None:
     (tmp_path / "x.bin").write_bytes(pickle.dumps(([image(1)] * 4, same)))
     if isinstance(same, tuple):
-        with pytest.raises(FedfrError, match="holds no two lists"):
+        with pytest.raises(FedfrError, match="does not hold a list of images and a list of labels"):
             read_verification_set(tmp_path / "x.bin")
     else:
         assert read_verification_set(tmp_path / "x.bin").same.tolist() == [True, False]
@@ -69,22 +69,22 @@ def test_truth_values_of_every_kind(tmp_path: Path, same: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1, 2], "holds no two lists"),
-        ("lfw", "holds no two lists"),
-        (([b"a"], [True], [False]), "holds no two lists"),
-        (([], []), "holds 0 images for 0 pairs; expected two for each, and one pair at least"),
+        ([1, 2], "does not hold a list of images and a list of labels"),
+        ("lfw", "does not hold a list of images and a list of labels"),
+        (([b"a"], [True], [False]), "does not hold a list of images and a list of labels"),
+        (([], []), "holds 0 images for 0 pairs; expected two per pair, at least one pair"),
         (([b"a", b"b", b"c"], [True]), "holds 3 images for 1 pairs"),
         (([b"a", b"b"], [True, False]), "holds 2 images for 2 pairs"),
         (([b"a", "b"], [True]), "image 1 is str, not compressed bytes"),
         (([b"a", np.array([True])], [True]), "image 1 is ndarray, not compressed bytes"),
-        (([b"a", b"b"], [2]), "pair 0 is marked 2; expected true or false"),
-        (([b"a", b"b"], [-1]), "pair 0 is marked -1; expected true or false"),
-        (([b"a", b"b"], [None]), "pair 0 is marked NoneType"),
-        (([b"a", b"b"], ["yes\n"]), "pair 0 is marked str"),
-        (([b"a", b"b"], [[True]]), "pair 0 is marked list"),
-        (([b"a", b"b"], [np.array([1, 0], np.uint8)]), "pair 0 is marked ndarray"),
-        (([b"a", b"b"], np.array([1], np.uint8)), r"truth values are uint8 \(1,\); expected one bool for each pair"),
-        (([b"a", b"b"], np.array([[True]])), r"truth values are bool \(1, 1\)"),
+        (([b"a", b"b"], [2]), "pair 0 has the label 2; expected true or false"),
+        (([b"a", b"b"], [-1]), "pair 0 has the label -1; expected true or false"),
+        (([b"a", b"b"], [None]), "pair 0 has the label NoneType"),
+        (([b"a", b"b"], ["yes\n"]), "pair 0 has the label str"),
+        (([b"a", b"b"], [[True]]), "pair 0 has the label list"),
+        (([b"a", b"b"], [np.array([1, 0], np.uint8)]), "pair 0 has the label ndarray"),
+        (([b"a", b"b"], np.array([1], np.uint8)), r"labels are uint8 \(1,\); expected one bool per pair"),
+        (([b"a", b"b"], np.array([[True]])), r"labels are bool \(1, 1\)"),
     ],
 )
 def test_something_else_in_a_pickle(tmp_path: Path, content: Any, message: str) -> None:
@@ -123,7 +123,7 @@ def test_other_files(tmp_path: Path, data_dir: Path) -> None:
     (tmp_path / "empty.bin").touch()
     (tmp_path / "folder.bin").mkdir()
     for name in ("photo.bin", "text.bin", "empty.bin"):
-        with pytest.raises(FedfrError, match=rf"{name} is no whole set of verification pairs"):
+        with pytest.raises(FedfrError, match=rf"{name} is not a complete set of verification pairs"):
             read_verification_set(tmp_path / name)
     with pytest.raises(FedfrError, match=r"cannot read .*folder\.bin: Is a directory; give a file such as lfw\.bin"):
         read_verification_set(tmp_path / "folder.bin")
@@ -138,7 +138,7 @@ def test_what_never_ends_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.bin")
     (tmp_path / "zero.bin").symlink_to("/dev/zero")
     for name in ("pipe.bin", "zero.bin"):
-        with pytest.raises(FedfrError, match=rf"{name} is no ordinary file; give a file such as lfw\.bin"):
+        with pytest.raises(FedfrError, match=rf"{name} is not a regular file; give a file such as lfw\.bin"):
             read_verification_set(tmp_path / name)
 
 
@@ -146,7 +146,7 @@ def test_a_file_that_memory_may_not_hold(tmp_path: Path) -> None:
     """A sparse one: it takes no room on the disk."""
     with (tmp_path / "huge.bin").open("wb") as file:
         file.truncate((1 << 31) + 1)
-    message = r"huge\.bin has 2,147,483,649 bytes, at most 2,147,483,648 are read; divide it into several"
+    message = r"huge\.bin has 2,147,483,649 bytes, at most 2,147,483,648 are read; split it into several"
     with pytest.raises(FedfrError, match=message):
         read_verification_set(tmp_path / "huge.bin")
 
@@ -159,5 +159,5 @@ def test_cut_short_at_any_byte(tmp_path: Path) -> None:
         read_verification_set(path)
     for end in range(len(whole)):
         path.write_bytes(whole[:end])
-        with pytest.raises(FedfrError, match=r"x\.bin is no whole set of verification pairs \(it is cut short: "):
+        with pytest.raises(FedfrError, match=r"x\.bin is not a complete set of verification pairs \(it is truncated: "):
             read_verification_set(path)

@@ -240,7 +240,7 @@ def test_settings_that_cannot_be_meant(faces: FaceSet, settings: dict[str, Any],
         ("a.json", '[{"index": true, "partition": 1}]', "has index True"),
         ("a.json", "[" + "0, " * 30 + "0]", "entry 30 of .* has index 30; these faces have images 0 to 29"),
         ("a.json", "[" * 100_000, "is not readable"),
-        ("a.parquet", "index,partition\n", "is not a whole Parquet file"),
+        ("a.parquet", "index,partition\n", "is not a complete Parquet file"),
         ("a.txt", "0\n", r"unknown kind of partition file '\.txt';.* known: \.csv, \.json, \.parquet"),
     ],
 )

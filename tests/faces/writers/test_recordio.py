@@ -9,7 +9,7 @@ import pytest
 from fedfr.core.errors import FedfrError
 from fedfr.faces.readers.recordio import RecordFile, RecordPixels, iterate_records, read_index, read_layout
 from fedfr.faces.readers.recordio.header import pack_payload, unpack_header
-from fedfr.faces.writers.recordio import RecordWriter, frame_record, write_faces_file
+from fedfr.faces.writers.recordio import RecordWriter, frame_record, write_recordio_file
 
 
 @pytest.mark.parametrize(("sample", "identities", "first"), [("fedfr_public", 6, None), ("fedfr_client_0001", 8, 8)])
@@ -21,7 +21,7 @@ def test_the_samples_of_the_fedfr_layout(
     layout = read_layout(file, read_index(folder / "train.idx"))
     pixels = RecordPixels(file, layout.keys, layout.offsets)
     images = [(label, pixels.encoded(row)) for row, label in enumerate(layout.labels.tolist())]
-    write_faces_file(tmp_path / "train.rec", images, identities, first)
+    write_recordio_file(tmp_path / "train.rec", images, identities, first)
     for name in ("train.rec", "train.idx"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
@@ -48,8 +48,8 @@ def test_headers_come_back() -> None:
 
 def test_numbers_that_float32_cannot_hold_are_refused(tmp_path: Path) -> None:
     assert unpack_header(pack_payload(2**24, 0)).labels == (2.0**24,)
-    with pytest.raises(FedfrError, match=r"x\.rec cannot be written: a label of 16777217 is not exact as float32"):
-        write_faces_file(tmp_path / "x.rec", [(2**24 + 1, b"")], 1)
+    with pytest.raises(FedfrError, match=r"x\.rec cannot be written: the label 16777217 is not exact as float32"):
+        write_recordio_file(tmp_path / "x.rec", [(2**24 + 1, b"")], 1)
 
 
 def test_a_record_has_a_limit() -> None:

@@ -126,7 +126,7 @@ def test_damage_to_an_exported_file_is_noticed(faces: FaceSet, tmp_path: Path) -
     at = content.index(b"IDAT") + 2000
     content[at] ^= 1
     path.write_bytes(content)
-    with pytest.raises(FedfrError, match=r"is not a whole Parquet file \(.*CRC"):
+    with pytest.raises(FedfrError, match=r"is not a complete Parquet file \(.*CRC"):
         import_faces(path)
 
 

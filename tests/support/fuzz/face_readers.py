@@ -19,8 +19,8 @@ from tests.support.ijb_set import make_ijb
 from fedfr.faces import FaceSet
 from fedfr.faces.alignment.photographs.import_journal import ImportJournal as PhotographJournal
 from fedfr.faces.alignment.photographs.landmarks import read_landmarks
-from fedfr.faces.alignment.photographs.opening import read_photograph
 from fedfr.faces.alignment.photographs.outcome import Outcome
+from fedfr.faces.alignment.photographs.photograph_reading import read_photograph
 from fedfr.faces.alignment.photographs.reasons import RejectedPhotograph
 from fedfr.faces.exclusions import read_exclusions
 from fedfr.faces.face_sets import NamedSet, combine, read_identities
@@ -32,7 +32,7 @@ from fedfr.faces.readers.pairs.face_pairs import read_pairs
 from fedfr.faces.readers.verification_sets import read_verification_set
 from fedfr.faces.splits.partition_files import read_partitions
 from fedfr.faces.writers import export_faces
-from fedfr.faces.writers.recordio import write_faces_file
+from fedfr.faces.writers.recordio import write_recordio_file
 
 __all__ = ["TARGETS"]
 
@@ -83,7 +83,7 @@ def _people(folder: Path) -> None:
 
 
 def _records(folder: Path) -> None:
-    write_faces_file(folder / "train.rec", [(0, _encoded(".png")), (1, _encoded(".jpg")), (1, _encoded(".png"))], 2)
+    write_recordio_file(folder / "train.rec", [(0, _encoded(".png")), (1, _encoded(".jpg")), (1, _encoded(".png"))], 2)
     (folder / "property").write_text("2,112,112")
 
 
@@ -242,7 +242,7 @@ TARGETS = {
         _images,
         _read_images,
     ),
-    "photographs": Target(("faces.alignment.photographs.opening",), _images, _read_photographs),
+    "photographs": Target(("faces.alignment.photographs.photograph_reading",), _images, _read_photographs),
     "folder": Target(("faces.readers.identity_folder", "faces.readers.aligned_folder"), _people, import_folder),
     "imagefolder": Target(
         ("faces.readers.metadata", "faces.readers.imagefolder", "faces.readers.image_rows"), _listed, import_faces

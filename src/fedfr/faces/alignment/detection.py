@@ -22,26 +22,26 @@ KNOWN_DETECTORS = {
     "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4": "face_detection_yunet_2023mar.onnx",
     "d0405ddda91a261af340e087219dfbac26cea1575aab2ccb7f2ed41e20708a82": "face_detection_yunet_2023mar_int8.onnx",
 }
-"""SHA-256 of the files in OpenCV's model zoo (models/face_detection_yunet, as its Git LFS pointers give them)."""
+"""SHA-256 of the files in OpenCV's model zoo, from its Git LFS pointers in models/face_detection_yunet."""
 
 MIN_SCORE = 0.3
-"""Least score at which the detector reports a face; between this and an importer's limit the score counts as low."""
+"""Minimum score at which the detector reports a face; between this and an importer's limit a score counts as low."""
 
 _OVERLAP, _MAX_CANDIDATES = 0.3, 5000  # non-maximum suppression and candidates: the defaults of OpenCV's FaceDetectorYN
-# YuNet was trained on faces of 10 to 300 pixels (its README). A face that fills 640 is found at 320.
+# YuNet was trained on faces of 10 to 300 pixels (its README). A face that fills 640 pixels is detected at 320.
 _SIDES = (640, 320)
-_SURE = 0.8
-# Measured on LFW: five points of a face 16 pixels wide scatter by 10 % of the distance of the eyes, of 24 by 5 %, from
-# 40 to 140 by 3 %. So a face that is small because the photograph was scaled down is looked at again, larger: of LFW's
-# faces in 12 megapixels (15 pixels when scaled down) the points are off by 8 % with that look, by 28 % without.
-_SMALL_FACE, _CLOSE_FACE = 90, 140
+_CONFIDENT_SCORE = 0.8
+# Measured on LFW: the points of a face 16 pixels wide scatter by 10 % of the distance of the eyes, of 24 by 5 %, from
+# 40 to 140 by 3 %. So a face that is small because the photograph was scaled down is detected again at a larger scale:
+# on LFW faces in 12 megapixels (15 pixels when scaled down) the error is 8 % with this refinement, 28 % without.
+_SMALL_FACE, _REFINED_FACE = 90, 140
 
 
 @dataclass(frozen=True)
 class Face:
-    """A detected face: five landmarks (5, 2) in the template's order, score 0 … 1, and box (x, y, width, height).
+    """A detected face: five landmarks (5, 2) in the order of the template, score 0 … 1, and box (x, y, width, height).
 
-    Coordinates are pixels of the image; a box may extend beyond it. A face read from a landmarks file has no box and
+    Coordinates are pixels of the image; a box may extend beyond it. A face from a landmarks file has no box and
     possibly no score.
     """
 
@@ -56,27 +56,27 @@ class Face:
 
 
 def choose_main_face(faces: Sequence[Face], shape: tuple[int, ...]) -> Face:
-    """Return the face that a photograph shows: the greatest A·(1 - d/D).
+    """Return the main face of a photograph, the one with the greatest A·(1 - d/D).
 
-    A is the area of the box, d the distance of its centre from the image centre and D the distance of a corner, so a
-    face in the centre counts fully and one in a corner not at all. ``shape`` begins with height and width. Raises
-    ``ValueError`` when there is no face.
+    A is the area of the box, d the distance of its centre from the image centre and D that of a corner, so the weight
+    is A in the centre and 0 in a corner. ``shape`` begins with height and width. Raises ``ValueError`` if there are no
+    faces.
     """
-    middle = math.hypot(shape[1], shape[0]) / 2
+    half_diagonal = math.hypot(shape[1], shape[0]) / 2
 
     def weight(face: Face) -> float:
         if face.box is None:
             return 0.0
         x, y, width, height = face.box
-        away = math.hypot(x + width / 2 - shape[1] / 2, y + height / 2 - shape[0] / 2)
-        return face.area * (1 - away / middle)
+        distance = math.hypot(x + width / 2 - shape[1] / 2, y + height / 2 - shape[0] / 2)
+        return face.area * (1 - distance / half_diagonal)
 
     return max(faces, key=weight)
 
 
 @dataclass(frozen=True)
 class DetectorFile:
-    """Content of a verified model file; every thread creates its own :class:`Detector` from it."""
+    """Content of a verified model file, from which every thread creates its own :class:`Detector`."""
 
     path: Path
     content: bytes
@@ -103,7 +103,7 @@ def open_detector(path: Path, confirmed: str | None = None) -> DetectorFile:
         raise FedfrError(f"{path} has SHA-256 {found}, not {confirmed} as confirmed; fetch the detector again")
     if confirmed is None and found not in KNOWN_DETECTORS:
         raise FedfrError(
-            f"{path} has SHA-256 {found}, which is no detector known here ({', '.join(KNOWN_DETECTORS.values())}); "
+            f"{path} has SHA-256 {found}, which is not a known detector ({', '.join(KNOWN_DETECTORS.values())}); "
             f"fetch it again or, if you trust it, confirm it with --detector-sha256 {found}"
         )
     file = DetectorFile(path, content, found)
@@ -114,7 +114,7 @@ def open_detector(path: Path, confirmed: str | None = None) -> DetectorFile:
 class Detector:
     """YuNet face detector in OpenCV, for one thread at a time.
 
-    Raises :class:`FedfrError` when OpenCV cannot load the file.
+    Raises :class:`FedfrError` if OpenCV cannot load the file.
 
     >>> from pathlib import Path
     >>> import numpy as np
@@ -128,7 +128,7 @@ class Detector:
         buffer = np.frombuffer(file.content, dtype=np.uint8)
         try:
             with silence_opencv():
-                # From memory: what was hashed is what runs, and the path may hold any character.
+                # From memory, so that exactly the hashed content runs and the path may hold any character.
                 self._net = cv2.FaceDetectorYN.create(
                     "onnx", buffer, np.empty(0, np.uint8), (320, 320), MIN_SCORE, _OVERLAP, _MAX_CANDIDATES
                 )
@@ -137,25 +137,25 @@ class Detector:
             raise FedfrError(f"OpenCV cannot use {file.path} as a YuNet detector; fetch an .onnx of YuNet") from error
 
     def find(self, image: NDArray[np.uint8]) -> tuple[Face, ...]:
-        """Return all faces of an RGB image (height, width, 3) with a score of 0.3 or more, best first.
+        """Return all faces of a uint8 RGB image (height, width, 3) with a score of 0.3 or more, best first.
 
-        The image is reduced to 640 pixels, and to 320 where the best score is low; the better result counts. Faces
-        smaller than 90 pixels are searched for again in their surroundings at up to 140 pixels.
+        The image is reduced to 640 pixels, and also to 320 if the best score is low; the better result is used. Faces
+        smaller than 90 pixels are detected again in their surroundings, scaled to at most 140 pixels.
         """
-        found = self._scaled(image, _SIDES[0])
-        if max(image.shape[:2]) > _SIDES[1] and _best(found) < _SURE:
-            found = max(found, self._scaled(image, _SIDES[1]), key=_best)
+        found = self._detect_reduced(image, _SIDES[0])
+        if max(image.shape[:2]) > _SIDES[1] and _best_score(found) < _CONFIDENT_SCORE:
+            found = max(found, self._detect_reduced(image, _SIDES[1]), key=_best_score)
         return found
 
-    def _scaled(self, image: NDArray[np.uint8], side: int) -> tuple[Face, ...]:
+    def _detect_reduced(self, image: NDArray[np.uint8], side: int) -> tuple[Face, ...]:
         scale = min(1.0, side / max(image.shape[:2]))
-        found = self._at(image, scale)
+        found = self._detect_at(image, scale)
         if scale == 1.0:
             return found
-        return tuple(self._closer(image, face) if face.area < (_SMALL_FACE / scale) ** 2 else face for face in found)
+        return tuple(self._refined(image, face) if face.area < (_SMALL_FACE / scale) ** 2 else face for face in found)
 
-    def _closer(self, image: NDArray[np.uint8], face: Face) -> Face:
-        """The same face with points found in twice its surroundings; as it is when it is not found there."""
+    def _refined(self, image: NDArray[np.uint8], face: Face) -> Face:
+        """Detect a face again in a crop of twice its size; returns it unchanged if it is not detected there."""
         assert face.box is not None
         x, y, width, height = face.box
         size = max(width, height)
@@ -163,11 +163,12 @@ class Detector:
         part = image[top : int(top + 2 * size) + 1, left : int(left + 2 * size) + 1]
         if not part.size:
             return face
-        near = (_translated(other, left, top, face.score) for other in self._at(part, min(1.0, _CLOSE_FACE / size)))
-        same = [other for other in near if _overlap(face, other) > _OVERLAP]
+        scale = min(1.0, _REFINED_FACE / size)
+        nearby = (_translated(other, left, top, face.score) for other in self._detect_at(part, scale))
+        same = [other for other in nearby if _overlap(face, other) > _OVERLAP]
         return max(same, key=lambda other: _overlap(face, other), default=face)
 
-    def _at(self, image: NDArray[np.uint8], scale: float) -> tuple[Face, ...]:
+    def _detect_at(self, image: NDArray[np.uint8], scale: float) -> tuple[Face, ...]:
         height, width = image.shape[:2]
         small = image
         if scale < 1.0:
@@ -179,12 +180,12 @@ class Detector:
             corner, extent = row[:2] / by, row[2:4] / by
             # Pixel centres, as cv2.resize has them.
             points = (row[4:14].reshape(5, 2) + 0.5) / by - 0.5
-            if np.ptp(points, axis=0).max() > 0.001:  # others cannot be aligned by
+            if np.ptp(points, axis=0).max() > 0.001:  # coinciding points do not determine an alignment
                 faces.append(Face(points, float(row[14]), (*corner.tolist(), *extent.tolist())))
         return tuple(sorted(faces, key=lambda face: -(face.score or 0.0)))
 
     def _detect(self, bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Rows of x, y, width, height, ten coordinates and the score."""
+        """Return the finite detections (n, 15): x, y, width, height, ten coordinates and the score."""
         with silence_opencv():
             self._net.setInputSize((bgr.shape[1], bgr.shape[0]))
             _, rows = self._net.detect(bgr)
@@ -194,19 +195,19 @@ class Detector:
         return found[np.isfinite(found).all(axis=1)]
 
 
-def _best(faces: Sequence[Face]) -> float:
+def _best_score(faces: Sequence[Face]) -> float:
     return max((face.score or 0.0 for face in faces), default=0.0)
 
 
 def _translated(face: Face, left: int, top: int, score: float | None) -> Face:
-    """The face seen from the corner of an image that it was cut from, with the score that it has there."""
+    """Convert a face from coordinates of a crop to those of the image, with another score."""
     assert face.box is not None
     x, y, width, height = face.box
     return Face(face.points + np.array([left, top]), score, (x + left, y + top, width, height))
 
 
 def _overlap(one: Face, other: Face) -> float:
-    """Intersection over union of both boxes."""
+    """Return the intersection over union of two boxes; 0 without a box."""
     if one.box is None or other.box is None:
         return 0.0
     sides = [

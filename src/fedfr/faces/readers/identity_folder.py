@@ -1,4 +1,4 @@
-"""Importing a folder of images, one sub-folder per identity."""
+"""Import of a folder of images with one sub-folder per identity."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def import_folder(
     """Import ``path``/<identity>/<image>, identities and images sorted by name.
 
     Images (jpg, jpeg, png, pgm, bmp in any case; grey or colour) should be aligned and 112x112; others are resized,
-    with one :class:`FacesWarning` that counts them. Hidden files are passed over; other files, broken links, deeper
+    with one :class:`FacesWarning` that counts them. Hidden files are skipped; other files, broken links, nested
     folders and identities without images are left out, with one warning that counts them. With ``dest`` the set is
-    written there and memory-mapped, so that memory stays bounded; ``progress`` is called with images done and images in
-    all. Raises :class:`FedfrError` for a missing or empty folder and for images that cannot be read, naming the first
-    and counting them; with ``skip_bad`` these are left out
+    written there and memory-mapped, so that memory stays bounded; ``progress`` is called with the number of images
+    done and of all images. Raises :class:`FedfrError` for a missing or empty folder and for unreadable images, with
+    their number and the first of them; with ``skip_bad`` these are left out
     (:func:`~fedfr.faces.readers.image_reading.build_face_set`).
 
     >>> import tempfile
@@ -85,7 +85,7 @@ def import_folder(
             _count(number, one, many)
             for number, one, many in (
                 (broken, "broken link or special file", "broken links or special files"),
-                (others, "other file or deeper folder", "other files or deeper folders"),
+                (others, "other file or nested folder", "other files or nested folders"),
                 (empty, "identity folder without images", "identity folders without images"),
             )
             if number

@@ -37,30 +37,48 @@ SKIPPED = "skipped.csv"
 MAX_LISTED = 5
 
 Progress = Callable[[int, int], None]
-"""Called with images done and images in all."""
+"""Called with the number of images done and of all images."""
 
 Resize = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-"""Brings an RGB image of any size to 112x112."""
+"""Resizes an RGB image of any size to 112x112."""
 
 
 class FacesWarning(UserWarning):
-    """Warning about imported images that does not stop the import."""
+    """Warning about imported images; the import continues.
+
+    >>> import tempfile
+    >>> import warnings
+    >>> from pathlib import Path
+    >>> import cv2
+    >>> import numpy as np
+    >>> from fedfr.faces import FacesWarning, import_folder
+    >>> with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    ...     warnings.simplefilter("error", FacesWarning)  # treat warnings as errors
+    ...     Path(folder, "a").mkdir()
+    ...     _ = cv2.imwrite(f"{folder}/a/1.png", np.zeros((200, 200, 3), np.uint8))
+    ...     try:
+    ...         _ = import_folder(folder)
+    ...     except FacesWarning as warning:
+    ...         print(str(warning).partition(";")[0])
+    1 image was not 112x112 and resized without alignment
+    """
 
 
-def to_rgb(content: bytes, most: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """An image file's pixels (height, width, 3) as :func:`read_image` gives them; ``most``: as many are decoded.
+def to_rgb(content: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode the content of an image file as :func:`read_image` does: uint8 RGB (height, width, 3).
 
-    Raises ``ValueError`` saying why there are none: too many by what the header says, broken, of an unknown kind.
+    Raises ``ValueError`` with the reason for an unknown format, a damaged image, and one with more than ``max_pixels``
+    pixels according to its header.
     """
     size = any_image_size(content)
     if size is None:
         raise ValueError("holds no image of a known kind")
-    check_pixels(size, most)
+    check_pixels(size, max_pixels)
     header = PGM_HEADER.match(content[:1024])
     if header:
         content = restore_line_ends(content, header)
     if header and int(header[3]) not in (0, 255, 65535):
-        # OpenCV keeps the raw values of such a file: 12-bit images would come out almost black.
+        # OpenCV keeps the raw values of such a file: 12-bit images would be almost black.
         grey = decode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
         if grey is None:
             raise ValueError("holds an image that is corrupt or cut short")
@@ -70,9 +88,9 @@ def to_rgb(content: bytes, most: int = MAX_PIXELS) -> NDArray[np.uint8]:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Decode one image to (height, width, 3) RGB, 8 bits: grey is repeated, 16 bits reduced, transparency dropped.
+    """Read an image file as uint8 RGB (height, width, 3): grey is repeated, 16 bits reduced, transparency dropped.
 
-    Raises :class:`FedfrError` naming the file when it cannot be read, is cut short or has more pixels than a face.
+    Raises :class:`FedfrError` naming the file if it cannot be read, is truncated or has more than 64 megapixels.
     """
     try:
         # Not cv2.imread: it fails on some paths that are not ASCII, and only prints when a file is corrupt.
@@ -116,8 +134,8 @@ def build_face_set(
     rows = [row for row in range(len(files)) if not skip_bad or read(row) is not None]
     if not rows:
         raise FedfrError(f"none of {len(files)} images can be read: {_listed(bad)}")
-    there = sorted({labels[row] for row in rows})
-    place = {label: number for number, label in enumerate(there)}
+    kept_identities = sorted({labels[row] for row in rows})
+    place = {label: number for number, label in enumerate(kept_identities)}
 
     def images() -> Iterator[NDArray[np.uint8]]:
         for done, row in enumerate(rows, start=1):
@@ -125,23 +143,23 @@ def build_face_set(
             if image is not None:
                 yield fit(image)
             elif skip_bad:
-                raise bad[row]  # it could be read a moment ago
+                raise bad[row]  # it was readable in the first pass
             if progress is not None:
                 progress(done, len(rows))
         if len(bad) > len(files) - len(rows):
             raise FedfrError(_refusal(bad, len(files)))
 
     kept_labels, kept_names = [place[labels[row]] for row in rows], [names[row] for row in rows]
-    faces = store_faces(images(), kept_labels, [identities[label] for label in there], kept_names, dest)
+    faces = store_faces(images(), kept_labels, [identities[label] for label in kept_identities], kept_names, dest)
     if bad:
         where = ""
         if dest is not None:
             write_atomically(dest / SKIPPED, _csv({names[row]: str(error) for row, error in bad.items()}))
             where = f" (all in {dest / SKIPPED})"
         lost = [name for label, name in enumerate(identities) if label not in place]
-        gone = f", and with them {len(lost)} identities ({', '.join(lost[:MAX_LISTED])})" if lost else ""
+        lost_text = f", and with them {len(lost)} identities ({', '.join(lost[:MAX_LISTED])})" if lost else ""
         warnings.warn(
-            f"left out {len(bad)} of {len(files)} images{where}{gone}: {_listed(bad)}", FacesWarning, stacklevel=3
+            f"left out {len(bad)} of {len(files)} images{where}{lost_text}: {_listed(bad)}", FacesWarning, stacklevel=3
         )
     return faces
 
@@ -150,7 +168,7 @@ def _refusal(bad: Mapping[int, FedfrError], total: int) -> str:
     advice = "or leave such files out with `fedfr faces import --skip-bad`"
     if len(bad) == 1:
         return f"{next(iter(bad.values()))}, {advice}"
-    return f"{len(bad)} of {total} images cannot be used: {_listed(bad)}; mend or remove them, {advice}"
+    return f"{len(bad)} of {total} images cannot be used: {_listed(bad)}; repair or remove them, {advice}"
 
 
 def _listed(bad: Mapping[int, FedfrError]) -> str:
@@ -174,9 +192,9 @@ def store_faces(
     names: Sequence[str],
     dest: Path | None,
 ) -> FaceSet:
-    """Keep images (112, 112, 3), one per label, in memory or, one at a time, on disk as a memory-mapped set.
+    """Store images (112, 112, 3), one per label, in memory or, with ``dest``, one at a time on disk.
 
-    One :class:`FacesWarning` names identities whose names look the same.
+    A set on disk is returned memory-mapped. One :class:`FacesWarning` lists identities whose names look the same.
     """
     warn_of_similar_names(identities)
     if dest is not None:
@@ -189,12 +207,12 @@ def store_faces(
 
 
 def warn_of_similar_names(identities: Sequence[str]) -> None:
-    """One :class:`FacesWarning` for identities whose names look the same; they stay apart."""
+    """Emit one :class:`FacesWarning` for identities whose names look the same; they are not merged."""
     groups = groups_of_similar_names(identities)
     if groups:
         warnings.warn(
-            f"{len(groups)} names are spelled in several ways that look the same, and stay apart as identities: "
-            f"{format_name_groups(groups)}; if they are one person each, give them one name and import again",
+            f"{len(groups)} names occur in several spellings that look the same, which remain separate identities: "
+            f"{format_name_groups(groups)}; if each is one person, use one name and import again",
             FacesWarning,
             stacklevel=4,
         )

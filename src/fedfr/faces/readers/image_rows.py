@@ -1,4 +1,4 @@
-"""Import of data sets in rows, each with a compressed image and an identity."""
+"""Import of data sets whose rows hold a compressed image and an identity."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ MAX_LISTED = 20
 
 @dataclass(frozen=True)
 class ImageRows:
-    """Images in order, with who is on each; None where nobody is named.
+    """Images in order, with the identity of each, None where it is unlabelled.
 
-    ``identities``: names in the order of labels, of which those that occur are kept. ``where`` says where a row
-    stands. ``contents`` gives the compressed images, or texts that say why there is none, as often as it is called.
+    ``identities`` are the names in the order of labels; those without images are dropped. ``where`` returns the
+    location of a row for messages. ``contents`` iterates over the compressed images, or the reason why there is none;
+    it can be called repeatedly.
     """
 
     source: Path
-    people: Sequence[str | None]
+    row_identities: Sequence[str | None]
     identities: Sequence[str]
     names: Sequence[str]
     where: Callable[[int], str]
@@ -42,35 +43,35 @@ class ImageRows:
 
 def make_image_rows(
     source: Path,
-    people: Sequence[str | int | None],
+    row_identities: Sequence[str | int | None],
     classes: Sequence[str],
     names: Sequence[str | None],
     files: Sequence[str | None],
     where: Callable[[int], str],
     contents: Callable[[], Iterator[bytes | str]],
 ) -> ImageRows:
-    """Order the identities: ``classes`` as they stand, then others by name; numbers get zeros before them.
+    """Order the identities: ``classes`` in their order, then others by name; numbers are padded with zeros.
 
-    A negative number, as tables have for "no label", is no identity, nor is one written as text. An image without a
-    name is called by identity and file, or by identity and row. Where a name comes again, the row
-    is put behind it.
+    A negative number, which means "no label" in tables, is not an identity, even when written as text. An image
+    without a name gets that of its identity and file, or of its identity and row. The row is appended to repeated
+    names.
     """
-    people = [None if _stands_for_nobody(person) else person for person in people]
-    width = max(7, *(len(str(person)) for person in people if isinstance(person, int)), 0)
-    texts = [f"{person:0{width}d}" if isinstance(person, int) else person for person in people]
-    there = set(texts) - {None}
-    known = [name for name in dict.fromkeys(classes) if name in there]
-    identities = known + sorted(name for name in there.difference(known) if name is not None)
-    given = zip(texts, names, files, strict=True)
-    called = [name or f"{person}/{file or f'{row:08d}'}" for row, (person, name, file) in enumerate(given)]
-    often = Counter(called)
-    called = [name if often[name] == 1 else f"{name}#{row}" for row, name in enumerate(called)]
-    return ImageRows(source, texts, identities, called, where, contents)
+    given = [None if _is_missing_label(identity) else identity for identity in row_identities]
+    width = max(7, *(len(str(identity)) for identity in given if isinstance(identity, int)), 0)
+    texts = [f"{identity:0{width}d}" if isinstance(identity, int) else identity for identity in given]
+    present = set(texts) - {None}
+    known = [name for name in dict.fromkeys(classes) if name in present]
+    identities = known + sorted(name for name in present.difference(known) if name is not None)
+    rows = enumerate(zip(texts, names, files, strict=True))
+    image_names = [name or f"{identity}/{file or f'{row:08d}'}" for row, (identity, name, file) in rows]
+    counts = Counter(image_names)
+    image_names = [name if counts[name] == 1 else f"{name}#{row}" for row, name in enumerate(image_names)]
+    return ImageRows(source, texts, identities, image_names, where, contents)
 
 
 @dataclass
 class ImportIssues:
-    """What is noticed on the way; each image counts once, however often it is decoded."""
+    """Rows with problems by kind; each image counts once, however often it is decoded."""
 
     dropped: dict[int, str] = field(default_factory=dict)
     bad: dict[int, str] = field(default_factory=dict)
@@ -79,22 +80,22 @@ class ImportIssues:
     contradicted: set[int] = field(default_factory=set)
     seen: dict[bytes, int] = field(default_factory=dict)
 
-    def compare(self, row: int, content: bytes, people: Sequence[str | None]) -> None:
-        """Notice an image that has come before, and whether it was somebody else's."""
+    def compare(self, row: int, content: bytes, identities: Sequence[str | None]) -> None:
+        """Record whether the same image occurred before, under the same or another identity."""
         first = self.seen.setdefault(hashlib.blake2b(content, digest_size=16).digest(), row)
         if first != row:
-            (self.repeated if people[first] == people[row] else self.contradicted).add(row)
+            (self.repeated if identities[first] == identities[row] else self.contradicted).add(row)
 
 
 def import_rows(
     rows: ImageRows, dest: Path | None, progress: Progress | None = None, *, skip_bad: bool = False
 ) -> FaceSet:
-    """Decode every image, bring it to 112x112, and keep the set in memory or, one at a time, in ``dest``.
+    """Decode every image, resize it to 112x112, and keep the set in memory or, one at a time, in ``dest``.
 
-    One :class:`FacesWarning` each counts images that are resized, that come twice, and that come under two
-    identities; these are kept. Rows without identity or readable image are a :class:`FedfrError` that counts them and
-    says where the first stand. With ``skip_bad`` all images are decoded once before, and such rows left out, with one
-    warning that counts and lists them; all of them stand in ``dest``/dropped.tsv.
+    One :class:`FacesWarning` each counts images that are resized, that occur twice, and that occur under two
+    identities; these are kept. Rows without identity or readable image raise :class:`FedfrError` with their number and
+    the location of the first. With ``skip_bad`` all images are first decoded once and such rows are left out, with one
+    warning; all of them are listed in ``dest``/dropped.tsv.
     """
     found = ImportIssues()
     if skip_bad:
@@ -103,16 +104,16 @@ def import_rows(
             if isinstance(image, str):
                 found.dropped[row] = image
     else:
-        found.bad = {row: NOBODY for row, person in enumerate(rows.people) if person is None}
-    good = [row for row in range(len(rows.people)) if row not in found.dropped]
+        found.bad = {row: UNLABELLED for row, identity in enumerate(rows.row_identities) if identity is None}
+    good = [row for row in range(len(rows.row_identities)) if row not in found.dropped]
     if not good:
         listed = f": {_listed(rows, found.dropped)}" if found.dropped else ""
-        raise FedfrError(f"{rows.source} holds no images to import{listed}; give a data set with some")
-    people = [person for row in good if (person := rows.people[row]) is not None]
-    there = set(people)
-    identities = [name for name in rows.identities if name in there]
+        raise FedfrError(f"{rows.source} holds no images to import{listed}; give a data set with images")
+    kept = [identity for row in good if (identity := rows.row_identities[row]) is not None]
+    present = set(kept)
+    identities = [name for name in rows.identities if name in present]
     label = {name: number for number, name in enumerate(identities)}
-    labels = [label[person] for person in people]
+    labels = [label[identity] for identity in kept]
     faces = store_faces(
         _images(rows, found, len(good), progress), labels, identities, [rows.names[row] for row in good], dest
     )
@@ -120,12 +121,12 @@ def import_rows(
     return faces
 
 
-NOBODY = "names no identity"
-NO_LABEL = re.compile(r"-[0-9]+(\.0*)?")
+UNLABELLED = "has no identity"
+MISSING_LABEL = re.compile(r"-[0-9]+(\.0*)?")
 
 
-def _stands_for_nobody(person: str | int | None) -> bool:
-    return NO_LABEL.fullmatch(person.strip()) is not None if isinstance(person, str) else (person or 0) < 0
+def _is_missing_label(identity: str | int | None) -> bool:
+    return MISSING_LABEL.fullmatch(identity.strip()) is not None if isinstance(identity, str) else (identity or 0) < 0
 
 
 def _images(rows: ImageRows, found: ImportIssues, total: int, progress: Progress | None) -> Iterator[NDArray[np.uint8]]:
@@ -146,9 +147,9 @@ def _images(rows: ImageRows, found: ImportIssues, total: int, progress: Progress
 
 
 def _image(rows: ImageRows, found: ImportIssues, row: int, content: bytes | str) -> NDArray[np.uint8] | str:
-    """The image at 112x112, or why there is none."""
-    if rows.people[row] is None:
-        return NOBODY
+    """Return the image at 112x112, or the reason why there is none."""
+    if rows.row_identities[row] is None:
+        return UNLABELLED
     if isinstance(content, str):
         return content
     try:
@@ -157,17 +158,17 @@ def _image(rows: ImageRows, found: ImportIssues, row: int, content: bytes | str)
         return str(error)
     if image.shape != IMAGE_SHAPE:
         found.resized.add(row)
-    found.compare(row, content, rows.people)
+    found.compare(row, content, rows.row_identities)
     return resize(image)
 
 
 def _refusal(rows: ImageRows, bad: Mapping[int, str]) -> FedfrError:
-    count = f"{len(bad)} of {len(rows.people)} rows cannot be used: " if len(bad) > 1 else ""
-    return FedfrError(f"{count}{_listed(rows, bad, 5)}; mend the data set, or leave such rows out with --skip-bad")
+    count = f"{len(bad)} of {len(rows.row_identities)} rows cannot be used: " if len(bad) > 1 else ""
+    return FedfrError(f"{count}{_listed(rows, bad, 5)}; repair the data set, or leave such rows out with --skip-bad")
 
 
-def _listed(rows: ImageRows, bad: Mapping[int, str], most: int = MAX_LISTED) -> str:
-    lines = [f"{rows.where(row)} {bad[row]}" for row in sorted(bad)[:most]]
+def _listed(rows: ImageRows, bad: Mapping[int, str], limit: int = MAX_LISTED) -> str:
+    lines = [f"{rows.where(row)} {bad[row]}" for row in sorted(bad)[:limit]]
     more = len(bad) - len(lines)
     return "; ".join([*lines, f"and {more} more"] if more else lines)
 
@@ -181,16 +182,16 @@ def _warn(rows: ImageRows, found: ImportIssues, dest: Path | None) -> None:
             where = f" (all in {dest / 'dropped.tsv'})"
         _warn_user(f"{rows.source}: left out {len(found.dropped)} bad rows{where}: {_listed(rows, found.dropped)}")
     if found.resized:
-        of = f"{len(found.resized)} of {len(rows.people)} images"
-        _warn_user(f"{of} were not 112x112 and resized without alignment; align faces first for full accuracy")
+        count = f"{len(found.resized)} of {len(rows.row_identities)} images"
+        _warn_user(f"{count} were not 112x112 and resized without alignment; align faces first for full accuracy")
     if found.repeated:
         _warn_user(
-            f"{len(found.repeated)} images come twice under one identity, first {rows.where(min(found.repeated))}"
+            f"{len(found.repeated)} images occur again under the same identity, first {rows.where(min(found.repeated))}"
         )
     if found.contradicted:
         first = rows.where(min(found.contradicted))
         _warn_user(
-            f"{len(found.contradicted)} images come again under another identity, first {first}; one name is wrong"
+            f"{len(found.contradicted)} images occur again under another identity, first {first}; one label is wrong"
         )
 
 

@@ -1,4 +1,4 @@
-"""Import of tables with an image per row: Parquet files and folders written by ``Dataset.save_to_disk``."""
+"""Import of tables with one image per row: Parquet files and folders written by ``Dataset.save_to_disk``."""
 
 from __future__ import annotations
 
@@ -28,13 +28,22 @@ def import_parquet(
     identity_column: str | None = None,
     skip_bad: bool = False,
 ) -> FaceSet:
-    """Import a Parquet file, or all in a folder and those below it, as ``Dataset.to_parquet`` writes them.
+    """Import a Parquet file, or all those in a folder and its sub-folders, as ``Dataset.to_parquet`` writes them.
 
-    Images are compressed, in structs of ``bytes`` and ``path`` or as bytes; in columns that are not called ``image``
-    and ``identity`` (or ``label``) they must be named. Identities are texts or numbers; those of a ClassLabel are
-    ordered as there, others by name. With ``part`` only the files of one part (``train``) are read, else all. What
-    happens to images of other sizes, bad and repeated rows, see :func:`~fedfr.faces.readers.image_rows.import_rows`.
-    Raises :class:`FedfrError` for files that are broken or of another kind, naming file and row.
+    Images are compressed, as structs of ``bytes`` and ``path`` or as bytes. ``image_column`` and ``identity_column``
+    name the columns; the defaults are ``image`` and ``identity``, else ``label``. Identities are names or numbers; a
+    ClassLabel keeps its order, others are sorted by name. ``part`` selects one part (``train``); default: all.
+    :func:`~fedfr.faces.readers.image_rows.import_rows` describes the treatment of images of other sizes, bad and
+    repeated rows. Raises :class:`FedfrError` naming file and row for damaged files and files of another kind.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from fedfr.faces import FaceSet, export_faces, import_parquet
+    >>> faces = FaceSet(np.zeros((1, 112, 112, 3), np.uint8), [0], ["a"], ["a/1.png"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = export_faces(faces, f"{folder}/exported", "parquet")
+    ...     import_parquet(f"{folder}/exported").names
+    ('a/1.png',)
     """
     source, target = _places(path, dest)
     tables = [ParquetTable(file) for file in parquet_files(source, part)]
@@ -51,21 +60,27 @@ def import_saved_dataset(
     identity_column: str | None = None,
     skip_bad: bool = False,
 ) -> FaceSet:
-    """Import a folder written by ``save_to_disk`` of a ``Dataset`` or ``DatasetDict``; see :func:`import_parquet`."""
+    """Import a folder written by ``save_to_disk`` of a ``Dataset`` or ``DatasetDict``; see :func:`import_parquet`.
+
+    >>> from pathlib import Path
+    >>> from fedfr.faces import import_saved_dataset
+    >>> folder = Path("saved")  # written by datasets.Dataset.save_to_disk
+    >>> faces = import_saved_dataset(folder) if folder.is_dir() else None
+    """
     source, target = _places(path, dest)
     tables = [ArrowTable(file) for file in saved_files(source, part)]
     return import_rows(_rows(source, tables, image_column, identity_column), target, progress, skip_bad=skip_bad)
 
 
 def _places(path: str | os.PathLike[str], dest: str | os.PathLike[str] | None) -> tuple[Path, Path | None]:
-    """Where to read and to write, absolute; the latter is new or empty, and not among what is read."""
+    """Return the absolute source and destination; the destination must be new or empty and outside the source."""
     source = Path(path).resolve()
     if not source.exists():
         raise FedfrError(f"{path} does not exist; check the path")
     target = None if dest is None else Path(dest).resolve()
     if target is not None:
         if source.is_dir() and target.is_relative_to(source):
-            raise FedfrError(f"dest {target} lies in {source}, which is read; choose another dest")
+            raise FedfrError(f"dest {target} is inside the source {source}; choose another dest")
         check_destination(target)
     return source, target
 
@@ -83,7 +98,7 @@ def _rows(source: Path, tables: Sequence[Table], image: str | None, identity: st
 
     return make_image_rows(
         source,
-        [person for table, columns in pairs for person in columns.people(table)],
+        [identity for table, columns in pairs for identity in columns.identities(table)],
         [name for _, columns in pairs for name in columns.classes or ()],
         [name for table, columns in pairs for name in columns.names(table)],
         [file for table, columns in pairs for file in columns.files(table)],

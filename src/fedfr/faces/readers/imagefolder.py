@@ -19,11 +19,11 @@ from fedfr.faces.storage import check_destination
 __all__ = ["import_imagefolder", "is_imagefolder"]
 
 PARTS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval", "evaluation")
-"""Names by which ``datasets`` knows a part."""
+"""Folder names that ``datasets`` recognizes as parts."""
 
 
 def is_imagefolder(path: Path) -> bool:
-    """Whether a metadata file lies in the folder or its parts, or it holds nothing but parts with folders in them."""
+    """Whether a folder or its parts hold a metadata file, or it consists of parts that hold folders."""
     try:
         if not path.is_dir():
             return False
@@ -45,17 +45,29 @@ def import_imagefolder(
     identity_column: str | None = None,
     skip_bad: bool = False,
 ) -> FaceSet:
-    """Import a folder as ``load_dataset("imagefolder")`` reads it, all its parts or one, identities by name.
+    """Import a folder in the layout of ``load_dataset("imagefolder")``; identities are sorted by name.
 
-    Where a metadata file lies – beside the parts or in each –, it says by ``file_name`` which images there are, and
-    by ``identity`` (or ``label``) who is on them; others are left out, with one :class:`FacesWarning` that counts them.
-    Without one, every part holds a folder per identity. For the rest see
-    :func:`~fedfr.faces.readers.image_rows.import_rows`. Raises :class:`FedfrError` naming file and line.
+    A metadata file, in the folder or in each part, lists the images in ``file_name`` and their identities in
+    ``identity_column`` (default: ``identity``, else ``label``); other images are left out, with one
+    :class:`FacesWarning` that counts them. Without one, every part holds a folder per identity. ``part`` selects one
+    part (``train``); default: all. :func:`~fedfr.faces.readers.image_rows.import_rows` describes the treatment of
+    images of other sizes, bad and repeated rows. Raises :class:`FedfrError` naming file and line.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import cv2
+    >>> import numpy as np
+    >>> from fedfr.faces import import_imagefolder
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = cv2.imwrite(f"{folder}/1.png", np.zeros((112, 112, 3), np.uint8))
+    ...     _ = Path(folder, "metadata.csv").write_text("file_name,identity" + chr(10) + "1.png,a")
+    ...     import_imagefolder(folder).identities
+    ('a',)
     """
     source = Path(path).resolve()
     target = None if dest is None else Path(dest).resolve()
     if not source.is_dir():
-        raise FedfrError(f"{path} is not a folder; give one with images and their metadata, or with parts")
+        raise FedfrError(f"{path} is not a folder; give one with images and a metadata file, or with parts")
     if target is not None:
         check_apart(source, target)
         check_destination(target)
@@ -73,7 +85,7 @@ def import_imagefolder(
 
     rows = make_image_rows(
         source,
-        [line.person for line in listed],
+        [line.identity for line in listed],
         (),
         [line.name for line in listed],
         [line.file.relative_to(source).as_posix() for line in listed],
@@ -82,27 +94,29 @@ def import_imagefolder(
     )
     faces = import_rows(rows, target, progress, skip_bad=skip_bad)
     if others:
-        warnings.warn(f"{source}: left out {others} images that no metadata names", FacesWarning, stacklevel=2)
+        warnings.warn(f"{source}: left out {others} images that are not in the metadata", FacesWarning, stacklevel=2)
     return faces
 
 
 def _list(source: Path, part: str | None, identity: str | None) -> tuple[list[MetadataEntry], int]:
-    """Every image that counts, and how many do not."""
+    """Return the images to import, and the number of other images."""
     if find_metadata(source) and part is not None:
-        raise FedfrError(f"{source} has one metadata file for all its images, no part {part!r}; leave --part out")
+        raise FedfrError(f"{source} has one metadata file and no parts, so no part {part!r}; leave --part out")
     folders = [source] if find_metadata(source) else [folder for folder in _folders(source) if folder.name in PARTS]
     if part is not None:
-        there = ", ".join(folder.name for folder in folders)
+        present = ", ".join(folder.name for folder in folders)
         folders = [folder for folder in folders if folder.name == part]
         if not folders:
-            raise FedfrError(f"{source} has no part {part!r}; it has {there}")
+            raise FedfrError(f"{source} has no part {part!r}; it has {present}")
     described = [folder for folder in folders if find_metadata(folder)]
     if described and len(described) < len(folders):
-        bare = next(folder for folder in folders if folder not in described)
-        raise FedfrError(f"{bare} has no metadata file, {described[0]} has one; write one for each part")
+        missing = next(folder for folder in folders if folder not in described)
+        raise FedfrError(f"{missing} has no metadata file, {described[0]} has one; write one for each part")
     if not described:
         if identity is not None:
-            raise FedfrError(f"{source} has no metadata, folders say who is on an image; leave --identity-column out")
+            raise FedfrError(
+                f"{source} has no metadata file, its folders are the identities; leave --identity-column out"
+            )
         listed = [line for folder in folders for line in _by_folder(folder)]
         if not listed:
             raise FedfrError(f"{source} has no images in <part>/<identity>/; expected some of {' '.join(SUFFIXES)}")
@@ -119,7 +133,7 @@ def _list(source: Path, part: str | None, identity: str | None) -> tuple[list[Me
 
 
 def _names_files(metadata: Path) -> bool:
-    """Whether it is about images: other things are called ``metadata.csv`` too. An empty one may have been."""
+    """Whether a metadata file lists images, as other data use the name ``metadata.csv`` too; an empty file counts."""
     if not metadata.is_file():
         return False
     with metadata.open("rb") as file:

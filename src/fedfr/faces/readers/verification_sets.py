@@ -23,11 +23,11 @@ __all__ = ["SUFFIX", "PairImages", "VerificationSet", "read_verification_set", "
 
 SUFFIX = ".bin"
 MAX_BYTES = 1 << 31
-"""Published sets have 10 to 300 MB; a whole set is kept in memory."""
+"""Greatest file size in bytes: a set is kept in memory; published ones have 10 to 300 MB."""
 
 
 class PairImages(DecodedPixels):
-    """Pixel source over compressed images in memory, decoded on access; all must be 112x112."""
+    """Pixel source over compressed images of 112x112 in memory, decoded on access."""
 
     def __init__(self, images: Sequence[bytes], path: Path) -> None:
         self._images = images
@@ -37,11 +37,11 @@ class PairImages(DecodedPixels):
         return len(self._images)
 
     def encoded(self, row: int) -> bytes:
-        """The image as it lies in the set."""
+        """Return the compressed image of one row."""
         return self._images[row]
 
     def decoded(self, row: int) -> NDArray[np.uint8]:
-        """The image of one row."""
+        """Return the pixels (112, 112, 3) of one row; raises :class:`FedfrError` for a damaged image."""
         check_size(self._images[row], row, self._path)
         try:
             return decode_image(self._images[row])
@@ -50,7 +50,7 @@ class PairImages(DecodedPixels):
 
 
 def check_size(image: bytes, row: int, path: Path) -> None:
-    """Raise :class:`FedfrError` unless an image announces itself as JPEG or PNG of 112x112; it is not decoded."""
+    """Raise :class:`FedfrError` unless an image is a JPEG or PNG of 112x112 by its header; it is not decoded."""
     size = image_size(image)
     if size is None:
         start = image[:4].hex(" ") or "nothing"
@@ -60,7 +60,7 @@ def check_size(image: bytes, row: int, path: Path) -> None:
     if size != IMAGE_SHAPE[:2]:
         raise FedfrError(
             f"{path}: image {row} of pair {row // 2} is {size[1]}x{size[0]}; expected "
-            "aligned faces of 112x112, which cannot be made by resizing: align them first"
+            "aligned faces of 112x112; align the images first, resizing is not enough"
         )
 
 
@@ -81,24 +81,24 @@ class VerificationSet(Brief):
 
     @property
     def name(self) -> str:
-        """``lfw`` of ``lfw.bin``."""
+        """File name without its suffix, such as ``lfw``."""
         return self.path.stem
 
     def faces(self) -> FaceSet:
-        """All images in order as a set of faces, decoded when asked for; who is shown is not known."""
+        """Return all 2·P images in order as a face set, decoded on access, under one label (identities are unknown)."""
         return FaceSet(PairImages(self.images, self.path), np.zeros(len(self.images), np.int64), ["somebody"])
 
     def distinct(self) -> tuple[FaceSet, NDArray[np.int64]]:
-        """:meth:`faces` with each image once, and for each of the 2·P where in it the image is."""
+        """Return :meth:`faces` without repeated images, and for each of the 2·P images its index there."""
         first: dict[bytes, int] = {}
         rows = [row for row, image in enumerate(self.images) if first.setdefault(image, row) == row]
         place = {row: number for number, row in enumerate(rows)}
-        where = [place[first[image]] for image in self.images]
-        return self.faces().subset(rows), np.asarray(where, np.int64)
+        indices = [place[first[image]] for image in self.images]
+        return self.faces().subset(rows), np.asarray(indices, np.int64)
 
 
 def verification_sets(path: Path) -> list[Path]:
-    """Return the ``.bin`` files that ``path`` denotes: itself, or those in a folder by name; empty for anything else.
+    """Return the ``.bin`` files at ``path``: itself, or those in a folder sorted by name; empty for anything else.
 
     >>> from pathlib import Path
     >>> from fedfr.faces import verification_sets
@@ -111,10 +111,10 @@ def verification_sets(path: Path) -> list[Path]:
 
 
 def read_verification_set(path: str | os.PathLike[str]) -> VerificationSet:
-    """Read a ``.bin`` verification set: one pickle of ``(images, same)``, from which no code is run.
+    """Read a ``.bin`` verification set, one pickle of ``(images, same)``, without executing code from it.
 
-    Pickles of Python 2 and 3 are read. Raises :class:`FedfrError` for anything else, when it is truncated, and when an
-    image is not a JPEG or PNG of 112x112.
+    Pickles of Python 2 and 3 are supported. Raises :class:`FedfrError` for a truncated file, any other content, and an
+    image that is not a JPEG or PNG of 112x112.
 
     >>> from pathlib import Path
     >>> import tempfile
@@ -133,15 +133,15 @@ def read_verification_set(path: str | os.PathLike[str]) -> VerificationSet:
     try:
         found = read_plain_pickle(content)
     except ValueError as error:
-        raise FedfrError(f"{path} is no whole set of verification pairs ({error}); fetch it again") from error
+        raise FedfrError(f"{path} is not a complete set of verification pairs ({error}); fetch it again") from error
     parts = list(found) if isinstance(found, tuple | list) else []
     if len(parts) != 2 or not isinstance(parts[0], list) or not isinstance(parts[1], list | np.ndarray):
-        raise FedfrError(f"{path} holds no two lists, images and truth values; give a file such as lfw.bin")
-    same = _truths(parts[1], path)
+        raise FedfrError(f"{path} does not hold a list of images and a list of labels; give a file such as lfw.bin")
+    same = _pair_labels(parts[1], path)
     images = _images(parts[0], path)
     if len(images) != 2 * len(same) or not len(same):
         raise FedfrError(
-            f"{path} holds {len(images)} images for {len(same)} pairs; expected two for each, and one pair at least"
+            f"{path} holds {len(images)} images for {len(same)} pairs; expected two per pair, at least one pair"
         )
     for row, image in enumerate(images):
         check_size(image, row, path)
@@ -150,12 +150,12 @@ def read_verification_set(path: str | os.PathLike[str]) -> VerificationSet:
 
 def _content(path: Path) -> bytes:
     try:
-        # A pipe would be waited for, a device never ends.
+        # Reading a pipe would block, reading a device would not end.
         if path.exists() and not path.is_file() and not path.is_dir():
-            raise FedfrError(f"{path} is no ordinary file; give a file such as lfw.bin")
+            raise FedfrError(f"{path} is not a regular file; give a file such as lfw.bin")
         if path.is_file() and path.stat().st_size > MAX_BYTES:
             raise FedfrError(
-                f"{path} has {path.stat().st_size:,} bytes, at most {MAX_BYTES:,} are read; divide it into several"
+                f"{path} has {path.stat().st_size:,} bytes, at most {MAX_BYTES:,} are read; split it into several"
             )
         return path.read_bytes()
     except OSError as error:
@@ -163,7 +163,7 @@ def _content(path: Path) -> bytes:
 
 
 def _images(found: list[Any], path: Path) -> tuple[bytes, ...]:
-    # By identity: one array that stands in the list a million times is made into bytes once.
+    # By object identity: an array that occurs in the list a million times is converted to bytes once.
     made: dict[int, bytes] = {}
     for row, image in enumerate(found):
         if isinstance(image, np.ndarray) and image.dtype == np.uint8:
@@ -174,14 +174,14 @@ def _images(found: list[Any], path: Path) -> tuple[bytes, ...]:
     return tuple(image if isinstance(image, bytes) else made[id(image)] for image in found)
 
 
-def _truths(found: list[Any] | NDArray[Any], path: Path) -> NDArray[np.bool_]:
+def _pair_labels(found: list[Any] | NDArray[Any], path: Path) -> NDArray[np.bool_]:
     if isinstance(found, np.ndarray):
         if found.dtype != np.bool_ or found.ndim != 1:
-            raise FedfrError(f"{path}: truth values are {found.dtype} {found.shape}; expected one bool for each pair")
+            raise FedfrError(f"{path}: labels are {found.dtype} {found.shape}; expected one bool per pair")
         return found.copy()
     for number, value in enumerate(found):
-        # Only what is small is shown: a list may hold itself many times over.
+        # Only integers are shown: a list may contain itself many times.
         if type(value) not in (bool, int) or value not in (0, 1):
             shown = repr(value) if isinstance(value, int) else type(value).__name__
-            raise FedfrError(f"{path}: pair {number} is marked {shown}; expected true or false")
+            raise FedfrError(f"{path}: pair {number} has the label {shown}; expected true or false")
     return np.array(found, np.bool_)

@@ -13,7 +13,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.faces.readers.recordio.format import FIRST, LAST, MAGIC, MAX_LENGTH, MIDDLE, WHOLE
 from fedfr.faces.readers.recordio.header import pack_payload
 
-__all__ = ["RecordWriter", "frame_record", "write_faces_file"]
+__all__ = ["RecordWriter", "frame_record", "write_recordio_file"]
 
 
 def frame_record(payload: bytes) -> bytes:
@@ -54,7 +54,7 @@ class RecordWriter:
         return "".join(self._lines).encode()
 
 
-def write_faces_file(
+def write_recordio_file(
     path: Path, images: Iterable[tuple[int, bytes]], identities: int, first_identity: int | None = None
 ) -> None:
     """Write ``path`` and its ``.idx``: images with their labels under the keys 1, 2, …, and record 0 at the end.

@@ -20,7 +20,7 @@ from fedfr.faces.pixels import IMAGE_SHAPE
 from fedfr.faces.splits.split import Split
 from fedfr.faces.splits.split_parts import labels_of
 from fedfr.faces.storage import check_destination
-from fedfr.faces.writers.recordio import write_faces_file
+from fedfr.faces.writers.recordio import write_recordio_file
 
 __all__ = ["ENCODINGS", "export_recordio"]
 
@@ -105,7 +105,7 @@ def export_recordio(
         for name, (identities, indices, labels, first) in plans.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_faces_file(path, counted(indices, labels), identities, first)
+            write_recordio_file(path, counted(indices, labels), identities, first)
             if name.startswith("local_veri"):
                 lines = (f"{key} {label}\n" for key, label in enumerate(labels, start=1))
                 (path.parent / "idx_id_pair.txt").write_text("idx id\n" + "".join(lines), encoding="ascii")

@@ -37,13 +37,13 @@ def test_lfws_file(data_dir: Path) -> None:
         (b"a/1.jpg", "found 0 values after the path"),
         (LINE.encode() + b"\t0.9\t7", "found 12 values after the path"),
         (LINE.encode().replace(b"\t", b" "), "found 0 values after the path"),
-        (LINE.encode().replace(b"10.5", b"ten"), "'ten' is no number"),
-        (LINE.encode().replace(b"10.5", b"nan"), "'nan' is no number"),
-        (LINE.encode().replace(b"10.5", b"-inf"), "'-inf' is no number"),
-        (LINE.encode().replace(b"10.5", b""), "'' is no number"),
+        (LINE.encode().replace(b"10.5", b"ten"), "'ten' is not a number"),
+        (LINE.encode().replace(b"10.5", b"nan"), "'nan' is not a number"),
+        (LINE.encode().replace(b"10.5", b"-inf"), "'-inf' is not a number"),
+        (LINE.encode().replace(b"10.5", b""), "'' is not a number"),
         (b"a/1.jpg" + 10 * b"\t3", "the five points coincide"),
         (b"a/1.jpg" + 9 * b"\t3" + b"\t3.0001", "the five points coincide"),
-        (LINE.encode().replace(b"10.5", b"-1e300"), "a point lies more than 1000000 pixels away"),
+        (LINE.encode().replace(b"10.5", b"-1e300"), "a coordinate exceeds 1000000 pixels"),
         (LINE[LINE.index("\t") :].encode(), "the path is missing"),
         (b"\xff\xfe" + LINE.encode(), "it is not UTF-8"),
     ],
@@ -53,14 +53,14 @@ def test_a_line_that_cannot_be_meant_is_named(tmp_path: Path, line: bytes, expec
     path.write_bytes(f"{LINE}\n\n".encode() + line + b"\n")
     with pytest.raises(FedfrError) as error:
         read_landmarks(path)
-    expectation = "expected path, x1 y1 … x5 y5 and perhaps a score, separated by tabs"
+    expectation = "expected path, x1 y1 … x5 y5 and optionally a score, separated by tabs"
     assert str(error.value) == f"{path}, line 3: {expected}; {expectation}"
 
 
 def test_files_that_hold_none_or_one_twice_or_are_not_there(tmp_path: Path) -> None:
     path = tmp_path / "points.tsv"
     path.write_text(f"{LINE}\n{LINE}\n", encoding="utf-8")
-    with pytest.raises(FedfrError, match=r"points\.tsv, line 2: Zoë Müller/b 2\.jpg stands there twice"):
+    with pytest.raises(FedfrError, match=r"points\.tsv, line 2: Zoë Müller/b 2\.jpg is listed twice"):
         read_landmarks(path)
     path.write_text("\n", encoding="utf-8")
     with pytest.raises(FedfrError, match="holds no landmarks"):

@@ -23,8 +23,8 @@ class Given:
     """An aligner whose faces are known beforehand."""
 
     found: tuple[Face, ...]
-    nothing: str = "no-face"
-    facts: Mapping[str, str] = field(default_factory=dict)
+    no_face_reason: str = "no-face"
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def faces(self, name: str, image: NDArray[np.uint8]) -> tuple[Face, ...]:
         return self.found
@@ -112,7 +112,7 @@ def test_unreadable_ones_keep_their_words(tmp_path: Path) -> None:
     path = tmp_path / "x.jpg"
     path.write_bytes(b"no image")
     outcome = reason(path, face(0, 0))
-    assert outcome == Outcome("a/x.png", "unreadable", detail="its content is no image of a known kind")
+    assert outcome == Outcome("a/x.png", "unreadable", detail="not an image of a known format")
 
 
 def test_points_beside_the_image_give_nothing_that_is_sharp(photograph: Path) -> None:

@@ -32,7 +32,7 @@ def test_without_a_plan_it_is_emptied_and_with_one_it_is_kept(tmp_path: Path) ->
             pass
     with workspace(tmp_path / "set", {"align": "yunet"}):
         assert (folder / "faces.bin").read_bytes() == b"ours"
-    with pytest.raises(FedfrError, match=r"begun with align 'yunet', not None"), workspace(tmp_path / "set", {}):
+    with pytest.raises(FedfrError, match=r"started with align 'yunet', not None"), workspace(tmp_path / "set", {}):
         pass
     assert (folder / "faces.bin").read_bytes() == b"ours"
 

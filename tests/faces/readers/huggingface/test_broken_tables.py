@@ -25,7 +25,7 @@ def test_an_image_elsewhere_is_not_read(path: str, tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     rows = [{"bytes": None, "path": path.format(outside=tmp_path)}]
     source = table(tmp_path / "set" / "x.parquet", image=rows, identity=["a"])
-    with pytest.raises(FedfrError, match=r"row 0 of .* (lies elsewhere, |cannot be read)"):
+    with pytest.raises(FedfrError, match=r"row 0 of .* (outside the data set, |cannot be read)"):
         import_parquet(source)
 
 
@@ -34,9 +34,12 @@ def test_columns_that_cannot_be_meant(tmp_path: Path) -> None:
     for columns, message in (
         (
             {"photo": images, "identity": ["a"]},
-            r"no column 'image'; it has photo, identity: say with --image-col",
+            r"no column 'image' for images; it has photo, identity; choose one with --image-col",
         ),
-        ({"image": images, "who": ["a"]}, r"no column 'identity'; it has image, who: say with --identity-column"),
+        (
+            {"image": images, "who": ["a"]},
+            r"no column 'identity' for identities; it has image, who; choose one with --identity-column",
+        ),
         ({"image": ["a.png"], "identity": ["a"]}, r"column 'image' holds string; expected images, a struct of bytes"),
         ({"image": [{"bytes": b""}], "identity": ["a"]}, r"column 'image' holds struct<bytes: binary>; expected"),
         ({"image": [[1, 2]], "identity": ["a"]}, r"column 'image' holds list<.*>; expected images"),
@@ -57,7 +60,7 @@ def test_a_parquet_file_cut_at_every_byte(hf: Any, tmp_path: Path) -> None:
     path = as_parquet(named(hf).select([0]), tmp_path)
     for length in reversed(range(path.stat().st_size)):
         os.truncate(path, length)
-        with pytest.raises(FedfrError, match=r"\.parquet is not a whole Parquet file") as caught:
+        with pytest.raises(FedfrError, match=r"\.parquet is not a complete Parquet file") as caught:
             import_faces(path, tmp_path / "out")
         assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == [path]
@@ -67,7 +70,7 @@ def test_an_arrow_file_cut_at_every_byte(hf: Any, tmp_path: Path) -> None:
     path = as_saved(named(hf).select([0]), tmp_path) / "data-00000-of-00001.arrow"
     for length in reversed(range(path.stat().st_size)):
         os.truncate(path, length)
-        with pytest.raises(FedfrError, match=r"\.arrow is not a whole Arrow file") as caught:
+        with pytest.raises(FedfrError, match=r"\.arrow is not a complete Arrow file") as caught:
             import_faces(path.parent, tmp_path / "out")
         assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == [path.parent]
@@ -113,7 +116,7 @@ def test_damaged_bytes_are_refused_or_harmless(hf: Any, tmp_path: Path) -> None:
 def test_files_of_another_kind(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "wrong.parquet"
     path.write_bytes(content)
-    with pytest.raises(FedfrError, match=r"wrong\.parquet is not a whole Parquet file") as caught:
+    with pytest.raises(FedfrError, match=r"wrong\.parquet is not a complete Parquet file") as caught:
         import_faces(path)
     assert "\n" not in str(caught.value)
 
@@ -124,13 +127,13 @@ def test_a_saved_folder_that_is_not_whole(hf: Any, tmp_path: Path) -> None:
     for change, message in (
         ({"_data_files": []}, "state.json has no list '_data_files'; save"),
         ({"_data_files": "data"}, "state.json has no list '_data_files'; save"),
-        ({"_data_files": [{"filename": "../x.arrow"}]}, "names '../x.arrow', which is no file beside it"),
-        ({"_data_files": ["x"]}, "names None, which is no file beside it"),
+        ({"_data_files": [{"filename": "../x.arrow"}]}, "lists '../x.arrow', which is not a file name in its folder"),
+        ({"_data_files": ["x"]}, "lists None, which is not a file name in its folder"),
         (
             {"_data_files": [{"filename": "gone.arrow"}]},
             r"cannot read .*gone\.arrow: No such file",
         ),
-        ({"_indices_files": [{"filename": "i.arrow"}]}, "save it with Dataset.flatten_indices first"),
+        ({"_indices_files": [{"filename": "i.arrow"}]}, "call Dataset.flatten_indices before saving it"),
     ):
         (tmp_path / "saved" / "state.json").write_text(json.dumps(state | change))
         with pytest.raises(FedfrError, match=message):
@@ -145,7 +148,7 @@ def test_a_saved_folder_that_is_not_whole(hf: Any, tmp_path: Path) -> None:
 
 def test_where_the_set_may_not_go(hf: Any, tmp_path: Path) -> None:
     saved = as_saved(named(hf), tmp_path)
-    with pytest.raises(FedfrError, match=r"lies in .*, which is read; choose another dest"):
+    with pytest.raises(FedfrError, match=r"is inside the source .*; choose another dest"):
         import_faces(saved, saved / "faces")
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "thesis.tex").touch()
@@ -153,7 +156,7 @@ def test_where_the_set_may_not_go(hf: Any, tmp_path: Path) -> None:
         import_faces(saved, tmp_path / "used")
     with pytest.raises(FedfrError, match=r"nowhere\.parquet does not exist"):
         import_faces(tmp_path / "nowhere.parquet")
-    with pytest.raises(FedfrError, match="--link means nothing for"):
+    with pytest.raises(FedfrError, match="--link has no effect on"):
         import_faces(saved, tmp_path / "out", link=True)
 
 

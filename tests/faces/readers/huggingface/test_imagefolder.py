@@ -101,10 +101,10 @@ def test_parts_with_folders(tmp_path: Path) -> None:
     assert faces.names == ("bo/test/1.png", "anna/train/1.PNG", "bo/train/1.png")
     assert faces.images(range(3))[:, 0, 0, 1].tolist() == [8, 2, 0]
     assert import_faces(tmp_path, part="train").names == ("anna/train/1.PNG", "bo/train/1.png")
-    with pytest.raises(FedfrError, match="folders say who is on an image; leave --identity-column out"):
+    with pytest.raises(FedfrError, match="its folders are the identities; leave --identity-column out"):
         import_faces(tmp_path, identity_column="who")
     (tmp_path / "test" / "bo" / "1.png").write_bytes(b"")
-    with pytest.raises(FedfrError, match=r"test/bo/1\.png is empty; mend the data set"):
+    with pytest.raises(FedfrError, match=r"test/bo/1\.png is empty; repair the data set"):
         import_faces(tmp_path)
 
 
@@ -119,7 +119,7 @@ def test_what_is_no_imagefolder_is_read_as_before(tmp_path: Path) -> None:
 def test_what_nobody_names_is_counted_and_what_is_gone_is_refused(tmp_path: Path) -> None:
     folder = samples(tmp_path / "set")
     (folder / "metadata.jsonl").write_text(jsonl(*LINES[1:]))
-    with pytest.warns(FacesWarning, match="left out 1 images that no metadata names") as caught:
+    with pytest.warns(FacesWarning, match="left out 1 images that are not in the metadata") as caught:
         assert len(import_imagefolder(folder)) == 2
     assert caught[0].filename == __file__
     (folder / "b2.png").unlink()
@@ -145,33 +145,33 @@ def test_what_nobody_names_is_counted_and_what_is_gone_is_refused(tmp_path: Path
         (
             "csv",
             "file_name,who\na.png,bo\n",
-            r"line 2 of .* has no identity or label \(who is on it\); it has file_name, w",
+            r"line 2 of .* has no identity or label \(its identity\); it has file_name, w",
         ),
-        ("csv", "file_name,identity\na.png,\n", r"a\.png \(line 2 of .*\) names no identity"),
-        ("csv", "file_name,label\na.png,-1\n", r"a\.png \(line 2 of .*\) names no identity"),
-        ("jsonl", '{"file_name": "a.png", "label": -1}\n', r"a\.png \(line 1 of .*\) names no identity"),
-        ("csv", "file_name,identity\n,bo\n", r"line 2 of .* has '' for a file; expected its path below"),
+        ("csv", "file_name,identity\na.png,\n", r"a\.png \(line 2 of .*\) has no identity"),
+        ("csv", "file_name,label\na.png,-1\n", r"a\.png \(line 2 of .*\) has no identity"),
+        ("jsonl", '{"file_name": "a.png", "label": -1}\n', r"a\.png \(line 1 of .*\) has no identity"),
+        ("csv", "file_name,identity\n,bo\n", r"line 2 of .* has the file ''; expected a path below"),
         (
             "csv",
             "file_name,identity\na.png,bo\na.png,bo\n",
-            r"line 3 of .* lists an image again, it is a\.png \(line 2",
+            r"line 3 of .* repeats an image, it is also a\.png \(line 2",
         ),
-        ("csv", "file_name,identity\na.png,bo\na.png,al\n", "lists an image again"),
+        ("csv", "file_name,identity\na.png,bo\na.png,al\n", "repeats an image"),
         ("jsonl", '{"file_name": "a.png", "identity": "bo"}\n{"file_na', "line 2 is not JSON, it may be cut short"),
-        ("jsonl", '["file_name"]\n', "line 1 holds no object; expected one like"),
+        ("jsonl", '["file_name"]\n', "line 1 is not an object such as"),
         (
             "jsonl",
             '{"identity": "bo", "x": "file_name"}\n',
             r"has no file_name or image_file_name \(the image's file\)",
         ),
-        ("jsonl", '{"file_name": 3, "identity": "bo"}\n', "has 3 for a file"),
-        ("jsonl", '{"file_name": "a.png", "identity": 0.5}\n', "has 0.5 for an identity; expected a name or a whole"),
-        ("jsonl", '{"file_name": "a.png", "identity": true}\n', "has True for an identity"),
+        ("jsonl", '{"file_name": 3, "identity": "bo"}\n', "has the file 3"),
+        ("jsonl", '{"file_name": "a.png", "identity": 0.5}\n', "has the identity 0.5; expected a name or a whole"),
+        ("jsonl", '{"file_name": "a.png", "identity": true}\n', "has the identity True"),
         ("jsonl", '{"file_name": "../a.png", "identity": "bo"}\n', r"names '\.\./a\.png'; expected an image below"),
         ("jsonl", '{"file_name": "/etc/passwd", "identity": "bo"}\n', "names '/etc/passwd'; expected an image below"),
         ("jsonl", '{"file_name": ' + "[" * 100_000, "is not readable"),
         ("jsonl", b'{"file_name": "\xff"}', "is not readable .*utf-8"),
-        ("parquet", "file_name", "is not a whole Parquet file"),
+        ("parquet", "file_name", "is not a complete Parquet file"),
     ],
 )
 def test_metadata_that_cannot_be_meant(name: str, content: str | bytes, message: str, tmp_path: Path) -> None:
@@ -188,13 +188,13 @@ def test_metadata_that_cannot_be_meant(name: str, content: str | bytes, message:
 def test_two_metadata_files_and_places_that_overlap(tmp_path: Path) -> None:
     folder = samples(tmp_path / "set")
     (folder / "metadata.jsonl").write_text(jsonl(*LINES))
-    with pytest.raises(FedfrError, match="has one metadata file for all its images, no part 'train'"):
+    with pytest.raises(FedfrError, match="has one metadata file and no parts, so no part 'train'"):
         import_faces(folder, part="train")
     for dest in (folder, folder / "out", tmp_path):
-        with pytest.raises(FedfrError, match="lie one in the other"):
+        with pytest.raises(FedfrError, match="are inside one another"):
             import_faces(folder, dest)
     (folder / "metadata.csv").touch()
-    with pytest.raises(FedfrError, match=r"holds metadata\.csv and metadata\.jsonl; leave one of them there"):
+    with pytest.raises(FedfrError, match=r"holds metadata\.csv and metadata\.jsonl; keep one of them"):
         import_faces(folder)
     with pytest.raises(FedfrError, match="is not a folder; give one with images"):
         import_imagefolder(folder / "b2.png")

@@ -69,8 +69,8 @@ def test_several_files_and_parts(hf: Any, tmp_path: Path) -> None:
         with pytest.warns(FacesWarning) as caught:
             everything = import_faces(source)
         assert [str(each.message).partition(",")[0] for each in caught] == [
-            "2 images come twice under one identity",
-            "3 images come again under another identity",
+            "2 images occur again under the same identity",
+            "3 images occur again under another identity",
         ]
         assert everything.identities == people
         assert greens(everything) == [20, 22, 24, 26, 28] * 2
@@ -127,7 +127,7 @@ def test_a_negative_number_is_no_identity(hf: Any, write: Write, kind: str, tmp_
     labels = [text if kind == "string" else int(text) for text in ("3", "-1", "0", "-1", "3")]
     rows = {"image": [flat(number) for number in range(5)], "label": labels}
     source = write(hf.Dataset.from_dict(rows, features=features), tmp_path)
-    with pytest.raises(FedfrError, match=r"2 of 5 rows .*row 1 of .* names no identity"):
+    with pytest.raises(FedfrError, match=r"2 of 5 rows .*row 1 of .* has no identity"):
         import_faces(source)
     with pytest.warns(FacesWarning, match="left out 2 bad rows"):
         faces = import_faces(source, skip_bad=True)
@@ -140,7 +140,7 @@ def test_rows_without_image_or_identity(hf: Any, write: Write, tmp_path: Path) -
     broken = {"bytes": png(3)[:200], "path": None}
     rows = {"image": [flat(1), None, flat(2), broken, flat(4)], "identity": [0, 1, None, 1, -1]}
     source = write(hf.Dataset.from_dict(rows, features=features), tmp_path)
-    with pytest.raises(FedfrError, match=r"row 2 of .* names no identity; mend the data set, or .* --skip-bad"):
+    with pytest.raises(FedfrError, match=r"row 2 of .* has no identity; repair the data set, or .* --skip-bad"):
         import_faces(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.warns(FacesWarning, match="left out 4 bad rows") as caught:
@@ -151,13 +151,13 @@ def test_rows_without_image_or_identity(hf: Any, write: Write, tmp_path: Path) -
     dropped = (tmp_path / "out" / "dropped.tsv").read_text().splitlines()
     assert [line.partition("\t")[2] for line in dropped] == [
         "holds no image",
-        "names no identity",
+        "has no identity",
         "holds an image that is corrupt or cut short",
-        "names no identity",
+        "has no identity",
     ]
     assert dropped[0].startswith("row 1 of ")
     only = write(hf.Dataset.from_dict({"image": [None], "identity": [0]}, features=features), tmp_path / "only")
-    with pytest.raises(FedfrError, match=r"row 0 of .* holds no image; mend"):
+    with pytest.raises(FedfrError, match=r"row 0 of .* holds no image; repair"):
         import_faces(only)
     with pytest.raises(FedfrError, match=r"holds no images to import: row 0 of .* holds no image; give"):
         import_faces(only, skip_bad=True)
@@ -168,8 +168,8 @@ def test_repeated_rows_are_kept_and_counted(tmp_path: Path) -> None:
     with pytest.warns(FacesWarning) as caught:
         faces = import_parquet(source)
     assert [str(each.message) for each in caught] == [
-        f"1 images come twice under one identity, first row 2 of {source}",
-        f"1 images come again under another identity, first row 3 of {source}; one name is wrong",
+        f"1 images occur again under the same identity, first row 2 of {source}",
+        f"1 images occur again under another identity, first row 3 of {source}; one label is wrong",
     ]
     assert greens(faces) == [2, 4, 2, 2]
     assert len(set(faces.names)) == 4

@@ -31,10 +31,10 @@ def test_pairs_in_the_order_of_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no pairs; list one at least"),
-        ("2\t1\n\n \n", "0 pairs, line 1 announces 4; it may be truncated"),
+        ("", "holds no pairs; list at least one"),
+        ("2\t1\n\n \n", "0 pairs, line 1 declares 4; it may be truncated"),
         ("ten 300\n", "line 1: image ten is not among these faces"),
-        (LIST[: LIST.rindex("Bob")], "3 pairs, line 1 announces 4; it may be truncated"),
+        (LIST[: LIST.rindex("Bob")], "3 pairs, line 1 declares 4; it may be truncated"),
         (LIST.replace("Ann\t1\t3", "Ann\t1"), r"line 2: expected `name number number` .* found 'Ann\\t1'"),
         (LIST.replace("Ann\t1\t3", "Ann\t1\tthree"), "line 2: expected"),
         (LIST.replace("Bob\t1\t2", "Bob\t1\t4"), "line 4: image Bob/Bob_0004 is not among these faces"),
@@ -65,16 +65,16 @@ def test_pairs_of_a_table(tmp_path: Path, text: str) -> None:
     [
         ("", "line 1: found the columns ''; expected a, b and, if known, same"),
         ("x,y\n1,2\n", "line 1: found the columns 'x, y'; expected a, b"),
-        ("a,b\n", r"pairs\.csv holds no pairs; list one at least"),
+        ("a,b\n", r"pairs\.csv holds no pairs; list at least one"),
         ("a,b\nAnn/Ann_0001,nobody\n", "line 2: image nobody is not among these faces"),
         ("a,b\n\n\nAnn/Ann_0001,nobody\n", "line 4: image nobody is not among these faces"),
         ('a,b\n"no\nbody",Ann/Ann_0001\n', r"line 3: image 'no\\nbody' is not among these faces"),
         ("a,b\nAnn/Ann_0001\n", "line 2: expected the names of two images, found one"),
-        ("a,b,same\nAnn/Ann_0001,Ann/Ann_0002,0\n", "line 2: same = '0', but the faces say true; correct one of them"),
-        ("a,b,same\nAnn/Ann_0001,Bob/Bob_0002,true\n", "line 2: same = 'true', but the faces say false"),
+        ("a,b,same\nAnn/Ann_0001,Ann/Ann_0002,0\n", "line 2: same = '0', but true by identity; correct one of them"),
+        ("a,b,same\nAnn/Ann_0001,Bob/Bob_0002,true\n", "line 2: same = 'true', but false by identity"),
         (
             "a,b,same\nAnn/Ann_0001,Ann/Ann_0002,perhaps\n",
-            "line 2: 'perhaps' does not say .*; allowed are 1, true, .* and 0, -1, false,",
+            "line 2: 'perhaps' is not a label of a pair; allowed are 1, true, .* and 0, -1, false,",
         ),
         ("a,b\n" + "x" * 200_000 + ",y\n", "it is not UTF-8 text in lines"),
     ],
@@ -196,7 +196,7 @@ def test_the_folders_of_cfp(tmp_path: Path) -> None:
     assert read_pairs(root, people()) == read_pairs(root / "Split" / "FP", people()) == expected
     (root / "Split" / "FF").mkdir()
     with pytest.raises(
-        FedfrError, match=r"should have one kind of pairs in Split, it has .*FF, .*FP; name one of them"
+        FedfrError, match=r"should have one kind of pairs in Split, it has .*FF, .*FP; give one of them"
     ):
         read_pairs(root, people())
     (root / "Split" / "FP" / "02" / "diff.txt").write_text("1,9\n")
@@ -219,18 +219,21 @@ def test_images_of_cfp_in_folders_of_their_identities(tmp_path: Path) -> None:
     (tmp_path / "pairs.txt").write_text(text)
     assert read_pairs(tmp_path / "pairs.txt", faces) == ((0, 1), (2, 1))
     (tmp_path / "pairs.txt").write_text("frontal_01.jpg 001/profile_01 0\n")
-    with pytest.raises(FedfrError, match=r"image frontal_01\.jpg is there several times"):
+    with pytest.raises(FedfrError, match=r"image frontal_01\.jpg is ambiguous"):
         read_pairs(tmp_path / "pairs.txt", faces)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (rows("{0} {1} {2}", "1", "perhaps"), "line 3: 'perhaps' does not say whether .* allowed are 1, true, t, yes,"),
-        (rows("{0} {1} {2}", "0", "1"), "line 1: same = '0', but the faces say true"),
+        (
+            rows("{0} {1} {2}", "1", "perhaps"),
+            "line 3: 'perhaps' is not a label of a pair; allowed are 1, true, t, yes,",
+        ),
+        (rows("{0} {1} {2}", "0", "1"), "line 1: same = '0', but true by identity"),
         ("a_1.jpg 1\n", "line 1: the second image of the pair is missing"),
-        ("a_1.jpg 1\na_2.jpg 0\n", "line 2: expected an image and whether the pair shows one person, the same in both"),
-        ("3\n" + LFW, "4 pairs, line 1 announces 6; it may be truncated"),
+        ("a_1.jpg 1\na_2.jpg 0\n", "line 2: expected an image and the label of the pair, equal in both"),
+        ("3\n" + LFW, "4 pairs, line 1 declares 6; it may be truncated"),
         ("1 2 3 4 5\n", "line 1: expected `name number number` or"),
         ("Ann_A 1 " + "9" * 5000, "line 1: expected"),
     ],
@@ -265,7 +268,7 @@ def test_a_name_with_two_endings_must_be_whole(tmp_path: Path) -> None:
     path.write_text("a,b\nAnn/a.png,Ann/Dr. B\n")
     assert read_pairs(path, twice) == ((1, 2),)
     path.write_text("a,b\nAnn/a,Ann/Dr. B\n")
-    with pytest.raises(FedfrError, match="line 2: image Ann/a is there several times, with other endings"):
+    with pytest.raises(FedfrError, match="line 2: image Ann/a is ambiguous, as it occurs with several suffixes"):
         read_pairs(path, twice)
 
 

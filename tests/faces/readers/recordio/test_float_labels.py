@@ -14,7 +14,7 @@ from tests.support.recordio_files import flat
 from fedfr.faces.readers.recordio import Index, RecordError, RecordFile, read_index, read_layout
 from fedfr.faces.readers.recordio.float_labels import exact_labels, exact_ranges, float32_preimage, label_changes
 from fedfr.faces.readers.recordio.header import pack_payload
-from fedfr.faces.readers.recordio.record_layout import _read_announcement
+from fedfr.faces.readers.recordio.record_layout import _read_declaration
 from fedfr.faces.writers.recordio import RecordWriter
 
 EDGE = 2**24
@@ -81,7 +81,7 @@ def test_counts_in_record_0(images: int, layout: str, tmp_path: Path) -> None:
     keys = np.arange(end + people)
     places = np.full(len(keys), offsets[1])
     places[0], places[end:] = offsets[0], offsets[2:]
-    announced = _read_announcement(RecordFile(tmp_path / "train.rec"), Index(keys, places), lambda error: None)
+    announced = _read_declaration(RecordFile(tmp_path / "train.rec"), Index(keys, places), lambda error: None)
     assert announced.images == range(1, end)
     assert announced.identities == (range(end, end + people) if people else range(0))
 
@@ -99,7 +99,9 @@ def test_labels_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:
             writer.write(key, pack_payload(label, key, flat(key)))
     read_index_of(tmp_path, writer)
     opened, index = RecordFile(tmp_path / "train.rec"), read_index(tmp_path / "train.idx")
-    with pytest.raises(RecordError, match=r"record 3 at byte \d+ has the label 16777216, which float32 does not tell"):
+    with pytest.raises(
+        RecordError, match=r"record 3 at byte \d+ has the label 16777216, which float32 does not represent"
+    ):
         read_layout(opened, index)
     told: list[RecordError] = []
     assert read_layout(opened, index, told.append).labels.tolist() == [7, EDGE - 1]

@@ -37,7 +37,7 @@ def test_payloads_that_hold_the_magic_are_empty_or_odd(data_dir: Path) -> None:
     for record in passed:
         payload = file.payload(record.offset)
         assert record.length == len(payload)
-        assert file.payload_start(record.offset, 30) == payload[:30]
+        assert file.payload_prefix(record.offset, 30) == payload[:30]
     assert sum(MAGIC in payload for payload in truth.values()) >= 5
 
 
@@ -69,7 +69,7 @@ def test_a_length_beyond_the_file_is_refused_before_memory_is_given(tmp_path: Pa
     path.write_bytes(MAGIC + struct.pack("<I", length) + bytes(8))
     file = RecordFile(path)
     tracemalloc.start()
-    with pytest.raises(RecordError, match=f"at byte 0 announces {length} bytes, the file ends after 8"):
+    with pytest.raises(RecordError, match=f"at byte 0 declares {length} bytes, the file ends after 8"):
         file.payload(0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -79,11 +79,14 @@ def test_a_length_beyond_the_file_is_refused_before_memory_is_given(tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([MAGIC + struct.pack("<I", 2 << 29)], "has part kind 2 out of turn at byte 0"),
-        ([MAGIC + struct.pack("<I", 5 << 29)], "has part kind 5 out of turn"),
-        ([MAGIC + struct.pack("<I", 1 << 29), MAGIC + struct.pack("<I", 0)], "has part kind 0 out of turn at byte 8"),
+        ([MAGIC + struct.pack("<I", 2 << 29)], "has a part of kind 2 out of order at byte 0"),
+        ([MAGIC + struct.pack("<I", 5 << 29)], "has a part of kind 5 out of order"),
+        (
+            [MAGIC + struct.pack("<I", 1 << 29), MAGIC + struct.pack("<I", 0)],
+            "has a part of kind 0 out of order at byte 8",
+        ),
         ([MAGIC + struct.pack("<I", 1 << 29)], "has no header at byte 8 of 8"),
-        ([MAGIC + struct.pack("<I", 1 << 29), b"nothing."], "has 6e 6f 74 68 for 0a 23 d7 ce at byte 8"),
+        ([MAGIC + struct.pack("<I", 1 << 29), b"nothing."], "has 6e 6f 74 68, not 0a 23 d7 ce, at byte 8"),
     ],
 )
 def test_parts_that_do_not_make_a_record(tmp_path: Path, words: list[bytes], message: str) -> None:

@@ -35,10 +35,10 @@ def test_a_line_that_is_none(tmp_path: Path, line: str) -> None:
 
 def test_a_key_stands_for_one_record(tmp_path: Path) -> None:
     (tmp_path / "train.idx").write_text("0\t0\n1\t40\n1\t88\n")
-    with pytest.raises(FedfrError, match="two records 1, at bytes 40 and 88"):
+    with pytest.raises(FedfrError, match="two records with key 1, at bytes 40 and 88"):
         read_index(tmp_path / "train.idx")
     (tmp_path / "same.rec").write_bytes(2 * frame_record(pack_payload(0, 7, flat(0))))
-    with pytest.raises(FedfrError, match=r"same\.rec has two records 7, at bytes 0 and"):
+    with pytest.raises(FedfrError, match=r"same\.rec has two records with key 7, at bytes 0 and"):
         make_index(RecordFile(tmp_path / "same.rec"))
 
 

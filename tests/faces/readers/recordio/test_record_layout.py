@@ -83,15 +83,15 @@ IMAGES = [(1, pack_payload(0, 1, flat(1))), (2, pack_payload(1, 2, flat(2)))]
 @pytest.mark.parametrize(
     ("entries", "message", "kept"),
     [
-        (IMAGES, "record 0 at byte .* is missing, which says how many images there are", [1, 2]),
+        (IMAGES, "record 0 at byte .* is missing, which declares the number of images", [1, 2]),
         (
             [*IMAGES, (0, pack_payload([5, 2], 0))],
-            "record 3 at byte .* is not there, and so are 2 of the 4 images that record 0 announces",
+            "record 3 at byte .* is missing, as are 2 of the 4 images that record 0 declares",
             [1, 2],
         ),
         ([*IMAGES, (0, pack_payload([3, 5], 0))], "record 3 .* 2 of the 2 identity records", [1, 2]),
-        ([*IMAGES, (0, pack_payload([0, 2], 0))], "record 0 at byte .* announces images up to key -1", [1, 2]),
-        ([*IMAGES, (0, HEADER.pack(2, 0, 0, 0))], "record 0 at byte .* announces 2 labels in 24 bytes", [1, 2]),
+        ([*IMAGES, (0, pack_payload([0, 2], 0))], "record 0 at byte .* declares images up to key -1", [1, 2]),
+        ([*IMAGES, (0, HEADER.pack(2, 0, 0, 0))], "record 0 at byte .* declares 2 labels in 24 bytes", [1, 2]),
         (
             [*IMAGES, (0, HEADER.pack(2, 0, 0, 0) + np.array([3, np.nan], np.float32).tobytes())],
             "record 0 at byte .* has the label nan; expected a whole number from 0 to 2147483647",
@@ -115,7 +115,7 @@ IMAGES = [(1, pack_payload(0, 1, flat(1))), (2, pack_payload(1, 2, flat(2)))]
         ([IMAGES[0], (2, pack_payload(1, 2)), (0, pack_payload([3, 2], 0))], "record 2 at byte .* holds no image", [1]),
         (
             [*IMAGES, (3, pack_payload(4, 3)), (0, pack_payload([3, 4], 0))],
-            "record 3 .* has 1 label; an identity",
+            "record 3 .* has 1 label; expected two for an identity",
             [1, 2],
         ),
         (

@@ -96,7 +96,7 @@ def test_cut_short_at_any_byte(protocol: int) -> None:
     for end in range(len(content)):
         with pytest.raises(PlainPickleError) as caught:
             read_plain_pickle(content[:end])
-        assert str(caught.value).startswith("it is cut short: ")
+        assert str(caught.value).startswith("it is truncated: ")
 
 
 def check(content: bytes) -> None:

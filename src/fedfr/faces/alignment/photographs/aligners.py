@@ -29,35 +29,35 @@ __all__ = [
 
 
 class Aligner(Protocol):
-    """Called from several threads at once."""
+    """Source of the landmarks of a photograph; called from several threads at once."""
 
     @property
-    def nothing(self) -> str:
-        """The reason for skipping an image without a face: see :mod:`fedfr.faces.alignment.photographs.reasons`."""
+    def no_face_reason(self) -> str:
+        """Reason for skipping an image without faces, a key of :data:`~.reasons.REASONS`."""
         ...
 
     @property
-    def facts(self) -> Mapping[str, str]:
-        """What its results depend on; an import can only go on where these are the same."""
+    def settings(self) -> Mapping[str, str]:
+        """Everything on which the results depend; an interrupted import continues only with equal settings."""
         ...
 
     def faces(self, name: str, image: NDArray[np.uint8]) -> tuple[Face, ...]:
-        """The faces of an image called ``name``, RGB."""
+        """Return the faces in the uint8 RGB ``image`` (height, width, 3) called ``name``."""
         ...
 
 
 class YunetAligner:
     """Aligner that detects faces with YuNet."""
 
-    nothing = "no-face"
+    no_face_reason = "no-face"
 
     def __init__(self, file: DetectorFile) -> None:
-        self.facts = {"align": "yunet", "detector": file.sha256}
+        self.settings = {"align": "yunet", "detector": file.sha256}
         self._file = file
         self._own = threading.local()
 
     def faces(self, name: str, image: NDArray[np.uint8]) -> tuple[Face, ...]:
-        """What the detector of this thread finds."""
+        """Return the faces that the detector of the calling thread finds."""
         if not hasattr(self._own, "detector"):
             self._own.detector = Detector(self._file)
         detector: Detector = self._own.detector
@@ -67,20 +67,20 @@ class YunetAligner:
 class LandmarksAligner:
     """Aligner that reads the landmarks from a file."""
 
-    nothing = "no-landmarks"
+    no_face_reason = "no-landmarks"
 
     def __init__(self, file: LandmarksFile) -> None:
-        self.facts = {"align": "landmarks", "landmarks": file.sha256}
+        self.settings = {"align": "landmarks", "landmarks": file.sha256}
         self._faces = file.faces
 
     def faces(self, name: str, image: NDArray[np.uint8]) -> tuple[Face, ...]:
-        """The file's line for ``name``."""
+        """Return the face in the file's line for ``name``, or none."""
         return (self._faces[name],) if name in self._faces else ()
 
 
 @dataclass(frozen=True)
 class AlignerFiles:
-    """Files that the user may give for an alignment method."""
+    """Files that alignment methods use: detector model with its confirmed SHA-256, landmarks."""
 
     detector: Path | None = None
     detector_sha256: str | None = None
@@ -89,7 +89,7 @@ class AlignerFiles:
 
 @dataclass(frozen=True)
 class AlignmentMethod:
-    """A way of aligning: what makes its aligner (None: images stay as they are), and the files it uses."""
+    """An alignment method: the factory of its aligner (None for no alignment), and the files it uses."""
 
     make: Callable[[AlignerFiles], Aligner | None]
     uses: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ def _yunet(files: AlignerFiles) -> Aligner:
     if files.detector is None:
         raise FedfrError(
             "--align yunet needs --detector FILE, an .onnx of YuNet "
-            "(in OpenCV's model zoo, licence Apache-2.0/MIT); fedfr brings none"
+            "(in OpenCV's model zoo, licence Apache-2.0/MIT), which fedfr does not include"
         )
     return YunetAligner(open_detector(files.detector, files.detector_sha256))
 
@@ -117,31 +117,31 @@ ALIGNERS: Registry[AlignmentMethod] = Registry(
         Entry(
             "yunet",
             AlignmentMethod(_yunet, ("detector", "detector_sha256")),
-            "five points found by YuNet, a model given by --detector",
+            "five points detected by YuNet, with the model --detector",
             "Wu, Peng and Yu, YuNet: A tiny millisecond-level face detector, Machine Intelligence Research 2023",
         ),
-        Entry("landmarks", AlignmentMethod(_landmarks, ("landmarks",)), "five points read from the file --landmarks"),
+        Entry("landmarks", AlignmentMethod(_landmarks, ("landmarks",)), "five points from the file --landmarks"),
     ),
 )
 
 
 def refuse_options(given: Mapping[str, object], meant: str) -> None:
-    """Raise :class:`FedfrError` for the first option that has a value; ``meant`` says for what it is."""
+    """Raise :class:`FedfrError` for the first option that has a value; ``meant`` is its purpose, with advice."""
     for option, value in given.items():
         if value:
-            raise FedfrError(f"{option} means nothing here: it is {meant}")
+            raise FedfrError(f"{option} has no effect here: it is {meant}")
 
 
 def make_aligner(name: str, files: AlignerFiles) -> Aligner | None:
-    """The aligner called ``name``; None where images stay as they are.
+    """Create the aligner called ``name``, a key of :data:`ALIGNERS`; None for ``none``.
 
-    Raises :class:`FedfrError` for an unknown name, for a file that is missing or broken, and for one that this way of
-    aligning does not use.
+    Raises :class:`FedfrError` for an unknown name, for a file that is missing or damaged, and for one that the method
+    does not use.
     """
-    way = ALIGNERS[name]
+    method = ALIGNERS[name]
     for field in fields(files):
-        if getattr(files, field.name) is not None and field.name not in way.uses:
+        if getattr(files, field.name) is not None and field.name not in method.uses:
             option = f"--{field.name.replace('_', '-')}"
             wanted = next(other.name for other in ALIGNERS if field.name in ALIGNERS[other.name].uses)
-            raise FedfrError(f"{option} is for --align {wanted}, this is --align {name}; leave it out or change that")
-    return way.make(files)
+            raise FedfrError(f"{option} is for --align {wanted}, not --align {name}; leave it out or change --align")
+    return method.make(files)

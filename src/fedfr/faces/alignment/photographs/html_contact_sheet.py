@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
-from fedfr.faces.alignment.photographs.opening import read_photograph
 from fedfr.faces.alignment.photographs.outcome import Outcome
+from fedfr.faces.alignment.photographs.photograph_reading import read_photograph
 from fedfr.faces.alignment.photographs.reasons import REASONS, RejectedPhotograph
 from fedfr.faces.encoded_images import encode
 from fedfr.faces.faceset import FaceSet
@@ -33,18 +33,18 @@ img { display: block; max-width: 128px; max-height: 128px; }
 
 
 def check_contact_sheet_path(path: Path) -> None:
-    """Refuse with :class:`FedfrError` to replace a file, or to write a page that no browser would open."""
+    """Raise :class:`FedfrError` if ``path`` exists or does not end in .html."""
     if path.suffix.lower() not in (".html", ".htm"):
-        raise FedfrError(f"{path} does not end in .html; a sheet of photographs is a page")
+        raise FedfrError(f"{path} does not end in .html; the contact sheet is an HTML page")
     if path.exists():
         raise FedfrError(f"{path} exists already; choose another name or remove it")
 
 
 def write_html_contact_sheet(path: Path, source: Path, faces: FaceSet, skipped: Sequence[Outcome]) -> None:
-    """Write the page: what was skipped with a small image each, then up to 24 faces of every identity.
+    """Write an HTML page of the skipped files with a thumbnail each, and up to 24 faces of every identity.
 
-    It holds its images and fetches nothing. One image is in memory at a time.
-    Raises :class:`WriteError` when the place cannot be written.
+    Images are embedded, so the page needs no network. One image is in memory at a time.
+    Raises :class:`WriteError` if ``path`` cannot be written.
     """
 
     def write(temporary: Path) -> None:
@@ -63,10 +63,10 @@ def _parts(source: Path, faces: FaceSet, skipped: Sequence[Outcome]) -> Iterator
     yield f"<h1>{len(faces)} faces of {faces.num_identities} identities, {len(skipped)} files skipped</h1>"
     yield "<p>This page shows real people: keep it where their photographs may be.</p>"
     for reason, meaning in REASONS.items():
-        those = [outcome for outcome in skipped if outcome.reason == reason]
-        if those:
-            yield f"<h2>Skipped, {reason}: {meaning} ({len(those)})</h2><div>"
-            for outcome in those:
+        outcomes = [outcome for outcome in skipped if outcome.reason == reason]
+        if outcomes:
+            yield f"<h2>Skipped, {reason}: {meaning} ({len(outcomes)})</h2><div>"
+            for outcome in outcomes:
                 yield _figure(outcome.name, _thumbnail(source / outcome.name), _numbers(outcome))
             yield "</div>"
     for label, identity in enumerate(faces.identities):

@@ -1,4 +1,4 @@
-"""Append-only journal of an unfinished import; complete up to the last photograph processed."""
+"""Append-only journal of the outcomes of an unfinished import."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from fedfr.faces.pixels import IMAGE_SHAPE
 
 __all__ = ["ImportJournal"]
 
-# Marks a record, then the bytes of its description (JSON) and of its pixels, and a checksum of both.
+# Mark of a record, lengths in bytes of its description (JSON) and of its pixels, and a checksum of both.
 HEADER = struct.Struct("<4sIII")
 MARK = b"face"
 PIXELS = int(np.prod(IMAGE_SHAPE))
-# What is told of one photograph takes a few hundred bytes, its name included.
+# The description of one photograph takes a few hundred bytes, its name included.
 MAX_LENGTH = 1 << 20
 
 
 class ImportJournal:
-    """Outcomes by name, kept in ``path``; a context manager, for one thread of one process.
+    """Outcomes by name in the file ``path``; a context manager, for one thread of one process.
 
-    Opening reads what a killed import left: a record that is torn ends the file there, and so does one whose checksum
-    is wrong. ``stamp`` of a photograph is its size and time; with another one its outcome is not known.
-    Appending raises :class:`WriteError` when the disk is full, and the file still ends with a whole record.
+    Opening reads the journal of an interrupted import up to the first record that is truncated or has a wrong checksum,
+    and discards the rest. The ``stamp`` of a photograph is its size and modification time; an outcome is known only for
+    an equal stamp. Appending raises :class:`WriteError` if the disk is full; the file then still ends with a complete
+    record.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,17 +56,17 @@ class ImportJournal:
         os.close(self._file)
 
     def known(self, name: str, stamp: list[int]) -> Outcome | None:
-        """The outcome, without its pixels, of the photograph as it was when it had ``stamp``."""
+        """Return the outcome, without pixels, of the photograph ``name`` with this ``stamp``, or None."""
         found = self._places.get(name)
         return None if found is None or found[0] != stamp else found[1]
 
     def pixels(self, name: str) -> NDArray[np.uint8]:
-        """The aligned face of a photograph that has one (112, 112, 3)."""
+        """Return the aligned face (112, 112, 3) of a photograph that has one."""
         content = os.pread(self._file, PIXELS, self._places[name][2])
         return np.frombuffer(content, dtype=np.uint8).reshape(IMAGE_SHAPE)
 
     def append(self, stamp: list[int], outcome: Outcome) -> None:
-        """Keep an outcome with its pixels; it replaces an earlier one."""
+        """Store an outcome with its pixels; it replaces an earlier one of the same name."""
         fields = {
             field.name: getattr(outcome, field.name) for field in dataclasses.fields(outcome) if field.name != "pixels"
         }
@@ -76,19 +77,19 @@ class ImportJournal:
         try:
             written = 0
             while written < len(record):
-                # On a disk that fills up, a write may take a part and only the next one fails.
+                # On a full disk, a write may be partial and only the next one fails.
                 written += os.pwrite(self._file, record[written:], self._end + written)
         except OSError as error:
             os.ftruncate(self._file, self._end)
             raise self._cannot_write(error) from error
-        self._note(stamp, dataclasses.replace(outcome, pixels=None), self._end + HEADER.size + len(description))
+        self._index(stamp, dataclasses.replace(outcome, pixels=None), self._end + HEADER.size + len(description))
         self._end += len(record)
 
-    def _note(self, stamp: list[int], outcome: Outcome, place: int) -> None:
+    def _index(self, stamp: list[int], outcome: Outcome, place: int) -> None:
         self._places[outcome.name] = (stamp, outcome, place)
 
     def _read(self) -> int:
-        """Index every whole record; returns where the last of them ends."""
+        """Index every complete record; returns the end of the last one."""
         at = 0
         while True:
             header = os.pread(self._file, HEADER.size, at)
@@ -103,7 +104,7 @@ class ImportJournal:
             try:
                 content: dict[str, Any] = json.loads(body[:described])
                 stamp = content.pop("stamp")
-                self._note(stamp, Outcome(**content), at + HEADER.size + described)
+                self._index(stamp, Outcome(**content), at + HEADER.size + described)
             except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 return at
             at += HEADER.size + len(body)
@@ -111,5 +112,5 @@ class ImportJournal:
     def _cannot_write(self, error: OSError) -> WriteError:
         return WriteError(
             f"cannot write {self._path}: {error.strerror}; free space or choose a folder that can be written, then "
-            "repeat the command: it goes on where it stopped"
+            "repeat the command to continue"
         )

@@ -1,4 +1,4 @@
-"""Reading of landmark files: five points per face, detected by another program."""
+"""Reading of landmark files: five points per image, detected by another program."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from fedfr.faces.alignment.detection import Face
 
 __all__ = ["LandmarksFile", "read_landmarks"]
 
-FARTHEST, NEAREST = 1_000_000, 0.001
-EXPECTED = "path, x1 y1 … x5 y5 and perhaps a score, separated by tabs"
+MAX_COORDINATE, MIN_EXTENT = 1_000_000, 0.001
+EXPECTED = "path, x1 y1 … x5 y5 and optionally a score, separated by tabs"
 
 
 @dataclass(frozen=True)
 class LandmarksFile:
-    """The face of each image by its path below the photographs, ``/`` between folders; SHA-256 of the file."""
+    """Faces by the path of their image relative to the photographs, with ``/``, and the SHA-256 of the file."""
 
     faces: Mapping[str, Face]
     sha256: str
 
 
 def read_landmarks(path: Path) -> LandmarksFile:
-    """Read one line per image: path, five points in the template's order, perhaps a score; UTF-8, tabs between.
+    """Read a UTF-8 file of one line per image: path, five points in the order of the template, optionally a score.
 
-    Points are pixels of the image as it is shown, turned as its EXIF data say. Raises :class:`FedfrError` naming the
-    line for anything else, for points that are not finite or coincide, and for an image named twice.
+    Fields are separated by tabs. Points are pixels of the image as displayed, rotated according to its EXIF data.
+    Raises :class:`FedfrError` naming the line for another form, points that are not finite or coincide, and an image
+    that is listed twice.
     """
     try:
         content = path.read_bytes()
@@ -46,7 +47,7 @@ def read_landmarks(path: Path) -> LandmarksFile:
         except ValueError as error:
             raise FedfrError(f"{path}, line {number}: {error}; expected {EXPECTED}") from error
         if name in faces:
-            raise FedfrError(f"{path}, line {number}: {name} stands there twice; give each image one line")
+            raise FedfrError(f"{path}, line {number}: {name} is listed twice; give each image one line")
         faces[name] = face
     if not faces:
         raise FedfrError(f"{path} holds no landmarks; expected lines of {EXPECTED}")
@@ -63,10 +64,10 @@ def _parse(line: bytes) -> tuple[str, Face]:
     if not name:
         raise ValueError("the path is missing")
     values = [_number(field) for field in fields]
-    across, down = values[:10:2], values[1:10:2]
-    if max(map(abs, values[:10])) > FARTHEST:
-        raise ValueError(f"a point lies more than {FARTHEST} pixels away")
-    if max(across) - min(across) < NEAREST and max(down) - min(down) < NEAREST:
+    xs, ys = values[:10:2], values[1:10:2]
+    if max(map(abs, values[:10])) > MAX_COORDINATE:
+        raise ValueError(f"a coordinate exceeds {MAX_COORDINATE} pixels")
+    if max(xs) - min(xs) < MIN_EXTENT and max(ys) - min(ys) < MIN_EXTENT:
         raise ValueError("the five points coincide")
     return name, Face(np.array(values[:10]).reshape(5, 2), values[10] if len(values) == 11 else None)
 
@@ -77,5 +78,5 @@ def _number(field: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{field!r} is no number")
+        raise ValueError(f"{field!r} is not a number")
     return value

@@ -1,4 +1,4 @@
-"""Result for one photograph: an aligned face, or the reason for skipping it, with the measured values."""
+"""Outcome for one photograph: an aligned face, or the reason for skipping it, with the measured values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fedfr.core.short_repr import Brief
 from fedfr.faces.alignment.detection import Face, choose_main_face
 from fedfr.faces.alignment.photographs.aligners import Aligner
-from fedfr.faces.alignment.photographs.opening import read_photograph
+from fedfr.faces.alignment.photographs.photograph_reading import read_photograph
 from fedfr.faces.alignment.photographs.reasons import RejectedPhotograph
 from fedfr.faces.alignment.template import align, similarity
 from fedfr.faces.pixels import IMAGE_SHAPE
@@ -27,10 +27,13 @@ MIN_RELATIVE_AREA = 0.25
 
 @dataclass(frozen=True)
 class Limits:
-    """What a face must reach. ``score``: the detector's, 0 to 1. ``size``: pixels of the photograph along one side of
-    the square that becomes the face. ``sharpness``: variance of the Laplacian of the aligned face's greys; of 2 647 LFW
-    faces the least is 11, blurred by a Gaussian of 2 pixels the median is 8, of 3 pixels 3.5.
-    ``several``: whether a photograph may show others, a quarter as large or larger, beside the face that is taken.
+    """Requirements for a face to be used.
+
+    ``score`` is the minimum score of the detector, 0 to 1; ``size`` the minimum side, in pixels of the photograph, of
+    the square that becomes the aligned face; ``sharpness`` the minimum variance of the Laplacian of the aligned face in
+    grey levels. Of 2 647 LFW faces the least sharpness is 11; blurred by a Gaussian of 2 pixels the median is 8, of
+    3 pixels 3.5. With ``several`` a photograph may show other faces that are at least a quarter as large as the main
+    face.
     """
 
     score: float = 0.6
@@ -39,16 +42,18 @@ class Limits:
     several: bool = True
 
     def changed(self) -> dict[str, float | bool]:
-        """Those that are not the defaults."""
-        plain = Limits()
-        return {name: value for name, value in asdict(self).items() if value != getattr(plain, name)}
+        """Return the requirements that differ from the defaults."""
+        defaults = Limits()
+        return {name: value for name, value in asdict(self).items() if value != getattr(defaults, name)}
 
 
 @dataclass(frozen=True, repr=False)
 class Outcome(Brief):
-    """``reason`` is empty when there is a face, ``pixels`` None when there is none. Numbers that were not reached are
-    None: ``width`` and ``height`` of the photograph, ``faces`` in it, and of the chosen one ``score``, ``size`` and
-    ``sharpness`` as in :class:`Limits`.
+    """Outcome for the photograph ``name``.
+
+    ``reason`` is empty if there is a face, and ``pixels`` is None if there is none. Values that were not determined are
+    None: ``width`` and ``height`` of the photograph, the number of ``faces`` in it, and of the main face ``score``,
+    ``size`` and ``sharpness`` as in :class:`Limits`. ``detail`` explains the reason.
     """
 
     name: str
@@ -63,7 +68,7 @@ class Outcome(Brief):
     pixels: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
 
 
-# In order: the first that applies is the reason.
+# The first rule that applies gives the reason.
 RULES: tuple[tuple[str, Callable[[Outcome, Limits], bool]], ...] = (
     ("too-small", lambda face, limits: (face.size or 0.0) < limits.size),
     ("too-blurred", lambda face, limits: (face.sharpness or 0.0) < limits.sharpness),
@@ -71,45 +76,44 @@ RULES: tuple[tuple[str, Callable[[Outcome, Limits], bool]], ...] = (
 
 
 def align_photograph(path: Path, name: str, aligner: Aligner, limits: Limits) -> Outcome:
-    """Read one photograph and align the face it is of, or say why there is none; ``name`` is its path among others."""
-    known: dict[str, Any] = {}
+    """Read a photograph and align its main face, or give the reason for skipping it; ``name`` is its relative path."""
+    measured: dict[str, Any] = {}
     try:
         image = read_photograph(path)
-        known |= {"width": image.shape[1], "height": image.shape[0]}
-        face = _main_face(aligner.faces(name, image), image.shape, aligner.nothing, limits, known)
+        measured |= {"width": image.shape[1], "height": image.shape[0]}
+        faces = aligner.faces(name, image)
+        if not faces:
+            raise RejectedPhotograph(aligner.no_face_reason)
+        face = _main_face(faces, image.shape, limits, measured)
         pixels = align(image, face.points)
-    except RejectedPhotograph as unfit:
-        return Outcome(name, unfit.reason, **known, detail=unfit.detail)
-    known |= {"size": round(face_size(face), 2), "sharpness": round(sharpness(pixels), 2)}
-    found = Outcome(name, **known, pixels=pixels)
+    except RejectedPhotograph as rejected:
+        return Outcome(name, rejected.reason, **measured, detail=rejected.detail)
+    measured |= {"size": round(face_size(face), 2), "sharpness": round(sharpness(pixels), 2)}
+    found = Outcome(name, **measured, pixels=pixels)
     reason = next((reason for reason, applies in RULES if applies(found, limits)), "")
-    return Outcome(name, reason, **known) if reason else found
+    return Outcome(name, reason, **measured) if reason else found
 
 
-def _main_face(
-    faces: tuple[Face, ...], shape: tuple[int, ...], nothing: str, limits: Limits, known: dict[str, Any]
-) -> Face:
-    """The face to take; what is known of it and of the others is noted in ``known``."""
-    if not faces:
-        raise RejectedPhotograph(nothing)
-    sure = [face for face in faces if face.score is None or face.score >= limits.score]
-    chosen = choose_main_face(sure or faces, shape)
-    known |= {"faces": len(sure), "score": None if chosen.score is None else round(chosen.score, 4)}
-    if not sure:
+def _main_face(faces: tuple[Face, ...], shape: tuple[int, ...], limits: Limits, measured: dict[str, Any]) -> Face:
+    """Return the main face; the number of faces and its score are added to ``measured``."""
+    confident = [face for face in faces if face.score is None or face.score >= limits.score]
+    chosen = choose_main_face(confident or faces, shape)
+    measured |= {"faces": len(confident), "score": None if chosen.score is None else round(chosen.score, 4)}
+    if not confident:
         raise RejectedPhotograph("low-score")
-    others = [face for face in sure if face is not chosen and face.area >= MIN_RELATIVE_AREA * chosen.area]
+    others = [face for face in confident if face is not chosen and face.area >= MIN_RELATIVE_AREA * chosen.area]
     if others and not limits.several:
         raise RejectedPhotograph("several-faces")
     return chosen
 
 
 def face_size(face: Face) -> float:
-    """Pixels of the photograph along one side of the square that becomes the 112x112 face."""
+    """Return the side, in pixels of the photograph, of the square that becomes the 112x112 face."""
     matrix = similarity(face.points)
     return IMAGE_SHAPE[0] / math.hypot(matrix[0, 0], matrix[1, 0])
 
 
 def sharpness(pixels: NDArray[np.uint8]) -> float:
-    """Variance of the Laplacian of an RGB image's greys, squared grey levels (Pech-Pacheco et al., ICPR 2000)."""
+    """Return the variance of the Laplacian of an RGB image in squared grey levels (Pech-Pacheco et al., ICPR 2000)."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     return float(cv2.Laplacian(grey, cv2.CV_64F).var())

@@ -9,21 +9,21 @@ __all__ = ["OTHER_FILE", "REASONS", "RejectedPhotograph"]
 OTHER_FILE = "other-file"
 
 REASONS: Mapping[str, str] = {
-    "no-face": "the detector found none",
-    "low-score": "the detector was not sure enough",
+    "no-face": "the detector found no face",
+    "low-score": "the score of the detector is too low",
     "several-faces": "another face is at least a quarter as large",
-    "no-landmarks": "the file of landmarks has no line for it",
+    "no-landmarks": "the landmarks file has no line for it",
     "too-small": "the face has too few pixels",
     "too-blurred": "the face is not sharp enough",
-    "too-large": "it has too many pixels or bytes to be opened",
-    "unreadable": "no image of a supported kind, damaged, cut short or not to be read",
-    OTHER_FILE: "no image by its name, or deeper than <identity>/<image>",
+    "too-large": "it has too many pixels or bytes",
+    "unreadable": "it is not an image of a supported format, or damaged, truncated or not accessible",
+    OTHER_FILE: "not an image by its name, or nested deeper than <identity>/<image>",
 }
 """Every reason with its meaning, in the order in which they are counted."""
 
 
-class RejectedPhotograph(Exception):  # noqa: N818 – no error: what it says of an image goes into a list
-    """An image that gives no face; ``detail`` are words for the operator."""
+class RejectedPhotograph(Exception):  # noqa: N818 – not an error: the reason is listed in skipped.csv
+    """Raised for a photograph without a usable face, with a key of :data:`REASONS` and an optional explanation."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)

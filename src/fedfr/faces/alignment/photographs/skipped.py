@@ -16,13 +16,13 @@ COLUMNS = ("name", "reason", "width", "height", "faces", "score", "size", "sharp
 
 
 def count_reasons(skipped: Iterable[Outcome]) -> dict[str, int]:
-    """How many by each reason that occurs, in the order of :data:`REASONS`."""
+    """Return the number of skipped files by reason, in the order of :data:`REASONS`."""
     found = Counter(outcome.reason for outcome in skipped)
     return {reason: found[reason] for reason in REASONS if found[reason]}
 
 
 def skipped_csv(skipped: Sequence[Outcome]) -> bytes:
-    """UTF-8 with a header: ``path``, then :data:`COLUMNS` as in :class:`Outcome`; empty where not reached."""
+    """Return the list as UTF-8 CSV: ``path``, then :data:`COLUMNS` as in :class:`Outcome`; None gives an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("path", *COLUMNS[1:]))

@@ -37,7 +37,7 @@ def map_in_threads(work: Callable[[T], R], tasks: Iterable[T], threads: int) -> 
 
 @contextmanager
 def _opencv_threads(number: int) -> Iterator[None]:
-    """Ours are enough: OpenCV's own would wait for each other on every small image."""
+    """Set OpenCV's number of threads within the block; its own threads would compete with those of the pool."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(number)
     try:

@@ -17,11 +17,11 @@ __all__ = ["PLAN", "Plan", "remove_abandoned", "remove_workspace", "workspace", 
 PLAN = "photographs.json"
 LOCK = ".lock"
 Plan = Mapping[str, Any]
-"""Everything an import's result depends on but the photographs; an unfinished one goes on only with the same."""
+"""Everything but the photographs on which the result depends; an import continues only with an equal plan."""
 
 
 def workspace_of(target: Path) -> Path:
-    """Where the import into ``target`` works: on the same file system, so that the result only has to be renamed."""
+    """Return the work folder of the import into ``target``, on the same file system, so that the result is renamed."""
     return target.with_name(f".{target.name}.import")
 
 
@@ -29,8 +29,8 @@ def workspace_of(target: Path) -> Path:
 def workspace(target: Path, plan: Plan) -> Iterator[Path]:
     """Lock and yield the work folder of the import into ``target``; only :func:`remove_workspace` deletes it.
 
-    Raises :class:`FedfrError` when another process uses the folder or when the import was started with another plan,
-    and :class:`WriteError` when the folder cannot be created.
+    Raises :class:`FedfrError` if another process uses the folder or the import was started with another plan, and
+    :class:`WriteError` if the folder cannot be created.
     """
     folder = workspace_of(target)
     lock = _lock(folder, target)
@@ -48,15 +48,15 @@ def workspace(target: Path, plan: Plan) -> Iterator[Path]:
 
 
 def remove_workspace(folder: Path) -> None:
-    """Remove a work folder, its plan first: what is left of it when this is interrupted counts as nothing."""
+    """Remove a work folder, its plan first, so that an interrupted removal leaves an abandoned folder."""
     (folder / PLAN).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_abandoned(target: Path) -> None:
-    """Remove what is left of the work folder of an import that was killed while it removed it: it holds faces.
+    """Remove the work folder of an import that was interrupted while removing it, because it holds faces.
 
-    One that has a plan, or that another process has locked, stays.
+    A folder with a plan, or locked by another process, is kept.
     """
     folder = workspace_of(target)
     if not folder.is_dir():
@@ -73,7 +73,7 @@ def remove_abandoned(target: Path) -> None:
 
 
 def _empty(folder: Path) -> None:
-    """Without a plan nobody knows with which settings the rest was made."""
+    """Remove the content except the lock: without a plan the settings of the content are unknown."""
     for entry in list(folder.iterdir()):
         if entry.is_dir():
             shutil.rmtree(entry)
@@ -82,7 +82,7 @@ def _empty(folder: Path) -> None:
 
 
 def _lock(folder: Path, target: Path) -> int:
-    """A descriptor that holds the lock; it goes with the process, however that ends."""
+    """Return a descriptor that holds the lock; the lock ends with the process."""
     while True:
         try:
             make_folder(folder)
@@ -93,7 +93,7 @@ def _lock(folder: Path, target: Path) -> int:
             ) from error
         try:
             take_lock(descriptor, folder, f"another process imports into {target}")
-            # The holder before us may have removed the folder, and with it the file that we now hold.
+            # The previous holder may have removed the folder and with it the locked file.
             if os.fstat(descriptor).st_nlink:
                 return descriptor
         except BaseException:
@@ -102,11 +102,11 @@ def _lock(folder: Path, target: Path) -> int:
         os.close(descriptor)
 
 
-def _compare(begun: Any, plan: Plan, folder: Path, target: Path) -> None:
-    known = begun if isinstance(begun, dict) else {}
+def _compare(stored: Any, plan: Plan, folder: Path, target: Path) -> None:
+    known = stored if isinstance(stored, dict) else {}
     for name in (*plan, *known):
         if known.get(name) != plan.get(name):
             raise FedfrError(
-                f"the unfinished import into {target} was begun with {name} {known.get(name)!r}, not "
-                f"{plan.get(name)!r}; repeat that command, or remove {folder} to start over"
+                f"the unfinished import into {target} was started with {name} {known.get(name)!r}, not "
+                f"{plan.get(name)!r}; repeat that command, or remove {folder} to start again"
             )

@@ -1,4 +1,4 @@
-"""Data sets as the Hugging Face library ``datasets`` keeps them, read with pyarrow alone: nothing is ever fetched."""
+"""Reading of data sets in the formats of the Hugging Face library ``datasets`` with pyarrow, without downloads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which columns of a table hold the images, who is on them, and what they are called."""
+"""Choice of the columns of a table that hold images, identities and names."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ EMPTY = "holds no image"
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of columns; ``struct``: images are structs of ``bytes`` and ``path``, else bytes alone.
+    """Names of the columns of a table.
 
-    ``classes``: names of a ClassLabel's numbers; without them numbers stand for themselves.
+    ``struct`` means that images are structs of ``bytes`` and ``path``, else bytes. ``classes`` are the names of a
+    ClassLabel's numbers; None if numbers have no names.
     """
 
     image: str
@@ -30,26 +31,26 @@ class Columns:
     name: str | None
     classes: tuple[str, ...] | None
 
-    def people(self, table: Table) -> Iterator[str | int | None]:
-        """Who is on each image; None where nobody is named: a null, an empty name, a number that is no class."""
-        people = _values(table, self.identity, lambda column: column.to_pylist())
-        return (_named(person, self.classes) for person in people)
+    def identities(self, table: Table) -> Iterator[str | int | None]:
+        """Yield the identity of each image; None for a null, an empty name, and a number outside the classes."""
+        labels = _values(table, self.identity, lambda column: column.to_pylist())
+        return (_class_name(label, self.classes) for label in labels)
 
     def names(self, table: Table) -> Iterator[str | None]:
-        """What each image is called, where there is a column ``name``."""
+        """Yield the name of each image from the column ``name``; None without one."""
         if self.name is None:
             return (None for _ in range(table.rows))
         return (name or None for name in _values(table, self.name, lambda column: column.to_pylist()))
 
     def files(self, table: Table) -> Iterator[str | None]:
-        """The last part of each image's path, where it has one."""
+        """Yield the file name in each image's path; None without one."""
         if not self.struct:
             return (None for _ in range(table.rows))
         paths = _values(table, f"{self.image}.path", lambda column: _field(column, "path"))
         return (Path(path).name or None if path else None for path in paths)
 
     def contents(self, table: Table) -> Iterator[bytes | str]:
-        """The compressed images; a text says why there is none."""
+        """Yield the compressed images, or a text with the reason why there is none."""
         folder = table.path.parent
         if not self.struct:
             return (content or EMPTY for content in _values(table, self.image, lambda column: column.to_pylist()))
@@ -60,7 +61,7 @@ class Columns:
 
 
 def _values(table: Table, column: str, take: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
-    """What is in one column, a few rows at a time; texts that are not UTF-8 make the file a broken one."""
+    """Yield the values of one column, read a few rows at a time; invalid UTF-8 raises :class:`FedfrError`."""
     with reading(table.path, table.kind):
         for batch in table.batches([column]):
             yield from take(batch.column(0))
@@ -71,29 +72,30 @@ def _field(column: Any, name: str) -> list[Any]:
     return values
 
 
-def _named(person: Any, classes: tuple[str, ...] | None) -> str | int | None:
-    if isinstance(person, int) and classes is not None:
-        return classes[person] if 0 <= person < len(classes) else None
-    return None if person == "" else person
+def _class_name(label: Any, classes: tuple[str, ...] | None) -> str | int | None:
+    if isinstance(label, int) and classes is not None:
+        return classes[label] if 0 <= label < len(classes) else None
+    return None if label == "" else label
 
 
 def _referenced_image(folder: Path, path: str | None) -> bytes | str:
-    """The image that a row without bytes leads to, only below the folder of the file."""
+    """Return the image file that a row without bytes refers to; it must be below the folder of the table."""
     if not path:
         return EMPTY
     place = (folder / path).resolve()
     if not place.is_relative_to(folder.resolve()):
-        return f"holds only the path of an image that lies elsewhere, {path}"
+        return f"holds only the path of an image outside the data set, {path}"
     try:
         return place.read_bytes() or "holds an empty image"
     except OSError as error:
-        return f"leads to {place}, which cannot be read ({error.strerror or error})"
+        return f"refers to {place}, which cannot be read ({error.strerror or error})"
 
 
 def find_columns(table: Table, image: str | None = None, identity: str | None = None) -> Columns:
-    """The columns named, else ``image`` or the only one marked as images, and ``identity`` or ``label``.
+    """Return the columns named by the caller or else found in the schema.
 
-    Raises :class:`FedfrError` when there is none of the kind, listing what there is.
+    The default is ``image`` or the only column marked as images, and ``identity``, else ``label``. Raises
+    :class:`FedfrError` listing the columns if one is missing or has an unsuitable type.
     """
     with reading(table.path, table.kind) as arrow:
         images = image or _find_image(table)
@@ -105,22 +107,22 @@ def find_columns(table: Table, image: str | None = None, identity: str | None = 
                 f"{table.path}: column {images!r} holds {kind}; expected images, a struct of bytes and path "
                 "or bytes, as Dataset.to_parquet and save_to_disk write them"
             )
-        people, classes = find_identity(table, identity)
+        identities, classes = find_identity(table, identity)
         index = table.schema.get_field_index("name")
-        named = index >= 0 and people != "name" and _is_text(table.schema.field(index).type)
-    return Columns(images, people, struct, "name" if named else None, classes)
+        named = index >= 0 and identities != "name" and _is_text(table.schema.field(index).type)
+    return Columns(images, identities, struct, "name" if named else None, classes)
 
 
 def find_identity(table: Table, identity: str | None = None) -> tuple[str, tuple[str, ...] | None]:
-    """The column that says who is on an image, and the names of its numbers where it is a ClassLabel."""
+    """Return the column of identities, and the names of its numbers if it is a ClassLabel."""
     with reading(table.path, table.kind) as arrow:
-        people = identity or next((name for name in IDENTITY if name in table.schema.names), IDENTITY[0])
-        kind = _kind(table, people, "identities", "--identity-column")
+        column = identity or next((name for name in IDENTITY if name in table.schema.names), IDENTITY[0])
+        kind = _kind(table, column, "identities", "--identity-column")
         if not (arrow.types.is_integer(kind) or _is_text(kind)):
-            raise FedfrError(f"{table.path}: column {people!r} holds {kind}; expected names or numbers of identities")
-        feature = _features(table).get(people)
+            raise FedfrError(f"{table.path}: column {column!r} holds {kind}; expected names or numbers of identities")
+        feature = _features(table).get(column)
     names = feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
-    return people, tuple(map(str, names)) if isinstance(names, list) else None
+    return column, tuple(map(str, names)) if isinstance(names, list) else None
 
 
 def _find_image(table: Table) -> str:
@@ -135,17 +137,19 @@ def _find_image(table: Table) -> str:
 
 
 def _kind(table: Table, column: str, what: str, option: str) -> Any:
-    """The type of a column; raises when there is none of that name."""
+    """Return the type of a column; raises :class:`FedfrError` unless there is exactly one of that name."""
     if column not in table.schema.names:
-        there = ", ".join(table.schema.names) or "none"
-        raise FedfrError(f"{table.path} has no column {column!r}; it has {there}: say with {option} which holds {what}")
+        present = ", ".join(table.schema.names) or "none"
+        raise FedfrError(
+            f"{table.path} has no column {column!r} for {what}; it has {present}; choose one with {option}"
+        )
     if table.schema.names.count(column) > 1:
-        raise FedfrError(f"{table.path} has several columns {column!r}; say with {option} which holds {what}")
+        raise FedfrError(f"{table.path} has several columns {column!r}; choose the one with {what} by {option}")
     return table.schema.field(column).type
 
 
 def _is_bytes(kind: Any) -> bool:
-    """Also where every row has only a path."""
+    """Whether a type holds bytes; the null type does, as it occurs when every row has only a path."""
     types = pyarrow().types
     return kind is not None and bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_null(kind))
 
@@ -158,7 +162,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _features(table: Table) -> dict[str, Any]:
-    """What ``datasets`` notes about the columns; nothing where the note is missing or not its own."""
+    """Return the features that ``datasets`` stores in the schema's metadata; empty if there are none."""
     try:
         features = json.loads((table.schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Where the files of a data set lie, and of which part (train, test, …) each is."""
+"""Files of a data set and the part (train, test, …) to which each belongs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ DICT, STATE = "dataset_dict.json", "state.json"
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether it is a Parquet file by its name or first bytes, or a folder with some in it or one below."""
+    """Whether ``path`` is a Parquet file by name or first bytes, or a folder that holds some, up to one level deep."""
     try:
         if path.is_dir():
             return next(_below(path), None) is not None
         if path.suffix == ".parquet":
             return True
-        # Who opens a pipe waits for a writer.
+        # Opening a pipe would wait for a writer.
         if not path.is_file():
             return False
         with path.open("rb") as file:
@@ -35,9 +35,10 @@ def is_parquet(path: Path) -> bool:
 
 
 def parquet_files(path: Path, part: str | None) -> list[Path]:
-    """The file, or all of a folder in order of their names; with ``part`` those of ``part-00000-of-00003.parquet``.
+    """Return the file itself, or the Parquet files of a folder sorted by name; with ``part`` only those of one part.
 
-    A file without such a name belongs to the part called as its folder (``train/0000.parquet``) or as itself.
+    The part is the prefix of ``train-00000-of-00003.parquet``; for other names that of the folder
+    (``train/0000.parquet``) or the file name.
     """
     if not path.is_dir():
         return files_of_part({path: _part_of(path, path.parent)}, part, path)
@@ -59,14 +60,14 @@ def _part_of(file: Path, source: Path) -> str:
 
 
 def is_saved_dataset(path: Path) -> bool:
-    """Whether ``Dataset.save_to_disk`` or ``DatasetDict.save_to_disk`` wrote the folder."""
+    """Whether ``path`` is a folder written by ``Dataset.save_to_disk`` or ``DatasetDict.save_to_disk``."""
     return (path / DICT).is_file() or ((path / STATE).is_file() and (path / "dataset_info.json").is_file())
 
 
 def saved_files(path: Path, part: str | None) -> list[Path]:
-    """The Arrow files that the folder's JSON names, in their order; with ``part`` those of one of its data sets.
+    """Return the Arrow files that the folder's JSON files list, in their order; with ``part`` those of one data set.
 
-    Raises :class:`FedfrError` for a folder that does not hold what it names, or that keeps a list of rows beside them.
+    Raises :class:`FedfrError` if a listed file is missing, or if the data set is a selection of rows by index.
     """
     if not (path / DICT).is_file():
         return files_of_part(dict.fromkeys(_dataset_files(path), path.name), part, path)
@@ -78,7 +79,7 @@ def saved_files(path: Path, part: str | None) -> list[Path]:
 def _dataset_files(folder: Path) -> list[Path]:
     state = folder / STATE
     if read_json(state).get("_indices_files") if state.is_file() else False:
-        raise FedfrError(f"{folder} keeps its rows as a choice from others; save it with Dataset.flatten_indices first")
+        raise FedfrError(f"{folder} is a selection of rows by index; call Dataset.flatten_indices before saving it")
     names = [file.get("filename") if isinstance(file, dict) else None for file in _entry(state, "_data_files")]
     return [_inside(folder, name, state) for name in names]
 
@@ -91,14 +92,14 @@ def _entry(path: Path, key: str) -> list[Any]:
     return value
 
 
-def _inside(folder: Path, name: object, said_in: Path) -> Path:
+def _inside(folder: Path, name: object, listed_in: Path) -> Path:
     if not isinstance(name, str) or not name or Path(name).name != name:
-        raise FedfrError(f"{said_in} names {name!r}, which is no file beside it; save the data set again")
+        raise FedfrError(f"{listed_in} lists {name!r}, which is not a file name in its folder; save the data set again")
     return folder / name
 
 
 def files_of_part(parts: dict[Path, str], part: str | None, source: Path) -> list[Path]:
-    """Files of one part, or all; raises :class:`FedfrError` naming the parts there are."""
+    """Return the files of one part, or all; raises :class:`FedfrError` listing the parts if there is no such part."""
     chosen = [file for file, of in parts.items() if part in (None, of)]
     if not parts:
         raise FedfrError(f"{source} holds no data files; give a data set with images")

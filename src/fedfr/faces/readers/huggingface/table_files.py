@@ -1,4 +1,4 @@
-"""Tables in files, a few rows at a time: Parquet, and the Arrow streams of ``Dataset.save_to_disk``."""
+"""Tables read a few rows at a time: Parquet files, and the Arrow streams of ``Dataset.save_to_disk``."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from fedfr.core.errors import FedfrError
 __all__ = ["ArrowTable", "ParquetTable", "Table", "pyarrow", "reading"]
 
 CHUNK = 32
-"""Rows in memory at a time: images that are not cropped may take megabytes each."""
+"""Rows in memory at a time; uncropped images may take megabytes each."""
 
-# For each byte of a file, and so many bytes more.
+# Limits for decompression bombs: rows and uncompressed bytes per byte of the file, and bytes in addition.
 MAX_ROWS, MAX_TIMES, SLACK = 8, 100, 1 << 26
 BUFFER = 1 << 20
 
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
-"""Arrow's columnar format, "IPC streaming format"."""
+"""End-of-stream marker of Arrow's IPC streaming format."""
 
 
 def pyarrow() -> Any:
-    """The module ``pyarrow`` with what reads and writes files; raises :class:`FedfrError` where it is not installed."""
+    """Import ``pyarrow`` with its file modules; raises :class:`FedfrError` if it is not installed."""
     try:
         import pyarrow as pa
         from pyarrow import compute, ipc, parquet  # noqa: F401
@@ -34,29 +34,29 @@ def pyarrow() -> Any:
 
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[Any]:
-    """Give ``pyarrow``; whatever it says about the file becomes a :class:`FedfrError` of one line."""
+    """Yield ``pyarrow`` and convert its errors about the file to :class:`FedfrError` with one line."""
     arrow = pyarrow()
     try:
         yield arrow
     except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        # What is wrong inside a file has no number of the system's.
+        # Only errors of the operating system have an errno; others concern the content.
         if isinstance(error, OSError) and error.errno is not None:
             raise FedfrError(f"cannot read {path}: {error.strerror}; check the path") from error
         reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise FedfrError(f"{path} is not a whole {kind} file ({reason}); fetch or write it again") from error
+        raise FedfrError(f"{path} is not a complete {kind} file ({reason}); fetch or write it again") from error
 
 
 class Table(Protocol):
-    """A file of rows; opening one raises :class:`FedfrError` when it is broken or cut short, and so does reading."""
+    """A file of rows; opening and reading raise :class:`FedfrError` if it is damaged or truncated."""
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """Path of the file."""
         ...
 
     @property
     def kind(self) -> str:
-        """What kind of file it is, for messages."""
+        """Name of the format, for messages."""
         ...
 
     @property
@@ -66,19 +66,19 @@ class Table(Protocol):
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """Number of rows."""
         ...
 
     def batches(self, columns: Sequence[str]) -> Iterator[Any]:
-        """Record batches of a few rows with some columns; ``image.path`` is one field of a column.
+        """Yield record batches of a few rows with ``columns``; ``image.path`` is one field of a column.
 
-        More fields than asked for may come where they cost nothing.
+        Batches may hold more fields than requested where these are free.
         """
         ...
 
 
 class ParquetTable:
-    """A Parquet file; of the columns that are not asked for nothing is read."""
+    """A Parquet file; only requested columns are read."""
 
     kind = "Parquet"
 
@@ -95,28 +95,28 @@ class ParquetTable:
             yield from file.iter_batches(batch_size=CHUNK, columns=list(columns), use_threads=False)
 
     def _opened(self, arrow: Any) -> Any:
-        # Without a buffer, a column of a row group would be read whole; with pre-buffering, that of the whole file.
+        # Without a buffer, a column of a row group would be read at once; with pre-buffering, that of the entire file.
         return arrow.parquet.ParquetFile(
             self.path, page_checksum_verification=True, pre_buffer=False, buffer_size=BUFFER
         )
 
 
 def _check_declared_size(path: Path, metadata: Any) -> None:
-    """Refuse rows and pages that a few bytes stand for: images and names do not repeat themselves a hundred times."""
+    """Raise :class:`FedfrError` for decompression bombs: images and names do not compress to a hundredth."""
     size = path.stat().st_size
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
     columns = [group.column(number) for group in groups for number in range(group.num_columns)]
     unpacked = sum(max(column.total_uncompressed_size, 0) for column in columns)
     if metadata.num_rows > MAX_ROWS * size or unpacked > MAX_TIMES * size + SLACK:
-        claims = f"its {size} bytes stand for {metadata.num_rows} rows and {unpacked} bytes"
-        raise FedfrError(f"{path} is no table of images ({claims}); fetch or write it again")
+        claims = f"its {size} bytes declare {metadata.num_rows} rows and {unpacked} bytes"
+        raise FedfrError(f"{path} is not a table of images ({claims}); fetch or write it again")
 
 
 class ArrowTable:
     """A stream of record batches, memory-mapped.
 
-    A stream that is cut between two batches reads as a shorter one, so its end is looked at first; and as Arrow trusts
-    what lies in it, every batch is checked before it is used.
+    A stream that is cut between two batches reads as a shorter one, so its end is checked first. Arrow trusts the
+    content, so every batch is validated before use.
     """
 
     kind = "Arrow"
@@ -127,7 +127,9 @@ class ArrowTable:
             with path.open("rb") as file:
                 file.seek(max(0, path.stat().st_size - len(END_OF_STREAM)))
                 if file.read() != END_OF_STREAM:
-                    raise FedfrError(f"{path} is not a whole Arrow file (its end is missing); fetch or write it again")
+                    raise FedfrError(
+                        f"{path} is not a complete Arrow file (its end is missing); fetch or write it again"
+                    )
             with self._opened(arrow) as stream:
                 self.schema = stream.schema
                 self.rows = sum(batch.num_rows for batch in stream)

@@ -1,4 +1,4 @@
-"""IJB-B and IJB-C as InsightFace lays them out: images in templates, comparisons, galleries and probes."""
+"""Reading of IJB-B and IJB-C in InsightFace's layout: images in templates, comparisons, galleries and probes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A benchmark's folder: what it must hold, what is in it, and how that compares with what was published."""
+"""Folder of an IJB benchmark: required files, contents, and comparison with the published counts."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ IMAGES = "loose_crop"
 
 @dataclass(frozen=True)
 class IjbFolder:
-    """IJB-B or IJB-C as InsightFace lays it out; each list is read, and checked, when first asked for."""
+    """IJB-B or IJB-C in InsightFace's layout; each list is read and checked on first access."""
 
     path: Path
     kind: IjbKind
 
     @cached_property
     def images(self) -> IjbImages:
-        """All images; see :func:`read_ijb_images` for what it raises."""
+        """All images; raises :class:`FedfrError` as :func:`read_ijb_images` does."""
         return read_ijb_images(self.path / IMAGES, self.path / self.kind.images, self.path / self.kind.points)
 
     @cached_property
     def pairs(self) -> TemplatePairs:
-        """The comparisons of 1:1; see :func:`read_template_pairs` for what it raises."""
+        """Comparisons of the 1:1 protocol; raises :class:`FedfrError` as :func:`read_template_pairs` does."""
         return read_template_pairs(self.path / self.kind.pairs[0], self.images.template_ids)
 
     @cached_property
     def searches(self) -> Searches:
-        """The galleries and probes of 1:N; see :func:`read_searches` for what it raises."""
+        """Galleries and probes of the 1:N protocol; raises :class:`FedfrError` as :func:`read_searches` does."""
         first, second, probes = (self.path / name for name in self.kind.searches)
         galleries = list(zip(self.kind.galleries, (first, second), strict=True))
         return read_searches(galleries, probes, self.images.template_ids)
 
     def require(self, *lists: str) -> None:
-        """Raise :class:`FedfrError` that names all files which these ``lists`` (``pairs``, ``searches``) lack."""
+        """Raise :class:`FedfrError` naming the missing files that ``lists`` (``pairs``, ``searches``) need."""
         names = [IMAGES, self.kind.images, self.kind.points]
         names += [name for each in lists for name in getattr(self.kind, each)]
         missing = [name for name in dict.fromkeys(names) if not (self.path / name).exists()]
         if missing:
             raise FedfrError(
-                f"{self.path} lacks {', '.join(missing)} of {self.kind.title}; add them, or choose with --protocol "
-                f"what can do without. {ORIGIN}"
+                f"{self.path} lacks {', '.join(missing)} of {self.kind.title}; add them, or choose a --protocol "
+                f"that does not need them. {ORIGIN}"
             )
 
     def counts(self) -> Mapping[str, int]:
-        """How many there are of everything that was read."""
+        """Return the counts of the lists that were read."""
         found: dict[str, int] = {}
         if "images" in self.__dict__:
             found |= {"images": len(self.images), "templates": len(self.images.template_ids)}
@@ -67,7 +67,7 @@ class IjbFolder:
         return found
 
     def differences(self) -> list[str]:
-        """What was read and has another count than the published set, a phrase each."""
+        """Describe each count that differs from the published set."""
         return [
             f"{count:,} {name} ({self.kind.counts[name]:,} published)"
             for name, count in self.counts().items()
@@ -76,6 +76,6 @@ class IjbFolder:
 
 
 def find_ijb(path: Path) -> IjbFolder | None:
-    """The benchmark in ``path``; None where it holds none. Raises as :func:`find_kind` does."""
+    """Return the benchmark in ``path``, or None; raises :class:`FedfrError` as :func:`find_kind` does."""
     kind = find_kind(path)
     return None if kind is None else IjbFolder(path, kind)

@@ -11,15 +11,15 @@ from fedfr.core.errors import FedfrError
 __all__ = ["IJB_KINDS", "ORIGIN", "IjbKind", "find_kind"]
 
 ORIGIN = (
-    "IJB-B and IJB-C came from NIST, which ended their distribution on 14 March 2023: use a copy that you hold a "
-    "licence for, in InsightFace's layout (loose_crop/ and meta/)"
+    "IJB-B and IJB-C were distributed by NIST until 14 March 2023: use a licensed copy in InsightFace's layout "
+    "(loose_crop/ and meta/)"
 )
-"""Where the images were to be had (https://nist.gov/itl/iad/ig/face-challenges)."""
+"""Source of the images (https://nist.gov/itl/iad/ig/face-challenges)."""
 
 
 @dataclass(frozen=True)
 class IjbKind:
-    """One benchmark: how its files are called, and the published ``counts``."""
+    """File names and published ``counts`` of a benchmark."""
 
     prefix: str
     title: str
@@ -28,22 +28,22 @@ class IjbKind:
 
     @property
     def images(self) -> str:
-        """``name template medium`` of every image."""
+        """File of ``name template medium`` for every image."""
         return f"meta/{self.prefix}_face_tid_mid.txt"
 
     @property
     def points(self) -> str:
-        """``name``, five points and the detector's score of every image."""
+        """File of ``name``, five points and the detector's score for every image."""
         return f"meta/{self.prefix}_name_5pts_score.txt"
 
     @property
     def pairs(self) -> tuple[str]:
-        """``template template 0/1`` of every comparison."""
+        """File of ``template template 0/1`` for every comparison."""
         return (f"meta/{self.prefix}_template_pair_label.txt",)
 
     @property
     def searches(self) -> tuple[str, str, str]:
-        """Template and subject: the two galleries, and the probes of stills and frames mixed."""
+        """Files of template and subject: the two galleries, and the probes of mixed stills and frames."""
         first, second = (f"meta/{self.prefix}_1N_gallery_{name}.csv" for name in self.galleries)
         return first, second, f"meta/{self.prefix}_1N_probe_mixed.csv"
 
@@ -80,12 +80,12 @@ IJB_KINDS = (
 
 
 def find_kind(folder: Path) -> IjbKind | None:
-    """Which benchmark the files in ``folder/meta`` belong to; None where there are none of any.
+    """Return the benchmark to which the files in ``folder/meta`` belong, or None.
 
-    Raises :class:`FedfrError` where there are files of both.
+    Raises :class:`FedfrError` if there are files of both.
     """
     found = [kind for kind in IJB_KINDS if any((folder / "meta").glob(f"{kind.prefix}_*"))]
     if len(found) > 1:
         titles = " and ".join(kind.title for kind in found)
-        raise FedfrError(f"{folder / 'meta'} holds files of {titles}; give each a folder of its own")
+        raise FedfrError(f"{folder / 'meta'} holds files of {titles}; put them in separate folders")
     return found[0] if found else None

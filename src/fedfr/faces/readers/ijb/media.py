@@ -24,17 +24,17 @@ __all__ = ["IjbImages", "read_ijb_images"]
 MEMBERSHIP = ("name", "template", "medium")
 POINTS = ("name", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4", "x5", "y5", "score")
 LARGEST = 1_000_000
-# Squared pixels: of all faces with more, no point is asked twice.
+# Squared pixels: only faces with a smaller spread of points need the full check.
 SUSPICIOUS_SPREAD = 1e-3
 
 
 @dataclass(frozen=True)
 class IjbImages:
-    """N images of T templates, in the order of the files; images are opened and aligned only when asked for.
+    """N images of T templates, in the order of the files; images are read and aligned on access.
 
-    ``points`` (N, 5, 2) in pixels, ``faceness`` (N,) the detector's score, ``template_ids`` (T,) ascending,
-    ``templates`` (N,) the row of each image's template, ``media_sizes`` (N,) how many images of the same template share
-    its medium (a still, or the frames of one video).
+    ``points`` (N, 5, 2) are in pixels; ``faceness`` (N,) is the detector's score; ``template_ids`` (T,) ascend;
+    ``templates`` (N,) is the row of each image's template; ``media_sizes`` (N,) is the number of images of the same
+    template and medium (a still, or the frames of one video).
     """
 
     folder: Path
@@ -49,19 +49,19 @@ class IjbImages:
         return len(self.names)
 
     def pixels(self, first: int, stop: int) -> NDArray[np.uint8]:
-        """Faces (stop - first, 112, 112, 3), aligned as InsightFace does: bilinearly, black outside of the image.
+        """Return faces (stop - first, 112, 112, 3) aligned as InsightFace does: bilinearly, black outside the image.
 
         Raises :class:`FedfrError` for an image that cannot be read.
         """
         pixels = np.empty((stop - first, *IMAGE_SHAPE), np.uint8)
 
         def put(row: int) -> None:
-            # Not `align`, which shrinks large faces by averaging first: published figures rest on this.
+            # Not `align`, which first reduces large faces by averaging: published metrics use plain warping.
             matrix, path = similarity(self.points[row]), self.folder / self.names[row]
             try:
                 pixels[row - first] = cv2.warpAffine(read_image(path), matrix, (IMAGE_SHAPE[1], IMAGE_SHAPE[0]))
             except cv2.error as error:
-                raise FedfrError(f"{path} is too large to be aligned; replace it by a crop of the face") from error
+                raise FedfrError(f"{path} is too large to align; replace it by a crop of the face") from error
 
         with ThreadPoolExecutor(usable_cores()) as threads:
             for _ in threads.map(put, range(first, stop)):
@@ -69,31 +69,31 @@ class IjbImages:
         return pixels
 
     def digest(self) -> str:
-        """Hexadecimal SHA-256 of names and points: the same faces are cut from the same images."""
+        """Return the hexadecimal SHA-256 of names and points, which identifies the faces."""
         total = hashlib.sha256("\n".join(self.names).encode())
         total.update(self.points.astype("<f4").tobytes())
         return total.hexdigest()
 
     def missing(self) -> list[int]:
-        """Rows of the images whose files are not in the folder; raises :class:`FedfrError` where it cannot be read."""
+        """Return the rows of the images without a file; raises :class:`FedfrError` if the folder cannot be read."""
         try:
-            there = {entry.name for entry in os.scandir(self.folder)}
+            present = {entry.name for entry in os.scandir(self.folder)}
         except OSError as error:
             raise FedfrError(f"cannot read the folder {self.folder}: {error.strerror or error}; check it") from error
-        # Names in sub-folders are looked up one by one; the published lists have none.
+        # Names in sub-folders are checked one by one; the published lists have none.
         return [
             row
             for row, name in enumerate(self.names)
-            if name not in there and not ("/" in name and (self.folder / name).is_file())
+            if name not in present and not ("/" in name and (self.folder / name).is_file())
         ]
 
 
 def read_ijb_images(folder: Path, membership: Path, points: Path) -> IjbImages:
-    """Read both lists of the images in ``folder``, whose lines belong together one by one.
+    """Read both lists of the images in ``folder``; their lines correspond one to one.
 
-    Raises :class:`FedfrError` naming file and line for a wrong column, a value that is not finite, a name that is
-    listed twice or differs between the files, points that no face can be aligned by; for lists of different lengths;
-    and for images that are missing.
+    Raises :class:`FedfrError` naming file and line for an invalid column, a value that is not finite, a name that is
+    listed twice or differs between the files, and points that do not determine an alignment; for lists of different
+    lengths; and for missing images.
     """
     names, ids = _read_membership(membership)
     found = _read_points(points, membership, names)
@@ -119,14 +119,14 @@ def read_ijb_images(folder: Path, membership: Path, points: Path) -> IjbImages:
 
 
 def _read_membership(path: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Names, and template and medium (N, 2)."""
+    """Return the names, and template and medium (N, 2)."""
     first: dict[str, str] = {}
     ids: list[tuple[int, int]] = []
     for where, (name, template, medium) in word_lines(path, MEMBERSHIP):
         if name in first:
             raise FedfrError(f"{where}: image {name} is listed in {first[name].rpartition(', ')[2]} already; keep one")
         if name.startswith("/") or ".." in name.split("/"):
-            raise FedfrError(f"{where}: image {name} lies outside of the folder of images; give its name in there")
+            raise FedfrError(f"{where}: image {name} is outside the folder of images; give its path in the folder")
         first[name] = where
         ids.append(
             (parse_whole_number(template, where, "the template"), parse_whole_number(medium, where, "the medium"))
@@ -135,14 +135,12 @@ def _read_membership(path: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:
 
 
 def _read_points(path: Path, membership: Path, names: tuple[str, ...]) -> NDArray[np.float32]:
-    """Points and score (N, 11)."""
+    """Return points and score (N, 11)."""
     values = np.empty((len(names), 11), np.float32)
     row = -1
     for row, (where, words) in enumerate(word_lines(path, POINTS)):
         if row == len(names):
-            raise FedfrError(
-                f"{where}: there is no such line in {membership}, which has {len(names)}; fetch both again"
-            )
+            raise FedfrError(f"{where}: {membership} ends after line {len(names)}; fetch both again")
         if words[0] != names[row]:
             raise FedfrError(f"{where}: image {words[0]}, but {membership} has {names[row]} there; fetch both again")
         try:

@@ -1,4 +1,4 @@
-"""Lines of whole numbers, millions of them, read in blocks of bytes and without a Python object for each."""
+"""Fast reading of millions of lines of whole numbers, in blocks of bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["number_lines"]
 
 BLOCK = 1 << 21
 DIGIT, BLANK, END, OTHER = range(4)
-# What every byte is.
+# Kind of every byte.
 BYTE_KINDS = np.full(256, OTHER, np.uint8)
 BYTE_KINDS[list(b"0123456789")] = DIGIT
 BYTE_KINDS[list(b" \t\r")] = BLANK
@@ -26,10 +26,10 @@ Bytes = NDArray[np.uint8]
 
 
 def number_lines(path: Path, columns: Sequence[str], block: int = BLOCK) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """The number of a line and, of it and those that follow, the values (n, columns), block by block.
+    """Yield blocks of lines as the number of the first line and the values (n, columns).
 
-    ``block`` is how many bytes are read at a time. Raises :class:`FedfrError` for an unreadable or empty file and
-    naming the first line that is anything but ``columns`` whole numbers of up to nine digits between blanks.
+    ``block`` is the number of bytes read at a time. Raises :class:`FedfrError` for an unreadable or empty file, and
+    naming the first line that does not hold one whole number of up to nine digits for each of ``columns``.
     """
     first = 1
     try:
@@ -47,7 +47,7 @@ def number_lines(path: Path, columns: Sequence[str], block: int = BLOCK) -> Iter
 
 
 def _whole_lines(file: BinaryIO, block: int) -> Iterator[Bytes]:
-    """The bytes of the file in pieces that end with a line; the last line may lack its end."""
+    """Yield the bytes of the file in blocks of complete lines; the last line may lack its end."""
     rest = b""
     while content := file.read(block):
         cut = content.rfind(b"\n") + 1
@@ -56,7 +56,7 @@ def _whole_lines(file: BinaryIO, block: int) -> Iterator[Bytes]:
             rest = content[cut:]
         else:
             rest += content
-            # Not a file of numbers: its "line" must not grow to the size of the file.
+            # Not a file of numbers: a line must not grow to the size of the file.
             if len(rest) > max(block, 1 << 16):
                 break
     if rest:
@@ -64,10 +64,10 @@ def _whole_lines(file: BinaryIO, block: int) -> Iterator[Bytes]:
 
 
 def _parse(text: Bytes, columns: int) -> NDArray[np.int64] | None:
-    """Values (lines, columns) of whole lines; None when a line is not what it should be."""
+    """Parse complete lines to values (lines, columns); None if a line is invalid."""
     kinds = BYTE_KINDS[text]
     digit = kinds == DIGIT
-    # Each number begins where a digit follows no digit and stops where the opposite is so; the last byte is no digit.
+    # A number begins at a digit after another byte and stops before the next other byte; the last byte is no digit.
     edges = np.flatnonzero(digit[1:] != digit[:-1]) + 1
     if digit[0]:
         edges = np.concatenate([[0], edges])
@@ -89,15 +89,15 @@ def _parse(text: Bytes, columns: int) -> NDArray[np.int64] | None:
 
 
 def _first_error(text: Bytes, path: Path, first: int, columns: Sequence[str]) -> FedfrError:
-    """The error that names the first wrong line among these."""
+    """Return an error that names the first invalid line."""
 
-    def wrong(line: bytes) -> bool:
+    def is_invalid(line: bytes) -> bool:
         words = line.split()
-        right = len(words) == len(columns) and all(word.isdigit() and len(word) <= MAX_DIGITS for word in words)
-        return not right or bool((BYTE_KINDS[list(line)] == OTHER).any())
+        valid = len(words) == len(columns) and all(word.isdigit() and len(word) <= MAX_DIGITS for word in words)
+        return not valid or bool((BYTE_KINDS[list(line)] == OTHER).any())
 
     lines = enumerate(text.tobytes().split(b"\n"), start=first)
-    number, line = next((number, line) for number, line in lines if wrong(line))
+    number, line = next((number, line) for number, line in lines if is_invalid(line))
     expected = f"expected {len(columns)} whole numbers of up to {MAX_DIGITS} digits ({' '.join(columns)})"
     found = quoted(line[: 2 * MAX_LENGTH].decode("ascii", "backslashreplace"))
     return FedfrError(f"{path}, line {number}: {expected}, found {found}")

@@ -20,7 +20,7 @@ COLUMNS = ("TEMPLATE_ID", "SUBJECT_ID")
 
 @dataclass(frozen=True)
 class SearchList:
-    """Templates, as rows (n,) of all templates, and the number of the person each of them shows (n,)."""
+    """Templates of a gallery or of the probes: rows (n,) in all templates, and the subject number of each (n,)."""
 
     name: str
     templates: NDArray[np.int32]
@@ -32,18 +32,18 @@ class SearchList:
 
 @dataclass(frozen=True)
 class Searches:
-    """The two galleries, each person in one of them once, and the probes."""
+    """Two disjoint galleries, with one template per subject, and the probes."""
 
     galleries: tuple[SearchList, ...]
     probes: SearchList
 
 
 def read_searches(galleries: Sequence[tuple[str, Path]], probes: Path, template_ids: NDArray[np.int64]) -> Searches:
-    """Read CSV files with the columns TEMPLATE_ID, SUBJECT_ID and any others; a template has a line for each image.
+    """Read CSV files with the columns TEMPLATE_ID, SUBJECT_ID and others; a template has one line per image.
 
-    ``galleries`` are names and files; ``template_ids`` (T,) ascending are those that have images. Raises
-    :class:`FedfrError` naming file and line for another head, a value that is no number, a template without images or
-    with two subjects, and a subject with two templates in the galleries.
+    ``galleries`` are names and files; ``template_ids`` (T,) are the ascending ids of templates with images. Raises
+    :class:`FedfrError` naming file and line for another header, a value that is not a number, a template without images
+    or with two subjects, and a subject with two templates in the galleries.
     """
     enrolled: dict[int, tuple[int, str]] = {}
     found = []
@@ -53,8 +53,8 @@ def read_searches(galleries: Sequence[tuple[str, Path]], probes: Path, template_
             if subject in enrolled:
                 other, before = enrolled[subject]
                 raise FedfrError(
-                    f"{where}: template {template} enrols subject {subject}, whom template {other} enrols in {before}; "
-                    "keep one"
+                    f"{where}: template {template} enrols subject {subject}, as does template {other} in {before}; "
+                    "keep one of them"
                 )
             enrolled[subject] = (template, where)
         found.append(gallery)
@@ -62,7 +62,7 @@ def read_searches(galleries: Sequence[tuple[str, Path]], probes: Path, template_
 
 
 def _read(name: str, path: Path, known: NDArray[np.int64]) -> tuple[SearchList, dict[int, tuple[int, str]]]:
-    """The list in ascending order of templates, and by template its subject and the line that named it first."""
+    """Return the list in ascending order of templates, and the subject and first line of each template."""
     lines: dict[int, tuple[int, str]] = {}
     for where, cells in table_lines(path, COLUMNS):
         template, subject = (
@@ -71,7 +71,7 @@ def _read(name: str, path: Path, known: NDArray[np.int64]) -> tuple[SearchList, 
         before = lines.setdefault(template, (subject, where))
         if before[0] != subject:
             raise FedfrError(
-                f"{where}: template {template} shows subject {subject}, and {before[0]} in "
+                f"{where}: template {template} has subject {subject}, but {before[0]} in "
                 f"{before[1].rpartition(', ')[2]}; fetch the list again"
             )
     ids = np.array(sorted(lines), np.int64)

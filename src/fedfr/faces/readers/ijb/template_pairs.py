@@ -21,7 +21,7 @@ LARGEST_TABLE = 1 << 20
 
 @dataclass(frozen=True)
 class TemplatePairs:
-    """P comparisons in the order of the file: rows of the templates (P,) and (P,), ``same`` (P,) which are genuine."""
+    """P comparisons in the order of the file: rows of both templates, (P,) each, and ``same`` (P,), true if genuine."""
 
     left: NDArray[np.int32]
     right: NDArray[np.int32]
@@ -32,13 +32,13 @@ class TemplatePairs:
 
 
 def read_template_pairs(path: Path, template_ids: NDArray[np.int64]) -> TemplatePairs:
-    """Read ``path``; ``template_ids`` (T,) ascending are those that have images.
+    """Read the comparisons in ``path``; ``template_ids`` (T,) are the ascending ids of templates with images.
 
     Raises :class:`FedfrError` naming file and line for anything but three whole numbers, a template without images, a
-    mark that is neither 0 nor 1, and a comparison that is marked 0 in one line and 1 in another. A comparison that is
-    listed again counts again, with one :class:`FacesWarning`.
+    label other than 0 and 1, and a comparison with label 0 in one line and 1 in another. Repeated comparisons count
+    repeatedly, with one :class:`FacesWarning`.
     """
-    lefts, rights, marks = [], [], []
+    lefts, rights, labels = [], [], []
     for first, values in number_lines(path, COLUMNS):
         rows = rows_of(values[:, :2], template_ids)
         unknown = np.flatnonzero((rows < 0).any(axis=1))
@@ -46,22 +46,22 @@ def read_template_pairs(path: Path, template_ids: NDArray[np.int64]) -> Template
             line = int(unknown[0])
             template = values[line, int(rows[line, 0] >= 0)]
             raise FedfrError(f"{path}, line {first + line}: template {template} has no images; fetch the lists again")
-        wrong = np.flatnonzero(values[:, 2] > 1)
-        if wrong.size:
-            line = int(wrong[0])
-            raise FedfrError(f"{path}, line {first + line}: the mark is {values[line, 2]}; expected 0 or 1")
+        invalid = np.flatnonzero(values[:, 2] > 1)
+        if invalid.size:
+            line = int(invalid[0])
+            raise FedfrError(f"{path}, line {first + line}: the label is {values[line, 2]}; expected 0 or 1")
         lefts.append(rows[:, 0])
         rights.append(rows[:, 1])
-        marks.append(values[:, 2] == 1)
-    pairs = TemplatePairs(np.concatenate(lefts), np.concatenate(rights), np.concatenate(marks))
+        labels.append(values[:, 2] == 1)
+    pairs = TemplatePairs(np.concatenate(lefts), np.concatenate(rights), np.concatenate(labels))
     _check_repetitions(pairs, path, template_ids)
     return pairs
 
 
 def rows_of(ids: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Where each of ``ids`` (any shape, none below 0) stands in ``known`` (T,) ascending; -1 where it does not."""
+    """Return the index of each of ``ids`` (any shape, not negative) in the ascending ``known`` (T,); -1 if absent."""
     if known[-1] < LARGEST_TABLE:
-        # A table of all numbers, its last entry for those above, takes less time than the search.
+        # A table of all numbers, with a last entry for greater ones, is faster than a binary search.
         table = np.full(known[-1] + 2, -1, np.int32)
         table[known] = np.arange(len(known))
         rows: NDArray[np.int32] = table[np.minimum(ids, known[-1] + 1)]
@@ -74,18 +74,18 @@ def _check_repetitions(pairs: TemplatePairs, path: Path, template_ids: NDArray[n
     low, high = np.minimum(pairs.left, pairs.right), np.maximum(pairs.left, pairs.right)
     keys = low.astype(np.int64) * len(template_ids) + high
     ordered = np.sort(keys * 2 + pairs.same)
-    again = (ordered[1:] >> 1) == (ordered[:-1] >> 1)
-    contradicted = np.flatnonzero(again & (ordered[1:] != ordered[:-1]))
+    repeated = (ordered[1:] >> 1) == (ordered[:-1] >> 1)
+    contradicted = np.flatnonzero(repeated & (ordered[1:] != ordered[:-1]))
     if contradicted.size:
         lines = np.flatnonzero(keys == ordered[contradicted[0]] >> 1)
         one, other = int(lines[0]), int(lines[np.argmax(pairs.same[lines] != pairs.same[lines[0]])])
         ids = " and ".join(str(template_ids[side[one]]) for side in (pairs.left, pairs.right))
         raise FedfrError(
-            f"{path}, line {other + 1}: templates {ids} are marked otherwise in line {one + 1}; fetch the list again"
+            f"{path}, line {other + 1}: templates {ids} have the other label in line {one + 1}; fetch the list again"
         )
-    if again.any():
+    if repeated.any():
         warnings.warn(
-            f"{path}: {int(again.sum())} of {len(pairs)} comparisons are listed before and count again",
+            f"{path}: {int(repeated.sum())} of {len(pairs)} comparisons are repeated and count repeatedly",
             FacesWarning,
             stacklevel=3,
         )

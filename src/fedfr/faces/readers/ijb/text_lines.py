@@ -1,4 +1,4 @@
-"""Lines of words and numbers, each problem with its file and line."""
+"""Reading of lines of words and numbers with errors that name file and line."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MAX_DIGITS = 9
 
 
 def word_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """For every line where it stands, for errors, and its words between blanks, one for each of ``columns``.
+    """Yield the location of each line, for messages, and its words between blanks, one for each of ``columns``.
 
-    Raises :class:`FedfrError` for an unreadable or empty file and the first line with more words or fewer; a last line
-    without an end is a :class:`FacesWarning`.
+    Raises :class:`FedfrError` for an unreadable or empty file and the first line with another number of words; emits a
+    :class:`FacesWarning` if the last line lacks its end.
     """
     number, line = 0, "\n"
     try:
@@ -36,15 +36,15 @@ def word_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[s
     if number == 0:
         raise FedfrError(f"{path} is empty; fetch it again")
     if not line.endswith("\n"):
-        # The last number may have lost digits, which no other file tells.
+        # The last number may have lost digits, which no other check would detect.
         warnings.warn(f"{path}, line {number} has no end; the file may be truncated", FacesWarning, stacklevel=2)
 
 
 def table_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """For every line below the head of a CSV file where it stands, and its first cells, one for each of ``columns``.
+    """Yield the location of each row of a CSV file, and its first cells, one for each of ``columns``.
 
-    Raises :class:`FedfrError` for an unreadable file, another head, no line below it, and a line with another number of
-    cells than the head.
+    Raises :class:`FedfrError` for an unreadable file, another header, a file without rows, and a row whose number of
+    cells differs from the header.
     """
     number = 1
     try:
@@ -63,7 +63,7 @@ def table_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _unreadable(path, error) from error
     if number == 1:
-        raise FedfrError(f"{path} holds nothing below its head; fetch it again")
+        raise FedfrError(f"{path} has no rows below its header; fetch it again")
 
 
 def parse_whole_number(word: str, where: str, what: str) -> int:

@@ -1,1 +1,1 @@
-"""Lists of image pairs in the forms in which they are published."""
+"""Reading of lists of image pairs in the published formats."""

@@ -21,12 +21,12 @@ Pair = tuple[int, int]
 
 
 def read_pairs(path: str | os.PathLike[str], faces: FaceSet) -> tuple[Pair, ...]:
-    r"""Return the index pairs of the images that a pair list names, in its order; the labels say which are genuine.
+    r"""Return the index pairs of the images in a pair list, in its order; a pair is genuine if its labels are equal.
 
     The list is LFW's ``pairs.txt`` (image i of a name is ``name/name_000i``), lines of two paths with or without a
     label, CALFW's and CPLFW's two lines per pair, a ``.csv`` or CFP's folder. A name may lack its suffix, begin with
-    further folders, or be the bare file name where that is unique. Labels in the list must agree with those of
-    ``faces``. Raises :class:`FedfrError` naming file, line and fault.
+    further folders, or be the file name alone if it is unique. Labels in the list must agree with those of ``faces``.
+    Raises :class:`FedfrError` naming file, line and fault.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -44,17 +44,17 @@ def read_pairs(path: str | os.PathLike[str], faces: FaceSet) -> tuple[Pair, ...]
     pairs = []
     for each in listed:
         first, second = (images.index(name, each.where) for name in (each.first, each.second))
-        truth = bool(faces.labels[first] == faces.labels[second])
-        if each.same is not None and each.same is not truth:
+        genuine = bool(faces.labels[first] == faces.labels[second])
+        if each.same is not None and each.same is not genuine:
             raise FedfrError(
-                f"{each.where}: same = {each.verdict!r}, but the faces say {str(truth).lower()}; correct one of them"
+                f"{each.where}: same = {each.label!r}, but {str(genuine).lower()} by identity; correct one of them"
             )
         pairs.append((first, second))
     return tuple(pairs)
 
 
 class _ImageFinder:
-    """Where an image is, by its name or, where that is one image's alone, by its name without ending or folders."""
+    """Index of images by name and, where unique, by name without suffix or folders."""
 
     def __init__(self, faces: FaceSet, wanted: Iterable[str]) -> None:
         self._faces = faces
@@ -62,19 +62,19 @@ class _ImageFinder:
         self._at = _index_by_name(faces.names, {key for keys in self._tries.values() for key in keys})
 
     def index(self, name: str, where: str) -> int:
-        """The image called ``name``; raises :class:`FedfrError` unless it is there once."""
+        """Return the index of the image called ``name``; raises :class:`FedfrError` unless there is exactly one."""
         found = next((self._at[key] for key in self._tries[name] if key in self._at), None)
         shown = name if name.isprintable() else repr(name)
         if found is None:
-            raise FedfrError(f"{where}: image {shown} {self._why_not(name)}")
+            raise FedfrError(f"{where}: image {shown} {self._reason_missing(name)}")
         if found == _AMBIGUOUS:
             raise FedfrError(
-                f"{where}: image {shown} is there several times, with other endings or in other folders; keep one, or "
-                "list it with its identity and ending"
+                f"{where}: image {shown} is ambiguous, as it occurs with several suffixes or in several folders; keep "
+                "one, or list it with its identity and suffix"
             )
         return found
 
-    def _why_not(self, name: str) -> str:
+    def _reason_missing(self, name: str) -> str:
         place = None if self._faces.folder is None else self._faces.folder / SKIPPED
         reasons = _skipped(place) if place is not None and place.is_file() else {}
         skipped = _index_by_name(list(reasons), {key for keys in self._tries.values() for key in keys})
@@ -93,12 +93,12 @@ class _ImageFinder:
         more = f", as were {len(missing) - 1} others of the list" if len(missing) > 1 else ""
         return (
             f"was skipped when the faces were aligned ({[*reasons.values()][at]}){more}, see {place}; take its pairs "
-            "out of the list, or align it by other settings"
+            "out of the list, or align it with other settings"
         )
 
 
 def _skipped(path: Path) -> dict[str, str]:
-    """Why each image that alignment skipped gave no face, by its name."""
+    """Return the reason for each image that alignment skipped, by name."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return {row["path"]: row["reason"] for row in csv.DictReader(file) if row.get("path") and row.get("reason")}
@@ -111,7 +111,7 @@ def _stem(name: str) -> str | None:
 
 
 def _candidate_names(name: str) -> Iterator[str]:
-    """The names by which a listed image may be known, the likeliest first."""
+    """Yield the names that a listed image may have in the set, the likeliest first."""
     yield name
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     stem = _stem(name)
@@ -119,7 +119,7 @@ def _candidate_names(name: str) -> Iterator[str]:
         yield "/".join(parts[start:])
         if stem is not None:
             yield _stem("/".join(parts[start:])) or name
-        # CFP's 001/frontal/01.jpg, where identities have no folders within.
+        # CFP's 001/frontal/01.jpg, if identities have no sub-folders.
         for joined in (f"{parts[start]}/{'_'.join(parts[start + 1 :])}", "_".join(parts[start:])):
             if len(parts) - start > 2:
                 yield joined
@@ -127,7 +127,7 @@ def _candidate_names(name: str) -> Iterator[str]:
 
 
 def _index_by_name(names: Iterable[str], wanted: set[str]) -> dict[str, int]:
-    """Index by each wanted key: a whole name, else one without its ending, else the file's alone, else that without."""
+    """Map wanted keys to indices: full name, else without suffix, else file name, else file name without suffix."""
     ranked: tuple[dict[str, int], ...] = ({}, {}, {}, {})
     for index, name in enumerate(names):
         stem, base = _stem(name), name.rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""Reading of pair lists: LFW's, lines of paths, CPLFW's two lines, CFP's folders and tables."""
+"""Reading of pair lists: LFW's, lines of paths, CPLFW's two lines, CFP's folders, and tables."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from fedfr.core.registry import Entry, Registry
 from fedfr.faces.readers.pairs.pair_words import (
     FOLD_NUMBERS,
     SEPARATORS,
+    checked_pair_label,
     find_pair_columns,
     is_flag,
     looks_like_image,
     normalized_word,
-    parse_verdict,
+    parse_pair_label,
     read_text,
-    required_verdict,
     split_fields,
 )
 
 __all__ = ["PAIR_LISTS", "ListedPair", "read_pair_list"]
 
 LFW_LINES = "`name number number` or `name number name number`"
-# Names with spaces, where no tabs say what belongs together.
+# Names with spaces in lines without tabs.
 WORDS = r"(\S+(?:\s+(?!\d+\s)\S+)*)"
 ONE_PERSON = re.compile(rf"{WORDS}\s+(\d+)\s+(\d+)")
 TWO_PEOPLE = re.compile(rf"{WORDS}\s+(\d+)\s+{WORDS}\s+(\d+)")
@@ -36,22 +36,22 @@ TWO_PEOPLE = re.compile(rf"{WORDS}\s+(\d+)\s+{WORDS}\s+(\d+)")
 
 @dataclass(frozen=True)
 class ListedPair:
-    """One pair of a list: the two image names, the text that labels the pair, its meaning, and the file and line.
+    """One pair of a list: two image names, the label as text and as ``same``, and the location of the line.
 
-    ``verdict`` and ``same`` are None where the list does not say whether the pair shows one person.
+    ``label`` and ``same`` are None if the list does not label the pair.
     """
 
     first: str
     second: str
-    verdict: str | None
+    label: str | None
     same: bool | None
     where: str
 
 
 def read_pair_list(path: Path) -> list[ListedPair]:
-    """Every pair of a list, in its order; raises :class:`FedfrError` naming file, line and what is wrong there.
+    """Read the pairs of a list in order; raises :class:`FedfrError` naming file, line and fault.
 
-    Blank lines are passed over. See ``docs/faces.md`` for the kinds of lists.
+    Blank lines are skipped. ``docs/faces.md`` describes the kinds of lists.
     """
     read = PAIR_LISTS["folder" if path.is_dir() else "table" if path.suffix.lower() == ".csv" else "lines"]
     try:
@@ -62,16 +62,16 @@ def read_pair_list(path: Path) -> list[ListedPair]:
             f"cannot read the pairs {path} ({reason}); give a list like LFW's pairs.txt, or a CSV with columns a, b"
         ) from error
     if not pairs:
-        raise FedfrError(f"{path} holds no pairs; list one at least")
+        raise FedfrError(f"{path} holds no pairs; list at least one")
     return pairs
 
 
-def _pair(first: str, second: str, verdict: str | None, where: str) -> ListedPair:
-    return ListedPair(first, second, verdict, required_verdict(verdict, where), where)
+def _pair(first: str, second: str, label: str | None, where: str) -> ListedPair:
+    return ListedPair(first, second, label, checked_pair_label(label, where), where)
 
 
 def _lines_of(path: Path) -> list[tuple[str, str]]:
-    """Where each line stands that is neither blank nor a comment, and its text."""
+    """Return location and text of each line that is neither blank nor a comment."""
     lines = enumerate(re.split(r"\r\n?|\n", read_text(path)), start=1)
     return [(f"{path}, line {number}", line) for number, line in lines if line.strip() and line.lstrip()[0] != "#"]
 
@@ -81,20 +81,20 @@ def _lines(path: Path) -> Iterator[ListedPair]:
     if lines and find_pair_columns(split_fields(lines[0][1])) is not None:
         yield from _table(path)
         return
-    announced = _announced(lines[0][1]) if lines else None
-    if announced is not None:
+    declared = _declared_pairs(lines[0][1]) if lines else None
+    if declared is not None:
         lines = lines[1:]
-        if len(lines) != announced:
-            raise FedfrError(f"{path}: {len(lines)} pairs, line 1 announces {announced}; it may be truncated")
-    elif lines and _is_flagged(split_fields(lines[0][1])):
+        if len(lines) != declared:
+            raise FedfrError(f"{path}: {len(lines)} pairs, line 1 declares {declared}; it may be truncated")
+    elif lines and _is_image_and_label(split_fields(lines[0][1])):
         yield from _two_lines(lines)
         return
     for where, line in lines:
-        yield _lfw_pair(line, where) or _pair_of_paths(line, where, strict=announced is not None)
+        yield _lfw_pair(line, where) or _pair_of_paths(line, where, strict=declared is not None)
 
 
-def _announced(line: str) -> int | None:
-    """How many pairs the first line says there are: of each kind, in so many folds; None where it says none."""
+def _declared_pairs(line: str) -> int | None:
+    """Return the number of pairs by the first line (folds and pairs per kind and fold); None if it is a pair."""
     fields = split_fields(line)
     if len(fields) > 2 or not all(field.isascii() and field.isdecimal() and len(field) < 10 for field in fields):
         return None
@@ -103,17 +103,17 @@ def _announced(line: str) -> int | None:
 
 
 def _lfw_pair(line: str, where: str) -> ListedPair | None:
-    people = _lfw_people(split_fields(line))
-    if people is None and "\t" not in line:
+    fields = _lfw_fields(split_fields(line))
+    if fields is None and "\t" not in line:
         if found := ONE_PERSON.fullmatch(line.strip()):
-            people = [found[1], found[2], found[1], found[3]]
+            fields = [found[1], found[2], found[1], found[3]]
         elif found := TWO_PEOPLE.fullmatch(line.strip()):
-            people = [*found.groups()]
-    return None if people is None else _pair_of_people(people, where)
+            fields = [*found.groups()]
+    return None if fields is None else _pair_of_lfw_fields(fields, where)
 
 
-def _lfw_people(fields: Sequence[str]) -> list[str] | None:
-    """Name, number, name, number."""
+def _lfw_fields(fields: Sequence[str]) -> list[str] | None:
+    """Return name, number, name, number; None for other fields."""
     if len(fields) == 4 and fields[1].isdecimal() and fields[3].isdecimal():
         return list(fields)
     if len(fields) == 3 and fields[1].isdecimal() and fields[2].isdecimal():
@@ -121,56 +121,54 @@ def _lfw_people(fields: Sequence[str]) -> list[str] | None:
     return None
 
 
-def _pair_of_people(people: Sequence[str], where: str) -> ListedPair:
-    if any(len(number) > 9 for number in people[1::2]):
-        raise FedfrError(f"{where}: expected {LFW_LINES}, found {' '.join(people)[:80]!r}")
-    first, second = (f"{name}/{name}_{int(number):04d}" for name, number in (people[:2], people[2:]))
+def _pair_of_lfw_fields(fields: Sequence[str], where: str) -> ListedPair:
+    if any(len(number) > 9 for number in fields[1::2]):
+        raise FedfrError(f"{where}: expected {LFW_LINES}, found {' '.join(fields)[:80]!r}")
+    first, second = (f"{name}/{name}_{int(number):04d}" for name, number in (fields[:2], fields[2:]))
     return ListedPair(first, second, None, None, where)
 
 
 def _pair_of_paths(line: str, where: str, *, strict: bool) -> ListedPair:
     fields = split_fields(line)
     if len(fields) == 3:
-        begins = parse_verdict(fields[0]) is not None and parse_verdict(fields[2]) is None
-        verdict, first, second = fields if begins else (fields[2], fields[0], fields[1])
-        if looks_like_image(first) or looks_like_image(second) or parse_verdict(verdict) is not None:
-            return _pair(first, second, verdict, where)
+        label_first = parse_pair_label(fields[0]) is not None and parse_pair_label(fields[2]) is None
+        label, first, second = fields if label_first else (fields[2], fields[0], fields[1])
+        if looks_like_image(first) or looks_like_image(second) or parse_pair_label(label) is not None:
+            return _pair(first, second, label, where)
     if len(fields) == 2 and not strict:
         return _pair(fields[0], fields[1], None, where)
-    raise FedfrError(
-        f"{where}: expected {LFW_LINES}, or two paths and whether they show one person, found {line[:80]!r}"
-    )
+    raise FedfrError(f"{where}: expected {LFW_LINES}, or two paths and the label of the pair, found {line[:80]!r}")
 
 
-def _is_flagged(fields: Sequence[str]) -> bool:
+def _is_image_and_label(fields: Sequence[str]) -> bool:
     return len(fields) == 2 and is_flag(fields[1])
 
 
 def _two_lines(lines: Sequence[tuple[str, str]]) -> Iterator[ListedPair]:
-    """CALFW's and CPLFW's: an image and a flag in each line, two lines a pair."""
+    """Yield the pairs of CALFW and CPLFW: an image and a label per line, two lines per pair."""
     for number in range(0, len(lines), 2):
         both = [split_fields(line) for _, line in lines[number : number + 2]]
         where, line = lines[min(number + 1, len(lines) - 1)]
         if len(both) < 2:
             raise FedfrError(f"{where}: the second image of the pair is missing; the list may be truncated")
-        if not all(map(_is_flagged, both)) or both[0][1].lower() != both[1][1].lower():
+        if not all(map(_is_image_and_label, both)) or both[0][1].lower() != both[1][1].lower():
             raise FedfrError(
-                f"{where}: expected an image and whether the pair shows one person, the same in both lines of the "
-                f"pair, found {line[:80]!r}"
+                f"{where}: expected an image and the label of the pair, equal in both lines of the pair, "
+                f"found {line[:80]!r}"
             )
-        (first, verdict), (second, _) = both
-        yield _pair(first, second, "1" if verdict in FOLD_NUMBERS else verdict, where)
+        (first, label), (second, _) = both
+        yield _pair(first, second, "1" if label in FOLD_NUMBERS else label, where)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Where each row of a table stands that is not empty, and its fields."""
+    """Yield location and fields of each row of a table that is not empty."""
     text = read_text(path)
     start = re.split(r"[\r\n]", text, maxsplit=1)[0]
-    sign = next((sign for sign in SEPARATORS if sign in start), None)
-    if sign is None and path.suffix.lower() != ".csv":
+    separator = next((separator for separator in SEPARATORS if separator in start), None)
+    if separator is None and path.suffix.lower() != ".csv":
         yield from ((where, split_fields(line)) for where, line in _lines_of(path))
         return
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=sign or ",")
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator or ",")
     for row in rows:
         if any(field.strip() for field in row):
             yield f"{path}, line {rows.line_num}", [field.strip() for field in row]
@@ -195,8 +193,8 @@ def _table(path: Path) -> Iterator[ListedPair]:
 
 
 def _is_lfw_table(row: Sequence[str]) -> bool:
-    """Whether rows are those of LFW's lists, as ``name,imagenum1,imagenum2`` above them says or they show."""
-    return _lfw_people(_filled(row)) is not None or [normalized_word(field)[:8] for field in row[:2]] == [
+    """Whether the rows are those of LFW's lists, by their header ``name,imagenum1,imagenum2`` or their form."""
+    return _lfw_fields(_filled(row)) is not None or [normalized_word(field)[:8] for field in row[:2]] == [
         "name",
         "imagenum",
     ]
@@ -204,9 +202,9 @@ def _is_lfw_table(row: Sequence[str]) -> bool:
 
 def _lfw_rows(rows: Iterator[tuple[str, list[str]]]) -> Iterator[ListedPair]:
     for number, (where, row) in enumerate(rows):
-        people = _lfw_people(_filled(row))
-        if people is not None:
-            yield _pair_of_people(people, where)
+        fields = _lfw_fields(_filled(row))
+        if fields is not None:
+            yield _pair_of_lfw_fields(fields, where)
         elif number:
             raise FedfrError(f"{where}: expected {LFW_LINES}, found {' '.join(row)[:80]!r}")
 
@@ -216,12 +214,12 @@ def _filled(row: Sequence[str]) -> list[str]:
 
 
 def _without_header(row: Sequence[str], where: str) -> tuple[int, int, int | None]:
-    """Of a table whose first row is a pair already: two images, and before or behind them whether it is one person."""
+    """Return the columns of two images and the label, or None, of a table without header, from its first row."""
     words = list(row)
-    truths = [parse_verdict(field) is not None for field in words]
-    if len(words) == 3 and truths[2]:
+    is_label = [parse_pair_label(field) is not None for field in words]
+    if len(words) == 3 and is_label[2]:
         return 0, 1, 2
-    if len(words) == 3 and truths[0]:
+    if len(words) == 3 and is_label[0]:
         return 1, 2, 0
     if len(words) in (2, 3) and looks_like_image(words[0]) and looks_like_image(words[1]):
         return 0, 1, 2 if len(words) == 3 else None
@@ -229,7 +227,7 @@ def _without_header(row: Sequence[str], where: str) -> tuple[int, int, int | Non
 
 
 def _folder(path: Path) -> Iterator[ListedPair]:
-    """CFP's: ``Pair_list_F.txt`` and ``Pair_list_P.txt`` number images, ``Split/FP/01/same.txt`` … pair them."""
+    """Yield the pairs of CFP: ``Pair_list_F.txt`` and ``Pair_list_P.txt`` number images, ``Split/FP/…`` pair them."""
     root = next(
         (place for place in (path, path.parent, path.parent.parent) if any(place.glob("Pair_list_*.txt"))), None
     )
@@ -239,24 +237,24 @@ def _folder(path: Path) -> Iterator[ListedPair]:
         [path] if path.parent.name == "Split" else sorted(each for each in (root / "Split").glob("*") if each.is_dir())
     )
     if len(kinds) != 1:
-        there = ", ".join(str(each) for each in kinds) or "none"
-        raise FedfrError(f"{path} should have one kind of pairs in Split, it has {there}; name one of them")
+        present = ", ".join(str(each) for each in kinds) or "none"
+        raise FedfrError(f"{path} should have one kind of pairs in Split, it has {present}; give one of them")
     numbered = [_image_numbers(root / f"Pair_list_{letter}.txt") for letter in _letters(kinds[0])]
     for fold in sorted(each for each in kinds[0].iterdir() if each.is_dir()):
-        for name, verdict in (("same.txt", "same"), ("diff.txt", "diff")):
+        for name, label in (("same.txt", "same"), ("diff.txt", "diff")):
             for where, line in _lines_of(fold / name):
                 fields = split_fields(line)
                 sides = list(zip(fields, numbered, strict=False))
                 if len(fields) != 2 or not all(number in images for number, images in sides):
                     raise FedfrError(f"{where}: expected two numbers of images in Pair_list, found {line[:80]!r}")
                 first, second = (images[number] for number, images in sides)
-                yield _pair(first, second, verdict, where)
+                yield _pair(first, second, label, where)
 
 
 def _letters(kind: Path) -> str:
-    """Which list each side of a pair is numbered in, by the folder's name: FF, FP."""
+    """Return the letters of the lists that number the two sides of a pair, from the name of the folder: FF, FP."""
     if not re.fullmatch("[A-Z]{2}", kind.name):
-        raise FedfrError(f"{kind} is not named FF or FP, which says what its images are numbered in; name it so")
+        raise FedfrError(f"{kind} is not named FF or FP after the lists that number its images; rename it")
     return kind.name
 
 

@@ -1,4 +1,4 @@
-"""Vocabulary of pair lists: separators, words for same or different, and column names."""
+"""Vocabulary of pair lists: separators, labels, and column names."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fedfr.faces.readers.listing import SUFFIXES
 __all__ = [
     "FOLD_NUMBERS",
     "SEPARATORS",
+    "checked_pair_label",
     "find_pair_columns",
     "is_flag",
     "looks_like_image",
     "normalized_word",
-    "parse_verdict",
+    "parse_pair_label",
     "read_text",
-    "required_verdict",
     "split_fields",
 ]
 
@@ -34,61 +34,60 @@ DIFFERENT = (
 )
 FIRST = ("a", "file1", "path1", "image1", "img1", "im1", "name1", "filename1", "imagea", "left", "first")
 SECOND = ("b", "file2", "path2", "image2", "img2", "im2", "name2", "filename2", "imageb", "right", "second")
-TRUTH = ("same", "label", "issame", "sameperson", "match", "ismatch", "genuine", "target", "groundtruth")
+LABEL = ("same", "label", "issame", "sameperson", "match", "ismatch", "genuine", "target", "groundtruth")
 FOLD_NUMBERS = frozenset(map(str, range(2, 11)))
-"""What CALFW and CPLFW may write for 1: the fold."""
+"""Fold numbers, which CALFW and CPLFW may have in place of the label 1."""
 
 SEPARATORS = ("\t", ";", ",", "|")
 MAX_LENGTH = 4096
-# An ending shows where a path with spaces is over.
+# The suffix shows where a path with spaces ends.
 IMAGE = rf"(\S.*?(?:{'|'.join(map(re.escape, SUFFIXES))}))"
 TWO_IMAGES = re.compile(rf"(?:(\S+)\s+)??{IMAGE}\s+{IMAGE}(?:\s+(\S+))?", re.IGNORECASE)
 
 
 def normalized_word(text: str) -> str:
-    """A word to compare by: without case, blanks, hyphens and underscores; a sign before a number stays."""
+    """Return a word in lower case without blanks, hyphens and underscores; a sign before a number is kept."""
     return re.sub(r"(?<=.)[\W_]+", "", text.strip().lower())
 
 
-_VERDICTS = {normalized_word(word): truth for words, truth in ((SAME, True), (DIFFERENT, False)) for word in words}
+_PAIR_LABELS = {normalized_word(word): truth for words, truth in ((SAME, True), (DIFFERENT, False)) for word in words}
 
 
-def parse_verdict(word: str) -> bool | None:
-    """What a word says of a pair; None where it is none of those known."""
+def parse_pair_label(word: str) -> bool | None:
+    """Return whether a label means a genuine pair; None for an unknown word."""
     try:
         number = float(word)
     except ValueError:
-        return _VERDICTS.get(normalized_word(word))
+        return _PAIR_LABELS.get(normalized_word(word))
     return {1.0: True, 0.0: False, -1.0: False}.get(number)
 
 
-def required_verdict(verdict: str | None, where: str) -> bool | None:
-    """What a list says of a pair, None for nothing; raises :class:`FedfrError` for a word that is not known."""
-    if not (verdict or "").strip():
+def checked_pair_label(label: str | None, where: str) -> bool | None:
+    """Parse the label of a pair, None if it is empty; raises :class:`FedfrError` for an unknown word."""
+    if not (label or "").strip():
         return None
-    truth = parse_verdict(verdict or "")
-    if truth is None:
+    same = parse_pair_label(label or "")
+    if same is None:
         raise FedfrError(
-            f"{where}: {verdict!r} does not say whether two images show one person; allowed are {', '.join(SAME)} and "
-            f"{', '.join(DIFFERENT)}"
+            f"{where}: {label!r} is not a label of a pair; allowed are {', '.join(SAME)} and {', '.join(DIFFERENT)}"
         )
-    return truth
+    return same
 
 
 def read_text(path: Path) -> str:
-    """The text of a file: UTF-16 where it begins with that byte order mark, as "Unicode text" of spreadsheets does."""
+    """Read a text file: UTF-16 if it begins with that byte order mark, as spreadsheets write it, else UTF-8."""
     content = read_file(path)
     return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
 
 
 def split_fields(line: str) -> list[str]:
-    """Fields of a line: parted at tabs, else at semicolons, commas or bars, else at blanks.
+    """Split a line at tabs, else at semicolons, commas or bars, else at blanks.
 
-    Paths of images may then hold blanks, where their endings show how far they go.
+    In the last case image paths may contain blanks if they end in an image suffix.
     """
-    for sign in SEPARATORS:
-        if sign in line:
-            return [field.strip() for field in line.strip("\r\n").rstrip(sign).split(sign)]
+    for separator in SEPARATORS:
+        if separator in line:
+            return [field.strip() for field in line.strip("\r\n").rstrip(separator).split(separator)]
     words = line.split()
     if len(words) > 2 and len(line) < MAX_LENGTH:
         found = TWO_IMAGES.fullmatch(line.strip())
@@ -100,19 +99,19 @@ def split_fields(line: str) -> list[str]:
 
 
 def looks_like_image(text: str) -> bool:
-    """Whether a field is a path, or ends as images do."""
+    """Whether a field is a path or ends in an image suffix."""
     return "/" in text or "\\" in text or text.lower().endswith(SUFFIXES)
 
 
 def is_flag(word: str) -> bool:
-    """Whether a word says something of a pair, or is the number of a fold in its place."""
-    return parse_verdict(word) is not None or word in FOLD_NUMBERS
+    """Whether a word is the label of a pair or a fold number in its place."""
+    return parse_pair_label(word) is not None or word in FOLD_NUMBERS
 
 
 def find_pair_columns(row: Sequence[str]) -> tuple[int, int, int | None] | None:
-    """Where a header names two images and whether they show one person; None where it is no header."""
+    """Return the columns of both images and of the label (or None) in a header; None if the row is not a header."""
     names = list(map(normalized_word, row))
     first, second, same = (
-        next((names.index(name) for name in known if name in names), None) for known in (FIRST, SECOND, TRUTH)
+        next((names.index(name) for name in known if name in names), None) for known in (FIRST, SECOND, LABEL)
     )
     return None if first is None or second is None else (first, second, same)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 __all__ = ["INEXACT", "exact_labels", "exact_ranges", "float32_preimage", "label_changes"]
 
 INEXACT = 1 << 24
-"""From here on a float32 stands for more than one whole number."""
+"""Lowest whole number that is not the only one that float32 rounds to its value."""
 
 Ints = NDArray[np.int64]
 
@@ -19,21 +19,21 @@ def float32_preimage(number: int) -> range:
         return range(number, number + 1)
     middle = np.float32(number)
     low, high = (int(np.nextafter(middle, np.float32(end))) for end in (0, np.inf))
-    # A number halfway between two goes to the one with an even mantissa.
+    # Ties are rounded to the number with an even mantissa.
     first, last = (number + low + 1) // 2, (number + high) // 2
     return range(first + (np.float32(first) != middle), last + (np.float32(last) == middle))
 
 
 def exact_ranges(firsts: Ints, lasts: Ints, keys: Ints, labels: Ints) -> tuple[Ints, Ints]:
-    """For every identity record where its images begin and end among ``keys`` (N,), which ascend.
+    """Return for every identity record the start and stop (R,) of its images in ``keys`` (N,), which ascend.
 
-    ``firsts`` and ``lasts`` (R,) are keys as they were read. One that float32 may have rounded is taken for that key of
-    those it can stand for at which the label changes; where there is none, as it is.
+    ``firsts`` and ``lasts`` (R,) are the keys as read. A key that float32 may have rounded is replaced by the key at
+    which the label changes among those that round to it; if there is none, it is used as read.
     """
     changed = np.flatnonzero(np.append(True, labels[1:] != labels[:-1])) if len(labels) else np.empty(0, np.int64)
     edges = np.append(keys[changed], keys[-1:] + 1)
     if len(edges) == len(firsts) + 1:
-        # As many identities as records, one behind the other: each begins at an edge, where all round to what was read.
+        # As many identities as records, each adjacent to the next: all begin where labels change, if that fits float32.
         starts, stops = edges[:-1].astype(np.float32), edges[1:].astype(np.float32)
         if (starts == firsts).all() and (stops == lasts).all():
             return changed, np.append(changed[1:], len(keys))
@@ -61,9 +61,9 @@ def label_changes(labels: Ints, starts: Ints, stops: Ints) -> Ints:
 
 
 def exact_labels(labels: Ints, numbers: Ints, starts: Ints, stops: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-    """Labels (N,) that float32 may have rounded, by the identity record that spans each; and which are known then.
+    """Return labels (N,) recovered from the identity records that span them, and a mask (N,) of those that are exact.
 
-    The record with number k is of label k: where that rounds to what the images of its range say, they are k.
+    Identity record k belongs to label k: if float32 rounds k to the labels of all images in its range, these are k.
     """
     exact, known = labels.copy(), labels < INEXACT
     for number, start, stop in zip(numbers.tolist(), starts.tolist(), stops.tolist(), strict=True):

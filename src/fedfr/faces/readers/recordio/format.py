@@ -33,7 +33,7 @@ WHOLE, FIRST, MIDDLE, LAST = range(4)
 
 
 class RecordError(FedfrError):
-    """A record that cannot be used; ``record`` names it, ``offset`` is where it starts, ``reason`` why."""
+    """An invalid record: its name ``record``, its byte ``offset`` in the file ``path``, and the ``reason``."""
 
     def __init__(self, path: Path, record: str, offset: int, reason: str) -> None:
         super().__init__(
@@ -42,7 +42,7 @@ class RecordError(FedfrError):
         self.path, self.record, self.offset, self.reason = path, record, offset, reason
 
     def with_key(self, key: int) -> RecordError:
-        """The same about the record that the index knows as ``key``."""
+        """Return this error with the record named by its ``key`` in the index."""
         return RecordError(self.path, f"record {key}", self.offset, self.reason)
 
     def __reduce__(self) -> tuple[type[RecordError], tuple[Path, str, int, str]]:
@@ -60,7 +60,7 @@ def raise_error(error: RecordError) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Where a record lies: ``offset`` of its magic, ``end`` with padding, ``length`` of its payload in bytes."""
+    """Position of a record in bytes: ``offset`` of its magic, ``end`` after padding, ``length`` of its payload."""
 
     offset: int
     end: int
@@ -70,15 +70,15 @@ class Record:
 class RecordFile:
     """A RecordIO file open for reading from any thread; pickled as its path.
 
-    ``size`` is in bytes. Raises :class:`FedfrError` when there is no such file, or it is empty or unreadable.
+    ``size`` is in bytes. Raises :class:`FedfrError` if the file is missing, empty or unreadable.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            if not path.is_file():  # a pipe would wait for ever
-                there = "is not a file" if path.exists() else "does not exist"
-                raise FedfrError(f"{path} {there}; give a RecordIO file such as train.rec, or the folder with it")
+            if not path.is_file():  # opening a pipe would block
+                problem = "is not a file" if path.exists() else "does not exist"
+                raise FedfrError(f"{path} {problem}; give a RecordIO file such as train.rec, or the folder with it")
             self._descriptor = os.open(path, os.O_RDONLY)
             weakref.finalize(self, os.close, self._descriptor)
             self.size = os.fstat(self._descriptor).st_size
@@ -88,7 +88,7 @@ class RecordFile:
             raise FedfrError(f"{path} is empty; fetch it again")
 
     def check_kind(self) -> None:
-        """Raise :class:`FedfrError` for a file of another kind, by its first bytes."""
+        """Raise :class:`FedfrError` unless the file starts with the magic of RecordIO."""
         start = self.bytes_at(0, min(4, self.size))
         if start != MAGIC:
             raise FedfrError(
@@ -97,7 +97,7 @@ class RecordFile:
             )
 
     def bytes_at(self, offset: int, length: int) -> bytes:
-        """Exactly ``length`` bytes; raises :class:`RecordError` where the file is shorter by now."""
+        """Return exactly ``length`` bytes; raises :class:`RecordError` if the file has become shorter."""
         try:
             content = os.pread(self._descriptor, length, offset)
         except OSError as error:
@@ -107,14 +107,14 @@ class RecordFile:
         return content
 
     def read_prefixes(self, offsets: Sequence[int], length: int) -> bytes:
-        """The first bytes at each offset, ``length`` of each, one after the other; what the file lacks is zero."""
+        """Return ``length`` bytes at each offset, concatenated; bytes beyond the end of the file are zero."""
         try:
             return b"".join([os.pread(self._descriptor, length, offset).ljust(length, b"\0") for offset in offsets])
         except OSError as error:
             raise FedfrError(f"cannot read {self.path}: {error.strerror or error}; check the disk") from error
 
     def record(self, offset: int) -> Record:
-        """The record at ``offset``, over all its parts; raises :class:`RecordError`."""
+        """Return the position of the record at ``offset``, all its parts included; raises :class:`RecordError`."""
         length, end = -len(MAGIC), offset
         for start, size in self._parts(offset):
             length += len(MAGIC) + size
@@ -122,23 +122,23 @@ class RecordFile:
         return Record(offset, end, length)
 
     def payload(self, offset: int) -> bytes:
-        """What was written as the record at ``offset``, the magic words between its parts put back."""
+        """Return the payload of the record at ``offset``, with the magic words between its parts restored."""
         found = bytearray()
         for number, (start, size) in enumerate(self._parts(offset)):
             found += (MAGIC if number else b"") + self.bytes_at(start, size)
         return bytes(found)
 
-    def payload_start(self, offset: int, most: int) -> bytes:
-        """No more than the first ``most`` bytes of the payload, reading hardly more."""
+    def payload_prefix(self, offset: int, length: int) -> bytes:
+        """Return up to the first ``length`` bytes of the payload, reading hardly more."""
         found = bytearray()
         for number, (start, size) in enumerate(self._parts(offset)):
-            found += (MAGIC if number else b"") + self.bytes_at(start, min(size, most))
-            if len(found) >= most:
+            found += (MAGIC if number else b"") + self.bytes_at(start, min(size, length))
+            if len(found) >= length:
                 break
-        return bytes(found[:most])
+        return bytes(found[:length])
 
     def _parts(self, offset: int) -> Iterator[tuple[int, int]]:
-        """Start and length of the payload of every part, each checked to lie inside the file with its padding."""
+        """Yield start and length of every part, after a check that it lies inside the file with its padding."""
         at, flag = offset, -1
         while flag not in (WHOLE, LAST):
             if not 0 <= at <= self.size - WORDS.size or at % 4:
@@ -146,14 +146,16 @@ class RecordFile:
             words = self.bytes_at(at, WORDS.size)
             if not words.startswith(MAGIC):
                 raise RecordError(
-                    self.path, "the record", offset, f"has {words[:4].hex(' ')} for {MAGIC.hex(' ')} at byte {at}"
+                    self.path, "the record", offset, f"has {words[:4].hex(' ')}, not {MAGIC.hex(' ')}, at byte {at}"
                 )
             flag, length = divmod(WORDS.unpack(words)[1], MAX_LENGTH + 1)
             if flag not in ((WHOLE, FIRST) if at == offset else (MIDDLE, LAST)):
-                raise RecordError(self.path, "the record", offset, f"has part kind {flag} out of turn at byte {at}")
+                raise RecordError(
+                    self.path, "the record", offset, f"has a part of kind {flag} out of order at byte {at}"
+                )
             start, padded = at + WORDS.size, length + -length % 4
             if padded > self.size - start:
-                reason = f"announces {length} bytes, the file ends after {self.size - start}"
+                reason = f"declares {length} bytes, the file ends after {self.size - start}"
                 raise RecordError(self.path, "the record", offset, reason)
             yield start, length
             at = start + padded

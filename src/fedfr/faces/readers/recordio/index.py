@@ -28,11 +28,11 @@ __all__ = ["Index", "iterate_records", "make_index", "read_index"]
 
 BLOCK = 1 << 24
 DIGITS = 18
-"""So many fit 63 bits."""
+"""Greatest number of decimal digits that always fits 63 bits."""
 
 CHUNK = 1 << 20
 FIRST_CHUNK = 1 << 10
-"""Bytes searched for the next record: it is mostly near, and many may be broken."""
+"""Bytes searched first for the next record, which is usually near; many records may be damaged."""
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,21 @@ class Index:
 
     @classmethod
     def of(cls, keys: ArrayLike, offsets: ArrayLike, path: Path) -> Index:
-        """In the order of keys; raises :class:`FedfrError` naming ``path`` for one that stands for two records."""
+        """Create an index sorted by key; raises :class:`FedfrError` naming ``path`` for a repeated key."""
         given, places = np.asarray(keys, np.int64), np.asarray(offsets, np.int64)
         order = np.argsort(given, kind="stable")
         given, places = given[order], places[order]
-        twice = np.flatnonzero(given[1:] == given[:-1])
-        if twice.size:
-            at = int(twice[0])
+        repeated = np.flatnonzero(given[1:] == given[:-1])
+        if repeated.size:
+            at = int(repeated[0])
             raise FedfrError(
-                f"{path} has two records {given[at]}, at bytes {places[at]} and {places[at + 1]}; "
-                "every record needs a key of its own, fetch the .rec and its .idx again"
+                f"{path} has two records with key {given[at]}, at bytes {places[at]} and {places[at + 1]}; "
+                "keys must be unique, fetch the .rec and its .idx again"
             )
         return cls(given, places)
 
     def between(self, first: int, last: int) -> Index:
-        """The records with keys ``first`` … ``last`` - 1."""
+        """Return the records with keys ``first`` … ``last`` - 1."""
         start, stop = np.searchsorted(self.keys, (first, last))
         return Index(self.keys[start:stop], self.offsets[start:stop])
 
@@ -67,7 +67,7 @@ class Index:
 
 
 def read_index(path: Path) -> Index:
-    """Read lines of ``key<TAB>offset`` in any order; raises :class:`FedfrError` naming the line that is none."""
+    """Read lines of ``key<TAB>offset`` in any order; raises :class:`FedfrError` naming an invalid line."""
     blocks: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
     lines = 0
     try:
@@ -84,7 +84,7 @@ def read_index(path: Path) -> Index:
 
 
 def _plain_pairs(block: bytes) -> NDArray[np.int64] | None:
-    """All pairs of a block of whole lines at once; None where anything but digits, tabs and line ends is in it."""
+    """Parse the pairs of a block of lines at once; None if it holds anything but digits, tabs and line ends."""
     block = block.replace(b"\r\n", b"\n")
     content = np.frombuffer(block if block.endswith(b"\n") else block + b"\n", np.uint8)
     signs = np.flatnonzero((content < ord("0")) | (content > ord("9")))
@@ -96,31 +96,31 @@ def _plain_pairs(block: bytes) -> NDArray[np.int64] | None:
 
 
 def _checked_pairs(block: bytes, path: Path, before: int) -> NDArray[np.int64]:
-    """The same line by line; ``before`` are the lines of the file before the block."""
+    """Parse a block line by line; ``before`` is the number of lines before it, for messages."""
     lines = block.splitlines()
     pairs = np.empty((len(lines), 2), np.int64)
     for number, line in enumerate(lines):
         key, _, offset = line.partition(b"\t")
-        # isdigit of bytes knows ASCII only.
+        # bytes.isdigit accepts ASCII digits only.
         if not (key.isdigit() and offset.isdigit() and len(key) <= DIGITS and len(offset) <= DIGITS):
             raise FedfrError(
                 f"{path}, line {before + number + 1}: expected `key<TAB>offset`, found {line[:40]!r}; "
-                "fetch it again, or remove it: the index is then rebuilt from the records"
+                "fetch it again, or remove it to rebuild the index from the records"
             )
         pairs[number] = int(key), int(offset)
     return pairs
 
 
 def make_index(file: RecordFile, on_bad: OnBadRecord = raise_error) -> Index:
-    """The index of a file that has none: every record's key is the id in its header.
+    """Build the index of a file without ``.idx``; the key of every record is the id in its header.
 
-    Raises :class:`RecordError` for a record without a header unless ``on_bad`` goes on, and :class:`FedfrError` where
-    ids repeat.
+    Raises :class:`RecordError` for a record without a header unless ``on_bad`` continues, and :class:`FedfrError` for
+    repeated ids.
     """
     keys, offsets = array("q"), array("q")
     for number, record in enumerate(iterate_records(file, on_bad)):
         try:
-            keys.append(unpack_header(file.payload_start(record.offset, HEADER.size), record.length).id)
+            keys.append(unpack_header(file.payload_prefix(record.offset, HEADER.size), record.length).id)
         except ValueError as error:
             on_bad(RecordError(file.path, f"the {_ordinal(number + 1)} record", record.offset, str(error)))
             continue
@@ -129,9 +129,9 @@ def make_index(file: RecordFile, on_bad: OnBadRecord = raise_error) -> Index:
 
 
 def iterate_records(file: RecordFile, on_bad: OnBadRecord = raise_error) -> Iterator[Record]:
-    """Every record in the order of the file.
+    """Yield every record in the order of the file.
 
-    Where one is broken and ``on_bad`` goes on, the next is looked for at the next magic that can begin one.
+    After an invalid record, if ``on_bad`` continues, reading resumes at the next magic that can begin a record.
     """
     at: int | None = 0
     number = 0
@@ -153,15 +153,15 @@ def _ordinal(number: int) -> str:
 
 
 def _next_start(file: RecordFile, offset: int) -> int | None:
-    """The first magic at or after ``offset``, a multiple of 4, that a whole record or a first part may follow."""
+    """Return the position of the first magic from ``offset``, a multiple of 4, that can begin a record, or None."""
     magic = int.from_bytes(MAGIC, "little")
-    at, stretch = offset, FIRST_CHUNK
+    at, chunk = offset, FIRST_CHUNK
     while at + 8 <= file.size:
-        # One word more than is searched, to see the flag behind a magic at the end.
-        length = min(stretch + 4, (file.size - at) // 4 * 4)
+        # One word more than is searched, for the flag after a magic at the end.
+        length = min(chunk + 4, (file.size - at) // 4 * 4)
         words = np.frombuffer(file.bytes_at(at, length), dtype="<u4")
         for place in np.flatnonzero(words[:-1] == magic).tolist():
             if int(words[place + 1]) // (MAX_LENGTH + 1) in (WHOLE, FIRST):
                 return at + 4 * place
-        at, stretch = at + length - 4, CHUNK
+        at, chunk = at + length - 4, CHUNK
     return None

@@ -24,7 +24,7 @@ VERSION = 1
 
 
 class LinkedPixels(RecordPixels):
-    """:class:`RecordPixels` of a saved set in ``folder``: digests were kept, and it is pickled as the folder's path."""
+    """:class:`RecordPixels` of a stored set in ``folder``, with its stored digests; pickled as the folder's path."""
 
     def __init__(self, folder: Path, file: RecordFile, table: NDArray[np.int64], digests: NDArray[np.uint8]) -> None:
         super().__init__(file, table[0], table[1])
@@ -32,7 +32,7 @@ class LinkedPixels(RecordPixels):
         self._digests = digests
 
     def digests(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
-        """SHA-256 of the pixels of each row, as decoded when the set was made."""
+        """Yield the SHA-256 of the pixels of each row, as decoded when the set was stored."""
         return (digest.tobytes() for digest in self._digests[rows])
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -40,15 +40,15 @@ class LinkedPixels(RecordPixels):
 
 
 def link(folder: Path, pixels: RecordPixels, digests: Digests) -> None:
-    """Keep in ``folder`` what :func:`open_linked` needs; ``digests`` of the pixels in their order."""
+    """Write keys, offsets, ``digests`` and the path of the RecordIO file to ``folder`` for :func:`open_linked`."""
     np.save(folder / "records.npy", np.stack([pixels.keys, pixels.offsets]), allow_pickle=False)
     save_digests(folder / DIGESTS, digests)
-    where = {"file": str(pixels.file.path), "bytes": pixels.file.size}
-    write_json(folder / "records.json", {"format": FORMAT, "version": VERSION, **where})
+    source = {"file": str(pixels.file.path), "bytes": pixels.file.size}
+    write_json(folder / "records.json", {"format": FORMAT, "version": VERSION, **source})
 
 
 def open_linked(folder: Path) -> LinkedPixels:
-    """What :func:`link` kept; raises :class:`FedfrError` when the file is gone or another by now."""
+    """Open a folder written by :func:`link`; raises :class:`FedfrError` if the RecordIO file is missing or changed."""
     place = folder / "records.json"
     content = read_json(place)
     if not isinstance(content, Mapping) or content.get("format") != FORMAT or content.get("version") != VERSION:
@@ -57,13 +57,13 @@ def open_linked(folder: Path) -> LinkedPixels:
     if not isinstance(path, str):
         raise FedfrError(f"{place} names no file; import the faces again")
     if not Path(path).is_file():
-        raise FedfrError(f"{path}, where the faces of {folder} lie, is not there; bring it back or import it again")
+        raise FedfrError(f"{path}, the file with the images of {folder}, is missing; restore it or import it again")
     file = RecordFile(Path(path))
     if file.size != size:
-        raise FedfrError(f"{path} has {file.size} bytes, it had {size} when {folder} was made; import it again")
+        raise FedfrError(f"{path} has {file.size} bytes, but had {size} when {folder} was written; import it again")
     table, digests = _array(folder / "records.npy", np.int64), _array(folder / DIGESTS, np.uint8)
     if len(table) != 2 or digests.shape[1] != 32 or table.shape[1] != len(digests):
-        raise FedfrError(f"{folder} disagrees with itself about its records; import the faces again")
+        raise FedfrError(f"{folder} has different numbers of records and digests; import the faces again")
     return LinkedPixels(folder, file, table, digests)
 
 
@@ -72,9 +72,11 @@ def _array(path: Path, dtype: type[np.generic]) -> NDArray[Any]:
         array = map_array(path)
     except (FileNotFoundError, ValueError, EOFError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise FedfrError(f"{path} is missing, truncated or no NumPy file ({reason}); import the faces again") from error
+        raise FedfrError(
+            f"{path} is missing, truncated or not a NumPy file ({reason}); import the faces again"
+        ) from error
     except OSError as error:
         raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file and the disk") from error
     if array.dtype != dtype or array.ndim != 2:
-        raise FedfrError(f"{path} holds something else; import the faces again")
+        raise FedfrError(f"{path} holds {array.dtype} {array.shape}; import the faces again")
     return array

@@ -24,10 +24,10 @@ CHUNK = 256
 
 
 class RecordPixels(DecodedPixels):
-    """Images at ``offsets`` (M,) of ``file``, called by ``keys`` (M,); ``lengths`` (M,) are their records' payloads.
+    """Pixel source over the images of the records at byte ``offsets`` (M,) of ``file``, which have the ``keys`` (M,).
 
-    Rows are decoded by up to ``threads`` threads; the pixels do not depend on how many. ``resized`` (M,) marks those
-    decoded so far that were not 112x112. Reading raises :class:`RecordError` naming the record.
+    Rows are decoded by up to ``threads`` threads; the pixels do not depend on the number. ``resized`` (M,) marks the
+    images decoded so far that were not 112x112. Reading raises :class:`RecordError` naming the record.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class RecordPixels(DecodedPixels):
         return len(self.offsets)
 
     def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.uint8]:
-        """Decode some rows, (n, 112, 112, 3) RGB."""
+        """Decode ``rows`` to RGB (n, 112, 112, 3)."""
         pixels = np.empty((len(rows), *IMAGE_SHAPE), np.uint8)
 
         def fill(place: int) -> None:
@@ -57,7 +57,7 @@ class RecordPixels(DecodedPixels):
         return pixels
 
     def encoded(self, row: int) -> bytes:
-        """The compressed image as it lies in the file."""
+        """Return the compressed image of one row as stored."""
         offset, key = int(self.offsets[row]), int(self.keys[row])
         try:
             payload = self.file.payload(offset)
@@ -68,11 +68,11 @@ class RecordPixels(DecodedPixels):
             raise RecordError(self.file.path, f"record {key}", offset, str(error)) from error
 
     def digests(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
-        """SHA-256 of the decoded pixels of each row, in order."""
+        """Yield the SHA-256 of the decoded pixels of each row, in order."""
         return (digest for digest in self._digested(rows, raise_error) if digest is not None)
 
     def examine(self, progress: Callable[[int, int], None], on_bad: OnBadRecord) -> tuple[NDArray[np.int64], Digests]:
-        """Decode everything once: the rows that are good, and their digests; of the others ``on_bad`` is told."""
+        """Decode all images once; returns the valid rows, ascending, and their digests; calls ``on_bad`` for others."""
         good = np.zeros(len(self), np.bool_)
         found = bytearray()
         for row, digest in enumerate(self._digested(np.arange(len(self)), on_bad)):
@@ -83,13 +83,13 @@ class RecordPixels(DecodedPixels):
         return np.flatnonzero(good).astype(np.int64), Digests.of([found])
 
     def take(self, rows: NDArray[np.int64]) -> RecordPixels:
-        """The same file with some of its images only."""
+        """Return the images at ``rows`` of the same file."""
         part = RecordPixels(self.file, self.keys[rows], self.offsets[rows], self.threads)
         part.resized = self.resized[rows]
         return part
 
     def decoded(self, row: int) -> NDArray[np.uint8]:
-        """The pixels of one row; those of another size are resized, and marked."""
+        """Return the pixels of one row; an image of another size is resized and marked in ``resized``."""
         try:
             image = decode_image(self.encoded(row))
         except ValueError as error:
@@ -118,22 +118,22 @@ class RecordPixels(DecodedPixels):
                 yield outcome if isinstance(outcome, bytes) else None
 
     def _for_each(self, work: Callable[[int], None], count: int) -> None:
-        """Call ``work`` with 0 … count-1, a stretch of them in each thread: OpenCV decodes without the GIL."""
+        """Call ``work`` with 0 … count-1 in threads, as OpenCV decodes without the GIL."""
 
-        def stretch(places: range) -> None:
+        def work_on(places: range) -> None:
             for place in places:
                 work(place)
 
         threads = max(1, min(self.threads, count // 8))
         with silence_opencv():
             if threads == 1:
-                stretch(range(count))
+                work_on(range(count))
                 return
-            # Made for every batch: under a tenth of its time, and nothing that must survive a fork or a pickle.
+            # Created for every batch: this takes under a tenth of its time, and no pool has to survive fork or pickle.
             with ThreadPoolExecutor(threads) as pool:
-                for _ in pool.map(stretch, [range(first, count, threads) for first in range(threads)]):
+                for _ in pool.map(work_on, [range(first, count, threads) for first in range(threads)]):
                     pass
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # To another process goes where the file is, not what it holds; there it is opened again.
+        # Another process gets the path and opens the file again.
         return RecordPixels, (self.file, self.keys, self.offsets, self.threads)

@@ -1,4 +1,4 @@
-"""The files of one RecordIO face set: ``train.rec``, and beside it ``train.idx`` and ``property`` where they exist."""
+"""Files of a RecordIO face set: ``train.rec`` and the optional ``train.idx`` and ``property`` beside it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUFFIX = ".rec"
 
 @dataclass(frozen=True)
 class RecordioFiles:
-    """``index`` and ``property`` are None where there is none."""
+    """Paths of the files of one set; ``index`` and ``property`` are None if they do not exist."""
 
     records: Path
     index: Path | None
@@ -22,7 +22,7 @@ class RecordioFiles:
 
 
 def is_recordio(path: Path) -> bool:
-    """Whether the name says so: a ``.rec``, or a folder with one in it; what it holds is not looked at."""
+    """Whether ``path`` is a ``.rec`` or a folder that holds one, by name alone."""
     try:
         return path.suffix == SUFFIX or (path.is_dir() and any(path.glob(f"*{SUFFIX}")))
     except OSError:
@@ -30,7 +30,7 @@ def is_recordio(path: Path) -> bool:
 
 
 def find_recordio_files(path: Path) -> RecordioFiles:
-    """The files that ``path`` means: a ``.rec`` of any name, or a folder with ``train.rec`` or one ``.rec`` in it.
+    """Find the files of the set at ``path``: a ``.rec`` of any name, or a folder with ``train.rec`` or one ``.rec``.
 
     Raises :class:`FedfrError` for a folder with none or several, and for a name that is not UTF-8.
     """
@@ -41,8 +41,8 @@ def find_recordio_files(path: Path) -> RecordioFiles:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise FedfrError(f"{str(path)!r} has a name that is not UTF-8; rename it") from error
-    index, facts = path.with_suffix(".idx"), path.with_name("property")
-    return RecordioFiles(path, index if index.exists() else None, facts if facts.is_file() else None)
+    index, properties = path.with_suffix(".idx"), path.with_name("property")
+    return RecordioFiles(path, index if index.exists() else None, properties if properties.is_file() else None)
 
 
 def _only_one(folder: Path) -> Path:
@@ -54,12 +54,12 @@ def _only_one(folder: Path) -> Path:
         return folder / "train.rec"
     if len(found) == 1:
         return found[0]
-    there = f"{', '.join(path.name for path in found[:4])}; name one of them" if found else "none; give a train.rec"
-    raise FedfrError(f"{folder} should hold one .rec file, it holds {there}")
+    content = f"{', '.join(path.name for path in found[:4])}; give one of them" if found else "none; give a train.rec"
+    raise FedfrError(f"{folder} should hold one .rec file, it holds {content}")
 
 
 def read_property(path: Path) -> int | None:
-    """How many identities InsightFace's ``property`` names (``identities,height,width``); None: unreadable."""
+    """Return the identities count in InsightFace's ``property`` (``identities,height,width``); None if unreadable."""
     try:
         numbers = path.read_text(encoding="ascii").strip().split(",")
     except (OSError, UnicodeDecodeError):

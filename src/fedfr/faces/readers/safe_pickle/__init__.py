@@ -1,4 +1,10 @@
-"""Pickles of plain data, read without unpickling."""
+"""Reading of pickles of plain data without unpickling.
+
+>>> import pickle
+>>> from fedfr.faces.readers.safe_pickle import read_plain_pickle
+>>> read_plain_pickle(pickle.dumps(([b"image"], [True])))
+([b'image'], [True])
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reading pickles that hold lists of images, without unpickling: nothing but plain values can come out.
+"""Interpreter for pickles of lists of images; it can return plain values only.
 
-Python's ``Unpickler`` is not used, not even a restricted one: it gives memory to whatever length a file announces. The
-few operations that such files consist of are carried out here, on bytes, numbers, lists and tuples alone.
+Python's ``Unpickler`` is not used, not even a restricted one, because it allocates memory for any length that a file
+declares. The few operations of such files are implemented here, on bytes, numbers, lists and tuples only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MARK = object()
 
 
 class _PartialTuple(tuple[Any, ...]):
-    """A tuple that holds something without a value of its own: good as arguments and states, no value either."""
+    """A tuple with an element that is not a value; allowed as arguments and states, not as a value."""
 
     __slots__ = ()
 
@@ -32,17 +32,17 @@ def _is_partial(value: object) -> bool:
 
 def _complete(found: object) -> object:
     if _is_partial(found):
-        raise PlainPickleError("it holds something that is no list, no image and no truth value")
+        raise PlainPickleError("it holds something other than lists, images and truth values")
     return found
 
 
 class _Machine:
-    """The pickle machine's stack and memo. ``room``: bytes that may yet be made of what the pickle holds."""
+    """Stack and memo of the pickle machine; ``budget`` is the number of bytes that may still be created."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, budget: int) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        self.room = room
+        self.budget = budget
 
     def pop_to_mark(self) -> list[Any]:
         """Remove and return the values above the last mark."""
@@ -51,20 +51,20 @@ class _Machine:
                 found = self.stack[place + 1 :]
                 del self.stack[place:]
                 return found
-        raise PlainPickleError("it closes a list that it did not open")
+        raise PlainPickleError("it closes a list that was not opened")
 
     def last(self, count: int) -> list[Any]:
-        """The last ``count`` values, taken off."""
+        """Remove and return the last ``count`` values."""
         return [self.stack.pop() for _ in range(count)][::-1]
 
     def extend(self, values: list[Any]) -> None:
-        """Append to the list on top."""
+        """Append values to the list on top."""
         if not isinstance(self.stack[-1], list):
-            raise PlainPickleError("it appends to something that is no list")
+            raise PlainPickleError("it appends to something that is not a list")
         self.stack[-1].extend(map(_complete, values))
 
     def put(self, place: int) -> None:
-        """Remember the value on top."""
+        """Store the value on top at ``place`` of the memo."""
         self.memo[place] = self.stack[-1]
 
     def recall(self, place: int) -> Any:
@@ -76,21 +76,21 @@ class _Machine:
         """Apply the function below the top of the stack to the arguments on top."""
         function, arguments = self.last(2)
         if not isinstance(function, Name) or function.key not in CALLS or not isinstance(arguments, tuple):
-            raise PlainPickleError("it calls something that is no function")
+            raise PlainPickleError("it calls something that is not a function")
         return self.checked_size(CALLS[function.key](*arguments))
 
     def build(self) -> Any:
-        """The value below the top with the state on it."""
+        """Apply the state on top to the object below it."""
         target, state = self.last(2)
         if not isinstance(target, Stateful):
-            raise PlainPickleError("it gives a state to something that has none")
+            raise PlainPickleError("it sets the state of something that has none")
         return self.checked_size(target.with_state(state))
 
     def checked_size(self, made: Any) -> Any:
-        """``made``, if there is room for it: a pickle made to harm has one text made into bytes again and again."""
-        self.room -= len(made) if isinstance(made, bytes) else made.nbytes if isinstance(made, np.ndarray) else 0
-        if self.room < 0:
-            raise PlainPickleError("it makes more bytes than it holds")
+        """Return ``made`` if the budget allows its size: a malicious pickle converts one text to bytes many times."""
+        self.budget -= len(made) if isinstance(made, bytes) else made.nbytes if isinstance(made, np.ndarray) else 0
+        if self.budget < 0:
+            raise PlainPickleError("it creates more bytes than it holds")
         return made
 
 
@@ -138,15 +138,15 @@ _ACTING: dict[bytes, Callable[[_Machine, Any], object]] = {
 
 
 def read_plain_pickle(content: bytes) -> Any:
-    """The lists, tuples, bytes, texts, numbers, truth values and uint8 or bool arrays of a pickle of any protocol.
+    """Read lists, tuples, bytes, texts, numbers, truth values and uint8 or bool arrays from a pickle of any protocol.
 
-    Strings of Python 2 come as bytes. Memory stays within a few times ``content`` and what as many empty lists take as
-    there may be operations, whatever lengths are announced and however often one content is called for.
+    Strings of Python 2 are returned as bytes. Memory is bounded by a few times ``content`` plus one empty list per
+    operation, whatever lengths the pickle declares and however often it refers to the same content.
 
-    Raises :class:`PlainPickleError` saying in one line what is wrong: it is cut short, no pickle, or asks for anything
-    beyond plain data.
+    Raises :class:`PlainPickleError` with a one-line reason for a truncated pickle, other content, and operations that
+    plain data do not need.
     """
-    # An honest pickle makes each of its bytes twice at most: from text, and into an array.
+    # A regular pickle creates each of its bytes at most twice: from text, and as an array.
     machine = _Machine(2 * len(content))
     try:
         for code, argument in operations(content):

@@ -1,6 +1,6 @@
-"""Operations of a pickle of plain data, with their arguments.
+"""Parsing of the operations of a pickle of plain data, with their arguments.
 
-:func:`pickletools.genops` is not used: it cannot read the strings of Python 2 that hold an image, and it decodes an
+:func:`pickletools.genops` is not used: it cannot read strings of Python 2 that hold an image, and it decodes an
 argument before the operation can be refused.
 """
 
@@ -16,46 +16,46 @@ from typing import Any
 __all__ = ["MAX_OPERATIONS", "PlainPickleError", "operations"]
 
 MAX_OPERATIONS = 4_000_000
-"""Published sets take up to 30 000 for 12 000 images; an operation may take some hundred bytes of memory."""
+"""Published sets take up to 30 000 operations for 12 000 images; one may take some hundred bytes of memory."""
 
 _NAMES = {opcode.code: opcode.name for opcode in pickletools.opcodes}
 # A number in text is at most a 64-bit one with its sign and an L.
 MAX_DIGITS = 21
-# What Python 2 never writes in a string's repr; escaped backslashes have been taken out before.
+# Escapes that Python 2 never writes in a string's repr; escaped backslashes are removed before.
 _STRANGE_ESCAPE = re.compile(rb"\\(?:[^x'\"nrt]|x(?![0-9a-fA-F]{2})|\Z)")
 
 
 class PlainPickleError(ValueError):
-    """A pickle that is damaged, or more than plain data; the text is one printable line without its name."""
+    """Raised for a pickle that is damaged or holds more than plain data; the message is one printable line."""
 
 
 class _Reader:
-    """A place in the content that moves on; nothing is given memory before its bytes are seen to be there."""
+    """Cursor in the content; memory is allocated only after a check that the bytes exist."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
         self.at = 0
 
     def take(self, count: int) -> bytes:
-        """The next ``count`` bytes."""
+        """Read the next ``count`` bytes."""
         if count > len(self.content) - self.at:
-            raise PlainPickleError(f"it is cut short: {count} bytes should follow byte {self.at}")
+            raise PlainPickleError(f"it is truncated: {count} bytes should follow byte {self.at}")
         self.at += count
         return self.content[self.at - count : self.at]
 
     def number(self, size: int, *, signed: bool = False) -> int:
-        """A little-endian number of ``size`` bytes."""
+        """Read a little-endian number of ``size`` bytes."""
         return int.from_bytes(self.take(size), "little", signed=signed)
 
     def length_prefixed(self, size: int) -> bytes:
-        """Bytes after their length, which has ``size`` bytes."""
+        """Read a length of ``size`` bytes, then as many bytes."""
         return self.take(self.number(size))
 
     def line(self) -> bytes:
-        """What comes before the next LF."""
+        """Read a line, without its LF."""
         end = self.content.find(b"\n", self.at)
         if end < 0:
-            raise PlainPickleError(f"it is cut short: a line should follow byte {self.at}")
+            raise PlainPickleError(f"it is truncated: a line should follow byte {self.at}")
         return self.take(end + 1 - self.at)[:-1]
 
 
@@ -73,12 +73,12 @@ def _decimal(line: bytes) -> int:
 
 
 def _integer(line: bytes) -> int | bool:
-    # Protocols 0 and 1 have no truth values of their own.
+    # Protocols 0 and 1 have no separate truth values.
     return {b"00": False, b"01": True}[line] if line in (b"00", b"01") else _decimal(line)
 
 
 def _quoted(line: bytes) -> bytes:
-    """Bytes as Python 2's ``repr`` wrote them."""
+    """Parse bytes in the form of Python 2's ``repr``."""
     inner = line[1:-1]
     if len(line) < 2 or line[:1] not in (b"'", b'"') or line[-1:] != line[:1]:
         raise PlainPickleError("it holds a string without its quotes")
@@ -95,7 +95,7 @@ def _nothing(reader: _Reader) -> None:
     return None
 
 
-# Bytes of protocol 3 and strings of Python 2 alike come as bytes: what ``encoding="bytes"`` means.
+# Bytes of protocol 3 and strings of Python 2 are both returned as bytes, as with ``encoding="bytes"``.
 _ARGUMENTS: dict[bytes, Callable[[_Reader], Any]] = {
     **dict.fromkeys(
         (
@@ -136,9 +136,9 @@ _ARGUMENTS: dict[bytes, Callable[[_Reader], Any]] = {
 
 
 def operations(content: bytes) -> Iterator[tuple[bytes, Any]]:
-    """Every operation up to STOP, as its byte (see the constants of :mod:`pickle`) and its argument.
+    """Yield every operation up to STOP as its byte (a constant of :mod:`pickle`) and its argument.
 
-    Raises :class:`PlainPickleError` where the content ends before STOP, for operations that plain data do not need,
+    Raises :class:`PlainPickleError` if the content ends before STOP, for operations that plain data do not need,
     and for more than :data:`MAX_OPERATIONS`.
     """
     reader = _Reader(content)
@@ -148,10 +148,8 @@ def operations(content: bytes) -> Iterator[tuple[bytes, Any]]:
         if code not in _ARGUMENTS:
             name = _NAMES.get(code.decode("latin-1"))
             if name is None:
-                raise PlainPickleError(f"it holds no operation but {code.hex()} at byte {place}")
-            raise PlainPickleError(
-                f"it asks for the operation {name} at byte {place}, which lists of images do not need"
-            )
+                raise PlainPickleError(f"it holds {code.hex()}, which is not an operation, at byte {place}")
+            raise PlainPickleError(f"it uses the operation {name} at byte {place}, which lists of images do not need")
         yield code, _ARGUMENTS[code](reader)
         if code == pickle.STOP:
             return

@@ -1,7 +1,7 @@
 """Functions that a pickle of images may call; looked up in a fixed table, never by name.
 
-Values of the file are not printed, compared or copied before their type is known: a value that contains itself many
-times would take unbounded time.
+Values of the file are not printed, compared or copied before their type is known, because a value that contains itself
+many times would take unbounded time.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ _ONE_BYTE = {"u1": np.uint8, "|u1": np.uint8, "b1": np.bool_, "|b1": np.bool_, "
 
 
 class Name:
-    """A name that the pickle asks for; raises :class:`PlainPickleError` for all but the few that are known."""
+    """A global name in the pickle; raises :class:`PlainPickleError` for all but a few allowed names."""
 
     def __init__(self, module: object, name: object) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
-            raise PlainPickleError("it asks for something without a name")
+            raise PlainPickleError("it refers to a global without a name")
         # NumPy 2 moved what NumPy 1 wrote as numpy.core.multiarray.
         self.key = module.replace("numpy._core.", "numpy.core.", 1), name
         if self.key not in _NAMES:
-            # repr: what a terminal would take for a command is written out.
-            asked = repr(f"{module[:80]}.{name[:80]}")[1:-1]
-            raise PlainPickleError(f"it asks for {asked}, which lists of images do not need")
+            # repr escapes control sequences of terminals.
+            shown = repr(f"{module[:80]}.{name[:80]}")[1:-1]
+            raise PlainPickleError(f"it refers to {shown}, which lists of images do not need")
 
 
 class Stateful(ABC):
-    """Something that BUILD gives a state."""
+    """An object whose state the operation BUILD sets."""
 
     @abstractmethod
     def with_state(self, state: object) -> object:
-        """What it is with this state; raises :class:`PlainPickleError` for one that NumPy does not write."""
+        """Return the object with this state; raises :class:`PlainPickleError` for a state that NumPy does not write."""
 
 
 class _Dtype(Stateful):
-    """A NumPy type by its code; one byte per value is all there is."""
+    """A NumPy type by its code; only types of one byte are allowed."""
 
     def __init__(self, code: object, *_: object) -> None:
         text = code.decode("latin-1") if isinstance(code, bytes) else code
@@ -54,14 +54,14 @@ class _Dtype(Stateful):
         self.type = _ONE_BYTE[text]
 
     def with_state(self, state: object) -> _Dtype:
-        """Byte order and field names; with one byte and no fields there is nothing to remember."""
+        """Check that the type has no fields; its byte order is irrelevant for one byte."""
         if not isinstance(state, tuple) or len(state) < 5 or any(part is not None for part in state[2:5]):
             raise PlainPickleError("it holds an array with fields")
         return self
 
 
 class UnfinishedArray(Stateful):
-    """An array without its values; ``values`` once it got them."""
+    """An array whose ``values`` are None until its state is set."""
 
     def __init__(self, kind: object, *_: object) -> None:
         if not isinstance(kind, Name) or kind.key != ("numpy", "ndarray"):
@@ -69,7 +69,7 @@ class UnfinishedArray(Stateful):
         self.values: NDArray[Any] | None = None
 
     def with_state(self, state: object) -> NDArray[Any]:
-        """``(version, shape, dtype, in Fortran's order, bytes)`` as NumPy writes it."""
+        """Set the state ``(version, shape, dtype, Fortran order, bytes)`` that NumPy writes."""
         if not isinstance(state, tuple) or len(state) != 5:
             raise PlainPickleError("it holds an array that is not in NumPy's form")
         _, shape, dtype, fortran, content = state
@@ -78,7 +78,7 @@ class UnfinishedArray(Stateful):
 
 
 def _array(content: object, dtype: object, shape: object, order: object) -> NDArray[Any]:
-    """A view of ``content``."""
+    """Return an array that is a view of ``content``."""
     if not isinstance(content, bytes) or not isinstance(dtype, _Dtype) or not isinstance(shape, tuple):
         raise PlainPickleError("it holds an array that is not in NumPy's form")
     if len(shape) > 2 or not all(type(side) is int and side >= 0 for side in shape):
@@ -92,14 +92,14 @@ def _array(content: object, dtype: object, shape: object, order: object) -> NDAr
 def _scalar(dtype: object, content: object) -> bool:
     found = _array(content, dtype, (1,), "C")
     if found.dtype != np.bool_:
-        raise PlainPickleError("it holds a number where truth values stand")
+        raise PlainPickleError("it holds a number where a truth value is expected")
     return bool(found[0])
 
 
 def _encode(text: object, coding: object) -> bytes:
-    """How protocols up to 2 write bytes under Python 3."""
+    """Decode bytes as Python 3 writes them in protocols up to 2."""
     if not isinstance(text, str) or not isinstance(coding, str) or coding not in ("latin1", "latin-1"):
-        raise PlainPickleError("it encodes something else than bytes")
+        raise PlainPickleError("it encodes something other than bytes")
     return text.encode("latin-1")
 
 
@@ -116,6 +116,6 @@ CALLS: dict[tuple[str, str], Callable[..., Any]] = {
     ("__builtin__", "bytes"): _no_bytes,
     ("builtins", "bytes"): _no_bytes,
 }
-"""The only things that a call may do."""
+"""Allowed functions by module and name."""
 
 _NAMES = frozenset({*CALLS, ("numpy", "ndarray")})

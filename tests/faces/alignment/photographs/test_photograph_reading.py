@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests.support.photograph_files import png_header, save, texture, with_orientation
 
-from fedfr.faces.alignment.photographs.opening import MAX_BYTES, MAX_PHOTOGRAPH_PIXELS, read_photograph
+from fedfr.faces.alignment.photographs.photograph_reading import MAX_BYTES, MAX_PHOTOGRAPH_PIXELS, read_photograph
 from fedfr.faces.alignment.photographs.reasons import RejectedPhotograph
 from fedfr.faces.image_headers import any_image_size
 
@@ -116,11 +116,11 @@ PNG = cv2.imencode(".png", texture(60, 50))[1].tobytes()
     ("content", "detail"),
     [
         (b"", "empty"),
-        (b"not an image, though it says so\n" * 20, "its content is no image of a known kind"),
-        (b"GIF89a" + bytes(100), "damaged or cut short"),
-        (JPEG[: len(JPEG) // 2], "damaged or cut short"),
-        (PNG[: len(PNG) // 2], "damaged or cut short"),
-        (JPEG[:11], "its content is no image of a known kind"),
+        (b"not an image, though it says so\n" * 20, "not an image of a known format"),
+        (b"GIF89a" + bytes(100), "damaged or truncated"),
+        (JPEG[: len(JPEG) // 2], "damaged or truncated"),
+        (PNG[: len(PNG) // 2], "damaged or truncated"),
+        (JPEG[:11], "not an image of a known format"),
     ],
 )
 def test_what_cannot_be_decoded(tmp_path: Path, content: bytes, detail: str, capfd: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +136,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     """A pipe without a writer would be waited for without end."""
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "lost.jpg").symlink_to(tmp_path / "nowhere")
-    for name, detail in (("pipe.jpg", "no regular file"), ("lost.jpg", "No such file or directory")):
+    for name, detail in (("pipe.jpg", "not a regular file"), ("lost.jpg", "No such file or directory")):
         with pytest.raises(RejectedPhotograph) as unfit:
             read_photograph(tmp_path / name)
         assert (unfit.value.reason, unfit.value.detail) == ("unreadable", detail)
