@@ -55,25 +55,50 @@ class OwnPairs:
 
     def blocks(self) -> Iterator[Block]:
         """Yield the scores of every pair once; in sorted order row i is compared with the columns after it."""
-        height, width = self._block
-        buffer = np.empty(height * width, np.float32)
+        for rows, left, right, scores in self._tiles():
+            mirrored = _runs(np.zeros_like(rows), rows + 1, left, right)
+            genuine = np.concatenate(
+                [
+                    _runs(rows + 1, self._mine_stop[rows], left, right),
+                    _runs(self._others_start[rows], self._others_stop[rows], left, right),
+                ]
+            )
+            flat = scores.reshape(-1)
+            genuine_scores = flat.take(genuine)
+            yield Block(scores, np.concatenate([flat.take(mirrored), genuine_scores]), genuine_scores)
+
+    def above(self, threshold: float) -> Iterator[tuple[Indices, Indices, NDArray[np.float32]]]:
+        """Yield the pairs that score above ``threshold``: the labels of their two images and their scores."""
+        for rows, left, right, scores in self._tiles():
+            row, column = np.nonzero(scores > np.float32(threshold))
+            once = left + column > rows[row]
+            row, column = row[once], column[once]
+            yield self._labels[rows[row]], self._labels[left:right][column], scores[row, column]
+
+    def pairs_by_label(self) -> tuple[Indices, Indices, Indices]:
+        """Return the labels in ascending order and, for each, its genuine pairs and the impostor pairs it is in."""
+        labels, which = np.unique(self._labels, return_inverse=True)
+        mine = np.bincount(which[: self._own], minlength=len(labels))
+        others = np.bincount(which[self._own :], minlength=len(labels))
+        genuine = mine * (mine - 1) // 2 + mine * others
+        impostor = mine * (len(which) - mine - others) + others * (self._own - mine)
+        return labels, genuine, impostor
+
+    def _tiles(self) -> Iterator[tuple[Indices, int, int, NDArray[np.float32]]]:
+        """Yield own rows, the first and last column, and their scores, which include pairs on and below the diagonal.
+
+        The scores are valid only until the next tile is requested.
+        """
         count = len(self._labels)
-        for top in range(0, self._own, height):
+        height, width = min(self._block[0], self._own), min(self._block[1], count)
+        buffer = np.empty(height * width, np.float32)
+        for top in range(0, self._own, max(1, height)):
             rows = np.arange(top, min(top + height, self._own))
             for left in range(top, count, width):
                 right = min(left + width, count)
                 scores = buffer[: len(rows) * (right - left)].reshape(len(rows), right - left)
                 np.matmul(self._features[rows[0] : rows[-1] + 1], self._features[left:right].T, out=scores)
-                mirrored = _runs(np.zeros_like(rows), rows + 1, left, right)
-                genuine = np.concatenate(
-                    [
-                        _runs(rows + 1, self._mine_stop[rows], left, right),
-                        _runs(self._others_start[rows], self._others_stop[rows], left, right),
-                    ]
-                )
-                flat = scores.reshape(-1)
-                genuine_scores = flat.take(genuine)
-                yield Block(scores, np.concatenate([flat.take(mirrored), genuine_scores]), genuine_scores)
+                yield rows, left, right, scores
 
     def sample(self) -> NDArray[np.float32]:
         """Return the impostor scores of evenly spaced images, a few million at most."""
