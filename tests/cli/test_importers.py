@@ -56,7 +56,7 @@ def test_a_named_importer_reads_what_another_would(fedfr: Fedfr, samples: Path, 
     [
         (["--importer", "folders"], "unknown importer 'folders'; did you mean 'folder'? known: folder, orl"),
         (["--importer", "no_such_package:read"], "there is no module 'no_such_package'; install its package"),
-        (["--importer", f"{__name__}:OWN"], "is a str; give a function of path, dest and progress"),
+        (["--importer", f"{__name__}:OWN"], "is a str; give a function with some or all of the parameters path, dest"),
         (["--importer", OWN, "--link"], f"--link has no effect on names.txt, which is read by the importer {OWN}"),
     ],
 )

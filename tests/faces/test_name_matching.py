@@ -76,7 +76,7 @@ def test_importers_warn_and_merge_nothing(tmp_path: Path) -> None:
     with pytest.warns(FacesWarning, match=expected):
         assert import_faces(tmp_path / "people", tmp_path / "table").num_identities == 3
     (tmp_path / "people" / "metadata.csv").unlink()
-    with pytest.warns(FacesWarning, match=r"1 names .*: 'Ann A' = 'Ann_A'; if they are one person"):
+    with pytest.warns(FacesWarning, match=r"1 names .*: 'Ann A' = 'Ann_A'; if each is one person"):
         assert import_faces(tmp_path / "people", tmp_path / "folder").num_identities == 3
 
 
