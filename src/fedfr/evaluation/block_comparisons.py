@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedfr.evaluation.array_inputs import as_flags, as_labels
+from fedfr.evaluation.score_normalization import cohort_statistics
 from fedfr.evaluation.scores import Block
 from fedfr.evaluation.unit_features import normalize
 
@@ -23,7 +24,8 @@ class OwnPairs:
     """Unordered pairs of images of which at least one is the client's own; pairs of one label are genuine.
 
     ``features`` (N, D) of any length, ``labels`` (N,) integers, ``own`` (N,) bool. With M own images these are
-    M(M-1)/2 + M(N-M) pairs, scored by the cosine. Memory: one float32 copy of the features (two while they are sorted)
+    M(M-1)/2 + M(N-M) pairs, scored by the cosine; a ``cohort`` (C, D) of features normalizes the scores
+    (:mod:`fedfr.evaluation.score_normalization`). Memory: one float32 copy of the features (two while they are sorted)
     and one block.
     """
 
@@ -33,6 +35,7 @@ class OwnPairs:
         labels: ArrayLike,
         own: ArrayLike,
         *,
+        cohort: ArrayLike | None = None,
         block: tuple[int, int] = BLOCK,
     ) -> None:
         normalized = normalize(features)
@@ -44,6 +47,7 @@ class OwnPairs:
         del normalized
         self._labels = numbers[order]
         self._own = int(is_own.sum())
+        self._norm = None if cohort is None else cohort_statistics(self._features, cohort)
         self._block = block
         mine, others = self._labels[: self._own], self._labels[self._own :]
         self._mine_stop = np.searchsorted(mine, mine, side="right")
@@ -98,6 +102,8 @@ class OwnPairs:
                 right = min(left + width, count)
                 scores = buffer[: len(rows) * (right - left)].reshape(len(rows), right - left)
                 np.matmul(self._features[rows[0] : rows[-1] + 1], self._features[left:right].T, out=scores)
+                if self._norm is not None:
+                    self._norm[rows[0] : rows[-1] + 1].apply(self._norm[left:right], scores)
                 yield rows, left, right, scores
 
     def sample(self) -> NDArray[np.float32]:
@@ -105,6 +111,8 @@ class OwnPairs:
         rows = _spread(self._own, SAMPLE_ROWS)
         columns = _spread(len(self._labels), SAMPLE_COLUMNS)
         scores = self._features[rows] @ self._features[columns].T
+        if self._norm is not None:
+            self._norm[rows].apply(self._norm[columns], scores)
         wanted = (rows[:, None] < columns) & (self._labels[rows][:, None] != self._labels[columns])
         chosen: NDArray[np.float32] = scores[wanted]
         return chosen

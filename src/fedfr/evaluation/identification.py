@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fedfr.core.errors import FedfrError
 from fedfr.evaluation.array_inputs import as_array, as_features, as_labels, as_rates
 from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Metric, expected, rate_label, refusable
+from fedfr.evaluation.score_normalization import CohortStatistics, cohort_statistics
 from fedfr.evaluation.scores import Block, operating_points
 from fedfr.evaluation.unit_features import normalize
 
@@ -41,6 +42,7 @@ def identify(
     fpirs: Sequence[float],
     *,
     minimum_impostors: int = MINIMUM_IMPOSTORS,
+    cohort: ArrayLike | None = None,
 ) -> list[Metric]:
     """Search probes in a gallery, open set: return TPIR at every FPIR (ISO/IEC 19795-1), then rank-1.
 
@@ -63,7 +65,7 @@ def identify(
     templates, identities = gallery_templates(gallery_features, gallery_labels)
     probes = normalize(probe_features, "probe features")
     rows = gallery_rows(as_labels(probe_labels, len(probes), "probe labels"), identities)
-    return open_set_identification(templates, probes, rows, fpirs, minimum_impostors=minimum_impostors)
+    return open_set_identification(templates, probes, rows, fpirs, minimum_impostors=minimum_impostors, cohort=cohort)
 
 
 def gallery_templates(features: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float32], Labels]:
@@ -115,13 +117,15 @@ def open_set_identification(
     fpirs: Sequence[float],
     *,
     minimum_impostors: int = MINIMUM_IMPOSTORS,
+    cohort: ArrayLike | None = None,
 ) -> list[Metric]:
     """Return TPIR at every FPIR in the standard convention (ISO/IEC 19795-1), then rank-1, scored by the cosine.
 
     FPIR: share of non-mated probes with any gallery score strictly above the threshold, which is the ⌊FPIR·N⌋-th (from
     0) highest of their N best scores. TPIR: share of mated probes whose own template scores strictly above it *and*
     above every other template; ties for the first place count as misses. ``templates`` (K, D), ``probes`` (P, D),
-    ``labels`` (P,): the gallery row of each probe, or ``NON_MATED``.
+    ``labels`` (P,): the gallery row of each probe, or ``NON_MATED``. ``cohort`` normalizes the scores, as in
+    :func:`~fedfr.evaluation.verify`.
 
     >>> from fedfr.evaluation import open_set_identification
     >>> templates = [[1, 0], [0, 1]]
@@ -133,7 +137,7 @@ def open_set_identification(
     1.0
     """
     rates = as_rates(fpirs, "fpirs")
-    own, best_other, mated = best_scores(templates, probes, labels)
+    own, best_other, mated = best_scores(templates, probes, labels, cohort)
     hit = mated & (own > best_other)
     impostors = np.sort(best_other[~mated])[::-1]
     genuine = int(mated.sum())
@@ -149,13 +153,16 @@ def open_set_identification(
 
 
 def best_scores(
-    templates: ArrayLike, probes: ArrayLike, labels: ArrayLike
+    templates: ArrayLike, probes: ArrayLike, labels: ArrayLike, cohort: ArrayLike | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
     """Return per probe the cosine with its own template, the best of the others, and whether it is mated.
 
     A score that does not exist is -inf.
     """
     search = Search(normalize(templates, "templates"), normalize(probes, "probes"), as_array(labels, "probe labels"))
+    if cohort is not None:
+        norms = cohort_statistics(search.probes, cohort), cohort_statistics(search.templates, cohort)
+        search = replace(search, norms=norms)
     return *search.best(), search.labels != NON_MATED
 
 
@@ -204,12 +211,14 @@ def released_identification(
 class Search:
     """All probes (P, D) compared with all templates (K, D), in blocks of probes.
 
-    ``labels`` (P,) are the gallery rows of the probes or ``NON_MATED``.
+    ``labels`` (P,) are the gallery rows of the probes or ``NON_MATED``; ``norms`` the statistics of probes and of
+    templates by which scores are normalized.
     """
 
     templates: NDArray[np.float32]
     probes: NDArray[np.float32]
     labels: Labels
+    norms: tuple[CohortStatistics, CohortStatistics] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", as_labels(self.labels, len(self.probes), "probe labels"))
@@ -229,6 +238,8 @@ class Search:
         """Yield the scores of all probes; the genuine ones are those of mated probes with their own template."""
         for start in range(0, len(self.probes), self._step):
             scores = self.probes[start : start + self._step] @ self.templates.T
+            if self.norms is not None:
+                self.norms[0][start : start + self._step].apply(self.norms[1], scores)
             labels = self.labels[start : start + self._step]
             rows = np.flatnonzero(labels != NON_MATED)
             own = scores[rows, labels[rows]]

@@ -66,7 +66,13 @@ class PersonOutcomes(Brief):
 
 
 def verification_outcomes(
-    features: ArrayLike, labels: ArrayLike, own: ArrayLike, metrics: Sequence[Metric], fars: Sequence[float]
+    features: ArrayLike,
+    labels: ArrayLike,
+    own: ArrayLike,
+    metrics: Sequence[Metric],
+    fars: Sequence[float],
+    *,
+    cohort: ArrayLike | None = None,
 ) -> list[PersonOutcomes]:
     """Return the outcomes by person of each of ``metrics``, TAR at ``fars`` in the same order, that has a threshold.
 
@@ -75,7 +81,7 @@ def verification_outcomes(
     given = _with_threshold(metrics, fars)
     if not given:
         return []
-    pairs = OwnPairs(features, labels, own)
+    pairs = OwnPairs(features, labels, own, cohort=cohort)
     people, genuine, impostor = pairs.pairs_by_label()
     ranks = [_ranks(rate, pairs.impostor) for _, rate in given]
     points = operating_points(pairs.blocks, [rank for both in ranks for rank in both])
@@ -108,6 +114,8 @@ def identification_outcomes(
     labels: ArrayLike,
     metrics: Sequence[Metric],
     fpirs: Sequence[float],
+    *,
+    cohort: ArrayLike | None = None,
 ) -> list[PersonOutcomes]:
     """Return the outcomes by person of each of ``metrics``, TPIR at ``fpirs`` in the same order, that has a threshold.
 
@@ -117,7 +125,7 @@ def identification_outcomes(
     given = _with_threshold(metrics, fpirs)
     if not given:
         return []
-    own, best_other, mated = best_scores(templates, probes, rows)
+    own, best_other, mated = best_scores(templates, probes, rows, cohort)
     people, which = np.unique(as_labels(labels, len(own)), return_inverse=True)
 
     def by_person(chosen: NDArray[np.bool_]) -> Counts:

@@ -60,6 +60,7 @@ def personalized_verification(
     *,
     minimum_impostors: int = MINIMUM_IMPOSTORS,
     binned: bool = False,
+    cohort: ArrayLike | None = None,
 ) -> list[Metric]:
     """Return the exact TAR at every FAR over all unordered pairs with at least one of the client's own images.
 
@@ -73,7 +74,9 @@ def personalized_verification(
     >>> personalized_verification(features, [0, 0, 1, 1, 2], own, [0.5], minimum_impostors=1)
     [Metric(name='TAR@FAR=5e-1', value=1, genuine=1, impostor=6, impostors_above=3, threshold=0.1104)]
     """
-    pairs = OwnPairs(features, labels, own)
+    if binned and cohort is not None:
+        raise FedfrError("binned verification counts cosines from -1 to 1; it cannot be used with a cohort")
+    pairs = OwnPairs(features, labels, own, cohort=cohort)
     genuine, impostor = pairs.genuine, pairs.impostor
     return _tar(pairs.blocks, genuine, impostor, fars, minimum_impostors, sample=pairs.sample, binned=binned)
 
@@ -85,13 +88,15 @@ def verify(
     *,
     minimum_impostors: int = MINIMUM_IMPOSTORS,
     binned: bool = False,
+    cohort: ArrayLike | None = None,
 ) -> list[Metric]:
     """Return the exact TAR at every FAR over all unordered pairs of a labelled set, scored by the cosine.
 
     ``features`` (N, D) need not be normalized, ``labels`` (N,) integers; arrays, lists and torch tensors are accepted.
     Every metric holds its threshold and the numbers of genuine and impostor pairs; it is refused (``value`` None) where
-    fewer than ``minimum_impostors`` impostors are expected above the threshold. Raises :class:`FedfrError` for NaN,
-    infinity, other shapes, and rates outside 0 … 1.
+    fewer than ``minimum_impostors`` impostors are expected above the threshold. The features of other people as
+    ``cohort`` (C, D) normalize the scores (AS-norm, :mod:`fedfr.evaluation.score_normalization`). Raises
+    :class:`FedfrError` for NaN, infinity, other shapes, and rates outside 0 … 1.
 
     >>> import numpy as np
     >>> from fedfr.evaluation import verify
@@ -104,7 +109,9 @@ def verify(
     """
     given = as_features(features)
     own = np.ones(len(given), np.bool_)
-    return personalized_verification(given, labels, own, fars, minimum_impostors=minimum_impostors, binned=binned)
+    return personalized_verification(
+        given, labels, own, fars, minimum_impostors=minimum_impostors, binned=binned, cohort=cohort
+    )
 
 
 def verify_pairs(
