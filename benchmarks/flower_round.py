@@ -99,7 +99,7 @@ def over_flower(folder: Path, made: Experiment) -> Iterator[Loopback]:
 
 def finish(processes: Loopback, run_id: str) -> None:
     """Wait for the end of a Flower run; raises when it failed."""
-    while not (state := processes.control.state(run_id)).over:
+    while not (state := processes.control.state(run_id)).ended:
         time.sleep(2)
     if state.status != "finished:completed":
         raise RuntimeError(f"{state.status}: {state.details}")

@@ -21,7 +21,7 @@ from fedfr.cli import deployment_options
 from fedfr.core.files import locked
 from fedfr.deployment.site import SiteConfig
 
-NEEDED = "fedfr: clients on other machines need Flower; pip install 'fedfr[flower]'\n"
+NEEDED = "fedfr: sites on other machines need Flower; pip install 'fedfr[flower]'\n"
 
 
 @pytest.fixture(scope="module")
@@ -112,20 +112,20 @@ def test_a_site_where_something_is_to_be_done_ends_with_1(fedfr: Fedfr, standing
     answer = fedfr("site", "check", standing.site)
     assert (answer.code, answer.err) == (1, "")
     (line,) = [line for line in answer.out.splitlines() if not line.startswith("ok   ")]
-    assert line.startswith("DO   key: the key ")
-    assert line.endswith("; chmod 600 it, or make a new one")
+    assert line.startswith("FAIL key: the key ")
+    assert line.endswith("; chmod 600 it, or create a new one")
     answer = fedfr("site", "check", standing.site, "--json")
     assert answer.code == 1
     (wrong,) = [line for line in json.loads(answer.out) if line["remedy"]]
     assert wrong["what"] == "key"
-    assert wrong["remedy"] == "chmod 600 it, or make a new one"
+    assert wrong["remedy"] == "chmod 600 it, or create a new one"
 
 
 def test_a_folder_without_a_site_ends_with_1_and_one_line(fedfr: Fedfr, tmp_path: Path) -> None:
     answer = fedfr("site", "check", tmp_path)
     assert (answer.code, answer.err) == (1, "")
     assert answer.out == (
-        f"DO   configuration: {tmp_path} holds no site.yaml; make a site with `fedfr site init {tmp_path}`\n"
+        f"FAIL configuration: {tmp_path} holds no site.yaml; create a site with `fedfr site init {tmp_path}`\n"
     )
 
 
@@ -150,7 +150,7 @@ def test_what_a_coordinators_check_ends_with(
     answer = fedfr("server", "check", tmp_path, *more)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == (
-        f"fedfr: {tmp_path} holds no server.yaml; make a coordinator with `fedfr server init {tmp_path}`\n"
+        f"fedfr: {tmp_path} holds no server.yaml; create a coordinator with `fedfr server init {tmp_path}`\n"
     )
 
 

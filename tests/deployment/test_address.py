@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from fedfr.core.errors import FedfrError
-from fedfr.deployment.address import Address, is_own, listening
-from fedfr.deployment.processes import superlink, supernode
+from fedfr.deployment.address import Address, is_local_address, listen_addresses
+from fedfr.deployment.processes import superlink_command, supernode_command
 
 
 @pytest.mark.parametrize(
@@ -62,16 +62,17 @@ def test_a_zone_is_of_one_machine(text: str) -> None:
 def test_flower_takes_addresses_to_listen_at_without_brackets(tmp_path_factory: pytest.TempPathFactory) -> None:
     here = Address.parse("[::1]:9000")
     folder = tmp_path_factory.mktemp("site")
-    assert superlink(here)[-4:] == ["--host", "::1", "--port", "9000"]
-    command = supernode(here, folder / "site.yaml", here)
+    assert superlink_command(here)[-4:] == ["--host", "::1", "--port", "9000"]
+    command = supernode_command(here, folder / "site.yaml", here)
     assert command[command.index("--superlink") + 1] == "[::1]:9000"
     assert command[command.index("--host") + 1] == "::1"
 
 
 def test_addresses_of_this_machine() -> None:
-    assert [family for family, _ in listening()] == [socket.AF_INET, socket.AF_INET6]
+    assert [family for family, _ in listen_addresses()] == [socket.AF_INET, socket.AF_INET6]
     assert [
-        is_own(host) for host in ("::1", "127.9.9.9", "::ffff:127.0.0.1", "2001:db8::7", "192.0.2.7", "localhost")
+        is_local_address(host)
+        for host in ("::1", "127.9.9.9", "::ffff:127.0.0.1", "2001:db8::7", "192.0.2.7", "localhost")
     ] == [
         True,
         True,

@@ -27,7 +27,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.files import locked
 from fedfr.deployment import checks
 from fedfr.deployment.certificates import issue_server, make_authority
-from fedfr.deployment.checks import Line, check_server, check_site
+from fedfr.deployment.checks import CheckResult, check_server, check_site
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.site import Site
 from fedfr.faces import FaceSet
@@ -46,7 +46,7 @@ EVERY_LINE = [
     "device",
     "faces",
     "public faces",
-    "nobody in both",
+    "no overlap",
     "disk",
     "memory",
     "private states",
@@ -103,28 +103,28 @@ def server(standing: Standing) -> Iterator[Server]:
         yield made
 
 
-def site_lines(standing: Standing) -> dict[str, Line]:
+def site_lines(standing: Standing) -> dict[str, CheckResult]:
     return {line.what: line for line in check_site(standing.site_file)}
 
 
-def server_lines(standing: Standing) -> dict[str, Line]:
+def server_lines(standing: Standing) -> dict[str, CheckResult]:
     return {line.what: line for line in check_server(standing.coordinator)}
 
 
-def to_do(lines: dict[str, Line]) -> dict[str, str]:
+def to_do(lines: dict[str, CheckResult]) -> dict[str, str]:
     return {what: f"{line.found}; {line.remedy}" for what, line in lines.items() if line.remedy}
 
 
 def test_a_line_is_fine_or_says_what_to_do() -> None:
-    assert str(Line("disk", "9.0 GB free")) == "ok   disk: 9.0 GB free"
-    assert str(Line("disk", "0.0 GB free", "make room")) == "DO   disk: 0.0 GB free; make room"
+    assert str(CheckResult("disk", "9.0 GB free")) == "ok   disk: 9.0 GB free"
+    assert str(CheckResult("disk", "0.0 GB free", "free space")) == "FAIL disk: 0.0 GB free; free space"
 
 
 def test_an_error_that_advises_nothing_is_said_once() -> None:
-    def look() -> str:
+    def check() -> str:
         raise FedfrError("it is broken")
 
-    assert checks._line("disk", look) == Line("disk", "it is broken", "fix it")
+    assert checks._run_check("disk", check) == CheckResult("disk", "it is broken", "correct it")
 
 
 # A site
@@ -137,13 +137,13 @@ def test_a_site_where_nothing_is_to_be_done(standing: Standing, server: Server) 
     assert [*lines] == EVERY_LINE
     assert lines["configuration"].found == f"{standing.site_file}, client {SITE}"
     assert lines["key"].found.endswith(f"in {standing.site / 'site.key'}")
-    assert lines["certificate authority"].found == "good for 3650 days"
-    assert lines["server"].found == f"{server.address} answers, with the authority's certificate and the same time"
+    assert lines["certificate authority"].found == "valid for 3650 days"
+    assert lines["server"].found == f"{server.address} answers; its certificate is valid and the clocks agree"
     assert lines["registered"].found == "the site's key is registered"
     assert lines["agreement"].found == "fedfr, 2 rounds, 2 sites"
     assert lines["faces"].found == "9 images of 3 identities for training"
     assert lines["public faces"].found == "55 images of 11 identities, as in the agreement"
-    assert lines["nobody in both"].found == "no name and no image is both private and public"
+    assert lines["no overlap"].found == "private and public faces share no name and no image"
     assert lines["disk"].found.startswith("1000.0 GB free, 0.0")
     assert lines["port"].found.endswith("is free")
     assert {path: path.read_bytes() for path in standing.site.rglob("*") if path.is_file()} == before
@@ -155,16 +155,16 @@ def test_without_a_configuration_there_is_nothing_else_to_look_at(standing: Stan
     (line,) = check_site(standing.site_file)
     assert line.what == "configuration"
     assert line.found == f"{standing.site} holds no site.yaml"
-    assert line.remedy == f"make a site with `fedfr site init {standing.site}`"
+    assert line.remedy == f"create a site with `fedfr site init {standing.site}`"
 
 
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
         (lambda key: key.unlink(), "No such file or directory; check the path"),
-        (lambda key: key.chmod(0o640), "is readable by other users; chmod 600 it, or make a new one"),
-        (lambda key: key.write_text("no key", "ascii"), "without passphrase (.*); give a key that fedfr made"),
-        (lambda key: key.write_bytes(key.with_name("ca.crt").read_bytes()), "; give a key that fedfr made"),
+        (lambda key: key.chmod(0o640), "is readable by other users; chmod 600 it, or create a new one"),
+        (lambda key: key.write_text("no key", "ascii"), "without passphrase (.*); give a key that fedfr created"),
+        (lambda key: key.write_bytes(key.with_name("ca.crt").read_bytes()), "; give a key that fedfr created"),
     ],
     ids=["missing", "open", "garbage", "certificate"],
 )
@@ -183,7 +183,7 @@ def test_a_key_that_cannot_be_used(
     ("days", "said"),
     [
         (-3, "expired 3 days ago; ask the coordinator for a new one"),
-        (29.9, "good for 30 days; ask the coordinator for a new one"),
+        (29.9, "valid for 30 days; ask the coordinator for a new one"),
         (30.5, ""),
     ],
 )
@@ -228,7 +228,7 @@ def test_a_server_of_another_authority(standing: Standing, server: Server, tmp_p
     found = to_do(site_lines(standing))
     assert [*found] == ["server"]
     assert found["server"].startswith(f"{server.address} has the wrong certificate (")
-    assert found["server"].endswith("; do not continue before the coordinator has explained it")
+    assert found["server"].endswith("; do not continue until the coordinator has explained it")
 
 
 def test_a_server_by_a_name_that_its_certificate_does_not_have(standing: Standing, tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_somebody_else_listens(standing: Standing) -> None:
     assert found.remedy == "check host, port and firewall"
 
 
-def _with_answer(lines: Iterator[Line], listening: socket.socket) -> Iterator[Line]:
+def _with_answer(lines: Iterator[CheckResult], listening: socket.socket) -> Iterator[CheckResult]:
     def answer() -> None:
         channel, _ = listening.accept()
         channel.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -280,7 +280,7 @@ def test_no_server_is_named(standing: Standing) -> None:
 
 @pytest.mark.parametrize(
     ("off", "said"),
-    [(300, "clock is -300 s off the server's"), (-300, "clock is +300 s off the server's"), (30, ""), (-30, "")],
+    [(300, "-300 s"), (-300, "+300 s"), (30, ""), (-30, "")],
 )
 def test_a_clock_that_is_off(standing: Standing, server: Server, off: float, said: str) -> None:
     # A crafted Date has whole seconds, and the answer takes some time.
@@ -289,9 +289,9 @@ def test_a_clock_that_is_off(standing: Standing, server: Server, off: float, sai
     if not said:
         assert found == ""
         return
-    number = int(found.partition("clock is ")[2].partition(" s")[0])
+    number = int(found.partition("differs from the server's by ")[2].partition(" s")[0])
     assert abs(number + off) <= 5
-    assert found.endswith(" s off the server's; set it (timedatectl set-ntp true)")
+    assert found.endswith(" s; set it (timedatectl set-ntp true)")
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Wed, 99 Nov 2026 13:59:12 GMT"])
@@ -328,26 +328,26 @@ def test_an_agreement_that_does_not_fit(
 def test_no_faces(standing: Standing, server: Server) -> None:
     shutil.rmtree(standing.site / "faces")
     found = to_do(site_lines(standing))
-    assert [*found] == ["faces", "nobody in both"]
+    assert [*found] == ["faces", "no overlap"]
     assert found["faces"].endswith("is not a folder; give a folder written by `fedfr faces import`")
 
 
 def test_no_public_faces(standing: Standing, server: Server) -> None:
     shutil.rmtree(standing.site / "public")
     found = to_do(site_lines(standing))
-    assert [*found] == ["public faces", "nobody in both"]
-    assert found["public faces"].startswith("they are not here; run `fedfr site fetch`")
+    assert [*found] == ["public faces", "no overlap"]
+    assert found["public faces"].startswith("the public faces are missing; run `fedfr site fetch`")
     edit(standing.site_file, public=None)
     found = to_do(site_lines(standing))
-    assert found["public faces"].startswith("they are not here; run `fedfr site fetch`")
-    assert found["nobody in both"] == "this check needs the public faces; fetch them first"
+    assert found["public faces"].startswith("the public faces are missing; run `fedfr site fetch`")
+    assert found["no overlap"] == "this check needs the public faces; fetch them first"
 
 
 def test_other_public_faces(standing: Standing, server: Server) -> None:
     shutil.rmtree(standing.site / "public")
     named(tiny_faces(4, 4, seed=3), ["a", "b", "c", "d"]).save(standing.site / "public")
     assert to_do(site_lines(standing)) == {
-        "public faces": "they differ from the agreement; fetch them again",
+        "public faces": "the public faces differ from the agreement; fetch them again",
     }
 
 
@@ -357,7 +357,7 @@ def test_a_method_without_public_faces(standing: Standing, server: Server) -> No
     lines = site_lines(standing)
     assert to_do(lines) == {}
     assert lines["public faces"].found == "not needed by this method"
-    assert lines["nobody in both"].found == "there are no public faces"
+    assert lines["no overlap"].found == "there are no public faces"
 
 
 def _replace_own(standing: Standing, faces: FaceSet) -> None:
@@ -370,7 +370,7 @@ def test_a_person_in_both_by_name(standing: Standing, server: Server) -> None:
     _replace_own(standing, named(tiny_faces(3, 5, seed=7), ["patient-0", public, "patient-2"]))
     found = to_do(site_lines(standing))
     assert found == {
-        "nobody in both": f"1 identities of this site have the same name as some of the public ones, for example "
+        "no overlap": f"1 identities of this site have the same name as some of the public ones, for example "
         f"{public}; remove them here, or rename them if they are other people"
     }
 
@@ -383,7 +383,7 @@ def test_a_person_in_both_by_image(standing: Standing, server: Server, where: in
     pixels[where] = public.images([0])[0]
     _replace_own(standing, FaceSet(pixels, own.labels, own.identities))
     assert to_do(site_lines(standing)) == {
-        "nobody in both": "an image of this site is among the public ones; remove that identity here"
+        "no overlap": "an image of this site is among the public ones; remove that identity here"
     }
 
 
@@ -392,14 +392,14 @@ def test_a_full_disk_and_one_that_cannot_be_written(standing: Standing, server: 
     found = to_do(site_lines(standing))
     assert [*found] == ["disk"]
     assert found["disk"].startswith(f"0.0 GB free at {standing.site}, 0.0")
-    assert found["disk"].endswith(" GB are needed; make room")
+    assert found["disk"].endswith(" GB are needed; free space")
     machine.writable = False
     said = f"{standing.site} is not writable; grant this user write access"
     assert to_do(site_lines(standing)) == {"folder": said, "disk": said}
 
 
 def test_too_little_memory(standing: Standing, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "PER_BYTE_OF_MODEL", 10**9)
+    monkeypatch.setattr(checks, "MEMORY_PER_MODEL_BYTE", 10**9)
     found = to_do(site_lines(standing))
     assert [*found] == ["memory"]
     assert found["memory"].endswith(" GB are needed; add memory")
@@ -457,9 +457,9 @@ def test_a_coordinator_where_nothing_is_to_be_done(standing: Standing, machine: 
         "configuration",
         *certificates,
         "hosts",
-        "listens at",
+        "addresses",
         "folder",
-        "served",
+        "certificate in use",
         "nginx",
         "proxy",
         "sites",
@@ -468,11 +468,11 @@ def test_a_coordinator_where_nothing_is_to_be_done(standing: Standing, machine: 
         "running",
     ]
     assert lines["configuration"].found == f"hospitals, localhost, port {config.port}"
-    assert lines["listens at"].found == f"0.0.0.0:{config.port} and [::]:{config.port}"
-    assert lines["certificate server"].found == "good for 397 days"
+    assert lines["addresses"].found == f"0.0.0.0:{config.port} and [::]:{config.port}"
+    assert lines["certificate server"].found == "valid for 397 days"
     assert lines["sites"].found == f"{SITE}, {OTHER}"
     assert [lines[port].found for port in ports] == [
-        f"{number}, in use by this one: process {process} (the site in {standing.coordinator.folder})"
+        f"{number}, in use by its own process {process} (the site in {standing.coordinator.folder})"
         for number, process in zip((config.port, config.inner_port), processes, strict=True)
     ]
     assert machine.asked == [standing.coordinator.runs]
@@ -508,20 +508,20 @@ def test_no_nginx_and_no_sites(standing: Standing, machine: Machine) -> None:
         key.unlink()
     found = to_do(server_lines(standing))
     assert found["nginx"] == "not installed; apt install nginx-light"
-    assert found["sites"] == "none; `fedfr server register` their keys"
+    assert found["sites"] == "none; register their keys with `fedfr server register`"
 
 
 def test_a_coordinators_full_disk(standing: Standing, machine: Machine) -> None:
     machine.free = 10**9
     found = to_do(server_lines(standing))
-    assert found["disk"] == f"1.0 GB free at {standing.coordinator.runs}, 1.1 GB are needed; make room"
+    assert found["disk"] == f"1.0 GB free at {standing.coordinator.runs}, 1.1 GB are needed; free space"
 
 
 @pytest.mark.parametrize(
     ("days", "said"),
     [
-        (-2, "expired 2 days ago; remove it and its key, and init again"),
-        (10, "good for 10 days; remove it and its key, and init again"),
+        (-2, "expired 2 days ago; remove it and its key, and run `fedfr server init` again"),
+        (10, "valid for 10 days; remove it and its key, and run `fedfr server init` again"),
         (31, ""),
     ],
 )
@@ -534,7 +534,7 @@ def test_a_servers_certificate_that_ends(standing: Standing, days: float, said: 
 
 
 def test_a_servers_certificate_that_does_not_fit(standing: Standing, tmp_path: Path) -> None:
-    tls, again = standing.coordinator.tls, "; remove it and its key, and init again"
+    tls, again = standing.coordinator.tls, "; remove it and its key, and run `fedfr server init` again"
     own = {end: (tls / f"server.{end}").read_bytes() for end in ("crt", "key")}
 
     def remove() -> None:
@@ -569,14 +569,12 @@ def test_a_certificate_that_was_made_anew_and_is_not_shown_yet(
     again = f"restart `fedfr server run {coordinator.folder}`"
     with locked(coordinator.folder), both_ports(standing):
         assert to_do(server_lines(standing)) == {
-            "served": f"the server uses another certificate than {coordinator.tls / 'server.crt'}; {again}"
+            "certificate in use": f"the server uses a certificate other than {coordinator.tls / 'server.crt'}; {again}"
         }
         machine.shown = None
-        found = to_do(server_lines(standing))["served"]
+        found = to_do(server_lines(standing))["certificate in use"]
     port = coordinator.config.port
-    assert (
-        found == f"no process answers at 127.0.0.1:{port} ([Errno 111] Connection refused); check its log, and {again}"
-    )
+    assert found == f"no process answers at 127.0.0.1:{port} ([Errno 111] Connection refused); see its log, and {again}"
 
 
 def test_what_runs_is_asked_in_both_families(
@@ -592,7 +590,7 @@ def test_what_runs_is_asked_in_both_families(
 
     monkeypatch.setattr(ssl, "get_server_certificate", only_ipv4)
     with locked(standing.coordinator.folder):
-        found = to_do(server_lines(standing))["served"]
+        found = to_do(server_lines(standing))["certificate in use"]
     assert found.startswith(f"no process answers at [::1]:{config.port} ([Errno 111] Connection refused)")
 
 
@@ -609,7 +607,7 @@ def test_a_machine_without_ipv6(standing: Standing, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(socket, "socket", without)
     said = "this machine has no IPv6 for 2001:db8::7; enable it, or give other hosts in server.yaml"
-    assert to_do({line.what: line for line in check_server(coordinator)})["listens at"] == said
+    assert to_do({line.what: line for line in check_server(coordinator)})["addresses"] == said
     assert f"listen {coordinator.config.port} ssl" in coordinator.proxy.configuration()
     assert "[::]" not in coordinator.proxy.configuration()
 
@@ -619,7 +617,9 @@ def test_certificates_that_are_missing(standing: Standing) -> None:
         (standing.coordinator.tls / f"{name}.crt").unlink()
     found = to_do(server_lines(standing))
     for name in ("ca", "server"):
-        assert found[f"certificate {name}"].endswith(f"{name}.crt: No such file or directory; init again")
+        assert found[f"certificate {name}"].endswith(
+            f"{name}.crt: No such file or directory; run `fedfr server init` again"
+        )
 
 
 def test_a_path_that_nginx_cannot_be_told(standing: Standing, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from fedfr.core.errors import FedfrError
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.certificates import check_server_certificate, load_certificate
 from fedfr.deployment.coordinator import Coordinator, CoordinatorConfig
-from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.secrets import make_node_key, public_line, save_key
+from fedfr.deployment.state_files import STOPPED, SUBMITTED
 from fedfr.faces import FaceSet
 
 
@@ -141,7 +141,7 @@ def test_without_the_authoritys_key_all_but_new_certificates_goes_on(coordinator
         ({"port": 0}, "server init: port = 0: give a whole number of at least 1 and at most 65535"),
         ({"port": 65536}, "server init: port = 65536"),
         ({"inner_port": -1}, "server init: inner_port = -1"),
-        ({"inner_port": 9443}, "two ports"),
+        ({"inner_port": 9443}, "two different ports"),
     ],
 )
 @pytest.mark.parametrize("existed", [True, False])
@@ -170,7 +170,7 @@ def test_a_folder_with_anything_else_in_it_is_refused(tmp_path: Path) -> None:
         path.write_text("mine")
     before = files(tmp_path)
     for name in ("mine", "file"):
-        with pytest.raises(FedfrError, match="exists and is not an empty folder; choose another place"):
+        with pytest.raises(FedfrError, match="exists and is not an empty folder; choose another folder"):
             init(tmp_path / name)
     with pytest.raises(FedfrError, match=r"cannot write .*Not a directory"):
         init(tmp_path / "file" / "below")
@@ -189,7 +189,7 @@ def test_a_disk_that_is_full_in_between_leaves_nothing(tmp_path: Path, monkeypat
 
 def test_nothing_is_opened_where_nothing_is(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nobody"):
-        with pytest.raises(FedfrError, match=r"holds no server.yaml; make a coordinator with `fedfr server init"):
+        with pytest.raises(FedfrError, match=r"holds no server.yaml; create a coordinator with `fedfr server init"):
             Coordinator.open(folder)
     assert files(tmp_path) == {}
 
@@ -280,7 +280,7 @@ def _other_kinds() -> dict[str, Callable[[], str]]:
 @pytest.mark.parametrize("kind", _other_kinds())
 def test_anything_but_one_key_of_a_site_is_refused(coordinator: Coordinator, tmp_path: Path, kind: str) -> None:
     path = _line(tmp_path / "given.pub", _other_kinds()[kind]())
-    with pytest.raises(FedfrError, match=r"; give the .pub file that `fedfr site init` made") as refused:
+    with pytest.raises(FedfrError, match=r"; give the .pub file that `fedfr site init` created") as refused:
         coordinator.register("clinic-a", path)
     assert "\n" not in str(refused.value)
     assert coordinator.sites() == {}
@@ -307,7 +307,7 @@ def test_a_person_gets_a_certificate_once(coordinator: Coordinator) -> None:
     with pytest.raises(FedfrError, match=r"ada.crt exists already and is not replaced"):
         coordinator.admit("ada")
     for name in ("ca", "server", "../ada", "", "a/b", "two words"):
-        with pytest.raises(FedfrError, match="cannot be a person's name here"):
+        with pytest.raises(FedfrError, match="is not a valid name for an operator"):
             coordinator.admit(name)
     assert files(coordinator.folder) == before
 
@@ -377,9 +377,7 @@ def test_a_client_without_a_key_is_named_and_a_mended_run_can_be_made(
 ) -> None:
     coordinator.register("clinic-a", key)
     before = files(coordinator.folder)
-    said = (
-        r"clinic-b of run first are not registered sites \(registered: clinic-a\); `fedfr server register` their keys"
-    )
+    said = r"clinic-b of run first are not registered \(registered: clinic-a\); register their keys with `fedfr server"
     with pytest.raises(FedfrError, match=said):
         coordinator.submit("first", config_for(faces))
     assert files(coordinator.folder) == before
@@ -392,7 +390,7 @@ def test_a_key_that_is_gone_keeps_a_run_from_going_on_but_loses_nothing(ready: C
     ready.withdraw("first")
     ready.sites()["clinic-b"].unlink()
     before = files(ready.folder)
-    with pytest.raises(FedfrError, match="clinic-b of run first are not registered sites"):
+    with pytest.raises(FedfrError, match="clinic-b of run first are not registered"):
         ready.submit("first", None)
     assert files(ready.folder) == before
 
@@ -412,7 +410,7 @@ def test_names_that_no_run_has(ready: Coordinator, name: str) -> None:
     victim.parent.mkdir()
     victim.write_bytes(b"")
     before = files(ready.folder.parent)
-    with pytest.raises(FedfrError, match="cannot be a run's name; give letters, digits"):
+    with pytest.raises(FedfrError, match="is not a valid name for a run; give letters, digits"):
         ready.submit(name, None)
     with pytest.raises(FedfrError, match="there is no run"):
         ready.withdraw(name)
@@ -420,10 +418,10 @@ def test_names_that_no_run_has(ready: Coordinator, name: str) -> None:
 
 
 def test_a_run_that_was_never_made(ready: Coordinator, faces: Path) -> None:
-    with pytest.raises(FedfrError, match=r"there is no run second in .*runs; give a configuration to make it"):
+    with pytest.raises(FedfrError, match=r"there is no run second in .*runs; give a configuration to create it"):
         ready.submit("second", None)
     ready.submit("first", config_for(faces))
-    with pytest.raises(FedfrError, match=r"there is no run 'second' in .*runs; there are first"):
+    with pytest.raises(FedfrError, match=r"there is no run 'second' in .*runs; existing runs: first"):
         ready.withdraw("second")
     assert ready.submitted() == ["first"]
 

@@ -20,9 +20,9 @@ from fedfr.core.files import locked
 from fedfr.deployment import processes, server_app
 from fedfr.deployment.address import Address
 from fedfr.deployment.bundle import write_bundle
-from fedfr.deployment.processes import Control, environment, superlink, supernode
-from fedfr.deployment.run_state import STOPPED, SUBMITTED
+from fedfr.deployment.processes import Control, environment, superlink_command, supernode_command
 from fedfr.deployment.server_app import run_folder
+from fedfr.deployment.state_files import STOPPED, SUBMITTED
 from fedfr.experiments.experiment import Experiment
 
 
@@ -52,7 +52,7 @@ def test_the_environment_lets_flower_call_nobody(tmp_path: Path) -> None:
 
 def test_the_commands_start_programs_that_are_there() -> None:
     link, own = Address("127.0.0.1", 9092), Address("127.0.0.1", 9094)
-    commands = [superlink(link), supernode(link, Path("/srv/a site/site.yaml"), own)]
+    commands = [superlink_command(link), supernode_command(link, Path("/srv/a site/site.yaml"), own)]
     assert all(Path(command[0]).is_file() for command in commands)
     assert commands[1][-2:] == ["--node-config", 'site="/srv/a site/site.yaml"']
 
@@ -60,11 +60,11 @@ def test_the_commands_start_programs_that_are_there() -> None:
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "find_spec", lambda name: None)
     with pytest.raises(FedfrError, match=re.escape("need Flower; pip install 'fedfr[flower]'")):
-        superlink(Address("127.0.0.1", 9092))
+        superlink_command(Address("127.0.0.1", 9092))
 
 
 def test_a_superlink_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(FedfrError, match=r"the SuperLink at 127.0.0.1:9 did not do `flwr run`: ") as refused:
+    with pytest.raises(FedfrError, match=r"`flwr run` failed at the SuperLink 127.0.0.1:9: ") as refused:
         Control(Address("127.0.0.1", 9), tmp_path).submit("demo")
     assert "\n" not in str(refused.value)
 

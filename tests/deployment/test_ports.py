@@ -13,11 +13,11 @@ from tests.support.site_standing import Standing, edit
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import locked, write_json
 from fedfr.deployment.background import wait_for
-from fedfr.deployment.checks import Line, check_site
+from fedfr.deployment.checks import CheckResult, check_site
+from fedfr.deployment.coordinator_service import CoordinatorService
 from fedfr.deployment.listeners import listeners
-from fedfr.deployment.serving import Serving
 from fedfr.deployment.site import SiteConfig
-from fedfr.deployment.site_running import RUNNING, run_site
+from fedfr.deployment.site_service import RUNNING, run_site
 from fedfr.deployment.status import site_status
 
 
@@ -26,7 +26,7 @@ def standing(tmp_path: Path) -> Standing:
     return Standing.make(tmp_path)
 
 
-def port_line(standing: Standing) -> Line:
+def port_line(standing: Standing) -> CheckResult:
     (found,) = (line for line in check_site(standing.site_file) if line.what == "port")
     return found
 
@@ -68,16 +68,16 @@ def test_its_own_process_is_told_as_such(standing: Standing) -> None:
         with locked(standing.site):
             assert (
                 port_line(standing).found
-                == f"{port}, in use by this one: process {process} (the site in {standing.site.resolve()})"
+                == f"{port}, in use by its own process {process} (the site in {standing.site.resolve()})"
             )
     with locked(standing.site):
-        assert port_line(standing).found == f"no process listens at {port}, although this one runs"
+        assert port_line(standing).found == f"no process listens at {port} although `run` is active"
 
 
 def test_without_a_port_one_is_found(standing: Standing) -> None:
     edit(standing.site_file, port=None)
     assert SiteConfig.load(standing.site_file).port is None
-    assert port_line(standing) == Line("port", "a free port is chosen at every start")
+    assert port_line(standing) == CheckResult("port", "a free port is chosen at every start")
 
 
 def test_a_coordinator_whose_port_another_has_says_so_and_ends(standing: Standing, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_coordinator_whose_port_another_has_says_so_and_ends(standing: Standin
     for port in (config.inner_port, config.port):
         said: list[str] = []
         with listening_for(tmp_path / "another", port) as (process, _):
-            made = Serving(standing.coordinator, said.append)
+            made = CoordinatorService(standing.coordinator, said.append)
             try:
                 code = made.run()
             except FedfrError as error:

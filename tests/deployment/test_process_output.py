@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fedfr.deployment.process_output import Folding, Said, summary
+from fedfr.deployment.process_output import OutputParser, OutputRecord, summary
 
 COLOURED = "\x1b[92mINFO \x1b[0m:      "
 TRACEBACK = """\
@@ -27,11 +27,11 @@ CHAIN = "\nThe above exception was the direct cause of the following exception:\
 
 
 def said(text: str, *, private: bool = True) -> list[tuple[str, str]]:
-    return [(logging.getLevelName(record.level).lower(), record.shown) for record in folded(text, private=private)]
+    return [(logging.getLevelName(record.level).lower(), record.shareable) for record in folded(text, private=private)]
 
 
-def folded(text: str, *, private: bool = True) -> list[Said]:
-    folding = Folding(private)
+def folded(text: str, *, private: bool = True) -> list[OutputRecord]:
+    folding = OutputParser(private)
     return [*(record for line in text.split("\n") for record in folding.feed(line)), *folding.flush()]
 
 
@@ -67,7 +67,7 @@ def test_an_error_on_several_lines_is_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "shown"),
+    ("raised", "shareable"),
     [
         ("KeyboardInterrupt", "KeyboardInterrupt at faces/storage.py:33"),
         ("ValueError: bad image of Ada Lovelace", "ValueError at faces/storage.py:33"),
@@ -82,43 +82,43 @@ def test_an_error_on_several_lines_is_one() -> None:
         ),
     ],
 )
-def test_a_traceback_is_one_line_without_what_may_name_people(raised: str, shown: str) -> None:
+def test_a_traceback_is_one_line_without_what_may_name_people(raised: str, shareable: str) -> None:
     """Alone, after Flower's own line, as the cause of another, with others' lines in between."""
-    end = "; all of it is in debug.log"
+    end = "; full output in debug.log"
     alone = TRACEBACK + raised
-    assert said(alone) == [("error", shown + end)]
-    assert said(f"ERROR :     the app 'Ada' raised\n{alone}") == [("error", f"the app … raised: {shown}{end}")]
-    assert said(f"ERROR :     {alone}") == said(f"INFO :     {alone}") == [("error", shown + end)]
-    assert said(f"{TRACEBACK}ERROR :     {alone}") == [("error", "an error" + end), ("error", shown + end)]
-    assert said(f"KeyError: 1\n{CHAIN}{alone}")[-1] == ("error", shown + end)
-    assert said(f"{TRACEBACK}KeyError: 'Ada'\n{CHAIN}{alone}") == [("error", shown + end)]
+    assert said(alone) == [("error", shareable + end)]
+    assert said(f"ERROR :     the app 'Ada' raised\n{alone}") == [("error", f"the app … raised: {shareable}{end}")]
+    assert said(f"ERROR :     {alone}") == said(f"INFO :     {alone}") == [("error", shareable + end)]
+    assert said(f"{TRACEBACK}ERROR :     {alone}") == [("error", "an error" + end), ("error", shareable + end)]
+    assert said(f"KeyError: 1\n{CHAIN}{alone}")[-1] == ("error", shareable + end)
+    assert said(f"{TRACEBACK}KeyError: 'Ada'\n{CHAIN}{alone}") == [("error", shareable + end)]
     lines = alone.split("\n")
     mixed = "\n".join([*lines[:3], f"{COLOURED}between", *lines[3:], f"{COLOURED}after"])
-    assert said(mixed) == [("info", "between"), ("error", shown + end), ("info", "after")]
-    assert folded(alone)[0].whole == alone
-    assert summary(alone) == shown
+    assert said(mixed) == [("info", "between"), ("error", shareable + end), ("info", "after")]
+    assert folded(alone)[0].full_text == alone
+    assert summary(alone) == shareable
 
 
 def test_nothing_is_lost_or_unbounded() -> None:
     text = "\n".join(["ERROR :     much", *(f"{number} more" for number in range(5000))])
     found = folded(text)
-    assert sum(len(record.whole.split("\n")) for record in found) == 5001
-    assert max(len(record.whole.split("\n")) for record in found) <= 1000
-    assert len(folded("x" * 10_000_000)[0].whole) == 1 << 16
+    assert sum(len(record.full_text.split("\n")) for record in found) == 5001
+    assert max(len(record.full_text.split("\n")) for record in found) <= 1000
+    assert len(folded("x" * 10_000_000)[0].full_text) == 1 << 16
 
 
 @pytest.mark.parametrize("text", [" " * 50_000 + "x", "ERROR : " + "<" * 50_000, "ERROR : " + "'/" * 25_000])
 def test_a_long_line_of_any_signs_takes_no_time(text: str) -> None:
     """A minute and more, were it looked through once for each of its signs."""
     begun = time.process_time()
-    assert folded(text)[0].whole.strip() == text.strip()
+    assert folded(text)[0].full_text.strip() == text.strip()
     assert time.process_time() - begun < 1
 
 
 def test_no_sign_that_controls_a_terminal_is_left() -> None:
     text = "ERROR : \x9b31mred\x9b0m\x9d0;title\x9c, \x1b]0;title\x07late\x85r\x08\x7f"
     assert said(text) == [("error", "red, later")]
-    assert folded(text)[0].whole == "ERROR : red, later"
+    assert folded(text)[0].full_text == "ERROR : red, later"
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -134,7 +134,7 @@ from fedfr.deployment.supervisor import Backoff, Supervisor
 def started(pid):
     made.stop() if pids else pids.append(pid)
 pids = []
-made = Supervisor([sys.executable, "-c", {child!r}], {{}}, Backoff(first=0.01), on_start=started)
+made = Supervisor([sys.executable, "-c", {child!r}], {{}}, Backoff(initial=0.01), on_start=started)
 with log_run(Path({str(tmp_path)!r}), {form!r}):
     made.run()
     try:
@@ -150,17 +150,17 @@ with log_run(Path({str(tmp_path)!r}), {form!r}):
         assert all([*each] == ["time", "level", "process", "message"] for each in content)
         lines = [f"{each['time']} {each['level']} {each['process']}: {each['message']}" for each in content]
     name = Path(sys.executable).name
-    shown = [line.partition(" ")[2] for line in lines]
-    assert f"info {name}: ready" in shown
-    assert f"error {name}: an error; all of it is in debug.log" in shown or any(
-        line.startswith(f"error {name}: ValueError at ") for line in shown
+    shareable = [line.partition(" ")[2] for line in lines]
+    assert f"info {name}: ready" in shareable
+    assert f"error {name}: an error; full output in debug.log" in shareable or any(
+        line.startswith(f"error {name}: ValueError at ") for line in shareable
     )
-    assert shown[-1].startswith("error fedfr: the site ends: KeyError at ")
+    assert shareable[-1].startswith("error fedfr: the site ends: KeyError at ")
     assert "Ada" not in done.stderr
     path = tmp_path / "debug.log"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    whole = path.read_text("utf-8")
-    assert "image of Ada" in whole
-    assert "ValueError: Ada" in whole
-    assert "Traceback (most recent call last):" in whole
-    assert "\x1b" not in whole + done.stderr
+    full_text = path.read_text("utf-8")
+    assert "image of Ada" in full_text
+    assert "ValueError: Ada" in full_text
+    assert "Traceback (most recent call last):" in full_text
+    assert "\x1b" not in full_text + done.stderr

@@ -16,7 +16,7 @@ from tests.support.tiny_experiment import tiny_faces
 
 from fedfr.core.errors import FedfrError, WriteError
 from fedfr.deployment.certificates import make_authority
-from fedfr.deployment.public_set import FILES, fetch, offer
+from fedfr.deployment.public_set import FILES, fetch, publish
 from fedfr.faces import FaceSet
 
 FACES = tiny_faces(5, 4)
@@ -31,7 +31,7 @@ def tls(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(tmp_path: Path, tls: Path) -> Iterator[Server]:
-    offer(FACES, tmp_path / "proxy")
+    publish(FACES, tmp_path / "proxy")
     with serving(tmp_path / "proxy", tls) as made:
         yield made
 
@@ -114,7 +114,7 @@ def test_what_came_of_another_set_is_not_gone_on_with(server: Server, tls: Path,
     with pytest.raises(FedfrError, match="fetch again to resume"):
         fetch(server.address, tls / "ca.crt", FINGERPRINT, dest)
     other = tiny_faces(5, 4, seed=1)
-    offer(other, tmp_path / "proxy")
+    publish(other, tmp_path / "proxy")
     assert fetch(server.address, tls / "ca.crt", other.fingerprint(), dest).fingerprint() == other.fingerprint()
     assert [path.name for path in dest.parent.iterdir()] == ["public"]
 
@@ -231,7 +231,7 @@ def test_a_part_that_was_altered_here_is_refused_too(server: Server, tls: Path, 
 
 
 def test_a_server_that_does_not_have_the_set(server: Server, tls: Path, dest: Path) -> None:
-    said = rf"{server.address} does not have /public/0+/faces.json \(404\); ask the coordinator to submit the run again"
+    said = rf"{server.address} does not have /public/0+/faces.json \(HTTP 404\); ask the coordinator to submit the run"
     with pytest.raises(FedfrError, match=said):
         fetch(server.address, tls / "ca.crt", "0" * 64, dest)
     assert not dest.exists()
@@ -268,14 +268,16 @@ def test_an_authority_that_is_missing_or_none(server: Server, tls: Path, dest: P
 
 def test_a_server_that_does_not_say_how_much_comes(server: Server, tls: Path, dest: Path) -> None:
     server.silent = True
-    with pytest.raises(FedfrError, match=r"closed the connection early .*it does not announce the size"):
+    with pytest.raises(FedfrError, match=r"closed the connection early .*no Content-Length"):
         fetch(server.address, tls / "ca.crt", FINGERPRINT, dest)
 
 
 def test_other_faces_are_not_replaced(server: Server, tls: Path, dest: Path) -> None:
     tiny_faces(5, 4, seed=1).save(dest)
     before = digests(dest)
-    with pytest.raises(FedfrError, match=r"public holds other faces than agreed on; remove them, then fetch again"):
+    with pytest.raises(
+        FedfrError, match=r"public holds other faces than the agreement names; remove them, then fetch again"
+    ):
         fetch(server.address, tls / "ca.crt", FINGERPRINT, dest)
     assert digests(dest) == before
     assert server.asked == []
@@ -297,7 +299,7 @@ def test_a_place_that_cannot_be_written(
 
 
 def test_what_is_offered_is_offered_once(tmp_path: Path) -> None:
-    place = offer(FACES, tmp_path / "proxy")
+    place = publish(FACES, tmp_path / "proxy")
     before = {path: path.stat().st_mtime_ns for path in place.iterdir()}
-    assert offer(FaceSet.load(place), tmp_path / "proxy") == place
+    assert publish(FaceSet.load(place), tmp_path / "proxy") == place
     assert {path: path.stat().st_mtime_ns for path in place.iterdir()} == before

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -19,12 +20,12 @@ from tests.support.site_standing import Standing, edit
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.address import Address
 from fedfr.deployment.background import free_port
-from fedfr.deployment.certificates import issue_server, make_authority, trust_only
-from fedfr.deployment.checks import Line, check_site
+from fedfr.deployment.certificates import issue_server, make_authority, tls_context
+from fedfr.deployment.checks import CheckResult, check_site
 from fedfr.deployment.processes import environment
-from fedfr.deployment.public_set import fetch, offer
-from fedfr.deployment.routes import Route, trackers_proxies
-from fedfr.deployment.site_running import run_site
+from fedfr.deployment.public_set import fetch, publish
+from fedfr.deployment.routes import Route, tracker_proxies
+from fedfr.deployment.site_service import run_site
 from fedfr.faces import FaceSet
 
 # No resolver knows it: only a proxy leads there.
@@ -36,6 +37,26 @@ PROXY = "http://proxy.example.org:3128"
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def resolver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer at once for the reserved domains .invalid and .test; some resolvers wait seconds before they fail.
+
+    Names in .invalid do not exist (RFC 6761); ``here.test`` is this machine, ``both.test`` only with one of its
+    addresses.
+    """
+    real = socket.getaddrinfo
+    known = {"here.test": ["127.0.0.1", "::1"], "both.test": ["127.0.0.1", "192.0.2.7"]}
+
+    def answer(host: str, *more: Any, **named: Any) -> Any:
+        if host.endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if host in known:
+            return [found for address in known[host] for found in real(address, *more, **named)]
+        return real(host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
 
 
 @pytest.fixture
@@ -116,7 +137,7 @@ def test_a_proxy_that_cannot_be_used_is_a_line_without_its_password(name: str, v
 def test_socks_needs_its_library(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedfr.deployment.routes.find_spec", lambda name: None)
     with pytest.raises(
-        FedfrError, match=rf"{scheme}://proxy:1080.* and SOCKS needs a library; pip install 'httpx\[socks\]'"
+        FedfrError, match=rf"{scheme}://proxy:1080.* but SOCKS needs an extra package; pip install 'httpx\[socks\]'"
     ):
         Route.to(FAR, {"ALL_PROXY": f"{scheme}://proxy"})
 
@@ -162,6 +183,11 @@ def test_this_machine_is_never_reached_through_a_proxy(host: str, proxy: str) ->
     assert Route.to(Address(socket.gethostname(), 9443), variables).proxy == ""
 
 
+@pytest.mark.parametrize(("host", "direct"), [("here.test", True), ("both.test", False)])
+def test_a_name_is_this_machine_if_all_its_addresses_are_local(host: str, direct: bool) -> None:
+    assert Route.to(Address(host, 9443), {"https_proxy": PROXY}).proxy == ("" if direct else PROXY)
+
+
 def test_every_part_goes_through_the_proxy(
     far: Server, proxy: ConnectProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,13 +198,13 @@ def test_every_part_goes_through_the_proxy(
     monkeypatch.setenv("HTTPS_PROXY", f"http://ada:p%40ss@127.0.0.1:{proxy.port}")
     lines = {line.what: line for line in check_site(standing.site_file)}
     shown = f"http://127.0.0.1:{proxy.port} (HTTPS_PROXY)"
-    found = f"fed.invalid:9443 through the proxy {shown} answers, with the authority's certificate and the same time"
-    assert lines["server"] == Line("server", found)
-    assert lines["registered"] == Line("registered", "the site's key is registered")
+    found = f"fed.invalid:9443 through the proxy {shown} answers; its certificate is valid and the clocks agree"
+    assert lines["server"] == CheckResult("server", found)
+    assert lines["registered"] == CheckResult("registered", "the site's key is registered")
     assert proxy.asked == ["fed.invalid:9443"] * 2
 
     faces = FaceSet.load(standing.site / "public")
-    offer(faces, tmp_path / "proxy")
+    publish(faces, tmp_path / "proxy")
     fetch(str(FAR), tmp_path / "tls" / "ca.crt", faces.fingerprint(), tmp_path / "fetched")
     assert len(proxy.asked) == 3
 
@@ -204,7 +230,7 @@ def test_a_dead_proxy_is_named(tmp_path: Path, far: Server, monkeypatch: pytest.
     with pytest.raises(FedfrError, match=rf"cannot fetch faces.json from fed.invalid:9443: {dead}; fetch again"):
         fetch(str(FAR), tmp_path / "tls" / "ca.crt", "0" * 64, tmp_path / "fetched")
     # This machine's own server is asked directly all the same.
-    client = Route.to(Address.parse(far.address)).client(trust_only(tmp_path / "tls" / "ca.crt"), 5)
+    client = Route.to(Address.parse(far.address)).client(tls_context(tmp_path / "tls" / "ca.crt"), 5)
     with client, pytest.raises(httpx.ConnectError, match="Hostname mismatch"):
         client.get("/")
 
@@ -233,7 +259,7 @@ def test_processes_on_this_machine_find_each_other(
     code += (
         " for client in [httpx.Client()] for url in ('https://localhost:1', 'https://127.0.0.1:1', 'http://[::1]:1')])"
     )
-    trackers, said = trackers_proxies(os.environ)
+    trackers, said = tracker_proxies(os.environ)
     site = Route(FAR, PROXY, PROXY).variables()
     for proxies in ({}, site, trackers):
         made = environment(tmp_path, proxies=proxies)

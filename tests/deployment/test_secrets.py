@@ -83,5 +83,5 @@ def test_keys_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
             load_key(path)
     other = rsa.generate_private_key(65537, 2048)
     path.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
-    with pytest.raises(FedfrError, match=r"holds a .*RSA.*; give a key that fedfr made"):
+    with pytest.raises(FedfrError, match=r"holds a .*RSA.*; give a key that fedfr created"):
         load_key(path)

@@ -281,8 +281,11 @@ def test_a_site_imports_only_code_that_is_allowed_and_the_same(federation: Make)
     assert raised.value.shareable == str(raised.value), "the site may send this reason to the coordinator"
     edit(folder / "site.yaml", allow=[BACKBONE])
     for terms, message in (
-        ({BACKBONE: {"version": "unversioned", "sha256": 64 * "0"}}, "here is the same version with another source"),
-        ({BACKBONE: {"version": "2.0", "sha256": 64 * "0"}}, r"version 2\.0, .*here is version unversioned"),
+        (
+            {BACKBONE: {"version": "unversioned", "sha256": 64 * "0"}},
+            "this site has the same version with other source files",
+        ),
+        ({BACKBONE: {"version": "2.0", "sha256": 64 * "0"}}, r"2\.0, .*this site has version unversioned"),
         ({}, "without the hash of its source"),
     ):
         (folder / "agreement.yaml").write_text(yaml.safe_dump({**agreement, "code": terms}), "utf-8")

@@ -164,7 +164,7 @@ def test_the_command_and_what_it_refuses(federation: Make, tmp_path: Path) -> No
     (row,) = json.loads(run.invoke(app, [*ask, "--json"], catch_exceptions=False).stdout)
     assert (row["metric"], row["genuine"], row["impostor"]) == ("TAR@FAR=1e-1", 3, 132)
     assert " 100.0 " in run.invoke(app, ask, catch_exceptions=False).stdout.replace("(", " (")
-    with pytest.raises(FedfrError, match="generic-1:1 is not for a client's identities"):
+    with pytest.raises(FedfrError, match="generic-1:1 does not evaluate a client's own identities"):
         evaluate_site(site, protocols=["generic-1:1"])
     FaceSet(site.all_faces.images(range(2)), [0, 1], ["x", "y"]).save(tmp_path / "same")
     with pytest.raises(FedfrError, match="an image of this site is among the strangers"):

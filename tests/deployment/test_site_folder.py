@@ -13,11 +13,11 @@ from flwr.common.config import parse_config_args
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.address import Address
 from fedfr.deployment.certificates import make_authority
-from fedfr.deployment.processes import supernode
+from fedfr.deployment.processes import supernode_command
 from fedfr.deployment.secrets import load_key, public_line
 from fedfr.deployment.site import SiteConfig
 from fedfr.deployment.site_folder import NewSite, init_site
-from fedfr.deployment.site_running import run_site
+from fedfr.deployment.site_service import run_site
 
 ODD = [
     'it\'s "quoted"',
@@ -97,7 +97,7 @@ def test_the_address_of_ipv6_is_told_without_brackets() -> None:
 @pytest.mark.parametrize("text", ['it\'s "quoted"', "Klinik Süd 😀", "a=b c", 'back\\slash\\" x="1"'])
 def test_the_folders_path_reaches_flower_whole(tmp_path: Path, text: str) -> None:
     path = tmp_path / text / "site.yaml"
-    command = supernode(Address("localhost", 1), path, Address("127.0.0.1", 2))
+    command = supernode_command(Address("localhost", 1), path, Address("127.0.0.1", 2))
     assert parse_config_args([command[-1]]) == {"site": str(path)}
 
 
@@ -168,7 +168,7 @@ def test_an_occupied_folder_is_refused(authority: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for name in ("site", "file"):
-        with pytest.raises(FedfrError, match="exists and is not an empty folder; choose another place for the site"):
+        with pytest.raises(FedfrError, match="exists and is not an empty folder; choose another folder for the site"):
             made(tmp_path / name, authority)
     with pytest.raises(FedfrError, match=r"cannot write .*: Not a directory"):
         made(tmp_path / "file" / "site", authority)

@@ -15,9 +15,9 @@ import fedfr
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import locked, write_json
 from fedfr.deployment.coordinator import Coordinator
-from fedfr.deployment.run_state import STOPPED, SUBMITTED
 from fedfr.deployment.site import Site
-from fedfr.deployment.site_board import SiteBoard, busy_elsewhere, read_board
+from fedfr.deployment.site_status_file import SiteStatusFile, busy_with_other_runs, read_site_statuses
+from fedfr.deployment.state_files import STOPPED, SUBMITTED
 from fedfr.deployment.status import site_status, status_of, table
 from fedfr.engines.flower.site_state import SiteStatus
 from fedfr.federation.private_store import PrivateState, PrivateStore
@@ -119,7 +119,7 @@ def test_a_site_that_tells_no_time_and_a_stranger(standing: Standing) -> None:
 def test_the_states_of_a_run(standing: Standing) -> None:
     assert run_of(standing)["state"] == "waiting"
     with locked(standing.run):
-        assert run_of(standing)["state"] == "at work"
+        assert run_of(standing)["state"] == "running"
     standing.coordinator.withdraw(RUN)
     assert run_of(standing)["state"] == "withdrawn"
     write(standing, [{"event": "round", "round": 1}, {"event": "round", "round": 2}])
@@ -136,16 +136,16 @@ def test_the_queue_and_how_every_site_stands(standing: Standing) -> None:
     behind = standing.coordinator.runs / "again"
     shutil.copytree(standing.run, behind)
     (behind / SUBMITTED).write_text('{"place": 2}', "utf-8")
-    board = SiteBoard(standing.run)
+    board = SiteStatusFile(standing.run)
     board(SITE, SiteStatus("ready"))
     reason = "its site is connected and silent (for 40 s); look at its log"
     board(OTHER, SiteStatus("silent", reason))
-    since = read_board(standing.run)[OTHER]["since"]
+    since = read_site_statuses(standing.run)[OTHER]["since"]
     board(OTHER, SiteStatus("silent", reason.replace("40 s", "12 min")))
-    assert read_board(standing.run)[OTHER]["since"] == since, "that it lasts is no change"
+    assert read_site_statuses(standing.run)[OTHER]["since"] == since, "that it lasts is no change"
     board(SITE, SiteStatus("not connected", "its site is not connected; start it"))
     board(SITE, SiteStatus("ready"))
-    assert "problem" not in read_board(standing.run)[SITE], "it is over"
+    assert "problem" not in read_site_statuses(standing.run)[SITE], "it is over"
     with locked(standing.run):
         found = status_of(standing.coordinator)
         assert found["queue"] == [RUN, "again"]
@@ -154,7 +154,7 @@ def test_the_queue_and_how_every_site_stands(standing: Standing) -> None:
         assert (site["state"], site["since"]) == ("silent", since)
         assert site["problem"] == "its site is connected and silent; look at its log"
         lines = table(found).splitlines()
-    assert f"{RUN}: fedfr, round 0 of 2, at work, waiting for {OTHER}" in lines
+    assert f"{RUN}: fedfr, round 0 of 2, running, waiting for {OTHER}" in lines
     assert f"    silent since {since}" in lines
     assert f"again: fedfr, round 0 of 2, waiting, number 2 in the queue, behind {RUN}" in lines
     assert "state" not in run_of(standing)["sites"][OTHER], "nobody looks at the sites when the run is not at work"
@@ -162,14 +162,14 @@ def test_the_queue_and_how_every_site_stands(standing: Standing) -> None:
     assert run_of(standing)["sites"][OTHER] == {"refused": 0}
     # What a site was given and has not answered keeps it from the next run, for a while.
     board(SITE, SiteStatus("training", round=2))
-    assert busy_elsewhere(behind, 3600)[SITE].startswith("round 2 of run first since ")
-    assert busy_elsewhere(behind, -1) == {}
-    assert busy_elsewhere(standing.run, 3600) == {}
+    assert busy_with_other_runs(behind, 3600)[SITE].startswith("round 2 of run first since ")
+    assert busy_with_other_runs(behind, -1) == {}
+    assert busy_with_other_runs(standing.run, 3600) == {}
 
 
 @pytest.mark.parametrize("state", ["late", "refused"])
 def test_nobody_waits_for_a_site_without_which_the_round_goes_on(standing: Standing, state: str) -> None:
-    board = SiteBoard(standing.run)
+    board = SiteStatusFile(standing.run)
     board(SITE, SiteStatus("training", round=1))
     board(OTHER, SiteStatus(state, "no reply within 3600 s", 1))
     with locked(standing.run):
@@ -184,7 +184,7 @@ def test_what_was_damaged_hides_no_run(standing: Standing, value: object) -> Non
         write_json(standing.run / "sites.json", content)
         write_json(standing.coordinator.folder / "serving.json", content)
         with locked(standing.coordinator.folder), locked(standing.run):
-            assert f"{RUN}: fedfr, round 0 of 2, at work" in table(status_of(standing.coordinator))
+            assert f"{RUN}: fedfr, round 0 of 2, running" in table(status_of(standing.coordinator))
 
 
 def test_whether_the_server_runs(standing: Standing) -> None:

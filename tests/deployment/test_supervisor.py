@@ -13,9 +13,9 @@ import pytest
 
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.background import wait_for
-from fedfr.deployment.supervisor import Backoff, Supervised, Supervisor
+from fedfr.deployment.supervisor import Backoff, ProcessStatus, Supervisor
 
-QUICK = {"first": 0.01, "longest": 0.02}
+QUICK = {"initial": 0.01, "maximum": 0.02}
 
 
 def alive(pid: int) -> bool:
@@ -31,14 +31,14 @@ def python(text: str) -> list[str]:
 
 
 def test_waits_double_up_to_the_longest_and_begin_anew_after_a_healthy_run() -> None:
-    backoff = Backoff(first=1, longest=10, healthy=100)
-    assert [backoff.after(ran) for ran in (0, 5, 99, 1, 0, 0)] == [1, 2, 4, 8, 10, 10]
-    assert [backoff.after(ran) for ran in (100, 0, 3000, 0)] == [1, 2, 1, 2]
+    backoff = Backoff(initial=1, maximum=10, reset_after=100)
+    assert [backoff.next_delay(ran) for ran in (0, 5, 99, 1, 0, 0)] == [1, 2, 4, 8, 10, 10]
+    assert [backoff.next_delay(ran) for ran in (100, 0, 3000, 0)] == [1, 2, 1, 2]
 
 
 def test_what_it_tells_of_a_process_that_cannot_stay_up() -> None:
     """It ends with a code, is killed, has no command, and is up: each told with what is next."""
-    told: list[Supervised] = []
+    told: list[ProcessStatus] = []
     commands: list[list[str] | FedfrError] = [
         python("raise SystemExit(3)"),
         python("import os; os.kill(os.getpid(), 9)"),
@@ -52,7 +52,7 @@ def test_what_it_tells_of_a_process_that_cannot_stay_up() -> None:
             raise made
         return made
 
-    def on_change(state: Supervised) -> None:
+    def on_change(state: ProcessStatus) -> None:
         told.append(state)
         if state.process is not None and not commands:
             made.stop()
@@ -121,7 +121,7 @@ def test_stopping_ends_the_process_and_starts_no_other() -> None:
 
 def test_stopping_while_it_waits_needs_no_patience() -> None:
     pids: list[int] = []
-    made = Supervisor(python("raise SystemExit(1)"), {}, Backoff(first=600), on_start=pids.append)
+    made = Supervisor(python("raise SystemExit(1)"), {}, Backoff(initial=600), on_start=pids.append)
     thread = threading.Thread(target=made.run)
     thread.start()
     wait_for(lambda: bool(pids) and not alive(pids[0]), "what was waited for", 30)
@@ -139,7 +139,7 @@ pathlib.Path({str(ready)!r}).touch()
 time.sleep(600)
 """
     pids: list[int] = []
-    made = Supervisor(python(text), {}, patience=0.1, on_start=pids.append)
+    made = Supervisor(python(text), {}, grace_period=0.1, on_start=pids.append)
     thread = threading.Thread(target=made.run)
     thread.start()
     wait_for(ready.exists, "what was waited for", 30)
@@ -172,5 +172,5 @@ sys.exit(Supervisor(command, {{}}, on_start=tell).run())
 
 
 def test_a_command_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
-    with pytest.raises(FedfrError, match=r"there is no program .*nobody; install it or check the path"):
+    with pytest.raises(FedfrError, match=r"program .*nobody not found; install it or check the path"):
         Supervisor([str(tmp_path / "nobody")], {}).run()

@@ -13,7 +13,7 @@ import pytest
 
 from fedfr.audit import audit_images
 from fedfr.core.errors import FedfrError
-from fedfr.deployment.site import check_apart
+from fedfr.deployment.site import check_disjoint
 from fedfr.faces import FaceSet, FacesWarning, import_faces, make_split
 from fedfr.faces.face_sets import NamedSet, combine
 from fedfr.faces.name_matching import groups_of_similar_names, matching_names, normalized_name, quoted_name
@@ -110,11 +110,11 @@ def test_a_site_and_the_public_set() -> None:
     with pytest.raises(
         FedfrError, match=r"1 identities of this site have the same name as some of the public ones, .*looks the same"
     ):
-        check_apart(own, faces(COMPOSED, "Cy", seed=2), "the public ones")
+        check_disjoint(own, faces(COMPOSED, "Cy", seed=2), "the public ones")
     joined = combine([NamedSet("north", "private", faces(COMPOSED, "Bo", seed=4))])
     with pytest.raises(FedfrError, match="1 identities of this site have the same name as some of the public ones"):
-        check_apart(joined, faces(TAKEN_APART, "Cy", seed=2), "the public ones")
-    check_apart(own, faces("Zoe", "Cy", seed=2), "the public ones")
+        check_disjoint(joined, faces(TAKEN_APART, "Cy", seed=2), "the public ones")
+    check_disjoint(own, faces("Zoe", "Cy", seed=2), "the public ones")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_apart(own, faces("Zoe", seed=3), "the public ones")
+        check_disjoint(own, faces("Zoe", seed=3), "the public ones")

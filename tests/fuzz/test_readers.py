@@ -87,7 +87,7 @@ ELSEWHERE = {
     "deployment.logs": "text of logs, shown as it stands",
     "deployment.machine_checks": "the kernel's facts below /proc",
     "deployment.processes": "the kernel's facts below /proc",
-    "deployment.serving": "text of logs, shown as it stands",
+    "deployment.coordinator_service": "text of logs, shown as it stands",
     "deployment.site_folder": "a certificate, through load_certificate",
     "faces.alignment.detection": "a detector is read only where its SHA-256 is known or confirmed",
     "faces.writers.recordio": "writes",

@@ -12,7 +12,7 @@ from tests.support.tiny_experiment import bits, tiny_config
 from fedfr.deployment.address import Address
 from fedfr.deployment.background import wait_for
 from fedfr.deployment.certificates import make_authority
-from fedfr.deployment.checks import Line, check_site
+from fedfr.deployment.checks import CheckResult, check_site
 from fedfr.deployment.demo import RUN, Demo
 from fedfr.deployment.processes import Control
 from fedfr.deployment.secrets import make_node_key, save_key
@@ -141,7 +141,7 @@ def test_a_key_that_is_removed_opens_nothing_any_more(demo: Demo) -> None:
     demo.start_all()
     wait_for(lambda: len(demo.events("round")) >= 1, "round 1")
     site = demo.sites[gone] / "site.yaml"
-    assert Line("registered", "the site's key is registered") in check_site(site)
+    assert CheckResult("registered", "the site's key is registered") in check_site(site)
     demo.coordinator.unregister(gone)
     wait_for(lambda: not demo.coordinator.submitted(), "the end of the run")
     assert demo.coordinator.outcome(RUN) == f"run {RUN} has ended"
@@ -226,7 +226,7 @@ def test_code_of_others_runs_at_no_site(demo: Demo, tmp_path: Path) -> None:
     control.flwr("run", str(package.parent), "fedfr")
     answers = demo.coordinator.runs / "answers.json"
     wait_for(answers.exists, "the answers of the sites", 300)
-    assert answers.read_text("utf-8").count("this site runs no bundle but fedfr's own: it holds") == 3
+    assert answers.read_text("utf-8").count("this site runs only fedfr's own bundle: it has") == 3
     assert not ran.exists()
 
 

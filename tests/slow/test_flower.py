@@ -9,7 +9,7 @@ import pytest
 from tests.support.federation import Federation
 
 from fedfr.deployment.background import wait_for
-from fedfr.deployment.processes import RunState
+from fedfr.deployment.processes import FlowerRunStatus
 
 pytestmark = pytest.mark.slow
 
@@ -70,9 +70,9 @@ def test_a_killed_superlink_is_the_end_of_a_flower_run_not_of_the_experiment(mad
 def test_a_run_that_cannot_be_says_why(made: Federation) -> None:
     """Nobody is there, then a folder that is none of the runs."""
 
-    def end(run: str) -> RunState:
+    def end(run: str) -> FlowerRunStatus:
         number = made.control.submit(run)
-        wait_for(lambda: made.control.state(number).over, "the end of the run")
+        wait_for(lambda: made.control.state(number).ended, "the end of the run")
         return made.control.state(number)
 
     made.start_link()

@@ -13,7 +13,7 @@ from tests.support.tiny_experiment import tiny_config
 
 from fedfr.deployment.address import Address
 from fedfr.deployment.background import free_port, wait_for
-from fedfr.deployment.checks import Line, check_server, check_site
+from fedfr.deployment.checks import CheckResult, check_server, check_site
 from fedfr.deployment.demo import RUN, Demo
 from fedfr.deployment.site import Site
 
@@ -59,7 +59,7 @@ def logged(demo: Demo) -> None:
     assert "Starting Flower SuperNode" in whole[1]
 
 
-def lines(found: list[Line]) -> dict[str, Line]:
+def lines(found: list[CheckResult]) -> dict[str, CheckResult]:
     return {line.what: line for line in found}
 
 
@@ -74,15 +74,15 @@ def test_a_federation_over_ipv6(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         demo.submit()
         demo.start_server()
         port = demo.coordinator.config.port
-        assert Address("127.0.0.1", port).answers(), "IPv4 is served as well"
+        assert Address("127.0.0.1", port).is_listening(), "IPv4 is served as well"
         found = lines([*check_server(demo.coordinator)])
-        assert found["listens at"] == Line("listens at", f"0.0.0.0:{port} and [::]:{port}")
-        assert found["served"] == Line("served", "the server uses this certificate")
+        assert found["addresses"] == CheckResult("addresses", f"0.0.0.0:{port} and [::]:{port}")
+        assert found["certificate in use"] == CheckResult("certificate in use", "the server uses this certificate")
         for client, folder in demo.sites.items():
             demo.fetch(client)
             demo.start_site(client)
             server = lines([*check_site(folder / "site.yaml")])["server"]
-            assert server.found == f"[::1]:{port} answers, with the authority's certificate and the same time"
+            assert server.found == f"[::1]:{port} answers; its certificate is valid and the clocks agree"
         finish(demo)
         for name in [*demo.processes]:
             demo.end(name)

@@ -18,7 +18,7 @@ import pytest
 from fedfr.deployment.address import Address
 from fedfr.deployment.background import free_port, wait_for
 from fedfr.deployment.certificates import issue_operator, issue_server, make_authority
-from fedfr.deployment.proxy import LARGEST_PIECE, Proxy
+from fedfr.deployment.proxy import LARGEST_REQUEST, Proxy
 
 pytestmark = pytest.mark.slow
 
@@ -117,7 +117,7 @@ def front(tmp_path: Path, tls: Path, behind: Behind) -> Iterator[Front]:
     assert "[warn]" not in checked.stderr
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, stderr=log)
-    wait_for(Address("127.0.0.1", port).answers, "nginx", 20)
+    wait_for(Address("127.0.0.1", port).is_listening, "nginx", 20)
     yield Front(port, tls, folder / "log")
     process.terminate()
     process.wait(20)
@@ -209,7 +209,7 @@ def test_an_announcement_of_ten_gigabytes_is_refused_unread(front: Front, behind
             b"POST /v1/fleet/push-object HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000000\r\n\r\n"
         )
         assert channel.recv(100).startswith(b"HTTP/1.1 413")
-    assert front.ask("/v1/fleet/push-object", b"z" * ((LARGEST_PIECE << 20) + 1)) == 413
+    assert front.ask("/v1/fleet/push-object", b"z" * ((LARGEST_REQUEST << 20) + 1)) == 413
     assert behind.arrived == []
 
 

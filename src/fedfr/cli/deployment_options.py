@@ -18,7 +18,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.operating_system import require_linux
 
 if TYPE_CHECKING:
-    from fedfr.deployment.checks import Line
+    from fedfr.deployment.checks import CheckResult
 
 __all__ = ["LogForm", "LogFormat", "needs_flower", "run_logged", "show_lines"]
 
@@ -29,7 +29,7 @@ def needs_flower() -> None:
     """Raise :class:`FedfrError` on a system other than Linux, or with the install command if the extra is missing."""
     require_linux("a federation of several machines")
     if find_spec("flwr") is None or find_spec("cryptography") is None:
-        raise FedfrError("clients on other machines need Flower; pip install 'fedfr[flower]'")
+        raise FedfrError("sites on other machines need Flower; pip install 'fedfr[flower]'")
 
 
 class LogForm(StrEnum):
@@ -60,7 +60,7 @@ def run_logged(folder: Path, form: LogForm, work: Callable[[], int]) -> NoReturn
     sys.exit(code)
 
 
-def show_lines(lines: Iterable[Line], as_json: bool) -> None:
+def show_lines(lines: Iterable[CheckResult], as_json: bool) -> None:
     """Print one line per check as it finishes; exits with 1 if any check failed."""
     found = []
     for line in lines:

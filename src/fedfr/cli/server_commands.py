@@ -101,12 +101,12 @@ def check(folder: Folder, as_json: AsJson = False) -> None:
 def run(folder: Folder, log_format: LogFormat = LogForm.TEXT) -> None:
     """Run the server until stopped: SuperLink, nginx, registration of sites, and submitted runs one after another."""
     coordinator = _open(folder)
-    from fedfr.deployment.serving import Serving
+    from fedfr.deployment.coordinator_service import CoordinatorService
 
     def note(text: str) -> None:
         _log.info("%s", text)
 
-    run_logged(folder, log_format, lambda: Serving(coordinator, note).run())
+    run_logged(folder, log_format, lambda: CoordinatorService(coordinator, note).run())
 
 
 @app.command()

@@ -81,7 +81,7 @@ def fetch(folder: Folder) -> None:
 def run(folder: Folder, log_format: LogFormat = LogForm.TEXT) -> None:
     """Run the site until stopped; processes that end are restarted."""
     needs_flower()
-    from fedfr.deployment.site_running import run_site
+    from fedfr.deployment.site_service import run_site
 
     run_logged(folder, log_format, lambda: run_site(folder / "site.yaml"))
 

@@ -16,21 +16,21 @@ from fedfr.deployment.listeners import listeners
 
 __all__ = [
     "Address",
-    "bare",
-    "is_own",
-    "listening",
-    "number_of",
-    "refuse_taken",
+    "await_free_port",
+    "check_port_free",
+    "is_local_address",
+    "listen_addresses",
+    "parse_ip",
     "refuse_zone",
     "split_host",
-    "take_port",
+    "without_brackets",
 ]
 
-PLACE = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)(?::([0-9]{1,5}))?")
-LEFTOVER = 20.0
-"""Seconds to wait for an earlier process of the same folder to end and free its port."""
-NUMBER = re.compile(r".*\.(?:[0-9]+|0[xX][0-9A-Fa-f]*)")
-"""A name whose last label is a number, which sockets interpret as an IPv4 address."""
+HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)(?::([0-9]{1,5}))?")
+PORT_RELEASE_TIMEOUT = 20.0
+"""Longest wait in seconds for an earlier process of the same folder to end and free its port."""
+NUMERIC_LABEL = re.compile(r".*\.(?:[0-9]+|0[xX][0-9A-Fa-f]*)")
+"""Host name whose last label is a number; sockets interpret such a name as an IPv4 address."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,19 @@ class Address:
     def parse(cls, text: str) -> Self:
         """Parse ``host:port``; raises :class:`FedfrError` for anything else."""
         refuse_zone("server", text)
-        found = split_host(text)
-        if found is None or found[1] is None:
+        match = split_host(text)
+        if match is None or match[1] is None:
             raise FedfrError(
                 f"server = {text!r}; give host and port, for example fed.example.org:9443 or [2001:db8::7]:9443"
             )
-        return cls(found[0], found[1])
+        return cls(match[0], match[1])
 
     @property
     def name(self) -> str:
         """Host without brackets, as sockets expect it."""
-        return bare(self.host)
+        return without_brackets(self.host)
 
-    def answers(self) -> bool:
+    def is_listening(self) -> bool:
         """Return whether a process listens at this address."""
         try:
             socket.create_connection((self.name, self.port), 1).close()
@@ -70,13 +70,13 @@ class Address:
 
 def split_host(text: str) -> tuple[str, int | None] | None:
     """Split a text into host (IPv6 in brackets) and optional port; None if it is neither."""
-    found = PLACE.fullmatch(text)
-    if found is None or not _is_host(found[1]) or not 1 <= int(found[2] or 1) <= 65535:
+    match = HOST_PORT.fullmatch(text)
+    if match is None or not _is_host(match[1]) or not 1 <= int(match[2] or 1) <= 65535:
         return None
-    return found[1], int(found[2]) if found[2] else None
+    return match[1], int(match[2]) if match[2] else None
 
 
-def bare(host: str) -> str:
+def without_brackets(host: str) -> str:
     """Return a host without the brackets of an IPv6 address."""
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
@@ -89,21 +89,21 @@ def refuse_zone(what: str, text: str) -> None:
         )
 
 
-def listening() -> list[tuple[socket.AddressFamily, str]]:
+def listen_addresses() -> list[tuple[socket.AddressFamily, str]]:
     """Return the address families that a server on this machine listens in, each with its wildcard address."""
-    everywhere = [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")]
-    return [(family, place) for family, place in everywhere if _binds(family, place)]
+    wildcards = [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")]
+    return [(family, address) for family, address in wildcards if _binds(family, address)]
 
 
-def refuse_taken(port: int, places: Sequence[tuple[socket.AddressFamily, str]]) -> None:
+def check_port_free(port: int, addresses: Sequence[tuple[socket.AddressFamily, str]]) -> None:
     """Raise :class:`FedfrError` unless a server can listen at this port of all these addresses."""
-    for family, place in places:
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for family, address in addresses:
+        with socket.socket(family) as test_socket:
+            test_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                test_socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             try:
-                probe.bind((place, port))
+                test_socket.bind((address, port))
             except OSError as error:
                 by = " and ".join(map(str, listeners(port)))
                 why = f"is used by {by}" if by else f"cannot be used ({error.strerror})"
@@ -112,18 +112,18 @@ def refuse_taken(port: int, places: Sequence[tuple[socket.AddressFamily, str]]) 
                 ) from error
 
 
-def take_port(port: int, places: Sequence[tuple[socket.AddressFamily, str]], folder: Path) -> None:
+def await_free_port(port: int, addresses: Sequence[tuple[socket.AddressFamily, str]], folder: Path) -> None:
     """Wait for earlier processes of ``folder`` that are still ending, then call :func:`refuse_taken`.
 
-    Whoever is killed leaves its processes some seconds to end.
+    The processes of a killed supervisor take some seconds to end. Waits up to :data:`PORT_RELEASE_TIMEOUT` seconds.
     """
-    ends = time.monotonic() + LEFTOVER
-    while time.monotonic() < ends and any(each.belongs_to(folder) for each in listeners(port)):
+    deadline = time.monotonic() + PORT_RELEASE_TIMEOUT
+    while time.monotonic() < deadline and any(each.belongs_to(folder) for each in listeners(port)):
         time.sleep(0.2)
-    refuse_taken(port, places)
+    check_port_free(port, addresses)
 
 
-def number_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def parse_ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Return ``host`` as an IP address, or None if it is a name."""
     try:
         return ipaddress.ip_address(host)
@@ -131,22 +131,22 @@ def number_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
         return None
 
 
-def is_own(host: str) -> bool:
+def is_local_address(host: str) -> bool:
     """Return whether ``host`` is an IP address of this machine."""
-    number = number_of(host)
-    if number is None:
+    ip = parse_ip(host)
+    if ip is None:
         return False
-    number = getattr(number, "ipv4_mapped", None) or number
-    if number.is_loopback or number.is_unspecified:
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if ip.is_loopback or ip.is_unspecified:
         return True
     # Listening at another machine's address is impossible.
-    return _binds(socket.AF_INET if number.version == 4 else socket.AF_INET6, str(number))
+    return _binds(socket.AF_INET if ip.version == 4 else socket.AF_INET6, str(ip))
 
 
-def _binds(family: socket.AddressFamily, place: str) -> bool:
+def _binds(family: socket.AddressFamily, address: str) -> bool:
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((place, 0))
+        with socket.socket(family, socket.SOCK_DGRAM) as test_socket:
+            test_socket.bind((address, 0))
     except OSError:
         return False
     return True
@@ -154,8 +154,8 @@ def _binds(family: socket.AddressFamily, place: str) -> bool:
 
 def _is_host(host: str) -> bool:
     if host.startswith("["):
-        return isinstance(number_of(bare(host)), ipaddress.IPv6Address)
-    # No name is longer, and the resolver ends in another error than that it does not know one.
+        return isinstance(parse_ip(without_brackets(host)), ipaddress.IPv6Address)
+    # Limits of DNS. For longer names the resolver raises another exception than for unknown ones.
     if len(host) > 253 or any(len(label) > 63 for label in host.split(".")):
         return False
-    return not NUMBER.fullmatch(host) or isinstance(number_of(host), ipaddress.IPv4Address)
+    return not NUMERIC_LABEL.fullmatch(host) or isinstance(parse_ip(host), ipaddress.IPv4Address)

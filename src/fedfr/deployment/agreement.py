@@ -28,7 +28,7 @@ from fedfr.models.backbone_registry import BACKBONES
 __all__ = ["Agreement", "CodeTerms"]
 
 
-def _ids(given: tuple[str, ...]) -> tuple[str, ...]:
+def _valid_ids(given: tuple[str, ...]) -> tuple[str, ...]:
     try:
         return check_client_ids(given)
     except FedfrError as error:
@@ -36,9 +36,9 @@ def _ids(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class CodeTerms(Settings):
-    """Which code of another package a term names: its distribution's version and a SHA-256 of its source files.
+    """Version of an external package and SHA-256 of its source files, for a name in the terms.
 
-    Only the name travels. A site imports it from its own installation, and only where its operator allows the name.
+    The code itself is never sent. A site imports the name from its own installation if its operator allows it.
     """
 
     version: str
@@ -46,12 +46,12 @@ class CodeTerms(Settings):
 
     @classmethod
     def of(cls, name: str) -> CodeTerms:
-        """What is installed on this machine."""
+        """Return the terms of the code installed on this machine; raises :class:`FedfrError` if it is not installed."""
         return cls(version=version_of(name), sha256=source_digest(name))
 
 
-def _named(backbone: str, method: MethodConfig, loss: str) -> list[str]:
-    """Names of the method, the backbone and the loss that are not fedfr's own."""
+def _external_code(backbone: str, method: MethodConfig, loss: str) -> list[str]:
+    """Return the names of the method, the backbone and the loss, leaving out those that are part of fedfr."""
     given = [(METHODS.builtin, method.name), (BACKBONES.builtin, backbone), (LOSSES.builtin, loss)]
     return [name for own, name in given if name not in own]
 
@@ -59,15 +59,15 @@ def _named(backbone: str, method: MethodConfig, loss: str) -> list[str]:
 class Agreement(Settings):
     """Terms of one method's run, stored in identical files at the coordinator and at every site.
 
-    A site trains only for a server that names this agreement's ``fingerprint``, so neither side can change a term –
-    the method and what it shares above all – without the other. ``public``: fingerprint of the public faces, empty
-    where the method uses none. ``run``: the name of the run's folder, so that two runs under the same terms share no
-    private states of a site. ``code``: by name, the terms of a method, a backbone and a loss of other packages. How a
-    site computes (device, precision, threads) is its own affair.
+    A site trains only for a server that sends this agreement's ``fingerprint``, so neither side can change a term, such
+    as the method or what it shares, without the other. ``public``: fingerprint of the public faces, empty if the method
+    uses none. ``run``: name of the run's folder; it keeps the private states of two runs under the same terms apart.
+    ``code``: terms of a method, a backbone and a loss of other packages, by name. Device, precision and threads are not
+    part of the agreement; each site chooses its own.
     """
 
     run: str
-    clients: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_ids)]
+    clients: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_valid_ids)]
     seed: Annotated[int, Field(ge=0)]
     backbone: str
     public: str
@@ -81,7 +81,7 @@ class Agreement(Settings):
 
     @classmethod
     def of(cls, method_run: MethodRun) -> Agreement:
-        """Create the terms from a configuration; raises :class:`FedfrError` for a method that pools the faces."""
+        """Create the terms of a method's run; raises :class:`FedfrError` for a method that pools all faces."""
         components, config = method_run.components, method_run.components.config
         if set(method_run.participants) != set(components.split.clients):
             raise FedfrError(
@@ -103,16 +103,16 @@ class Agreement(Settings):
             weights=config.federation.weights,
             batchnorm=config.federation.batchnorm,
             updates=config.federation.updates,
-            code={name: CodeTerms.of(name) for name in _named(config.model.backbone, method, local.loss)},
+            code={name: CodeTerms.of(name) for name in _external_code(config.model.backbone, method, local.loss)},
         )
 
     @classmethod
     def load(cls, path: Path, allow: Sequence[str] | None = None) -> Agreement:
         """Read the file; raises :class:`FedfrError` for missing, unknown or invalid settings.
 
-        ``allow``: names of other packages' code that may be imported, at a site those that its operator allows. None:
-        all, for the coordinator's own file. Raises :class:`FedfrError` as well for a name that is not allowed and for
-        code that is installed here in another version; it is not imported then.
+        ``allow``: names of external code that may be imported, at a site those that its operator allows; None allows
+        all, for the coordinator's own file. Also raises :class:`FedfrError`, before any import, for a name that is not
+        allowed and for code that is installed here in another version.
         """
         if not path.is_file():
             raise FedfrError(f"there is no agreement {path}; put the coordinator's file there")
@@ -123,50 +123,52 @@ class Agreement(Settings):
         return agreement
 
     def _check_code(self, allow: Sequence[str]) -> None:
-        """Raise :class:`FedfrError`, which the coordinator may read, for code that this site must not or cannot run."""
+        """Raise a shareable :class:`FedfrError` for external code that is not allowed, missing or different."""
         if not is_dotted(self.method.name):
             METHODS.entry(self.method.name)
         if not is_dotted(self.backbone):
             BACKBONES.entry(self.backbone)
         if not is_dotted(self.local.loss):
             LOSSES.entry(self.local.loss)
-        for name in _named(self.backbone, self.method, self.local.loss):
+        for name in _external_code(self.backbone, self.method, self.local.loss):
             if name not in allow:
                 _refuse(
-                    f"the agreement names {name}, code of another package that this site's operator has not allowed",
+                    f"the agreement names {name}, external code that this site's operator has not allowed",
                     f"read that code, and add it to `allow` in site.yaml: allow: [{name}]",
                 )
-            agreed = self.code.get(name)
-            if agreed is None:
+            expected = self.code.get(name)
+            if expected is None:
                 _refuse(
                     f"the agreement names {name} without the hash of its source", "ask the coordinator for a new file"
                 )
             try:
-                here = CodeTerms.of(name)
+                installed = CodeTerms.of(name)
             except FedfrError as error:
                 found, _, remedy = str(error).rpartition("; ")
-                _refuse(found, f"{remedy} in version {agreed.version}")
-            if here != agreed:
-                same = here.version == agreed.version
-                what = "the same version with another source" if same else f"version {here.version}"
+                _refuse(found, f"{remedy} in version {expected.version}")
+            if installed != expected:
+                same = installed.version == expected.version
+                package = name.partition(".")[0].partition(":")[0]
+                what = "the same version with other source files" if same else f"version {installed.version}"
                 _refuse(
-                    f"{name} is agreed on in version {agreed.version}, SHA-256 {agreed.sha256[:12]}…; here is {what}, "
-                    f"SHA-256 {here.sha256[:12]}…",
-                    f"install what the coordinator has ({name.partition('.')[0].partition(':')[0]} {agreed.version})",
+                    f"the agreement names {name} {expected.version}, SHA-256 {expected.sha256[:12]}…, "
+                    f"but this site has {what}, "
+                    f"SHA-256 {installed.sha256[:12]}…",
+                    f"install the coordinator's version ({package} {expected.version})",
                 )
 
     def save(self, path: Path) -> None:
         """Write the terms as a human-readable file."""
-        write_atomically(path, yaml.safe_dump(self._content(), sort_keys=False, allow_unicode=True).encode())
+        write_atomically(path, yaml.safe_dump(self._terms(), sort_keys=False, allow_unicode=True).encode())
 
     @property
     def fingerprint(self) -> str:
         """Hexadecimal SHA-256 of all terms."""
-        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self._terms(), sort_keys=True).encode()).hexdigest()
 
     @property
     def config(self) -> ExperimentConfig:
-        """Return the terms as a run's configuration; the coordinator's own settings have their defaults."""
+        """Configuration of a run under these terms; settings that only the coordinator uses have their defaults."""
         return ExperimentConfig(
             seed=self.seed,
             model=ModelConfig(backbone=self.backbone),
@@ -178,10 +180,10 @@ class Agreement(Settings):
             baselines=(),
         )
 
-    def _content(self) -> Mapping[str, Any]:
+    def _terms(self) -> Mapping[str, Any]:
         content: dict[str, Any] = self.model_dump(mode="json")
-        # A file without code of other packages and with the default loss is the one that earlier versions wrote, with
-        # the same fingerprint.
+        # Without external code and with the default loss, the file and its fingerprint equal those of versions that had
+        # neither term.
         if not self.code:
             del content["code"]
         if self.local.loss == LocalConfig.model_fields["loss"].default:
@@ -190,5 +192,5 @@ class Agreement(Settings):
 
 
 def _refuse(found: str, remedy: str) -> NoReturn:
-    """Raise a refusal that the coordinator may read: it names modules, versions and hashes, and no paths."""
+    """Raise an error that the site may send to the coordinator: it names modules, versions and hashes, but no paths."""
     raise FedfrError(f"{found}; {remedy}", shareable=f"{found}; {remedy}")

@@ -14,11 +14,11 @@ from typing import Self
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.address import Address
 
-__all__ = ["Background", "free_port", "wait_for"]
+__all__ = ["BackgroundProcesses", "free_port", "wait_for"]
 
 
-class Background:
-    """Processes that end, with their children, at the end of the ``with`` block; output is written to ``folder``."""
+class BackgroundProcesses:
+    """Processes that are killed, with their children, at the end of a ``with`` block; their logs are in ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,7 +34,7 @@ class Background:
     def end(self, name: str) -> None:
         """Send SIGKILL to a process and all its children, as in a power failure."""
         process = self.processes.pop(name)
-        # Whatever a process started is in its group.
+        # Its children belong to the same process group.
         try:
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -43,7 +43,7 @@ class Background:
             process.wait()
 
     def log(self, name: str) -> Path:
-        """Return the output of a process."""
+        """Path of the output of a process."""
         return self.folder / f"{name}.log"
 
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
@@ -57,8 +57,8 @@ class Background:
 
         def listens() -> bool:
             if self.processes[name].poll() is not None:
-                raise FedfrError(f"{name} ended at once; see {self.log(name)}")
-            return address.answers()
+                raise FedfrError(f"{name} ended while starting; see {self.log(name)}")
+            return address.is_listening()
 
         wait_for(listens, f"the port of {name}")
 
@@ -71,7 +71,7 @@ def free_port() -> int:
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 900) -> None:
-    """Wait for a condition; raises :class:`FedfrError` when it does not become true in time."""
+    """Wait until a condition is true; raises :class:`FedfrError` after ``seconds``. ``what`` names it in the error."""
     ends = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > ends:

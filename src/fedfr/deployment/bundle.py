@@ -1,4 +1,4 @@
-"""Flower app bundle, which only names the two apps of the installed package and holds no code."""
+"""Flower app bundle (FAB) that names the two apps of the installed package and holds no code."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from fedfr.core.files import write_atomically
 __all__ = ["RUN", "write_bundle"]
 
 RUN = "run"
-"""The only setting of a Flower run: the folder below ``FEDFR_RUNS`` that it works on."""
+"""Only setting of a Flower run: the name of the run's folder below ``FEDFR_RUNS``."""
 
-# The version is Flower's name for this text, not the package's: nodes of any version take the same bundle.
+# The version belongs to this file, not to the package: nodes with any version of fedfr accept the same bundle.
 PYPROJECT = f"""[project]
 name = "fedfr"
 version = "1.0.0"
@@ -32,6 +32,6 @@ clientapp = "fedfr.deployment.client_app:app"
 
 
 def write_bundle(folder: Path) -> Path:
-    """Write the source of the bundle for ``flwr run`` to ``folder``; its bytes are always the same."""
+    """Write the source of the bundle for ``flwr run`` to ``folder`` and return it; the content never changes."""
     write_atomically(folder / "pyproject.toml", PYPROJECT.encode())
     return folder

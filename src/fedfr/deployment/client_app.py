@@ -1,4 +1,4 @@
-"""Flower ClientApp of a site; the node's configuration names the ``site.yaml``."""
+"""Flower ClientApp of a site; the node configuration holds the path of its ``site.yaml``."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ app = ClientApp()
 @app.query("hello")
 def hello(message: Message, context: Context) -> Message:
     """Answer the request for the site's client id."""
-    return answer_hello(message, lambda: _work(context))
+    return answer_hello(message, lambda: _open_site(context))
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Run the site's part of a round."""
-    return answer_train(message, lambda: _work(context))
+    return answer_train(message, lambda: _open_site(context))
 
 
-def _work(context: Context) -> SiteHandler:
+def _open_site(context: Context) -> SiteHandler:
     path = context.node_config.get("site")
     if not isinstance(path, str):
-        raise FedfrError("this SuperNode names no site; start it with --node-config 'site=\"…/site.yaml\"'")
+        raise FedfrError("the SuperNode has no path of a site.yaml; start it with --node-config 'site=\"…/site.yaml\"'")
     log_to(Path(path).parent)
     site = Site.open(path)
     log_to(Path(path).parent, client=site.config.client)

@@ -1,4 +1,4 @@
-"""Checks of the connection between site and coordinator; each returns a finding or raises with the remedy."""
+"""Checks of the connection between site and coordinator; each returns its finding or raises with the remedy."""
 
 from __future__ import annotations
 
@@ -18,91 +18,92 @@ from flwr.supercore.protobuf.client import ProtobufRequestContext
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from fedfr.core.errors import FedfrError
-from fedfr.deployment.address import Address, is_own, listening
-from fedfr.deployment.certificates import load_certificate, trust_only
+from fedfr.deployment.address import Address, is_local_address, listen_addresses
+from fedfr.deployment.certificates import load_certificate, tls_context
 from fedfr.deployment.coordinator import Coordinator
-from fedfr.deployment.routes import Route, distrust
+from fedfr.deployment.routes import Route, certificate_error
 from fedfr.deployment.secrets import load_key
 from fedfr.deployment.site import SiteConfig
 from fedfr.deployment.site_folder import KEY, ROOT
 
-__all__ = ["answering", "registered", "served"]
+__all__ = ["check_connection", "check_registration", "check_served_certificate"]
 
 CLOCK = 60.0
-"""Largest difference in seconds between the clocks of site and server; beyond it keys are refused."""
+"""Largest difference in seconds between the clocks of site and server at which the SuperLink accepts keys."""
 
 REFUSALS: dict[int, str] = {
     HTTPStatus.PRECONDITION_FAILED: f"the coordinator does not know this site's key; send it {KEY}.pub to register",
     HTTPStatus.UNAUTHORIZED: "the coordinator rejects this site's key; compare the clocks, then the versions",
     HTTPStatus.BAD_GATEWAY: "the coordinator's SuperLink does not run; ask for `fedfr server check` there",
 }
-"""Meaning of the SuperLink's answers to a site's key."""
+"""Meaning of the HTTP status with which the SuperLink answers a site's key."""
 
 
-def answering(config: SiteConfig, root: Path) -> str:
-    """Check that the server answers, has the right certificate, and has the same time as this machine."""
+def check_connection(config: SiteConfig, root: Path) -> str:
+    """Check that the server answers, that ``root`` verifies its certificate, and that both clocks agree."""
     if config.server is None:
         raise FedfrError("site.yaml names no server; give its host and port")
-    route, trusted = Route.to(Address.parse(config.server)), trust_only(root)
+    route, trusted = Route.to(Address.parse(config.server)), tls_context(root)
     try:
         with route.client(trusted, 10) as client:
-            answer = client.post("/")
+            response = client.post("/")
     except httpx.HTTPError as error:
-        if why := distrust(error):
+        if why := certificate_error(error):
             raise FedfrError(
                 f"{config.server} has the wrong certificate ({why}); "
-                "do not continue before the coordinator has explained it"
+                "do not continue until the coordinator has explained it"
             ) from error
         raise FedfrError(
             f"{config.server} does not answer ({route.failure(error)}); check host, port and firewall"
         ) from error
     with suppress(TypeError, ValueError):
-        off = time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp()
-        if abs(off) > CLOCK:
+        offset = time.time() - parsedate_to_datetime(response.headers["Date"]).timestamp()
+        if abs(offset) > CLOCK:
             raise FedfrError(
-                f"this machine's clock is {off:+.0f} s off the server's; set it (timedatectl set-ntp true)"
+                f"this machine's clock differs from the server's by {offset:+.0f} s; set it (timedatectl set-ntp true)"
             )
-    return f"{route} answers, with the authority's certificate and the same time"
+    return f"{route} answers; its certificate is valid and the clocks agree"
 
 
-def registered(config: SiteConfig, folder: Path) -> str:
+def check_registration(config: SiteConfig, folder: Path) -> str:
     """Check that the site's key is registered at the SuperLink.
 
-    Asked to let the site in with no heartbeat at all, it looks for the key first and does nothing in any case.
+    Sends an activation request with the invalid heartbeat interval 0: the SuperLink checks the key first and then
+    rejects the request (HTTP 400), so nothing is activated.
     """
     key, route = load_key(folder / KEY), Route.to(Address.parse(config.server or ""))
-    asked = ActivateNodeRequest(public_key=public_key_to_bytes(key.public_key()), heartbeat_interval=0)
+    request_body = ActivateNodeRequest(public_key=public_key_to_bytes(key.public_key()), heartbeat_interval=0)
     try:
-        # Not by Flower's own client, which would look for a proxy by itself.
-        with route.client(trust_only(folder / ROOT), 10) as client:
-            signed = NodeAuthHttpInterceptor(key, key.public_key())
+        # Flower's own client would choose a proxy by itself.
+        with route.client(tls_context(folder / ROOT), 10) as client:
+            interceptor = NodeAuthHttpInterceptor(key, key.public_key())
             request = client.build_request(
                 "POST",
                 "/v1/fleet/activate-node",
-                content=asked.SerializeToString(deterministic=True),
+                content=request_body.SerializeToString(deterministic=True),
                 headers={"content-type": "application/protobuf", "accept": "application/protobuf"},
             )
-            context = ProtobufRequestContext("/flwr.proto.Fleet/ActivateNode", asked, request)
-            status = signed.intercept(context, lambda given: client.send(given.request)).status_code
+            context = ProtobufRequestContext("/flwr.proto.Fleet/ActivateNode", request_body, request)
+            status = interceptor.intercept(context, lambda given: client.send(given.request)).status_code
     except httpx.HTTPError as error:
-        raise FedfrError(f"{route.address} does not answer ({route.failure(error)}); check again in a while") from error
+        raise FedfrError(f"{route.address} does not answer ({route.failure(error)}); try again later") from error
     if status == HTTPStatus.BAD_REQUEST:
         return "the site's key is registered"
     raise FedfrError(REFUSALS.get(status, f"the coordinator answers with HTTP {status}; ask for its logs"))
 
 
-def served(coordinator: Coordinator) -> str:
-    """Check that nginx uses the certificate in the folder; it reads certificates only when it starts."""
-    again = f"restart `fedfr server run {coordinator.folder}`"
-    lies = load_certificate(coordinator.tls / "server.crt").public_bytes(Encoding.DER)
-    own = [host for host in coordinator.config.hosts if is_own(host)]
-    heard = [{socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}[family] for family, _ in listening()]
-    for host in dict.fromkeys([*heard, *own]):
-        place = Address(f"[{host}]" if ":" in host else host, coordinator.config.port)
+def check_served_certificate(coordinator: Coordinator) -> str:
+    """Check that nginx serves the certificate in the folder; it reads certificates only when it starts."""
+    remedy = f"restart `fedfr server run {coordinator.folder}`"
+    expected = load_certificate(coordinator.tls / "server.crt").public_bytes(Encoding.DER)
+    local = [host for host in coordinator.config.hosts if is_local_address(host)]
+    loopback = [{socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}[family] for family, _ in listen_addresses()]
+    for host in dict.fromkeys([*loopback, *local]):
+        address = Address(f"[{host}]" if ":" in host else host, coordinator.config.port)
         try:
-            shown = ssl.get_server_certificate((place.name, place.port), timeout=10)
+            served = ssl.get_server_certificate((address.name, address.port), timeout=10)
         except OSError as error:
-            raise FedfrError(f"no process answers at {place} ({error}); check its log, and {again}") from error
-        if ssl.PEM_cert_to_DER_cert(shown) != lies:
-            raise FedfrError(f"the server uses another certificate than {coordinator.tls / 'server.crt'}; {again}")
+            raise FedfrError(f"no process answers at {address} ({error}); see its log, and {remedy}") from error
+        if ssl.PEM_cert_to_DER_cert(served) != expected:
+            raise FedfrError(f"the server uses a certificate other than {coordinator.tls / 'server.crt'}; {remedy}")
     return "the server uses this certificate"

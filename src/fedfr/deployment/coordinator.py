@@ -1,4 +1,4 @@
-"""Coordinator's folder: certificates, registered sites, and runs."""
+"""Folder of a coordinator: certificates, registered sites, and runs."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from fedfr.core.client_ids import NAME, check_client_ids, is_client_id
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import empty_folder, make_folder, read_json, write_atomically, write_json
 from fedfr.core.settings import Settings, validate
-from fedfr.deployment.address import Address, bare, listening
+from fedfr.deployment.address import Address, listen_addresses, without_brackets
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.certificates import issue_operator, issue_server, make_authority
 from fedfr.deployment.proxy import Proxy
-from fedfr.deployment.public_set import offer
-from fedfr.deployment.run_state import AGREEMENT, STOPPED, SUBMITTED
+from fedfr.deployment.public_set import publish
 from fedfr.deployment.secrets import write_new
-from fedfr.deployment.site_board import now
 from fedfr.deployment.site_folder import ROOT
+from fedfr.deployment.site_status_file import timestamp
+from fedfr.deployment.state_files import AGREEMENT, STOPPED, SUBMITTED
 from fedfr.experiments.experiment import Experiment
 from fedfr.reporting.progress import Progress
 
 __all__ = ["Coordinator", "CoordinatorConfig"]
 
-HERE = ("localhost", "127.0.0.1", "::1")
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 CONFIG = """\
 # The coordinator of a federation. `fedfr server check` checks this configuration.
 
 name: {name}
 
-# Names and addresses by which sites reach this machine, IPv4 or IPv6; tls/server.crt is good for these. After a change:
-# remove tls/server.crt and tls/server.key, and run `fedfr server init` to make them again.
+# Host names and addresses (IPv4 or IPv6) at which sites reach this machine; tls/server.crt is valid for these. After a
+# change, remove tls/server.crt and tls/server.key, and run `fedfr server init` to create them again.
 hosts: {hosts}
 
-# The port that sites connect to (nginx, TLS). Open only this port in the firewall.
+# Port for the sites (nginx with TLS). Open only this port in the firewall.
 port: {port}
 
-# A port of 127.0.0.1 for Flower's SuperLink. Never open it: anyone who reaches it may run code at every site.
+# Port of Flower's SuperLink on 127.0.0.1. Never open it: anyone who reaches it can submit code for every site.
 inner_port: {inner_port}
 
 # Trackers that receive the metrics of a run: tensorboard, mlflow, prometheus (docs/runs.md; extra `track`).
@@ -57,10 +57,14 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class CoordinatorConfig(Settings):
-    """Contents of ``server.yaml``."""
+    """Contents of ``server.yaml``.
+
+    ``hosts``: host names and addresses at which sites reach this machine. ``port``: for the sites. ``inner_port``: of
+    the SuperLink on 127.0.0.1. ``track``: trackers that receive the metrics of a run.
+    """
 
     name: str = "federation"
-    hosts: Annotated[tuple[Annotated[str, AfterValidator(bare)], ...], Field(min_length=1)]
+    hosts: Annotated[tuple[Annotated[str, AfterValidator(without_brackets)], ...], Field(min_length=1)]
     port: Port = 9443
     inner_port: Port = 9442
     track: tuple[str, ...] = ()
@@ -68,7 +72,7 @@ class CoordinatorConfig(Settings):
 
 @dataclass(frozen=True)
 class Coordinator:
-    """Folder with ``server.yaml``, ``tls/``, ``sites/<id>.pub``, ``runs/<name>/``, and files of Flower and nginx."""
+    """Opened coordinator: a folder with ``server.yaml``, ``tls/``, ``sites/<id>.pub`` and ``runs/<name>/``."""
 
     folder: Path
     config: CoordinatorConfig
@@ -77,48 +81,49 @@ class Coordinator:
     def init(cls, folder: Path, hosts: Sequence[str], name: str, port: int, inner_port: int) -> Coordinator:
         """Create the folder with an authority and a server certificate, or complete an existing folder.
 
-        Raises :class:`FedfrError` for what cannot be a name, host or port; the folder is then as it was.
+        Raises :class:`FedfrError` for an invalid name, host or port, and for a folder with other content; nothing is
+        changed then.
         """
-        existed, begun = folder.exists(), (folder / "server.yaml").exists()
-        if existed and not begun and (not folder.is_dir() or any(folder.iterdir())):
-            raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the coordinator")
-        given = {"name": name, "hosts": tuple(hosts), "port": port, "inner_port": inner_port}
-        config = cls.open(folder).config if begun else validate(CoordinatorConfig, given, "server init")
+        existed, exists = folder.exists(), (folder / "server.yaml").exists()
+        if existed and not exists and (not folder.is_dir() or any(folder.iterdir())):
+            raise FedfrError(f"{folder} exists and is not an empty folder; choose another folder for the coordinator")
+        settings = {"name": name, "hosts": tuple(hosts), "port": port, "inner_port": inner_port}
+        config = cls.open(folder).config if exists else validate(CoordinatorConfig, settings, "server init")
         if not NAME.fullmatch(config.name) or config.port == config.inner_port:
             raise FedfrError(
                 f"name = {config.name!r}, ports {config.port} and {config.inner_port}; give a name of letters, digits "
-                "and the signs . _ -, and two ports"
+                "and . _ -, and two different ports"
             )
-        made = cls(folder, config)
-        made.proxy.configuration()
-        if (made.tls / "server.crt").exists() and not (made.tls / ROOT).exists():
+        created = cls(folder, config)
+        created.proxy.configuration()
+        if (created.tls / "server.crt").exists() and not (created.tls / ROOT).exists():
             raise FedfrError(
-                f"{made.tls / ROOT} is missing, and {made.tls / 'server.crt'} needs it; restore it from any "
-                "site, or remove both certificates and their keys to start again with all sites"
+                f"{created.tls / ROOT} is missing, and {created.tls / 'server.crt'} was signed by it; restore it from "
+                "any site, or remove both certificates and their keys and distribute a new ca.crt to all sites"
             )
         try:
-            if not (made.tls / ROOT).exists():
-                make_authority(made.tls, config.name)
-            if not (made.tls / "server.crt").exists():
-                issue_server(made.tls, [*dict.fromkeys([*config.hosts, *HERE])])
+            if not (created.tls / ROOT).exists():
+                make_authority(created.tls, config.name)
+            if not (created.tls / "server.crt").exists():
+                issue_server(created.tls, [*dict.fromkeys([*config.hosts, *LOCAL_HOSTS])])
             for part in ("sites", "runs"):
                 make_folder(folder / part)
-            if not begun:
-                # What JSON puts in quotes YAML takes as it is: a name such as 007 or off, too.
-                text = CONFIG.format(**{**given, "name": json.dumps(name), "hosts": json.dumps([*hosts])})
+            if not exists:
+                # Quoted, so that YAML reads names such as 007 or off as text.
+                text = CONFIG.format(**{**settings, "name": json.dumps(name), "hosts": json.dumps([*hosts])})
                 write_atomically(folder / "server.yaml", text.encode())
         except BaseException:
-            if not begun:
+            if not exists:
                 empty_folder(folder, remove=not existed)
             raise
-        return made
+        return created
 
     @classmethod
     def open(cls, folder: Path) -> Coordinator:
-        """Open the coordinator in ``folder``; raises :class:`FedfrError` where there is none."""
+        """Open the coordinator in ``folder``; raises :class:`FedfrError` if it has no valid ``server.yaml``."""
         path = folder / "server.yaml"
         if not path.is_file():
-            raise FedfrError(f"{folder} holds no server.yaml; make a coordinator with `fedfr server init {folder}`")
+            raise FedfrError(f"{folder} holds no server.yaml; create a coordinator with `fedfr server init {folder}`")
         return cls(folder, validate(CoordinatorConfig, read_file(path), str(path)))
 
     @property
@@ -133,12 +138,12 @@ class Coordinator:
 
     @property
     def addresses(self) -> list[Address]:
-        """Hosts at which sites reach this machine, IPv6 addresses in brackets."""
+        """Addresses at which sites reach this machine."""
         return [Address(f"[{host}]" if ":" in host else host, self.config.port) for host in self.config.hosts]
 
     def check_families(self) -> str:
-        """Return the addresses to listen at; raises :class:`FedfrError` where a host has another address family."""
-        found = listening()
+        """Return the addresses to listen at as text; raises :class:`FedfrError` for an IPv6 host without IPv6 here."""
+        found = listen_addresses()
         missing = [host for host in self.config.hosts if ":" in host]
         if missing and AF_INET6 not in dict(found):
             raise FedfrError(
@@ -154,15 +159,16 @@ class Coordinator:
     def register(self, client: str, key: Path) -> Path:
         """Register the site with this public key as ``client``; return the registration file.
 
-        Raises :class:`FedfrError` for an id that is taken, a key that another site has, and anything but such a key.
+        Raises :class:`FedfrError` for an invalid or registered id, a key that is registered for another site, and a
+        file that is not one public key of a NIST curve.
         """
         check_client_ids([client, *(other for other in self.sites() if other != client)], "site")
-        line = _public_key(key)
+        public_key = _public_key(key)
         for other, path in self.sites().items():
-            if other != client and _public_key(path).split()[:2] == line.split()[:2]:
+            if other != client and _public_key(path).split()[:2] == public_key.split()[:2]:
                 raise FedfrError(f"{key} is already registered for {other}; every site needs its own key")
         place = self.folder / "sites" / f"{client}.pub"
-        write_new(place, f"{line}\n".encode())
+        write_new(place, f"{public_key}\n".encode())
         return place
 
     def sites(self) -> dict[str, Path]:
@@ -170,102 +176,110 @@ class Coordinator:
         return {path.stem: path for path in sorted((self.folder / "sites").glob("*.pub")) if is_client_id(path.stem)}
 
     def unregister(self, client: str) -> None:
-        """Remove a site's registration; raises :class:`FedfrError` where no such site is registered."""
+        """Remove a site's registration; raises :class:`FedfrError` if it is not registered."""
         if client not in self.sites():
-            raise FedfrError(f"there is no site {client!r} here; there are {', '.join(self.sites()) or 'none'}")
+            raise FedfrError(f"site {client!r} is not registered; registered are {', '.join(self.sites()) or 'none'}")
         self.sites()[client].unlink()
 
     def admit(self, person: str) -> Path:
-        """Create a certificate for a person who uses the control API through the proxy; return its file."""
+        """Create a certificate with which a person may use the control API through the proxy; return its file.
+
+        Raises :class:`FedfrError` for an invalid or used name, and without the authority's key.
+        """
         if not NAME.fullmatch(person) or person in ("ca", "server"):
-            raise FedfrError(f"{person!r} cannot be a person's name here; give letters, digits and the signs . _ -")
+            raise FedfrError(f"{person!r} is not a valid name for an operator; give letters, digits and . _ -")
         issue_operator(self.tls, person)
         return self.tls / f"{person}.crt"
 
     def submit(self, name: str, config: ExperimentConfig | None, progress: Progress | None = None) -> Path:
         """Submit the run ``name``, or resume an existing one; return the agreement for its sites.
 
-        ``config`` is for a new run: recipe ``sites``, or a manifest whose clients have their faces elsewhere. Raises
-        :class:`FedfrError` for a client that is not registered, and as :meth:`Experiment.begin` does.
+        ``config``: for a new run, with the split recipe ``sites`` or a manifest whose clients have their faces
+        elsewhere; None resumes a run. Raises :class:`FedfrError` for an invalid name, for clients that are not
+        registered, and as :meth:`Experiment.begin` does; a new run's folder is removed then.
         """
         if not NAME.fullmatch(name):
-            raise FedfrError(f"{name!r} cannot be a run's name; give letters, digits and the signs . _ -, at most 64")
+            raise FedfrError(f"{name!r} is not a valid name for a run; give letters, digits and . _ -, at most 64")
         folder = self.runs / name
-        begun = (folder / "config.yaml").exists()
-        if config is None and not begun:
-            raise FedfrError(f"there is no run {name} in {self.runs}; give a configuration to make it")
+        exists = (folder / "config.yaml").exists()
+        if config is None and not exists:
+            raise FedfrError(f"there is no run {name} in {self.runs}; give a configuration to create it")
         experiment = Experiment.open(folder) if config is None else Experiment.begin(config, folder, progress)
         try:
             method_run = experiment.method_runs()[0]
             terms = Agreement.of(method_run)
-            strangers = [client for client in terms.clients if client not in self.sites()]
-            if strangers:
+            unregistered = [client for client in terms.clients if client not in self.sites()]
+            if unregistered:
                 raise FedfrError(
-                    f"{', '.join(strangers[:3])} of run {name} are not registered sites (registered: "
-                    f"{', '.join(self.sites()) or 'none'}); `fedfr server register` their keys"
+                    f"{', '.join(unregistered[:3])} of run {name} are not registered (registered: "
+                    f"{', '.join(self.sites()) or 'none'}); register their keys with `fedfr server register`"
                 )
             agreement = folder / AGREEMENT
             if not agreement.exists():
                 terms.save(agreement)
         except BaseException:
-            # Under a mended configuration the run is to be made anew.
-            if not begun:
+            # So that the run can be created with a corrected configuration.
+            if not exists:
                 empty_folder(folder, remove=True)
             raise
         if method_run.method.uses_public_prototypes:
-            offer(experiment.components.public_faces, self.proxy.folder)
+            publish(experiment.components.public_faces, self.proxy.folder)
         (folder / STOPPED).unlink(missing_ok=True)
         if not (folder / SUBMITTED).exists():
-            places = [self._place(each)[0] for each in self.submitted()]
-            write_json(folder / SUBMITTED, {"place": max(places, default=0) + 1, "since": now()})
+            places = [self._queue_position(each)[0] for each in self.submitted()]
+            write_json(folder / SUBMITTED, {"place": max(places, default=0) + 1, "since": timestamp()})
         return agreement
 
     def withdraw(self, name: str) -> None:
         """Withdraw the run from the queue, or stop it; finished rounds are kept.
 
-        Raises :class:`FedfrError` where there is none.
+        Raises :class:`FedfrError` if there is no such run.
         """
         if not NAME.fullmatch(name) or not (self.runs / name / "config.yaml").is_file():
-            raise FedfrError(f"there is no run {name!r} in {self.runs}; there are {', '.join(self.begun()) or 'none'}")
+            raise FedfrError(
+                f"there is no run {name!r} in {self.runs}; existing runs: {', '.join(self.run_names()) or 'none'}"
+            )
         (self.runs / name / SUBMITTED).unlink(missing_ok=True)
 
     def outcome(self, name: str) -> str:
-        """Describe in one line how a run ended that is no longer active."""
+        """Describe in one line how a run ended."""
         stopped = self.runs / name / STOPPED
         if stopped.exists():
             return f"run {name} stopped: {stopped.read_text(encoding='utf-8').strip()}"
         return f"run {name} has ended"
 
-    def begun(self) -> list[str]:
-        """Names of all runs of this folder."""
+    def run_names(self) -> list[str]:
+        """Names of all runs in this folder, sorted."""
         return sorted(path.parent.name for path in self.runs.glob("*/config.yaml"))
 
     def submitted(self) -> list[str]:
-        """Return the active runs in the order of submission; they run one after the other.
+        """Return the names of the submitted runs in the order of the queue.
 
-        A run that was interrupted keeps its place, and so does the queue when the coordinator is started again.
+        An interrupted run keeps its position. The queue survives a restart of the coordinator.
         """
-        return sorted((path.parent.name for path in self.runs.glob(f"*/{SUBMITTED}")), key=self._place)
+        return sorted((path.parent.name for path in self.runs.glob(f"*/{SUBMITTED}")), key=self._queue_position)
 
-    def _place(self, name: str) -> tuple[int, float, str]:
-        """Return a run's place in the queue; one without a place sorts first, by the time of its file."""
+    def _queue_position(self, name: str) -> tuple[int, float, str]:
+        """Return the sort key of a run in the queue; runs without a position come first, by the time of their file."""
         path = self.runs / name / SUBMITTED
         try:
-            place, made = read_json(path)["place"], path.stat().st_mtime
+            place, created = read_json(path)["place"], path.stat().st_mtime
         except (FedfrError, OSError, LookupError, TypeError):
-            place, made = 0, path.stat().st_mtime if path.exists() else 0.0
-        return place if isinstance(place, int) else 0, made, name
+            place, created = 0, path.stat().st_mtime if path.exists() else 0.0
+        return place if isinstance(place, int) else 0, created, name
 
 
 def _public_key(path: Path) -> str:
-    """Return the public key as an OpenSSH line; Flower accepts keys of NIST curves only."""
+    """Return the public key in a file as one OpenSSH line; Flower accepts keys of NIST curves only."""
     try:
         lines = path.read_text("ascii").split("\n")
         key = load_ssh_public_key(lines[0].encode())
     except OSError as error:
         raise FedfrError(f"cannot read the key {path}: {error.strerror or error}; check the path") from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise FedfrError(f"{path} is not a public key; give the .pub file that `fedfr site init` made") from error
-    if not isinstance(key, EllipticCurvePublicKey) or any(line.strip() for line in lines[1:]):
-        raise FedfrError(f"{path} is not one key of a NIST curve; give the .pub file that `fedfr site init` made")
+        raise FedfrError(f"{path} is not a public key; give the .pub file that `fedfr site init` created") from error
+    if not isinstance(key, EllipticCurvePublicKey) or any(public_key.strip() for public_key in lines[1:]):
+        raise FedfrError(
+            f"{path} is not one public key of a NIST curve; give the .pub file that `fedfr site init` created"
+        )
     return lines[0].strip()

@@ -1,7 +1,7 @@
 """``make deploy-demo``: a complete federation on one machine, with TLS, keys, proxy, and injected faults.
 
-A coordinator and three sites, each a folder and processes of its own, started by the commands that operators use. On
-the way one site and the coordinator are killed and started again.
+A coordinator and three sites, each with its own folder and processes, started by the commands that operators use.
+During the run one site and the coordinator are killed and started again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fedfr.config.schema import ExperimentConfig, load_config
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_json_lines
 from fedfr.deployment.address import Address
-from fedfr.deployment.background import Background, free_port, wait_for
+from fedfr.deployment.background import BackgroundProcesses, free_port, wait_for
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.partition_export import export_partitions
 from fedfr.deployment.public_set import fetch
@@ -41,38 +41,39 @@ SETTINGS = (
 )
 
 
-class Demo(Background):
-    """Coordinator and site folders below ``folder``, and their processes.
+class Demo(BackgroundProcesses):
+    """Folders of a coordinator and its sites below ``folder``, and their processes.
 
-    Processes are called ``coordinator``, and by their client's id. ``host``: by which the sites know the coordinator.
+    Processes are named ``coordinator`` and by client id. ``report`` receives one line per step. ``host``: host name or
+    address at which the sites reach the coordinator.
     """
 
     def __init__(
-        self, folder: Path, config: ExperimentConfig, say: Callable[[str], None] = print, host: str = "localhost"
+        self, folder: Path, config: ExperimentConfig, report: Callable[[str], None] = print, host: str = "localhost"
     ) -> None:
         folder = folder.resolve()
         super().__init__(folder)
-        self.say = say
+        self.report = report
         self.local = Experiment.create(config, folder / "local")
         self.clients = export_partitions(self.local.components, folder / "faces", RUN)
         self.coordinator = Coordinator.init(folder / "coordinator", [host], "demo", free_port(), free_port())
         self.sites = {client: self._site(client) for client in self.clients}
 
     def _site(self, client: str) -> Path:
-        """Create and return a site's folder with the steps of its operator."""
-        server, mine = str(self.coordinator.addresses[0]), self.folder / "faces" / "sites" / client
+        """Create, configure and register a site's folder as its operator would; return it."""
+        server, own_folder = str(self.coordinator.addresses[0]), self.folder / "faces" / "sites" / client
         site = self.folder / "sites" / client
-        made = init_site(site, client, server, self.coordinator.tls / ROOT, str(mine / "faces"), free_port(), 1)
+        made = init_site(site, client, server, self.coordinator.tls / ROOT, str(own_folder / "faces"), free_port(), 1)
         text = made.config.read_text(encoding="utf-8")
-        # The same division of the images as in the simulated run that the demonstration is compared with.
-        manifest = f'manifest: "{mine / "split.json"}"'
+        # The same training and test images as in the local run with which results are compared.
+        manifest = f'manifest: "{own_folder / "split.json"}"'
         made.config.write_text(text.replace("test_share: 0.4", manifest), encoding="utf-8")
         self.coordinator.register(client, made.public_key)
         return site
 
     @property
     def run(self) -> Path:
-        """Return the run's folder."""
+        """Folder of the run at the coordinator."""
         return self.coordinator.runs / RUN
 
     def submit(self) -> None:
@@ -82,7 +83,7 @@ class Demo(Background):
             shutil.copy(agreement, site / "agreement.yaml")
 
     def start_server(self) -> None:
-        """Start ``fedfr server run``; return when the proxy answers."""
+        """Start ``fedfr server run``; return when the proxy accepts connections."""
         self._fedfr("coordinator", "server", "run", str(self.coordinator.folder))
         self.wait_for_port("coordinator", Address("127.0.0.1", self.coordinator.config.port))
 
@@ -124,49 +125,49 @@ class Demo(Background):
 
 
 def main() -> None:
-    """Run the demonstration on ORL and print its steps."""
+    """Run the demonstration on the ORL faces and print its steps."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("runs/deploy-demo"))
     parser.add_argument("--set", dest="settings", action="append", default=[])
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     if shutil.which("nginx") is None:
-        sys.exit("fedfr: there is no nginx on this machine; apt install nginx-light")
-    # Asked to end, it ends what it has started as well.
+        sys.exit("fedfr: nginx is not installed; apt install nginx-light")
+    # On SIGTERM, exit through the `with` block, which ends all started processes.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    begun = time.monotonic()
+    started = time.monotonic()
 
-    def say(text: str) -> None:
-        print(f"{time.monotonic() - begun:6.0f} s  {text}", flush=True)
+    def report(text: str) -> None:
+        print(f"{time.monotonic() - started:6.0f} s  {text}", flush=True)
 
     try:
-        with Demo(given.folder, load_config("quickstart", [*SETTINGS, *given.settings]), say) as demo:
-            _tell(demo, say)
+        with Demo(arguments.folder, load_config("quickstart", [*SETTINGS, *arguments.settings]), report) as demo:
+            _run_demo(demo, report)
     except FedfrError as error:
         sys.exit(f"fedfr: {error}")
 
 
-def _tell(demo: Demo, say: Callable[[str], None]) -> None:
+def _run_demo(demo: Demo, report: Callable[[str], None]) -> None:
     last = demo.clients[-1]
-    say(f"made: a coordinator with certificates and {len(demo.clients)} sites, each with its own faces and key")
+    report(f"created: a coordinator with certificates and {len(demo.clients)} sites, each with its own faces and key")
     demo.submit()
-    say("the run is submitted; the starting model is trained by the coordinator on the public faces")
+    report("the run is submitted; the coordinator trains the initial model on the public faces")
     demo.start_all()
-    say("the coordinator and all sites run; the public faces were fetched and verified")
+    report("the coordinator and all sites run; the public faces are fetched and verified")
     wait_for(lambda: len(demo.events("round")) >= 1, "round 1")
     demo.kill(last)
-    say(f"round 1 is over; {last} was killed, and is started again")
+    report(f"round 1 is finished; {last} was killed and is started again")
     demo.start_site(last)
     wait_for(lambda: len(demo.events("round")) >= 2, "round 2")
     demo.kill("coordinator")
-    say("round 2 is over; the coordinator was killed with all it had started, and is started again")
+    report("round 2 is finished; the coordinator and all its processes were killed and are started again")
     demo.start_server()
     wait_for(lambda: not demo.coordinator.submitted(), "the end of the run")
-    say(demo.coordinator.outcome(RUN))
+    report(demo.coordinator.outcome(RUN))
     print(table(status_of(demo.coordinator)))
     for row in Experiment.open(demo.run).results():
         if row.protocol == "generic-1:1" and row.value is not None:
             print(f"{row.model:<12} {row.protocol} {row.metric:<14} {100 * row.value:5.1f} %")
-    say("everything that was started is stopped")
+    report("all processes are stopped")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Processes that listen at a port of this machine, as far as this user can see them (Linux)."""
+"""Find the processes that listen at a TCP port of this machine, from ``/proc`` (Linux)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SITE = re.compile(r'site="(.+)/site\.yaml"')
 
 @dataclass(frozen=True)
 class Listener:
-    """Process with its command line, or only the ``user`` that owns it."""
+    """Listening process: its id and command line, or only its ``user`` if this user may not inspect it."""
 
     user: str
     process: int | None = None
@@ -31,14 +31,14 @@ class Listener:
         if self.process is None:
             return f"a process of user {self.user}"
         site = next((found[1] for part in self.command if (found := SITE.search(part))), None)
-        # A program that was started by an interpreter is the one that a person knows.
+        # For a script, the name of the script says more than that of its interpreter.
         names = [Path(part).name for part in self.command[:2] if not part.startswith("-")]
         name = f"the site in {site}" if site else names[-1].split(" ")[0].rstrip(":") if names else "unknown"
         return f"process {self.process} ({name})"
 
 
 def listeners(port: int) -> list[Listener]:
-    """Return the processes that listen at a port, on any address; only the user for those of other users."""
+    """Return the processes that listen at a port, on any address; for other users' processes only the user is known."""
     sockets: dict[str, int] = {}
     for table in ("tcp", "tcp6"):
         with suppress(OSError):

@@ -1,8 +1,8 @@
-"""Logs of a federation's machine: for the folder, for its operator, and in full for debugging.
+"""Logs of a site or coordinator: a shareable log, a log of its folder, and a debug log.
 
-``log.jsonl`` is what fedfr noticed, a line of JSON each: time, level, and whom it is about. What ``run`` says on
-standard error is one line for each thing that happened, as text or JSON, with no text of an exception that could name
-a person. ``debug.log`` has all of it, tracebacks included. The two files are for their owner alone.
+``fedfr site run`` and ``fedfr server run`` write shareable lines to standard error: one per record, as text or JSON,
+without exception texts that could contain names. ``debug.log`` holds the full records with tracebacks. ``log.jsonl``
+holds the records of fedfr's own code as JSON lines with time, level and context. Only their owner can read both files.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Literal, TextIO
 
-from fedfr.deployment.process_output import DEBUG_LOG, WHOLE, plain, summary
+from fedfr.deployment.process_output import DEBUG_LOG, SEE_DEBUG_LOG, strip_escapes, summary
 
-__all__ = ["LOG", "Form", "last_error", "log_run", "log_to"]
+__all__ = ["LOG", "LineFormat", "last_error", "log_run", "log_to"]
 
 LOG = "log.jsonl"
-LARGEST, KEPT = 10_000_000, 3
-FACTS = ("run", "client", "round")
-Form = Literal["text", "json"]
+MAX_BYTES, BACKUPS = 10_000_000, 3
+CONTEXT_FIELDS = ("run", "client", "round")
+LineFormat = Literal["text", "json"]
 
 
-class _OwnersFile(RotatingFileHandler):
-    """Rotating log file, ten megabytes and four files, readable by its owner only."""
+class _PrivateFile(RotatingFileHandler):
+    """Rotating log file that only its owner can read: four files of up to 10 MB."""
 
     def __init__(self, path: Path, *, delay: bool = False) -> None:
-        super().__init__(path, maxBytes=LARGEST, backupCount=KEPT, encoding="utf-8", delay=delay)
+        super().__init__(path, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8", delay=delay)
 
     def _open(self) -> TextIO:  # type: ignore[override]
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -40,17 +40,17 @@ class _OwnersFile(RotatingFileHandler):
         return open(descriptor, "a", encoding="utf-8", errors="backslashreplace")  # noqa: PTH123
 
 
-class _Shown(logging.Formatter):
-    """Format a record as one line that may be shared."""
+class _ShareableFormatter(logging.Formatter):
+    """Format a record as one line without private data, as text or JSON."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: LineFormat) -> None:
         super().__init__()
         self._form = form
 
     def format(self, record: logging.LogRecord) -> str:
-        message = " ".join(plain(record.getMessage()).split())
+        message = " ".join(strip_escapes(record.getMessage()).split())
         if record.exc_info:
-            message += f": {summary(self.formatException(record.exc_info))}{WHOLE}"
+            message += f": {summary(self.formatException(record.exc_info))}{SEE_DEBUG_LOG}"
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -62,66 +62,66 @@ class _Shown(logging.Formatter):
         return f"{line['time']} {line['level']} {line['process']}: {message}"
 
 
-class _Whole(_Shown):
-    """Format a record with everything printed, on several lines."""
+class _DebugFormatter(_ShareableFormatter):
+    """Format a record with its full text, on several lines."""
 
     def format(self, record: logging.LogRecord) -> str:
-        whole = getattr(record, "whole", record.getMessage())
+        full_text = getattr(record, "full_text", record.getMessage())
         if record.exc_info:
-            whole += f"\n{self.formatException(record.exc_info)}"
+            full_text += f"\n{self.formatException(record.exc_info)}"
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        return f"{time} {record.levelname.lower()} {getattr(record, 'source', 'fedfr')}: {plain(whole)}"
+        return f"{time} {record.levelname.lower()} {getattr(record, 'source', 'fedfr')}: {strip_escapes(full_text)}"
 
 
 @contextmanager
-def log_run(folder: Path, form: Form) -> Iterator[None]:
-    """Log to standard error in this form, and in full to ``folder/debug.log``, until the block ends.
+def log_run(folder: Path, form: LineFormat) -> Iterator[None]:
+    """Log shareable lines to standard error and full records to ``folder/debug.log`` until the block ends.
 
-    The file is made with its first line: a command that is refused before it begins leaves none.
+    The file is created with its first record, so a command that fails before it starts leaves none.
     """
-    root, ours = logging.getLogger(), logging.getLogger("fedfr")
-    before = root.level, ours.level
-    shown: logging.Handler = logging.StreamHandler(sys.stderr)
-    shown.setLevel(logging.INFO)
-    shown.setFormatter(_Shown(form))
-    shown.addFilter(lambda record: bool(record.getMessage()))
-    handlers = [shown]
+    root, package = logging.getLogger(), logging.getLogger("fedfr")
+    before = root.level, package.level
+    stream: logging.Handler = logging.StreamHandler(sys.stderr)
+    stream.setLevel(logging.INFO)
+    stream.setFormatter(_ShareableFormatter(form))
+    stream.addFilter(lambda record: bool(record.getMessage()))
+    handlers = [stream]
     if os.access(folder, os.W_OK):
-        kept = _OwnersFile(folder / DEBUG_LOG, delay=True)
-        kept.setFormatter(_Whole(form))
-        handlers.append(kept)
+        file = _PrivateFile(folder / DEBUG_LOG, delay=True)
+        file.setFormatter(_DebugFormatter(form))
+        handlers.append(file)
     logging.captureWarnings(capture=True)
     root.setLevel(logging.INFO)
-    ours.setLevel(logging.DEBUG)
+    package.setLevel(logging.DEBUG)
     for handler in handlers:
         root.addHandler(handler)
     try:
         if len(handlers) == 1:
-            ours.warning("cannot write %s; the log is kept on standard error alone", folder / DEBUG_LOG)
+            package.warning("cannot write %s; logging to standard error only", folder / DEBUG_LOG)
         yield
     finally:
         for handler in handlers:
             root.removeHandler(handler)
             handler.close()
         logging.captureWarnings(capture=False)
-        for logger, level in zip((root, ours), before, strict=True):
+        for logger, level in zip((root, package), before, strict=True):
             logger.setLevel(level)
 
 
-class _Json(logging.Formatter):
-    """Format a record as one JSON line; ``facts`` are added to each."""
+class _FolderFormatter(logging.Formatter):
+    """Format a record as one line of JSON; ``fields`` are added to every line."""
 
-    def __init__(self, facts: dict[str, str]) -> None:
+    def __init__(self, fields: dict[str, str]) -> None:
         super().__init__()
-        self._facts = facts
+        self._fields = fields
 
     def format(self, record: logging.LogRecord) -> str:
-        own = {name: value for name in FACTS if (value := getattr(record, name, None)) is not None}
+        context = {name: value for name in CONTEXT_FIELDS if (value := getattr(record, name, None)) is not None}
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            **self._facts,
-            **own,
+            **self._fields,
+            **context,
             "message": record.getMessage(),
         }
         if record.exc_info:
@@ -129,10 +129,10 @@ class _Json(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def log_to(folder: Path, **facts: str) -> None:
-    """Also write this process's log to ``folder/log.jsonl``; ten megabytes, four files.
+def log_to(folder: Path, **fields: str) -> None:
+    """Also write this process's log to ``folder/log.jsonl``, in four files of up to 10 MB.
 
-    A folder that cannot be written is no reason to stop: the lines go to standard error alone.
+    ``fields`` are added to every line. If the folder cannot be written, logs a warning and continues without the file.
     """
     logger = logging.getLogger("fedfr")
     logger.setLevel(logging.INFO)
@@ -140,26 +140,26 @@ def log_to(folder: Path, **facts: str) -> None:
         logger.removeHandler(old)
         old.close()
     try:
-        handler = _OwnersFile(folder / LOG)
+        handler = _PrivateFile(folder / LOG)
     except OSError as error:
         logger.warning("cannot write %s: %s", folder / LOG, error.strerror or error)
         return
-    handler.setFormatter(_Json(facts))
+    handler.setFormatter(_FolderFormatter(fields))
     logger.addHandler(handler)
 
 
 def last_error(folder: Path) -> str:
-    """Return the newest error in a folder's log, with its time, or an empty text."""
+    """Return the newest error in a folder's log with its time; empty if there is none."""
     path = folder / LOG
     if not path.exists():
         return ""
-    # Not splitlines: a message may hold signs at which that splits and JSON does not.
+    # Not splitlines, which also splits at characters that JSON leaves unescaped.
     for text in reversed(path.read_text(encoding="utf-8", errors="replace").split("\n")):
         try:
             line = json.loads(text)
             if line["level"] in ("error", "critical"):
                 return f"{line['time']} {line['message']}"
         except (ValueError, LookupError, TypeError, RecursionError):
-            # A machine that lost power leaves anything.
+            # A crash or power failure can leave damaged lines.
             continue
     return ""

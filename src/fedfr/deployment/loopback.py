@@ -1,6 +1,6 @@
-"""Complete federation on one machine: a SuperLink and a SuperNode per site over loopback, without encryption.
+"""Federation on one machine: a SuperLink and a SuperNode per site over loopback, without encryption.
 
-For demonstrations, tests and measurements. Real sites stand on machines of their own and talk TLS.
+For demonstrations, tests and measurements. Real sites run on their own machines and use TLS.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fedfr.deployment.address import Address
-from fedfr.deployment.background import Background, free_port
-from fedfr.deployment.processes import Control, environment, superlink, supernode
+from fedfr.deployment.background import BackgroundProcesses, free_port
+from fedfr.deployment.processes import Control, environment, superlink_command, supernode_command
 
 __all__ = ["Loopback"]
 
 
-class Loopback(Background):
-    """``runs``: folder of the experiments. ``sites``: ``site.yaml`` by client id.
+class Loopback(BackgroundProcesses):
+    """SuperLink and SuperNodes as background processes, named ``superlink`` and by client id.
 
-    Processes are called ``superlink``, and by their client's id; Flower's files lie in ``folder`` with their output.
+    ``folder``: for Flower's files and the processes' output. ``runs``: folder of the experiments. ``sites``: path of
+    ``site.yaml`` by client id.
     """
 
     def __init__(self, folder: Path, runs: Path, sites: Mapping[str, Path]) -> None:
@@ -36,10 +37,10 @@ class Loopback(Background):
 
     def start_link(self) -> None:
         """Start the SuperLink; return when it listens."""
-        self.start("superlink", superlink(self.link), environment(self.folder / "superlink", self._runs))
+        self.start("superlink", superlink_command(self.link), environment(self.folder / "superlink", self._runs))
         self.wait_for_port("superlink", self.link)
 
     def start_site(self, client: str, link: Address | None = None, programs: Path | None = None) -> None:
         """Start a site's SuperNode; ``link`` replaces the SuperLink address, ``programs`` is prepended to ``PATH``."""
-        command = supernode(link or self.link, self.sites[client], Address("127.0.0.1", free_port()))
+        command = supernode_command(link or self.link, self.sites[client], Address("127.0.0.1", free_port()))
         self.start(client, command, environment(self.folder / client, programs=programs))

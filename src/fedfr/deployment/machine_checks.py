@@ -1,4 +1,4 @@
-"""Checks of folders, free space, memory and ports; each returns a finding or raises with the remedy."""
+"""Checks of folders, free space, memory and ports; each returns its finding or raises an error with the remedy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedfr.core.errors import FedfrError
-from fedfr.deployment.address import refuse_taken
+from fedfr.deployment.address import check_port_free
 from fedfr.deployment.listeners import listeners
 
 __all__ = ["LOOPBACK", "disk", "memory", "port", "writable"]
@@ -31,7 +31,7 @@ def disk(folder: Path, needed: int) -> str:
     writable(place)
     free = shutil.disk_usage(place).free
     if free < needed:
-        raise FedfrError(f"{free / 1e9:.1f} GB free at {place}, {needed / 1e9:.1f} GB are needed; make room")
+        raise FedfrError(f"{free / 1e9:.1f} GB free at {place}, {needed / 1e9:.1f} GB are needed; free space")
     return f"{free / 1e9:.1f} GB free, {needed / 1e9:.2f} GB needed"
 
 
@@ -40,7 +40,7 @@ def memory(needed: int) -> str:
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
     if free < needed:
-        raise FedfrError(f"{free / 1e9:.1f} GB are free, about {needed / 1e9:.1f} GB are needed; add memory")
+        raise FedfrError(f"{free / 1e9:.1f} GB of memory free, about {needed / 1e9:.1f} GB are needed; add memory")
     return f"{free / 1e9:.1f} GB free, about {needed / 1e9:.2f} GB needed for the model"
 
 
@@ -51,13 +51,13 @@ def port(number: int | None, places: Sequence[tuple[socket.AddressFamily, str]],
     found = listeners(number)
     own = [each for each in found if each.belongs_to(folder)]
     if own and running:
-        return f"{number}, in use by this one: {own[0]}"
+        return f"{number}, in use by its own {own[0]}"
     if running and found and all(each.process is None for each in found):
         return f"{number}, in use by {found[0]}, whose processes this user cannot inspect"
-    refuse_taken(number, places)
+    check_port_free(number, places)
     if running:
         raise FedfrError(
-            f"no process listens at {number}, although this one runs; check its status, and wait for the next start"
+            f"no process listens at {number} although `run` is active; see the status, and wait for the next start"
         )
     return f"{number} is free"
 

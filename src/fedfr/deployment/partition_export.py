@@ -1,7 +1,7 @@
 """Export of an experiment's split: the coordinator's folder and one folder per site.
 
-For demonstrations and tests, where one machine has everybody's faces to begin with. Each site's folder holds its own
-faces and the public ones; the coordinator's holds no private face.
+For demonstrations and tests, where one machine has all faces. Each site's folder holds its own faces and the public
+ones; the coordinator's folder holds no private faces.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ __all__ = ["export_partitions"]
 def export_partitions(components: RunComponents, folder: Path, run: str) -> list[str]:
     """Write ``coordinator/`` and ``sites/<id>/`` below ``folder`` for a run's main method; return the site ids.
 
-    ``run``: the name of the folder that the coordinator will have the run in.
-    ``coordinator/config.yaml`` is a configuration for ``fedfr train`` with the faces that are not private, and
-    ``coordinator/agreement.yaml`` what every site has too. Of several face sets, a site has its own images and the
-    public ones, and the coordinator images of the public and the generic set alone. Raises :class:`FedfrError` when
-    something is there already, or when the method needs all faces in one place.
+    ``run``: name of the run's folder at the coordinator. ``coordinator/config.yaml`` is a configuration for ``fedfr
+    train`` with the faces that are not private; ``coordinator/agreement.yaml`` is the agreement that every site has as
+    well. Of several face sets, a site has its own images and the public ones, and the coordinator has images of the
+    public and generic sets only. Raises :class:`FedfrError` if files exist already, and for a method that needs all
+    faces in one place.
     """
     split, faces = components.split, components.faces
     method_run = MethodRun(components, components.config.method.name, components.folder)
@@ -40,10 +40,10 @@ def export_partitions(components: RunComponents, folder: Path, run: str) -> list
     _coordinator(components, folder / "coordinator", agreement)
     for client, own in split.clients.items():
         site = folder / "sites" / client
-        mine = own_names(faces.subset(own.all()))
-        mine.save(site / "faces")
-        division = ClientFaces(range(len(own.train)), range(len(own.train), len(mine)))
-        _split_of(mine, "site", clients={client: division}).save(site / "split.json")
+        own_faces = own_names(faces.subset(own.all()))
+        own_faces.save(site / "faces")
+        division = ClientFaces(range(len(own.train)), range(len(own.train), len(own_faces)))
+        _split_of(own_faces, "site", clients={client: division}).save(site / "split.json")
         components.public_faces.save(site / "public")
         agreement.save(site / "agreement.yaml")
         runtime = {"precision": components.config.runtime.precision, "threads": components.config.runtime.threads}
@@ -64,21 +64,21 @@ def export_partitions(components: RunComponents, folder: Path, run: str) -> list
 def _coordinator(components: RunComponents, folder: Path, agreement: Agreement) -> None:
     split = _without_private_sets(components)
     further = np.setdiff1d(np.asarray(split.distractors, np.int64), np.asarray(split.generic, np.int64))
-    shown = concatenate_indices([split.public, split.generic, further])
-    open_faces = own_names(components.faces.subset(shown), "public")
-    place = np.full(len(components.faces), -1, np.int64)
-    place[shown] = np.arange(len(shown))
+    exported = concatenate_indices([split.public, split.generic, further])
+    open_faces = own_names(components.faces.subset(exported), "public")
+    new_index = np.full(len(components.faces), -1, np.int64)
+    new_index[exported] = np.arange(len(exported))
 
-    def moved(images: Sequence[int]) -> ImageIndices:
-        return ImageIndices(place[np.asarray(images, np.int64)])
+    def reindexed(images: Sequence[int]) -> ImageIndices:
+        return ImageIndices(new_index[np.asarray(images, np.int64)])
 
     open_faces.save(folder / "faces")
     made = replace(
         _split_of(open_faces, "sites", clients={name: ClientFaces((), (), elsewhere=True) for name in split.clients}),
-        public=moved(split.public),
-        generic=moved(split.generic),
-        distractors=moved(split.distractors),
-        pairs=tuple((int(place[one]), int(place[other])) for one, other in split.pairs),
+        public=reindexed(split.public),
+        generic=reindexed(split.generic),
+        distractors=reindexed(split.distractors),
+        pairs=tuple((int(new_index[one]), int(new_index[other])) for one, other in split.pairs),
     )
     made.describe(open_faces).save(folder / "split.json")
     agreement.save(folder / "agreement.yaml")
@@ -94,7 +94,7 @@ def _coordinator(components: RunComponents, folder: Path, agreement: Agreement) 
 
 
 def _without_private_sets(components: RunComponents) -> Split:
-    """The split whose generic images are of no private face set: those never leave their site."""
+    """Return the split without generic images and distractors of private face sets, which never leave their site."""
     split, faces = components.split, components.faces
     private = np.array([part.role == "private" for part in faces.sets], np.bool_)
     if not private.any():

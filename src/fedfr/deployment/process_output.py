@@ -1,7 +1,8 @@
-"""Output of Flower's processes and nginx as log records: no colours, tracebacks on one line.
+"""Conversion of the output of Flower's processes and nginx to log records of one line.
 
-They write in formats of their own, on several lines, with escape sequences even into files. What people are shown is
-one line for each thing that happened; all that was printed is kept for the debug log (:mod:`fedfr.deployment.logs`).
+These programs use different formats, print records and tracebacks on several lines, and write escape sequences even to
+files. Each record becomes one line without escape sequences; the full text goes to the debug log
+(:mod:`fedfr.deployment.logs`).
 """
 
 from __future__ import annotations
@@ -14,173 +15,191 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
-__all__ = ["DEBUG_LOG", "WHOLE", "Folding", "Said", "plain", "relay", "summary"]
+__all__ = [
+    "DEBUG_LOG",
+    "SEE_DEBUG_LOG",
+    "OutputParser",
+    "OutputRecord",
+    "relay",
+    "strip_escapes",
+    "summary",
+]
 
 DEBUG_LOG = "debug.log"
-WHOLE = f"; all of it is in {DEBUG_LOG}"
-PAUSE = 0.5
+SEE_DEBUG_LOG = f"; full output in {DEBUG_LOG}"
+RECORD_TIMEOUT = 0.5
 """Seconds without output after which a record is complete."""
-LONGEST, MOST = 1 << 16, 1000
+MAX_LINE_LENGTH, MAX_LINES = 1 << 16, 1000
 """Longest line in characters, and longest record in lines."""
 
-# In seven bits and in eight; then whatever other sign controls a terminal.
+# CSI, OSC and other escape sequences in 7-bit and 8-bit form, then all other control characters but tab and newline.
 ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)|\x1b[@-Z\\^_]"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
-NAMES = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
-STARTS = (
-    re.compile(rf"(?P<level>{NAMES})\s*(?:\d{{4}}-\d\d-\d\d [\d:,]+)?\s*:\s*(?P<message>.*)"),
-    re.compile(rf"\d{{4}}-\d\d-\d\dT[\d:.]+Z (?P<level>{NAMES}) \[(?P<logger>[\w.]+)\] (?P<message>.*)"),
+LEVEL_NAMES = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
+RECORD_STARTS = (
+    re.compile(rf"(?P<level>{LEVEL_NAMES})\s*(?:\d{{4}}-\d\d-\d\d [\d:,]+)?\s*:\s*(?P<message>.*)"),
+    re.compile(rf"\d{{4}}-\d\d-\d\dT[\d:.]+Z (?P<level>{LEVEL_NAMES}) \[(?P<logger>[\w.]+)\] (?P<message>.*)"),
     re.compile(r"\d{4}/\d\d/\d\d [\d:]+ \[(?P<level>\w+)\] \d+#\d+: (?:\*\d+ )?(?P<message>.*)"),
     re.compile(r"nginx: \[(?P<level>\w+)\] (?P<message>.*)"),
     re.compile(r'\d{4}-\d\d-\d\dT[\d:]+[+-][\d:]+ (?P<message>\S+ "[^"]*" [A-Z]+ \S+ \d{3} \d+)'),
 )
-NGINX = {"warn": "WARNING", "error": "ERROR", "crit": "CRITICAL", "alert": "CRITICAL", "emerg": "CRITICAL"}
+NGINX_LEVELS = {"warn": "WARNING", "error": "ERROR", "crit": "CRITICAL", "alert": "CRITICAL", "emerg": "CRITICAL"}
 TRACEBACK = re.compile(r"\s*(?:[|+]\s*)?(?:Exception Group )?Traceback \(most recent call last\):")
-RAISED = re.compile(r"(?P<kind>[A-Za-z_][\w.]*)(?::\s?(?P<text>.*))?")
-PLACE = re.compile(r'^[\s|]*File "(?P<file>[^"]+)", line (?P<line>\d+)')
-NETWORK = re.compile(r"(?:httpx|httpcore|ssl|socket)\.\w+|(?:Connection\w*|Timeout|BrokenPipe)Error")
+EXCEPTION_LINE = re.compile(r"(?P<kind>[A-Za-z_][\w.]*)(?::\s?(?P<text>.*))?")
+FRAME_LINE = re.compile(r'^[\s|]*File "(?P<file>[^"]+)", line (?P<line>\d+)')
+NETWORK_ERROR = re.compile(r"(?:httpx|httpcore|ssl|socket)\.\w+|(?:Connection\w*|Timeout|BrokenPipe)Error")
 ERRNO = re.compile(r"\[Errno -?\d+\] [^:'\"]*")
-NAMED = re.compile(r"'[^']*'|\"[^\"]*\"|<[^<>]*>|(?<![\w/:.])/[^\s,;:'\"]+(?:/[^,;:'\"\n]*)?")
+PRIVATE_TEXT = re.compile(r"'[^']*'|\"[^\"]*\"|<[^<>]*>|(?<![\w/:.])/[^\s,;:'\"]+(?:/[^,;:'\"\n]*)?")
 
 _log = logging.getLogger("fedfr.deployment.process_output")
 
 
-def plain(text: str) -> str:
+def strip_escapes(text: str) -> str:
     """Remove escape sequences and other terminal control characters."""
     return ESCAPES.sub("", text)
 
 
 @dataclass(frozen=True)
-class Said:
-    """Record printed by a process; ``shown`` is one line, or empty if it is only for the debug log."""
+class OutputRecord:
+    """Record printed by a process.
+
+    ``level``: level of :mod:`logging`. ``shareable``: one line, empty for a record that belongs only in the debug log.
+    ``full_text``: all lines of the record without escape sequences.
+    """
 
     level: int
-    shown: str
-    whole: str
+    shareable: str
+    full_text: str
 
 
 @dataclass
-class _Open:
+class _PendingRecord:
     level: int
     message: str | None
     lines: list[str]
-    raising: bool = False
-    traced: bool = False
+    in_traceback: bool = False
+    has_traceback: bool = False
 
 
 @dataclass
-class Folding:
-    """Converts lines to records; ``private`` removes paths and quoted names from shown lines, as at a site."""
+class OutputParser:
+    """Converts lines to records; ``private`` removes paths and quoted names from shareable lines, as at a site."""
 
     private: bool = True
-    _open: _Open | None = field(default=None, init=False)
+    _pending: _PendingRecord | None = field(default=None, init=False)
 
-    def feed(self, line: str) -> Iterator[Said]:
-        """Return the records that this line completes."""
-        line = plain(line[:LONGEST]).rstrip()
-        current, start = self._open, _start(line)
-        if current is not None and len(current.lines) >= MOST:
+    def feed(self, line: str) -> Iterator[OutputRecord]:
+        """Add a line and yield the records that it completes."""
+        line = strip_escapes(line[:MAX_LINE_LENGTH]).rstrip()
+        current, start = self._pending, _parse_start(line)
+        if current is not None and len(current.lines) >= MAX_LINES:
             yield from self.flush()
             current = None
-        if current is not None and current.raising and not (start is not None and start.traced):
+        if current is not None and current.in_traceback and not (start is not None and start.has_traceback):
             if start is not None:
-                # Of another process that writes to the same place.
+                # A record of another process that writes to the same stream.
                 if start.message:
-                    yield self._made(start)
+                    yield self._complete(start)
                 return
             current.lines.append(line)
-            current.raising = not (RAISED.fullmatch(line) and not TRACEBACK.match(line))
+            current.in_traceback = not (EXCEPTION_LINE.fullmatch(line) and not TRACEBACK.match(line))
         elif TRACEBACK.match(line):
             if current is None or current.level < logging.WARNING:
                 yield from self.flush()
-                self._open = current = _Open(logging.ERROR, None, [])
+                self._pending = current = _PendingRecord(logging.ERROR, None, [])
             current.lines.append(line)
-            current.raising = current.traced = True
+            current.in_traceback = current.has_traceback = True
         elif start is not None:
             yield from self.flush()
-            self._open = start if start.message or start.traced else None
+            self._pending = start if start.message or start.has_traceback else None
         elif current is not None and current.level >= logging.WARNING:
             current.lines.append(line)
         else:
             yield from self.flush()
             if line:
-                yield Said(logging.INFO, "", line)
+                yield OutputRecord(logging.INFO, "", line)
 
-    def flush(self) -> Iterator[Said]:
-        """Return the last record, after the output has paused or ended."""
-        current, self._open = self._open, None
+    def flush(self) -> Iterator[OutputRecord]:
+        """Yield the pending record, after the output has paused or ended."""
+        current, self._pending = self._pending, None
         if current is not None:
-            yield self._made(current)
+            yield self._complete(current)
 
-    def _made(self, record: _Open) -> Said:
-        whole = "\n".join(record.lines).strip()
-        head = self._public(record.message or "")
-        if record.traced:
-            tail = summary(whole) + WHOLE
-            return Said(record.level, f"{head}: {tail}" if head else tail, whole)
-        more = [self._public(line) for line in record.lines[1:] if line]
-        return Said(record.level, " ".join([head, *more]), whole)
+    def _complete(self, record: _PendingRecord) -> OutputRecord:
+        full_text = "\n".join(record.lines).strip()
+        head = self._redact(record.message or "")
+        if record.has_traceback:
+            tail = summary(full_text) + SEE_DEBUG_LOG
+            return OutputRecord(record.level, f"{head}: {tail}" if head else tail, full_text)
+        more = [self._redact(line) for line in record.lines[1:] if line]
+        return OutputRecord(record.level, " ".join([head, *more]), full_text)
 
-    def _public(self, text: str) -> str:
-        return NAMED.sub("…", text) if self.private else text
+    def _redact(self, text: str) -> str:
+        return PRIVATE_TEXT.sub("…", text) if self.private else text
 
 
-def _start(line: str) -> _Open | None:
-    for pattern in STARTS:
+def _parse_start(line: str) -> _PendingRecord | None:
+    for pattern in RECORD_STARTS:
         if found := pattern.fullmatch(line):
             groups = found.groupdict()
             name = groups.get("level") or "DEBUG"
-            level = logging.getLevelNamesMapping().get(NGINX.get(name, name), logging.INFO)
+            level = logging.getLevelNamesMapping().get(NGINX_LEVELS.get(name, name), logging.INFO)
             if groups.get("logger") == "uvicorn.access":
                 level = logging.DEBUG
             if TRACEBACK.match(groups["message"]):
-                return _Open(max(level, logging.ERROR), None, [line], raising=True, traced=True)
-            return _Open(level, groups["message"], [line])
+                return _PendingRecord(max(level, logging.ERROR), None, [line], in_traceback=True, has_traceback=True)
+            return _PendingRecord(level, groups["message"], [line])
     return None
 
 
 def summary(traceback: str) -> str:
-    """Summarize a traceback: last exception and its place; only network and system errors keep their text."""
-    raised, place = None, ""
+    """Summarize a traceback: type of the last exception, its file and line, and the text of network and system errors.
+
+    The text of other exceptions is left out: it may contain private data.
+    """
+    exception, location = None, ""
     for line in traceback.split("\n"):
-        if found := PLACE.match(line):
-            raised, place = None, ":".join(["/".join(found["file"].split("/")[-2:]), found["line"]])
-        elif raised is None and place and not line[:1].isspace():
-            raised = RAISED.fullmatch(line)
-    if raised is None:
+        if found := FRAME_LINE.match(line):
+            exception, location = None, ":".join(["/".join(found["file"].split("/")[-2:]), found["line"]])
+        elif exception is None and location and not line[:1].isspace():
+            exception = EXCEPTION_LINE.fullmatch(line)
+    if exception is None:
         return "an error"
-    text = raised["text"] or ""
-    if not NETWORK.fullmatch(raised["kind"]):
+    text = exception["text"] or ""
+    if not NETWORK_ERROR.fullmatch(exception["kind"]):
         known = ERRNO.match(text)
         text = known[0].strip() if known else ""
-    where = f" at {place}" if place else ""
-    return f"{raised['kind']}{where}{': ' if text else ''}{NAMED.sub('…', text)}"
+    where = f" at {location}" if location else ""
+    return f"{exception['kind']}{where}{': ' if text else ''}{PRIVATE_TEXT.sub('…', text)}"
 
 
 def relay(stream: IO[bytes], source: str, *, private: bool) -> None:
-    """Log a process's output until it, and every process that shares the output, has ended."""
-    folding, rest = Folding(private), b""
+    """Log what is read from ``stream`` until all processes that write to it have ended.
+
+    ``source``: name of the process in the log. ``private``: as in :class:`OutputParser`.
+    """
+    parser, rest = OutputParser(private), b""
     with stream:
         while True:
-            if not select.select([stream], [], [], PAUSE)[0]:
-                _tell(folding.flush(), source)
+            if not select.select([stream], [], [], RECORD_TIMEOUT)[0]:
+                _log_records(parser.flush(), source)
                 continue
-            piece = os.read(stream.fileno(), LONGEST)
-            *lines, rest = (rest + piece).split(b"\n")
-            if not piece or len(rest) > LONGEST:
+            chunk = os.read(stream.fileno(), MAX_LINE_LENGTH)
+            *lines, rest = (rest + chunk).split(b"\n")
+            if not chunk or len(rest) > MAX_LINE_LENGTH:
                 lines, rest = [*lines, rest], b""
             for line in lines:
-                # Progress bars write over their line; the last state counts.
+                # Progress bars overwrite their line; keep the last state.
                 text = line.decode("utf-8", errors="replace").rstrip("\r").rpartition("\r")[2]
-                _tell(folding.feed(text), source)
-            if not piece:
-                _tell(folding.flush(), source)
+                _log_records(parser.feed(text), source)
+            if not chunk:
+                _log_records(parser.flush(), source)
                 return
 
 
-def _tell(records: Iterator[Said], source: str) -> None:
-    for said in records:
-        if said.shown or said.whole:
-            _log.log(said.level, "%s", said.shown, extra={"source": source, "whole": said.whole})
+def _log_records(records: Iterator[OutputRecord], source: str) -> None:
+    for record in records:
+        if record.shareable or record.full_text:
+            _log.log(record.level, "%s", record.shareable, extra={"source": source, "full_text": record.full_text})

@@ -1,4 +1,4 @@
-"""Environment and command lines of Flower's processes."""
+"""Environment, command lines and control of Flower's processes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from fedfr.deployment.address import Address
 from fedfr.deployment.bundle import RUN, write_bundle
 from fedfr.deployment.routes import without_proxies
 
-__all__ = ["Control", "RunState", "environment", "superlink", "supernode"]
+__all__ = ["Control", "FlowerRunStatus", "environment", "superlink_command", "supernode_command"]
 
 CONNECTION = "fedfr"
-ANSWER = 300.0
+COMMAND_TIMEOUT = 300.0
 """Time limit in seconds for a Flower command."""
 
 
@@ -39,35 +39,34 @@ def environment(
 ) -> dict[str, str]:
     """Return this process's environment plus Flower's settings: its own folder, and telemetry disabled.
 
-    ``proxies``: its proxy variables (:mod:`fedfr.deployment.routes`), without which it reaches everybody directly.
-
-    For a SuperLink, ``runs`` is the folder of the experiments it may run, ``nodes`` the file that says which node is
-    whose, ``track`` the trackers that hear of their numbers; for a SuperNode, ``programs`` are those of
-    :mod:`fedfr.deployment.guard`.
+    ``home``: folder for Flower's files. ``proxies``: proxy variables of :mod:`fedfr.deployment.routes`; without them
+    the process connects to all hosts directly. For a SuperLink, ``runs`` is the folder of the experiments that it may
+    run, ``nodes`` the file with the client of each node, and ``track`` the trackers that receive the metrics. For a
+    SuperNode, ``programs`` is the folder of :mod:`fedfr.deployment.site_programs`.
     """
-    # Flower starts its own programs by name; those of this Python are meant.
+    # Flower starts its own programs by name; find those of this Python first.
     first = [*([] if programs is None else [str(programs)]), str(Path(sys.executable).parent)]
-    made = {
+    variables = {
         **without_proxies(os.environ),
         **(proxies or {}),
         "PATH": os.pathsep.join([*first, os.environ.get("PATH", os.defpath)]),
         "FLWR_HOME": str(home),
         "FLWR_DISABLE_UPDATE_CHECK": "1",
-        # Else it would install packages for every run.
+        # Otherwise Flower would install packages for every run.
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         **({} if runs is None else {"FEDFR_RUNS": str(runs)}),
         **({} if nodes is None else {"FEDFR_NODES": str(nodes)}),
         **({"FEDFR_TRACK": ",".join(track)} if track else {}),
     }
-    let_threads_sleep(made)
-    disable_telemetry(made)
-    return made
+    let_threads_sleep(variables)
+    disable_telemetry(variables)
+    return variables
 
 
-def superlink(address: Address, tls: Path | None = None) -> list[str]:
-    """Return the command of a SuperLink; with certificates in ``tls`` it accepts only registered keys.
+def superlink_command(address: Address, tls: Path | None = None) -> list[str]:
+    """Return the command of a SuperLink; with certificates in ``tls`` it uses TLS and accepts only registered keys.
 
-    Without them there is no encryption either: for this machine alone.
+    Without certificates there is no encryption and no authentication: for use on one machine only.
     """
     where = ["--host", address.name, "--port", str(address.port)]
     if tls is None:
@@ -77,17 +76,21 @@ def superlink(address: Address, tls: Path | None = None) -> list[str]:
     return [_program("flower-superlink"), "--enable-supernode-auth", *certificates, *where]
 
 
-def supernode(link: Address, site: Path, own: Address, root: Path | None = None, key: Path | None = None) -> list[str]:
-    """Return the command of a site's SuperNode; ``own`` is its local address for its processes.
+def supernode_command(
+    link: Address, site: Path, own: Address, root: Path | None = None, key: Path | None = None
+) -> list[str]:
+    """Return the command of a site's SuperNode.
 
-    ``root`` is the certificate of the authority that the server must have one of, ``key`` the site's private key.
+    ``link``: address of the SuperLink. ``site``: path of ``site.yaml``. ``own``: local address for the SuperNode's
+    processes. ``root``: certificate of the authority that verifies the server; None disables encryption. ``key``: the
+    site's private key.
     """
     trust = ["--insecure"] if root is None else ["--root-certificates", str(root)]
-    who = [] if key is None else ["--auth-supernode-private-key", str(key)]
+    identity = [] if key is None else ["--auth-supernode-private-key", str(key)]
     return [
         _program("flower-supernode"),
         *trust,
-        *who,
+        *identity,
         "--superlink",
         str(link),
         "--host",
@@ -100,22 +103,23 @@ def supernode(link: Address, site: Path, own: Address, root: Path | None = None,
 
 
 @dataclass(frozen=True)
-class RunState:
-    """Status of a Flower run: Flower's text, such as ``running`` or ``finished:failed``, and the reason."""
+class FlowerRunStatus:
+    """Status of a Flower run as Flower reports it, such as ``running`` or ``finished:failed``, and its details."""
 
     status: str
     details: str
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         """Whether the run has ended."""
         return self.status.startswith("finished")
 
 
 class Control:
-    """Client for a SuperLink that starts runs; ``home`` is the folder for the connection settings of Flower's command.
+    """Client of a SuperLink's control API, through Flower's command line.
 
-    ``root``: the certificate of the authority that it must have one of; without it there is no encryption.
+    ``link``: address of the SuperLink. ``home``: folder for the connection settings. ``root``: certificate of the
+    authority that verifies the SuperLink; None disables encryption.
     """
 
     def __init__(self, link: Address, home: Path, root: Path | None = None) -> None:
@@ -124,40 +128,40 @@ class Control:
         self.root = root
 
     def register(self, client: str, key: Path) -> int:
-        """Register a node's public key; return its number. Raises :class:`FedfrError` when it is refused."""
-        answer = self.flwr("supernode", "register", str(key), CONNECTION, "--name", client)
-        return int(self._part(answer, "node-id"))
+        """Register a node's public key; return its node id. Raises :class:`FedfrError` if it is rejected."""
+        reply = self.flwr("supernode", "register", str(key), CONNECTION, "--name", client)
+        return int(self._id_in(reply, "node-id"))
 
     def unregister(self, node: int) -> None:
-        """Unregister a node; Flower accepts its key again only after a restart."""
+        """Unregister a node; the SuperLink accepts its key again only after a restart."""
         self.flwr("supernode", "unregister", str(node), CONNECTION)
 
     def submit(self, run: str) -> str:
         """Start a Flower run for the experiment ``run`` below the SuperLink's ``FEDFR_RUNS``; return Flower's id.
 
-        Raises :class:`FedfrError` when the SuperLink does not take it.
+        Raises :class:`FedfrError` if the SuperLink does not accept it.
         """
         bundle = write_bundle(self.home / "bundle")
-        answer = self.flwr("run", str(bundle), CONNECTION, "--run-config", f"{RUN}={_toml(run)}")
-        return self._part(answer, "run-id")
+        reply = self.flwr("run", str(bundle), CONNECTION, "--run-config", f"{RUN}={_toml(run)}")
+        return self._id_in(reply, "run-id")
 
     def stop(self, run_id: str) -> None:
-        """Stop an active run; raises :class:`FedfrError` when the SuperLink does not know it."""
+        """Stop an active run; raises :class:`FedfrError` if the SuperLink does not know it."""
         self.flwr("stop", run_id, CONNECTION)
 
-    def _part(self, answer: Mapping[str, Any], name: str) -> str:
-        found = str(answer.get(name, ""))
+    def _id_in(self, reply: Mapping[str, Any], name: str) -> str:
+        found = str(reply.get(name, ""))
         if not found.isdecimal():
-            raise FedfrError(f"the SuperLink at {self.link} gave no {name}: {str(dict(answer))[:300]}")
+            raise FedfrError(f"the SuperLink at {self.link} returned no {name}: {str(dict(reply))[:300]}")
         return found
 
-    def state(self, run_id: str) -> RunState:
-        """Return the status of a run; raises :class:`FedfrError` when the SuperLink does not know it."""
+    def state(self, run_id: str) -> FlowerRunStatus:
+        """Return the status of a run; raises :class:`FedfrError` if the SuperLink does not know it."""
         (found,) = self.flwr("list", CONNECTION, "--run-id", run_id)["runs"]
-        return RunState(str(found["status"]), str(found.get("status-details", found.get("details", ""))))
+        return FlowerRunStatus(str(found["status"]), str(found.get("status-details", found.get("details", ""))))
 
     def flwr(self, *arguments: str) -> Any:
-        """Run a Flower command and return its output; raises :class:`FedfrError` when there is none."""
+        """Run a Flower command and return its JSON output; raises :class:`FedfrError` if it fails or times out."""
         trust = "insecure = true" if self.root is None else f"root-certificates = {_toml(str(self.root))}"
         text = f'[superlink.{CONNECTION}]\naddress = "{self.link}"\n{trust}\n'
         write_atomically(self.home / "config.toml", text.encode())
@@ -170,26 +174,27 @@ class Control:
                 encoding="utf-8",
                 errors="replace",
                 check=False,
-                timeout=ANSWER,
+                timeout=COMMAND_TIMEOUT,
             )
         except subprocess.TimeoutExpired as error:
             raise FedfrError(
-                f"the SuperLink at {self.link} did not do `flwr {arguments[0]}` within {ANSWER:g} s; look at its log"
+                f"`flwr {arguments[0]}` did not finish within {COMMAND_TIMEOUT:g} s at the SuperLink {self.link}; "
+                "see its log"
             ) from error
         try:
-            answer = json.loads(done.stdout)
-            if not answer["success"]:
+            reply = json.loads(done.stdout)
+            if not reply["success"]:
                 raise LookupError
         except (ValueError, LookupError, TypeError) as error:
-            said = " ".join((done.stdout + done.stderr).split())[-300:]
-            raise FedfrError(f"the SuperLink at {self.link} did not do `flwr {arguments[0]}`: {said}") from error
-        return answer
+            output = " ".join((done.stdout + done.stderr).split())[-300:]
+            raise FedfrError(f"`flwr {arguments[0]}` failed at the SuperLink {self.link}: {output}") from error
+        return reply
 
 
 def _toml(text: str) -> str:
-    """Quote a text for TOML, as in JSON except for characters beyond U+FFFF, which are not escaped.
+    r"""Quote a text as a TOML string; quotation marks inside become ``\u0022``.
 
-    Flower ends a value on its command line at the next quotation mark, escaped or not, so none may stand inside.
+    Flower ends a value on its command line at the next quotation mark, whether escaped or not.
     """
     return re.sub(
         r"\\(.)", lambda found: r"\u0022" if found[1] == '"' else found[0], json.dumps(text, ensure_ascii=False)
@@ -200,5 +205,5 @@ def _program(name: str) -> str:
     """Return the path of a Flower program beside this Python; raises :class:`FedfrError` without the extra."""
     require_linux("a federation of several machines")
     if find_spec("flwr") is None:
-        raise FedfrError("clients on other machines need Flower; pip install 'fedfr[flower]'")
+        raise FedfrError("sites on other machines need Flower; pip install 'fedfr[flower]'")
     return str(Path(sys.executable).parent / name)

@@ -1,4 +1,4 @@
-"""Distribution of the public faces: offered by the coordinator's proxy, downloaded and verified by sites."""
+"""Distribution of the public faces: published by the coordinator's proxy, downloaded and verified by sites."""
 
 from __future__ import annotations
 
@@ -12,51 +12,52 @@ import httpx
 from fedfr.core.errors import FedfrError, WriteError
 from fedfr.core.files import make_folder, move_folder
 from fedfr.deployment.address import Address
-from fedfr.deployment.certificates import trust_only
-from fedfr.deployment.routes import Route, distrust
+from fedfr.deployment.certificates import tls_context
+from fedfr.deployment.routes import Route, certificate_error
 from fedfr.faces import FaceSet
 from fedfr.faces.storage import DIGESTS, open_pixels, read_digests
 
-__all__ = ["fetch", "offer"]
+__all__ = ["fetch", "publish"]
 
 FILES = ("faces.json", "columns.dat", "digests.npy", "pixels.npy")
-PIECE = 1 << 20
+CHUNK = 1 << 20
 Progress = Callable[[int, int], None]
 
 
-def offer(faces: FaceSet, proxy: Path) -> Path:
-    """Publish public faces in the proxy's folder under their fingerprint."""
-    place = proxy / "public" / faces.fingerprint()
-    if not place.exists():
-        faces.save(place)
-        # nginx reads them as a user of its own.
-        for folder in (place, place.parent):
-            folder.chmod(0o755)
-        for file in place.iterdir():
+def publish(faces: FaceSet, proxy: Path) -> Path:
+    """Save the public faces in the proxy's folder under their fingerprint, unless they exist; return the folder."""
+    folder = proxy / "public" / faces.fingerprint()
+    if not folder.exists():
+        faces.save(folder)
+        # nginx may run as another user.
+        for readable in (folder, folder.parent):
+            readable.chmod(0o755)
+        for file in folder.iterdir():
             file.chmod(0o644)
-    return place
+    return folder
 
 
 def fetch(server: str, authority: Path, fingerprint: str, dest: Path, progress: Progress | None = None) -> FaceSet:
-    """Download the public faces with this fingerprint to ``dest``, unless they are there already.
+    """Download the public faces with this fingerprint to ``dest``, unless they exist.
 
-    A fetch that was interrupted goes on where it stopped. Every image is hashed before the set gets its name. Raises
-    :class:`FedfrError` when the server does not have them or is not who it should be, when what came is something else,
-    and when another set is in ``dest``.
+    ``server``: host and port. ``authority``: certificate that verifies the server. ``progress`` receives the bytes done
+    and the total of each file. An interrupted download is resumed. Every image is verified before the set is moved to
+    ``dest``. Raises :class:`FedfrError` if the server does not answer, has a wrong certificate or not this set, if the
+    downloaded set has another fingerprint, and if ``dest`` holds another set.
     """
     if dest.exists():
-        there = FaceSet.load(dest)
-        if there.fingerprint() != fingerprint:
-            raise FedfrError(f"{dest} holds other faces than agreed on; remove them, then fetch again")
-        return there
-    route, trusted = Route.to(Address.parse(server)), trust_only(authority)
-    part = _part(dest, fingerprint)
+        existing = FaceSet.load(dest)
+        if existing.fingerprint() != fingerprint:
+            raise FedfrError(f"{dest} holds other faces than the agreement names; remove them, then fetch again")
+        return existing
+    route, trusted = Route.to(Address.parse(server)), tls_context(authority)
+    part = _partial_folder(dest, fingerprint)
     with route.client(trusted, 60) as client:
         for name in FILES:
             try:
-                _fetch(client, f"/public/{fingerprint}/{name}", part / name, progress)
+                _download(client, f"/public/{fingerprint}/{name}", part / name, progress)
             except httpx.HTTPError as error:
-                if why := distrust(error):
+                if why := certificate_error(error):
                     raise FedfrError(f"{server} has the wrong certificate ({why}); nothing was downloaded") from error
                 if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
                     raise FedfrError(
@@ -75,7 +76,7 @@ def fetch(server: str, authority: Path, fingerprint: str, dest: Path, progress: 
     return FaceSet.load(dest)
 
 
-def _part(dest: Path, fingerprint: str) -> Path:
+def _partial_folder(dest: Path, fingerprint: str) -> Path:
     """Return the folder of a partial download; remove partial downloads of other sets."""
     part = dest.with_name(f".{dest.name}.{fingerprint[:16]}.part")
     for old in dest.parent.glob(f".{glob.escape(dest.name)}.*.part"):
@@ -88,36 +89,36 @@ def _part(dest: Path, fingerprint: str) -> Path:
     return part
 
 
-def _fetch(client: httpx.Client, path: str, dest: Path, progress: Progress | None) -> None:
-    begun = dest.stat().st_size if dest.exists() else 0
-    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={begun}-"} if begun else {})}
-    with client.stream("GET", path, headers=headers) as answer:
-        if answer.status_code == 416:  # nothing comes after what is there
+def _download(client: httpx.Client, path: str, dest: Path, progress: Progress | None) -> None:
+    offset = dest.stat().st_size if dest.exists() else 0
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
+    with client.stream("GET", path, headers=headers) as response:
+        if response.status_code == 416:  # range not satisfiable: the file is complete
             return
-        if answer.status_code not in (200, 206):
+        if response.status_code not in (200, 206):
             raise FedfrError(
-                f"{client.base_url.netloc.decode()} does not have {path} ({answer.status_code}); ask the coordinator to"
-                " submit the run again"
+                f"{client.base_url.netloc.decode()} does not have {path} (HTTP {response.status_code}); "
+                "ask the coordinator to submit the run again"
             )
-        mode, done = ("ab", begun) if answer.status_code == 206 else ("wb", 0)
-        length = answer.headers.get("Content-Length", "")
+        mode, done = ("ab", offset) if response.status_code == 206 else ("wb", 0)
+        length = response.headers.get("Content-Length", "")
         if not length.isdecimal():
-            raise httpx.RemoteProtocolError("it does not announce the size")
+            raise httpx.RemoteProtocolError("no Content-Length")
         total = done + int(length)
-        with dest.open(mode, buffering=PIECE) as file:
-            for piece in answer.iter_raw():
-                done += file.write(piece)
+        with dest.open(mode, buffering=CHUNK) as file:
+            for chunk in response.iter_raw():
+                done += file.write(chunk)
                 if progress is not None:
                     progress(done, total)
 
 
 def _verified(folder: Path, fingerprint: str) -> FaceSet | None:
-    """Open the set in ``folder`` if its images and metadata have the fingerprint."""
+    """Return the set in ``folder``, or None if its images or metadata do not have the fingerprint."""
     try:
         faces = FaceSet.load(folder)
-        # Not what is kept beside the pixels, and not all of them in memory at once.
-        again = FaceSet(open_pixels(folder / "pixels.npy"), faces.labels, faces.identities, list(faces.names))
+        # Compute the digests from the pixels, in small parts, instead of trusting the stored ones.
+        recomputed = FaceSet(open_pixels(folder / "pixels.npy"), faces.labels, faces.identities, list(faces.names))
     except (FedfrError, RecursionError):
         return None
-    said = read_digests(folder / DIGESTS, faces.labels, faces.identities, fingerprint) == again.digests()
-    return faces if said and faces.fingerprint() == again.fingerprint() == fingerprint else None
+    digests_match = read_digests(folder / DIGESTS, faces.labels, faces.identities, fingerprint) == recomputed.digests()
+    return faces if digests_match and faces.fingerprint() == recomputed.fingerprint() == fingerprint else None

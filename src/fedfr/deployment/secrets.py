@@ -1,4 +1,4 @@
-"""Private keys and files that only their owner may read."""
+"""Private keys, and files that only their owner can read."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def write_new(path: Path, content: bytes) -> None:
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """Write a new file, as :func:`write_new`, readable by its owner only."""
+    """Write a new file that only its owner can read (mode 600); raises :class:`FedfrError` if it exists."""
     refuse_existing(path)
 
     def write(temporary: Path) -> None:
@@ -56,12 +56,15 @@ def write_secret(path: Path, content: bytes) -> None:
 
 
 def make_node_key() -> EllipticCurvePrivateKey:
-    """Create a site's key, by which the SuperLink identifies its node: NIST P-384, as in Flower's documentation."""
+    """Create a site's private key, by which the SuperLink authenticates its node: NIST P-384, as Flower recommends."""
     return generate_private_key(SECP384R1())
 
 
 def save_key(path: Path, key: EllipticCurvePrivateKey) -> None:
-    """Write a private key in OpenSSH format without passphrase, and its public key beside it as ``.pub``."""
+    """Write a private key in OpenSSH format without passphrase, and the public key beside it as ``.pub``.
+
+    Raises :class:`FedfrError` if one of the files exists.
+    """
     public = path.with_name(f"{path.name}.pub")
     refuse_existing(public)
     write_secret(path, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
@@ -82,13 +85,13 @@ def load_key(path: Path) -> EllipticCurvePrivateKey:
     except OSError as error:
         raise FedfrError(f"cannot read the key {path}: {error.strerror or error}; check the path") from error
     if open_to:
-        raise FedfrError(f"the key {path} is readable by other users; chmod 600 it, or make a new one")
+        raise FedfrError(f"the key {path} is readable by other users; chmod 600 it, or create a new one")
     try:
         key = load_ssh_private_key(content, None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise FedfrError(
-            f"{path} is not an OpenSSH private key without passphrase ({error}); give a key that fedfr made"
+            f"{path} is not an OpenSSH private key without passphrase ({error}); give a key that fedfr created"
         ) from error
     if not isinstance(key, EllipticCurvePrivateKey):
-        raise FedfrError(f"{path} holds a {type(key).__name__}; give a key that fedfr made")
+        raise FedfrError(f"{path} holds a {type(key).__name__}; give a key that fedfr created")
     return key

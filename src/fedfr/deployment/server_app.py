@@ -1,7 +1,7 @@
-"""Flower ServerApp of the coordinator, which runs the experiment of a folder with clients over Flower.
+"""Flower ServerApp of the coordinator, which executes a run with clients over Flower.
 
-A Flower run names a folder below ``FEDFR_RUNS`` and goes on with the experiment there where its journal ends, so that
-after anything that ended a run another one takes over. Its own output is what ``flwr log`` shows.
+A Flower run names a folder below ``FEDFR_RUNS`` and resumes the experiment there where its journal ends. If it is ended
+for any reason, the next Flower run of the same folder continues. ``flwr log`` shows its output.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from fedfr.core.files import is_locked, read_json, write_atomically
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.bundle import RUN
 from fedfr.deployment.logs import log_to
-from fedfr.deployment.run_state import STOPPED, SUBMITTED
-from fedfr.deployment.site_board import SiteBoard, busy_elsewhere
+from fedfr.deployment.site_status_file import SiteStatusFile, busy_with_other_runs
+from fedfr.deployment.state_files import STOPPED, SUBMITTED
 from fedfr.engines.flower.grid_engine import FlowerEngine
 from fedfr.engines.flower.requests import Clock
 from fedfr.engines.flower.site_state import StatusCallback
@@ -40,7 +40,7 @@ RUNS, NODES, TRACK = "FEDFR_RUNS", "FEDFR_NODES", "FEDFR_TRACK"
 _log = logging.getLogger("fedfr.server")
 
 Owners = Callable[[], Mapping[int, str]]
-"""Returns the client that each node's key is registered for."""
+"""Returns the client id for which each node's key is registered, by node id."""
 
 app = ServerApp()
 
@@ -49,18 +49,18 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run or resume the experiment; record in its folder that it has ended, or why it cannot continue.
 
-    Whatever kills this process leaves the folder as submitted: the coordinator begins anew. A run that a coordinator
-    (one that says whose node is whose) has withdrawn by now is not begun.
+    If this process is killed, the run stays submitted and the coordinator starts it again. A run that was withdrawn
+    before this process started is not executed if a coordinator service manages the queue (``FEDFR_NODES`` is set).
     """
     folder = run_folder(os.environ, context.run_config)
     log_to(folder, run=folder.name)
     progress = PlainProgress(sys.stdout)
 
-    def note(text: str) -> None:
+    def log(text: str) -> None:
         progress.note(text)
         _log.warning("%s", text)
 
-    submitted = _mark(folder)
+    submitted = _read_marker(folder)
     if submitted is None and NODES in os.environ:
         _log.warning("the run was withdrawn before it started")
         return
@@ -68,32 +68,32 @@ def main(grid: Grid, context: Context) -> None:
     try:
         experiment = Experiment.open(folder)
         with Tracking(progress, trackers, folder) as shown:
-            board = SiteBoard(folder, _log.warning)
-            experiment.run(shown, engine=flower_engine(grid, note, owners=owners_in(os.environ), board=board))
+            on_status = SiteStatusFile(folder, _log.warning)
+            experiment.run(shown, engine=flower_engine(grid, log, owners=owners_in(os.environ), on_status=on_status))
     except Exception as error:
         if isinstance(error, InUseError) and is_locked(folder):
-            # Another process executes the run: it continues, and reports the result itself.
+            # Another process executes the run and will record its result.
             _log.warning("%s", error)
             raise
-        if submitted is not None and _mark(folder) != submitted:
-            # It may have been submitted again meanwhile; that must not be undone.
+        if submitted is not None and _read_marker(folder) != submitted:
+            # It may have been submitted again; leave its marker alone.
             _log.warning("the run was withdrawn and ends (%s)", type(error).__name__)
             raise
-        # The error would happen again: a run restarted every minute would waste the sites' training.
+        # The error would occur again; restarting the run every minute would waste the sites' training.
         reason = str(error) if isinstance(error, FedfrError) else f"{type(error).__name__}; see its log.jsonl"
         _log.error("%s", reason, exc_info=not isinstance(error, FedfrError))
         try:
             if folder.is_dir():
                 write_atomically(folder / STOPPED, f"{reason}\n".encode())
         finally:
-            # On a full disk, too, where no reason can be written.
+            # Even if the reason cannot be written, as on a full disk.
             (folder / SUBMITTED).unlink(missing_ok=True)
         raise
     (folder / SUBMITTED).unlink(missing_ok=True)
 
 
-def _mark(folder: Path) -> bytes | None:
-    """Return the marker of an active run with its start; None if the run is not active."""
+def _read_marker(folder: Path) -> bytes | None:
+    """Return the content of a submitted run's marker, which tells submissions apart; None if it is not submitted."""
     try:
         return (folder / SUBMITTED).read_bytes()
     except OSError:
@@ -103,7 +103,7 @@ def _mark(folder: Path) -> bytes | None:
 def run_folder(environment: Mapping[str, str], settings: Mapping[str, Any]) -> Path:
     """Return the folder named in a Flower run's settings, which must be directly below ``FEDFR_RUNS``.
 
-    Raises :class:`FedfrError`: whoever may submit a run chooses among the runs, not among the machine's folders.
+    Raises :class:`FedfrError` for other names: a person who may submit runs must not reach other folders.
     """
     runs, name = environment.get(RUNS), settings.get(RUN)
     if not runs:
@@ -114,7 +114,7 @@ def run_folder(environment: Mapping[str, str], settings: Mapping[str, Any]) -> P
 
 
 def owners_in(environment: Mapping[str, str]) -> Owners | None:
-    """Return the client of each node's key from the file ``FEDFR_NODES``; None where keys are not required."""
+    """Return a reader of the file ``FEDFR_NODES`` with the client of each node; None if keys are not required."""
     if NODES not in environment:
         return None
     path = Path(environment[NODES])
@@ -123,12 +123,16 @@ def owners_in(environment: Mapping[str, str]) -> Owners | None:
 
 def flower_engine(
     grid: Grid,
-    note: Callable[[str], None],
+    log: Callable[[str], None],
     clock: Clock = time,
     owners: Owners | None = None,
-    board: StatusCallback = lambda client, standing: None,
+    on_status: StatusCallback = lambda client, status: None,
 ) -> EngineFactory:
-    """Create the engine factory of a method's run; ``board`` receives the status of each site."""
+    """Return the engine factory of a method's run over ``grid``.
+
+    ``log`` receives a line per rejected or lost message, ``on_status`` the status of each site. ``owners``: see
+    :class:`~fedfr.engines.flower.grid_engine.FlowerEngine`.
+    """
 
     def connect(method_run: MethodRun) -> FlowerEngine:
         agreement = Agreement.of(method_run)
@@ -139,13 +143,13 @@ def flower_engine(
             agreement.public,
             method_run.components.config.deployment,
             reveals_identities=method_run.method.reveals_identities,
-            note=note,
+            log=log,
             clock=clock,
             owners=owners,
-            busy=lambda: busy_elsewhere(
+            busy=lambda: busy_with_other_runs(
                 method_run.components.folder.resolve(), method_run.components.config.deployment.deadline
             ),
-            watch=board,
+            on_status=on_status,
         )
 
     return connect

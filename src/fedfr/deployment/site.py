@@ -36,7 +36,7 @@ from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.models import Personalized, build_backbone
 
-__all__ = ["Site", "SiteConfig", "SiteFacesConfig", "check_apart"]
+__all__ = ["Site", "SiteConfig", "SiteFacesConfig", "check_disjoint"]
 
 CPU = torch.device("cpu")
 
@@ -44,14 +44,14 @@ CPU = torch.device("cpu")
 _log = logging.getLogger("fedfr.client")
 
 
-def _server(text: str) -> str:
+def _valid_server(text: str) -> str:
     try:
         return str(Address.parse(text))
     except FedfrError as error:
         raise ValueError(str(error).partition("; ")[2]) from error
 
 
-def _client(text: str) -> str:
+def _valid_client(text: str) -> str:
     try:
         return check_client_id(text)
     except FedfrError as error:
@@ -62,10 +62,11 @@ _PATHS = (("agreement",), ("faces", "path"), ("faces", "manifest"), ("public",),
 
 
 class SiteFacesConfig(Settings):
-    """Saved face set with the selection of training images: those of ``manifest``, or the first of each identity.
+    """Face set of a site, and which of its images are used for training.
 
-    ``test_share`` or ``test_count``: the last images of each identity that are kept for the site's own test; at least
-    one of each trains.
+    ``manifest``: split that names the client's training and test images. Without it, the last images of each identity
+    are kept for the site's own test: the share ``test_share`` of them, or ``test_count`` images; at least one image of
+    each identity is trained on.
     """
 
     path: str
@@ -77,41 +78,44 @@ class SiteFacesConfig(Settings):
 class SiteConfig(Settings):
     """Contents of ``site.yaml``; relative paths start at its folder.
 
-    ``client``: under which id it takes part. ``agreement``: the file that the coordinator gave out. ``public``: a saved
-    set of the public faces, where the method uses them. ``private``: the folder for what the client keeps between
-    rounds and never sends. ``server``: host and port of the coordinator. ``port``: of this machine, for the site's own
-    processes; without one it is found free at every start. ``runtime``: how this machine computes. ``allow``: names of
-    methods and backbones of other packages, installed here, that an agreement may name.
+    ``client``: client id of the site. ``agreement``: file from the coordinator. ``public``: set of the public faces,
+    needed if the method uses them. ``private``: folder of the states that are kept between rounds and never sent.
+    ``server``: host and port of the coordinator. ``port``: on 127.0.0.1 for the site's own processes, None for a free
+    port at every start. ``runtime``: device, precision and threads of this machine. ``allow``: names of methods,
+    backbones and losses of other packages that an agreement may name.
     """
 
-    client: Annotated[str, AfterValidator(_client)]
+    client: Annotated[str, AfterValidator(_valid_client)]
     agreement: str
     faces: SiteFacesConfig
     public: str | None = None
     private: str = "private"
-    server: Annotated[str, AfterValidator(_server)] | None = None
+    server: Annotated[str, AfterValidator(_valid_server)] | None = None
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     runtime: RuntimeConfig = RuntimeConfig()
     allow: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, path: Path) -> SiteConfig:
-        """Read the file and make its paths absolute; raises :class:`FedfrError` as all configurations do."""
+        """Read the file and make its paths absolute; raises :class:`FedfrError` if it is missing or invalid."""
         if not path.is_file():
-            raise FedfrError(f"{path.parent} holds no {path.name}; make a site with `fedfr site init {path.parent}`")
+            raise FedfrError(f"{path.parent} holds no {path.name}; create a site with `fedfr site init {path.parent}`")
         content = read_file(path)
         for *groups, name in _PATHS:
             tree: Any = content
             for group in groups:
                 tree = tree.get(group)
             if isinstance(tree, dict) and isinstance(tree.get(name), str):
-                # As read_file does: the home of an unknown user is left to be reported as missing.
+                # Like read_file: keep the path of an unknown user's home, which is then reported as missing.
                 tree[name] = str((path.parent / os.path.expanduser(tree[name])).resolve())  # noqa: PTH111
         return validate(cls, content, str(path))
 
 
 class Site:
-    """Opened site with its identification (:meth:`hello`) and its :meth:`client`."""
+    """Opened site: its agreement, faces, private states and client.
+
+    Raises :class:`FedfrError` if the agreement cannot be used or does not name the site's client id.
+    """
 
     def __init__(self, config: SiteConfig) -> None:
         self.config = config
@@ -133,49 +137,49 @@ class Site:
         return Path(self.config.private) / self.agreement.fingerprint[:16]
 
     def hello(self) -> Hello:
-        """Return client id and fingerprints; raises :class:`FedfrError` when required faces cannot be opened."""
+        """Return client id, fingerprints and version; raises :class:`FedfrError` if required faces cannot be opened."""
         _ = self.own_faces
-        there = self.agreement.public and self.config.public is not None
-        public = self.public_faces.fingerprint() if there else ""
+        has_public = self.agreement.public and self.config.public is not None
+        public = self.public_faces.fingerprint() if has_public else ""
         return Hello(self.config.client, self.agreement.fingerprint, public, fedfr.__version__)
 
     @cached_property
     def own_faces(self) -> FaceSet:
-        """Return the private training faces."""
-        faces, division = self.divided
+        """Private faces for training."""
+        faces, division = self.partitioned_faces
         return faces.subset(division.train)
 
     @cached_property
     def all_faces(self) -> FaceSet:
-        """Return the private training faces, and those kept for the site's own test."""
-        faces, division = self.divided
+        """Private faces for training and for the site's own test."""
+        faces, division = self.partitioned_faces
         return faces.subset(division.all())
 
     @cached_property
     def public_faces(self) -> FaceSet:
-        """Return the public faces; empty if the site has none or the method uses none."""
+        """Public faces; empty if the site has none or the method uses none."""
         if self.config.public is None or not self.agreement.public:
             return self.own_faces.subset([])
         return FaceSet.load(self.config.public)
 
     @contextmanager
     def client(self) -> Iterator[Client]:
-        """Return the client, with exclusive use of its private states.
+        """Yield the client with exclusive access to its private states.
 
-        Raises :class:`FedfrError` when another process of this site is at work, and when a device is not there.
+        Raises :class:`FedfrError` if another process of this site is training, and if the device does not exist.
         """
-        config, agreed = self.config, self.agreement
+        config, agreement = self.config, self.agreement
         torch.set_num_threads(config.runtime.threads)
-        run = agreed.config.model_copy(update={"runtime": config.runtime})
+        run = agreement.config.model_copy(update={"runtime": config.runtime})
         settings = ClientSettings(
-            backbone=agreed.backbone,
-            num_clients=len(agreed.clients),
-            seed=agreed.seed,
-            local=agreed.local,
+            backbone=agreement.backbone,
+            num_clients=len(agreement.clients),
+            seed=agreement.seed,
+            local=agreement.local,
             federation=run.federation,
             compute=make_compute(run),
         )
-        # Two processes of one site would discard each other's states.
+        # Two processes of a site would overwrite each other's states.
         private = Path(config.private)
         if not private.exists():
             make_folder(private, 0o700)
@@ -193,7 +197,7 @@ class Site:
     def export(self, path: Path) -> int:
         """Export the personalized model of the site's newest round; return the round.
 
-        Raises :class:`FedfrError` as :meth:`personalized` does, and when something stands there.
+        Raises :class:`FedfrError` as :meth:`personalized` does, and if ``path`` exists.
         """
         number, model = self.personalized()
         refuse_existing(path)
@@ -202,47 +206,47 @@ class Site:
 
     def _erase_departed(self) -> None:
         """Erase departed identities from private states of other agreements, which no round uses again."""
-        for place in sorted(self.private.parent.iterdir()):
-            store = PrivateStore(place, self.config.client)
-            if place == self.private or not store.rounds():
+        for folder in sorted(self.private.parent.iterdir()):
+            store = PrivateStore(folder, self.config.client)
+            if folder == self.private or not store.rounds():
                 continue
             try:
-                with locked(place):
+                with locked(folder):
                     departed = store.erase_departed(self.all_faces.identities)
             except FedfrError as error:
                 _log.warning("%s", error)
                 continue
             if departed:
-                _log.warning("%d identities left and were erased from the states of an earlier agreement", departed)
+                _log.warning("%d departed identities were erased from the states of an earlier agreement", departed)
 
     @cached_property
     def method(self) -> Method:
-        """The agreed method."""
+        """Method of the agreement."""
         return make_method(self.agreement.config, self.agreement.method.name)
 
     def personalized(self, device: torch.device = CPU) -> tuple[int, Personalized]:
         """Return the site's newest round and its personalized model after that round.
 
-        Raises :class:`FedfrError` when it has not taken part, and when the method has no such model.
+        Raises :class:`FedfrError` if the site has not taken part in a round, and if the method has no such model.
         """
-        agreed, store = self.agreement, PrivateStore(self.private, self.config.client)
+        agreement, store = self.agreement, PrivateStore(self.private, self.config.client)
         rounds = store.rounds()
         state = store.at_or_before(rounds[-1]) if rounds else None
         if state is None:
             raise FedfrError(
-                f"{self.config.client} has not taken part in a round of {agreed.run} yet, so it has no model; "
+                f"{self.config.client} has not taken part in a round of {agreement.run} yet, so it has no model; "
                 "start its site with `fedfr site run`, and wait for the first round"
             )
         if self.method.personal_model is None:
             raise FedfrError(
-                f"{agreed.method.name} gives {self.config.client} no personalized model; its generic model is at the "
-                "coordinator"
+                f"{agreement.method.name} gives {self.config.client} no personalized model; "
+                "its generic model is at the coordinator"
             )
-        return state.round, personalized_of(self.method, state, build_backbone(agreed.backbone, 0), device)
+        return state.round, personalized_of(self.method, state, build_backbone(agreement.backbone, 0), device)
 
     @cached_property
-    def divided(self) -> tuple[FaceSet, ClientFaces]:
-        """Return the private faces, and the indices for training and test."""
+    def partitioned_faces(self) -> tuple[FaceSet, ClientFaces]:
+        """Private faces, and the indices of their training and test images."""
         given, client = self.config.faces, self.config.client
         faces = FaceSet.load(given.path)
         if given.manifest is not None:
@@ -257,17 +261,21 @@ class Site:
         return faces, division
 
 
-def check_apart(own: FaceSet, others: FaceSet, what: str) -> None:
-    """Raise :class:`FedfrError` if a name or image is both in a site's own faces and in others, called ``what``.
+def check_disjoint(own: FaceSet, others: FaceSet, what: str) -> None:
+    """Raise :class:`FedfrError` if a site's own faces share an identity name or an image with ``others``.
 
-    Names that look the same are one name.
+    Names that differ only in letters that look alike count as the same. ``what`` describes the others in the error.
     """
     names = matching_names(
         *([own_name(name) if each.sets else name for name in each.identities] for each in (own, others))
     )
     if names:
-        mine, theirs = names[0]
-        example = mine if mine == theirs else f"{quoted_name(mine)}, there {quoted_name(theirs)}, which looks the same"
+        own_name, other_name = names[0]
+        example = (
+            own_name
+            if own_name == other_name
+            else f"{quoted_name(own_name)}, there {quoted_name(other_name)}, which looks the same"
+        )
         raise FedfrError(
             f"{len(names)} identities of this site have the same name as some of {what}, for example {example}; remove "
             "them here, or rename them if they are other people"

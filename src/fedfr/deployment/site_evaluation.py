@@ -1,4 +1,4 @@
-"""``fedfr site evaluate``: evaluation of a site's personalized model on its own identities among strangers."""
+"""Evaluation of a site's personalized model on its own identities and on strangers (``fedfr site evaluate``)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from fedfr.config.schema import EvaluationConfig
 from fedfr.core.errors import FedfrError
 from fedfr.core.settings import validate
-from fedfr.deployment.site import Site, check_apart
+from fedfr.deployment.site import Site, check_disjoint
 from fedfr.evaluation import PERSONALIZED_PROTOCOLS, PROTOCOLS
 from fedfr.evaluation.protocols import family_of, measure
 from fedfr.experiments.components import make_compute
@@ -34,42 +34,43 @@ def evaluate_site(
     settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> list[Row]:
-    """Run the personalized protocols on the site's newest model, with its images kept from training.
+    """Evaluate the site's newest personalized model on its test images; return the result rows.
 
-    Impostors are the site's own people among each other, and ``strangers``: by default the public faces, which training
-    has seen, so that figures flatter the model. ``settings`` are those of :class:`EvaluationConfig`. Nothing is written
-    or sent. Raises :class:`FedfrError` where the site has no model, no test images or no strangers, where a person is
-    on both sides, and for a protocol that does not concern a client.
+    Impostor comparisons are those between different identities of the site, and those with ``strangers``: a face set or
+    folder of images, by default the public faces. The public faces were used in training, which makes results too good.
+    ``protocols``: personalized protocols, by default all. ``settings``: those of :class:`EvaluationConfig`. Nothing is
+    written or sent. Raises :class:`FedfrError` if the site has no model, test images or strangers, if an identity is
+    both the site's and a stranger, and for other protocols.
     """
     shown = progress or Silent()
     names = [PROTOCOLS.entry(name).name for name in protocols or PERSONALIZED_PROTOCOLS]
     for name in names:
         if family_of(name) != "personalized":
             raise FedfrError(
-                f"{name} is not for a client's identities; choose from {', '.join(PERSONALIZED_PROTOCOLS)}"
+                f"{name} does not evaluate a client's own identities; choose from {', '.join(PERSONALIZED_PROTOCOLS)}"
             )
     config = validate(EvaluationConfig, settings or {}, "--set")
     runtime = site.config.runtime
     torch.set_num_threads(runtime.threads)
     compute = make_compute(site.agreement.config.model_copy(update={"runtime": runtime}))
     number, model = site.personalized(compute.device)
-    faces, division = site.divided
+    faces, division = site.partitioned_faces
     if not division.test:
-        raise FedfrError("this site keeps no images for its own test; set faces.test_share or faces.test_count")
+        raise FedfrError("this site has no test images; set faces.test_share or faces.test_count")
     others = _strangers(site, strangers, shown)
-    check_apart(site.all_faces, others, "the strangers")
-    # Strangers' labels follow the site's own: equal numbers are one person.
+    check_disjoint(site.all_faces, others, "the strangers")
+    # Offset the strangers' labels, because equal labels mean the same identity.
     first = faces.num_identities
     parts = [(faces, np.asarray(division.test), 0), (others, None, first), (faces, np.asarray(division.train), 0)]
-    pool = TrainingSet(parts)
+    images = TrainingSet(parts)
     features = extract_features(
         compute.place(model),
-        pool,
+        images,
         compute,
         on_images=lambda done, total: shown.update("features", done, total, unit="images"),
     ).numpy()
-    labels, probes = pool.labels.numpy(), len(division.test) + len(others)
-    given = {
+    labels, probes = images.labels.numpy(), len(division.test) + len(others)
+    measured = {
         "features": features[:probes],
         "labels": labels[:probes],
         "own": np.arange(probes) < len(division.test),
@@ -80,7 +81,7 @@ def evaluate_site(
         row
         for name in names
         for row in rows_from(
-            measure(name, **given, config=config),
+            measure(name, **measured, config=config),
             method=site.agreement.method.name,
             seed=site.agreement.seed,
             round_number=number,
@@ -91,15 +92,15 @@ def evaluate_site(
     ]
 
 
-def _strangers(site: Site, given: Path | None, shown: Progress) -> FaceSet:
-    if given is not None:
-        if is_face_set(given):
-            return load_faces(given)
+def _strangers(site: Site, measured: Path | None, shown: Progress) -> FaceSet:
+    if measured is not None:
+        if is_face_set(measured):
+            return load_faces(measured)
         return import_faces(
-            given, progress=lambda done, total: shown.update("reading faces", done, total, unit="images")
+            measured, progress=lambda done, total: shown.update("reading faces", done, total, unit="images")
         )
     public = site.config.public
     if public is None or not is_face_set(public):
-        raise FedfrError("there are no strangers to compare with; run `fedfr site fetch`, or give --strangers FACES")
+        raise FedfrError("there are no faces of strangers; run `fedfr site fetch`, or give --strangers FACES")
     shown.note("strangers: the public faces, which were used in training; use --strangers for faces of other people")
     return FaceSet.load(public)

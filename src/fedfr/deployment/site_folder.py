@@ -1,4 +1,4 @@
-"""Creation of a site's folder: its key, and a commented ``site.yaml`` for its operator."""
+"""Creation of a site's folder: its key, and a commented ``site.yaml``."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ __all__ = ["KEY", "ROOT", "NewSite", "init_site"]
 KEY, ROOT = "site.key", "ca.crt"
 
 CONFIG = """\
-# A site of a federation: one client, on this machine, with its own faces. `fedfr site check` shows what is missing.
+# Configuration of a site: one client of a federation, with its own faces. `fedfr site check` shows what is missing.
 # Paths are relative to this file.
 
-# The client id of this site; the coordinator registers site.key.pub under it.
+# Client id of this site. The coordinator registers site.key.pub under this id.
 client: {client}
 
-# The coordinator: host and port. Its certificate is checked against ca.crt beside this file.
+# Host and port of the coordinator. Its certificate is verified with ca.crt beside this file.
 server: {server}
 
-# The agreement of this run: a file from the coordinator.
+# Agreement of the run, a file from the coordinator.
 agreement: agreement.yaml
 
-# This site's faces, a set made by `fedfr faces import`. They never leave this machine. The last images of each identity
-# are kept from training for the site's own test: a share of them, or `test_count: 2`.
+# Face set of this site, made by `fedfr faces import`. The faces never leave this machine. The last images of each
+# identity are not trained on but kept for the site's own test: a share of them, or a number such as `test_count: 2`.
 faces:
   path: {faces}
   test_share: 0.4
 
-# The public faces from the coordinator, also a face set.
+# Face set of the public faces, downloaded by `fedfr site fetch`.
 public: public
 
-# Private states, kept between rounds and never sent. With them, the people enrolled here can be recognized.
+# Folder of private states, kept between rounds and never sent. They identify the people enrolled here.
 private: private
 
-# The port of 127.0.0.1 for this site's own processes: null for any free port, or a fixed number.
+# Port on 127.0.0.1 for this site's own processes; null chooses a free port at every start.
 port: {port}
 
-# Methods, backbones and losses of other packages that an agreement may name, such as [mypackage.module:MyMethod]: they
-# are imported here, from what is installed on this machine. Read their code first. Nothing else is imported.
+# Methods, backbones and losses of other packages that an agreement may name, such as [mypackage.module:MyMethod]. They
+# are imported from the packages installed on this machine. Read their code before you allow them.
 allow: []
 
-# Computation on this machine: `threads` of the processor, or device: cuda.
+# Computation on this machine: number of CPU threads, or `device: cuda`.
 runtime:
   threads: {threads}
 """
@@ -58,7 +58,7 @@ runtime:
 
 @dataclass(frozen=True)
 class NewSite:
-    """Created files, and the one to send to the coordinator."""
+    """Files of a new site: its configuration, and the public key to send to the coordinator."""
 
     config: Path
     public_key: Path
@@ -67,10 +67,11 @@ class NewSite:
 def init_site(
     folder: Path, client: str, server: str, authority: Path, faces: str, port: int | None, threads: int
 ) -> NewSite:
-    """Write ``site.yaml``, ``site.key``, ``site.key.pub`` and ``ca.crt``.
+    """Create a site's folder with ``site.yaml``, ``site.key``, ``site.key.pub`` and ``ca.crt``.
 
-    Raises :class:`FedfrError` when the folder holds something, for a server that is no host and port, a port that is
-    none, and a certificate that is none; the folder is then as it was.
+    ``server``: host and port of the coordinator. ``authority``: its ``ca.crt``. ``port``: 1 to 65535, or None for any
+    free port. Raises :class:`FedfrError` for a folder that is not empty and for an invalid client id, server, port or
+    certificate; the folder is left unchanged then.
     """
     Address.parse(server)
     if port is not None and not 1 <= port <= 65535:
@@ -78,7 +79,7 @@ def init_site(
     check_client_id(client)
     existed = folder.exists()
     if existed and (not folder.is_dir() or any(folder.iterdir())):
-        raise FedfrError(f"{folder} exists and is not an empty folder; choose another place for the site")
+        raise FedfrError(f"{folder} exists and is not an empty folder; choose another folder for the site")
     load_certificate(authority)
     try:
         write_atomically(folder / ROOT, authority.read_bytes())

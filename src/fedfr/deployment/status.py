@@ -12,10 +12,10 @@ from fedfr.core.files import is_locked, read_json, read_json_lines
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.logs import last_error
-from fedfr.deployment.run_state import AGREEMENT, SERVING, STOPPED
 from fedfr.deployment.site import Site
-from fedfr.deployment.site_board import read_board
-from fedfr.deployment.site_running import RUNNING
+from fedfr.deployment.site_service import RUNNING
+from fedfr.deployment.site_status_file import read_site_statuses
+from fedfr.deployment.state_files import AGREEMENT, SERVING, STOPPED
 from fedfr.engines.flower.site_state import ANSWERED, LATE, READY, REFUSED
 from fedfr.experiments.components import make_method
 from fedfr.experiments.experiment import Experiment
@@ -24,11 +24,14 @@ from fedfr.federation.private_store import PrivateStore
 __all__ = ["site_status", "status_of", "table"]
 
 NUMBERS = ("process", "starts", "port")
-"""Types of the fields in a process's status; all others are texts."""
+"""Integer fields of a process's status; all others are texts."""
 
 
 def status_of(coordinator: Coordinator) -> dict[str, Any]:
-    """Return the coordinator's status as JSON values: its processes, and every run with rounds and sites."""
+    """Return the coordinator's status as JSON values: its processes, and every run with its rounds and sites.
+
+    A damaged run is listed with the state ``damaged`` and the reason.
+    """
     queue, running = coordinator.submitted(), is_locked(coordinator.folder)
     return {
         "name": coordinator.config.name,
@@ -36,13 +39,13 @@ def status_of(coordinator: Coordinator) -> dict[str, Any]:
         **({"processes": _processes(coordinator.folder / SERVING)} if running else {}),
         "sites": list(coordinator.sites()),
         "queue": queue,
-        "runs": {name: _run(coordinator.runs / name, queue) for name in coordinator.begun()},
+        "runs": {name: _run_status(coordinator.runs / name, queue) for name in coordinator.run_names()},
     }
 
 
-def _run(folder: Path, queue: Sequence[str]) -> dict[str, Any]:
+def _run_status(folder: Path, queue: Sequence[str]) -> dict[str, Any]:
     try:
-        return _standing(folder, queue)
+        return _read_run_status(folder, queue)
     except FedfrError as error:
         why = str(error)
     except (ValueError, LookupError, TypeError) as error:
@@ -51,11 +54,11 @@ def _run(folder: Path, queue: Sequence[str]) -> dict[str, Any]:
     return {"method": "unknown", "round": 0, "rounds": 0, "state": f"damaged: {why}", "sites": {}}
 
 
-def _standing(folder: Path, queue: Sequence[str]) -> dict[str, Any]:
+def _read_run_status(folder: Path, queue: Sequence[str]) -> dict[str, Any]:
     config = Experiment.open(folder).config
     method = config.method.name
     total = make_method(config, method).rounds(config.federation.rounds)
-    # From the agreement: opening the experiment would read its faces every time.
+    # From the agreement, because opening the split would read the faces at every call.
     sites: dict[str, dict[str, Any]] = {client: {"refused": 0} for client in Agreement.load(folder / AGREEMENT).clients}
     rounds = 0
     try:
@@ -73,40 +76,42 @@ def _standing(folder: Path, queue: Sequence[str]) -> dict[str, Any]:
     except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise FedfrError(f"{folder / 'metrics.jsonl'} has a damaged entry ({error!r}); restore it") from error
     run = {"method": method, "round": rounds, "rounds": total, "sites": sites}
-    at_work, stopped, position = is_locked(folder), folder / STOPPED, _position(folder.name, queue)
-    for client, seen in read_board(folder).items():
+    active, stopped, position = is_locked(folder), folder / STOPPED, _position(folder.name, queue)
+    for client, last_status in read_site_statuses(folder).items():
         site = sites.setdefault(client, {"refused": 0})
         # The status from before the run's process ended is outdated.
-        names = ("state", "since", "problem", "problem_since") if at_work else ("problem", "problem_since")
-        site |= {name: seen[name] for name in names if name in seen}
+        names = ("state", "since", "problem", "problem_since") if active else ("problem", "problem_since")
+        site |= {name: last_status[name] for name in names if name in last_status}
     if stopped.exists():
         return {**run, "state": f"stopped: {stopped.read_text(encoding='utf-8').strip()}"}
-    if at_work:
+    if active:
         # The round continues without sites that were refused or late.
         done = (READY, ANSWERED, REFUSED, LATE)
         missing = [client for client, site in sites.items() if site.get("state", READY) not in done]
-        return {**run, "state": "at work" if position else "withdrawn, about to stop", "waiting_for": missing}
+        return {**run, "state": "running" if position else "withdrawn, stopping", "waiting_for": missing}
     if position:
         return {**run, "state": "waiting", "position": position}
     return {**run, "state": "ended" if rounds == total else "withdrawn"}
 
 
 def _position(name: str, queue: Sequence[str]) -> int:
-    """Return the place in the queue, from 1; 0 for a run that is not queued."""
+    """Return the position in the queue, counted from 1; 0 for a run that is not queued."""
     return queue.index(name) + 1 if name in queue else 0
 
 
 def table(status: Mapping[str, Any]) -> str:
-    """Format the coordinator's status as text."""
+    """Format the result of :func:`status_of` as text."""
     lines = [f"{status['name']}: {'running' if status['running'] else 'not running'}; {len(status['sites'])} sites"]
-    for name, told in status.get("processes", {}).items():
-        if told.get("next_start"):
-            start = (told.get("starts") or 0) + 1
-            lines.append(f"{name} is down since {told.get('since')}, start {start} at {told['next_start']}")
-        if told.get("problem"):
-            lines.append(f"{name}, last problem ({told.get('problem_since')}): {told['problem']}")
+    for name, process in status.get("processes", {}).items():
+        if process.get("next_start"):
+            start = (process.get("starts") or 0) + 1
+            lines.append(f"{name} is down since {process.get('since')}, start {start} at {process['next_start']}")
+        if process.get("problem"):
+            lines.append(f"{name}, last problem ({process.get('problem_since')}): {process['problem']}")
     for name, run in status["runs"].items():
-        lines.append(f"\n{name}: {run['method']}, round {run['round']} of {run['rounds']}, {_state(run, status)}")
+        lines.append(
+            f"\n{name}: {run['method']}, round {run['round']} of {run['rounds']}, {_describe_state(run, status)}"
+        )
         lines.append(f"  {'site':<24}{'round':>6}{'seconds':>9}{'images':>8}{'MB up':>8}{'MB down':>9}{'refused':>9}")
         for client, site in run["sites"].items():
             cells = [client.ljust(24), str(site.get("round", "–")).rjust(6)]
@@ -122,7 +127,7 @@ def table(status: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _state(run: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+def _describe_state(run: Mapping[str, Any], status: Mapping[str, Any]) -> str:
     """Describe the state of a run, including what it waits for."""
     state = str(run["state"])
     if run.get("waiting_for"):
@@ -140,7 +145,10 @@ def _cell(value: float | None, width: int, digits: int, unit: float = 1.0) -> st
 
 
 def site_status(path: Path) -> dict[str, Any]:
-    """Return the status of one site as JSON values: client, process, and rounds with private states."""
+    """Return the status of a site as JSON values: client, process, last error, and rounds with private states.
+
+    ``path``: its ``site.yaml``. Raises :class:`FedfrError` for an unusable configuration or agreement.
+    """
     site = Site.open(path)
     rounds = PrivateStore(site.private, site.config.client).rounds()
     running = is_locked(path.parent)
@@ -158,31 +166,33 @@ def site_status(path: Path) -> dict[str, Any]:
 
 
 def _process(folder: Path) -> dict[str, Any]:
-    """Return the site's process status from its supervisor; empty if there is none yet."""
-    told = _whole(_told(folder / RUNNING))
-    if not told:
+    """Return the status of the site's process from its supervisor; empty if there is none yet."""
+    status = _valid_fields(_read_status_file(folder / RUNNING))
+    if not status:
         return {}
-    process = told.get("process")
-    state = f"process {process} since {told.get('since')}" if process else f"down since {told.get('since')}"
-    found = {"node": state, "port": told.get("port"), "starts": told.get("starts")}
-    if told.get("problem"):
-        found["last_problem"] = f"{told.get('problem_since')} {told['problem']}"
-    if told.get("next_start"):
-        found["next_start"] = told["next_start"]
+    process, since = status.get("process"), status.get("since")
+    state = f"process {process} since {since}" if process else f"down since {since}"
+    found = {"node": state, "port": status.get("port"), "starts": status.get("starts")}
+    if status.get("problem"):
+        found["last_problem"] = f"{status.get('problem_since')} {status['problem']}"
+    if status.get("next_start"):
+        found["next_start"] = status["next_start"]
     return found
 
 
 def _processes(path: Path) -> dict[str, dict[str, Any]]:
     """Return the status of the coordinator's processes from their supervisors."""
-    return {name: _whole(told) for name, told in _told(path).items() if isinstance(told, dict)}
+    return {
+        name: _valid_fields(process) for name, process in _read_status_file(path).items() if isinstance(process, dict)
+    }
 
 
-def _whole(told: Mapping[str, Any]) -> dict[str, Any]:
+def _valid_fields(process: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that have the expected type."""
-    return {name: value for name, value in told.items() if isinstance(value, int | None if name in NUMBERS else str)}
+    return {name: value for name, value in process.items() if isinstance(value, int | None if name in NUMBERS else str)}
 
 
-def _told(path: Path) -> dict[str, Any]:
+def _read_status_file(path: Path) -> dict[str, Any]:
     """Read the status file of a running process; empty if it is missing or damaged."""
     try:
         return dict(read_json(path))

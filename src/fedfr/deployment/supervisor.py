@@ -1,4 +1,4 @@
-"""Supervisor of one process: starts it, restarts it when it dies, and stops it on exit."""
+"""Supervisor of one process: starts it, restarts it when it ends, and stops it on exit."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from types import FrameType
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.process_output import relay
 
-__all__ = ["Backoff", "Supervised", "Supervisor"]
+__all__ = ["Backoff", "ProcessStatus", "Supervisor"]
 
 _log = logging.getLogger("fedfr.deployment")
-# Becomes the command after it has asked the kernel to be told when its parent dies (PR_SET_PDEATHSIG, linux/prctl.h):
-# without that a killed supervisor leaves its process behind, and the next one starts a second beside it. The parent may
-# have died before.
-_GUARD = """
+# Asks the kernel for SIGTERM when the parent dies (PR_SET_PDEATHSIG, linux/prctl.h) and then becomes the command.
+# Otherwise a killed supervisor would leave its process running, and the next supervisor would start a second one. The
+# check of the parent covers a parent that died before the call.
+_DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 if os.getppid() != int(sys.argv[1]):
@@ -36,29 +36,31 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 @dataclass
 class Backoff:
-    """Delay before the next restart in seconds: ``first``, doubled each time up to ``longest``.
+    """Delays between restarts in seconds: ``initial``, doubled each time up to ``maximum``.
 
-    A process that ran for ``healthy`` seconds was well; after it the count begins anew.
+    After a process that ran for at least ``reset_after`` seconds the delays start again at ``initial``.
     """
 
-    first: float = 1.0
-    longest: float = 60.0
-    healthy: float = 300.0
+    initial: float = 1.0
+    maximum: float = 60.0
+    reset_after: float = 300.0
     _next: float = field(default=0.0, init=False)
 
-    def after(self, ran: float) -> float:
+    def next_delay(self, seconds: float) -> float:
         """Return the delay after a process that ran for so many seconds."""
-        if self._next == 0.0 or ran >= self.healthy:
-            self._next = self.first
-        wait, self._next = self._next, min(2 * self._next, self.longest)
-        return wait
+        if self._next == 0.0 or seconds >= self.reset_after:
+            self._next = self.initial
+        delay, self._next = self._next, min(2 * self._next, self.maximum)
+        return delay
 
 
 @dataclass(frozen=True)
-class Supervised:
-    """Status of a supervised process: whether it runs, since when, and how it last ended.
+class ProcessStatus:
+    """Status of a supervised process.
 
-    ``starts`` are counted since the supervisor itself was started; times are texts, empty where there is none.
+    ``process``: its id, None while it is down. ``since``: time of the last start or end. ``starts``: number of starts
+    by this supervisor. ``problem`` and ``problem_since``: how the process last ended, or why it could not start.
+    ``next_start``: time of the next start. Times are ISO texts, empty if there is none.
     """
 
     process: int | None = None
@@ -69,7 +71,7 @@ class Supervised:
     next_start: str = ""
 
 
-def _told(time: datetime) -> str:
+def _format_time(time: datetime) -> str:
     return time.isoformat(timespec="seconds")
 
 
@@ -77,19 +79,20 @@ def _told(time: datetime) -> str:
 class Supervisor:
     """Runs ``command`` with the environment ``environment`` until :meth:`stop`, SIGTERM or SIGINT.
 
-    ``command`` may be a function that is called before every start; when it raises :class:`FedfrError` then, that start
-    has failed. The process gets ``patience`` seconds to end after SIGTERM before it is killed; when this process is
-    killed itself, the kernel tells it to end (Linux). ``on_change`` is told of every start and every end. What the
-    process prints is logged; ``private``: paths and quoted names in it are not shown.
+    ``command`` may be a function that is called before every start; a :class:`FedfrError` from it counts as a failed
+    start. After SIGTERM the process has ``grace_period`` seconds to end before it is killed. If this process is killed,
+    the kernel sends SIGTERM to the supervised one (Linux). ``on_start`` receives the process id of every start,
+    ``on_change`` the status after every start and end. The process's output is logged; ``private`` removes paths and
+    quoted names from the shareable log.
     """
 
     command: Sequence[str] | Callable[[], Sequence[str]]
     environment: Mapping[str, str]
     backoff: Backoff = field(default_factory=Backoff)
-    patience: float = 15.0
+    grace_period: float = 15.0
     private: bool = True
     on_start: Callable[[int], None] = field(default=lambda pid: None)
-    on_change: Callable[[Supervised], None] = field(default=lambda state: None)
+    on_change: Callable[[ProcessStatus], None] = field(default=lambda state: None)
     _code: int = field(default=0, init=False)
     _stopped: threading.Event = field(default_factory=threading.Event, init=False)
 
@@ -98,39 +101,39 @@ class Supervisor:
         self._stopped.set()
 
     def run(self) -> int:
-        """Run until stopped; return 0, or 130 after SIGINT. Call from the main thread, as it handles signals.
+        """Run until stopped; return 0, or 130 after SIGINT. Call from the main thread to handle signals.
 
-        Raises :class:`FedfrError` when there is no such command, or no command at the first start.
+        Raises :class:`FedfrError` if the program does not exist, or if ``command`` raises it at the first start.
         """
-        command = self._made()
+        command = self._current_command()
         if shutil.which(command[0]) is None:
-            raise FedfrError(f"there is no program {command[0]}; install it or check the path")
-        before = self._mind_signals()
-        state = Supervised()
+            raise FedfrError(f"program {command[0]} not found; install it or check the path")
+        before = self._install_signal_handlers()
+        state = ProcessStatus()
         try:
             while True:
                 started = time.monotonic()
-                ended = self._once(command, state) if command else state.problem
+                ended = self._run_once(command, state) if command else state.problem
                 if self._stopped.is_set():
                     return self._code
-                ran = time.monotonic() - started
-                wait = self.backoff.after(ran)
-                problem = f"{ended} after {ran:.0f} s" if command else ended
-                _log.warning("%s; start %d follows in %g s", problem, state.starts + 1, wait)
+                seconds = time.monotonic() - started
+                delay = self.backoff.next_delay(seconds)
+                problem = f"{ended} after {seconds:.0f} s" if command else ended
+                _log.warning("%s; start %d follows in %g s", problem, state.starts + 1, delay)
                 now = datetime.now(UTC)
                 state = replace(
                     state,
                     process=None,
-                    since=_told(now),
+                    since=_format_time(now),
                     problem=problem,
-                    problem_since=_told(now),
-                    next_start=_told(now + timedelta(seconds=wait)),
+                    problem_since=_format_time(now),
+                    next_start=_format_time(now + timedelta(seconds=delay)),
                 )
                 self.on_change(state)
-                if self._stopped.wait(wait):
+                if self._stopped.wait(delay):
                     return self._code
                 try:
-                    command = self._made()
+                    command = self._current_command()
                 except FedfrError as error:
                     command, problem = [], str(error)
                 state = replace(state, starts=state.starts + 1, problem=problem)
@@ -138,21 +141,21 @@ class Supervisor:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _made(self) -> Sequence[str]:
+    def _current_command(self) -> Sequence[str]:
         return self.command() if callable(self.command) else self.command
 
-    def _once(self, command: Sequence[str], state: Supervised) -> str:
-        """Run the process to its end and return its result."""
-        guarded = [sys.executable, "-c", _GUARD, str(os.getpid()), *command]
+    def _run_once(self, command: Sequence[str], state: ProcessStatus) -> str:
+        """Run the process to its end; return how it ended."""
+        wrapped = [sys.executable, "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
         process = subprocess.Popen(
-            guarded, env=dict(self.environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            wrapped, env=dict(self.environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         reader = threading.Thread(
             target=relay, args=(process.stdout, self._name(command)), kwargs={"private": self.private}, daemon=True
         )
         reader.start()
         self.on_start(process.pid)
-        self.on_change(replace(state, process=process.pid, since=_told(datetime.now(UTC)), next_start=""))
+        self.on_change(replace(state, process=process.pid, since=_format_time(datetime.now(UTC)), next_start=""))
         _log.info("%s started as process %d", self._name(command), process.pid)
         ended = threading.Event()
 
@@ -160,7 +163,7 @@ class Supervisor:
             while not ended.is_set():
                 if self._stopped.wait(0.2):
                     process.terminate()
-                    if not ended.wait(self.patience):
+                    if not ended.wait(self.grace_period):
                         process.kill()
                     return
 
@@ -169,16 +172,16 @@ class Supervisor:
         code = process.wait()
         ended.set()
         watch.join()
-        # Its children may run, and print, for longer.
+        # Its children may run, and write output, for longer.
         reader.join(2)
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-        return f"{Path(command[0]).name} {how}"
+        outcome = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        return f"{Path(command[0]).name} {outcome}"
 
     @staticmethod
     def _name(command: Sequence[str]) -> str:
         return Path(command[0]).name.removeprefix("flower-")
 
-    def _mind_signals(self) -> dict[int, Callable[[int, FrameType | None], object] | int | None]:
+    def _install_signal_handlers(self) -> dict[int, Callable[[int, FrameType | None], object] | int | None]:
         if threading.current_thread() is not threading.main_thread():
             return {}
 

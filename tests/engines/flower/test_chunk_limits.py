@@ -9,7 +9,7 @@ import pytest
 from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, ObjectUnavailableError
 from flwr.superlink.grid import http_grid
 
-from fedfr.engines.flower.chunk_limits import MOST_CHUNKS, OVERHEAD, limit_chunks
+from fedfr.engines.flower.chunk_limits import MAX_CHUNKS, OVERHEAD, limit_chunks
 
 GRID: Any = http_grid
 
@@ -51,4 +51,4 @@ def test_no_more_is_taken_than_an_honest_answer_has() -> None:
         with pytest.raises(ObjectPullError, match="too large"):
             pull(["a", "b"], a=bytes(11), b=bytes(OVERHEAD))
         with pytest.raises(ObjectPullError, match="too many chunks"):
-            pull(["a"] * (MOST_CHUNKS + 1), a=b"")
+            pull(["a"] * (MAX_CHUNKS + 1), a=b"")

@@ -70,11 +70,11 @@ class Made:
             AGREEMENT,
             public,
             WAITS,
-            note=self.notes.append,
+            log=self.notes.append,
             clock=self.grid.clock,
             owners=owners,
             busy=busy,
-            watch=self.watch,
+            on_status=self.watch,
         )
 
     def watch(self, client: str, standing: SiteStatus) -> None:

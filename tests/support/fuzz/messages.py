@@ -137,7 +137,7 @@ class Round:
         grid = _Grid({number: self._node(client) for number, client in enumerate(self.clients, 1)})
         self.notes: list[str] = []
         flower = FlowerEngine(
-            grid, self.clients, AGREEMENT, "", WAITS, reveals_identities=True, note=self.notes.append, clock=grid.clock
+            grid, self.clients, AGREEMENT, "", WAITS, reveals_identities=True, log=self.notes.append, clock=grid.clock
         )
         federation = FederationConfig.model_validate({"rounds": 1, "quorum": 1e-6, "updates": updates})
         self.server = Server(

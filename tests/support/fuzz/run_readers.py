@@ -18,12 +18,12 @@ from fedfr.config.schema import load_config
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.certificates import issue_operator, load_certificate, make_authority
 from fedfr.deployment.coordinator import Coordinator
-from fedfr.deployment.guard import check_bundle
 from fedfr.deployment.partition_export import export_partitions
-from fedfr.deployment.run_state import SUBMITTED
 from fedfr.deployment.secrets import load_key, make_node_key, save_key
 from fedfr.deployment.site import Site
-from fedfr.deployment.site_board import read_board
+from fedfr.deployment.site_programs import check_bundle
+from fedfr.deployment.site_status_file import read_site_statuses
+from fedfr.deployment.state_files import SUBMITTED
 from fedfr.experiments.benchmark import read_results
 from fedfr.experiments.events import Events
 from fedfr.experiments.experiment import Experiment
@@ -175,14 +175,14 @@ def _read_secrets(folder: Path) -> None:
     load_key(folder / "a.key")
     for path in sorted(folder.glob("*.crt")):
         load_certificate(path)
-    read_board(folder)
+    read_site_statuses(folder)
 
 
 def _bundle(folder: Path) -> None:
     import io
     import zipfile
 
-    from fedfr.deployment.guard import EXPECTED
+    from fedfr.deployment.site_programs import EXPECTED
 
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -263,8 +263,12 @@ TARGETS = {
     "kept features": Target(("training.feature_blocks",), _blocks, _read_blocks, "*.npz"),
     "public features": Target(("federation.feature_store",), _features, _read_features, "*.npy"),
     "site": Target(("deployment.agreement", "deployment.site"), _deployed, _read_deployed, "*.yaml", cost=3),
-    "keys": Target(("deployment.secrets", "deployment.certificates", "deployment.site_board"), _secrets, _read_secrets),
-    "bundle": Target(("deployment.guard",), _bundle, lambda folder: check_bundle((folder / "a.fab").read_bytes())),
+    "keys": Target(
+        ("deployment.secrets", "deployment.certificates", "deployment.site_status_file"), _secrets, _read_secrets
+    ),
+    "bundle": Target(
+        ("deployment.site_programs",), _bundle, lambda folder: check_bundle((folder / "a.fab").read_bytes())
+    ),
     "run": Target(
         ("experiments.experiment", "experiments.report", "results.result_rows", "results.curve_records"),
         _finished,

@@ -19,12 +19,12 @@ __all__ = ["limit_chunks"]
 # Bytes of a reply besides its arrays: names, types, a few small records.
 OVERHEAD = 1 << 20
 # The array of a model comes in chunks of some megabytes; the records around it are small chunks.
-MOST_CHUNKS = 100_000
+MAX_CHUNKS = 100_000
 
 
 @contextmanager
-def limit_chunks(seconds: float, most: int) -> Iterator[None]:
-    """Limit Flower's Grid to ``seconds`` for a reply's chunks and to about ``most`` bytes of them.
+def limit_chunks(seconds: float, max_bytes: int) -> Iterator[None]:
+    """Limit Flower's Grid to ``seconds`` for a reply's chunks and to about ``max_bytes`` bytes of them.
 
     Beyond either limit Flower reports the message as unavailable. Not thread-safe.
     """
@@ -32,16 +32,16 @@ def limit_chunks(seconds: float, most: int) -> Iterator[None]:
     pull = flower.pull_objects
 
     def bounded(object_ids: Sequence[str], pull_object_fn: Callable[[str], bytes]) -> Any:
-        if len(object_ids) > MOST_CHUNKS:
+        if len(object_ids) > MAX_CHUNKS:
             raise ObjectPullError(object_ids[0], "the reply has too many chunks")
-        left, lock = most + OVERHEAD, threading.Lock()
+        remaining, lock = max_bytes + OVERHEAD, threading.Lock()
 
         def pull_chunk(object_id: str) -> bytes:
-            nonlocal left
+            nonlocal remaining
             content = pull_object_fn(object_id)
             with lock:
-                left -= len(content)
-                if left < 0:
+                remaining -= len(content)
+                if remaining < 0:
                     raise ObjectPullError(object_id, "the reply is too large")
             return content
 

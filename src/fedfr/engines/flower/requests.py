@@ -18,9 +18,9 @@ from fedfr.engines.flower.chunk_limits import limit_chunks
 
 __all__ = ["Clock", "LostReply", "NodeRequest", "NodeRequests"]
 
-# Seconds after which a late reply is no longer fetched, even to discard it.
-GRACE = 60.0
-# Flower's error texts may come from a site and contain paths; these lines replace them.
+# Seconds after the deadline in which a late reply is still fetched, to discard it.
+LATE_REPLY_TIMEOUT = 60.0
+# Replace Flower's error texts, which may come from a site and contain paths.
 REASONS = {
     ErrorCode.LOAD_CLIENT_APP_EXCEPTION: "its node could not start fedfr; see its own log",
     ErrorCode.CLIENT_APP_RAISED_EXCEPTION: "its node stopped with an error; see its own log",
@@ -64,13 +64,13 @@ class LostReply:
 class NodeRequests:
     """Sends requests over a Flower Grid and collects the replies.
 
-    ``note`` receives a line for every discarded reply. ``pause``: seconds between two polls.
+    ``log`` receives a line for every discarded reply. ``pause``: seconds between two polls.
     """
 
-    def __init__(self, grid: Grid, note: Callable[[str], None], *, pause: float = 1.0, clock: Clock = time) -> None:
+    def __init__(self, grid: Grid, log: Callable[[str], None], *, pause: float = 1.0, clock: Clock = time) -> None:
         self.grid = grid
         self.clock = clock
-        self._note = note
+        self._log = log
         self.pause = pause
         self._overdue: dict[str, tuple[str, float, int]] = {}
 
@@ -80,68 +80,68 @@ class NodeRequests:
             return set(self.grid.get_node_ids())
 
     def ask(
-        self, requests: Mapping[str, NodeRequest], seconds: float, about: str, most: int
+        self, requests: Mapping[str, NodeRequest], seconds: float, occasion: str, max_bytes: int
     ) -> Iterator[tuple[str, RecordDict | LostReply]]:
-        """Send all requests and yield exactly one reply per name, as they arrive.
+        """Send all requests and yield exactly one reply per name, in the order of arrival.
 
-        No reply within ``seconds``, or one of more than about ``most`` bytes, gives a :class:`LostReply`. ``about``
-        names the occasion in notes. One reply is held at a time. Raises :class:`FedfrError` when the SuperLink does not
-        answer.
+        A request without a reply within ``seconds``, or with one of more than about ``max_bytes`` bytes, gives a
+        :class:`LostReply`. ``occasion`` names the requests in log lines. Only one reply is held in memory at a time.
+        Raises :class:`FedfrError` if the SuperLink does not answer.
         """
         self._discard_late_replies()
-        waiting = self.send(requests, seconds + GRACE, about)
+        waiting = self.send(requests, seconds + LATE_REPLY_TIMEOUT, occasion)
         reached = set(waiting.values())
         for name in requests:
             if name not in reached:
                 yield name, LostReply("the request could not be sent to its node")
-        ends = self.clock.monotonic() + seconds
+        deadline = self.clock.monotonic() + seconds
         last = False
         try:
             while waiting:
                 found = False
-                for answer in self.collect(waiting, ends, most, about):
+                for answer in self.collect(waiting, deadline, max_bytes, occasion):
                     found = True
                     yield answer
                     del answer
                 if last:
                     break
                 # One last poll: a reply that arrived by the deadline counts, even if others took time to read.
-                last = self.clock.monotonic() >= ends
+                last = self.clock.monotonic() >= deadline
                 if waiting and not found and not last:
-                    self.clock.sleep(min(self.pause, ends - self.clock.monotonic()))
+                    self.clock.sleep(min(self.pause, deadline - self.clock.monotonic()))
             for message_id in list(waiting):
                 name = waiting[message_id]
-                self._give_up(message_id, name, about, most)
+                self._give_up(message_id, name, occasion, max_bytes)
                 del waiting[message_id]
                 yield name, LostReply(f"no reply within {seconds:g} s", late=True)
         finally:
             for message_id, name in waiting.items():
-                self._give_up(message_id, name, about, most)
+                self._give_up(message_id, name, occasion, max_bytes)
 
     def collect(
-        self, waiting: dict[str, str], ends: float, most: int, about: str
+        self, waiting: dict[str, str], deadline: float, max_bytes: int, occasion: str
     ) -> Iterator[tuple[str, RecordDict | LostReply]]:
         """Yield the replies available now and remove their messages from ``waiting``.
 
         ``waiting`` maps message ids to the names that are yielded. One reply is held at a time.
         """
         for message_id in list(waiting):
-            replies = self._fetch(message_id, max(ends - self.clock.monotonic(), 0.0), most)
+            replies = self._fetch(message_id, max(deadline - self.clock.monotonic(), 0.0), max_bytes)
             if replies is None:
                 yield waiting.pop(message_id), LostReply("its reply cannot be read")
             for reply in replies or ():
-                asked = waiting.pop(reply.metadata.reply_to_message_id, None)
-                if asked is None:
-                    self._note(f"an unexpected reply was discarded ({about})")
+                name = waiting.pop(reply.metadata.reply_to_message_id, None)
+                if name is None:
+                    self._log(f"an unexpected reply was discarded ({occasion})")
                     continue
-                yield asked, _content(reply)
+                yield name, _content(reply)
                 del reply
             del replies
 
-    def send(self, requests: Mapping[str, NodeRequest], seconds: float, about: str) -> dict[str, str]:
+    def send(self, requests: Mapping[str, NodeRequest], seconds: float, occasion: str) -> dict[str, str]:
         """Send requests, which the SuperLink keeps for ``seconds``; return the names by message id of those sent."""
         messages = [
-            Message(request.content, request.node, request.kind, ttl=seconds, group_id=about)
+            Message(request.content, request.node, request.kind, ttl=seconds, group_id=occasion)
             for request in requests.values()
         ]
         if not messages:
@@ -150,29 +150,29 @@ class NodeRequests:
             sent = list(self.grid.push_messages(messages))
         return {message_id: name for message_id, name in zip(sent, requests, strict=False) if message_id}
 
-    def _fetch(self, message_id: str, seconds: float, most: int) -> list[Message] | None:
+    def _fetch(self, message_id: str, seconds: float, max_bytes: int) -> list[Message] | None:
         """Return the replies to one message so far; None when Flower cannot decode one.
 
-        Waits up to ``seconds`` for an incomplete reply, and reads at most about ``most`` bytes of it.
+        Waits up to ``seconds`` for an incomplete reply, and reads at most about ``max_bytes`` bytes of it.
         """
         try:
             # One at a time: for several messages Flower would load the models of all clients into memory.
-            with _reachable(), limit_chunks(seconds, most):
+            with _reachable(), limit_chunks(seconds, max_bytes):
                 return list(self.grid.pull_messages([message_id]))
         except FedfrError:
             raise
         except Exception as error:  # noqa: BLE001 - one site's invalid bytes must not end the run of the others
-            self._note(f"a reply that is not a Flower message was discarded ({type(error).__name__})")
+            self._log(f"a reply that is not a Flower message was discarded ({type(error).__name__})")
             return None
 
-    def _give_up(self, message_id: str, name: str, about: str, most: int) -> None:
-        self._overdue[message_id] = f"{name} ({about})", self.clock.monotonic() + GRACE, most
+    def _give_up(self, message_id: str, name: str, occasion: str, max_bytes: int) -> None:
+        self._overdue[message_id] = f"{name} ({occasion})", self.clock.monotonic() + LATE_REPLY_TIMEOUT, max_bytes
 
     def _discard_late_replies(self) -> None:
-        for message_id, (what, until, most) in list(self._overdue.items()):
-            # Fetched so that Flower deletes it as well.
-            if self._fetch(message_id, 0.0, most) != []:
-                self._note(f"a late reply was discarded: {what}")
+        for message_id, (what, until, max_bytes) in list(self._overdue.items()):
+            # Fetching it makes Flower delete it.
+            if self._fetch(message_id, 0.0, max_bytes) != []:
+                self._log(f"a late reply was discarded: {what}")
                 del self._overdue[message_id]
             elif self.clock.monotonic() > until:
                 del self._overdue[message_id]

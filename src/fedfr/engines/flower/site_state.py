@@ -10,6 +10,7 @@ __all__ = [
     "ANSWERED",
     "ASKED",
     "BUSY",
+    "DUPLICATE",
     "LATE",
     "OTHER_AGREEMENT",
     "OTHER_FACES",
@@ -17,7 +18,6 @@ __all__ = [
     "REFUSED",
     "SILENT",
     "TRAINING",
-    "TWICE",
     "UNABLE",
     "SiteStatus",
     "StatusCallback",
@@ -26,7 +26,7 @@ __all__ = [
 
 READY, ABSENT, ASKED, SILENT, BUSY = "ready", "not connected", "asked", "silent", "busy"
 OTHER_AGREEMENT, OTHER_FACES = "other agreement", "other public faces"
-TWICE, UNABLE = "connected twice", "cannot take part"
+DUPLICATE, UNABLE = "connected twice", "cannot take part"
 TRAINING, ANSWERED, REFUSED, LATE = "training", "answered", "refused", "late"
 
 

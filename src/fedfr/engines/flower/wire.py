@@ -46,7 +46,7 @@ __all__ = [
 
 T = TypeVar("T")
 FORMAT = 1
-HEAD, BODY = "fedfr", "message"
+HEADER, BODY = "fedfr", "message"
 DTYPE, PACKED = "uint8", "fedfr.safetensors"
 SMALL = 1 << 16
 _NEVER: Mapping[str, int] = {}
@@ -59,7 +59,7 @@ def hello_request_records(agreement: str) -> RecordDict:
 
 
 def read_hello_request(content: RecordDict) -> None:
-    """Raise :class:`FedfrError` when this is not a hello request; any agreement is accepted."""
+    """Raise :class:`FedfrError` if this is not a hello request; any agreement is accepted."""
     _body("the server", content, {"kind": "hello", "agreement": None}, (), None)
 
 
@@ -71,20 +71,20 @@ def broadcast_records(
     All of them hold the same array, so that Flower transfers it only once.
     """
     shared = _array(encode(replace(broadcast, identities=None)))
-    head = {"kind": "broadcast", "agreement": agreement}
-    found: dict[str | None, RecordDict] = {None: _records({**head, "accepted": "0"}, {BODY: shared})}
+    header = {"kind": "broadcast", "agreement": agreement}
+    found: dict[str | None, RecordDict] = {None: _records({**header, "accepted": "0"}, {BODY: shared})}
     for client in identities.keys() | accepted.keys():
         own = identities.get(client)
         arrays = {BODY: shared} | ({} if own is None else {IDENTITIES: _array(pack({IDENTITIES: own}, {}))})
-        found[client] = _records({**head, "accepted": str(accepted.get(client, 0))}, arrays)
+        found[client] = _records({**header, "accepted": str(accepted.get(client, 0))}, arrays)
     return found
 
 
 def read_broadcast(content: RecordDict, agreement: str) -> Broadcast:
-    """Decode a broadcast; raises :class:`FedfrError` when it is incomplete or of another agreement."""
-    head = {"kind": "broadcast", "agreement": agreement, "accepted": None}
-    arrays = _body("the server", content, head, (BODY, IDENTITIES), None)
-    accepted = str(content[HEAD]["accepted"])
+    """Decode a broadcast; raises :class:`FedfrError` if it is invalid or of another agreement."""
+    header = {"kind": "broadcast", "agreement": agreement, "accepted": None}
+    arrays = _body("the server", content, header, (BODY, IDENTITIES), None)
+    accepted = str(content[HEADER]["accepted"])
     if not ROUND.fullmatch(accepted):
         text = f"message of the server refused: accepted is {_short(accepted)}, expected the number of a round"
         raise FedfrError(text, shareable=text)
@@ -99,69 +99,68 @@ def reply_records(reply: Update | Failure | Hello) -> RecordDict:
     return _records({"kind": "reply"}, {BODY: _array(encode(reply))})
 
 
-def read_hello(content: RecordDict, who: str) -> Hello | Failure:
-    """Decode a node's hello; raises :class:`FedfrError` naming ``who`` replied and what is wrong."""
-    return _decoded(who, decode_hello, _body(who, content, {"kind": "reply"}, (BODY,), SMALL))
+def read_hello(content: RecordDict, sender: str) -> Hello | Failure:
+    """Decode a node's hello; ``sender`` names the node in the :class:`FedfrError` for an invalid one."""
+    return _decoded(sender, decode_hello, _body(sender, content, {"kind": "reply"}, (BODY,), SMALL))
 
 
-def read_reply(content: RecordDict, client: str, most: int) -> Update | Failure:
-    """Decode a client's reply to a broadcast, of at most ``most`` bytes.
+def read_reply(content: RecordDict, client: str, max_bytes: int) -> Update | Failure:
+    """Decode a client's reply to a broadcast, of at most ``max_bytes`` bytes.
 
-    Raises :class:`FedfrError` naming the client and the field for any record, name, type, shape or size that a reply
-    does not have, for another client's reply, and for unknown metrics. The server checks the names, shapes and dtypes
-    of the weights.
+    Raises :class:`FedfrError` naming the client and the field for an invalid record, name, type, shape or size, for
+    another client's reply, and for unknown metrics. The server later checks names, shapes and dtypes of the weights.
     """
-    reply = _decoded(client, decode_reply, _body(client, content, {"kind": "reply"}, (BODY,), most))
+    reply = _decoded(client, decode_reply, _body(client, content, {"kind": "reply"}, (BODY,), max_bytes))
     if reply.client != client:
         raise FedfrError(f"reply of {client} refused: client is {_short(reply.client)}")
     return reply
 
 
 def largest_reply(broadcast: Broadcast, identities: int) -> int:
-    """Return the most bytes of an honest reply: the model, its header, and ``identities`` private prototypes."""
+    """Return the largest size in bytes of a valid reply: model, header, and ``identities`` private prototypes."""
     prototypes = broadcast.prototypes
     return size_of(broadcast) + LONGEST_HEADER + identities * prototypes.shape[1] * prototypes.element_size()
 
 
-def _decoded(who: str, decode: Callable[[bytes], T], arrays: Mapping[str, bytes]) -> T:
+def _decoded(sender: str, decode: Callable[[bytes], T], arrays: Mapping[str, bytes]) -> T:
     try:
         return decode(arrays[BODY])
     except FedfrError as error:
-        raise FedfrError(f"message of {who} refused: {error}") from error
+        raise FedfrError(f"message of {sender} refused: {error}") from error
 
 
 def _array(data: bytes) -> Array:
     return Array(dtype=DTYPE, shape=(len(data),), stype=PACKED, data=data)
 
 
-def _records(head: Mapping[str, str], arrays: Mapping[str, Array]) -> RecordDict:
+def _records(header: Mapping[str, str], arrays: Mapping[str, Array]) -> RecordDict:
     # Set one by one: the constructor would copy the arrays and hash each copy again.
     body = ArrayRecord()
     for name, array in arrays.items():
         body[name] = array
-    return RecordDict({HEAD: ConfigRecord({"format": FORMAT, **head}), BODY: body})
+    return RecordDict({HEADER: ConfigRecord({"format": FORMAT, **header}), BODY: body})
 
 
 def _body(
-    who: str, content: RecordDict, head: Mapping[str, str | None], names: tuple[str, ...], most: int | None
+    sender: str, content: RecordDict, header: Mapping[str, str | None], names: tuple[str, ...], max_bytes: int | None
 ) -> dict[str, bytes]:
     """Return the bytes of each array after checking everything around them.
 
-    ``head``: fields of the small record, None for any value. ``names``: names of the arrays; the first is required.
+    ``header``: fields of the small record, None for any value. ``names``: names of the arrays; the first is required.
     """
 
     def refuse(field: str, found: object, wanted: object) -> FedfrError:
-        text = f"message of {who} refused: {field} is {_short(found)}, expected {wanted}"
+        text = f"message of {sender} refused: {field} is {_short(found)}, expected {wanted}"
         return FedfrError(text, shareable=text)
 
-    if content.keys() != {HEAD, BODY}:
-        raise refuse("its list of records", sorted(content.keys()), [HEAD, BODY])
-    given, body = content[HEAD], content[BODY]
+    if content.keys() != {HEADER, BODY}:
+        raise refuse("its list of records", sorted(content.keys()), [HEADER, BODY])
+    given, body = content[HEADER], content[BODY]
     if not isinstance(given, ConfigRecord) or not isinstance(body, ArrayRecord):
         raise refuse("the kind of its records", [type(given).__name__, type(body).__name__], "a config and arrays")
-    wanted = {"format": FORMAT, **head}
+    wanted = {"format": FORMAT, **header}
     if given.keys() != wanted.keys():
-        raise refuse(f"{HEAD}'s list of fields", sorted(given.keys()), sorted(wanted))
+        raise refuse(f"{HEADER}'s list of fields", sorted(given.keys()), sorted(wanted))
     for field, expected in wanted.items():
         if given[field] != expected and expected is not None:
             raise refuse(field, given[field], expected)
@@ -173,8 +172,8 @@ def _body(
         for field, value in {"dtype": DTYPE, "stype": PACKED, "shape": (size,)}.items():
             if announced[field] != value:
                 raise refuse(f"{field} of {name}", announced[field], value)
-        if most is not None and size > most:
-            raise refuse(f"size of {name}", size, f"at most {most} bytes")
+        if max_bytes is not None and size > max_bytes:
+            raise refuse(f"size of {name}", size, f"at most {max_bytes} bytes")
     return {name: array.data for name, array in body.items()}
 
 

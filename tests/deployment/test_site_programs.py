@@ -18,15 +18,15 @@ from flwr.cli.build import build_fab_from_disk
 from flwr.supercore.constant import TASK_TYPE_TO_COMMAND
 
 from fedfr.core.errors import FedfrError
-from fedfr.deployment import guard
+from fedfr.deployment import site_programs
 from fedfr.deployment.bundle import write_bundle
-from fedfr.deployment.guard import check_bundle, write_programs
 from fedfr.deployment.processes import environment
+from fedfr.deployment.site_programs import check_bundle, write_programs
 
 # Flower's own use of a library.
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
 
-REFUSED = "this site runs no bundle but fedfr's own: "
+REFUSED = "this site runs only fedfr's own bundle: "
 
 
 @pytest.fixture
@@ -70,39 +70,39 @@ def test_what_flower_makes_of_our_source_is_accepted(bundle: bytes) -> None:
 def test_what_flower_makes_of_a_source_with_another_file_is_refused(source: Path, name: str) -> None:
     (source / name).parent.mkdir(parents=True, exist_ok=True)
     (source / name).write_text("print('a stranger')\n", "ascii")
-    assert refused(build_fab_from_disk(source)) == f"it holds {name!r}"
+    assert refused(build_fab_from_disk(source)) == f"it has {name!r}"
 
 
 @pytest.mark.parametrize("name", ["../up.py", "/etc/cron.d/x", ".info/../x.py", "two\nlines.py", "pyproject.toml/x"])
 def test_a_file_anywhere_else_is_refused(bundle: bytes, name: str) -> None:
-    assert refused(packed({**contents(bundle), name: b"code"})).startswith("it holds '")
+    assert refused(packed({**contents(bundle), name: b"code"})).startswith("it has '")
 
 
 def test_another_configuration_is_refused(source: Path, bundle: bytes) -> None:
     path = source / "pyproject.toml"
     path.write_text(path.read_text("utf-8").replace("fedfr.deployment.client_app", "strange.client"), "utf-8")
-    assert refused(build_fab_from_disk(source)) == "the pyproject.toml of this one is another"
+    assert refused(build_fab_from_disk(source)) == "pyproject.toml differs"
     files = contents(bundle)
     files["pyproject.toml"] = files["pyproject.toml"].replace(b"fedfr.deployment", b"fedfr.deployed--")
-    assert refused(packed(files)) == "the pyproject.toml of this one is another"
+    assert refused(packed(files)) == "pyproject.toml differs"
 
 
 def test_another_list_is_refused(bundle: bytes) -> None:
     """Flower opens every file that it names."""
     files = contents(bundle)
     files[".info/CONTENT"] += b"\n/dev/zero,0,0"
-    assert refused(packed(files)) == "the .info/CONTENT of this one is another"
+    assert refused(packed(files)) == ".info/CONTENT differs"
 
 
 def test_missing_and_doubled_files_are_refused(bundle: bytes) -> None:
     files = contents(bundle)
     for name in files:
-        assert "too little" in refused(packed({other: files[other] for other in files if other != name}))
-    assert "too little" in refused(packed({}))
+        assert "missing or duplicate" in refused(packed({other: files[other] for other in files if other != name}))
+    assert "missing or duplicate" in refused(packed({}))
     buffer = io.BytesIO(bundle)
     with zipfile.ZipFile(buffer, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("pyproject.toml", "another")
-    assert "something twice" in refused(buffer.getvalue())
+    assert "missing or duplicate" in refused(buffer.getvalue())
 
 
 def test_what_is_cut_short_anywhere_is_refused(bundle: bytes) -> None:
@@ -144,7 +144,7 @@ def test_a_small_archive_that_announces_much_is_not_unpacked(
         return whole(archive, member, pwd)
 
     monkeypatch.setattr(zipfile.ZipFile, "read", watched)
-    assert refused(bomb) == f"the {name} of this one is another"
+    assert refused(bomb) == f"{name} differs"
     assert name not in read
 
 
@@ -158,7 +158,7 @@ def programs(tmp_path: Path) -> Path:
 
 def test_there_is_one_for_every_program_that_flower_starts(programs: Path) -> None:
     assert {path.name for path in programs.iterdir()} == {*TASK_TYPE_TO_COMMAND.values()}
-    assert guard.CLIENT_APP in TASK_TYPE_TO_COMMAND.values()
+    assert site_programs.CLIENT_APP in TASK_TYPE_TO_COMMAND.values()
     assert all(os.access(path, os.X_OK) for path in programs.iterdir())
     assert write_programs(programs) == programs
 
@@ -173,14 +173,14 @@ def test_a_program_that_sites_do_not_need_ends_with_a_line(programs: Path, tmp_p
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr == "fedfr: flwr-serverapp was asked for and does not run at a site\n"
+    assert done.stderr == "fedfr: flwr-serverapp must not run at a site\n"
 
 
-@pytest.mark.parametrize("name", [name for name in TASK_TYPE_TO_COMMAND.values() if name != guard.CLIENT_APP])
+@pytest.mark.parametrize("name", [name for name in TASK_TYPE_TO_COMMAND.values() if name != site_programs.CLIENT_APP])
 def test_so_does_every_other(name: str) -> None:
     with pytest.raises(SystemExit) as ended:
-        guard.main([name, "--token", "x"])
-    assert ended.value.code == f"fedfr: {name} was asked for and does not run at a site"
+        site_programs.main([name, "--token", "x"])
+    assert ended.value.code == f"fedfr: {name} must not run at a site"
 
 
 def test_the_one_that_trains_is_flowers_own(programs: Path) -> None:
@@ -212,9 +212,9 @@ def test_the_one_that_trains_looks_into_the_bundle_before_it_is_unpacked(
     for sent in (bundle, packed({**contents(bundle), "code.py": b"code"})):
         monkeypatch.setattr(place, "install_from_fab", install)
         if sent == bundle:
-            guard.main(["flwr-clientapp", "--token", "x"])
+            site_programs.main(["flwr-clientapp", "--token", "x"])
         else:
             with pytest.raises(FedfrError, match=REFUSED):
-                guard.main(["flwr-clientapp", "--token", "x"])
+                site_programs.main(["flwr-clientapp", "--token", "x"])
     assert unpacked == [bundle]
     assert arguments == [["flwr-clientapp", "--token", "x"]] * 2

@@ -1,4 +1,4 @@
-"""``fedfr site run``: supervised SuperNode of a site."""
+"""Service behind ``fedfr site run``: the supervised SuperNode of a site."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import locked, write_json
-from fedfr.deployment.address import Address, take_port
+from fedfr.deployment.address import Address, await_free_port
 from fedfr.deployment.background import free_port
-from fedfr.deployment.guard import write_programs
-from fedfr.deployment.processes import environment, supernode
+from fedfr.deployment.processes import environment, supernode_command
 from fedfr.deployment.routes import Route
 from fedfr.deployment.secrets import load_key
 from fedfr.deployment.site import SiteConfig
 from fedfr.deployment.site_folder import KEY, ROOT
-from fedfr.deployment.supervisor import Backoff, Supervised, Supervisor
+from fedfr.deployment.site_programs import write_programs
+from fedfr.deployment.supervisor import Backoff, ProcessStatus, Supervisor
 
 __all__ = ["RUNNING", "run_site"]
 
-HERE = "127.0.0.1"
+LOCALHOST = "127.0.0.1"
 RUNNING = "running.json"
 """Status of the site's process while the site runs."""
 
@@ -29,11 +29,11 @@ _log = logging.getLogger("fedfr.deployment")
 
 
 def run_site(path: Path, backoff: Backoff | None = None) -> int:
-    """Run the SuperNode of the site of this ``site.yaml`` until SIGTERM or SIGINT, restarting it when it dies.
+    """Run the SuperNode of a site until SIGTERM or SIGINT, restarting it when it ends; return the exit code.
 
-    Raises :class:`FedfrError` for a configuration that cannot be used, a key that others can read, a proxy or
-    a port that cannot be used, and while the site runs already. Whether the faces are there is asked for every message
-    anew: a mended site needs no restart.
+    ``path``: the site's ``site.yaml``. Returns 0 after SIGTERM and 130 after SIGINT. Raises :class:`FedfrError` for an
+    unusable configuration, proxy or port, a key that others can read, and if the site is running already. Agreement and
+    faces are opened for every message, so correcting them needs no restart.
     """
     config, folder = SiteConfig.load(path), path.resolve().parent
     if config.server is None:
@@ -49,10 +49,10 @@ def run_site(path: Path, backoff: Backoff | None = None) -> int:
     def command() -> list[str]:
         nonlocal port
         port = config.port or free_port()
-        take_port(port, [(socket.AF_INET, HERE)], folder)
-        return supernode(route.address, path.resolve(), Address(HERE, port), folder / ROOT, folder / KEY)
+        await_free_port(port, [(socket.AF_INET, LOCALHOST)], folder)
+        return supernode_command(route.address, path.resolve(), Address(LOCALHOST, port), folder / ROOT, folder / KEY)
 
-    def told(state: Supervised) -> None:
+    def write_status(state: ProcessStatus) -> None:
         try:
             write_json(folder / RUNNING, {**asdict(state), "port": port})
         except FedfrError as error:
@@ -63,4 +63,4 @@ def run_site(path: Path, backoff: Backoff | None = None) -> int:
     with locked(folder):
         # The status of the previous process is outdated.
         (folder / RUNNING).unlink(missing_ok=True)
-        return Supervisor(command, variables, backoff or Backoff(), on_change=told).run()
+        return Supervisor(command, variables, backoff or Backoff(), on_change=write_status).run()
