@@ -29,7 +29,7 @@ from fedfr.deployment.site_folder import KEY, ROOT
 __all__ = ["check_connection", "check_registration", "check_served_certificate"]
 
 CLOCK = 60.0
-"""Largest difference in seconds between the clocks of site and server at which the SuperLink accepts keys."""
+"""Difference in seconds between the clocks of site and server beyond which the check fails."""
 
 REFUSALS: dict[int, str] = {
     HTTPStatus.PRECONDITION_FAILED: f"the coordinator does not know this site's key; send it {KEY}.pub to register",
