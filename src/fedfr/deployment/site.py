@@ -270,12 +270,8 @@ def check_disjoint(own: FaceSet, others: FaceSet, what: str) -> None:
         *([own_name(name) if each.sets else name for name in each.identities] for each in (own, others))
     )
     if names:
-        own_name, other_name = names[0]
-        example = (
-            own_name
-            if own_name == other_name
-            else f"{quoted_name(own_name)}, there {quoted_name(other_name)}, which looks the same"
-        )
+        here, there = names[0]
+        example = here if here == there else f"{quoted_name(here)}, there {quoted_name(there)}, which looks the same"
         raise FedfrError(
             f"{len(names)} identities of this site have the same name as some of {what}, for example {example}; remove "
             "them here, or rename them if they are other people"
