@@ -104,7 +104,7 @@ class Alone:
         components = made.components
         self.compute, backbone = components.compute, made.config.model.backbone
         self.generic = components.compute.place(build_backbone(backbone, 0)).eval()
-        self.pool = TrainingSet(
+        self.training_set = TrainingSet(
             [(components.faces.subset(next(iter(components.split.clients.values())).train), None, 0)]
         )
         self.public = TrainingSet([(components.faces.subset(components.split.public), None, 0)])
@@ -128,11 +128,11 @@ class Alone:
     def seconds(self) -> float:
         """Of one client."""
         started = time.perf_counter()
-        upright = extract_features(self.generic, self.pool, self.compute)
-        frozen = freeze(self.generic, self.pool, self.compute, flips=True, upright=upright)
+        upright = extract_features(self.generic, self.training_set, self.compute)
+        frozen = freeze(self.generic, self.training_set, self.compute, flips=True, upright=upright)
         train(
             self.network,
-            self.pool,
+            self.training_set,
             self.objective,
             self.plan,
             self.compute,

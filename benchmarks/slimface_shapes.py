@@ -64,8 +64,8 @@ def accuracy(shape: tuple[Four, Four], faces: FaceSet, split: Split, epochs: int
     network = made(shape)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "state.safetensors"
-        pool = TrainingSet([(public, None, 0)])
-        pretrain(network, pool, public.num_identities, settings, COMPUTE, seed=0, checkpoint=checkpoint)
+        training_set = TrainingSet([(public, None, 0)])
+        pretrain(network, training_set, public.num_identities, settings, COMPUTE, seed=0, checkpoint=checkpoint)
     unseen = faces.subset(sorted(set(split.generic) - set(split.distractors)))
     features = extract_features(network, TrainingSet([(unseen, None, 0)]), COMPUTE).numpy()
     config = EvaluationConfig(fars=(1e-2, 1e-3, 1e-4))

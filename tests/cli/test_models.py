@@ -112,7 +112,7 @@ def test_a_plain_state_dict_there_and_back(run: Path, fedfr: Fedfr, tmp_path: Pa
     for expected in (
         f"{weights} holds slimface: names and shapes of all 90 entries match the backbone",
         "generic, 512 values of a face",
-        "RGB; (x − 127.5) / 127.5 – assumed from what this project trains it with",
+        "RGB; (x − 127.5) / 127.5 – assumed from fedfr's own training",
         f"To check: fedfr evaluate {model} --faces FACES",
     ):
         assert expected in answer.out
@@ -131,7 +131,7 @@ def test_weights_of_others_are_evaluated_as_they_are(run: Path, fedfr: Fedfr, tm
     answer = fedfr("evaluate", weights, *faces)
     assert answered(answer) == answered(fedfr("evaluate", run / "generic.safetensors", *faces))
     assert f"{weights} holds slimface; input: 112×112 crops" in answer.err
-    assert "state another with --colour, --mean, --std" in answer.err
+    assert "change it with --colour, --mean, --std" in answer.err
     stated = ["--colour", "BGR", "--std", "40"]
     other = answered(fedfr("evaluate", weights, *faces, *stated))
     assert other != answered(answer), "colour and scaling reach the network"
@@ -162,7 +162,7 @@ def test_a_graph_is_evaluated(run: Path, fedfr: Fedfr, faceset: Path, tmp_path: 
     answer = fedfr("evaluate", graph, "--faces", faceset, "--json")
     assert "features: 70/70" in answer.err
     assert answered(answer) == answered(fedfr("evaluate", model, "--faces", faceset, "--json"))
-    assert f"{graph} makes 512 values of a face; input: 112×112 crops aligned to arcface-112; RGB" in answer.err
+    assert f"{graph} returns 512 values per face; input: 112×112 crops aligned to arcface-112; RGB" in answer.err
 
 
 def test_facts(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_facts(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
     client = tmp_path / "o" / "clients" / "client_0"
     kinds = {
         run / "generic.safetensors": ("model of fedfr", "slimface", "its contract"),
-        client / "backbone.pth": ("weights", "slimface", "assumed from what this project trains it with"),
+        client / "backbone.pth": ("weights", "slimface", "assumed from fedfr's own training"),
         client / "bce_module.pth": ("DFC module", None, None),
         client / "fc.pth": ("prototypes", None, None),
     }

@@ -16,8 +16,8 @@ from tests.support.tiny_experiment import tiny_faces
     ("command", "said"),
     [
         ("faces import pipe new", "pipe is not a folder; give one with a sub-folder"),
-        ("faces exclude faces pipe --out new", "cannot read pipe: it is no regular file"),
-        ("faces pack-pairs faces pipe new.bin", "cannot read the pairs pipe (it is no regular file)"),
+        ("faces exclude faces pipe --out new", "cannot read pipe: it is not a regular file"),
+        ("faces pack-pairs faces pipe new.bin", "cannot read the pairs pipe (it is not a regular file)"),
         ("models import pipe new.safetensors", "pipe do not exist"),
     ],
 )

@@ -220,7 +220,7 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, kind: str) ->
         path.mkdir()
     else:
         path.write_bytes(b"12345")
-    with pytest.raises(OSError, match=r"no regular file|a folder|it has 5 bytes; at most 4 are read"):
+    with pytest.raises(OSError, match=r"not a regular file|a folder|it has 5 bytes; at most 4 are read"):
         read_file(path, 4)
 
 

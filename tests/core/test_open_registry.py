@@ -180,5 +180,5 @@ def test_the_hash_is_of_all_sources_of_the_package(package: str, tmp_path: Path)
     (tmp_path / package / "helper.py").write_text("value = 1", encoding="utf-8")
     assert source_digest(name) != before
     assert f"{package}.plain" not in sys.modules
-    with pytest.raises(FedfrError, match="the package no_such_package_at_all is not installed here; install it"):
+    with pytest.raises(FedfrError, match="the package no_such_package_at_all is not installed; install it"):
         source_digest("no_such_package_at_all:A")

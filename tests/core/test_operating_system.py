@@ -31,5 +31,7 @@ def test_what_needs_linux_is_refused_elsewhere() -> None:
     setting = "sys.platform = 'darwin'; sys.argv = ['fedfr', 'site', 'check', 'x']"
     code = f"import sys; from fedfr.cli import main; {setting}; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
-    expected = "fedfr: a federation of several machines needs Linux, this is darwin; use a Linux machine or container\n"
+    expected = (
+        "fedfr: a federation of several machines needs Linux, and this is darwin; use a Linux machine or container\n"
+    )
     assert (done.returncode, done.stderr) == (2, expected)

@@ -102,10 +102,10 @@ def test_its_figures_are_those_of_the_run(
         0,
     )
     opened = open_model(personal)
-    pool, compute = TrainingSet([(site.all_faces, None, 0)]), Compute(opened.preprocessing, torch.device("cpu"))
+    training_set, compute = TrainingSet([(site.all_faces, None, 0)]), Compute(opened.preprocessing, torch.device("cpu"))
     model = compute.place(site.personalized()[1])
-    features = extract_features(compute.place(opened.network), pool, compute)
-    assert torch.equal(features, extract_features(model, pool, compute))
+    features = extract_features(compute.place(opened.network), training_set, compute)
+    assert torch.equal(features, extract_features(model, training_set, compute))
 
 
 def test_an_exported_model_is_measured_on_faces_and_leaves_as_it_is(federation: Make, tmp_path: Path) -> None:

@@ -258,13 +258,13 @@ def test_the_teacher_stays_what_it_was_before_tuning(run: Any, policy: str) -> N
     (teacher,) = [term.prototypes for term in terms if isinstance(term, Distillation)]
     assert torch.equal(teacher, before.prototypes)
 
-    pool = TrainingSet([(client.private, None, 0)])
-    known = extract_features(context.models.generic, pool, context.settings.compute)
-    frozen, _ = client.method.frozen_features(context, pool, lambda: known)
+    training_set = TrainingSet([(client.private, None, 0)])
+    known = extract_features(context.models.generic, training_set, context.settings.compute)
+    frozen, _ = client.method.frozen_features(context, training_set, lambda: known)
     assert frozen is not None
     backbone = build_backbone(BACKBONE, 0)
     own = {name: before.backbone[name] for name in context.local_entries}
     assert bool(own) == (policy == "local")
     backbone.load_state_dict({**twice.generic.weights, **own})
-    expected = extract_features(context.settings.compute.place(backbone), pool, context.settings.compute)
+    expected = extract_features(context.settings.compute.place(backbone), training_set, context.settings.compute)
     assert torch.equal(frozen.both[0], expected)

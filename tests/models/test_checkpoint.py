@@ -82,7 +82,7 @@ def test_truncated_file(tmp_path: Path, keep: float) -> None:
 def test_other_file(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes(b"not a model, but long enough to be read as one" * 4)
-    with pytest.raises(FedfrError, match="not a whole safetensors file") as caught:
+    with pytest.raises(FedfrError, match="not a complete safetensors file") as caught:
         load_model(path)
     assert "\n" not in str(caught.value)
 

@@ -69,7 +69,7 @@ def is_state(given: dict[str, Tensor], wanted: dict[str, Tensor] = STATE) -> boo
 def test_the_backbone_is_found(tmp_path: Path, content: Any, entry: str, left: tuple[str, ...]) -> None:
     path = saved(tmp_path / "w.pth", content)
     found = load_backbone(path)
-    assert (found.name, found.entry, found.left, found.others) == (NAME, entry, left, ())
+    assert (found.name, found.entry, found.unused, found.alternatives) == (NAME, entry, left, ())
     assert is_state(found.state)
     assert is_state(load_foreign(path))
     assert backbone_of(path) == NAME
@@ -86,11 +86,11 @@ def test_an_average_of_the_weights_is_told_and_chosen_by_name(tmp_path: Path) ->
     ):
         path = saved(tmp_path / "w.pth", content)
         found = load_backbone(path)
-        assert (found.entry, found.others) == (plain, (average,))
+        assert (found.entry, found.alternatives) == (plain, (average,))
         assert is_state(found.state)
-        assert f"also there: '{average}', chosen with --entry" in open_model(path).assumed
+        assert f"also there: '{average}'; select one with --entry" in open_model(path).assumed
         assert is_state(load_backbone(path, entry=average).state, OTHER)
-        made = import_weights(path, tmp_path / "m.safetensors", stated=UserPreprocessing(entry=average))
+        made = import_weights(path, tmp_path / "m.safetensors", user_preprocessing=UserPreprocessing(entry=average))
         assert is_state(load_foreign(made.path), OTHER)
         made.path.unlink()
 
@@ -99,7 +99,7 @@ def test_several_backbones_are_asked_about(tmp_path: Path) -> None:
     path = saved(tmp_path / "w.pth", {"student": STATE, "teacher": OTHER})
     with pytest.raises(FedfrError, match=r"holds 2 backbones .*'student', 'teacher'\); name one with --entry"):
         open_model(path)
-    with pytest.raises(FedfrError, match=r"--entry is 'techer', where no backbones stand; there are: 'student'"):
+    with pytest.raises(FedfrError, match=r"--entry is 'techer', which matches no backbones; available: 'student'"):
         open_model(path, UserPreprocessing(entry="techer"))
     assert is_state(load_backbone(path, entry="teacher").state, OTHER)
     same = saved(

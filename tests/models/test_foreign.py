@@ -114,7 +114,7 @@ def test_truncated_file(tmp_path: Path) -> None:
 def test_file_without_weights(tmp_path: Path, content: object) -> None:
     path = tmp_path / "weights.pth"
     torch.save(content, path)
-    with pytest.raises(FedfrError, match="hold no table of tensors"):
+    with pytest.raises(FedfrError, match="contain no table of tensors"):
         load_foreign(path)
 
 

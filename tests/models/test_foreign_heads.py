@@ -101,7 +101,7 @@ def test_reading_draws_no_random_number(tmp_path: Path, kind: TransformKind) -> 
 @pytest.mark.parametrize(
     ("kind", "changes", "expected"),
     [
-        ("linear", {"weight": None}, "are no DFC module: weight is missing; give a bce_module.pth"),
+        ("linear", {"weight": None}, "are not a DFC module: weight is missing; give a bce_module.pth"),
         ("linear", {"weight": torch.zeros(3)}, r"weight is \(3,\), not \(identities, length of a feature\)"),
         ("linear", {"weight": torch.zeros(0, D)}, r"weight is \(0, 32\), not \(identities"),
         ("linear", {"bias": torch.zeros(4)}, r"with linear transform: bias is \(4,\), not \(5,\); give"),

@@ -88,7 +88,7 @@ def test_a_state_dict_becomes_a_model(weights: Path) -> None:
         torch.equal(tensors[name], value) and tensors[name].dtype == value.dtype for name, value in STATE.items()
     )
     assert made.entries == len(STATE)
-    assert "what this project trains it with" in made.assumed
+    assert "fedfr's own training" in made.assumed
 
 
 def test_half_precision_and_missing_counters_are_completed(place: Path) -> None:
@@ -134,14 +134,14 @@ def test_without_a_dfc_module_the_role_is_generic_or_as_said(client: Path) -> No
 
 
 def test_what_does_not_belong_together(client: Path) -> None:
-    refused(client, "holds a client's DFC module; leave the role out", role="generic")
+    refused(client, "contains a client's DFC module; leave out --role", role="generic")
     torch.save(torch.zeros(K + 4, 512), client / "fc.pth")
     refused(client, r"prototypes of shape \(7, 512\) in fc\.pth and branches of shape \(3, 512\)")
     (client / "fc.pth").unlink()
     torch.save(BranchModule(128).state_dict(), client / "bce_module.pth")
     refused(client, "branches of length 128 and a backbone of 512")
     (client / "backbone.pth").unlink()
-    refused(client, r"holds no backbone\.pth; give a file of weights, or a folder")
+    refused(client, r"contains no backbone\.pth; give a file of weights, or a folder")
 
 
 def test_it_insists_on_a_backbone(weights: Path) -> None:
@@ -161,8 +161,10 @@ def test_the_nearest_backbone_and_what_differs(place: Path) -> None:
 
 
 def test_stated_input_is_in_the_contract_and_evaluation_keeps_to_it(weights: Path) -> None:
-    made = import_weights(weights, weights.with_name("m.safetensors"), stated=UserPreprocessing(colour="BGR", std=128))
-    assert "BGR; (x − 127.5) / 128 – colour, std as stated, the rest assumed from what this" in made.assumed
+    made = import_weights(
+        weights, weights.with_name("m.safetensors"), user_preprocessing=UserPreprocessing(colour="BGR", std=128)
+    )
+    assert "BGR; (x − 127.5) / 128 – colour, std as given, the rest assumed from fedfr's own" in made.assumed
     opened = open_model(made.path)
     assert (opened.preprocessing.colour, opened.preprocessing.mean, opened.preprocessing.std) == ("BGR", 127.5, 128)
     assert opened.assumed == ""
@@ -171,7 +173,7 @@ def test_stated_input_is_in_the_contract_and_evaluation_keeps_to_it(weights: Pat
 
 
 @pytest.mark.parametrize(
-    "stated",
+    "user_preprocessing",
     [
         UserPreprocessing(colour="GRB"),
         UserPreprocessing(std=0),
@@ -179,8 +181,8 @@ def test_stated_input_is_in_the_contract_and_evaluation_keeps_to_it(weights: Pat
         UserPreprocessing(mean=float("inf")),
     ],
 )
-def test_input_that_cannot_be(weights: Path, stated: UserPreprocessing) -> None:
-    refused(weights, "preprocessing: (colour is 'GRB'|mean is)", stated=stated)
+def test_input_that_cannot_be(weights: Path, user_preprocessing: UserPreprocessing) -> None:
+    refused(weights, "preprocessing: (colour is 'GRB'|mean is)", user_preprocessing=user_preprocessing)
 
 
 def test_it_never_overwrites(weights: Path) -> None:
@@ -188,13 +190,13 @@ def test_it_never_overwrites(weights: Path) -> None:
     made.write_text("mine", encoding="utf-8")
     refused(weights, r"made\.safetensors exists already")
     assert made.read_text(encoding="utf-8") == "mine"
-    with pytest.raises(FedfrError, match=r"is no name for a model; let it end with \.safetensors"):
+    with pytest.raises(FedfrError, match=r"is not a name for a model; give one that ends with \.safetensors"):
         import_weights(weights, weights.with_name("model.pth"))
 
 
 def test_what_is_no_foreign_weights(place: Path, weights: Path) -> None:
     own = import_weights(weights, place / "own.safetensors").path
-    refused(own, r"own\.safetensors is a model of fedfr already")
+    refused(own, r"own\.safetensors already is a model of fedfr")
     save_file({"w": torch.ones(2)}, place / "other.safetensors")
     refused(place / "other.safetensors", r"other\.safetensors: weights fit no known backbone")
     (place / "g.onnx").write_bytes(b"x")
@@ -203,7 +205,7 @@ def test_what_is_no_foreign_weights(place: Path, weights: Path) -> None:
     torch.save(BranchModule().state_dict(), place / "bce_module.pth")
     refused(place / "bce_module.pth", "fit no known backbone")
     torch.save(torch.ones(3, 4), place / "fc.pth")
-    refused(place / "fc.pth", "hold no table of tensors")
+    refused(place / "fc.pth", "contain no table of tensors")
     torch.save(STATE | {FIRST: torch.full_like(STATE[FIRST], torch.nan)}, place / "nan.pth")
     refused(place / "nan.pth", f"hold NaN or infinity in {FIRST}")
 

@@ -142,7 +142,11 @@ def test_nothing_is_replaced(tmp_path: Path) -> None:
     before = content(tmp_path)
     for layout, name, match in (
         ("state-dict", "m.pth", "exists already"),
-        ("state-dict", "m.safetensors", r"is no name for a state dict; let it end with \.pth or \.pt or \.ckpt"),
+        (
+            "state-dict",
+            "m.safetensors",
+            r"is not a name for a state dict; give one that ends with \.pth or \.pt or \.ckpt",
+        ),
         ("released", "out", "already holds files and is not replaced"),
         ("released", "m.pth", "is a file; name a new folder"),
     ):

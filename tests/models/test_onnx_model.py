@@ -140,22 +140,22 @@ def test_a_trained_network_on_real_faces(models_dir: Path, data_dir: Path, tmp_p
     people.mkdir()
     for person in sorted(path for path in (data_dir / "lfw112").iterdir() if len(list(path.iterdir())) >= 4)[:8]:
         (people / person.name).symlink_to(person)
-    pool = TrainingSet([(import_folder(people), None, 0)])
-    assert len(pool) >= 32
+    training_set = TrainingSet([(import_folder(people), None, 0)])
+    assert len(training_set) >= 32
     device = torch.device("cpu")
-    mine = extract_features(opened.network, pool, Compute(opened.preprocessing, device))
-    theirs = extract_features(backbone, pool, Compute(Preprocessing(std=128.0, columns=(8, 104)), device))
+    mine = extract_features(opened.network, training_set, Compute(opened.preprocessing, device))
+    theirs = extract_features(backbone, training_set, Compute(Preprocessing(std=128.0, columns=(8, 104)), device))
     torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_the_input_that_is_assumed(tmp_path: Path) -> None:
     plain, scaling = written(tmp_path / "p.onnx"), written(tmp_path / "s.onnx", before=("Sub", "Mul"))
     assert open_model(plain).preprocessing == Preprocessing()
-    with pytest.raises(FedfrError, match="begins with Sub, Mul, which does not tell the scale of its input; state it"):
+    with pytest.raises(FedfrError, match="begins with Sub, Mul, which leaves the scale of its input open; give it"):
         open_model(scaling)
-    stated = open_model(scaling, UserPreprocessing(colour="BGR", mean=127.5, std=(128.0, 128.0, 128.0)))
-    assert stated.preprocessing == Preprocessing(colour="BGR", std=128.0)
-    assert "colour, mean, std as stated" in stated.assumed
+    opened = open_model(scaling, UserPreprocessing(colour="BGR", mean=127.5, std=(128.0, 128.0, 128.0)))
+    assert opened.preprocessing == Preprocessing(colour="BGR", std=128.0)
+    assert "colour, mean, std as given" in opened.assumed
     with pytest.raises(FedfrError, match="colour is 'GBR'; allowed are RGB and BGR"):
         open_model(plain, UserPreprocessing(colour="GBR"))
     with pytest.raises(FedfrError, match=r"std is 0\.5; it is in grey levels 0 … 255"):
@@ -200,7 +200,7 @@ def test_other_input(tmp_path: Path, side: tuple[str | int, ...], batch: str | i
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (tmp_path / "g.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(
-        FedfrError, match=r"it takes data tensor\(float\) \[.*\]; allowed is one input of floats"
+        FedfrError, match=r"its inputs are data tensor\(float\) \[.*\]; allowed is one input of floats"
     ) as caught:
         OnnxBackbone(tmp_path / "g.onnx")
     assert "\n" not in str(caught.value)
@@ -208,24 +208,26 @@ def test_other_input(tmp_path: Path, side: tuple[str | int, ...], batch: str | i
 
 def test_the_detector_is_no_recognition_network(models_dir: Path) -> None:
     path = models_dir / "face_detection_yunet_2023mar_int8bq.onnx"
-    with pytest.raises(FedfrError, match=r"recognition network: it takes input tensor\(float\) \[1, 3, 640, 640\]"):
+    with pytest.raises(
+        FedfrError, match=r"recognition network: its inputs are input tensor\(float\) \[1, 3, 640, 640\]"
+    ):
         open_model(path)
-    with pytest.raises(FedfrError, match="no face recognition network"):
+    with pytest.raises(FedfrError, match="not a face recognition network"):
         inspect_model(path)
 
 
 def test_other_output(tmp_path: Path) -> None:
-    with pytest.raises(FedfrError, match="gives 2 outputs; allowed is one"):
+    with pytest.raises(FedfrError, match="has 2 outputs; allowed is one"):
         OnnxBackbone(written(tmp_path / "two.onnx", outputs=2))
     with pytest.raises(FedfrError, match=r"of 1 faces it makes float32 \(1, 3, 4, 4\); allowed are floats \(N, D\)"):
         OnnxBackbone(written(tmp_path / "map.onnx", flat=False))
 
 
 def test_nan_and_infinity(tmp_path: Path) -> None:
-    with pytest.raises(FedfrError, match=r"log\.onnx makes NaN or infinity of faces; state the scaling"):
+    with pytest.raises(FedfrError, match=r"log\.onnx returns NaN or infinity for faces; give the scaling"):
         OnnxBackbone(written(tmp_path / "log.onnx", before=("Log",)))
     network = OnnxBackbone(written(tmp_path / "sqrt.onnx", before=("Sqrt",)))
-    with pytest.raises(FedfrError, match=r"sqrt\.onnx makes NaN or infinity of faces; state the scaling"):
+    with pytest.raises(FedfrError, match=r"sqrt\.onnx returns NaN or infinity for faces; give the scaling"):
         network(IMAGES)
 
 
@@ -276,6 +278,6 @@ def test_facts(tmp_path: Path) -> None:
     assert (facts["kind"], facts["embedding_dim"], facts["takes"]) == ("ONNX graph", 48, "(N, 112, 112, 3)")
     assert facts["faces_at_a_time"] == 4
     assert facts["input"] is None
-    assert "state it: --mean 127.5 --std 127.5 for −1 … 1" in facts["why"]
+    assert "give it: --mean 127.5 --std 127.5 for −1 … 1" in facts["why"]
     assert inspect_model(written(path))["input"].endswith("RGB; (x − 127.5) / 127.5")
     assert np.isfinite(facts["bytes"])

@@ -59,8 +59,8 @@ def graph(path: Path, *steps: Step, last: bool = False, kind: int = TensorProto.
     return path
 
 
-def features(path: Path, stated: UserPreprocessing = NO_USER_PREPROCESSING) -> torch.Tensor:
-    opened = open_model(path, stated)
+def features(path: Path, user_preprocessing: UserPreprocessing = NO_USER_PREPROCESSING) -> torch.Tensor:
+    opened = open_model(path, user_preprocessing)
     return Compute(opened.preprocessing, torch.device("cpu")).features(opened.network, IMAGES)
 
 
@@ -135,7 +135,7 @@ def test_bytes_are_grey_levels(tmp_path: Path) -> None:
     steps = [step("Cast", to=TensorProto.FLOAT), step("Sub", 127.5), step("Mul", 1 / 127.5)]
     path = graph(tmp_path / "g.onnx", *steps, kind=TensorProto.UINT8)
     assert_equal(features(path), features(graph(tmp_path / "bare.onnx")))
-    with pytest.raises(FedfrError, match="takes bytes, grey levels 0 … 255; leave out --mean and --std"):
+    with pytest.raises(FedfrError, match="expects bytes, grey levels 0 … 255; leave out --mean and --std"):
         features(path, UserPreprocessing(mean=127.5, std=127.5))
 
 
@@ -154,18 +154,18 @@ def test_bytes_are_grey_levels(tmp_path: Path) -> None:
 def test_what_cannot_be_told_is_refused_until_it_is_stated(tmp_path: Path, steps: Sequence[Step]) -> None:
     # Without infinities of a zero input.
     path = graph(tmp_path / "g.onnx", step("Clip", 1e-6), *steps)
-    with pytest.raises(FedfrError, match=r"does not tell the scale of its input; state it: --mean 127\.5") as caught:
+    with pytest.raises(FedfrError, match=r"leaves the scale of its input open; give it: --mean 127\.5") as caught:
         open_model(path)
     assert "\n" not in str(caught.value)
-    with pytest.raises(FedfrError, match="state it"):
+    with pytest.raises(FedfrError, match="give it"):
         open_model(path, UserPreprocessing(mean=127.5))
     assert open_model(path, UserPreprocessing(mean=0.0, std=1.0)).preprocessing.std == 1.0
 
 
-def test_a_graph_that_turns_the_colours_round(tmp_path: Path) -> None:
+def test_a_graph_that_reverses_the_colours(tmp_path: Path) -> None:
     turned = step("Gather", np.array([2, 1, 0]), axis=1)
     path = graph(tmp_path / "g.onnx", turned, step("Sub", 127.5), step("Mul", 1 / 127.5))
-    with pytest.raises(FedfrError, match=r"turns the order of the colours round .* state it: --colour BGR"):
+    with pytest.raises(FedfrError, match=r"reverses the order of the colours .* give it: --colour BGR"):
         open_model(path)
     bare = graph(tmp_path / "bare.onnx")
     assert_equal(features(path, UserPreprocessing(colour="BGR")), features(bare))

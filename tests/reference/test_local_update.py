@@ -62,7 +62,7 @@ def run(
     compute = Compute(scaling(**asdict(spec.preprocessing)), torch.device("cpu"))
     labels = given["labels"]
     faces = FaceSet(given["images"], labels, tuple(f"p{number}" for number in range(labels.max() + 1)))
-    pool = TrainingSet([(faces, None, 0)])
+    training_set = TrainingSet([(faces, None, 0)])
 
     def backbone(seed: str) -> nn.Module:
         module = spec.factory()
@@ -98,14 +98,14 @@ def run(
     )
     train(
         network,
-        pool,
+        training_set,
         objective,
         plan,
         compute,
-        global_features=freeze(backbone("backbone_seed"), pool, compute, flips=False),
-        previous_features=freeze(backbone("previous_backbone_seed"), pool, compute, flips=False),
+        global_features=freeze(backbone("backbone_seed"), training_set, compute, flips=False),
+        previous_features=freeze(backbone("previous_backbone_seed"), training_set, compute, flips=False),
     )
-    return network, steps, pool, compute
+    return network, steps, training_set, compute
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +127,8 @@ def test_prototypes(given: dict[str, Any], trained: Any) -> None:
 
 
 def features_of(trained: tuple[Network, list[list[float]], TrainingSet, Compute], count: int) -> torch.Tensor:
-    network, _, pool, compute = trained
-    return extract_features(network.backbone, pool, compute)[:count]
+    network, _, training_set, compute = trained
+    return extract_features(network.backbone, training_set, compute)[:count]
 
 
 def test_backbone(given: dict[str, Any], trained: Any) -> None:

@@ -23,7 +23,9 @@ def test_the_right_colours_are_ahead(models_dir: Path, data_dir: Path, tmp_path:
     def accepted(colour: str) -> int:
         """Genuine pairs above the threshold at FAR 1e-3, of 400."""
         model = models_dir / "mobilefacenet_casia.ckpt"
-        rows = evaluate(model, faces=tmp_path, protocols=["generic-1:1"], stated=UserPreprocessing(colour=colour))
+        rows = evaluate(
+            model, faces=tmp_path, protocols=["generic-1:1"], user_preprocessing=UserPreprocessing(colour=colour)
+        )
         (row,) = [row for row in rows if row.metric == "TAR@FAR=1e-3"]
         assert (row.genuine, row.impostor) == (400, 19_500)
         assert row.value is not None

@@ -57,8 +57,8 @@ def import_(
     from fedfr.models import UserPreprocessing, import_weights
     from fedfr.models.user_preprocessing import levels_of
 
-    stated = UserPreprocessing(colour, levels_of(mean, "--mean"), levels_of(std, "--std"), entry)
-    made = import_weights(source, destination, backbone=backbone, role=role, stated=stated)
+    user_preprocessing = UserPreprocessing(colour, levels_of(mean, "--mean"), levels_of(std, "--std"), entry)
+    made = import_weights(source, destination, backbone=backbone, role=role, user_preprocessing=user_preprocessing)
     contract = made.contract
     generic = contract.role == "generic"
     check = f"fedfr evaluate {destination} --faces FACES" if generic else ""
@@ -72,7 +72,7 @@ def import_(
                 "found": made.found,
                 "parameters": made.parameters,
                 "identities": made.identities,
-                "stated": list(stated.names),
+                "stated": list(user_preprocessing.names),
                 "input": made.assumed,
                 "check": check,
             }

@@ -137,7 +137,7 @@ def evaluate(
             target,
             faces=faces,
             protocols=protocols,
-            stated=UserPreprocessing(colour, levels_of(mean, "--mean"), levels_of(std, "--std"), entry),
+            user_preprocessing=UserPreprocessing(colour, levels_of(mean, "--mean"), levels_of(std, "--std"), entry),
             progress=reporter,
             features=features,
             settings=parse_overrides(settings or []),

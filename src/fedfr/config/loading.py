@@ -28,18 +28,18 @@ __all__ = [
 ]
 
 PRESETS: Mapping[str, str] = {
-    "quickstart": "FedFR on the 40 people of ORL in minutes on a CPU; the settings were chosen by measurement",
-    "lfw-fed": "the project's own benchmark on Labeled Faces in the Wild: 10 clients, 15 identities each",
-    "pins-fed": "two face sets: 60 training images a person on clients, public people of another set",
-    "paper": "FedFR as the paper's text has it (AAAI 2022): sphereface64, 40 clients of 100 identities",
-    "released": "FedFR as the authors' released code has it, its defects included",
+    "quickstart": "FedFR on the 40 people of ORL, in minutes on a CPU; settings chosen by measurement",
+    "lfw-fed": "fedfr's benchmark on Labeled Faces in the Wild: 10 clients of 15 identities",
+    "pins-fed": "two face sets: clients with 60 training images per identity, public identities of another set",
+    "paper": "FedFR as described in the paper (AAAI 2022): sphereface64, 40 clients of 100 identities",
+    "released": "FedFR as implemented in the authors' released code, including its defects",
 }
 
 BENCHMARKS: Mapping[str, str] = {
     "orl": "every method on the 40 people of ORL, in minutes",
     "lfw-fed": "every method on Labeled Faces in the Wild: 10 clients of 15 identities",
-    "pins-fed": "every method on two face sets: clients of 10 people with 60 training images each",
-    "paper": "the paper's comparison on MS1M-ArcFace, for who has it",
+    "pins-fed": "every method on two face sets: clients of 10 identities with 60 training images each",
+    "paper": "the paper's comparison on MS1M-ArcFace",
 }
 
 _ROLES = ("public", "private", "generic")
@@ -98,7 +98,7 @@ def read_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise FedfrError(f"cannot read configuration {path}: {error.strerror or error}; check the file") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise FedfrError(f"configuration {path} is not readable YAML ({_reason(error)}); mend the file") from error
+        raise FedfrError(f"configuration {path} is not readable YAML ({_reason(error)}); correct the file") from error
     if not isinstance(content, dict):
         raise FedfrError(f"configuration {path} holds {type(content).__name__}; it must be a mapping of settings")
     return absolute_paths(content, path.parent)
@@ -159,7 +159,7 @@ def _check_size(node: yaml.Node) -> None:
             inside = list(found.value) if isinstance(found, yaml.SequenceNode) else []
         left -= len(inside)
         if left < 0:
-            raise ValueError(f"it stands for more than {MOST_VALUES} values")
+            raise ValueError(f"it expands to more than {MOST_VALUES} values")
         waiting += inside
 
 
@@ -180,7 +180,7 @@ def absolute_paths(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _absolute(content: Any, place: Sequence[str], folder: Path) -> Any:
-    """The settings with the path at ``place`` absolute; what is in a list there is looked at one by one."""
+    """Return the settings with an absolute path at ``place``; entries of lists are handled one by one."""
     if isinstance(content, list | tuple):
         return [_absolute(each, place, folder) for each in content]
     if place and isinstance(content, Mapping):
@@ -243,7 +243,7 @@ def _parse_override(text: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise FedfrError(f"--set {text!r}: the value is not readable YAML") from error
     if isinstance(parsed, str) and name.strip().rpartition(".")[2] not in NAMES:
-        # YAML 1.1 reads 1e-3 (no point) as text; people write it all the time.
+        # YAML 1.1 reads 1e-3, without a decimal point, as text.
         with contextlib.suppress(ValueError):
             parsed = float(parsed)
     tree = parsed

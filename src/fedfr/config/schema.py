@@ -63,7 +63,7 @@ Rates = Annotated[tuple[Rate, ...], Field(min_length=1), AfterValidator(_distinc
 
 
 class FaceSource(Settings):
-    """One of several face sets: an importer's name, the path, a name of its own, and identities to leave out.
+    """One of several face sets: name of its importer, path, name of the set, and identities to exclude.
 
     ``exclude``: a text file with an identity's name in the first column of each line.
     """
@@ -79,17 +79,17 @@ def _from_path(given: Any) -> Any:
 
 
 def _several(given: Any) -> Any:
-    """One private set, or a list of them; each may be its path alone."""
+    """Return a list of private sets from one set or a list; a path alone stands for a set."""
     if given is None:
         return ()
     return [_from_path(each) for each in (given if isinstance(given, list | tuple) else [given])]
 
 
 class FacesConfig(Settings):
-    """Where the faces come from: an importer's name and, for those that read files, the path; or several face sets.
+    """Source of the faces: name of an importer and, where it reads files, their path; or several face sets.
 
-    ``public``, ``private`` (one or several) and ``generic`` are used in place of ``source`` and ``path``. ``overlap``
-    says what to do about a person who is in two of them, and ``compare_with`` names a model to find such people by.
+    ``public``, ``private`` (one or several) and ``generic`` replace ``source`` and ``path``. ``overlap`` determines the
+    handling of people who are in two sets; ``compare_with`` names a model by whose features such people are found.
     """
 
     source: str = "folder"
@@ -103,19 +103,21 @@ class FacesConfig(Settings):
     @model_validator(mode="after")
     def _one_set_or_several(self) -> FacesConfig:
         if self.sets and self.path is not None:
-            raise ValueError("give faces.path, or faces.public, faces.private and faces.generic, not both")
+            raise ValueError("give either faces.path, or faces.public, faces.private and faces.generic")
         if not self.sets and self.compare_with is not None:
-            raise ValueError("faces.compare_with compares people of several face sets; give faces.public and the like")
+            raise ValueError(
+                "faces.compare_with compares several face sets; give faces.public, faces.private or faces.generic"
+            )
         names = [name.casefold() for name, _, _ in self.sets]
         if len(set(names)) < len(names):
-            raise ValueError(f"two face sets have one name ({', '.join(names)}); give each a name of its own")
+            raise ValueError(f"two face sets have the same name ({', '.join(names)}); give each a different name")
         return self
 
     @property
     def sets(self) -> tuple[tuple[str, str, FaceSource], ...]:
         """Name, role and source of each of several face sets; empty for the single-set form.
 
-        Sets without a name are called as their role, several private ones ``private-1``, ``private-2`` and so on.
+        A set without a name has the name of its role; several private ones are ``private-1``, ``private-2`` and so on.
         """
         several = len(self.private) > 1
         named = [
@@ -247,9 +249,10 @@ class MethodSettings(Settings):
 
 
 class EvaluationConfig(Settings):
-    """Error rates to report at, how verification thresholds are found, and after which rounds (0: the last only).
+    """Error rates of the reported metrics, computation of verification thresholds, and evaluated rounds.
 
-    ``protocols``: protocols of other packages, which are run beside fedfr's own.
+    ``every``: interval in rounds, 0 for the last round only. ``protocols``: protocols of other packages, run in
+    addition to fedfr's own.
     """
 
     fars: Rates = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -260,7 +263,7 @@ class EvaluationConfig(Settings):
 
 
 def device_fault(name: str) -> str | None:
-    """Return why ``name`` is no device that fedfr computes on, None where it may be one."""
+    """Return why ``name`` is not a device that fedfr can use, None if it is one."""
     if name.partition(":")[0] == "mps":
         return f"{name!r} cannot be used: Apple's GPU has no double precision, which fedfr needs; use cpu"
     if _DEVICE.fullmatch(name):
@@ -275,12 +278,12 @@ def _usable(text: str) -> str:
         if fault is not None:
             raise ValueError(fault)
     if len({name.partition(":")[0] for name in names}) > 1:
-        raise ValueError("of several devices all must be of one kind: which of them serves a client must change no bit")
+        raise ValueError("several devices must be of one kind, so that results do not depend on the device of a client")
     return text
 
 
 class RuntimeConfig(Settings):
-    """Precision, devices and processes; only ``workers`` and ``public_features`` never change a result's last bits."""
+    """Precision, devices and processes; ``workers`` and ``public_features`` alone never change the bits of results."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
@@ -339,7 +342,9 @@ class ExperimentConfig(Settings):
             raise ValueError(f"baselines {list(self.baselines)} repeat a method ({self.method.name} is the main one)")
         strange = sorted(self.baseline_settings.keys() - set(self.baselines))
         if strange:
-            raise ValueError(f"baseline_settings of {strange}, but baselines are {list(self.baselines)}")
+            raise ValueError(
+                f"baseline_settings of {strange}, which are not among the baselines {list(self.baselines)}"
+            )
         return self
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Which code an object of another package is: its package's version and a SHA-256 of its source files."""
+"""Identity of code of other packages: version of the package and SHA-256 of its source files."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ __all__ = ["UNVERSIONED", "source_digest", "version_of"]
 UNVERSIONED = "unversioned"
 """The version of code that belongs to no installed distribution."""
 
-# What is executed: Python sources and extension modules.
+# Files with executed code: Python sources and extension modules.
 _SUFFIXES = (".py", ".so", ".pyd")
 
 
 def version_of(name: str) -> str:
-    """Version of the distribution that provides ``package.module:attribute``; nothing is imported."""
+    """Return the version of the distribution that provides ``package.module:attribute``; nothing is imported."""
     providers = metadata.packages_distributions().get(_package(name), [])
     return metadata.version(providers[0]) if providers else UNVERSIONED
 
 
 def source_digest(name: str) -> str:
-    """Hexadecimal SHA-256 of all source files of the package of ``package.module:attribute``; nothing is imported.
+    """Return the SHA-256 (hexadecimal) of the source files of the package of ``package.module:attribute``; no import.
 
-    The whole package counts, not the module alone: its modules import each other. Raises :class:`FedfrError` when the
-    package is not installed and when it has no source files.
+    It covers the whole package, because modules import each other. Raises :class:`FedfrError` if the package is not
+    installed or has no source files.
     """
     package = _package(name)
     try:
@@ -37,7 +37,7 @@ def source_digest(name: str) -> str:
     except (ImportError, ValueError):
         spec = None
     if spec is None:
-        raise FedfrError(f"{name}: the package {package} is not installed here; install it")
+        raise FedfrError(f"{name}: the package {package} is not installed; install it")
     places = [Path(place) for place in spec.submodule_search_locations or ()]
     digest, found = hashlib.sha256(), 0
     files = [(path.relative_to(place), path) for place in places for path in _sources(place)]
@@ -48,7 +48,7 @@ def source_digest(name: str) -> str:
         digest.update(f"{relative.as_posix()}\0{len(content)}\0".encode() + content)
         found += 1
     if not found:
-        raise FedfrError(f"{name}: the package {package} has no source files that could be compared; use another one")
+        raise FedfrError(f"{name}: the package {package} has no source files to compare; use another package")
     return digest.hexdigest()
 
 

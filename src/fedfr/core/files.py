@@ -149,7 +149,7 @@ def take_lock(descriptor: int, folder: Path, taken: str) -> None:
         raise InUseError(f"{taken}; wait for it or stop it") from error
     except OSError as error:
         raise WriteError(
-            f"cannot lock {folder}: {error.strerror}; its file system must offer locks (flock), choose a folder on a "
+            f"cannot lock {folder}: {error.strerror}; its file system must support locks (flock); choose a folder on a "
             "local disk"
         ) from error
 
@@ -223,16 +223,16 @@ def read_file(path: Path, most: int = 1 << 29) -> bytes:
         opened.callback(os.close, descriptor)
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(found.st_mode) else "it is no regular file")
+            raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(found.st_mode) else "it is not a regular file")
         if found.st_size > most:
             raise OSError(errno.EFBIG, f"it has {found.st_size} bytes; at most {most} are read")
         return os.fdopen(descriptor, "rb", closefd=False).read()
 
 
 def parse_json(text: str | bytes, *, names_once: bool = False) -> Any:
-    """What a JSON text says; ``names_once`` refuses an object that gives a name twice.
+    """Parse a JSON text; with ``names_once``, an object with a repeated name is an error.
 
-    Raises ValueError, and nothing else, whatever the text is: bytes that are not UTF-8, brackets nested thousands deep,
+    Raises ValueError and no other exception, also for bytes that are not UTF-8, brackets nested thousands deep and
     numbers of thousands of digits.
     """
     try:
@@ -245,12 +245,12 @@ def parse_json(text: str | bytes, *, names_once: bool = False) -> Any:
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("an object gives a name twice")
+        raise ValueError("an object has the same name twice")
     return found
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON written by :func:`write_json`; a missing or broken file is a :class:`FedfrError`."""
+    """Read JSON written by :func:`write_json`; raises :class:`FedfrError` if the file is missing or damaged."""
     try:
         return parse_json(read_file(path))
     except FileNotFoundError as error:
@@ -272,5 +272,5 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise FedfrError(f"{path} is not readable ({error}); it may be truncated, restore or remove it") from error
     if not all(isinstance(line, dict) for line in found):
-        raise FedfrError(f"{path} has a line that is no object; restore or remove the file")
+        raise FedfrError(f"{path} has a line that is not an object; restore or remove the file")
     return found

@@ -1,7 +1,7 @@
 """Lazy imports: a package's public names are imported on first use, because importing torch takes a second.
 
-The import rules cannot see a module named by a text. So a text names only modules of the package it stands in, whose
-imports the rules do see.
+The import rules cannot see a module that is named by a string. Such a string therefore names only modules of the
+package that contains it, whose imports the rules check.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Objects named by text: ``package.module:attribute``, from importing one to finding the name of one."""
+"""Objects with names of the form ``package.module:attribute``: import by name, and the name of an object."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from fedfr.core.errors import FedfrError
 
 __all__ = ["home_of", "import_object", "is_dotted", "is_loaded", "parameters_of", "why_local"]
 
-# Not `generic-1:1`, the name of a protocol: the parts are Python identifiers.
+# The parts are Python identifiers, so the protocol name `generic-1:1` does not match.
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.([^\W\d]\w*|<locals>))*")
 _LOCALS = "<locals>"
 
 
 def is_dotted(name: str) -> bool:
-    """Whether a name has the form ``package.module:attribute``."""
+    """Return whether a name has the form ``package.module:attribute``."""
     return _DOTTED.fullmatch(name) is not None
 
 
 def import_object(kind: str, name: str) -> Any:
     """Import the object that ``name`` (``package.module:attribute``) denotes.
 
-    Raises :class:`FedfrError`, which begins with ``kind``, when the module or the attribute is missing, when the module
-    fails while it is imported, and for a name that no other process can import.
+    Raises :class:`FedfrError`, which begins with ``kind``, if the module or the attribute is missing, if importing the
+    module fails, or if no other process can import the object.
     """
     module_name, _, path = name.partition(":")
     if why := why_local(name):
@@ -51,7 +51,7 @@ def import_object(kind: str, name: str) -> Any:
             hint = f"did you mean {near[0]!r}?" if near else "check the part of the name after the colon"
             raise FedfrError(f"{kind} {name!r}: {module_name} has no {path!r}; {hint}") from error
         except Exception as error:
-            # A package that imports its modules late.
+            # The package may import its modules on access.
             raise _failed(kind, name, module_name, error) from error
     return found
 
@@ -62,12 +62,12 @@ def _failed(kind: str, name: str, module: str, error: BaseException) -> FedfrErr
 
 
 def is_loaded(name: str) -> bool:
-    """Whether the module of a dotted name has been imported already."""
+    """Return whether the module of a dotted name has been imported already."""
     return name.partition(":")[0] in sys.modules
 
 
 def why_local(name: str) -> str:
-    """Why only the process that defined it can use an object of this name; empty where any process can import it."""
+    """Return why only the process that defined this object can use it; empty if any process can import it."""
     module, _, path = name.partition(":")
     if module in ("__main__", "__mp_main__"):
         return "is defined in the main program (a script or notebook), which other processes cannot import"
@@ -77,13 +77,13 @@ def why_local(name: str) -> str:
 
 
 def home_of(value: object, near: str = "") -> str:
-    """The name ``package.module:attribute`` of an object; empty where it has none.
+    """Return the name ``package.module:attribute`` of an object; empty if it has none.
 
-    Classes and functions carry their name; another object is looked for by identity in the module ``near``.
+    Classes and functions have a name; other objects are searched by identity in the module ``near``.
     """
     module, path = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if isinstance(module, str) and isinstance(path, str):
-        # A partial or a lambda has a name that leads nowhere.
+        # The name of a partial or lambda cannot be imported.
         name = f"{module}:{path}"
         return name if is_dotted(name) else ""
     found = sys.modules.get(near)
@@ -94,7 +94,7 @@ def home_of(value: object, near: str = "") -> str:
 
 
 def parameters_of(value: object) -> tuple[str, ...]:
-    """The names of a function's parameters; none of anything else, a class among it."""
+    """Return the names of a function's parameters; empty for classes and other objects."""
     if not callable(value) or isinstance(value, type):
         return ()
     try:

@@ -55,7 +55,7 @@ class Extensions(Generic[T]):
 
 
 class Registry(Generic[T]):
-    """A list of named entries; an unknown name is an error that suggests the nearest known one.
+    """List of named entries; the error for an unknown name suggests the nearest known one.
 
     With ``extensions`` it is open: names of the form ``package.module:attribute`` are imported, entry points of
     installed packages are listed, and :meth:`register` adds entries in this process.
@@ -81,18 +81,18 @@ class Registry(Generic[T]):
 
     @property
     def builtin(self) -> tuple[str, ...]:
-        """The names of fedfr's own entries, in the order of registration."""
+        """Names of fedfr's own entries, in the order of registration."""
         return tuple(self._entries)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every listed name: the built-in ones first, then those of other packages."""
+        """All listed names: the built-in ones first, then those of other packages."""
         return tuple(entry.name for entry in self)
 
     def entry(self, name: str) -> Entry[T]:
         """Return the entry called ``name``; a dotted name is imported.
 
-        Raises :class:`FedfrError` naming the nearest one and all that are allowed.
+        Raises :class:`FedfrError` that names the nearest and all known entries.
         """
         if name in self._entries:
             return self._entries[name]
@@ -119,7 +119,7 @@ class Registry(Generic[T]):
         return self._imported(entry.value)
 
     def named_in_file(self, name: str) -> T:
-        """Return the entry that a file from elsewhere names; such a file alone causes no import of other code.
+        """Return the entry named in a model file; the file alone does not cause the import of code of other packages.
 
         Raises :class:`FedfrError` for a dotted name whose module has not been imported before.
         """
@@ -128,14 +128,14 @@ class Registry(Generic[T]):
             if not provided:
                 raise FedfrError(
                     f"its {self.kind} {name!r} is code of another package, which a model file alone does not import; "
-                    f"if you trust that package, name it: --backbone {name}"
+                    f"if you trust that package, give --backbone {name}"
                 )
         return self[name]
 
     def register(self, name: str, value: object, description: str = "", paper: str = "", module: str = "") -> None:
-        """Add an entry for this process; ``module`` is where an object without a name of its own is defined.
+        """Add an entry in this process; ``module`` is where an object without a name of its own is defined.
 
-        Raises :class:`FedfrError` for a name that is taken or cannot be used, and for an object of another kind.
+        Raises :class:`FedfrError` for a name that is taken or invalid, and for an object of another kind.
         """
         made = self._accepted(name, value)
         if not _NAME.fullmatch(name):
@@ -143,7 +143,7 @@ class Registry(Generic[T]):
         if name in self._entries:
             raise FedfrError(f"{self.kind} {name!r} is one of fedfr's own; choose another name")
         home, before = home_of(value, module), self._registered.get(name)
-        # A module that is imported again, a notebook's cell that is run again: the new object replaces the old one.
+        # If a module is imported again or a notebook's cell is run again, the new object replaces the old one.
         if before is not None and before.value != made and self._homes[name] != (home or module):
             raise FedfrError(f"{self.kind} {name!r} is registered already for another object; choose another name")
         self._homes[name] = home or module
@@ -152,7 +152,7 @@ class Registry(Generic[T]):
         self._objects[home or name] = made
 
     def name_of(self, value: object) -> str:
-        """Return the name under which configurations name an object that was given itself.
+        """Return the name of an object in configurations.
 
         Raises :class:`FedfrError` for an object of another kind, and for one that has no name.
         """
@@ -170,7 +170,7 @@ class Registry(Generic[T]):
         return home
 
     def stored_name(self, name: str) -> str:
-        """Return the name that another process can resolve, where there is one, for a name that is valid here."""
+        """Return the name under which other processes can find this entry; the given name if there is none."""
         if name in self._entries:
             return name
         entry = self._others().get(name)
@@ -178,7 +178,7 @@ class Registry(Generic[T]):
             return name
         if isinstance(entry.value, str):
             return entry.value if is_dotted(entry.value) else name
-        # An object that is no class and no function is bound to its name after it was registered.
+        # Objects other than classes and functions are bound to their names after registration.
         home = self._homes[name] if is_dotted(self._homes[name]) else home_of(entry.value, self._homes[name])
         if not home:
             return name
@@ -186,7 +186,7 @@ class Registry(Generic[T]):
         return home
 
     def check_portable(self, name: str) -> None:
-        """Raise :class:`FedfrError` in one line for a name that only this process can resolve."""
+        """Raise :class:`FedfrError` for a name that only this process can resolve."""
         if name in self._entries:
             return
         stored = self.stored_name(name)
@@ -195,7 +195,7 @@ class Registry(Generic[T]):
         elif not (why := why_local(stored)) and stored in self._objects:
             found = self._accepted(stored, import_object(self.kind, stored))
             if found != self._objects[stored]:
-                why = "is not what its module has under that name"
+                why = "is not the object that its module has under that name"
         if why:
             raise FedfrError(
                 f"{self.kind} {name!r} {why}; move it to the top level of a module that can be imported, or use one "
@@ -209,7 +209,7 @@ class Registry(Generic[T]):
 
     def _accepted(self, name: str, value: object) -> T:
         if self._extensions is None:
-            raise FedfrError(f"{self.kind}: fedfr's own are the only ones; known: {', '.join(self._entries)}")
+            raise FedfrError(f"{self.kind}: only fedfr's own are allowed; known: {', '.join(self._entries)}")
         made = self._extensions.accept(value)
         if made is None:
             found = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
@@ -229,7 +229,7 @@ class Registry(Generic[T]):
             value, origin = point.value.replace(" ", ""), _distribution(point)
             before = found.get(point.name)
             if before is not None and before.value != value:
-                # Which package was meant cannot be told; both remain available by their dotted names.
+                # It is unknown which package is meant; both remain available by their dotted names.
                 value, origin = f"{before.value} or {value}", f"{before.origin} or {origin}"
             found[point.name] = Entry(point.name, value, value, origin=origin)
         return found

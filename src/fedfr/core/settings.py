@@ -110,7 +110,7 @@ def _advice(place: str, wanted: Any, given: Any) -> str:
         name, field = next(iter(inner.model_fields.items()))
         if field.is_required():
             return f"its settings by name, for example {place}.{name}=…"
-        # `method=fedavg` meant method.name; another kind of value tells nothing of what was meant.
+        # For `method=fedavg` the example is method.name=fedavg; a value of another type is not repeated.
         example = given if type(given) is type(field.default) else field.default
         shown = f"[{example[0]}]" if isinstance(example, tuple) else example
         return f"its settings by name, for example {place}.{name}={shown}"

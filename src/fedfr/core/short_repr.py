@@ -34,7 +34,7 @@ def brief(value: Any) -> str:
 
 
 class Brief:
-    """Base of dataclasses with ``repr=False``; its ``repr`` shows every field that is not empty with :func:`brief`."""
+    """Base class of dataclasses with ``repr=False``; its ``repr`` shows all non-empty fields with :func:`brief`."""
 
     def __repr__(self) -> str:
         found: Any = self

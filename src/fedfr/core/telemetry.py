@@ -1,7 +1,7 @@
-"""Telemetry of the libraries that fedfr uses: switched off.
+"""Switching off of the telemetry of libraries that fedfr uses.
 
 ONNX Runtime (from 1.29) and MLflow (from 3.2) report to their makers by default, among other things hashes of the
-models that are opened. A process in which faces are used must not do so unasked.
+models that are opened. A process that handles faces must not do so without consent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _VARIABLES = {
 
 
 def disable_telemetry(environment: MutableMapping[str, str]) -> None:
-    """Set in ``environment`` that no library reports anything, except where a variable is set already.
+    """Disable telemetry in ``environment``; variables that are set already are kept.
 
     This affects libraries that are imported afterwards and processes that are started with this environment.
     """

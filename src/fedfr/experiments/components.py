@@ -287,12 +287,12 @@ class RunComponents:
     def _make_start(self, on_step: Step, on_epoch: Epoch) -> GenericModel:
         config = self.config
         public = self.faces.subset(self.split.public)
-        pool = TrainingSet([(public, None, 0)])
+        training_set = TrainingSet([(public, None, 0)])
         backbone = self.initial_backbone()
         if config.pretrain.epochs > 0:
             prototypes = pretrain(
                 backbone,
-                pool,
+                training_set,
                 public.num_identities,
                 config.pretrain,
                 self.compute,
@@ -304,7 +304,7 @@ class RunComponents:
         else:
             # A published backbone has no prototypes of our public identities; their mean features are used.
             seen = PublicFaces(public, self.features_folder).features(backbone, self.compute)
-            prototypes = mean_features(seen[torch.arange(len(public))], pool.labels, public.num_identities)
+            prototypes = mean_features(seen[torch.arange(len(public))], training_set.labels, public.num_identities)
             if not is_finite([prototypes]):
                 raise FedfrError(
                     f"model.start = {config.model.start} gives NaN or infinity for public faces; use another checkpoint"

@@ -79,8 +79,10 @@ class Features:
         """Return features (n, D) in the order of ``images``; raises :class:`NotFiniteError` for NaN or infinity."""
         missing = np.unique(images[self._row[images] < 0])
         if len(missing):
-            pool = TrainingSet([(self._components.faces, missing, 0)])
-            new = extract_features(self._module, pool, self._components.compute, on_images=self._on_images).numpy()
+            training_set = TrainingSet([(self._components.faces, missing, 0)])
+            new = extract_features(
+                self._module, training_set, self._components.compute, on_images=self._on_images
+            ).numpy()
             if not np.isfinite(new).all():
                 raise NotFiniteError("its features are NaN or infinite")
             self._row[missing] = np.arange(len(missing)) + len(self._known)

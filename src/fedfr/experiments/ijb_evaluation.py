@@ -85,8 +85,8 @@ def ijb_templates(
 
     def make(first: int, stop: int) -> NDArray[np.float32]:
         faces = FaceSet(images.pixels(first, stop), np.zeros(stop - first, np.int64), ["somebody"])
-        pool = TrainingSet([(faces, None, 0)])
-        return np.asarray(extract(network, pool, compute).numpy(), np.float32)
+        training_set = TrainingSet([(faces, None, 0)])
+        return np.asarray(extract(network, training_set, compute).numpy(), np.float32)
 
     about = {
         "model": _digest(model),

@@ -34,16 +34,16 @@ def evaluate(
     *,
     faces: str | Path | None = None,
     protocols: Sequence[str] | None = None,
-    stated: UserPreprocessing = NO_USER_PREPROCESSING,
+    user_preprocessing: UserPreprocessing = NO_USER_PREPROCESSING,
     progress: Progress | None = None,
     features: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> list[Row]:
     """Evaluate a run's newest models, or one model (a file) on ``faces``, with all protocols or those given.
 
-    ``stated`` is the preprocessing of a third-party model, whose file does not contain it. For IJB only: ``features``
-    is a folder to keep features in, ``settings`` are those of :class:`IjbSettings`. Raises :class:`FedfrError` for
-    ``faces`` with a run, and as :meth:`Experiment.evaluate` and :func:`evaluate_model` do.
+    ``user_preprocessing`` is the preprocessing of a third-party model, whose file does not contain it. For IJB only:
+    ``features`` is a folder to keep features in, ``settings`` are those of :class:`IjbSettings`. Raises
+    :class:`FedfrError` for ``faces`` with a run, and as :meth:`Experiment.evaluate` and :func:`evaluate_model` do.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -65,15 +65,15 @@ def evaluate(
     target = Path(target)
     if target.is_file():
         place, kept = (None if path is None else Path(path) for path in (faces, features))
-        return evaluate_model(target, place, protocols, stated, progress, kept, settings)
+        return evaluate_model(target, place, protocols, user_preprocessing, progress, kept, settings)
     experiment = Experiment.open(target)
     if faces is not None:
         raise FedfrError(
             f"--faces is for a single model, {target} is a run with faces of its own; "
             f"leave it out or give {target / 'generic.safetensors'}"
         )
-    if stated.names:
-        options = ", ".join(f"--{name}" for name in stated.names)
+    if user_preprocessing.names:
+        options = ", ".join(f"--{name}" for name in user_preprocessing.names)
         raise FedfrError(f"{options} is for a single third-party model, {target} is a run; leave it out")
     for name in protocols or ():
         if name in (*SET_PROTOCOLS, *IJB_PROTOCOLS):
@@ -89,15 +89,15 @@ def evaluate_model(
     model: Path,
     faces: Path | None,
     protocols: Sequence[str] | None = None,
-    stated: UserPreprocessing = NO_USER_PREPROCESSING,
+    user_preprocessing: UserPreprocessing = NO_USER_PREPROCESSING,
     progress: Progress | None = None,
     features: Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> list[Row]:
     """Evaluate one model on ``faces``: a model of fedfr, or a third-party state dict or ONNX graph.
 
-    Preprocessing of a third-party model that is not ``stated`` is assumed and reported to ``progress``. Generic
-    protocols are applied to all identities of a saved set, a folder of crops or a ``train.rec``; the pairs of a
+    Preprocessing of a third-party model that is not ``user_preprocessing`` is assumed and reported to ``progress``.
+    Generic protocols are applied to all identities of a saved set, a folder of crops or a ``train.rec``; the pairs of a
     verification set (``lfw.bin``, or a folder of such files) form one protocol per set; IJB-B and IJB-C have their own
     protocols, where ``features`` is a folder to keep features in and ``settings`` are those of :class:`IjbSettings`.
     The caller must ensure that the model was not trained on these identities. Raises :class:`FedfrError` for a
@@ -124,7 +124,7 @@ def evaluate_model(
     reporter = progress or Silent()
     if ijb is not None:
         chosen, title = validate(IjbSettings, settings or {}, "--set"), check_ijb(ijb, wanted)
-        backbone, role, compute = _open_model(model, stated, reporter)
+        backbone, role, compute = _open_model(model, user_preprocessing, reporter)
         templates = ijb_templates(ijb.images, backbone, compute, chosen, model, features, reporter)
         given = {name: {"templates": templates, "lists": getattr(ijb, IJB_LISTS[name])} for name in wanted}
         return [row for name in wanted for row in _rows(name, f"{name} {title}", role, given[name])]
@@ -132,7 +132,7 @@ def evaluate_model(
     for path in sets:
         # All sets are read before features are extracted, which takes minutes: a damaged set must not lose results.
         read_verification_set(path)
-    backbone, role, compute = _open_model(model, stated, reporter)
+    backbone, role, compute = _open_model(model, user_preprocessing, reporter)
     if sets:
         return [row for path in sets for row in _on_pairs(path, wanted, backbone, role, compute, reporter)]
     loaded = (
@@ -153,9 +153,11 @@ def _refuse_ijb_options(features: str | Path | None, settings: Mapping[str, Any]
         raise FedfrError(f"--features and --set are for IJB-B and IJB-C, {given} is neither; leave them out")
 
 
-def _open_model(model: Path, stated: UserPreprocessing, reporter: Progress) -> tuple[nn.Module, str, Compute]:
+def _open_model(
+    model: Path, user_preprocessing: UserPreprocessing, reporter: Progress
+) -> tuple[nn.Module, str, Compute]:
     """Open a model; returns its network, role and compute settings."""
-    opened = open_model(model, stated)
+    opened = open_model(model, user_preprocessing)
     if opened.assumed:
         reporter.note(opened.assumed)
     compute = Compute(opened.preprocessing, torch.device("cpu"))
@@ -169,8 +171,8 @@ def _on_pairs(
     pairs = read_verification_set(path)
     progress.note(f"{path.name}: {len(pairs.same)} pairs")
     distinct, where = pairs.distinct()
-    pool, count = TrainingSet([(distinct, None, 0)]), _image_counter(progress, f"features, {path.name}")
-    features = mirror_summed_features(backbone, pool, compute, on_images=count).numpy()[where]
+    training_set, count = TrainingSet([(distinct, None, 0)]), _image_counter(progress, f"features, {path.name}")
+    features = mirror_summed_features(backbone, training_set, compute, on_images=count).numpy()[where]
     given = {"features_a": features[0::2], "features_b": features[1::2], "same": pairs.same}
     return [row for name in protocols for row in _rows(name, f"{name} {pairs.name}", role, given)]
 

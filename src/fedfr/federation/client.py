@@ -119,16 +119,20 @@ class Client:
         context = self._prepare(broadcast)
 
         near = method.public_faces(context)
-        pool = TrainingSet([(self.private, None, 0), (self.public.faces, near.numpy(), self.private.num_identities)])
+        training_set = TrainingSet(
+            [(self.private, None, 0), (self.public.faces, near.numpy(), self.private.num_identities)]
+        )
         prototypes = method.starting_prototypes(context)
         # Before the network to train is loaded: until then it may hold the previous local backbone.
-        global_features, previous_features = method.frozen_features(context, pool, _upright_features(context, near))
+        global_features, previous_features = method.frozen_features(
+            context, training_set, _upright_features(context, near)
+        )
         backbone = self._networks.working(method.starting_weights(context))
         self._freeze_batchnorm(backbone)
         network = build_network(method, context, backbone, prototypes)
         losses = train(
             network,
-            pool,
+            training_set,
             round_objective(method, context),
             replace(self._plan(broadcast.round), learns=method.learns(context)),
             settings.compute,
@@ -137,7 +141,7 @@ class Client:
         )
 
         state = self._new_state(context, network)
-        update = self._new_update(broadcast, network, state, count=len(pool), near=len(near))
+        update = self._new_update(broadcast, network, state, count=len(training_set), near=len(near))
         metrics = {f"loss/{name}": value for name, value in losses.items()} | {**update.metrics}
         metrics |= {"seconds": time.perf_counter() - started, "peak_rss_bytes": peak_memory()}
         update = replace(update, metrics=metrics)

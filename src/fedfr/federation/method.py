@@ -130,11 +130,11 @@ class Method:
         )
 
     def frozen_features(
-        self, context: RoundContext, pool: TrainingSet, upright: Callable[[], torch.Tensor]
+        self, context: RoundContext, training_set: TrainingSet, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
-        """Return features of the pool under the global and the previous local backbone, if the objective needs them.
+        """Return features under the global and the previous local backbone, if the objective needs them.
 
-        ``upright`` returns the unflipped features of the pool under θ^t.
+        ``upright`` returns the unflipped features of the training set under θ^t.
         """
         return None, None
 

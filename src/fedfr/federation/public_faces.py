@@ -99,8 +99,8 @@ class PublicFaces:
         return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:32]
 
     def _extract(self, start: int, end: int, backbone: nn.Module, compute: Compute) -> torch.Tensor:
-        pool = TrainingSet([(self.faces, np.arange(start, min(end, len(self.faces))), 0)])
-        return extract_features(backbone, pool, compute, batch_size=BATCH)
+        training_set = TrainingSet([(self.faces, np.arange(start, min(end, len(self.faces))), 0)])
+        return extract_features(backbone, training_set, compute, batch_size=BATCH)
 
     def _exact(self, wanted: torch.Tensor, backbone: nn.Module, compute: Compute) -> torch.Tensor:
         """Return float32 features of ascending indices, each computed with the rest of its batch."""

@@ -51,7 +51,7 @@ class Distill(FineTune):
         )
 
     def frozen_features(
-        self, context: RoundContext, pool: TrainingSet, upright: Callable[[], torch.Tensor]
+        self, context: RoundContext, training_set: TrainingSet, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
         """Return the teacher's features in fine-tuning rounds."""
         if self.shares_in(context.round, context.settings.federation.rounds):
@@ -63,7 +63,9 @@ class Distill(FineTune):
             teacher = context.models.with_weights({**context.weights, **before})
         else:
             known = upright()
-        return freeze(teacher, pool, context.settings.compute, flips=context.settings.local.flip, upright=known), None
+        return freeze(
+            teacher, training_set, context.settings.compute, flips=context.settings.local.flip, upright=known
+        ), None
 
     def extra_state(self, context: RoundContext) -> Mapping[str, torch.Tensor]:
         """Return the client's own part of the teacher, from the first fine-tuning round."""

@@ -116,12 +116,14 @@ class FedFR(Method):
         )
 
     def frozen_features(
-        self, context: RoundContext, pool: TrainingSet, upright: Callable[[], torch.Tensor]
+        self, context: RoundContext, training_set: TrainingSet, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
-        """Return u_g and u_p of the whole pool."""
+        """Return u_g and u_p of the whole training set."""
         settings = self.settings.contrastive
         return (
-            contrasted_features(context, pool, upright, settings.first_previous) if settings.enabled else (None, None)
+            contrasted_features(context, training_set, upright, settings.first_previous)
+            if settings.enabled
+            else (None, None)
         )
 
     def personal_modules(self, state: PrivateState) -> DFC | None:

@@ -45,19 +45,21 @@ class Moon(Method):
         return Objective([*terms, Contrastive(weight=own.weight, temperature=own.temperature)])
 
     def frozen_features(
-        self, context: RoundContext, pool: TrainingSet, upright: Callable[[], torch.Tensor]
+        self, context: RoundContext, training_set: TrainingSet, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
-        """Return u_g and u_p of the whole pool."""
-        return contrasted_features(context, pool, upright, self.settings.contrastive.first_previous)
+        """Return u_g and u_p of the whole training set."""
+        return contrasted_features(context, training_set, upright, self.settings.contrastive.first_previous)
 
 
 def contrasted_features(
-    context: RoundContext, pool: TrainingSet, upright: Callable[[], torch.Tensor], first_previous: str
+    context: RoundContext, training_set: TrainingSet, upright: Callable[[], torch.Tensor], first_previous: str
 ) -> tuple[FrozenFeatures, FrozenFeatures]:
-    """Compute u_g and u_p of the whole pool once per round; arguments as in ``frozen_features``."""
+    """Compute u_g and u_p of the whole training set once per round; arguments as in ``frozen_features``."""
 
     def features(backbone: nn.Module, known: torch.Tensor | None = None) -> FrozenFeatures:
-        return freeze(backbone, pool, context.settings.compute, flips=context.settings.local.flip, upright=known)
+        return freeze(
+            backbone, training_set, context.settings.compute, flips=context.settings.local.flip, upright=known
+        )
 
     global_features = features(context.models.generic, upright())
     if context.state is not None:

@@ -17,7 +17,7 @@ _MOBILEFACENET = "Chen et al., MobileFaceNets, CCBR 2018 (arXiv 1804.07573)"
 
 
 def _accept(value: Any) -> BackboneSpec | None:
-    """A specification as it is; a network's class becomes one with its ``embedding_dim`` (512 where it has none)."""
+    """Return a specification unchanged, that of a network class (``embedding_dim`` or 512), or None for others."""
     from torch import nn
 
     from fedfr.models.spec import BackboneSpec
@@ -27,7 +27,9 @@ def _accept(value: Any) -> BackboneSpec | None:
     if not (isinstance(value, type) and issubclass(value, nn.Module)):
         return None
     dimension = getattr(value, "embedding_dim", BackboneSpec.embedding_dim)
-    return BackboneSpec(value, dimension, source=f"what {value.__module__} says") if type(dimension) is int else None
+    return (
+        BackboneSpec(value, dimension, source=f"the defaults of {value.__module__}") if type(dimension) is int else None
+    )
 
 
 BACKBONES: Registry[BackboneSpec] = Registry(
@@ -64,7 +66,7 @@ BACKBONES: Registry[BackboneSpec] = Registry(
         Entry(
             "mobilefacenet-128",
             "fedfr.models.backbones.mobilefacenet:MOBILEFACENET_128",
-            "depthwise, 1.0 M parameters, 128 values: InsightFace's own",
+            "depthwise, 1.0 M parameters, 128 values, as published by InsightFace",
             _MOBILEFACENET,
         ),
         Entry(

@@ -155,7 +155,7 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], Contract]:
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
         raise FedfrError(
-            f"model {path} is not a whole safetensors file ({error}); it may be truncated, fetch or train it again"
+            f"model {path} is not a complete safetensors file ({error}); it may be truncated, fetch or train it again"
         ) from error
     try:
         content = json.loads(metadata[_KEY])
@@ -168,7 +168,7 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], Contract]:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise FedfrError(f"model {path} holds NaN or infinity in {name}; use a model of an earlier round")
     if not isinstance(content, dict):
-        raise FedfrError(f"model {path} has a contract that is no JSON object; write the model again")
+        raise FedfrError(f"model {path} has a contract that is not a JSON object; write the model again")
     try:
         return tensors, Contract.from_metadata(content)
     except FedfrError as error:

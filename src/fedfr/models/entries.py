@@ -59,10 +59,10 @@ def differences_in_one_line(given: Mapping[str, Tensor], expected: Mapping[str, 
     return _shorten(_differences(*shapes))
 
 
-def recognize_backbone(state: Mapping[str, Tensor], insisted: str | None = None) -> str:
+def recognize_backbone(state: Mapping[str, Tensor], expected: str | None = None) -> str:
     """Return the name of the backbone that has exactly these entries and shapes.
 
-    With ``insisted``, only that backbone is accepted. Raises :class:`FedfrError` that names the nearest backbone, or
+    With ``expected``, only that backbone is accepted. Raises :class:`FedfrError` that names the nearest backbone, or
     the required one, and the entries that differ.
 
     >>> from fedfr.models import build_backbone, recognize_backbone
@@ -70,11 +70,11 @@ def recognize_backbone(state: Mapping[str, Tensor], insisted: str | None = None)
     'mobilefacenet'
     """
     given = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    if insisted is not None:
-        differences = _differences(given, entry_shapes(insisted))
+    if expected is not None:
+        differences = _differences(given, entry_shapes(expected))
         if differences:
-            raise FedfrError(f"weights do not fit {insisted}: {_shorten(differences)}; name another backbone or none")
-        return insisted
+            raise FedfrError(f"weights do not fit {expected}: {_shorten(differences)}; name another backbone, or none")
+        return expected
     found = {name: _differences(given, entry_shapes(name)) for name in BACKBONES.builtin}
     nearest = min(found, key=lambda name: len(found[name]))
     if found[nearest]:

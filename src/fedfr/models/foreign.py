@@ -34,28 +34,28 @@ Place = tuple[str, ...]
 class FoundBackbone:
     """A backbone found in a checkpoint: its name, and its weights under fedfr's entry names.
 
-    ``entry`` is its location in the checkpoint, empty for a plain state dict. ``left`` lists the entries that do not
-    belong to it, ``others`` the locations of further backbones that were not chosen.
+    ``entry`` is its location in the checkpoint, empty for a plain state dict. ``unused`` lists the entries that do not
+    belong to it, ``alternatives`` the locations of further backbones that were not chosen.
 
     >>> from fedfr.models import FoundBackbone
-    >>> FoundBackbone("slimface", state={}, entry="state_dict", left=("head.weight",), others=()).describe()
+    >>> FoundBackbone("slimface", state={}, entry="state_dict", unused=("head.weight",), alternatives=()).describe()
     "backbone found at 'state_dict'; left out: head.weight"
     """
 
     name: str
     state: dict[str, Tensor]
     entry: str
-    left: tuple[str, ...]
-    others: tuple[str, ...]
+    unused: tuple[str, ...]
+    alternatives: tuple[str, ...]
 
     def describe(self) -> str:
         """Describe the location and the entries left out; empty for a plain state dict without other entries."""
         notes = [f"backbone found at {self.entry!r}"] if self.entry else []
-        if self.left:
-            more = f" and {len(self.left) - 3} more" if len(self.left) > 3 else ""
-            notes.append(f"left out: {', '.join(self.left[:3])}{more}")
-        if self.others:
-            notes.append(f"also there: {', '.join(map(repr, self.others))}, chosen with --entry")
+        if self.unused:
+            more = f" and {len(self.unused) - 3} more" if len(self.unused) > 3 else ""
+            notes.append(f"left out: {', '.join(self.unused[:3])}{more}")
+        if self.alternatives:
+            notes.append(f"also there: {', '.join(map(repr, self.alternatives))}; select one with --entry")
         return "; ".join(notes)
 
 
@@ -79,10 +79,10 @@ def load_foreign(path: Path) -> dict[str, Tensor]:
     return _finite(_chosen(path, found, None).state, path) if found else state_of(content, path)
 
 
-def load_backbone(path: Path, insisted: str | None = None, entry: str | None = None) -> FoundBackbone:
+def load_backbone(path: Path, expected: str | None = None, entry: str | None = None) -> FoundBackbone:
     """Find the backbone in a file of weights.
 
-    With ``insisted``, only this backbone is accepted; ``entry`` selects its location in the checkpoint.
+    With ``expected``, only this backbone is accepted; ``entry`` selects its location in the checkpoint.
     Raises :class:`FedfrError` if the file cannot be read, contains no backbone, several, or quantized weights.
 
     >>> import tempfile, torch
@@ -95,21 +95,21 @@ def load_backbone(path: Path, insisted: str | None = None, entry: str | None = N
     >>> found.name, found.entry
     ('mobilefacenet', 'state_dict')
     """
-    return find_backbone(read_tensors(path), path, insisted, entry)
+    return find_backbone(read_tensors(path), path, expected, entry)
 
 
-def find_backbone(content: object, path: Path, insisted: str | None = None, entry: str | None = None) -> FoundBackbone:
+def find_backbone(content: object, path: Path, expected: str | None = None, entry: str | None = None) -> FoundBackbone:
     """Find the backbone in ``content``, which :func:`read_tensors` read from ``path``, as :func:`load_backbone`."""
-    if insisted is not None:
-        BACKBONES.entry(insisted)
-    found = _candidates(content, insisted)
+    if expected is not None:
+        BACKBONES.entry(expected)
+    found = _candidates(content, expected)
     if not found:
         _refuse_quantized(content, path)
         try:
-            recognize_backbone(_largest(content, path), insisted)
+            recognize_backbone(_largest(content, path), expected)
         except FedfrError as error:
             raise FedfrError(f"{path}: {error}") from error
-        raise FedfrError(f"{path}: weights are no floats; give weights in float32, float16 or bfloat16")
+        raise FedfrError(f"{path}: weights are not floats; give weights in float32, float16 or bfloat16")
     chosen = _chosen(path, found, entry)
     _finite(chosen.state, path)
     return chosen
@@ -148,8 +148,8 @@ def state_of(content: object, path: Path) -> dict[str, Tensor]:
 
 def _no_table(path: Path) -> FedfrError:
     return FedfrError(
-        f"weights {path} hold no table of tensors; allowed are a plain state dict or one inside "
-        f"{', '.join(_CONTAINERS)} and the like; save the backbone's state_dict"
+        f"weights {path} contain no table of tensors; allowed are a plain state dict or one in "
+        f"{', '.join(_CONTAINERS)} or similar; save the backbone's state_dict"
     )
 
 
@@ -183,13 +183,13 @@ def _tables(content: object, place: Place = ()) -> Iterator[tuple[Place, dict[st
             yield from _tables(value, (*place, str(name)))
 
 
-def _candidates(content: object, insisted: str | None) -> list[FoundBackbone]:
-    """Return every backbone in a checkpoint, or every ``insisted`` one; equal weights are returned once."""
+def _candidates(content: object, expected: str | None) -> list[FoundBackbone]:
+    """Return every backbone in a checkpoint, or every ``expected`` one; equal weights are returned once."""
     found: list[FoundBackbone] = []
     for place, table in _tables(content):
-        for prefix in _starts(table, insisted):
+        for prefix in _starts(table, expected):
             state = {name.removeprefix(prefix): tensor for name, tensor in table.items() if name.startswith(prefix)}
-            name = _fitting(state, insisted)
+            name = _fitting(state, expected)
             if name is None:
                 continue
             wanted = entry_shapes(name)
@@ -205,9 +205,9 @@ def _candidates(content: object, insisted: str | None) -> list[FoundBackbone]:
     return found
 
 
-def _starts(table: Mapping[str, Tensor], insisted: str | None = None) -> list[str]:
+def _starts(table: Mapping[str, Tensor], expected: str | None = None) -> list[str]:
     """Return the possible prefixes of a backbone's entries in a table, the shortest first."""
-    names = [*BACKBONES.builtin, *([] if insisted is None else [insisted])]
+    names = [*BACKBONES.builtin, *([] if expected is None else [expected])]
     firsts = {next(iter(entry_shapes(name))) for name in names}
     found = {
         entry.removesuffix(first)
@@ -218,12 +218,12 @@ def _starts(table: Mapping[str, Tensor], insisted: str | None = None) -> list[st
     return sorted(found, key=lambda prefix: (len(prefix), prefix))
 
 
-def _fitting(state: Mapping[str, Tensor], insisted: str | None) -> str | None:
+def _fitting(state: Mapping[str, Tensor], expected: str | None) -> str | None:
     """Return the backbone whose entries are all in ``state`` as floats, if other entries belong to other modules.
 
     A deeper network has all entries of a shallower one, so a further entry in a module of the backbone excludes it.
     """
-    for name in BACKBONES.builtin if insisted is None else (insisted,):
+    for name in BACKBONES.builtin if expected is None else (expected,):
         wanted = entry_shapes(name)
         parts = {entry.split(".")[0] for entry in wanted}
         whole = all(
@@ -256,17 +256,17 @@ def _chosen(path: Path, found: list[FoundBackbone], entry: str | None) -> FoundB
         ]
         if len(fitting) != 1:
             raise FedfrError(
-                f"{path}: --entry is {entry!r}, where {len(fitting) or 'no'} backbones stand; there are: {places}"
+                f"{path}: --entry is {entry!r}, which matches {len(fitting) or 'no'} backbones; available: {places}"
             )
     else:
         fitting = [each for each in found if not _AVERAGED.search(each.entry)] or found
         if len(fitting) > 1:
             raise FedfrError(
-                f"{path} holds {len(fitting)} backbones with different weights ({places}); name one with --entry"
+                f"{path} contains {len(fitting)} backbones with different weights ({places}); name one with --entry"
             )
     chosen = fitting[0]
     others = tuple(each.entry or "." for each in found if each is not chosen)
-    return FoundBackbone(chosen.name, chosen.state, chosen.entry, chosen.left, others)
+    return FoundBackbone(chosen.name, chosen.state, chosen.entry, chosen.unused, others)
 
 
 def _refuse_quantized(content: object, path: Path) -> None:
@@ -277,7 +277,7 @@ def _refuse_quantized(content: object, path: Path) -> None:
             if tensor.is_quantized or eight_bits or re.search(r"(zero_point|absmax|_packed_params.*)$", name):
                 raise FedfrError(
                     f"weights {path} are quantized ({name} is {str(tensor.dtype).removeprefix('torch.')}); allowed are "
-                    "float32, float16 and bfloat16; give those from before quantization, or evaluate an ONNX graph"
+                    "float32, float16 and bfloat16; give the weights before quantization, or evaluate an ONNX graph"
                 )
 
 

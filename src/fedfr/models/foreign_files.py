@@ -29,11 +29,11 @@ def read_tensors(path: Path) -> object:
     try:
         return load_file(path) if path.suffix == ".safetensors" else _unpickle_weights(path)
     except MemoryError as error:
-        raise FedfrError(f"weights {path} ask for more memory than there is; fetch them again") from error
-    except Exception as error:  # a pickle is a program: a damaged one can raise anything
+        raise FedfrError(f"weights {path} need more memory than is available; fetch them again") from error
+    except Exception as error:  # a pickle is a program: a damaged one can raise any exception
         raise FedfrError(
-            f"weights {path} cannot be read ({_reason(error)}); allowed is a whole file with nothing but tensors "
-            f"in it; {_advice(error)}"
+            f"weights {path} cannot be read ({_reason(error)}); allowed is a complete file that contains only "
+            f"tensors; {_advice(error)}"
         ) from error
 
 
@@ -44,7 +44,7 @@ def _unpickle_weights(path: Path) -> object:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(each.file_size for each in archive.infolist())
         if unpacked > most:
-            raise ValueError(f"its {size} bytes would take {unpacked} in memory")
+            raise ValueError(f"its {size} bytes would need {unpacked} in memory")
     with warnings.catch_warnings():
         # PyTorch's warnings about pickle protocols do not concern the reader of a file.
         warnings.simplefilter("ignore")
@@ -60,7 +60,7 @@ def _unpickle_weights(path: Path) -> object:
         claimed += own
         # A view may repeat its storage, so that a few bytes represent gigabytes.
         if own > there or claimed > most:
-            raise ValueError(f"its {size} bytes stand for tensors of {claimed} or more")
+            raise ValueError(f"its {size} bytes describe tensors of {claimed} bytes or more")
     return content
 
 
@@ -86,18 +86,15 @@ def _reason(error: Exception) -> str:
         # PyTorch's own message advises to disable the protection.
         asked = _forbidden(error)
         if asked:
-            return f"it holds {asked}; code is not run, and such objects are no tensors"
-        return "it is damaged, or holds Python objects that are no tensors"
+            return f"it contains {asked}; code is not run, and such objects are not tensors"
+        return "it is damaged, or contains Python objects other than tensors"
     if "TorchScript" in str(error):
-        return "it is a TorchScript archive, a program and no table of weights"
+        return "it is a TorchScript archive, which is a program, not a table of weights"
     return re.split(r"\n|\. ", str(error).strip())[0] or type(error).__name__
 
 
 def _advice(error: Exception) -> str:
     """Return what the user can do about a file that cannot be read."""
     if _forbidden(error) or "TorchScript" in str(error):
-        return (
-            "where it was written, load it with the code that it belongs to and save the weights alone: "
-            "torch.save(model.state_dict(), NEW)"
-        )
+        return "load it with the code that wrote it and save only the weights: torch.save(model.state_dict(), NEW)"
     return "fetch it again or save its state_dict alone"

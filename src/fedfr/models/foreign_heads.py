@@ -48,7 +48,7 @@ def load_foreign_dfc(path: Path) -> DFC:
     if weight is None or weight.ndim != 2 or not weight.numel():
         found = "is missing" if weight is None else f"is {tuple(weight.shape)}, not (identities, length of a feature)"
         raise FedfrError(
-            f"weights {path} are no DFC module: weight {found}; give a bce_module.pth of FedFR's released code"
+            f"weights {path} are not a DFC module: weight {found}; give a bce_module.pth of FedFR's released code"
         )
     # On the meta device, no random numbers are drawn for values that are replaced anyway.
     with torch.device("meta"):
@@ -58,7 +58,7 @@ def load_foreign_dfc(path: Path) -> DFC:
     differences = differences_in_one_line(state, {theirs: own[name] for theirs, name in names.items()})
     if differences:
         raise FedfrError(
-            f"weights {path} are no DFC module with {transform} transform: {differences}; "
+            f"weights {path} are not a DFC module with {transform} transform: {differences}; "
             "give a bce_module.pth of FedFR's released code"
         )
     module.load_state_dict({names[theirs]: tensor.float() for theirs, tensor in state.items()}, assign=True)
@@ -101,8 +101,8 @@ def load_foreign_prototypes(path: Path) -> Tensor:
         what = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else found
         what = what if isinstance(what, str) else type(what).__name__
         raise FedfrError(
-            f"weights {path} are no prototypes: they hold {what}; allowed is one matrix of floats "
-            f"(identities, length of a feature), alone or as the entry {_PROTOTYPES!r}; give a fc.pth"
+            f"weights {path} are not prototypes: they contain {what}; allowed is one matrix of floats "
+            f"(identities, length of a feature), alone or as the entry {_PROTOTYPES!r}; give an fc.pth"
         )
     if not bool(torch.isfinite(found).all()):
         raise FedfrError(f"weights {path} hold NaN or infinity; fetch them again or use others")

@@ -56,14 +56,15 @@ def import_weights(
     *,
     backbone: str | None = None,
     role: str | None = None,
-    stated: UserPreprocessing = NO_USER_PREPROCESSING,
+    user_preprocessing: UserPreprocessing = NO_USER_PREPROCESSING,
 ) -> ImportedModel:
     """Import the weights in ``source`` as a model with a contract, written to ``destination``, which must not exist.
 
     ``source``: a file of weights, or a folder of FedFR's released code. With ``backbone``, only this backbone is
     accepted. ``role`` is by default ``personalized`` with a DFC module and ``generic`` otherwise. Files of weights do
-    not describe the expected input: it is that of the backbone, except for what ``stated`` gives, and is written to the
-    contract. Raises :class:`FedfrError` if anything is missing, damaged or unknown; nothing is written then.
+    not describe the expected input: it is that of the backbone, except for what ``user_preprocessing`` gives, and is
+    written to the contract. Raises :class:`FedfrError` if anything is missing, damaged or unknown; nothing is written
+    then.
 
     >>> import tempfile, torch
     >>> from pathlib import Path
@@ -75,21 +76,21 @@ def import_weights(
     ('mobilefacenet', 'generic')
     """
     if destination.suffix != ".safetensors":
-        raise FedfrError(f"{destination} is no name for a model; let it end with .safetensors")
+        raise FedfrError(f"{destination} is not a name for a model; give one that ends with .safetensors")
     if destination.exists():
         raise FedfrError(f"{destination} exists already; choose another name or remove it")
-    found, name, said = _read(source, backbone, stated.entry)
+    found, name, location = _read(source, backbone, user_preprocessing.entry)
     spec = BACKBONES[name]
-    wanted = role or (PERSONALIZED if found.dfc else ROLES[0])
-    if wanted not in ROLES:
-        raise FedfrError(f"role is {wanted!r}; allowed are {' and '.join(ROLES)}; choose one of them")
-    if found.dfc and wanted != PERSONALIZED:
-        raise FedfrError(f"{source} holds a client's DFC module; leave the role out, or import backbone.pth alone")
+    chosen_role = role or (PERSONALIZED if found.dfc else ROLES[0])
+    if chosen_role not in ROLES:
+        raise FedfrError(f"role is {chosen_role!r}; allowed are {' and '.join(ROLES)}; choose one of them")
+    if found.dfc and chosen_role != PERSONALIZED:
+        raise FedfrError(f"{source} contains a client's DFC module; leave out --role, or import backbone.pth alone")
     _check_length(source, found, spec.embedding_dim)
     parts = ModelParts(_complete(name, found.backbone), found.prototypes, found.dfc)
-    preprocessing = stated.over(spec.preprocessing)
-    contract = Contract(name, spec.embedding_dim, preprocessing, parts.space(wanted), wanted)
-    save_model(destination, parts.tensors(wanted), contract)
+    preprocessing = user_preprocessing.over(spec.preprocessing)
+    contract = Contract(name, spec.embedding_dim, preprocessing, parts.space(chosen_role), chosen_role)
+    save_model(destination, parts.tensors(chosen_role), contract)
     matrix = parts.dfc.get("branches.weight", parts.prototypes)
     return ImportedModel(
         destination,
@@ -98,8 +99,8 @@ def import_weights(
         len(found.backbone),
         sum(tensor.numel() for tensor in parts.backbone.values() if tensor.is_floating_point()),
         0 if matrix is None else len(matrix),
-        stated.explain(preprocessing, spec.source),
-        said,
+        user_preprocessing.explain(preprocessing, spec.source),
+        location,
     )
 
 
@@ -107,7 +108,7 @@ def _read(source: Path, backbone: str | None, entry: str | None) -> tuple[ModelP
     """Return the parts of a model, the backbone's name, and a description of its location in the file."""
     if source.is_dir():
         if entry is not None:
-            raise FedfrError(f"--entry is for a single file, {source} is a folder; leave it out")
+            raise FedfrError(f"--entry needs a single file, and {source} is a folder; leave it out")
         parts = read_released(source)
         try:
             return parts, recognize_backbone(parts.backbone, backbone), ""
@@ -115,11 +116,11 @@ def _read(source: Path, backbone: str | None, entry: str | None) -> tuple[ModelP
             raise FedfrError(f"{source}: {error}") from error
     if source.suffix == ".onnx":
         raise FedfrError(
-            f"{source} is an ONNX graph, which is evaluated as it is and cannot be trained; "
+            f"{source} is an ONNX graph, which is evaluated directly and cannot be trained; "
             f"evaluate it with `fedfr evaluate {source} --faces FACES`, or import its .pth"
         )
     if has_contract(source):
-        raise FedfrError(f"{source} is a model of fedfr already, with its contract; use it as it is")
+        raise FedfrError(f"{source} already is a model of fedfr with a contract; use it directly")
     found = load_backbone(source, backbone, entry)
     return ModelParts(found.state), found.name, found.describe()
 
@@ -128,7 +129,7 @@ def _check_length(source: Path, found: ModelParts, dim: int) -> None:
     for what, matrix in (("prototypes", found.prototypes), ("branches", found.dfc.get("branches.weight"))):
         if matrix is not None and matrix.shape[1] != dim:
             raise FedfrError(
-                f"{source} holds {what} of length {matrix.shape[1]} and a backbone of {dim}; give those of one model"
+                f"{source} contains {what} of length {matrix.shape[1]} and a backbone of {dim}; give files of one model"
             )
 
 

@@ -65,7 +65,7 @@ def _safetensors(path: Path) -> Properties:
         names = {*parts.transform}
         properties["transform"] = "none" if not names else "linear" if names == {"weight", "bias"} else "bottleneck"
         properties["branches"] = len(parts.dfc.get("branches.weight", ()))
-        properties["private"] = "one client's own: keep it where the client's faces may be"
+        properties["private"] = "belongs to one client; keep it only where that client's faces may be kept"
     return properties
 
 
@@ -81,11 +81,11 @@ def _weights(path: Path) -> Properties:
     spec = BACKBONES[found.name]
     properties: Properties = {
         "kind": "weights",
-        "entries": len(found.state) + len(found.left),
+        "entries": len(found.state) + len(found.unused),
         "parameters": _count(found.state),
     }
     place = {"backbone_at": found.entry} if found.entry else {}
-    more = {name: list(each) for name, each in (("left_out", found.left), ("also_at", found.others)) if each}
+    more = {name: list(each) for name, each in (("left_out", found.unused), ("also_at", found.alternatives)) if each}
     return properties | {
         "backbone": found.name,
         **place,

@@ -75,7 +75,7 @@ def released(source: ModelSource, destination: Path) -> list[Path]:
             made.append(folder / CLIENTS / "names.json")
             made[-1].write_text(json.dumps(names, indent=2) + "\n", encoding="utf-8")
         if not made:
-            raise FedfrError(f"{source.what} has no model to export yet; go on with `fedfr resume {source.what}`")
+            raise FedfrError(f"{source.what} has no model to export yet; continue it with `fedfr resume {source.what}`")
         made[:] = [destination / path.relative_to(folder) for path in made]
 
     if destination.exists() and not destination.is_dir():
@@ -90,7 +90,9 @@ def state_dict(source: ModelSource, destination: Path) -> list[Path]:
     The entries of a personalized model begin with ``backbone.`` and ``dfc.``.
     """
     if destination.suffix not in _SUFFIXES:
-        raise FedfrError(f"{destination} is no name for a state dict; let it end with {' or '.join(_SUFFIXES)}")
+        raise FedfrError(
+            f"{destination} is not a name for a state dict; give one that ends with {' or '.join(_SUFFIXES)}"
+        )
     if destination.exists():
         raise FedfrError(f"{destination} exists already; choose another name or remove it")
     if source.model is None:

@@ -20,7 +20,7 @@ _MODEL_GRAPH, _GRAPH_NODE, _GRAPH_CONSTANT = 7, 1, 5
 _INPUT, _OUTPUT, _OPERATION, _ATTRIBUTE = 1, 2, 4, 5
 _NAME, _FLOAT, _INTEGER, _TENSOR, _FLOATS, _INTEGERS = 1, 2, 3, 5, 7, 8
 _DIMENSIONS, _TYPE, _TENSOR_NAME, _RAW = 1, 2, 8, 9
-# Of an element type: NumPy's, the field its values stand in where they are not raw, and their type there.
+# By ONNX element type: NumPy type, field of values that are not stored as raw bytes, and their type in that field.
 _TYPES: Mapping[int, tuple[str, int, str]] = {
     1: ("<f4", 4, "<f4"),
     2: ("u1", 5, ""),
@@ -31,9 +31,9 @@ _TYPES: Mapping[int, tuple[str, int, str]] = {
     11: ("<f8", 10, "<f8"),
 }
 # Wire types of protocol buffers (https://protobuf.dev/programming-guides/encoding).
-_VARINT, _WIDE, _LENGTH, _NARROW = 0, 1, 2, 5
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _EXTERNAL, _SUBGRAPH, _SPARSE = 13, 6, 15
-_WIDTHS: Mapping[int, int] = {
+_BYTES_PER_VALUE: Mapping[int, int] = {
     1: 4,
     4: 2,
     5: 2,
@@ -49,17 +49,17 @@ _WIDTHS: Mapping[int, int] = {
     21: 0,
     22: 0,
 }
-_MAKERS = frozenset({"ConstantOfShape", "Expand", "Tile", "RandomNormal", "RandomUniform"})
-_LARGEST_MADE, _MOST_SIDES, _DEEPEST, _MOST_BYTES = 1 << 28, 8, 10, 1 << 32
+_ALLOCATING = frozenset({"ConstantOfShape", "Expand", "Tile", "RandomNormal", "RandomUniform"})
+_MOST_ALLOCATED, _MOST_DIMENSIONS, _DEEPEST, _MOST_BYTES = 1 << 28, 8, 10, 1 << 32
 _LARGEST = 1 << 20
-"""Constants of more values are weights, which nobody asks for here."""
+"""Largest number of values of a constant; larger ones are the weights of layers and are not read."""
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Node:
-    """One operation: its type, the names of what it takes and gives, and its attributes that are numbers or arrays."""
+    """Operation of a graph: its type, the names of its inputs and outputs, and its numeric attributes."""
 
     operation: str
     inputs: tuple[str, ...]
@@ -69,7 +69,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """The nodes in their order, and the constants that are small enough to be no weights of a layer."""
+    """Nodes in execution order, and constants too small to be the weights of a layer."""
 
     nodes: tuple[Node, ...]
     constants: Mapping[str, Array]
@@ -107,36 +107,38 @@ def check_tensors(path: Path) -> None:
                 if key == "location":
                     file = path.parent / text
                     if Path(text).is_absolute() or not file.resolve().is_relative_to(path.parent.resolve()):
-                        raise ValueError(f"it names {text!r}, which lies in another folder")
+                        raise ValueError(f"it names {text!r}, which is in another folder")
                     if not file.is_file():
-                        raise ValueError(f"it names {text!r}, which is not there")
+                        raise ValueError(f"it names {text!r}, which does not exist")
                     if file not in named:
                         named.add(file)
                         left += file.stat().st_size
             shape = [abs(side) for side in _numbers(tensor, _DIMENSIONS)]
-            left -= math.prod(shape) * _WIDTHS.get(next(iter(_numbers(tensor, _TYPE)), 0), 1)
+            left -= math.prod(shape) * _BYTES_PER_VALUE.get(next(iter(_numbers(tensor, _TYPE)), 0), 1)
             if left < 0:
-                raise ValueError(f"it claims a tensor of {'x'.join(map(str, shape[:8]))} values, which are not there")
+                raise ValueError(
+                    f"it claims a tensor of {'x'.join(map(str, shape[:8]))} values, which the file does not contain"
+                )
     except (IndexError, OverflowError) as error:
         raise ValueError("it is damaged") from error
     graph = read_graph(path)
     for node in graph.nodes:
-        if node.operation in _MAKERS:
+        if node.operation in _ALLOCATING:
             for array in (*node.attributes.values(), *(graph.constants.get(name) for name in node.inputs)):
                 sides = (
                     [] if array is None or array.dtype.kind != "i" else [abs(int(each)) for each in array.reshape(-1)]
                 )
-                if len(sides) <= _MOST_SIDES and math.prod(sides) > _LARGEST_MADE:
-                    raise ValueError(f"its {node.operation} makes {math.prod(sides)} values of nothing")
+                if len(sides) <= _MOST_DIMENSIONS and math.prod(sides) > _MOST_ALLOCATED:
+                    raise ValueError(f"its {node.operation} would create {math.prod(sides)} values")
 
 
 def _tensors(message: memoryview, graph: int, depth: int) -> Iterator[memoryview]:
-    """The tensors of every graph: constants, those of nodes, and those of the graphs inside nodes."""
+    """Yield the tensors of every graph: constants, attributes of nodes, and those of graphs inside nodes."""
     if depth > _DEEPEST:
         raise ValueError("its graphs are nested too deeply")
     for body in _of(message, graph):
         if next(_of(body, _SPARSE), None) is not None:
-            raise ValueError("it holds sparse tensors, whose size nothing bounds")
+            raise ValueError("it contains sparse tensors, whose size is not limited")
         yield from _of(body, _GRAPH_CONSTANT)
         for node in _of(body, _GRAPH_NODE):
             for attribute in _of(node, _ATTRIBUTE):
@@ -166,7 +168,7 @@ def _node(message: memoryview) -> Node:
 
 
 def _constant(message: memoryview) -> dict[str, Array]:
-    """A tensor under its name; nothing where it is a layer's weights, lies in another file or is of a rare type."""
+    """Return a tensor by its name; nothing for weights of layers, tensors in other files and rare types."""
     shape = _numbers(message, _DIMENSIONS)
     kind = next(iter(_numbers(message, _TYPE)), 0)
     if kind not in _TYPES or np.prod(shape, dtype=float) > _LARGEST:
@@ -179,7 +181,7 @@ def _constant(message: memoryview) -> dict[str, Array]:
         values = np.concatenate([np.frombuffer(part, packed) for part in _of(message, place)] or [np.empty(0)])
     else:
         whole = np.array(_numbers(message, place), np.int64)
-        # Half precision stands in integers bit by bit.
+        # Half-precision values are stored as the integers of their bits.
         values = whole.astype(np.uint16).view(np.float16) if stored == "<f2" else whole.astype(stored)
     if values.size != np.prod(shape, dtype=int):
         return {}
@@ -188,7 +190,7 @@ def _constant(message: memoryview) -> dict[str, Array]:
 
 
 def _numbers(message: memoryview, wanted: int) -> list[int]:
-    """Integers of a repeated field, one by one or packed."""
+    """Return the integers of a repeated field, packed or not."""
     found: list[int] = []
     for number, value in _fields(message):
         if number == wanted and isinstance(value, int):
@@ -206,14 +208,14 @@ def _signed(value: int) -> int:
 
 
 def _of(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    """The fields of a message that have this number and bytes."""
+    """Yield the values of a message's length-delimited fields with this number."""
     for number, value in _fields(message):
         if number == wanted and isinstance(value, memoryview):
             yield value
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Numbers and values of a message's fields; stops where the bytes are no message."""
+    """Yield numbers and values of a message's fields; stop at bytes that are not a field."""
     place = 0
     while place < len(message):
         key, place = _number(message, place)
@@ -222,8 +224,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
             value, place = _number(message, place)
             yield key >> 3, value
             continue
-        if kind in (_WIDE, _NARROW):
-            length = 8 if kind == _WIDE else 4
+        if kind in (_FIXED64, _FIXED32):
+            length = 8 if kind == _FIXED64 else 4
         elif kind == _LENGTH:
             length, place = _number(message, place)
         else:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fedfr.core.errors import FedfrError
 from fedfr.core.telemetry import disable_telemetry
 from fedfr.models.onnx_graph import check_tensors, read_graph
-from fedfr.models.onnx_scaling import GREY, SIGNED, UNIT, beginning_of
+from fedfr.models.onnx_scaling import GREY, SIGNED, UNIT, input_scaling
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.models.user_preprocessing import UserPreprocessing
 
@@ -33,8 +33,9 @@ _SCALINGS = {SIGNED: (127.5, 127.5), UNIT: (0.0, 255.0), GREY: (0.0, 1.0)}
 
 @dataclass(frozen=True)
 class OnnxInput:
-    """How a graph takes faces: the name of its input, colours before or behind the pixels, its type, and how many at a
-    time – 0 for any number.
+    """Input of a graph: its name, whether colours are the second or the last dimension, its type, and its batch size.
+
+    ``batch`` is 0 where any number of faces is accepted.
     """
 
     name: str
@@ -44,12 +45,12 @@ class OnnxInput:
 
     @classmethod
     def of(cls, session: Any, path: Path) -> OnnxInput:
-        """Read from a session; raises :class:`FedfrError` when the graph takes anything but 112×112 colour faces."""
+        """Read the input of a session; raises :class:`FedfrError` unless it is one batch of 112×112 colour faces."""
         inputs = session.get_inputs()
         found = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
         wrong = FedfrError(
-            f"{path} is no face recognition network: it takes {found or 'nothing'}; allowed is one input of floats "
-            "or bytes, "
+            f"{path} is not a face recognition network: its inputs are {found or 'none'}; allowed is one input of "
+            "floats or bytes, "
             f"(N, 3, {_SIDE}, {_SIDE}) or (N, {_SIDE}, {_SIDE}, 3); give another model"
         )
         if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 4:
@@ -58,7 +59,7 @@ class OnnxInput:
         layouts = [
             first
             for first, wanted in ((True, (3, _SIDE, _SIDE)), (False, (_SIDE, _SIDE, 3)))
-            # A side with a name instead of a number takes any extent; how many colours there are must be said.
+            # A dimension with a name instead of a number accepts any size; the number of colours must be given.
             if all(
                 given == size or (isinstance(given, str | None) and size != 3)
                 for given, size in zip(only.shape[1:], wanted, strict=True)
@@ -74,7 +75,7 @@ class OnnxBackbone(nn.Module):
     """The network in an ONNX file as a backbone: (N, 3, 112, 112) to (N, D), float32, on the CPU.
 
     It uses as many threads as PyTorch. Raises :class:`FedfrError` when onnxruntime is not installed, the file
-    is damaged or is no face recognition network, and when a feature is NaN or infinity.
+    is damaged or is not a face recognition network, and when a feature is NaN or infinity.
     """
 
     def __init__(self, path: Path) -> None:
@@ -88,19 +89,19 @@ class OnnxBackbone(nn.Module):
             raise FedfrError(f"{path} cannot be read (a name in it is not UTF-8); fetch it again") from error
         if len(outputs) != 1:
             raise FedfrError(
-                f"{path} is no face recognition network: it gives {len(outputs)} outputs; allowed is one, the features "
-                "(N, D); give another model"
+                f"{path} is not a face recognition network: it has {len(outputs)} outputs; allowed is one, the "
+                "features (N, D); give another model"
             )
-        # What a graph says of its output need not be so; one grey face tells.
+        # The declared shape of the output may be wrong, so it is measured with one grey face.
         self.embedding_dim = self(torch.zeros(1, 3, _SIDE, _SIDE)).shape[1]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (N, D) of preprocessed faces (N, 3, 112, 112)."""
+        """Return features (N, D) of preprocessed faces (N, 3, 112, 112)."""
         values = images.numpy()
         if not self.input.channels_first:
             values = values.transpose(0, 2, 3, 1)
         if self.input.dtype is np.uint8 and values.size and (values.min() < 0 or values.max() > 255):
-            raise FedfrError(f"{self.path} takes bytes, grey levels 0 … 255; leave out --mean and --std")
+            raise FedfrError(f"{self.path} expects bytes, grey levels 0 … 255; leave out --mean and --std")
         values = np.ascontiguousarray(values, self.input.dtype)
         size = self.input.batch or max(len(values), 1)
         parts = [self._run(values[start : start + size], size) for start in range(0, len(values), size)]
@@ -109,7 +110,7 @@ class OnnxBackbone(nn.Module):
     def _run(self, values: Any, size: int) -> Any:
         count = len(values)
         if self.input.batch and count < size:
-            # A graph made for a fixed number of faces gets the last one over and over.
+            # A batch of fixed size is filled up with copies of the last face.
             values = np.concatenate([values, values[-1:].repeat(size - count, axis=0)])
         try:
             (features,) = self._session.run(None, {self.input.name: values})
@@ -118,41 +119,44 @@ class OnnxBackbone(nn.Module):
         features = np.asarray(features)
         if features.ndim != 2 or len(features) != len(values) or features.dtype.kind != "f" or features.shape[1] < 2:
             raise FedfrError(
-                f"{self.path} is no face recognition network: of {len(values)} faces it makes {features.dtype} "
-                f"{features.shape}; allowed are floats (N, D), a feature for each; give another model"
+                f"{self.path} is not a face recognition network: for {len(values)} faces it returns {features.dtype} "
+                f"{features.shape}; allowed are floats (N, D), one feature per face; give another model"
             )
         if not np.isfinite(features).all():
             raise FedfrError(
-                f"{self.path} makes NaN or infinity of faces; state the scaling it was trained with "
+                f"{self.path} returns NaN or infinity for faces; give the scaling it was trained with "
                 "(--mean, --std, --colour) or give another model"
             )
         return features[:count].astype(np.float32)
 
 
-def onnx_assumption(network: OnnxBackbone, stated: UserPreprocessing) -> tuple[Preprocessing, str]:
-    """What input a recognition network most likely takes, and where that is known from.
+def onnx_assumption(network: OnnxBackbone, user_preprocessing: UserPreprocessing) -> tuple[Preprocessing, str]:
+    """Return the preprocessing that a recognition network most likely expects, and the source of that assumption.
 
-    InsightFace's rule: RGB, (x − 127.5) / 127.5. A graph that scales faces itself takes what its own constants make
-    that of: grey levels as they are, or those divided by 255. Raises :class:`FedfrError` where they tell neither, or
-    the graph turns the order of colours round, until that is ``stated``.
+    InsightFace's rule: RGB, (x − 127.5) / 127.5. For a graph that scales faces itself, its constants decide between
+    grey levels 0 … 255 and 0 … 1. Raises :class:`FedfrError` where the graph does not determine the range, or reverses
+    the order of the colours, unless ``user_preprocessing`` gives it.
     """
     path = network.path
-    begins = beginning_of(read_graph(path), network.input.name)
-    if begins.swaps and stated.colour is None:
+    scaling = input_scaling(read_graph(path), network.input.name)
+    if scaling.reverses_colours and user_preprocessing.colour is None:
         raise FedfrError(
-            f"{path} turns the order of the colours round before its first layer, and does not tell which it takes; "
-            "state it: --colour BGR if its own code gives it images as OpenCV reads them, else --colour RGB"
+            f"{path} reverses the order of the colours before its first layer, so its input order is unknown; "
+            "give it: --colour BGR if its own code passes images as OpenCV reads them, otherwise --colour RGB"
         )
-    takes = GREY if network.input.dtype is np.uint8 else begins.takes
-    if takes is None and (stated.mean is None or stated.std is None):
+    input_range = GREY if network.input.dtype is np.uint8 else scaling.input_range
+    if input_range is None and (user_preprocessing.mean is None or user_preprocessing.std is None):
         raise FedfrError(
-            f"{path} begins with {', '.join(begins.operations)}, which does not tell the scale of its input; state it: "
+            f"{path} begins with {', '.join(scaling.operations)}, which leaves the scale of its input open; give it: "
             "--mean 127.5 --std 127.5 for −1 … 1, --mean 0 --std 255 for 0 … 1, --mean 0 --std 1 for grey levels"
         )
-    mean, std = _SCALINGS[takes or SIGNED]
+    mean, std = _SCALINGS[input_range or SIGNED]
     preprocessing = Preprocessing(mean=mean, std=std)
-    if begins.operations:
-        return preprocessing, f"the graph, which scales {takes or 'faces'} itself ({', '.join(begins.operations)})"
+    if scaling.operations:
+        return (
+            preprocessing,
+            f"the graph, which scales {input_range or 'faces'} itself ({', '.join(scaling.operations)})",
+        )
     return preprocessing, "InsightFace's rule for its models (model_zoo/arcface_onnx.py)"
 
 
@@ -164,10 +168,10 @@ def _open(path: Path) -> tuple[Any, tuple[type[Exception], ...]]:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as state
     except ImportError as error:
-        raise FedfrError(f"{path} needs onnxruntime; pip install 'fedfr[onnx]'") from error
-    # Its exceptions have no common base of their own.
+        raise FedfrError(f"{path} needs onnxruntime; run pip install 'fedfr[onnx]'") from error
+    # The exceptions of onnxruntime have no common base class.
     kinds = (kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
-    # A damaged file may have it say so in letters that are none.
+    # For a damaged file its message may not be valid UTF-8.
     errors: tuple[type[Exception], ...] = (*kinds, UnicodeDecodeError)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -183,6 +187,6 @@ def _open(path: Path) -> tuple[Any, tuple[type[Exception], ...]]:
 
 
 def _reason(error: Exception) -> str:
-    # What is wrong stands behind "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from … failed:".
+    # The reason follows "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from … failed:".
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : ", "", " ".join(str(error).split()))
     return re.sub(r" : Load model from .* failed: ?", ": ", text).rstrip(".")

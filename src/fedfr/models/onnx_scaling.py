@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from fedfr.models.onnx_graph import Graph, Node
 
-__all__ = ["GREY", "SIGNED", "UNIT", "Beginning", "beginning_of"]
+__all__ = ["GREY", "SIGNED", "UNIT", "InputScaling", "input_scaling"]
 
 SIGNED, UNIT, GREY = "-1 … 1", "0 … 1", "0 … 255"
 
-_PASSED = {
+_VALUE_PRESERVING = {
     "Cast",
     "CastLike",
     "Clip",
@@ -29,9 +29,9 @@ _PASSED = {
     "Transpose",
     "Unsqueeze",
 }
-_ASIDE = {"Shape", "Size"}
-# Where the network itself begins, or nothing depends on the scale any longer.
-_BEGUN = {
+_SHAPE_QUERIES = {"Shape", "Size"}
+# Layers of the network itself, and operations after which the scale no longer matters.
+_FIRST_LAYERS = {
     "AveragePool",
     "Conv",
     "Flatten",
@@ -51,66 +51,66 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """What a graph does with faces before its first layer.
+class InputScaling:
+    """Operations of a graph on its input before the first layer.
 
-    ``takes`` is the range of its input, None where that cannot be told; ``operations`` are those that scale;
-    ``swaps`` says whether the order of colours is turned round.
+    ``input_range`` is the expected range of the input, None if it cannot be determined; ``operations`` names those that
+    scale the input; ``reverses_colours`` says whether they reverse the order of the colours.
     """
 
-    takes: str | None
+    input_range: str | None
     operations: tuple[str, ...]
-    swaps: bool = False
+    reverses_colours: bool = False
 
 
-def beginning_of(graph: Graph, name: str) -> Beginning:
+def input_scaling(graph: Graph, name: str) -> InputScaling:
     """Follow the input ``name`` to the first layer: ``y = slope·x + offset`` of each colour, and pixel statistics."""
     slope, offset = np.ones(1), np.zeros(1)
     operations: list[str] = []
-    swaps, statistics = False, None
+    reverses, statistics = False, None
     while True:
-        users = [node for node in graph.nodes if name in node.inputs and node.operation not in _ASIDE]
+        users = [node for node in graph.nodes if name in node.inputs and node.operation not in _SHAPE_QUERIES]
         if len(users) != 1:
-            known = all(user.operation in _BEGUN for user in users)
+            known = all(user.operation in _FIRST_LAYERS for user in users)
             operations += [] if known else sorted({user.operation for user in users})
-            takes = _range(slope, offset, statistics, bool(operations)) if known else None
-            return Beginning(takes, tuple(operations), swaps)
+            input_range = _range(slope, offset, statistics, bool(operations)) if known else None
+            return InputScaling(input_range, tuple(operations), reverses)
         (node,) = users
         diagonal = _diagonal(node, graph)
         if diagonal is not None:
-            by, more, turned = diagonal
-            slope, offset, swaps = slope * by, offset * by + more, swaps ^ turned
+            by, more, reversing = diagonal
+            slope, offset, reverses = slope * by, offset * by + more, reverses ^ reversing
             operations.append("Conv 1×1")
-        elif node.operation in _BEGUN:
-            return Beginning(_range(slope, offset, statistics, bool(operations)), tuple(operations), swaps)
-        elif _turns(node, graph):
-            swaps = not swaps
+        elif node.operation in _FIRST_LAYERS:
+            return InputScaling(_range(slope, offset, statistics, bool(operations)), tuple(operations), reverses)
+        elif _reverses_colours(node, graph):
+            reverses = not reverses
         elif node.operation == "BatchNormalization":
             operations.append(node.operation)
             scale, bias, mean, variance = (_colours(graph.constants.get(each)) for each in node.inputs[1:5])
             if scale is None or bias is None or mean is None or variance is None:
-                return Beginning(None, tuple(operations), swaps)
+                return InputScaling(None, tuple(operations), reverses)
             deviation = np.sqrt(np.maximum(variance + float(node.attributes.get("epsilon", 1e-5)), 1e-12))
             if statistics is None:
                 statistics = (mean - offset) / slope, deviation / np.abs(slope)
             slope, offset = slope * scale / deviation, (offset - mean) * scale / deviation + bias
             if not slope.all():
-                return Beginning(None, tuple(operations), swaps)
+                return InputScaling(None, tuple(operations), reverses)
         elif node.operation in _ARITHMETIC:
             operations.append(node.operation)
             other = next((each for each in node.inputs if each != name), "")
             constant = _colours(graph.constants.get(other))
             step = None if constant is None else _ARITHMETIC[node.operation](constant, node.inputs[0] == name)
             if step is None:
-                return Beginning(None, tuple(operations), swaps)
+                return InputScaling(None, tuple(operations), reverses)
             slope, offset = slope * step[0], offset * step[0] + step[1]
-        elif node.operation not in _PASSED:
-            return Beginning(None, (*operations, node.operation), swaps)
+        elif node.operation not in _VALUE_PRESERVING:
+            return InputScaling(None, (*operations, node.operation), reverses)
         name = node.outputs[0]
 
 
 def _range(slope: Values, offset: Values, statistics: tuple[Values, Values] | None, scaled: bool) -> str | None:
-    """The range that becomes the usual input of a network by this scaling, of all colours alike."""
+    """Return the input range that this scaling maps to the usual input of a network, the same for all colours."""
     if not scaled:
         return SIGNED
     if not (np.isfinite(slope).all() and np.isfinite(offset).all() and (slope != 0).all()):
@@ -127,21 +127,21 @@ def _agreed(rule: Callable[[float, float], str | None], mean: Values, deviation:
 
 
 def _of_scaling(mean: float, std: float) -> str | None:
-    """The input of ``(x − mean) / std``."""
+    """Return the input range of a network that computes ``(x − mean) / std``."""
     if abs(mean) <= 0.02 and abs(std - 1) <= 0.02:
         return SIGNED
     if (std >= 16 and -1 <= mean <= 255) or (abs(std - 1) <= 0.02 and 16 <= mean <= 255):
         return GREY
     if (0.2 <= mean <= 0.8 and 0.1 <= std <= 0.6) or (-0.01 <= mean <= 0.8 and 1 / 260 <= std <= 1 / 250):
         return UNIT
-    # Back to grey levels, as networks do that were trained on those.
+    # Back to grey levels, for networks that were trained on those.
     if -1.1 <= mean <= -0.9 and 1 / 140 <= std <= 1 / 115:
         return SIGNED
     return None
 
 
 def _of_statistics(mean: float, deviation: float) -> str | None:
-    """The range in which pixels have these statistics."""
+    """Return the input range in which pixels have these statistics."""
     if 16 <= deviation <= 128 and 20 <= mean <= 235:
         return GREY
     if 0.2 <= mean <= 0.8 and 0.1 <= deviation <= 0.35:
@@ -152,7 +152,7 @@ def _of_statistics(mean: float, deviation: float) -> str | None:
 
 
 def _colours(constant: NDArray[Any] | None) -> Values | None:
-    """A constant as one value or one of each colour; an image's mean over its pixels."""
+    """Return a constant as one value or one per colour, averaged over pixels; None for any other shape or type."""
     if constant is None or not constant.size or constant.dtype.kind not in "fiu":
         return None
     values = np.asarray(constant, np.float64)
@@ -165,21 +165,21 @@ def _colours(constant: NDArray[Any] | None) -> Values | None:
 
 
 def _diagonal(node: Node, graph: Graph) -> tuple[Values, Values, bool] | None:
-    """Slope and offset of a convolution that only scales each colour, and whether it turns their order round."""
+    """Return slope, offset and reversal of colours of a 1×1 convolution that scales each colour; None for others."""
     weight = graph.constants.get(node.inputs[1]) if node.operation == "Conv" and len(node.inputs) > 1 else None
     if weight is None or weight.shape not in ((_COLOURS, 1, 1, 1), (_COLOURS, _COLOURS, 1, 1)):
         return None
     bias = _colours(graph.constants.get(node.inputs[2])) if len(node.inputs) > 2 else np.zeros(1)
     matrix = np.diag(weight.reshape(-1)) if weight.shape[1] == 1 else weight.reshape(_COLOURS, _COLOURS)
-    turned = not matrix.diagonal().all()
-    straight = np.asarray(matrix[:, ::-1] if turned else matrix, np.float64)
-    if bias is None or np.count_nonzero(matrix) != _COLOURS or not straight.diagonal().all():
+    reversing = not matrix.diagonal().all()
+    diagonal = np.asarray(matrix[:, ::-1] if reversing else matrix, np.float64)
+    if bias is None or np.count_nonzero(matrix) != _COLOURS or not diagonal.diagonal().all():
         return None
-    return straight.diagonal(), bias, turned
+    return diagonal.diagonal(), bias, reversing
 
 
-def _turns(node: Node, graph: Graph) -> bool:
-    """Whether a node turns the order of the colours round."""
+def _reverses_colours(node: Node, graph: Graph) -> bool:
+    """Return whether a node reverses the order of the colours."""
     given = [graph.constants.get(each) for each in node.inputs[1:]]
     if node.operation == "Gather":
         return given[0] is not None and given[0].reshape(-1).tolist() == [2, 1, 0]
@@ -187,13 +187,13 @@ def _turns(node: Node, graph: Graph) -> bool:
     return steps is not None and steps.reshape(-1).tolist() == [-1]
 
 
-def _reversed(slope: float, constant: Values, first: bool) -> tuple[Values, Values]:
+def _difference(slope: float, constant: Values, first: bool) -> tuple[Values, Values]:
     return (np.ones(1), -constant) if first else (np.full(1, slope), constant)
 
 
 _ARITHMETIC: Mapping[str, Callable[[Values, bool], tuple[Values, Values] | None]] = {
     "Add": lambda constant, first: (np.ones(1), constant),
-    "Sub": lambda constant, first: _reversed(-1.0, constant, first),
+    "Sub": lambda constant, first: _difference(-1.0, constant, first),
     "Mul": lambda constant, first: (constant, np.zeros(1)),
     "Div": lambda constant, first: (1 / constant, np.zeros(1)) if first and constant.all() else None,
 }

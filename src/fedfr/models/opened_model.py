@@ -46,12 +46,14 @@ class OpenedModel(Brief):
     assumed: str = ""
 
 
-def open_model(path: str | os.PathLike[str], stated: UserPreprocessing = NO_USER_PREPROCESSING) -> OpenedModel:
+def open_model(
+    path: str | os.PathLike[str], user_preprocessing: UserPreprocessing = NO_USER_PREPROCESSING
+) -> OpenedModel:
     """Open the model in a file: ``.safetensors``, ``.onnx``, or a PyTorch file of weights.
 
-    ``stated`` gives the input of files without a contract. The network of a client's personalized model is its backbone
-    followed by its transform. Raises :class:`FedfrError` if the file is missing, damaged or not a model, or if
-    ``stated`` is given for a file with a contract.
+    ``user_preprocessing`` gives the input of files without a contract. The network of a client's personalized model is
+    its backbone followed by its transform. Raises :class:`FedfrError` if the file is missing, damaged or not a model,
+    or if ``user_preprocessing`` is given for a file with a contract.
 
     >>> import tempfile, torch
     >>> from pathlib import Path
@@ -63,19 +65,19 @@ def open_model(path: str | os.PathLike[str], stated: UserPreprocessing = NO_USER
     ('generic', '112×112 crops aligned to arcface-112; RGB; (x − 127.5) / 127.5')
     """
     file = Path(path)
-    return _OPENERS.get(file.suffix, _foreign)(file, stated)
+    return _OPENERS.get(file.suffix, _foreign)(file, user_preprocessing)
 
 
-def _own(path: Path, stated: UserPreprocessing) -> OpenedModel:
+def _own(path: Path, user_preprocessing: UserPreprocessing) -> OpenedModel:
     if path.is_file() and not has_contract(path):
-        return _foreign(path, stated)
+        return _foreign(path, user_preprocessing)
     tensors, contract = load_model(path)
-    if stated.entry is not None:
+    if user_preprocessing.entry is not None:
         raise FedfrError(f"{path} is a model of fedfr, with one backbone; leave out --entry")
-    if stated.names:
+    if user_preprocessing.names:
         raise FedfrError(
             f"{path} has a contract that states its input ({contract.preprocessing.describe()}); leave out "
-            f"{', '.join(f'--{name}' for name in stated.names)}, or import the weights again with them"
+            f"{', '.join(f'--{name}' for name in user_preprocessing.names)}, or import the weights again with them"
         )
     try:
         BACKBONES.named_in_file(contract.backbone)
@@ -94,28 +96,32 @@ def _backbone(parts: ModelParts, contract: Contract) -> nn.Module:
     return backbone
 
 
-def _foreign(path: Path, stated: UserPreprocessing) -> OpenedModel:
-    found = load_backbone(path, entry=stated.entry)
+def _foreign(path: Path, user_preprocessing: UserPreprocessing) -> OpenedModel:
+    found = load_backbone(path, entry=user_preprocessing.entry)
     backbone = build_backbone(found.name, 0)
     load_weights(backbone, found.state)
     spec, more = BACKBONES[found.name], found.describe()
-    what = f"{path} holds {found.name}" + (f" ({more})" if more else "")
-    return _assumed(backbone, stated, spec.preprocessing, spec.source, what)
+    what = f"{path} contains {found.name}" + (f" ({more})" if more else "")
+    return _assumed(backbone, user_preprocessing, spec.preprocessing, spec.source, what)
 
 
-def _onnx(path: Path, stated: UserPreprocessing) -> OpenedModel:
+def _onnx(path: Path, user_preprocessing: UserPreprocessing) -> OpenedModel:
     network = OnnxBackbone(path)
     return _assumed(
-        network, stated, *onnx_assumption(network, stated), f"{path} makes {network.embedding_dim} values of a face"
+        network,
+        user_preprocessing,
+        *onnx_assumption(network, user_preprocessing),
+        f"{path} returns {network.embedding_dim} values per face",
     )
 
 
 def _assumed(
-    network: nn.Module, stated: UserPreprocessing, assumed: Preprocessing, source: str, what: str
+    network: nn.Module, user_preprocessing: UserPreprocessing, assumed: Preprocessing, source: str, what: str
 ) -> OpenedModel:
-    preprocessing = stated.over(assumed)
-    told = f"{what}; input: {stated.explain(preprocessing, source)}; state another with --colour, --mean, --std"
-    return OpenedModel(network, preprocessing, "generic", told)
+    preprocessing = user_preprocessing.over(assumed)
+    explained = user_preprocessing.explain(preprocessing, source)
+    notice = f"{what}; input: {explained}; change it with --colour, --mean, --std"
+    return OpenedModel(network, preprocessing, "generic", notice)
 
 
 _OPENERS: Mapping[str, Callable[[Path, UserPreprocessing], OpenedModel]] = {".safetensors": _own, ".onnx": _onnx}

@@ -120,7 +120,7 @@ class Preprocessing:
             ) from error
         if made.to_metadata() != metadata:
             raise FedfrError(
-                f"preprocessing {metadata!r} has entries this version does not know; "
+                f"preprocessing {metadata!r} has entries that this version does not know; "
                 f"known are {', '.join(cls.__dataclass_fields__)}; use the version that wrote it"
             )
         return made

@@ -26,8 +26,8 @@ def read_released(folder: Path) -> ModelParts:
     """
     if not (folder / BACKBONE).is_file():
         raise FedfrError(
-            f"{folder} holds no {BACKBONE}; give a file of weights, or a folder as FedFR's released code writes it: "
-            f"{BACKBONE}, and of a client {BRANCHES} and {PROTOTYPES}"
+            f"{folder} contains no {BACKBONE}; give a file of weights, or a folder written by FedFR's released code: "
+            f"{BACKBONE}, and for a client {BRANCHES} and {PROTOTYPES}"
         )
     backbone = load_foreign(folder / BACKBONE)
     dfc = load_foreign_dfc(folder / BRANCHES).state_dict() if (folder / BRANCHES).exists() else {}
@@ -35,8 +35,8 @@ def read_released(folder: Path) -> ModelParts:
     branches = dfc.get("branches.weight")
     if branches is not None and prototypes is not None and branches.shape != prototypes.shape:
         raise FedfrError(
-            f"{folder} holds prototypes of shape {tuple(prototypes.shape)} in {PROTOTYPES} and branches of shape "
-            f"{tuple(branches.shape)} in {BRANCHES}; give both of one client, its private prototypes alone"
+            f"{folder} contains prototypes of shape {tuple(prototypes.shape)} in {PROTOTYPES} and branches of shape "
+            f"{tuple(branches.shape)} in {BRANCHES}; give both of one client, with only its private prototypes"
         )
     return ModelParts(backbone, prototypes, dfc)
 
@@ -48,8 +48,8 @@ def released_files(parts: ModelParts) -> dict[str, bytes]:
     """
     if parts.transform and "branches.weight" not in parts.dfc:
         raise FedfrError(
-            f"{BRANCHES} needs the client's branches, which a personalized model is written without; export the run "
-            "that it comes from (`fedfr models export RUN … --layout released`), or use the layout state-dict"
+            f"{BRANCHES} needs the client's branches, which the file of a personalized model does not contain; export "
+            "its run (`fedfr models export RUN … --layout released`), or use the layout state-dict"
         )
     contents: dict[str, Mapping[str, Tensor] | Tensor | None] = {
         BACKBONE: parts.backbone,

@@ -30,4 +30,4 @@ class BackboneSpec:
     factory: Callable[[], nn.Module]
     embedding_dim: int = 512
     preprocessing: Preprocessing = _FULL
-    source: str = "what this project trains it with"
+    source: str = "fedfr's own training"

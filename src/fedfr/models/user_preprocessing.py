@@ -38,14 +38,14 @@ class UserPreprocessing:
         if any(each is not None and 0 < each < 1 for each in stds):
             raise FedfrError(
                 f"std is {', '.join(f'{each:g}' for each in stds if each is not None)}; it is in grey levels 0 … 255, "
-                "as mean is: what code that divides by 255 first calls 0.5 is 127.5; multiply both by 255"
+                "as mean is: 0.5 in code that first divides by 255 is 127.5 here; multiply both by 255"
             )
         return replace(assumed, **{name: getattr(self, name) for name in self.names})
 
     def explain(self, preprocessing: Preprocessing, source: str) -> str:
         """Describe in one line the preprocessing, the values given by the user, and the source of the others."""
-        stated = f"{', '.join(self.names)} as stated, the rest " if self.names else ""
-        return f"{preprocessing.describe()} – {stated}assumed from {source}"
+        given = f"{', '.join(self.names)} as given, the rest " if self.names else ""
+        return f"{preprocessing.describe()} – {given}assumed from {source}"
 
 
 NO_USER_PREPROCESSING = UserPreprocessing()
@@ -64,4 +64,6 @@ def levels_of(text: str | None, option: str) -> Levels | None:
         return numbers[0]
     if len(numbers) == 3:
         return numbers[0], numbers[1], numbers[2]
-    raise FedfrError(f"{option} is {text!r}; allowed is one number or three with commas between, as 123.7,116.3,103.5")
+    raise FedfrError(
+        f"{option} is {text!r}; allowed is one number, or three separated by commas, for example 123.7,116.3,103.5"
+    )

@@ -107,37 +107,37 @@ def keep_modes(module: nn.Module) -> Iterator[None]:
 
 def extract_features(
     backbone: nn.Module,
-    pool: TrainingSet,
+    training_set: TrainingSet,
     compute: Compute,
     *,
     mirrored: bool = False,
     batch_size: int | None = None,
     on_images: OnImages | None = None,
 ) -> torch.Tensor:
-    """Return the features (n, D) of every image of ``pool`` in evaluation mode, float32 on the CPU.
+    """Return the features (n, D) of every image of ``training_set`` in evaluation mode, float32 on the CPU.
 
     ``mirrored`` flips all images horizontally. ``on_images`` is called after every batch with the number of images done
     and the number of all images. The training modes of all layers are restored.
     """
     keep_freed_memory()
     size = batch_size or _BATCH[compute.device.type == "cpu"]
-    faces = DeviceFaces(pool, compute.device, resident=False)
+    faces = DeviceFaces(training_set, compute.device, resident=False)
     parts, done = [], 0
     with keep_modes(backbone), torch.inference_mode():
         backbone.eval()
-        for indices in torch.arange(len(pool)).split(size):
+        for indices in torch.arange(len(training_set)).split(size):
             flip = torch.ones(len(indices), dtype=torch.bool, device=compute.device) if mirrored else None
             parts.append(compute.features(backbone, faces.images(indices, indices), flip))
             done += len(indices)
             if on_images is not None:
-                on_images(done, len(pool))
+                on_images(done, len(training_set))
         features = torch.cat(parts).cpu()
     # Cloned outside inference mode so that autograd may save it for a backward pass.
     return features.clone()
 
 
 def mirror_summed_features(
-    backbone: nn.Module, pool: TrainingSet, compute: Compute, *, on_images: OnImages | None = None
+    backbone: nn.Module, training_set: TrainingSet, compute: Compute, *, on_images: OnImages | None = None
 ) -> torch.Tensor:
     """Return for every image the sum (n, D) of its feature and that of its mirror image, as InsightFace's tools do.
 
@@ -145,9 +145,9 @@ def mirror_summed_features(
     """
 
     def half(mirrored: bool) -> torch.Tensor:
-        before = len(pool) if mirrored else 0
+        before = len(training_set) if mirrored else 0
         report = None if on_images is None else lambda done, total: on_images(before + done, 2 * total)
-        return extract_features(backbone, pool, compute, mirrored=mirrored, on_images=report)
+        return extract_features(backbone, training_set, compute, mirrored=mirrored, on_images=report)
 
     return half(False) + half(True)
 
@@ -173,12 +173,17 @@ class FrozenFeatures:
 
 
 def freeze(
-    backbone: nn.Module, pool: TrainingSet, compute: Compute, *, flips: bool, upright: torch.Tensor | None = None
+    backbone: nn.Module,
+    training_set: TrainingSet,
+    compute: Compute,
+    *,
+    flips: bool,
+    upright: torch.Tensor | None = None,
 ) -> FrozenFeatures:
-    """Compute the :class:`FrozenFeatures` of ``pool``; ``upright`` are the unflipped features (n, D), if known.
+    """Compute the :class:`FrozenFeatures` of ``training_set``; ``upright`` are the unflipped features (n, D), if known.
 
     With ``flips`` false, the mirrored features are the unflipped ones.
     """
-    plain = extract_features(backbone, pool, compute) if upright is None else upright
-    mirror = extract_features(backbone, pool, compute, mirrored=True) if flips else plain
+    plain = extract_features(backbone, training_set, compute) if upright is None else upright
+    mirror = extract_features(backbone, training_set, compute, mirrored=True) if flips else plain
     return FrozenFeatures(torch.stack([plain, mirror]).to(compute.device))

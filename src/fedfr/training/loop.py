@@ -71,7 +71,7 @@ def batches(count: int, batch_size: int, order: torch.Tensor) -> Iterator[torch.
 
 def train(
     network: Network,
-    pool: TrainingSet,
+    training_set: TrainingSet,
     objective: Objective,
     plan: TrainingPlan,
     compute: Compute,
@@ -81,14 +81,14 @@ def train(
     first_epoch: int = 0,
     optimizer_state: Mapping[int, torch.Tensor] | None = None,
 ) -> dict[str, float]:
-    """Train ``network`` in place on ``pool``; return the mean of every loss term over the steps of the last epoch.
+    """Train ``network`` in place on ``training_set``; return the mean of every loss term in the last epoch.
 
     ``first_epoch`` and ``optimizer_state`` (momentum by parameter number) resume an interrupted training. On return and
     after an exception, the training modes and ``requires_grad`` flags of the network are as before, without gradients.
     Raises :class:`FedfrError` if there are no images, or if a loss, a weight or a BatchNorm statistic becomes NaN or
     infinite; ``plan.on_epoch`` is not called for that epoch.
     """
-    if len(pool) == 0:
+    if len(training_set) == 0:
         raise FedfrError("there are no faces to train on; check the split's training images")
     keep_freed_memory()
     trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
@@ -104,19 +104,19 @@ def train(
             # In the parameter's memory layout: the fused optimizer step ignores strides.
             buffer = torch.empty_like(parameter, requires_grad=False).copy_(optimizer_state[number])
             optimizer.state[parameter]["momentum_buffer"] = buffer
-    steps = max(1, len(pool) // plan.batch_size)
-    labels = pool.labels.to(compute.device)
-    faces, forward = DeviceFaces(pool, compute.device), compute.trained(network.backbone, plan.batch_size)
+    steps = max(1, len(training_set) // plan.batch_size)
+    labels = training_set.labels.to(compute.device)
+    faces, forward = DeviceFaces(training_set, compute.device), compute.trained(network.backbone, plan.batch_size)
     means: dict[str, float] = {}
     with _restored(network):
         network.train()
         for epoch in range(first_epoch, plan.epochs):
             _select_trained(trained, epoch, plan.learns)
-            order, flips = plan.draw(epoch, len(pool))
+            order, flips = plan.draw(epoch, len(training_set))
             # Copied to the device once per epoch, so that the steps never wait for it.
             device_order, device_flips = order.to(compute.device), flips.to(compute.device)
             sums: dict[str, torch.Tensor] = {}
-            host, device = (batches(len(pool), plan.batch_size, each) for each in (order, device_order))
+            host, device = (batches(len(training_set), plan.batch_size, each) for each in (order, device_order))
             for step, (indices, device_indices) in enumerate(zip(host, device, strict=True)):
                 for group in optimizer.param_groups:
                     group["lr"] = plan.learning_rate(epoch, epoch + step / steps)

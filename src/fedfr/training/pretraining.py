@@ -42,7 +42,7 @@ def learning_rate(config: PretrainConfig, epoch: int, progress: float) -> float:
 
 def pretrain(
     backbone: nn.Module,
-    pool: TrainingSet,
+    training_set: TrainingSet,
     num_identities: int,
     config: PretrainConfig,
     compute: Compute,
@@ -52,7 +52,7 @@ def pretrain(
     on_step: Callable[[int, int, int], None] = lambda epoch, step, steps: None,
     on_epoch: Callable[[int, Mapping[str, float], float], None] = lambda epoch, losses, rate: None,
 ) -> torch.Tensor:
-    """Train ``backbone`` in place on ``pool``; return the prototypes (num_identities, D), float32 on the CPU.
+    """Train ``backbone`` in place on ``training_set``; return the prototypes (num_identities, D), float32 on the CPU.
 
     After every epoch, ``on_epoch`` is called with its number (from 0), its mean losses and its last learning rate; then
     weights, prototypes and momentum are written to ``checkpoint``. If that file exists, training resumes from it and
@@ -90,7 +90,7 @@ def pretrain(
         on_epoch=save,
     )
     objective = Objective([classification_term(config.loss, config.scale, config.margin)])
-    train(network, pool, objective, plan, compute, first_epoch=first, optimizer_state=momentum)
+    train(network, training_set, objective, plan, compute, first_epoch=first, optimizer_state=momentum)
     return network.private.detach().cpu()
 
 

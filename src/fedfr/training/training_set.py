@@ -56,11 +56,13 @@ class DeviceFaces:
     memory.
     """
 
-    def __init__(self, pool: TrainingSet, device: torch.device, *, resident: bool | None = None) -> None:
-        self._pool = pool
+    def __init__(self, training_set: TrainingSet, device: torch.device, *, resident: bool | None = None) -> None:
+        self._pool = training_set
         self._device = device
         if resident is None:
-            resident = device.type == "cuda" and len(pool) * _FACE_BYTES <= torch.cuda.mem_get_info(device)[0] // 2
+            resident = (
+                device.type == "cuda" and len(training_set) * _FACE_BYTES <= torch.cuda.mem_get_info(device)[0] // 2
+            )
         self._pixels = self._upload() if resident else None
 
     def images(self, indices: torch.Tensor, device_indices: torch.Tensor) -> torch.Tensor:

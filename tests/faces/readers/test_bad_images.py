@@ -177,10 +177,10 @@ def test_links_to_nowhere_and_what_is_no_file_stop_nothing(tmp_path: Path) -> No
     (folder / "train" / "cy").mkdir(parents=True)
     (folder / "train" / "cy" / "1.png").symlink_to("/dev/zero")
     os.mkfifo(folder / "train" / "cy" / "2.png")
-    with pytest.raises(FedfrError, match=r"2 of 2 rows cannot be used: .*no regular file.*no regular file"):
+    with pytest.raises(FedfrError, match=r"2 of 2 rows cannot be used: .*not a regular file.*not a regular file"):
         import_imagefolder(folder)
     for name in ("4.png", "5.png"):
-        with pytest.raises(FedfrError, match=f"cannot read .*{name}: it is no regular file; check the file"):
+        with pytest.raises(FedfrError, match=f"cannot read .*{name}: it is not a regular file; check the file"):
             read_image(folder / "anna" / name)
 
 

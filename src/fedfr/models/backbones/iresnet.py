@@ -62,7 +62,7 @@ class IResNet(nn.Module):
         self.bn2 = _norm(_WIDTHS[3])
         self.fc = nn.Linear(_WIDTHS[3] * 7 * 7, dim)
         self.features = nn.BatchNorm1d(dim, eps=_EPS)
-        # As in the original: a learnt scale here would be undone by the normalization of the feature.
+        # As in the original: normalization of the feature would cancel a learnt scale.
         self.features.weight.requires_grad = False
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

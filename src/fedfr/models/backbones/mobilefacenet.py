@@ -1,4 +1,4 @@
-"""MobileFaceNet: about a million parameters, for devices and CPUs."""
+"""MobileFaceNet: a network of about a million parameters for mobile devices and CPUs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Unit(nn.Module):
 
 
 class _Bottleneck(nn.Module):
-    """1×1 up, 3×3 depthwise, 1×1 down without activation; residual where the shape stays."""
+    """1×1 expansion, 3×3 depthwise, 1×1 projection without activation; residual if the shape is unchanged."""
 
     def __init__(self, before: int, width: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ def _bottlenecks(width: int) -> nn.Sequential:
 
 
 class MobileFaceNet(nn.Module):
-    """(N, 3, 112, 16·w) to (N, dim), where ``last`` = (7, w) is the extent of the last map.
+    """MobileFaceNet: (N, 3, 112, 16·w) to (N, dim); ``last`` = (7, w) is the size of the last feature map.
 
     Chen et al., MobileFaceNets, CCBR 2018 (arXiv 1804.07573), table 1. PReLU slopes start at 0.25.
     """
@@ -99,7 +99,7 @@ class MobileFaceNet(nn.Module):
 
 
 MOBILEFACENET = BackboneSpec(MobileFaceNet)
-# The middle 96 columns, scaled by 128: what the published 112×96 checkpoints were trained with.
+# The published 112×96 checkpoints were trained with the middle 96 columns, scaled by 128.
 MOBILEFACENET_112X96 = BackboneSpec(
     lambda: MobileFaceNet(dim=128, last=(7, 6)),
     128,

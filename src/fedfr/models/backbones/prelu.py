@@ -15,8 +15,10 @@ _CHUNK = 1 << 18
 
 
 class _ChannelsLastPReLU(torch.autograd.Function):
-    """PyTorch's own backward on a CPU writes a weight gradient as large as the input and then sums it: in MobileFaceNet
-    that is 40 % of a training step. Here rows of the channels_last layout are taken in pieces and summed at once.
+    """PReLU of a channels_last tensor, whose backward pass sums the weight gradient block by block.
+
+    PyTorch's own backward on a CPU writes a weight gradient as large as the input and then sums it; in MobileFaceNet
+    this takes 40 % of a training step.
     """
 
     @staticmethod
@@ -45,19 +47,19 @@ class _ChannelsLastPReLU(torch.autograd.Function):
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(N, C, H, W) in channels_last layout as its (N·H·W, C) matrix, without a copy."""
+    """Return (N, C, H, W) in channels_last layout as an (N·H·W, C) matrix, without a copy."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
 class PReLU(nn.PReLU):
-    """:class:`torch.nn.PReLU`, a slope per channel; the same function, entries and gradients up to rounding.
+    """:class:`torch.nn.PReLU` with a slope per channel; function, entries and gradients agree with it up to rounding.
 
-    (N, C, H, W) to (N, C, H, W). Where the fast backward does not apply – another device or layout, compiled code –
-    PyTorch's is used. It can be differentiated once.
+    (N, C, H, W) to (N, C, H, W). On other devices and layouts and in compiled code, PyTorch's backward pass is used.
+    It can be differentiated once.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Positive values as they are, negative ones times the channel's slope."""
+        """Return positive values unchanged and negative values multiplied by the channel's slope."""
         fast = (
             x.device.type == "cpu"
             and x.dim() == 4

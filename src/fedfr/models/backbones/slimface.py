@@ -34,13 +34,13 @@ def _stage(before: int, width: int, blocks: int) -> nn.Sequential:
 
 
 class SlimFace(nn.Module):
-    """Four stages of plain 3×3 convolutions, each begun by stride 2, then 1×1, depthwise 7×7 and linear.
+    """Four stages of plain 3×3 convolutions, each beginning with stride 2, then 1×1, depthwise 7×7 and linear.
 
     (N, 3, 112, 112) to (N, dim). Plain convolutions, because depthwise ones leave a CPU's vector units idle in
     training; ReLU, because PReLU's backward pass costs a quarter to nearly half of the training speed here.
     The global depthwise convolution is MobileFaceNet's (arXiv 1804.07573): it weighs face regions with 0.2 % of the
     parameters of a 25 088 → 512 layer. Residual blocks: He et al., CVPR 2016 (arXiv 1512.03385). Widths and blocks are
-    the fastest of five shapes that were as accurate as each other (``benchmarks/slimface_shapes.py``).
+    the fastest of five shapes of equal accuracy (``benchmarks/slimface_shapes.py``).
     """
 
     def __init__(

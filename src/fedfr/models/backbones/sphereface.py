@@ -31,7 +31,7 @@ def _stage(before: int, width: int, blocks: int) -> nn.Sequential:
 
 
 class SphereFace(nn.Module):
-    """Four stages of ``blocks`` residual blocks, each begun by a stride-2 convolution, then 25 088 → ``dim``.
+    """Four stages of ``blocks`` residual blocks, each beginning with a stride-2 convolution, then 25 088 → ``dim``.
 
     (N, 3, 112, 112) to (N, dim). ``blocks`` (1, 2, 4, 1) is the 20-layer, (3, 7, 16, 3) the 64-layer network.
     Liu et al., SphereFace, CVPR 2017 (arXiv 1704.08063), table 2.
