@@ -33,7 +33,8 @@ from fedfr.faces import FaceSet
 from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.messages import Broadcast
 from fedfr.federation.networks import Networks
-from fedfr.federation.private_store import PrivateState, PrivateStore
+from fedfr.federation.private_state import PrivateState
+from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.methods.fedfr import FedFR
 from fedfr.models import BACKBONES, DFC, build_backbone

@@ -13,7 +13,8 @@ from tests.support.tiny_experiment import SETTINGS, tiny_faces
 
 from fedfr.config.schema import load_config
 from fedfr.experiments.experiment import Experiment
-from fedfr.federation.private_store import PrivateState, PrivateStore
+from fedfr.federation.private_state import PrivateState
+from fedfr.federation.private_store import PrivateStore
 from fedfr.models import foreign_dfc_entries, load_model
 
 # A run writes its clients' models without what serves training alone.

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import Fedfr
 from tests.support.photograph_files import YUNET, landmarks_file, people, save
 
-from fedfr.cli import faces
+from fedfr.cli import face_import
 from fedfr.faces import FaceSet, import_photographs
 from fedfr.faces.alignment.photographs import REASONS, Limits
 
@@ -136,7 +136,7 @@ def test_interrupted_by_hand(fedfr: Fedfr, place: Path, monkeypatch: pytest.Monk
 
 
 def test_the_command_has_the_defaults_of_the_library() -> None:
-    defaults = {name: value.default for name, value in inspect.signature(faces.import_).parameters.items()}
+    defaults = {name: value.default for name, value in inspect.signature(face_import.import_).parameters.items()}
     plain = Limits()
     assert defaults["least_score"] == plain.score
     assert defaults["least_size"] == plain.size

@@ -74,7 +74,7 @@ def test_several_sets_are_audited_together(sets: Path, fedfr: Fedfr) -> None:
         (["split", "pub", "x.json", "--compare-with", "m"], "--compare-with is for several face sets"),
         (["split", "pub", "x.json", "--public", "pub"], "give one face set or several"),
         (["split", "x.json", "--public", "none"], "face set 'public' (--public): "),
-        (["split", "x.json", "--private", "a=north", "--private", "A=south"], "two face sets have one name"),
+        (["split", "x.json", "--private", "a=north", "--private", "A=south"], "two face sets have the same name"),
         (
             ["split", "x.json", "--private", "north", "--exclude-identities", "b=f"],
             "face set 'b'; there are private",

@@ -326,7 +326,7 @@ def test_apples_gpu_is_refused_with_the_reason(device: str) -> None:
 
 def test_devices_are_of_one_kind() -> None:
     assert load_config(None, {"runtime": {"device": "cpu, cpu:0"}}).runtime.devices == ("cpu", "cpu:0")
-    with pytest.raises(FedfrError, match=r"all must be of one kind"):
+    with pytest.raises(FedfrError, match=r"devices must be of one kind"):
         load_config(None, {"runtime": {"device": "cpu,cuda:0"}})
 
 
@@ -343,11 +343,11 @@ def test_every_device_is_looked_for_whoever_will_use_it() -> None:
     [
         ("a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
             f"{after}: &{after} [{', '.join(9 * [f'*{before}'])}]\n" for before, after in pairwise("abcdefgh")
-        ), "stands for more than 1000000 values"),
-        ("a: &a [*a]", "stands for more than 1000000 values"),
+        ), "expands to more than 1000000 values"),
+        ("a: &a [*a]", "expands to more than 1000000 values"),
         ("a: &a {x: 1}\n" + "".join(
             f"{after}: &{after} {{<<: [{', '.join(9 * [f'*{before}'])}]}}\n" for before, after in pairwise("abcdefgh")
-        ), "stands for more than 1000000 values"),
+        ), "expands to more than 1000000 values"),
         ("a: " + "[" * 5000, "nested|recursion|line"),
         ("a: " + "9" * 5000, "integer string conversion"),
         ("a: !!int ''", "index"),

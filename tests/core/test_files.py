@@ -27,7 +27,8 @@ from fedfr.core.files import (
 )
 from fedfr.federation.journal import Journal
 from fedfr.federation.method import GenericModel
-from fedfr.federation.private_store import PrivateState, PrivateStore
+from fedfr.federation.private_state import PrivateState
+from fedfr.federation.private_store import PrivateStore
 
 
 def fill(folder: Path) -> None:

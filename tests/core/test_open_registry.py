@@ -131,7 +131,9 @@ def test_a_backbone_is_a_specification_or_a_network(monkeypatch: pytest.MonkeyPa
     fedfr.register_backbone("spec", TINY)
     assert BACKBONES.stored_name("spec") == f"{__name__}:TINY"
     fedfr.register_backbone("net", Net)
-    assert BACKBONES["net"] == BACKBONES[f"{__name__}:Net"] == BackboneSpec(Net, 8, source=f"what {__name__} says")
+    assert (
+        BACKBONES["net"] == BACKBONES[f"{__name__}:Net"] == BackboneSpec(Net, 8, source=f"the defaults of {__name__}")
+    )
     for name in ("spec", "net"):
         BACKBONES.check_portable(name)
 

@@ -20,7 +20,7 @@ from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import ClientFaces, FaceSet, PhotographImport, Split, VerificationSet
 from fedfr.federation.messages import Broadcast, Update
 from fedfr.federation.method import GenericModel
-from fedfr.federation.private_store import PrivateState
+from fedfr.federation.private_state import PrivateState
 from fedfr.models import DFC, OpenedModel, Personalized, Preprocessing, build_backbone
 from fedfr.results.curve_records import Curve
 from fedfr.results.result_rows import Row

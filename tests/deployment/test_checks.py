@@ -31,7 +31,8 @@ from fedfr.deployment.checks import CheckResult, check_server, check_site
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.site import Site
 from fedfr.faces import FaceSet
-from fedfr.federation.private_store import PrivateState, PrivateStore
+from fedfr.federation.private_state import PrivateState
+from fedfr.federation.private_store import PrivateStore
 
 EVERY_LINE = [
     "configuration",

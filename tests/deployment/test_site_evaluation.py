@@ -131,7 +131,7 @@ def test_an_exported_model_is_measured_on_faces_and_leaves_as_it_is(federation: 
     (file,) = export_model(personal, tmp_path / "plain.pth", "state-dict").private
     names = torch.load(file, weights_only=True).keys()
     assert {name.rpartition(".")[0] for name in names if name.startswith("dfc")} == {"dfc.transform"}
-    with pytest.raises(FedfrError, match="which a personalized model is written without; export the run"):
+    with pytest.raises(FedfrError, match="which the file of a personalized model does not contain; export"):
         export_model(personal, tmp_path / "released", "released")
     assert not (tmp_path / "released").exists()
 

@@ -20,7 +20,8 @@ from fedfr.deployment.site_status_file import SiteStatusFile, busy_with_other_ru
 from fedfr.deployment.state_files import STOPPED, SUBMITTED
 from fedfr.deployment.status import site_status, status_of, table
 from fedfr.engines.flower.site_state import SiteStatus
-from fedfr.federation.private_store import PrivateState, PrivateStore
+from fedfr.federation.private_state import PrivateState
+from fedfr.federation.private_store import PrivateStore
 
 
 def update(client: str, number: int, **more: object) -> dict[str, object]:

@@ -21,7 +21,7 @@ from fedfr.experiments.components import ClientFactory
 from fedfr.experiments.experiment import Experiment
 from fedfr.federation.client import Client
 from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_update, encode
-from fedfr.federation.private_store import PrivateState
+from fedfr.federation.private_state import PrivateState
 from fedfr.results.result_rows import Row
 
 

@@ -21,7 +21,7 @@ from fedfr.experiments.evaluator import EvaluatedModel, Evaluator, Features, eva
 from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import ClientFaces, FaceSet, Split
 from fedfr.federation.method import GenericModel
-from fedfr.federation.private_store import PrivateState
+from fedfr.federation.private_state import PrivateState
 from fedfr.models import Personalized, build_backbone
 from fedfr.models.heads import DFC
 from fedfr.results.result_rows import Row

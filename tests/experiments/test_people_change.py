@@ -16,7 +16,8 @@ from fedfr.deployment.site import Site
 from fedfr.experiments.experiment import Experiment
 from fedfr.faces import ClientFaces, FaceSet, Split
 from fedfr.federation.identity_key import KEY
-from fedfr.federation.private_store import PERSONAL_MODEL, PrivateState
+from fedfr.federation.private_state import PrivateState
+from fedfr.federation.private_store import PERSONAL_MODEL
 from fedfr.models import load_model
 from fedfr.reporting.progress import Silent
 

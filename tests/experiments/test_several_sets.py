@@ -123,9 +123,9 @@ def test_sets_are_imported_once_beside_the_links(sets: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"public": "{sets}/public", "path": "{sets}/north"}, "give faces.path, or faces.public"),
-        ({"compare_with": "x"}, "faces.compare_with compares people of several face sets"),
-        ({"private": [{"name": "a", "path": "x"}, {"name": "A", "path": "y"}]}, "two face sets have one name"),
+        ({"public": "{sets}/public", "path": "{sets}/north"}, "give either faces.path, or faces.public"),
+        ({"compare_with": "x"}, "faces.compare_with compares several face sets"),
+        ({"private": [{"name": "a", "path": "x"}, {"name": "A", "path": "y"}]}, "two face sets have the same name"),
         ({"private": {"paths": "x"}}, "private.0.paths"),
         ({"overlap": "merge", "private": "x"}, "overlap"),
         ({"private": 3}, "private"),

@@ -22,7 +22,8 @@ from fedfr.federation.client import Client, ClientSettings, decay_epoch
 from fedfr.federation.messages import Broadcast, decode_broadcast, encode
 from fedfr.federation.method import shared_entries
 from fedfr.federation.networks import batchnorm_entries
-from fedfr.federation.private_store import PrivateState, PrivateStore
+from fedfr.federation.private_state import PrivateState
+from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.methods import METHODS
 from fedfr.models import build_backbone

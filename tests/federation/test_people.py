@@ -14,7 +14,7 @@ from tests.support.tiny_experiment import tiny_faces
 from fedfr.core.errors import FedfrError
 from fedfr.faces import FaceSet
 from fedfr.federation.client import Client
-from fedfr.federation.private_store import PrivateState
+from fedfr.federation.private_state import PrivateState
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.training.features import extract_features
 from fedfr.training.training_set import TrainingSet

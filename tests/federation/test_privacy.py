@@ -19,7 +19,7 @@ from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import local_engine
 from fedfr.federation.client import Client
 from fedfr.federation.messages import Failure, Update, decode_broadcast, decode_reply, encode
-from fedfr.federation.private_store import PrivateState
+from fedfr.federation.private_state import PrivateState
 from fedfr.training.features import extract_features
 from fedfr.training.training_set import TrainingSet
 

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from fedfr.core.errors import FedfrError
 from fedfr.federation.identity_key import KEY
 from fedfr.federation.packing import pack, read_metadata
-from fedfr.federation.private_store import PERSONAL_MODEL, PrivateState, PrivateStore
+from fedfr.federation.private_state import PrivateState
+from fedfr.federation.private_store import PERSONAL_MODEL, PrivateStore
 
 
 def state(round_number: int) -> PrivateState:

@@ -14,7 +14,7 @@ from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import MethodRun, local_engine
 from fedfr.federation.messages import Broadcast, Update, decode_broadcast, decode_update
 from fedfr.federation.method import GenericModel
-from fedfr.federation.private_store import PrivateState
+from fedfr.federation.private_state import PrivateState
 
 
 class Finished:

@@ -97,7 +97,7 @@ def test_an_average_of_the_weights_is_told_and_chosen_by_name(tmp_path: Path) ->
 
 def test_several_backbones_are_asked_about(tmp_path: Path) -> None:
     path = saved(tmp_path / "w.pth", {"student": STATE, "teacher": OTHER})
-    with pytest.raises(FedfrError, match=r"holds 2 backbones .*'student', 'teacher'\); name one with --entry"):
+    with pytest.raises(FedfrError, match=r"contains 2 backbones .*'student', 'teacher'\); name one with --entry"):
         open_model(path)
     with pytest.raises(FedfrError, match=r"--entry is 'techer', which matches no backbones; available: 'student'"):
         open_model(path, UserPreprocessing(entry="techer"))
@@ -169,8 +169,8 @@ def test_integers_never_become_weights() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_module_or_a_program_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    advice = r"load it with the code that it belongs to and save the weights alone: torch\.save\(model\.state_dict\(\)"
-    with pytest.raises(FedfrError, match=rf"it holds torch\.nn\.modules\.linear\.Linear; .*{advice}"):
+    advice = r"load it with the code that wrote it and save only the weights: torch\.save\(model\.state_dict\(\)"
+    with pytest.raises(FedfrError, match=rf"it contains torch\.nn\.modules\.linear\.Linear; .*{advice}"):
         open_model(saved(tmp_path / "module.pth", nn.Linear(2, 2)))
     torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)).save(str(tmp_path / "program.pt"))
     with pytest.raises(FedfrError, match=rf"it is a TorchScript archive, .*{advice}"):

@@ -135,12 +135,12 @@ def test_prototypes(tmp_path: Path, prototypes: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (theirs("linear"), r"they hold entries \['bias', 'converter\.0\.bias', 'converter\.0\.weight'\]"),
-        ({"fc": torch.zeros(D)}, r"they hold torch\.float32 \(32,\); allowed is one matrix of floats"),
-        (torch.zeros(K, D, dtype=torch.int64), r"they hold torch\.int64 \(5, 32\)"),
-        (torch.zeros(0, D), r"they hold torch\.float32 \(0, 32\)"),
-        ([torch.zeros(K, D)], "they hold list; allowed is one matrix"),
-        ({"fc": 3}, "they hold int; allowed is one matrix"),
+        (theirs("linear"), r"they contain entries \['bias', 'converter\.0\.bias', 'converter\.0\.weight'\]"),
+        ({"fc": torch.zeros(D)}, r"they contain torch\.float32 \(32,\); allowed is one matrix of floats"),
+        (torch.zeros(K, D, dtype=torch.int64), r"they contain torch\.int64 \(5, 32\)"),
+        (torch.zeros(0, D), r"they contain torch\.float32 \(0, 32\)"),
+        ([torch.zeros(K, D)], "they contain list; allowed is one matrix"),
+        ({"fc": 3}, "they contain int; allowed is one matrix"),
         (torch.full((K, D), torch.nan), "hold NaN or infinity"),
     ],
 )
@@ -169,6 +169,6 @@ def test_damaged_files_and_code_in_them(tmp_path: Path, load: Any) -> None:
         load(path)
     with pytest.raises(FedfrError, match="do not exist"):
         load(tmp_path / "none.pth")
-    with pytest.raises(FedfrError, match="nothing but tensors"):
+    with pytest.raises(FedfrError, match="only tensors"):
         load(written(path, {"fc": Evil(tmp_path)}))
     assert not (tmp_path / "ran").exists()

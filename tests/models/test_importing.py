@@ -226,7 +226,7 @@ class Evil:
 @pytest.mark.parametrize("name", ["backbone.pth", "bce_module.pth", "fc.pth"])
 def test_a_malicious_pickle_is_refused_and_not_run(client: Path, name: str) -> None:
     torch.save({"fc": Evil(client), "state_dict": {"weight": Evil(client)}}, client / name)
-    refused(client, rf"{name} cannot be read \(.*no tensors\)")
+    refused(client, rf"{name} cannot be read \(.*not tensors\)")
     refused(client / name, rf"{name} cannot be read")
     with pytest.raises(FedfrError, match="cannot be read"):
         inspect_model(client / name)

@@ -219,7 +219,7 @@ def test_the_detector_is_no_recognition_network(models_dir: Path) -> None:
 def test_other_output(tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match="has 2 outputs; allowed is one"):
         OnnxBackbone(written(tmp_path / "two.onnx", outputs=2))
-    with pytest.raises(FedfrError, match=r"of 1 faces it makes float32 \(1, 3, 4, 4\); allowed are floats \(N, D\)"):
+    with pytest.raises(FedfrError, match=r"for 1 faces it returns float32 \(1, 3, 4, 4\); allowed are floats \(N, D\)"):
         OnnxBackbone(written(tmp_path / "map.onnx", flat=False))
 
 

@@ -4,169 +4,27 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from fedfr.cli import datasets, exports, photograph_options, set_options
+from fedfr.cli import exports, face_import, set_options
 from fedfr.cli.choices import CommandWithChoices
-from fedfr.cli.completion import importers as importer_names
 from fedfr.cli.datasets import Faces
-from fedfr.cli.interruption import interruptible
+from fedfr.cli.face_import import Exclude, KeepSingle
+from fedfr.cli.face_info import face_facts, print_info
 from fedfr.cli.output import AsJson, Overrides, print_json, print_lines, progress
-
-if TYPE_CHECKING:
-    from fedfr.faces.exclusions import OmittedImage
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Import, inspect, audit and split faces.", no_args_is_help=True)
-
-Exclude = Annotated[
-    Path | None,
-    typer.Option("--exclude", help="Leave out the images marked `exclude` in this list of `faces audit --csv`."),
-]
-KeepSingle = Annotated[
-    bool, typer.Option("--keep-single", help="Allow --exclude to leave an identity with a single image.")
-]
-
-
-@app.command("import")
-def import_(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="A folder, one sub-folder of images per identity; a train.rec; a Hugging Face data set (Parquet, "
-            "imagefolder, save_to_disk); or the name of an importer that needs no path, such as `orl`."
-        ),
-    ],
-    destination: Annotated[Path, typer.Argument(help="Folder for the face set; must be new or empty.")],
-    link: Annotated[bool, typer.Option("--link", help="Do not copy the images; decode them from the .rec.")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out unreadable images and list them.")] = False,
-    importer: Annotated[
-        str | None,
-        typer.Option(
-            "--importer",
-            metavar="NAME",
-            help="Importer to read SOURCE with, by default the one that recognizes it: a name of `fedfr list "
-            "importers`, or `package.module:function`.",
-            autocompletion=importer_names,
-        ),
-    ] = None,
-    part: datasets.Part = None,
-    image_column: datasets.ImageColumn = None,
-    identity_column: datasets.IdentityColumn = None,
-    align: photograph_options.Align = "none",
-    detector: photograph_options.Detector = None,
-    detector_sha256: photograph_options.DetectorSha256 = None,
-    landmarks: photograph_options.Landmarks = None,
-    least_score: photograph_options.LeastScore = 0.6,
-    least_size: photograph_options.LeastSize = 56.0,
-    least_sharpness: photograph_options.LeastSharpness = 8.0,
-    skip_several: photograph_options.SkipSeveral = False,
-    sheet: photograph_options.Sheet = None,
-    threads: photograph_options.Threads = None,
-    exclude: Exclude = None,
-    keep_single: KeepSingle = False,
-    as_json: AsJson = False,
-) -> None:
-    """Import aligned faces, or align faces in photographs, into a memory-mapped face set."""
-    from fedfr.faces import import_faces, import_photographs
-    from fedfr.faces.alignment.photographs import AlignerFiles, Limits, make_aligner, refuse_options
-    from fedfr.faces.exclusions import EXCLUDED, import_with_exclusions
-    from fedfr.faces.readers.photographs import SKIPPED
-
-    aligner = make_aligner(align, AlignerFiles(detector, detector_sha256, landmarks))
-    limits = Limits(least_score, least_size, least_sharpness, not skip_several)
-    options = {"part": part, "image_column": image_column, "identity_column": identity_column}
-    with progress() as reporter:
-
-        def count(done: int, total: int) -> None:
-            reporter.update("importing", done, total, unit="images")
-
-        if aligner is None:
-            given: dict[str, object] = {f"--least-{name}": True for name in limits.changed() if name != "several"}
-            given |= {"--skip-several": skip_several, "--sheet": sheet, "--threads": threads}
-            refuse_options(given, "for photographs; add --align yunet or --align landmarks")
-
-            def import_into(place: Path) -> object:
-                return import_faces(source, place, count, importer=importer, link=link, skip_bad=skip_bad, **options)
-
-            made = None
-            left: tuple[OmittedImage, ...] = ()
-            if exclude is None:
-                refuse_options({"--keep-single": keep_single}, "for --exclude; add the list or leave it out")
-                import_into(destination)
-            else:
-                refuse_options(
-                    {"--link": link}, "for an import without --exclude; give the list to `fedfr faces split` instead"
-                )
-                left = import_with_exclusions(import_into, exclude, destination, keep_single=keep_single)
-        else:
-            refuse_options({"--link": link, "--skip-bad": skip_bad}, "for a train.rec; leave it out with --align")
-            refuse_options({"--importer": importer}, "for aligned images; leave it out with --align")
-            excluding = {"--exclude": exclude, "--keep-single": keep_single}
-            refuse_options(
-                excluding, "for an import without --align; give the list to `fedfr faces exclude` afterwards"
-            )
-            given = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
-            refuse_options(given, "for a data set; leave it out with --align")
-            with interruptible("interrupted; aligned faces are kept, repeat the same command to continue"):
-                made = import_photographs(
-                    source, destination, aligner, limits, count, contact_sheet=sheet, threads=threads
-                )
-    if made is None:
-        if left and as_json:
-            print_json({**_facts(destination), "left_out": [asdict(each) for each in left]})
-            return
-        if left:
-            print_lines(f"left out {len(left)} images; listed in {destination / EXCLUDED}")
-        info(destination, as_json)
-        return
-    listed = destination / SKIPPED
-    if as_json:
-        print_json({**_facts(destination), **photograph_options.facts(made, listed)})
-        return
-    print_lines("\n".join(photograph_options.sentences(made, listed)))
-    if sheet is not None:
-        print_lines(f"{sheet}: it shows real people; store it only where the faces may be stored")
-    info(destination)
+face_import.register(app)
 
 
 @app.command()
 def info(faces: Faces, as_json: AsJson = False) -> None:
     """Show the numbers of images and identities of a face set, its fingerprint, and the sets that it joins."""
-    from fedfr.faces.joined_pixels import SetPart
-
-    facts = _facts(faces)
-    if as_json:
-        print_json(facts)
-        return
-    each = facts["images_per_identity"]
-    per = f"{each['least']} to {each['most']} images each"
-    print_lines(f"{faces}: {facts['images']} images of {facts['identities']} identities, {per}")
-    print_lines(f"fingerprint {facts['fingerprint']}")
-    for part in facts["sets"]:
-        print_lines(f"face set {SetPart.from_dict(part).describe()}")
-
-
-def _facts(faces: Path) -> dict[str, Any]:
-    from fedfr.faces import load_faces
-
-    loaded = load_faces(faces)
-    counts = loaded.counts()
-    return {
-        "folder": str(faces),
-        "images": len(loaded),
-        "identities": loaded.num_identities,
-        "images_per_identity": {
-            "least": int(counts.min()),
-            "median": float(sorted(counts.tolist())[len(counts) // 2]),
-            "most": int(counts.max()),
-        },
-        "fingerprint": loaded.fingerprint(),
-        "sets": [part.to_dict() for part in loaded.sets],
-    }
+    print_info(faces, as_json=as_json)
 
 
 @app.command(cls=CommandWithChoices)
@@ -263,11 +121,11 @@ def exclude(
     left = exclude_faces(loaded, findings, out, keep_single=keep_single)
     lost = lost_identities(loaded, left)
     if as_json:
-        print_json({**_facts(out), "left_out": [asdict(each) for each in left], "lost_identities": list(lost)})
+        print_json({**face_facts(out), "left_out": [asdict(each) for each in left], "lost_identities": list(lost)})
         return
     people = f"{len(lost)} identities with all their images: {', '.join(lost)}" if lost else "no identity entirely"
     print_lines(f"left out {len(left)} images, {people}; listed in {out / EXCLUDED}")
-    info(out)
+    print_info(out)
 
 
 @app.command()

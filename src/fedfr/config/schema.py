@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from fedfr.config.faces_config import COMMON_SPLIT_SETTINGS, FacesConfig, FaceSource, SplitConfig
 from fedfr.config.loading import (
     PRESETS,
     absolute_paths,
@@ -17,6 +18,14 @@ from fedfr.config.loading import (
     read_file,
     read_preset,
     with_source_groups,
+)
+from fedfr.config.training_config import (
+    FederationConfig,
+    LocalConfig,
+    ModelConfig,
+    Positive,
+    PretrainConfig,
+    ServerConfig,
 )
 from fedfr.core.settings import Settings, validate
 
@@ -44,10 +53,8 @@ __all__ = [
     "validate",
 ]
 
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, le=1)]
-Rate = Annotated[float, Field(gt=0, lt=1)]
 
+Rate = Annotated[float, Field(gt=0, lt=1)]
 
 _DEVICE = re.compile(r"cpu(:\d+)?|cuda(:\d+)?", re.ASCII)
 """Allowed device names; other kinds of devices do not support all operations that are needed, such as float64."""
@@ -60,169 +67,6 @@ def _distinct(rates: tuple[float, ...]) -> tuple[float, ...]:
 
 
 Rates = Annotated[tuple[Rate, ...], Field(min_length=1), AfterValidator(_distinct)]
-
-
-class FaceSource(Settings):
-    """One of several face sets: name of its importer, path, name of the set, and identities to exclude.
-
-    ``exclude``: a text file with an identity's name in the first column of each line.
-    """
-
-    source: str = "folder"
-    path: str | None = None
-    name: str | None = None
-    exclude: str | None = None
-
-
-def _from_path(given: Any) -> Any:
-    return {"path": given} if isinstance(given, str) else given
-
-
-def _several(given: Any) -> Any:
-    """Return a list of private sets from one set or a list; a path alone stands for a set."""
-    if given is None:
-        return ()
-    return [_from_path(each) for each in (given if isinstance(given, list | tuple) else [given])]
-
-
-class FacesConfig(Settings):
-    """Source of the faces: name of an importer and, where it reads files, their path; or several face sets.
-
-    ``public``, ``private`` (one or several) and ``generic`` replace ``source`` and ``path``. ``overlap`` determines the
-    handling of people who are in two sets; ``compare_with`` names a model by whose features such people are found.
-    """
-
-    source: str = "folder"
-    path: str | None = None
-    public: Annotated[FaceSource | None, BeforeValidator(_from_path)] = None
-    private: Annotated[tuple[FaceSource, ...], BeforeValidator(_several)] = ()
-    generic: Annotated[FaceSource | None, BeforeValidator(_from_path)] = None
-    overlap: Literal["refuse", "drop", "distinct"] = "refuse"
-    compare_with: str | None = None
-
-    @model_validator(mode="after")
-    def _one_set_or_several(self) -> FacesConfig:
-        if self.sets and self.path is not None:
-            raise ValueError("give either faces.path, or faces.public, faces.private and faces.generic")
-        if not self.sets and self.compare_with is not None:
-            raise ValueError(
-                "faces.compare_with compares several face sets; give faces.public, faces.private or faces.generic"
-            )
-        names = [name.casefold() for name, _, _ in self.sets]
-        if len(set(names)) < len(names):
-            raise ValueError(f"two face sets have the same name ({', '.join(names)}); give each a different name")
-        return self
-
-    @property
-    def sets(self) -> tuple[tuple[str, str, FaceSource], ...]:
-        """Name, role and source of each of several face sets; empty for the single-set form.
-
-        A set without a name has the name of its role; several private ones are ``private-1``, ``private-2`` and so on.
-        """
-        several = len(self.private) > 1
-        named = [
-            *([("public", "public", self.public)] if self.public else []),
-            *(
-                (f"private-{number}" if several else "private", "private", own)
-                for number, own in enumerate(self.private, 1)
-            ),
-            *([("generic", "generic", self.generic)] if self.generic else []),
-        ]
-        return tuple((own.name or name, role, own) for name, role, own in named)
-
-
-COMMON_SPLIT_SETTINGS = ("duplicates", "exclude")
-"""Settings that every split recipe has."""
-
-
-class SplitConfig(Settings):
-    """Split of the images: a recipe with its settings, or a saved manifest."""
-
-    recipe: str = "general"
-    manifest: str | None = None
-    settings: dict[str, Any] = Field(default_factory=dict)
-
-
-class ModelConfig(Settings):
-    """Backbone, and the checkpoint to start from (``scratch``: pre-train on the public images)."""
-
-    backbone: str = "slimface"
-    start: str = "scratch"
-
-
-class PretrainConfig(Settings):
-    """Pre-training on the public images before the first round."""
-
-    epochs: Annotated[int, Field(ge=0)] = 20
-    batch_size: Annotated[int, Field(ge=1)] = 128
-    learning_rate: Positive = 0.1
-    schedule: Literal["cosine", "step", "constant"] = "cosine"
-    warmup_epochs: Annotated[int, Field(ge=0)] = 1
-    decay_epochs: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    loss: str = "cosface"
-    scale: Positive = 30.0
-    margin: Annotated[float, Field(ge=0)] = 0.4
-    clip_norm: Annotated[float, Field(gt=0)] | None = 5.0
-
-
-class LocalConfig(Settings):
-    """Local training of a client in a round."""
-
-    epochs: Literal["adaptive"] | Annotated[int, Field(ge=1)] = "adaptive"
-    first_epochs: Annotated[int, Field(ge=1)] = 10
-    least_epochs: Annotated[int, Field(ge=1)] = 4
-    batch_size: Annotated[int, Field(ge=1)] = 256
-    learning_rate: Positive = 1e-3
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    decay_at: Annotated[float, Field(gt=0, le=1)] = 0.75
-    decay_factor: Share = 0.1
-    decay_rounding: Literal["up", "down"] = "up"
-    decay_epoch_first_round: Annotated[int, Field(ge=1)] | None = None
-    loss: str = "cosface"
-    scale: Positive = 30.0
-    margin: Annotated[float, Field(ge=0)] = 0.4
-    flip: bool = True
-
-    def epochs_in(self, round_number: int) -> int:
-        """Return the local epochs E_t of a round (1, 2, …): 10, 8, 6, 4, 4, … for ``adaptive`` with the defaults.
-
-        E_t never increases: if ``first_epochs`` ≤ ``least_epochs``, every round has ``first_epochs``.
-        """
-        if self.epochs == "adaptive":
-            return max(min(self.first_epochs, self.least_epochs), self.first_epochs - 2 * (round_number - 1))
-        return self.epochs
-
-
-class ServerConfig(Settings):
-    """Server optimizer: the mean of the clients (FedAvg), or FedAvgM or FedAdam with the mean update as the gradient.
-
-    ``beta1``, ``beta2``, ``tau`` as in Reddi et al. (ICLR 2021); ``momentum`` uses ``beta1``, ``average`` none of them.
-    """
-
-    optimizer: Literal["average", "momentum", "adam"] = "average"
-    learning_rate: Positive = 1.0
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    tau: Positive = 1e-3
-
-
-class FederationConfig(Settings):
-    """Rounds, participation of clients, and aggregation of their updates."""
-
-    rounds: Annotated[int, Field(ge=1)] = 20
-    participation: Share = 1.0
-    quorum: Share = 0.5
-    weights: Literal["trained", "private"] = "trained"
-    batchnorm: Literal["average", "local", "frozen"] = "average"
-    average_prototypes: bool = True
-    updates: Literal["full", "bf16", "int8"] = "full"
-    largest_change: Positive = 1000.0
-    largest_count: Annotated[int, Field(ge=1)] = 10_000_000
-    server: ServerConfig = ServerConfig()
-    keep_rounds: Annotated[int, Field(ge=1)] = 2
 
 
 class MethodConfig(BaseModel):

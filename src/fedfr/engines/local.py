@@ -24,7 +24,7 @@ from fedfr.core.threads import let_threads_sleep
 from fedfr.federation.client import Client
 from fedfr.federation.engine import failure_of
 from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_reply, encode
-from fedfr.federation.private_store import PrivateState
+from fedfr.federation.private_state import PrivateState
 
 __all__ = ["LocalEngine", "worker_number"]
 

@@ -20,7 +20,8 @@ from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
 from fedfr.federation.method import GenericModel, Method, shared_entries
 from fedfr.federation.networks import batchnorm_entries, batchnorm_statistics
-from fedfr.federation.private_store import PERSONAL_MODEL, PrivateState, PrivateStore
+from fedfr.federation.private_state import PrivateState
+from fedfr.federation.private_store import PERSONAL_MODEL, PrivateStore
 from fedfr.federation.server import Server
 from fedfr.models import Personalized, embedding_space, load_weights, save_model
 from fedfr.models.model_parts import PERSONALIZED

@@ -21,7 +21,8 @@ from fedfr.federation.aggregation import ChangeLimit
 from fedfr.federation.messages import Broadcast, Update, tensors_by_name
 from fedfr.federation.method import Method, build_network, round_objective, shared_entries
 from fedfr.federation.networks import Networks
-from fedfr.federation.private_store import PrivateState, PrivateStore
+from fedfr.federation.private_state import PrivateState
+from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.federation.round_context import ClientSettings, RoundContext, RoundModels
 from fedfr.federation.update_format import compress

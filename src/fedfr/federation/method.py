@@ -14,7 +14,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.rng import torch_generator
 from fedfr.core.short_repr import Brief
 from fedfr.faces import Split
-from fedfr.federation.private_store import PrivateState
+from fedfr.federation.private_state import PrivateState
 from fedfr.federation.round_context import RoundContext
 from fedfr.models.heads import DFC
 from fedfr.training.classification import classification_term, loss_of

@@ -1,4 +1,4 @@
-"""Private states of a client: data kept between rounds and never sent."""
+"""Store of a client's private states on disk."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import torch
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import parse_json, remove_leftovers, write_atomically
-from fedfr.core.short_repr import Brief
 from fedfr.federation.identity_key import IdentityKey
 from fedfr.federation.packing import packed, read_metadata, unpack
+from fedfr.federation.private_state import PARTS, PrivateState, under
 
-__all__ = ["PERSONAL_MODEL", "PrivateState", "PrivateStore"]
+__all__ = ["PERSONAL_MODEL", "PrivateStore"]
 
 PERSONAL_MODEL = "personal.safetensors"
 """A personalized model that a run exports beside its client's private states."""
@@ -27,109 +24,10 @@ PERSONAL_MODEL = "personal.safetensors"
 _log = logging.getLogger("fedfr.client")
 
 FORMAT = "2"
-_BRANCHES = ("branches.weight", "branches.bias")
-_PERSONAL = ("prototypes", "teacher/prototypes")
-# Field of the state, and the prefix of its tensors in a file.
-_PARTS = {
-    "backbone": "backbone/",
-    "dfc": "dfc/",
-    "personal": "personal/",
-    "residual": "rest/",
-    "previous_residual": "owed/",
-}
 _UNUSABLE = "its private state cannot be used; its own log says why"
 _NAME = re.compile(r"private-(\d{6})\.safetensors")
 # Room for the hashes of a million identities (32 characters and punctuation each) and the names of the entries.
 _LONGEST_HEADER = 1 << 26
-
-
-@dataclass(frozen=True, repr=False)
-class PrivateState(Brief):
-    """Private state of a client after taking part in ``round``.
-
-    ``backbone``: local backbone after local training, before averaging (the next round's previous model, and the
-    backbone of the personalized model). ``prototypes``: Φ_i, K_i × D. ``dfc``: entries of the DFC module, or empty.
-    ``personal``: a separately trained personal model (``backbone/…``, ``prototypes``), further tensors of the method
-    (``teacher/…``), or empty. ``residual``: compression error of this round's update, or empty;
-    ``previous_residual``: its value before this round, used when the server did not accept this round's update.
-    ``identities``: the identity of each row, hashed by :class:`~fedfr.federation.identity_key.IdentityKey`; None where
-    unknown, as in states of earlier versions. States read from a store are read-only.
-    """
-
-    round: int
-    backbone: Mapping[str, torch.Tensor]
-    prototypes: torch.Tensor
-    dfc: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    personal: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    residual: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    identities: tuple[str, ...] | None = None
-    previous_residual: Mapping[str, torch.Tensor] = field(default_factory=dict)
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return all tensors by their names in a file."""
-        parts = {prefix: getattr(self, part) for part, prefix in _PARTS.items()}
-        named = {f"{prefix}{name}": value for prefix, values in parts.items() for name, value in values.items()}
-        return {**named, "prototypes": self.prototypes}
-
-    def residual_after(self, accepted: int) -> Mapping[str, torch.Tensor]:
-        """Return the compression error to add to the next update; ``accepted``: round of the last accepted update.
-
-        If this round's update was refused or lost, the error from before it applies. If the server accepted a round
-        unknown to this state, for example after an old state was restored, there is none.
-        """
-        if accepted == self.round:
-            return self.residual
-        return self.previous_residual if accepted < self.round else {}
-
-    @property
-    def personal_backbone(self) -> dict[str, torch.Tensor]:
-        """Separately trained backbone, or empty."""
-        return _under("backbone/", self.personal)
-
-    def for_identities(self, identities: Sequence[str], initial: Callable[[], torch.Tensor]) -> PrivateState:
-        """Return the state with one row for each of ``identities``, in their order.
-
-        Known identities keep their rows. New ones start as in a first participation, with zero bias and their row of
-        ``initial()``, the initial prototypes (K, D) of all ``identities``, which is called only if there are new ones.
-        """
-        wanted = tuple(identities)
-        if wanted == self.identities:
-            return self
-        known = {identity: row for row, identity in enumerate(self.identities or ())}
-        new = [row for row, identity in enumerate(wanted) if identity not in known]
-        fresh = initial()[new] if new else self.prototypes[:0]
-        stay = [row for row, identity in enumerate(wanted) if identity in known]
-        places = [known[wanted[row]] for row in stay]
-
-        def follow(rows: torch.Tensor) -> torch.Tensor:
-            made = rows.new_zeros(len(wanted), *rows.shape[1:])
-            made[stay] = rows[places]
-            if rows.dim() == 2:
-                made[new] = fresh.to(rows)
-            return made
-
-        return replace(self._with_rows(follow), identities=wanted)
-
-    def without(self, departed: Iterable[str]) -> PrivateState:
-        """Return the state without the rows of ``departed``; without any rows if their identities are unknown."""
-        gone = set(departed)
-        known = self.identities or ()
-        kept = [row for row, identity in enumerate(known) if identity not in gone]
-        return replace(self._with_rows(lambda rows: rows[kept].clone()), identities=tuple(known[row] for row in kept))
-
-    def _with_rows(self, change: Callable[[torch.Tensor], torch.Tensor]) -> PrivateState:
-        """Return the state with ``change`` applied to every tensor that has one row per identity."""
-        dfc = {name: change(value) if name in _BRANCHES else value for name, value in self.dfc.items()}
-        personal = {name: change(value) if name in _PERSONAL else value for name, value in self.personal.items()}
-        return replace(self, prototypes=change(self.prototypes), dfc=dfc, personal=personal)
-
-    def _is_consistent(self) -> bool:
-        """Return whether all tensors with rows have one row per identity."""
-        counted = [self.prototypes, *(self.dfc[name] for name in _BRANCHES if name in self.dfc)]
-        counted += [self.personal[name] for name in _PERSONAL if name in self.personal]
-        count = len(counted[0]) if self.identities is None else len(set(self.identities))
-        named = self.identities is None or len(self.identities) == count
-        return named and self.prototypes.dim() == 2 and all(value.shape[:1] == (count,) for value in counted)
 
 
 class PrivateStore:
@@ -284,10 +182,10 @@ class PrivateStore:
                 f"private state {path} holds no prototypes; remove it to restart this client from the beginning",
                 _UNUSABLE,
             )
-        parts = {part: _under(prefix, tensors) for part, prefix in _PARTS.items()}
+        parts = {part: under(prefix, tensors) for part, prefix in PARTS.items()}
         identities = self._identities(path, metadata)
         state = PrivateState(round_number, prototypes=tensors["prototypes"], identities=identities, **parts)
-        if not state._is_consistent():
+        if not state.is_consistent():
             raise _unreadable(path, "it does not have one row per identity")
         return state
 
@@ -300,7 +198,3 @@ def _unreadable(path: Path, reason: object) -> FedfrError:
     return FedfrError(
         f"private state {path} cannot be read ({why}); remove it to restart this client from the beginning", _UNUSABLE
     )
-
-
-def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

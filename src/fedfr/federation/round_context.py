@@ -14,7 +14,7 @@ from fedfr.core.rng import derive_seed
 from fedfr.core.short_repr import Brief
 from fedfr.faces import FaceSet
 from fedfr.federation.networks import Networks
-from fedfr.federation.private_store import PrivateState
+from fedfr.federation.private_state import PrivateState
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.models import build_backbone
 from fedfr.training.features import Compute, extract_features

@@ -11,7 +11,7 @@ from pydantic import Field
 from fedfr.config.schema import Settings
 from fedfr.core.rng import derive_seed
 from fedfr.federation.method import Method, MethodSettings, RoundContext
-from fedfr.federation.private_store import PrivateState
+from fedfr.federation.private_state import PrivateState
 from fedfr.methods.moon import ContrastiveSettings, contrasted_features
 from fedfr.models import load_weights
 from fedfr.models.heads import DFC

@@ -168,7 +168,7 @@ def _open(path: Path) -> tuple[Any, tuple[type[Exception], ...]]:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as state
     except ImportError as error:
-        raise FedfrError(f"{path} needs onnxruntime; run pip install 'fedfr[onnx]'") from error
+        raise FedfrError(f"{path} needs onnxruntime; pip install 'fedfr[onnx]'") from error
     # The exceptions of onnxruntime have no common base class.
     kinds = (kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
     # For a damaged file its message may not be valid UTF-8.

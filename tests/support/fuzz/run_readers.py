@@ -33,7 +33,8 @@ from fedfr.federation.feature_store import FeatureStore
 from fedfr.federation.identity_key import IdentityKey
 from fedfr.federation.journal import Journal
 from fedfr.federation.method import GenericModel
-from fedfr.federation.private_store import PrivateState, PrivateStore
+from fedfr.federation.private_state import PrivateState
+from fedfr.federation.private_store import PrivateStore
 from fedfr.models.checkpoint import Contract, load_model, save_model
 from fedfr.models.foreign import load_backbone
 from fedfr.models.foreign_heads import load_foreign_dfc, load_foreign_prototypes
