@@ -19,7 +19,8 @@ from typing import Any
 
 import yaml
 
-from fedfr.experiments.benchmark import Benchmark, Result, read_results
+from fedfr.experiments.benchmark import Benchmark
+from fedfr.experiments.benchmark_results import Result, read_results
 from fedfr.experiments.report import shorten_paths
 from fedfr.reporting.benchmark_table import overview_table
 from fedfr.reporting.table import column_title, markdown_table

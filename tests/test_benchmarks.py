@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from fedfr.config.loading import read_benchmark
-from fedfr.experiments.benchmark import Result
+from fedfr.experiments.benchmark_results import Result
 from fedfr.results.result_rows import Row
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"

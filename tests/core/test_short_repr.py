@@ -14,7 +14,8 @@ from fedfr.audit import Case, Finding
 from fedfr.audit.face_audit import Audit
 from fedfr.core.short_repr import Brief, brief
 from fedfr.evaluation import Metric, ScoreCounts
-from fedfr.experiments.benchmark import Benchmark, Plan
+from fedfr.experiments.benchmark import Benchmark
+from fedfr.experiments.benchmark_plan import Plan
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import ClientFaces, FaceSet, PhotographImport, Split, VerificationSet

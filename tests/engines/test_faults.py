@@ -14,7 +14,7 @@ from tests.support.tiny_experiment import tiny_config
 
 from fedfr.core.errors import WriteError
 from fedfr.engines.local import LocalEngine
-from fedfr.experiments.components import ClientFactory
+from fedfr.experiments.client_factory import ClientFactory
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import MethodRun
 from fedfr.experiments.report import open_report

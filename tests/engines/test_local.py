@@ -17,7 +17,7 @@ from tests.support.tiny_experiment import bits, tiny_config
 
 from fedfr.core.errors import FedfrError
 from fedfr.engines.local import LocalEngine, worker_number
-from fedfr.experiments.components import ClientFactory
+from fedfr.experiments.client_factory import ClientFactory
 from fedfr.experiments.experiment import Experiment
 from fedfr.federation.client import Client
 from fedfr.federation.messages import Broadcast, Failure, Update, decode_broadcast, decode_update, encode

@@ -20,7 +20,7 @@ from torch import nn
 from fedfr.core.registry import Entry
 from fedfr.core.rng import torch_generator
 from fedfr.engines.local import LocalEngine
-from fedfr.experiments.components import make_compute
+from fedfr.experiments.from_config import make_compute
 from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.journal import Journal
 from fedfr.federation.method import GenericModel

@@ -22,9 +22,11 @@ from fedfr.cli import main
 from fedfr.config.loading import BENCHMARKS, merge, read_benchmark
 from fedfr.config.schema import parse_overrides
 from fedfr.core.errors import FedfrError
-from fedfr.experiments.benchmark import Benchmark, Cell, Plan, plan_benchmark, read_results
-from fedfr.experiments.components import local_training
+from fedfr.experiments.benchmark import Benchmark
+from fedfr.experiments.benchmark_plan import Cell, Plan, plan_benchmark
+from fedfr.experiments.benchmark_results import read_results
 from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.from_config import local_training
 from fedfr.experiments.report import open_report, write_report
 from fedfr.models import BACKBONES, Contract, build_backbone, save_model
 from fedfr.reporting.benchmark_table import benchmark_tables, results_text
@@ -352,7 +354,8 @@ def command(*arguments: str) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from fedfr.experiments.benchmark import Benchmark, Plan
+from fedfr.experiments.benchmark import Benchmark
+from fedfr.experiments.benchmark_plan import Plan
 place, after = Path(sys.argv[1]), sys.argv[2]
 plan = Plan.model_validate_json((place / "plan.json").read_text())
 def watch(event, arguments):
@@ -452,7 +455,7 @@ def test_what_a_benchmark_chooses_is_not_set(settings: dict[str, object], messag
 def test_the_user_stands_above_what_was_tuned() -> None:
     definition = {**read_benchmark("orl"), "tuned": {"scratch": {"fedavg": {"local": {"learning_rate": 0.7}}}}}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("fedfr.experiments.benchmark.read_benchmark", lambda name: definition)
+        patched.setattr("fedfr.experiments.benchmark_plan.read_benchmark", lambda name: definition)
         tuned = plan_benchmark("orl", settings={"local": {"epochs": 9}})
         set_by_hand = plan_benchmark("orl", settings={"local": {"learning_rate": 0.1}})
         untouched = plan_benchmark("lfw-fed", scenario="identities")
@@ -465,7 +468,7 @@ def test_the_user_stands_above_what_was_tuned() -> None:
 def test_a_sweep_by_which_settings_are_chosen_has_none_chosen() -> None:
     definition = {**read_benchmark("lfw-fed"), "tuned": {"scratch": {"fedavg": {"local": {"learning_rate": 0.7}}}}}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("fedfr.experiments.benchmark.read_benchmark", lambda name: definition)
+        patched.setattr("fedfr.experiments.benchmark_plan.read_benchmark", lambda name: definition)
         assert not any(cell.methods for cell in plan_benchmark("lfw-fed", scenario="learning-rate").cells.values())
 
 

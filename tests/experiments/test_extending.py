@@ -15,7 +15,8 @@ from tests.support.tiny_experiment import SETTINGS, bits, tiny_config
 import fedfr
 from fedfr.config.schema import load_config, parse_overrides
 from fedfr.core.errors import FedfrError
-from fedfr.experiments.benchmark import Benchmark, plan_benchmark
+from fedfr.experiments.benchmark import Benchmark
+from fedfr.experiments.benchmark_plan import plan_benchmark
 from fedfr.experiments.experiment import Experiment
 from fedfr.methods import METHODS
 from fedfr.methods.fedavg import FedAvg

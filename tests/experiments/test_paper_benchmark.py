@@ -10,7 +10,8 @@ import pytest
 from tests.support.tiny_experiment import tiny_faces
 
 from fedfr.core.errors import FedfrError
-from fedfr.experiments.benchmark import Benchmark, plan_benchmark
+from fedfr.experiments.benchmark import Benchmark
+from fedfr.experiments.benchmark_plan import plan_benchmark
 from fedfr.experiments.experiment import Experiment
 from fedfr.faces import FaceSet
 

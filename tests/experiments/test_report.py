@@ -23,7 +23,8 @@ from tests.support.tiny_experiment import SETTINGS, tiny_config, tiny_faces
 
 from fedfr.config.schema import parse_overrides
 from fedfr.core.errors import FedfrError
-from fedfr.experiments.benchmark import Benchmark, Plan
+from fedfr.experiments.benchmark import Benchmark
+from fedfr.experiments.benchmark_plan import Plan
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.report import open_report, save_figures, save_tables, write_report
 from fedfr.reporting.benchmark_table import overview_table

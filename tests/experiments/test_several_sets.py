@@ -13,7 +13,8 @@ from tests.support.tiny_experiment import SETTINGS, bits, tiny_faces
 from fedfr.config.schema import ExperimentConfig, FacesConfig, load_config
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.partition_export import export_partitions
-from fedfr.experiments.benchmark import Benchmark, plan_benchmark
+from fedfr.experiments.benchmark import Benchmark
+from fedfr.experiments.benchmark_plan import plan_benchmark
 from fedfr.experiments.components import open_faces
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.report import open_report

@@ -16,7 +16,7 @@ from tests.support.tiny_experiment import BACKBONE, tiny_config, tiny_faces
 
 from fedfr.config.schema import ExperimentConfig, LocalConfig, load_config
 from fedfr.core.errors import FedfrError
-from fedfr.experiments.components import make_compute
+from fedfr.experiments.from_config import make_compute
 from fedfr.faces import FaceSet
 from fedfr.federation.client import Client, ClientSettings, decay_epoch
 from fedfr.federation.messages import Broadcast, decode_broadcast, encode

@@ -77,6 +77,7 @@ ELSEWHERE = {
     "federation.messages": MESSAGES,
     "federation.reply_order": MESSAGES,
     "experiments.components": OWN,
+    "experiments.run_start": OWN,
     "deployment.checks": OWN,
     "deployment.demo": OWN,
     "deployment.server_app": OWN,

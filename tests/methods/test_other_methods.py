@@ -11,7 +11,7 @@ from tests.support.same import equal
 from tests.support.tiny_experiment import BACKBONE
 
 from fedfr.core.errors import FedfrError
-from fedfr.experiments.components import ClientFactory
+from fedfr.experiments.client_factory import ClientFactory
 from fedfr.federation.messages import Broadcast
 from fedfr.federation.method import GenericModel
 from fedfr.losses import spreadout_loss

@@ -47,7 +47,8 @@ def benchmark(
 ) -> None:
     """Compare methods on the same faces, starting model and number of rounds, with paired intervals."""
     from fedfr.config.schema import parse_overrides
-    from fedfr.experiments.benchmark import SCRATCH, Benchmark, plan_benchmark
+    from fedfr.experiments.benchmark import Benchmark
+    from fedfr.experiments.benchmark_plan import SCRATCH, plan_benchmark
     from fedfr.experiments.report import write_report
     from fedfr.reporting.benchmark_table import benchmark_tables
     from fedfr.reporting.text_tables import screen_width

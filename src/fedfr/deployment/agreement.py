@@ -19,7 +19,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
 from fedfr.core.named_objects import is_dotted
 from fedfr.core.settings import Settings, validate
-from fedfr.experiments.components import local_training, make_method
+from fedfr.experiments.from_config import local_training, make_method
 from fedfr.experiments.method_run import MethodRun
 from fedfr.losses import LOSSES
 from fedfr.methods import METHODS

@@ -21,7 +21,7 @@ from fedfr.deployment.site import Site, SiteConfig, check_disjoint
 from fedfr.deployment.site_folder import KEY, ROOT
 from fedfr.deployment.site_service import RUNNING
 from fedfr.deployment.status import site_status
-from fedfr.experiments.components import make_compute
+from fedfr.experiments.from_config import make_compute
 from fedfr.federation.private_store import PrivateStore
 from fedfr.models import build_backbone
 

@@ -23,7 +23,7 @@ from fedfr.core.settings import Settings, validate
 from fedfr.deployment.address import Address
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.secrets import refuse_existing
-from fedfr.experiments.components import make_compute, make_method
+from fedfr.experiments.from_config import make_compute, make_method
 from fedfr.experiments.method_run import personalized_of, save_personalized
 from fedfr.faces import ClientFaces, FaceSet, Split
 from fedfr.faces.face_sets import own_name

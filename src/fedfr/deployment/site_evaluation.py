@@ -15,7 +15,7 @@ from fedfr.core.settings import validate
 from fedfr.deployment.site import Site, check_disjoint
 from fedfr.evaluation import PERSONALIZED_PROTOCOLS, PROTOCOLS
 from fedfr.evaluation.protocols import family_of, measure
-from fedfr.experiments.components import make_compute
+from fedfr.experiments.from_config import make_compute
 from fedfr.faces import FaceSet, import_faces, load_faces
 from fedfr.faces.storage import is_face_set
 from fedfr.reporting.progress import Progress, Silent

@@ -17,8 +17,8 @@ from fedfr.deployment.site_service import RUNNING
 from fedfr.deployment.site_status_file import read_site_statuses
 from fedfr.deployment.state_files import AGREEMENT, SERVING, STOPPED
 from fedfr.engines.flower.site_state import ANSWERED, LATE, READY, REFUSED
-from fedfr.experiments.components import make_method
 from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.from_config import make_method
 from fedfr.federation.private_store import PrivateStore
 
 __all__ = ["site_status", "status_of", "table"]

@@ -2,242 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import yaml
-from pydantic import Field
 
-from fedfr.config.loading import absolute_paths, first_difference, merge, read_benchmark
-from fedfr.config.schema import ExperimentConfig, Settings, load_config, validate
+from fedfr.config.loading import first_difference
+from fedfr.config.schema import ExperimentConfig, validate
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import empty_folder, write_atomically
+from fedfr.experiments.benchmark_plan import Plan
+from fedfr.experiments.benchmark_results import Result, results_of, write_results
 from fedfr.experiments.experiment import Experiment
-from fedfr.experiments.face_sources import FACE_SETS
-from fedfr.experiments.registration import stored_names
-from fedfr.methods import METHODS
-from fedfr.models import backbone_of
 from fedfr.reporting.progress import Progress, Silent
-from fedfr.results.costs import RoundCost, total
-from fedfr.results.result_rows import Row
 
-__all__ = ["SCRATCH", "Benchmark", "Cell", "Plan", "Result", "plan_benchmark", "read_results"]
+__all__ = ["Benchmark"]
 
 _FILE = "benchmark.yaml"
-SCRATCH = "scratch"
-MethodsSettings = dict[str, dict[str, Any]]
-
-
-class Budget(Settings):
-    """Number of seeds, and settings that override the benchmark's configuration."""
-
-    seeds: Annotated[int, Field(ge=1)] = 1
-    settings: dict[str, Any] = Field(default_factory=dict)
-
-
-class Cell(Settings):
-    """One federation in which methods are compared: a starting point, or a point of a scenario.
-
-    ``at`` is its position on the scenario's axis, ``group`` its line. ``settings`` override the plan's, ``methods``
-    holds settings of single methods.
-    """
-
-    at: float | None = None
-    group: str = ""
-    settings: dict[str, Any] = Field(default_factory=dict)
-    methods: MethodsSettings = Field(default_factory=dict)
-
-
-class Scenario(Settings):
-    """Cells that vary along ``axis``, and the methods compared by default.
-
-    ``tuned``: whether methods use their tuned settings; scenarios in which settings are chosen do not.
-    """
-
-    axis: str
-    methods: tuple[str, ...]
-    tuned: bool = True
-    settings: dict[str, Any] = Field(default_factory=dict)
-    cells: dict[str, Cell]
-
-
-class Definition(Settings):
-    """Content of a benchmark's file: preset, default methods, budgets, scenarios and tuned settings.
-
-    ``tuned``: settings chosen on a validation split, by starting point (``scratch``, ``checkpoint``) and method. The
-    split of seed n is made with ``split_seed`` + n.
-    """
-
-    config: str
-    split_seed: Annotated[int, Field(ge=0)] = 0
-    methods: tuple[str, ...]
-    budgets: dict[str, Budget]
-    scenarios: dict[str, Scenario] = Field(default_factory=dict)
-    tuned: dict[str, MethodsSettings] = Field(default_factory=dict)
-
-
-class Plan(Settings):
-    """Plan of a benchmark's folder; ``settings`` override the preset ``config``."""
-
-    name: str
-    config: str
-    budget: str
-    methods: Annotated[tuple[str, ...], Field(min_length=1)]
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
-    split_seed: Annotated[int, Field(ge=0)] = 0
-    settings: dict[str, Any] = Field(default_factory=dict)
-    scenario: str = ""
-    axis: str = ""
-    cells: Annotated[dict[str, Cell], Field(min_length=1)] = Field(default_factory=lambda: {SCRATCH: Cell()})
-
-    def experiment(self, seed: int, cell: str | None = None) -> ExperimentConfig:
-        """Return the configuration of one seed and cell (by default the first): a main method, the others baselines."""
-        chosen = self.cells[next(iter(self.cells)) if cell is None else cell]
-        names = [name for name in self.methods if name != "pretrained"] or ["pretrained"]
-        main = "fedfr" if "fedfr" in names else names[0]
-        others = [name for name in names if name != main]
-        settings = merge(self.settings, chosen.settings)
-        # Settings by name of the method, so that users need not know which one is the main method.
-        own = merge(chosen.methods, settings.pop("baseline_settings", {}))
-        settings["method"] = merge(own.pop(main, {}), settings.get("method", {}))
-        settings["baseline_settings"] = {name: value for name, value in own.items() if name in others}
-        split = {"settings": {"seed": self.split_seed + seed}}
-        fixed = {"seed": seed, "split": split, "method": {"name": main}, "baselines": others}
-        return load_config(self.config, merge(settings, fixed))
-
-    def runs(self) -> Iterator[tuple[str, int]]:
-        """Yield every cell and seed, all cells of a seed before the next seed."""
-        return ((cell, seed) for seed in self.seeds for cell in self.cells)
-
-
-@dataclass(frozen=True)
-class Result:
-    """A row with its cell and the cost of the method's rounds in that seed, see :class:`RoundCost`."""
-
-    cell: str
-    row: Row
-    wall_seconds: float
-    client_seconds: float
-    bytes_up: int
-    bytes_down: int
-    peak_bytes: int
-
-    @classmethod
-    def of(cls, cell: str, row: Row, cost: RoundCost) -> Result:
-        """Return the result of a row and the total cost of the method's rounds."""
-        return cls(cell, row, cost.wall_seconds, cost.client_seconds, cost.bytes_up, cost.bytes_down, cost.peak_bytes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as in the CSV."""
-        costs = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("cell", "row")}
-        return {"cell": self.cell} | self.row.to_dict() | costs
-
-
-def plan_benchmark(
-    name: str,
-    *,
-    budget: str = "cpu",
-    methods: Sequence[str] | None = None,
-    seeds: int | None = None,
-    settings: Mapping[str, Any] | None = None,
-    scenario: str | None = None,
-    starts: Sequence[str] = (SCRATCH,),
-) -> Plan:
-    """Return the plan of a benchmark of the package; raises :class:`FedfrError` for unknown names.
-
-    ``starts`` are starting points, ``scratch`` or checkpoints; with a ``scenario`` only one.
-    """
-    definition = validate(Definition, read_benchmark(name), f"benchmark {name}")
-    if budget not in definition.budgets:
-        raise FedfrError(f"unknown budget {budget!r}; known: {', '.join(definition.budgets)}")
-    begun = dict(_starting_cell(definition, start) for start in starts)
-    if len(begun) < len(starts):
-        raise FedfrError(f"--start {', '.join(starts)}: two starting points have the same name; rename one checkpoint")
-    axis, default, cells = "", definition.methods, begun
-    if scenario is not None:
-        if scenario not in definition.scenarios:
-            known = ", ".join(definition.scenarios) or "none"
-            raise FedfrError(f"benchmark {name} has no scenario {scenario!r}; known: {known}")
-        if len(begun) > 1:
-            raise FedfrError(f"--scenario {scenario} allows one starting point; give --start once")
-        (start,) = begun.values()
-        varied = definition.scenarios[scenario]
-        axis, default = varied.axis, varied.methods
-        common = merge(start.settings, varied.settings)
-        methods_own = start.methods if varied.tuned else {}
-        cells = {
-            key: cell.model_copy(
-                update={"settings": merge(common, cell.settings), "methods": merge(methods_own, cell.methods)}
-            )
-            for key, cell in varied.cells.items()
-        }
-    given = stored_names(absolute_paths(settings or {}, Path.cwd()))
-    _refuse_reserved(given)
-    cells = {key: _with_settings(cell, given) for key, cell in cells.items()}
-    chosen = definition.budgets[budget]
-    plan = {
-        "name": name,
-        "config": definition.config,
-        "split_seed": definition.split_seed,
-        "budget": budget,
-        "methods": [METHODS.stored_name(METHODS.entry(method).name) for method in methods or default],
-        "seeds": list(range(seeds or chosen.seeds)),
-        "settings": chosen.settings,
-        "scenario": scenario or "",
-        "axis": axis,
-        "cells": {key: cell.model_dump() for key, cell in cells.items()},
-    }
-    return validate(Plan, plan, f"benchmark {name}")
-
-
-def _starting_cell(definition: Definition, start: str) -> tuple[str, Cell]:
-    """Return the name of a starting point and its cell."""
-    if start == SCRATCH:
-        return SCRATCH, Cell(methods=definition.tuned.get(SCRATCH, {}))
-    model = {"start": str(Path(start).expanduser().resolve()), "backbone": backbone_of(Path(start).expanduser())}
-    settings = {"model": model, "pretrain": {"epochs": 0}}
-    return _folder_name(Path(start).stem), Cell(settings=settings, methods=definition.tuned.get("checkpoint", {}))
-
-
-def _folder_name(stem: str) -> str:
-    """Return a folder name for a checkpoint that does not collide with others of a benchmark."""
-    name = re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-.") or "checkpoint"
-    return f"{name}-start" if name in ("faces", FACE_SETS, "tensorboard", SCRATCH) or "." in name else name
-
-
-def _refuse_reserved(given: Mapping[str, Any]) -> None:
-    """Raise for settings that a benchmark chooses itself, and for unknown methods."""
-    for place, instead in (
-        (("seed",), "--seeds"),
-        (("split", "settings", "seed"), "--seeds"),
-        (("method", "name"), "--methods"),
-        (("baselines",), "--methods"),
-    ):
-        value: Any = given
-        for part in place:
-            value = value.get(part) if isinstance(value, Mapping) else None
-        if value is not None:
-            raise FedfrError(
-                f"--set {'.'.join(place)}={value}: the benchmark chooses this setting; use {instead} instead"
-            )
-    for name in given.get("baseline_settings", {}):
-        METHODS.entry(name)
-
-
-def _with_settings(cell: Cell, given: Mapping[str, Any]) -> Cell:
-    """Return a cell with the user's settings, which override everything that it sets for one method or all."""
-    local = given.get("local", {})
-
-    def left(own: dict[str, Any]) -> dict[str, Any]:
-        return own | {"local": {key: value for key, value in own.get("local", {}).items() if key not in local}}
-
-    methods = {name: left(own) for name, own in cell.methods.items()}
-    return cell.model_copy(update={"settings": merge(cell.settings, given), "methods": methods})
 
 
 class _CellProgress:
@@ -326,12 +108,12 @@ class Benchmark:
                 run.reuse_start(self._run(other, seed))
             run.run(_CellProgress(reporter, cell), on_method=on_method)
             results = self.results()
-            self._write(results)
+            write_results(self.folder / "results.csv", results)
         return results
 
     def results(self) -> list[Result]:
         """Return the results of every finished run."""
-        return [result for cell in self.plan.cells for run in self._finished(cell) for result in _results(cell, run)]
+        return [result for cell in self.plan.cells for run in self._finished(cell) for result in results_of(cell, run)]
 
     def finished(self) -> dict[str, list[Experiment]]:
         """Return the finished runs by cell; raises :class:`FedfrError` if there are none."""
@@ -363,51 +145,3 @@ class Benchmark:
     def _save_plan(self) -> None:
         text = yaml.safe_dump(self.plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_atomically(self.folder / _FILE, text.encode())
-
-    def _write(self, results: Sequence[Result]) -> None:
-        lines, text = [result.to_dict() for result in results], io.StringIO()
-        own = [field.name for field in fields(Result) if field.name not in ("cell", "row")]
-        columns = ["cell", *(field.name for field in fields(Row)), *own]
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-        write_atomically(self.folder / "results.csv", text.getvalue().encode())
-
-
-def read_results(path: str | Path) -> list[Result]:
-    """Read a ``results.csv``; raises :class:`FedfrError` for any other file."""
-    try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            lines = list(csv.DictReader(file))
-        return [
-            Result(
-                line["cell"],
-                Row(
-                    line["method"],
-                    int(line["seed"]),
-                    int(line["round"]),
-                    line["client"],
-                    line["model"],
-                    line["protocol"],
-                    line["metric"],
-                    float(line["value"]) if line["value"] else None,
-                    int(line["genuine"]),
-                    int(line["impostor"]),
-                    line["refused"],
-                ),
-                float(line["wall_seconds"]),
-                float(line["client_seconds"]),
-                int(line["bytes_up"]),
-                int(line["bytes_down"]),
-                int(line["peak_bytes"]),
-            )
-            for line in lines
-        ]
-    except (OSError, csv.Error, KeyError, ValueError, TypeError) as error:
-        raise FedfrError(f"{path} is not a results.csv of a benchmark ({error}); give such a file") from error
-
-
-def _results(cell: str, run: Experiment) -> list[Result]:
-    spent = {cost.method: cost for cost in map(total, filter(None, run.costs().values()))}
-    free = RoundCost("pretrained", run.config.seed, 0)
-    return [Result.of(cell, row, spent.get(row.method, free)) for row in run.results()]

@@ -1,38 +1,28 @@
-"""Components of a run made from its configuration: faces, split, compute settings, starting model, clients."""
+"""Components of a run made from its configuration: faces, split, compute settings, starting model."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from fedfr.config.loading import merge
-from fedfr.config.schema import ExperimentConfig, LocalConfig, MethodSettings, validate
+from fedfr.config.schema import ExperimentConfig
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_json, write_json
-from fedfr.engines.local import worker_number
-from fedfr.experiments.devices import check_device, open_device
 from fedfr.experiments.face_sources import open_face_sets, open_source
+from fedfr.experiments.from_config import generic_contract, make_compute
 from fedfr.faces import FaceSet, Split, make_split
 from fedfr.faces.face_sets import own_names
 from fedfr.faces.storage import is_face_set
-from fedfr.federation.client import Client, ClientSettings
-from fedfr.federation.method import GenericModel, Method
-from fedfr.federation.networks import Networks
-from fedfr.federation.private_store import PrivateStore
+from fedfr.federation.method import GenericModel
 from fedfr.federation.public_faces import PublicFaces
-from fedfr.methods import METHODS
 from fedfr.models import (
     BACKBONES,
-    Contract,
     build_backbone,
     embedding_space,
     load_backbone,
@@ -47,16 +37,7 @@ from fedfr.training.finite import is_finite
 from fedfr.training.pretraining import pretrain
 from fedfr.training.training_set import TrainingSet
 
-__all__ = [
-    "ClientFactory",
-    "RunComponents",
-    "generic_contract",
-    "local_training",
-    "make_compute",
-    "make_method",
-    "open_faces",
-    "with_method",
-]
+__all__ = ["RunComponents", "open_faces"]
 
 # Beside the starting model.
 PUBLIC = "public.json"
@@ -66,132 +47,12 @@ Epoch = Callable[[int, Mapping[str, float], float], None]
 Counter = Callable[[int, int], None]
 
 
-def make_compute(config: ExperimentConfig, worker: int = 0) -> Compute:
-    """Return preprocessing, device and precision; raises :class:`FedfrError` for a missing device or compiler.
-
-    Several devices are assigned to workers in turn.
-    """
-    if config.runtime.compile and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
-        raise FedfrError("runtime.compile = true needs a C++ compiler; install g++ or leave it false")
-    names = config.runtime.devices
-    for name in names:
-        check_device(name, "runtime.device")
-    device = open_device(names[worker % len(names)], "runtime.device")
-    spec = BACKBONES[config.model.backbone]
-    return Compute(spec.preprocessing, device, config.runtime.precision == "bf16", config.runtime.compile)
-
-
-def make_method(config: ExperimentConfig, name: str) -> Method:
-    """Return the named method: the main method with its settings, or a baseline with its own.
-
-    A baseline shares the settings common to all methods with the main method, and a variant of the main method shares
-    all of them, so that an ablation differs from it in nothing else.
-    """
-    settings, kind = config.method.settings, METHODS[name]
-    if name != config.method.name:
-        if not issubclass(kind.settings_type, METHODS[config.method.name].settings_type):
-            settings = {key: value for key, value in settings.items() if key in MethodSettings.model_fields}
-        own = config.baseline_settings.get(name, {})
-        settings = merge(settings, {key: value for key, value in own.items() if key != "local"})
-    return kind(settings, f"method {name}")
-
-
-def with_method(config: ExperimentConfig, method: type[Method] | Method) -> ExperimentConfig:
-    """Return the configuration with another method, given as a class or an instance with its settings.
-
-    Settings that every method has are kept where an instance does not state them; ``local`` is kept as well.
-    """
-    given = method.settings.model_dump(mode="json", exclude_unset=True) if isinstance(method, Method) else {}
-    name = METHODS.name_of(type(method) if isinstance(method, Method) else method)
-    old = config.method.model_dump(mode="json")
-    if name != config.method.name:
-        old = {key: value for key, value in old.items() if key in (*MethodSettings.model_fields, "local")}
-    others = [each for each in config.baselines if each != name]
-    own = {each: value for each, value in config.baseline_settings.items() if each in others}
-    tree = config.model_dump(mode="json") | {"baselines": others, "baseline_settings": own}
-    return validate(ExperimentConfig, tree | {"method": merge(old, given) | {"name": name}}, f"method {name}")
-
-
-def local_training(config: ExperimentConfig, name: str) -> LocalConfig:
-    """Return the local training of the named method: the run's ``local`` with the method's own settings."""
-    main = name == config.method.name
-    own = config.method.local if main else config.baseline_settings.get(name, {}).get("local", {})
-    if not isinstance(own, Mapping):
-        raise FedfrError(
-            f"local training of {name} = {own!r}; give settings of `local`, such as {{learning_rate: 0.01}}"
-        )
-    return validate(LocalConfig, merge(config.local.model_dump(), own), f"local training of {name}")
-
-
 def open_faces(config: ExperimentConfig, cache: Path, on_import: Counter | None = None) -> FaceSet:
     """Return the run's faces: the saved set at ``faces.path``, faces imported once into ``cache``, or several sets."""
     faces = config.faces
     if faces.sets:
         return open_face_sets(faces, cache, on_import)
     return open_source(faces.source, faces.path, cache, on_import, "faces")
-
-
-def generic_contract(config: ExperimentConfig, space: str, role: str = "generic") -> Contract:
-    """Return the preprocessing contract of a model of this run."""
-    spec = BACKBONES[config.model.backbone]
-    return Contract(config.model.backbone, spec.embedding_dim, spec.preprocessing, space, role)
-
-
-@dataclass(frozen=True)
-class Shared:
-    """Objects shared by all clients of one process."""
-
-    faces: FaceSet
-    participants: Mapping[str, Sequence[int]]
-    public: PublicFaces
-    method: Method
-    settings: ClientSettings
-    networks: Networks
-
-
-@dataclass
-class ClientFactory:
-    """Factory of the clients of one method's run; it can be pickled to worker processes.
-
-    Processes share the features of public faces in ``features_folder``; without it each process computes its own.
-    """
-
-    config: ExperimentConfig
-    method_name: str
-    faces_folder: Path
-    split_path: Path
-    clients_folder: Path
-    features_folder: Path | None = None
-    _shared: Shared | None = field(default=None, repr=False)
-
-    def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_shared": None}
-
-    def __call__(self, client_id: str) -> Client:
-        """Return the client with its private faces; everything else is shared within the process."""
-        if self._shared is None:
-            self._shared = self._share()
-        shared = self._shared
-        private = shared.faces.subset(shared.participants[client_id])
-        store = PrivateStore(self.clients_folder / client_id, client_id)
-        return Client(client_id, private, shared.public, shared.method, shared.settings, store, shared.networks)
-
-    def _share(self) -> Shared:
-        config, faces, split = self.config, FaceSet.load(self.faces_folder), Split.load(self.split_path)
-        method, compute = make_method(config, self.method_name), make_compute(config, worker_number())
-        participants = method.participants(split)
-        settings = ClientSettings(
-            backbone=config.model.backbone,
-            num_clients=len(participants),
-            seed=config.seed,
-            local=local_training(config, self.method_name),
-            federation=config.federation,
-            compute=compute,
-        )
-        half = config.runtime.public_features == "half"
-        public = PublicFaces(faces.subset(split.public), self.features_folder, half=half)
-        networks = Networks(config.model.backbone, compute)
-        return Shared(faces, participants, public, method, settings, networks)
 
 
 class RunComponents:

@@ -2,52 +2,40 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 
-from fedfr.config.loading import absolute_paths, first_difference
 from fedfr.config.schema import ExperimentConfig, load_config
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import (
-    empty_folder,
-    locked,
-    make_folder,
-    read_json,
-    remove_leftovers,
-    write_atomically,
-    write_json,
-)
-from fedfr.evaluation import PROTOCOLS
-from fedfr.experiments.components import RunComponents, local_training, make_method, with_method
+from fedfr.core.files import locked, read_json, remove_leftovers, write_atomically, write_json
+from fedfr.experiments.components import RunComponents
 from fedfr.experiments.evaluator import Evaluator, evaluate_method_run
 from fedfr.experiments.events import PretrainingWatch
-from fedfr.experiments.face_sources import FACE_SETS
+from fedfr.experiments.from_config import with_loss, with_method
 from fedfr.experiments.method_run import EngineFactory, MethodRun
-from fedfr.experiments.registration import check_portable, stored_config
-from fedfr.faces import Split
-from fedfr.faces.storage import is_face_set
+from fedfr.experiments.registration import stored_config
+from fedfr.experiments.run_start import (
+    begin_run,
+    new_run_folder,
+    note_changed_code,
+    refuse_other_settings,
+    refuse_used_folder,
+    starting_inputs,
+)
+from fedfr.experiments.stored_run import StoredRun
 from fedfr.federation.method import GenericModel, Method
-from fedfr.models import BACKBONES
 from fedfr.reporting.progress import Progress, Silent, progress_or_default
-from fedfr.results.costs import RoundCost, round_costs
-from fedfr.results.curve_records import Curve
 from fedfr.results.result_rows import Row
-from fedfr.training.classification import check_loss
 
 __all__ = ["Experiment"]
 
 
-class Experiment:
+class Experiment(StoredRun):
     """A configured run in a folder. :meth:`create` starts one, :meth:`open` finds one again.
 
     The folder holds ``config.yaml``, ``environment.json``, ``split.json``, ``faces/``, ``pretrained/``, the main
@@ -73,26 +61,29 @@ class Experiment:
     >>> Experiment.open(folder / "run").config == run.config  # run.run() starts or resumes it
     True
     >>> place.cleanup()
+
+    ``Experiment(config)`` begins in :meth:`run`. Without ``folder`` it creates the next free one of
+    ``runs/<method>-1``, ``runs/<method>-2``, … in the working directory; resume it with :meth:`open`. ``method``, a
+    class or an instance with its settings, and ``loss``, a function as ``local.loss`` names it, replace those of the
+    configuration.
     """
 
     def __init__(
         self,
         config: ExperimentConfig,
-        folder: str | Path,
+        folder: str | Path | None = None,
         progress: Progress | None = None,
         method: type[Method] | Method | None = None,
+        loss: Callable[..., torch.Tensor] | None = None,
     ) -> None:
-        reporter, folder = progress or Silent(), Path(folder)
-        config = stored_config(config if method is None else with_method(config, method))
-        self.config = config
-        self.folder = folder
-        self.components = RunComponents(
-            config, folder, lambda done, total: reporter.update("importing faces", done, total, unit="images")
-        )
+        reporter, config = progress or Silent(), _stored(config, method, loss)
+        self._reserved = folder is None
+        place = new_run_folder(config.method.name) if folder is None else Path(folder)
 
-    def __repr__(self) -> str:
-        method, rounds = self.config.method.name, self.config.federation.rounds
-        return f"Experiment({self.folder.name!r}, {method}, {rounds} rounds, seed {self.config.seed})"
+        def on_import(done: int, total: int) -> None:
+            reporter.update("importing faces", done, total, unit="images")
+
+        super().__init__(config, place, RunComponents(config, place, on_import))
 
     @classmethod
     def create(
@@ -102,61 +93,20 @@ class Experiment:
         progress: Progress | None = None,
         shared_faces: Path | None = None,
         method: type[Method] | Method | None = None,
+        loss: Callable[..., torch.Tensor] | None = None,
     ) -> Experiment:
         """Begin a run in a new or empty folder after opening and checking everything in the configuration.
 
-        ``method`` is a class, or an instance with settings, that replaces the configured method.
+        ``method`` and ``loss`` replace those of the configuration, as in the constructor.
         ``shared_faces`` is a folder of imported faces shared with other runs; the run's own folder links to it. Raises
         :class:`FedfrError` if the folder is not empty, or if anything is missing or inconsistent; the folder is then
         left unchanged.
         """
         folder = Path(folder)
-        if (folder / "config.yaml").exists():
-            raise FedfrError(
-                f"{folder} already holds a run; continue it with `fedfr resume {folder}` or choose another folder"
-            )
-        if folder.is_dir() and _is_unfinished_start(folder):
-            raise FedfrError(
-                f"{folder} holds what a start that was cut off before the run began has left (imported faces, no "
-                "config.yaml); remove the folder and repeat the command"
-            )
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise FedfrError(f"{folder} exists and is not an empty folder; choose another folder for the run")
-        experiment, existed = cls(config, folder, progress, method), folder.exists()
-        try:
-            if shared_faces is not None and not is_face_set(experiment.config.faces.path):
-                make_folder(folder)
-                make_folder(shared_faces)
-                (folder / "faces").symlink_to(os.path.relpath(shared_faces, folder))
-            experiment._check()
-            write_json(folder / "environment.json", _environment())
-            # It may be read back from another working directory.
-            resolved = absolute_paths(experiment.config.model_dump(mode="json"), Path.cwd())
-            text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
-            write_atomically(folder / "config.yaml", text.encode())
-        except BaseException:
-            # A corrected command must find the folder unchanged.
-            empty_folder(folder, remove=not existed)
-            raise
+        refuse_used_folder(folder)
+        experiment = cls(config, folder, progress, method, loss)
+        begin_run(experiment.components, shared_faces=shared_faces)
         return experiment
-
-    def _check(self) -> None:
-        if self.config.runtime.workers > 1:
-            check_portable(self.config)
-        for name in self.config.evaluation.protocols:
-            _ = PROTOCOLS[name]
-        dim, pretrain = BACKBONES[self.config.model.backbone].embedding_dim, self.config.pretrain
-        check_loss(pretrain.loss, pretrain.scale, pretrain.margin, dim)
-        for name in (self.config.method.name, *self.config.baselines):
-            method_run, local = MethodRun(self.components, name, self.folder), local_training(self.config, name)
-            check_loss(local.loss, local.scale, local.margin, dim, logits=method_run.method.uses_logits)
-        _ = self.components.compute
-        self.components.initial_backbone()
-        if not len(self.components.split.public) and self.config.pretrain.epochs > 0:
-            raise FedfrError(
-                "the split has no public images to pre-train on; give public faces, or set pretrain.epochs=0 and a "
-                "checkpoint as model.start"
-            )
 
     @classmethod
     def open(cls, folder: str | Path, *, workers: int | None = None) -> Experiment:
@@ -175,6 +125,7 @@ class Experiment:
         progress: Progress | None = None,
         shared_faces: Path | None = None,
         method: type[Method] | Method | None = None,
+        loss: Callable[..., torch.Tensor] | None = None,
     ) -> Experiment:
         """:meth:`create` a run, or :meth:`open` the one that was begun in ``folder`` with the same configuration.
 
@@ -182,25 +133,9 @@ class Experiment:
         """
         folder = Path(folder)
         if not (folder / "config.yaml").exists():
-            return cls.create(config, folder, progress, shared_faces, method)
-        experiment = cls.open(folder)
-        config = stored_config(config if method is None else with_method(config, method))
-        difference = first_difference(_effective_settings(experiment.config), _effective_settings(config))
-        if difference is not None:
-            name, there, wanted = difference
-            raise FedfrError(
-                f"{folder} was begun with {name} = {there!r}, not {wanted!r}; continue it with `fedfr resume {folder}` "
-                "or choose another folder"
-            )
-        return experiment
-
-    def method_runs(self) -> list[MethodRun]:
-        """Return the main method's run, then those of the baselines."""
-        main = MethodRun(self.components, self.config.method.name, self.folder)
-        return [
-            main,
-            *(MethodRun(self.components, name, self.folder / "baselines" / name) for name in self.config.baselines),
-        ]
+            return cls.create(config, folder, progress, shared_faces, method, loss)
+        refuse_other_settings(folder, _stored(config, method, loss))
+        return cls.open(folder)
 
     def run(
         self,
@@ -215,8 +150,11 @@ class Experiment:
         ``on_method`` is called with the name of each method evaluated by this call. Raises :class:`FedfrError` for
         faulty input and below the quorum; finished work is kept and resumed.
         """
+        self._begin()
         with self._locked(), progress_or_default(progress) as reporter:
             start = self._start(reporter)
+            if not self.finished:
+                note_changed_code(self.components, reporter.note)
             for method_run in self.method_runs():
                 method_run.erase_departed(reporter.note)
             rows: list[Row] = []
@@ -239,6 +177,7 @@ class Experiment:
 
     def pretrain(self, progress: Progress | Literal[False] | None = None) -> GenericModel:
         """Return the starting model, pre-trained if it does not exist yet; ``progress`` as in :meth:`run`."""
+        self._begin()
         with self._locked(), progress_or_default(progress) as reporter:
             return self._start(reporter)
 
@@ -251,69 +190,22 @@ class Experiment:
         if mine.exists() or not theirs.exists():
             return False
         other = Experiment.open(folder)
-        if _starting_inputs(other) != _starting_inputs(self):
+        if starting_inputs(other.components) != starting_inputs(self.components):
             return False
         write_atomically(mine, theirs.read_bytes())
         return True
+
+    def _begin(self) -> None:
+        """Begin the run if it has not begun; a run in the folder must have the same settings."""
+        if (self.folder / "config.yaml").exists():
+            refuse_other_settings(self.folder, self.config)
+        else:
+            begin_run(self.components, reserved=self._reserved)
 
     def _start(self, reporter: Progress) -> GenericModel:
         torch.set_num_threads(self.config.runtime.threads)
         watch = PretrainingWatch(self.folder / "metrics.jsonl", self.config.pretrain.epochs, self.config.seed, reporter)
         return self.components.starting_model(watch.on_step, watch.on_epoch)
-
-    def describe(self) -> str:
-        """Return the settings that are essential for reading the results, in two lines."""
-        # The counts are taken from the manifest, since the faces may have been moved.
-        config, split = self.config, Split.load(self.folder / "split.json")
-        train = [len(client.train) for client in split.clients.values()]
-        each = f"{min(train)}" if min(train) == max(train) else f"{min(train)} to {max(train)}"
-        private = f"{len(train)} clients with {each} training images"
-        if any(client.elsewhere for client in split.clients.values()):
-            private = f"{len(train)} clients with their faces elsewhere"
-        sets = f"\nface sets: {'; '.join(part.describe() for part in split.sets)}" if split.sets else ""
-        return (
-            f"{config.method.name} · {config.model.backbone} from {config.model.start} · "
-            f"{config.federation.rounds} rounds · BatchNorm {config.federation.batchnorm} · "
-            f"{config.runtime.precision} · seed {config.seed}\n"
-            f"split {split.name}: {len(split.public)} public images, {private}, "
-            f"{len(split.generic)} images of people no client trained on{sets}"
-        )
-
-    def results(self) -> list[Row]:
-        """Return the rows of every finished evaluation; raises :class:`FedfrError` if there are none."""
-        files = [path for name in self._evaluated() if (path := self._results_file(name)).exists()]
-        if not files:
-            raise FedfrError(f"{self.folder} has no results yet; finish the run with `fedfr resume {self.folder}`")
-        return [Row.from_dict(row) for path in files for row in read_json(path)]
-
-    def curves(self) -> list[Curve]:
-        """Return the curve records of every finished evaluation."""
-        files = [path for name in self._evaluated() if (path := self._curves_file(name)).exists()]
-        return [Curve.from_dict(curve) for path in files for curve in read_json(path)]
-
-    def _evaluated(self) -> Sequence[str]:
-        return list(dict.fromkeys(["pretrained", self.config.method.name, *self.config.baselines]))
-
-    def costs(self) -> dict[str, list[RoundCost]]:
-        """Return the cost of every round so far, by method."""
-        seed = self.config.seed
-        return {
-            method_run.name: round_costs(method_run.folder / "metrics.jsonl", method_run.name, seed)
-            for method_run in self.method_runs()
-        }
-
-    @property
-    def finished(self) -> bool:
-        """Whether every method has been evaluated."""
-        return all(self._results_file(method_run.name).exists() for method_run in self.method_runs())
-
-    def history(self) -> list[tuple[int, Row]]:
-        """Return the rows of the rounds of ``evaluation.every``, of every method, oldest first, with the round.
-
-        The round in the row of a personalized model is earlier if its client did not take part in later ones.
-        """
-        records = [record for method_run in self.method_runs() for record in method_run.journal.records()]
-        return [(record["round"], Row.from_dict(row)) for record in records for row in record.get("evaluation", ())]
 
     def evaluate(self, protocols: Sequence[str] | None = None, progress: Progress | None = None) -> list[Row]:
         """Evaluate the newest models of a run, finished or not, without changing its folder."""
@@ -392,12 +284,6 @@ class Experiment:
     def _evaluation(self, name: str, number: int, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         return {"event": "evaluation", "seed": self.config.seed, "method": name, "round": number, "rows": rows}
 
-    def _results_file(self, name: str) -> Path:
-        return self.folder / "evaluation" / f"{name}.json"
-
-    def _curves_file(self, name: str) -> Path:
-        return self.folder / "evaluation" / "curves" / f"{name}.json"
-
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Lock the run folder, on which only one process may work."""
@@ -406,41 +292,9 @@ class Experiment:
             yield
 
 
-def _is_unfinished_start(folder: Path) -> bool:
-    """Whether a folder holds nothing but what :meth:`Experiment.create` writes before the configuration."""
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    return bool(names) and names <= {"faces", FACE_SETS, "split.json", "environment.json"}
-
-
-def _effective_settings(config: ExperimentConfig) -> dict[str, Any]:
-    """Return every setting that can change results, including defaults of the method."""
-    tree = absolute_paths(
-        config.model_dump(mode="json", exclude={"preset": True, "runtime": {"workers"}, "deployment": True}), Path.cwd()
-    )
-    settings = make_method(config, config.method.name).settings
-    return {**tree, "method": {**tree["method"], **settings.model_dump(mode="json")}}
-
-
-def _starting_inputs(run: Experiment) -> tuple[Any, ...]:
-    config, split = run.config, run.components.split
-    runtime = config.runtime.model_dump(exclude={"workers", "public_features"})
-    return split.faces_fingerprint, split.public, config.seed, config.model, config.pretrain, runtime
-
-
-def _environment() -> Mapping[str, Any]:
-    packages = ("fedfr", "torch", "numpy", "safetensors", "opencv-python-headless")
-    return {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "versions": {name: _version(name) for name in packages},
-    }
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+def _stored(
+    config: ExperimentConfig, method: type[Method] | Method | None, loss: Callable[..., torch.Tensor] | None
+) -> ExperimentConfig:
+    """Return the configuration with the given method and loss, under the names that other processes can import."""
+    config = config if method is None else with_method(config, method)
+    return stored_config(config if loss is None else with_loss(config, loss))

@@ -13,8 +13,10 @@ from torch import nn
 from fedfr.config.schema import ExperimentConfig
 from fedfr.core.errors import FedfrError, WriteError
 from fedfr.engines.local import LocalEngine, Tap
-from fedfr.experiments.components import ClientFactory, RunComponents, generic_contract, make_method
+from fedfr.experiments.client_factory import ClientFactory
+from fedfr.experiments.components import RunComponents
 from fedfr.experiments.events import Events
+from fedfr.experiments.from_config import generic_contract, make_method
 from fedfr.experiments.registration import check_portable
 from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal

@@ -10,11 +10,13 @@ from typing import Any, TypeVar, overload
 from fedfr.config.schema import ExperimentConfig, validate
 from fedfr.core.errors import FedfrError
 from fedfr.core.lazy import resolve
+from fedfr.core.named_objects import is_dotted
 from fedfr.core.registry import Registry
 
 __all__ = [
     "Register",
     "check_portable",
+    "foreign_names",
     "register_backbone",
     "register_importer",
     "register_loss",
@@ -206,6 +208,12 @@ def check_portable(config: ExperimentConfig) -> None:
     for home, name in _names(config.model_dump(mode="json"), ()):
         registry: Registry[Any] = resolve(home)
         registry.check_portable(name)
+
+
+def foreign_names(config: ExperimentConfig) -> tuple[str, ...]:
+    """Return the names of the run that denote objects of other packages and can be imported, each once."""
+    found = [name for home, name in _names(config.model_dump(mode="json"), ()) if name not in resolve(home).builtin]
+    return tuple(name for name in dict.fromkeys(found) if is_dotted(name))
 
 
 def _names(value: Any, place: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,7 @@ from fedfr.deployment.site import Site
 from fedfr.deployment.site_programs import check_bundle
 from fedfr.deployment.site_status_file import read_site_statuses
 from fedfr.deployment.state_files import SUBMITTED
-from fedfr.experiments.benchmark import read_results
+from fedfr.experiments.benchmark_results import read_results
 from fedfr.experiments.events import Events
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.report import open_report, save_page
@@ -271,11 +271,21 @@ TARGETS = {
         ("deployment.site_programs",), _bundle, lambda folder: check_bundle((folder / "a.fab").read_bytes())
     ),
     "run": Target(
-        ("experiments.experiment", "experiments.report", "results.result_rows", "results.curve_records"),
+        (
+            "experiments.experiment",
+            "experiments.stored_run",
+            "experiments.report",
+            "results.result_rows",
+            "results.curve_records",
+        ),
         _finished,
         _read_finished,
         "*.[jy][sa]*",
         cost=10,
     ),
-    "results": Target(("experiments.benchmark",), _results, lambda folder: read_results(folder / "results.csv")),
+    "results": Target(
+        ("experiments.benchmark", "experiments.benchmark_results"),
+        _results,
+        lambda folder: read_results(folder / "results.csv"),
+    ),
 }

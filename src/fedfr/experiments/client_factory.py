@@ -1,0 +1,76 @@
+"""Factory of the clients of one method's run, in this process or in workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedfr.config.schema import ExperimentConfig
+from fedfr.engines.local import worker_number
+from fedfr.experiments.from_config import local_training, make_compute, make_method
+from fedfr.faces import FaceSet, Split
+from fedfr.federation.client import Client, ClientSettings
+from fedfr.federation.method import Method
+from fedfr.federation.networks import Networks
+from fedfr.federation.private_store import PrivateStore
+from fedfr.federation.public_faces import PublicFaces
+
+__all__ = ["ClientFactory"]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Objects shared by all clients of one process."""
+
+    faces: FaceSet
+    participants: Mapping[str, Sequence[int]]
+    public: PublicFaces
+    method: Method
+    settings: ClientSettings
+    networks: Networks
+
+
+@dataclass
+class ClientFactory:
+    """Factory of the clients of one method's run; it can be pickled to worker processes.
+
+    Processes share the features of public faces in ``features_folder``; without it each process computes its own.
+    """
+
+    config: ExperimentConfig
+    method_name: str
+    faces_folder: Path
+    split_path: Path
+    clients_folder: Path
+    features_folder: Path | None = None
+    _shared: Shared | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_shared": None}
+
+    def __call__(self, client_id: str) -> Client:
+        """Return the client with its private faces; everything else is shared within the process."""
+        if self._shared is None:
+            self._shared = self._share()
+        shared = self._shared
+        private = shared.faces.subset(shared.participants[client_id])
+        store = PrivateStore(self.clients_folder / client_id, client_id)
+        return Client(client_id, private, shared.public, shared.method, shared.settings, store, shared.networks)
+
+    def _share(self) -> Shared:
+        config, faces, split = self.config, FaceSet.load(self.faces_folder), Split.load(self.split_path)
+        method, compute = make_method(config, self.method_name), make_compute(config, worker_number())
+        participants = method.participants(split)
+        settings = ClientSettings(
+            backbone=config.model.backbone,
+            num_clients=len(participants),
+            seed=config.seed,
+            local=local_training(config, self.method_name),
+            federation=config.federation,
+            compute=compute,
+        )
+        half = config.runtime.public_features == "half"
+        public = PublicFaces(faces.subset(split.public), self.features_folder, half=half)
+        networks = Networks(config.model.backbone, compute)
+        return Shared(faces, participants, public, method, settings, networks)

@@ -1,0 +1,99 @@
+"""A run's folder as it is: what was configured, and the results so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedfr.config.schema import ExperimentConfig
+from fedfr.core.errors import FedfrError
+from fedfr.core.files import read_json
+from fedfr.experiments.components import RunComponents
+from fedfr.experiments.method_run import MethodRun
+from fedfr.faces import Split
+from fedfr.results.costs import RoundCost, round_costs
+from fedfr.results.curve_records import Curve
+from fedfr.results.result_rows import Row
+
+__all__ = ["StoredRun"]
+
+
+class StoredRun:
+    """The readable side of an experiment: its methods, and the results, curves and costs in its folder."""
+
+    def __init__(self, config: ExperimentConfig, folder: Path, components: RunComponents) -> None:
+        self.config = config
+        self.folder = folder
+        self.components = components
+
+    def __repr__(self) -> str:
+        method, rounds = self.config.method.name, self.config.federation.rounds
+        return f"{type(self).__name__}({self.folder.name!r}, {method}, {rounds} rounds, seed {self.config.seed})"
+
+    def method_runs(self) -> list[MethodRun]:
+        """Return the main method's run, then those of the baselines."""
+        main = MethodRun(self.components, self.config.method.name, self.folder)
+        return [
+            main,
+            *(MethodRun(self.components, name, self.folder / "baselines" / name) for name in self.config.baselines),
+        ]
+
+    def describe(self) -> str:
+        """Return the settings that are essential for reading the results, in two lines."""
+        # The counts are taken from the manifest, since the faces may have been moved.
+        config, split = self.config, Split.load(self.folder / "split.json")
+        train = [len(client.train) for client in split.clients.values()]
+        each = f"{min(train)}" if min(train) == max(train) else f"{min(train)} to {max(train)}"
+        private = f"{len(train)} clients with {each} training images"
+        if any(client.elsewhere for client in split.clients.values()):
+            private = f"{len(train)} clients with their faces elsewhere"
+        sets = f"\nface sets: {'; '.join(part.describe() for part in split.sets)}" if split.sets else ""
+        return (
+            f"{config.method.name} · {config.model.backbone} from {config.model.start} · "
+            f"{config.federation.rounds} rounds · BatchNorm {config.federation.batchnorm} · "
+            f"{config.runtime.precision} · seed {config.seed}\n"
+            f"split {split.name}: {len(split.public)} public images, {private}, "
+            f"{len(split.generic)} images of people no client trained on{sets}"
+        )
+
+    def results(self) -> list[Row]:
+        """Return the rows of every finished evaluation; raises :class:`FedfrError` if there are none."""
+        files = [path for name in self._evaluated() if (path := self._results_file(name)).exists()]
+        if not files:
+            raise FedfrError(f"{self.folder} has no results yet; finish the run with `fedfr resume {self.folder}`")
+        return [Row.from_dict(row) for path in files for row in read_json(path)]
+
+    def curves(self) -> list[Curve]:
+        """Return the curve records of every finished evaluation."""
+        files = [path for name in self._evaluated() if (path := self._curves_file(name)).exists()]
+        return [Curve.from_dict(curve) for path in files for curve in read_json(path)]
+
+    def _evaluated(self) -> Sequence[str]:
+        return list(dict.fromkeys(["pretrained", self.config.method.name, *self.config.baselines]))
+
+    def costs(self) -> dict[str, list[RoundCost]]:
+        """Return the cost of every round so far, by method."""
+        seed = self.config.seed
+        return {
+            method_run.name: round_costs(method_run.folder / "metrics.jsonl", method_run.name, seed)
+            for method_run in self.method_runs()
+        }
+
+    @property
+    def finished(self) -> bool:
+        """Whether every method has been evaluated."""
+        return all(self._results_file(method_run.name).exists() for method_run in self.method_runs())
+
+    def history(self) -> list[tuple[int, Row]]:
+        """Return the rows of the rounds of ``evaluation.every``, of every method, oldest first, with the round.
+
+        The round in the row of a personalized model is earlier if its client did not take part in later ones.
+        """
+        records = [record for method_run in self.method_runs() for record in method_run.journal.records()]
+        return [(record["round"], Row.from_dict(row)) for record in records for row in record.get("evaluation", ())]
+
+    def _results_file(self, name: str) -> Path:
+        return self.folder / "evaluation" / f"{name}.json"
+
+    def _curves_file(self, name: str) -> Path:
+        return self.folder / "evaluation" / "curves" / f"{name}.json"
