@@ -15,7 +15,7 @@ import fedfr
 
 PACKAGES = ("fedfr", "fedfr.losses", "fedfr.evaluation", "fedfr.models", "fedfr.faces")
 # Packages in which a function or class without an example is an error.
-COMPLETE = ("fedfr", "fedfr.evaluation", "fedfr.losses", "fedfr.models")
+COMPLETE = ("fedfr", "fedfr.evaluation", "fedfr.faces", "fedfr.losses", "fedfr.models")
 
 SOURCE = Path(fedfr.__file__).parent
 

@@ -25,7 +25,7 @@ from fedfr.config.schema import (
 from fedfr.core.errors import FedfrError
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.from_config import local_training, make_compute, make_method
-from fedfr.faces.splits.identity_recipes import COMMON_SETTINGS
+from fedfr.faces.splits.recipes import COMMON_SETTINGS
 from fedfr.methods import METHODS
 from fedfr.methods.fedfr import FedFRSettings
 

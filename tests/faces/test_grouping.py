@@ -111,7 +111,7 @@ def test_copies(numbers: list[int], alike: bool) -> None:
     for index, digest in enumerate(made):
         groups.setdefault(digest, []).append(index)
     several = [group for group in groups.values() if len(group) > 1]
-    images, starts = Digests.of(made).copies()
+    images, starts = Digests.of(made).duplicates()
     assert images.tolist() == [index for group in several for index in group]
     assert starts.tolist() == np.cumsum([0, *map(len, several)])[:-1].tolist()
     assert Digests.of(made).intersects(Digests.of([bytes([7 if alike else 3] * 8 + [3] * 24)])) == (3 in numbers)

@@ -20,8 +20,8 @@ from fedfr.faces.readers.image_reading import FacesWarning
 from fedfr.faces.readers.pairs.face_pairs import read_pairs
 from fedfr.faces.readers.photographs import PhotographImport, import_photographs
 from fedfr.faces.readers.verification_sets import VerificationSet, read_verification_set, verification_sets
-from fedfr.faces.splits.identity_recipes import SPLITS, make_split
 from fedfr.faces.splits.partitioners import split_from_partitions
+from fedfr.faces.splits.recipes import SPLITS, make_split
 from fedfr.faces.splits.split import ClientFaces, Split
 from fedfr.faces.writers import EXPORTERS, export_faces
 from fedfr.faces.writers.released_split import export_recordio

@@ -119,7 +119,7 @@ class Digests(Column[bytes]):
         """Whether any digest occurs in both."""
         return bool(np.isin(_as_values(self.rows), _as_values(other.rows)).any())
 
-    def copies(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def duplicates(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the indices of repeated digests, grouped by digest, and the position at which each group begins.
 
         Indices ascend within a group; groups are ordered by their first index.

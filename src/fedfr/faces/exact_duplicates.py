@@ -18,7 +18,7 @@ __all__ = ["duplicate_groups", "omitted_duplicates", "remap_split", "without_dup
 
 def duplicate_groups(digests: Digests) -> list[list[int]]:
     """Return groups of two or more images with equal digests, ascending, ordered by their first image."""
-    images, starts = digests.copies()
+    images, starts = digests.duplicates()
     return [part.tolist() for part in np.split(images, starts[1:])] if len(images) else []
 
 
@@ -34,7 +34,7 @@ def omitted_duplicates(faces: FaceSet) -> tuple[OmittedImage, ...]:
     one label is wrong and it is unknown which.
     """
     left: dict[int, str] = {}
-    images, starts = faces.digests().copies()
+    images, starts = faces.digests().duplicates()
     for group in np.split(images, starts[1:]) if len(images) else []:
         rows = group.tolist()
         people = sorted({faces.identities[label] for label in faces.labels[group].tolist()})

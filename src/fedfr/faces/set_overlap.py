@@ -44,7 +44,7 @@ def shared_images(sets: Sequence[FaceSet], kept: Sequence[NDArray[np.int64]]) ->
     digests = Digests(np.concatenate([faces.digests().rows[rows] for faces, rows in zip(sets, kept, strict=True)]))
     number = np.repeat(np.arange(len(sets)), [len(rows) for rows in kept])
     labels = np.concatenate([faces.labels[rows] for faces, rows in zip(sets, kept, strict=True)])
-    images, starts = digests.copies()
+    images, starts = digests.duplicates()
     found: dict[Overlap, None] = {}
     for group in np.split(images, starts[1:]) if len(images) else []:
         owners = sorted({(number[image], labels[image]) for image in group.tolist()})

@@ -165,10 +165,10 @@ def test_settings_that_cannot_be_met_are_one_clear_line(
     [
         ({"test_share": 1.0}, r"test_share = 1\.0; give a share"),
         ({"test_share": "0.4"}, "test_share = '0.4'; give a share"),
-        ({"test_share": 0.4, "test_count": 1}, "give one of the two"),
+        ({"test_share": 0.4, "test_count": 1}, "give only one"),
         ({"distractors": 3}, "distractors = 3; give none or generic"),
-        ({"test_count": 2}, "test_count = 2 leaves nothing to train on from 2 images"),
-        ({"test_count": 2, "min_images": 4, "max_images": 2}, "leaves nothing to train on from 2 images"),
+        ({"test_count": 2}, "test_count = 2 leaves no training images of 2 images"),
+        ({"test_count": 2, "min_images": 4, "max_images": 2}, "leaves no training images of 2 images"),
     ],
 )
 def test_general_refuses_what_cannot_be(make_faces: MakeFaces, settings: dict[str, Any], message: str) -> None:
@@ -181,7 +181,7 @@ def test_a_copy_across_parts_stops_the_recipe(make_faces: MakeFaces) -> None:
     pixels = faces.images(range(16))
     pixels[3] = pixels[0]
     copied = FaceSet(pixels, faces.labels, faces.identities)
-    with pytest.raises(FedfrError, match=r"the very same image is 'p000#0' in client-0\d train and 'p000#3'"):
+    with pytest.raises(FedfrError, match=r"the same image is 'p000#0' in client-0\d train and 'p000#3'"):
         make_split(copied, "general", public_identities=0, clients=2, identities_per_client=2)
 
 
@@ -302,7 +302,7 @@ def test_sites_keep_their_faces_elsewhere(make_faces: MakeFaces, tmp_path: Path)
     loaded = Split.load(tmp_path / "split.json")
     assert loaded == split
     assert all(client.elsewhere for client in loaded.clients.values())
-    with pytest.raises(FedfrError, match="north of the split has its faces elsewhere and images here"):
+    with pytest.raises(FedfrError, match="north of the split has its faces elsewhere, but also images here"):
         replace(split, public=(), clients={"north": ClientFaces((0,), (), elsewhere=True)}).check(faces)
 
 

@@ -115,7 +115,7 @@ def test_counts_at_full_scale() -> None:
         ({}, "needs 4000 identities with 101 to 109 images in the first half, these faces have 18; lower clients or"),
         ({**REDUCED, "public_identities": 60}, "needs 60 identities with 61 to 79 images in the second half"),
         ({**REDUCED, "generic_identities": 98}, "needs 98 identities for the generic part, these faces have 97"),
-        ({"test_count": 101}, "test_count = 101 leaves nothing to train on from 101 images"),
+        ({"test_count": 101}, "test_count = 101 leaves no training images of 101 images"),
         ({"public_max_images": 60}, "public_max_images = 60; give a whole number of at least 61"),
         ({"private_min_images": 0}, "private_min_images = 0; give a whole number of at least 1"),
         ({"generic_identities": -1}, "generic_identities = -1"),

@@ -95,7 +95,7 @@ def test_named_partitions_keep_their_names(faces: FaceSet) -> None:
     for name in ("../x", "a/b", "client-03", " ", "-x"):
         with pytest.raises(
             FedfrError,
-            match=r"partition .* (cannot be a client's id.*; use numbers|is not a valid client id.*; use letters)",
+            match=r"partition .* (cannot be a client id.*; use numbers|is not a valid client id.*; use letters)",
         ):
             make_split(faces, "partition", partition=whole(name, 1, 1, 1, 1, 1, 1, 1))
 
@@ -167,9 +167,7 @@ def test_a_drawn_identity_may_lie_in_several_partitions(faces: FaceSet) -> None:
     everybody = [index % 2 for index in range(len(faces))]
     with pytest.raises(FedfrError, match="7 of 8 identities have images in several partitions"):
         make_split(faces, "partition", partition=everybody)
-    with pytest.raises(
-        FedfrError, match=r"partition 0 is left with no identity of 2 or more images, all of them its own; low"
-    ):
+    with pytest.raises(FedfrError, match=r"partition 0 has no identity of its own with 2 or more images; low"):
         make_split(faces, "partition", partition=everybody, public_identities=7)
 
 
@@ -196,19 +194,19 @@ def test_public_partitions(faces: FaceSet) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"min_images": 7}, "partition 0 is left with no identity of 7 or more images"),
+        ({"min_images": 7}, "partition 0 has no identity of its own with 7 or more images"),
         ({"min_images": 0}, "split setting min_images = 0; give a whole number of at least 1"),
         ({"public_identities": -1}, "split setting public_identities = -1"),
         (
             {"public_identities": 8},
             "the split needs 8 identities with 2 or more images for the public .* have 7; lower",
         ),
-        ({"test_share": 0.5, "test_count": 1}, "give one of the two"),
-        ({"test_count": 2}, "test_count = 2 leaves nothing to train on from 2 images"),
+        ({"test_share": 0.5, "test_count": 1}, "give only one"),
+        ({"test_count": 2}, "test_count = 2 leaves no training images of 2 images"),
         ({"distractors": "all"}, "split setting distractors = 'all'; give none or generic"),
         ({"partition": 3}, "split setting partition = 3; give a file, or a list"),
         ({"partition": [0, 1]}, "split setting partition holds 2 entries for 30 images"),
-        ({"partition": [None] * 30}, "puts no image into a partition"),
+        ({"partition": [None] * 30}, "assigns no image to a partition"),
         ({"partition": [0.5] * 30}, "split setting partition holds 0.5; give whole numbers from 0, names or null"),
         ({"partition": [-1] * 30}, "split setting partition holds -1"),
         ({"parts": "x"}, "split 'partition' has no setting 'parts'; it has partition, shared_identities"),
@@ -234,7 +232,7 @@ def test_settings_that_cannot_be_meant(faces: FaceSet, settings: dict[str, Any],
         ("a.csv", "index,client\n0,0\n", "line 2 of .* has no partition; it has index, client"),
         ("a.csv", b"index,partition\n0,\xff\n", "is not readable .*utf-8"),
         ("a.json", '{"p000#0": 0, "p000', "is not readable .*Unterminated string"),
-        ("a.json", "3", "it holds neither a list nor an object"),
+        ("a.json", "3", "it is neither a list nor an object"),
         ("a.json", '[{"index": 0, "partition": 0.5}]', r"entry 0 of .* has partition 0\.5; give a whole number from 0"),
         ("a.json", '[{"index": 0, "partition": -1}]', "has partition -1"),
         ("a.json", '[{"index": true, "partition": 1}]', "has index True"),

@@ -106,7 +106,7 @@ def test_every_other_partitioner_of_rows(flower: Any, faces: FaceSet, make: Call
 def test_partitioners_that_do_not_fit(flower: Any, hf: Any, faces: FaceSet) -> None:
     used = flower.IidPartitioner(num_partitions=2)
     split_from_partitions(faces, used, shared_identities="drop")
-    with pytest.raises(FedfrError, match="the IidPartitioner has a data set already; make a new one"):
+    with pytest.raises(FedfrError, match="the IidPartitioner has a data set already; create a new one"):
         split_from_partitions(faces, used)
     with pytest.raises(FedfrError, match="the VerticalEvenPartitioner divides columns, not images"):
         split_from_partitions(faces, flower.VerticalEvenPartitioner(num_partitions=2))
@@ -115,7 +115,7 @@ def test_partitioners_that_do_not_fit(flower: Any, hf: Any, faces: FaceSet) -> N
         def load_partition(self, partition_id: int) -> Any:
             return super().load_partition(0)
 
-    with pytest.raises(FedfrError, match="the Twice puts 'p000#0' into partitions 0 and 1; use one that gives"):
+    with pytest.raises(FedfrError, match="the Twice puts 'p000#0' into partitions 0 and 1; use one that assigns"):
         split_from_partitions(faces, Twice(num_partitions=2))
 
 

@@ -63,13 +63,13 @@ def with_client(split: Split, client: str, train: tuple[int, ...], test: tuple[i
         (lambda s: replace(s, faces_fingerprint="0" * 64), "'mine' was made for faces 000000000000, these are"),
         (lambda s: replace(s, public=(0, 20)), "public of the split uses image 20; these faces have 0 … 19"),
         (lambda s: replace(s, generic=(-1,)), "generic of the split uses image -1"),
-        (lambda s: replace(s, public=(0, 1, 0)), "'p000#0' stands twice in public"),
+        (lambda s: replace(s, public=(0, 1, 0)), "'p000#0' is twice in public"),
         (
             lambda s: with_client(s, "client-01", (4, 5), (5, 6)),
-            "'p001#5' stands in client-01 train and in client-01 t",
+            "'p001#5' is in client-01 train and in client-01 t",
         ),
-        (lambda s: with_client(s, "client-02", (8, 4), (9,)), "'p001#4' stands in client-01 train and in client-02 t"),
-        (lambda s: replace(s, distractors=(0,)), "'p000#0' stands in public and in distractors"),
+        (lambda s: with_client(s, "client-02", (8, 4), (9,)), "'p001#4' is in client-01 train and in client-02 t"),
+        (lambda s: replace(s, distractors=(0,)), "'p000#0' is in public and in distractors"),
         (lambda s: with_client(s, "client-02", (), ()), "client-02 of the split has no training images"),
         (lambda s: replace(with_client(s, "client-02", (8,), (9, 16)), distractors=()), "tests 'p004' but does not tr"),
         (lambda s: replace(s, public=(0, 1, 2), generic=(3,)), "'p000' is in public and in generic or distractors"),
@@ -79,7 +79,7 @@ def with_client(split: Split, client: str, train: tuple[int, ...], test: tuple[i
             lambda s: with_client(with_client(s, "client-01", (4,), ()), "client-02", (5,), ()),
             "'p001' is in client-01 and in client-02",
         ),
-        (lambda s: with_client(s, "client-02", (8, 12), ()), "'p003#12' stands in client-02 train and in generic"),
+        (lambda s: with_client(s, "client-02", (8, 12), ()), "'p003#12' is in client-02 train and in generic"),
         (
             lambda s: replace(with_client(s, "client-02", (8, 12), ()), generic=(13,), distractors=()),
             "'p003' is in client-02 and in generic or distractors",
@@ -105,7 +105,7 @@ def test_the_same_pixels_in_two_parts_are_caught(
     pixels = faces.images(range(len(faces)))
     pixels[second] = pixels[first]
     copied = FaceSet(pixels, faces.labels, faces.identities)
-    with pytest.raises(FedfrError, match=f"the very same image is {message}"):
+    with pytest.raises(FedfrError, match=f"the same image is {message}"):
         replace(split, faces_fingerprint=copied.fingerprint()).check(copied)
 
 

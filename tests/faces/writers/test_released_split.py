@@ -119,7 +119,7 @@ def test_kept_images_are_the_very_bytes(data_dir: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_exported(faces: FaceSet, split: Split, tmp_path: Path) -> None:
     other = make_split(faces.subset(range(60)), "general", public_identities=2, clients=1, identities_per_client=2)
     for arguments, message in (
-        ((faces, split, tmp_path / "out", "kept"), "these faces hold pixels, no compressed images to keep"),
+        ((faces, split, tmp_path / "out", "kept"), "these faces hold decoded pixels, not compressed images"),
         ((faces, split, tmp_path / "out", "webp"), "unknown encoding 'webp'; .*known: png, jpeg, kept"),
         ((faces, split, tmp_path / "out", "jpeg", 0), "quality = 0; give 1 to 100"),
         ((faces, other, tmp_path / "out"), "was made for faces"),

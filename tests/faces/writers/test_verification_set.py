@@ -135,7 +135,7 @@ def test_what_is_there_stays(tmp_path: Path, listed: Path) -> None:
     with pytest.raises(FedfrError, match=r"x\.bin exists already; choose another name or remove it"):
         pack_pairs(tiny_faces(3, 4), listed, tmp_path / "x.bin")
     assert (tmp_path / "x.bin").read_bytes() == b"mine"
-    with pytest.raises(FedfrError, match=r"x\.pkl does not end in \.bin, by which verification sets are known"):
+    with pytest.raises(FedfrError, match=r"x\.pkl does not end in \.bin; give the verification set a name"):
         pack_pairs(tiny_faces(3, 4), listed, tmp_path / "x.pkl")
 
 

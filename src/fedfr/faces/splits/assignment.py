@@ -1,4 +1,4 @@
-"""Common parts of split recipes: checks of settings, order of identities, assignment of images to clients."""
+"""Functions shared by split recipes: checks of settings, order of identities, assignment of images to clients."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ __all__ = [
 OPTIONAL = ("max_images", "generic_identities", "distractors")
 
 TrainTestRule = Callable[[int], tuple[range, range]]
-"""How many images an identity has, to which of them are its training and which its test."""
+"""Maps the number of images of an identity to the ranges of its training and its test images."""
 
 
 def check_minimum(minimum: int, **settings: int | None) -> None:
-    """Raise :class:`FedfrError` for the first setting that is no whole number of at least ``minimum``."""
+    """Raise :class:`FedfrError` for the first setting that is not a whole number of at least ``minimum``."""
     for name, value in settings.items():
         if value is None and name in OPTIONAL:
             continue
@@ -48,24 +48,24 @@ def check_minimum(minimum: int, **settings: int | None) -> None:
 
 
 def check_available(wanted: int, available: int, what: str, settings: str) -> None:
-    """Raise :class:`FedfrError` when ``wanted`` exceeds ``available``; ``settings`` names what to lower."""
+    """Raise :class:`FedfrError` if ``wanted`` exceeds ``available``; ``settings`` names the settings to lower."""
     if wanted > available:
         raise FedfrError(f"the split needs {wanted} {what}, these faces have {available}; lower {settings}")
 
 
 def identities_by_name(faces: FaceSet) -> list[int]:
-    """Labels of the identities that have images, sorted by name (code points)."""
+    """Return the labels of the identities that have images, sorted by name (code points)."""
     counts = faces.counts()
     return sorted((label for label in range(faces.num_identities) if counts[label]), key=faces.identities.__getitem__)
 
 
 def has_role(faces: FaceSet, role: str) -> bool:
-    """Whether faces are put together from several sets of which one has this role."""
+    """Whether the faces are combined from several sets of which one has this role."""
     return any(part.role == role for part in faces.sets)
 
 
 def in_role(faces: FaceSet, labels: Sequence[int], role: str) -> list[int]:
-    """Those of some identities that are in a face set of this role, in their order; all, where there is one set."""
+    """Return those of ``labels`` whose face set has this role, in their order; all of them for a single set."""
     if not faces.sets:
         return list(labels)
     named = {part.name for part in faces.sets if part.role == role}
@@ -73,14 +73,14 @@ def in_role(faces: FaceSet, labels: Sequence[int], role: str) -> list[int]:
 
 
 def images_of(faces: FaceSet, labels: Sequence[int], max_images: int | None = None) -> ImageIndices:
-    """Images of some identities in the order of the set, at most ``max_images`` of each."""
+    """Return the images of some identities in the order of the set, at most the first ``max_images`` of each."""
     return ImageIndices(faces.by_identity().of(labels, last=max_images))
 
 
 def divide_images(
     images: ByIdentity, labels: Sequence[int], divide: TrainTestRule, max_images: int | None = None
 ) -> ClientFaces:
-    """Training and test of some identities, each of which ``divide`` parts by the number of its images."""
+    """Return the training and test images of some identities, divided by the rule ``divide``."""
     counts = images.counts[np.asarray(labels, np.int64)]
     if max_images is not None:
         counts = np.minimum(counts, max_images)
@@ -92,9 +92,9 @@ def divide_images(
 
 
 def client_sizes(clients: int, identities_per_client: int | Sequence[int]) -> list[int]:
-    """How many identities each client has: as many each, or a number for every client.
+    """Return the number of identities of each client, from one number for all or one for every client.
 
-    Raises :class:`FedfrError` for a number below 1 and for more or fewer numbers than clients.
+    Raises :class:`FedfrError` for a number below 1 and for another number of entries than of clients.
     """
     check_minimum(1, clients=clients)
     if isinstance(identities_per_client, Sequence) and not isinstance(identities_per_client, str):
@@ -115,22 +115,21 @@ def assign_to_clients(
     divide: TrainTestRule,
     max_images: int | None = None,
 ) -> dict[str, ClientFaces]:
-    """Assign the next identities to client after client; ``divide`` splits each one's images into training and test."""
+    """Assign the identities ``labels`` to clients in turn; ``divide`` separates training and test images of each."""
     digits = max(2, len(str(len(sizes))))
-    dealt: dict[str, ClientFaces] = {}
+    assigned: dict[str, ClientFaces] = {}
     taken = 0
     for number, size in enumerate(sizes):
         chosen = labels[taken : taken + size]
         taken += size
-        dealt[f"client-{number + 1:0{digits}d}"] = divide_images(faces.by_identity(), chosen, divide, max_images)
-    return dealt
+        assigned[f"client-{number + 1:0{digits}d}"] = divide_images(faces.by_identity(), chosen, divide, max_images)
+    return assigned
 
 
 def last_as_test(test_of: Callable[[int], int]) -> TrainTestRule:
-    """The last ``test_of(images)`` images are the test; at least one is left to train on.
+    """Return a rule by which the last ``test_of(images)`` images are for testing, and at least one for training.
 
-    The last ones rather than a random choice: images of one event often follow each other, so this keeps near
-    duplicates on the same side.
+    Not a random choice: images of one event often follow each other, so near duplicates remain on the same side.
     """
 
     def divide(images: int) -> tuple[range, range]:
@@ -141,22 +140,22 @@ def last_as_test(test_of: Callable[[int], int]) -> TrainTestRule:
 
 
 def first_as_test(count: int) -> TrainTestRule:
-    """The first ``count`` images are the test."""
+    """Return a rule by which the first ``count`` images are for testing."""
     return lambda images: (range(min(count, images), images), range(min(count, images)))
 
 
 def train_test_rule(
     test_share: float | None, test_count: int | None, min_images: int, max_images: int | None
 ) -> TrainTestRule:
-    """The last ``test_share`` (by default 0.4) or ``test_count`` images of an identity as its test.
+    """Return a rule by which the last ``test_share`` (default 0.4) or ``test_count`` images are for testing.
 
-    Raises :class:`FedfrError` for both at once, a share outside 0 ≤ share < 1, and a count that leaves nothing to train
-    on of an identity with ``min_images``, or ``max_images`` where that is less.
+    Raises :class:`FedfrError` if both are given, for a share outside 0 ≤ share < 1, and for a count that leaves no
+    training images of an identity with ``min_images``, or ``max_images`` if that is less.
     """
     if test_count is not None:
         check_minimum(0, test_count=test_count)
     if test_share is not None and test_count is not None:
-        raise FedfrError(f"split settings test_share = {test_share} and test_count = {test_count}; give one of the two")
+        raise FedfrError(f"split settings test_share = {test_share} and test_count = {test_count}; give only one")
     if test_share is not None and not (isinstance(test_share, int | float) and 0 <= test_share < 1):
         raise FedfrError(f"split setting test_share = {test_share!r}; give a share from 0 to less than 1")
     least = min_images if max_images is None else min(min_images, max_images)
@@ -164,14 +163,14 @@ def train_test_rule(
         return last_as_test(held_out_count(0.4 if test_share is None else test_share))
     if least <= test_count:
         raise FedfrError(
-            f"split setting test_count = {test_count} leaves nothing to train on from {least} images; "
+            f"split setting test_count = {test_count} leaves no training images of {least} images; "
             "lower it or raise min_images and max_images"
         )
     return last_as_test(lambda _: test_count)
 
 
 def training_part_only(divide: TrainTestRule) -> TrainTestRule:
-    """Only what ``divide`` gives to training, divided once more in the same way."""
+    """Return a rule that divides the training images of ``divide`` again in the same way."""
 
     def again(images: int) -> tuple[range, range]:
         kept = divide(images)[0]
@@ -182,6 +181,9 @@ def training_part_only(divide: TrainTestRule) -> TrainTestRule:
 
 
 def held_out_count(share: float) -> Callable[[int], int]:
-    """Round half up, but leave at least one image to train on and, unless ``share`` is 0, one to test."""
+    """Return a function from a number of images to that of the test images, ``share`` of them, rounded half up.
+
+    At least one image is for training and, unless ``share`` is 0, one for testing.
+    """
     part = exact(share)
     return lambda images: min(max(math.floor(part * images + Fraction(1, 2)), int(share > 0)), images - 1)

@@ -1,4 +1,4 @@
-"""The paper's split of MS1M-ArcFace (FedFR, arXiv 2112.12496, section 4.1), as its authors' scripts make it."""
+"""Split recipe ``ms1m-fedfr``: that of the paper (FedFR, arXiv 2112.12496, section 4.1) as in its authors' scripts."""
 
 from __future__ import annotations
 
@@ -34,16 +34,17 @@ def ms1m_fedfr(
     generic_identities: int | None = 0,
     seed: int = 100,
 ) -> Split:
-    """MS1M-ArcFace: 40 clients x 100 identities of 101 … 109 images, 6 000 public ones of 61 … 79, halves apart.
+    """Split MS1M-ArcFace: 40 clients x 100 identities of 101 … 109 images, 6 000 public ones of 61 … 79.
 
-    ``random.Random(seed)`` shuffles the identities once, in the order of the set: the scripts know identities by label,
-    not by name. Private ones are the first with ``private_min_images`` … ``private_max_images`` images in the first
-    half, dealt to client after client; public ones likewise in the second half; of an odd number the middle one lies in
-    neither. All images of an eligible identity are used; the first ``test_count`` of a private one are its test.
+    ``random.Random(seed)`` shuffles the identities once in the order of the set, because the scripts identify them by
+    label, not by name. Clients take the first ones with ``private_min_images`` … ``private_max_images`` images in the
+    first half, in turn; public takes those with ``public_min_images`` … ``public_max_images`` in the second half; the
+    middle one of an odd number is in neither. All images of these identities are used; the first ``test_count`` of a
+    client's are for testing.
 
-    There are no distractors: the probes are the clients' test images alone. Of the identities left over, the first
-    ``generic_identities`` are generic (None: all): none by default, as all pairs among their millions of images are not
-    a test that ends.
+    There are no distractors: only the clients' test images are probes. The first ``generic_identities`` of the
+    remaining identities are generic (None: all); the default is none, as comparing all pairs of their millions of
+    images is not feasible.
     """
     sizes = client_sizes(clients, identities_per_client)
     check_minimum(1, public_min_images=public_min_images, private_min_images=private_min_images)
@@ -52,7 +53,7 @@ def ms1m_fedfr(
     check_minimum(0, public_identities=public_identities, test_count=test_count, generic_identities=generic_identities)
     if test_count >= private_min_images:
         raise FedfrError(
-            f"split setting test_count = {test_count} leaves nothing to train on from {private_min_images} images; "
+            f"split setting test_count = {test_count} leaves no training images of {private_min_images} images; "
             "lower it or raise private_min_images"
         )
     counts = faces.counts()
@@ -75,15 +76,15 @@ def ms1m_fedfr(
     )
     private, public = private[: sum(sizes)], public[:public_identities]
     taken = {*private, *public}
-    left = [label for label in order if label not in taken]
+    remaining = [label for label in order if label not in taken]
     if generic_identities is not None:
-        check_available(generic_identities, len(left), "identities for the generic part", "generic_identities")
+        check_available(generic_identities, len(remaining), "identities for the generic part", "generic_identities")
     return Split(
         name="ms1m-fedfr",
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
         public=images_of(faces, public),
         clients=assign_to_clients(faces, private, sizes, first_as_test(test_count)),
-        generic=images_of(faces, left[:generic_identities]),
+        generic=images_of(faces, remaining[:generic_identities]),
         distractors=(),
     )

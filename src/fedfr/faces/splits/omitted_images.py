@@ -24,33 +24,33 @@ LOG = logging.getLogger(__name__)
 MAX_LISTED = 3
 
 
-def omitted_images(faces: FaceSet, exclude: str | Path | None, *, copied: bool) -> tuple[OmittedImage, ...]:
-    """Return the images that a list of findings marks and, with ``copied``, exact copies among the others."""
-    left = () if exclude is None else read_exclusions(exclude, faces)
-    if not copied:
-        return left
-    # Of copies one that was marked is no copy any more.
-    kept = remaining_images(faces, left)
+def omitted_images(faces: FaceSet, exclude: str | Path | None, *, duplicates: bool) -> tuple[OmittedImage, ...]:
+    """Return the images that a list of findings marks and, with ``duplicates``, exact duplicates among the others."""
+    marked = () if exclude is None else read_exclusions(exclude, faces)
+    if not duplicates:
+        return marked
+    # Marked images are removed first: the remaining copy of a marked image is not a duplicate.
+    kept = remaining_images(faces, marked)
     more = (replace(each, index=int(kept[each.index])) for each in omitted_duplicates(faces.subset(kept)))
-    return tuple(sorted((*left, *more), key=lambda each: each.index))
+    return tuple(sorted((*marked, *more), key=lambda each: each.index))
 
 
 def make_split_without(
-    make: Callable[..., Split], faces: FaceSet, settings: Mapping[str, Any], left: tuple[OmittedImage, ...]
+    make: Callable[..., Split], faces: FaceSet, settings: Mapping[str, Any], omitted: tuple[OmittedImage, ...]
 ) -> Split:
-    """Make a split of ``faces`` by a recipe that does not see the omitted images; these are recorded and logged."""
-    kept = remaining_images(faces, left)
+    """Make a split of ``faces`` without the omitted images, which are recorded in it and logged."""
+    kept = remaining_images(faces, omitted)
     made = remap_split(make(faces.subset(kept), **_settings_for_subset(settings, faces, kept)), kept, faces)
     if isinstance(settings.get("pairs"), str):
         inside = set(made.generic)
         made = replace(made, pairs=tuple(p for p in read_pairs(settings["pairs"], faces) if inside.issuperset(p)))
-    made = replace(made, left_out=left, lost_identities=lost_identities(faces, left))
+    made = replace(made, left_out=omitted, lost_identities=lost_identities(faces, omitted))
     _log_omissions(made)
     return made
 
 
 def _settings_for_subset(settings: Mapping[str, Any], faces: FaceSet, kept: NDArray[np.int64]) -> dict[str, Any]:
-    """The settings for a recipe that sees the images ``kept`` alone; those that speak of images speak of all."""
+    """Return the settings with those that refer to all images restricted to the images ``kept``."""
     part = {name: value for name, value in settings.items() if name != "pairs"}
     given = part.get("partition")
     if given is not None:
@@ -64,11 +64,11 @@ def _log_omissions(split: Split) -> None:
     images = ", ".join(f"{each.image} ({each.reason})" for each in split.left_out[:MAX_LISTED])
     more = f" and {len(split.left_out) - MAX_LISTED} more" if len(split.left_out) > MAX_LISTED else ""
     lost = split.lost_identities
-    people = ", ".join(lost[:MAX_LISTED]) + (f" and {len(lost) - MAX_LISTED} more" if len(lost) > MAX_LISTED else "")
+    names = ", ".join(lost[:MAX_LISTED]) + (f" and {len(lost) - MAX_LISTED} more" if len(lost) > MAX_LISTED else "")
     LOG.warning(
         "the split leaves out %d images: %s%s; %s; all are listed in its manifest",
         len(split.left_out),
         images,
         more,
-        f"{len(lost)} identities are lost with all their images: {people}" if lost else "no identity is lost",
+        f"{len(lost)} identities have no images left: {names}" if lost else "every identity has images left",
     )

@@ -30,7 +30,7 @@ def _json(path: Path) -> Iterator[TableRow]:
             yield f"entry {name!r} of {path}", {"name": name, "partition": partition}
         return
     if not isinstance(content, list):
-        raise ValueError("it holds neither a list nor an object")  # noqa: TRY004
+        raise ValueError("it is neither a list nor an object")  # noqa: TRY004
     for number, entry in enumerate(content):
         where = f"entry {number} of {path}"
         yield where, entry if isinstance(entry, dict) else {"index": number, "partition": entry}
@@ -44,17 +44,17 @@ PARTITION_FILES: Registry[Callable[[Path], Iterator[TableRow]]] = Registry(
     "kind of partition file",
     (
         Entry(".csv", csv_rows, "columns index or name, and partition"),
-        Entry(".json", _json, "a list, one partition for each image, or an object from names to partitions"),
+        Entry(".json", _json, "a list with the partition of each image, or an object from names to partitions"),
         Entry(".parquet", _parquet, "columns index or name, and partition"),
     ),
 )
 
 
 def read_partitions(path: str | os.PathLike[str], faces: FaceSet) -> list[Partition | None]:
-    """The partition of each image of ``faces``, in their order; None for those that the file does not put in one.
+    """Return the partition of each image of ``faces``, in their order; None for images in none.
 
-    Ids are whole numbers from 0 or names. Raises :class:`FedfrError` for a file that is broken or of another kind, an
-    image that is not there or comes twice, and a name that several images have, naming the line.
+    Partitions are whole numbers from 0 or names. Raises :class:`FedfrError` naming the line for a damaged file, another
+    format, an image that does not exist or is listed twice, and a name that several images have.
     """
     place = Path(path)
     if (whole := _plain_list(place, len(faces))) is not None:
@@ -80,9 +80,9 @@ def read_partitions(path: str | os.PathLike[str], faces: FaceSet) -> list[Partit
 
 
 def _plain_list(path: Path, images: int) -> list[Partition | None] | None:
-    """The partitions of a JSON list with one for every image, each distinct one looked at once; None for any other.
+    """Read a JSON list with a partition for every image, checking each distinct value once; None for any other file.
 
-    Whatever is wrong with a file is said by reading it entry by entry.
+    Invalid files return None too: reading them entry by entry gives the error.
     """
     if path.suffix.lower() != ".json":
         return None
@@ -100,31 +100,31 @@ def _plain_list(path: Path, images: int) -> list[Partition | None] | None:
 
 
 class _ImageFinder:
-    """Finds the image that a line means."""
+    """Finds the image of an entry by index or name."""
 
     def __init__(self, faces: FaceSet) -> None:
         self._faces = faces
         self._count = len(faces)
         self._names: dict[str, int] = {}
-        self._twice: set[str] = set()
+        self._ambiguous: set[str] = set()
 
     def _read(self) -> None:
-        """All names, once a line gives one."""
+        """Read all names when an entry first has one."""
         for index, name in enumerate(self._faces.names):
             if self._names.setdefault(name, index) != index:
-                self._twice.add(name)
+                self._ambiguous.add(name)
 
     def of(self, where: str, values: dict[str, Any]) -> int:
-        """The image's index; raises :class:`FedfrError`."""
+        """Return the index of the image; raises :class:`FedfrError` unless there is exactly one."""
         column = next((name for name in IMAGE if name in values), None)
         if column is None:
-            there = ", ".join(map(str, values)) or "nothing"
-            raise FedfrError(f"{where} has no index or name of an image; it has {there}")
+            present = ", ".join(map(str, values)) or "no columns"
+            raise FedfrError(f"{where} has no index or name of an image; it has {present}")
         if column == "name":
             name = values["name"]
             if not self._names:
                 self._read()
-            if name in self._twice:
+            if name in self._ambiguous:
                 raise FedfrError(f"{where}: several images are called {name!r}; give their index instead")
             if not isinstance(name, str) or name not in self._names:
                 raise FedfrError(f"{where}: image {name!r} is not among these faces; partition the whole set again")

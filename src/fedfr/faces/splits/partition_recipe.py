@@ -1,4 +1,4 @@
-"""Split recipe ``partition``: every partition of the images becomes a client."""
+"""Split recipe ``partition``, with one client per partition of the images."""
 
 from __future__ import annotations
 
@@ -49,24 +49,25 @@ def by_partition(
     distractors: str = "none",
     seed: int = 100,
 ) -> Split:
-    """A client for each partition; ``partition`` is a file that gives that of each image, or gives it itself.
+    """Make one client of each partition; ``partition`` is a file or a list with the partition of each image.
 
-    Partition 7 becomes ``client-07``, a named one keeps its name. Images in no partition are left out. A client owns
-    its people alone:
+    Partition 7 becomes ``client-07``, a named one keeps its name. Images in no partition are left out. No two clients
+    share an identity:
 
     1. With the identities sorted by name and shuffled with ``seed``, ``public_identities`` of those with ``min_images``
-       or more are public and the next ``generic_identities`` are nobody's, wherever their images were put. A partition
-       of nobody else is no client. Of several face sets, public are so many of the public set, or all of it.
-    2. An identity in several partitions is dealt with as ``shared_identities`` says: ``refuse``, ``drop``, or
-       ``largest``, which gives its images in the partition with most of them to that one and the others to none.
+       or more are public and the next ``generic_identities`` are generic, whatever their partition. A partition
+       without other identities does not become a client. With several face sets, public are that many identities of
+       the public set, or all of it.
+    2. ``shared_identities`` is the rule for an identity in several partitions: ``refuse``, ``drop``, or ``largest``, by
+       which the partition with most of its images keeps these and the others are omitted.
     3. Identities of ``public_partitions`` are public too.
-    4. A client's identity has ``min_images`` or more there; its first ``max_images`` are used, of which the last
-       ``test_share`` (0 ≤ share < 1, default 0.4) or ``test_count`` are its test.
-    5. Identities that are nobody's are generic; with ``distractors="generic"`` their images are non-mated probes of
-       every client as well.
+    4. A client has only identities with ``min_images`` or more in its partition; the first ``max_images`` are used, of
+       which the last ``test_share`` (0 ≤ share < 1, default 0.4) or ``test_count`` are for testing.
+    5. Identities without owner are generic; with ``distractors="generic"`` their images are also non-mated probes of
+       every client.
 
     Raises :class:`FedfrError` for settings out of range, for shared identities that are refused, and for a partition
-    that is left with nobody.
+    without remaining identities.
     """
     check_minimum(1, min_images=min_images, max_images=max_images)
     check_minimum(0, public_identities=public_identities, generic_identities=generic_identities)
@@ -78,30 +79,30 @@ def by_partition(
     )
     partitions = _sorted({own for own in given if own is not None})
     if not partitions:
-        raise FedfrError("split setting partition puts no image into a partition; give at least one client its images")
+        raise FedfrError("split setting partition assigns no image to a partition; assign images to at least one")
     open_to_all = _check_public_partitions(partitions, public_partitions)
 
-    # For each image the place of its partition among the sorted, -1 in none; for each identity whether it was drawn.
+    # `own_of` is the position of each image's partition, -1 for none; `drawn` marks public and generic identities.
     place: dict[Partition | None, int] = {None: -1, **{own: number for number, own in enumerate(partitions)}}
     own_of = np.fromiter((place[own] for own in given), np.int64, len(given))
-    public, nobodys = _draw_identities(faces, public_identities, generic_identities, min_images, seed)
+    public, generic = _draw_identities(faces, public_identities, generic_identities, min_images, seed)
     drawn = np.zeros(faces.num_identities, np.bool_)
-    drawn[[*public, *nobodys]] = True
+    drawn[[*public, *generic]] = True
     spread = _partition_counts(faces, own_of, partitions, drawn)
-    # A partition whose people were all drawn is no client; one that loses them otherwise is a mistake.
+    # A partition whose identities were all drawn is not a client; one that loses them otherwise is an error.
     left = {own for found in spread.values() for own in found} - open_to_all
     if not left:
         raise FedfrError("no partition is left to be a client; lower public_identities or generic_identities")
     owner = np.full(faces.num_identities, -2, np.int64)
     for label, own in SHARED_IDENTITIES[shared_identities](faces, spread).items():
         owner[label] = place[own]
-    # Images that lie with the owner of their identity, and of those the identities that have enough there.
+    # Images in the partition that owns their identity, without identities that have too few of them.
     rows = np.flatnonzero(owner[faces.labels] == own_of)
     images = ByIdentity(faces.labels[rows], faces.num_identities)
     owner[images.counts < min_images] = -2
-    people = {own: np.flatnonzero(owner == number) for number, own in enumerate(partitions)}
+    owned = {own: np.flatnonzero(owner == number) for number, own in enumerate(partitions)}
     shown: list[Sequence[int] | Ints] = [images_of(faces, sorted(public), max_images)]
-    shown += [rows[images.of(people[own], last=max_images)] for own in partitions if own in open_to_all]
+    shown += [rows[images.of(owned[own], last=max_images)] for own in partitions if own in open_to_all]
     known = owner >= 0
     known[sorted(public)] = True
     unseen = ImageIndices(np.flatnonzero(~known[faces.labels]))
@@ -111,7 +112,7 @@ def by_partition(
         faces_fingerprint=faces.fingerprint(),
         public=ImageIndices(np.sort(concatenate_indices(shown))),
         clients={
-            _client(own, partitions): _client_faces(own, people[own], rows, images, divide, min_images, max_images)
+            _client(own, partitions): _client_faces(own, owned[own], rows, images, divide, min_images, max_images)
             for own in partitions
             if own in left
         },
@@ -134,7 +135,7 @@ def _check_partitions(partitions: Sequence[Partition | None], images: int) -> Se
 def _partition_counts(
     faces: FaceSet, own_of: Ints, partitions: Sequence[Partition], drawn: NDArray[np.bool_]
 ) -> PartitionCounts:
-    """Images of each identity that was not drawn in each partition, identities by name, partitions in their order."""
+    """Count the images by partition of each identity that was not drawn; identities by name, partitions in order."""
     rows = np.flatnonzero((own_of >= 0) & ~drawn[faces.labels])
     pairs, counts = np.unique(faces.labels[rows] * len(partitions) + own_of[rows], return_counts=True)
     found: dict[int, Counter[Partition]] = {}
@@ -147,7 +148,7 @@ def _partition_counts(
 def _draw_identities(
     faces: FaceSet, public: int, generic: int, min_images: int, seed: int
 ) -> tuple[set[int], set[int]]:
-    """Labels of the public identities and of those that are nobody's."""
+    """Return the labels of the public and of the generic identities."""
     counts, order = faces.counts(), identities_by_name(faces)
     random.Random(seed).shuffle(order)
     eligible = [label for label in order if counts[label] >= min_images]
@@ -163,7 +164,7 @@ def _draw_identities(
 
 
 def _sorted(partitions: Iterable[Partition]) -> list[Partition]:
-    """Numbers first."""
+    """Sort partitions, numbers before names."""
     return sorted(partitions, key=lambda own: (isinstance(own, str), own))
 
 
@@ -184,25 +185,25 @@ def _client(own: Partition, partitions: Sequence[Partition]) -> str:
         return f"client-{own:0{max(2, len(str(max(numbers))))}d}"
     if own.startswith("client-"):
         raise FedfrError(
-            f"partition {own!r} cannot be a client's id; use numbers, or names that do not begin with 'client-'"
+            f"partition {own!r} cannot be a client id; use numbers, or names that do not begin with 'client-'"
         )
     return check_client_id(own, "partition")
 
 
 def _client_faces(
     own: Partition,
-    people: Ints,
+    labels: Ints,
     rows: Ints,
     images: ByIdentity,
     divide: TrainTestRule,
     min_images: int,
     max_images: int | None,
 ) -> ClientFaces:
-    """Training and test of a partition's people, whose images are some of ``rows``."""
-    if not len(people):
+    """Return the training and test images, among ``rows``, of the identities that a partition owns."""
+    if not len(labels):
         raise FedfrError(
-            f"partition {own!r} is left with no identity of {min_images} or more images, all of them its own; lower "
-            "min_images, or make fewer or larger partitions"
+            f"partition {own!r} has no identity of its own with {min_images} or more images; lower min_images, or make "
+            "fewer or larger partitions"
         )
-    parts = divide_images(images, people.tolist(), divide, max_images)
+    parts = divide_images(images, labels.tolist(), divide, max_images)
     return ClientFaces(ImageIndices(rows[np.asarray(parts.train)]), ImageIndices(rows[np.asarray(parts.test)]))

@@ -1,4 +1,4 @@
-"""Recipes for several face sets: which set an identity is in decides who may have it."""
+"""Split recipes ``sets`` and ``pins-fed`` for several face sets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fedfr.faces.splits.split import Split
 __all__ = ["by_set", "pins_fed"]
 
 PINS_ORDER = 100
-"""Seed of the one order of private people that all deals of ``pins-fed`` are taken from."""
+"""Seed of the order of private identities from which all splits ``pins-fed`` are taken."""
 
 
 def by_set(
@@ -40,13 +40,13 @@ def by_set(
     distractors: str = "none",
     seed: int = 100,
 ) -> Split:
-    """A client for each private face set, called by the set's name; the public set is public, the generic set generic.
+    """Make one client of each private face set, named after the set; the public set is public, the generic set generic.
 
-    Identities with fewer than ``min_images`` images are left to nobody, of the others at most the first ``max_images``
-    are used; of a client's the last ``test_share`` (default 0.4) or ``test_count`` are its test. With the public
-    identities sorted by name and shuffled once with ``seed``, the first ``public_identities`` are public (None: all);
-    ``generic_identities`` likewise of the generic set or, without one, of the public identities that are left.
-    ``distractors="generic"`` makes their images non-mated probes of every client.
+    Identities with fewer than ``min_images`` images are not used, and at most the first ``max_images`` of the others;
+    the last ``test_share`` (default 0.4) or ``test_count`` images of a client's identity are for testing. Identities of
+    the public set are sorted by name and shuffled once with ``seed``; the first ``public_identities`` (None: all) are
+    public. Generic are the first ``generic_identities`` of the generic set or, without one, of the remaining public
+    identities. With ``distractors="generic"`` their images are also non-mated probes of every client.
     """
     check_minimum(1, min_images=min_images, max_images=max_images)
     check_minimum(0, public_identities=_or_none(public_identities), generic_identities=generic_identities)
@@ -98,18 +98,17 @@ def pins_fed(
     distractors: int | None = None,
     seed: int = 0,
 ) -> Split:
-    """The benchmark on two face sets: clients of 10 people of the private set, public people from another set.
+    """Split two face sets for the benchmark: clients of 10 private identities, public identities of the other set.
 
-    Private people with more than ``train_count`` images are sorted by name and shuffled once, the same for every
-    ``seed``; deal number ``seed`` takes its people from there, so that deals share nobody as long as there are people
-    enough: with the 71 of Pins that are not in LFW, deals 0, 1 and 2 of two clients. Of each, the first ``train_count``
-    images are trained on and the next ``test_count``, or as many as there are, are the test.
+    Private identities with more than ``train_count`` images are sorted by name and shuffled once, equally for every
+    ``seed``. Split number ``seed`` takes the identities at its position in that order, so that splits share no identity
+    while there are enough: with the 71 of Pins that are not in LFW these are splits 0, 1 and 2 of two clients. The
+    first ``train_count`` images of each are for training, up to ``test_count`` of the next ones for testing.
 
-    Public are the identities of the public set with two or more images, the first ``public_identities`` of them by
-    name. Nobody trains on the public set's identities with one image (the first ``distractors`` by name, which are
-    non-mated probes of every client too), nor on the private people of no client (the first ``generic_identities`` that
-    follow in the deal's order, as many images of each as a client may have), nor on the generic set if there is one:
-    they are generic.
+    Public are the first ``public_identities`` by name of the public set's identities with two or more images. Generic
+    are: the first ``distractors`` by name of its identities with one image, which are also non-mated probes of every
+    client; the next ``generic_identities`` private identities that no client has, with as many images as a client may
+    have; and the generic set if there is one.
     """
     sizes = client_sizes(clients, identities_per_client)
     check_minimum(1, train_count=train_count)
@@ -135,8 +134,8 @@ def pins_fed(
     pool = pool[start:] + pool[:start]
     others = pool[sum(sizes) :]
     check_available(generic_identities or 0, len(others), "private identities of no client", "generic_identities")
-    alone = images_of(faces, single[:distractors])
-    generic = images_of(faces, others[:generic_identities], train_count + test_count) + alone
+    singles = images_of(faces, single[:distractors])
+    generic = images_of(faces, others[:generic_identities], train_count + test_count) + singles
     if has_role(faces, "generic"):
         generic += images_of(faces, in_role(faces, order, "generic"))
     return Split(
@@ -152,12 +151,12 @@ def pins_fed(
             train_count + test_count,
         ),
         generic=ImageIndices(sorted(generic)),
-        distractors=alone,
+        distractors=singles,
     )
 
 
 def _or_none(public_identities: int | None) -> int:
-    """None stands for all of them, which :func:`at_least` does not allow where other recipes have the setting."""
+    """Convert None, which means all identities, to a number that :func:`check_minimum` accepts."""
     return 0 if public_identities is None else public_identities
 
 

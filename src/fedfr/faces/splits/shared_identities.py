@@ -15,7 +15,7 @@ __all__ = ["SHARED_IDENTITIES", "PartitionCounts"]
 MAX_LISTED = 3
 
 PartitionCounts = Mapping[int, Counter[Partition]]
-"""Images of each identity in each partition, in the order of partitions."""
+"""Number of images by identity (label) and partition, in the order of partitions."""
 
 
 def _refuse(faces: FaceSet, spread: PartitionCounts) -> dict[int, Partition]:
@@ -44,9 +44,9 @@ def _largest(faces: FaceSet, spread: PartitionCounts) -> dict[int, Partition]:
 SHARED_IDENTITIES: Registry[Callable[[FaceSet, PartitionCounts], dict[int, Partition]]] = Registry(
     "split setting shared_identities",
     (
-        Entry("refuse", _refuse, "they are a mistake"),
-        Entry("drop", _drop, "no client has them"),
-        Entry("largest", _largest, "the partition with most of their images has those, the first of equals; no other"),
+        Entry("refuse", _refuse, "they are an error"),
+        Entry("drop", _drop, "they are omitted"),
+        Entry("largest", _largest, "the partition with most of their images keeps these, the first of equals"),
     ),
 )
-"""Each gives the partition that has an identity, by label; those that none has are missing."""
+"""Each returns the partition of an identity by label; omitted identities are missing."""

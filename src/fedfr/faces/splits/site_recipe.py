@@ -1,4 +1,4 @@
-"""Split recipe ``sites``: clients on other machines; all faces here are public or generic."""
+"""Split recipe ``sites``, for clients whose faces are on other machines."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def sites(
     distractors: str = "none",
     seed: int = 100,
 ) -> Split:
-    """Clients on machines of their own: ``faces`` has none of theirs, all of it is public or generic.
+    """Make clients whose faces are on other machines; all ``faces`` are public or generic.
 
-    ``clients`` are the sites' ids, as :mod:`fedfr.core.client_ids` has them. Identities sorted by name are
-    shuffled once with ``seed``; the first ``generic_identities`` of them are people nobody trains on.
-    Of several face sets, this is done with the public one, and nobody trains on the generic one either.
+    ``clients`` are the client ids of the sites (:mod:`fedfr.core.client_ids`). Identities are sorted by name and
+    shuffled once with ``seed``; the first ``generic_identities`` are generic, the others public. With several face
+    sets this applies to the public one, and the generic set is generic too.
     """
     if not isinstance(clients, Sequence):
         raise FedfrError(f"split setting clients = {clients!r}; give the ids in a list, for example [north, south]")

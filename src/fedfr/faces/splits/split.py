@@ -30,13 +30,13 @@ VERSION = 1
 class Split:
     """Image indices into one :class:`FaceSet`, by part.
 
-    ``public`` is seen by everyone; ``clients`` maps a client id to its private images; ``generic`` shows identities
-    that nobody trains on; ``distractors`` are further non-mated probes and may overlap ``generic``; ``pairs`` are given
-    pairs of ``generic`` images to verify. ``identities`` names the people of each part for a human reader, ``settings``
-    records what the recipe was given. ``left_out`` are the images that the recipe did not see, with the reason, and
-    ``lost_identities`` the people none of whose images it saw. ``sets`` are the face sets that the faces are
-    put together from, each with its images; none for faces of one set. Indices may be given as any sequence or
-    array; they are kept in arrays.
+    ``public`` images are known to all clients; ``clients`` maps a client id to its private images; ``generic`` images
+    show identities that are not used for training; ``distractors`` are further non-mated probes and may overlap
+    ``generic``; ``pairs`` are pairs of ``generic`` images to verify. ``identities`` names the identities of each part,
+    ``settings`` records the settings of the recipe. ``left_out`` are the omitted images with the reason, and
+    ``lost_identities`` the identities without any remaining image. ``sets`` are the face sets of which the faces are
+    combined, each with its images; empty for a single set. Indices may be any sequence or array; they are stored as
+    arrays.
 
     >>> import numpy as np
     >>> from fedfr import FaceSet, make_split
@@ -63,7 +63,7 @@ class Split:
     sets: tuple[SetPart, ...] = ()
 
     def __post_init__(self) -> None:
-        # An id becomes the name of a folder.
+        # A client id is also the name of a folder.
         check_client_ids(self.clients, f"client of split {self.name!r}")
         for part in ("public", "generic", "distractors"):
             object.__setattr__(self, part, ImageIndices(getattr(self, part)))
@@ -73,11 +73,11 @@ class Split:
         return f"Split({self.name!r}, {clients} clients, {public} public and {unseen} unseen images, seed {self.seed})"
 
     def parts(self) -> dict[str, Sequence[int]]:
-        """Every list of images by its name: ``public``, ``client-01 train``, ``client-01 test``, …, ``distractors``."""
+        """Return the lists of images by name: ``public``, ``client-01 train``, …, ``generic``, ``distractors``."""
         return self._parts().lists()
 
     def describe(self, faces: FaceSet) -> Split:
-        """The same split with ``sets`` and ``identities`` filled in: names per part, in the order of their labels."""
+        """Return this split with ``sets`` and ``identities`` of ``faces``: names by part in the order of labels."""
         groups = {"public": self.public, "generic": self.generic, "distractors": self.distractors}
         groups |= {client: ImageIndices(images.all()) for client, images in self.clients.items()}
         return replace(
@@ -91,13 +91,14 @@ class Split:
         )
 
     def check(self, faces: FaceSet) -> None:
-        """Raise :class:`FedfrError` for the first fault found, naming the part and the image or identity.
+        """Check that the split fits ``faces`` and no part leaks into another.
 
-        Faults: made for other faces; an index out of range; an image used twice (``generic`` and ``distractors`` may
-        share images); a client without training images; a tested identity the client does not train on; an identity in
-        two of public, each client, and the unseen ones, or two there whose names look the same; the same pixels in two
-        parts or in a client's train and test; a pair with an image that is not in ``generic``; of several face sets, a
-        public image that is not of the public set, or a client's that is not of a private one.
+        Raises :class:`FedfrError` naming the part and the image or identity for: a split of other faces; an index out
+        of range; an image used twice (``generic`` and ``distractors`` may share images); a client without training
+        images; a tested identity that its client does not train on; an identity, or two whose names look the same, in
+        two of public, each client, and the unseen identities; the same pixels in two parts or in a client's training
+        and test; a pair with an image that is not ``generic``; with several face sets, a public image of another set
+        than the public one, or a client's of another than a private one.
         """
         self.check_faces(faces)
         parts = self._parts()
@@ -105,14 +106,16 @@ class Split:
         parts.check_clients(faces)
         parts.check_identities(faces)
         parts.check_pixels(faces)
-        shown = np.zeros(len(faces), np.bool_)
-        shown[np.asarray(self.generic)] = True
-        strange = [index for pair in self.pairs for index in pair if not (0 <= index < len(faces) and shown[index])]
-        if strange:
-            raise FedfrError(f"a pair of the split uses image {min(strange)}, which is not in its generic part")
+        generic = np.zeros(len(faces), np.bool_)
+        generic[np.asarray(self.generic)] = True
+        invalid = [index for pair in self.pairs for index in pair if not (0 <= index < len(faces) and generic[index])]
+        if invalid:
+            raise FedfrError(
+                f"a pair of the split uses image {min(invalid)}, which is not in its generic part; remove the pair"
+            )
 
     def check_faces(self, faces: FaceSet) -> None:
-        """The first of these checks alone: made for these faces, every index in range and used once."""
+        """Check only that the split was made for ``faces`` and that every index is in range and used once."""
         self._check_sets(faces)
         if self.faces_fingerprint != faces.fingerprint():
             raise FedfrError(
@@ -122,15 +125,15 @@ class Split:
         self._parts().check_images(faces)
 
     def _check_sets(self, faces: FaceSet) -> None:
-        """Name the face set that is another than that which the split was made for."""
-        there = {part.name: part for part in faces.sets}
-        if not self.sets or not there:
+        """Raise :class:`FedfrError` naming the first face set that differs from that of the split."""
+        present = {part.name: part for part in faces.sets}
+        if not self.sets or not present:
             return
-        if set(there) != {part.name for part in self.sets}:
+        if set(present) != {part.name for part in self.sets}:
             wanted, found = (", ".join(part.name for part in parts) for parts in (self.sets, faces.sets))
             raise FedfrError(f"split {self.name!r} was made for the face sets {wanted}, these are {found}; split again")
         for part in self.sets:
-            other = there[part.name]
+            other = present[part.name]
             if part.fingerprint != other.fingerprint:
                 raise FedfrError(
                     f"split {self.name!r} was made for a face set {part.name!r} with fingerprint "
@@ -138,12 +141,12 @@ class Split:
                 )
             if part != other:
                 raise FedfrError(
-                    f"split {self.name!r} was made with other roles or identities left out in face set {part.name!r}; "
-                    "give the same settings of faces, or split again"
+                    f"split {self.name!r} was made with another role or other identities left out of face set "
+                    f"{part.name!r}; use the same settings of faces, or split again"
                 )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the manifest as JSON, atomically; images as runs like ``"0-9,14"``, identities by name."""
+        """Write the manifest as JSON, atomically; images are ranges such as ``"0-9,14"``, identities are names."""
 
         def part(name: str, images: Sequence[int]) -> dict[str, Any]:
             return {"identities": list(self.identities.get(name, ())), "images": format_ranges(images)}
@@ -178,7 +181,7 @@ class Split:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Split:
-        """Read a manifest; raises :class:`FedfrError` when it is missing, truncated or not a split."""
+        """Read a manifest; raises :class:`FedfrError` if it is missing, truncated or not a split."""
         content = read_json(Path(path))
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise FedfrError(f"{path} is not a split; give a file written by `fedfr faces split`")
@@ -219,8 +222,8 @@ class Split:
         return SplitParts(self.public, self.clients, self.generic, self.distractors)
 
 
-def _images(runs: str) -> ImageIndices:
-    return ImageIndices(parse_ranges(runs))
+def _images(ranges: str) -> ImageIndices:
+    return ImageIndices(parse_ranges(ranges))
 
 
 def _to_pairs(text: str) -> tuple[tuple[int, int], ...]:

@@ -21,9 +21,14 @@ UNSEEN = "generic or distractors"
 
 @dataclass(frozen=True, repr=False)
 class ClientFaces(Brief):
-    """One client's private images, as indices into the whole set: ``test`` shows the same people as ``train``.
+    """Private images of one client as indices into the face set; ``test`` shows identities of ``train``.
 
-    A client whose faces are ``elsewhere``, on a machine of its own, has none here.
+    ``elsewhere`` marks a client whose faces are on another machine; it has no images here.
+
+    >>> from fedfr.faces import ClientFaces
+    >>> client = ClientFaces(train=range(3), test=[3, 4])
+    >>> len(client.train), client.all().tolist()
+    (3, [0, 1, 2, 3, 4])
     """
 
     train: Sequence[int]
@@ -35,7 +40,7 @@ class ClientFaces(Brief):
         object.__setattr__(self, "test", ImageIndices(self.test))
 
     def all(self) -> NDArray[np.int64]:
-        """The images of training, then those of the test."""
+        """Return the training images followed by the test images, int64."""
         return concatenate_indices([self.train, self.test])
 
 
@@ -49,7 +54,7 @@ class SplitParts(Brief):
     distractors: Sequence[int]
 
     def lists(self) -> dict[str, Sequence[int]]:
-        """Every list of images by the name used in messages: ``public``, ``client-01 train``, …, ``distractors``."""
+        """Return the lists of images by name: ``public``, ``client-01 train``, …, ``distractors``."""
         lists = {"public": self.public}
         for client, images in self.clients.items():
             lists[f"{client} train"] = images.train
@@ -57,7 +62,7 @@ class SplitParts(Brief):
         return {**lists, "generic": self.generic, "distractors": self.distractors}
 
     def owners(self) -> dict[str, NDArray[np.int64]]:
-        """Images by who may know the people on them: ``public``, each client, and nobody."""
+        """Return the images by owner of their identities: ``public``, each client, and the unseen part."""
         clients = {client: images.all() for client, images in self.clients.items()}
         return {
             "public": concatenate_indices([self.public]),
@@ -66,7 +71,7 @@ class SplitParts(Brief):
         }
 
     def check_images(self, faces: FaceSet) -> None:
-        """Every index lies in range and is used once; only ``generic`` and ``distractors`` may share images."""
+        """Check that every index is in range and used once; only ``generic`` and ``distractors`` may share images."""
         parts = list(self.lists())
         used = np.full(len(faces), -1, np.int32)
         at = np.empty(len(faces), np.int32)
@@ -74,7 +79,7 @@ class SplitParts(Brief):
             given = np.asarray(images, np.int64)
             outside = (given < 0) | (given >= len(faces))
             inside = given[: int(np.argmax(outside))] if outside.any() else given
-            # Where each stands first in this part, written last; then where it does not stand first, or is elsewhere.
+            # Assigned in reverse, `at` holds the first place of an image in this part; later places are repetitions.
             places = np.arange(len(inside))
             at[inside[::-1]] = places[::-1]
             earlier = np.where(at[inside] < places, number, used[inside])
@@ -83,7 +88,7 @@ class SplitParts(Brief):
             if again.size:
                 index, other = int(inside[again[0]]), parts[int(earlier[again[0]])]
                 both = f"twice in {part}" if other == part else f"in {other} and in {part}"
-                raise FedfrError(f"image {faces.names[index]!r} stands {both} of the split; use it once")
+                raise FedfrError(f"image {faces.names[index]!r} is {both} of the split; use it once")
             if len(inside) < len(given):
                 raise FedfrError(
                     f"{part} of the split uses image {given[len(inside)]}; these faces have 0 … {len(faces) - 1}"
@@ -91,14 +96,14 @@ class SplitParts(Brief):
             used[inside] = number
 
     def check_roles(self, faces: FaceSet) -> None:
-        """Public images come from the public face set and clients' from private ones, where faces have several sets."""
+        """Check that public images are of the public face set and clients' of private ones, if there are several."""
         if not faces.sets:
             return
         wanted = {"public": "public", **dict.fromkeys(self.clients, "private")}
         for owner, images in self.owners().items():
             sets, _ = faces.located(images)
-            strange = [part.role != wanted.get(owner, part.role) for part in faces.sets]
-            found = np.flatnonzero(np.array(strange)[sets]) if len(images) else images
+            mismatched = [part.role != wanted.get(owner, part.role) for part in faces.sets]
+            found = np.flatnonzero(np.array(mismatched)[sets]) if len(images) else images
             if len(found):
                 part, image = faces.sets[sets[found[0]]], faces.names[int(images[found[0]])]
                 raise FedfrError(
@@ -108,10 +113,12 @@ class SplitParts(Brief):
                 )
 
     def check_clients(self, faces: FaceSet) -> None:
-        """Every client has training images, or all its faces elsewhere, and trains on each identity that it tests."""
+        """Check that clients have training images, or all faces elsewhere, and train on each identity they test."""
         for client, images in self.clients.items():
             if images.elsewhere and (images.train or images.test):
-                raise FedfrError(f"{client} of the split has its faces elsewhere and images here; leave one out")
+                raise FedfrError(
+                    f"{client} of the split has its faces elsewhere, but also images here; remove these or the mark"
+                )
             if not images.train and not images.elsewhere:
                 raise FedfrError(f"{client} of the split has no training images; give it some or remove it")
             untrained = np.setdiff1d(labels_of(faces, images.test), labels_of(faces, images.train))
@@ -120,18 +127,18 @@ class SplitParts(Brief):
                 raise FedfrError(f"{client} of the split tests {identity!r} but does not train on it; give it images")
 
     def check_identities(self, faces: FaceSet) -> None:
-        """No identity, and no two whose names look the same, belong to two of: public, each client, the unseen ones."""
+        """Check that no identity, nor two whose names look the same, is in two of public, each client, and unseen."""
         groups = list(self.owners())
         owners = np.full(faces.num_identities, -1, np.int64)
         for number, images in enumerate(self.owners().values()):
-            people = labels_of(faces, images)
-            taken = people[owners[people] >= 0]
+            labels = labels_of(faces, images)
+            taken = labels[owners[labels] >= 0]
             if taken.size:
                 identity, owner = faces.identities[taken[0]], groups[owners[taken[0]]]
                 raise FedfrError(
                     f"identity {identity!r} is in {owner} and in {groups[number]} of the split; keep it in one"
                 )
-            owners[people] = number
+            owners[labels] = number
         used = np.flatnonzero(owners >= 0).tolist()
         label = {faces.identities[each]: each for each in used}
         for names in groups_of_similar_names(label):
@@ -139,17 +146,17 @@ class SplitParts(Brief):
             if len(set(places)) > 1:
                 where = ", ".join(f"{quoted_name(name)} in {place}" for name, place in zip(names, places, strict=True))
                 raise FedfrError(
-                    f"identities whose names look the same are in several parts of the split: {where}; give one person "
-                    "one name, or people who differ names that do, and import again"
+                    f"identities whose names look the same are in several parts of the split: {where}; use one name "
+                    "for one person and clearly different names for different people, and import again"
                 )
 
     def check_pixels(self, faces: FaceSet) -> None:
-        """No image comes back under another index in another part, nor in a client's train and test."""
-        copied, starts = faces.digests().copies()
-        if not copied.size:
+        """Check that no two equal images are in different parts, nor in a client's training and test."""
+        repeated, starts = faces.digests().duplicates()
+        if not repeated.size:
             return
         group = np.full(len(faces), -1, np.int64)
-        group[copied] = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(copied))))
+        group[repeated] = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(repeated))))
         lists = self.lists()
         names = [UNSEEN if part in ("generic", "distractors") else part for part in lists]
         numbers = np.repeat([names.index(name) for name in names], [len(images) for images in lists.values()])
@@ -166,13 +173,13 @@ class SplitParts(Brief):
             )
             more = f" ({faults.size} such pairs)" if faults.size > 1 else ""
             raise FedfrError(
-                f"the very same image is {found} and {other} of the split{more}; remove one from the faces, "
-                "or leave copies out with the split setting duplicates=drop"
+                f"the same image is {found} and {other} of the split{more}; remove one from the faces, "
+                "or omit duplicates with the split setting duplicates=drop"
             )
 
 
 def labels_of(faces: FaceSet, images: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Labels of the identities on some images, ascending."""
+    """Return the distinct labels of some images, ascending."""
     labels = faces.labels[np.asarray(images, np.int64)]
     if len(labels) < faces.num_identities:
         return np.unique(labels)

@@ -1,4 +1,4 @@
-"""Exporters: a set of faces as files that other tools open."""
+"""Exporters: functions that write a face set as files for other tools."""
 
 from __future__ import annotations
 
@@ -35,14 +35,23 @@ EXPORTERS: Registry[Write] = Registry(
 
 
 def export_faces(
-    faces: FaceSet, dest: str | os.PathLike[str], form: str, progress: Progress | None = None
+    faces: FaceSet, dest: str | os.PathLike[str], file_format: str, progress: Progress | None = None
 ) -> dict[str, int]:
     """Write all images as lossless PNG with columns ``image``, ``identity`` and ``name``, in the order of the set.
 
-    ``form`` is one of :data:`EXPORTERS`. Returns the numbers of images, identities and files; ``dest`` appears whole or
-    not at all. Raises :class:`FedfrError` for an empty set and an occupied ``dest``.
+    ``file_format`` is a key of :data:`EXPORTERS`, ``parquet`` or ``imagefolder``. Returns the numbers of images,
+    identities and files. ``dest`` is written atomically. Raises :class:`FedfrError` for an empty set and if ``dest``
+    holds files.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from fedfr.faces import FaceSet, export_faces
+    >>> faces = FaceSet(np.zeros((2, 112, 112, 3), np.uint8), [0, 1], ["a", "b"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     export_faces(faces, f"{folder}/exported", "imagefolder")
+    {'images': 2, 'identities': 2, 'files': 3}
     """
-    write = EXPORTERS[form]
+    write = EXPORTERS[file_format]
     target = Path(dest).resolve()
     check_destination(target)
     if not len(faces):

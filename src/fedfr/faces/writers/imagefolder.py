@@ -1,4 +1,4 @@
-"""Faces as PNG files with ``metadata.jsonl``, which ``datasets`` calls an ``imagefolder``."""
+"""Export of faces as PNG files with ``metadata.jsonl``, the format ``imagefolder`` of ``datasets``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["write_imagefolder"]
 def write_imagefolder(faces: FaceSet, folder: Path, progress: Callable[[int, int], None]) -> int:
     """Write ``train/<label>/<index>.png`` and ``train/metadata.jsonl`` with ``file_name``, ``identity`` and ``name``.
 
-    Folders have numbers: a person called ``Test`` would make a part of that name. And it is JSON, not CSV, as
-    ``datasets`` reads an identity ``0000012`` in CSV as the number 12. Returns the number of files.
+    Folders have numbers, because ``datasets`` would take an identity called ``Test`` for a part. The metadata are JSON,
+    because ``datasets`` reads an identity ``0000012`` in CSV as the number 12. Returns the number of files.
     """
     part = folder / "train"
     part.mkdir()

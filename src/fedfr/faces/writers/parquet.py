@@ -1,4 +1,4 @@
-"""Faces as Parquet files in which ``datasets`` finds an ``image`` and a named class per row."""
+"""Export of faces as Parquet files with an image and a ClassLabel per row, as ``datasets`` writes them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["write_parquet"]
 
 ROWS_PER_FILE = 16_384
 ROWS_PER_GROUP = 100
-"""As ``datasets`` groups images: so much is read to show a single row."""
+"""Rows per group, as in ``datasets``; reading a single row reads its group."""
 
 
 def write_parquet(faces: FaceSet, folder: Path, progress: Callable[[int, int], None]) -> int:
     """Write ``train-00000-of-00001.parquet``, …: ``image`` (bytes, path), ``identity`` (a ClassLabel), ``name``.
 
-    A file holds up to 16 384 rows, some 400 MB. Returns the number of files.
+    A file holds up to 16 384 rows, about 400 MB. Returns the number of files.
     """
     arrow = pyarrow()
     count = -(-len(faces) // ROWS_PER_FILE)
@@ -56,7 +56,7 @@ def _batches(arrow: Any, faces: FaceSet, indices: range, schema: Any) -> Iterato
 
 
 def _schema(arrow: Any, faces: FaceSet) -> Any:
-    """Types, and the note that tells ``datasets`` what they mean."""
+    """Return the types of the columns with the metadata that describe them to ``datasets``."""
     features = {
         "image": {"_type": "Image"},
         "identity": {"names": list(faces.identities), "_type": "ClassLabel"},

@@ -1,4 +1,4 @@
-"""Writing of RecordIO records and face files, byte for byte as MXNet writes them."""
+"""Writing of RecordIO records and face files, identical to those of MXNet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["RecordWriter", "frame_record", "write_recordio_file"]
 
 
 def frame_record(payload: bytes) -> bytes:
-    """One record: the payload, in parts wherever it holds the magic at a multiple of 4, padded to a multiple of 4.
+    """Frame a payload as one record, divided where it holds the magic at a multiple of 4, and padded.
 
     Raises ``ValueError`` for more than 2^29 - 1 bytes.
     """
@@ -35,7 +35,7 @@ def frame_record(payload: bytes) -> bytes:
 
 
 class RecordWriter:
-    """Appends records to an open file and remembers where each begins."""
+    """Appends records to an open file and collects the index."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -43,14 +43,14 @@ class RecordWriter:
         self._lines: list[str] = []
 
     def write(self, key: int, payload: bytes) -> None:
-        """Append one record that the index knows as ``key``."""
+        """Append one record under ``key``."""
         framed = frame_record(payload)
         self._file.write(framed)
         self._lines.append(f"{key}\t{self._end}\n")
         self._end += len(framed)
 
     def index(self) -> bytes:
-        """The content of the ``.idx``, in the order of writing."""
+        """Return the content of the ``.idx``, in the order of writing."""
         return "".join(self._lines).encode()
 
 
@@ -59,8 +59,9 @@ def write_recordio_file(
 ) -> None:
     """Write ``path`` and its ``.idx``: images with their labels under the keys 1, 2, …, and record 0 at the end.
 
-    Record 0 holds [images + 1, identities], and ``first_identity`` where a client's labels 0, 1, … are counted from
-    it. Raises :class:`FedfrError` for numbers that the format's float32 labels cannot hold.
+    ``images`` yields labels and compressed images. Record 0 holds [images + 1, identities] and, for a client's file,
+    ``first_identity``, the number of its label 0. Raises :class:`FedfrError` for numbers that float32 labels cannot
+    represent.
     """
     count = 0
     with path.open("wb") as file:
@@ -68,8 +69,8 @@ def write_recordio_file(
         try:
             for count, (label, image) in enumerate(images, start=1):
                 writer.write(count, pack_payload(label, count, image))
-            facts = [count + 1, identities]
-            writer.write(0, pack_payload(facts if first_identity is None else [*facts, first_identity], 0))
+            header = [count + 1, identities]
+            writer.write(0, pack_payload(header if first_identity is None else [*header, first_identity], 0))
         except ValueError as error:
             raise FedfrError(f"{path.name} cannot be written: {error}; export fewer faces at a time") from error
     path.with_suffix(".idx").write_bytes(writer.index())

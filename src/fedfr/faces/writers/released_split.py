@@ -1,4 +1,4 @@
-"""Export of a split as the RecordIO files that the released FedFR tools read."""
+"""Export of a split as RecordIO files for the released FedFR tools."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["ENCODINGS", "export_recordio"]
 CHUNK = 256
 
 Encode = Callable[[FaceSet, Sequence[int], int], Iterator[bytes]]
-"""The images at some indices, compressed, in order; the number is the quality of a JPEG."""
+"""Yields the compressed images at some indices in order; the number is the quality of a JPEG."""
 
 
 def _iterate_images(faces: FaceSet, indices: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
@@ -48,9 +48,9 @@ def _stored(faces: FaceSet, indices: Sequence[int], quality: int) -> Iterator[by
     for index in indices:
         content = faces.encoded(index)
         if content is None:
-            raise FedfrError("these faces hold pixels, no compressed images to keep; choose png or jpeg")
+            raise FedfrError("these faces hold decoded pixels, not compressed images; choose png or jpeg")
         if image_size(content) != IMAGE_SHAPE[:2]:
-            raise FedfrError(f"{faces.names[index]} is not 112x112 as it lies in its file; choose png or jpeg")
+            raise FedfrError(f"{faces.names[index]} is stored in another size than 112x112; choose png or jpeg")
         yield content
 
 
@@ -59,7 +59,7 @@ ENCODINGS: Registry[Encode] = Registry(
     (
         Entry("png", _png, "lossless"),
         Entry("jpeg", _jpeg, "smaller, at the quality given"),
-        Entry("kept", _stored, "the very bytes of the RecordIO file that the faces come from"),
+        Entry("kept", _stored, "the unchanged bytes of the RecordIO file of the faces"),
     ),
 )
 
@@ -72,16 +72,26 @@ def export_recordio(
     quality: int = 95,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
-    """Write what the authors' split scripts would have: P private identities in all, C clients, K public identities.
+    """Write a split in the layout of the authors' split scripts, with P private identities, C clients, K public ones.
 
     ``split_pretrain_K/client_0000/train.rec`` holds the public part; ``split_train_iPcC/client_0000/train.rec``, …,
-    each client's training images, labelled 0, 1, … in the order of the set; ``local_gallery_P/test.rec`` the training
-    and ``local_veri_P/test.rec`` the test images of all clients, labelled 0 … P-1, with ``idx_id_pair.txt``. P and C
-    have four digits or more in the clients' folder. Every ``.rec`` has its ``.idx``. A part without images is left out.
+    each client's training images, with labels 0, 1, … in the order of the set; ``local_gallery_P/test.rec`` the
+    training and ``local_veri_P/test.rec`` the test images of all clients, with labels 0 … P-1 and ``idx_id_pair.txt``.
+    P and C have at least four digits in the clients' folder. Every ``.rec`` has its ``.idx``. Parts without images are
+    left out.
 
-    ``encoding`` is one of :data:`ENCODINGS`, ``quality`` 1 … 100. Returns the number of images in every file, by its
-    path below ``dest``, which appears whole or not at all. Raises :class:`FedfrError` for a split of other faces, an
-    occupied ``dest``, and images that are not there to keep.
+    ``encoding`` is ``png`` (lossless), ``jpeg`` (with ``quality`` 1 … 100) or ``kept`` (the stored bytes). Returns the
+    number of images by file, relative to ``dest``, which is written atomically. Raises :class:`FedfrError` for a split
+    of other faces, if ``dest`` holds files, and for ``kept`` without stored images of 112x112.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from fedfr.faces import FaceSet, Split, export_recordio
+    >>> faces = FaceSet(np.zeros((3, 112, 112, 3), np.uint8), [0, 0, 1], ["a", "b"])
+    >>> split = Split("all", 0, faces.fingerprint(), public=range(3), clients={}, generic=(), distractors=())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     export_recordio(faces, split, f"{folder}/exported")
+    {'split_pretrain_2/client_0000/train.rec': 3}
     """
     encode = ENCODINGS[encoding]
     if not 1 <= quality <= 100:
@@ -120,12 +130,12 @@ Plan = tuple[int, list[int], list[int], int | None]
 
 def _plans(faces: FaceSet, split: Split) -> dict[str, Plan]:
     plans: dict[str, Plan] = {}
-    people = [labels_of(faces, client.train) for client in split.clients.values()]
-    private, clients = sum(map(len, people)), len(people)
+    identities = [labels_of(faces, client.train) for client in split.clients.values()]
+    private, clients = sum(map(len, identities)), len(identities)
     public = labels_of(faces, split.public)
     plans[f"split_pretrain_{len(public)}/client_0000/train.rec"] = _plan(faces, split.public, public)
     first, train, test = 0, [], []
-    for number, (client, known) in enumerate(zip(split.clients.values(), people, strict=True)):
+    for number, (client, known) in enumerate(zip(split.clients.values(), identities, strict=True)):
         name = f"split_train_i{private:04d}c{clients:04d}/client_{number:04d}/train.rec"
         plans[name] = _plan(faces, client.train, known, first=first)
         train.append(_plan(faces, client.train, known, count_from=first))
@@ -138,10 +148,10 @@ def _plans(faces: FaceSet, split: Split) -> dict[str, Plan]:
 
 
 def _plan(
-    faces: FaceSet, images: Sequence[int], people: NDArray[np.int64], first: int | None = None, count_from: int = 0
+    faces: FaceSet, images: Sequence[int], identities: NDArray[np.int64], first: int | None = None, count_from: int = 0
 ) -> Plan:
-    """Identity by identity, as the scripts write them, whatever the order of the set."""
+    """Order the images by identity, as the scripts do, independently of the order of the set."""
     rows = np.asarray(images, np.int64)
-    own = count_from + np.searchsorted(people, faces.labels[rows])
+    own = count_from + np.searchsorted(identities, faces.labels[rows])
     order = np.lexsort((rows, own))
-    return len(people), rows[order].tolist(), own[order].tolist(), first
+    return len(identities), rows[order].tolist(), own[order].tolist(), first

@@ -20,12 +20,12 @@ __all__ = ["pack_pairs"]
 
 
 def pack_pairs(faces: FaceSet, pairs: str | os.PathLike[str], dest: Path) -> int:
-    r"""Write the pairs of ``faces`` that a pair list names (:func:`read_pairs`) as a ``.bin``; returns their number.
+    r"""Write the pairs of a pair list (:func:`read_pairs`) as a ``.bin`` verification set; returns their number.
 
     JPEG or PNG images of 112x112 that the set decodes on access (:func:`open_folder`, a ``train.rec``) are copied
     unchanged; all others are written as lossless PNG. Only the images of the list are read. Raises :class:`FedfrError`
-    for a list that does not match, an image that cannot be decoded, and when ``dest`` exists, is not a ``.bin`` or
-    cannot be written.
+    for a list that does not fit ``faces``, an image that cannot be decoded, and if ``dest`` exists, is not a ``.bin``
+    or cannot be written.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -38,16 +38,16 @@ def pack_pairs(faces: FaceSet, pairs: str | os.PathLike[str], dest: Path) -> int
     1
     """
     if dest.suffix != SUFFIX:
-        raise FedfrError(f"{dest} does not end in {SUFFIX}, by which verification sets are known; name it so")
+        raise FedfrError(f"{dest} does not end in {SUFFIX}; give the verification set a name that does")
     if dest.exists():
         raise FedfrError(f"{dest} exists already; choose another name or remove it")
     found = read_pairs(pairs, faces)
 
-    # Each image once: the pickle then holds it once however many pairs it is in.
+    # Cached, so that the pickle holds an image once, however many pairs it is in.
     @cache
     def encoded(index: int) -> bytes:
-        kept, pixels = faces.encoded(index), faces.images([index])[0]
-        return kept if kept is not None and image_size(kept) == IMAGE_SHAPE[:2] else encode(pixels, ".png")
+        stored, pixels = faces.encoded(index), faces.images([index])[0]
+        return stored if stored is not None and image_size(stored) == IMAGE_SHAPE[:2] else encode(pixels, ".png")
 
     images = [encoded(index) for pair in found for index in pair]
     same = [bool(faces.labels[a] == faces.labels[b]) for a, b in found]
