@@ -1,17 +1,17 @@
-"""What a client costs besides its training: one round of 10 to 1 000 clients with two images each.
+"""Overhead per client: one round of 10 to 1 000 clients with two images each.
 
 Run: ``python benchmarks/many_clients.py [--clients 10 100 300 1000] [--json]``; about 4 minutes.
 
-FedFR with every part on, in one process, each number of clients in a process of its own; one identity with two
-images per client, one epoch, eight public images. A run is what ``fedfr train`` does between the starting model and
-the evaluation: rounds, private states on disk (fsync and rename), aggregation, journal, events.
+FedFR with all loss terms, in one process per number of clients; one identity with two images per client, one epoch,
+eight public images. A run is the part of ``fedfr train`` between the starting model and the evaluation: rounds, private
+states on disk (fsync and rename), aggregation, journal, events.
 
-Overhead = (seconds of the run − seconds of the computation alone) / clients. The computation alone is what no
-implementation can leave out: features of the client's images under the generic network, upright and mirrored, and the
-training epoch, by the library's own functions on a network that is there already. It is timed in the same process,
-between clients of the run, about 25 times, and its time is taken out of the run's. The features of the public images
-are computed once and count as computation too. What is imported late by the first training step is imported before.
-Memory is looked at in a run of its own, in which nothing else allocates any.
+Overhead = (seconds of the run − seconds of the computation alone) / clients. The computation alone is the part that no
+implementation can omit: features of the client's images under the generic network, upright and mirrored, and the
+training epoch, by the library's functions on networks that are already built. It is timed in the same process, between
+clients of the run, about 25 times, and this time is subtracted from the run's. The features of the public images are
+computed once and count as computation. Modules imported by the first training step are imported before. Memory is
+measured in a separate run, in which nothing else allocates.
 """
 
 from __future__ import annotations
@@ -31,21 +31,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from client_computation import ClientComputation
 from fedfr.config.schema import load_config
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import FaceSet
-from fedfr.models import DFC, build_backbone
 from fedfr.reporting.progress import Silent
-from fedfr.training.features import extract_features, freeze
-from fedfr.training.loop import TrainingPlan, train
-from fedfr.training.objective import Contrastive, MarginSoftmax, Network, Objective, OneVsAll
-from fedfr.training.training_set import TrainingSet
 from harness import PAGE, Line, answer, parser
 
-WANTED_MS = 20.0
+TARGET_MS = 20.0
 # Memory may grow by the client's lines in the report and by its part of the split, not by its model (5 MB).
-WANTED_KIB = 16.0
+TARGET_KIB = 16.0
 SIZES = (10, 100, 300, 1000)
 BACKBONE, BESIDE, MEMORY = "mobilefacenet", ("slimface", 100), 500
 IMAGES, PUBLIC, SAMPLES = 2, 4, 25
@@ -53,7 +49,7 @@ IMAGES, PUBLIC, SAMPLES = 2, 4, 25
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one run: milliseconds per client in all, of the computation alone, and the rest; bytes of memory.
+    """Cost of one run: milliseconds per client in total, of the computation alone, and the difference; bytes of memory.
 
     ``peak``: largest resident size during the run above that at its start.
     """
@@ -67,7 +63,7 @@ class Cost:
 
 
 def faces(count: int) -> FaceSet:
-    """Coarse random patterns, two images of each of ``count`` identities."""
+    """Return a face set of coarse random patterns, two images of each of ``count`` identities."""
     generator = np.random.default_rng(0)
     pixels = np.empty((count * IMAGES, 112, 112, 3), np.uint8)
     for image in pixels:
@@ -77,7 +73,7 @@ def faces(count: int) -> FaceSet:
 
 
 def experiment(folder: Path, clients: int, backbone: str, threads: int) -> Experiment:
-    """A configured run of one round."""
+    """Create a run of one round."""
     faces(clients + PUBLIC).save(folder / "faces")
     settings = {
         "faces.path": folder / "faces",
@@ -89,7 +85,7 @@ def experiment(folder: Path, clients: int, backbone: str, threads: int) -> Exper
         "pretrain.epochs": 0,
         "local.epochs": 1,
         "federation.rounds": 1,
-        # An untrained network finds all faces alike; no public face joins, so that every client trains on two.
+        # The untrained network gives all pairs high cosines; no public image is selected, so clients train on two.
         "method.hard_negatives.threshold": 1.0,
         "baselines": "[]",
         "runtime.threads": threads,
@@ -97,162 +93,111 @@ def experiment(folder: Path, clients: int, backbone: str, threads: int) -> Exper
     return Experiment.create(load_config(None, [f"{name}={value}" for name, value in settings.items()]), folder / "run")
 
 
-class Alone:
-    """The computation of one client, again and again, on a network that is there already."""
+class ComputationTimer(Silent):
+    """Progress receiver that times the computation alone after every few clients and records the peak memory."""
 
-    def __init__(self, made: Experiment) -> None:
-        components = made.components
-        self.compute, backbone = components.compute, made.config.model.backbone
-        self.generic = components.compute.place(build_backbone(backbone, 0)).eval()
-        self.training_set = TrainingSet(
-            [(components.faces.subset(next(iter(components.split.clients.values())).train), None, 0)]
-        )
-        self.public = TrainingSet([(components.faces.subset(components.split.public), None, 0)])
-        trained = components.compute.place(build_backbone(backbone, 0))
-        draw = torch.Generator().manual_seed(0)
-        self.network = Network(
-            trained, torch.randn(1, 512, generator=draw), torch.randn(PUBLIC, 512, generator=draw), DFC(1, 512)
-        )
-        self.objective = Objective([MarginSoftmax(), OneVsAll(), Contrastive()])
-        local = made.config.local
-        self.plan = TrainingPlan(
-            epochs=1,
-            batch_size=local.batch_size,
-            learning_rate=lambda epoch, progress: local.learning_rate,
-            momentum=local.momentum,
-            weight_decay=local.weight_decay,
-            seed=0,
-            purpose=("alone",),
-        )
-
-    def seconds(self) -> float:
-        """Of one client."""
-        started = time.perf_counter()
-        upright = extract_features(self.generic, self.training_set, self.compute)
-        frozen = freeze(self.generic, self.training_set, self.compute, flips=True, upright=upright)
-        train(
-            self.network,
-            self.training_set,
-            self.objective,
-            self.plan,
-            self.compute,
-            global_features=frozen,
-            previous_features=frozen,
-        )
-        return time.perf_counter() - started
-
-    def public_seconds(self) -> float:
-        """Of the features of the public images."""
-        started = time.perf_counter()
-        extract_features(self.generic, self.public, self.compute)
-        return time.perf_counter() - started
-
-
-class Between(Silent):
-    """Told of every client of the run; now and then it times the computation alone and looks at the memory."""
-
-    def __init__(self, alone: Alone, clients: int) -> None:
-        self.alone, self.every = alone, max(1, clients // SAMPLES)
-        self.taken: list[float] = []
-        self.outside = 0.0
+    def __init__(self, computation: ClientComputation, clients: int) -> None:
+        self.computation, self.interval = computation, max(1, clients // SAMPLES)
+        self.seconds: list[float] = []
+        self.excluded = 0.0
         self.peak = 0
 
     def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
-        """One more client."""
+        """Record one more client."""
         started = time.perf_counter()
         self.peak = max(self.peak, resident())
-        if done % self.every == 0:
-            # The first one waits with the last client's private state for the disk; it does not count.
-            self.alone.seconds()
-            self.taken.append(self.alone.seconds())
-        self.outside += time.perf_counter() - started
+        if done % self.interval == 0:
+            # The first call waits for the disk to write the last client's private state; it is not counted.
+            self.computation.seconds()
+            self.seconds.append(self.computation.seconds())
+        self.excluded += time.perf_counter() - started
 
 
-class Watch(Silent):
-    """Notes this process's memory after a fifth of the clients and at the last one."""
+class MemoryRecorder(Silent):
+    """Progress receiver that records this process's memory after a fifth of the clients and after the last one."""
 
     def __init__(self, clients: int) -> None:
         self.early, self.late = clients // 5, clients
         self.bytes: dict[int, int] = {}
 
     def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
-        """One more client."""
+        """Record one more client."""
         if done in (self.early, self.late):
             self.bytes[done] = own_memory()
 
     def growth(self) -> float:
-        """KiB per client between the two."""
+        """Return the growth between the two in KiB per client."""
         return (self.bytes[self.late] - self.bytes[self.early]) / (self.late - self.early) / 1024
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
+    """Return the resident size of this process in bytes."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
 
 
 def own_memory() -> int:
-    """Bytes of this process in memory that are no file's."""
+    """Return the resident size of this process in bytes without mapped files."""
     _, pages, shared, *_ = Path("/proc/self/statm").read_text(encoding="ascii").split()
     return (int(pages) - int(shared)) * PAGE
 
 
-def measured(clients: int, backbone: str, threads: int) -> Cost:
-    """One round of so many clients."""
+def measure_cost(clients: int, backbone: str, threads: int) -> Cost:
+    """Return the cost of one round of this many clients."""
     torch.set_num_threads(threads)
-    # On the disk of the repository: a temporary folder in memory would not be waited for.
+    # On the disk of the repository, because a temporary folder may be in memory.
     with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
         made = experiment(Path(folder), clients, backbone, threads)
-        start, alone = made.pretrain(), Alone(made)
-        alone.seconds()
-        between, before = Between(alone, clients), resident()
+        start, computation = made.pretrain(), ClientComputation(made, PUBLIC)
+        computation.seconds()
+        timer, before = ComputationTimer(computation, clients), resident()
         started = time.perf_counter()
-        MethodRun(made.components, "fedfr", made.folder).run(start, progress=between)
-        seconds = time.perf_counter() - started - between.outside - alone.public_seconds()
-    total, compute = 1e3 * seconds / clients, 1e3 * fmean(between.taken)
-    return Cost(clients, backbone, total, compute, total - compute, between.peak - before)
+        MethodRun(made.components, "fedfr", made.folder).run(start, progress=timer)
+        seconds = time.perf_counter() - started - timer.excluded - computation.public_seconds()
+    total, compute = 1e3 * seconds / clients, 1e3 * fmean(timer.seconds)
+    return Cost(clients, backbone, total, compute, total - compute, timer.peak - before)
 
 
-def growing(clients: int, backbone: str, threads: int) -> float:
-    """KiB of memory per client, once the first fifth of them is through."""
+def measure_growth(clients: int, backbone: str, threads: int) -> float:
+    """Return the growth of memory after the first fifth of the clients in KiB per client."""
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
-        made, watch = experiment(Path(folder), clients, backbone, threads), Watch(clients)
-        MethodRun(made.components, "fedfr", made.folder).run(made.pretrain(), progress=watch)
-    return watch.growth()
+        made, recorder = experiment(Path(folder), clients, backbone, threads), MemoryRecorder(clients)
+        MethodRun(made.components, "fedfr", made.folder).run(made.pretrain(), progress=recorder)
+    return recorder.growth()
 
 
 def in_own_process(what: str, clients: int, backbone: str, threads: int) -> Any:
-    """``cost`` or ``memory`` in a fresh process, whose memory nothing else has touched."""
+    """Measure ``cost`` or ``memory`` in a new process."""
     options = ["--one", what, backbone, "--clients", str(clients), "--threads", str(threads)]
     done = subprocess.run([sys.executable, __file__, *options], stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
 
 
 def line(cost: Cost, *, asked: bool) -> Line:
-    """As one row of the table; ``asked``: the figures asked for are its own."""
+    """Return the row of the table; ``asked``: the target applies to this cost."""
     return Line(
         what=f"{cost.backbone}, {cost.clients} clients",
-        wanted=f"≤ {WANTED_MS:.0f} ms per client" if asked else "",
+        wanted=f"≤ {TARGET_MS:.0f} ms per client" if asked else "",
         found=f"{cost.overhead_ms:.1f} ms per client besides {cost.compute_ms:.1f} ms of computation",
-        met=cost.overhead_ms <= WANTED_MS if asked else None,
+        met=cost.overhead_ms <= TARGET_MS if asked else None,
         peak_bytes=cost.peak,
         figures=asdict(cost),
     )
 
 
 def growth(each: float, clients: int) -> Line:
-    """Whether memory is flat in the number of clients."""
+    """Return the row of the table about memory: its growth per client."""
     return Line(
         what=f"{BACKBONE}, memory from client {clients // 5} to client {clients}",
-        wanted=f"≤ {WANTED_KIB:.0f} KiB more per client",
+        wanted=f"≤ {TARGET_KIB:.0f} KiB more per client",
         found=f"{each:.2f} KiB per client",
-        met=each <= WANTED_KIB,
+        met=each <= TARGET_KIB,
         figures={"growth_kib_per_client": each},
     )
 
 
 def draw(lines: Sequence[dict[str, Any]], path: Path) -> None:
-    """Cost per client against the number of clients, from the lines of a results file."""
+    """Draw the cost per client against the number of clients from the lines of a results file."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -263,7 +208,7 @@ def draw(lines: Sequence[dict[str, Any]], path: Path) -> None:
     clients = [cost["clients"] for cost in costs]
     for name, label in (("total_ms", "in all"), ("compute_ms", "computation alone"), ("overhead_ms", "overhead")):
         axes.plot(clients, [cost[name] for cost in costs], marker="o", label=label)
-    axes.axhline(WANTED_MS, color="grey", linestyle="--", linewidth=1, label=f"wanted: {WANTED_MS:.0f} ms")
+    axes.axhline(TARGET_MS, color="grey", linestyle="--", linewidth=1, label=f"wanted: {TARGET_MS:.0f} ms")
     axes.set_xscale("log")
     axes.set_xticks(clients, [str(count) for count in clients])
     axes.minorticks_off()
@@ -287,9 +232,9 @@ def main() -> None:
     if given.one:
         (what, backbone), clients = given.one, given.clients[0]
         if what == "memory":
-            print(json.dumps(growing(clients, backbone, given.threads)))
+            print(json.dumps(measure_growth(clients, backbone, given.threads)))
         else:
-            print(json.dumps(asdict(measured(clients, backbone, given.threads))))
+            print(json.dumps(asdict(measure_cost(clients, backbone, given.threads))))
         return
     costs = [Cost(**in_own_process("cost", clients, BACKBONE, given.threads)) for clients in given.clients]
     beside = Cost(**in_own_process("cost", BESIDE[1], BESIDE[0], given.threads))

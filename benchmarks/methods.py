@@ -12,7 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,19 +24,18 @@ from fedfr.experiments.benchmark_results import Result, read_results
 from fedfr.experiments.report import shorten_paths
 from fedfr.reporting.benchmark_table import overview_table
 from fedfr.reporting.table import column_title, markdown_table
-from fedfr.results.comparison import Difference, Key, compare, metric_groups, shared_metrics, summaries
+from fedfr.results.comparison import Key, compare, metric_groups, shared_metrics, summaries
 from fedfr.results.result_rows import Row
 from harness import place, sleeping_threads
+from paper_claims import GENERIC, SEARCH, VERIFY, claims_table, difference_text
 
 __all__ = [
-    "Claim",
     "axis",
     "axis_table",
     "changes",
     "changes_table",
     "chosen",
     "claims",
-    "claims_table",
     "costs",
     "costs_table",
     "overview",
@@ -44,53 +43,6 @@ __all__ = [
 ]
 
 HERE = Path(__file__).parent
-GENERIC, VERIFY, SEARCH = "generic-1:1", "personalized-1:1", "personalized-1:N"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What the paper's tables say of two models: ``one`` − ``other`` has this sign (+1, −1), or is not below (0)."""
-
-    says: str
-    protocol: str
-    one: Key
-    other: Key
-    sign: int
-
-
-def _personal(method: str) -> Key:
-    return method, "personalized"
-
-
-def _generic(method: str) -> Key:
-    return method, method if method == "pretrained" else "generic"
-
-
-CLAIMS = (
-    Claim("FedAvg alone hurts the generic model", GENERIC, _generic("fedavg"), _generic("pretrained"), -1),
-    Claim("… and helps the personal one", VERIFY, _personal("fedavg"), _generic("pretrained"), 1),
-    Claim("hard negatives repair the generic model", GENERIC, _generic("fedfr-hn"), _generic("fedavg"), 1),
-    Claim("… and help the personal one", VERIFY, _personal("fedfr-hn"), _personal("fedavg"), 1),
-    Claim(
-        "the contrastive term lifts the generic model further",
-        GENERIC,
-        _generic("fedfr-hn-con"),
-        _generic("fedfr-hn"),
-        1,
-    ),
-    Claim("… at some personal cost", VERIFY, _personal("fedfr-hn-con"), _personal("fedfr-hn"), -1),
-    Claim("DFC gives the best personal model", VERIFY, _personal("fedfr"), _personal("fedfr-hn-con"), 1),
-    Claim("… without loss to the generic one", GENERIC, _generic("fedfr"), _generic("fedfr-hn-con"), 0),
-    *(
-        claim
-        for name in ("fedavg", "moon", "fedprox", "fedface")
-        for claim in (
-            Claim(f"FedFR is ahead of {name}, 1:1", VERIFY, _personal("fedfr"), _personal(name), 1),
-            Claim(f"FedFR is ahead of {name}, 1:N", SEARCH, _personal("fedfr"), _personal(name), 1),
-            Claim(f"FedFR's generic model is not behind {name}'s", GENERIC, _generic("fedfr"), _generic(name), 0),
-        )
-    ),
-)
 
 
 def keep(folder: Path, name: str, command: str) -> Path:
@@ -157,7 +109,7 @@ def changes_table(results: Sequence[Result]) -> str:
                 (group,) = (each for each in metric_groups(together) if each.metric == metric)
                 start = fmean(group.values[first, key[1]].values())
                 told = (compare(group, (cell, key[1]), (first, key[1])) for cell, _ in others)
-                found = (_text(difference) if difference else "–" for difference in told)
+                found = (difference_text(difference) if difference else "–" for difference in told)
                 lines.append((column_title(*key), f"{protocol} {metric}", f"{100 * start:.1f}", *found))
     for method in dict.fromkeys(row.method for row in trained):
         up = {result.cell: result.bytes_up for result in results if result.row.method == method}
@@ -199,26 +151,6 @@ def _of(rows: Sequence[Row], key: Key, protocol: str, name: str) -> list[Row]:
     """One model's rows, as if its method were called ``name``."""
     ours = [row for row in rows if (row.method, row.model) == key and row.protocol == protocol]
     return [replace(row, method=name) for row in ours]
-
-
-def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS) -> str:
-    """What the paper's tables say, and what these results say to it, as Markdown."""
-    found = {(group.protocol, group.metric): group for group in metric_groups(rows)}
-    head, lines = ("the paper", "figure", "difference [95 %]", "here"), []
-    for claim in claims:
-        shared = shared_metrics(
-            [row for row in rows if (row.method, row.model) in (claim.one, claim.other)], claim.protocol
-        )
-        if not shared:
-            continue
-        metric = shared[0]
-        difference = compare(found[claim.protocol, metric], claim.one, claim.other)
-        if difference is not None:
-            pair = f"{column_title(*claim.one)} − {column_title(*claim.other)}"
-            lines.append(
-                (claim.says, f"{claim.protocol} {metric}: {pair}", _text(difference), _verdict(claim, difference))
-            )
-    return markdown_table(head, lines)
 
 
 def costs_table(results: Sequence[Result]) -> str:
@@ -284,22 +216,6 @@ def _served(rows: Sequence[Row], protocol: str, metric: str) -> float | None:
 def _by_cell(results: Sequence[Result]) -> Iterator[tuple[str, list[Row]]]:
     for cell in dict.fromkeys(result.cell for result in results):
         yield cell, [result.row for result in results if result.cell == cell]
-
-
-def _verdict(claim: Claim, found: Difference) -> str:
-    """yes, no, or not settled: whether the interval lies where the paper's result does."""
-    if found.low is None or found.high is None:
-        return "one figure, not settled"
-    if claim.sign == 0:
-        return "**no**" if found.high < 0 else ("yes" if found.low >= 0 else "yes, within the interval")
-    low, high = sorted((claim.sign * found.low, claim.sign * found.high))
-    return "yes" if low > 0 else ("**no**" if high < 0 else "not settled")
-
-
-def _text(found: Difference) -> str:
-    if found.low is None or found.high is None:
-        return f"{100 * found.mean:+.1f}"
-    return f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
 
 
 def main() -> None:

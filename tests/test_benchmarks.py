@@ -54,7 +54,7 @@ def rows(values: dict[tuple[str, str, str], dict[int, list[float]]]) -> list[Row
 
 def test_the_papers_claims_are_judged_by_their_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
-    methods = importlib.import_module("methods")
+    paper_claims = importlib.import_module("paper_claims")
     given = rows(
         {
             ("pretrained", "pretrained", "generic-1:1"): {0: [0.7], 1: [0.6], 2: [0.65]},
@@ -65,7 +65,7 @@ def test_the_papers_claims_are_judged_by_their_intervals(monkeypatch: pytest.Mon
             ("fedfr", "generic", "generic-1:1"): {0: [0.61], 1: [0.54], 2: [0.6]},
         }
     )
-    text = methods.claims_table(given).splitlines()[2:]
+    text = paper_claims.claims_table(given).splitlines()[2:]
     verdicts = {line.split(" | ")[0].strip("| "): line.split(" | ")[-1].strip(" |") for line in text}
     assert verdicts == {
         "FedAvg alone hurts the generic model": "yes",
