@@ -114,10 +114,10 @@ def _check(components: RunComponents) -> None:
         check_loss(local.loss, local.scale, local.margin, dim, logits=method.uses_logits)
     _ = components.compute
     components.initial_backbone()
-    if not len(components.split.public) and pretrain.epochs > 0:
+    if not len(components.split.public):
         raise FedfrError(
-            "the split has no public images to pre-train on; give public faces, or set pretrain.epochs=0 and a "
-            "checkpoint as model.start"
+            "the split has no public images, from which every run starts; give public faces, or let the recipe "
+            "leave some identities public"
         )
 
 
