@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +14,12 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Fedfr
 from tests.cli.test_commands import answered
-from tests.support.tiny_experiment import SETTINGS
+from tests.support.tiny_experiment import SETTINGS, tiny_faces
 
 from fedfr.config.schema import load_config
 from fedfr.experiments.experiment import Experiment
+from fedfr.faces import FaceSet
+from fedfr.faces.face_sets import NamedSet, combine
 
 
 @pytest.fixture
@@ -129,3 +133,23 @@ def test_mistyped_commands(fedfr: Fedfr, arguments: list[str], expected: str) ->
     assert answer.err.startswith(f"fedfr: {expected}")
     assert answer.err.count("\n") == 1
     assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize(
+    "command", [("faces", "info", "whole"), ("faces", "info", "closed"), ("evaluate", "closed/run")]
+)
+def test_a_folder_that_may_not_be_searched(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A set itself, a set that others are joined with, and a run below such a folder."""
+    tiny_faces(3, 3).save(tmp_path / "closed")
+    combine([NamedSet("private", "private", FaceSet.load(tmp_path / "closed"))], tmp_path / "whole")
+    (tmp_path / "closed").chmod(0o600)
+    # Root may search any folder unless it gives up the capability.
+    caps = "-dac_override,-dac_read_search"
+    drop = ["setpriv", "--bounding-set", caps, "--inh-caps", caps] if os.getuid() == 0 else []
+    if drop and shutil.which("setpriv") is None:
+        pytest.skip("root without setpriv")
+    program = [sys.executable, "-c", "from fedfr.cli import main; main()", *command]
+    done = subprocess.run([*drop, *program], cwd=tmp_path, capture_output=True, encoding="utf-8")
+    (tmp_path / "closed").chmod(0o700)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert re.match(r"fedfr: cannot (read|use) .*closed.*: Permission denied; check ", done.stderr)

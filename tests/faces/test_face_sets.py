@@ -213,7 +213,7 @@ def test_another_set_is_refused_by_name(folder: Path) -> None:
     [
         ("private/pixels.npy", 1000, "face set 'private': .*pixels.npy is truncated"),
         ("private/columns.dat", 10, "face set 'private': .*columns.dat has 10 bytes"),
-        ("private/faces.json", None, "face set 'private': .* holds no faces.json"),
+        ("private/faces.json", None, "face set 'private' is not in .*private; put it back, or write where it is"),
         ("whole/sets.json", 40, r"sets.json is not valid JSON|sets.json"),
         ("whole/sets.json", None, "sets.json"),
     ],
@@ -252,6 +252,18 @@ def test_garbled_lists_of_sets(folder: Path, change: dict[str, object], message:
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(FedfrError, match=message):
         FaceSet.load(folder / "whole")
+
+
+def test_a_set_that_was_moved_is_found_where_the_links_say(folder: Path, tmp_path: Path) -> None:
+    combine(named(folder, "public", "private"), folder / "whole")
+    (folder / "private").rename(tmp_path / "moved")
+    with pytest.raises(FedfrError, match=r"face set 'private' is not in .*; put it back, or write where it is as its"):
+        FaceSet.load(folder / "whole")
+    links = folder / "whole" / "sets.json"
+    content = json.loads(links.read_text())
+    content["sets"][1]["folder"] = str(tmp_path / "moved")
+    links.write_text(json.dumps(content))
+    assert len(FaceSet.load(folder / "whole")) == 27
 
 
 def test_a_whole_moves_with_the_sets_beside_it(folder: Path) -> None:

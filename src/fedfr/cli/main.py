@@ -73,6 +73,10 @@ def main() -> None:
     except FedfrError as error:
         print(f"fedfr: {error}", file=sys.stderr)
         sys.exit(2)
+    except PermissionError as error:
+        place = error.filename or "a file"
+        print(f"fedfr: cannot use {place}: {error.strerror}; check its permissions and those above it", file=sys.stderr)
+        sys.exit(2)
     except UsageError as error:
         if len(sys.argv) > 1:
             path = error.ctx.command_path if error.ctx is not None else "fedfr"

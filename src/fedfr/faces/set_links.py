@@ -12,7 +12,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_json, write_json
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.joined_pixels import JoinedPixels, SetPart
-from fedfr.faces.storage import DIGESTS, save_digests, write_linked_faces
+from fedfr.faces.storage import DIGESTS, is_face_set, save_digests, write_linked_faces
 
 __all__ = ["open_sets", "save_links"]
 
@@ -58,7 +58,7 @@ def open_sets(folder: Path) -> JoinedPixels:
         ) from error
     sets, own = [], []
     for part, place, start in zip(parts, places, starts, strict=False):
-        faces = _open(part, place)
+        faces = _open(part, place, folder / SETS)
         gone = np.array([identity in part.left_out for identity in faces.identities], np.bool_)
         kept = np.flatnonzero(~gone[faces.labels]).astype(np.int64) if gone.any() else None
         if part.start != start or (len(faces) if kept is None else len(kept)) != part.images:
@@ -68,7 +68,11 @@ def open_sets(folder: Path) -> JoinedPixels:
     return JoinedPixels(parts, sets, own)
 
 
-def _open(part: SetPart, place: Path) -> FaceSet:
+def _open(part: SetPart, place: Path, links: Path) -> FaceSet:
+    if not is_face_set(place):
+        raise FedfrError(
+            f"face set {part.name!r} is not in {place}; put it back, or write where it is as its `folder` in {links}"
+        )
     try:
         faces = FaceSet.load(place)
     except FedfrError as error:

@@ -78,8 +78,16 @@ def _add(total: hashlib._Hash, array: NDArray[Any]) -> None:
 
 
 def is_face_set(path: str | os.PathLike[str] | None) -> bool:
-    """Whether ``path`` is a stored face set."""
-    return path is not None and (Path(path) / "faces.json").is_file()
+    """Whether ``path`` is a stored face set; raises :class:`FedfrError` if that cannot be told without permission."""
+    if path is None:
+        return False
+    try:
+        return (Path(path) / "faces.json").is_file()
+    except OSError as error:
+        # Path.is_file passes some of these on, such as a folder without the right to search it.
+        raise FedfrError(
+            f"cannot read {path}: {error.strerror or error}; check the path and its permissions"
+        ) from error
 
 
 def check_destination(folder: Path) -> None:
@@ -241,7 +249,7 @@ def read_digests(path: Path, labels: NDArray[np.int64], identities: Sequence[str
 
 def read_faces(folder: Path) -> StoredFaces:
     """Open a folder written by :func:`write_faces`; raises :class:`FedfrError` when it is incomplete or altered."""
-    if not folder.is_dir():
+    if not is_face_set(folder) and not folder.is_dir():
         raise FedfrError(f"{folder} is not a folder; give a folder written by `fedfr faces import`")
     path = folder / "faces.json"
     if not path.is_file():
