@@ -13,7 +13,7 @@ import pytest
 from tests.support.tiny_experiment import bits, tiny_faces
 
 from fedfr.config.schema import load_config
-from fedfr.deployment.background import Background, free_port, wait_for
+from fedfr.deployment.background import BackgroundProcesses, free_port, wait_for
 from fedfr.deployment.checks import check_site
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.demo import RUN, Demo
@@ -59,7 +59,7 @@ class Machines(Demo):
     """A coordinator with the public and the generic set, and two sites with a private set each."""
 
     def __init__(self, folder: Path, sets: Path) -> None:
-        Background.__init__(self, folder.resolve())
+        BackgroundProcesses.__init__(self, folder.resolve())
         self.clients = ["north", "south"]
         self.coordinator = Coordinator.init(folder / "coordinator", ["localhost"], "demo", free_port(), free_port())
         self.own = {"north": sets / "nörth 1", "south": sets / "south"}
