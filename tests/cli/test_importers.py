@@ -10,6 +10,7 @@ import pytest
 from tests.cli.conftest import Fedfr
 
 import fedfr as library
+from fedfr.core.named_objects import parameters_of
 from fedfr.faces import IMPORTERS, FaceSet
 
 OWN = f"{__name__}:squares"
@@ -42,6 +43,15 @@ def test_an_importer_without_a_path_is_its_own_source(fedfr: Fedfr, tmp_path: Pa
     answer = fedfr("faces", "import", SYNTHETIC, tmp_path / "set")
     assert answer.code == 0, answer.err
     assert FaceSet.load(tmp_path / "set").fingerprint() == synthetic().fingerprint()
+
+
+@pytest.mark.parametrize("name", [name for name in IMPORTERS.builtin if "path" in parameters_of(IMPORTERS[name])])
+def test_a_source_that_is_not_there(fedfr: Fedfr, tmp_path: Path, name: str) -> None:
+    answer = fedfr("faces", "import", tmp_path / "absent", tmp_path / "set", "--importer", name)
+    assert (answer.code, answer.out) == (2, "")
+    assert str(tmp_path / "absent") in answer.err
+    assert answer.err.count("\n") == 1
+    assert not (tmp_path / "set").exists()
 
 
 def test_a_named_importer_reads_what_another_would(fedfr: Fedfr, samples: Path, tmp_path: Path) -> None:

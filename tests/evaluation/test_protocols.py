@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from fedfr.config.schema import EvaluationConfig
 from fedfr.core.errors import FedfrError
 from fedfr.evaluation import PROTOCOLS
+from fedfr.evaluation.protocols import family_of
 from fedfr.evaluation.protocols.generic import enrolled_images
 
 CONFIG = EvaluationConfig(fars=(0.1, 1e-6), fpirs=(0.2,))
@@ -20,9 +21,10 @@ def faces(identities: int = 20, images: int = 10) -> tuple[NDArray[np.float32], 
     return (centres[labels] + 0.02 * generator.normal(size=(len(labels), 32))).astype(np.float32), labels
 
 
-def test_names() -> None:
-    given = ("personalized-1:1", "personalized-1:N", "generic-1:1", "generic-1:N", "generic-pairs", "verification-set")
-    assert PROTOCOLS.names == (*given, "ijb-1:1", "ijb-1:N", "ijb-1:N-merged")
+@pytest.mark.parametrize("name", PROTOCOLS.builtin)
+def test_every_protocol_belongs_to_one_family(name: str) -> None:
+    assert family_of(name) in ("personalized", "generic", "pairs", "set", "ijb")
+    assert name.startswith(("personalized", "generic", "verification", "ijb"))
 
 
 @pytest.mark.parametrize("name", ["personalized-1:1", "personalized-1:N"])

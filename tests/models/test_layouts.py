@@ -164,8 +164,9 @@ def test_nothing_to_export(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("layout", "name"), [("released", "out"), ("state-dict", "m.pth")])
-def test_a_full_disk_leaves_nothing(tmp_path: Path, layout: str, name: str) -> None:
+@pytest.mark.parametrize("layout", LAYOUTS.builtin)
+def test_a_full_disk_leaves_nothing(tmp_path: Path, layout: str) -> None:
+    name = "m.pth" if layout == "state-dict" else "out"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
     try:

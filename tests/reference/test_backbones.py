@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fedfr.models import BACKBONES, build_backbone, load_foreign, load_weights, recognize_backbone
 
-NAMES = ("sphereface20", "sphereface64", "iresnet18", "iresnet34", "iresnet50", "iresnet100")
+NAMES = tuple(name for name in BACKBONES.builtin if name.startswith(("sphereface", "iresnet")))
 TOLERANCE = 1e-3
 
 

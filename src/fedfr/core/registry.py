@@ -80,6 +80,11 @@ class Registry(Generic[T]):
         return name in self._entries or name in self._others()
 
     @property
+    def is_open(self) -> bool:
+        """Whether other packages can extend the registry."""
+        return self._extensions is not None
+
+    @property
     def builtin(self) -> tuple[str, ...]:
         """Names of fedfr's own entries, in the order of registration."""
         return tuple(self._entries)

@@ -1,13 +1,15 @@
-"""Lists of registered methods, losses, backbones, protocols, presets, benchmarks and scenarios."""
+"""Lists of what can be chosen by name: the entries of the registries, presets, benchmarks and scenarios."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from fedfr.core.lazy import resolve
 from fedfr.core.registry import OWN, Registry
 
 __all__ = [
+    "REGISTRIES",
     "list_backbones",
     "list_benchmarks",
     "list_importers",
@@ -15,12 +17,35 @@ __all__ = [
     "list_methods",
     "list_presets",
     "list_protocols",
+    "list_registry",
     "list_scenarios",
     "list_splits",
 ]
 
 
-def _rows(registry: Registry[Any]) -> list[dict[str, str]]:
+REGISTRIES: Mapping[str, tuple[str, str]] = {
+    "methods": ("fedfr.methods:METHODS", "federated methods and baselines: `method.name`, `baselines`"),
+    "losses": ("fedfr.losses:LOSSES", "losses that classify identities: `local.loss`, `pretrain.loss`"),
+    "backbones": ("fedfr.models:BACKBONES", "backbones, networks that map a face to a feature: `model.backbone`"),
+    "protocols": ("fedfr.evaluation:PROTOCOLS", "evaluation protocols: `evaluation.protocols`, `--protocol`"),
+    "importers": ("fedfr.faces:IMPORTERS", "sources of faces: `faces.source`, `faces import --importer`"),
+    "splits": ("fedfr.faces:SPLITS", "recipes that divide faces: `split.recipe`, `faces split --recipe`"),
+    "aligners": ("fedfr.faces.alignment.photographs.aligners:ALIGNERS", "alignment: `faces import --align`"),
+    "formats": ("fedfr.faces:EXPORTERS", "formats of a data set: `faces export --format`"),
+    "encodings": (
+        "fedfr.faces.writers.released_split:ENCODINGS",
+        "image encodings: `faces export-recordio --encoding`",
+    ),
+    "layouts": ("fedfr.models:LAYOUTS", "layouts of exported weights: `models export --layout`"),
+    "findings": ("fedfr.audit:FINDING_KINDS", "kinds of findings: `faces audit`"),
+    "trackers": ("fedfr.reporting.tracking:TRACKERS", "trackers of a run: `--track`"),
+}
+"""By kind: the registry, and a description of its entries with the settings and options that name them."""
+
+
+def list_registry(kind: str) -> list[dict[str, str]]:
+    """List the entries of one of :data:`REGISTRIES`: name, description, paper, and origin if it is another package."""
+    registry: Registry[Any] = resolve(REGISTRIES[kind][0])
     return [
         {"name": entry.name, "description": entry.description, "paper": entry.paper}
         | ({} if entry.origin == OWN else {"origin": entry.origin})
@@ -35,9 +60,7 @@ def list_methods() -> list[dict[str, str]]:
     >>> [row["name"] for row in list_methods()][:4]
     ['pretrained', 'local', 'centralized', 'fedavg']
     """
-    from fedfr.methods import METHODS
-
-    return _rows(METHODS)
+    return list_registry("methods")
 
 
 def list_losses() -> list[dict[str, str]]:
@@ -47,9 +70,7 @@ def list_losses() -> list[dict[str, str]]:
     >>> [row["name"] for row in list_losses()][:2]
     ['cosface', 'arcface']
     """
-    from fedfr.losses.loss_registry import LOSSES
-
-    return _rows(LOSSES)
+    return list_registry("losses")
 
 
 def list_backbones() -> list[dict[str, str]]:
@@ -59,9 +80,7 @@ def list_backbones() -> list[dict[str, str]]:
     >>> [row["name"] for row in list_backbones()][:4]
     ['sphereface20', 'sphereface64', 'iresnet18', 'iresnet34']
     """
-    from fedfr.models.backbone_registry import BACKBONES
-
-    return _rows(BACKBONES)
+    return list_registry("backbones")
 
 
 def list_protocols() -> list[dict[str, str]]:
@@ -71,23 +90,17 @@ def list_protocols() -> list[dict[str, str]]:
     >>> [row["name"] for row in list_protocols()][:4]
     ['personalized-1:1', 'personalized-1:N', 'generic-1:1', 'generic-1:N']
     """
-    from fedfr.evaluation.protocols import PROTOCOLS
-
-    return _rows(PROTOCOLS)
+    return list_registry("protocols")
 
 
 def list_importers() -> list[dict[str, str]]:
     """List sources of faces: name, description, paper."""
-    from fedfr.faces import IMPORTERS
-
-    return _rows(IMPORTERS)
+    return list_registry("importers")
 
 
 def list_splits() -> list[dict[str, str]]:
     """List recipes that divide faces among public set, clients and unseen identities."""
-    from fedfr.faces import SPLITS
-
-    return _rows(SPLITS)
+    return list_registry("splits")
 
 
 def list_presets() -> list[dict[str, str]]:

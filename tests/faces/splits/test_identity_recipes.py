@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from fedfr.config.schema import load_config
 from fedfr.core.errors import FedfrError
-from fedfr.faces import SPLITS, ClientFaces, FaceSet, Split, make_split
+from fedfr.faces import ClientFaces, FaceSet, Split, make_split
 
 MakeFaces = Callable[[Sequence[int]], FaceSet]
 
@@ -277,11 +277,6 @@ def test_clients_may_differ_in_size(recipe: str, lfw: FaceSet) -> None:
     (whole,) = same.clients.values()
     dealt = [image for client in sorted(split.clients) for image in split.clients[client].train]
     assert sorted(dealt) == sorted(whole.train), "the same people, dealt otherwise"
-
-
-def test_every_recipe_is_described() -> None:
-    assert SPLITS.names == ("general", "quickstart", "lfw-fed", "ms1m-fedfr", "partition", "sets", "pins-fed", "sites")
-    assert all(entry.description for entry in SPLITS)
 
 
 def test_sites_keep_their_faces_elsewhere(make_faces: MakeFaces, tmp_path: Path) -> None:
