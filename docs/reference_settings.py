@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fedfr.config.schema import ExperimentConfig
+from fedfr.config.schema import COMMON_SPLIT_SETTINGS, ExperimentConfig
 from fedfr.core.settings import Settings
 from fedfr.deployment.coordinator import CoordinatorConfig
 from fedfr.deployment.site import SiteConfig
@@ -70,7 +70,16 @@ def settings_page() -> str:
     for entry in METHODS:
         kind = METHODS[entry.name].settings_type
         lines += [f"### `{entry.name}`", "", f"{sentence(entry.description)}.", "", *_table(kind, "method.", meanings)]
-    lines += ["## Split recipes", "", "In a configuration below `split.settings`; `--set` of `fedfr faces split`.", ""]
+    lines += [
+        "## Split recipes",
+        "",
+        "In a configuration below `split.settings`; `--set` of `fedfr faces split`. Every recipe also takes:",
+        "",
+        "| setting | meaning |",
+        "|---|---|",
+        *(f"| `{name}` | {meanings[f'every recipe:{name}']} |" for name in COMMON_SPLIT_SETTINGS),
+        "",
+    ]
     for split in SPLITS:
         lines += [
             f"### Recipe `{split.name}`",

@@ -18,7 +18,7 @@ from typer.main import get_command
 from fedfr import losses
 from fedfr.audit import FINDING_KINDS
 from fedfr.cli.main import app
-from fedfr.config.schema import ExperimentConfig, load_config
+from fedfr.config.schema import COMMON_SPLIT_SETTINGS, ExperimentConfig, load_config
 from fedfr.deployment.coordinator import CoordinatorConfig
 from fedfr.deployment.site import SiteConfig
 from fedfr.evaluation import PROTOCOLS
@@ -122,7 +122,8 @@ def test_every_finding_is_documented_with_its_severity(kind: str) -> None:
 
 
 def test_the_setting_of_every_recipe_is_documented() -> None:
-    assert "| every recipe | `duplicates` | `error` |" in (DOCS / "configuration.md").read_text(encoding="utf-8")
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    assert [name for name in COMMON_SPLIT_SETTINGS if f"| every recipe | `{name}` |" not in text] == []
 
 
 def test_readme_shows_a_table_of_the_kept_results() -> None:
@@ -160,6 +161,8 @@ def test_the_reference_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [name for name in settings_of(kind) if f"| `{prefix}{name}` |" not in settings] == []
     for recipe in SPLITS.names:
         assert f"### Recipe `{recipe}`" in settings
+    rows = [line for line in settings.splitlines() if line.startswith("| `")]
+    assert [row for row in rows if len(row.split(" | ")[-1].strip(" |")) < 10] == [], "every setting is explained"
     for path, command in every_command(get_command(app), "fedfr"):
         section = commands.partition(f"# {path}\n")[2].partition("\n#")[0]
         options = [name for option in command.params for name in option.opts if name.startswith("--")]

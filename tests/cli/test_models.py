@@ -131,7 +131,7 @@ def test_weights_of_others_are_evaluated_as_they_are(run: Path, fedfr: Fedfr, tm
     faces = ["--faces", hard, "--json"]
     answer = fedfr("evaluate", weights, *faces)
     assert answered(answer) == answered(fedfr("evaluate", run / "generic.safetensors", *faces))
-    assert f"{weights} holds slimface; input: 112×112 crops" in answer.err
+    assert f"{weights} contains slimface; input: 112×112 crops" in answer.err
     assert "change it with --colour, --mean, --std" in answer.err
     stated = ["--colour", "BGR", "--std", "40"]
     other = answered(fedfr("evaluate", weights, *faces, *stated))
