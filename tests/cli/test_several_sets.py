@@ -39,7 +39,7 @@ def test_several_sets_are_split(sets: Path, fedfr: Fedfr) -> None:
     (sets / "out.txt").write_text("P0\nP1\nP2\n")
     south = ("--public", "pub", "--private", "south=south", "--exclude-identities", "south=out.txt", "--recipe", "sets")
     refused = fedfr("faces", "split", "t.json", *south, "--overlap", "drop")
-    assert "face set 'south' is left with no identity; 4 are left out" in refused.err
+    assert "face set 'south' has no identities left; 4 are left out" in refused.err
     assert fedfr("faces", "split", "t.json", *south, "--overlap", "distinct").code == 0
     assert Split.load(sets / "t.json").sets[1].left_out == dict.fromkeys(["P0", "P1", "P2"], "out.txt")
 

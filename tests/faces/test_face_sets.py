@@ -14,7 +14,7 @@ from tests.support.tiny_experiment import tiny_faces
 
 from fedfr.core.errors import FedfrError
 from fedfr.faces import IMPORTERS, FaceSet, Split, export_faces, import_faces, import_folder, make_split
-from fedfr.faces.face_sets import NamedSet, combine, in_whole, own_names, read_identities
+from fedfr.faces.face_sets import NamedSet, combine, combined_indices, read_identities, with_original_names
 from fedfr.faces.writers.recordio import write_recordio_file
 
 SETTINGS = {"public_identities": 3, "clients": 2, "identities_per_client": 2, "test_count": 1}
@@ -61,20 +61,23 @@ def test_sets_are_joined_by_role_and_nothing_is_copied(folder: Path) -> None:
 def test_indices_translate_both_ways(folder: Path) -> None:
     sets = [replace(each, left_out={"pr1": "x"} if each.name == "private" else {}) for each in named(folder, "private")]
     whole = combine([*sets, *named(folder, "public", "generic")], folder / "whole")
-    which, own = whole.located(range(len(whole)))
+    which, own = whole.locate(range(len(whole)))
     assert which.tolist() == [0] * 12 + [1] * 12 + [2] * 6
     assert own[12:18].tolist() == [0, 1, 2, 6, 7, 8]
     for number, each in enumerate(whole.sets):
-        assert in_whole(whole, each.name, own[which == number]).tolist() == np.flatnonzero(which == number).tolist()
+        assert (
+            combined_indices(whole, each.name, own[which == number]).tolist()
+            == np.flatnonzero(which == number).tolist()
+        )
     part = whole.subset([20, 14])
-    assert [found.tolist() for found in part.located([0, 1])] == [[1, 1], [11, 2]]
-    assert in_whole(part, "private", [2, 11]).tolist() == [1, 0]
-    with pytest.raises(FedfrError, match=r"'private' has images that were asked for"):
-        in_whole(whole, "private", [3])
-    with pytest.raises(FedfrError, match=r"no face set 'north' in these faces; they have public, private, generic"):
-        in_whole(whole, "north", [0])
-    assert own_names(part).identities == ("pr0", "pr3")
-    assert own_names(whole) is whole
+    assert [found.tolist() for found in part.locate([0, 1])] == [[1, 1], [11, 2]]
+    assert combined_indices(part, "private", [2, 11]).tolist() == [1, 0]
+    with pytest.raises(FedfrError, match=r"some of the given images of face set 'private'"):
+        combined_indices(whole, "private", [3])
+    with pytest.raises(FedfrError, match=r"these faces have no face set 'north'; they have public, private, generic"):
+        combined_indices(whole, "north", [0])
+    assert with_original_names(part).identities == ("pr0", "pr3")
+    assert with_original_names(whole) is whole
 
 
 @pytest.mark.parametrize(
@@ -245,8 +248,8 @@ def test_images_of_another_shape_are_refused_with_the_name_of_their_set(folder: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sets": [{"name": "public"}]}, "lacks or garbles an entry"),
-        ({"sets": 3}, "lacks or garbles an entry"),
+        ({"sets": [{"name": "public"}]}, "has a missing or invalid entry"),
+        ({"sets": 3}, "has a missing or invalid entry"),
         ({"version": 2}, "does not list face sets"),
         ({"format": "x"}, "does not list face sets"),
     ],
@@ -283,20 +286,23 @@ def test_sets_that_cannot_be_joined(folder: Path) -> None:
     whole = combine([public, private], folder / "whole")
     empty = FaceSet(np.zeros((0, 112, 112, 3), np.uint8), [], [])
     for sets, message in (
-        ([public, NamedSet("north", "private", whole)], "'north' is put together from several"),
+        ([public, NamedSet("north", "private", whole)], "'north' is combined from several"),
         ([public, NamedSet("north", "private", empty)], "'north' has no images"),
         ([replace(public, name="lfw"), replace(private, name="LFW")], "two face sets are called 'LFW'"),
         ([public, replace(public, name="other")], "two face sets are public"),
-        ([public, replace(private, name="../x")], "a face set cannot be called '../x'; give letters"),
-        ([replace(private, name="generic")], "the private face set cannot be called 'generic', the word for another"),
+        ([public, replace(private, name="../x")], "'../x' is not a valid name for a face set; use letters"),
+        ([replace(private, name="generic")], "the private face set cannot be called 'generic', the name of another"),
         ([public, replace(public, name="north", role="private")], "'public' and 'north' hold the same faces; give"),
         ([replace(private, left_out={"nobody": "list"})], "names no identity of it, but 'nobody'"),
-        ([replace(private, left_out=dict.fromkeys(private.faces.identities, ""))], "left with no identity; 5 are left"),
+        (
+            [replace(private, left_out=dict.fromkeys(private.faces.identities, ""))],
+            "has no identities left; 5 are left",
+        ),
         ([], "no face set is given"),
     ):
         with pytest.raises(FedfrError, match=message):
             combine(sets)
-    with pytest.raises(FedfrError, match=r"'private' is not saved anywhere"):
+    with pytest.raises(FedfrError, match=r"'private' is in memory only"):
         combine([public, replace(private, faces=people("q", seed=5))], folder / "other")
     with pytest.raises(FedfrError, match=r"already holds files"):
         combine([public, private], folder / "whole")
@@ -356,7 +362,7 @@ def test_a_client_for_each_private_set(folder: Path) -> None:
     assert (len(fewer.public), len(fewer.generic), len(fewer.distractors)) == (6, 3, 0)
     sites = make_split(whole, "sites", clients=["a", "b"], generic_identities=1)
     assert whole.identities_of(sites.generic)[1:] == ("generic/ge0", "generic/ge1")
-    assert {whole.sets[number].name for number in whole.located(sites.public)[0]} == {"public"}
+    assert {whole.sets[number].name for number in whole.locate(sites.public)[0]} == {"public"}
     with pytest.raises(FedfrError, match=r"split 'sets' needs a private face set; give faces.private"):
         make_split(FaceSet.load(folder / "public"), "sets")
 

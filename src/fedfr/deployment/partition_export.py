@@ -20,7 +20,7 @@ from fedfr.experiments.components import RunComponents
 from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import ClientFaces, FaceSet, Split
 from fedfr.faces.array_columns import ImageIndices, concatenate_indices
-from fedfr.faces.face_sets import own_names
+from fedfr.faces.face_sets import with_original_names
 
 __all__ = ["export_partitions"]
 
@@ -40,7 +40,7 @@ def export_partitions(components: RunComponents, folder: Path, run: str) -> list
     _coordinator(components, folder / "coordinator", agreement)
     for client, own in split.clients.items():
         site = folder / "sites" / client
-        own_faces = own_names(faces.subset(own.all()))
+        own_faces = with_original_names(faces.subset(own.all()))
         own_faces.save(site / "faces")
         division = ClientFaces(range(len(own.train)), range(len(own.train), len(own_faces)))
         _split_of(own_faces, "site", clients={client: division}).save(site / "split.json")
@@ -65,7 +65,7 @@ def _coordinator(components: RunComponents, folder: Path, agreement: Agreement) 
     split = _without_private_sets(components)
     further = np.setdiff1d(np.asarray(split.distractors, np.int64), np.asarray(split.generic, np.int64))
     exported = concatenate_indices([split.public, split.generic, further])
-    open_faces = own_names(components.faces.subset(exported), "public")
+    open_faces = with_original_names(components.faces.subset(exported), "public")
     new_index = np.full(len(components.faces), -1, np.int64)
     new_index[exported] = np.arange(len(exported))
 
@@ -101,7 +101,7 @@ def _without_private_sets(components: RunComponents) -> Split:
         return split
 
     def kept(images: Sequence[int]) -> ImageIndices:
-        sets, _ = faces.located(np.asarray(images, np.int64))
+        sets, _ = faces.locate(np.asarray(images, np.int64))
         return ImageIndices(np.asarray(images, np.int64)[~private[sets]])
 
     generic = kept(split.generic)

@@ -26,7 +26,7 @@ from fedfr.deployment.secrets import refuse_existing
 from fedfr.experiments.from_config import make_compute, make_method
 from fedfr.experiments.method_run import personalized_of, save_personalized
 from fedfr.faces import ClientFaces, FaceSet, Split
-from fedfr.faces.face_sets import own_name
+from fedfr.faces.face_sets import original_name
 from fedfr.faces.name_matching import matching_names, quoted_name
 from fedfr.faces.splits.assignment import assign_to_clients, held_out_count, last_as_test
 from fedfr.federation.client import Client, ClientSettings
@@ -267,7 +267,7 @@ def check_disjoint(own: FaceSet, others: FaceSet, what: str) -> None:
     Names that differ only in letters that look alike count as the same. ``what`` describes the others in the error.
     """
     names = matching_names(
-        *([own_name(name) if each.sets else name for name in each.identities] for each in (own, others))
+        *([original_name(name) if each.sets else name for name in each.identities] for each in (own, others))
     )
     if names:
         here, there = names[0]

@@ -17,7 +17,7 @@ from fedfr.core.files import read_json, write_json
 from fedfr.experiments.face_sources import open_face_sets, open_source
 from fedfr.experiments.from_config import generic_contract, make_compute
 from fedfr.faces import FaceSet, Split, make_split
-from fedfr.faces.face_sets import own_names
+from fedfr.faces.face_sets import with_original_names
 from fedfr.faces.storage import is_face_set
 from fedfr.federation.method import GenericModel
 from fedfr.federation.public_faces import PublicFaces
@@ -104,7 +104,7 @@ class RunComponents:
     @property
     def public_faces(self) -> FaceSet:
         """Return the public faces as other machines receive them, with the names of their own set."""
-        return own_names(self.faces.subset(self.split.public))
+        return with_original_names(self.faces.subset(self.split.public))
 
     def starting_model(
         self,

@@ -70,22 +70,22 @@ def decode_rgb(content: bytes) -> NDArray[np.uint8]:
     Raises ``ValueError`` with the reason for anything else.
     """
     if _is_damaged_png(content):
-        raise ValueError("holds an image that is corrupt or cut short")
+        raise ValueError("holds an image that is corrupt or truncated")
     if lacks_end_marker(content):
         bgr = decode_without_end_marker(content, lambda given: decode(given, cv2.IMREAD_COLOR))
         if bgr is None:
-            raise ValueError("holds a JPEG that is cut short")
+            raise ValueError("holds a truncated JPEG")
     else:
         bgr = decode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if bgr is None:
-        raise ValueError("holds an image that is corrupt or cut short")
+        raise ValueError("holds an image that is corrupt or truncated")
     return np.ascontiguousarray(bgr[:, :, ::-1])
 
 
-def check_pixels(size: tuple[int, int], most: int = MAX_PIXELS) -> None:
-    """Raise ``ValueError`` for an image size (height, width) of more than ``most`` pixels."""
-    if size[0] * size[1] > most:
-        raise ValueError(f"holds an image of {size[1]}x{size[0]} pixels; at most {most} are decoded")
+def check_pixels(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
+    """Raise ``ValueError`` for an image size (height, width) of more than ``max_pixels`` pixels."""
+    if size[0] * size[1] > max_pixels:
+        raise ValueError(f"holds an image of {size[1]}x{size[0]} pixels; at most {max_pixels} are decoded")
 
 
 def decode_image(content: bytes) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Several face sets as one: images stay where they lie, labels are renumbered, names begin with the name of the set."""
+"""Combination of several face sets to one, without copies of images."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from fedfr.faces.faceset import FaceSet
 from fedfr.faces.joined_pixels import JoinedPixels, SetPart
 from fedfr.faces.name_matching import quoted_name
 from fedfr.faces.set_links import save_links
-from fedfr.faces.set_overlap import LOOK, NAME, Overlap, list_overlaps, shared_identity_names, shared_images
+from fedfr.faces.set_overlap import NAME, SIMILAR, Overlap, describe_overlaps, shared_identity_names, shared_images
 
 __all__ = [
     "OVERLAPS",
     "ROLES",
     "NamedSet",
     "combine",
-    "in_whole",
-    "own_name",
-    "own_names",
+    "combined_indices",
+    "original_name",
     "read_identities",
+    "with_original_names",
 ]
 
 ROLES = ("public", "private", "generic")
-"""What a face set is for, in the order in which sets are joined."""
+"""Roles of a face set, in the order in which sets are joined."""
 
 OVERLAPS = ("refuse", "drop", "distinct", "keep")
-"""What to do about a person who is in more than one set, see :func:`combine`."""
+"""Rules for a person in more than one set, see :func:`combine`."""
 
 LOG = logging.getLogger(__name__)
 
 FindPeople = Callable[[FaceSet], Iterable[tuple[int, int]]]
-"""Pairs of labels of a whole that are one person."""
+"""Returns pairs of labels of the combined set that are one person."""
 
 
 @dataclass(frozen=True)
 class NamedSet:
-    """A face set with its name, its role (one of :data:`ROLES`), and identities that are not to be used."""
+    """A face set with its name, its role (one of :data:`ROLES`), and identities to omit, with the reasons."""
 
     name: str
     role: str
@@ -61,16 +61,16 @@ def combine(
     overlap: str = "refuse",
     same_people: FindPeople | None = None,
 ) -> FaceSet:
-    """Join face sets, the public one first, then private ones, then the generic one; no pixel is copied.
+    """Join face sets, the public one first, then private ones, then the generic one, without copying pixels.
 
-    Identity and image names get the set's name and a slash in front. With ``dest`` the whole is saved there as links
-    to the sets, which must be saved ones, and opened; else it is in memory.
+    Names of identities and images are prefixed by the name of their set and a slash. With ``dest`` the combined set is
+    stored there as links to the sets, which must be stored ones; otherwise it is in memory.
 
-    A person must be in one set only. Identities of two sets whose names look the same, or that have the very same
-    image, or that ``same_people`` finds in the whole, are one person: ``overlap`` = ``refuse`` raises
-    :class:`FedfrError`, ``drop`` leaves the identity out of the later set, ``distinct`` disregards names, not images,
-    and ``keep`` looks for nobody, as for an audit that is to find them.
-    Raises :class:`FedfrError` as well for sets that are empty, are themselves several, or share a name.
+    Identities of two sets are one person if their names look the same, if they share an image, or if ``same_people``
+    returns them. ``overlap`` is the rule for such people: ``refuse`` raises :class:`FedfrError`; ``drop`` omits the
+    identity from the later set; ``distinct`` ignores names, but not images; ``keep`` does not search, for an audit
+    that reports them. Also raises :class:`FedfrError` for sets that are empty, are themselves combined, hold the same
+    faces, or share a name.
     """
     if overlap not in OVERLAPS:
         raise FedfrError(f"overlap of face sets = {overlap!r}; give one of {', '.join(OVERLAPS)}")
@@ -89,8 +89,8 @@ def combine(
     if found and overlap != "drop":
         instead = ", or to distinct if these are different people" if {each.reason for each in found} == {NAME} else ""
         raise FedfrError(
-            f"{list_overlaps([each.name for each in ordered], found)}; name them in the exclude file of a "
-            f"set, or set overlap to drop to leave them out of the later set{instead}"
+            f"{describe_overlaps([each.name for each in ordered], found)}; name them in the exclude file of a "
+            f"set, or set overlap to drop to omit them from the later set{instead}"
         )
     for each in found:
         first = ordered[each.first].name
@@ -101,34 +101,34 @@ def combine(
     return joined if dest is None else save_links(joined, [each.faces for each in ordered], Path(dest).resolve())
 
 
-def in_whole(faces: FaceSet, name: str, images: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:
-    """The indices in a whole of images that are given by their indices in the set called ``name``.
+def combined_indices(faces: FaceSet, name: str, images: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:
+    """Convert indices of images in the set called ``name`` to indices in the combined set ``faces``.
 
-    Raises :class:`FedfrError` for a set that is not in the whole, and for an image that the whole does not have.
+    Raises :class:`FedfrError` for an unknown set, and for an image that is not in the combined set.
     """
     names = [part.name for part in faces.sets]
     if name not in names:
-        raise FedfrError(f"there is no face set {name!r} in these faces; they have {', '.join(names) or 'one set'}")
-    which, own = faces.located(np.arange(len(faces)))
+        raise FedfrError(f"these faces have no face set {name!r}; they have {', '.join(names) or 'one set'}")
+    which, own = faces.locate(np.arange(len(faces)))
     here = np.flatnonzero(which == names.index(name))
     order = here[np.argsort(own[here], kind="stable")]
     wanted, there = np.asarray(images, np.int64), own[order]
     place = np.minimum(np.searchsorted(there, wanted), max(len(there) - 1, 0))
     if wanted.size and (not len(there) or not np.array_equal(there[place], wanted)):
-        raise FedfrError(f"face set {name!r} has images that were asked for and are not in these faces; check them")
+        raise FedfrError(f"some of the given images of face set {name!r} are not in these faces; check their indices")
     return order[place].astype(np.int64) if wanted.size else np.empty(0, np.int64)
 
 
-def own_name(identity: str) -> str:
-    """Return the name that a set gives an identity which a whole calls ``set/name``; a bare name stays."""
+def original_name(identity: str) -> str:
+    """Return the name of an identity without the prefix of its set, if it has one."""
     return identity.partition("/")[2] or identity
 
 
-def own_names(faces: FaceSet, role: str | None = None) -> FaceSet:
-    """Faces whose identities and images have the names that their set gives them, in memory alone.
+def with_original_names(faces: FaceSet, role: str | None = None) -> FaceSet:
+    """Return faces in memory with the names of identities and images that they have in their set.
 
-    With a ``role`` only those of sets with that role are renamed; without one all, where all are of one set, and none
-    else: two sets may use one name.
+    With a ``role`` only those of sets with that role are renamed. Without one all are renamed if all are of one set,
+    otherwise none, because two sets may use the same name.
     """
     prefixes = {identity.partition("/")[0] for identity in faces.identities}
     if role is not None:
@@ -138,17 +138,17 @@ def own_names(faces: FaceSet, role: str | None = None) -> FaceSet:
     bare = [identity.partition("/")[0] in prefixes for identity in faces.identities]
     labels = faces.labels.tolist()
     return faces.renamed(
-        [own_name(identity) if own else identity for identity, own in zip(faces.identities, bare, strict=True)],
-        [own_name(name) if bare[label] else name for name, label in zip(faces.names, labels, strict=True)],
+        [original_name(identity) if own else identity for identity, own in zip(faces.identities, bare, strict=True)],
+        [original_name(name) if bare[label] else name for name, label in zip(faces.names, labels, strict=True)],
     )
 
 
 def read_identities(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Names of identities from a text file: the first column (tab-separated) of each line without a leading ``#``."""
+    """Read names of identities from a text file: the first tab-separated column of lines not starting with ``#``."""
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
-        raise FedfrError(f"{path} does not exist; give a text file with an identity's name in each line") from error
+        raise FedfrError(f"{path} does not exist; give a text file with one name per line") from error
     except OSError as error:
         raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file") from error
     except UnicodeDecodeError as error:
@@ -156,7 +156,7 @@ def read_identities(path: str | os.PathLike[str]) -> tuple[str, ...]:
     names = [line.partition("\t")[0].strip() for line in lines if not line.startswith("#")]
     found = tuple(dict.fromkeys(name for name in names if name))
     if not found:
-        raise FedfrError(f"{path} names no identity; give a text file with an identity's name in each line")
+        raise FedfrError(f"{path} names no identity; give a text file with one name per line")
     return found
 
 
@@ -165,33 +165,33 @@ def _check(sets: Sequence[NamedSet]) -> None:
     for each in sets:
         if each.name in ROLES and each.name != each.role:
             raise FedfrError(
-                f"the {each.role} face set cannot be called {each.name!r}, the word for another role; give another name"
+                f"the {each.role} face set cannot be called {each.name!r}, the name of another role; give another name"
             )
         if each.name not in ROLES and not is_client_id(each.name):
             raise FedfrError(
-                f"a face set cannot be called {each.name!r}; give letters, digits and the signs . _ -, the first a "
-                "letter or digit, and no name of fedfr's own"
+                f"{each.name!r} is not a valid name for a face set; use letters, digits and the characters . _ -, "
+                "beginning with a letter or digit, and no reserved name"
             )
         if each.name.casefold() in names:
-            raise FedfrError(f"two face sets are called {each.name!r}; give each a name of its own")
+            raise FedfrError(f"two face sets are called {each.name!r}; give them different names")
         names.add(each.name.casefold())
         if each.role != "private" and sum(other.role == each.role for other in sets) > 1:
-            raise FedfrError(f"two face sets are {each.role}; give one, several private ones are allowed")
+            raise FedfrError(f"two face sets are {each.role}; give one (only private sets may be several)")
         if each.faces.sets:
             parts = ", ".join(part.name for part in each.faces.sets)
-            raise FedfrError(f"face set {each.name!r} is put together from several ({parts}); give these themselves")
+            raise FedfrError(f"face set {each.name!r} is combined from several ({parts}); give these sets instead")
         if not len(each.faces):
             raise FedfrError(f"face set {each.name!r} has no images; import it again or leave it out")
-        strange = [name for name in each.left_out if name not in set(each.faces.identities)]
-        if strange and len(strange) == len(each.left_out):
+        unknown = [name for name in each.left_out if name not in set(each.faces.identities)]
+        if unknown and len(unknown) == len(each.left_out):
             raise FedfrError(
-                f"the exclude file of face set {each.name!r} names no identity of it, but {quoted_name(strange[0])}; "
-                "give names as the set has them"
+                f"the exclude file of face set {each.name!r} names no identity of it, but {quoted_name(unknown[0])}; "
+                "give names of identities in the set"
             )
-        if strange:
+        if unknown:
             LOG.warning(
                 "%d of the %d identities in the exclude file of face set %r are not in that set",
-                len(strange),
+                len(unknown),
                 len(each.left_out),
                 each.name,
             )
@@ -200,7 +200,7 @@ def _check(sets: Sequence[NamedSet]) -> None:
 
 
 def _check_distinct(sets: Sequence[NamedSet]) -> None:
-    """Refuse the same faces as two sets; parts of one set, by their exclude files, are allowed."""
+    """Raise :class:`FedfrError` for equal sets; parts of one set, by their exclude files, are allowed."""
     known: dict[tuple[str, frozenset[str]], NamedSet] = {}
     for each in sets:
         other = known.setdefault((each.faces.fingerprint(), frozenset(each.left_out)), each)
@@ -212,16 +212,16 @@ def _check_distinct(sets: Sequence[NamedSet]) -> None:
 
 
 def _kept(each: NamedSet, left: Mapping[str, str]) -> NDArray[np.int64]:
-    """The set's images without those of identities that are left out."""
-    out = np.array([identity in left for identity in each.faces.identities], np.bool_)
-    kept = np.flatnonzero(~out[each.faces.labels]).astype(np.int64)
+    """Return the images of a set without those of omitted identities."""
+    omitted = np.array([identity in left for identity in each.faces.identities], np.bool_)
+    kept = np.flatnonzero(~omitted[each.faces.labels]).astype(np.int64)
     if not len(kept):
-        raise FedfrError(f"face set {each.name!r} is left with no identity; {len(left)} are left out")
+        raise FedfrError(f"face set {each.name!r} has no identities left; {len(left)} are left out")
     return kept
 
 
 def _joined(sets: Sequence[NamedSet], left: Sequence[Mapping[str, str]], kept: Sequence[NDArray[np.int64]]) -> FaceSet:
-    """The whole in memory: labels, names and digests; pixels stay in the sets."""
+    """Return the combined set in memory; pixels remain in the sets."""
     parts = [
         each.faces if len(rows) == len(each.faces) else each.faces.subset(rows)
         for each, rows in zip(sets, kept, strict=True)
@@ -251,7 +251,7 @@ def _joined(sets: Sequence[NamedSet], left: Sequence[Mapping[str, str]], kept: S
 
 
 class _Names(Column[str]):
-    """Names of images of several sets, each with the name of its set in front."""
+    """Names of the images of several sets, each prefixed by the name of its set."""
 
     def __init__(
         self, sets: Sequence[str], names: Sequence[Sequence[str]], rows: NDArray[np.int64] | None = None
@@ -264,7 +264,7 @@ class _Names(Column[str]):
         return len(self._rows)
 
     def take(self, rows: NDArray[np.int64]) -> _Names:
-        """As :meth:`Column.take`."""
+        """See :meth:`Column.take`."""
         return _Names(self._sets, self._names, self._rows[rows])
 
     def _at(self, row: int) -> str:
@@ -275,10 +275,10 @@ class _Names(Column[str]):
 
 
 def _found_people(sets: Sequence[NamedSet], whole: FaceSet, same_people: FindPeople) -> list[Overlap]:
-    """Pairs of identities of two sets that are one person by ``same_people``, the earlier set first."""
+    """Return the pairs of identities of two sets that ``same_people`` finds, the earlier set first."""
     names, found = [each.name for each in sets], []
     for pair in same_people(whole):
         (one, _, identity), (other, _, same) = (whole.identities[label].partition("/") for label in sorted(pair))
         if one != other:
-            found.append(Overlap(names.index(one), identity, names.index(other), same, LOOK))
+            found.append(Overlap(names.index(one), identity, names.index(other), same, SIMILAR))
     return found

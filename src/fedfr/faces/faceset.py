@@ -114,13 +114,13 @@ class FaceSet:
         """Face sets of which this one is composed; empty for a single set."""
         return self._pixels.sets if isinstance(self._pixels, JoinedPixels) else ()
 
-    def located(self, indices: Indices) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def locate(self, indices: Indices) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the number of each image's set in :attr:`sets`, and its index in that set.
 
         For a single set the number is 0 and the index that in the set they were opened from.
         """
         rows = self._all_rows()[self._checked_indices(indices)]
-        return self._pixels.located(rows) if isinstance(self._pixels, JoinedPixels) else (np.zeros_like(rows), rows)
+        return self._pixels.locate(rows) if isinstance(self._pixels, JoinedPixels) else (np.zeros_like(rows), rows)
 
     def subset(self, indices: Indices) -> FaceSet:
         """Return the images at ``indices``, in that order, without copying pixels.

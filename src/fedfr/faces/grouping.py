@@ -24,10 +24,10 @@ class ByIdentity:
         is_sorted = not len(labels) or bool((labels[1:] >= labels[:-1]).all())
         self._order: Ints | None = None if is_sorted else np.argsort(labels, kind="stable").astype(np.int64)
 
-    def images(self, label: int, most: int | None = None) -> Ints:
-        """Return the indices of one identity's images, ascending; at most the first ``most``."""
+    def images(self, label: int, limit: int | None = None) -> Ints:
+        """Return the indices of one identity's images, ascending; at most the first ``limit``."""
         start, count = int(self._starts[label]), int(self.counts[label])
-        places = slice(start, start + (count if most is None else min(most, count)))
+        places = slice(start, start + (count if limit is None else min(limit, count)))
         return np.arange(places.start, places.stop) if self._order is None else self._order[places]
 
     def of(self, labels: Sequence[int] | Ints, first: Ints | int = 0, last: Ints | int | None = None) -> Ints:

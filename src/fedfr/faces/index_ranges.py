@@ -50,7 +50,7 @@ def parse_ranges(text: str) -> NDArray[np.int64]:
     return np.concatenate(blocks)
 
 
-def _block(text: str, most: int) -> NDArray[np.int64]:
+def _block(text: str, max_images: int) -> NDArray[np.int64]:
     content = np.frombuffer(text.encode(), np.uint8)
     signs = np.flatnonzero((content < ord("0")) | (content > ord("9")))
     kinds = content[signs]
@@ -71,6 +71,6 @@ def _block(text: str, most: int) -> NDArray[np.int64]:
         raise ValueError(f"the range '{firsts[at]}-{lasts[at]}' is descending")
     counts = lasts - firsts + 1
     total = float(counts.sum(dtype=np.float64))
-    if total > most:
+    if total > max_images:
         raise ValueError(f"a list of {total:.0f} images exceeds the limit of {MAX_IMAGES}")
     return concatenated_ranges(firsts, counts)

@@ -1,4 +1,4 @@
-"""Images of several face sets, one set after the other, and the translation between indices of a set and the whole."""
+"""Pixel source that concatenates several face sets, and conversion of indices."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ __all__ = ["Images", "JoinedPixels", "SetPart"]
 
 
 class Images(Protocol):
-    """Images that are read by index; a :class:`fedfr.faces.FaceSet` is one."""
+    """Interface of images read by index; a :class:`fedfr.faces.FaceSet` implements it."""
 
     def images(self, indices: NDArray[np.int64], /) -> NDArray[np.uint8]:
-        """Pixels (n, 112, 112, 3) of some images, in their order."""
+        """Return the pixels (n, 112, 112, 3) of some images, in their order."""
         ...
 
     def encoded(self, index: int, /) -> bytes | None:
-        """The compressed image, or None where there is none."""
+        """Return the compressed image, or None if the set holds decoded pixels."""
         ...
 
 
 @dataclass(frozen=True)
 class SetPart:
-    """One of several face sets in a whole: its name, its role (``public``, ``private``, ``generic``) and fingerprint.
+    """One of several combined face sets: its name, role (``public``, ``private``, ``generic``) and fingerprint.
 
-    Its images are ``start`` … ``start + images - 1`` of the whole. ``left_out`` maps each of its identities that the
-    whole does not have to the reason.
+    Its images are ``start`` … ``start + images - 1`` of the combined set. ``left_out`` maps its omitted identities to
+    the reasons.
     """
 
     name: str
@@ -44,7 +44,7 @@ class SetPart:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as in a manifest; ``images`` is the range in the whole."""
+        """Return plain values, as in a manifest; ``images`` is the range in the combined set."""
         return {
             "name": self.name,
             "role": self.role,
@@ -56,7 +56,7 @@ class SetPart:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> SetPart:
-        """What :meth:`to_dict` gave; raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
+        """Parse a result of :meth:`to_dict`; raises ``KeyError``, ``TypeError`` or ``ValueError`` for other content."""
         images = parse_ranges(str(content["images"]))
         start = int(images[0]) if len(images) else 0
         if not np.array_equal(images, np.arange(start, start + len(images))):
@@ -66,7 +66,7 @@ class SetPart:
         return cls(name, role, fingerprint, start, len(images), int(content["identities"]), left_out)
 
     def describe(self) -> str:
-        """In words, for a report."""
+        """Describe the set in one line for a report."""
         role = "" if self.name == self.role else f"{self.role}, "
         left = f", {len(self.left_out)} left out" if self.left_out else ""
         counts = f"{self.images} images of {self.identities} identities{left}"
@@ -74,9 +74,9 @@ class SetPart:
 
 
 class JoinedPixels:
-    """A :class:`~fedfr.faces.pixels.PixelSource` of several face sets; no pixel is copied before it is asked for.
+    """A :class:`~fedfr.faces.pixels.PixelSource` over several face sets, which reads pixels on access.
 
-    ``own`` has for each set the indices of its images that are in the whole, ascending, or None for all of them.
+    ``own`` has for each set the ascending indices of its images that are included, or None for all.
     """
 
     def __init__(
@@ -100,8 +100,8 @@ class JoinedPixels:
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def located(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """For each row of the whole, the number of its set in :attr:`sets` and its index in that set."""
+    def locate(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return for each row the number of its set in :attr:`sets`, and its index in that set."""
         which = np.searchsorted(self._ends, rows, side="right").astype(np.int64)
         own = np.empty(len(rows), np.int64)
         for number in map(int, np.unique(which)):
@@ -110,8 +110,8 @@ class JoinedPixels:
         return which, own
 
     def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.uint8]:
-        """Pixels of some rows, in their order."""
-        which, own = self.located(rows)
+        """Return the pixels of some rows, in their order."""
+        which, own = self.locate(rows)
         pixels = np.empty((len(rows), *IMAGE_SHAPE), np.uint8)
         for number in map(int, np.unique(which)):
             here = which == number
@@ -121,8 +121,8 @@ class JoinedPixels:
         return pixels
 
     def encoded(self, row: int) -> bytes | None:
-        """The compressed image of one row where its set decodes it from a file, else None."""
-        number, own = (int(found[0]) for found in self.located(np.array([row], np.int64)))
+        """Return the compressed image of one row if its set decodes it from a file, else None."""
+        number, own = (int(found[0]) for found in self.locate(np.array([row], np.int64)))
         return self._images[number].encoded(own)
 
     def _in_set(self, number: int, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""A whole of several face sets in a folder: links to the sets, opened and checked against what they were."""
+"""Storage of combined face sets as links to their sets, which are checked when opened."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ VERSION = 1
 
 
 def save_links(whole: FaceSet, sets: Sequence[FaceSet], dest: Path) -> FaceSet:
-    """Write a whole as links to its sets, those beside it by a relative path, and open it."""
+    """Write the combined set ``whole`` as links to its sets and open it; the path of a set beside it is relative."""
     links = []
     for part, each in zip(whole.sets, sets, strict=True):
         if each.folder is None:
-            raise FedfrError(f"face set {part.name!r} is not saved anywhere; import it with `fedfr faces import` first")
-        inside = each.folder.is_relative_to(dest.parent)
-        place = os.path.relpath(each.folder, dest) if inside else str(each.folder)
-        links.append({**part.to_dict(), "folder": place})
+            raise FedfrError(f"face set {part.name!r} is in memory only; import it with `fedfr faces import` first")
+        is_beside = each.folder.is_relative_to(dest.parent)
+        path = os.path.relpath(each.folder, dest) if is_beside else str(each.folder)
+        links.append({**part.to_dict(), "folder": path})
 
     def link(folder: Path) -> None:
         save_digests(folder / DIGESTS, whole.digests())
@@ -40,29 +40,28 @@ def save_links(whole: FaceSet, sets: Sequence[FaceSet], dest: Path) -> FaceSet:
 
 
 def open_sets(folder: Path) -> JoinedPixels:
-    """Open the sets that a saved whole leads to.
+    """Open the sets of a stored combined set.
 
-    Raises :class:`FedfrError` naming the set that is missing or damaged, or has other faces than when the whole was
-    made.
+    Raises :class:`FedfrError` naming the set that is missing, damaged, or has other faces than when it was combined.
     """
     content = read_json(folder / SETS)
     if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
-        raise FedfrError(f"{folder / SETS} does not list face sets; put the faces together again")
+        raise FedfrError(f"{folder / SETS} does not list face sets; combine the face sets again")
     try:
         parts = [SetPart.from_dict(each) for each in content["sets"]]
         places = [Path(os.path.normpath(folder / str(each["folder"]))) for each in content["sets"]]
         starts = np.cumsum([0, *(part.images for part in parts)]).tolist()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FedfrError(
-            f"{folder / SETS} lacks or garbles an entry ({error!r}); put the faces together again"
+            f"{folder / SETS} has a missing or invalid entry ({error!r}); combine the face sets again"
         ) from error
     sets, own = [], []
     for part, place, start in zip(parts, places, starts, strict=False):
         faces = _open(part, place, folder / SETS)
-        gone = np.array([identity in part.left_out for identity in faces.identities], np.bool_)
-        kept = np.flatnonzero(~gone[faces.labels]).astype(np.int64) if gone.any() else None
+        omitted = np.array([identity in part.left_out for identity in faces.identities], np.bool_)
+        kept = np.flatnonzero(~omitted[faces.labels]).astype(np.int64) if omitted.any() else None
         if part.start != start or (len(faces) if kept is None else len(kept)) != part.images:
-            raise FedfrError(f"{folder / SETS} disagrees with face set {part.name!r}; put the faces together again")
+            raise FedfrError(f"{folder / SETS} does not match face set {part.name!r}; combine the face sets again")
         sets.append(faces)
         own.append(kept)
     return JoinedPixels(parts, sets, own)
@@ -80,6 +79,6 @@ def _open(part: SetPart, place: Path, links: Path) -> FaceSet:
     if faces.fingerprint() != part.fingerprint:
         raise FedfrError(
             f"face set {part.name!r} in {place} has other faces than before (fingerprint {faces.fingerprint()[:12]}, "
-            f"expected {part.fingerprint[:12]}); put back those it had, or begin again"
+            f"expected {part.fingerprint[:12]}); restore its faces, or start again"
         )
     return faces

@@ -1,4 +1,4 @@
-"""Persons who are in more than one face set: by the names of identities and by the pixels of images."""
+"""Detection of identities that are in more than one face set, by names and by pixels."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from fedfr.faces.array_columns import Digests
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.name_matching import matching_names, quoted_name
 
-__all__ = ["IMAGE", "LOOK", "NAME", "Overlap", "list_overlaps", "shared_identity_names", "shared_images"]
+__all__ = ["IMAGE", "NAME", "SIMILAR", "Overlap", "describe_overlaps", "shared_identity_names", "shared_images"]
 
-NAME, IMAGE, LOOK = "same name as", "same image as in", "looks like"
+NAME, IMAGE, SIMILAR = "same name as", "same image as in", "looks like"
 LISTED = 3
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """An identity of an earlier set and one of a later set, by the sets' numbers, that are one person, and why."""
+    """Identity ``identity`` of set number ``first`` that is the same person as ``other`` of a later set, and why."""
 
     first: int
     identity: str
@@ -30,7 +30,7 @@ class Overlap:
 
 
 def shared_identity_names(sets: Sequence[Sequence[str]]) -> list[Overlap]:
-    """Identities of two sets whose names are equal or look the same; ``sets`` has the names in each set."""
+    """Return the identities of two sets whose names are equal or look the same; ``sets`` are the names of each set."""
     return [
         Overlap(first, name, second, other, NAME)
         for second in range(len(sets))
@@ -40,7 +40,7 @@ def shared_identity_names(sets: Sequence[Sequence[str]]) -> list[Overlap]:
 
 
 def shared_images(sets: Sequence[FaceSet], kept: Sequence[NDArray[np.int64]]) -> list[Overlap]:
-    """Identities of two sets with the very same image; of each set only the images ``kept`` count."""
+    """Return the identities of two sets that share an image, among the images ``kept`` of each set."""
     digests = Digests(np.concatenate([faces.digests().rows[rows] for faces, rows in zip(sets, kept, strict=True)]))
     number = np.repeat(np.arange(len(sets)), [len(rows) for rows in kept])
     labels = np.concatenate([faces.labels[rows] for faces, rows in zip(sets, kept, strict=True)])
@@ -56,8 +56,8 @@ def shared_images(sets: Sequence[FaceSet], kept: Sequence[NDArray[np.int64]]) ->
     return list(found)
 
 
-def list_overlaps(names: Sequence[str], found: Sequence[Overlap]) -> str:
-    """How many identities are in several sets, and the first of them; ``names`` are the sets' names."""
+def describe_overlaps(names: Sequence[str], found: Sequence[Overlap]) -> str:
+    """Describe the number of identities in several sets and the first of them; ``names`` are the names of the sets."""
     people = {(each.second, each.other): each for each in reversed(found)}
     listed = [
         f"{quoted_name(each.other)} of {names[each.second]} "

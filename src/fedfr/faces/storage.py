@@ -222,7 +222,7 @@ PIXELS: Registry[Callable[[Path], PixelSource]] = Registry(
             "fedfr.faces.readers.recordio.linked:open_linked",
             "images in a RecordIO file, decoded on access",
         ),
-        Entry("sets", "fedfr.faces.set_links:open_sets", "images of several face sets, each where it lies"),
+        Entry("sets", "fedfr.faces.set_links:open_sets", "images of several face sets, read from these"),
     ),
 )
 

@@ -116,7 +116,7 @@ def test_a_jpeg_that_lacks_only_its_end_is_whole(
         assert np.array_equal(decode_image(whole[:-cut]), expected)
     for cut in (6, 10, 200, len(whole) // 2, len(whole) - 700):
         path.write_bytes(whole[:-cut])
-        with pytest.raises(FedfrError, match=r"a\.jpg is not a readable image \(it holds a JPEG that is cut short\)"):
+        with pytest.raises(FedfrError, match=r"a\.jpg is not a readable image \(it holds a truncated JPEG\)"):
             read_image(path)
     if not options:
         assert capfd.readouterr().err == ""
@@ -138,7 +138,7 @@ def people(tmp_path: Path) -> Path:
 def test_all_bad_images_are_named_in_one_run(people: Path, tmp_path: Path) -> None:
     with pytest.raises(
         FedfrError,
-        match=r"2 of 5 images cannot be used: .*anna/3\.png .*corrupt or cut short\); .*bo/1\.png .*known kind\); "
+        match=r"2 of 5 images cannot be used: .*anna/3\.png .*corrupt or truncated\); .*bo/1\.png .*known kind\); "
         r"repair or remove them, or leave such files out with `fedfr faces import --skip-bad`",
     ):
         import_folder(people, tmp_path / "set")
@@ -157,7 +157,7 @@ def test_bad_images_are_left_out_with_a_list(people: Path, tmp_path: Path) -> No
         ("anna/3.png", "unreadable"),
         ("bo/1.png", "unreadable"),
     ]
-    assert "corrupt or cut short" in listed[0]["detail"]
+    assert "corrupt or truncated" in listed[0]["detail"]
 
 
 def test_links_to_nowhere_and_what_is_no_file_stop_nothing(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_only_what_is_listed_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keep", "message"),
     [
-        (0.5, r"Ann/a\.png is not a readable image \(it holds an image that is corrupt or cut short\); replace"),
+        (0.5, r"Ann/a\.png is not a readable image \(it holds an image that is corrupt or truncated\); replace"),
         (0.0, r"Ann/a\.png is not a readable image"),
         (None, r"cannot read .*Ann/a\.png: No such file or directory; check the file"),
     ],

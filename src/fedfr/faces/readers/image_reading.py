@@ -81,7 +81,7 @@ def to_rgb(content: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         # OpenCV keeps the raw values of such a file: 12-bit images would be almost black.
         grey = decode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
         if grey is None:
-            raise ValueError("holds an image that is corrupt or cut short")
+            raise ValueError("holds an image that is corrupt or truncated")
         scaled = np.rint(grey.astype(np.float32) * (255 / int(header[3]))).clip(0, 255).astype(np.uint8)
         return np.repeat(scaled[:, :, None], 3, axis=2)
     return decode_rgb(content)

@@ -45,7 +45,7 @@ def _jsonl(path: Path, identity: str | None) -> Iterator[TableRow]:
             try:
                 values = json.loads(line)
             except json.JSONDecodeError as error:
-                raise ValueError(f"line {number} is not JSON, it may be cut short: {error}") from error
+                raise ValueError(f"line {number} is not JSON, it may be truncated: {error}") from error
             if not isinstance(values, dict):
                 raise ValueError(f'line {number} is not an object such as {{"file_name": …}}')  # noqa: TRY004
             yield f"line {number} of {path}", values

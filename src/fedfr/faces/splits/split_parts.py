@@ -101,7 +101,7 @@ class SplitParts(Brief):
             return
         wanted = {"public": "public", **dict.fromkeys(self.clients, "private")}
         for owner, images in self.owners().items():
-            sets, _ = faces.located(images)
+            sets, _ = faces.locate(images)
             mismatched = [part.role != wanted.get(owner, part.role) for part in faces.sets]
             found = np.flatnonzero(np.array(mismatched)[sets]) if len(images) else images
             if len(found):

@@ -157,7 +157,7 @@ def test_what_nobody_names_is_counted_and_what_is_gone_is_refused(tmp_path: Path
             r"line 3 of .* repeats an image, it is also a\.png \(line 2",
         ),
         ("csv", "file_name,identity\na.png,bo\na.png,al\n", "repeats an image"),
-        ("jsonl", '{"file_name": "a.png", "identity": "bo"}\n{"file_na', "line 2 is not JSON, it may be cut short"),
+        ("jsonl", '{"file_name": "a.png", "identity": "bo"}\n{"file_na', "line 2 is not JSON, it may be truncated"),
         ("jsonl", '["file_name"]\n', "line 1 is not an object such as"),
         (
             "jsonl",

@@ -152,7 +152,7 @@ def test_rows_without_image_or_identity(hf: Any, write: Write, tmp_path: Path) -
     assert [line.partition("\t")[2] for line in dropped] == [
         "holds no image",
         "has no identity",
-        "holds an image that is corrupt or cut short",
+        "holds an image that is corrupt or truncated",
         "has no identity",
     ]
     assert dropped[0].startswith("row 1 of ")

@@ -70,9 +70,9 @@ BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 60_000, 60_000) + b
     ("sample", "message"),
     [
         (b"GIF89a", "holds no JPEG or PNG (it starts with 47 49 46 38)"),
-        (flat(0)[:-20], "holds an image that is corrupt or cut short"),
+        (flat(0)[:-20], "holds an image that is corrupt or truncated"),
         (flat(0, suffix=".jpg")[:60], "holds no JPEG or PNG (it starts with ff d8 ff e0)"),
-        (flat(0, suffix=".jpg")[:-300], "holds an image that is corrupt or cut short"),
+        (flat(0, suffix=".jpg")[:-300], "holds an image that is corrupt or truncated"),
         (BOMB, "holds an image of 60000x60000 pixels; at most 67108864 are decoded"),
     ],
 )
