@@ -265,7 +265,7 @@ def test_garbled_lists_of_sets(folder: Path, change: dict[str, object], message:
 def test_a_set_that_was_moved_is_found_where_the_links_say(folder: Path, tmp_path: Path) -> None:
     combine(named(folder, "public", "private"), folder / "whole")
     (folder / "private").rename(tmp_path / "moved")
-    with pytest.raises(FedfrError, match=r"face set 'private' is not in .*; put it back, or write where it is as its"):
+    with pytest.raises(FedfrError, match=r"face set 'private' is not in .*; restore it, or set its"):
         FaceSet.load(folder / "whole")
     links = folder / "whole" / "sets.json"
     content = json.loads(links.read_text())

@@ -70,7 +70,7 @@ def open_sets(folder: Path) -> JoinedPixels:
 def _open(part: SetPart, place: Path, links: Path) -> FaceSet:
     if not is_face_set(place):
         raise FedfrError(
-            f"face set {part.name!r} is not in {place}; put it back, or write where it is as its `folder` in {links}"
+            f"face set {part.name!r} is not in {place}; restore it, or set its `folder` in {links}"
         )
     try:
         faces = FaceSet.load(place)
