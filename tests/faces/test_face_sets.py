@@ -221,7 +221,7 @@ def test_another_set_is_refused_by_name(folder: Path) -> None:
     [
         ("private/pixels.npy", 1000, "face set 'private': .*pixels.npy is truncated"),
         ("private/columns.dat", 10, "face set 'private': .*columns.dat has 10 bytes"),
-        ("private/faces.json", None, "face set 'private' is not in .*private; put it back, or write where it is"),
+        ("private/faces.json", None, "face set 'private' is not in .*private; restore it, or set its"),
         ("whole/sets.json", 40, r"sets.json is not valid JSON|sets.json"),
         ("whole/sets.json", None, "sets.json"),
     ],
