@@ -69,9 +69,7 @@ def open_sets(folder: Path) -> JoinedPixels:
 
 def _open(part: SetPart, place: Path, links: Path) -> FaceSet:
     if not is_face_set(place):
-        raise FedfrError(
-            f"face set {part.name!r} is not in {place}; restore it, or set its `folder` in {links}"
-        )
+        raise FedfrError(f"face set {part.name!r} is not in {place}; restore it, or set its `folder` in {links}")
     try:
         faces = FaceSet.load(place)
     except FedfrError as error:
