@@ -74,6 +74,13 @@ def test_the_commands_of_a_federation_are_ones() -> None:
         command.make_context(name, arguments)
 
 
+@pytest.mark.parametrize("page", ["reliability.md", "security.md"])
+def test_the_tests_that_a_page_names_exist(page: str) -> None:
+    names = re.findall(r"`((?:\w+/)*test_\w+\.py)`", (DOCS / page).read_text(encoding="utf-8"))
+    assert len(names) > 15
+    assert [name for name in names if not (DOCS.parent / "tests" / name).is_file()] == []
+
+
 def test_the_configuration_of_a_federation_is_one(tmp_path: Path) -> None:
     (text,) = re.findall(r"```\n(faces: .*?)```", (DOCS / "deploy.md").read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "first.yaml").write_text(text, encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tests.cli.conftest import Fedfr
 from tests.cli.test_commands import content
-from tests.support import bad_deployments, bad_faces, bad_input, bad_models, bad_verification_sets
+from tests.support import bad_coordinators, bad_faces, bad_input, bad_models, bad_sites, bad_verification_sets
 from tests.support.bad_input import Case, Given
 from tests.support.tiny_experiment import SETTINGS as TINY_SETTINGS
 
@@ -24,7 +24,8 @@ CASES = [
     *bad_faces.CASES,
     *bad_models.CASES,
     *bad_verification_sets.CASES,
-    *bad_deployments.CASES,
+    *bad_coordinators.CASES,
+    *bad_sites.CASES,
 ]
 
 

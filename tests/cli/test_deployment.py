@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from tests.cli.conftest import Answer, Fedfr
+from tests.support.deployment_folders import OTHER, RUN, SITE, Deployment, edit
 from tests.support.https import Server, serving
 from tests.support.neighbours import listening_for
-from tests.support.site_standing import OTHER, RUN, SITE, Standing, edit
 
 from fedfr.cli import deployment_options
 from fedfr.core.files import locked
@@ -25,22 +25,22 @@ NEEDED = "fedfr: sites on other machines need Flower; pip install 'fedfr[flower]
 
 
 @pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("standing")
-    Standing.make(folder)
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("deployment")
+    Deployment.make(folder)
     return folder
 
 
 @pytest.fixture
-def standing(tmp_path: Path, pristine: Path) -> Standing:
-    return Standing.copied(pristine, tmp_path)
+def deployment(tmp_path: Path, prepared: Path) -> Deployment:
+    return Deployment.copy_of(prepared, tmp_path)
 
 
 @pytest.fixture
-def server(standing: Standing) -> Iterator[Server]:
+def server(deployment: Deployment) -> Iterator[Server]:
     """Gives away what the proxy would."""
-    with serving(standing.coordinator.proxy.folder, standing.coordinator.tls) as made:
-        edit(standing.site_file, server=made.address)
+    with serving(deployment.coordinator.proxy.folder, deployment.coordinator.tls) as made:
+        edit(deployment.site_file, server=made.address)
         yield made
 
 
@@ -98,23 +98,23 @@ def test_the_steps_of_the_guide(fedfr: Fedfr, tmp_path: Path, faceset: Path, mon
 # What check answers
 
 
-def test_a_site_where_all_is_well_ends_with_0(fedfr: Fedfr, standing: Standing, server: Server) -> None:
-    lines = done(fedfr("site", "check", standing.site)).splitlines()
+def test_a_site_where_all_is_well_ends_with_0(fedfr: Fedfr, deployment: Deployment, server: Server) -> None:
+    lines = done(fedfr("site", "check", deployment.site)).splitlines()
     assert len(lines) == 16
     assert all(line.startswith("ok   ") for line in lines)
-    found = json.loads(done(fedfr("site", "check", standing.site, "--json")))
+    found = json.loads(done(fedfr("site", "check", deployment.site, "--json")))
     assert [f"ok   {line['what']}" for line in found] == [line.partition(":")[0] for line in lines]
     assert {line["remedy"] for line in found} == {""}
 
 
-def test_a_site_where_something_is_to_be_done_ends_with_1(fedfr: Fedfr, standing: Standing, server: Server) -> None:
-    (standing.site / "site.key").chmod(0o644)
-    answer = fedfr("site", "check", standing.site)
+def test_a_site_where_something_is_to_be_done_ends_with_1(fedfr: Fedfr, deployment: Deployment, server: Server) -> None:
+    (deployment.site / "site.key").chmod(0o644)
+    answer = fedfr("site", "check", deployment.site)
     assert (answer.code, answer.err) == (1, "")
     (line,) = [line for line in answer.out.splitlines() if not line.startswith("ok   ")]
     assert line.startswith("FAIL key: the key ")
     assert line.endswith("; chmod 600 it, or create a new one")
-    answer = fedfr("site", "check", standing.site, "--json")
+    answer = fedfr("site", "check", deployment.site, "--json")
     assert answer.code == 1
     (wrong,) = [line for line in json.loads(answer.out) if line["remedy"]]
     assert wrong["what"] == "key"
@@ -131,16 +131,16 @@ def test_a_folder_without_a_site_ends_with_1_and_one_line(fedfr: Fedfr, tmp_path
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_what_a_coordinators_check_ends_with(
-    fedfr: Fedfr, standing: Standing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, as_json: bool
+    fedfr: Fedfr, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, as_json: bool
 ) -> None:
     which = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/sbin/nginx" if name == "nginx" else which(name))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10**12}))
-    shown = (standing.coordinator.tls / "server.crt").read_text("ascii")
+    shown = (deployment.coordinator.tls / "server.crt").read_text("ascii")
     monkeypatch.setattr(ssl, "get_server_certificate", lambda address, timeout: shown)
     more = ["--json"] if as_json else []
-    folder = standing.coordinator.folder
-    config = standing.coordinator.config
+    folder = deployment.coordinator.folder
+    config = deployment.coordinator.config
     with locked(folder), listening_for(folder, config.port), listening_for(folder, config.inner_port):
         said = done(fedfr("server", "check", folder, *more))
         assert "DO   " not in said
@@ -157,30 +157,30 @@ def test_what_a_coordinators_check_ends_with(
 # A site's other commands
 
 
-def test_the_public_faces_are_fetched(fedfr: Fedfr, standing: Standing, server: Server) -> None:
-    shutil.rmtree(standing.site / "public")
-    answer = fedfr("site", "fetch", standing.site)
+def test_the_public_faces_are_fetched(fedfr: Fedfr, deployment: Deployment, server: Server) -> None:
+    shutil.rmtree(deployment.site / "public")
+    answer = fedfr("site", "fetch", deployment.site)
     assert answer.code == 0
-    assert answer.out == f"{standing.site / 'public'}: 55 images of 11 identities, as agreed\n"
+    assert answer.out == f"{deployment.site / 'public'}: 55 images of 11 identities, as agreed\n"
     server.asked.clear()
-    assert fedfr("site", "fetch", standing.site).out == answer.out
+    assert fedfr("site", "fetch", deployment.site).out == answer.out
     assert server.asked == []
 
 
-def test_a_method_without_public_faces_fetches_none(fedfr: Fedfr, standing: Standing) -> None:
-    edit(standing.site / "agreement.yaml", public="", method={"name": "fedavg"})
-    assert done(fedfr("site", "fetch", standing.site)) == "fedavg needs no public faces\n"
+def test_a_method_without_public_faces_fetches_none(fedfr: Fedfr, deployment: Deployment) -> None:
+    edit(deployment.site / "agreement.yaml", public="", method={"name": "fedavg"})
+    assert done(fedfr("site", "fetch", deployment.site)) == "fedavg needs no public faces\n"
 
 
-def test_where_a_site_stands(fedfr: Fedfr, standing: Standing) -> None:
-    found: dict[str, Any] = json.loads(done(fedfr("site", "status", standing.site, "--json")))
+def test_where_a_site_stands(fedfr: Fedfr, deployment: Deployment) -> None:
+    found: dict[str, Any] = json.loads(done(fedfr("site", "status", deployment.site, "--json")))
     assert (found["client"], found["running"], found["rounds_kept"]) == (SITE, False, [])
-    assert f"client: {SITE}\n" in done(fedfr("site", "status", standing.site))
-    assert "rounds kept: []\n" in done(fedfr("site", "status", standing.site))
+    assert f"client: {SITE}\n" in done(fedfr("site", "status", deployment.site))
+    assert "rounds kept: []\n" in done(fedfr("site", "status", deployment.site))
 
 
-def test_the_sites_of_a_coordinator_are_shown(fedfr: Fedfr, standing: Standing) -> None:
-    found = json.loads(done(fedfr("server", "status", standing.coordinator.folder, "--json")))
+def test_the_sites_of_a_coordinator_are_shown(fedfr: Fedfr, deployment: Deployment) -> None:
+    found = json.loads(done(fedfr("server", "status", deployment.coordinator.folder, "--json")))
     assert found["sites"] == [SITE, OTHER]
     assert [*found["runs"]] == [RUN]
 

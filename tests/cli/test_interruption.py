@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.support.site_standing import Standing
+from tests.support.deployment_folders import Deployment
 from tests.support.tiny_experiment import SETTINGS, tiny_faces
 
 from fedfr.deployment.background import wait_for
@@ -88,9 +88,9 @@ def test_other_commands(tmp_path: Path, arguments: list[str], said: str) -> None
 
 @pytest.mark.slow
 def test_a_site_that_runs_is_stopped(tmp_path: Path) -> None:
-    standing = Standing.make(tmp_path)
-    process = started(["site", "run", standing.site], tmp_path)
-    wait_for((standing.site / "flower" / "programs").exists, "the start", 120)
+    deployment = Deployment.make(tmp_path)
+    process = started(["site", "run", deployment.site], tmp_path)
+    wait_for((deployment.site / "flower" / "programs").exists, "the start", 120)
     assert process.stderr is not None
     assert "started as process" in process.stderr.readline()
     assert interrupted(process) == "fedfr: stopped"

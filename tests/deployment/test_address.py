@@ -1,4 +1,4 @@
-"""Host and port: what is taken, and what is refused in one line that says how it is written."""
+"""Addresses of host and port: valid forms, and errors for all others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fedfr.deployment.processes import superlink_command, supernode_command
         ("[::ffff:127.0.0.1]:9000", "::ffff:127.0.0.1", 9000),
     ],
 )
-def test_what_is_taken(text: str, name: str, port: int) -> None:
+def test_valid_addresses(text: str, name: str, port: int) -> None:
     address = Address.parse(text)
     assert (address.name, address.port, str(address)) == (name, port, text)
 
@@ -44,7 +44,7 @@ def test_what_is_taken(text: str, name: str, port: int) -> None:
         "[]:9",
     ],
 )
-def test_what_is_not(text: str) -> None:
+def test_invalid_addresses(text: str) -> None:
     with pytest.raises(FedfrError) as refused:
         Address.parse(text)
     hint = "give host and port, for example fed.example.org:9443 or [2001:db8::7]:9443"
@@ -52,14 +52,14 @@ def test_what_is_not(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["fe80::1%eth0", "[fe80::1%eth0]:9443", "[fe80::1%25eth0]:9443"])
-def test_a_zone_is_of_one_machine(text: str) -> None:
+def test_addresses_with_a_zone_are_refused(text: str) -> None:
     with pytest.raises(FedfrError) as refused:
         Address.parse(text)
     zone = "has a zone, valid on one machine only; give a name or an address without %"
     assert str(refused.value) == f"server = {text!r} {zone}"
 
 
-def test_flower_takes_addresses_to_listen_at_without_brackets(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_flower_receives_listen_addresses_without_brackets(tmp_path_factory: pytest.TempPathFactory) -> None:
     here = Address.parse("[::1]:9000")
     folder = tmp_path_factory.mktemp("site")
     assert superlink_command(here)[-4:] == ["--host", "::1", "--port", "9000"]
@@ -68,7 +68,7 @@ def test_flower_takes_addresses_to_listen_at_without_brackets(tmp_path_factory: 
     assert command[command.index("--host") + 1] == "::1"
 
 
-def test_addresses_of_this_machine() -> None:
+def test_local_addresses() -> None:
     assert [family for family, _ in listen_addresses()] == [socket.AF_INET, socket.AF_INET6]
     assert [
         is_local_address(host)

@@ -1,4 +1,4 @@
-"""Certificates as OpenSSL judges them in real handshakes: whose, for what, for whom, and for how long."""
+"""Certificates in real TLS handshakes: issuer, purpose, host names and validity."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tls(tmp_path: Path) -> Path:
 def handshake(
     server: tuple[Path, str], authority: Path, client: tuple[Path, str] | None = None, name: str = "localhost"
 ) -> tuple[str, str]:
-    """What went wrong at the client and at the server; empty where nothing did. Both are strict (RFC 5280)."""
+    """Errors at the client and at the server, empty for none; both verify strictly (RFC 5280)."""
     accepting = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority / "ca.crt"))
     accepting.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT
     accepting.verify_mode = ssl.CERT_OPTIONAL
@@ -61,12 +61,12 @@ def handshake(
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "::1", "2001:db8::7", "2001:0DB8:0::7"])
-def test_a_client_that_knows_the_authority_trusts_the_server(tls: Path, name: str) -> None:
+def test_clients_with_the_authority_trust_the_server(tls: Path, name: str) -> None:
     assert handshake((tls, "server"), tls, name=name) == ("", "")
     assert handshake((tls, "server"), tls, (tls, "ada"), name=name) == ("", "")
 
 
-def test_another_name_is_another_server(tls: Path) -> None:
+def test_another_host_name_is_refused(tls: Path) -> None:
     refused, _ = handshake((tls, "server"), tls, name="elsewhere.example")
     assert "certificate is not valid for 'elsewhere.example'" in refused
 
@@ -92,16 +92,16 @@ def test_an_expired_certificate_is_refused(tls: Path) -> None:
     assert -1.1 < days_left(load_certificate(tls / "gone.crt")) < -0.9
 
 
-def test_a_person_is_no_server_and_a_server_no_person(tls: Path) -> None:
-    """Whoever steals an operator's key cannot pose as the coordinator, and a server's opens no control API."""
+def test_operator_and_server_certificates_are_not_interchangeable(tls: Path) -> None:
+    """An operator's key cannot impersonate the server, and the server's key gives no access to the control API."""
     refused, _ = handshake((tls, "ada"), tls)
     assert "unsuitable certificate purpose" in refused or "unsupported certificate purpose" in refused
     _, refused = handshake((tls, "server"), tls, (tls, "server"))
     assert "certificate purpose" in refused
 
 
-def test_a_certificate_signs_no_other(tls: Path, tmp_path: Path) -> None:
-    """An operator who poses as an authority is not believed."""
+def test_issued_certificates_cannot_sign_others(tls: Path, tmp_path: Path) -> None:
+    """A certificate signed with an operator's key is rejected."""
     forged = tmp_path / "forged"
     forged.mkdir()
     for end in ("crt", "key"):
@@ -114,20 +114,20 @@ def test_a_certificate_signs_no_other(tls: Path, tmp_path: Path) -> None:
     assert "certificate verify failed" in refused
 
 
-def test_private_keys_are_their_owners_alone(tls: Path) -> None:
+def test_private_keys_are_readable_by_their_owner_only(tls: Path) -> None:
     for key in ("ca.key", "server.key", "ada.key"):
         assert stat.S_IMODE((tls / key).stat().st_mode) == 0o600
     text = "".join((tls / name).read_text("ascii") for name in ("ca.crt", "server.crt", "ada.crt"))
     assert "PRIVATE" not in text
 
 
-def test_how_long_they_are_good(tls: Path) -> None:
+def test_validity_of_certificates(tls: Path) -> None:
     now = datetime.now(UTC)
     assert days_left(load_certificate(tls / "ca.crt"), now) == pytest.approx(3650, abs=0.1)
     assert days_left(load_certificate(tls / "server.crt"), now) == pytest.approx(397, abs=0.1)
 
 
-def test_nothing_is_replaced(tls: Path) -> None:
+def test_existing_files_are_not_replaced(tls: Path) -> None:
     before = {path: path.read_bytes() for path in tls.iterdir()}
     refused = "exists already and is not replaced"
     with pytest.raises(FedfrError, match=refused):
@@ -142,12 +142,12 @@ def test_nothing_is_replaced(tls: Path) -> None:
 @pytest.mark.parametrize(
     "host", ["", "https://fed.example.org", "fed.example.org:9443", "fed example", "bücher.example"]
 )
-def test_a_host_is_a_name_or_an_address(tls: Path, host: str) -> None:
+def test_invalid_hosts_are_refused(tls: Path, host: str) -> None:
     with pytest.raises(FedfrError, match="is neither a name nor an address; give it without scheme and port"):
         issue_server(tls, [host], name="other")
 
 
-def test_what_is_missing_or_damaged_is_said(tls: Path, tmp_path: Path) -> None:
+def test_missing_and_damaged_files_are_named(tls: Path, tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match=r"cannot read the certificate .*nobody.crt: No such file"):
         load_certificate(tmp_path / "nobody.crt")
     (tls / "ca.key").rename(tmp_path / "ca.key")

@@ -1,4 +1,4 @@
-"""What Flower is given: a bundle without code, commands, an environment, and a run's folder."""
+"""What Flower receives: bundle, commands, environment, and the folder of a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fedfr.experiments.experiment import Experiment
 
 # Flower's own use of a library.
 @pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
-def test_the_bundle_names_our_apps_and_is_always_the_same(tmp_path: Path) -> None:
+def test_the_bundle_is_deterministic_and_names_both_apps(tmp_path: Path) -> None:
     one, other = (build_fab_from_disk(write_bundle(tmp_path / name / "fedfr")) for name in ("a", "b"))
     assert one == other
     assert len(one) < 2000
@@ -39,7 +39,7 @@ def test_the_bundle_names_our_apps_and_is_always_the_same(tmp_path: Path) -> Non
         assert isinstance(load_app(components[name], ValueError, tmp_path), kind)
 
 
-def test_the_environment_lets_flower_call_nobody(tmp_path: Path) -> None:
+def test_the_environment_disables_telemetry_and_updates(tmp_path: Path) -> None:
     made = environment(tmp_path, tmp_path / "runs")
     assert made["FLWR_HOME"] == str(tmp_path)
     assert made["FEDFR_RUNS"] == str(tmp_path / "runs")
@@ -50,20 +50,20 @@ def test_the_environment_lets_flower_call_nobody(tmp_path: Path) -> None:
     assert "FEDFR_RUNS" not in environment(tmp_path)
 
 
-def test_the_commands_start_programs_that_are_there() -> None:
+def test_the_commands_start_existing_programs() -> None:
     link, own = Address("127.0.0.1", 9092), Address("127.0.0.1", 9094)
     commands = [superlink_command(link), supernode_command(link, Path("/srv/a site/site.yaml"), own)]
     assert all(Path(command[0]).is_file() for command in commands)
     assert commands[1][-2:] == ["--node-config", 'site="/srv/a site/site.yaml"']
 
 
-def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_reported_with_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "find_spec", lambda name: None)
     with pytest.raises(FedfrError, match=re.escape("need Flower; pip install 'fedfr[flower]'")):
         superlink_command(Address("127.0.0.1", 9092))
 
 
-def test_a_superlink_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_an_unreachable_superlink_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match=r"`flwr run` failed at the SuperLink 127.0.0.1:9: ") as refused:
         Control(Address("127.0.0.1", 9), tmp_path).submit("demo")
     assert "\n" not in str(refused.value)
@@ -77,7 +77,7 @@ def test_a_superlink_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("full", [False, True])
-def test_a_run_that_fails_is_not_begun_again_every_minute(
+def test_a_failed_run_is_not_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str, full: bool
 ) -> None:
     folder = tmp_path / "demo"
@@ -102,10 +102,8 @@ def test_a_run_that_fails_is_not_begun_again_every_minute(
     assert ("out of memory in /srv/x" in (folder / "log.jsonl").read_text("utf-8")) == isinstance(error, RuntimeError)
 
 
-def test_one_that_another_works_on_or_that_was_withdrawn_is_not_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A second process leaves the first alone; what is submitted anew outlives the end of what was withdrawn."""
+def test_runs_in_use_or_submitted_again_stay_submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second process does not disturb the first, and a new submission survives the end of a withdrawn run."""
     folder = tmp_path / "demo"
     folder.mkdir()
     monkeypatch.setenv("FEDFR_RUNS", str(tmp_path))
@@ -132,8 +130,8 @@ def test_one_that_another_works_on_or_that_was_withdrawn_is_not_given_up(
     assert not (folder / STOPPED).exists()
 
 
-def test_one_that_was_withdrawn_before_it_began_does_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a coordinator has a queue; who starts Flower runs by hand submits nothing."""
+def test_a_run_withdrawn_before_its_start_is_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only if a coordinator service manages the queue; Flower runs started by hand have no marker."""
     folder = tmp_path / "demo"
     folder.mkdir()
     monkeypatch.setenv("FEDFR_RUNS", str(tmp_path))
@@ -147,7 +145,7 @@ def test_one_that_was_withdrawn_before_it_began_does_not_begin(tmp_path: Path, m
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../other", "a/b", "/etc", 3, None])
-def test_a_run_is_a_folder_directly_below_the_runs(name: object, tmp_path: Path) -> None:
+def test_run_names_must_be_folders_directly_below_the_runs(name: object, tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match="give the name of a folder in"):
         run_folder({"FEDFR_RUNS": str(tmp_path)}, {"run": name})
 

@@ -1,4 +1,4 @@
-"""Two sites on one machine: who uses a port is said by name, and a port need not be chosen."""
+"""Ports of several sites on one machine: users of a port are named, and free ports are chosen."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import socket
 from pathlib import Path
 
 import pytest
+from tests.support.deployment_folders import Deployment, edit
 from tests.support.neighbours import listening_for
-from tests.support.site_standing import Standing, edit
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import locked, write_json
@@ -21,72 +21,67 @@ from fedfr.deployment.site_service import RUNNING, run_site
 from fedfr.deployment.status import site_status
 
 
-@pytest.fixture
-def standing(tmp_path: Path) -> Standing:
-    return Standing.make(tmp_path)
-
-
-def port_line(standing: Standing) -> CheckResult:
-    (found,) = (line for line in check_site(standing.site_file) if line.what == "port")
+def port_line(deployment: Deployment) -> CheckResult:
+    (found,) = (line for line in check_site(deployment.site_file) if line.what == "port")
     return found
 
 
-def test_a_port_that_another_site_uses_is_told_with_whose_it_is(standing: Standing, tmp_path: Path) -> None:
-    """By the check, before and while this site runs, and by the start itself, at once."""
+def test_a_port_in_use_is_reported_with_the_site_that_uses_it(deployment: Deployment, tmp_path: Path) -> None:
+    """By the check before and while this site runs, and by the start of the site."""
     folder = tmp_path / "the other site"
     folder.mkdir()
     with listening_for(folder) as (process, port):
-        edit(standing.site_file, port=port)
+        edit(deployment.site_file, port=port)
         expected = f"{port} is used by process {process} (the site in {folder})"
         for running in (False, True):
             if running:
-                with locked(standing.site):
-                    line = port_line(standing)
+                with locked(deployment.site):
+                    line = port_line(deployment)
             else:
-                line = port_line(standing)
+                line = port_line(deployment)
             assert (line.found, line.remedy) == (
                 expected,
                 "stop that process, or choose another port in the configuration",
             )
-        write_json(standing.site / RUNNING, {"process": 1, "since": "long ago"})
+        write_json(deployment.site / RUNNING, {"process": 1, "since": "long ago"})
         with pytest.raises(FedfrError, match=f"the site in {folder}"):
-            run_site(standing.site_file)
-        assert not (standing.site / RUNNING).exists(), "what the last process said is true no more"
+            run_site(deployment.site_file)
+        assert not (deployment.site / RUNNING).exists(), "what the last process said is true no more"
 
 
 @pytest.mark.parametrize("neighbour", ["{}-2", "{}.old", "{} 2", "a{}"])
-def test_a_neighbour_whose_folder_is_called_alike_is_another(standing: Standing, neighbour: str) -> None:
-    folder = Path(neighbour.format(standing.site.resolve()))
-    with listening_for(folder) as (process, port), locked(standing.site):
-        edit(standing.site_file, port=port)
-        assert port_line(standing).found == f"{port} is used by process {process} (the site in {folder})"
+def test_folders_with_similar_names_are_told_apart(deployment: Deployment, neighbour: str) -> None:
+    folder = Path(neighbour.format(deployment.site.resolve()))
+    with listening_for(folder) as (process, port), locked(deployment.site):
+        edit(deployment.site_file, port=port)
+        assert port_line(deployment).found == f"{port} is used by process {process} (the site in {folder})"
 
 
-def test_its_own_process_is_told_as_such(standing: Standing) -> None:
-    with listening_for(standing.site.resolve()) as (process, port):
-        edit(standing.site_file, port=port)
-        with locked(standing.site):
+def test_a_port_used_by_the_sites_own_process(deployment: Deployment) -> None:
+    with listening_for(deployment.site.resolve()) as (process, port):
+        edit(deployment.site_file, port=port)
+        with locked(deployment.site):
             assert (
-                port_line(standing).found
-                == f"{port}, in use by its own process {process} (the site in {standing.site.resolve()})"
+                port_line(deployment).found
+                == f"{port}, in use by its own process {process} (the site in {deployment.site.resolve()})"
             )
-    with locked(standing.site):
-        assert port_line(standing).found == f"no process listens at {port} although `run` is active"
+    with locked(deployment.site):
+        assert port_line(deployment).found == f"no process listens at {port} although `run` is active"
 
 
-def test_without_a_port_one_is_found(standing: Standing) -> None:
-    edit(standing.site_file, port=None)
-    assert SiteConfig.load(standing.site_file).port is None
-    assert port_line(standing) == CheckResult("port", "a free port is chosen at every start")
+def test_without_a_configured_port_a_free_one_is_chosen(deployment: Deployment) -> None:
+    edit(deployment.site_file, port=None)
+    assert SiteConfig.load(deployment.site_file).port is None
+    assert port_line(deployment) == CheckResult("port", "a free port is chosen at every start")
 
 
-def test_a_coordinator_whose_port_another_has_says_so_and_ends(standing: Standing, tmp_path: Path) -> None:
-    """Not restarted for ever, whichever of its two ports it is."""
-    config = standing.coordinator.config
+def test_a_coordinator_with_a_port_in_use_ends_with_an_error(deployment: Deployment, tmp_path: Path) -> None:
+    """It is not restarted for ever, for either of its two ports."""
+    config = deployment.coordinator.config
     for port in (config.inner_port, config.port):
         said: list[str] = []
         with listening_for(tmp_path / "another", port) as (process, _):
-            made = CoordinatorService(standing.coordinator, said.append)
+            made = CoordinatorService(deployment.coordinator, said.append)
             try:
                 code = made.run()
             except FedfrError as error:
@@ -98,7 +93,7 @@ def test_a_coordinator_whose_port_another_has_says_so_and_ends(standing: Standin
         assert any(text.startswith(expected) for text in said), said
 
 
-def test_who_listens_with_ipv6_and_nobody() -> None:
+def test_listeners_on_ipv6_and_on_unused_ports() -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as made:
         (found,) = listeners(made.getsockname()[1])
         port = made.getsockname()[1]
@@ -106,7 +101,7 @@ def test_who_listens_with_ipv6_and_nobody() -> None:
     assert found.process is not None
 
 
-def test_status_and_check_tell_of_a_process_that_dies_again_and_again(standing: Standing) -> None:
+def test_status_and_check_report_a_process_that_keeps_ending(deployment: Deployment) -> None:
     told = {
         "process": None,
         "since": "2026-01-01T10:00:00+00:00",
@@ -116,16 +111,16 @@ def test_status_and_check_tell_of_a_process_that_dies_again_and_again(standing: 
         "next_start": "2026-01-01T10:01:00+00:00",
         "port": 0,
     }
-    write_json(standing.site / RUNNING, told)
-    assert "node" not in site_status(standing.site_file), "it does not run, whatever is left of it"
-    with locked(standing.site):
-        found = site_status(standing.site_file)
-        (line,) = (each for each in check_site(standing.site_file) if each.what == "running")
+    write_json(deployment.site / RUNNING, told)
+    assert "node" not in site_status(deployment.site_file), "it does not run, whatever is left of it"
+    with locked(deployment.site):
+        found = site_status(deployment.site_file)
+        (line,) = (each for each in check_site(deployment.site_file) if each.what == "running")
     assert (found["node"], found["starts"]) == ("down since 2026-01-01T10:00:00+00:00", 7)
     assert found["last_problem"] == "2026-01-01T10:00:00+00:00 flower-supernode ended with code 1 after 2 s"
     assert line.found.endswith("ended with code 1 after 2 s, start 8 follows at 2026-01-01T10:01:00+00:00")
     for damaged in ("{", "[]", '"text"', json.dumps({key: ["?"] for key in told}), '{"next_start": "soon"}'):
-        (standing.site / RUNNING).write_text(damaged, "utf-8")
-        with locked(standing.site):
-            assert "process" not in site_status(standing.site_file).get("node", "")
-            assert [each.what for each in check_site(standing.site_file) if each.what == "running"]
+        (deployment.site / RUNNING).write_text(damaged, "utf-8")
+        with locked(deployment.site):
+            assert "process" not in site_status(deployment.site_file).get("node", "")
+            assert [each.what for each in check_site(deployment.site_file) if each.what == "running"]

@@ -1,4 +1,4 @@
-"""What Flower's processes and nginx print becomes one line each; the whole is kept; no private text is shown."""
+"""Output of Flower's processes and nginx becomes records of one line; private text is removed, the full text kept."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def folded(text: str, *, private: bool = True) -> list[OutputRecord]:
         ("Successfully installed fedfr to /srv/Ada Lovelace/site", [("info", "")]),
     ],
 )
-def test_every_format_is_one(line: str, expected: list[tuple[str, str]]) -> None:
+def test_every_output_format_becomes_one_record(line: str, expected: list[tuple[str, str]]) -> None:
     assert said(line) == expected
 
 
-def test_access_lines_of_nginx_are_for_the_debug_log() -> None:
+def test_access_lines_of_nginx_are_debug_records() -> None:
     line = '2026-11-27T22:19:13+00:00 ::1 "-" POST /v1/fleet/activate-node 412 210'
     assert said(line, private=False) == [("debug", '::1 "-" POST /v1/fleet/activate-node 412 210')]
 
 
-def test_an_error_on_several_lines_is_one() -> None:
+def test_an_error_on_several_lines_is_one_record() -> None:
     text = (
         "\x1b[91mERROR \x1b[0m:     Exit Code: 305\nFailed to connect.\n[code: 2004] No.\n\nSee there\nINFO:     next"
     )
@@ -82,8 +82,8 @@ def test_an_error_on_several_lines_is_one() -> None:
         ),
     ],
 )
-def test_a_traceback_is_one_line_without_what_may_name_people(raised: str, shareable: str) -> None:
-    """Alone, after Flower's own line, as the cause of another, with others' lines in between."""
+def test_a_traceback_becomes_one_line_without_private_text(raised: str, shareable: str) -> None:
+    """Alone, after a line of Flower's, as the cause of another, and mixed with other processes' lines."""
     end = "; full output in debug.log"
     alone = TRACEBACK + raised
     assert said(alone) == [("error", shareable + end)]
@@ -99,7 +99,7 @@ def test_a_traceback_is_one_line_without_what_may_name_people(raised: str, share
     assert summary(alone) == shareable
 
 
-def test_nothing_is_lost_or_unbounded() -> None:
+def test_no_line_is_lost_and_records_are_bounded() -> None:
     text = "\n".join(["ERROR :     much", *(f"{number} more" for number in range(5000))])
     found = folded(text)
     assert sum(len(record.full_text.split("\n")) for record in found) == 5001
@@ -108,22 +108,22 @@ def test_nothing_is_lost_or_unbounded() -> None:
 
 
 @pytest.mark.parametrize("text", [" " * 50_000 + "x", "ERROR : " + "<" * 50_000, "ERROR : " + "'/" * 25_000])
-def test_a_long_line_of_any_signs_takes_no_time(text: str) -> None:
-    """A minute and more, were it looked through once for each of its signs."""
+def test_long_lines_are_parsed_in_linear_time(text: str) -> None:
+    """Quadratic matching would take more than a minute."""
     begun = time.process_time()
     assert folded(text)[0].full_text.strip() == text.strip()
     assert time.process_time() - begun < 1
 
 
-def test_no_sign_that_controls_a_terminal_is_left() -> None:
+def test_terminal_control_characters_are_removed() -> None:
     text = "ERROR : \x9b31mred\x9b0m\x9d0;title\x9c, \x1b]0;title\x07late\x85r\x08\x7f"
     assert said(text) == [("error", "red, later")]
     assert folded(text)[0].full_text == "ERROR : red, later"
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_one_format_and_the_whole_in_a_file_of_its_owner(tmp_path: Path, form: str) -> None:
-    """A real process under a real supervisor: colours, a traceback, a lone line, bytes that are no text."""
+def test_shareable_lines_and_a_private_debug_log(tmp_path: Path, form: str) -> None:
+    """A supervised process prints colours, a traceback, an unformatted line, and bytes that are not UTF-8."""
     child = f"import sys; print({COLOURED!r} + 'ready', flush=True); print('image of Ada', flush=True); "
     child += "sys.stdout.buffer.write(b'\\xff\\xfe\\n'); sys.stdout.flush(); raise ValueError('Ada')"
     code = f"""

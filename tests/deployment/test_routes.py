@@ -1,4 +1,4 @@
-"""Which way requests go: every spelling of the proxy variables, one answer for every part."""
+"""Routes of requests: spellings of the proxy variables, exceptions, and unusable proxies."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.connect_proxy import ConnectProxy, proxying
+from tests.support.deployment_folders import Deployment, edit
 from tests.support.https import Server, serving
-from tests.support.site_standing import Standing, edit
 
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.address import Address
@@ -61,7 +61,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def far(tmp_path: Path) -> Iterator[Server]:
-    """The coordinator at :data:`FAR`."""
+    """An HTTPS server with a certificate for :data:`FAR`, which only the proxy reaches."""
     make_authority(tmp_path / "tls", "hospitals")
     issue_server(tmp_path / "tls", [FAR.host])
     with serving(tmp_path / "proxy", tmp_path / "tls") as made:
@@ -99,7 +99,7 @@ def proxy(far: Server) -> Iterator[ConnectProxy]:
         ({"HTTPS_PROXY": "http://\udce9:p@proxy.example.org:3128"}, "http://%E9:p@proxy.example.org:3128"),
     ],
 )
-def test_every_spelling_of_the_variables(variables: dict[str, str], expected: str) -> None:
+def test_spellings_of_the_proxy_variables(variables: dict[str, str], expected: str) -> None:
     assert Route.to(FAR, variables).proxy == expected
 
 
@@ -122,7 +122,7 @@ def test_every_spelling_of_the_variables(variables: dict[str, str], expected: st
     ],
 )
 @pytest.mark.parametrize("name", ["https_proxy", "ALL_PROXY"])
-def test_a_proxy_that_cannot_be_used_is_a_line_without_its_password(name: str, value: str) -> None:
+def test_unusable_proxies_are_refused_without_showing_passwords(name: str, value: str) -> None:
     scheme, sign, place = value.partition("://")
     given = f"{scheme}{sign}ada:secret@{place}" if sign else f"ada:secret{value}"
     for each in (value, given):
@@ -134,7 +134,7 @@ def test_a_proxy_that_cannot_be_used_is_a_line_without_its_password(name: str, v
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
-def test_socks_needs_its_library(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_socks_needs_its_package(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedfr.deployment.routes.find_spec", lambda name: None)
     with pytest.raises(
         FedfrError, match=rf"{scheme}://proxy:1080.* but SOCKS needs an extra package; pip install 'httpx\[socks\]'"
@@ -171,7 +171,7 @@ def test_socks_needs_its_library(scheme: str, monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
-def test_exceptions(name: str, exceptions: str, address: Address, direct: bool) -> None:
+def test_no_proxy_entries(name: str, exceptions: str, address: Address, direct: bool) -> None:
     assert Route.to(address, {"HTTPS_PROXY": PROXY, name: exceptions}).proxy == ("" if direct else PROXY)
 
 
@@ -188,22 +188,22 @@ def test_a_name_is_this_machine_if_all_its_addresses_are_local(host: str, direct
     assert Route.to(Address(host, 9443), {"https_proxy": PROXY}).proxy == ("" if direct else PROXY)
 
 
-def test_every_part_goes_through_the_proxy(
+def test_check_fetch_and_processes_use_the_proxy(
     far: Server, proxy: ConnectProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    standing = Standing.make(tmp_path / "standing")
-    edit(standing.site_file, server=str(FAR))
-    (standing.site / "ca.crt").write_bytes((tmp_path / "tls" / "ca.crt").read_bytes())
+    deployment = Deployment.make(tmp_path / "deployment")
+    edit(deployment.site_file, server=str(FAR))
+    (deployment.site / "ca.crt").write_bytes((tmp_path / "tls" / "ca.crt").read_bytes())
     proxy.login = base64.b64encode(b"ada:p@ss").decode().lower()
     monkeypatch.setenv("HTTPS_PROXY", f"http://ada:p%40ss@127.0.0.1:{proxy.port}")
-    lines = {line.what: line for line in check_site(standing.site_file)}
+    lines = {line.what: line for line in check_site(deployment.site_file)}
     shown = f"http://127.0.0.1:{proxy.port} (HTTPS_PROXY)"
     found = f"fed.invalid:9443 through the proxy {shown} answers; its certificate is valid and the clocks agree"
     assert lines["server"] == CheckResult("server", found)
     assert lines["registered"] == CheckResult("registered", "the site's key is registered")
     assert proxy.asked == ["fed.invalid:9443"] * 2
 
-    faces = FaceSet.load(standing.site / "public")
+    faces = FaceSet.load(deployment.site / "public")
     publish(faces, tmp_path / "proxy")
     fetch(str(FAR), tmp_path / "tls" / "ca.crt", faces.fingerprint(), tmp_path / "fetched")
     assert len(proxy.asked) == 3
@@ -217,13 +217,13 @@ def test_every_part_goes_through_the_proxy(
     assert len(proxy.asked) == 4
 
     proxy.login = "another"
-    lines = {line.what: line for line in check_site(standing.site_file)}
+    lines = {line.what: line for line in check_site(deployment.site_file)}
     assert lines["server"].found == (
         f"fed.invalid:9443 does not answer (the proxy {shown} refuses: 407 Proxy Authentication Required)"
     )
 
 
-def test_a_dead_proxy_is_named(tmp_path: Path, far: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_proxy_is_named(tmp_path: Path, far: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     monkeypatch.setenv("all_proxy", f"ada:secret@127.0.0.1:{port}")
     dead = rf"the proxy http://127.0.0.1:{port} \(all_proxy\) does not answer: Connection refused"
@@ -238,21 +238,21 @@ def test_a_dead_proxy_is_named(tmp_path: Path, far: Server, monkeypatch: pytest.
 def test_a_site_does_not_start_with_a_proxy_that_cannot_be_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    standing = Standing.make(tmp_path)
-    edit(standing.site_file, server=str(FAR))
+    deployment = Deployment.make(tmp_path)
+    edit(deployment.site_file, server=str(FAR))
     monkeypatch.setenv("ALL_PROXY", "socks4://ada:secret@proxy:1080")
     with pytest.raises(FedfrError, match="ALL_PROXY names a socks4 proxy at proxy, which cannot be used"):
-        run_site(standing.site_file)
-    lines = {line.what: line for line in check_site(standing.site_file)}
+        run_site(deployment.site_file)
+    lines = {line.what: line for line in check_site(deployment.site_file)}
     assert lines["server"].found == "ALL_PROXY names a socks4 proxy at proxy, which cannot be used"
     assert "registered" not in lines
 
 
 @pytest.mark.parametrize("variables", [{"ALL_PROXY": "socks5://proxy"}, {"https_proxy": PROXY, "NO_PROXY": "[::1]:1"}])
-def test_processes_on_this_machine_find_each_other(
+def test_processes_on_this_machine_use_no_proxy(
     tmp_path: Path, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the user's variables are, httpx can be used with those of our processes and goes directly."""
+    """With the variables of started processes, httpx works and connects directly, for any variables of the user."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     code = "import httpx; print([client._transport_for_url(httpx.URL(url)) is client._transport"

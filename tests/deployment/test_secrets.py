@@ -1,4 +1,4 @@
-"""Keys: made for their purpose, written for their owner alone, read back or refused."""
+"""Private keys: creation, file modes, and errors for unusable ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.deployment.secrets import load_key, make_node_key, public_line, save_key, write_secret
 
 
-def test_a_key_comes_back_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+def test_a_key_is_read_back_and_private(tmp_path: Path) -> None:
     key, path = make_node_key(), tmp_path / "site.key"
     save_key(path, key)
     assert public_line(load_key(path)) == public_line(key)
@@ -29,19 +29,19 @@ def test_a_key_comes_back_and_only_its_owner_reads_it(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed; apt install openssh-client"
 )
-def test_openssh_reads_it_too(tmp_path: Path) -> None:
+def test_openssh_reads_the_key(tmp_path: Path) -> None:
     path = tmp_path / "site.key"
     save_key(path, make_node_key())
     told = subprocess.run(["ssh-keygen", "-y", "-f", str(path)], capture_output=True, text=True, check=True)
     assert told.stdout == path.with_name("site.key.pub").read_text("ascii")
 
 
-def test_two_keys_are_never_the_same() -> None:
+def test_keys_are_unique() -> None:
     assert public_line(make_node_key()) != public_line(make_node_key())
 
 
-def test_a_secret_is_secret_from_its_first_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looked at when it is moved to its name, not after: a key that was open for a moment may have been read."""
+def test_secret_files_are_private_while_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checked while the file is moved to its name: a key that was readable for a moment may have been read."""
     seen: list[int] = []
     replace = Path.replace
 
@@ -54,7 +54,7 @@ def test_a_secret_is_secret_from_its_first_byte(tmp_path: Path, monkeypatch: pyt
     assert seen == [0o600]
 
 
-def test_nothing_is_replaced(tmp_path: Path) -> None:
+def test_existing_files_are_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "site.key"
     save_key(path, make_node_key())
     before = path.read_bytes()
@@ -67,7 +67,7 @@ def test_nothing_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "moved").read_bytes() == before
 
 
-def test_keys_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+def test_unusable_keys_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "site.key"
     with pytest.raises(FedfrError, match=r"cannot read the key .*site.key: No such file"):
         load_key(path)

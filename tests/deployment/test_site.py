@@ -1,4 +1,4 @@
-"""Sites with nothing but their own folders train to the bits of the local engine's clients."""
+"""Sites that have only their own folders: results equal those of the local engine, and errors stay at the site."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Make = Callable[..., Federation]
         ("method.name=fedper", "federation.batchnorm=local", "runtime.precision=bf16", "federation.participation=0.5"),
     ],
 )
-def test_the_same_seed_gives_the_same_bits_as_the_local_engine(federation: Make, overrides: tuple[str, ...]) -> None:
+def test_a_federation_equals_the_local_run_bit_for_bit(federation: Make, overrides: tuple[str, ...]) -> None:
     made = federation(*overrides)
     rows = made.local.run()
     remote = made.run()
@@ -47,8 +47,8 @@ def test_the_same_seed_gives_the_same_bits_as_the_local_engine(federation: Make,
 
 
 @pytest.mark.slow
-def test_a_state_newer_than_the_round_is_discarded(federation: Make) -> None:
-    """The coordinator lost a round that the sites had trained: it is run again, and ends with the same bits."""
+def test_private_states_newer_than_the_round_are_discarded(federation: Make) -> None:
+    """The coordinator lost a round that the sites had trained; it is repeated with the same result."""
     made = federation("federation.rounds=3")
     made.run()
     expected = made.tensors()
@@ -59,11 +59,11 @@ def test_a_state_newer_than_the_round_is_discarded(federation: Make) -> None:
 
 
 def digests(folder: Path) -> set[bytes]:
-    """Every image in every face set below a folder."""
+    """Digests of all images in all face sets below a folder."""
     return {digest for file in folder.rglob("faces.json") for digest in FaceSet.load(file.parent).digests()}
 
 
-def test_everybody_gets_their_own_faces_and_no_others(federation: Make) -> None:
+def test_every_folder_has_its_own_faces_only(federation: Make) -> None:
     made = federation()
     components = made.local.components
     by_image = components.faces.digests()
@@ -99,7 +99,7 @@ def refusals(made: Federation) -> list[str]:
     return [event["reason"] for event in map(json.loads, lines) if event["event"] == "refused"]
 
 
-def test_a_site_whose_terms_differ_does_not_train(federation: Make) -> None:
+def test_a_site_with_another_agreement_does_not_train(federation: Make) -> None:
     made = federation("federation.rounds=1")
     site = made.sites["client-01"]
     edit(site / "agreement.yaml", weights="private")
@@ -109,7 +109,7 @@ def test_a_site_whose_terms_differ_does_not_train(federation: Make) -> None:
     assert not list((site / "private").rglob("*.safetensors"))
 
 
-def test_a_site_that_changes_its_terms_after_its_hello_does_not_train_either(federation: Make) -> None:
+def test_a_site_that_changes_its_agreement_after_hello_does_not_train(federation: Make) -> None:
     made = federation("federation.rounds=1")
     site, node = made.sites["client-01"], made.grid.nodes[31]
     says_hello = node.hello
@@ -125,7 +125,7 @@ def test_a_site_that_changes_its_terms_after_its_hello_does_not_train_either(fed
     assert "client-01 failed in round 1: message of the server refused: agreement is " in reason
 
 
-def test_a_site_without_the_public_faces_says_so_before_the_round(federation: Make) -> None:
+def test_missing_public_faces_are_reported_before_the_round(federation: Make) -> None:
     made = federation("federation.rounds=1")
     edit(made.sites["client-01"] / "site.yaml", public=None)
     shutil.rmtree(made.sites["client-02"] / "public")
@@ -147,7 +147,7 @@ def test_a_method_without_public_faces_needs_none_at_the_sites(federation: Make)
     assert all(found[name] == value for name, value in bits(made.local.folder / "rounds").items() if name in found)
 
 
-def test_what_a_site_cannot_do_stays_in_its_own_log(federation: Make, caplog: pytest.LogCaptureFixture) -> None:
+def test_errors_of_a_site_stay_in_its_log(federation: Make, caplog: pytest.LogCaptureFixture) -> None:
     made = federation("federation.rounds=1")
     pixels = made.sites["client-01"] / "faces" / "pixels.npy"
     pixels.write_bytes(pixels.read_bytes()[:100])
@@ -159,11 +159,11 @@ def test_what_a_site_cannot_do_stays_in_its_own_log(federation: Make, caplog: py
 
 
 class _PanicError(BaseException):
-    """As libraries written in Rust raise them."""
+    """An exception such as libraries written in Rust raise."""
 
 
 @pytest.mark.parametrize("kind", [ZeroDivisionError, _PanicError])
-def test_an_error_of_pythons_stays_there_too(
+def test_exceptions_of_a_site_stay_in_its_log(
     federation: Make, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
 ) -> None:
     made = federation("federation.rounds=1")
@@ -187,14 +187,14 @@ def test_two_processes_of_one_site_do_not_train_at_once(federation: Make) -> Non
     assert refusals(made) == ["client-01 failed in round 1: it stopped; its own log says why"]
 
 
-def test_the_private_folder_is_nobody_elses(federation: Make) -> None:
+def test_the_private_folder_is_readable_by_its_owner_only(federation: Make) -> None:
     made = federation("federation.rounds=1")
     made.run()
     private = made.sites["client-01"] / "private"
     assert private.stat().st_mode & 0o077 == 0
 
 
-def test_a_site_may_divide_its_faces_by_a_share_or_a_number(federation: Make) -> None:
+def test_test_images_by_share_or_number(federation: Make) -> None:
     made = federation()
     folder = made.sites["client-01"]
     faces = FaceSet.load(folder / "faces")
@@ -222,7 +222,9 @@ def test_a_site_may_divide_its_faces_by_a_share_or_a_number(federation: Make) ->
         ({"faces": {"path": "faces", "test_share": 1.5}}, "faces.test_share = 1.5: give a number"),
     ],
 )
-def test_a_mistake_in_a_sites_file_is_one_line(federation: Make, changes: dict[str, object], reason: str) -> None:
+def test_invalid_site_files_are_refused_with_one_line(
+    federation: Make, changes: dict[str, object], reason: str
+) -> None:
     made = federation()
     path = made.sites["client-01"] / "site.yaml"
     edit(path, **changes)
@@ -230,7 +232,7 @@ def test_a_mistake_in_a_sites_file_is_one_line(federation: Make, changes: dict[s
         Site.open(path).hello()
 
 
-def test_an_agreement_comes_back_and_every_term_counts(federation: Make) -> None:
+def test_every_term_changes_the_agreements_fingerprint(federation: Make) -> None:
     made = federation()
     agreement = Agreement.load(made.sites["client-01"] / "agreement.yaml")
     assert agreement == Agreement.of(made.remote.method_runs()[0])
@@ -259,19 +261,19 @@ def test_an_agreement_comes_back_and_every_term_counts(federation: Make) -> None
     assert len(others - {agreement.fingerprint}) == len(changes)
 
 
-def test_a_method_that_pools_all_faces_cannot_be_agreed_on(federation: Make) -> None:
+def test_a_method_that_pools_all_faces_is_refused(federation: Make) -> None:
     with pytest.raises(FedfrError, match="centralized needs all faces in one place"):
         federation("method.name=centralized")
 
 
-def test_an_experiment_of_sites_does_not_run_without_them(federation: Make) -> None:
+def test_an_experiment_of_sites_does_not_run_locally(federation: Make) -> None:
     made = federation()
     with pytest.raises(FedfrError, match="the faces of client-01, client-02 are not on this machine; run the experim"):
         made.remote.run()
     assert "2 clients with their faces elsewhere" in made.remote.describe()
 
 
-def test_a_site_imports_only_code_that_is_allowed_and_the_same(federation: Make) -> None:
+def test_a_site_imports_only_allowed_and_identical_code(federation: Make) -> None:
     folder = federation().sites["client-01"]
     agreement = yaml.safe_load((folder / "agreement.yaml").read_text("utf-8"))
     assert Site.open(folder / "site.yaml").agreement.code[BACKBONE].version == "unversioned"

@@ -1,4 +1,4 @@
-"""A site measures its personalized model by itself: to the figures of a run that has the same images."""
+"""Evaluation of a site's personalized model: equal to that of a run with the same images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ QUICK = ("pretrain.epochs=0", "federation.rounds=1", "method.local.epochs=1")
 
 
 def trained(made: Federation, client: str) -> Site:
-    """The site after the run: with the private state that its client has in the run on one machine, bit for bit."""
+    """The site after the run, with the private state of its client in the local run."""
     made.local.run()
     site = Site.open(made.sites[client] / "site.yaml")
     shutil.copytree(made.local.folder / "clients" / client, site.private)
@@ -48,7 +48,7 @@ def figures(rows: list[Row]) -> list[tuple[str, str, float | None, int, int, str
 
 
 def by_the_run(made: Federation, client: str) -> list[Row]:
-    """The run's own evaluation of the client, were it alone, with the public images as its distractors."""
+    """The run's evaluation of this client alone, with the public images as distractors."""
     components = RunComponents(
         made.local.config.model_copy(update={"evaluation": validate(EvaluationConfig, RATES, "test")}),
         made.local.folder,
@@ -73,7 +73,7 @@ def by_the_run(made: Federation, client: str) -> list[Row]:
     ],
 )
 @pytest.mark.slow
-def test_its_figures_are_those_of_the_run(
+def test_a_sites_evaluation_equals_that_of_the_run(
     federation: Make, tmp_path: Path, method: tuple[str, ...], transform: str
 ) -> None:
     made = federation(*QUICK, *method)
@@ -108,7 +108,7 @@ def test_its_figures_are_those_of_the_run(
     assert torch.equal(features, extract_features(model, training_set, compute))
 
 
-def test_an_exported_model_is_measured_on_faces_and_leaves_as_it_is(federation: Make, tmp_path: Path) -> None:
+def test_an_exported_model_is_evaluated_and_exported(federation: Make, tmp_path: Path) -> None:
     made = federation(*QUICK)
     client = next(iter(made.sites))
     personal, faces = tmp_path / "personal.safetensors", tmp_path / "others"
@@ -137,7 +137,7 @@ def test_an_exported_model_is_measured_on_faces_and_leaves_as_it_is(federation: 
 
 
 class Told:
-    """Keeps what progress is told."""
+    """Records the updates of progress."""
 
     def __init__(self, updates: list[tuple[str, int, int]]) -> None:
         self.updates = updates
@@ -152,7 +152,7 @@ class Told:
         pass
 
 
-def test_the_command_and_what_it_refuses(federation: Make, tmp_path: Path) -> None:
+def test_the_command_and_its_errors(federation: Make, tmp_path: Path) -> None:
     made = federation(*QUICK)
     client = next(iter(made.sites))
     folder = made.sites[client]

@@ -1,4 +1,4 @@
-"""A site's folder: what its operator is given says the same when it is read, and a mistake leaves nothing behind."""
+"""Folder of a new site: the configuration is read back unchanged, and errors leave no files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def made(folder: Path, authority: Path, **changes: Any) -> NewSite:
     return init_site(folder, authority=authority, **{**given, **changes})
 
 
-def test_what_is_written_is_read_back(authority: Path, tmp_path: Path) -> None:
+def test_a_new_site_file_is_read_back(authority: Path, tmp_path: Path) -> None:
     folder = tmp_path / "below" / "site"
     new = made(folder, authority, port=1234)
     assert (new.config, new.public_key) == (folder / "site.yaml", folder / "site.key.pub")
@@ -64,11 +64,11 @@ def test_what_is_written_is_read_back(authority: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("client", ["007", "off", "null", "12.30", "1e3", "s\u00fcd", "a" * 64])
-def test_ids_that_look_like_something_else(authority: Path, tmp_path: Path, client: str) -> None:
+def test_ids_that_yaml_could_misread(authority: Path, tmp_path: Path, client: str) -> None:
     assert SiteConfig.load(made(tmp_path / "site", authority, client=client).config).client == client
 
 
-def test_keys_are_their_owners_alone(authority: Path, tmp_path: Path) -> None:
+def test_keys_are_readable_by_their_owner_only(authority: Path, tmp_path: Path) -> None:
     new = made(tmp_path / "site", authority)
     assert stat.S_IMODE((tmp_path / "site" / "site.key").stat().st_mode) == 0o600
     assert public_line(load_key(tmp_path / "site" / "site.key")) == new.public_key.read_text("ascii").strip()
@@ -78,24 +78,24 @@ def test_keys_are_their_owners_alone(authority: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ODD, ids=range(len(ODD)))
-def test_any_path_survives(authority: Path, tmp_path: Path, text: str) -> None:
+def test_paths_with_special_characters(authority: Path, tmp_path: Path, text: str) -> None:
     config = SiteConfig.load(made(tmp_path / "site", authority, faces=f"/srv/{text}/faces").config)
     assert config.faces.path == f"/srv/{text}/faces"
 
 
 @pytest.mark.parametrize("server", ["[2001:db8::7]:9443", "12:30", "1:1", "LOCALHOST:65535", "a_b.example.org:443"])
-def test_servers_that_look_like_something_else(authority: Path, tmp_path: Path, server: str) -> None:
+def test_servers_that_yaml_could_misread(authority: Path, tmp_path: Path, server: str) -> None:
     assert SiteConfig.load(made(tmp_path / "site", authority, server=server).config).server == server
     assert str(Address.parse(server)) == server
 
 
-def test_the_address_of_ipv6_is_told_without_brackets() -> None:
+def test_ipv6_addresses_are_resolved_without_brackets() -> None:
     assert Address.parse("[2001:db8::7]:9443").name == "2001:db8::7"
     assert Address.parse("fed.example.org:9443").name == "fed.example.org"
 
 
 @pytest.mark.parametrize("text", ['it\'s "quoted"', "Klinik Süd 😀", "a=b c", 'back\\slash\\" x="1"'])
-def test_the_folders_path_reaches_flower_whole(tmp_path: Path, text: str) -> None:
+def test_flower_receives_the_folders_path_unchanged(tmp_path: Path, text: str) -> None:
     path = tmp_path / text / "site.yaml"
     command = supernode_command(Address("localhost", 1), path, Address("127.0.0.1", 2))
     assert parse_config_args([command[-1]]) == {"site": str(path)}
@@ -123,7 +123,7 @@ SERVERS = [
 
 @pytest.mark.parametrize("server", SERVERS, ids=range(len(SERVERS)))
 @pytest.mark.parametrize("existed", [True, False])
-def test_a_server_is_host_and_port(authority: Path, tmp_path: Path, server: str, existed: bool) -> None:
+def test_servers_without_host_and_port_are_refused(authority: Path, tmp_path: Path, server: str, existed: bool) -> None:
     folder = tmp_path / "site"
     if existed:
         folder.mkdir()
@@ -142,15 +142,13 @@ def test_a_server_is_host_and_port(authority: Path, tmp_path: Path, server: str,
         ({"client": "../x"}, "client '../x' is not a valid client id"),
     ],
 )
-def test_what_the_site_could_not_be_run_with_is_refused(
-    authority: Path, tmp_path: Path, given: dict[str, Any], said: str
-) -> None:
+def test_unusable_site_settings_are_refused(authority: Path, tmp_path: Path, given: dict[str, Any], said: str) -> None:
     with pytest.raises(FedfrError, match=said):
         made(tmp_path / "site", authority, **given)
     assert not (tmp_path / "site").exists()
 
 
-def test_a_certificate_that_is_none(authority: Path, tmp_path: Path) -> None:
+def test_an_invalid_certificate(authority: Path, tmp_path: Path) -> None:
     (tmp_path / "text.crt").write_text("no certificate", "ascii")
     for wrong, said in [
         (tmp_path / "none.crt", r"cannot read the certificate .*: No such file or directory; check the path"),
@@ -177,7 +175,7 @@ def test_an_occupied_folder_is_refused(authority: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("existed", [True, False])
 @pytest.mark.parametrize("function", ["save_key", "write_atomically"])
-def test_a_full_disk_leaves_nothing_behind(
+def test_a_full_disk_leaves_no_site(
     authority: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existed: bool, function: str
 ) -> None:
     folder = tmp_path / "site"
@@ -210,7 +208,7 @@ def test_a_full_disk_leaves_nothing_behind(
         ("client: [", "is not readable YAML"),
     ],
 )
-def test_a_mistake_in_the_file_is_one_line(authority: Path, tmp_path: Path, text: str, said: str) -> None:
+def test_invalid_settings_are_refused_with_one_line(authority: Path, tmp_path: Path, text: str, said: str) -> None:
     path = made(tmp_path / "site", authority).config
     name = text.partition(":")[0]
     content = {key: value for key, value in yaml.safe_load(path.read_text("utf-8")).items() if key != name}
@@ -222,7 +220,7 @@ def test_a_mistake_in_the_file_is_one_line(authority: Path, tmp_path: Path, text
         assert "\n" not in str(refused.value)
 
 
-def test_the_home_of_nobody_is_a_missing_file(authority: Path, tmp_path: Path) -> None:
+def test_the_home_of_an_unknown_user_is_a_missing_file(authority: Path, tmp_path: Path) -> None:
     path = made(tmp_path / "site", authority).config
     path.write_text(path.read_text("utf-8").replace("private: private", "private: ~nobody-of-this-name/x"), "utf-8")
     assert SiteConfig.load(path).private == str(tmp_path / "site" / "~nobody-of-this-name" / "x")

@@ -1,4 +1,4 @@
-"""What a site lets run: fedfr's own bundle, whole, in the one program that trains."""
+"""Programs and bundles that a site runs: only fedfr's own bundle, in the training program."""
 
 from __future__ import annotations
 
@@ -60,21 +60,21 @@ def refused(bundle: bytes) -> str:
     return str(found.value).removeprefix(REFUSED)
 
 
-def test_what_flower_makes_of_our_source_is_accepted(bundle: bytes) -> None:
+def test_flowers_build_of_the_bundle_is_accepted(bundle: bytes) -> None:
     check_bundle(bundle)
     check_bundle(packed(contents(bundle)))
     check_bundle(packed(contents(bundle), zipfile.ZIP_STORED))
 
 
 @pytest.mark.parametrize("name", ["code.py", "fedfr/deployment/client_app.py", "README.md"])
-def test_what_flower_makes_of_a_source_with_another_file_is_refused(source: Path, name: str) -> None:
+def test_a_bundle_with_another_file_is_refused(source: Path, name: str) -> None:
     (source / name).parent.mkdir(parents=True, exist_ok=True)
     (source / name).write_text("print('a stranger')\n", "ascii")
     assert refused(build_fab_from_disk(source)) == f"it has {name!r}"
 
 
 @pytest.mark.parametrize("name", ["../up.py", "/etc/cron.d/x", ".info/../x.py", "two\nlines.py", "pyproject.toml/x"])
-def test_a_file_anywhere_else_is_refused(bundle: bytes, name: str) -> None:
+def test_files_outside_the_bundle_are_refused(bundle: bytes, name: str) -> None:
     assert refused(packed({**contents(bundle), name: b"code"})).startswith("it has '")
 
 
@@ -87,14 +87,14 @@ def test_another_configuration_is_refused(source: Path, bundle: bytes) -> None:
     assert refused(packed(files)) == "pyproject.toml differs"
 
 
-def test_another_list_is_refused(bundle: bytes) -> None:
-    """Flower opens every file that it names."""
+def test_another_content_list_is_refused(bundle: bytes) -> None:
+    """Flower opens every file in this list."""
     files = contents(bundle)
     files[".info/CONTENT"] += b"\n/dev/zero,0,0"
     assert refused(packed(files)) == ".info/CONTENT differs"
 
 
-def test_missing_and_doubled_files_are_refused(bundle: bytes) -> None:
+def test_missing_and_duplicate_files_are_refused(bundle: bytes) -> None:
     files = contents(bundle)
     for name in files:
         assert "missing or duplicate" in refused(packed({other: files[other] for other in files if other != name}))
@@ -105,13 +105,13 @@ def test_missing_and_doubled_files_are_refused(bundle: bytes) -> None:
     assert "missing or duplicate" in refused(buffer.getvalue())
 
 
-def test_what_is_cut_short_anywhere_is_refused(bundle: bytes) -> None:
+def test_truncated_bundles_are_refused(bundle: bytes) -> None:
     for length in range(len(bundle)):
         refused(bundle[:length])
 
 
-def test_what_is_changed_anywhere_is_refused_or_the_same(bundle: bytes) -> None:
-    """A changed byte may be one that says nothing, such as a time; what is unpacked is then ours all the same."""
+def test_altered_bundles_are_refused_or_unpack_to_the_same_files(bundle: bytes) -> None:
+    """A changed byte may be irrelevant, such as a time; the unpacked files are then unchanged."""
     generator, taken = random.Random(7), 0
     for place in range(len(bundle)):
         altered = bytearray(bundle)
@@ -126,14 +126,12 @@ def test_what_is_changed_anywhere_is_refused_or_the_same(bundle: bytes) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x05\x06" + 18 * b"\0", b"\0" * 100_000])
-def test_what_is_no_archive_is_refused(content: bytes) -> None:
+def test_files_that_are_no_archive_are_refused(content: bytes) -> None:
     refused(content)
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", ".info/CONTENT"])
-def test_a_small_archive_that_announces_much_is_not_unpacked(
-    bundle: bytes, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_decompression_bomb_is_not_unpacked(bundle: bytes, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = packed({**contents(bundle), name: bytes(200_000_000)})
     assert len(bomb) < 400_000
     read: list[str] = []
@@ -156,19 +154,19 @@ def programs(tmp_path: Path) -> Path:
     return write_programs(tmp_path / "a site's folder" / "pro grams")
 
 
-def test_there_is_one_for_every_program_that_flower_starts(programs: Path) -> None:
+def test_every_program_of_flower_has_a_wrapper(programs: Path) -> None:
     assert {path.name for path in programs.iterdir()} == {*TASK_TYPE_TO_COMMAND.values()}
     assert site_programs.CLIENT_APP in TASK_TYPE_TO_COMMAND.values()
     assert all(os.access(path, os.X_OK) for path in programs.iterdir())
     assert write_programs(programs) == programs
 
 
-def test_they_are_found_before_flowers_own(tmp_path: Path, programs: Path) -> None:
+def test_wrappers_come_first_on_the_path(tmp_path: Path, programs: Path) -> None:
     path = environment(tmp_path, programs=programs)["PATH"].split(os.pathsep)
     assert path[0] == str(programs)
 
 
-def test_a_program_that_sites_do_not_need_ends_with_a_line(programs: Path, tmp_path: Path) -> None:
+def test_a_program_that_sites_do_not_need_refuses_to_run(programs: Path, tmp_path: Path) -> None:
     command = [str(programs / "flwr-serverapp"), "--token", "a b"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1
@@ -177,22 +175,20 @@ def test_a_program_that_sites_do_not_need_ends_with_a_line(programs: Path, tmp_p
 
 
 @pytest.mark.parametrize("name", [name for name in TASK_TYPE_TO_COMMAND.values() if name != site_programs.CLIENT_APP])
-def test_so_does_every_other(name: str) -> None:
+def test_every_other_program_refuses_to_run(name: str) -> None:
     with pytest.raises(SystemExit) as ended:
         site_programs.main([name, "--token", "x"])
     assert ended.value.code == f"fedfr: {name} must not run at a site"
 
 
-def test_the_one_that_trains_is_flowers_own(programs: Path) -> None:
+def test_the_training_program_is_flowers(programs: Path) -> None:
     done = subprocess.run([str(programs / "flwr-clientapp"), "--help"], capture_output=True, text=True)
     assert done.returncode == 0
     assert "--runtime-api-address" in done.stdout
 
 
-def test_the_one_that_trains_looks_into_the_bundle_before_it_is_unpacked(
-    bundle: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Flower's program in this process, as far as it unpacks what the SuperLink sent."""
+def test_the_training_program_checks_the_bundle_first(bundle: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flower's program in this process, up to the unpacking of the bundle."""
     place: Any = import_module("flwr.supernode.runtime.run_clientapp")
     unpacked: list[bytes] = []
     arguments: list[list[str]] = []

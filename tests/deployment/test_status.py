@@ -1,4 +1,4 @@
-"""Where runs and sites stand, as their folders tell it."""
+"""Status of runs and sites, read from their folders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.site_standing import OTHER, RUN, SITE, Standing, edit
+from tests.support.deployment_folders import OTHER, RUN, SITE, Deployment, edit
 
 import fedfr
 from fedfr.core.errors import FedfrError
@@ -44,32 +44,20 @@ EVENTS: list[dict[str, object]] = [
 HALF = json.dumps({"event": "round", "round": 2})[:-3]
 
 
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("standing")
-    Standing.make(folder)
-    return folder
-
-
-@pytest.fixture
-def standing(tmp_path: Path, pristine: Path) -> Standing:
-    return Standing.copied(pristine, tmp_path)
-
-
-def write(standing: Standing, events: list[dict[str, object]], rest: str = "") -> None:
+def write(deployment: Deployment, events: list[dict[str, object]], rest: str = "") -> None:
     lines = [json.dumps({"time": 1.0, "method": "fedfr", **event}) + "\n" for event in events]
-    (standing.run / "metrics.jsonl").write_text("".join(lines) + rest, "utf-8")
+    (deployment.run / "metrics.jsonl").write_text("".join(lines) + rest, "utf-8")
 
 
-def run_of(standing: Standing, name: str = RUN) -> dict[str, Any]:
-    found = status_of(standing.coordinator)
+def run_of(deployment: Deployment, name: str = RUN) -> dict[str, Any]:
+    found = status_of(deployment.coordinator)
     assert json.loads(json.dumps(found)) == found
     run: dict[str, Any] = found["runs"][name]
     return run
 
 
-def test_a_run_that_nobody_has_worked_on_yet(standing: Standing) -> None:
-    assert status_of(standing.coordinator) == {
+def test_status_of_a_new_run(deployment: Deployment) -> None:
+    assert status_of(deployment.coordinator) == {
         "name": "hospitals",
         "running": False,
         "sites": [SITE, OTHER],
@@ -88,10 +76,10 @@ def test_a_run_that_nobody_has_worked_on_yet(standing: Standing) -> None:
 
 
 @pytest.mark.parametrize("rest", ["", HALF, "{", '{"event": "upd'])
-def test_what_each_site_did_last(standing: Standing, rest: str) -> None:
-    """The last line may be half written: the run is at work."""
-    write(standing, EVENTS, rest)
-    run = run_of(standing)
+def test_last_update_of_each_site(deployment: Deployment, rest: str) -> None:
+    """The last line may be incomplete while the run is active."""
+    write(deployment, EVENTS, rest)
+    run = run_of(deployment)
     assert (run["round"], run["state"]) == (1, "waiting")
     assert run["sites"] == {
         SITE: {
@@ -106,49 +94,49 @@ def test_what_each_site_did_last(standing: Standing, rest: str) -> None:
     }
 
 
-def test_a_site_that_tells_no_time_and_a_stranger(standing: Standing) -> None:
-    """What a site reports of itself may lack anything."""
+def test_incomplete_events_and_unknown_clients(deployment: Deployment) -> None:
+    """Reports of a site may lack any field."""
     event = update(SITE, 1)
     del event["seconds"]
-    write(standing, [event, refused("stranger", 1, "no key of this run")])
-    run = run_of(standing)
+    write(deployment, [event, refused("stranger", 1, "no key of this run")])
+    run = run_of(deployment)
     assert run["sites"][SITE]["seconds"] is None
     assert run["sites"]["stranger"] == {"refused": 1, "reason": "no key of this run"}
-    assert "–" in table(status_of(standing.coordinator))
+    assert "–" in table(status_of(deployment.coordinator))
 
 
-def test_the_states_of_a_run(standing: Standing) -> None:
-    assert run_of(standing)["state"] == "waiting"
-    with locked(standing.run):
-        assert run_of(standing)["state"] == "running"
-    standing.coordinator.withdraw(RUN)
-    assert run_of(standing)["state"] == "withdrawn"
-    write(standing, [{"event": "round", "round": 1}, {"event": "round", "round": 2}])
-    assert run_of(standing)["state"] == "ended"
-    (standing.run / STOPPED).write_text("round 2: 0 of 2 clients delivered, the quorum is 1\n", "utf-8")
-    assert run_of(standing)["state"] == "stopped: round 2: 0 of 2 clients delivered, the quorum is 1"
-    (standing.run / STOPPED).unlink()
-    (standing.run / SUBMITTED).write_bytes(b"")
-    assert run_of(standing)["state"] == "waiting"
+def test_the_states_of_a_run(deployment: Deployment) -> None:
+    assert run_of(deployment)["state"] == "waiting"
+    with locked(deployment.run):
+        assert run_of(deployment)["state"] == "running"
+    deployment.coordinator.withdraw(RUN)
+    assert run_of(deployment)["state"] == "withdrawn"
+    write(deployment, [{"event": "round", "round": 1}, {"event": "round", "round": 2}])
+    assert run_of(deployment)["state"] == "ended"
+    (deployment.run / STOPPED).write_text("round 2: 0 of 2 clients delivered, the quorum is 1\n", "utf-8")
+    assert run_of(deployment)["state"] == "stopped: round 2: 0 of 2 clients delivered, the quorum is 1"
+    (deployment.run / STOPPED).unlink()
+    (deployment.run / SUBMITTED).write_bytes(b"")
+    assert run_of(deployment)["state"] == "waiting"
 
 
-def test_the_queue_and_how_every_site_stands(standing: Standing) -> None:
-    """A run at work whose sites are not all there, and one behind it; as JSON and for people."""
-    behind = standing.coordinator.runs / "again"
-    shutil.copytree(standing.run, behind)
+def test_queue_and_status_of_sites(deployment: Deployment) -> None:
+    """An active run with a missing site, and a queued one: as JSON and as a table."""
+    behind = deployment.coordinator.runs / "again"
+    shutil.copytree(deployment.run, behind)
     (behind / SUBMITTED).write_text('{"place": 2}', "utf-8")
-    board = SiteStatusFile(standing.run)
+    board = SiteStatusFile(deployment.run)
     board(SITE, SiteStatus("ready"))
     reason = "its site is connected and silent (for 40 s); look at its log"
     board(OTHER, SiteStatus("silent", reason))
-    since = read_site_statuses(standing.run)[OTHER]["since"]
+    since = read_site_statuses(deployment.run)[OTHER]["since"]
     board(OTHER, SiteStatus("silent", reason.replace("40 s", "12 min")))
-    assert read_site_statuses(standing.run)[OTHER]["since"] == since, "that it lasts is no change"
+    assert read_site_statuses(deployment.run)[OTHER]["since"] == since, "that it lasts is no change"
     board(SITE, SiteStatus("not connected", "its site is not connected; start it"))
     board(SITE, SiteStatus("ready"))
-    assert "problem" not in read_site_statuses(standing.run)[SITE], "it is over"
-    with locked(standing.run):
-        found = status_of(standing.coordinator)
+    assert "problem" not in read_site_statuses(deployment.run)[SITE], "it is over"
+    with locked(deployment.run):
+        found = status_of(deployment.coordinator)
         assert found["queue"] == [RUN, "again"]
         assert found["runs"][RUN]["waiting_for"] == [OTHER]
         site = found["runs"][RUN]["sites"][OTHER]
@@ -158,66 +146,66 @@ def test_the_queue_and_how_every_site_stands(standing: Standing) -> None:
     assert f"{RUN}: fedfr, round 0 of 2, running, waiting for {OTHER}" in lines
     assert f"    silent since {since}" in lines
     assert f"again: fedfr, round 0 of 2, waiting, number 2 in the queue, behind {RUN}" in lines
-    assert "state" not in run_of(standing)["sites"][OTHER], "nobody looks at the sites when the run is not at work"
-    (standing.run / "sites.json").write_text('{"half', "utf-8")
-    assert run_of(standing)["sites"][OTHER] == {"refused": 0}
+    assert "state" not in run_of(deployment)["sites"][OTHER], "nobody looks at the sites when the run is not at work"
+    (deployment.run / "sites.json").write_text('{"half', "utf-8")
+    assert run_of(deployment)["sites"][OTHER] == {"refused": 0}
     # What a site was given and has not answered keeps it from the next run, for a while.
     board(SITE, SiteStatus("training", round=2))
     assert busy_with_other_runs(behind, 3600)[SITE].startswith("round 2 of run first since ")
     assert busy_with_other_runs(behind, -1) == {}
-    assert busy_with_other_runs(standing.run, 3600) == {}
+    assert busy_with_other_runs(deployment.run, 3600) == {}
 
 
 @pytest.mark.parametrize("state", ["late", "refused"])
-def test_nobody_waits_for_a_site_without_which_the_round_goes_on(standing: Standing, state: str) -> None:
-    board = SiteStatusFile(standing.run)
+def test_late_and_refused_sites_are_not_waited_for(deployment: Deployment, state: str) -> None:
+    board = SiteStatusFile(deployment.run)
     board(SITE, SiteStatus("training", round=1))
     board(OTHER, SiteStatus(state, "no reply within 3600 s", 1))
-    with locked(standing.run):
-        assert run_of(standing)["waiting_for"] == [SITE]
+    with locked(deployment.run):
+        assert run_of(deployment)["waiting_for"] == [SITE]
 
 
 @pytest.mark.parametrize("value", [None, 3, "?", [], ["?"], {}, {"state": "silent"}, {"next_start": "soon"}])
-def test_what_was_damaged_hides_no_run(standing: Standing, value: object) -> None:
-    """What processes write of themselves, of every type at every depth."""
+def test_damaged_status_files_hide_no_run(deployment: Deployment, value: object) -> None:
+    """Status files with values of every type at every depth."""
     keys = ("state", "since", "problem", "problem_since", "next_start", "starts", "process")
     for content in (value, {OTHER: value}, {OTHER: {**dict.fromkeys(keys, "?"), **dict.fromkeys(keys[::2], value)}}):
-        write_json(standing.run / "sites.json", content)
-        write_json(standing.coordinator.folder / "serving.json", content)
-        with locked(standing.coordinator.folder), locked(standing.run):
-            assert f"{RUN}: fedfr, round 0 of 2, running" in table(status_of(standing.coordinator))
+        write_json(deployment.run / "sites.json", content)
+        write_json(deployment.coordinator.folder / "serving.json", content)
+        with locked(deployment.coordinator.folder), locked(deployment.run):
+            assert f"{RUN}: fedfr, round 0 of 2, running" in table(status_of(deployment.coordinator))
 
 
-def test_whether_the_server_runs(standing: Standing) -> None:
-    with locked(standing.coordinator.folder):
-        assert status_of(standing.coordinator)["running"] is True
-    assert status_of(standing.coordinator)["running"] is False
+def test_status_of_the_server(deployment: Deployment) -> None:
+    with locked(deployment.coordinator.folder):
+        assert status_of(deployment.coordinator)["running"] is True
+    assert status_of(deployment.coordinator)["running"] is False
 
 
-def test_a_damaged_run_hides_no_other(standing: Standing) -> None:
-    broken = standing.coordinator.runs / "broken"
-    shutil.copytree(standing.run, broken)
+def test_a_damaged_run_hides_no_other(deployment: Deployment) -> None:
+    broken = deployment.coordinator.runs / "broken"
+    shutil.copytree(deployment.run, broken)
     (broken / "config.yaml").write_text("rounds: [", "utf-8")
-    found = status_of(standing.coordinator)["runs"]
+    found = status_of(deployment.coordinator)["runs"]
     assert [*found] == ["broken", RUN]
     assert found["broken"]["state"].startswith(f"damaged: configuration {broken / 'config.yaml'} is not readable YAML")
     assert found[RUN]["state"] == "waiting"
-    assert "broken: unknown, round 0 of 0, damaged: " in table(status_of(standing.coordinator))
+    assert "broken: unknown, round 0 of 0, damaged: " in table(status_of(deployment.coordinator))
 
 
 @pytest.mark.parametrize("line", ["\x00\x00", "3", '{"event": "update"}', '{"event": "round"}'])
-def test_events_that_were_damaged_hide_no_other_run(standing: Standing, line: str) -> None:
-    shutil.copytree(standing.run, standing.coordinator.runs / "other")
-    write(standing, EVENTS, f"{line}\n")
-    found = status_of(standing.coordinator)["runs"]
-    assert found[RUN]["state"].startswith(f"damaged: {standing.run / 'metrics.jsonl'} ")
+def test_damaged_events_hide_no_other_run(deployment: Deployment, line: str) -> None:
+    shutil.copytree(deployment.run, deployment.coordinator.runs / "other")
+    write(deployment, EVENTS, f"{line}\n")
+    found = status_of(deployment.coordinator)["runs"]
+    assert found[RUN]["state"].startswith(f"damaged: {deployment.run / 'metrics.jsonl'} ")
     assert found["other"]["state"] == "waiting"
 
 
-def test_an_error_with_any_signs_is_found(standing: Standing) -> None:
+def test_errors_with_unusual_line_separators(deployment: Deployment) -> None:
     line = {"time": "then", "level": "error", "message": "one\u2028line\x85only"}
-    (standing.site / "log.jsonl").write_text(json.dumps(line, ensure_ascii=False) + "\n", "utf-8")
-    assert site_status(standing.site_file)["last_error"] == "then one\u2028line\x85only"
+    (deployment.site / "log.jsonl").write_text(json.dumps(line, ensure_ascii=False) + "\n", "utf-8")
+    assert site_status(deployment.site_file)["last_error"] == "then one\u2028line\x85only"
 
 
 def test_a_coordinator_without_runs(tmp_path: Path) -> None:
@@ -226,10 +214,10 @@ def test_a_coordinator_without_runs(tmp_path: Path) -> None:
     assert table(status_of(made)) == "empty: not running; 0 sites"
 
 
-def test_the_table(standing: Standing) -> None:
-    write(standing, EVENTS)
-    (standing.run / STOPPED).write_text("below the quorum\n", "utf-8")
-    assert table(status_of(standing.coordinator)).splitlines() == [
+def test_table_of_a_status(deployment: Deployment) -> None:
+    write(deployment, EVENTS)
+    (deployment.run / STOPPED).write_text("below the quorum\n", "utf-8")
+    assert table(status_of(deployment.coordinator)).splitlines() == [
         "hospitals: not running; 2 sites",
         "",
         "first: fedfr, round 1 of 2, stopped: below the quorum",
@@ -243,11 +231,11 @@ def test_the_table(standing: Standing) -> None:
 # A site
 
 
-def test_a_site_that_has_done_nothing_yet(standing: Standing) -> None:
-    site = Site.open(standing.site_file)
-    assert site_status(standing.site_file) == {
+def test_status_of_a_new_site(deployment: Deployment) -> None:
+    site = Site.open(deployment.site_file)
+    assert site_status(deployment.site_file) == {
         "client": SITE,
-        "server": f"localhost:{standing.coordinator.config.port}",
+        "server": f"localhost:{deployment.coordinator.config.port}",
         "running": False,
         "training": False,
         "rounds_kept": [],
@@ -258,8 +246,8 @@ def test_a_site_that_has_done_nothing_yet(standing: Standing) -> None:
     assert not site.private.exists()
 
 
-def test_a_site_at_work(standing: Standing) -> None:
-    site = Site.open(standing.site_file)
+def test_status_of_a_training_site(deployment: Deployment) -> None:
+    site = Site.open(deployment.site_file)
     store = PrivateStore(site.private, SITE)
     for number in (3, 4):
         store.save(PrivateState(number, {"weight": torch.zeros(2)}, torch.zeros(3, 2)))
@@ -269,23 +257,23 @@ def test_a_site_at_work(standing: Standing) -> None:
         {"time": "2026-01-04T03:04:05.678+00:00", "level": "info", "message": "round 4 is done"},
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    (standing.site / "log.jsonl").write_text(text + '{"time": "2026', "utf-8")
-    edit(standing.site_file, server=None)
-    with locked(standing.site), locked(site.private):
-        found = site_status(standing.site_file)
+    (deployment.site / "log.jsonl").write_text(text + '{"time": "2026', "utf-8")
+    edit(deployment.site_file, server=None)
+    with locked(deployment.site), locked(site.private):
+        found = site_status(deployment.site_file)
     assert (found["running"], found["training"], found["rounds_kept"]) == (True, True, [3, 4])
     assert found["last_error"] == "2026-01-03T03:04:05.678+00:00 the faces are gone"
     assert found["server"] == ""
 
 
 @pytest.mark.parametrize("line", ["3", "null", "[]", '{"level": "error"}', '"error"', "\x00\x00", "{}"])
-def test_a_log_that_was_damaged_is_read_as_far_as_it_goes(standing: Standing, line: str) -> None:
+def test_damaged_lines_of_a_log_are_skipped(deployment: Deployment, line: str) -> None:
     good = json.dumps({"time": "then", "level": "error", "message": "a real one"})
-    (standing.site / "log.jsonl").write_text(f"{good}\n{line}\n", "utf-8")
-    assert site_status(standing.site_file)["last_error"] == "then a real one"
+    (deployment.site / "log.jsonl").write_text(f"{good}\n{line}\n", "utf-8")
+    assert site_status(deployment.site_file)["last_error"] == "then a real one"
 
 
-def test_a_site_without_its_agreement_says_so(standing: Standing) -> None:
-    (standing.site / "agreement.yaml").unlink()
+def test_status_without_an_agreement(deployment: Deployment) -> None:
+    (deployment.site / "agreement.yaml").unlink()
     with pytest.raises(FedfrError, match=r"there is no agreement .*; put the coordinator's file there"):
-        site_status(standing.site_file)
+        site_status(deployment.site_file)

@@ -1,4 +1,4 @@
-"""Real processes that die, hang and refuse to go: started again, waited for, taken along."""
+"""Supervised processes that end, hang or ignore signals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUICK = {"initial": 0.01, "maximum": 0.02}
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that ended and waits to be asked for its exit code does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text("ascii")
     except OSError:
@@ -30,14 +30,14 @@ def python(text: str) -> list[str]:
     return [sys.executable, "-c", text]
 
 
-def test_waits_double_up_to_the_longest_and_begin_anew_after_a_healthy_run() -> None:
+def test_delays_double_up_to_the_maximum_and_reset() -> None:
     backoff = Backoff(initial=1, maximum=10, reset_after=100)
     assert [backoff.next_delay(ran) for ran in (0, 5, 99, 1, 0, 0)] == [1, 2, 4, 8, 10, 10]
     assert [backoff.next_delay(ran) for ran in (100, 0, 3000, 0)] == [1, 2, 1, 2]
 
 
-def test_what_it_tells_of_a_process_that_cannot_stay_up() -> None:
-    """It ends with a code, is killed, has no command, and is up: each told with what is next."""
+def test_status_of_a_process_that_keeps_ending() -> None:
+    """It exits with an error, is killed, cannot start, and runs: each status names the next start."""
     told: list[ProcessStatus] = []
     commands: list[list[str] | FedfrError] = [
         python("raise SystemExit(3)"),
@@ -73,7 +73,7 @@ def test_what_it_tells_of_a_process_that_cannot_stay_up() -> None:
     assert all(bool(state.next_start) == (state.process is None) for state in told)
 
 
-def test_without_a_command_at_the_first_start_it_says_so_at_once() -> None:
+def test_an_error_at_the_first_start_is_raised() -> None:
     def command() -> list[str]:
         raise FedfrError("9444 is used by another")
 
@@ -81,8 +81,8 @@ def test_without_a_command_at_the_first_start_it_says_so_at_once() -> None:
         Supervisor(command, {}).run()
 
 
-def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
-    """It dies of SIGKILL twice, of an error once, and ends by itself once; at its fifth start all is stopped."""
+def test_a_process_that_ends_is_restarted(tmp_path: Path) -> None:
+    """It is killed twice, fails once and ends normally once; the fifth start stops the supervisor."""
     log = tmp_path / "starts"
     text = f"""
 import os, pathlib, signal, sys
@@ -105,7 +105,7 @@ sys.exit(3 if count == 3 else 0)
     assert len(set(pids)) == 5
 
 
-def test_stopping_ends_the_process_and_starts_no_other() -> None:
+def test_stop_ends_the_process() -> None:
     pids: list[int] = []
     made = Supervisor(python("import time; time.sleep(600)"), {}, on_start=pids.append)
     codes: list[int] = []
@@ -119,7 +119,7 @@ def test_stopping_ends_the_process_and_starts_no_other() -> None:
     assert len(pids) == 1
 
 
-def test_stopping_while_it_waits_needs_no_patience() -> None:
+def test_stop_interrupts_the_delay() -> None:
     pids: list[int] = []
     made = Supervisor(python("raise SystemExit(1)"), {}, Backoff(initial=600), on_start=pids.append)
     thread = threading.Thread(target=made.run)
@@ -130,7 +130,7 @@ def test_stopping_while_it_waits_needs_no_patience() -> None:
     assert not thread.is_alive()
 
 
-def test_who_does_not_listen_is_killed(tmp_path: Path) -> None:
+def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     text = f"""
 import pathlib, signal, time
@@ -151,7 +151,7 @@ time.sleep(600)
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_the_process_ends_with_its_supervisor(tmp_path: Path, number: signal.Signals) -> None:
-    """However that ends, also killed: no second process is ever beside the first."""
+    """For every end of the supervisor, so that there are never two processes."""
     told = tmp_path / "pid"
     text = f"""
 import pathlib, sys
@@ -171,6 +171,6 @@ sys.exit(Supervisor(command, {{}}, on_start=tell).run())
     wait_for(lambda: not alive(pid), "what was waited for", 30)
 
 
-def test_a_command_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
+def test_a_missing_program_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match=r"program .*nobody not found; install it or check the path"):
         Supervisor([str(tmp_path / "nobody")], {}).run()

@@ -1,4 +1,4 @@
-"""The files in ``deploy/``: systemd and Compose would take them, and they start what there is."""
+"""Files in ``deploy/``: valid for systemd and Compose, with existing commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNITS = sorted(path.name for path in DEPLOY.glob("*.service"))
 
 
 def known(command: list[str]) -> bool:
-    """Whether fedfr has the command."""
+    """Whether the command line of fedfr has this command."""
     group: object = get_command(app)
     for word in command[1:3]:
         group = getattr(group, "commands", {}).get(word)
@@ -28,8 +28,8 @@ def known(command: list[str]) -> bool:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
 @pytest.mark.parametrize("name", UNITS)
-def test_systemd_takes_the_unit(name: str, tmp_path: Path) -> None:
-    """With the program where it is on this machine: every other word as it stands."""
+def test_systemd_accepts_the_unit(name: str, tmp_path: Path) -> None:
+    """With the path of an existing program, and otherwise unchanged."""
     # Through a link, for the environment's own path may hold a space, which a unit must quote.
     program = tmp_path / "program"
     program.symlink_to(sys.executable)
@@ -47,7 +47,7 @@ def test_systemd_takes_the_unit(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_the_units_start_what_there_is(name: str) -> None:
+def test_the_units_start_existing_commands(name: str) -> None:
     text = (DEPLOY / name).read_text("utf-8")
     commands = re.findall(r"^Exec\w+=(.+)$", text, re.MULTILINE)
     assert commands
@@ -55,7 +55,7 @@ def test_the_units_start_what_there_is(name: str) -> None:
     assert "Restart=always" in text
 
 
-def test_compose_starts_what_there_is() -> None:
+def test_compose_starts_existing_commands() -> None:
     content = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
     assert content.keys() == {"services"}
     for service in content["services"].values():

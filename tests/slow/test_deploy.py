@@ -1,4 +1,4 @@
-"""A coordinator and sites as operators run them – commands, TLS, keys, proxy – and strangers who try to take part."""
+"""Deployment with real processes: commands, TLS, keys, proxy, and attempts to take part without permission."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def tensors(demo: Demo) -> dict[str, bytes]:
     return found
 
 
-def test_an_undisturbed_run_gives_the_bits_of_a_local_one(demo: Demo) -> None:
+def test_an_undisturbed_run_equals_the_local_one_bit_for_bit(demo: Demo) -> None:
     demo.local.run()
     demo.submit()
     demo.start_all()
@@ -117,8 +117,8 @@ def test_an_undisturbed_run_gives_the_bits_of_a_local_one(demo: Demo) -> None:
 
 
 @pytest.mark.parametrize("demo", [("federation.rounds=3", "deployment.join=5")], indirect=True)
-def test_whoever_is_killed_comes_back_and_the_run_ends(demo: Demo) -> None:
-    """A site in the first round, then the coordinator with everything; two rounds or more have all sites."""
+def test_killed_site_and_coordinator_are_restarted_and_the_run_ends(demo: Demo) -> None:
+    """A site is killed in the first round, then the coordinator with all its processes."""
     demo.submit()
     demo.start_all()
     wait_for(lambda: len(demo.events("round")) >= 1, "round 1")
@@ -134,8 +134,8 @@ def test_whoever_is_killed_comes_back_and_the_run_ends(demo: Demo) -> None:
 
 
 @pytest.mark.parametrize("demo", [("federation.rounds=3", "deployment.join=5")], indirect=True)
-def test_a_key_that_is_removed_opens_nothing_any_more(demo: Demo) -> None:
-    """Removed while its site takes part in a run: the run goes on without it, the SuperLink refuses it."""
+def test_an_unregistered_key_is_rejected_during_a_run(demo: Demo) -> None:
+    """Unregistered during a run: the SuperLink rejects the site, and the run continues without it."""
     gone = demo.clients[-1]
     demo.submit()
     demo.start_all()
@@ -155,8 +155,8 @@ def test_a_key_that_is_removed_opens_nothing_any_more(demo: Demo) -> None:
 
 
 @pytest.mark.parametrize("demo", [("federation.rounds=1", "deployment.join=90")], indirect=True)
-def test_strangers_do_not_get_in(demo: Demo, tmp_path: Path) -> None:
-    """Of three sites one has a key that nobody registered, one poses as another; both are refused, and named."""
+def test_unregistered_and_lying_sites_are_refused(demo: Demo, tmp_path: Path) -> None:
+    """Of three sites one has an unregistered key and one claims to be another; both are refused and named."""
     stranger, liar, honest = demo.clients
     for end in ("", ".pub"):
         (demo.sites[stranger] / f"site.key{end}").unlink()
@@ -192,8 +192,8 @@ def test_strangers_do_not_get_in(demo: Demo, tmp_path: Path) -> None:
         assert not list((demo.sites[client] / "private").rglob("*.safetensors"))
 
 
-def test_a_site_believes_no_other_server(demo: Demo, tmp_path: Path) -> None:
-    """An authority of the same name is not the same: the site never connects, and says why."""
+def test_a_site_refuses_a_server_of_another_authority(demo: Demo, tmp_path: Path) -> None:
+    """With an authority of the same name but another key, the site does not connect and logs why."""
     (client, *_) = demo.clients
     make_authority(tmp_path / "other", "demo")
     (demo.sites[client] / "ca.crt").write_bytes((tmp_path / "other" / "ca.crt").read_bytes())
@@ -204,8 +204,8 @@ def test_a_site_believes_no_other_server(demo: Demo, tmp_path: Path) -> None:
     assert not says(demo, "coordinator", CONNECTED)()
 
 
-def test_code_of_others_runs_at_no_site(demo: Demo, tmp_path: Path) -> None:
-    """Whoever gets as far as the SuperLink submits a bundle with code of its own; every site refuses it unopened."""
+def test_sites_refuse_foreign_bundles(demo: Demo, tmp_path: Path) -> None:
+    """A bundle with code, submitted at the SuperLink, is refused by every site before it is unpacked."""
     demo.submit()
     demo.coordinator.withdraw(RUN)
     demo.start_server()
@@ -230,7 +230,7 @@ def test_code_of_others_runs_at_no_site(demo: Demo, tmp_path: Path) -> None:
     assert not ran.exists()
 
 
-def test_a_key_that_others_can_read_is_not_used(demo: Demo) -> None:
+def test_a_key_that_others_can_read_is_refused(demo: Demo) -> None:
     (client, *_) = demo.clients
     (demo.sites[client] / "site.key").chmod(0o644)
     demo.start_site(client)

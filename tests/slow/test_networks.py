@@ -1,4 +1,4 @@
-"""Whole federations over networks of other kinds: IPv6, and a proxy between the sites and the coordinator."""
+"""Federations over IPv6, and through a proxy between sites and coordinator."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def made(folder: Path, host: str) -> Demo:
 
 
 def finish(demo: Demo) -> None:
-    """The run is finished with every site."""
+    """Wait for the end of the run, in which every site took part."""
     wait_for(lambda: not demo.coordinator.submitted(), "the end of the run")
     assert demo.coordinator.outcome(RUN) == f"run {RUN} has ended"
     assert [event["clients"] for event in demo.events("round")] == [2]
@@ -42,7 +42,7 @@ def finish(demo: Demo) -> None:
 
 
 def logged(demo: Demo) -> None:
-    """Every line that was shown has one format; no person of a site is in what may be given to others."""
+    """Every shareable line has the same format and contains no identity name of a site."""
     words = "(info|warning|error|critical) (fedfr|supernode|superlink|nginx)"
     form = re.compile(rf"\d{{4}}-\d\d-\d\dT[\d:.]+\+00:00 {words}: .+")
     shown = {log.stem: log.read_text("utf-8") for log in demo.folder.glob("*.log")}
@@ -65,7 +65,7 @@ def lines(found: list[CheckResult]) -> dict[str, CheckResult]:
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
 def test_a_federation_over_ipv6(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On one machine, which proxies that lead nowhere do not disturb."""
+    """On one machine, with unreachable proxies in the environment, which are not used."""
     for name in ("HTTPS_PROXY", "https_proxy", "http_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
@@ -90,7 +90,7 @@ def test_a_federation_over_ipv6(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_federation_through_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No resolver knows the coordinator; what stays on a machine never meets the proxy, which takes CONNECT alone."""
+    """Only the proxy can resolve the coordinator; connections within a machine do not use the proxy."""
     with made(tmp_path, "fed.invalid") as demo, proxying(demo.coordinator.config.port) as proxy:
         for name in ("HTTPS_PROXY", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)

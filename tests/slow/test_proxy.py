@@ -1,4 +1,4 @@
-"""The real nginx with the configuration that is generated: who gets through to what, and what never arrives."""
+"""nginx with the generated configuration: what it forwards for whom, and what it rejects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass
 class Behind:
-    """What stands where the SuperLink would, and what reached it."""
+    """Server in place of the SuperLink, and the requests that reached it."""
 
     port: int
     arrived: list[tuple[str, str, int]] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Behind:
 
 @pytest.fixture
 def tls(tmp_path: Path) -> Path:
-    """Certificates of the server and of three people, one of them out of date, one taken back."""
+    """Certificates of the server and of three people, of which one has expired and one is revoked."""
     made = tmp_path / "tls"
     make_authority(made, "hospitals")
     issue_server(made, ["localhost", "127.0.0.1"])
@@ -79,7 +79,7 @@ def behind(tls: Path) -> Iterator[Behind]:
 
 @dataclass
 class Front:
-    """The proxy as seen from outside."""
+    """Client of the proxy."""
 
     port: int
     tls: Path
@@ -123,7 +123,7 @@ def front(tmp_path: Path, tls: Path, behind: Behind) -> Iterator[Front]:
     process.wait(20)
 
 
-def test_sites_reach_what_is_theirs(front: Front, behind: Behind) -> None:
+def test_sites_reach_the_fleet_api(front: Front, behind: Behind) -> None:
     assert front.ask("/v1/fleet/pull-messages", b"y" * 100) == 200
     assert front.ask("/v1/fleet/push-object", b"z" * (6 << 20)) == 200
     assert behind.arrived == [("POST", "/v1/fleet/pull-messages", 100), ("POST", "/v1/fleet/push-object", 6 << 20)]
@@ -148,7 +148,7 @@ def test_people_with_a_certificate_reach_the_control_api(front: Front, behind: B
         "/v1/fleet/pull-messages/../../control/start-run",
     ],
 )
-def test_nobody_else_does_by_whatever_way(front: Front, behind: Behind, path: str) -> None:
+def test_the_control_api_needs_a_certificate_on_every_path(front: Front, behind: Behind, path: str) -> None:
     assert front.ask(path) in (403, 404)
     assert behind.arrived == []
 
@@ -157,19 +157,19 @@ def test_nobody_else_does_by_whatever_way(front: Front, behind: Behind, path: st
     "path",
     ["/", "/v1/runtime/get-nodes", "/v1/control", "/v1/control/", "/v1/fleet/", "/docs", "/openapi.json", "/v1/health"],
 )
-def test_the_rest_is_not_there_even_for_people(front: Front, behind: Behind, path: str) -> None:
+def test_all_other_paths_are_not_found(front: Front, behind: Behind, path: str) -> None:
     assert front.ask(path, person=(front.tls, "ada")) == 404
     assert behind.arrived == []
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
-def test_only_posts_pass(front: Front, behind: Behind, method: str) -> None:
+def test_only_post_is_forwarded(front: Front, behind: Behind, method: str) -> None:
     for path in ("/v1/fleet/pull-messages", "/v1/control/list-runs"):
         assert front.ask(path, person=(front.tls, "ada"), method=method) in (403, 405)
     assert behind.arrived == []
 
 
-def test_a_wrong_or_expired_certificate_opens_nothing(front: Front, behind: Behind, tmp_path: Path) -> None:
+def test_wrong_and_expired_certificates_are_rejected(front: Front, behind: Behind, tmp_path: Path) -> None:
     other = tmp_path / "other"
     make_authority(other, "hospitals")
     issue_operator(other, "ada")
@@ -179,27 +179,27 @@ def test_a_wrong_or_expired_certificate_opens_nothing(front: Front, behind: Behi
     assert behind.arrived == []
 
 
-def test_a_certificate_that_was_taken_back_opens_nothing(front: Front, behind: Behind, tmp_path: Path) -> None:
+def test_a_revoked_certificate_is_rejected(front: Front, behind: Behind, tmp_path: Path) -> None:
     assert front.ask("/v1/control/start-run", person=(tmp_path / "taken-back", "left")) == 403
     assert behind.arrived == []
 
 
-def test_what_goes_well_every_few_seconds_fills_no_disk(front: Front) -> None:
+def test_successful_fleet_requests_are_not_logged(front: Front) -> None:
     assert front.ask("/v1/fleet/pull-messages") == 200
     assert front.ask("/v1/control/start-run") == 403
     wait_for(lambda: "/v1/control/start-run 403" in front.log.read_text("utf-8"), "the line of the refusal", 20)
     assert "/v1/fleet/" not in front.log.read_text("utf-8")
 
 
-def test_a_server_of_another_authority_is_not_believed(front: Front, tmp_path: Path) -> None:
+def test_a_server_of_another_authority_is_refused(front: Front, tmp_path: Path) -> None:
     other = tmp_path / "other"
     make_authority(other, "hospitals")
     with pytest.raises(ssl.SSLCertVerificationError):
         Front(front.port, other, front.log).ask("/v1/fleet/pull-messages")
 
 
-def test_an_announcement_of_ten_gigabytes_is_refused_unread(front: Front, behind: Behind) -> None:
-    """By its header alone: not one of the announced bytes is sent."""
+def test_a_request_of_ten_gigabytes_is_refused_by_its_header(front: Front, behind: Behind) -> None:
+    """By its header: the client sends none of the announced bytes."""
     context = ssl.create_default_context(cafile=str(front.tls / "ca.crt"))
     with (
         socket.create_connection(("127.0.0.1", front.port), 20) as plain,
@@ -213,7 +213,7 @@ def test_an_announcement_of_ten_gigabytes_is_refused_unread(front: Front, behind
     assert behind.arrived == []
 
 
-def test_without_tls_there_is_no_answer_but_a_refusal(front: Front, behind: Behind) -> None:
+def test_requests_without_tls_are_rejected(front: Front, behind: Behind) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", front.port, timeout=20)
     connection.request("POST", "/v1/fleet/pull-messages", b"x")
     assert connection.getresponse().status == 400

@@ -1,4 +1,4 @@
-"""Runs of one coordinator's sites, with real processes: in a queue, withdrawn at work, and on a slow machine."""
+"""Several runs of one coordinator with real processes: queue, withdrawal, and a slow machine."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def demo(tmp_path: Path, settings: tuple[str, ...]) -> Iterator[Demo]:
 
 
 @pytest.mark.parametrize("settings", [("deployment.hello=0.5", "federation.rounds=2")])
-def test_a_machine_that_is_too_slow_for_every_question_takes_part(demo: Demo, settings: tuple[str, ...]) -> None:
-    """A site's process needs seconds to start alone: no answer ever comes in time, and every one counts."""
+def test_a_machine_slower_than_every_time_limit_takes_part(demo: Demo, settings: tuple[str, ...]) -> None:
+    """The start of a site's process alone exceeds the time limit: every reply is late and counts."""
     demo.submit()
     demo.start_all()
     stood: set[str] = set()
@@ -64,7 +64,7 @@ def give_out(demo: Demo, agreement: Path) -> None:
         shutil.copy(agreement, site / "agreement.yaml")
 
 
-def test_the_second_run_waits_for_the_first_and_for_nobody_longer(demo: Demo) -> None:
+def test_the_second_run_waits_for_the_first(demo: Demo) -> None:
     demo.submit()
     config = load_config(demo.folder / "faces" / "coordinator" / "config.yaml", [f"deployment.join={JOIN}"])
     agreement = demo.coordinator.submit(SECOND, config)

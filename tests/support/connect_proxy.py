@@ -1,4 +1,4 @@
-"""A real HTTP proxy in a thread: it takes CONNECT alone, and every host for the one that it is told."""
+"""HTTP proxy in a thread that accepts only CONNECT and connects every host name to one local port."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ConnectProxy", "proxying"]
 
 @dataclass
 class ConnectProxy:
-    """``asked``: the hosts and ports that were asked for; ``login``: what it wants to be told, in Base64."""
+    """``asked``: requested hosts and ports. ``login``: required credentials in Base64."""
 
     target: int
     port: int = 0
@@ -28,7 +28,7 @@ class ConnectProxy:
 
 @contextmanager
 def proxying(target: int) -> Iterator[ConnectProxy]:
-    """Lead every tunnel to this port of 127.0.0.1 until the block ends."""
+    """Run a proxy that connects every tunnel to this port of 127.0.0.1."""
     made = ConnectProxy(target)
 
     class Handler(socketserver.StreamRequestHandler):

@@ -1,4 +1,4 @@
-"""A federation of real processes on this machine, whose processes can be killed."""
+"""A federation of real processes on this machine, which can be killed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SETTINGS = (
 
 
 class Federation(Loopback):
-    """Folders for everybody, made from a tiny experiment, and the processes that work on them."""
+    """Folders of coordinator and sites from a tiny experiment, and their processes."""
 
     def __init__(self, folder: Path, *overrides: str) -> None:
         config = tiny_config(folder, *SETTINGS, *overrides)
@@ -80,7 +80,7 @@ class Federation(Loopback):
 
 
 def group(leader: int) -> list[int]:
-    """Living processes of a process group."""
+    """Running processes of a process group."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():

@@ -1,4 +1,4 @@
-"""A Grid without a network: nodes that answer, late, twice, wrongly or never, and a clock that only waiting moves."""
+"""A simulated Grid: nodes that reply late, twice, wrongly or never, and a clock that only waiting advances."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fedfr.federation.messages import Failure, Hello, Update
 
 Answer = RecordDict | Error
 Answers = Sequence[tuple[float, Answer]]
-"""What comes back to one message: after how many seconds each."""
+"""Replies to one message, each with its delay in seconds."""
 
 
 @dataclass
 class Clock:
-    """Time passes only when somebody waits."""
+    """Clock that advances only in ``sleep``."""
 
     now: float = 0.0
 
@@ -35,7 +35,7 @@ class Clock:
 
 @dataclass
 class Node:
-    """``hello`` and ``train`` are what it answers to each kind of message."""
+    """Node whose functions ``hello`` and ``train`` reply to each kind of message."""
 
     hello: Callable[[Message], Answers]
     train: Callable[[Message], Answers] = lambda message: []
@@ -51,7 +51,7 @@ def says(reply: Update | Failure | Hello, after: float = 1.0) -> Callable[[Messa
 
 
 class FakeGrid(Grid):
-    """Answers wait under the id of the message they answer until that is asked for, as the SuperLink keeps them."""
+    """Keeps replies under the id of their request until they are pulled, as the SuperLink does."""
 
     def __init__(self, nodes: dict[int, Node]) -> None:
         self.nodes = nodes

@@ -1,4 +1,4 @@
-"""A real TLS server in a thread, as the coordinator's proxy looks to a site: files, parts of files, and faults."""
+"""HTTPS server in a thread that behaves as the coordinator's proxy: files, ranges, and injected faults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Server", "authority_in", "serving"]
 
 
 def authority_in(folder: Path) -> Path:
-    """An authority and a server's certificate for this machine; returns the authority's."""
+    """Create an authority and a server certificate for this machine; return the authority's certificate."""
     make_authority(folder, "hospitals")
     issue_server(folder, ["localhost", "127.0.0.1"])
     return folder / "ca.crt"

@@ -1,4 +1,4 @@
-"""Processes that listen at a port of this machine in a site's or a coordinator's name."""
+"""Processes that listen at a port of this machine as those of a site or coordinator do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as made:
 
 @contextmanager
 def listening_for(folder: Path, port: int = 0) -> Iterator[tuple[int, int]]:
-    """A process that listens as the node of the site in ``folder``: its id and its port."""
+    """A process that listens with the command line of the node of the site in ``folder``; yields its id and port."""
     command = [sys.executable, "-c", LISTENS, str(port), "--node-config", f'site="{folder}/site.yaml"']
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

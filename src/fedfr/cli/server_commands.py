@@ -103,10 +103,10 @@ def run(folder: Folder, log_format: LogFormat = LogForm.TEXT) -> None:
     coordinator = _open(folder)
     from fedfr.deployment.coordinator_service import CoordinatorService
 
-    def note(text: str) -> None:
+    def log(text: str) -> None:
         _log.info("%s", text)
 
-    run_logged(folder, log_format, lambda: CoordinatorService(coordinator, note).run())
+    run_logged(folder, log_format, lambda: CoordinatorService(coordinator, log).run())
 
 
 @app.command()

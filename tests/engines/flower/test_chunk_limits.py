@@ -1,4 +1,4 @@
-"""Pieces of an answer, as Flower itself brings them: not for ever, and not without end."""
+"""Limits on time and size of a reply's chunks, with Flower's own download."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GRID: Any = http_grid
 
 
 def pull(names: list[str], **pieces: bytes) -> Any:
-    """With the very call of Flower's Grid."""
+    """With the call that Flower's Grid makes."""
 
     def piece(name: str) -> bytes:
         if name not in pieces:
@@ -25,7 +25,7 @@ def pull(names: list[str], **pieces: bytes) -> Any:
     return GRID.pull_objects(object_ids=names, pull_object_fn=piece)
 
 
-def test_what_is_there_comes_whole_and_whatever_else_stays_as_it_was() -> None:
+def test_complete_replies_are_read_and_flower_is_restored() -> None:
     before = GRID.pull_objects
     with limit_chunks(0.0, 10):
         assert pull(["a", "b"], a=b"1", b=b"22") == {"a": b"1", "b": b"22"}
@@ -35,7 +35,7 @@ def test_what_is_there_comes_whole_and_whatever_else_stays_as_it_was() -> None:
     assert GRID.pull_objects is before
 
 
-def test_what_does_not_come_is_waited_for_no_longer_than_told() -> None:
+def test_missing_chunks_are_awaited_up_to_the_limit() -> None:
     begun = time.monotonic()
     with limit_chunks(0.0, 10), pytest.raises(ObjectPullError, match="timeout"):
         pull(["a", "b"], a=b"1")
@@ -45,7 +45,7 @@ def test_what_does_not_come_is_waited_for_no_longer_than_told() -> None:
     assert 1.5 <= time.monotonic() - begun < 10
 
 
-def test_no_more_is_taken_than_an_honest_answer_has() -> None:
+def test_replies_above_the_size_limit_are_aborted() -> None:
     with limit_chunks(0.0, 10):
         assert len(pull(["a", "b"], a=bytes(10), b=bytes(OVERHEAD))) == 2
         with pytest.raises(ObjectPullError, match="too large"):

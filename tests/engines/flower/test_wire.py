@@ -1,4 +1,4 @@
-"""Messages as Flower's records: to the bit and back through Flower's own bytes; nothing else gets in."""
+"""Messages as Flower's records: encoded and decoded bit for bit; invalid records are refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MOST = 1 << 21
 
 
 def travelled(content: RecordDict) -> RecordDict:
-    """What is left after Flower has taken the records to pieces and put them together elsewhere."""
+    """The records after Flower has split and reassembled them."""
     objects = {name: found.deflate() for name, found in get_all_nested_objects(content).items()}
     arrived = inflate_object_from_contents(content.object_id, objects)
     assert isinstance(arrived, RecordDict)
@@ -42,7 +42,7 @@ def travelled(content: RecordDict) -> RecordDict:
 
 
 def same(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
-    """Type, shape and every bit, NaN included."""
+    """Equality of dtype, shape and every bit, including NaN."""
     if one is None or other is None:
         return one is other
     raw = [tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other)]
@@ -64,7 +64,7 @@ weights = st.dictionaries(st.text(st.characters(categories=["L", "N", "P"]), min
 
 @settings(deadline=None, max_examples=50)
 @given(weights=weights, prototypes=tensors(), count=st.integers(1, 1 << 40), value=st.floats(allow_nan=False))
-def test_every_update_comes_back_to_the_bit(
+def test_updates_are_decoded_bit_for_bit(
     weights: dict[str, torch.Tensor], prototypes: torch.Tensor, count: int, value: float
 ) -> None:
     sent = Update(5, "north", weights, prototypes, count, {"loss/margin_softmax": value})
@@ -78,7 +78,7 @@ def test_every_update_comes_back_to_the_bit(
 
 @settings(deadline=None, max_examples=25)
 @given(weights=weights, prototypes=tensors(), own=tensors())
-def test_every_broadcast_comes_back_to_the_bit(
+def test_broadcasts_are_decoded_bit_for_bit(
     weights: dict[str, torch.Tensor], prototypes: torch.Tensor, own: torch.Tensor
 ) -> None:
     records = broadcast_records(Broadcast(5, weights, prototypes), AGREEMENT, {"north": own}, {"north": 4, "south": 3})
@@ -90,7 +90,7 @@ def test_every_broadcast_comes_back_to_the_bit(
         assert same(got.identities, revealed)
 
 
-def test_what_is_sent_to_all_is_one_object_of_flowers() -> None:
+def test_the_shared_broadcast_is_one_object() -> None:
     records = broadcast_records(
         Broadcast(1, {"w": torch.ones(9)}, torch.ones(2, 4)), AGREEMENT, {"north": torch.ones(1, 4)}
     )
@@ -100,7 +100,7 @@ def test_what_is_sent_to_all_is_one_object_of_flowers() -> None:
 
 
 def test_the_records_hold_nothing_but_the_message() -> None:
-    """What stands in the bytes of the message is looked through elsewhere, for everything that is private."""
+    """Another test searches the bytes of the message for private data."""
     content = reply_records(UPDATE)
     head, body = content["fedfr"], content["message"]
     assert content.keys() == {"fedfr", "message"}
@@ -110,7 +110,7 @@ def test_the_records_hold_nothing_but_the_message() -> None:
     assert {name: array.data for name, array in body.items()} == {"message": encode(UPDATE)}
 
 
-def test_a_hello_comes_back_and_the_question() -> None:
+def test_hello_and_its_request_are_decoded() -> None:
     hello = Hello("north", AGREEMENT, "", "0.1.0")
     assert read_hello(travelled(reply_records(hello)), "node 4") == hello
     assert read_hello(reply_records(Failure("north", "no faces")), "node 4") == Failure("north", "no faces")
@@ -160,12 +160,12 @@ def with_another(name: str) -> RecordDict:
         (records(arrays(data=b"x" * 99, shape=(99,))), "a message of 99 bytes is not a complete reply"),
     ],
 )
-def test_anything_else_is_refused_with_its_client_and_field(content: RecordDict, reason: str) -> None:
+def test_invalid_replies_are_refused_with_client_and_field(content: RecordDict, reason: str) -> None:
     with pytest.raises(FedfrError, match=f"message of north refused: {reason}"):
         read_reply(content, "north", MOST)
 
 
-def test_a_reply_larger_than_any_honest_one_is_refused() -> None:
+def test_a_reply_above_the_size_limit_is_refused() -> None:
     broadcast = Broadcast(1, {"w": torch.ones(1000)}, torch.ones(10, 4))
     most = largest_reply(broadcast, identities=5)
     assert most == 4 * (1000 + 40 + 20) + (1 << 20)
@@ -178,37 +178,37 @@ def test_a_reply_larger_than_any_honest_one_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["client", "event", "loss/Total", "images/", "loss/a b", "x", "loss of a person"])
-def test_a_metric_that_no_client_reports_is_refused(name: str) -> None:
-    """It would stand in the run's events beside, or instead of, the server's own words."""
+def test_unknown_metrics_are_refused(name: str) -> None:
+    """Otherwise it would appear in the run's events."""
     with pytest.raises(FedfrError, match="message of north refused: metrics hold"):
         read_reply(reply_records(replace(UPDATE, metrics={name: 1.0})), "north", MOST)
 
 
-def test_more_metrics_than_any_client_reports_are_refused() -> None:
+def test_too_many_metrics_are_refused() -> None:
     many = {f"loss/{number}": 1.0 for number in range(101)}
     with pytest.raises(FedfrError, match="message of north refused: it reports 101 metrics; at most 100 are allowed"):
         read_reply(reply_records(replace(UPDATE, metrics=many)), "north", MOST)
 
 
 @pytest.mark.parametrize("update", [replace(UPDATE, round=1 << 63), replace(UPDATE, count=-(10**4000))])
-def test_a_number_that_could_be_written_down_nowhere_is_refused(update: Update) -> None:
+def test_numbers_that_json_cannot_hold_are_refused(update: Update) -> None:
     with pytest.raises(FedfrError, match=r"message of north refused: .* is not a complete reply") as told:
         read_reply(reply_records(update), "north", MOST)
     assert len(str(told.value)) < 500
 
 
-def test_a_name_of_any_length_is_repeated_in_part() -> None:
+def test_long_names_are_shortened_in_errors() -> None:
     with pytest.raises(FedfrError, match="message of north refused: client 'xxx") as told:
         read_reply(reply_records(replace(UPDATE, client="x" * 10**6)), "north", MOST)
     assert len(str(told.value)) < 300
 
 
-def test_an_answer_in_another_clients_name_is_refused() -> None:
+def test_a_reply_with_another_clients_name_is_refused() -> None:
     with pytest.raises(FedfrError, match="reply of south refused: client is 'north'"):
         read_reply(reply_records(UPDATE), "south", MOST)
 
 
-def test_a_broadcast_under_another_agreement_is_refused_and_may_be_told_so() -> None:
+def test_a_broadcast_of_another_agreement_is_refused_with_a_shareable_reason() -> None:
     content = broadcast_records(Broadcast(1, {"w": torch.ones(3)}, torch.ones(2, 4)), "b" * 64, {})[None]
     with pytest.raises(FedfrError, match="agreement is 'bbbb") as refused:
         read_broadcast(content, AGREEMENT)

@@ -1,4 +1,4 @@
-"""A coordinator with a submitted run and one of its sites, as their operators make them: nothing is to be done."""
+"""Folders of a coordinator with a submitted run and of one of its sites, complete and correct."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from fedfr.deployment.secrets import make_node_key, save_key
 from fedfr.deployment.site_folder import init_site
 from fedfr.faces import FaceSet
 
-__all__ = ["OTHER", "RUN", "SITE", "Standing", "edit", "named"]
+__all__ = ["OTHER", "RUN", "SITE", "Deployment", "edit", "named"]
 
 RUN, SITE, OTHER = "first", "clinic-a", "clinic-b"
 
 
 @dataclass
-class Standing:
-    """``site``: the folder of :data:`SITE`; the coordinator knows the key of :data:`OTHER` as well."""
+class Deployment:
+    """Coordinator and the folder of its site :data:`SITE`; the key of :data:`OTHER` is registered as well."""
 
     coordinator: Coordinator
     site: Path
@@ -38,7 +38,7 @@ class Standing:
         return self.coordinator.runs / RUN
 
     @classmethod
-    def make(cls, folder: Path, *settings: str) -> Standing:
+    def make(cls, folder: Path, *settings: str) -> Deployment:
         coordinator = Coordinator.init(folder / "coordinator", ["localhost"], "hospitals", free_port(), free_port())
         save_key(folder / "other.key", make_node_key())
         coordinator.register(OTHER, folder / "other.key.pub")
@@ -59,15 +59,15 @@ class Standing:
         return cls(coordinator, folder / "site")
 
     @classmethod
-    def copied(cls, pristine: Path, folder: Path) -> Standing:
-        """One to spoil, of what :meth:`make` has made once."""
+    def copy_of(cls, prepared: Path, folder: Path) -> Deployment:
+        """A copy, which a test may damage, of folders written by :meth:`make`."""
         for part in ("coordinator", "site"):
-            shutil.copytree(pristine / part, folder / part)
+            shutil.copytree(prepared / part, folder / part)
         return cls(Coordinator.open(folder / "coordinator"), folder / "site")
 
 
 def named(faces: FaceSet, identities: Sequence[str]) -> FaceSet:
-    """The same images of other people."""
+    """The same images with other identity names."""
     return FaceSet(faces.images(range(len(faces))), faces.labels, identities)
 
 
