@@ -1,18 +1,11 @@
-"""Photographs to a face set: what is in it, what is listed, and imports that are killed, repeated or stopped."""
+"""Import of photographs: the face set, the list of skipped files, and destinations."""
 
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
 import os
-import resource
-import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -27,40 +20,18 @@ from tests.support.photograph_files import (
     texture,
     with_orientation,
 )
+from tests.support.photograph_imports import COUNTS, by_landmarks
 
 from fedfr.core.errors import FedfrError
 from fedfr.faces import FaceSet, import_photographs
-from fedfr.faces.alignment.photographs import Aligner, AlignerFiles, Limits, Outcome, align_photograph, make_aligner
-from fedfr.faces.alignment.template import ARCFACE_TEMPLATE
-from fedfr.faces.readers import photographs
+from fedfr.faces.alignment.photographs import Aligner, AlignerFiles, Limits, make_aligner
 from fedfr.faces.readers.image_reading import read_image
-
-COUNTS = {"Zoë Müller": 5, "anna": 4, "顔 一": 3}
-
-
-def by_landmarks(path: Path) -> Aligner:
-    aligner = make_aligner("landmarks", AlignerFiles(landmarks=path))
-    assert aligner is not None
-    return aligner
 
 
 def by_yunet(models_dir: Path) -> Aligner:
     aligner = make_aligner("yunet", AlignerFiles(detector=models_dir / YUNET))
     assert aligner is not None
     return aligner
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A folder with ``in``, twelve photographs of three people, and ``points.tsv``."""
-    place = tmp_path / "plâce with spaces"
-    place.mkdir()
-    landmarks_file(place / "points.tsv", people(place / "in", COUNTS))
-    return place
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def test_lfws_photographs_become_lfws_faces(data_dir: Path, models_dir: Path, tmp_path: Path) -> None:
@@ -189,156 +160,6 @@ def test_threads_and_order_of_work_change_no_bit(place: Path, threads: int) -> N
     expected = np.stack([texture(160, 160, seed)[20:132, 20:132] for seed in range(12)])
     np.testing.assert_array_equal(made.faces.images(range(12)), expected)
     assert sorted(path.name for path in place.iterdir()) == ["in", "out", "points.tsv"]
-
-
-SCRIPT = """
-import os, shutil, signal, sys
-from pathlib import Path
-from fedfr.faces.readers import photographs
-from fedfr.faces.alignment.photographs import AlignerFiles, make_aligner
-
-place, moment, threads = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def after(work):
-    def both(*given):
-        work(*given)
-        die()
-    return both
-
-if moment in ("move_folder", "write_faces", "remove_workspace"):
-    setattr(photographs, moment, die)
-elif moment == "removing":  # the work folder, whose plan is gone by then
-    plain = shutil.rmtree
-    shutil.rmtree = lambda path, **how: die() if Path(path).suffix == ".import" else plain(path, **how)
-elif moment == "moved":
-    photographs.move_folder = after(photographs.move_folder)
-
-def progress(done, total):
-    if str(done) == moment:
-        die()
-
-aligner = make_aligner("landmarks", AlignerFiles(landmarks=place / "points.tsv"))
-photographs.import_photographs(place / "in", place / "out", aligner, progress=progress, threads=threads)
-"""
-
-
-def killed(place: Path, moment: str, threads: int = 2) -> None:
-    command = [sys.executable, "-c", SCRIPT, str(place), moment, str(threads)]
-    assert subprocess.run(command).returncode == -signal.SIGKILL
-
-
-@pytest.mark.parametrize(
-    "moments", [("3", "7"), ("12", "write_faces"), ("move_folder",), ("moved",), ("remove_workspace",)]
-)
-def test_killed_and_gone_on_with_it_ends_with_the_same_bits(
-    place: Path, monkeypatch: pytest.MonkeyPatch, moments: tuple[str, ...]
-) -> None:
-    """SIGKILL in a process of its own: while photographs are aligned, and around every step that comes after."""
-    aligner = by_landmarks(place / "points.tsv")
-    undisturbed = import_photographs(place / "in", place / "undisturbed", aligner)
-    for moment in moments:
-        killed(place, moment)
-    kept = int(moments[-1]) if moments[-1].isdigit() else 12
-    seen: list[int] = []
-    read: list[str] = []
-
-    def counted(path: Path, *more: Any) -> Outcome:
-        read.append(path.name)
-        return align_photograph(path, *more)
-
-    monkeypatch.setattr(photographs, "align_photograph", counted)
-    made = import_photographs(
-        place / "in", place / "out", aligner, progress=lambda done, total: seen.append(done), threads=2
-    )
-    # What was told is done was kept, and nothing of it is done again.
-    assert seen[0] == kept
-    assert len(read) == 12 - kept
-    assert content(place / "out") == content(place / "undisturbed")
-    assert made.faces.fingerprint() == undisturbed.faces.fingerprint()
-    assert sorted(path.name for path in place.iterdir()) == ["in", "out", "points.tsv", "undisturbed"]
-
-
-def test_killed_while_it_removes_its_work_folder(place: Path) -> None:
-    """The set is whole; what is left holds faces and goes, and another import does not believe it."""
-    work, aligner = place / ".out.import", by_landmarks(place / "points.tsv")
-    killed(place, "removing")
-    assert [path.name for path in work.iterdir() if path.name != ".lock"] == ["faces.bin"]
-    before = content(place / "out")
-    with pytest.raises(FedfrError, match=r"/out already holds files"):
-        import_photographs(place / "in", place / "out", aligner)
-    assert content(place / "out") == before
-    assert not work.exists()
-
-    shutil.rmtree(place / "out")
-    killed(place, "removing")
-    shutil.rmtree(place / "out")
-    (work / "faces").mkdir()
-    names = [path.relative_to(place / "in").as_posix() for path in (place / "in").glob("*/*.png")]
-    moved = landmarks_file(place / "moved.tsv", names, ARCFACE_TEMPLATE + 30)
-    made = import_photographs(place / "in", place / "out", by_landmarks(moved))
-    np.testing.assert_array_equal(made.faces.images([0])[0], texture(160, 160, 0)[30:142, 30:142])
-    assert not work.exists()
-
-
-def test_a_photograph_that_changed_in_between_is_done_again(place: Path) -> None:
-    killed(place, "12")
-    changed = save(place / "in" / "anna" / "0.png", texture(160, 160, 99))
-    (place / "in" / "顔 一" / "2.png").unlink()
-    os.utime(changed, ns=(1, 1))
-    made = import_photographs(place / "in", place / "out", by_landmarks(place / "points.tsv"))
-    assert made.faces.counts().tolist() == [5, 4, 2]
-    np.testing.assert_array_equal(made.faces.images([5])[0], texture(160, 160, 99)[20:132, 20:132])
-
-
-def test_an_import_begun_otherwise_is_not_mixed_with(place: Path) -> None:
-    killed(place, "5")
-    aligner = by_landmarks(place / "points.tsv")
-    with pytest.raises(FedfrError) as error:
-        import_photographs(place / "in", place / "out", aligner, Limits(size=20))
-    assert str(error.value) == (
-        f"the unfinished import into {place}/out was started with least_size 56.0, not 20; repeat that command, or "
-        f"remove {place}/.out.import to start again"
-    )
-    assert len(import_photographs(place / "in", place / "out", aligner).faces) == 12
-
-
-def test_a_second_import_into_the_same_place(place: Path) -> None:
-    aligner = by_landmarks(place / "points.tsv")
-    work = place / ".out.import"
-    work.mkdir()
-    with (work / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(FedfrError, match=r"another process imports into .*/out; wait for it or stop it"):
-            import_photographs(place / "in", place / "out", aligner)
-    import_photographs(place / "in", place / "out", aligner)
-    before = content(place / "out")
-    with pytest.raises(FedfrError, match=r"/out already holds files; give a new or empty folder"):
-        import_photographs(place / "in", place / "out", aligner)
-    assert content(place / "out") == before
-    assert not work.exists()
-
-
-def test_a_full_disk_stops_and_the_same_command_goes_on(place: Path) -> None:
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-
-    command = [sys.executable, "-c", "from fedfr.cli import main; main()", "faces", "import", "in", "out"]
-    command += ["--align", "landmarks", "--landmarks", "points.tsv"]
-    stopped = subprocess.run(command, cwd=place, capture_output=True, encoding="utf-8", preexec_fn=limit)
-    assert stopped.returncode == 2, stopped.stderr
-    assert stopped.stderr.splitlines()[-1] == (
-        f"fedfr: cannot write {place}/.out.import/faces.bin: File too large; free space or choose a folder that can be "
-        "written, then repeat the command to continue"
-    )
-    seen: list[int] = []
-    made = import_photographs(
-        place / "in", place / "out", by_landmarks(place / "points.tsv"), progress=lambda done, total: seen.append(done)
-    )
-    assert seen[0] == 5
-    assert len(made.faces) == 12
 
 
 def test_places_that_cannot_be_written(place: Path) -> None:

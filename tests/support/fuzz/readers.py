@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.fuzz import face_readers, run_readers
+from tests.support.fuzz import face_readers, run_readers, table_readers
 
 __all__ = ["TARGETS"]
 
-TARGETS = {**face_readers.TARGETS, **run_readers.TARGETS}
+TARGETS = {**face_readers.TARGETS, **table_readers.TARGETS, **run_readers.TARGETS}

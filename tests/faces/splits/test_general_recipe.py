@@ -1,20 +1,16 @@
-"""The recipes: who gets whom, counted; the same seed deals the same."""
+"""The recipes general and quickstart, and settings that all recipes share."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.lib.stride_tricks import as_strided
 
 from fedfr.config.schema import load_config
 from fedfr.core.errors import FedfrError
-from fedfr.faces import ClientFaces, FaceSet, Split, make_split
+from fedfr.faces import FaceSet, make_split
 
 MakeFaces = Callable[[Sequence[int]], FaceSet]
 
@@ -185,88 +181,6 @@ def test_a_copy_across_parts_stops_the_recipe(make_faces: MakeFaces) -> None:
         make_split(copied, "general", public_identities=0, clients=2, identities_per_client=2)
 
 
-@pytest.fixture(scope="module")
-def lfw(data_dir: Path) -> FaceSet:
-    """The real names and counts with windows of noise for pixels: nothing is decoded."""
-    folders = sorted((folder for folder in (data_dir / "lfw112").iterdir()), key=lambda folder: folder.name)
-    counts = [len(list(folder.iterdir())) for folder in folders]
-    total = sum(counts)
-    noise = np.random.default_rng(3).integers(0, 256, 112 * 112 * 3 + total, dtype=np.uint8)
-    pixels = as_strided(noise, (total, 112, 112, 3), (1, 336, 3, 1), writeable=False)
-    return FaceSet(pixels, np.repeat(np.arange(len(counts)), counts), [folder.name for folder in folders])
-
-
-def test_lfw_fed_counts(lfw: FaceSet) -> None:
-    counts = lfw.counts()
-    assert (len(lfw), lfw.num_identities) == (13_233, 5_749)
-    assert int((counts >= 10).sum()) == 158
-    split = make_split(lfw, "lfw-fed")
-    assert {part: len(people) for part, people in split.identities.items()} == {
-        "public": 1000,
-        "generic": 522 + 4069,
-        "distractors": 4069,
-        **{f"client-{number:02d}": 15 for number in range(1, 11)},
-    }
-    assert sizes(split)["public"] == 3206
-    assert sizes(split)["generic"] == 5703
-    assert set(split.distractors) < set(split.generic)
-    private = [label for label in range(lfw.num_identities) if counts[label] >= 10]
-    random.Random(100).shuffle(private)  # names are sorted already
-    for number, (client, images) in enumerate(split.clients.items()):
-        people = private[number * 15 : (number + 1) * 15]
-        assert split.identities[client] == tuple(lfw.identities[label] for label in sorted(people))
-        for label in people:
-            kept = min(int(counts[label]), 30)
-            mine = [[index for index in part if lfw.labels[index] == label] for part in (images.train, images.test)]
-            assert mine[0] + mine[1] == lfw.indices_of(label)[:kept].tolist()
-            assert len(mine[1]) == (4 * kept + 5) // 10
-    left_over = {lfw.identities[label] for label in private[150:]}
-    assert len(left_over) == 8
-    assert not left_over & {name for people in split.identities.values() for name in people}
-
-
-def test_lfw_fed_is_pinned(lfw: FaceSet) -> None:
-    """These people are what every figure published for the benchmark rests on."""
-    split = make_split(lfw, "lfw-fed")
-    assert split.identities["client-01"][:4] == ("Ariel_Sharon", "Bill_Clinton", "Bill_Simon", "Joe_Lieberman")
-    assert {client: (len(images.train), len(images.test)) for client, images in split.clients.items()} == {
-        "client-01": (163, 109),
-        "client-02": (149, 98),
-        "client-03": (191, 127),
-        "client-04": (167, 113),
-        "client-05": (193, 129),
-        "client-06": (151, 102),
-        "client-07": (181, 121),
-        "client-08": (146, 95),
-        "client-09": (162, 107),
-        "client-10": (170, 114),
-    }
-
-
-def test_lfw_fed_cut_down_is_a_prefix(lfw: FaceSet) -> None:
-    whole = make_split(lfw, "lfw-fed")
-    small = make_split(lfw, "lfw-fed", clients=2, public_identities=50, generic_identities=20, distractors=30)
-    assert dict(small.clients) == {client: whole.clients[client] for client in ("client-01", "client-02")}
-    assert set(small.public) < set(whole.public)
-    assert set(small.generic) < set(whole.generic)
-    assert len(small.identities["generic"]) == 50
-    assert len(small.distractors) == 30
-    assert small.settings["distractors"] == 30
-
-
-def test_lfw_fed_for_validation_shows_nothing_that_is_tested_on(lfw: FaceSet) -> None:
-    whole, chosen_on = make_split(lfw, "lfw-fed", seed=5), make_split(lfw, "lfw-fed", seed=5, validation=True)
-    tested = {*whole.generic, *whole.distractors, *(index for faces in whole.clients.values() for index in faces.test)}
-    assert not tested & {*chosen_on.public, *chosen_on.generic, *chosen_on.distractors}
-    for client, faces in chosen_on.clients.items():
-        assert sorted([*faces.train, *faces.test]) == sorted(whole.clients[client].train)
-        assert chosen_on.identities[client] == whole.identities[client]
-        assert 0.35 < len(faces.test) / len(whole.clients[client].train) < 0.45
-    assert len(chosen_on.identities["generic"]) == 200
-    assert sorted([*chosen_on.public, *chosen_on.generic]) == sorted(whole.public)
-    assert chosen_on.settings["validation"] is True
-
-
 @pytest.mark.parametrize("recipe", ["general", "lfw-fed", "quickstart"])
 def test_clients_may_differ_in_size(recipe: str, lfw: FaceSet) -> None:
     needed = {"general": {"public_identities": 20, "min_images": 10}}.get(recipe, {})
@@ -277,51 +191,3 @@ def test_clients_may_differ_in_size(recipe: str, lfw: FaceSet) -> None:
     (whole,) = same.clients.values()
     dealt = [image for client in sorted(split.clients) for image in split.clients[client].train]
     assert sorted(dealt) == sorted(whole.train), "the same people, dealt otherwise"
-
-
-def test_sites_keep_their_faces_elsewhere(make_faces: MakeFaces, tmp_path: Path) -> None:
-    faces = make_faces([3] * 6)
-    split = make_split(faces, "sites", clients=["south", "north"], generic_identities=2, distractors="generic", seed=1)
-    assert sizes(split) == {
-        "public": 12,
-        "north train": 0,
-        "north test": 0,
-        "south train": 0,
-        "south test": 0,
-        "generic": 6,
-        "distractors": 6,
-    }
-    assert list(split.clients) == ["north", "south"]
-    assert split.distractors == split.generic
-    split.save(tmp_path / "split.json")
-    loaded = Split.load(tmp_path / "split.json")
-    assert loaded == split
-    assert all(client.elsewhere for client in loaded.clients.values())
-    with pytest.raises(FedfrError, match="north of the split has its faces elsewhere, but also images here"):
-        replace(split, public=(), clients={"north": ClientFaces((0,), (), elsewhere=True)}).check(faces)
-
-
-@pytest.mark.parametrize("clients", [["a/b"], [""], [".hidden"], ["x" * 65], [3], "a b"])
-def test_a_sites_id_is_a_plain_word(make_faces: MakeFaces, clients: Any) -> None:
-    with pytest.raises(
-        FedfrError,
-        match=r"split setting clients: .* is not a valid client id .*; use letters, digits and the characters",
-    ):
-        make_split(make_faces([3] * 3), "sites", clients=clients)
-
-
-@pytest.mark.parametrize("clients", [7, 0.5, None])
-def test_sites_are_named_in_a_list(make_faces: MakeFaces, clients: Any) -> None:
-    with pytest.raises(FedfrError, match=rf"split setting clients = {clients}; give the ids in a list, for example"):
-        make_split(make_faces([3] * 3), "sites", clients=clients)
-
-
-def test_dropping_copies_leaves_sites_elsewhere(make_faces: MakeFaces) -> None:
-    split = make_split(make_faces([3] * 3), "sites", clients=["a"], generic_identities=1, duplicates="drop")
-    assert split.clients["a"].elsewhere
-
-
-@pytest.mark.parametrize("clients", [[], ["a", "a"]])
-def test_sites_are_named_once(make_faces: MakeFaces, clients: list[str]) -> None:
-    with pytest.raises(FedfrError, match="give one or more ids, each once"):
-        make_split(make_faces([3] * 3), "sites", clients=clients)
