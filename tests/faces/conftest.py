@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
+from tests.support.joined_sets import people
 
 from fedfr.faces import FaceSet, import_orl
 
@@ -49,3 +51,11 @@ def hf() -> Any:
 
     datasets.disable_progress_bars()
     return datasets
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three saved sets of different people: public, private, generic."""
+    for seed, (name, identities) in enumerate({"public": 4, "private": 5, "generic": 2}.items()):
+        people(name[:2], identities, 3, seed).save(tmp_path / name)
+    return tmp_path

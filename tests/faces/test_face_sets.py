@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -10,31 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tests.support.tiny_experiment import tiny_faces
+from tests.support.joined_sets import SETTINGS, named, people
 
 from fedfr.core.errors import FedfrError
-from fedfr.faces import IMPORTERS, FaceSet, Split, export_faces, import_faces, import_folder, make_split
+from fedfr.faces import IMPORTERS, FaceSet, export_faces, import_faces, import_folder, make_split
 from fedfr.faces.face_sets import NamedSet, combine, combined_indices, read_identities, with_original_names
 from fedfr.faces.writers.recordio import write_recordio_file
-
-SETTINGS = {"public_identities": 3, "clients": 2, "identities_per_client": 2, "test_count": 1}
-
-
-def people(prefix: str, identities: int = 4, images: int = 3, seed: int = 0) -> FaceSet:
-    faces = tiny_faces(identities, images, seed)
-    return faces.renamed([f"{prefix}{number}" for number in range(identities)], faces.names)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three saved sets of different people: public, private, generic."""
-    for seed, (name, identities) in enumerate({"public": 4, "private": 5, "generic": 2}.items()):
-        people(name[:2], identities, 3, seed).save(tmp_path / name)
-    return tmp_path
-
-
-def named(folder: Path, *names: str) -> list[NamedSet]:
-    return [NamedSet(name, name, FaceSet.load(folder / name)) for name in names]
 
 
 def test_sets_are_joined_by_role_and_nothing_is_copied(folder: Path) -> None:
@@ -175,112 +155,6 @@ def write_recordio(faces: FaceSet, path: Path) -> None:
     write_recordio_file(path, zip(faces.labels.tolist(), encoded, strict=True), faces.num_identities)
 
 
-def test_the_manifest_says_which_set(folder: Path) -> None:
-    whole = combine(named(folder, "public", "private", "generic"), folder / "whole")
-    split = make_split(whole, "general", **SETTINGS)
-    split.save(folder / "split.json")
-    content = json.loads((folder / "split.json").read_text())
-    assert content["sets"][1] == {
-        "name": "private",
-        "role": "private",
-        "fingerprint": FaceSet.load(folder / "private").fingerprint(),
-        "identities": 5,
-        "images": "12-26",
-        "left_out": {},
-    }
-    assert all(name.startswith("public/") for name in content["public"]["identities"])
-    assert all(name.startswith("generic/") for name in content["generic"]["identities"])
-    assert Split.load(folder / "split.json") == split
-    del content["sets"]
-    (folder / "split.json").write_text(json.dumps(content))
-    Split.load(folder / "split.json").check(whole)
-
-
-def test_a_manifest_of_one_set_is_as_before(folder: Path) -> None:
-    split = make_split(FaceSet.load(folder / "private"), "general", **SETTINGS | {"public_identities": 1})
-    split.save(folder / "split.json")
-    assert "sets" not in json.loads((folder / "split.json").read_text())
-
-
-def test_another_set_is_refused_by_name(folder: Path) -> None:
-    whole = combine(named(folder, "public", "private"), folder / "whole")
-    split = make_split(whole, "general", **SETTINGS)
-    other = combine([*named(folder, "public"), NamedSet("private", "private", people("pr", 5, 3, 9))])
-    with pytest.raises(FedfrError, match=r"made for a face set 'private' with fingerprint \w{12}, this one has \w{12}"):
-        split.check(other)
-    with pytest.raises(FedfrError, match=r"made for the face sets public, private, these are public, north"):
-        split.check(combine([*named(folder, "public"), NamedSet("north", "private", people("pr", 5, 3, 9))]))
-    (folder / "private").rename(folder / "before")
-    people("pr", 5, 3, 9).save(folder / "private")
-    with pytest.raises(FedfrError, match=r"face set 'private' in .* has other faces than before"):
-        FaceSet.load(folder / "whole")
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "message"),
-    [
-        ("private/pixels.npy", 1000, "face set 'private': .*pixels.npy is truncated"),
-        ("private/columns.dat", 10, "face set 'private': .*columns.dat has 10 bytes"),
-        ("private/faces.json", None, "face set 'private' is not in .*private; restore it, or set its"),
-        ("whole/sets.json", 40, r"sets.json is not valid JSON|sets.json"),
-        ("whole/sets.json", None, "sets.json"),
-    ],
-)
-def test_damaged_sets_are_named(folder: Path, file: str, content: int | None, message: str) -> None:
-    combine(named(folder, "public", "private"), folder / "whole")
-    path = folder / file
-    kept = path.read_bytes()
-    path.unlink()
-    if content is not None:
-        path.write_bytes(kept[:content])
-    with pytest.raises(FedfrError, match=message) as caught:
-        FaceSet.load(folder / "whole")
-    assert "\n" not in str(caught.value)
-
-
-def test_images_of_another_shape_are_refused_with_the_name_of_their_set(folder: Path) -> None:
-    combine(named(folder, "public", "private"), folder / "whole")
-    np.save(folder / "private" / "pixels.npy", np.zeros((15, 96, 112, 3), np.uint8))
-    with pytest.raises(FedfrError, match=r"face set 'private': .* holds uint8 \(15, 96, 112, 3\), expected"):
-        FaceSet.load(folder / "whole")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"sets": [{"name": "public"}]}, "has a missing or invalid entry"),
-        ({"sets": 3}, "has a missing or invalid entry"),
-        ({"version": 2}, "does not list face sets"),
-        ({"format": "x"}, "does not list face sets"),
-    ],
-)
-def test_garbled_lists_of_sets(folder: Path, change: dict[str, object], message: str) -> None:
-    combine(named(folder, "public", "private"), folder / "whole")
-    path = folder / "whole" / "sets.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(FedfrError, match=message):
-        FaceSet.load(folder / "whole")
-
-
-def test_a_set_that_was_moved_is_found_where_the_links_say(folder: Path, tmp_path: Path) -> None:
-    combine(named(folder, "public", "private"), folder / "whole")
-    (folder / "private").rename(tmp_path / "moved")
-    with pytest.raises(FedfrError, match=r"face set 'private' is not in .*; restore it, or set its"):
-        FaceSet.load(folder / "whole")
-    links = folder / "whole" / "sets.json"
-    content = json.loads(links.read_text())
-    content["sets"][1]["folder"] = str(tmp_path / "moved")
-    links.write_text(json.dumps(content))
-    assert len(FaceSet.load(folder / "whole")) == 27
-
-
-def test_a_whole_moves_with_the_sets_beside_it(folder: Path) -> None:
-    combine(named(folder, "public", "private"), folder / "whole")
-    moved = folder.with_name("moved")
-    folder.rename(moved)
-    assert len(FaceSet.load(moved / "whole")) == 27
-
-
 def test_sets_that_cannot_be_joined(folder: Path) -> None:
     public, private = named(folder, "public", "private")
     whole = combine([public, private], folder / "whole")
@@ -333,54 +207,3 @@ def test_names_in_an_exclude_file(tmp_path: Path) -> None:
             read_identities(path)
     with pytest.raises(FedfrError, match=r"does not exist"):
         read_identities(tmp_path / "none")
-
-
-def test_no_part_gets_faces_of_another_role(folder: Path) -> None:
-    whole = combine(named(folder, "public", "private", "generic"))
-    split = make_split(whole, "general", **SETTINGS)
-    wrong = replace(split, public=[*split.public, *split.clients["client-01"].train], clients={})
-    with pytest.raises(FedfrError, match=r"public of the split has 4 images of the private face set 'private'"):
-        wrong.check(whole)
-    with pytest.raises(FedfrError, match=r"client-00 of the split has .* images of the public face set"):
-        make_split(whole, "partition", partition=[0] * 6 + [None] * 27, public_identities=1)
-    with pytest.raises(FedfrError, match=r"needs 6 private identities .* these faces have 5"):
-        make_split(whole, "general", **SETTINGS | {"identities_per_client": 3})
-    with pytest.raises(FedfrError, match=r"needs 5 public identities .* these faces have 4"):
-        make_split(whole, "general", **SETTINGS | {"public_identities": 5})
-
-
-def test_a_client_for_each_private_set(folder: Path) -> None:
-    sets = [*named(folder, "public", "generic"), NamedSet("north", "private", FaceSet.load(folder / "private"))]
-    whole = combine([*sets, NamedSet("south", "private", people("s", 3, 4, 7))])
-    split = make_split(whole, "sets", distractors="generic")
-    assert {name: whole.identities_of(own.all()) for name, own in split.clients.items()} == {
-        "north": tuple(f"north/pr{number}" for number in range(5)),
-        "south": tuple(f"south/s{number}" for number in range(3)),
-    }
-    assert (len(split.public), len(split.generic), len(split.distractors)) == (12, 6, 6)
-    fewer = make_split(whole, "sets", public_identities=2, generic_identities=1)
-    assert (len(fewer.public), len(fewer.generic), len(fewer.distractors)) == (6, 3, 0)
-    sites = make_split(whole, "sites", clients=["a", "b"], generic_identities=1)
-    assert whole.identities_of(sites.generic)[1:] == ("generic/ge0", "generic/ge1")
-    assert {whole.sets[number].name for number in whole.locate(sites.public)[0]} == {"public"}
-    with pytest.raises(FedfrError, match=r"split 'sets' needs a private face set; give faces.private"):
-        make_split(FaceSet.load(folder / "public"), "sets")
-
-
-def test_deals_of_pins_fed_share_nobody(folder: Path) -> None:
-    public = FaceSet.load(folder / "public")
-    few = public.subset([0, 1, 2, 3, 4, 6, 9])
-    private = NamedSet("pins", "private", people("p", 7, 5, 5))
-    whole = combine([NamedSet("lfw", "public", few), private])
-    settings = {"clients": 1, "identities_per_client": 2, "train_count": 3, "test_count": 1}
-    deals = [make_split(whole, "pins-fed", seed=seed, **settings) for seed in range(4)]
-    own = [whole.identities_of(deal.clients["client-01"].all()) for deal in deals]
-    assert len({*own[0], *own[1], *own[2]}) == 6
-    assert len({*own[2], *own[3]} - {*own[0], *own[1]}) == 3
-    (first, *_) = deals
-    assert (len(first.clients["client-01"].train), len(first.clients["client-01"].test)) == (6, 2)
-    assert whole.identities_of(first.public) == ("lfw/pu0", "lfw/pu1")
-    assert whole.identities_of(first.distractors) == ("lfw/pu2", "lfw/pu3")
-    assert len(first.generic) == 2 + 5 * 4
-    with pytest.raises(FedfrError, match=r"private identities with more than 60 images"):
-        make_split(whole, "pins-fed")
