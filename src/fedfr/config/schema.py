@@ -92,11 +92,15 @@ class MethodSettings(Settings):
     prototypes: Literal["mean-feature", "random"] = "mean-feature"
 
 
+Scoring = Literal["plain", "flip", "as-norm", "flip+as-norm"]
+
+
 class EvaluationConfig(Settings):
     """Error rates of the reported metrics, computation of verification thresholds, and evaluated rounds.
 
     ``every``: interval in rounds, 0 for the last round only. ``protocols``: protocols of other packages, run in
-    addition to fedfr's own.
+    addition to fedfr's own. ``scoring``: comparisons of images that every protocol is run with. ``people``: keep the
+    outcomes of every test person, from which intervals over people are computed.
     """
 
     fars: Rates = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -104,6 +108,8 @@ class EvaluationConfig(Settings):
     verification: Literal["exact", "binned"] = "exact"
     every: Annotated[int, Field(ge=0)] = 0
     protocols: tuple[str, ...] = ()
+    scoring: Annotated[tuple[Scoring, ...], Field(min_length=1)] = ("plain",)
+    people: bool = False
 
 
 def device_fault(name: str) -> str | None:

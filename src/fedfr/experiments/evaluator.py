@@ -19,17 +19,23 @@ from fedfr.evaluation import (
     ScoreCounts,
 )
 from fedfr.evaluation.protocols import family_of, measure
+from fedfr.evaluation.protocols.outcomes import SCORED, outcomes_by_person
 from fedfr.experiments.components import RunComponents
 from fedfr.experiments.method_run import MethodRun
 from fedfr.faces.array_columns import concatenate_indices
 from fedfr.federation.method import GenericModel
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.results.curve_records import Curve, curve_from
-from fedfr.results.result_rows import ALL_CLIENTS, NO_MODEL, Row, rows_from
+from fedfr.results.person_records import PersonRecord
+from fedfr.results.result_rows import ALL_CLIENTS, NO_MODEL, Row, rows_from, scored_protocol
 from fedfr.training.features import OnImages, extract_features
 from fedfr.training.training_set import TrainingSet
 
-__all__ = ["EVALUATION", "Evaluator", "evaluate_method_run"]
+__all__ = ["EVALUATION", "Evaluator", "cohort_images", "evaluate_method_run"]
+
+COHORT = 1000
+"""Most public identities that scores are normalized by."""
+PLAIN = "plain"
 
 EVALUATION = "evaluation"
 """Name of an evaluation in progress reports."""
@@ -52,15 +58,15 @@ class NotFiniteError(FedfrError):
 class FeatureSource(Protocol):
     """Source of features of a run's images."""
 
-    def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return features (n, D) in the order of ``images``."""
+    def of(self, images: NDArray[np.int64], *, flip: bool = False) -> NDArray[np.float32]:
+        """Return features (n, D) in the order of ``images``, with ``flip`` plus those of the mirror images."""
         ...
 
 
 class ConstantFeatures:
     """The same feature for every image, which gives names and counts of metrics but no meaningful values."""
 
-    def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
+    def of(self, images: NDArray[np.int64], *, flip: bool = False) -> NDArray[np.float32]:
         """Return ones (n, 2)."""
         return np.ones((len(images), 2), np.float32)
 
@@ -72,28 +78,64 @@ class Features:
         self._components = components
         self._module = module
         self._on_images = on_images
-        self._row = np.full(len(components.faces), -1, np.int64)
-        self._known = np.empty((0, 0), np.float32)
+        # By whether the images are mirrored: the row of every image among the known features, and these.
+        self._rows = [np.full(len(components.faces), -1, np.int64) for _ in range(2)]
+        self._known = [np.empty((0, 0), np.float32) for _ in range(2)]
 
-    def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
+    def of(self, images: NDArray[np.int64], *, flip: bool = False) -> NDArray[np.float32]:
         """Return features (n, D) in the order of ``images``; raises :class:`NotFiniteError` for NaN or infinity."""
-        missing = np.unique(images[self._row[images] < 0])
+        return self._of(images, 0) + self._of(images, 1) if flip else self._of(images, 0)
+
+    def _of(self, images: NDArray[np.int64], mirrored: int) -> NDArray[np.float32]:
+        rows = self._rows[mirrored]
+        missing = np.unique(images[rows[images] < 0])
         if len(missing):
             training_set = TrainingSet([(self._components.faces, missing, 0)])
-            new = extract_features(
-                self._module, training_set, self._components.compute, on_images=self._on_images
-            ).numpy()
+            compute, report = self._components.compute, self._on_images
+            found = extract_features(self._module, training_set, compute, mirrored=bool(mirrored), on_images=report)
+            new = found.numpy()
             if not np.isfinite(new).all():
                 raise NotFiniteError("its features are NaN or infinite")
-            self._row[missing] = np.arange(len(missing)) + len(self._known)
-            self._known = np.concatenate([self._known.reshape(-1, new.shape[1]), new])
-        return self._known[self._row[images]]
+            rows[missing] = np.arange(len(missing)) + len(self._known[mirrored])
+            self._known[mirrored] = np.concatenate([self._known[mirrored].reshape(-1, new.shape[1]), new])
+        return self._known[mirrored][rows[images]]
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """A way of comparing images, one of ``evaluation.scoring``."""
+
+    name: str
+
+    @property
+    def normalized(self) -> bool:
+        return "as-norm" in self.name
+
+    def features(self, source: FeatureSource, images: NDArray[np.int64]) -> NDArray[np.float32]:
+        return source.of(images, flip="flip" in self.name)
+
+
+def cohort_images(components: RunComponents) -> NDArray[np.int64]:
+    """Return the cohort of score normalization: the first image of each of at most :data:`COHORT` public identities.
+
+    Empty unless ``evaluation.scoring`` needs it. Raises :class:`FedfrError` if there are not two such identities.
+    """
+    if not any(_Scoring(name).normalized for name in components.config.evaluation.scoring):
+        return np.empty(0, np.int64)
+    public = np.asarray(components.split.public, np.int64)
+    first = np.unique(components.faces.labels[public], return_index=True)[1]
+    if len(first) < 2:
+        raise FedfrError(
+            f"evaluation.scoring: as-norm needs public faces of at least two people, the split has {len(first)}"
+        )
+    return public[np.sort(first)[:COHORT]]
 
 
 class Evaluator:
     """Evaluator of the models of one run with all protocols, or those given.
 
-    With ``curves`` score distributions are kept for :meth:`curves`. ``progress`` receives every model of about
+    With ``curves`` score distributions are kept for :meth:`curves`, and outcomes by person for :meth:`person_records`.
+    Every protocol is run with each of ``evaluation.scoring``. ``progress`` receives every model of about
     ``models`` and every batch of images, under the name ``work``.
     """
 
@@ -115,6 +157,9 @@ class Evaluator:
         self._keeps_scores = curves
         self._scores: dict[tuple[str, str, str], dict[str, ScoreCounts]] = {}
         self._rounds: dict[tuple[str, str, str], int] = {}
+        self._people: list[PersonRecord] = []
+        self._scorings = [_Scoring(name) for name in components.config.evaluation.scoring]
+        self._cohort = cohort_images(components)
         own = [*PROTOCOLS.builtin, *components.config.evaluation.protocols]
         names = [PROTOCOLS.entry(name).name for name in protocols or own]
         self._personalized = [name for name in names if family_of(name) == "personalized"]
@@ -140,16 +185,18 @@ class Evaluator:
         images, labels = np.asarray(self.components.split.generic, np.int64), self.components.faces.labels
         rows: list[Row] = []
         if len(images) and self._generic:
-            given = {"features": features.of(images), "labels": labels[images]}
-            rows += self._rows(self._generic, given, ALL_CLIENTS, evaluated)
+            for scoring in self._scorings:
+                given = {"features": scoring.features(features, images), "labels": labels[images]}
+                rows += self._rows(self._generic, given, ALL_CLIENTS, evaluated, scoring, features)
         if self.components.split.pairs and self._pairs:
             first, second = np.asarray(self.components.split.pairs, np.int64).T
-            pairs = {
-                "features_a": features.of(first),
-                "features_b": features.of(second),
-                "same": labels[first] == labels[second],
-            }
-            rows += self._rows(self._pairs, pairs, ALL_CLIENTS, evaluated)
+            for scoring in self._scorings:
+                pairs = {
+                    "features_a": scoring.features(features, first),
+                    "features_b": scoring.features(features, second),
+                    "same": labels[first] == labels[second],
+                }
+                rows += self._rows(self._pairs, pairs, ALL_CLIENTS, evaluated, scoring, features)
         return rows
 
     def personalized(self, features: FeatureSource, clients: Sequence[str], evaluated: EvaluatedModel) -> list[Row]:
@@ -162,14 +209,15 @@ class Evaluator:
             if not own.test or not self._personalized:
                 continue
             gallery = np.asarray(own.train, np.int64)
-            given = {
-                "features": features.of(probes),
-                "labels": labels[probes],
-                "own": np.isin(probes, own.test),
-                "gallery_features": features.of(gallery),
-                "gallery_labels": labels[gallery],
-            }
-            rows += self._rows(self._personalized, given, client, evaluated)
+            for scoring in self._scorings:
+                given = {
+                    "features": scoring.features(features, probes),
+                    "labels": labels[probes],
+                    "own": np.isin(probes, own.test),
+                    "gallery_features": scoring.features(features, gallery),
+                    "gallery_labels": labels[gallery],
+                }
+                rows += self._rows(self._personalized, given, client, evaluated, scoring, features)
         return rows
 
     def without_model(self, reason: str, measure: Callable[[Evaluator, FeatureSource], list[Row]]) -> list[Row]:
@@ -194,29 +242,46 @@ class Evaluator:
             for key, counts in self._scores.items()
         ]
 
+    def person_records(self) -> list[PersonRecord]:
+        """Return the outcomes by person of every model evaluated so far; empty unless ``evaluation.people`` is set."""
+        return list(self._people)
+
     def _rows(
-        self, names: Sequence[str], given: Mapping[str, Any], client: str, evaluated: EvaluatedModel
+        self,
+        names: Sequence[str],
+        given: Mapping[str, Any],
+        client: str,
+        evaluated: EvaluatedModel,
+        scoring: _Scoring,
+        features: FeatureSource,
     ) -> list[Row]:
-        config = self.components.config.evaluation
-        for name in names if self._keeps_scores else ():
-            counts = SCORES[name](**given) if name in SCORES.names else None
-            if counts is not None:
-                key = (evaluated.method, evaluated.model, name)
-                self._scores.setdefault(key, {})[client] = counts
-                self._rounds[key] = max(evaluated.round, self._rounds.get(key, 0))
-        return [
-            row
-            for name in names
-            for row in rows_from(
-                measure(name, **given, config=config),
+        config, rows = self.components.config.evaluation, list[Row]()
+        if scoring.normalized:
+            names = [name for name in names if name in SCORED]
+            given = {**given, "cohort": scoring.features(features, self._cohort)}
+        for name in names:
+            if self._keeps_scores and scoring.name == PLAIN and name in SCORES.names:
+                counts = SCORES[name](**given)
+                if counts is not None:
+                    key = (evaluated.method, evaluated.model, name)
+                    self._scores.setdefault(key, {})[client] = counts
+                    self._rounds[key] = max(evaluated.round, self._rounds.get(key, 0))
+            metrics, label = measure(name, **given, config=config), scored_protocol(name, scoring.name)
+            rows += rows_from(
+                metrics,
                 method=evaluated.method,
                 seed=evaluated.seed,
                 round_number=evaluated.round,
                 client=client,
                 model=evaluated.model,
-                protocol=name,
+                protocol=label,
             )
-        ]
+            if self._keeps_scores and config.people:
+                self._people += (
+                    PersonRecord(evaluated.method, evaluated.seed, client, evaluated.model, label, metric, outcomes)
+                    for metric, outcomes in outcomes_by_person(name, metrics, config, given).items()
+                )
+        return rows
 
 
 def evaluate_method_run(

@@ -30,6 +30,7 @@ from fedfr.experiments.run_start import (
 from fedfr.experiments.stored_run import StoredRun
 from fedfr.federation.method import GenericModel, Method
 from fedfr.reporting.progress import Progress, Silent, progress_or_default
+from fedfr.results.person_records import write_person_records
 from fedfr.results.result_rows import Row
 
 __all__ = ["Experiment"]
@@ -274,6 +275,8 @@ class Experiment(StoredRun):
             rows = evaluate(evaluator)
             evaluator.finish()
             write_json(self._curves_file(name), [curve.to_dict() for curve in evaluator.curves()])
+            if self.config.evaluation.people:
+                write_person_records(self._people_file(name), evaluator.person_records())
             content = [row.to_dict() for row in rows]
             write_json(path, content)
             reporter.event(self._evaluation(name, max((row.round for row in rows), default=0), content))

@@ -22,6 +22,7 @@ from fedfr.core.files import empty_folder, make_folder, read_json, write_atomica
 from fedfr.core.named_objects import why_local
 from fedfr.evaluation import PROTOCOLS
 from fedfr.experiments.components import RunComponents
+from fedfr.experiments.evaluator import cohort_images
 from fedfr.experiments.face_sources import FACE_SETS
 from fedfr.experiments.from_config import local_training, make_method
 from fedfr.experiments.registration import check_portable, foreign_names
@@ -107,6 +108,7 @@ def _check(components: RunComponents) -> None:
         check_portable(config)
     for name in config.evaluation.protocols:
         _ = PROTOCOLS[name]
+    cohort_images(components)
     dim, pretrain = BACKBONES[config.model.backbone].embedding_dim, config.pretrain
     check_loss(pretrain.loss, pretrain.scale, pretrain.margin, dim)
     for name in (config.method.name, *config.baselines):

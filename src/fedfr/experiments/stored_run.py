@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fedfr.config.schema import ExperimentConfig
@@ -13,6 +13,7 @@ from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import Split
 from fedfr.results.costs import RoundCost, round_costs
 from fedfr.results.curve_records import Curve
+from fedfr.results.person_records import PersonRecord, read_person_records
 from fedfr.results.result_rows import Row
 
 __all__ = ["StoredRun"]
@@ -68,6 +69,11 @@ class StoredRun:
         files = [path for name in self._evaluated() if (path := self._curves_file(name)).exists()]
         return [Curve.from_dict(curve) for path in files for curve in read_json(path)]
 
+    def person_records(self) -> Iterator[PersonRecord]:
+        """Yield the outcomes by person of every finished evaluation, see ``evaluation.people``."""
+        files = [path for name in self._evaluated() if (path := self._people_file(name)).exists()]
+        return (record for path in files for record in read_person_records(path))
+
     def _evaluated(self) -> Sequence[str]:
         return list(dict.fromkeys(["pretrained", self.config.method.name, *self.config.baselines]))
 
@@ -94,6 +100,9 @@ class StoredRun:
 
     def _results_file(self, name: str) -> Path:
         return self.folder / "evaluation" / f"{name}.json"
+
+    def _people_file(self, name: str) -> Path:
+        return self.folder / "evaluation" / "people" / f"{name}.npz"
 
     def _curves_file(self, name: str) -> Path:
         return self.folder / "evaluation" / "curves" / f"{name}.json"

@@ -9,7 +9,7 @@ from typing import Any
 from fedfr.core.short_repr import Brief
 from fedfr.evaluation import Metric
 
-__all__ = ["ALL_CLIENTS", "NO_MODEL", "Row", "rows_from"]
+__all__ = ["ALL_CLIENTS", "NO_MODEL", "Row", "rows_from", "scored_protocol"]
 
 ALL_CLIENTS = ""
 NO_MODEL = "no model: "
@@ -49,6 +49,16 @@ class Row(Brief):
     def from_dict(cls, content: Mapping[str, Any]) -> Row:
         """Read what :meth:`to_dict` wrote."""
         return cls(**{field.name: content[field.name] for field in fields(cls)})
+
+
+def scored_protocol(protocol: str, scoring: str) -> str:
+    """Return the name under which a protocol's results with this scoring are reported: its own name for ``plain``.
+
+    >>> from fedfr.results.result_rows import scored_protocol
+    >>> scored_protocol("personalized-1:1", "plain"), scored_protocol("personalized-1:1", "flip+as-norm")
+    ('personalized-1:1', 'personalized-1:1 flip+as-norm')
+    """
+    return protocol if scoring == "plain" else f"{protocol} {scoring}"
 
 
 def rows_from(

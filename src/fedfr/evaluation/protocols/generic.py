@@ -29,11 +29,14 @@ Floats = NDArray[np.floating[Any]]
 
 
 def generic_verification_protocol(
-    features: Floats, labels: NDArray[Any], config: EvaluationConfig | None = None
+    features: Floats, labels: NDArray[Any], config: EvaluationConfig | None = None, cohort: Floats | None = None
 ) -> list[Metric]:
-    """Return TAR at every FAR over all unordered pairs of ``features`` (N, D) with ``labels`` (N,)."""
+    """Return TAR at every FAR over all unordered pairs of ``features`` (N, D) with ``labels`` (N,).
+
+    ``cohort`` (C, D) normalizes the scores, see :func:`~fedfr.evaluation.verify`.
+    """
     config = config or EvaluationConfig()
-    return verify(features, labels, config.fars, binned=config.verification == "binned")
+    return verify(features, labels, config.fars, binned=config.verification == "binned", cohort=cohort)
 
 
 def generic_verification_scores(features: Floats, labels: NDArray[Any]) -> ScoreCounts:
@@ -42,7 +45,7 @@ def generic_verification_scores(features: Floats, labels: NDArray[Any]) -> Score
 
 
 def generic_identification_protocol(
-    features: Floats, labels: NDArray[Any], config: EvaluationConfig | None = None
+    features: Floats, labels: NDArray[Any], config: EvaluationConfig | None = None, cohort: Floats | None = None
 ) -> list[Metric]:
     """Return open-set 1:N metrics with half of the identities enrolled; images of all others are non-mated probes.
 
@@ -55,7 +58,9 @@ def generic_identification_protocol(
         reason, others = "no identity has two images, nobody can be enrolled", len(labels)
         refused = [Metric(f"TPIR@FPIR={rate_label(rate)}", None, 0, others, 0.0, reason) for rate in config.fpirs]
         return [*refused, Metric("rank-1", None, 0, 0, 0.0, reason)]
-    return identify(features[enrolled], labels[enrolled], features[~enrolled], labels[~enrolled], config.fpirs)
+    return identify(
+        features[enrolled], labels[enrolled], features[~enrolled], labels[~enrolled], config.fpirs, cohort=cohort
+    )
 
 
 def generic_identification_scores(features: Floats, labels: NDArray[Any]) -> ScoreCounts | None:

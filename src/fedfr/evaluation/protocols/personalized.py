@@ -37,14 +37,17 @@ def personalized_verification_protocol(
     gallery_features: Floats | None = None,
     gallery_labels: NDArray[Any] | None = None,
     config: EvaluationConfig | None = None,
+    cohort: Floats | None = None,
 ) -> list[Metric]:
     """Return TAR at every FAR over the pairs of which at least one image is the client's own.
 
     ``features`` (N, D) of all test images of all clients, ``labels`` (N,), ``own`` (N,) bool marks this client's. All
-    personalized protocols take the same arguments; this one does not use the gallery.
+    personalized protocols take the same arguments; this one does not use the gallery. ``cohort`` (C, D) normalizes the
+    scores, see :func:`~fedfr.evaluation.verify`.
     """
     config = config or EvaluationConfig()
-    return personalized_verification(features, labels, own, config.fars, binned=config.verification == "binned")
+    binned = config.verification == "binned"
+    return personalized_verification(features, labels, own, config.fars, binned=binned, cohort=cohort)
 
 
 def personalized_verification_scores(
@@ -67,11 +70,13 @@ def personalized_identification_protocol(
     gallery_features: Floats,
     gallery_labels: NDArray[Any],
     config: EvaluationConfig | None = None,
+    cohort: Floats | None = None,
 ) -> list[Metric]:
     """Search every test image in a gallery of the client's identities: standard, then released convention.
 
     The gallery holds one template per identity from ``gallery_features`` (G, D), the client's training images, with
-    ``gallery_labels`` (G,). Raises :class:`FedfrError` if the identity of an own test image is not in the gallery.
+    ``gallery_labels`` (G,). Scores normalized by a ``cohort`` (C, D) have no released convention. Raises
+    :class:`FedfrError` if the identity of an own test image is not in the gallery.
     """
     config = config or EvaluationConfig()
     templates, identities = gallery_templates(gallery_features, gallery_labels)
@@ -80,8 +85,9 @@ def personalized_identification_protocol(
     if missing.size:
         row = int(missing[0])
         raise FedfrError(f"own test image in row {row} has label {labels[row]}, which is not in the gallery; enrol it")
-    standard = open_set_identification(templates, features, probes, config.fpirs)
-    return standard + released_identification(templates, features, probes, config.fpirs)
+    standard = open_set_identification(templates, features, probes, config.fpirs, cohort=cohort)
+    released = [] if cohort is not None else released_identification(templates, features, probes, config.fpirs)
+    return standard + released
 
 
 def personalized_identification_scores(
