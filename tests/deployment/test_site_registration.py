@@ -9,7 +9,7 @@ from tests.support.coordinator_bench import Bench
 
 from fedfr.core.errors import WriteError
 from fedfr.core.files import locked
-from fedfr.deployment.coordinator_service import RESTART_DELAY
+from fedfr.deployment.run_queue import RESTART_DELAY
 from fedfr.deployment.state_files import SUBMITTED
 
 

@@ -21,11 +21,12 @@ from shutil import which
 from typing import Any
 
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import is_locked, locked, write_json
+from fedfr.core.files import locked, write_json
 from fedfr.deployment.address import Address, await_free_port, listen_addresses
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.processes import Control, environment, superlink_command
 from fedfr.deployment.routes import tracker_proxies
+from fedfr.deployment.run_queue import RunQueue
 from fedfr.deployment.site_status_file import timestamp
 from fedfr.deployment.state_files import SERVING
 from fedfr.deployment.supervisor import Backoff, Supervisor
@@ -37,9 +38,6 @@ POLL_INTERVAL = 2.0
 """Seconds between two polls of the folder."""
 STARTUP_TIMEOUT = 120.0
 """Longest wait in seconds for a started SuperLink to accept connections."""
-RESTART_DELAY, RESTART_DEADLINE = 60.0, 1800.0
-"""Seconds without a process executing a started run, after which it is started again: the first if the SuperLink does
-not wait for such a process, the second in any case."""
 
 
 @dataclass
@@ -70,11 +68,7 @@ class CoordinatorService:
         self._registrations: dict[int, tuple[str, str]] = {}
         # Last content of nodes.json; None if unknown.
         self._written_nodes: dict[str, str] | None = None
-        # By run: time when it was last seen active, or was started.
-        self._last_active: dict[str, float] = {}
-        # By run: Flower's run id.
-        self._run_ids: dict[str, str] = {}
-        self._waiting_for: dict[str, str] = {}
+        self._queue = RunQueue(self.coordinator, self._control, self.log, self.clock, self._log_errors)
         self._statuses: dict[str, Mapping[str, Any]] = {}
         self._status_lock = threading.Lock()
         self._errors: dict[str, str] = {}
@@ -170,12 +164,13 @@ class CoordinatorService:
         with self._log_errors("folder"):
             if self._started.is_set():
                 self._started.clear()
-                self._registrations, self._last_active, self._run_ids, self._written_nodes = {}, {}, {}, None
+                self._registrations, self._written_nodes = {}, None
+                self._queue.forget()
                 self._write_nodes({})
                 if not self._wait_for_superlink():
                     return
             self._register_sites()
-            self._process_queue()
+            self._queue.process()
 
     @contextmanager
     def _log_errors(self, what: str) -> Iterator[None]:
@@ -245,66 +240,6 @@ class CoordinatorService:
             with self._log_errors("nodes.json"):
                 write_json(self._nodes, owners)
                 self._written_nodes = owners
-
-    def _process_queue(self) -> None:
-        """Start the first run of the queue that the SuperLink accepts, when no other is active.
-
-        Starts a run again if its process is gone although it has not finished, and stops runs that were withdrawn.
-        """
-        queue, now = self.coordinator.submitted(), self.clock()
-        active = [path.name for path in sorted(self.coordinator.runs.iterdir()) if is_locked(path)]
-        for name in active:
-            if name in queue:
-                self._last_active[name] = now
-            else:
-                self._stop_run(name)
-        for name in [*self._last_active]:
-            if name not in queue and name not in active:
-                # Keep its run id: a run withdrawn while its process was starting is stopped once it is active.
-                del self._last_active[name]
-                self.log(self.coordinator.outcome(name))
-        starting = [name for name in queue if name in self._last_active and not self._is_orphaned(name, now)]
-        for name in queue:
-            blocker = next((other for other in [*active, *starting] if other != name), None)
-            if blocker is not None:
-                if self._waiting_for.get(name) != blocker:
-                    self._waiting_for[name] = blocker
-                    self.log(f"run {name} waits for {blocker}")
-            elif name not in active and name not in starting and self._start_run(name):
-                starting.append(name)
-
-    def _start_run(self, name: str) -> bool:
-        """Start a Flower run; return whether the SuperLink accepted it."""
-        self._waiting_for.pop(name, None)
-        with self._log_errors(f"run {name}"):
-            restarted = name in self._last_active
-            self._run_ids[name] = self._control.submit(name)
-            self._last_active[name] = self.clock()
-            action = "is started again: no process was executing it" if restarted else "is started or resumed"
-            self.log(f"run {name} {action}")
-            return True
-        return False
-
-    def _is_orphaned(self, name: str, now: float) -> bool:
-        """Return whether a started run has no process executing it and none that is about to start.
-
-        On a busy machine a process may take minutes to start; the SuperLink's run status tells whether it still waits.
-        """
-        idle = now - self._last_active[name]
-        if idle < RESTART_DELAY or idle >= RESTART_DEADLINE or name not in self._run_ids:
-            return idle >= RESTART_DELAY
-        try:
-            return self._control.state(self._run_ids[name]).ended
-        except FedfrError:
-            return True
-
-    def _stop_run(self, name: str) -> None:
-        """Stop a run that was withdrawn while active; errors are retried at the next poll."""
-        if (run_id := self._run_ids.get(name)) is not None:
-            with self._log_errors(f"run {name}"):
-                self._control.stop(run_id)
-                del self._run_ids[name]
-                self.log(f"run {name} is stopped: it was withdrawn")
 
 
 def _read_key(key: Path) -> str:
