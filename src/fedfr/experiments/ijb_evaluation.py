@@ -84,7 +84,7 @@ def ijb_templates(
     extract = mirror_summed_features if settings.flip else extract_features
 
     def make(first: int, stop: int) -> NDArray[np.float32]:
-        faces = FaceSet(images.pixels(first, stop), np.zeros(stop - first, np.int64), ["somebody"])
+        faces = FaceSet(images.pixels(first, stop), np.zeros(stop - first, np.int64), ["unknown"])
         training_set = TrainingSet([(faces, None, 0)])
         return np.asarray(extract(network, training_set, compute).numpy(), np.float32)
 

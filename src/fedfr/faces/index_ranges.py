@@ -57,10 +57,10 @@ def _block(text: str, max_images: int) -> NDArray[np.int64]:
     # There is a number between every two signs, and a range has at most two numbers.
     lengths = np.diff(signs, prepend=-1, append=len(content)) - 1
     wrong = (lengths < 1) | (lengths > DIGITS)
-    strange = (kinds != COMMA) & (kinds != HYPHEN)
-    strange[1:] |= (kinds[1:] == HYPHEN) & (kinds[:-1] == HYPHEN)
-    if wrong.any() or strange.any():
-        at = min([*np.flatnonzero(wrong)[:1].tolist(), *np.flatnonzero(strange)[:1].tolist()])
+    misplaced = (kinds != COMMA) & (kinds != HYPHEN)
+    misplaced[1:] |= (kinds[1:] == HYPHEN) & (kinds[:-1] == HYPHEN)
+    if wrong.any() or misplaced.any():
+        at = min([*np.flatnonzero(wrong)[:1].tolist(), *np.flatnonzero(misplaced)[:1].tolist()])
         place = int(signs[min(at, len(signs) - 1)]) if len(signs) else 0
         raise ValueError(f"{text[max(0, place - 10) : place + 10]!r} is not a list of ranges such as 0-9,14")
     numbers = np.fromstring(text.replace("-", ","), np.int64, sep=",")

@@ -86,7 +86,7 @@ class VerificationSet(Brief):
 
     def faces(self) -> FaceSet:
         """Return all 2·P images in order as a face set, decoded on access, under one label (identities are unknown)."""
-        return FaceSet(PairImages(self.images, self.path), np.zeros(len(self.images), np.int64), ["somebody"])
+        return FaceSet(PairImages(self.images, self.path), np.zeros(len(self.images), np.int64), ["unknown"])
 
     def distinct(self) -> tuple[FaceSet, NDArray[np.int64]]:
         """Return :meth:`faces` without repeated images, and for each of the 2·P images its index there."""
