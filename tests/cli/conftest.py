@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -24,6 +26,11 @@ class Answer:
 
 
 Fedfr = Callable[..., Answer]
+
+
+def answered(answer: Answer) -> Any:
+    assert answer.code == 0, answer.err
+    return json.loads(answer.out)
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Fedfr
-from tests.cli.test_commands import answered
+from tests.cli.conftest import Fedfr, answered
 from tests.support.tiny_experiment import SETTINGS, tiny_faces
 
 from fedfr.config.schema import load_config

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.cli.conftest import Fedfr
-from tests.cli.test_commands import answered, content
+from tests.cli.conftest import Fedfr, answered
+from tests.cli.test_commands import content
 from tests.support.tiny_experiment import SETTINGS, tiny_faces
 
 from fedfr.config.schema import load_config

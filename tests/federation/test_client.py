@@ -3,67 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.tiny_experiment import BACKBONE, tiny_config, tiny_faces
+from tests.support.tiny_client import (
+    FACES,
+    PRIVATE,
+    PROTOTYPES,
+    PUBLIC,
+    STANDSTILL,
+    WEIGHTS,
+    MakeClient,
+    broadcast,
+    state_of,
+)
+from tests.support.tiny_experiment import BACKBONE
 
-from fedfr.config.schema import ExperimentConfig, LocalConfig, load_config
+from fedfr.config.schema import LocalConfig, load_config
 from fedfr.core.errors import FedfrError
-from fedfr.experiments.from_config import make_compute
-from fedfr.faces import FaceSet
-from fedfr.federation.client import Client, ClientSettings, decay_epoch
-from fedfr.federation.messages import Broadcast, decode_broadcast, encode
-from fedfr.federation.method import shared_entries
-from fedfr.federation.networks import batchnorm_entries
+from fedfr.federation.client import decay_epoch
+from fedfr.federation.messages import decode_broadcast, encode
 from fedfr.federation.private_state import PrivateState
-from fedfr.federation.private_store import PrivateStore
-from fedfr.federation.public_faces import PublicFaces
-from fedfr.methods import METHODS
 from fedfr.models import build_backbone
 from fedfr.training.features import extract_features
 from fedfr.training.training_set import TrainingSet
-
-FACES = tiny_faces(10, 4)
-PUBLIC = FACES.subset([index for index, label in enumerate(FACES.labels) if label >= 6])
-PRIVATE = FACES.subset([index for index, label in enumerate(FACES.labels) if label < 3])
-WEIGHTS = build_backbone(BACKBONE, 0).state_dict()
-PROTOTYPES = torch.randn(4, 512, generator=torch.Generator().manual_seed(1))
-BATCHNORM = batchnorm_entries(build_backbone(BACKBONE, 0))
-
-MakeClient = Callable[..., Client]
-
-
-def broadcast(round_number: int = 1) -> Broadcast:
-    return Broadcast(round_number, {name: value.clone() for name, value in WEIGHTS.items()}, PROTOTYPES.clone())
-
-
-@pytest.fixture
-def make_client(tmp_path: Path) -> MakeClient:
-    def make(*overrides: str, private: FaceSet = PRIVATE, name: str = "client-01") -> Client:
-        config: ExperimentConfig = tiny_config(tmp_path, *overrides)
-        return Client(
-            name,
-            private,
-            PublicFaces(PUBLIC),
-            METHODS[config.method.name](config.method.settings),
-            ClientSettings(config.model.backbone, 2, 0, config.local, config.federation, make_compute(config)),
-            PrivateStore(tmp_path / "clients" / name, name),
-        )
-
-    return make
-
-
-def state_of(client: Client) -> PrivateState:
-    state = client.store.latest()
-    assert state is not None
-    return state
 
 
 @pytest.mark.parametrize(
@@ -145,7 +113,6 @@ def test_hard_negatives_are_those_of_the_definition(make_client: MakeClient) -> 
 
 
 # What a client starts from is seen in its state after training with (almost) no learning rate.
-STANDSTILL = ("local.learning_rate=1e-12", "local.weight_decay=0", "method.hard_negatives.threshold=1.0")
 
 
 def test_first_participation_starts_from_mean_features(make_client: MakeClient) -> None:
@@ -196,75 +163,6 @@ def test_a_lost_round_is_run_again_from_the_state_before_it(make_client: MakeCli
     assert once.prototypes is not None
     assert again.prototypes is not None
     assert torch.equal(once.prototypes, again.prototypes)
-
-
-def test_batchnorm_is_averaged_by_default(make_client: MakeClient) -> None:
-    update = make_client().update(broadcast())
-    assert update.weights.keys() >= BATCHNORM
-    assert not torch.equal(update.weights["features.running_mean"], WEIGHTS["features.running_mean"])
-
-
-@pytest.mark.parametrize("policy", ["local", "frozen"])
-def test_batchnorm_stays_at_home(make_client: MakeClient, policy: str) -> None:
-    client = make_client(f"federation.batchnorm={policy}")
-    update = client.update(broadcast())
-    assert update.weights.keys() == WEIGHTS.keys() - BATCHNORM
-    backbone = build_backbone(BACKBONE, 0)
-    shared = shared_entries(
-        client.method, backbone.state_dict(), batchnorm_entries(backbone), client.settings.federation, 1
-    )
-    assert shared == update.weights.keys()
-    kept = state_of(client).backbone
-    moved = [name for name in BATCHNORM if not torch.equal(kept[name], WEIGHTS[name])]
-    assert (moved == []) == (policy == "frozen")
-
-
-def test_local_batchnorm_comes_back_next_round(make_client: MakeClient) -> None:
-    client = make_client("federation.batchnorm=local", "local.learning_rate=0.05")
-    client.update(broadcast(1))
-    statistics = state_of(client).backbone["features.bias"]
-    make_client("federation.batchnorm=local", *STANDSTILL).update(broadcast(2))
-    assert torch.allclose(state_of(client).backbone["features.bias"], statistics, atol=1e-6)
-
-
-def unlike(weights: Mapping[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:
-    """The same backbone with BatchNorm that makes other features of the same faces."""
-    generator = torch.Generator().manual_seed(seed)
-    changed = dict(weights)
-    for name in sorted(BATCHNORM):
-        if name.endswith((".weight", ".running_var")):
-            changed[name] = weights[name] * (0.2 + 2 * torch.rand(weights[name].shape, generator=generator))
-    return changed
-
-
-def nearest_private(weights: Mapping[str, torch.Tensor], client: Client) -> torch.Tensor:
-    """Of every public face the largest cosine to a private one, ascending."""
-    backbone = build_backbone(BACKBONE, 0)
-    backbone.load_state_dict(weights)
-    own, public = (
-        torch.nn.functional.normalize(
-            extract_features(backbone, TrainingSet([(faces, None, 0)]), client.settings.compute)
-        )
-        for faces in (PRIVATE, PUBLIC)
-    )
-    return (public @ own.T).amax(dim=1).sort().values
-
-
-def test_hard_negatives_under_local_batchnorm_are_each_clients_own(make_client: MakeClient) -> None:
-    """Clients in one process share the public faces, but not what their own BatchNorm makes of them."""
-    names = ("client-01", "client-02")
-    weights = {name: unlike(WEIGHTS, seed) for seed, name in enumerate(names)}
-    nearest = {name: nearest_private(weights[name], make_client(name=name)) for name in names}
-    threshold = float(nearest["client-02"][7:9].mean())
-    expected = {name: int((nearest[name] > threshold).sum()) for name in names}
-    assert len(set(expected.values())) == 2, "the two must differ for this test to tell"
-    settings = ("federation.batchnorm=local", f"method.hard_negatives.threshold={threshold}")
-    first, second = (make_client(*settings, name=name) for name in names)
-    second.public = first.public
-    for client in (first, second):
-        client.store.save(PrivateState(1, weights[client.id], torch.randn(3, 512), {}))
-    found = {client.id: client.update(broadcast(2)).metrics["images/hard_negatives"] for client in (first, second)}
-    assert found == expected
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.federation.test_client import PUBLIC, STANDSTILL, MakeClient, broadcast, make_client, state_of
+from tests.support.tiny_client import PUBLIC, STANDSTILL, MakeClient, broadcast, state_of
 from tests.support.tiny_experiment import tiny_faces
 
 from fedfr.core.errors import FedfrError
@@ -18,8 +18,6 @@ from fedfr.federation.private_state import PrivateState
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.training.features import extract_features
 from fedfr.training.training_set import TrainingSet
-
-__all__ = ["make_client"]
 
 FACES = tiny_faces(10, 4)
 BEFORE = (0, 1, 2)
