@@ -1,4 +1,4 @@
-"""The server's part of a round: updates from bytes to the average, in time and memory.
+"""Server's work in a round: from the bytes of updates to their average, time and memory.
 
 Run: ``python benchmarks/aggregation.py [--backbone sphereface64] [--clients 40] [--json]``; under a minute.
 
@@ -31,7 +31,7 @@ State = dict[str, torch.Tensor]
 
 
 def plain_add(mean: State, message: bytes, share: float) -> None:
-    """One update the plain way; raises ValueError when it holds NaN or infinity."""
+    """Add one update in the plain version; raises ValueError if it contains NaN or infinity."""
     update = {name.removeprefix("weights/"): value for name, value in safetensors.torch.load(message).items()}
     for value in update.values():
         if not all(bool(torch.isfinite(part).all()) for part in value.reshape(-1).split(CHUNK)):
@@ -45,14 +45,14 @@ def plain_add(mean: State, message: bytes, share: float) -> None:
 
 
 def add(average: StreamingAverage, message: bytes, count: int, expected: Mapping[str, torch.Tensor]) -> None:
-    """One update as the server takes it in."""
+    """Add one update as the server does."""
     update = decode_update(message)
     check_update(update, 1, expected, None)
     average.add(update.weights, count)
 
 
 def main() -> None:
-    """Time of an update against the plain way and the machine's bandwidth; peak memory over a whole round."""
+    """Measure the time of an update against plain version and bandwidth, and the peak memory of a round."""
     options = parser(__doc__)
     options.add_argument("--backbone", default="sphereface64")
     options.add_argument("--clients", type=int, default=40)
@@ -63,12 +63,12 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     messages = [encode(Update(1, "client", _moved(weights, generator), None, 1)) for _ in range(MESSAGES)]
 
-    # What building the messages has freed must not be counted as room at the start.
+    # Memory freed after building the messages must not count as available at the start.
     ctypes.CDLL(None).malloc_trim(0)
     round_average = StreamingAverage()
     with peak_memory() as peak:
         for number in range(given.clients):
-            # Bytes of its own for every update, as they come from a socket.
+            # Separate bytes for every update, as received from a socket.
             add(round_average, bytes(memoryview(messages[number % MESSAGES])), number + 1, weights)
         found = round_average.result()
     del round_average
@@ -87,7 +87,7 @@ def main() -> None:
 
     against_plain = alternate(lambda: plain_add(plain_mean, messages[next(counter) % MESSAGES], 0.1), fast, 9)
     a, b = torch.zeros(model // 4), torch.ones(model // 4)
-    # The fastest of many, in turn: one model takes milliseconds, and one interruption as long.
+    # Fastest of many alternating repetitions: one model takes milliseconds, as long as an interruption.
     in_turn = [(best(lambda: a.add_(b)), best(fast)) for _ in range(7)]
     moved, seconds = (min(times) for times in zip(*in_turn, strict=True))
     bandwidth = limits(given.threads)["bandwidth"]

@@ -1,4 +1,4 @@
-"""Photographs to aligned faces: images a second of ``fedfr faces import --align``, and where the time goes.
+"""Photographs to aligned faces: images per second of ``fedfr faces import --align``, and the time of each step.
 
 Run: ``python benchmarks/alignment.py --photographs FOLDER --detector FILE [--threads N] [--json]``; half a minute.
 ``FOLDER`` holds ``<identity>/<image>`` (by default LFW's 250x250 originals in ``FEDFR_DATA_DIR``), ``FILE`` is YuNet
@@ -25,14 +25,14 @@ from fedfr.faces.alignment.photographs.photograph_reading import read_photograph
 from fedfr.faces.alignment.template import align
 from harness import Line, answer, parser, peak_memory
 
-WANTED = 60
+TARGET = 60
 PHOTOGRAPHS = 448
 REPETITIONS = 5
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def repeated(source: Path, place: Path) -> Path:
-    """A folder with :data:`PHOTOGRAPHS` links to the photographs of ``source``."""
+    """Return a folder with :data:`PHOTOGRAPHS` links to the photographs of ``source``."""
     found = sorted(path for path in source.glob("*/*") if path.is_file())
     if not found:
         raise SystemExit(f"{source} has no <identity>/<image>; name a folder of photographs with --photographs")
@@ -45,7 +45,7 @@ def repeated(source: Path, place: Path) -> Path:
 
 
 def whole(source: Path, detector: Path, threads: int, place: Path) -> Line:
-    """The import as a user starts it, five times; the fastest and the one of least CPU time count."""
+    """Run the complete import five times; return the least wall time and the least CPU time."""
     walls, processors, numbers = [], [], count()
     peak = 0
     for _ in range(REPETITIONS):
@@ -62,16 +62,16 @@ def whole(source: Path, detector: Path, threads: int, place: Path) -> Line:
     load = os.getloadavg()[0]
     return Line(
         f"{PHOTOGRAPHS} photographs imported with {threads} thread{'s' * (threads > 1)}",
-        f"at least {WANTED} images/s" if threads > 1 else "",
+        f"at least {TARGET} images/s" if threads > 1 else "",
         f"{rate:.0f} images/s (best of {REPETITIONS}; load {load:.1f}), {1000 * each:.2f} ms of CPU each",
-        rate >= WANTED if threads > 1 else None,
+        rate >= TARGET if threads > 1 else None,
         peak_bytes=peak,
         figures={"images/s": rate, "cpu_ms": 1000 * each, "images/s by CPU time": 1 / each, "load": load},
     )
 
 
 def steps(source: Path, detector: Path) -> list[Line]:
-    """CPU milliseconds of each step, one photograph after the other in one thread; the least of five passes."""
+    """Return the CPU milliseconds of each step, in one thread; the least of five passes."""
     paths = sorted(source.glob("*/*"))[:64]
     images = [read_photograph(path) for path in paths]
     finder = Detector(open_detector(detector))
@@ -96,7 +96,7 @@ def steps(source: Path, detector: Path) -> list[Line]:
 
 
 def main() -> None:
-    """Print what was found."""
+    """Measure and print the results."""
     options = parser(__doc__)
     data, models = (
         Path(os.environ.get(name, SHARED / folder))

@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other, each in a process of its own; results in ``benchmarks/results/``.
+"""Run every benchmark, one after the other, each in its own process; results in ``benchmarks/results/``.
 
 Run: ``make bench`` or ``python benchmarks/all.py [--only NAME …]``; at most 20 minutes on 2 cores. ``--tables`` writes
 the newest results into benchmarks/README.md and docs/ instead, and draws the plot; a test checks the tables.
@@ -33,7 +33,7 @@ SCRIPTS = (
 
 
 DOCS = HERE.parent / "docs"
-# Kept results of `fedfr benchmark` (see methods.py), the table made of them, and where it stands.
+# Stored results of `fedfr benchmark` (see methods.py), the table made from them, and its page.
 METHOD_TABLES = (
     ("lfw-fed/checkpoint", "overview", DOCS / "benchmarks.md"),
     ("lfw-fed/checkpoint", "claims", DOCS / "benchmarks.md"),
@@ -52,7 +52,7 @@ BEGIN, END = "<!-- results of make bench -->", "<!-- end of results -->"
 
 
 def newest() -> Path:
-    """The results written last."""
+    """Return the path of the newest results."""
     return max((HERE / "results").glob("*.json"), key=lambda path: path.name)
 
 
@@ -70,7 +70,7 @@ def table(path: Path) -> str:
 
 
 def contents() -> list[tuple[Path, str]]:
-    """Each document with what stands there from a first mark to a last one."""
+    """Return each page with the content between its marks."""
     import methods
     import scaling
 
@@ -104,7 +104,7 @@ def write_tables() -> None:
 
 
 def main() -> int:
-    """Run them; 1 when one failed (a figure that was not met is a result, not a failure)."""
+    """Run the benchmarks; return 1 if one failed. A target that was not met is a result, not a failure."""
     let_threads_sleep(os.environ)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS)

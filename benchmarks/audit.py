@@ -1,4 +1,4 @@
-"""What ``fedfr faces audit`` finds of faults planted in real faces, and what it reports where none was planted.
+"""Share of faults planted in real faces that ``fedfr faces audit`` finds, and its false reports.
 
 Run: ``python benchmarks/audit.py FACES [--model MODEL] [--count 500]``; FACES is an imported set with colours and
 aligned crops, such as LFW. Prints a Markdown table. Some minutes with a model, most of them for the features.
@@ -33,25 +33,25 @@ GROUPS = 20
 
 
 def jpeg(image: Image, quality: int) -> Image:
-    """Encoded and decoded once more."""
+    """Return the image encoded as JPEG and decoded again."""
     content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR), np.uint8)
 
 
 def scaled(image: Image, factor: float, offset: float = 0) -> Image:
-    """Grey levels times ``factor`` plus ``offset``."""
+    """Return the grey levels multiplied by ``factor`` plus ``offset``."""
     return (image.astype(np.float64) * factor + offset).clip(0, 255).astype(np.uint8)
 
 
 def moved(image: Image, right: float, down: float, size: float = 1, turn: float = 0) -> Image:
-    """Shifted by pixels, enlarged and turned by degrees around the nose."""
+    """Return the image shifted by pixels, enlarged and rotated by degrees around the nose."""
     matrix = np.asarray(cv2.getRotationMatrix2D((56, 72), turn, size), np.float64)
     matrix[:, 2] += (right, down)
     return np.asarray(cv2.warpAffine(image, matrix, (112, 112), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def reduced(image: Image, side: int) -> Image:
-    """Made small and enlarged again."""
+    """Return the image reduced and enlarged again."""
     reduced = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(reduced, (112, 112), interpolation=cv2.INTER_LINEAR), np.uint8)
 
@@ -94,7 +94,7 @@ SETS: dict[str, tuple[str, Change]] = {
 
 
 def tight(image: Image, draw: np.random.Generator, border: int) -> Image:
-    """As it comes out when a photograph shows little more than the face, is tilted, and is turned to the template."""
+    """Return the aligned image of a tilted photograph that shows little more than the face."""
     turn, wide, high = draw.normal(0, 15), draw.uniform(34, 44), draw.uniform(40, 50)
     there = np.asarray(cv2.getRotationMatrix2D((56, 70), turn, 1), np.float64)
     back = np.asarray(cv2.getRotationMatrix2D((56, 70), -turn, 1), np.float64)
@@ -113,24 +113,24 @@ TIGHT: dict[str, Change] = {
 
 
 def changed(images: Image, change: Change) -> FaceSet:
-    """The images after a change, each an identity of its own."""
+    """Return the changed images, each as its own identity."""
     draw = np.random.default_rng(0)
     pixels = np.stack([change(np.ascontiguousarray(image), draw) for image in images])
     return FaceSet(pixels, np.arange(len(pixels)), [str(number) for number in range(len(pixels))])
 
 
 def share(found: int, total: int) -> str:
-    """A count with its percentage."""
+    """Format a count with its percentage."""
     return f"{found} of {total} ({100 * found / total:.1f} %)"
 
 
 def count(findings: tuple[Finding, ...], kind: str) -> int:
-    """How many cases of a kind."""
+    """Return the number of cases of a kind."""
     return sum(len(found.cases) for found in findings if found.kind == kind)
 
 
 def image_rows(faces: FaceSet, wanted: int) -> Iterator[Row]:
-    """Copies and blurs of single images."""
+    """Measure copies and blurred versions of single images."""
     chosen = np.sort(np.random.default_rng(0).choice(len(faces), wanted, replace=False))
     images = faces.images(chosen)
     groups = np.zeros(wanted, np.int64)
@@ -144,7 +144,7 @@ def image_rows(faces: FaceSet, wanted: int) -> Iterator[Row]:
 
 
 def set_rows(faces: FaceSet) -> Iterator[Row]:
-    """Sets of some hundred images that were all prepared in the same wrong way."""
+    """Measure sets of some hundred images that were all prepared in the same wrong way."""
     for name, (kind, change) in SETS.items():
         found = 0
         for seed in range(GROUPS):
@@ -154,7 +154,7 @@ def set_rows(faces: FaceSet) -> Iterator[Row]:
 
 
 def tight_rows(faces: FaceSet) -> Iterator[Row]:
-    """Photographs that are hardly larger than the face: pairs of different people, and copies."""
+    """Measure photographs that are hardly larger than the face: pairs of different people, and copies."""
     images = faces.images(faces.by_identity().of(np.arange(faces.num_identities), last=1))
     for name, change in TIGHT.items():
         found = audit_images(changed(images, change))
@@ -170,7 +170,7 @@ def tight_rows(faces: FaceSet) -> Iterator[Row]:
 
 
 def people_rows(faces: FaceSet, model: Path, wanted: int) -> Iterator[Row]:
-    """Identities in the set twice, and images put under other identities."""
+    """Measure identities that are in the set twice, and images moved to other identities."""
     features = features_of(faces, *load_generic(model), Silent())
     people, counts = IdentityTemplates(features, faces.labels), faces.counts()
     pairs = faces.num_identities * (faces.num_identities - 1) // 2

@@ -1,4 +1,4 @@
-"""On an accelerator: images a second and share of its peak, and a whole round of ``lfw-fed``.
+"""Images per second on an accelerator, their share of its peak rate, and one round of ``lfw-fed``.
 
 Run: ``python benchmarks/device.py [--device cuda] [--faces FOLDER] [--json]``. Without a device it says so and measures
 nothing; ``--device cpu`` runs the same code. ``--faces`` (LFW, aligned, or a saved face set) adds the round. Training
@@ -30,7 +30,7 @@ NAMES = ("sphereface64", "iresnet50", "mobilefacenet")
 
 
 def peak_rate(device: torch.device) -> float:
-    """FLOP/s of a large product in bf16."""
+    """Return the FLOP/s of a large matrix product in bf16."""
     size = 8192 if device.type == "cuda" else 1024
     a, b = (torch.randn(size, size, device=device).bfloat16() for _ in range(2))
 
@@ -42,13 +42,13 @@ def peak_rate(device: torch.device) -> float:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was told."""
+    """Wait until the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def training(name: str, compute: Compute, batch: int, steps: int) -> float:
-    """Images a second of training epochs, faces on the device."""
+    """Return the images per second of training epochs with faces on the device."""
     images = np.random.default_rng(0).integers(0, 256, (batch * steps, 112, 112, 3), dtype=np.uint8)
     faces = FaceSet(images, np.arange(len(images)) % 100, [f"person-{k}" for k in range(100)])
     network = Network(compute.place(build_backbone(name, 0)), torch.randn(100, BACKBONES[name].embedding_dim))
@@ -58,7 +58,7 @@ def training(name: str, compute: Compute, batch: int, steps: int) -> float:
         wait(compute.device)
         ends.append(time.perf_counter())
         if compute.device.type == "cuda":
-            # The first epoch uploads and tunes; from the second on any waiting is an error.
+            # The first epoch uploads and tunes; from the second on, synchronization is an error.
             torch.cuda.set_sync_debug_mode("default" if len(ends) > 2 else "warn")
 
     plan = TrainingPlan(
@@ -76,7 +76,7 @@ def training(name: str, compute: Compute, batch: int, steps: int) -> float:
 
 
 def features(name: str, compute: Compute, batch: int, steps: int) -> float:
-    """Images a second of frozen features, images coming from the host."""
+    """Return the images per second of frozen features with images from the host."""
     images = np.random.default_rng(0).integers(0, 256, (batch * steps, 112, 112, 3), dtype=np.uint8)
     faces = FaceSet(images, np.zeros(len(images), np.int64), ["person"])
     network = compute.place(build_backbone(name, 0))
@@ -84,7 +84,7 @@ def features(name: str, compute: Compute, batch: int, steps: int) -> float:
 
 
 def lfw_round(device: str, faces: Path) -> Line:
-    """One round of the preset, all ten clients, starting model and evaluation included."""
+    """Measure one round of the preset with all ten clients, including starting model and evaluation."""
     settings = [f"faces.path={faces}", f"runtime.device={device}", "runtime.precision=bf16", "federation.rounds=1"]
     with tempfile.TemporaryDirectory() as folder:
         config = load_config("lfw-fed", [*settings, "baselines=[]", "pretrain.epochs=2"])
@@ -104,7 +104,7 @@ def lfw_round(device: str, faces: Path) -> Line:
 
 
 def main() -> None:
-    """Measure and answer."""
+    """Measure and print the results."""
     options = parser(__doc__)
     options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "")
     options.add_argument("--faces", type=Path)

@@ -41,7 +41,7 @@ AT_ONCE = 1 << 16
 
 
 def memory() -> dict[str, float]:
-    """What this process holds, in MB."""
+    """Return the resident memory of this process in MB."""
     lines = (line.split() for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines())
     found = {words[0].rstrip(":"): int(words[1]) / 1024 for words in lines if words[0].startswith(("VmHWM", "Rss"))}
     return {
@@ -52,7 +52,7 @@ def memory() -> dict[str, float]:
 
 
 def made_labels(images: int, identities: int, mixed: bool) -> NDArray[np.int64]:
-    """One image for every identity at least, sizes as different as those of real sets."""
+    """Return labels with at least one image per identity, distributed as in real sets."""
     generator = np.random.default_rng(0)
     shares = generator.gamma(1.2, size=identities)
     sizes = 1 + generator.multinomial(images - identities, shares / shares.sum())
@@ -61,7 +61,7 @@ def made_labels(images: int, identities: int, mixed: bool) -> NDArray[np.int64]:
 
 
 def write(given: argparse.Namespace) -> None:
-    """The folder that an import with a link leaves."""
+    """Write the folder that an import with ``--link`` creates."""
     labels = made_labels(given.images, given.identities, given.mixed)
     names = [f"{number:07d}" for number in range(given.identities)]
     keys = np.arange(1, given.images + 1)
@@ -78,7 +78,7 @@ def write(given: argparse.Namespace) -> None:
 
 
 def records(given: argparse.Namespace) -> None:
-    """A RecordIO file in InsightFace's layout whose images are a few bytes, and its index."""
+    """Write a RecordIO file in InsightFace's layout with images of a few bytes, and its index."""
     labels = np.sort(made_labels(given.images, given.identities, False))
     ends = np.cumsum(np.bincount(labels)) + 1
     first = len(labels) + 1
@@ -104,13 +104,13 @@ def records(given: argparse.Namespace) -> None:
 
 
 def _floats(number: int, *labels: int) -> bytes:
-    """As MXNet writes them: rounded to float32, whether that is exact or not."""
+    """Return labels as MXNet writes them, rounded to float32."""
     rounded = [int(np.float32(label)) for label in labels]
     return pack_payload(rounded, number)
 
 
 def read_records(given: argparse.Namespace) -> None:
-    """Index and layout of that file."""
+    """Read index and layout of the RecordIO file."""
     index = read_index(given.folder / "small.idx")
     layout = read_layout(RecordFile(given.folder / "small.rec"), index)
     assert len(layout.labels) == given.images
@@ -118,12 +118,12 @@ def read_records(given: argparse.Namespace) -> None:
 
 
 def load(given: argparse.Namespace) -> FaceSet:
-    """The whole set."""
+    """Load the face set."""
     return FaceSet.load(given.folder / "faces")
 
 
 def split_by(recipe: str, settings: Callable[[argparse.Namespace], dict[str, Any]]) -> Callable[..., None]:
-    """Deal, check and save, as ``fedfr faces split`` does."""
+    """Split, check and save, as ``fedfr faces split`` does."""
 
     def step(given: argparse.Namespace) -> None:
         faces = load(given)
@@ -134,18 +134,18 @@ def split_by(recipe: str, settings: Callable[[argparse.Namespace], dict[str, Any
 
 
 def load_split(given: argparse.Namespace) -> Split:
-    """The manifest that ``general`` made of all images."""
+    """Load the manifest of the recipe ``general``."""
     return Split.load(given.folder / "general.json")
 
 
 def worker(given: argparse.Namespace) -> FaceSet:
-    """What a process that serves clients holds: the set, and one client's part of it."""
+    """Load what a process that serves clients holds: the face set and one client's part."""
     faces, split = load(given), load_split(given)
     return faces.subset(next(iter(split.clients.values())).train)
 
 
 def general(given: argparse.Namespace) -> dict[str, Any]:
-    """Settings of the recipe ``general``: half of the identities public, a quarter at 100 clients."""
+    """Return settings of the recipe ``general``: half of the identities public, a quarter at 100 clients."""
     return {
         "public_identities": given.identities // 2,
         "clients": 100,
@@ -195,7 +195,7 @@ STEPS: dict[str, Callable[[argparse.Namespace], Any]] = {
 
 
 def main() -> None:
-    """Run every step in a process of its own."""
+    """Run every step in its own process."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--images", type=int, default=5_800_000)
     options.add_argument("--identities", type=int, default=85_000)

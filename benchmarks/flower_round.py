@@ -1,4 +1,4 @@
-"""What a round costs over Flower besides the training: two sites as processes of this machine, and two clients here.
+"""Overhead of a round over Flower: two sites as processes of this machine, against two clients of the local engine.
 
 Run: ``python benchmarks/flower_round.py [--rounds 4] [--repetitions 3] [--json]``; about ten minutes, with the extra
 ``flower``. FedAvg on a few images for each client, so that hardly anything but the messages is left.
@@ -37,7 +37,7 @@ ECHO = Path(__file__).parent / "flower_echo" / "echo.py"
 
 
 def faces(count: int) -> FaceSet:
-    """Coarse random patterns."""
+    """Return a face set of coarse random patterns."""
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(count), IMAGES)
     coarse = generator.integers(0, 256, (len(labels), 7, 7, 3), dtype=np.uint8)
@@ -46,7 +46,7 @@ def faces(count: int) -> FaceSet:
 
 
 def experiment(folder: Path, backbone: str, rounds: int, threads: int) -> Experiment:
-    """A configured run with hardly any training."""
+    """Create a run with minimal training."""
     faces(CLIENTS * PEOPLE + 2).save(folder / "faces")
     settings = {
         "faces.path": folder / "faces",
@@ -68,12 +68,12 @@ def experiment(folder: Path, backbone: str, rounds: int, threads: int) -> Experi
 
 
 def events(run: Path) -> list[Mapping[str, Any]]:
-    """Lines of ``metrics.jsonl``."""
+    """Return the events in ``metrics.jsonl``."""
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def overheads(run: Path, *, at_once: bool) -> list[float]:
-    """By round from the second on, seconds that are not training."""
+    """Return the seconds of each round, from the second on, that are not training."""
     found = []
     lines = events(run)
     updates = [event for event in lines if event["event"] == "update"]
@@ -87,7 +87,7 @@ def overheads(run: Path, *, at_once: bool) -> list[float]:
 
 @contextmanager
 def over_flower(folder: Path, made: Experiment) -> Iterator[Loopback]:
-    """Sites made of a run's split, and their processes; the coordinator's folder is ``folder/runs/demo``."""
+    """Create sites from a run's split and start their processes; the coordinator's folder is ``folder/runs/demo``."""
     clients = export_partitions(made.components, folder / "federation", "demo")
     config = load_config(folder / "federation" / "coordinator" / "config.yaml")
     Experiment.create(config, folder / "runs" / "demo")
@@ -98,7 +98,7 @@ def over_flower(folder: Path, made: Experiment) -> Iterator[Loopback]:
 
 
 def finish(processes: Loopback, run_id: str) -> None:
-    """Wait for the end of a Flower run; raises when it failed."""
+    """Wait for the end of a Flower run; raise if it failed."""
     while not (state := processes.control.state(run_id)).ended:
         time.sleep(2)
     if state.status != "finished:completed":
@@ -106,7 +106,7 @@ def finish(processes: Loopback, run_id: str) -> None:
 
 
 def rounds_of(backbone: str, rounds: int, threads: int) -> Line:
-    """The overhead of a round, here and over Flower."""
+    """Measure the overhead of a round with the local engine and over Flower."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         made = experiment(folder, backbone, rounds, threads)
@@ -122,7 +122,7 @@ def rounds_of(backbone: str, rounds: int, threads: int) -> Line:
 
 
 def trips_of(backbone: str, repetitions: int, threads: int) -> list[Line]:
-    """One message to a site and back, in each layout."""
+    """Measure one message to a site and back, in each layout."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         out, bundle = folder / "seconds.json", folder / "echo"

@@ -1,4 +1,4 @@
-"""The search for hard negatives at the paper's size: 6 500 private × 420 671 public features of 512 values.
+"""Search for hard negatives at the paper's size: 6 500 private × 420 671 public features of 512 values.
 
 Run: ``python benchmarks/hard_negatives.py [--public N] [--threads N] [--json]``, at most 2.5 minutes. Features are
 synthetic: people in clusters, part of them near a private person, so that the public images' largest similarities
@@ -23,14 +23,14 @@ PEOPLE = 100
 
 
 def clustered(public: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Public (N, D) and private (n, D) features; two images of a person have a cosine of about 0.6 to 0.7."""
+    """Return public (N, D) and private (n, D) features; two images of an identity have a cosine of about 0.6 to 0.7."""
     generator = torch.Generator().manual_seed(seed)
     people = torch.nn.functional.normalize(torch.randn(PEOPLE, DIM, generator=generator))
     private = people.repeat_interleave(PRIVATE // PEOPLE, 0)
     private += 0.033 * torch.randn(private.shape, generator=generator)
     count = -(-public // IMAGES)
     features = torch.empty(count * IMAGES, DIM)
-    for rows in features.split(1024 * IMAGES):  # in parts, so that the measurement's memory is not this one's
+    for rows in features.split(1024 * IMAGES):  # in parts, to keep the peak memory below that of the measurement
         persons = len(rows) // IMAGES
         likeness = torch.rand(persons, 1, generator=generator) ** 2
         like = people[torch.randint(PEOPLE, (persons,), generator=generator)] * likeness
@@ -40,8 +40,8 @@ def clustered(public: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return features[:public], private
 
 
-def plainly(public: torch.Tensor, private: torch.Tensor, threshold: float, block: int = 4096) -> torch.Tensor:
-    """The first version: every product in float32."""
+def plain_version(public: torch.Tensor, private: torch.Tensor, threshold: float, block: int = 4096) -> torch.Tensor:
+    """Plain version: compute every product in float32."""
     private = torch.nn.functional.normalize(private, dim=1)
     kept = []
     for start in range(0, len(public), block):
@@ -53,8 +53,8 @@ def plainly(public: torch.Tensor, private: torch.Tensor, threshold: float, block
     return torch.cat(kept)
 
 
-def exactly(public: torch.Tensor, private: torch.Tensor, threshold: float) -> torch.Tensor:
-    """Every product in float64."""
+def exact_version(public: torch.Tensor, private: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Compute every product in float64."""
     wide = torch.nn.functional.normalize(private.double()).T
     found = [
         (torch.nn.functional.normalize(rows.double()) @ wide).amax(dim=1) > threshold for rows in public.split(512)
@@ -63,19 +63,21 @@ def exactly(public: torch.Tensor, private: torch.Tensor, threshold: float) -> to
 
 
 def measure(public_images: int, threads: int) -> list[Line]:
-    """Ratio on a slice, whether the slice's set is exact, and one search of everything."""
+    """Measure the ratio on a slice, the exactness of its result, and one complete search."""
     torch.set_num_threads(threads)
     public, private = clustered(public_images)
     some = public[:: max(1, public_images // SLICE)][:SLICE].contiguous()
-    expected = exactly(some, private, THRESHOLD)
+    expected = exact_version(some, private, THRESHOLD)
     agree = torch.equal(hard_negatives(some, private, THRESHOLD), expected)
-    ratio = alternate(partial(plainly, some, private, THRESHOLD), partial(hard_negatives, some, private, THRESHOLD), 3)
+    ratio = alternate(
+        partial(plain_version, some, private, THRESHOLD), partial(hard_negatives, some, private, THRESHOLD), 3
+    )
     found: list[torch.Tensor] = []
     with peak_memory() as peak:
         started = time.perf_counter()
         found.append(hard_negatives(public, private, THRESHOLD))
         seconds = time.perf_counter() - started
-    limit = limits(threads)["gemm_fp32"]  # right after, on the machine as it was
+    limit = limits(threads)["gemm_fp32"]  # immediately afterwards, under the same conditions
     rate = 2.0 * public_images * PRIVATE * DIM / seconds
     mebibytes = peak.above / 2**20
     return [
@@ -118,7 +120,7 @@ def measure(public_images: int, threads: int) -> list[Line]:
 
 
 def main() -> None:
-    """Print the figures."""
+    """Measure and print the results."""
     options = parser(__doc__)
     options.add_argument("--public", type=int, default=PUBLIC, help="public images")
     given = options.parse_args()

@@ -1,4 +1,4 @@
-"""What every benchmark shares: alternating repetitions, the machine's limits, peak memory, one way to answer.
+"""Common parts of the benchmarks: alternating repetitions, the machine's limits, peak memory, output.
 
 A script builds :class:`Line` objects, one per thing compared, and hands them to :func:`answer`, which prints a table
 or, with ``--json``, one JSON object that also says where and when it was measured.
@@ -44,7 +44,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True)
 class Ratio:
-    """Seconds of the plain way over seconds of the fast one, per repetition: median, lowest, highest."""
+    """Time of the plain version divided by that of the fast one, per repetition: median, lowest, highest."""
 
     median: float
     low: float
@@ -58,7 +58,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Line:
-    """One row: what was measured, the figure asked for, what was found, and everything beside it.
+    """One row of the results: subject, target, result and further values.
 
     ``met`` is None where nothing is asked. ``share`` is the part of the machine's limit named in ``limit``.
     """
@@ -75,20 +75,20 @@ class Line:
 
 
 def best(work: Callable[[], object], repetitions: int = 3) -> float:
-    """Seconds of the fastest of some repetitions, after one that does not count."""
+    """Return the seconds of the fastest repetition, after a warm-up."""
     work()
     return min(_seconds(work) for _ in range(repetitions))
 
 
 def alternate(plain: Callable[[], object], fast: Callable[[], object], repetitions: int = 5) -> Ratio:
-    """Both ways in turn, ``repetitions`` times after a warm-up, so that a slow minute of the machine hits both."""
+    """Run both functions alternately, ``repetitions`` times after a warm-up, so that disturbances affect both."""
     plain(), fast()
     pairs = [(_seconds(plain), _seconds(fast)) for _ in range(repetitions)]
     return ratio(pairs)
 
 
 def ratio(pairs: Sequence[tuple[float, float]]) -> Ratio:
-    """:class:`Ratio` of (plain, fast) seconds measured in turn."""
+    """Return the :class:`Ratio` of alternately measured (plain, fast) seconds."""
     ratios = [plain / fast for plain, fast in pairs]
     seconds = (median(plain for plain, _ in pairs), median(fast for _, fast in pairs))
     return Ratio(median(ratios), min(ratios), max(ratios), *seconds)
@@ -102,7 +102,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 @dataclass
 class Peak:
-    """Resident bytes of this process: at the start of the block, and the most above it while it ran."""
+    """Resident size of this process in bytes: at the start of a block, and its largest increase during the block."""
 
     start: int = 0
     above: int = 0
@@ -133,7 +133,7 @@ def _resident() -> int:
 
 @cache
 def limits(threads: int) -> Mapping[str, float]:
-    """What this machine can do at most with so many threads, measured now.
+    """Measure the limits of this machine with this number of threads.
 
     ``gemm_fp32``, ``gemm_bf16``: FLOP/s of a 4096 × 512 × 4096 product; ``conv_fp32``, ``conv_bf16``: of a 3×3
     convolution, 128 → 128 channels on 28×28; ``bandwidth``: bytes/s of ``a += b`` over 200 MB (two read, one written).
@@ -154,7 +154,7 @@ def limits(threads: int) -> Mapping[str, float]:
 
 
 def place() -> dict[str, Any]:
-    """Where, when and from which state of the code."""
+    """Return machine, date and commit."""
     model = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ""
     )
@@ -179,7 +179,7 @@ def _commit() -> str:
 
 
 def sleeping_threads() -> None:
-    """Begin this script anew where its threads would wait for each other by spinning: PyTorch is loaded already."""
+    """Restart this script with sleeping OpenMP threads, because PyTorch is already loaded."""
     wanted = dict(os.environ)
     let_threads_sleep(wanted)
     if wanted != os.environ:
@@ -187,7 +187,7 @@ def sleeping_threads() -> None:
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """Options every script has."""
+    """Return a parser with the options of every script."""
     sleeping_threads()
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--threads", type=int, default=os.cpu_count(), help="torch threads")
@@ -196,7 +196,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def answer(name: str, lines: Sequence[Line], *, threads: int, as_json: bool) -> None:
-    """Print what was found."""
+    """Print the results."""
     content = {"benchmark": name, **place(), "threads": threads, "lines": [asdict(line) for line in lines]}
     if as_json:
         print(json.dumps(content))

@@ -1,4 +1,4 @@
-"""IJB-C at its real size, from the features of its images to every 1:1 and 1:N figure.
+"""IJB-C at its real size: from the features of the images to all 1:1 and 1:N metrics.
 
 Run: ``python benchmarks/ijb.py [--json] [--folder FOLDER]``; about five minutes, most of them to make the set, and
 1.5 GB of disk in FOLDER (by default a temporary one). The set has the published counts, lists in the published layout,
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +34,7 @@ DIMENSIONS, SPREAD = 512, 5
 KIND = IJB_KINDS[1]
 GALLERIES = (1_772, 1_759)
 ABOUT = {"weights": "random"}
-WANTED_SECONDS, WANTED_BYTES = 60, 4 << 30
+TARGET_SECONDS, TARGET_BYTES = 60, 4 << 30
 
 Result = TypeVar("Result")
 
@@ -64,7 +65,7 @@ def make(folder: Path) -> None:
 
 
 def _lists_of_images(folder: Path, ids: NDArray[np.int64], generator: np.random.Generator) -> None:
-    """Every template has an image; media of one image or some."""
+    """Return the image lists: every template has an image, a medium one or several."""
     count = KIND.counts["images"]
     templates = np.sort(np.concatenate([ids, generator.choice(ids, count - len(ids))]))
     media = np.cumsum(generator.random(count) < 0.4)
@@ -91,7 +92,7 @@ def _lists_of_searches(folder: Path, ids: NDArray[np.int64], subjects: NDArray[n
 
 
 def _list_of_pairs(path: Path, ids: NDArray[np.int64], subjects: NDArray[np.int64], generator: Any) -> None:
-    """Each comparison of an enrolled template with a probe once, in random order."""
+    """Return each comparison of an enrolled template with a probe once, in random order."""
     enrolled, probes = KIND.counts["enrolled subjects"], KIND.counts["probes"]
     genuine = generator.permutation(subjects[enrolled:] * probes + np.arange(probes))
     drawn = generator.permutation(np.delete(np.arange(enrolled * probes, dtype=np.int64), genuine))
@@ -112,7 +113,7 @@ def _list_of_pairs(path: Path, ids: NDArray[np.int64], subjects: NDArray[np.int6
 
 
 def evaluate(folder: Path) -> tuple[dict[str, tuple[float, float]], IjbFolder, dict[str, list[Metric]]]:
-    """Wall and CPU seconds of every step, the set, and all figures."""
+    """Return wall and CPU seconds of every step, the set, and all metrics."""
     steps: dict[str, tuple[float, float]] = {}
 
     def step(name: str, work: Callable[[], Result]) -> Result:
@@ -136,7 +137,7 @@ def evaluate(folder: Path) -> tuple[dict[str, tuple[float, float]], IjbFolder, d
 
     made = step("features to templates", templates)
     figures = {
-        name: step(name, lambda name=name: PROTOCOLS[name](templates=made, lists=getattr(ijb, IJB_LISTS[name])))  # type: ignore[misc]
+        name: step(name, partial(PROTOCOLS[name], templates=made, lists=getattr(ijb, IJB_LISTS[name])))
         for name in IJB_LISTS
     }
     return steps, ijb, figures
@@ -147,18 +148,18 @@ def _not_kept(first: int, stop: int) -> NDArray[np.float32]:
 
 
 def measure(folder: Path) -> Line:
-    """The whole way once, with its steps."""
+    """Measure the complete evaluation once."""
     with peak_memory() as peak:
         steps, ijb, figures = evaluate(folder)
     wall, cpu = (sum(step[index] for step in steps.values()) for index in (0, 1))
     resident = peak.start + peak.above
     counts = ijb.counts()
     whole = "the published counts" if not ijb.differences() else f"OTHER counts: {ijb.differences()}"
-    met = wall <= WANTED_SECONDS and resident <= WANTED_BYTES and not ijb.differences()
+    met = wall <= TARGET_SECONDS and resident <= TARGET_BYTES and not ijb.differences()
     return Line(
         f"IJB-C from kept features: {counts['images']:,} images, {counts['templates']:,} templates, "
         f"{counts['genuine pairs'] + counts['impostor pairs']:,} pairs, {counts['probes']:,} probes",
-        f"at most {WANTED_SECONDS} s and {WANTED_BYTES >> 30} GiB resident, the published counts",
+        f"at most {TARGET_SECONDS} s and {TARGET_BYTES >> 30} GiB resident, the published counts",
         f"{wall:.1f} s ({cpu:.1f} s of CPU time), {resident / 2**30:.2f} GiB resident, {whole}",
         met,
         peak_bytes=peak.above,
@@ -174,7 +175,7 @@ def _value(figure: Metric) -> str:
 
 
 def main() -> None:
-    """Print what was found."""
+    """Measure and print the results."""
     options = parser(__doc__)
     options.add_argument("--folder", type=Path, help="where the set is made, or was made before; kept")
     options.add_argument("--make", type=Path, help="only make the set there")
@@ -186,7 +187,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary) / "IJBC"
         if not folder.exists():
-            # In a process of its own: what it takes to make the set is not what it takes to evaluate it.
+            # In a separate process, so that creating the set does not count.
             subprocess.run([sys.executable, __file__, "--make", str(folder)], check=True)
         answer("ijb", [measure(folder)], threads=given.threads, as_json=given.json)
 

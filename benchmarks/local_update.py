@@ -1,4 +1,4 @@
-"""One client's local update, FedFR with every part on: the library against the plain version of the method.
+"""One client's local update, FedFR with all loss terms: the library against the plain version.
 
 Run: ``python benchmarks/local_update.py [--backbones …] [--batch N] [--epochs E] [--json]``; about 6 minutes.
 
@@ -44,22 +44,22 @@ from harness import Line, Ratio, answer, limits, parser, peak_memory, ratio
 
 IMAGES, EPOCHS = 2000, 10
 RATE = 1e-3
-# What is asked for: fp32, bf16; and images in a measured batch.
-WANTED = {"sphereface64": (1.4, 3.0, 32), "iresnet18": (1.8, 3.0, 32), "mobilefacenet": (4.0, 5.0, 64)}
+# Targets for fp32 and bf16, and images per measured batch.
+TARGETS = {"sphereface64": (1.4, 3.0, 32), "iresnet18": (1.8, 3.0, 32), "mobilefacenet": (4.0, 5.0, 64)}
 IDENTITIES = 8
-# A side figure, for which two repetitions must do: how much of the gain is the memory allocator's.
+# The memory allocator's share of the gain, with two repetitions only.
 KEPT, KEPT_REPETITIONS = "plain, freed memory kept", 2
 
 
 class Clock(list[Any]):
-    """A list that knows when each entry came."""
+    """List that records the time of each entry."""
 
     def __init__(self) -> None:
         super().__init__()
         self.times: list[float] = []
 
     def append(self, entry: Any) -> None:
-        """Note the time."""
+        """Append an entry and record the time."""
         self.times.append(time.perf_counter())
         super().append(entry)
 
@@ -74,7 +74,7 @@ class Measured:
 
 
 def measured(work: Callable[[Clock], None], batch: int) -> Measured:
-    """Run ``work``, which appends the losses of every step to the clock; scale to the size asked for."""
+    """Run ``work``, which appends the losses of every step to the clock; scale to the target size."""
     clock, started = Clock(), time.perf_counter()
     work(clock)
     ended = time.perf_counter()
@@ -84,7 +84,7 @@ def measured(work: Callable[[Clock], None], batch: int) -> Measured:
 
 
 class Timed(Client):
-    """A client that appends the losses of every step to a clock, as the plain version does."""
+    """Client that appends the losses of every step to a clock, as the plain version does."""
 
     clock: Clock
 
@@ -112,13 +112,13 @@ class Problem:
         self.generic = build_backbone(backbone, 0)
         self.previous = build_backbone(backbone, 1)
 
-    def plainly(self, plain: ModuleType) -> Callable[[Clock], None]:
-        """The update by the plain version."""
+    def plain_version(self, plain: ModuleType) -> Callable[[Clock], None]:
+        """Return the update as a function of the plain version."""
         private, public = (
             torch.from_numpy(faces.images(np.arange(len(faces)))).permute(0, 3, 1, 2).float().sub(127.5).div(127.5)
             for faces in (self.private, self.public)
         )
-        plain.TAU_HN = 2.0  # type: ignore[attr-defined]
+        plain.TAU_HN = 2.0  # type: ignore[attr-defined]  # a module loaded from a file
 
         def work(clock: Clock) -> None:
             client = plain.PlainClient(private.contiguous(), torch.from_numpy(self.private.labels.copy()))
@@ -133,8 +133,8 @@ class Problem:
 
         return work
 
-    def really(self, *, bf16: bool = False, compiled: bool = False) -> Callable[[Clock], None]:
-        """The update by the library's client, private store and all."""
+    def library_version(self, *, bf16: bool = False, compiled: bool = False) -> Callable[[Clock], None]:
+        """Return the update as a function of the library's client, including its private store."""
         local = LocalConfig(epochs=self.epochs, batch_size=self.batch, learning_rate=RATE)
         compute = Compute(BACKBONES[self.backbone].preprocessing, torch.device("cpu"), bf16, compiled)
         settings = ClientSettings(self.backbone, 2, 0, local, FederationConfig(), compute)
@@ -143,7 +143,7 @@ class Problem:
         state = PrivateState(1, self.previous.state_dict(), self.own, self._dfc().state_dict())
         store.save(state)
         weights = {name: value.clone() for name, value in self.generic.state_dict().items()}
-        # As in a run, where the clients of a process share them; the plain way's models are there already, too.
+        # As in a run, where the clients of a process share them; the plain version's models exist already, too.
         networks = Networks(self.backbone, compute)
 
         def work(clock: Clock) -> None:
@@ -160,7 +160,7 @@ class Problem:
 
 
 def load_plain() -> ModuleType:
-    """``examples/fedfr_plain.py`` as a module."""
+    """Load ``examples/fedfr_plain.py`` as a module."""
     path = Path(__file__).resolve().parents[1] / "examples" / "fedfr_plain.py"
     spec = importlib.util.spec_from_file_location("fedfr_plain", path)
     if spec is None or spec.loader is None:
@@ -172,24 +172,24 @@ def load_plain() -> ModuleType:
 
 
 def usual_memory() -> None:
-    """Blocks above 32 MiB go back to the system when freed, which is where glibc settles by itself."""
+    """Set glibc's default: blocks above 32 MiB are returned to the system when freed."""
     mallopt = ctypes.CDLL(None).mallopt
     mallopt(-4, 65536), mallopt(-3, 32 << 20), mallopt(-1, 64 << 20)
 
 
 def kept_memory() -> None:
-    """What the library asks for."""
+    """Set the library's allocator settings."""
     keep_freed_memory.cache_clear()
     keep_freed_memory()
 
 
 def flops(backbone: str) -> float:
-    """Floating-point operations of one image's forward pass: convolutions and linear layers, 2 per multiply-add."""
+    """Return the operations of a forward pass per image: convolutions and linear layers, 2 per multiply-add."""
     total = 0.0
 
     def count(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
         nonlocal total
-        weight: torch.Tensor = module.weight  # type: ignore[assignment]
+        weight: torch.Tensor = module.weight  # type: ignore[assignment]  # every counted layer has a weight
         total += 2 * weight.numel() * (output[0, 0].numel() if output.dim() == 4 else 1)
 
     network = build_backbone(backbone, 0).eval()
@@ -203,22 +203,22 @@ def flops(backbone: str) -> float:
 
 
 def difference(a: Measured, b: Measured) -> float:
-    """Largest relative difference between the losses of the steps."""
+    """Return the largest relative difference between the losses of the steps."""
     ours, theirs = (torch.tensor([[float(loss) for loss in step] for step in way.losses]) for way in (a, b))
     return float(((ours - theirs).abs() / theirs.abs()).max())
 
 
 def compare(backbone: str, batch: int, epochs: int, repetitions: int, threads: int) -> list[Line]:
-    """All ways in turn on one backbone."""
+    """Measure all versions alternately on one backbone."""
     plain = load_plain()
     with tempfile.TemporaryDirectory() as folder:
         problem = Problem(backbone, batch, epochs, Path(folder))
         ways: dict[str, tuple[Callable[[], None], Callable[[Clock], None]]] = {
-            "plain": (usual_memory, problem.plainly(plain)),
-            KEPT: (kept_memory, problem.plainly(plain)),
-            "fp32": (kept_memory, problem.really()),
-            "bf16": (kept_memory, problem.really(bf16=True)),
-            "bf16 compiled": (kept_memory, problem.really(bf16=True, compiled=True)),
+            "plain": (usual_memory, problem.plain_version(plain)),
+            KEPT: (kept_memory, problem.plain_version(plain)),
+            "fp32": (kept_memory, problem.library_version()),
+            "bf16": (kept_memory, problem.library_version(bf16=True)),
+            "bf16 compiled": (kept_memory, problem.library_version(bf16=True, compiled=True)),
         }
         found: dict[str, list[Measured]] = {name: [] for name in ways}
         peaks: dict[str, int] = {}
@@ -229,10 +229,10 @@ def compare(backbone: str, batch: int, epochs: int, repetitions: int, threads: i
                 prepare()
                 with peak_memory(0.01) as peak:
                     result = measured(work, batch)
-                if repetition:  # the first one warms up: caches, compilation
+                if repetition:  # the first repetition warms up caches and compilation
                     found[name].append(result)
                     peaks[name] = max(peaks.get(name, 0), peak.start + peak.above)
-    wanted = WANTED.get(backbone, (math.nan, math.nan, 0))
+    wanted = TARGETS.get(backbone, (math.nan, math.nan, 0))
     operations = 3 * flops(backbone)
     lines = []
     for name, asked in (("fp32", wanted[0]), ("bf16", wanted[1]), ("bf16 compiled", wanted[1])):
@@ -266,9 +266,9 @@ def compare(backbone: str, batch: int, epochs: int, repetitions: int, threads: i
 
 
 def main() -> None:
-    """Measure and answer."""
+    """Measure and print the results."""
     options = parser(__doc__)
-    options.add_argument("--backbones", nargs="+", default=list(WANTED), choices=BACKBONES.names)
+    options.add_argument("--backbones", nargs="+", default=list(TARGETS), choices=BACKBONES.names)
     options.add_argument("--batch", type=int, help="images in the measured batch")
     options.add_argument("--epochs", type=int, default=2, help="measured epochs")
     options.add_argument("--repetitions", type=int, default=5)
@@ -276,7 +276,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     lines: list[Line] = []
     for backbone in given.backbones:
-        batch = given.batch or WANTED.get(backbone, (0, 0, 32))[2]
+        batch = given.batch or TARGETS.get(backbone, (0, 0, 32))[2]
         lines += compare(backbone, batch, given.epochs, given.repetitions, given.threads)
     answer("local_update", lines, threads=given.threads, as_json=given.json)
 

@@ -223,7 +223,7 @@ def draw(lines: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure and answer."""
+    """Measure and print the results."""
     options = parser(__doc__)
     options.set_defaults(threads=1)
     options.add_argument("--clients", type=int, nargs="+", default=SIZES)

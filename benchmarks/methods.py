@@ -1,4 +1,4 @@
-"""Results of ``fedfr benchmark`` that are kept in the repository, and the tables made of them.
+"""Stored results of ``fedfr benchmark`` in this repository, and the tables made from them.
 
 Run: ``python benchmarks/methods.py FOLDER NAME --command "fedfr benchmark …"`` keeps the finished benchmark in FOLDER
 as ``benchmarks/NAME/`` (``lfw-fed/scratch``, say): its plan without places, ``results.csv``, where and when it ran.
@@ -46,7 +46,7 @@ HERE = Path(__file__).parent
 
 
 def keep(folder: Path, name: str, command: str) -> Path:
-    """Copy what stays of a benchmark; raises :class:`fedfr.core.errors.FedfrError` where none is finished."""
+    """Copy plan and results of a benchmark; raises :class:`fedfr.core.errors.FedfrError` if it is not finished."""
     benchmark = Benchmark.open(folder)
     benchmark.finished()
     target = HERE / name
@@ -60,13 +60,13 @@ def keep(folder: Path, name: str, command: str) -> Path:
 
 
 def where(folder: Path) -> str:
-    """The line under a table: command, machine, date, commit."""
+    """Return the line below a table: command, machine, date, commit."""
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     return f"`{about['command']}`; {about['machine']}, {about['date']}, commit {about['commit']}"
 
 
 def overview(folder: Path) -> str:
-    """Every model at the strictest rate that all can show, one Markdown table per starting point."""
+    """Return every model at the strictest rate that all have, one Markdown table per starting point."""
     parts = []
     for cell, rows in _by_cell(read_results(folder / "results.csv")):
         seeds = len({row.seed for row in rows})
@@ -77,26 +77,26 @@ def overview(folder: Path) -> str:
 
 
 def claims(folder: Path) -> str:
-    """The paper's claims beside these results, one table per starting point."""
+    """Return the paper's claims compared with these results, one table per starting point."""
     results = read_results(folder / "results.csv")
     parts = [f"From {cell}:\n\n{claims_table(rows)}" for cell, rows in _by_cell(results)]
     return "\n\n".join([*parts, where(folder)])
 
 
 def costs(folder: Path) -> str:
-    """What every method costs, from the first starting point."""
+    """Return the costs of every method, from the first starting point."""
     results = read_results(folder / "results.csv")
     cell = results[0].cell
     return f"{costs_table([result for result in results if result.cell == cell])}\n\n{where(folder)}"
 
 
 def changes(folder: Path) -> str:
-    """What every cell changes to the first one, see :func:`changes_table`."""
+    """Return the differences of every cell from the first, see :func:`changes_table`."""
     return f"{changes_table(read_results(folder / 'results.csv'))}\n\n{where(folder)}"
 
 
 def changes_table(results: Sequence[Result]) -> str:
-    """Every model at its strictest shared rate: first cell, the others' paired differences from it; their traffic."""
+    """Return every model at its strictest shared rate: first cell, paired differences of the others, traffic."""
     (first, base), *others = _by_cell(results)
     head = ("model", "metric", first, *(f"{cell} − {first} [95 %]" for cell, _ in others))
     lines: list[tuple[str, ...]] = []
@@ -119,14 +119,14 @@ def changes_table(results: Sequence[Result]) -> str:
 
 
 def axis(folder: Path) -> str:
-    """The generic models along a scenario's axis, see :func:`axis_table`."""
+    """Return the generic models along a scenario's axis, see :func:`axis_table`."""
     plan = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8"))
     cells = {name: cell["at"] for name, cell in plan["cells"].items()}
     return f"{axis_table(read_results(folder / 'results.csv'), plan['axis'], cells)}\n\n{where(folder)}"
 
 
 def axis_table(results: Sequence[Result], name: str, cells: Mapping[str, float]) -> str:
-    """Generic 1:1 at the strictest rate that all cells have, by cell in the order of ``cells``; the paper's figure."""
+    """Return generic 1:1 at the strictest rate that all cells have, by cell in the order of ``cells``."""
     found = dict(_by_cell(results))
     metric = _of_all_cells(found.values(), GENERIC)[0]
     summary = {
@@ -142,19 +142,19 @@ def axis_table(results: Sequence[Result], name: str, cells: Mapping[str, float])
 
 
 def _of_all_cells(cells: Iterable[Sequence[Row]], protocol: str) -> list[str]:
-    """The metrics, strictest first, that all models of all cells have."""
+    """Return the metrics that all models of all cells have, strictest first."""
     each = [shared_metrics(rows, protocol) for rows in cells]
     return [metric for metric in each[0] if all(metric in others for others in each)]
 
 
 def _of(rows: Sequence[Row], key: Key, protocol: str, name: str) -> list[Row]:
-    """One model's rows, as if its method were called ``name``."""
+    """Return one model's rows with ``name`` as the method."""
     ours = [row for row in rows if (row.method, row.model) == key and row.protocol == protocol]
     return [replace(row, method=name) for row in ours]
 
 
 def costs_table(results: Sequence[Result]) -> str:
-    """Traffic per client and round, and time against FedAvg's, as Markdown; from runs where all took part."""
+    """Return traffic per client and round, and time relative to FedAvg, as Markdown; for full participation."""
     first: dict[str, Result] = {}
     for result in results:
         first.setdefault(result.row.method, result)
@@ -171,7 +171,7 @@ def costs_table(results: Sequence[Result]) -> str:
     return markdown_table(head, lines)
 
 
-# Methods that begin with another's rounds, or are another with parts of it off, take its setting.
+# Methods that begin with another's rounds, or are variants of another, have its setting.
 SAME_AS = {
     "finetune": "fedavg",
     "distill": "fedavg",
@@ -180,9 +180,9 @@ SAME_AS = {
 
 
 def chosen(results: Sequence[Result]) -> dict[str, str]:
-    """By method, the cell with the highest mean of its strictest figures that all cells and methods have.
+    """Return, by method, the cell with the highest mean of the strictest metrics that all cells and methods have.
 
-    Figures: personalized 1:1 and 1:N of the clients' own models, and generic 1:1; those of them that the method has.
+    Metrics: personalized 1:1 and 1:N of the clients' own models, and generic 1:1; those of them that the method has.
     """
     cells = list(_by_cell(results))
     figures: list[tuple[str, str]] = []
@@ -198,7 +198,7 @@ def chosen(results: Sequence[Result]) -> dict[str, str]:
 
 
 def tuned(folder: Path) -> dict[str, dict[str, Any]]:
-    """Every method's own settings as chosen, in the form of ``tuned`` in a benchmark's definition."""
+    """Return every method's chosen settings, in the form of ``tuned`` in a benchmark's definition."""
     plan = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8"))
     cells = chosen(read_results(folder / "results.csv"))
     settings = {method: plan["cells"][cell]["settings"]["local"] for method, cell in cells.items()}
@@ -207,7 +207,7 @@ def tuned(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _served(rows: Sequence[Row], protocol: str, metric: str) -> float | None:
-    """Mean over clients of the model that serves them, see :func:`overview`; None where there is none."""
+    """Return the mean over clients of the model that they would use; None if there is none."""
     ours = [row for row in rows if (row.protocol, row.metric) == (protocol, metric) and row.value is not None]
     own = [row for row in ours if row.model == "personalized"] or ours
     return fmean(float(row.value or 0.0) for row in own) if own else None
@@ -219,7 +219,7 @@ def _by_cell(results: Sequence[Result]) -> Iterator[tuple[str, list[Row]]]:
 
 
 def main() -> None:
-    """Keep a benchmark's results."""
+    """Store a benchmark's results."""
     sleeping_threads()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)

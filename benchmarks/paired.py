@@ -1,4 +1,4 @@
-"""The quickstart under two settings over seeds, each seed a pair: the mean difference with its interval."""
+"""The quickstart under two settings over seeds, paired by seed: mean differences with intervals."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["paired"]
 
 
 def interval(differences: list[float]) -> tuple[float, float, float]:
-    """Mean, and the lower and upper end of Student's 95 % interval; at least two values."""
+    """Return the mean and the ends of Student's 95 % interval; at least two values."""
     mean = fmean(differences)
     half = float(student.ppf(0.975, len(differences) - 1)) * stdev(differences) / len(differences) ** 0.5
     return mean, mean - half, mean + half
 
 
 def paired(variants: Mapping[str, Sequence[str]], seeds: int, threads: int, out: Path) -> list[Line]:
-    """Run the quickstart under the settings of every variant; a line for each figure of each but the first.
+    """Run the quickstart with the settings of every variant; return a line per metric of each but the first.
 
     Every seed has its own split, pre-training and rounds; a run that was interrupted goes on where it stood.
     """

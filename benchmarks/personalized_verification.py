@@ -1,4 +1,4 @@
-"""1:1 evaluation of one client at the paper's size: 4 000 own images against 160 000, TAR at six FARs, exactly.
+"""Exact 1:1 evaluation of one client at the paper's size: 4 000 own images among 160 000, TAR at six FARs.
 
 Run: ``python benchmarks/personalized_verification.py [--json]``; at most two and a half minutes.
 
@@ -34,7 +34,7 @@ from harness import Line, alternate, answer, limits, parser, peak_memory
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 DIMENSIONS, PER_IDENTITY, SPREAD = 512, 40, 1.5
-WANTED_SECONDS, WANTED_BYTES = 20, 2 << 30
+TARGET_SECONDS, TARGET_BYTES = 20, 2 << 30
 
 Result = TypeVar("Result")
 
@@ -48,11 +48,11 @@ class Faces:
     own: NDArray[np.bool_]
 
     def figures(self) -> list[Metric]:
-        """What the library finds."""
+        """Return the library's metrics."""
         return personalized_verification(self.features, self.labels, self.own, FARS, minimum_impostors=0)
 
     def sorted_figures(self) -> list[tuple[float, float]]:
-        """TAR and threshold at every FAR from all scores, sorted."""
+        """Return TAR and threshold at every FAR from all sorted scores."""
         blocks = [
             (block.scores.reshape(-1).copy(), block.removed, block.genuine)
             for block in OwnPairs(self.features, self.labels, self.own).blocks()
@@ -68,25 +68,25 @@ class Faces:
 
 
 def faces(own: int, count: int) -> Faces:
-    """40 images of every identity, the client's own first."""
+    """Return features of 40 images per identity, the client's own first."""
     generator = np.random.default_rng(0)
     labels = np.arange(count) // PER_IDENTITY
     features = generator.standard_normal((labels[-1] + 1, DIMENSIONS), dtype=np.float32)[labels]
-    # In pieces: at its start the process should hold little more than the features.
+    # In blocks, so that the process initially holds little more than the features.
     for part in np.array_split(features, 40):
         np.add(part, SPREAD * generator.standard_normal(part.shape, dtype=np.float32), out=part)
     return Faces(features, labels, np.arange(count) < own)
 
 
 def timed(work: Callable[[], Result]) -> tuple[float, Result]:
-    """Seconds and result of one run."""
+    """Return seconds and result of one run."""
     started = time.perf_counter()
     result = work()
     return time.perf_counter() - started, result
 
 
 def against_sorting() -> Line:
-    """The library and the plain way where all scores fit in memory."""
+    """Compare the library and the plain version where all scores fit in memory."""
     small = faces(1_000, 20_000)
     found = small.figures()
     equal = small.sorted_figures() == [(figure.value, figure.threshold) for figure in found]
@@ -102,7 +102,7 @@ def against_sorting() -> Line:
 
 
 def full_size(paper: Faces, threads: int) -> Line:
-    """The paper's size, three times: the fastest, and the most memory any of them took."""
+    """Measure the paper's size three times: least time, largest memory."""
     runs = []
     for _ in range(3):
         with peak_memory() as peak:
@@ -113,10 +113,10 @@ def full_size(paper: Faces, threads: int) -> Line:
     product = min(timed(lambda: [None for _ in pairs.blocks()])[0] for _ in range(2))
     counts = (found[0].genuine, found[0].impostor)
     at_most = 2 * DIMENSIONS * sum(counts) / limits(threads)["gemm_fp32"]
-    met = seconds <= WANTED_SECONDS and above <= WANTED_BYTES and counts == (78_000, 631_920_000)
+    met = seconds <= TARGET_SECONDS and above <= TARGET_BYTES and counts == (78_000, 631_920_000)
     return Line(
         f"TAR at {len(FARS)} FARs, {paper.own.sum():,} own images of {len(paper.own):,}, {DIMENSIONS} dimensions",
-        f"at most {WANTED_SECONDS} s and {WANTED_BYTES >> 30} GiB beyond the features, 78 000 genuine, "
+        f"at most {TARGET_SECONDS} s and {TARGET_BYTES >> 30} GiB beyond the features, 78 000 genuine, "
         "631 920 000 impostor",
         f"{seconds:.1f} s, {above / 2**30:.2f} GiB beyond the features, {counts[0]} genuine, {counts[1]} impostor",
         met,
@@ -133,7 +133,7 @@ def full_size(paper: Faces, threads: int) -> Line:
 
 
 def identification(paper: Faces) -> list[Line]:
-    """Every image as a probe against the client's own identities."""
+    """Search every image among the client's own identities."""
     templates, identities = gallery_templates(paper.features[paper.own], paper.labels[paper.own])
     labels = gallery_rows(paper.labels, identities)
     lines = []
@@ -146,7 +146,7 @@ def identification(paper: Faces) -> list[Line]:
 
 
 def main() -> None:
-    """Print what was found."""
+    """Measure and print the results."""
     given = parser(__doc__).parse_args()
     torch.set_num_threads(given.threads)
     lines = [against_sorting()]

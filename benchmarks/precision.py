@@ -1,4 +1,4 @@
-"""Does bf16 cost accuracy? The quickstart in fp32 and in bf16 over seeds, each seed a pair.
+"""Effect of bf16 on accuracy: the quickstart in fp32 and in bf16, paired by seed.
 
 Run: ``python benchmarks/precision.py --out runs/precision [--seeds 5] [--json]``; about 3 minutes a seed, so it is no
 part of ``make bench``. Shown is the mean difference bf16 − fp32 in points, with Student's 95 % interval over the seeds.
@@ -13,7 +13,7 @@ from paired import paired
 
 
 def main() -> None:
-    """Run all pairs and answer."""
+    """Run all pairs and print the results."""
     options = parser(__doc__)
     options.add_argument("--out", type=Path, required=True)
     options.add_argument("--seeds", type=int, default=5)

@@ -27,7 +27,7 @@ BACKBONE, IDENTITY_IMAGES, CHUNK = "slimface", 8, 128
 
 
 class Counting(PublicFaces):
-    """Notes in a file how many faces go through the network."""
+    """Record in a file the number of faces that the network processes."""
 
     log = Path()
 
@@ -41,7 +41,7 @@ _public: list[Counting] = []
 
 
 def begin(folder: Path, shared: Path | None, log: Path, ready: Any) -> None:
-    """A worker: one public set for all its clients."""
+    """Start a worker with one public set for all its clients."""
     torch.set_num_threads(1)
     public = Counting(FaceSet.load(folder), shared, chunk=CHUNK)
     public.log = log
@@ -50,14 +50,14 @@ def begin(folder: Path, shared: Path | None, log: Path, ready: Any) -> None:
 
 
 def client(round_number: int) -> int:
-    """What a client does first in a round: build the generic model, ask for the public features."""
+    """Run the first steps of a client in a round: build the generic model, request the public features."""
     compute = Compute(BACKBONES[BACKBONE].preprocessing, torch.device("cpu"))
     backbone = compute.place(build_backbone(BACKBONE, round_number)).eval()
     return len(_public[0].features(backbone, compute))
 
 
 def one_round(folder: Path, clients: int, workers: int, shared: Path | None, log: Path) -> float:
-    """Seconds of a round, after the workers have started."""
+    """Return the seconds of a round, after the workers have started."""
     context = multiprocessing.get_context("spawn")
     ready = context.Barrier(workers + 1)
     with context.Pool(workers, begin, (folder, shared, log, ready)) as pool:
@@ -68,7 +68,7 @@ def one_round(folder: Path, clients: int, workers: int, shared: Path | None, log
 
 
 def measure(images: int) -> list[Line]:
-    """All combinations, shared and each process for itself, in turn."""
+    """Measure all combinations alternately, with shared and with separate features."""
     lines = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -96,7 +96,7 @@ def measure(images: int) -> list[Line]:
 
 
 def main() -> None:
-    """Print the figures."""
+    """Measure and print the results."""
     options = parser(__doc__)
     options.set_defaults(threads=1)
     options.add_argument("--images", type=int, default=768, help="public faces")

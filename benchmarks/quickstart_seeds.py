@@ -1,4 +1,4 @@
-"""The quickstart over several seeds: the method must win on all of them, not by luck on one.
+"""The quickstart over several seeds, to compare models independently of a single seed.
 
 Run: ``python benchmarks/quickstart_seeds.py --seeds 5 --out runs/seeds [--set local.learning_rate=0.01] [--json]``.
 Every seed has its own split (who is public, whose client, unseen), its own pre-training and its own rounds. A run that
@@ -28,7 +28,7 @@ Figures = Mapping[tuple[str, str, str], float]
 
 
 def figures(rows: Sequence[Row]) -> Figures:
-    """(protocol, metric, model) → mean over the clients, in percent; refused figures are left out."""
+    """Return the mean over clients in percent by (protocol, metric, model), without refused metrics."""
     values: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
         if row.value is not None:
@@ -38,7 +38,7 @@ def figures(rows: Sequence[Row]) -> Figures:
 
 
 def run(seed: int, folder: Path, settings: Sequence[str], beside: Path | None = None) -> Figures:
-    """Run or resume one seed; the starting model of the run ``beside`` is taken where it would be the same."""
+    """Run or resume one seed; an equal starting model of the run ``beside`` is reused."""
     if not (folder / "config.yaml").exists():
         Experiment.create(load_config("quickstart", [f"seed={seed}", f"split.settings.seed={seed}", *settings]), folder)
         if beside is not None:
@@ -47,7 +47,7 @@ def run(seed: int, folder: Path, settings: Sequence[str], beside: Path | None = 
 
 
 def summary(seeds: Sequence[Figures]) -> list[dict[str, Any]]:
-    """One line per figure of a model (mean and spread over the seeds) and per paired comparison of two models."""
+    """Return a line per metric of a model (mean and spread over seeds) and per paired comparison of two models."""
     lines: list[dict[str, Any]] = []
     for protocol, metric, model in seeds[0]:
         values = [found[protocol, metric, model] for found in seeds if (protocol, metric, model) in found]

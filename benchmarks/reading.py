@@ -1,4 +1,4 @@
-"""Faces in random batches of 256: from the memory-mapped set, from a pool of two sets, and decoded from JPEG files.
+"""Faces in random batches of 256: from a memory-mapped set, a training set of two sets, and JPEG files.
 
 Run: ``python benchmarks/reading.py [--json]``; under a minute, about 400 MB in the temporary folder.
 
@@ -26,12 +26,12 @@ from fedfr.faces.readers.image_reading import read_image
 from fedfr.training.training_set import TrainingSet
 from harness import Line, answer, parser
 
-BATCH, BATCHES, PER_IDENTITY, WANTED = 256, 40, 10, 10_000
+BATCH, BATCHES, PER_IDENTITY, TARGET = 256, 40, 10, 10_000
 PRIVATE, PUBLIC, JPEGS = 2_000, 8_000, 2_048
 
 
 def samples(count: int, seed: int) -> NDArray[np.uint8]:
-    """(count, 112, 112, 3): 8 × 8 random colours each, enlarged, with a little noise of one pixel."""
+    """Return images (count, 112, 112, 3) of 8 × 8 random colours, enlarged, with pixel noise."""
     generator = np.random.default_rng(seed)
     made = np.empty((count, 112, 112, 3), np.uint8)
     for image in made:
@@ -42,14 +42,14 @@ def samples(count: int, seed: int) -> NDArray[np.uint8]:
 
 
 def stored(folder: Path, count: int, seed: int) -> FaceSet:
-    """A set written to disk and memory-mapped."""
+    """Write a face set to disk and memory-map it."""
     labels = np.arange(count) // PER_IDENTITY
     FaceSet(samples(count, seed), labels, [str(label) for label in range(labels[-1] + 1)]).save(folder)
     return FaceSet.load(folder)
 
 
 def rates(read: Callable[[torch.Tensor], object], count: int, batches: int = BATCHES) -> list[float]:
-    """Images per second of random batches, five times, sorted."""
+    """Return the images per second of random batches, five measurements, sorted."""
     generator = torch.Generator().manual_seed(0)
     found = []
     for _ in range(5):
@@ -62,19 +62,19 @@ def rates(read: Callable[[torch.Tensor], object], count: int, batches: int = BAT
 
 
 def line(what: str, found: Sequence[float], wanted: bool) -> Line:
-    """Median, lowest and highest rate as a row."""
+    """Return median, lowest and highest rate as a row."""
     middle = found[len(found) // 2]
     return Line(
         what,
-        f"at least {WANTED} images/s" if wanted else "",
+        f"at least {TARGET} images/s" if wanted else "",
         f"{middle:,.0f} images/s ({found[0]:,.0f} to {found[-1]:,.0f})",
-        middle >= WANTED if wanted else None,
+        middle >= TARGET if wanted else None,
         figures={"images/s": middle},
     )
 
 
 def cold(folder: Path) -> Line:
-    """One pass over all images in random order after the page cache has let go of them."""
+    """Measure one pass over all images in random order with an empty page cache."""
     faces = FaceSet.load(folder)
     with (folder / "pixels.npy").open("rb") as file:
         os.fsync(file.fileno())
@@ -89,7 +89,7 @@ def cold(folder: Path) -> Line:
 
 
 def jpegs(folder: Path) -> list[Line]:
-    """The importer's decoder on files as camera software writes them, with one thread and with two."""
+    """Measure the importer's decoder on JPEG files of cameras with one and two threads."""
     files = [folder / f"{number}.jpg" for number in range(JPEGS)]
     for file, image in zip(files, samples(JPEGS, 3), strict=True):
         file.write_bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
@@ -107,7 +107,7 @@ def jpegs(folder: Path) -> list[Line]:
 
 
 def main() -> None:
-    """Print what was found."""
+    """Measure and print the results."""
     given = parser(__doc__).parse_args()
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(1)

@@ -1,4 +1,4 @@
-"""Compute what the paper's setting and large federations cost, from the newest measured results.
+"""Compute the costs of the paper's setting and of large federations from the newest measured results.
 
 The tables of ``docs/explanation/costs.md`` and ``docs/scaling.md``.
 
@@ -19,12 +19,12 @@ from local_update import flops
 
 HERE = Path(__file__).parent
 PUBLIC_IDENTITIES, PUBLIC_IMAGES, DIM = 6000, 420_671, 512
-NETWORK = 10e9 / 8  # bytes a second into or out of the server
+NETWORK = 10e9 / 8  # bytes per second into or out of the server
 
 
 @dataclass(frozen=True)
 class Federation:
-    """Who takes part, with which backbone, and what a later round (four epochs) looks like for one of them."""
+    """A federation: participants, backbone, and the work of one participant in a later round (four epochs)."""
 
     name: str
     backbone: str
@@ -42,26 +42,26 @@ FEDERATIONS = (
 
 
 def newest() -> Path:
-    """The results written last."""
+    """Return the path of the newest results."""
     return max((HERE / "results").glob("*.json"), key=lambda path: path.name)
 
 
 def line(results: list[dict[str, Any]], benchmark: str, beginning: str) -> dict[str, Any]:
-    """The measured line that begins so."""
+    """Return the measured line that begins with this text."""
     lines = next(result["lines"] for result in results if result["benchmark"] == benchmark)
     found: dict[str, Any] = next(each for each in lines if each["what"].startswith(beginning))
     return found
 
 
 def costs(federation: Federation, results: list[dict[str, Any]]) -> dict[str, str]:
-    """One column of the table."""
+    """Return one column of the table."""
     weights = build_backbone(federation.backbone, 0).state_dict()
     model = sum(value.numel() * value.element_size() for value in weights.values())
     message = model + 4 * PUBLIC_IDENTITIES * DIM
     asked = round(federation.share * federation.clients)
     reference = "mobilefacenet" if federation.backbone == "mobilefacenet" else "iresnet18"
     trained = line(results, "local_update", f"local update, {reference}, bf16")["figures"]
-    # Operations a second in a training step on two cores.
+    # Operations per second in a training step on two cores.
     step = 3 * flops(reference) * trained["images/s in a training step"]
     one = flops(federation.backbone)
     search = line(results, "hard_negatives", "6500 private")["figures"]["GFLOP/s"] * 1e9
@@ -89,24 +89,24 @@ def costs(federation: Federation, results: list[dict[str, Any]]) -> dict[str, st
 
 @dataclass(frozen=True)
 class PaperRun:
-    """The preset ``paper``: 40 clients of 100 identities, 65 training images each, and what they train for."""
+    """The preset ``paper``: 40 clients of 100 identities, 65 training images each, and their epochs."""
 
     backbone: str = "sphereface64"
     clients: int = 40
     faces: int = 6500
-    negatives: int = 3000  # an assumption: how many public images are similar depends on the model
+    negatives: int = 3000  # an assumption: the number of similar public images depends on the model
     rounds: int = 20
     pretraining: int = 25
     own_tests: int = 4000
 
     @property
     def epochs(self) -> int:
-        """Local epochs of all rounds: 10, 8, 6, then 4 in each."""
+        """Return the local epochs of all rounds: 10, 8, 6, then 4 in each."""
         return sum(max(4, 10 - 2 * number) for number in range(self.rounds))
 
 
 def paper_table(path: Path) -> str:
-    """Return what the paper's setting costs on the measured machine, in Markdown."""
+    """Return the costs of the paper's setting on the measured machine as Markdown."""
     results, run = json.loads(path.read_text(encoding="utf-8")), PaperRun()
     rate = line(results, "local_update", f"local update, {run.backbone}, bf16")["figures"][
         "images/s in a training step"
@@ -145,7 +145,7 @@ def paper_table(path: Path) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in the unit a person would choose."""
+    """Format bytes in a readable unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -154,7 +154,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit a person would choose."""
+    """Format seconds in a readable unit."""
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.2g} {unit}"
@@ -162,7 +162,7 @@ def duration(seconds: float) -> str:
 
 
 def table(path: Path) -> str:
-    """All federations side by side, in Markdown."""
+    """Return a table of all federations as Markdown."""
     results = json.loads(path.read_text(encoding="utf-8"))
     columns = [costs(federation, results) for federation in FEDERATIONS]
     rows = ["| | " + " | ".join(f"{each.name}, {each.backbone}" for each in FEDERATIONS) + " |"]

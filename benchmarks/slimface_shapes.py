@@ -1,4 +1,4 @@
-"""Which narrow plain-convolution backbone to train on a CPU: accuracy after pre-training against images a second.
+"""Shapes of a narrow plain-convolution backbone for CPUs: accuracy after pre-training against images per second.
 
 Run: ``python benchmarks/slimface_shapes.py --faces FOLDER [--epochs N] [--json]`` with the aligned faces of LFW (or a
 saved face set); about 5 minutes a shape, so it is no part of ``make bench``. Every shape is pre-trained in bf16 on the
@@ -37,14 +37,14 @@ BATCH = 64
 
 
 def made(shape: tuple[Four, Four]) -> nn.Module:
-    """The backbone with seeded weights."""
+    """Return the backbone with seeded weights."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         return COMPUTE.place(SlimFace(*shape))
 
 
 def images_per_second(shape: tuple[Four, Four]) -> float:
-    """Of a training step in bf16: forward, backward, SGD."""
+    """Return the images per second of a training step in bf16: forward, backward, SGD."""
     network = made(shape).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4, fused=True)
     images = torch.randint(0, 256, (BATCH, 112, 112, 3), dtype=torch.uint8)
@@ -58,7 +58,7 @@ def images_per_second(shape: tuple[Four, Four]) -> float:
 
 
 def accuracy(shape: tuple[Four, Four], faces: FaceSet, split: Split, epochs: int) -> dict[str, float]:
-    """TAR of the unseen identities after pre-training."""
+    """Return the TAR of unseen identities after pre-training."""
     public = faces.subset(split.public)
     settings = load_config("lfw-fed").pretrain.model_copy(update={"epochs": epochs})
     network = made(shape)
@@ -74,7 +74,7 @@ def accuracy(shape: tuple[Four, Four], faces: FaceSet, split: Split, epochs: int
 
 
 def main() -> None:
-    """Measure and answer."""
+    """Measure and print the results."""
     options = parser(__doc__)
     options.add_argument("--faces", type=Path, required=True)
     options.add_argument("--epochs", type=int, default=20)
@@ -83,7 +83,7 @@ def main() -> None:
     saved = (given.faces / "faces.json").is_file()
     faces = FaceSet.load(given.faces) if saved else import_folder(given.faces)
     split = make_split(faces, "lfw-fed")
-    # Rates first, one right after the other: over half an hour a machine changes.
+    # Rates first and in direct succession, because the machine's speed varies over half an hour.
     rates, lines = {shape: images_per_second(shape) for shape in SHAPES}, []
     for shape, rate in rates.items():
         found = accuracy(shape, faces, split, given.epochs)

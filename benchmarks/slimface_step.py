@@ -1,4 +1,4 @@
-"""The CPU backbone of the quickstart: images a second in a training step.
+"""Images per second in a training step of the quickstart's backbone on a CPU.
 
 Run: ``python benchmarks/slimface_step.py [--json]``; half a minute. How its shape was chosen: ``slimface_shapes.py``.
 """
@@ -13,11 +13,11 @@ from fedfr.training.features import Compute
 from harness import Line, alternate, answer, limits, parser
 from local_update import flops
 
-BATCH, WANTED = 64, 150
+BATCH, TARGET = 64, 150
 
 
 def main() -> None:
-    """Measure and answer."""
+    """Measure and print the results."""
     given = parser(__doc__).parse_args()
     torch.set_num_threads(given.threads)
     keep_freed_memory()
@@ -40,9 +40,9 @@ def main() -> None:
     rate = BATCH / gained.fast_seconds
     line = Line(
         what="training step of slimface in bf16, against fp32",
-        wanted=f"≥ {WANTED} images/s",
+        wanted=f"≥ {TARGET} images/s",
         found=f"{rate:.0f} images/s",
-        met=rate >= WANTED,
+        met=rate >= TARGET,
         share=3 * flops("slimface") * rate / limits(given.threads)["conv_bf16"],
         limit="this machine's bf16 3×3 convolution rate",
         ratio=gained,

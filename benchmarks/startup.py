@@ -1,4 +1,4 @@
-"""How long the commands that only answer take to start: ``--help`` and ``fedfr list``.
+"""Start-up time of commands that print only: ``--help`` and ``fedfr list``.
 
 Run: ``python benchmarks/startup.py [--repetitions 9] [--json]``; half a minute. Each command is a process of its own,
 in turn with ``python -c pass`` (what no Python program can go below) and ``python -c 'import torch'`` (what a command
@@ -14,7 +14,7 @@ from statistics import median
 
 from harness import Line, answer, parser
 
-WANTED = 0.5
+TARGETS = 0.5
 COMMANDS = (
     "--help",
     "faces --help",
@@ -24,14 +24,14 @@ BESIDE = {"python -c pass": "pass", "python -c 'import torch'": "import torch"}
 
 
 def seconds(code: str, *arguments: str) -> float:
-    """Of one process that runs ``code``; raises when it fails."""
+    """Return the seconds of one process that runs ``code``; raise if it fails."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", code, *arguments], stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - started
 
 
 def main() -> None:
-    """Measure all in turn, so that a slow moment of the machine hits each alike."""
+    """Measure all alternately, so that disturbances affect each alike."""
     options = parser(__doc__)
     options.add_argument("--repetitions", type=int, default=9)
     given = options.parse_args()
@@ -48,9 +48,9 @@ def main() -> None:
         lines.append(
             Line(
                 what=name if name in BESIDE else f"fedfr {name}",
-                wanted="" if name in BESIDE else f"≤ {WANTED} s",
+                wanted="" if name in BESIDE else f"≤ {TARGETS} s",
                 found=f"{middle:.3f} s ({min(values):.3f} to {max(values):.3f})",
-                met=None if name in BESIDE else middle <= WANTED,
+                met=None if name in BESIDE else middle <= TARGETS,
                 figures={"median_s": middle, "low_s": min(values), "high_s": max(values)},
             )
         )

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from fedfr import __version__
+
 DOCS = Path(__file__).resolve().parent
-sys.path.insert(0, str(DOCS))
-
-from generate import write_pages  # noqa: E402
-
-from fedfr import __version__  # noqa: E402
-
 project = "fedfr"
 author = "The fedfr authors"
 copyright = "the fedfr authors, Apache-2.0"  # noqa: A001 - Sphinx's own name
@@ -82,6 +79,7 @@ def _plain_signs(_app: Any, what: str, _name: str, value: Any, _options: Any, li
 
 def setup(app: Any) -> None:
     """Write the generated pages before the sources are read."""
-    write_pages(DOCS / "reference" / "generated")
+    sys.path.insert(0, str(DOCS))
+    importlib.import_module("generate").write_pages(DOCS / "reference" / "generated")
     app.connect("source-read", _relink)
     app.connect("autodoc-process-docstring", _plain_signs)

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,10 @@ def test_readme_is_short_and_links_absolutely() -> None:
     pages = [link.removeprefix(SITE).removesuffix(".html") for link in links if link.startswith(SITE)]
     assert len(pages) >= 7
     assert [page for page in pages if not (DOCS / f"{page}.md").is_file()] == []
+    urls = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+    assert urls["Documentation"] == SITE
+    own = [link for link in links if link.startswith("https://github.com/") and not link.startswith(SITE)]
+    assert [link for link in own if link not in urls.values()] == []
 
 
 def test_the_reference_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

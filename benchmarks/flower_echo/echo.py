@@ -1,4 +1,4 @@
-"""A Flower app that sends a message to the first node and waits for the same to come back, in several layouts."""
+"""Flower app that sends a message to the first node and waits for its echo, in several layouts."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ PAUSE = 0.1
 
 @client.train()
 def echo(message: Message, context: Context) -> Message:
-    """The same again."""
+    """Return the received message."""
     return Message(message.content, reply_to=message)
 
 
 @server.main()
 def main(grid: Grid, context: Context) -> None:
-    """Write the seconds of every round trip, by layout, to the file that the run names."""
+    """Write the seconds of every round trip, by layout, to the file named in the run's configuration."""
     backbone = build_backbone(str(context.run_config["backbone"]), 0)
     layouts = {"empty": lambda entries: RecordDict(), "one array": _one_array, "an array for each tensor": _arrays}
     repetitions, seconds = int(context.run_config["repetitions"]), dict[str, list[float]]()
     while not (nodes := list(grid.get_node_ids())):
         time.sleep(PAUSE)
     for number in range(repetitions):
-        # Every time other numbers: what was seen before would not travel again.
+        # Different numbers every time, because repeated objects are not sent again.
         entries = {
             name: value + number if value.is_floating_point() else value
             for name, value in backbone.state_dict().items()

@@ -137,35 +137,37 @@ def _people_findings(faces: FaceSet, people: IdentityTemplates, membership: Spli
         yield from make_findings("model-too-weak", [Case(value=round(people.threshold, 4), detail=detail)])
         return
     cases: dict[str, list[Case]] = {"same-person": [], "same-person-in-two-parts": []}
-    for twin in people.similar_identities():
-        case, apart = _similar_identities_case(faces, people, membership, twin)
-        cases["same-person-in-two-parts" if apart else "same-person"].append(case)
-    cases["mislabelled"] = [_mislabelled_case(faces, membership, stray) for stray in people.mislabelled_images()]
+    for pair in people.similar_identities():
+        case, in_two_parts = _similar_identities_case(faces, people, membership, pair)
+        cases["same-person-in-two-parts" if in_two_parts else "same-person"].append(case)
+    cases["mislabelled"] = [
+        _mislabelled_case(faces, membership, mislabelled) for mislabelled in people.mislabelled_images()
+    ]
     for kind, found in cases.items():
         yield from make_findings(kind, found)
 
 
 def _similar_identities_case(
-    faces: FaceSet, people: IdentityTemplates, membership: SplitMembership, twin: SimilarIdentities
+    faces: FaceSet, people: IdentityTemplates, membership: SplitMembership, similar: SimilarIdentities
 ) -> tuple[Case, bool]:
     """Return the case with the two most similar images, and whether the two identities have different owners."""
-    pair = (twin.first, twin.second)
+    pair = (similar.first, similar.second)
     names = sorted(
         (faces.identities[label], faces.names[image])
         for label, image in zip(pair, people.most_similar_images(*pair), strict=True)
     )
-    ours, theirs = (membership.owners_of(faces.indices_of(label).tolist()) for label in pair)
-    owners = tuple(sorted({*ours, *theirs}))
+    first_owners, second_owners = (membership.owners_of(faces.indices_of(label).tolist()) for label in pair)
+    owners = tuple(sorted({*first_owners, *second_owners}))
     identities, images = (tuple(each) for each in zip(*names, strict=True))
-    return Case(images, identities, owners, round(twin.score, 3)), len(owners) > 1
+    return Case(images, identities, owners, round(similar.score, 3)), len(owners) > 1
 
 
-def _mislabelled_case(faces: FaceSet, membership: SplitMembership, stray: MislabelledImage) -> Case:
-    own, nearest = faces.identities[int(faces.labels[stray.image])], faces.identities[stray.nearest]
+def _mislabelled_case(faces: FaceSet, membership: SplitMembership, mislabelled: MislabelledImage) -> Case:
+    own, nearest = faces.identities[int(faces.labels[mislabelled.image])], faces.identities[mislabelled.nearest]
     return Case(
-        (faces.names[stray.image],),
+        (faces.names[mislabelled.image],),
         (own, nearest),
-        membership.parts_of([stray.image]),
-        round(stray.score, 3),
-        f"similar to {nearest}; {stray.own:.2f} with the other images of {own}",
+        membership.parts_of([mislabelled.image]),
+        round(mislabelled.score, 3),
+        f"similar to {nearest}; {mislabelled.own:.2f} with the other images of {own}",
     )

@@ -108,10 +108,10 @@ class IdentityTemplates:
 
     def most_similar_images(self, first: int, second: int) -> tuple[int, int]:
         """Return the two images, one of each identity, with the greatest cosine."""
-        ours, theirs = np.flatnonzero(self._labels == first), np.flatnonzero(self._labels == second)
-        scores = self._rows[ours] @ self._rows[theirs].T
+        first_images, second_images = np.flatnonzero(self._labels == first), np.flatnonzero(self._labels == second)
+        scores = self._rows[first_images] @ self._rows[second_images].T
         row, column = np.unravel_index(int(scores.argmax()), scores.shape)
-        return int(ours[row]), int(theirs[column])
+        return int(first_images[row]), int(second_images[column])
 
     def mislabelled_images(self) -> Iterator[MislabelledImage]:
         """Yield images that are nearer to another identity than to the rest of their own.
@@ -123,16 +123,16 @@ class IdentityTemplates:
             rows, labels = self._rows[start : start + BLOCK], self._labels[start : start + BLOCK]
             nearest, score = self._nearest_other(rows, labels)
             own = np.einsum("ij,ij->i", rows, normalize(self._sums[labels] - rows))
-            stray = (self._counts[labels] > 1) & (score > least) & (score - own > lead)
-            for place in np.flatnonzero(stray).tolist():
+            mislabelled = (self._counts[labels] > 1) & (score > least) & (score - own > lead)
+            for place in np.flatnonzero(mislabelled).tolist():
                 yield MislabelledImage(start + place, int(nearest[place]), float(score[place]), float(own[place]))
 
     def _nearest_other(self, rows: Floats, labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], Floats]:
         nearest, best = np.zeros(len(rows), np.int64), np.full(len(rows), -np.inf, np.float32)
         for start in range(0, len(self.templates), BLOCK):
             scores = rows @ self.templates[start : start + BLOCK].T
-            mine = (labels >= start) & (labels < start + scores.shape[1])
-            scores[mine, labels[mine] - start] = -np.inf
+            in_block = (labels >= start) & (labels < start + scores.shape[1])
+            scores[in_block, labels[in_block] - start] = -np.inf
             place = scores.argmax(axis=1)
             score = scores[np.arange(len(rows)), place]
             better = score > best

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import typer.core
+from typer.core import TyperArgument, TyperCommand, TyperOption
 
 __all__ = ["CommandWithChoices"]
 
@@ -56,15 +56,17 @@ _NAMES: Mapping[str, Callable[[], Iterable[str]]] = {
 }
 
 
-class CommandWithChoices(typer.core.TyperCommand):
+class CommandWithChoices(TyperCommand):
     """Command whose help texts may contain placeholders such as ``{benchmarks}`` for the registered names."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Fill in the registered names, then write the help."""
         for parameter in self.params:
-            text = getattr(parameter, "help", None) or ""
+            if not isinstance(parameter, TyperArgument | TyperOption):
+                continue
+            text = parameter.help or ""
             for place, names in _NAMES.items():
                 if place in text:
                     text = text.replace(place, ", ".join(names()))
-                    parameter.help = text  # type: ignore[attr-defined]
+                    parameter.help = text
         super().format_help(ctx, formatter)

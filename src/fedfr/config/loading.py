@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from fedfr.core.errors import FedfrError
+from fedfr.core.files import expand_home
 
 __all__ = [
     "BENCHMARKS",
@@ -188,8 +189,7 @@ def _absolute(content: Any, place: Sequence[str], folder: Path) -> Any:
         if name in content and (name, content[name]) != ("start", "scratch"):
             return {**content, name: _absolute(content[name], inside, folder)}
     if not place and isinstance(content, str):
-        # Path.expanduser fails for the home of an unknown user; that is left to be reported as a missing file.
-        return os.path.normpath(folder.resolve() / os.path.expanduser(content))  # noqa: PTH111
+        return os.path.normpath(folder.resolve() / expand_home(content))
     return content
 
 

@@ -190,10 +190,10 @@ class ExperimentConfig(Settings):
         names = [self.method.name, *self.baselines]
         if len(set(names)) != len(names):
             raise ValueError(f"baselines {list(self.baselines)} repeat a method ({self.method.name} is the main one)")
-        strange = sorted(self.baseline_settings.keys() - set(self.baselines))
-        if strange:
+        unknown = sorted(self.baseline_settings.keys() - set(self.baselines))
+        if unknown:
             raise ValueError(
-                f"baseline_settings of {strange}, which are not among the baselines {list(self.baselines)}"
+                f"baseline_settings of {unknown}, which are not among the baselines {list(self.baselines)}"
             )
         return self
 

@@ -19,6 +19,7 @@ from fedfr.core.errors import FedfrError, InUseError, WriteError
 
 __all__ = [
     "empty_folder",
+    "expand_home",
     "is_locked",
     "locked",
     "make_folder",
@@ -137,16 +138,16 @@ def move_folder(made: Path, target: Path) -> None:
         raise _cannot_write(target, error) from error
 
 
-def take_lock(descriptor: int, folder: Path, taken: str) -> None:
+def take_lock(descriptor: int, folder: Path, message: str) -> None:
     """Lock an open file of ``folder`` exclusively, without waiting.
 
-    Raises :class:`InUseError` with the text ``taken`` if another process holds the lock, and :class:`WriteError` if the
+    Raises :class:`InUseError` with ``message`` if another process holds the lock, and :class:`WriteError` if the
     file system does not support locks.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise InUseError(f"{taken}; wait for it or stop it") from error
+        raise InUseError(f"{message}; wait for it or stop it") from error
     except OSError as error:
         raise WriteError(
             f"cannot lock {folder}: {error.strerror}; its file system must support locks (flock); choose a folder on a "
@@ -211,6 +212,14 @@ def write_json(path: Path, content: Any) -> None:
     """Write ``content`` atomically as indented UTF-8 JSON; raises ``ValueError`` for NaN and infinity."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     write_atomically(path, (text + "\n").encode())
+
+
+def expand_home(path: str) -> Path:
+    """Return ``path`` with ``~`` replaced by the home folder; unchanged for an unknown user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def read_file(path: Path, most: int = 1 << 29) -> bytes:

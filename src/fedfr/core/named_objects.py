@@ -76,20 +76,20 @@ def why_local(name: str) -> str:
     return ""
 
 
-def home_of(value: object, near: str = "") -> str:
+def home_of(value: object, module_name: str = "") -> str:
     """Return the name ``package.module:attribute`` of an object; empty if it has none.
 
-    Classes and functions have a name; other objects are searched by identity in the module ``near``.
+    Classes and functions have a name; other objects are searched by identity in the module ``module_name``.
     """
     module, path = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if isinstance(module, str) and isinstance(path, str):
         # The name of a partial or lambda cannot be imported.
         name = f"{module}:{path}"
         return name if is_dotted(name) else ""
-    found = sys.modules.get(near)
+    found = sys.modules.get(module_name)
     for attribute, held in vars(found).items() if found is not None else ():
         if held is value:
-            return f"{near}:{attribute}"
+            return f"{module_name}:{attribute}"
     return ""
 
 

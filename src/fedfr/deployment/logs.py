@@ -14,9 +14,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Literal
 
 from fedfr.deployment.process_output import DEBUG_LOG, SEE_DEBUG_LOG, strip_escapes, summary
 
@@ -34,10 +35,10 @@ class _PrivateFile(RotatingFileHandler):
     def __init__(self, path: Path, *, delay: bool = False) -> None:
         super().__init__(path, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8", delay=delay)
 
-    def _open(self) -> TextIO:  # type: ignore[override]
+    def _open(self) -> TextIOWrapper:
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.fchmod(descriptor, 0o600)
-        return open(descriptor, "a", encoding="utf-8", errors="backslashreplace")  # noqa: PTH123
+        return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
 
 
 class _ShareableFormatter(logging.Formatter):

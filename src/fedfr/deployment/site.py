@@ -18,7 +18,7 @@ from fedfr.config.loading import read_file
 from fedfr.config.schema import RuntimeConfig
 from fedfr.core.client_ids import check_client_id
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import locked, make_folder
+from fedfr.core.files import expand_home, locked, make_folder
 from fedfr.core.settings import Settings, validate
 from fedfr.deployment.address import Address
 from fedfr.deployment.agreement import Agreement
@@ -107,7 +107,7 @@ class SiteConfig(Settings):
                 tree = tree.get(group)
             if isinstance(tree, dict) and isinstance(tree.get(name), str):
                 # Like read_file: keep the path of an unknown user's home, which is then reported as missing.
-                tree[name] = str((path.parent / os.path.expanduser(tree[name])).resolve())  # noqa: PTH111
+                tree[name] = str((path.parent / expand_home(tree[name])).resolve())
         return validate(cls, content, str(path))
 
 

@@ -215,23 +215,22 @@ class _ClientRunner:
             return encode(update)
         except _RUN_ENDING_ERRORS:
             raise
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001 - one client's error must not stop the others
             return encode(failure_of(made.id, error))
 
 
 _in_worker: list[_ClientRunner] = []
-_number = 0
+_worker_numbers: list[int] = []
 
 
 def worker_number() -> int:
     """Return the number of this worker process, from 0; 0 in a process without workers."""
-    return _number
+    return _worker_numbers[0] if _worker_numbers else 0
 
 
 def _start_worker(make_client: ClientFactory, threads: int, started: Any) -> None:
-    global _number  # noqa: PLW0603 - a fact about this process, set once
     with started.get_lock():
-        _number = started.value
+        _worker_numbers[:] = [started.value]
         started.value += 1
     torch.set_num_threads(threads)
     _in_worker[:] = [_ClientRunner(make_client)]

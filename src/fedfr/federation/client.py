@@ -119,14 +119,14 @@ class Client:
         self._check_public(broadcast)
         context = self._prepare(broadcast)
 
-        near = method.public_faces(context)
+        hard_negatives = method.public_faces(context)
         training_set = TrainingSet(
-            [(self.private, None, 0), (self.public.faces, near.numpy(), self.private.num_identities)]
+            [(self.private, None, 0), (self.public.faces, hard_negatives.numpy(), self.private.num_identities)]
         )
         prototypes = method.starting_prototypes(context)
         # Before the network to train is loaded: until then it may hold the previous local backbone.
         global_features, previous_features = method.frozen_features(
-            context, training_set, _upright_features(context, near)
+            context, training_set, _upright_features(context, hard_negatives)
         )
         backbone = self._networks.working(method.starting_weights(context))
         self._freeze_batchnorm(backbone)
@@ -142,7 +142,9 @@ class Client:
         )
 
         state = self._new_state(context, network)
-        update = self._new_update(broadcast, network, state, count=len(training_set), near=len(near))
+        update = self._new_update(
+            broadcast, network, state, count=len(training_set), hard_negatives=len(hard_negatives)
+        )
         metrics = {f"loss/{name}": value for name, value in losses.items()} | {**update.metrics}
         metrics |= {"seconds": time.perf_counter() - started, "peak_rss_bytes": peak_memory()}
         update = replace(update, metrics=metrics)
@@ -212,7 +214,7 @@ class Client:
         return PrivateState(context.round, weights, prototypes, dfc, personal, identities=identities)
 
     def _new_update(
-        self, broadcast: Broadcast, network: Network, state: PrivateState, *, count: int, near: int
+        self, broadcast: Broadcast, network: Network, state: PrivateState, *, count: int, hard_negatives: int
     ) -> Update:
         """Return the update with what the method shares, uncompressed, without losses and costs."""
         method, federation, weights = self.method, self.settings.federation, state.backbone
@@ -226,7 +228,7 @@ class Client:
             len(self.private) if federation.weights == "private" else count,
             {
                 "images/private": float(len(self.private)),
-                "images/hard_negatives": float(near),
+                "images/hard_negatives": float(hard_negatives),
                 "epochs": float(self.settings.local.epochs_in(broadcast.round)),
             },
             state.prototypes if method.reveals_identities and shared else None,
@@ -278,12 +280,12 @@ class Client:
         )
 
 
-def _upright_features(context: RoundContext, near: torch.Tensor) -> Callable[[], torch.Tensor]:
-    """Return a function for the features under θ^t of the unflipped training set: private, then ``near`` public."""
+def _upright_features(context: RoundContext, hard_negatives: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Return a function for the features under θ^t of the unflipped private images, then hard negatives."""
 
     @lru_cache(maxsize=1)
     def features() -> torch.Tensor:
         private = context.models.private_features
-        return torch.cat([private, context.models.public_features[near]]) if len(near) else private
+        return torch.cat([private, context.models.public_features[hard_negatives]]) if len(hard_negatives) else private
 
     return features

@@ -254,9 +254,9 @@ def _metrics(found: Any) -> dict[str, float]:
 
 
 def _weights(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    strange = next((name for name in tensors if not name.startswith(_WEIGHTS)), None)
-    if strange is not None:
-        raise ValueError(f"{strange[:60]!r} is not a field of a message")
+    unknown = next((name for name in tensors if not name.startswith(_WEIGHTS)), None)
+    if unknown is not None:
+        raise ValueError(f"{unknown[:60]!r} is not a field of a message")
     return {name.removeprefix(_WEIGHTS): value for name, value in tensors.items()}
 
 

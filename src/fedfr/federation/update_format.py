@@ -165,8 +165,8 @@ def restore(update: Update, broadcast: Broadcast, kind: str) -> Update:
         _check_scales(f"{who}: the scales of {name}", own, code.scales(wanted.numel()))
         tensors[name] = wanted + code.decode(carried, own)
     if scales:
-        strange = [name[:60] for name in sorted(scales)[:3]]
-        raise FedfrError(f"{who}: scales of {strange} belong to no compressed tensor (federation.updates = {kind!r})")
+        unknown = [name[:60] for name in sorted(scales)[:3]]
+        raise FedfrError(f"{who}: scales of {unknown} belong to no compressed tensor (federation.updates = {kind!r})")
     prototypes = tensors.pop(PROTOTYPES, None)
     return replace(update, weights=tensors, prototypes=prototypes, scales={})
 

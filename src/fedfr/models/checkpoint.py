@@ -47,13 +47,13 @@ class Contract:
     def require(self, other: Contract) -> None:
         """Raise :class:`FedfrError` that names the first field, other than ``role``, in which ``other`` differs."""
         for field in fields(self):
-            mine, others = getattr(self, field.name), getattr(other, field.name)
-            if field.name != "role" and mine != others:
-                mine, others = (
-                    value.describe() if isinstance(value, Preprocessing) else value for value in (mine, others)
+            own, others = getattr(self, field.name), getattr(other, field.name)
+            if field.name != "role" and own != others:
+                own, others = (
+                    value.describe() if isinstance(value, Preprocessing) else value for value in (own, others)
                 )
                 raise FedfrError(
-                    f"models do not fit together: {field.name} is {mine!r} in one and {others!r} in the other; "
+                    f"models do not fit together: {field.name} is {own!r} in one and {others!r} in the other; "
                     "use models of the same training"
                 )
 

@@ -189,7 +189,7 @@ def _candidates(content: object, expected: str | None) -> list[FoundBackbone]:
     for place, table in _tables(content):
         for prefix in _starts(table, expected):
             state = {name.removeprefix(prefix): tensor for name, tensor in table.items() if name.startswith(prefix)}
-            name = _fitting(state, expected)
+            name = _matching_backbone(state, expected)
             if name is None:
                 continue
             wanted = entry_shapes(name)
@@ -218,7 +218,7 @@ def _starts(table: Mapping[str, Tensor], expected: str | None = None) -> list[st
     return sorted(found, key=lambda prefix: (len(prefix), prefix))
 
 
-def _fitting(state: Mapping[str, Tensor], expected: str | None) -> str | None:
+def _matching_backbone(state: Mapping[str, Tensor], expected: str | None) -> str | None:
     """Return the backbone whose entries are all in ``state`` as floats, if other entries belong to other modules.
 
     A deeper network has all entries of a shallower one, so a further entry in a module of the backbone excludes it.
@@ -240,9 +240,9 @@ def _is_plain(tensor: Tensor, entry: str) -> bool:
     return tensor.is_floating_point() or is_optional(entry)
 
 
-def _equal(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> bool:
-    return mine.keys() == theirs.keys() and all(
-        mine[name].dtype == theirs[name].dtype and torch.equal(mine[name], theirs[name]) for name in mine
+def _equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(
+        first[name].dtype == second[name].dtype and torch.equal(first[name], second[name]) for name in first
     )
 
 
@@ -251,20 +251,20 @@ def _chosen(path: Path, found: list[FoundBackbone], entry: str | None) -> FoundB
     places = ", ".join(repr(each.entry or ".") for each in found)
     if entry is not None:
         wanted = entry.strip(".")
-        fitting = [each for each in found if each.entry == wanted] or [
+        matching = [each for each in found if each.entry == wanted] or [
             each for each in found if f".{wanted}." in f".{each.entry}."
         ]
-        if len(fitting) != 1:
+        if len(matching) != 1:
             raise FedfrError(
-                f"{path}: --entry is {entry!r}, which matches {len(fitting) or 'no'} backbones; available: {places}"
+                f"{path}: --entry is {entry!r}, which matches {len(matching) or 'no'} backbones; available: {places}"
             )
     else:
-        fitting = [each for each in found if not _AVERAGED.search(each.entry)] or found
-        if len(fitting) > 1:
+        matching = [each for each in found if not _AVERAGED.search(each.entry)] or found
+        if len(matching) > 1:
             raise FedfrError(
-                f"{path} contains {len(fitting)} backbones with different weights ({places}); name one with --entry"
+                f"{path} contains {len(matching)} backbones with different weights ({places}); name one with --entry"
             )
-    chosen = fitting[0]
+    chosen = matching[0]
     others = tuple(each.entry or "." for each in found if each is not chosen)
     return FoundBackbone(chosen.name, chosen.state, chosen.entry, chosen.unused, others)
 

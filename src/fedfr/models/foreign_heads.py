@@ -54,14 +54,14 @@ def load_foreign_dfc(path: Path) -> DFC:
     with torch.device("meta"):
         module = DFC(weight.shape[0], weight.shape[1], transform)
     own = module.state_dict()
-    names = {_theirs(name, transform): name for name in own}
-    differences = differences_in_one_line(state, {theirs: own[name] for theirs, name in names.items()})
+    names = {_released_name(name, transform): name for name in own}
+    differences = differences_in_one_line(state, {released: own[name] for released, name in names.items()})
     if differences:
         raise FedfrError(
             f"weights {path} are not a DFC module with {transform} transform: {differences}; "
             "give a bce_module.pth of FedFR's released code"
         )
-    module.load_state_dict({names[theirs]: tensor.float() for theirs, tensor in state.items()}, assign=True)
+    module.load_state_dict({names[released]: tensor.float() for released, tensor in state.items()}, assign=True)
     return module.requires_grad_()
 
 
@@ -76,7 +76,7 @@ def foreign_dfc_entries(module: DFC | Mapping[str, Tensor]) -> dict[str, Tensor]
     """
     state = module.state_dict() if isinstance(module, DFC) else module
     transform: TransformKind = "linear" if "transform.weight" in state else "bottleneck"
-    return {_theirs(name, transform): tensor for name, tensor in state.items()}
+    return {_released_name(name, transform): tensor for name, tensor in state.items()}
 
 
 def load_foreign_prototypes(path: Path) -> Tensor:
@@ -109,8 +109,8 @@ def load_foreign_prototypes(path: Path) -> Tensor:
     return found.float()
 
 
-def _theirs(name: str, transform: TransformKind) -> str:
-    for ours, theirs in (_TRANSFORMS[transform] | _BRANCHES).items():
-        if name.startswith(ours):
-            return theirs + name.removeprefix(ours)
+def _released_name(name: str, transform: TransformKind) -> str:
+    for prefix, released in (_TRANSFORMS[transform] | _BRANCHES).items():
+        if name.startswith(prefix):
+            return released + name.removeprefix(prefix)
     raise KeyError(name)

@@ -49,9 +49,9 @@ class ModelParts(Brief):
             {name.removeprefix(prefix): value for name, value in rest.items() if name.startswith(prefix)}
             for prefix in (_BACKBONE, _DFC)
         )
-        strange = [name for name in rest if not name.startswith((_BACKBONE, _DFC))]
-        if strange:
-            raise FedfrError(f"a personalized model has no entry {strange[0]!r}; write the model again")
+        unknown = [name for name in rest if not name.startswith((_BACKBONE, _DFC))]
+        if unknown:
+            raise FedfrError(f"a personalized model has no entry {unknown[0]!r}; write the model again")
         return cls(backbone, prototypes, dfc)
 
     @property

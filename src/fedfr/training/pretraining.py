@@ -109,7 +109,8 @@ def _resume(checkpoint: Path, network: Network) -> tuple[int, dict[int, torch.Te
     try:
         with safe_open(str(checkpoint), "pt") as file:
             epochs = int((file.metadata() or {})["epochs"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
         steps = {int(name.removeprefix("momentum/")): name for name in tensors if name.startswith("momentum/")}
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise FedfrError(

@@ -47,7 +47,7 @@ def _jsonl(path: Path, identity: str | None) -> Iterator[TableRow]:
             except json.JSONDecodeError as error:
                 raise ValueError(f"line {number} is not JSON, it may be truncated: {error}") from error
             if not isinstance(values, dict):
-                raise ValueError(f'line {number} is not an object such as {{"file_name": …}}')  # noqa: TRY004
+                raise ValueError(f'line {number} is not an object such as {{"file_name": …}}')  # noqa: TRY004 - a line of a file, not an argument
             yield f"line {number} of {path}", values
 
 

@@ -30,7 +30,7 @@ def _json(path: Path) -> Iterator[TableRow]:
             yield f"entry {name!r} of {path}", {"name": name, "partition": partition}
         return
     if not isinstance(content, list):
-        raise ValueError("it is neither a list nor an object")  # noqa: TRY004
+        raise ValueError("it is neither a list nor an object")  # noqa: TRY004 - content of a file, not an argument
     for number, entry in enumerate(content):
         where = f"entry {number} of {path}"
         yield where, entry if isinstance(entry, dict) else {"index": number, "partition": entry}

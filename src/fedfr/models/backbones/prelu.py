@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -46,6 +47,9 @@ class _ChannelsLastPReLU(torch.autograd.Function):
         return to_input.view(count, height, width, channels).permute(0, 3, 1, 2), to_weight
 
 
+_channels_last_prelu: Callable[[Tensor, Tensor], Tensor] = _ChannelsLastPReLU.apply
+
+
 def _rows(x: Tensor) -> Tensor:
     """Return (N, C, H, W) in channels_last layout as an (N·H·W, C) matrix, without a copy."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
@@ -69,5 +73,4 @@ class PReLU(nn.PReLU):
         )
         if not fast:
             return super().forward(x)
-        result: Tensor = _ChannelsLastPReLU.apply(x, self.weight)  # type: ignore[no-untyped-call]
-        return result
+        return _channels_last_prelu(x, self.weight)

@@ -50,7 +50,8 @@ class SphereFace(nn.Module):
                 nn.init.normal_(module.weight, std=0.01)
             elif isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, 112, 112) to (N, dim)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,8 +26,9 @@ END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 def pyarrow() -> Any:
     """Import ``pyarrow`` with its file modules; raises :class:`FedfrError` if it is not installed."""
     try:
-        import pyarrow as pa
-        from pyarrow import compute, ipc, parquet  # noqa: F401
+        pa = import_module("pyarrow")
+        for module in ("compute", "ipc", "parquet"):
+            import_module(f"pyarrow.{module}")
     except ImportError as error:
         raise FedfrError("Parquet and Arrow files need pyarrow; pip install 'fedfr[hf]'") from error
     return pa
