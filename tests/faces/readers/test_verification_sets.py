@@ -112,7 +112,7 @@ def test_images_that_are_none_are_named(tmp_path: Path) -> None:
         path.write_bytes(pickle.dumps(([good, jpeg, good, bad], [True, True])))
         faces = read_verification_set(path).faces()
         assert len(faces.images([0, 1, 2])) == 3
-        with pytest.raises(FedfrError, match=r"image 3 of pair 1 holds an image that is corrupt or cut"):
+        with pytest.raises(FedfrError, match=r"image 3 of pair 1 holds an image that is corrupt or truncated"):
             faces.images(range(4))
 
 
