@@ -143,7 +143,7 @@ def test_an_update_that_jumps_is_left_out_and_named(tmp_path: Path) -> None:
     run = server(tmp_path, Arithmetic(changes={"client-04": boost}), events, rounds=1, largest_change=10)
     assert run.run(START).weights["w"].norm() < 10
     (reason,) = reasons(events)
-    assert str(reason).startswith("update of client-04 for round 1 refused: its weights moved by ")
+    assert str(reason).startswith("update of client-04 for round 1 refused: its weights changed by ")
 
 
 def test_an_update_that_weighs_too_much_is_left_out_and_named(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_figures_refused_for_some_clients_are_named_with_the_reason() -> None:
 
 
 def test_metrics_refused_for_all_are_named_below_with_their_own_reasons() -> None:
-    alone = "no identity has two images, nobody can be enrolled"
+    alone = "no identity has two images, so none can be enrolled"
     rows = [
         *COMPLETE,
         *(row(START, client, (ONE_TO_ONE, RARE), None, refused=few(1.2)) for client in CLIENTS),

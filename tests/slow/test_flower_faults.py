@@ -251,7 +251,7 @@ def test_a_full_disk_at_a_site(made: Federation) -> None:
         ),
         (
             "return reply_records(replace(reply, weights={n: 10**6 * v for n, v in reply.weights.items()}))",
-            "update of client-02 for round 1 refused: its weights moved by",
+            "update of client-02 for round 1 refused: its weights changed by",
         ),
         (
             "return reply_records(replace(reply, client='client-01'))",

@@ -1,1 +1,1 @@
-"""Rounds between one server and its clients: messages, both sides, and what each writes down."""
+"""Federated rounds: server, client, messages, aggregation, private states and the journal."""

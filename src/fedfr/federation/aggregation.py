@@ -67,7 +67,7 @@ def check_update(
 
 
 def _check_tensor(who: str, name: str, value: torch.Tensor, expected: torch.Tensor, rows: int | None = None) -> None:
-    """Refuse another shape or dtype than ``expected`` has, and NaN or infinity; ``rows`` replaces its row count."""
+    """Refuse a shape or dtype other than that of ``expected``, NaN and infinity; ``rows`` replaces its row count."""
     shape = tuple(expected.shape) if rows is None else (rows, *expected.shape[1:])
     if value.shape != shape:
         raise FedfrError(f"{who} refused: {name} has shape {tuple(value.shape)}, expected {shape}")
@@ -111,8 +111,8 @@ class ChangeLimit:
         moved = _length(sent[name] - self.weights[name] for name in self._counted)
         if math.isinf(moved) or moved > self.largest * max(self.length, 1.0):
             text = (
-                f"update of {update.client} for round {update.round} refused: its weights moved by {moved:.3g}, they "
-                f"are {self.length:.3g} long; {self.largest:g} times that is allowed (federation.largest_change)"
+                f"update of {update.client} for round {update.round} refused: its weights changed by {moved:.3g} in "
+                f"norm; allowed is {self.largest:g} times their norm of {self.length:.3g} (federation.largest_change)"
             )
             raise FedfrError(text, shareable=text)
         for name in sorted(self.statistics & sent.keys()):

@@ -55,7 +55,7 @@ def generic_identification_protocol(
     labels = as_labels(labels, len(features))
     enrolled = enrolled_images(labels)
     if not enrolled.any():
-        reason, others = "no identity has two images, nobody can be enrolled", len(labels)
+        reason, others = "no identity has two images, so none can be enrolled", len(labels)
         refused = [Metric(f"TPIR@FPIR={rate_label(rate)}", None, 0, others, 0.0, reason) for rate in config.fpirs]
         return [*refused, Metric("rank-1", None, 0, 0, 0.0, reason)]
     return identify(
@@ -64,7 +64,7 @@ def generic_identification_protocol(
 
 
 def generic_identification_scores(features: Floats, labels: NDArray[Any]) -> ScoreCounts | None:
-    """Return the score distribution of :func:`generic_identification_protocol`; None if nobody can be enrolled."""
+    """Return the score distribution of :func:`generic_identification_protocol`; None if no identity can be enrolled."""
     enrolled = enrolled_images(labels)
     if not enrolled.any():
         return None
