@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import warnings
 
 import torch
 
@@ -20,7 +21,11 @@ def check_device(name: str, setting: str) -> None:
     kind, _, number = name.partition(":")
     if kind != "cuda":
         return
-    if not torch.cuda.is_available():
+    with warnings.catch_warnings():
+        # PyTorch warns of a driver that is too old; the error below gives the reason, in one line.
+        warnings.simplefilter("ignore")
+        available = torch.cuda.is_available()
+    if not available:
         raise FedfrError(f"{setting} = {name!r}, but {_why_no_gpu()}, or use cpu")
     count = torch.cuda.device_count()
     if int(number or 0) >= count:
