@@ -1,4 +1,4 @@
-"""Persons who are in two of several face sets, found by the features of a model."""
+"""Search for people who are in two of several face sets, by the features of a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def people_finder(model: str | Path, progress: Progress | None = None) -> Callab
     """Return a search for pairs of identities, by label, that are one person by the features of ``model``.
 
     The file is opened at once. Raises :class:`FedfrError` as :func:`~fedfr.audit.face_audit.load_generic` does; the
-    search raises it for a model that cannot tell people apart.
+    search raises it for a model that cannot distinguish people.
     """
     backbone, compute = load_generic(Path(model))
 
@@ -28,8 +28,8 @@ def people_finder(model: str | Path, progress: Progress | None = None) -> Callab
         people = IdentityTemplates(features_of(faces, backbone, compute, progress or Silent()), faces.labels)
         if not people.is_discriminative:
             raise FedfrError(
-                f"{model} cannot tell the people of these face sets apart (a pair would have to score "
-                f"{people.threshold:.2f}); give a better model, or leave the comparison out"
+                f"{model} cannot distinguish the people of these face sets (the threshold would be a cosine of "
+                f"{people.threshold:.2f}); give a better model, or leave out the comparison"
             )
         for pair in people.similar_identities():
             yield pair.first, pair.second

@@ -198,11 +198,11 @@ class TerminalProgress:
         """Update the bar."""
         shown: dict[str, Any] = {"detail": detail, "count": _count(done, total, unit)}
         if work not in self._tasks:
-            self._make_room()
+            self._hide_finished()
             self._tasks[work] = self._bars.add_task(work, total=total, **shown)
         self._bars.update(self._tasks[work], completed=done, total=total, **shown)
 
-    def _make_room(self) -> None:
+    def _hide_finished(self) -> None:
         """Hide the oldest finished bars where there are many, so that the newest stay on the screen."""
         finished = [task.id for task in self._bars.tasks if task.finished and task.visible]
         for task in finished[: max(0, len(finished) - MOST_FINISHED)]:
