@@ -146,7 +146,7 @@ def test_queue_and_status_of_sites(deployment: Deployment) -> None:
     assert f"{RUN}: fedfr, round 0 of 2, running, waiting for {OTHER}" in lines
     assert f"    silent since {since}" in lines
     assert f"again: fedfr, round 0 of 2, waiting, number 2 in the queue, behind {RUN}" in lines
-    assert "state" not in run_of(deployment)["sites"][OTHER], "nobody looks at the sites when the run is not at work"
+    assert "state" not in run_of(deployment)["sites"][OTHER], "unknown while the run is not active"
     (deployment.run / "sites.json").write_text('{"half', "utf-8")
     assert run_of(deployment)["sites"][OTHER] == {"refused": 0}
     # What a site was given and has not answered keeps it from the next run, for a while.
