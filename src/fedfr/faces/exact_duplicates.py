@@ -37,11 +37,11 @@ def omitted_duplicates(faces: FaceSet) -> tuple[OmittedImage, ...]:
     images, starts = faces.digests().duplicates()
     for group in np.split(images, starts[1:]) if len(images) else []:
         rows = group.tolist()
-        people = sorted({faces.identities[label] for label in faces.labels[group].tolist()})
-        if len(people) == 1:
+        owners = sorted({faces.identities[label] for label in faces.labels[group].tolist()})
+        if len(owners) == 1:
             left |= dict.fromkeys(rows[1:], f"copy of {faces.names[rows[0]]}")
         else:
-            left |= dict.fromkeys(rows, f"one image under {len(people)} identities: {', '.join(people)}")
+            left |= dict.fromkeys(rows, f"one image under {len(owners)} identities: {', '.join(owners)}")
     return tuple(
         OmittedImage(index, faces.names[index], faces.identities[int(faces.labels[index])], left[index])
         for index in sorted(left)

@@ -58,12 +58,12 @@ def shared_images(sets: Sequence[FaceSet], kept: Sequence[NDArray[np.int64]]) ->
 
 def describe_overlaps(names: Sequence[str], found: Sequence[Overlap]) -> str:
     """Describe the number of identities in several sets and the first of them; ``names`` are the names of the sets."""
-    people = {(each.second, each.other): each for each in reversed(found)}
+    identities = {(each.second, each.other): each for each in reversed(found)}
     listed = [
         f"{quoted_name(each.other)} of {names[each.second]} "
         f"({each.reason} {quoted_name(each.identity)} of {names[each.first]})"
-        for each in list(people.values())[::-1][:LISTED]
+        for each in list(identities.values())[::-1][:LISTED]
     ]
-    more = f" and {len(people) - LISTED} more" if len(people) > LISTED else ""
-    counted = "1 identity is" if len(people) == 1 else f"{len(people)} identities are"
+    more = f" and {len(identities) - LISTED} more" if len(identities) > LISTED else ""
+    counted = "1 identity is" if len(identities) == 1 else f"{len(identities)} identities are"
     return f"{counted} in more than one face set: {'; '.join(listed)}{more}"

@@ -260,13 +260,13 @@ def read_faces(folder: Path) -> StoredFaces:
     if content.get("version") != VERSION:
         raise FedfrError(f"{path} has version {content.get('version')!r}, expected {VERSION}; import the faces again")
     try:
-        images, people, identity_bytes, name_bytes = (
+        images, identity_count, identity_bytes, name_bytes = (
             _count(content[name]) for name in ("images", "identities", "identity_bytes", "name_bytes")
         )
         digest = str(content["fingerprint"])
     except (KeyError, TypeError, ValueError) as error:
         raise FedfrError(f"{path} has a missing or invalid entry ({error!r}); import the faces again") from error
-    labels, identities, names = _columns(folder / COLUMNS, images, people, identity_bytes, name_bytes)
+    labels, identities, names = _columns(folder / COLUMNS, images, identity_count, identity_bytes, name_bytes)
     pixels = PIXELS[str(content.get("pixels", "npy"))](folder)
     if len(pixels) != images:
         raise FedfrError(
@@ -282,10 +282,10 @@ def _count(value: Any) -> int:
 
 
 def _columns(
-    path: Path, images: int, people: int, identity_bytes: int, name_bytes: int
+    path: Path, images: int, identity_count: int, identity_bytes: int, name_bytes: int
 ) -> tuple[NDArray[np.int64], tuple[str, ...], Texts]:
     """Return labels, identities and names as :func:`_write_metadata` writes them, each starting at a multiple of 8."""
-    sizes = [8 * images, 8 * (people + 1), identity_bytes, name_bytes, 8 * (images + 1)]
+    sizes = [8 * images, 8 * (identity_count + 1), identity_bytes, name_bytes, 8 * (images + 1)]
     starts = np.cumsum([0, *(size + -size % 8 for size in sizes)]).tolist()
     try:
         found = path.stat().st_size

@@ -272,7 +272,7 @@ PAIR_LISTS: Registry[Callable[[Path], Iterator[ListedPair]]] = Registry(
     "kind of list",
     (
         Entry("lines", _lines, "LFW's pairs.txt, lines of two paths, or CPLFW's two lines"),
-        Entry("table", _table, "a CSV with two names of images and, if known, whether they show one person"),
+        Entry("table", _table, "a CSV with two image names and, if known, the label of the pair"),
         Entry("folder", _folder, "CFP's folder Protocol, or one of the folders in its Split"),
     ),
 )
