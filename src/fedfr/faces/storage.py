@@ -22,7 +22,8 @@ from fedfr.core.array_files import map_array
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_json, write_folder_atomically, write_json
 from fedfr.core.registry import Entry, Registry
-from fedfr.faces.array_columns import DIGEST_BYTES, Digests, Texts, encode_texts
+from fedfr.faces.array_columns import DIGEST_BYTES, Digests, Texts
+from fedfr.faces.column_file import read_columns, write_columns
 from fedfr.faces.pixels import IMAGE_SHAPE, PixelSource
 
 __all__ = [
@@ -161,35 +162,18 @@ def _write_metadata(
     names: Sequence[str],
     digest: str,
 ) -> None:
-    name_bytes, name_ends = 0, [np.zeros(1, np.int64)]
-    identity_ends, identity_utf8 = _encoded(identities)
-    with (temporary / COLUMNS).open("wb") as file:
-        file.write(np.ascontiguousarray(labels, "<i8").data)
-        file.write(identity_ends.astype("<i8").tobytes() + identity_utf8)
-        file.write(bytes(-len(identity_utf8) % 8))
-        for lengths, utf8 in encode_texts(names):
-            file.write(utf8)
-            name_ends.append(name_bytes + np.cumsum(lengths))
-            name_bytes += len(utf8)
-        file.write(bytes(-name_bytes % 8))
-        file.writelines(ends.astype("<i8").data for ends in name_ends)
+    identity_bytes, name_bytes = write_columns(temporary / COLUMNS, labels, identities, names)
     description = {
         "format": FORMAT,
         "version": VERSION,
         "pixels": pixels,
         "images": len(labels),
         "identities": len(identities),
-        "identity_bytes": len(identity_utf8),
+        "identity_bytes": identity_bytes,
         "name_bytes": name_bytes,
         "fingerprint": digest,
     }
     write_json(temporary / "faces.json", description)
-
-
-def _encoded(texts: Sequence[str]) -> tuple[NDArray[np.int64], bytes]:
-    blocks = list(encode_texts(texts))
-    lengths = np.concatenate([np.zeros(1, np.int64), *(lengths for lengths, _ in blocks)])
-    return np.cumsum(lengths), b"".join(utf8 for _, utf8 in blocks)
 
 
 def open_pixels(path: Path) -> NDArray[np.uint8]:
@@ -266,7 +250,7 @@ def read_faces(folder: Path) -> StoredFaces:
         digest = str(content["fingerprint"])
     except (KeyError, TypeError, ValueError) as error:
         raise FedfrError(f"{path} has a missing or invalid entry ({error!r}); import the faces again") from error
-    labels, identities, names = _columns(folder / COLUMNS, images, identity_count, identity_bytes, name_bytes)
+    labels, identities, names = read_columns(folder / COLUMNS, images, identity_count, identity_bytes, name_bytes)
     pixels = PIXELS[str(content.get("pixels", "npy"))](folder)
     if len(pixels) != images:
         raise FedfrError(
@@ -279,25 +263,3 @@ def _count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 48:
         raise ValueError(f"{value!r} is not a count")
     return value
-
-
-def _columns(
-    path: Path, images: int, identity_count: int, identity_bytes: int, name_bytes: int
-) -> tuple[NDArray[np.int64], tuple[str, ...], Texts]:
-    """Return labels, identities and names as :func:`_write_metadata` writes them, each starting at a multiple of 8."""
-    sizes = [8 * images, 8 * (identity_count + 1), identity_bytes, name_bytes, 8 * (images + 1)]
-    starts = np.cumsum([0, *(size + -size % 8 for size in sizes)]).tolist()
-    try:
-        found = path.stat().st_size
-        content = np.memmap(path, np.uint8, "r").view(np.ndarray) if found == starts[-1] else None
-    except OSError as error:
-        raise FedfrError(f"cannot read {path}: {error.strerror or error}; import the faces again") from error
-    if content is None:
-        raise FedfrError(f"{path} has {found} bytes, faces.json says {starts[-1]}; import the faces again")
-    parts = [content[start : start + size] for start, size in zip(starts, sizes, strict=False)]
-    labels, identity_ends, name_ends = (parts[place].view("<i8") for place in (0, 1, 4))
-    try:
-        identities = tuple(Texts(identity_ends, parts[2]))
-    except FedfrError as error:
-        raise FedfrError(f"{path}: {error}") from error
-    return labels, identities, Texts(name_ends, parts[3])

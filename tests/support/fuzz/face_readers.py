@@ -147,7 +147,7 @@ TARGETS = {
     "recordio without its bad records": Target((), _records, _read_records_that_are_good),
     "linked set": Target(("faces.readers.recordio.linked",), _linked, _read_linked),
     "face set": Target(
-        ("core.array_files", "faces.storage", "faces.faceset", "faces.array_columns"),
+        ("core.array_files", "faces.storage", "faces.faceset", "faces.array_columns", "faces.column_file"),
         lambda folder: faces().save(folder / "set"),
         _read_set,
     ),
