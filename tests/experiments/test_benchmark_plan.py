@@ -1,0 +1,175 @@
+"""Plans of benchmarks: what the package defines, and what the user may choose."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.support.tiny_experiment import BACKBONE, tiny_config
+
+from fedfr.config.loading import BENCHMARKS, read_benchmark
+from fedfr.core.errors import FedfrError
+from fedfr.experiments.benchmark_plan import Cell, Plan, plan_benchmark
+from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.from_config import local_training
+from fedfr.models import BACKBONES, Contract, build_backbone, save_model
+
+
+def scenarios(name: str) -> list[str]:
+    return list(read_benchmark(name)["scenarios"])
+
+
+def test_settings_are_laid_over_the_budgets_one_by_one() -> None:
+    plan = plan_benchmark("lfw-fed", settings={"local": {"learning_rate": 0.5}})
+    local = plan.experiment(0).local
+    assert (local.learning_rate, local.epochs, local.batch_size) == (0.5, 2, 16)
+
+
+def test_a_budget_is_under_a_cell_and_a_cell_under_the_user() -> None:
+    def rates(**given: object) -> list[float]:
+        plan = plan_benchmark("lfw-fed", scenario="learning-rate", settings=given)
+        return [plan.experiment(0, cell).local.learning_rate for cell in plan.cells]
+
+    assert rates() == [0.005, 0.01, 0.02]
+    assert rates(local={"learning_rate": 0.3}) == [0.3] * 3
+
+
+def test_settings_of_a_methods_own_reach_it_whichever_is_the_main_one() -> None:
+    given = {"baseline_settings": {"fedavg": {"local": {"epochs": 3}}, "fedfr": {"dfc": {"weight": 2.0}}}}
+    plan = plan_benchmark("orl", methods=["fedavg", "fedfr", "local"], settings=given)
+    config = plan.experiment(0)
+    assert config.method.name == "fedfr"
+    assert config.method.settings["dfc"] == {"weight": 2.0}
+    assert config.method.settings["hard_negatives"] == {"threshold": 0.6}, "the preset's stay"
+    assert local_training(config, "fedavg").epochs == 3
+    alone = plan_benchmark("orl", methods=["fedavg", "local"], settings=given).experiment(0)
+    assert (alone.method.name, local_training(alone, "fedavg").epochs) == ("fedavg", 3)
+
+
+def test_what_was_tuned_is_a_methods_own_and_can_be_changed() -> None:
+    cell = Cell(methods={"fedavg": {"local": {"learning_rate": 0.7}}, "moon": {"local": {"learning_rate": 0.6}}})
+    plan = Plan(
+        name="x", config="quickstart", budget="cpu", methods=("fedavg", "fedfr"), seeds=(0,), cells={"scratch": cell}
+    )
+    assert local_training(plan.experiment(0), "fedavg").learning_rate == 0.7
+    assert "moon" not in plan.experiment(0).baseline_settings
+    changed = cell.model_copy(update={"settings": {"baseline_settings": {"fedavg": {"local": {"learning_rate": 0.1}}}}})
+    plan = plan.model_copy(update={"cells": {"scratch": changed}})
+    assert local_training(plan.experiment(0), "fedavg").learning_rate == 0.1
+
+
+def test_a_checkpoint_to_start_from(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, "method.name=pretrained")
+    first = Experiment.create(config, tmp_path / "run")
+    first.pretrain()
+    checkpoint = tmp_path / "my face model.safetensors"
+    shutil.copy(tmp_path / "run" / "pretrained" / "generic.safetensors", checkpoint)
+    plan = plan_benchmark("orl", starts=["scratch", str(checkpoint)])
+    assert list(plan.cells) == ["scratch", "my-face-model"]
+    scratch, started = (plan.experiment(0, cell) for cell in plan.cells)
+    assert (scratch.model.start, scratch.pretrain.epochs) == ("scratch", 10)
+    assert (started.model.start, started.model.backbone, started.pretrain.epochs) == (str(checkpoint), BACKBONE, 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seed": 3}, "--set seed=3: the benchmark chooses this setting; use --seeds instead"),
+        (
+            {"split": {"settings": {"seed": 3}}},
+            "--set split.settings.seed=3: the benchmark chooses this setting; use --seeds instead",
+        ),
+        (
+            {"method": {"name": "moon"}},
+            "--set method.name=moon: the benchmark chooses this setting; use --methods instead",
+        ),
+        (
+            {"baselines": ["local"]},
+            "--set baselines=['local']: the benchmark chooses this setting; use --methods instead",
+        ),
+        ({"baseline_settings": {"fedproxx": {"mu": 1}}}, "unknown method 'fedproxx'; did you mean 'fedprox'?"),
+    ],
+)
+def test_what_a_benchmark_chooses_is_not_set(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(FedfrError) as caught:
+        plan_benchmark("orl", settings=settings)
+    assert message in str(caught.value)
+
+
+def test_the_user_stands_above_what_was_tuned() -> None:
+    definition = {**read_benchmark("orl"), "tuned": {"scratch": {"fedavg": {"local": {"learning_rate": 0.7}}}}}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("fedfr.experiments.benchmark_plan.read_benchmark", lambda name: definition)
+        tuned = plan_benchmark("orl", settings={"local": {"epochs": 9}})
+        set_by_hand = plan_benchmark("orl", settings={"local": {"learning_rate": 0.1}})
+        untouched = plan_benchmark("lfw-fed", scenario="identities")
+    assert local_training(tuned.experiment(0), "fedavg").learning_rate == 0.7
+    assert local_training(tuned.experiment(0), "fedavg").epochs == 9
+    assert local_training(set_by_hand.experiment(0), "fedavg").learning_rate == 0.1
+    assert untouched.cells["identities-1"].methods["fedavg"]["local"] == {"learning_rate": 0.7}
+
+
+def test_a_sweep_by_which_settings_are_chosen_has_none_chosen() -> None:
+    definition = {**read_benchmark("lfw-fed"), "tuned": {"scratch": {"fedavg": {"local": {"learning_rate": 0.7}}}}}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("fedfr.experiments.benchmark_plan.read_benchmark", lambda name: definition)
+        assert not any(cell.methods for cell in plan_benchmark("lfw-fed", scenario="learning-rate").cells.values())
+
+
+@pytest.mark.parametrize(
+    ("stem", "cell"),
+    [
+        ("faces", "faces-start"),
+        ("report.html", "report.html-start"),
+        ("model+v2 é", "model-v2"),
+        ("plain_1", "plain_1"),
+    ],
+)
+def test_a_checkpoint_gives_its_part_a_name_that_is_free(stem: str, cell: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{stem}.safetensors"
+    backbone = build_backbone(BACKBONE, 0)
+    contract = Contract(BACKBONE, 512, BACKBONES[BACKBONE].preprocessing, "0", "generic")
+    save_model(path, dict(backbone.state_dict()), contract)
+    assert list(plan_benchmark("orl", starts=[str(path)]).cells) == [cell]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("budget", ["cpu", "full"])
+def test_the_packages_plans_are_sound(name: str, budget: str) -> None:
+    plan = plan_benchmark(name, budget=budget, methods=["fedfr", "fedavg"], seeds=2)
+    config = plan.experiment(1)
+    assert (config.seed, config.method.name, config.baselines) == (1, "fedfr", ("fedavg",))
+    everything = plan_benchmark(name, budget=budget)
+    everything.experiment(0)
+
+
+@pytest.mark.parametrize(("name", "scenario"), [(name, each) for name in BENCHMARKS for each in scenarios(name)])
+def test_the_packages_scenarios_are_sound(name: str, scenario: str) -> None:
+    plan = plan_benchmark(name, scenario=scenario)
+    for cell in plan.cells:
+        config = plan.experiment(0, cell)
+        settings = config.split.settings
+        sizes = settings.get("identities_per_client", 1)
+        assert not isinstance(sizes, list) or len(sizes) == settings.get("clients", 10)
+    assert len({plan.experiment(0, cell).model_dump_json() for cell in plan.cells}) == len(plan.cells)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ({"name": "lfw"}, "unknown benchmark 'lfw'; known: orl, lfw-fed, pins-fed, paper"),
+        ({"budget": "gpu"}, "unknown budget 'gpu'; known: cpu, full"),
+        ({"methods": ["fedprx"]}, "unknown method 'fedprx'; did you mean 'fedprox'?"),
+        ({"scenario": "size"}, "benchmark orl has no scenario 'size'; known: identities, unequal, participation"),
+        (
+            {"scenario": "unequal", "starts": ["scratch", "scratch"]},
+            "two starting points have the same name; rename one checkpoint",
+        ),
+        ({"starts": ["/none.ckpt"]}, "/none.ckpt"),
+    ],
+)
+def test_mistakes_are_named(mistake: dict[str, object], message: str) -> None:
+    with pytest.raises(FedfrError) as caught:
+        plan_benchmark(**{"name": "orl", **mistake})  # type: ignore[arg-type]
+    assert message in str(caught.value)
