@@ -34,8 +34,6 @@ SETTINGS = (
     f"method.name={NAME}",
     "model.backbone=slimface",
     "federation.rounds=2",
-    "federation.quorum=0.3",
-    "deployment.join=60",
 )
 
 
