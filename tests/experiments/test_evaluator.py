@@ -17,7 +17,8 @@ from fedfr.config.schema import EvaluationConfig
 from fedfr.core.errors import FedfrError
 from fedfr.evaluation import PROTOCOLS, Metric
 from fedfr.experiments.components import RunComponents
-from fedfr.experiments.evaluator import EvaluatedModel, Evaluator, Features, evaluate_method_run
+from fedfr.experiments.evaluator import EvaluatedModel, Evaluator, evaluate_method_run
+from fedfr.experiments.image_features import ImageFeatures
 from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import ClientFaces, FaceSet, Split
 from fedfr.federation.method import GenericModel
@@ -115,7 +116,7 @@ def plain(figures: list[Metric]) -> list[tuple[Any, ...]]:
 def test_personalized_protocols_meet_the_clients_images(
     parts: RunComponents, known: NDArray[np.float32], client: str
 ) -> None:
-    rows = Evaluator(parts).personalized(Features(parts, Projection()), list(TRAIN), SUBJECT)
+    rows = Evaluator(parts).personalized(ImageFeatures(parts, Projection()), list(TRAIN), SUBJECT)
     labels = parts.faces.labels
     given = {
         "features": known[PROBES],
@@ -132,7 +133,7 @@ def test_personalized_protocols_meet_the_clients_images(
 
 def test_what_stands_behind_the_personalized_figures(parts: RunComponents) -> None:
     """Counted by hand: 21 and 6 own test images, 7 distractors, no other image."""
-    rows = Evaluator(parts).personalized(Features(parts, Projection()), list(TRAIN), SUBJECT)
+    rows = Evaluator(parts).personalized(ImageFeatures(parts, Projection()), list(TRAIN), SUBJECT)
     counts = {
         (row.client, row.metric): (row.genuine, row.impostor)
         for row in rows
@@ -150,7 +151,7 @@ def test_what_stands_behind_the_personalized_figures(parts: RunComponents) -> No
 
 
 def test_generic_protocols_meet_people_nobody_trained_on(parts: RunComponents, known: NDArray[np.float32]) -> None:
-    rows = Evaluator(parts).generic(Features(parts, Projection()), SUBJECT)
+    rows = Evaluator(parts).generic(ImageFeatures(parts, Projection()), SUBJECT)
     labels = parts.faces.labels
     given = {"features": known[GENERIC], "labels": labels[GENERIC], "config": RATES}
     for protocol in ("generic-1:1", "generic-1:N"):
@@ -168,7 +169,7 @@ def test_generic_protocols_meet_people_nobody_trained_on(parts: RunComponents, k
 
 
 def test_only_the_protocols_asked_for(parts: RunComponents) -> None:
-    features = Features(parts, Projection())
+    features = ImageFeatures(parts, Projection())
     one = Evaluator(parts, ["personalized-1:N"])
     assert one.generic(features, SUBJECT) == []
     assert {row.protocol for row in one.personalized(features, list(TRAIN), SUBJECT)} == {"personalized-1:N"}
@@ -179,7 +180,7 @@ def test_only_the_protocols_asked_for(parts: RunComponents) -> None:
 
 def test_every_image_is_computed_once(parts: RunComponents) -> None:
     module = Projection()
-    features, evaluator = Features(parts, module), Evaluator(parts)
+    features, evaluator = ImageFeatures(parts, module), Evaluator(parts)
     for _ in range(2):
         evaluator.generic(features, SUBJECT)
         evaluator.personalized(features, list(TRAIN), SUBJECT)
@@ -193,8 +194,8 @@ def start() -> GenericModel:
 
 
 @pytest.fixture(scope="module")
-def start_features(parts: RunComponents) -> Features:
-    return Features(parts, build_backbone(BACKBONE, 0).eval())
+def start_features(parts: RunComponents) -> ImageFeatures:
+    return ImageFeatures(parts, build_backbone(BACKBONE, 0).eval())
 
 
 @pytest.mark.parametrize(
@@ -209,7 +210,7 @@ def start_features(parts: RunComponents) -> Features:
 def test_which_models_of_a_trial_meet_which_protocols(
     parts: RunComponents,
     start: GenericModel,
-    start_features: Features,
+    start_features: ImageFeatures,
     tmp_path: Path,
     method: str,
     server: str | None,
@@ -231,7 +232,7 @@ def test_which_models_of_a_trial_meet_which_protocols(
     if own is not None:
         personal = Personalized(backbone, dfc.transform if method == "fedfr" else None).eval()
         evaluated = EvaluatedModel(method, 0, 5, own)
-        expected += evaluator.personalized(Features(parts, personal), ["client-01"], evaluated)
+        expected += evaluator.personalized(ImageFeatures(parts, personal), ["client-01"], evaluated)
         lacking = evaluator.personalized(start_features, ["client-02"], EvaluatedModel(method, 0, 6, own))
         why = "no model: the client delivered in no round"
         expected += [replace(row, value=None, refused=row.refused or why) for row in lacking]

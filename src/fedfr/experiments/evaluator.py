@@ -6,36 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
-from fedfr.core.errors import FedfrError
-from fedfr.evaluation import (
-    PROTOCOLS,
-    SCORES,
-    ScoreCounts,
-)
+from fedfr.evaluation import PROTOCOLS, SCORES, ScoreCounts
 from fedfr.evaluation.protocols import family_of, measure
 from fedfr.evaluation.protocols.outcomes import SCORED, outcomes_by_person
 from fedfr.experiments.components import RunComponents
+from fedfr.experiments.image_features import ConstantFeatures, FeatureSource, ImageFeatures, NotFiniteError
 from fedfr.experiments.method_run import MethodRun
+from fedfr.experiments.scoring import PLAIN, Scoring, cohort_images
 from fedfr.faces.array_columns import concatenate_indices
 from fedfr.federation.method import GenericModel
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.results.curve_records import Curve, curve_from
 from fedfr.results.person_records import PersonRecord
 from fedfr.results.result_rows import ALL_CLIENTS, NO_MODEL, Row, rows_from, scored_protocol
-from fedfr.training.features import OnImages, extract_features
-from fedfr.training.training_set import TrainingSet
 
-__all__ = ["EVALUATION", "Evaluator", "cohort_images", "evaluate_method_run"]
-
-COHORT = 1000
-"""Most public identities that scores are normalized by."""
-PLAIN = "plain"
+__all__ = ["EVALUATION", "EvaluatedModel", "Evaluator", "evaluate_method_run"]
 
 EVALUATION = "evaluation"
 """Name of an evaluation in progress reports."""
@@ -49,86 +39,6 @@ class EvaluatedModel:
     seed: int
     round: int
     model: str
-
-
-class NotFiniteError(FedfrError):
-    """A model whose features are NaN or infinite, so that it cannot be evaluated."""
-
-
-class FeatureSource(Protocol):
-    """Source of features of a run's images."""
-
-    def of(self, images: NDArray[np.int64], *, flip: bool = False) -> NDArray[np.float32]:
-        """Return features (n, D) in the order of ``images``, with ``flip`` plus those of the mirror images."""
-        ...
-
-
-class ConstantFeatures:
-    """The same feature for every image, which gives names and counts of metrics but no meaningful values."""
-
-    def of(self, images: NDArray[np.int64], *, flip: bool = False) -> NDArray[np.float32]:
-        """Return ones (n, 2)."""
-        return np.ones((len(images), 2), np.float32)
-
-
-class Features:
-    """Features of a run's images under one network, each computed once; ``on_images`` receives the progress."""
-
-    def __init__(self, components: RunComponents, module: nn.Module, on_images: OnImages | None = None) -> None:
-        self._components = components
-        self._module = module
-        self._on_images = on_images
-        # By whether the images are mirrored: the row of every image among the known features, and these.
-        self._rows = [np.full(len(components.faces), -1, np.int64) for _ in range(2)]
-        self._known = [np.empty((0, 0), np.float32) for _ in range(2)]
-
-    def of(self, images: NDArray[np.int64], *, flip: bool = False) -> NDArray[np.float32]:
-        """Return features (n, D) in the order of ``images``; raises :class:`NotFiniteError` for NaN or infinity."""
-        return self._of(images, 0) + self._of(images, 1) if flip else self._of(images, 0)
-
-    def _of(self, images: NDArray[np.int64], mirrored: int) -> NDArray[np.float32]:
-        rows = self._rows[mirrored]
-        missing = np.unique(images[rows[images] < 0])
-        if len(missing):
-            training_set = TrainingSet([(self._components.faces, missing, 0)])
-            compute, report = self._components.compute, self._on_images
-            found = extract_features(self._module, training_set, compute, mirrored=bool(mirrored), on_images=report)
-            new = found.numpy()
-            if not np.isfinite(new).all():
-                raise NotFiniteError("its features are NaN or infinite")
-            rows[missing] = np.arange(len(missing)) + len(self._known[mirrored])
-            self._known[mirrored] = np.concatenate([self._known[mirrored].reshape(-1, new.shape[1]), new])
-        return self._known[mirrored][rows[images]]
-
-
-@dataclass(frozen=True)
-class _Scoring:
-    """A way of comparing images, one of ``evaluation.scoring``."""
-
-    name: str
-
-    @property
-    def normalized(self) -> bool:
-        return "as-norm" in self.name
-
-    def features(self, source: FeatureSource, images: NDArray[np.int64]) -> NDArray[np.float32]:
-        return source.of(images, flip="flip" in self.name)
-
-
-def cohort_images(components: RunComponents) -> NDArray[np.int64]:
-    """Return the cohort of score normalization: the first image of each of at most :data:`COHORT` public identities.
-
-    Empty unless ``evaluation.scoring`` needs it. Raises :class:`FedfrError` if there are not two such identities.
-    """
-    if not any(_Scoring(name).normalized for name in components.config.evaluation.scoring):
-        return np.empty(0, np.int64)
-    public = np.asarray(components.split.public, np.int64)
-    first = np.unique(components.faces.labels[public], return_index=True)[1]
-    if len(first) < 2:
-        raise FedfrError(
-            f"evaluation.scoring: as-norm needs public faces of at least two people, the split has {len(first)}"
-        )
-    return public[np.sort(first)[:COHORT]]
 
 
 class Evaluator:
@@ -158,7 +68,7 @@ class Evaluator:
         self._scores: dict[tuple[str, str, str], dict[str, ScoreCounts]] = {}
         self._rounds: dict[tuple[str, str, str], int] = {}
         self._people: list[PersonRecord] = []
-        self._scorings = [_Scoring(name) for name in components.config.evaluation.scoring]
+        self._scorings = [Scoring(name) for name in components.config.evaluation.scoring]
         self._cohort = cohort_images(components)
         own = [*PROTOCOLS.builtin, *components.config.evaluation.protocols]
         names = [PROTOCOLS.entry(name).name for name in protocols or own]
@@ -166,7 +76,7 @@ class Evaluator:
         self._generic = [name for name in names if family_of(name) == "generic"]
         self._pairs = [name for name in names if family_of(name) == "pairs"]
 
-    def features(self, module: nn.Module, model: str) -> Features:
+    def features(self, module: nn.Module, model: str) -> ImageFeatures:
         """Return the features of the run's images under another network; ``model`` is its name in progress reports."""
         before, self._begun = self._begun, self._begun + 1
 
@@ -174,7 +84,7 @@ class Evaluator:
             detail = f"{model}: {done}/{total} images"
             self._progress.update(self._work, before, max(self._models, before + 1), detail, "models")
 
-        return Features(self.components, module, on_images)
+        return ImageFeatures(self.components, module, on_images)
 
     def finish(self) -> None:
         """Report that every model has been evaluated."""
@@ -252,7 +162,7 @@ class Evaluator:
         given: Mapping[str, Any],
         client: str,
         evaluated: EvaluatedModel,
-        scoring: _Scoring,
+        scoring: Scoring,
         features: FeatureSource,
     ) -> list[Row]:
         config, rows = self.components.config.evaluation, list[Row]()
@@ -318,7 +228,7 @@ def _client_rows(client: str, evaluated: EvaluatedModel, how: Evaluator, feature
 
 
 def _rows_or_refusals(
-    features: Features | str, measure: Callable[[Evaluator, FeatureSource], list[Row]], evaluator: Evaluator
+    features: ImageFeatures | str, measure: Callable[[Evaluator, FeatureSource], list[Row]], evaluator: Evaluator
 ) -> list[Row]:
     """Return the rows of a model from its features, or refused rows if a reason is given in their place."""
     if isinstance(features, str):

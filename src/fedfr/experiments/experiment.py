@@ -169,7 +169,7 @@ class Experiment(StoredRun):
                 )
                 rows += self._finish(
                     method_run.name,
-                    self._model_count(method_run),
+                    method_run.model_count,
                     partial(self._evaluate_method, method_run, generic),
                     reporter,
                     on_method,
@@ -187,13 +187,13 @@ class Experiment(StoredRun):
 
         It is the same if public faces, seed, model, pre-training and everything that affects the last bits are equal.
         """
-        theirs, mine = (path / "pretrained" / "generic.safetensors" for path in (folder, self.folder))
-        if mine.exists() or not theirs.exists():
+        source, target = (path / "pretrained" / "generic.safetensors" for path in (folder, self.folder))
+        if target.exists() or not source.exists():
             return False
         other = Experiment.open(folder)
         if starting_inputs(other.components) != starting_inputs(self.components):
             return False
-        write_atomically(mine, theirs.read_bytes())
+        write_atomically(target, source.read_bytes())
         return True
 
     def _begin(self) -> None:
@@ -215,7 +215,7 @@ class Experiment(StoredRun):
         if not (self.folder / "pretrained" / "generic.safetensors").exists():
             raise FedfrError(f"{self.folder} has no model yet; continue with `fedfr resume {self.folder}`")
         method_runs, rows = self.method_runs(), []
-        models = sum(map(self._model_count, method_runs)) + 1
+        models = sum(method_run.model_count for method_run in method_runs) + 1
         evaluator = Evaluator(self.components, protocols, progress=reporter, models=models)
         if self.config.method.name != "pretrained":
             rows += self._evaluate_start(self.components.starting_model(), evaluator)
@@ -232,7 +232,7 @@ class Experiment(StoredRun):
         def evaluate(number: int, generic: GenericModel) -> Mapping[str, Any]:
             if not every or number == 0 or number % every:
                 return {}
-            evaluator = self._evaluator(method_run.name, self._model_count(method_run), reporter)
+            evaluator = self._evaluator(method_run.name, method_run.model_count, reporter)
             rows = [row.to_dict() for row in evaluate_method_run(method_run, number, generic, evaluator)]
             evaluator.finish()
             reporter.event(self._evaluation(method_run.name, number, rows))
@@ -248,11 +248,6 @@ class Experiment(StoredRun):
             for client in self.components.split.clients:
                 method_run.export_personal(client)
         return evaluate_method_run(method_run, method_run.total_rounds, generic, evaluator)
-
-    def _model_count(self, method_run: MethodRun) -> int:
-        """Return the largest number of models of a method run that are evaluated."""
-        personal = 0 if method_run.method.personal_model is None else len(self.components.split.clients)
-        return personal + (method_run.method.generic_model is not None)
 
     def _evaluator(self, name: str, models: int, reporter: Progress, *, curves: bool = False) -> Evaluator:
         return Evaluator(self.components, curves=curves, progress=reporter, models=models, work=f"evaluating {name}")

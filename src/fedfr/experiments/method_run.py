@@ -67,6 +67,12 @@ class MethodRun:
         return self.method.rounds(self.components.config.federation.rounds)
 
     @property
+    def model_count(self) -> int:
+        """Number of evaluated models: the generic model and the personalized ones, where the method has them."""
+        personal = 0 if self.method.personal_model is None else len(self.components.split.clients)
+        return personal + (self.method.generic_model is not None)
+
+    @property
     def participants(self) -> list[str]:
         """Sorted ids of the participating clients."""
         return sorted(self.method.participants(self.components.split))

@@ -22,10 +22,10 @@ from fedfr.core.files import empty_folder, make_folder, read_json, write_atomica
 from fedfr.core.named_objects import why_local
 from fedfr.evaluation import PROTOCOLS
 from fedfr.experiments.components import RunComponents
-from fedfr.experiments.evaluator import cohort_images
 from fedfr.experiments.face_sources import FACE_SETS
 from fedfr.experiments.from_config import local_training, make_method
 from fedfr.experiments.registration import check_portable, foreign_names
+from fedfr.experiments.scoring import cohort_images
 from fedfr.faces.storage import is_face_set
 from fedfr.models import BACKBONES
 from fedfr.training.classification import check_loss
