@@ -21,10 +21,11 @@ import yaml
 
 from fedfr.experiments.benchmark import Benchmark
 from fedfr.experiments.benchmark_results import Result, read_results
+from fedfr.experiments.deals import deals_of
 from fedfr.experiments.report import shorten_paths
 from fedfr.reporting.benchmark_table import overview_table
 from fedfr.reporting.table import column_title, markdown_table
-from fedfr.results.comparison import Key, compare, metric_groups, shared_metrics, summaries
+from fedfr.results.comparison import DISJOINT, Deals, Key, compare, metric_groups, shared_metrics, summaries
 from fedfr.results.result_rows import Row
 from harness import place, sleeping_threads
 from paper_claims import GENERIC, SEARCH, VERIFY, claims_table, difference_text
@@ -54,9 +55,16 @@ def keep(folder: Path, name: str, command: str) -> Path:
     shutil.copyfile(folder / "results.csv", target / "results.csv")
     plan = shorten_paths(benchmark.plan.model_dump(mode="json"))
     (target / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
-    about = {"command": command, **place(), "kept": time.strftime("%Y-%m-%d")}
+    deals = deals_of(next(iter(benchmark.finished().values())))
+    shared = {"people": deals.people, "shared": deals.shared}
+    about = {"command": command, **place(), "kept": time.strftime("%Y-%m-%d"), "deals": shared}
     (target / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     return target
+
+
+def _deals(folder: Path) -> Deals:
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    return Deals(**about["deals"]) if "deals" in about else DISJOINT
 
 
 def where(folder: Path) -> str:
@@ -79,7 +87,7 @@ def overview(folder: Path) -> str:
 def claims(folder: Path) -> str:
     """Return the paper's claims compared with these results, one table per starting point."""
     results = read_results(folder / "results.csv")
-    parts = [f"From {cell}:\n\n{claims_table(rows)}" for cell, rows in _by_cell(results)]
+    parts = [f"From {cell}:\n\n{claims_table(rows, deals=_deals(folder))}" for cell, rows in _by_cell(results)]
     return "\n\n".join([*parts, where(folder)])
 
 
@@ -92,10 +100,10 @@ def costs(folder: Path) -> str:
 
 def changes(folder: Path) -> str:
     """Return the differences of every cell from the first, see :func:`changes_table`."""
-    return f"{changes_table(read_results(folder / 'results.csv'))}\n\n{where(folder)}"
+    return f"{changes_table(read_results(folder / 'results.csv'), _deals(folder))}\n\n{where(folder)}"
 
 
-def changes_table(results: Sequence[Result]) -> str:
+def changes_table(results: Sequence[Result], deals: Deals = DISJOINT) -> str:
     """Return every model at its strictest shared rate: first cell, paired differences of the others, traffic."""
     (first, base), *others = _by_cell(results)
     head = ("model", "metric", first, *(f"{cell} − {first} [95 %]" for cell, _ in others))
@@ -106,7 +114,7 @@ def changes_table(results: Sequence[Result]) -> str:
             every = {cell: _of(rows, key, protocol, cell) for cell, rows in ((first, base), *others)}
             together = [row for rows in every.values() for row in rows]
             for metric in shared_metrics(together, protocol)[:1]:
-                (group,) = (each for each in metric_groups(together) if each.metric == metric)
+                (group,) = (each for each in metric_groups(together, deals) if each.metric == metric)
                 start = fmean(group.values[first, key[1]].values())
                 told = (compare(group, (cell, key[1]), (first, key[1])) for cell, _ in others)
                 found = (difference_text(difference) if difference else "–" for difference in told)

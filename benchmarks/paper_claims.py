@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedfr.reporting.table import column_title, markdown_table
-from fedfr.results.comparison import Difference, Key, compare, metric_groups, shared_metrics
+from fedfr.results.comparison import DISJOINT, Deals, Difference, Key, compare, metric_groups, shared_metrics
 from fedfr.results.result_rows import Row
 
 __all__ = ["GENERIC", "SEARCH", "VERIFY", "Claim", "claims_table", "difference_text"]
@@ -60,9 +60,12 @@ CLAIMS = (
 )
 
 
-def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS) -> str:
+MARGIN = 0.01
+
+
+def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS, deals: Deals = DISJOINT) -> str:
     """Return the paper's claims, the measured differences and whether they agree, as a Markdown table."""
-    found = {(group.protocol, group.metric): group for group in metric_groups(rows)}
+    found = {(group.protocol, group.metric): group for group in metric_groups(rows, deals)}
     head, lines = ("the paper", "figure", "difference [95 %]", "here"), []
     for claim in claims:
         shared = shared_metrics(
@@ -86,13 +89,17 @@ def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS) -> str:
 
 
 def _verdict(claim: Claim, found: Difference) -> str:
-    """Return whether the interval agrees with the paper: yes, no, or not settled."""
+    """Return whether the interval agrees with the paper: yes, no, or not settled.
+
+    "Not behind" is a claim of non-inferiority by :data:`MARGIN`.
+    """
     if found.low is None or found.high is None:
-        return "one figure, not settled"
-    if claim.sign == 0:
-        return "**no**" if found.high < 0 else ("yes" if found.low >= 0 else "yes, within the interval")
-    low, high = sorted((claim.sign * found.low, claim.sign * found.high))
-    return "yes" if low > 0 else ("**no**" if high < 0 else "not settled")
+        return "not settled"
+    if claim.sign == 0 and found.low > -MARGIN:
+        return "yes"
+    if not found.significant:
+        return "not settled"
+    return "yes" if claim.sign * found.mean > 0 else "**no**"
 
 
 def difference_text(found: Difference) -> str:

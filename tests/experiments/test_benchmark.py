@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,12 +21,15 @@ from fedfr.core.errors import FedfrError
 from fedfr.experiments.benchmark import Benchmark
 from fedfr.experiments.benchmark_plan import Cell, Plan, plan_benchmark
 from fedfr.experiments.benchmark_results import read_results
+from fedfr.experiments.deals import deals_of
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.report import open_report
 from fedfr.models import build_backbone
 from fedfr.reporting.benchmark_table import benchmark_tables
 from fedfr.reporting.page import page
 from fedfr.reporting.scenario import sweep_charts
+from fedfr.results.comparison import Deals
+from fedfr.results.result_rows import Row
 
 METHODS = ("fedavg", "lg-fedavg", "fedfr", "local")
 
@@ -230,17 +235,40 @@ def test_another_plan_needs_another_folder(finished: Benchmark) -> None:
 
 
 def test_the_table_compares_with_fedavg_and_fedfr(finished: Benchmark) -> None:
-    text = "\n\n".join(
-        table.for_page().markdown() for table in benchmark_tables([result.row for result in finished.results()])
-    )
-    table = text[text.index("**personalized-1:1, TAR@FAR=1e-1 (%)**") :].split("\n\n")[1]
-    assert table.splitlines()[0] == (
-        "| model | mean | worst client | seeds | − fedavg personalized [95 %] | − fedfr personalized [95 %] |"
-    )
-    assert "Intervals over 2 seeds and their clients" in text
-    (own,) = (line for line in table.splitlines() if line.startswith("| fedavg personalized"))
+    rows = [result.row for result in finished.results()]
+    third = [replace(row, seed=2, value=row.value and 0.9 * row.value) for row in rows if row.seed == 0]
+
+    def text(rows: Sequence[Row], deals: Deals) -> str:
+        every = "\n\n".join(table.for_page().markdown() for table in benchmark_tables(rows, deals))
+        return every[every.index("**personalized-1:1, TAR@FAR=1e-1 (%)**") :]
+
+    head, _, *lines = text([*rows, *third], Deals(people=18)).split("\n\n")[1].splitlines()
+    against = "− fedavg personalized [95 %] | − fedfr personalized [95 %]"
+    assert head == f"| model | mean | worst client | seeds | {against} |"
+    assert "t intervals over 3 seeds with different people" in text([*rows, *third], Deals(people=18))
+    (own,) = (line for line in lines if line.startswith("| fedavg personalized"))
     assert own.split("|")[5].strip() == ""
     assert "[" in own.split("|")[6]
+    for given, shared, reason in (
+        (rows, 0, "2 seeds are too few for an interval, which needs 3"),
+        ([*rows, *third], 6, "No intervals: 6 of the 18 people whom clients train on belong to several of the 3 seeds"),
+    ):
+        without = text(given, Deals(people=18, shared=shared))
+        assert reason in without
+        assert "[" not in without.split("\n\n")[1]
+
+
+def test_what_the_seeds_share_is_counted(finished: Benchmark) -> None:
+    """Two seeds of 6 of 14 people each: those in both train in both."""
+    (runs,) = finished.finished().values()
+    trained = []
+    for run in runs:
+        images = [image for client in run.components.split.clients.values() for image in client.train]
+        trained.append({run.components.faces.labels[image] for image in images})
+    deals = deals_of(runs)
+    assert (deals.people, deals.shared) == (len(trained[0] | trained[1]), len(trained[0] & trained[1]))
+    assert deals.shared > 0
+    assert deals_of(runs[:1]) == Deals()
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:

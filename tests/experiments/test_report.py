@@ -97,7 +97,7 @@ def test_page_of_a_single_run(reported_benchmark: Benchmark, tmp_path: Path) -> 
     assert not (run / "report.html").exists()
     page = ReportPage(path.read_text(encoding="utf-8"))
     assert {line["seed"] for line in figure_rows(page, "clients")} == {"1"}
-    assert "One seed: there is no interval" in page.text
+    assert "One seed is too few for an interval, which needs 3" in page.text
     assert "±" not in page.text
     assert "[95 %]" not in page.text
     rows = [row for _, row in open_report(run).results()]

@@ -1,11 +1,12 @@
-"""Standings and paired intervals: by hand, and by how often an interval covers the truth."""
+"""Summaries and paired differences of models, computed by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from fedfr.results.comparison import Difference, compare, metric_groups, shared_metrics, summaries
+from fedfr.results.comparison import Deals, Difference, compare, metric_groups, shared_metrics, summaries
 from fedfr.results.result_rows import Row
 
 A, B = ("a", "generic"), ("b", "generic")
@@ -44,56 +45,54 @@ def test_shared_metrics_are_those_without_a_gap_strictest_first() -> None:
 
 
 def test_only_pairs_count() -> None:
-    """What one of the two lacks, or was refused, is no pair; seeds weigh alike however many clients they have."""
+    """A value that one of the two models lacks is no pair; deals count equally however many clients they have."""
     given = rows("a", {(0, "x"): 0.5, (0, "y"): 0.7, (1, "x"): 0.9, (2, "x"): 0.1})
     given += rows("b", {(0, "x"): 0.4, (0, "y"): 0.4, (1, "x"): 0.8, (2, "x"): None})
     (group,) = metric_groups(given)
     found = compare(group, A, B)
     assert found is not None
-    assert found.pairs == 3
+    assert (found.deals, found.low) == (2, None)
     assert found.mean == pytest.approx((0.2 + 0.1) / 2)
     assert compare(group, A, ("c", "generic")) is None
 
 
-def test_a_single_pair_has_no_interval() -> None:
-    (group,) = metric_groups(rows("a", {(0, ""): 0.5}) + rows("b", {(0, ""): 0.4}))
-    found = compare(group, A, B)
+VALUES = {(seed, client): 0.1 * seed**2 + (0.05 if client == "x" else 0.0) for seed in range(4) for client in "xy"}
+
+
+def difference(deals: Deals) -> Difference:
+    found = compare(metric_groups(rows("a", dict(VALUES)) + rows("b", dict.fromkeys(VALUES, 0.0)), deals)[0], A, B)
     assert found is not None
-    assert (found.low, found.high, found.significant) == (None, None, False)
+    return found
 
 
-def test_equal_differences_leave_no_doubt() -> None:
-    given = rows("a", {(s, c): 0.6 for s in range(3) for c in "xy"}) + rows(
-        "b", {(s, c): 0.5 for s in range(3) for c in "xy"}
-    )
-    found = compare(metric_groups(given)[0], A, B)
-    assert found is not None
-    assert found.low == pytest.approx(0.1)
-    assert found.high == pytest.approx(0.1)
-    assert found.significant
+def test_the_interval_is_over_deals_not_over_clients() -> None:
+    means = [0.1 * seed**2 + 0.025 for seed in range(4)]
+    expected = stats.t.interval(0.95, 3, np.mean(means), stats.sem(means))
+    found = difference(Deals(people=40))
+    assert (found.low, found.high) == pytest.approx(expected)
+    assert found.p_value == pytest.approx(stats.ttest_1samp(means, 0).pvalue)
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    """Seeds differ as much as clients do: a bootstrap over clients alone would cover far less often."""
-    generator, covered, method_runs = np.random.default_rng(0), 0, 150
-    for _ in range(method_runs):
-        seeds = generator.normal(0, 1, 8)
-        values = {(s, str(c)): float(seeds[s] + generator.normal()) for s in range(8) for c in range(5)}
-        found = compare(metric_groups(rows("a", dict(values)) + rows("b", dict.fromkeys(values, 0.0)))[0], A, B)
-        assert found is not None
-        assert found.low is not None
-        assert found.high is not None
-        covered += found.low <= 0 <= found.high
-    assert 0.84 <= covered / method_runs <= 0.99
+def test_deals_that_train_on_the_same_people_have_no_interval() -> None:
+    found = difference(Deals(people=40, shared=1))
+    assert (found.low, found.high, found.p_value, found.significant) == (None, None, None, False)
+    assert found.mean == pytest.approx(0.375)
+
+
+def test_people_tested_in_several_deals_widen_the_interval() -> None:
+    people = {seed: {person: (-1) ** person * 0.1 for person in range(30)} for seed in range(4)}
+    nobody = {seed: dict.fromkeys(range(30), 0.0) for seed in range(4)}
+    shared = difference(Deals(influences={("p", "m"): {A: people, B: nobody}}))
+    alone = difference(Deals(influences={("p", "m"): {A: people}}))
+    assert alone == difference(Deals()), "of one model they are not known"
+    assert shared.low is not None
+    assert alone.low is not None
+    assert shared.low < alone.low
+    same = difference(Deals(influences={("p", "m"): {A: people, B: people}}))
+    assert same == alone, "what moves both models alike does not move their difference"
 
 
 def test_an_end_that_is_zero_but_for_rounding_proves_nothing() -> None:
     assert not Difference(-0.03, -0.06, -1e-17, 4).significant
     assert not Difference(0.03, 1e-17, 0.06, 4).significant
     assert Difference(0.03, 1e-3, 0.06, 4).significant
-
-
-def test_the_same_rows_give_the_same_interval() -> None:
-    given = rows("a", {(0, c): v for c, v in zip("wxyz", (0.1, 0.5, 0.7, 0.2), strict=True)})
-    given += rows("b", {(0, c): 0.3 for c in "zyxw"})
-    assert compare(metric_groups(given)[0], A, B) == compare(metric_groups(given[::-1])[0], A, B)

@@ -49,6 +49,7 @@ def benchmark(
     from fedfr.config.schema import parse_overrides
     from fedfr.experiments.benchmark import Benchmark
     from fedfr.experiments.benchmark_plan import SCRATCH, plan_benchmark
+    from fedfr.experiments.deals import deals_of
     from fedfr.experiments.report import write_report
     from fedfr.reporting.benchmark_table import benchmark_tables
     from fedfr.reporting.text_tables import screen_width
@@ -63,14 +64,16 @@ def benchmark(
         starts=start or (SCRATCH,),
     )
     with interruptible(REPEAT_COMMAND), tracked(track, out) as reporter:
-        results = Benchmark.begin(plan, out, reporter).run(reporter)
+        benchmark = Benchmark.begin(plan, out, reporter)
+        results = benchmark.run(reporter)
     if as_json:
         print_json([result.to_dict() for result in results])
         write_report(out)
         return
+    runs = benchmark.finished()
     for cell in plan.cells:
         print(f"## {cell}\n" if len(plan.cells) > 1 else "", end="")
-        tables = benchmark_tables([result.row for result in results if result.cell == cell])
+        tables = benchmark_tables([result.row for result in results if result.cell == cell], deals_of(runs[cell]))
         print("\n\n".join(table.text(screen_width()) for table in tables), end="\n\n")
     print_lines(f"every metric with its counts and costs: {out / 'results.csv'}")
     print_lines(f"report with tables, curves and costs: {write_report(out)}")

@@ -188,7 +188,7 @@ def report(
     print("\n".join(wrapped(line, screen_width()) for line in content.description), end="\n\n")
     for section in content.sections:
         print(f"## {section.name}\n" if len(content.sections) > 1 else "", end="")
-        print(results_text(section.rows, screen_width()), end="\n\n")
+        print(results_text(section.rows, screen_width(), section.deals), end="\n\n")
     for what, folder, count in written:
         print_lines(f"{what}: {count} files in {folder}")
     print_lines(f"report: {save_page(content, out or target / 'report.html')}")

@@ -12,6 +12,7 @@ import yaml
 
 from fedfr.core.files import read_json, write_atomically
 from fedfr.experiments.benchmark import Benchmark
+from fedfr.experiments.deals import deals_of
 from fedfr.experiments.experiment import Experiment
 from fedfr.reporting.drawing import FORMATS, export
 from fedfr.reporting.markup import TABLE_FORMATS
@@ -85,6 +86,7 @@ def _section(runs: Sequence[Experiment], name: str = "", at: float | None = None
         name,
         at,
         group,
+        deals_of(runs),
     )
 
 

@@ -10,6 +10,8 @@ from fedfr.reporting.markup import PageTable
 from fedfr.reporting.table import column_title, results_table
 from fedfr.reporting.text_tables import text_table, wrapped
 from fedfr.results.comparison import (
+    DISJOINT,
+    Deals,
     Difference,
     Key,
     MetricGroup,
@@ -19,11 +21,13 @@ from fedfr.results.comparison import (
     shared_metrics,
     summaries,
 )
+from fedfr.results.intervals import FEWEST_DEALS, holm
 from fedfr.results.result_rows import Row
 
 __all__ = ["BenchmarkTable", "benchmark_tables", "overview_table", "results_text"]
 
 AGAINST = ("fedavg", "fedfr")
+SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -51,16 +55,16 @@ class BenchmarkTable:
         return PageTable(name, title, self.head, self.lines, self.conclusion)
 
 
-def benchmark_tables(rows: Sequence[Row]) -> list[BenchmarkTable]:
-    """Return one table per protocol and metric that has values."""
-    return [_table(group) for group in metric_groups(rows) if group.values]
+def benchmark_tables(rows: Sequence[Row], deals: Deals = DISJOINT) -> list[BenchmarkTable]:
+    """Return one table per protocol and metric that has values; ``deals`` is what the seeds of the rows share."""
+    return [_table(group) for group in metric_groups(rows, deals) if group.values]
 
 
-def results_text(rows: Sequence[Row], width: int = 80) -> str:
+def results_text(rows: Sequence[Row], width: int = 80, deals: Deals = DISJOINT) -> str:
     """Return text for a terminal: the table of a run, or one table per metric of a benchmark with several seeds."""
     if len({row.seed for row in rows}) == 1:
         return results_table(rows, width)
-    return "\n\n".join(table.text(width) for table in benchmark_tables(rows))
+    return "\n\n".join(table.text(width) for table in benchmark_tables(rows, deals))
 
 
 def overview_table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -88,17 +92,17 @@ def _short(summary: MetricSummary | None) -> str:
 def _table(group: MetricGroup) -> BenchmarkTable:
     personal = any(client for values in group.values.values() for _, client in values)
     measured = [key for name in AGAINST if (key := _measured_against(group, name, personal)) is not None]
-    seeds = {seed for values in group.values.values() for seed, _ in values}
-    # One seed has no spread: its clients share a split and a start and are not a sample of others.
-    titles = [f"− {column_title(*key)}{' [95 %]' if len(seeds) > 1 else ''}" for key in measured]
+    differences = {other: _differences(group, other) for other in measured}
+    compared = any(each.low is not None for found in differences.values() for each, _ in found.values())
+    titles = [f"− {column_title(*key)}{' [95 %]' if compared else ''}" for key in measured]
     head = ("model", "mean", *(["worst client"] if personal else []), "seeds", *titles)
     lines = []
     for key, summary in summaries(group).items():
         cells = [column_title(*key), _mean(summary), *([_percent(summary.worst)] if personal else [])]
         cells.append(str(summary.seeds))
-        cells += ["" if key == other else _difference(compare(group, key, other), len(seeds) > 1) for other in measured]
+        cells += ["" if key == other else _difference(differences[other].get(key)) for other in measured]
         lines.append(tuple(cells))
-    return BenchmarkTable(group.protocol, group.metric, head, tuple(lines), _conclusion(group, personal))
+    return BenchmarkTable(group.protocol, group.metric, head, tuple(lines), _conclusion(group))
 
 
 def _measured_against(group: MetricGroup, method: str, personal: bool) -> Key | None:
@@ -109,14 +113,21 @@ def _measured_against(group: MetricGroup, method: str, personal: bool) -> Key | 
     return None
 
 
-def _conclusion(group: MetricGroup, personal: bool) -> str:
+def _conclusion(group: MetricGroup) -> str:
     seeds = {seed for values in group.values.values() for seed, _ in values}
-    if len(seeds) == 1:
-        return "One seed: there is no interval, and the order may be chance; another split or start may show another."
+    deals = group.deals
+    if len(seeds) < FEWEST_DEALS:
+        several = f"{len(seeds)} seeds are" if len(seeds) > 1 else "One seed is"
+        return f"{several} too few for an interval, which needs {FEWEST_DEALS}; the order may be chance."
+    if deals.shared:
+        return (
+            f"No intervals: {deals.shared} of the {deals.people} people whom clients train on belong to several of the "
+            f"{len(seeds)} seeds, which are therefore no replications; the order may be chance."
+        )
     return (
-        f"Intervals over {len(seeds)} seeds" + (" and their clients" if personal else "") + ": where one leaves out 0, "
-        "the order is unlikely to be chance on faces like these; with fewer than five seeds it is too narrow, and it "
-        "says nothing of other faces, cameras or numbers of clients."
+        f"Intervals are t intervals over {len(seeds)} seeds with different people. A difference is marked where it is "
+        "not 0 at the level of 5 %, corrected for the number of models (Holm). It holds for faces, cameras and numbers "
+        "of clients like these."
     )
 
 
@@ -133,10 +144,19 @@ def _mean(summary: MetricSummary) -> str:
     return _percent(summary.mean) + ("" if summary.deviation is None else f" ± {100 * summary.deviation:.1f}")
 
 
-def _difference(found: Difference | None, interval: bool) -> str:
+def _differences(group: MetricGroup, other: Key) -> dict[Key, tuple[Difference, float]]:
+    """Return every model's difference from ``other`` with its p-value, corrected for the number of models (Holm)."""
+    found = {key: each for key in group.values if key != other and (each := compare(group, key, other)) is not None}
+    tested = {key: each.p_value for key, each in found.items() if each.p_value is not None}
+    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
+    return {key: (each, corrected.get(key, 1.0)) for key, each in found.items()}
+
+
+def _difference(found: tuple[Difference, float] | None) -> str:
     if found is None:
         return "–"
-    if not interval or found.low is None or found.high is None:
-        return _points(found.mean)
-    text = f"{_points(found.mean)} [{_points(found.low)}, {_points(found.high)}]"
-    return f"**{text}**" if found.significant else text
+    difference, p_value = found
+    if difference.low is None or difference.high is None:
+        return _points(difference.mean)
+    text = f"{_points(difference.mean)} [{_points(difference.low)}, {_points(difference.high)}]"
+    return f"**{text}**" if p_value < SIGNIFICANCE else text

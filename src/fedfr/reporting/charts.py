@@ -11,7 +11,7 @@ from fedfr.reporting.chart import Axis, Cells, Chart, Dash, Key, Line, line_of
 from fedfr.reporting.histograms import by_model, scores_chart
 from fedfr.reporting.palette import colour, marker
 from fedfr.reporting.table import column_title
-from fedfr.results.comparison import shared_metrics
+from fedfr.results.comparison import DISJOINT, Deals, shared_metrics
 from fedfr.results.costs import RoundCost
 from fedfr.results.curve_records import Curve
 from fedfr.results.result_rows import Row
@@ -33,7 +33,7 @@ class Section:
     """Methods compared under the same settings: results, score distributions and costs.
 
     ``history`` holds results of earlier rounds with the round after which they were evaluated. ``name``, ``at`` (its
-    position on the axis) and ``group`` (its line) place the section in a scenario.
+    position on the axis) and ``group`` (its line) place the section in a scenario. ``deals``: what its seeds share.
     """
 
     rows: Sequence[Row]
@@ -43,6 +43,7 @@ class Section:
     name: str = ""
     at: float | None = None
     group: str = ""
+    deals: Deals = DISJOINT
 
     @property
     def place(self) -> dict[str, str]:

@@ -146,7 +146,7 @@ def _section_content(section: Section, prefix: str, *, draws: bool) -> SectionCo
     spread = "Mean ± standard deviation over seeds" if len({row.seed for row in section.rows}) > 1 else "One seed"
     note = f"{spread}; worst client in brackets. In %, at the strictest rate that all models have."
     overview = PageTable("overview", section.name or "Results", head, lines, note)
-    tables = [overview, *(table.for_page() for table in benchmark_tables(section.rows))]
+    tables = [overview, *(table.for_page() for table in benchmark_tables(section.rows, section.deals))]
     return SectionContent(
         section,
         {f"{prefix}{chart.name}": chart for chart in charts(section)} if draws else {},

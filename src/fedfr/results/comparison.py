@@ -1,17 +1,17 @@
-"""Comparison of models: paired differences over seeds and clients with bootstrap intervals."""
+"""Comparison of models: paired differences over deals, the seeds of a benchmark, with t intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fedfr.results.intervals import Influence, estimate
 from fedfr.results.result_rows import Row
 
 __all__ = [
+    "DISJOINT",
+    "Deals",
     "Difference",
     "MetricGroup",
     "MetricSummary",
@@ -22,10 +22,25 @@ __all__ = [
     "summaries",
 ]
 
-# Resamples of an interval: its ends then vary by about a hundredth of its width between draws.
-DRAWS = 10_000
 _ROUNDING = 1e-9
 Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Deals:
+    """What the seeds of a benchmark have in common.
+
+    ``people``: number of people whom clients train on in any seed; ``shared``: in more than one. ``influences``: by
+    protocol and metric, then model, then seed, the influence of every test person; may be left out where seeds share no
+    test person either.
+    """
+
+    people: int = 0
+    shared: int = 0
+    influences: Mapping[tuple[str, str], Mapping[Key, Mapping[int, Influence]]] = field(default_factory=dict)
+
+
+DISJOINT = Deals()
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,12 @@ class MetricGroup:
     protocol: str
     metric: str
     values: dict[Key, dict[tuple[int, str], float]]
+    deals: Deals = DISJOINT
+
+    @property
+    def influences(self) -> Mapping[Key, Mapping[int, Influence]]:
+        """By model, then seed, the influence of every test person on the mean over clients; empty where not kept."""
+        return self.deals.influences.get((self.protocol, self.metric), {})
 
 
 @dataclass(frozen=True)
@@ -52,12 +73,16 @@ class MetricSummary:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean paired difference of two models with the ends of its interval; a single pair has no interval."""
+    """Mean difference of two models over deals, the ends of its 95 % interval, and the p-value of no difference.
+
+    ``low``, ``high`` and ``p_value`` are None where there is no interval.
+    """
 
     mean: float
     low: float | None
     high: float | None
-    pairs: int
+    deals: int
+    p_value: float | None = None
 
     @property
     def significant(self) -> bool:
@@ -65,11 +90,11 @@ class Difference:
         return self.low is not None and self.high is not None and (self.low > _ROUNDING or self.high < -_ROUNDING)
 
 
-def metric_groups(rows: Iterable[Row]) -> list[MetricGroup]:
+def metric_groups(rows: Iterable[Row], deals: Deals = DISJOINT) -> list[MetricGroup]:
     """Group rows by protocol and metric, in order of first appearance, without refused values."""
     found: dict[tuple[str, str], MetricGroup] = {}
     for row in rows:
-        group = found.setdefault((row.protocol, row.metric), MetricGroup(row.protocol, row.metric, {}))
+        group = found.setdefault((row.protocol, row.metric), MetricGroup(row.protocol, row.metric, {}, deals))
         if row.value is not None:
             group.values.setdefault((row.method, row.model), {})[row.seed, row.client] = row.value
     return list(found.values())
@@ -120,38 +145,33 @@ def summaries(group: MetricGroup) -> dict[Key, MetricSummary]:
     return found
 
 
-def compare(group: MetricGroup, one: Key, other: Key, *, confidence: float = 0.95, seed: int = 0) -> Difference | None:
-    """Return the mean of ``one`` − ``other`` over seeds and clients of which both have a value, None if there are none.
+def compare(group: MetricGroup, one: Key, other: Key) -> Difference | None:
+    """Return the mean of ``one`` − ``other`` over the deals of which both have a value, None if there are none.
 
-    The interval is a percentile bootstrap (Efron 1979) in two steps, because clients of one seed share a split and a
-    starting model: seeds are drawn with replacement, then clients within each drawn seed. With one seed only its
-    clients are drawn, and the interval does not cover other seeds.
+    The value of a deal is the mean over the clients of which both have a value; the interval is that of
+    :func:`~fedfr.results.intervals.estimate`. There is none where deals train on the same people: how far such deals
+    are replications of each other cannot be estimated from them.
     """
     left, right = group.values.get(one, {}), group.values.get(other, {})
     seeds: dict[int, list[float]] = {}
     for number, client in sorted(left.keys() & right.keys()):
         seeds.setdefault(number, []).append(left[number, client] - right[number, client])
-    pairs = sum(map(len, seeds.values()))
-    if not pairs:
+    if not seeds:
         return None
-    mean = fmean(fmean(each) for each in seeds.values())
-    if pairs == 1:
-        return Difference(mean, None, None, pairs)
-    means = _resampled(list(seeds.values()), np.random.default_rng(seed))
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Difference(mean, float(low), float(high), pairs)
+    means = [fmean(each) for each in seeds.values()]
+    found = estimate(means, _influences(group, one, other, list(seeds)))
+    ends = None if group.deals.shared else found.interval()
+    if ends is None:
+        return Difference(found.mean, None, None, found.deals)
+    return Difference(found.mean, *ends, found.deals, found.p_value)
 
 
-def _resampled(seeds: Sequence[Sequence[float]], generator: np.random.Generator) -> NDArray[np.float64]:
-    """Return ``DRAWS`` means of resampled seeds and clients."""
-    within = []
-    for differences in seeds:
-        values = np.asarray(differences)
-        # Independent draws of this seed's clients for every position at which the seed may be drawn.
-        chosen = generator.integers(0, len(values), (len(seeds), DRAWS, len(values)))
-        within.append(values[chosen].mean(axis=2))
-    table = np.stack(within)
-    drawn = generator.integers(0, len(seeds), (len(seeds), DRAWS))
-    places, draws = np.arange(len(seeds))[:, None], np.arange(DRAWS)[None, :]
-    means: NDArray[np.float64] = table[drawn, places, draws].mean(axis=0)
-    return means
+def _influences(group: MetricGroup, one: Key, other: Key, seeds: Sequence[int]) -> list[dict[int, float]]:
+    """Return every test person's influence on the difference in each deal; empty if they were not kept."""
+    ours, theirs = ({} if each is None else each for each in (group.influences.get(key) for key in (one, other)))
+    if not all(seed in ours and seed in theirs for seed in seeds):
+        return []
+    return [
+        {person: ours[seed].get(person, 0.0) - theirs[seed].get(person, 0.0) for person in {*ours[seed], *theirs[seed]}}
+        for seed in seeds
+    ]

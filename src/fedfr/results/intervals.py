@@ -17,7 +17,7 @@ from statistics import fmean, variance
 
 from scipy.special import stdtr, stdtrit
 
-__all__ = ["FEWEST_DEALS", "Estimate", "estimate", "holm"]
+__all__ = ["FEWEST_DEALS", "Estimate", "Influence", "estimate", "holm"]
 
 FEWEST_DEALS = 3
 # Differences below this are rounding of float64 arithmetic.
