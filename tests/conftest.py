@@ -1,4 +1,4 @@
-"""Where the data beside the project lies; tests that need it skip, saying so, when it is absent."""
+"""Folders of external test data; tests that need missing data are skipped with a message."""
 
 from __future__ import annotations
 

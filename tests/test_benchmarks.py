@@ -1,4 +1,4 @@
-"""Measured tables in the documents are those of the newest results; every script that is listed exists."""
+"""Tables of measurements in the documentation match the newest results, and all listed scripts exist."""
 
 from __future__ import annotations
 

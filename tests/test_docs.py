@@ -1,4 +1,4 @@
-"""The documentation names every setting, and nothing that does not exist."""
+"""The documentation names every setting, and no unknown ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every export of the packages below has an example in its docstring, and every example in the source runs."""
+"""Examples in docstrings: every export of the public packages has one, and all run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What surrounds the package: declared dependencies and their pins, workflows, and what is shipped."""
+"""Project files: declared dependencies, pins, workflows, and contents of distributions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every registry: its entries are listed by ``fedfr list``, documented and tested, without a list copied by hand."""
+"""All registries: entries are listed by ``fedfr list``, documented and tested."""
 
 from __future__ import annotations
 

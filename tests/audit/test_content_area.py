@@ -1,4 +1,4 @@
-"""Black corners of faces cut tight and turned: what was photographed, and nobody accused for them."""
+"""Content area of aligned faces: black corners of warped images, and their effect on duplicate checks."""
 
 from __future__ import annotations
 

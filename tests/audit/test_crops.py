@@ -1,4 +1,4 @@
-"""Where a mean face lies: known shifts and scales of the reference come back."""
+"""Position of the mean face: known shifts and scales of the reference are recovered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit with a model, on real faces: planted faults among people whose labels are right."""
+"""Audit with a model on real faces: injected label errors among correctly labelled people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Findings as text and CSV."""
+"""Audit findings as text and CSV."""
 
 from __future__ import annotations
 

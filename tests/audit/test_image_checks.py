@@ -1,4 +1,4 @@
-"""Every fault planted in drawn faces is found, named, and nothing else with it."""
+"""Audit checks of images on generated faces: every injected fault is found, and no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One person under two identities and images under the wrong one, in features whose truth is known."""
+"""Label checks on features with known identities: split identities and mislabelled images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups of images that are alike, against correlations computed one by one."""
+"""Groups of near-duplicate images, compared with correlations computed one by one."""
 
 from __future__ import annotations
 

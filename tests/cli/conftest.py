@@ -1,4 +1,4 @@
-"""The command line in this process, as a user sees it: exit code, standard output, standard error."""
+"""Fixtures that run the command line in this process: exit code, standard output, standard error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fedfr faces audit` as typed: text, JSON, CSV, exit codes, and faces left as they were."""
+"""`fedfr faces audit`: text, JSON, CSV, exit codes; the faces stay unchanged."""
 
 from __future__ import annotations
 

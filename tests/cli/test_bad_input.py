@@ -1,4 +1,4 @@
-"""Every kind of bad input ends in one clear line and exit code 2, and takes nothing with it."""
+"""Invalid input to every command: one error line, exit code 2, and unchanged files."""
 
 from __future__ import annotations
 

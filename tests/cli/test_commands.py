@@ -1,4 +1,4 @@
-"""Every command does what it says; JSON alone on standard output, progress and warnings on standard error."""
+"""Output of the commands: JSON alone on standard output, progress and warnings on standard error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``--version``, ``python -m fedfr``, and what a shell is given to complete with."""
+"""``--version``, ``python -m fedfr``, and shell completion."""
 
 from __future__ import annotations
 

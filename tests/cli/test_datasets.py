@@ -1,4 +1,4 @@
-"""Data sets of the library ``datasets`` on the command line: in, out, split, and into a run."""
+"""Data sets of the library ``datasets`` on the command line: import, export, split and training."""
 
 from __future__ import annotations
 

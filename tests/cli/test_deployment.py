@@ -1,4 +1,4 @@
-"""``fedfr server`` and ``fedfr site`` as their operators use them, up to where processes are started."""
+"""``fedfr server`` and ``fedfr site`` on the command line, without starting processes."""
 
 from __future__ import annotations
 

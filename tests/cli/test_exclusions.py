@@ -1,4 +1,4 @@
-"""``fedfr faces audit --csv``, marked, to ``faces exclude`` and ``faces split --exclude``."""
+"""Exclusion of images: ``fedfr faces audit --csv``, ``faces exclude`` and ``faces split --exclude``."""
 
 from __future__ import annotations
 

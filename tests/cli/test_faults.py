@@ -1,4 +1,4 @@
-"""Faults of the machine, injected for real: a full disk, a folder that cannot be written, two processes on one run."""
+"""Real machine faults: full disk, unwritable folder, two processes on one run."""
 
 from __future__ import annotations
 

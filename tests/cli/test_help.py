@@ -1,4 +1,4 @@
-"""Help and lists of every command, without loading libraries that are not needed."""
+"""Help and lists of all commands, without loading heavy libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fedfr evaluate`` on IJB from images to figures, against plain loops over the same images."""
+"""``fedfr evaluate`` on IJB from images to metrics, compared with plain loops."""
 
 from __future__ import annotations
 

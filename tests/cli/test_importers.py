@@ -1,4 +1,4 @@
-"""``fedfr faces import --importer``: the importer chosen by name, one of another package among them."""
+"""``fedfr faces import --importer``: importers by name, including one of another package."""
 
 from __future__ import annotations
 

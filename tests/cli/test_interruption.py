@@ -1,4 +1,4 @@
-"""Ctrl-C in real processes, as a terminal sends it: what a command says of what is kept, and its exit status."""
+"""Ctrl-C in real processes: message about what is kept, and exit status."""
 
 from __future__ import annotations
 

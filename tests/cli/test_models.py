@@ -1,4 +1,4 @@
-"""``fedfr models`` and models of others in ``fedfr evaluate``: what is said, and what a run's parts become."""
+"""``fedfr models`` and evaluation of third-party models: output, and the exported parts of a run."""
 
 from __future__ import annotations
 

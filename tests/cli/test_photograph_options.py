@@ -1,4 +1,4 @@
-"""``fedfr faces import --align``: what is printed, what is refused, and the way from photographs to a split."""
+"""``fedfr faces import --align``: output, invalid options, and the path from photographs to a split."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_interrupted_by_hand(fedfr: Fedfr, place: Path, monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("fedfr.faces.readers.photographs.write_faces", interrupted)
+        patch.setattr("fedfr.faces.readers.photograph_import.write_faces", interrupted)
         answer = fedfr("faces", "import", *given)
     assert answer.code == 130
     assert "aligned faces are kept, repeat the same command to continue" in answer.err

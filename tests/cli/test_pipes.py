@@ -1,4 +1,4 @@
-"""A pipe given for a file is refused: nobody waits for what never comes."""
+"""Named pipes in place of files are refused without blocking."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fedfr.config.loading import read_file
+from fedfr.config.loading import read_settings_file
 from fedfr.config.schema import (
     COMMON_SPLIT_SETTINGS,
     FaceSource,
@@ -102,7 +102,7 @@ def test_names_are_read_as_they_are_written(tmp_path: Path) -> None:
     written = f"[{', '.join(NAMES)}]"
     (tmp_path / "run.yaml").write_text(f"client: off\nsplit:\n  settings: {{clients: {written}, seed: 007}}\n")
     settings = {"clients": NAMES, "seed": 7}
-    assert read_file(tmp_path / "run.yaml") == {"client": "off", "split": {"settings": settings}}
+    assert read_settings_file(tmp_path / "run.yaml") == {"client": "off", "split": {"settings": settings}}
     assert parse_overrides([f"split.settings.clients={written}"]) == {"split": {"settings": {"clients": NAMES}}}
     assert parse_overrides([f"clients={written}"]) == {"clients": NAMES}
     assert parse_overrides(["clients=4"]) == {"clients": 4}

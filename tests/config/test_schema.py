@@ -1,4 +1,4 @@
-"""Configuration: presets say what they claim, files and overrides merge, mistakes name themselves."""
+"""Configuration: values of the presets, merging of files and overrides, errors for invalid settings."""
 
 from __future__ import annotations
 

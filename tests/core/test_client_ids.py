@@ -1,4 +1,4 @@
-"""Ids that would lead out of a folder, hide, collide or be mistaken are refused wherever an id comes in."""
+"""Validation of client ids at every place where an id is read."""
 
 from __future__ import annotations
 

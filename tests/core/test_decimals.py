@@ -1,4 +1,4 @@
-"""Shares of a count are those of the decimal that was written: what is rounded up or down must not feel binary."""
+"""Exact decimal arithmetic of shares: rounding is not affected by binary fractions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedfr.config.schema import LocalConfig
-from fedfr.core.decimals import exact
-from fedfr.evaluation.metrics import expected
+from fedfr.core.decimals import exact_fraction
+from fedfr.evaluation.metrics import exact_product
 from fedfr.faces.splits.assignment import held_out_count
 from fedfr.federation.client import decay_epoch
 from fedfr.federation.server import sample_clients
@@ -29,8 +29,8 @@ def test_the_epoch_of_decay(at: float, epochs: int, epoch: int, rounding: str) -
 @given(PER_MILLE, COUNT)
 def test_every_share_of_a_count(thousandths: int, count: int) -> None:
     share = thousandths / 1000
-    assert exact(share) * 1000 == thousandths
-    assert expected(share, count) * 1000 == thousandths * count
+    assert exact_fraction(share) * 1000 == thousandths
+    assert exact_product(share, count) * 1000 == thousandths * count
     clients = [f"{number:04d}" for number in range(count)]
     assert len(sample_clients(clients, share, 0, 1)) == -(-thousandths * count // 1000)
     if count > 1:
@@ -40,4 +40,4 @@ def test_every_share_of_a_count(thousandths: int, count: int) -> None:
 
 def test_a_share_beyond_what_was_tolerated() -> None:
     """One client more than a multiple, of more clients than a tolerance of 1e-9 can tell."""
-    assert math.ceil(exact(1e-10) * 10_000_000_001) == 2
+    assert math.ceil(exact_fraction(1e-10) * 10_000_000_001) == 2

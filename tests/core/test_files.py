@@ -1,4 +1,4 @@
-"""Writing folders: whole or not at all, and never in place of another."""
+"""Atomic writing of files and folders; existing ones are not replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is imported late is found all the same."""
+"""Lazily imported names are found by attribute access, ``dir`` and import."""
 
 from __future__ import annotations
 

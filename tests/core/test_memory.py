@@ -1,4 +1,4 @@
-"""Freed blocks stay with the process: a large tensor asked for again costs no fresh pages."""
+"""Freed memory is kept by the process and reused without new page faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Registries that other packages extend: dotted names, registered objects, entry points; every mistake in one line."""
+"""Registries extended by other packages: dotted names, registered objects, entry points, and one-line errors."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Differences between operating systems: usable cores, peak memory, refused functions."""
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,4 @@
-"""Registries: every line names something that is there, and an unknown name is told the nearest one."""
+"""Registries: every entry resolves, and an unknown name suggests the nearest one."""
 
 from __future__ import annotations
 

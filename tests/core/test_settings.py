@@ -1,4 +1,4 @@
-"""What is said when a value does not fit: every kind of setting in people's words, never a library's."""
+"""Error messages for invalid settings of every type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an object says of itself: one short line, no contents, no names of people, no absolute paths."""
+"""Short ``repr``: one line without contents, names of people or absolute paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting threads sleep in every process that is started here, as OpenMP itself tells; what the user has set stands."""
+"""OpenMP waiting policy in started processes; settings of the user are kept."""
 
 from __future__ import annotations
 

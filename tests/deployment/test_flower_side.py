@@ -20,7 +20,7 @@ from fedfr.core.files import locked
 from fedfr.deployment import processes, server_app
 from fedfr.deployment.address import Address
 from fedfr.deployment.bundle import write_bundle
-from fedfr.deployment.processes import Control, environment, superlink_command, supernode_command
+from fedfr.deployment.processes import ControlClient, environment, superlink_command, supernode_command
 from fedfr.deployment.server_app import run_folder
 from fedfr.deployment.state_files import STOPPED, SUBMITTED
 from fedfr.experiments.experiment import Experiment
@@ -65,7 +65,7 @@ def test_a_missing_extra_is_reported_with_its_install_command(monkeypatch: pytes
 
 def test_an_unreachable_superlink_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match=r"`flwr run` failed at the SuperLink 127.0.0.1:9: ") as refused:
-        Control(Address("127.0.0.1", 9), tmp_path).submit("demo")
+        ControlClient(Address("127.0.0.1", 9), tmp_path).submit("demo")
     assert "\n" not in str(refused.value)
 
 

@@ -1,4 +1,4 @@
-"""One client's fault in the local engine: it is refused in that round, changes nobody, and trains in the next."""
+"""Faults of one client in the local engine: refused in that round, no effect on others, accepted in the next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The local engine: any number of workers gives the same bits, a failing client is a failure and no more."""
+"""Local engine: results do not depend on the number of workers; failures of clients are reported."""
 
 from __future__ import annotations
 

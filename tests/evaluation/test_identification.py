@@ -1,4 +1,4 @@
-"""1:N metrics against brute force over every probe and template."""
+"""1:N metrics compared with brute force over all probes and templates."""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
+"""Metric values: labels of rates, exact products, refusal with too few impostors."""
+
 from __future__ import annotations
 
 import pytest
 
 from fedfr.core.errors import FedfrError
-from fedfr.evaluation.metrics import expected, rate_label, refusable
+from fedfr.evaluation.metrics import empty_metric, exact_product, rate_label
 
 
 @pytest.mark.parametrize(
@@ -29,16 +31,16 @@ def test_rates_outside_their_range_are_refused(rate: float) -> None:
 
 
 def test_expected_reads_rates_as_decimals() -> None:
-    assert expected(0.29, 100) == 29  # 0.29 * 100 is 28.999999999999996 in float64
-    assert float(expected(1e-6, 631_920_000)) == 631.92
+    assert exact_product(0.29, 100) == 29  # 0.29 * 100 is 28.999999999999996 in float64
+    assert float(exact_product(1e-6, 631_920_000)) == 631.92
 
 
 def test_refusals_give_the_reason() -> None:
-    assert refusable("m", 0.1, 5, 100, 10).refused == ""
-    few = refusable("m", 0.1, 5, 99, 10)
+    assert empty_metric("m", 0.1, 5, 100, 10).refused == ""
+    few = empty_metric("m", 0.1, 5, 99, 10)
     assert few.value is None
     assert few.impostors_above == pytest.approx(9.9)
     assert few.refused == "rests on 9.9 impostors; at least 10 are needed"
-    assert refusable("m", 0.1, 0, 100, 10).refused == "nothing genuine to accept"
-    assert refusable("m", 0.1, 5, 0, 0).refused == "no impostors to reject"
-    assert refusable("m", 0.1, 5, 10, 10, of=100).refused == ""
+    assert empty_metric("m", 0.1, 0, 100, 10).refused == "nothing genuine to accept"
+    assert empty_metric("m", 0.1, 5, 0, 0).refused == "no impostors to reject"
+    assert empty_metric("m", 0.1, 5, 10, 10, of=100).refused == ""

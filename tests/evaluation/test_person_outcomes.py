@@ -1,4 +1,4 @@
-"""Outcomes by person: they add up to the metric, and their influence gives its sampling error over people."""
+"""Outcomes by person: their sum is the metric, and their influence gives its sampling error over people."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Evaluation protocols of the registry: inputs, metrics and errors."""
+
 from __future__ import annotations
 
 import numpy as np

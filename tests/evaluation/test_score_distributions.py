@@ -1,4 +1,4 @@
-"""Score distributions: they give the metrics of the protocols to within a bin, and what they hold adds up."""
+"""Score distributions: agree with the metrics of the protocols to within a bin, and their counts add up."""
 
 from __future__ import annotations
 

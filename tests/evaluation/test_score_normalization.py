@@ -1,4 +1,4 @@
-"""AS-norm against its definition, score by score, and in every measure that takes a cohort."""
+"""AS-norm compared with its definition, score by score, in every metric that takes a cohort."""
 
 from __future__ import annotations
 

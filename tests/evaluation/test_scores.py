@@ -1,4 +1,4 @@
-"""Streamed order statistics against sorting everything."""
+"""Streamed order statistics compared with sorting."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from fedfr.evaluation.scores import MOST_BINS, Block, likely_bins, operating_points
+from fedfr.evaluation.scores import MOST_BINS, ScoreBlock, likely_bins, operating_points
 
 Scores = NDArray[np.float32]
 
@@ -34,9 +34,9 @@ def test_equals_sorting(impostor: Scores, genuine: Scores, data: st.DataObject) 
     removed = genuine[::2]
     cut = data.draw(st.integers(0, len(impostor)))
 
-    def stream() -> Iterator[Block]:
-        yield Block(np.concatenate([impostor[:cut], removed]), removed, genuine[:1])
-        yield Block(impostor[cut:], removed[:0], genuine[1:])
+    def stream() -> Iterator[ScoreBlock]:
+        yield ScoreBlock(np.concatenate([impostor[:cut], removed]), removed, genuine[:1])
+        yield ScoreBlock(impostor[cut:], removed[:0], genuine[1:])
 
     points = operating_points(stream, ranks, guess)
     assert [(point.threshold, point.accepted) for point in points] == sorted_points(impostor, genuine, ranks)
@@ -49,10 +49,10 @@ def test_more_scores_than_one_chunk_in_one_pass() -> None:
     ranks = [15, 150, 1_500, 150_000]
     passes = 0
 
-    def stream() -> Iterator[Block]:
+    def stream() -> Iterator[ScoreBlock]:
         nonlocal passes
         passes += 1
-        yield Block(impostor.reshape(1000, 1500), impostor[:0], genuine)
+        yield ScoreBlock(impostor.reshape(1000, 1500), impostor[:0], genuine)
 
     guess = likely_bins(impostor[::10], ranks, len(impostor))
     points = operating_points(stream, ranks, guess)
@@ -68,10 +68,10 @@ def test_a_guess_that_drops_too_much_is_made_good() -> None:
     impostor, genuine = generator.normal(0, 0.1, (2, 10_007)).astype(np.float32)
     passes = 0
 
-    def stream() -> Iterator[Block]:
+    def stream() -> Iterator[ScoreBlock]:
         nonlocal passes
         passes += 1
-        yield Block(impostor, impostor[:0], genuine)
+        yield ScoreBlock(impostor, impostor[:0], genuine)
 
     for ranks, guess, needed in (
         ([3, 9_000], [0x3F80], 3),  # from 1.0 up: nothing is counted
@@ -92,6 +92,6 @@ def test_the_guess_stays_small() -> None:
 
 
 def test_a_rank_out_of_range_is_an_error() -> None:
-    block = Block(np.zeros(3, np.float32), np.zeros(0, np.float32), np.zeros(1, np.float32))
+    block = ScoreBlock(np.zeros(3, np.float32), np.zeros(0, np.float32), np.zeros(1, np.float32))
     with pytest.raises(ValueError, match="rank 3 of 3"):
         operating_points(lambda: [block], [3])

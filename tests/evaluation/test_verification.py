@@ -1,4 +1,4 @@
-"""1:1 metrics against brute force over every pair."""
+"""1:1 metrics compared with brute force over all pairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fedfr.evaluation import personalized_verification, tar_at_far, verify, veri
 from fedfr.evaluation import verification as module
 from fedfr.evaluation.binned import binned_tar
 from fedfr.evaluation.block_comparisons import OwnPairs
-from fedfr.evaluation.scores import Block
+from fedfr.evaluation.scores import ScoreBlock
 
 FARS = (0.5, 0.1, 0.02, 1e-4)
 # Four entries of ±1/2: length one and every product exact, so that the order of summation cannot matter.
@@ -180,7 +180,7 @@ def test_binned_is_the_monotone_curve(seed: int, impostors: int, spread: float) 
     genuine = np.clip(generator.normal(0.4, spread, 40), -1, 1).astype(np.float32)
     impostor = np.clip(generator.normal(0.1, spread, impostors), -1, 1).astype(np.float32)
     fars = np.unique(np.concatenate([[0.0, 1e-6, 1e-3, 1.0], generator.random(20), np.arange(impostors) / impostors]))
-    block = Block(impostor, np.empty(0, np.float32), genuine)
+    block = ScoreBlock(impostor, np.empty(0, np.float32), genuine)
     found = binned_tar(lambda: (block,), fars.tolist())
     assert np.all(np.diff(found) >= 0)
     expected = [plain_binned_tar(genuine.tolist(), impostor.tolist(), far) for far in fars.tolist()]

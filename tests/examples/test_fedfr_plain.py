@@ -1,4 +1,4 @@
-"""The plain version of the method and the library on the same problem: same losses at every step, same end states."""
+"""Plain example and library on the same problem: equal losses at every step, equal final states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A benchmark runs its methods over seeds, goes on where it stopped, and counts what they cost."""
+"""Benchmarks: methods over seeds, resuming, and costs."""
 
 from __future__ import annotations
 

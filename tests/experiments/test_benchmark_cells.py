@@ -1,4 +1,4 @@
-"""Cells of a benchmark: shared starting models, tables of each, and a start that is killed."""
+"""Cells of a benchmark: shared starting models, one table per cell, and recovery of a killed start."""
 
 from __future__ import annotations
 

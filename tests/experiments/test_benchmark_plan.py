@@ -1,4 +1,4 @@
-"""Plans of benchmarks: what the package defines, and what the user may choose."""
+"""Plans of benchmarks: definitions of the package and choices of the user."""
 
 from __future__ import annotations
 

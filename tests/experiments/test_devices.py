@@ -1,4 +1,4 @@
-"""Devices that are not there: the error says what is missing, in one line and without a warning of PyTorch."""
+"""Missing devices: one-line errors that say what is missing, without warnings of PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images meet which protocol: figures equal those of the protocols called by hand with images named by hand."""
+"""Images used by each protocol: metrics equal those of protocols called with images listed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines of ``metrics.jsonl``: what will be repeated is cut off, what is damaged too, everything else stays."""
+"""Lines of ``metrics.jsonl``: lines to be repeated and damaged lines are removed, all others kept."""
 
 from __future__ import annotations
 

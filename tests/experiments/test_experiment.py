@@ -1,4 +1,4 @@
-"""The whole job from Python: what a run leaves, and that no interruption changes it."""
+"""Runs from Python: files of a run, and equal results after interruptions."""
 
 from __future__ import annotations
 

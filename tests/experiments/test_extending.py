@@ -1,4 +1,4 @@
-"""The package of docs/extending.md: in a run with workers, resumed, compared, reported, evaluated."""
+"""The package of docs/extending.md: training with workers, resuming, comparison, report, evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``Experiment(config, …)``: without a folder, and in one that holds something already."""
+"""``Experiment(config, …)`` without a folder, and in a folder that is not empty."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run with code of another package that is killed and resumed; the code in between unchanged, and changed."""
+"""Killed and resumed runs with code of another package, unchanged or changed in between."""
 
 from __future__ import annotations
 

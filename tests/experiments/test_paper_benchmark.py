@@ -1,4 +1,4 @@
-"""The paper's benchmark on a small stand-in in MS1M's layout: its checks of files and sizes, and that it runs."""
+"""The paper's benchmark on a small set in MS1M's layout: checks of files and sizes, and a complete run."""
 
 from __future__ import annotations
 

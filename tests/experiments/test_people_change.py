@@ -1,4 +1,4 @@
-"""Runs and sites that go on after somebody has left, joined or moved: their faces changed, everything else stays."""
+"""Runs and sites that continue after identities left, joined or moved."""
 
 from __future__ import annotations
 

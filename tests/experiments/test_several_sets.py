@@ -1,4 +1,4 @@
-"""Runs with several face sets: the same as with one that holds them all, in every process and on sites."""
+"""Runs with several face sets: equal to runs on one joined set, in workers and at sites."""
 
 from __future__ import annotations
 

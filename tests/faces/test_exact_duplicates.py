@@ -1,4 +1,4 @@
-"""Copies in a set: grouped, left out, and the split that leaves them out."""
+"""Exact duplicates in a face set: groups, removal, and the split without them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A list of findings, marked by a person in any spreadsheet program: its images are left out, with the reason."""
+"""Exclusion of images marked in a list of findings, as spreadsheet programs save it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several face sets as one: what is joined, how indices translate, and people who are in two of them."""
+"""Combined face sets: joining, conversion of indices, identities in two sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The set of faces: indexing, subsets that share pixels, saving and memory-mapped loading."""
+"""Face sets: indexing, subsets that share pixels, saving and memory-mapped loading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done for all identities at once, against the plain definition, identity by identity."""
+"""Grouping by identity, compared with the plain definition."""
 
 from __future__ import annotations
 

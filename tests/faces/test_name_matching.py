@@ -1,4 +1,4 @@
-"""Names that look the same are told at import and in an audit, and refused where one person would be in two parts."""
+"""Names that look the same: reported at import and in an audit, refused across parts of a split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The streamed average equals the formula, and nothing bad reaches it."""
+"""Streaming average: equal to the formula; invalid updates are refused."""
 
 from __future__ import annotations
 

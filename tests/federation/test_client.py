@@ -1,4 +1,4 @@
-"""One client's round: what it trains on, starts from, keeps and returns."""
+"""One round of a client: training data, starting point, stored state and update."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chunks on disk: each computed once however many processes want it, and by another when one is killed."""
+"""Feature chunks on disk: computed once by concurrent processes, and again if a process is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names under a client's own key: the same text for the same name, nothing for anybody else."""
+"""Keyed hashes of identity names: equal for equal names, different for every client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server's memory: a round is there whole or not at all."""
+"""Journal of rounds: a round is stored completely or not at all."""
 
 from __future__ import annotations
 

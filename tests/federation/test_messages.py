@@ -1,4 +1,4 @@
-"""What crosses the wire: whole, exact, and nothing else."""
+"""Messages: exact encoding and decoding; incomplete or invalid bytes are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks of a process: whoever had one before, the next finds it in the same state."""
+"""Reused networks of a process: the previous client does not affect the state of the next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our bytes against those of the safetensors library."""
+"""Packed tensors compared with the safetensors library."""
 
 from __future__ import annotations
 

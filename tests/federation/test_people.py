@@ -1,4 +1,4 @@
-"""A client whose people change between two rounds: every method trains on the rows of those who are there."""
+"""Clients whose identities change between rounds: every method trains on the rows of present identities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every byte that passes between server and clients, searched for what must never pass."""
+"""Search of all exchanged bytes for private values."""
 
 from __future__ import annotations
 

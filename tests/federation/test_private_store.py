@@ -1,4 +1,4 @@
-"""A client's memory: exact, its own, never ahead of the server."""
+"""Private states of a client: exact, its own, never of a later round than the server's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from fedfr.core.errors import FedfrError
 from fedfr.federation.identity_key import KEY
-from fedfr.federation.packing import pack, read_metadata
+from fedfr.federation.packing import pack, read_header_metadata
 from fedfr.federation.private_state import PrivateState
 from fedfr.federation.private_store import PERSONAL_MODEL, PrivateStore
 
@@ -289,7 +289,7 @@ def test_a_state_that_contradicts_itself_is_named(store: PrivateStore, metadata:
     store.save(known_state(store, 1, PEOPLE[:2]))
     path = store.folder / "private-000001.safetensors"
     given_state = known_state(store, 1, PEOPLE[:2])
-    spoiled = {**read_metadata(path), **metadata}
+    spoiled = {**read_header_metadata(path), **metadata}
     path.write_bytes(pack({"prototypes": given_state.prototypes}, spoiled))
     before = path.read_bytes()
     with pytest.raises(FedfrError, match=reason) as caught:

@@ -1,4 +1,4 @@
-"""Public features: the same bits however they are kept, computed only where something changed."""
+"""Features of public faces: equal bits from every cache, computed only where something changed."""
 
 from __future__ import annotations
 

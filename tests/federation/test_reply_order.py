@@ -1,4 +1,4 @@
-"""Replies by client id whatever the order of arrival; those that wait cost disk, not memory."""
+"""Replies in the order of client ids for any order of arrival; waiting replies are on disk, not in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server's loop: same bits in any order of arrival, bad updates refused, a quorum, an honest resume."""
+"""Rounds of the server: order of arrival, refused updates, quorum, resuming."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FedAvgM and FedAdam: two steps by hand, and what they leave alone."""
+"""FedAvgM and FedAdam: two steps computed by hand, and entries that stay unchanged."""
 
 from __future__ import annotations
 

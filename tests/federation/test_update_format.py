@@ -1,4 +1,4 @@
-"""Updates in few bits: how few, what is lost, that nothing is lost for good, and that nothing odd gets in."""
+"""Compressed updates: size, error, error feedback, and refusal of invalid updates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import local_engine
 from fedfr.federation.messages import Broadcast, Update, decode_update, encode, size_of
-from fedfr.federation.update_format import BLOCK, CODES, SMALL, compress, restore
+from fedfr.federation.update_format import BLOCK, CODECS, SMALL, compress, restore
 from fedfr.models import BACKBONES, build_backbone
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -119,7 +119,7 @@ SMALLEST, LARGEST = float(np.finfo(np.float32).smallest_subnormal), float(np.fin
 def test_every_float_is_encoded_to_within_one_step(values: np.ndarray, kind: str) -> None:
     """Nothing wraps and nothing becomes infinite: neither among subnormal numbers nor at the largest."""
     change = torch.from_numpy(values.copy())
-    code = CODES[kind]
+    code = CODECS[kind]
     assert code is not None
     carried, scales = code.encode(change)
     found = code.decode(carried, scales)

@@ -1,4 +1,4 @@
-"""Whatever a client's bytes are, this client is refused by name and the round of the others goes on."""
+"""Random bytes from one client: it is refused by name, and the round continues with the others."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ BAD = {
     "identities that are one number": (revealing(), r"has shape \(\), expected"),
     "a name that is half a character": (changed(**{"weights/\ud800": {**EMPTY, "shape": [0]}}), "surrogates"),
     "no field of a message": (changed(x={**EMPTY, "shape": [0]}), "'x' is not a field"),
-    "a name twice": (with_header(b'{"__metadata__": {}, "a": 1, "a": 1}'), "a name twice"),
+    "a name twice": (with_header(b'{"__metadata__": {}, "a": 1, "a": 1}'), "the same name twice"),
     "a round of many digits": (scalars(round=10**4000), "not a 64-bit integer"),
     "a round that is true": (scalars(round=True), "not a 64-bit integer"),
     "another round": (scalars(round=2), "round is 2"),

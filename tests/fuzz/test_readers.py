@@ -1,4 +1,4 @@
-"""Damaged files of every kind: each reader returns or refuses in one line, in bounded memory and time."""
+"""Damaged files of all formats: every reader returns or raises a one-line error in bounded memory and time."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ READS = frozenset(
         "read_bytes",
         "read_text",
         "read_file",
+        "read_settings_file",
         "parse_json",
         "read_json",
         "read_json_lines",
@@ -82,7 +83,7 @@ ELSEWHERE = {
     "deployment.demo": OWN,
     "deployment.server_app": OWN,
     "deployment.status": OWN,
-    "faces.readers.photographs": OWN,
+    "faces.readers.photograph_import": OWN,
     "faces.alignment.photographs.workspace": OWN,
     "deployment.listeners": "the kernel's lists below /proc",
     "deployment.logs": "text of logs, shown as it stands",

@@ -1,4 +1,4 @@
-"""Every loss of the registry, as a softmax over prototypes."""
+"""Every loss of the registry as a softmax over prototypes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every loss must hold to: finite at any logit, blind to the order of a batch, at home with one identity."""
+"""Properties of all losses: finite values, independence of the order of a batch, a single identity."""
 
 from __future__ import annotations
 

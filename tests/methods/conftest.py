@@ -1,4 +1,4 @@
-"""Runs of methods on one tiny experiment, each made once."""
+"""Finished runs of methods on one tiny experiment, each computed once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes each method different, on one tiny experiment."""
+"""Distinguishing behaviour of each method on one tiny experiment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes each of the comparison methods different from FedAvg."""
+"""Differences of the comparison methods from FedAvg."""
 
 from __future__ import annotations
 

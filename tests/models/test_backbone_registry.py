@@ -1,4 +1,4 @@
-"""Every backbone of the registry: shape, determinism, gradients, and nothing forgotten."""
+"""All registered backbones: shape, determinism, gradients, complete registration."""
 
 from __future__ import annotations
 

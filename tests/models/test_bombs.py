@@ -1,4 +1,4 @@
-"""Small files that ask for gigabytes: refused before anything is given to them."""
+"""Small files that declare gigabytes: refused before memory is allocated."""
 
 from __future__ import annotations
 

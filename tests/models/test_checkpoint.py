@@ -1,4 +1,4 @@
-"""Models on disk."""
+"""Model files: saving, loading, contracts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints as training scripts leave them: the backbone is found inside, and what else is there is told."""
+"""Training checkpoints of other projects: the backbone is found, and other entries are reported."""
 
 from __future__ import annotations
 

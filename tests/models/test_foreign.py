@@ -1,4 +1,4 @@
-"""Weights published elsewhere."""
+"""Import of weights published by other projects."""
 
 from __future__ import annotations
 

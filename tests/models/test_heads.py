@@ -1,4 +1,4 @@
-"""The private head of a client."""
+"""DFC head of a client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights from elsewhere become models with a contract, whole or not at all."""
+"""Conversion of third-party weights to models with a contract, atomically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models leave as others read them, and come back to the bit."""
+"""Export layouts of models: readable by other programs, and identical after import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recognition networks in ONNX files, which our code does not write: by PyTorch's exporter, by hand, and a detector."""
+"""Recognition networks in ONNX files: from PyTorch's exporter, built by hand, and a detector."""
 
 from __future__ import annotations
 

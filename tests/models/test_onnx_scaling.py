@@ -1,4 +1,4 @@
-"""One network, scaling faces outside or inside its graph in many spellings: equal features, or refused until stated."""
+"""Input scaling of ONNX graphs, inside or outside the graph: equal features, or refused until stated."""
 
 from __future__ import annotations
 

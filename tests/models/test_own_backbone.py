@@ -1,4 +1,4 @@
-"""Backbones of other packages: what does not map faces to features is refused before training."""
+"""Backbones of other packages: networks that do not map faces to features are refused before training."""
 
 from __future__ import annotations
 

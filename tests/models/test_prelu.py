@@ -1,4 +1,4 @@
-"""The fast PReLU is PyTorch's PReLU: values and both gradients, on any shape, layout and type."""
+"""The fast PReLU equals PyTorch's: values and gradients for all shapes, layouts and types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From uint8 crops to network input."""
+"""Preprocessing of uint8 crops to network input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The average of the original implementation."""
+"""Weighted average compared with the original implementation."""
 
 from __future__ import annotations
 

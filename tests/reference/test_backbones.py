@@ -1,4 +1,4 @@
-"""Backbones against the original implementation: names and shapes exactly, features to a relative error of 1e-3."""
+"""Backbones compared with the original implementation: exact names and shapes, features to a relative error of 1e-3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hard negatives the original implementation keeps, whatever the size of a block."""
+"""Hard negatives compared with the original implementation, for all block sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Some steps of one client's training against the original implementation, through the library's own loop."""
+"""Steps of local training compared with the original implementation, through the library's training loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses and their gradients against the original implementation, relative error below 1e-4."""
+"""Losses and gradients compared with the original implementation, relative error below 1e-4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The personalized protocols against the numbers of the original implementation."""
+"""Personalized protocols compared with the numbers of the original implementation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of a report from rows made by hand."""
+"""Figures of a report from constructed rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress: how much is said where nobody watches, and that a terminal gets bars."""
+"""Progress output: plain lines without a terminal, bars on a terminal."""
 
 from __future__ import annotations
 

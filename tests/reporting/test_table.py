@@ -1,4 +1,4 @@
-"""The table of results to the letter: whose mean, who is worst, how much stands behind it, and what is missing."""
+"""Text of the results table: means, worst clients, counts and missing values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``--track``: what trackers get is what metrics.jsonl and the evaluation hold, under the same names."""
+"""``--track``: trackers receive the values of metrics.jsonl and the evaluation under the same names."""
 
 from __future__ import annotations
 

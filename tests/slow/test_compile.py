@@ -1,4 +1,4 @@
-"""Compiled training: bits do not depend on which process has served whom, however many sizes of batches there are."""
+"""Compiled training: equal bits for any order of clients in a process and any number of batch sizes."""
 
 from __future__ import annotations
 

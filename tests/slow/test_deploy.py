@@ -14,7 +14,7 @@ from fedfr.deployment.background import wait_for
 from fedfr.deployment.certificates import make_authority
 from fedfr.deployment.checks import CheckResult, check_site
 from fedfr.deployment.demo import RUN, Demo
-from fedfr.deployment.processes import Control
+from fedfr.deployment.processes import ControlClient
 from fedfr.deployment.secrets import make_node_key, save_key
 from fedfr.deployment.site import Site
 
@@ -219,7 +219,7 @@ def test_sites_refuse_foreign_bundles(demo: Demo, tmp_path: Path) -> None:
     (package / "client.py").write_text(CLIENT_APP.format(path=str(ran)), encoding="utf-8")
     (package.parent / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
     inner = Address("127.0.0.1", demo.coordinator.config.inner_port)
-    control = Control(inner, tmp_path / "intruder", demo.coordinator.tls / "ca.crt")
+    control = ControlClient(inner, tmp_path / "intruder", demo.coordinator.tls / "ca.crt")
     wait_for(
         lambda: len(demo.coordinator.sites()) == 3 and (demo.coordinator.folder / "nodes.json").exists(), "the sites"
     )

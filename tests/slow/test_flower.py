@@ -1,4 +1,4 @@
-"""Sites as real processes: the bits of a local run, whatever is killed."""
+"""Sites as real processes: results equal a local run to the bit, whichever process is killed."""
 
 from __future__ import annotations
 

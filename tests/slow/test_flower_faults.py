@@ -1,4 +1,4 @@
-"""Faults injected into real processes: a site that hangs, a cable that is cut, a full disk, a site that lies."""
+"""Faults in real processes: a hanging site, a broken connection, a full disk, a dishonest site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""That the right input of published weights is found by evaluating, as docs/models.md says."""
+"""Input of published weights, found by evaluation as docs/models.md describes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged input by the hundred thousand, in bounded memory."""
+"""Hundreds of thousands of damaged inputs in bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A killed extraction of IJB's features goes on where it was, and ends with the same bits."""
+"""A killed extraction of IJB features continues and gives the same bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run killed with SIGKILL at random moments ends with the same bits as one that was left alone."""
+"""Runs killed with SIGKILL at random moments give the same bits as an uninterrupted one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The project's benchmark, cut to minutes: real faces, the real command line, both starting points."""
+"""The LFW benchmark, shortened to minutes: real faces, command line, both starting points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A method of another package in a federation of processes: where it is allowed and the same, and where it is not."""
+"""A method of another package in a federation of processes: equal where allowed, refused elsewhere."""
 
 from __future__ import annotations
 

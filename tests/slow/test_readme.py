@@ -1,4 +1,4 @@
-"""The commands of README and of the page on one's own faces, run exactly as printed."""
+"""Commands of the README and of the how-to on own faces, run exactly as printed."""
 
 from __future__ import annotations
 

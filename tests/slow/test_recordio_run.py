@@ -1,4 +1,4 @@
-"""A whole run on a RecordIO file that stays where it is: the bits of a run on the same faces converted."""
+"""A complete run on a linked RecordIO file: equal bits to a run on the imported faces."""
 
 from __future__ import annotations
 

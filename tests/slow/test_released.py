@@ -1,4 +1,4 @@
-"""The released layout at the size of the paper, and of a method whose personal model is trained apart."""
+"""The released layout at the size of the paper, and for a method with a separate personal model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report in a real browser, without network: drawn, readable, and its buttons do what they say."""
+"""The report in a real browser without network: rendering, readability, controls."""
 
 from __future__ import annotations
 

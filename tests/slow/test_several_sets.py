@@ -1,4 +1,4 @@
-"""Several face sets in real processes: a federation whose machines have sets of their own, and a run that is killed."""
+"""Several face sets in real processes: a federation with different sets per machine, and a killed run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What libraries report to their makers: nothing, once fedfr has loaded them."""
+"""Telemetry of libraries: disabled once fedfr has loaded them."""
 
 from __future__ import annotations
 

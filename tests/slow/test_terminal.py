@@ -1,4 +1,4 @@
-"""What a person sees in a real terminal: nothing is wider than it, nothing is cut, progress says what it counts."""
+"""Output in a real terminal: no line wider than the screen, nothing cut, progress with units."""
 
 from __future__ import annotations
 

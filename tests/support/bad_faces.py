@@ -1,4 +1,4 @@
-"""Kinds of bad input to do with faces and splits; their lines stand in ``messages.yaml`` as well."""
+"""Invalid input concerning faces and splits; the expected errors are in ``messages.yaml``."""
 
 from __future__ import annotations
 

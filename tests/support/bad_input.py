@@ -1,4 +1,4 @@
-"""Kinds of bad input: what is prepared, what is asked, and the one line that answers."""
+"""Cases of invalid input: preparation, command, and the expected one-line error."""
 
 from __future__ import annotations
 

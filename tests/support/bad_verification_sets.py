@@ -1,4 +1,4 @@
-"""Kinds of bad input to do with verification sets; their lines stand in ``messages.yaml`` as well."""
+"""Invalid input concerning verification sets; the expected errors are in ``messages.yaml``."""
 
 from __future__ import annotations
 

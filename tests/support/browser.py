@@ -1,4 +1,4 @@
-"""Debian's Chromium without a window: what a person would look at."""
+"""Headless Chromium for tests of pages."""
 
 from __future__ import annotations
 

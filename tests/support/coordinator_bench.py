@@ -10,14 +10,14 @@ from fedfr.core.errors import FedfrError
 from fedfr.deployment.address import Address
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.coordinator_service import CoordinatorService
-from fedfr.deployment.processes import Control, FlowerRunStatus
+from fedfr.deployment.processes import ControlClient, FlowerRunStatus
 from fedfr.deployment.secrets import make_node_key, save_key
 from fedfr.deployment.state_files import SUBMITTED
 
 __all__ = ["Bench", "RecordingControl"]
 
 
-class RecordingControl(Control):
+class RecordingControl(ControlClient):
     """Control client without a SuperLink; ``broken``: node ids, clients and runs that it rejects."""
 
     def __init__(self, home: Path) -> None:

@@ -1,4 +1,4 @@
-"""Drawn faces at the ArcFace template's place: nobody's, but with eyes, brows, nose, mouth, hair and skin."""
+"""Generated faces at the position of the ArcFace template; they show no real people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A simulated Grid: nodes that reply late, twice, wrongly or never, and a clock that only waiting advances."""
+"""Simulated Grid: nodes that reply late, twice, wrongly or never, and a clock that advances only by waiting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images as PIL has them, in every mode, and as ``datasets`` keeps them."""
+"""Images in all PIL modes, and as ``datasets`` stores them."""
 
 from __future__ import annotations
 

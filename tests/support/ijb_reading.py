@@ -1,4 +1,4 @@
-"""Reading of the drawn benchmark, all lists of it."""
+"""Reading of all lists of the generated benchmark."""
 
 from __future__ import annotations
 

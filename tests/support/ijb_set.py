@@ -1,4 +1,4 @@
-"""A small IJB-C in the published layout: generated images, nobody's faces."""
+"""A small IJB-C in the published layout, with generated images."""
 
 from __future__ import annotations
 

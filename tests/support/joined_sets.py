@@ -1,4 +1,4 @@
-"""Small face sets in a folder, to be combined."""
+"""Small face sets in a folder for tests of combined sets."""
 
 from __future__ import annotations
 

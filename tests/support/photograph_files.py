@@ -1,4 +1,4 @@
-"""Images and lists for tests of photographs: smooth random colours, points where a test wants them."""
+"""Images and lists for tests of photographs: smooth random colours, landmarks at given positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of tests that import photographs."""
+"""Helpers of tests that import photographs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What InsightFace's scripts compute, in plain loops: the numbers every test here is held against."""
+"""InsightFace's IJB evaluation in plain loops, as a reference for tests."""
 
 from __future__ import annotations
 

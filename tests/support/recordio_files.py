@@ -1,4 +1,4 @@
-"""Small RecordIO files: flat images, every one another colour, so that a whole file takes a kilobyte."""
+"""Small RecordIO files with images of a single colour each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether two models are the same to the bit."""
+"""Comparison of models to the bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backbone for tests that need some network, not a good one: a hundredth of SlimFace's work."""
+"""A small backbone for tests, with a hundredth of SlimFace's computation."""
 
 from __future__ import annotations
 

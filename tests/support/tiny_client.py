@@ -1,4 +1,4 @@
-"""A tiny federation of one client: faces, weights, and the broadcasts that it is sent."""
+"""A small federation of one client: faces, weights and broadcasts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole experiment that takes seconds: random faces, a tiny backbone, two clients."""
+"""A complete experiment that takes seconds: random faces, a tiny backbone, two clients."""
 
 from __future__ import annotations
 

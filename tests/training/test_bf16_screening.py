@@ -1,4 +1,4 @@
-"""Margins hold: what they call sure is so in exact arithmetic."""
+"""Bounds of reduced-precision products, checked in exact arithmetic."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from fedfr.training.bf16_screening import Columns, Rows, cosines
+from fedfr.training.bf16_screening import RoundedDirections, RoundedFeatures, cosines
 
 
 def features(count: int, dim: int, seed: int) -> torch.Tensor:
@@ -21,7 +21,7 @@ def features(count: int, dim: int, seed: int) -> torch.Tensor:
 def test_limits_are_sure(kind: torch.dtype, dim: int, threshold: float) -> None:
     left, right = features(150, dim, 1), features(130, dim, 2)
     exact = torch.nn.functional.normalize(left.double()) @ torch.nn.functional.normalize(right.double()).T
-    rows, columns = Rows.of(left, kind), Columns.of(right, kind, 50)
+    rows, columns = RoundedFeatures.of(left, kind), RoundedDirections.of(right, kind, 50)
     low, high = rows.limits(columns, threshold)
     products = rows.values @ columns.values.T
     assert bool((exact[products > high] > threshold).all())
@@ -37,9 +37,9 @@ def test_the_roundoff_of_bfloat16_is_reached() -> None:
 
 
 def test_columns_measure_their_error() -> None:
-    columns = Columns.of(features(100, 512, 3), torch.bfloat16, 7)
+    columns = RoundedDirections.of(features(100, 512, 3), torch.bfloat16, 7)
     assert 0.001 < columns.error < 2.0**-8
-    assert Columns.of(torch.zeros(2, 5), torch.bfloat16, 7).error == 0
+    assert RoundedDirections.of(torch.zeros(2, 5), torch.bfloat16, 7).error == 0
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 7, 64, 513])

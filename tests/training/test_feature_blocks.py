@@ -1,4 +1,4 @@
-"""Features kept in blocks: gone on with, never mixed, never half of one."""
+"""Stored feature blocks: resumable, never mixed, never partial."""
 
 from __future__ import annotations
 

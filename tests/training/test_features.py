@@ -1,4 +1,4 @@
-"""Features of frozen networks: the same numbers as running the network on every batch, at a fraction of the work."""
+"""Features of frozen networks: equal to running the network on every batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hard negatives, however they are searched for, are exactly those of the definition."""
+"""Hard-negative search: equal to the definition for all search settings."""
 
 from __future__ import annotations
 

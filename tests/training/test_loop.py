@@ -1,4 +1,4 @@
-"""The training loop: every batch counts, every draw is named, a diverging run says so."""
+"""Training loop: batches, seeded draws, and errors of diverging runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objectives are sums of terms that report themselves; what the terms compute is tested with the losses."""
+"""Objectives: weighted sums of terms with reported values."""
 
 from __future__ import annotations
 

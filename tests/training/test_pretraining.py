@@ -1,4 +1,4 @@
-"""Pre-training: schedules by value, learning on faces that can be learned, a resume that moves no bit."""
+"""Pre-training: schedules by value, learning on separable faces, and resuming to the bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features in parts are read as one; half precision stays within its bound."""
+"""Stored features: parts are read as one array; half precision stays within its bound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of several face sets under one index and common labels."""
+"""Training sets: several face sets under one index and common labels."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.audit.findings import Case, Finding, make_findings
-from fedfr.audit.measures import Measures
+from fedfr.audit.measures import ImageMeasurements
 from fedfr.audit.near_duplicates import (
     MIN_CORRELATION,
     MIN_OVERLAP_CORRELATION,
@@ -26,7 +26,7 @@ __all__ = ["check_duplicates"]
 MAX_COMPARED = 1000
 
 
-def check_duplicates(faces: FaceSet, measures: Measures, membership: SplitMembership) -> list[Finding]:
+def check_duplicates(faces: FaceSet, measures: ImageMeasurements, membership: SplitMembership) -> list[Finding]:
     """Return findings ``exact-duplicates``, ``near-duplicates``, ``image-of-two-people`` and ``image-in-two-parts``.
 
     A group of linked images is one case; ``value`` is the greatest correlation of two images that are not exact copies,

@@ -124,9 +124,9 @@ def features_of(faces: FaceSet, backbone: nn.Module, compute: Compute, shown: Pr
     """Return the sum of the features of each image and its mirror image, (N, D)."""
 
     def make(first: int, stop: int) -> NDArray[np.float32]:
-        found = mirror_summed_features(backbone, TrainingSet([(faces, np.arange(first, stop), 0)]), compute)
+        features = mirror_summed_features(backbone, TrainingSet([(faces, np.arange(first, stop), 0)]), compute)
         shown.update("features", stop, len(faces), unit="images")
-        return np.asarray(found.numpy(), np.float32)
+        return np.asarray(features.numpy(), np.float32)
 
     return np.concatenate([*passing_blocks(len(faces), make)])
 

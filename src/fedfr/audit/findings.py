@@ -78,8 +78,8 @@ def make_findings(kind: str, cases: Iterable[Case], *, largest_first: bool = Tru
     depend on the order of the images.
     """
     sign = -1 if largest_first else 1
-    found = sorted(cases, key=lambda case: (sign * (case.value or 0), case.images, case.identities, case.parts))
-    return [Finding(FINDING_KINDS.entry(kind).name, tuple(found))] if found else []
+    ordered = sorted(cases, key=lambda case: (sign * (case.value or 0), case.images, case.identities, case.parts))
+    return [Finding(FINDING_KINDS.entry(kind).name, tuple(ordered))] if ordered else []
 
 
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -19,17 +19,20 @@ EXCLUSION_COLUMNS = ("index", "faces", "decision")
 
 def findings_text(findings: Iterable[Finding], shown: int = MAX_CASES) -> str:
     """Format one block per finding: severity, kind, number, description, advice and the first ``shown`` cases."""
-    found = list(findings)
-    blocks = [_block(each, shown) for each in found]
-    counts = Counter(each.severity for each in found)
+    listed = list(findings)
+    blocks = [_block(each, shown) for each in listed]
+    counts = Counter(each.severity for each in listed)
     total = ", ".join(f"{counts[name]} {name}{'s' * (counts[name] != 1)}" for name in SEVERITIES if counts[name])
     return "\n".join([*blocks, f"kinds of finding: {total}" if total else "no findings"])
 
 
-def _block(found: Finding, shown: int) -> str:
-    lines = [f"{found.severity}: {found.kind} ({len(found.cases)}): {found.description}", f"  -> {found.advice}"]
-    lines += [f"     {_line(case)}" for case in found.cases[:shown]]
-    more = len(found.cases) - shown
+def _block(finding: Finding, shown: int) -> str:
+    lines = [
+        f"{finding.severity}: {finding.kind} ({len(finding.cases)}): {finding.description}",
+        f"  -> {finding.advice}",
+    ]
+    lines += [f"     {_line(case)}" for case in finding.cases[:shown]]
+    more = len(finding.cases) - shown
     return "\n".join([*lines, *([f"     and {more} more"] if more > 0 else [])])
 
 
@@ -53,22 +56,24 @@ def findings_csv(findings: Sequence[Finding], faces: FaceSet | None = None) -> s
     writer.writerow(COLUMNS if faces is None else COLUMNS + EXCLUSION_COLUMNS)
     indices = {} if faces is None else _indices(findings, faces)
     digest = "" if faces is None else f"sha256:{faces.fingerprint()[:16]}"
-    for found in findings:
-        for number, case in enumerate(found.cases, start=1):
+    for finding in findings:
+        for number, case in enumerate(finding.cases, start=1):
             identities = " | ".join(case.identities)
             rows = [(image, identities) for image in case.images] or [("", identities)]
             for image, identity in rows:
                 parts, value = " | ".join(case.parts), "" if case.value is None else case.value
                 more = [] if faces is None else [indices.get(image, ""), digest, ""]
-                writer.writerow([found.kind, found.severity, number, image, identity, parts, value, case.detail, *more])
+                writer.writerow(
+                    [finding.kind, finding.severity, number, image, identity, parts, value, case.detail, *more]
+                )
     return text.getvalue()
 
 
 def _indices(findings: Sequence[Finding], faces: FaceSet) -> dict[str, int]:
     """Return the index of every image named in a finding, for names that only one image has."""
-    wanted = {image for found in findings for case in found.cases for image in case.images}
+    wanted = {image for finding in findings for case in finding.cases for image in case.images}
     places: dict[str, list[int]] = {}
     for index, name in enumerate(faces.names):
         if name in wanted:
             places.setdefault(name, []).append(index)
-    return {name: found[0] for name, found in places.items() if len(found) == 1}
+    return {name: rows[0] for name, rows in places.items() if len(rows) == 1}

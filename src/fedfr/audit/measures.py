@@ -15,7 +15,7 @@ from fedfr.audit.content_area import content_mask
 from fedfr.faces.array_columns import Digests
 from fedfr.faces.faceset import FaceSet
 
-__all__ = ["THUMBNAIL_SIDE", "Measures", "measure_images"]
+__all__ = ["THUMBNAIL_SIDE", "ImageMeasurements", "measure_images"]
 
 THUMBNAIL_SIDE = 16
 """Side in pixels of the grey thumbnails."""
@@ -30,7 +30,7 @@ ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Measures:
+class ImageMeasurements:
     """Measurements of every image (N,), in grey levels, and the mean face of every group.
 
     ``digests`` are SHA-256 of the pixels; ``thumbnails`` (N, 16, 16) uint8 the reduced luminance and ``content`` (N,
@@ -54,7 +54,7 @@ class Measures:
 
 def measure_images(
     faces: FaceSet, groups: NDArray[np.int64], count: int, progress: ProgressCallback = lambda done, total: None
-) -> Measures:
+) -> ImageMeasurements:
     """Measure every image, in blocks of 256; ``groups`` (N,) assigns each to one of ``count`` mean faces."""
     total = len(faces)
     digests = bytearray()
@@ -76,7 +76,7 @@ def measure_images(
         progress(start + len(images), total)
     sizes = np.bincount(groups, minlength=count)
     brightnesses, contrasts, sharpnesses, rednesses, colours = values.T
-    return Measures(
+    return ImageMeasurements(
         Digests.of([digests]),
         thumbnails,
         content,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedfr.audit.crops import MIN_IMAGES, locate_mean_face
 from fedfr.audit.findings import Case, Finding, make_findings
-from fedfr.audit.measures import Measures
+from fedfr.audit.measures import ImageMeasurements
 from fedfr.audit.unusable_images import are_blank
 
 __all__ = ["MAX_BLUE", "MAX_GREY_DIFFERENCE", "check_preparation"]
@@ -32,7 +32,7 @@ MIN_WHOLE_SET_SHARE = 0.5
 
 
 def check_preparation(
-    measures: Measures, owners: Sequence[str], groups: NDArray[np.int64], names: Sequence[str]
+    measures: ImageMeasurements, owners: Sequence[str], groups: NDArray[np.int64], names: Sequence[str]
 ) -> list[Finding]:
     """Return findings ``colour-order``, ``crop``, ``grey-set`` and ``grey``; ``groups`` (N,) indexes ``owners``."""
     usable = ~are_blank(measures)
@@ -58,7 +58,7 @@ def check_preparation(
 
 
 def _blue_faces(
-    measures: Measures, coloured: NDArray[np.bool_], parts: tuple[str, ...], names: Sequence[str]
+    measures: ImageMeasurements, coloured: NDArray[np.bool_], parts: tuple[str, ...], names: Sequence[str]
 ) -> list[Case]:
     """Return one case with the share where most faces of a set are blue, else one per blue face if too many."""
     blue = np.flatnonzero(coloured & (measures.redness < MIN_REDNESS)).tolist()
@@ -70,7 +70,7 @@ def _blue_faces(
     return [Case((names[index],), parts=parts, value=round(-float(measures.redness[index]), 1)) for index in blue]
 
 
-def _crop(measures: Measures, number: int, parts: tuple[str, ...]) -> Iterator[Case]:
+def _crop(measures: ImageMeasurements, number: int, parts: tuple[str, ...]) -> Iterator[Case]:
     if measures.sizes[number] >= MIN_IMAGES:
         found = locate_mean_face(measures.mean_faces[number])
         if not found.is_aligned:

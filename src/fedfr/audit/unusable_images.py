@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfr.audit.findings import Case, Finding, make_findings
-from fedfr.audit.measures import Measures
+from fedfr.audit.measures import ImageMeasurements
 
 __all__ = ["are_blank", "check_unusable_images"]
 
@@ -22,13 +22,13 @@ MIN_SHARPNESS = 3.5
 """Least standard deviation of the Laplacian over the face, in grey levels; the minimum over LFW is 3.54."""
 
 
-def are_blank(measures: Measures) -> NDArray[np.bool_]:
+def are_blank(measures: ImageMeasurements) -> NDArray[np.bool_]:
     """Return the mask (N,) of images with almost no content."""
     dark, light = measures.brightness < MIN_BRIGHTNESS, measures.brightness > MAX_BRIGHTNESS
     return dark | light | (measures.contrast < MIN_CONTRAST)
 
 
-def check_unusable_images(measures: Measures, names: Sequence[str]) -> list[Finding]:
+def check_unusable_images(measures: ImageMeasurements, names: Sequence[str]) -> list[Finding]:
     """Return findings ``blank`` and ``blurred``; values are contrast and sharpness, lowest first."""
     blank = are_blank(measures)
     blurred = ~blank & (measures.sharpness < MIN_SHARPNESS)

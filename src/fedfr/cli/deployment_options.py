@@ -62,12 +62,12 @@ def run_logged(folder: Path, form: LogForm, work: Callable[[], int]) -> NoReturn
 
 def show_lines(lines: Iterable[CheckResult], as_json: bool) -> None:
     """Print one line per check as it finishes; exits with 1 if any check failed."""
-    found = []
+    results = []
     for line in lines:
-        found.append(line)
+        results.append(line)
         if not as_json:
             print_lines(str(line))
     if as_json:
-        print_json([{"what": line.what, "found": line.found, "remedy": line.remedy} for line in found])
-    if any(line.remedy for line in found):
+        print_json([{"what": line.what, "found": line.found, "remedy": line.remedy} for line in results])
+    if any(line.remedy for line in results):
         raise typer.Exit(1)

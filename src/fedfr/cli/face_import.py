@@ -10,7 +10,7 @@ import typer
 
 from fedfr.cli import datasets, photograph_options
 from fedfr.cli.completion import importers as importer_names
-from fedfr.cli.face_info import face_facts, print_info
+from fedfr.cli.face_info import face_summary, print_info
 from fedfr.cli.interruption import interruptible
 from fedfr.cli.output import AsJson, print_json, print_lines, progress
 
@@ -75,7 +75,7 @@ def import_(
     from fedfr.faces import import_faces, import_photographs
     from fedfr.faces.alignment.photographs import AlignerFiles, Limits, make_aligner, refuse_options
     from fedfr.faces.exclusions import EXCLUDED, import_with_exclusions
-    from fedfr.faces.readers.photographs import SKIPPED
+    from fedfr.faces.readers.photograph_import import SKIPPED
 
     aligner = make_aligner(align, AlignerFiles(detector, detector_sha256, landmarks))
     limits = Limits(least_score, least_size, least_sharpness, not skip_several)
@@ -93,7 +93,7 @@ def import_(
             def import_into(place: Path) -> object:
                 return import_faces(source, place, count, importer=importer, link=link, skip_bad=skip_bad, **options)
 
-            made = None
+            result = None
             left: tuple[OmittedImage, ...] = ()
             if exclude is None:
                 refuse_options({"--keep-single": keep_single}, "for --exclude; add the list or leave it out")
@@ -113,12 +113,12 @@ def import_(
             given = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
             refuse_options(given, "for a data set; leave it out with --align")
             with interruptible("interrupted; aligned faces are kept, repeat the same command to continue"):
-                made = import_photographs(
+                result = import_photographs(
                     source, destination, aligner, limits, count, contact_sheet=sheet, threads=threads
                 )
-    if made is None:
+    if result is None:
         if left and as_json:
-            print_json({**face_facts(destination), "left_out": [asdict(each) for each in left]})
+            print_json({**face_summary(destination), "left_out": [asdict(each) for each in left]})
             return
         if left:
             print_lines(f"left out {len(left)} images; listed in {destination / EXCLUDED}")
@@ -126,9 +126,9 @@ def import_(
         return
     listed = destination / SKIPPED
     if as_json:
-        print_json({**face_facts(destination), **photograph_options.facts(made, listed)})
+        print_json({**face_summary(destination), **photograph_options.facts(result, listed)})
         return
-    print_lines("\n".join(photograph_options.sentences(made, listed)))
+    print_lines("\n".join(photograph_options.sentences(result, listed)))
     if sheet is not None:
         print_lines(f"{sheet}: it shows real people; store it only where the faces may be stored")
     print_info(destination)

@@ -7,14 +7,14 @@ from typing import Any
 
 from fedfr.cli.output import print_json, print_lines
 
-__all__ = ["face_facts", "print_info"]
+__all__ = ["face_summary", "print_info"]
 
 
 def print_info(faces: Path, *, as_json: bool = False) -> None:
     """Print the numbers of images and identities of a face set, its fingerprint, and the sets that it joins."""
     from fedfr.faces.joined_pixels import SetPart
 
-    facts = face_facts(faces)
+    facts = face_summary(faces)
     if as_json:
         print_json(facts)
         return
@@ -26,7 +26,7 @@ def print_info(faces: Path, *, as_json: bool = False) -> None:
         print_lines(f"face set {SetPart.from_dict(part).describe()}")
 
 
-def face_facts(faces: Path) -> dict[str, Any]:
+def face_summary(faces: Path) -> dict[str, Any]:
     """Return numbers of images and identities of a face set, its fingerprint and its sets, as JSON values."""
     from fedfr.faces import load_faces
 

@@ -12,7 +12,7 @@ from fedfr.cli import exports, face_import, set_options
 from fedfr.cli.choices import CommandWithChoices
 from fedfr.cli.datasets import Faces
 from fedfr.cli.face_import import Exclude, KeepSingle
-from fedfr.cli.face_info import face_facts, print_info
+from fedfr.cli.face_info import face_summary, print_info
 from fedfr.cli.output import AsJson, Overrides, print_json, print_lines, progress
 
 __all__ = ["app"]
@@ -55,7 +55,7 @@ def split(
     from fedfr.core.errors import FedfrError
     from fedfr.faces import make_split
 
-    given = set_options.GivenSets(public, private or (), generic, overlap, exclude_identities or ())
+    given = set_options.FaceSetOptions(public, private or (), generic, overlap, exclude_identities or ())
     whole, target = (faces, manifest) if manifest is not None or not given else (None, faces)
     if target is None:
         raise FedfrError("the name of the manifest is missing; give FACES and MANIFEST, or MANIFEST with --public")
@@ -72,35 +72,37 @@ def split(
             find = people_finder(compare_with, reporter)
         loaded = given.open(whole, "refuse", find)
     more = {} if exclude is None else {"exclude": str(exclude)}
-    made = make_split(loaded, recipe, **(parse_overrides(settings or []) | more))
-    made.check(loaded)
-    made.describe(loaded).save(target)
+    result = make_split(loaded, recipe, **(parse_overrides(settings or []) | more))
+    result.check(loaded)
+    result.describe(loaded).save(target)
     facts = {
         "manifest": str(target),
-        "public_images": len(made.public),
+        "public_images": len(result.public),
         "clients": {
-            name: {"train": len(client.train), "test": len(client.test)} for name, client in made.clients.items()
+            name: {"train": len(client.train), "test": len(client.test)} for name, client in result.clients.items()
         },
-        "generic_images": len(made.generic),
-        "distractors": len(made.distractors),
-        "left_out": [asdict(each) for each in made.left_out],
-        "lost_identities": list(made.lost_identities),
+        "generic_images": len(result.generic),
+        "distractors": len(result.distractors),
+        "left_out": [asdict(each) for each in result.left_out],
+        "lost_identities": list(result.lost_identities),
         "sets": [part.to_dict() for part in loaded.sets],
     }
     if as_json:
         print_json(facts)
         return
-    train = sum(len(client.train) for client in made.clients.values())
-    test = sum(len(client.test) for client in made.clients.values())
+    train = sum(len(client.train) for client in result.clients.values())
+    test = sum(len(client.test) for client in result.clients.values())
     print_lines(
-        f"{target}: {len(made.public)} public images; {len(made.clients)} clients with {train} training and {test} "
-        f"test images; {len(made.generic)} images of unseen identities, {len(made.distractors)} distractors"
+        f"{target}: {len(result.public)} public images; {len(result.clients)} clients with {train} training and {test} "
+        f"test images; {len(result.generic)} images of unseen identities, {len(result.distractors)} distractors"
     )
     for part in loaded.sets:
         print_lines(f"face set {part.describe()}")
-    if made.left_out:
-        lost = f", {len(made.lost_identities)} identities lost: {', '.join(made.lost_identities)}"
-        print_lines(f"left out: {len(made.left_out)} images{lost if made.lost_identities else ', no identity lost'}")
+    if result.left_out:
+        lost = f", {len(result.lost_identities)} identities lost: {', '.join(result.lost_identities)}"
+        print_lines(
+            f"left out: {len(result.left_out)} images{lost if result.lost_identities else ', no identity lost'}"
+        )
 
 
 @app.command()
@@ -121,7 +123,7 @@ def exclude(
     left = exclude_faces(loaded, findings, out, keep_single=keep_single)
     lost = lost_identities(loaded, left)
     if as_json:
-        print_json({**face_facts(out), "left_out": [asdict(each) for each in left], "lost_identities": list(lost)})
+        print_json({**face_summary(out), "left_out": [asdict(each) for each in left], "lost_identities": list(lost)})
         return
     people = f"{len(lost)} identities with all their images: {', '.join(lost)}" if lost else "no identity entirely"
     print_lines(f"left out {len(left)} images, {people}; listed in {out / EXCLUDED}")
@@ -172,28 +174,28 @@ def audit(
     if csv is not None and csv.exists():
         raise FedfrError(f"{csv} exists already; choose another name or remove it")
     # Whatever is in two sets is to be found, so nothing is refused unless that is asked for.
-    given = set_options.GivenSets(public, private or (), generic, overlap, exclude_identities or ())
+    given = set_options.FaceSetOptions(public, private or (), generic, overlap, exclude_identities or ())
     loaded = given.open(faces, "keep")
     with progress() as reporter:
-        found = audit_faces(loaded, split=split_, model=model, progress=reporter)
+        result = audit_faces(loaded, split=split_, model=model, progress=reporter)
     failed: WriteError | None = None
     # Written before anything is printed, since a reader may close the pipe; findings are printed even if this fails.
     if csv is not None:
         try:
-            write_atomically(csv, findings_csv(found.findings, loaded).encode())
+            write_atomically(csv, findings_csv(result.findings, loaded).encode())
         except WriteError as error:
             failed = error
     if as_json:
-        print_json(found.to_dict())
+        print_json(result.to_dict())
     else:
         whole = faces or ", ".join(part.name for part in loaded.sets)
-        print_lines(f"{whole}: {found.images} images of {found.identities} identities")
-        print_lines(findings_text(found.findings))
-        if found.comparison is not None:
-            print_lines(found.comparison.describe())
+        print_lines(f"{whole}: {result.images} images of {result.identities} identities")
+        print_lines(findings_text(result.findings))
+        if result.comparison is not None:
+            print_lines(result.comparison.describe())
     if failed is not None:
         raise failed
-    if strict and not found.is_clean:
+    if strict and not result.is_clean:
         raise typer.Exit(1)
 
 

@@ -58,33 +58,33 @@ def import_(
     from fedfr.models.user_preprocessing import levels_of
 
     user_preprocessing = UserPreprocessing(colour, levels_of(mean, "--mean"), levels_of(std, "--std"), entry)
-    made = import_weights(source, destination, backbone=backbone, role=role, user_preprocessing=user_preprocessing)
-    contract = made.contract
+    imported = import_weights(source, destination, backbone=backbone, role=role, user_preprocessing=user_preprocessing)
+    contract = imported.contract
     generic = contract.role == "generic"
     check = f"fedfr evaluate {destination} --faces FACES" if generic else ""
     if as_json:
         print_json(
             {
-                "model": str(made.path),
-                "source": str(made.source),
+                "model": str(imported.path),
+                "source": str(imported.source),
                 **{key: value for key, value in contract.to_metadata().items() if key != "format"},
-                "entries": made.entries,
-                "found": made.found,
-                "parameters": made.parameters,
-                "identities": made.identities,
+                "entries": imported.entries,
+                "found": imported.found,
+                "parameters": imported.parameters,
+                "identities": imported.identities,
                 "stated": list(user_preprocessing.names),
-                "input": made.assumed,
+                "input": imported.assumed,
                 "check": check,
             }
         )
         return
-    print(f"{source} holds {contract.backbone}: names and shapes of all {made.entries} entries match the backbone")
-    if made.found:
-        print(made.found)
-    people = f", {made.identities} prototypes or branches" if made.identities else ""
+    print(f"{source} holds {contract.backbone}: names and shapes of all {imported.entries} entries match the backbone")
+    if imported.found:
+        print(imported.found)
+    people = f", {imported.identities} prototypes or branches" if imported.identities else ""
     print(f"{destination}: {contract.role}, {contract.embedding_dim} values of a face{people}")
     print(f"embedding space {contract.embedding_space}")
-    print(f"input: {made.assumed}")
+    print(f"input: {imported.assumed}")
     print("The weights do not say what input they expect.", end=" " if check else "\n")
     if check:
         print(

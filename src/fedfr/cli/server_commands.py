@@ -49,13 +49,13 @@ def init(
     needs_flower()
     from fedfr.deployment.coordinator import Coordinator
 
-    made = Coordinator.init(folder, host, name, port, inner_port)
+    opened = Coordinator.init(folder, host, name, port, inner_port)
     print_lines(
-        f"{folder / 'server.yaml'}: {made.config.name} at {', '.join(made.config.hosts)}, port {made.config.port}"
+        f"{folder / 'server.yaml'}: {opened.config.name} at {', '.join(opened.config.hosts)}, port {opened.config.port}"
     )
-    print_lines(f"sites reach it as {' or '.join(map(str, made.addresses))}")
+    print_lines(f"sites reach it as {' or '.join(map(str, opened.addresses))}")
     print_lines(
-        f"give {made.tls / 'ca.crt'} to every site; keep {made.tls / 'ca.key'} secret, preferably off this machine"
+        f"give {opened.tls / 'ca.crt'} to every site; keep {opened.tls / 'ca.key'} secret, preferably off this machine"
     )
     print_lines(f"then: fedfr server register {folder} SITE SITE.key.pub, and fedfr server run {folder}")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fedfr.faces import FaceSet
     from fedfr.faces.face_sets import FindPeople, NamedSet
 
-__all__ = ["ExcludeIdentities", "Generic", "GivenSets", "Overlap", "Private", "Public"]
+__all__ = ["ExcludeIdentities", "FaceSetOptions", "Generic", "Overlap", "Private", "Public"]
 
 PANEL = "Several face sets"
 KIND = "[NAME=]SET"
@@ -48,7 +48,7 @@ ExcludeIdentities = Annotated[
 
 
 @dataclass(frozen=True)
-class GivenSets:
+class FaceSetOptions:
     """The face sets given by options; without any, faces are those of the argument FACES."""
 
     public: str | None = None
@@ -96,10 +96,10 @@ class GivenSets:
             listed = left.pop(name, None)
             try:
                 faces = load_faces(own.path or "")
-                gone = {} if listed is None else dict.fromkeys(read_identities(listed), Path(listed).name)
+                excluded = {} if listed is None else dict.fromkeys(read_identities(listed), Path(listed).name)
             except FedfrError as error:
                 raise type(error)(f"face set {name!r} (--{role}): {error}") from error
-            sets.append(NamedSet(name, role, faces, gone))
+            sets.append(NamedSet(name, role, faces, excluded))
         if left:
             known = ", ".join(each.name for each in sets)
             raise FedfrError(f"--exclude-identities names the face set {next(iter(left))!r}; there are {known}")

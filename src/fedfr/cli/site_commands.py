@@ -36,9 +36,9 @@ def init(
     from fedfr.deployment.site_folder import init_site
 
     place = faces if faces == "faces" else str(Path(faces).resolve())
-    made = init_site(folder, client, server, authority, place, port, usable_cores())
-    print_lines(f"{made.config}: review it")
-    print_lines(f"send {made.public_key} to the coordinator over a channel on which it cannot be exchanged")
+    site = init_site(folder, client, server, authority, place, port, usable_cores())
+    print_lines(f"{site.config}: review it")
+    print_lines(f"send {site.public_key} to the coordinator over a channel on which it cannot be exchanged")
     print_lines(f"then: fedfr site check {folder}, and fedfr site run {folder}")
 
 
@@ -143,9 +143,9 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
     needs_flower()
     from fedfr.deployment.status import site_status
 
-    found = site_status(folder / "site.yaml")
+    content = site_status(folder / "site.yaml")
     if as_json:
-        print_json(found)
+        print_json(content)
         return
-    for name, value in found.items():
+    for name, value in content.items():
         print_lines(f"{name.replace('_', ' ')}: {value}")

@@ -22,8 +22,8 @@ __all__ = [
     "merge",
     "parse_overrides",
     "read_benchmark",
-    "read_file",
     "read_preset",
+    "read_settings_file",
     "read_yaml",
     "with_source_groups",
 ]
@@ -90,7 +90,7 @@ def read_benchmark(name: str) -> dict[str, Any]:
     return content
 
 
-def read_file(path: Path) -> dict[str, Any]:
+def read_settings_file(path: Path) -> dict[str, Any]:
     """Read a YAML file, with absolute paths; raises :class:`FedfrError` if it is not a YAML mapping."""
     if not path.exists():
         raise FedfrError(f"configuration {path} does not exist; give a YAML file or a preset: {', '.join(PRESETS)}")

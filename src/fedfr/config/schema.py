@@ -15,8 +15,8 @@ from fedfr.config.loading import (
     absolute_paths,
     merge,
     parse_overrides,
-    read_file,
     read_preset,
+    read_settings_file,
     with_source_groups,
 )
 from fedfr.config.training_config import (
@@ -225,7 +225,7 @@ def load_config(source: str | Path | None, overrides: Sequence[str] | Mapping[st
         if str(source) in PRESETS and not Path(source).is_file():
             layers.append(read_preset(str(source)))
         else:
-            content = read_file(Path(source))
+            content = read_settings_file(Path(source))
             preset = content.get("preset")
             layers += [content] if preset is None else [read_preset(str(preset)), content]
     given = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)

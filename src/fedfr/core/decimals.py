@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-__all__ = ["exact"]
+__all__ = ["exact_fraction"]
 
 
-def exact(number: float) -> Fraction:
+def exact_fraction(number: float) -> Fraction:
     """Return ``number`` as the exact fraction of its shortest decimal representation, for rounding up or down."""
     return Fraction(repr(float(number)))

@@ -230,11 +230,13 @@ def read_file(path: Path, most: int = 1 << 29) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with contextlib.ExitStack() as opened:
         opened.callback(os.close, descriptor)
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(found.st_mode) else "it is not a regular file")
-        if found.st_size > most:
-            raise OSError(errno.EFBIG, f"it has {found.st_size} bytes; at most {most} are read")
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(
+                errno.EINVAL, "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
+            )
+        if status.st_size > most:
+            raise OSError(errno.EFBIG, f"it has {status.st_size} bytes; at most {most} are read")
         return os.fdopen(descriptor, "rb", closefd=False).read()
 
 
@@ -252,10 +254,10 @@ def parse_json(text: str | bytes, *, names_once: bool = False) -> Any:
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    content = dict(pairs)
+    if len(content) != len(pairs):
         raise ValueError("an object has the same name twice")
-    return found
+    return content
 
 
 def read_json(path: Path) -> Any:
@@ -277,9 +279,9 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """
     try:
         lines = read_file(path, 1 << 32).splitlines(keepends=True) if path.exists() else []
-        found = [parse_json(line) for line in lines if line.endswith(b"\n")]
+        content = [parse_json(line) for line in lines if line.endswith(b"\n")]
     except (OSError, ValueError) as error:
         raise FedfrError(f"{path} is not readable ({error}); it may be truncated, restore or remove it") from error
-    if not all(isinstance(line, dict) for line in found):
+    if not all(isinstance(line, dict) for line in content):
         raise FedfrError(f"{path} has a line that is not an object; restore or remove the file")
-    return found
+    return content

@@ -142,19 +142,19 @@ class Registry(Generic[T]):
 
         Raises :class:`FedfrError` for a name that is taken or invalid, and for an object of another kind.
         """
-        made = self._accepted(name, value)
+        accepted = self._accepted(name, value)
         if not _NAME.fullmatch(name):
             raise FedfrError(f"{self.kind} name {name!r}; use letters, digits, '-', '_' and '.' only")
         if name in self._entries:
             raise FedfrError(f"{self.kind} {name!r} is one of fedfr's own; choose another name")
         home, before = home_of(value, module), self._registered.get(name)
         # If a module is imported again or a notebook's cell is run again, the new object replaces the old one.
-        if before is not None and before.value != made and self._homes[name] != (home or module):
+        if before is not None and before.value != accepted and self._homes[name] != (home or module):
             raise FedfrError(f"{self.kind} {name!r} is registered already for another object; choose another name")
         self._homes[name] = home or module
         origin = self._homes[name].partition(":")[0] or "this process"
-        self._registered[name] = Entry(name, made, description or _first_line(value), paper, origin)
-        self._objects[home or name] = made
+        self._registered[name] = Entry(name, accepted, description or _first_line(value), paper, origin)
+        self._objects[home or name] = accepted
 
     def name_of(self, value: object) -> str:
         """Return the name of an object in configurations.
@@ -165,13 +165,13 @@ class Registry(Generic[T]):
         for entry in self._entries.values():
             if entry.value is value or (home and entry.value == home):
                 return entry.name
-        made = self._accepted(home or repr(value), value)
+        accepted = self._accepted(home or repr(value), value)
         for registered in self._registered.values():
-            if registered.value == made:
+            if registered.value == accepted:
                 return self.stored_name(registered.name)
         if not home:
             raise FedfrError(f"{self.kind} {value!r} has no name of its own; register it under one")
-        self._objects[home] = made
+        self._objects[home] = accepted
         return home
 
     def stored_name(self, name: str) -> str:
@@ -215,11 +215,11 @@ class Registry(Generic[T]):
     def _accepted(self, name: str, value: object) -> T:
         if self._extensions is None:
             raise FedfrError(f"{self.kind}: only fedfr's own are allowed; known: {', '.join(self._entries)}")
-        made = self._extensions.accept(value)
-        if made is None:
+        accepted = self._extensions.accept(value)
+        if accepted is None:
             found = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
             raise FedfrError(f"{self.kind} {name!r} is {found}; give {self._extensions.wanted}")
-        return made
+        return accepted
 
     def _others(self) -> dict[str, Entry[T]]:
         return {**self._provided, **self._registered}

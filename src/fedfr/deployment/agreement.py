@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import yaml
 from pydantic import AfterValidator, Field
 
-from fedfr.config.loading import read_file
+from fedfr.config.loading import read_settings_file
 from fedfr.config.schema import ExperimentConfig, FederationConfig, LocalConfig, MethodConfig, ModelConfig
 from fedfr.core.client_ids import check_client_ids
 from fedfr.core.code_identity import source_digest, version_of
@@ -116,7 +116,7 @@ class Agreement(Settings):
         """
         if not path.is_file():
             raise FedfrError(f"there is no agreement {path}; put the coordinator's file there")
-        agreement = validate(cls, read_file(path), str(path))
+        agreement = validate(cls, read_settings_file(path), str(path))
         if allow is not None:
             agreement._check_code(allow)
         make_method(agreement.config, agreement.method.name)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from pydantic import AfterValidator, Field
 
-from fedfr.config.loading import read_file
+from fedfr.config.loading import read_settings_file
 from fedfr.config.schema import ExperimentConfig
 from fedfr.core.client_ids import NAME, check_client_ids, is_client_id
 from fedfr.core.errors import FedfrError
@@ -124,7 +124,7 @@ class Coordinator:
         path = folder / "server.yaml"
         if not path.is_file():
             raise FedfrError(f"{folder} holds no server.yaml; create a coordinator with `fedfr server init {folder}`")
-        return cls(folder, validate(CoordinatorConfig, read_file(path), str(path)))
+        return cls(folder, validate(CoordinatorConfig, read_settings_file(path), str(path)))
 
     @property
     def tls(self) -> Path:

@@ -24,7 +24,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.files import locked, write_json
 from fedfr.deployment.address import Address, await_free_port, listen_addresses
 from fedfr.deployment.coordinator import Coordinator
-from fedfr.deployment.processes import Control, environment, superlink_command
+from fedfr.deployment.processes import ControlClient, environment, superlink_command
 from fedfr.deployment.routes import tracker_proxies
 from fedfr.deployment.run_queue import RunQueue
 from fedfr.deployment.site_status_file import timestamp
@@ -51,7 +51,7 @@ class CoordinatorService:
     coordinator: Coordinator
     log: Callable[[str], None] = field(default=lambda text: None)
     backoff: Callable[[], Backoff] = Backoff
-    control: Control | None = None
+    control: ControlClient | None = None
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class CoordinatorService:
         self._address = Address("127.0.0.1", config.inner_port)
         self._flower_home = folder / "flower"
         self._nodes = folder / "nodes.json"
-        self._control = self.control or Control(
+        self._control = self.control or ControlClient(
             self._address, self._flower_home, self.coordinator.tls.resolve() / "ca.crt"
         )
         self._started = threading.Event()

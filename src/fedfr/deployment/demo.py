@@ -63,12 +63,14 @@ class Demo(BackgroundProcesses):
         """Create, configure and register a site's folder as its operator would; return it."""
         server, own_folder = str(self.coordinator.addresses[0]), self.folder / "faces" / "sites" / client
         site = self.folder / "sites" / client
-        made = init_site(site, client, server, self.coordinator.tls / ROOT, str(own_folder / "faces"), free_port(), 1)
-        text = made.config.read_text(encoding="utf-8")
+        new_site = init_site(
+            site, client, server, self.coordinator.tls / ROOT, str(own_folder / "faces"), free_port(), 1
+        )
+        text = new_site.config.read_text(encoding="utf-8")
         # The same training and test images as in the local run with which results are compared.
         manifest = f'manifest: "{own_folder / "split.json"}"'
-        made.config.write_text(text.replace("test_share: 0.4", manifest), encoding="utf-8")
-        self.coordinator.register(client, made.public_key)
+        new_site.config.write_text(text.replace("test_share: 0.4", manifest), encoding="utf-8")
+        self.coordinator.register(client, new_site.public_key)
         return site
 
     @property

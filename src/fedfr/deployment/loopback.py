@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fedfr.deployment.address import Address
 from fedfr.deployment.background import BackgroundProcesses, free_port
-from fedfr.deployment.processes import Control, environment, superlink_command, supernode_command
+from fedfr.deployment.processes import ControlClient, environment, superlink_command, supernode_command
 
 __all__ = ["Loopback"]
 
@@ -26,7 +26,7 @@ class Loopback(BackgroundProcesses):
         super().__init__(folder)
         self.sites = sites
         self.link = Address("127.0.0.1", free_port())
-        self.control = Control(self.link, folder / "operator")
+        self.control = ControlClient(self.link, folder / "operator")
         self._runs = runs
 
     def start_all(self) -> None:

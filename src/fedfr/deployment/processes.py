@@ -22,7 +22,7 @@ from fedfr.deployment.address import Address
 from fedfr.deployment.bundle import RUN, write_bundle
 from fedfr.deployment.routes import without_proxies
 
-__all__ = ["Control", "FlowerRunStatus", "environment", "superlink_command", "supernode_command"]
+__all__ = ["ControlClient", "FlowerRunStatus", "environment", "superlink_command", "supernode_command"]
 
 CONNECTION = "fedfr"
 COMMAND_TIMEOUT = 300.0
@@ -115,7 +115,7 @@ class FlowerRunStatus:
         return self.status.startswith("finished")
 
 
-class Control:
+class ControlClient:
     """Client of a SuperLink's control API, through Flower's command line.
 
     ``link``: address of the SuperLink. ``home``: folder for the connection settings. ``root``: certificate of the

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import is_locked
 from fedfr.deployment.coordinator import Coordinator
-from fedfr.deployment.processes import Control
+from fedfr.deployment.processes import ControlClient
 
 __all__ = ["RESTART_DELAY", "RunQueue"]
 
@@ -27,7 +27,7 @@ class RunQueue:
     def __init__(
         self,
         coordinator: Coordinator,
-        control: Control,
+        control: ControlClient,
         log: Callable[[str], None],
         clock: Callable[[], float],
         log_errors: Callable[[str], AbstractContextManager[None]],

@@ -14,7 +14,7 @@ import torch
 from pydantic import AfterValidator, Field
 
 import fedfr
-from fedfr.config.loading import read_file
+from fedfr.config.loading import read_settings_file
 from fedfr.config.schema import RuntimeConfig
 from fedfr.core.client_ids import check_client_id
 from fedfr.core.errors import FedfrError
@@ -100,13 +100,13 @@ class SiteConfig(Settings):
         """Read the file and make its paths absolute; raises :class:`FedfrError` if it is missing or invalid."""
         if not path.is_file():
             raise FedfrError(f"{path.parent} holds no {path.name}; create a site with `fedfr site init {path.parent}`")
-        content = read_file(path)
+        content = read_settings_file(path)
         for *groups, name in _PATHS:
             tree: Any = content
             for group in groups:
                 tree = tree.get(group)
             if isinstance(tree, dict) and isinstance(tree.get(name), str):
-                # Like read_file: keep the path of an unknown user's home, which is then reported as missing.
+                # Like read_settings_file: keep the path of an unknown user's home, which is then reported as missing.
                 tree[name] = str((path.parent / expand_home(tree[name])).resolve())
         return validate(cls, content, str(path))
 

@@ -14,7 +14,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.settings import validate
 from fedfr.deployment.site import Site, check_disjoint
 from fedfr.evaluation import PERSONALIZED_PROTOCOLS, PROTOCOLS
-from fedfr.evaluation.protocols import family_of, measure
+from fedfr.evaluation.protocols import family_of, run_protocol
 from fedfr.experiments.from_config import make_compute
 from fedfr.faces import FaceSet, import_faces, load_faces
 from fedfr.faces.storage import is_face_set
@@ -81,7 +81,7 @@ def evaluate_site(
         row
         for name in names
         for row in rows_from(
-            measure(name, **measured, config=config),
+            run_protocol(name, **measured, config=config),
             method=site.agreement.method.name,
             seed=site.agreement.seed,
             round_number=number,

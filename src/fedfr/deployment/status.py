@@ -172,12 +172,12 @@ def _process(folder: Path) -> dict[str, Any]:
         return {}
     process, since = status.get("process"), status.get("since")
     state = f"process {process} since {since}" if process else f"down since {since}"
-    found = {"node": state, "port": status.get("port"), "starts": status.get("starts")}
+    entries = {"node": state, "port": status.get("port"), "starts": status.get("starts")}
     if status.get("problem"):
-        found["last_problem"] = f"{status.get('problem_since')} {status['problem']}"
+        entries["last_problem"] = f"{status.get('problem_since')} {status['problem']}"
     if status.get("next_start"):
-        found["next_start"] = status["next_start"]
-    return found
+        entries["next_start"] = status["next_start"]
+    return entries
 
 
 def _processes(path: Path) -> dict[str, dict[str, Any]]:

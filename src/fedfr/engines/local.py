@@ -198,8 +198,8 @@ class _ClientRunner:
             if self._received is None or self._received[0] != down:
                 self._received = None
                 self._received = down, decode_broadcast(down)
-            made = self._make_client(client)
-            return made, *made.train(self._received[1])
+            participant = self._make_client(client)
+            return participant, *participant.train(self._received[1])
         except _RUN_ENDING_ERRORS:
             raise
         except BaseException as error:  # noqa: BLE001 - one client's error must not stop the others
@@ -209,14 +209,14 @@ class _ClientRunner:
         """Save the private state, then return the encoded update."""
         if isinstance(trained, Failure):
             return encode(trained)
-        made, update, state = trained
+        participant, update, state = trained
         try:
-            made.store.save(state)
+            participant.store.save(state)
             return encode(update)
         except _RUN_ENDING_ERRORS:
             raise
         except BaseException as error:  # noqa: BLE001 - one client's error must not stop the others
-            return encode(failure_of(made.id, error))
+            return encode(failure_of(participant.id, error))
 
 
 _in_worker: list[_ClientRunner] = []

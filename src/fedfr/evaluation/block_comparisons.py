@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedfr.evaluation.array_inputs import as_flags, as_labels
 from fedfr.evaluation.score_normalization import cohort_statistics
-from fedfr.evaluation.scores import Block
+from fedfr.evaluation.scores import ScoreBlock
 from fedfr.evaluation.unit_features import normalize
 
 __all__ = ["OwnPairs"]
@@ -49,27 +49,27 @@ class OwnPairs:
         self._own = int(is_own.sum())
         self._norm = None if cohort is None else cohort_statistics(self._features, cohort)
         self._block = block
-        mine, others = self._labels[: self._own], self._labels[self._own :]
-        self._mine_stop = np.searchsorted(mine, mine, side="right")
-        self._others_start = self._own + np.searchsorted(others, mine, side="left")
-        self._others_stop = self._own + np.searchsorted(others, mine, side="right")
+        own, others = self._labels[: self._own], self._labels[self._own :]
+        self._own_stop = np.searchsorted(own, own, side="right")
+        self._others_start = self._own + np.searchsorted(others, own, side="left")
+        self._others_stop = self._own + np.searchsorted(others, own, side="right")
         rows = np.arange(self._own)
-        self.genuine = int((self._mine_stop - rows - 1 + self._others_stop - self._others_start).sum())
+        self.genuine = int((self._own_stop - rows - 1 + self._others_stop - self._others_start).sum())
         self.impostor = self._own * (self._own - 1) // 2 + self._own * (len(numbers) - self._own) - self.genuine
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[ScoreBlock]:
         """Yield the scores of every pair once; in sorted order row i is compared with the columns after it."""
         for rows, left, right, scores in self._tiles():
             mirrored = _runs(np.zeros_like(rows), rows + 1, left, right)
             genuine = np.concatenate(
                 [
-                    _runs(rows + 1, self._mine_stop[rows], left, right),
+                    _runs(rows + 1, self._own_stop[rows], left, right),
                     _runs(self._others_start[rows], self._others_stop[rows], left, right),
                 ]
             )
             flat = scores.reshape(-1)
             genuine_scores = flat.take(genuine)
-            yield Block(scores, np.concatenate([flat.take(mirrored), genuine_scores]), genuine_scores)
+            yield ScoreBlock(scores, np.concatenate([flat.take(mirrored), genuine_scores]), genuine_scores)
 
     def above(self, threshold: float) -> Iterator[tuple[Indices, Indices, NDArray[np.float32]]]:
         """Yield the pairs that score above ``threshold``: the labels of their two images and their scores."""
@@ -82,10 +82,10 @@ class OwnPairs:
     def pairs_by_label(self) -> tuple[Indices, Indices, Indices]:
         """Return the labels in ascending order and, for each, its genuine pairs and the impostor pairs it is in."""
         labels, which = np.unique(self._labels, return_inverse=True)
-        mine = np.bincount(which[: self._own], minlength=len(labels))
+        own = np.bincount(which[: self._own], minlength=len(labels))
         others = np.bincount(which[self._own :], minlength=len(labels))
-        genuine = mine * (mine - 1) // 2 + mine * others
-        impostor = mine * (len(which) - mine - others) + others * (self._own - mine)
+        genuine = own * (own - 1) // 2 + own * others
+        impostor = own * (len(which) - own - others) + others * (self._own - own)
         return labels, genuine, impostor
 
     def _tiles(self) -> Iterator[tuple[Indices, int, int, NDArray[np.float32]]]:

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedfr.core.errors import FedfrError
 from fedfr.evaluation.array_inputs import as_array, as_features, as_labels, as_rates
-from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Metric, expected, rate_label, refusable
+from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Metric, empty_metric, exact_product, rate_label
 from fedfr.evaluation.score_normalization import CohortStatistics, cohort_statistics
-from fedfr.evaluation.scores import Block, operating_points
+from fedfr.evaluation.scores import ScoreBlock, operating_points
 from fedfr.evaluation.unit_features import normalize
 
 __all__ = [
@@ -143,9 +143,9 @@ def open_set_identification(
     genuine = int(mated.sum())
     measurements = []
     for fpir in rates:
-        measured = refusable(f"TPIR@FPIR={rate_label(fpir)}", fpir, genuine, len(impostors), minimum_impostors)
+        measured = empty_metric(f"TPIR@FPIR={rate_label(fpir)}", fpir, genuine, len(impostors), minimum_impostors)
         if not measured.refused:
-            threshold = impostors[math.floor(expected(fpir, len(impostors)))]
+            threshold = impostors[math.floor(exact_product(fpir, len(impostors)))]
             accepted = int((hit & (own > threshold)).sum())
             measured = replace(measured, value=accepted / genuine, threshold=float(threshold))
         measurements.append(measured)
@@ -198,10 +198,10 @@ def released_identification(
     measurements = []
     for fpir in rates:
         metric = f"TPIR(released)@FPIR={rate_label(fpir)}"
-        measured = refusable(metric, fpir, genuine, count - genuine, minimum_impostors, of=count)
+        measured = empty_metric(metric, fpir, genuine, count - genuine, minimum_impostors, of=count)
         measurements.append(measured)
     given = [index for index, measured in enumerate(measurements) if not measured.refused]
-    ranks = [min(math.ceil(expected(rates[index], count)), scores) - 1 for index in given]
+    ranks = [min(math.ceil(exact_product(rates[index], count)), scores) - 1 for index in given]
     for index, point in zip(given, operating_points(search.blocks, ranks), strict=True):
         measurements[index] = replace(measurements[index], value=point.accepted / genuine, threshold=point.threshold)
     return measurements
@@ -234,7 +234,7 @@ class Search:
     def _step(self) -> int:
         return max(1, BLOCK // len(self.templates))
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[ScoreBlock]:
         """Yield the scores of all probes; the genuine ones are those of mated probes with their own template."""
         for start in range(0, len(self.probes), self._step):
             scores = self.probes[start : start + self._step] @ self.templates.T
@@ -243,7 +243,7 @@ class Search:
             labels = self.labels[start : start + self._step]
             rows = np.flatnonzero(labels != NON_MATED)
             own = scores[rows, labels[rows]]
-            yield Block(scores, own, own)
+            yield ScoreBlock(scores, own, own)
 
     def best(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return per probe the score of its own template and the best of the others, -inf where there is none."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from fedfr.core.decimals import exact
+from fedfr.core.decimals import exact_fraction
 from fedfr.core.short_repr import Brief
 from fedfr.evaluation.array_inputs import as_rates
 
-__all__ = ["MINIMUM_IMPOSTORS", "Metric", "expected", "rate_label", "refusable"]
+__all__ = ["MINIMUM_IMPOSTORS", "Metric", "empty_metric", "exact_product", "rate_label"]
 
 MINIMUM_IMPOSTORS = 10
 """A metric at an error rate is refused when fewer impostors than this are expected above its threshold."""
@@ -48,17 +48,19 @@ def rate_label(rate: float) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
-def expected(rate: float, count: int) -> Fraction:
+def exact_product(rate: float, count: int) -> Fraction:
     """Return ``rate`` · ``count`` without rounding, the rate read as its decimal text: 0.29 · 100 is 29."""
-    return exact(rate) * count
+    return exact_fraction(rate) * count
 
 
-def refusable(metric: str, rate: float, genuine: int, impostor: int, minimum: int, *, of: int | None = None) -> Metric:
+def empty_metric(
+    metric: str, rate: float, genuine: int, impostor: int, minimum: int, *, of: int | None = None
+) -> Metric:
     """Return a metric without a value: its counts, the impostors expected above it, and the refusal if there is one.
 
     ``rate`` is the error rate; ``of`` is the number it is a share of, by default ``impostor``.
     """
-    above = expected(rate, impostor if of is None else of)
+    above = exact_product(rate, impostor if of is None else of)
     refused = ""
     if genuine == 0:
         refused = "nothing genuine to accept"

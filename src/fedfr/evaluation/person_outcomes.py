@@ -24,7 +24,7 @@ from fedfr.core.short_repr import Brief
 from fedfr.evaluation.array_inputs import as_labels, as_rates
 from fedfr.evaluation.block_comparisons import OwnPairs
 from fedfr.evaluation.identification import best_scores
-from fedfr.evaluation.metrics import Metric, expected
+from fedfr.evaluation.metrics import Metric, exact_product
 from fedfr.evaluation.scores import operating_points
 
 __all__ = ["PersonOutcomes", "identification_outcomes", "verification_outcomes"]
@@ -158,7 +158,7 @@ def _with_threshold(metrics: Sequence[Metric], rates: Sequence[float]) -> list[t
 
 def _ranks(rate: float, impostors: int) -> tuple[int, int]:
     """Return the ranks from the top of the thresholds at a lower and a higher error rate."""
-    rank = expected(rate, impostors)
+    rank = exact_product(rate, impostors)
     return math.floor(rank / _SPREAD), min(math.floor(rank * _SPREAD), impostors - 1)
 
 

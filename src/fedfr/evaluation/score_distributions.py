@@ -16,7 +16,7 @@ from fedfr.core.short_repr import Brief
 from fedfr.evaluation.binned import score_histogram
 from fedfr.evaluation.block_comparisons import OwnPairs
 from fedfr.evaluation.identification import best_scores
-from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, expected
+from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, exact_product
 
 __all__ = ["RATES", "ScoreCounts", "pair_scores", "search_scores"]
 
@@ -58,7 +58,7 @@ class ScoreCounts(Brief):
         above, genuine = (np.append(np.cumsum(counts[::-1])[::-1], 0) for counts in (self.impostor, self.genuine))
         values: list[float | None] = []
         for rate in rates:
-            allowed = expected(rate, impostors)
+            allowed = exact_product(rate, impostors)
             threshold = int(np.argmax(above <= float(allowed)))
             refused = not genuine_count or allowed < minimum
             values.append(None if refused else int(genuine[threshold]) / genuine_count)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Block", "OperatingPoint", "ScoreStream", "likely_bins", "operating_points"]
+__all__ = ["OperatingPoint", "ScoreBlock", "ScoreStream", "likely_bins", "operating_points"]
 
 HALF = 1 << 16
 CHUNK = 1 << 19
@@ -30,7 +30,7 @@ Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Block:
+class ScoreBlock:
     """One block of scores: impostor scores are ``scores`` (any shape) without one occurrence of each ``removed``.
 
     The arrays are valid only until the next block is requested.
@@ -41,7 +41,7 @@ class Block:
     genuine: Scores
 
 
-ScoreStream = Callable[[], Iterable[Block]]
+ScoreStream = Callable[[], Iterable[ScoreBlock]]
 
 
 @dataclass(frozen=True)

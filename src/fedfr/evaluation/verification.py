@@ -15,8 +15,8 @@ from fedfr.evaluation.array_inputs import as_features, as_flags, as_rates, as_sc
 from fedfr.evaluation.binned import binned_tar
 from fedfr.evaluation.block_comparisons import OwnPairs
 from fedfr.evaluation.folds import fold_accuracies
-from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Metric, expected, rate_label, refusable
-from fedfr.evaluation.scores import Block, ScoreStream, likely_bins, operating_points
+from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Metric, empty_metric, exact_product, rate_label
+from fedfr.evaluation.scores import ScoreBlock, ScoreStream, likely_bins, operating_points
 from fedfr.evaluation.unit_features import normalize
 
 __all__ = [
@@ -48,7 +48,7 @@ def tar_at_far(
     """
     own, others = as_scores(genuine, "genuine"), as_scores(impostor, "impostor")
     nothing = np.empty(0, np.float32)
-    block = Block(others.astype(np.float32), nothing, own.astype(np.float32))
+    block = ScoreBlock(others.astype(np.float32), nothing, own.astype(np.float32))
     return _tar(lambda: (block,), own.size, others.size, fars, minimum_impostors)
 
 
@@ -186,13 +186,13 @@ def _tar(
     binned: bool = False,
 ) -> list[Metric]:
     fars = as_rates(given_fars, "fars")
-    measurements = [refusable(f"TAR@FAR={rate_label(far)}", far, genuine, impostor, minimum) for far in fars]
+    measurements = [empty_metric(f"TAR@FAR={rate_label(far)}", far, genuine, impostor, minimum) for far in fars]
     given = [index for index, metric in enumerate(measurements) if not metric.refused]
     if binned and given:
         for index, value in zip(given, binned_tar(stream, [fars[index] for index in given]), strict=True):
             measurements[index] = replace(measurements[index], value=value)
         return measurements
-    ranks = [math.floor(expected(fars[index], impostor)) for index in given]
+    ranks = [math.floor(exact_product(fars[index], impostor)) for index in given]
     guess = likely_bins(sample(), ranks, impostor) if sample and ranks and impostor > SAMPLED_ABOVE else ()
     for index, point in zip(given, operating_points(stream, ranks, guess), strict=True):
         measurements[index] = replace(measurements[index], value=point.accepted / genuine, threshold=point.threshold)

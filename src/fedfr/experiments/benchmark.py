@@ -53,7 +53,7 @@ class Benchmark:
         identities); the folder is then left unchanged.
         """
         folder = Path(folder)
-        made = cls(plan, folder)
+        benchmark = cls(plan, folder)
         if cls.is_at(folder):
             there = cls.open(folder).plan
             wanted = plan.model_copy(update={"seeds": there.seeds}) if set(plan.seeds) > set(there.seeds) else plan
@@ -62,19 +62,19 @@ class Benchmark:
                 name, old, new = difference
                 raise FedfrError(f"{folder} was begun with {name} = {old!r}, not {new!r}; choose another folder")
             if plan != there:
-                made._save_plan()
-            return made
+                benchmark._save_plan()
+            return benchmark
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise FedfrError(f"{folder} exists and is not an empty folder; choose another folder for the benchmark")
         configs, existed = [plan.experiment(seed, cell) for cell, seed in plan.runs()], folder.exists()
-        made._save_plan()
+        benchmark._save_plan()
         try:
             for cell, config in zip(plan.cells, configs, strict=False):
-                made._begin(cell, config, progress)
+                benchmark._begin(cell, config, progress)
         except BaseException:
             empty_folder(folder, remove=not existed)
             raise
-        return made
+        return benchmark
 
     @classmethod
     def open(cls, folder: str | Path) -> Benchmark:

@@ -20,7 +20,7 @@ __all__ = ["ClientFactory"]
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedResources:
     """Objects shared by all clients of one process."""
 
     faces: FaceSet
@@ -44,7 +44,7 @@ class ClientFactory:
     split_path: Path
     clients_folder: Path
     features_folder: Path | None = None
-    _shared: Shared | None = field(default=None, repr=False)
+    _shared: SharedResources | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_shared": None}
@@ -58,7 +58,7 @@ class ClientFactory:
         store = PrivateStore(self.clients_folder / client_id, client_id)
         return Client(client_id, private, shared.public, shared.method, shared.settings, store, shared.networks)
 
-    def _share(self) -> Shared:
+    def _share(self) -> SharedResources:
         config, faces, split = self.config, FaceSet.load(self.faces_folder), Split.load(self.split_path)
         method, compute = make_method(config, self.method_name), make_compute(config, worker_number())
         participants = method.participants(split)
@@ -73,4 +73,4 @@ class ClientFactory:
         half = config.runtime.public_features == "half"
         public = PublicFaces(faces.subset(split.public), self.features_folder, half=half)
         networks = Networks(config.model.backbone, compute)
-        return Shared(faces, participants, public, method, settings, networks)
+        return SharedResources(faces, participants, public, method, settings, networks)

@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from fedfr.evaluation import PROTOCOLS, SCORES, ScoreCounts
-from fedfr.evaluation.protocols import family_of, measure
+from fedfr.evaluation.protocols import family_of, run_protocol
 from fedfr.evaluation.protocols.outcomes import SCORED, outcomes_by_person
 from fedfr.experiments.components import RunComponents
 from fedfr.experiments.image_features import ConstantFeatures, FeatureSource, ImageFeatures, NotFiniteError
@@ -176,7 +176,7 @@ class Evaluator:
                     key = (evaluated.method, evaluated.model, name)
                     self._scores.setdefault(key, {})[client] = counts
                     self._rounds[key] = max(evaluated.round, self._rounds.get(key, 0))
-            metrics, label = measure(name, **given, config=config), scored_protocol(name, scoring.name)
+            metrics, label = run_protocol(name, **given, config=config), scored_protocol(name, scoring.name)
             rows += rows_from(
                 metrics,
                 method=evaluated.method,
@@ -210,12 +210,12 @@ def evaluate_method_run(
     for client in components.split.clients if method.personal_model is not None else ():
         number, module = method_run.personal_module(client) or (round_number, None)
         evaluated = EvaluatedModel(method_run.name, components.config.seed, number, str(method.personal_model))
-        found = (
+        features_or_reason = (
             _missing_model_reason(method_run, client)
             if module is None
             else evaluator.features(module, f"{method_run.name} {client}")
         )
-        rows += _rows_or_refusals(found, partial(_client_rows, client, evaluated), evaluator)
+        rows += _rows_or_refusals(features_or_reason, partial(_client_rows, client, evaluated), evaluator)
     return rows
 
 

@@ -57,8 +57,8 @@ class ImageFeatures:
         if len(missing):
             training_set = TrainingSet([(self._components.faces, missing, 0)])
             compute, report = self._components.compute, self._on_images
-            found = extract_features(self._module, training_set, compute, mirrored=bool(mirrored), on_images=report)
-            new = found.numpy()
+            extracted = extract_features(self._module, training_set, compute, mirrored=bool(mirrored), on_images=report)
+            new = extracted.numpy()
             if not np.isfinite(new).all():
                 raise NotFiniteError("its features are NaN or infinite")
             rows[missing] = np.arange(len(missing)) + len(self._known[mirrored])

@@ -13,7 +13,7 @@ from fedfr.config.schema import EvaluationConfig
 from fedfr.core.errors import FedfrError
 from fedfr.core.settings import validate
 from fedfr.evaluation import GENERIC_PROTOCOLS, IJB_PROTOCOLS, PROTOCOLS, SET_PROTOCOLS
-from fedfr.evaluation.protocols import family_of, measure
+from fedfr.evaluation.protocols import family_of, run_protocol
 from fedfr.evaluation.protocols.ijb import IJB_LISTS
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.ijb_evaluation import IjbSettings, check_ijb, ijb_templates
@@ -183,7 +183,7 @@ def _image_counter(progress: Progress, work: str) -> Callable[[int, int], None]:
 
 def _rows(protocol: str, title: str, role: str, given: Mapping[str, Any]) -> list[Row]:
     return rows_from(
-        measure(protocol, **given, config=EvaluationConfig()),
+        run_protocol(protocol, **given, config=EvaluationConfig()),
         method=role,
         seed=0,
         round_number=0,

@@ -18,7 +18,7 @@ from fedfr.faces.readers.aligned_folder import open_folder
 from fedfr.faces.readers.choice import import_faces, importer_for, load_faces
 from fedfr.faces.readers.image_reading import FacesWarning
 from fedfr.faces.readers.pairs.face_pairs import read_pairs
-from fedfr.faces.readers.photographs import PhotographImport, import_photographs
+from fedfr.faces.readers.photograph_import import PhotographImport, import_photographs
 from fedfr.faces.readers.verification_sets import VerificationSet, read_verification_set, verification_sets
 from fedfr.faces.splits.partitioners import split_from_partitions
 from fedfr.faces.splits.recipes import SPLITS, make_split

@@ -11,7 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedfr.core.errors import FedfrError
 
-__all__ = ["DIGEST_BYTES", "Column", "Digests", "ImageIndices", "Texts", "concatenate_indices", "encode_texts", "take"]
+__all__ = [
+    "DIGEST_BYTES",
+    "Column",
+    "Digests",
+    "ImageIndices",
+    "Texts",
+    "concatenate_indices",
+    "encode_texts",
+    "take_texts",
+]
 
 DIGEST_BYTES = 32
 CHUNK = 1 << 14
@@ -201,7 +210,7 @@ def concatenate_indices(parts: Iterable[Sequence[int] | NDArray[Any]]) -> NDArra
     return np.concatenate([np.empty(0, np.int64), *(np.asarray(part, np.int64) for part in parts)])
 
 
-def take(texts: Sequence[str], rows: NDArray[np.int64]) -> Sequence[str]:
+def take_texts(texts: Sequence[str], rows: NDArray[np.int64]) -> Sequence[str]:
     """Return the texts at ``rows``: as a column if ``texts`` is one, else as a list."""
     return texts.take(rows) if isinstance(texts, Column) else [texts[row] for row in rows.tolist()]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
-from fedfr.faces.encoded_images import encode
+from fedfr.faces.encoded_images import encode_image
 from fedfr.faces.faceset import FaceSet
 
 __all__ = ["write_contact_sheet"]
@@ -28,4 +28,4 @@ def write_contact_sheet(faces: FaceSet, path: Path, identities: int, images: int
     for label in range(rows):
         for column, pixels in enumerate(faces.images(faces.indices_of(label)[:images])):
             sheet[label * 112 : (label + 1) * 112, column * 112 : (column + 1) * 112] = pixels
-    write_atomically(path, encode(sheet, ".png"))
+    write_atomically(path, encode_image(sheet, ".png"))

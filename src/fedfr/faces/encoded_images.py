@@ -17,7 +17,16 @@ from fedfr.faces.image_headers import PNG, image_size
 from fedfr.faces.pixels import IMAGE_SHAPE
 from fedfr.faces.truncated_jpeg import decode_without_end_marker, lacks_end_marker
 
-__all__ = ["MAX_PIXELS", "check_pixels", "decode", "decode_image", "decode_rgb", "encode", "resize", "silence_opencv"]
+__all__ = [
+    "MAX_PIXELS",
+    "check_pixels",
+    "decode",
+    "decode_image",
+    "decode_rgb",
+    "encode_image",
+    "resize",
+    "silence_opencv",
+]
 
 MAX_PIXELS = 1 << 26
 """Greatest number of pixels (64 megapixels) that are decoded; larger headers point to a decompression bomb."""
@@ -97,7 +106,7 @@ def decode_image(content: bytes) -> NDArray[np.uint8]:
     return decode_rgb(content)
 
 
-def encode(image: NDArray[np.uint8], suffix: str, options: Sequence[int] = ()) -> bytes:
+def encode_image(image: NDArray[np.uint8], suffix: str, options: Sequence[int] = ()) -> bytes:
     """Encode an RGB image (height, width, 3) as ``.png`` or ``.jpg`` with OpenCV's ``options``."""
     done, content = cv2.imencode(suffix, np.ascontiguousarray(image[:, :, ::-1]), options)
     if not done:

@@ -56,8 +56,8 @@ def remaining_images(faces: FaceSet, left: Sequence[OmittedImage]) -> NDArray[np
 
 def lost_identities(faces: FaceSet, left: Sequence[OmittedImage]) -> tuple[str, ...]:
     """Return the identities of which no image remains, in the order of their labels."""
-    gone = np.bincount(faces.labels[[each.index for each in left]], minlength=faces.num_identities)
-    lost = np.flatnonzero((gone > 0) & (gone == faces.counts()))
+    omitted = np.bincount(faces.labels[[each.index for each in left]], minlength=faces.num_identities)
+    lost = np.flatnonzero((omitted > 0) & (omitted == faces.counts()))
     return tuple(faces.identities[label] for label in lost.tolist())
 
 
@@ -113,8 +113,10 @@ def exclude_faces(
         raise FedfrError(
             f"{findings} marks no image with exclude in its column {DECISION}; mark the images to exclude first"
         )
-    gone = np.bincount(faces.labels[[each.index for each in left]], minlength=faces.num_identities)
-    single = [faces.identities[label] for label in np.flatnonzero((gone > 0) & (faces.counts() - gone == 1)).tolist()]
+    omitted = np.bincount(faces.labels[[each.index for each in left]], minlength=faces.num_identities)
+    single = [
+        faces.identities[label] for label in np.flatnonzero((omitted > 0) & (faces.counts() - omitted == 1)).tolist()
+    ]
     if single and not keep_single:
         listed = format_name_groups([(name,) for name in single])
         raise FedfrError(

@@ -19,7 +19,14 @@ from fedfr.faces.faceset import FaceSet
 from fedfr.faces.joined_pixels import JoinedPixels, SetPart
 from fedfr.faces.name_matching import quoted_name
 from fedfr.faces.set_links import save_links
-from fedfr.faces.set_overlap import NAME, SIMILAR, Overlap, describe_overlaps, shared_identity_names, shared_images
+from fedfr.faces.set_overlap import (
+    NAME,
+    SIMILAR,
+    IdentityOverlap,
+    describe_overlaps,
+    shared_identity_names,
+    shared_images,
+)
 
 __all__ = [
     "OVERLAPS",
@@ -77,7 +84,7 @@ def combine(
     ordered = sorted(sets, key=lambda each: ROLES.index(each.role))
     _check(ordered)
     left = [dict(each.left_out) for each in ordered]
-    kept = [_kept(each, gone) for each, gone in zip(ordered, left, strict=True)]
+    kept = [_kept(each, omitted) for each, omitted in zip(ordered, left, strict=True)]
     if overlap != "keep":
         _check_distinct(ordered)
     found = [] if overlap == "keep" else shared_images([each.faces for each in ordered], kept)
@@ -96,7 +103,7 @@ def combine(
         first = ordered[each.first].name
         left[each.second].setdefault(each.other, f"{each.reason} {first}/{each.identity}")
     if found:
-        kept = [_kept(each, gone) for each, gone in zip(ordered, left, strict=True)]
+        kept = [_kept(each, omitted) for each, omitted in zip(ordered, left, strict=True)]
     joined = _joined(ordered, left, kept)
     return joined if dest is None else save_links(joined, [each.faces for each in ordered], Path(dest).resolve())
 
@@ -236,9 +243,9 @@ def _joined(sets: Sequence[NamedSet], left: Sequence[Mapping[str, str]], kept: S
             start,
             len(part),
             part.num_identities,
-            {name: gone[name] for name in each.faces.identities if name in gone},
+            {name: omitted[name] for name in each.faces.identities if name in omitted},
         )
-        for each, part, start, gone in zip(sets, parts, starts, left, strict=False)
+        for each, part, start, omitted in zip(sets, parts, starts, left, strict=False)
     ]
     own = [None if len(rows) == len(each.faces) else rows for each, rows in zip(sets, kept, strict=True)]
     return FaceSet(
@@ -274,11 +281,11 @@ class _Names(Column[str]):
         return f"{self._sets[number]}/{self._names[number][inside]}"
 
 
-def _found_people(sets: Sequence[NamedSet], whole: FaceSet, same_people: FindPeople) -> list[Overlap]:
+def _found_people(sets: Sequence[NamedSet], whole: FaceSet, same_people: FindPeople) -> list[IdentityOverlap]:
     """Return the pairs of identities of two sets that ``same_people`` finds, the earlier set first."""
     names, found = [each.name for each in sets], []
     for pair in same_people(whole):
         (one, _, identity), (other, _, same) = (whole.identities[label].partition("/") for label in sorted(pair))
         if one != other:
-            found.append(Overlap(names.index(one), identity, names.index(other), same, SIMILAR))
+            found.append(IdentityOverlap(names.index(one), identity, names.index(other), same, SIMILAR))
     return found

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedfr.core.errors import FedfrError
-from fedfr.faces.array_columns import Column, Digests, take
+from fedfr.faces.array_columns import Column, Digests, take_texts
 from fedfr.faces.grouping import ByIdentity
 from fedfr.faces.joined_pixels import JoinedPixels, SetPart
 from fedfr.faces.pixels import DecodedPixels, PixelSource
@@ -134,7 +134,7 @@ class FaceSet:
         place = np.zeros(self.num_identities, np.int64)
         place[kept] = np.arange(len(kept))
         identities = [self.identities[label] for label in kept.tolist()]
-        part = FaceSet(self._pixels, place[labels], identities, take(self.names, chosen), rows)
+        part = FaceSet(self._pixels, place[labels], identities, take_texts(self.names, chosen), rows)
         part._stored = self._stored
         if self._digests is not None:
             part._digests = self._digests.take(chosen)
@@ -250,9 +250,9 @@ def _read_only_labels(labels: ArrayLike) -> NDArray[np.int64]:
     """Return labels as a read-only array; copied unless they are one already, as memory-mapped labels are."""
     if isinstance(labels, np.ndarray) and labels.dtype == np.int64 and not labels.flags.writeable:
         return labels
-    made = np.array(labels, dtype=np.int64)
-    made.flags.writeable = False
-    return made
+    copied = np.array(labels, dtype=np.int64)
+    copied.flags.writeable = False
+    return copied
 
 
 def _reopened(folder: Path, expected: str, rows: NDArray[np.int64] | None) -> FaceSet:

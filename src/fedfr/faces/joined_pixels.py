@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from fedfr.faces.index_ranges import format_ranges, parse_ranges
 from fedfr.faces.pixels import IMAGE_SHAPE
 
-__all__ = ["Images", "JoinedPixels", "SetPart"]
+__all__ = ["IndexedImages", "JoinedPixels", "SetPart"]
 
 
-class Images(Protocol):
+class IndexedImages(Protocol):
     """Interface of images read by index; a :class:`fedfr.faces.FaceSet` implements it."""
 
     def images(self, indices: NDArray[np.int64], /) -> NDArray[np.uint8]:
@@ -80,7 +80,7 @@ class JoinedPixels:
     """
 
     def __init__(
-        self, sets: Sequence[SetPart], images: Sequence[Images], own: Sequence[NDArray[np.int64] | None]
+        self, sets: Sequence[SetPart], images: Sequence[IndexedImages], own: Sequence[NDArray[np.int64] | None]
     ) -> None:
         self.sets = tuple(sets)
         self._images = tuple(images)

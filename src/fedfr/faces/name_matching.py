@@ -57,15 +57,17 @@ def groups_of_similar_names(
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def matching_names(mine: Iterable[str], others: Iterable[str]) -> list[tuple[str, str]]:
-    """Return pairs of a name in ``mine`` and one in ``others`` that are equal or look the same; equal ones first."""
-    theirs: dict[str, str] = {}
+def matching_names(names: Iterable[str], others: Iterable[str]) -> list[tuple[str, str]]:
+    """Return pairs of a name in ``names`` and one in ``others`` that are equal or look the same; equal ones first."""
+    by_form: dict[str, str] = {}
     whole: set[str] = set()
     for name in others:
-        theirs.setdefault(normalized_name(name), name)
+        by_form.setdefault(normalized_name(name), name)
         whole.add(name)
     found = [
-        (name, name if name in whole else theirs[plain]) for name in mine if (plain := normalized_name(name)) in theirs
+        (name, name if name in whole else by_form[plain])
+        for name in names
+        if (plain := normalized_name(name)) in by_form
     ]
     return sorted(found, key=lambda pair: (pair[0] != pair[1], pair))
 

@@ -53,8 +53,10 @@ def decode_without_end_marker(content: bytes, decode: Decode) -> NDArray[np.uint
     # libjpeg prints a warning about bytes before a marker; for a single scan it needs none, so none is appended.
     end = b"\xff\xd9" if frame.progressive or len(frame.scans) > 1 else b""
     found = [decode(np.frombuffer(content + filler + end, np.uint8)) for filler in _FILLERS]
-    made = [each for each in found if each is not None]
-    return made[0] if len(made) == len(found) and all(np.array_equal(each, made[0]) for each in made) else None
+    decoded = [each for each in found if each is not None]
+    return (
+        decoded[0] if len(decoded) == len(found) and all(np.array_equal(each, decoded[0]) for each in decoded) else None
+    )
 
 
 def _walk(content: bytes) -> _Frame:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from fedfr.config.schema import LocalConfig
-from fedfr.core.decimals import exact
+from fedfr.core.decimals import exact_fraction
 from fedfr.core.errors import FedfrError
 from fedfr.core.memory import peak_memory
 from fedfr.faces import FaceSet
@@ -45,7 +45,7 @@ def decay_epoch(local: LocalConfig, round_number: int) -> int:
     epochs, first_round = local.epochs_in(round_number), local.decay_epoch_first_round
     if round_number == 1 and local.epochs == "adaptive" and first_round is not None and first_round < epochs:
         return first_round
-    due = exact(local.decay_at) * epochs
+    due = exact_fraction(local.decay_at) * epochs
     return math.ceil(due) if local.decay_rounding == "up" else math.floor(due)
 
 

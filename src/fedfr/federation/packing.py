@@ -21,7 +21,7 @@ import torch
 
 from fedfr.core.files import parse_json
 
-__all__ = ["pack", "packed", "read_metadata", "unpack"]
+__all__ = ["pack", "packed", "read_header_metadata", "unpack"]
 
 # In the library's order, widest first, so that every tensor begins at a multiple of its width.
 DTYPES = {
@@ -87,7 +87,7 @@ class _Entry:
         return math.prod(self.shape)
 
 
-def read_metadata(path: Path, longest_header: int = LONGEST_HEADER) -> dict[str, str]:
+def read_header_metadata(path: Path, longest_header: int = LONGEST_HEADER) -> dict[str, str]:
     """Read the metadata in a file's header without its tensors; raises as :func:`unpack` does, and OSError."""
     with path.open("rb") as file:
         length, size = int.from_bytes(file.read(LENGTH), "little"), os.fstat(file.fileno()).st_size

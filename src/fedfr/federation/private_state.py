@@ -9,7 +9,7 @@ import torch
 
 from fedfr.core.short_repr import Brief
 
-__all__ = ["PARTS", "PrivateState", "under"]
+__all__ = ["PARTS", "PrivateState", "tensors_under"]
 
 _BRANCHES = ("branches.weight", "branches.bias")
 _PERSONAL = ("prototypes", "teacher/prototypes")
@@ -64,7 +64,7 @@ class PrivateState(Brief):
     @property
     def personal_backbone(self) -> dict[str, torch.Tensor]:
         """Separately trained backbone, or empty."""
-        return under("backbone/", self.personal)
+        return tensors_under("backbone/", self.personal)
 
     def for_identities(self, identities: Sequence[str], initial: Callable[[], torch.Tensor]) -> PrivateState:
         """Return the state with one row for each of ``identities``, in their order.
@@ -112,6 +112,6 @@ class PrivateState(Brief):
         return named and self.prototypes.dim() == 2 and all(value.shape[:1] == (count,) for value in counted)
 
 
-def under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def tensors_under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the tensors whose names begin with ``prefix``, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -12,8 +12,8 @@ from pathlib import Path
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import parse_json, remove_leftovers, write_atomically
 from fedfr.federation.identity_key import IdentityKey
-from fedfr.federation.packing import packed, read_metadata, unpack
-from fedfr.federation.private_state import PARTS, PrivateState, under
+from fedfr.federation.packing import packed, read_header_metadata, unpack
+from fedfr.federation.private_state import PARTS, PrivateState, tensors_under
 
 __all__ = ["PERSONAL_MODEL", "PrivateStore"]
 
@@ -143,7 +143,7 @@ class PrivateStore:
     def _metadata(self, path: Path) -> dict[str, str]:
         """Return the metadata in a file's header; its tensors are not read."""
         try:
-            return read_metadata(path, _LONGEST_HEADER)
+            return read_header_metadata(path, _LONGEST_HEADER)
         except (OSError, ValueError) as error:
             raise _unreadable(path, error) from error
 
@@ -182,7 +182,7 @@ class PrivateStore:
                 f"private state {path} holds no prototypes; remove it to restart this client from the beginning",
                 _UNUSABLE,
             )
-        parts = {part: under(prefix, tensors) for part, prefix in PARTS.items()}
+        parts = {part: tensors_under(prefix, tensors) for part, prefix in PARTS.items()}
         identities = self._identities(path, metadata)
         state = PrivateState(round_number, prototypes=tensors["prototypes"], identities=identities, **parts)
         if not state.is_consistent():

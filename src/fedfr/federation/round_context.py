@@ -79,8 +79,8 @@ class RoundModels:
     def new_backbone(self, seed: int) -> nn.Module:
         """Build a backbone with initial weights drawn for this client and ``seed``."""
         settings = self._settings
-        made = build_backbone(settings.backbone, derive_seed(settings.seed, "backbone", self._client, seed))
-        return settings.compute.place(made)
+        backbone = build_backbone(settings.backbone, derive_seed(settings.seed, "backbone", self._client, seed))
+        return settings.compute.place(backbone)
 
 
 @dataclass(frozen=True, repr=False)

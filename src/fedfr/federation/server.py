@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from fedfr.config.schema import FederationConfig
-from fedfr.core.decimals import exact
+from fedfr.core.decimals import exact_fraction
 from fedfr.core.errors import FedfrError
 from fedfr.core.rng import numpy_generator
 from fedfr.federation.aggregation import ChangeLimit, StreamingAverage, check_update
@@ -35,7 +35,7 @@ def accepted_rounds(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 def sample_clients(clients: Sequence[str], share: float, seed: int, round_number: int) -> list[str]:
     """Draw max(1, ⌈share · C⌉) of C clients without replacement; return their ids sorted."""
-    count = max(1, math.ceil(exact(share) * len(clients)))
+    count = max(1, math.ceil(exact_fraction(share) * len(clients)))
     if count >= len(clients):
         return sorted(clients)
     drawn = numpy_generator(seed, "participation", round_number).choice(len(clients), count, replace=False)
@@ -115,7 +115,7 @@ class Server:
 
     def _check_quorum(self, number: int, sampled: Sequence[str], admission: _Admission) -> None:
         """Raise :class:`FedfrError` when fewer updates were admitted than the quorum requires."""
-        needed = max(1, math.ceil(exact(self.federation.quorum) * len(sampled)))
+        needed = max(1, math.ceil(exact_fraction(self.federation.quorum) * len(sampled)))
         if len(admission.reports) < needed:
             reason = admission.refused[0] if admission.refused else "none"
             raise FedfrError(

@@ -33,7 +33,7 @@ _LARGEST_SCALE = float(torch.nextafter(_LARGEST / LEVELS, torch.tensor(0.0)))
 Tensors = Mapping[str, torch.Tensor]
 
 
-class Code(Protocol):
+class ChangeCodec(Protocol):
     """Compression of changes; float32 in and out."""
 
     dtype: torch.dtype
@@ -92,7 +92,7 @@ class _Int8:
         return -(-values // BLOCK)
 
 
-CODES: Mapping[str, Code | None] = {"full": None, "bf16": _Bfloat16(), "int8": _Int8()}
+CODECS: Mapping[str, ChangeCodec | None] = {"full": None, "bf16": _Bfloat16(), "int8": _Int8()}
 """Compression by the value of the setting ``federation.updates``."""
 
 
@@ -120,7 +120,7 @@ def compress(update: Update, broadcast: Broadcast, kind: str, residual: Tensors)
     Public prototypes are compressed as well; small tensors, integers and revealed identities are not. Entries that are
     not in this update keep their residual.
     """
-    code = CODES[kind]
+    code = CODECS[kind]
     if code is None:
         return Compressed(update, {})
     before, tensors, scales, left = (
@@ -149,7 +149,7 @@ def restore(update: Update, broadcast: Broadcast, kind: str) -> Update:
     Wrong names are left to the server's check. Raises :class:`FedfrError` naming client and field for another dtype or
     shape, and for scales that are missing, unexpected, negative or not finite.
     """
-    code = CODES[kind]
+    code = CODECS[kind]
     who = f"update of {update.client} for round {update.round} refused"
     before, tensors, scales = tensors_by_name(broadcast), tensors_by_name(update), dict(update.scales)
     for name, carried in tensors.items():

@@ -75,11 +75,11 @@ def recognize_backbone(state: Mapping[str, Tensor], expected: str | None = None)
         if differences:
             raise FedfrError(f"weights do not fit {expected}: {_shorten(differences)}; name another backbone, or none")
         return expected
-    found = {name: _differences(given, entry_shapes(name)) for name in BACKBONES.builtin}
-    nearest = min(found, key=lambda name: len(found[name]))
-    if found[nearest]:
+    by_backbone = {name: _differences(given, entry_shapes(name)) for name in BACKBONES.builtin}
+    nearest = min(by_backbone, key=lambda name: len(by_backbone[name]))
+    if by_backbone[nearest]:
         raise FedfrError(
-            f"weights fit no known backbone; nearest is {nearest!r}, but {_shorten(found[nearest])}; "
+            f"weights fit no known backbone; nearest is {nearest!r}, but {_shorten(by_backbone[nearest])}; "
             f"known: {', '.join(BACKBONES.builtin)}"
         )
     return nearest

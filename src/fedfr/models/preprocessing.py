@@ -105,7 +105,7 @@ class Preprocessing:
         """Inverse of :meth:`to_metadata`; raises :class:`FedfrError` if an entry is missing, unknown or invalid."""
         try:
             size, columns = metadata["size"], metadata["columns"]
-            made = cls(
+            preprocessing = cls(
                 template=str(metadata["template"]),
                 size=(int(size[0]), int(size[1])),
                 colour=str(metadata["colour"]),
@@ -118,12 +118,12 @@ class Preprocessing:
                 f"preprocessing {metadata!r} cannot be read ({error!r}); "
                 f"needed are {', '.join(cls.__dataclass_fields__)}; write the model again with this version"
             ) from error
-        if made.to_metadata() != metadata:
+        if preprocessing.to_metadata() != metadata:
             raise FedfrError(
                 f"preprocessing {metadata!r} has entries that this version does not know; "
                 f"known are {', '.join(cls.__dataclass_fields__)}; use the version that wrote it"
             )
-        return made
+        return preprocessing
 
 
 def _each(level: Levels) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Columns", "Rows", "cosines", "full_accumulation", "has_fast_bf16"]
+__all__ = ["RoundedDirections", "RoundedFeatures", "cosines", "full_accumulation", "has_fast_bf16"]
 
 PAIRS = 4096
 # Unit roundoff: 8 and 24 significant bits, the hidden one included.
@@ -16,7 +16,7 @@ ROUNDOFF = {torch.bfloat16: 2.0**-8, torch.float32: 2.0**-24}
 
 
 @dataclass(frozen=True)
-class Columns:
+class RoundedDirections:
     """Unit vectors (n, D) of finite features, rounded to a short type.
 
     ``error`` bounds the distance between any of them and its exact unit vector.
@@ -26,7 +26,7 @@ class Columns:
     error: float
 
     @classmethod
-    def of(cls, features: torch.Tensor, kind: torch.dtype, block: int) -> Columns:
+    def of(cls, features: torch.Tensor, kind: torch.dtype, block: int) -> RoundedDirections:
         """Round ``features`` (n, D) to ``kind``, ``block`` rows at a time.
 
         The error is measured: it is far below the theoretical bound, which few components reach.
@@ -40,12 +40,12 @@ class Columns:
             errors.append(torch.linalg.vector_norm(wide - values[-1], dim=1))
         return cls(torch.cat(values), float(torch.cat(errors).max()))
 
-    def __getitem__(self, chosen: torch.Tensor | slice) -> Columns:
-        return Columns(self.values[chosen], self.error)
+    def __getitem__(self, chosen: torch.Tensor | slice) -> RoundedDirections:
+        return RoundedDirections(self.values[chosen], self.error)
 
 
 @dataclass(frozen=True)
-class Rows:
+class RoundedFeatures:
     """Features (n, D) rounded to a short type, not normalized, with their lengths (n,) in float64.
 
     ``error`` bounds the distance between a rounded feature and the exact one, relative to its length.
@@ -56,12 +56,12 @@ class Rows:
     error: float
 
     @classmethod
-    def of(cls, features: torch.Tensor, kind: torch.dtype, previous_error: float = 0.0) -> Rows:
+    def of(cls, features: torch.Tensor, kind: torch.dtype, previous_error: float = 0.0) -> RoundedFeatures:
         """Round ``features`` (n, D) to ``kind``; ``previous_error`` is the relative error they already have."""
         length = torch.linalg.vector_norm(features, dim=1, dtype=torch.float64)
         return cls(features.to(kind), length, ROUNDOFF[kind] + previous_error)
 
-    def limits(self, columns: Columns, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def limits(self, columns: RoundedDirections, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (low, high), each (n, 1), outside which a product is certain to be on that side of ``threshold``.
 
         A product of row i with a column below low[i] has an exact cosine below the threshold; above high[i], above it.

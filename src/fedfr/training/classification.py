@@ -33,12 +33,12 @@ class NamedLoss:
 
         Raises :class:`FedfrError` if the function returns neither.
         """
-        found = self.output(batch, network)
-        if found.dim() == 0:
-            return found
+        output = self.output(batch, network)
+        if output.dim() == 0:
+            return output
         if self.negative_repeats:
-            found = repeat_private_negatives(found, batch.labels, len(network.private), self.negative_repeats)
-        return nn.functional.cross_entropy(found, batch.labels)
+            output = repeat_private_negatives(output, batch.labels, len(network.private), self.negative_repeats)
+        return nn.functional.cross_entropy(output, batch.labels)
 
     def output(self, batch: Batch, network: Network) -> torch.Tensor:
         """Return what the function returns for one batch: the loss, a scalar, or logits (b, K)."""
@@ -52,15 +52,15 @@ class NamedLoss:
             "batch": batch,
             "network": network,
         }
-        found = function(**{name: given[name] for name in loss_arguments(function)})
+        output = function(**{name: given[name] for name in loss_arguments(function)})
         expected = (len(batch.labels), len(classes))
-        if not isinstance(found, torch.Tensor) or tuple(found.shape) not in ((), expected):
-            shape = f"shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else f"a {type(found).__name__}"
+        if not isinstance(output, torch.Tensor) or tuple(output.shape) not in ((), expected):
+            shape = f"shape {tuple(output.shape)}" if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"
             raise FedfrError(
                 f"loss {self.kind!r} returned {shape} for {expected[0]} images and {expected[1]} prototypes; return "
                 f"the loss, a scalar tensor, or logits {expected}"
             )
-        return found
+        return output
 
 
 def classification_term(
@@ -92,7 +92,7 @@ def check_loss(kind: str, scale: float, margin: float, embedding_dim: int, *, lo
     try:
         with torch.random.fork_rng(devices=[]):
             network = Network(nn.Identity(), private, public, DFC(2, embedding_dim))
-            found = NamedLoss(kind, scale, margin).output(batch, network)
+            output = NamedLoss(kind, scale, margin).output(batch, network)
     except FedfrError:
         raise
     except Exception as error:
@@ -100,9 +100,9 @@ def check_loss(kind: str, scale: float, margin: float, embedding_dim: int, *, lo
         raise FedfrError(
             f"loss {kind!r} failed on an example batch ({type(error).__name__}: {reason}); correct it"
         ) from error
-    if not found.requires_grad or not found.is_floating_point():
+    if not output.requires_grad or not output.is_floating_point():
         raise FedfrError(f"loss {kind!r} returned a tensor without a gradient; compute it from the features")
-    if logits and found.dim() == 0:
+    if logits and output.dim() == 0:
         raise FedfrError(
             f"loss {kind!r} returns the loss itself, but a setting of the method repeats its logits "
             "(method.reweight_negatives); return logits, or leave that setting off"

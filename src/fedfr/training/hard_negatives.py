@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from fedfr.training.bf16_screening import Columns, Rows, cosines, full_accumulation, has_fast_bf16
+from fedfr.training.bf16_screening import RoundedDirections, RoundedFeatures, cosines, full_accumulation, has_fast_bf16
 from fedfr.training.stored_features import StoredFeatures, half_error
 
 __all__ = ["hard_negatives"]
@@ -55,7 +55,7 @@ def hard_negatives(
     with full_accumulation():
         images = private.to(place)
         images = images[images.isfinite().all(dim=1)]
-        searched = _Private(images, {kind: Columns.of(images, kind, block) for kind in kinds}, threshold)
+        searched = _Private(images, {kind: RoundedDirections.of(images, kind, block) for kind in kinds}, threshold)
         for first, rows in stored.blocks(block):
             error = 0.0 if stored.exact is None else half_error(rows.shape[1])
             found, undecided = searched.near(rows.to(place), kinds, block, error)
@@ -72,7 +72,7 @@ class _Private:
     """Float32 features of the private images, and their rounded unit vectors in each type used for screening."""
 
     features: torch.Tensor
-    rounded: dict[torch.dtype, Columns]
+    rounded: dict[torch.dtype, RoundedDirections]
     threshold: float
 
     def __getitem__(self, chosen: torch.Tensor | slice) -> _Private:
@@ -88,7 +88,7 @@ class _Private:
         undecided only if they have a relative ``error`` themselves.
         """
         kind, *finer = kinds
-        rows = Rows.of(public, kind, error)
+        rows = RoundedFeatures.of(public, kind, error)
         finite = rows.length.isfinite()
         found, undecided = torch.zeros_like(finite), torch.zeros_like(finite)
         for start in range(0, len(self.features), block):

@@ -1,4 +1,4 @@
-"""InsightFace's way to read a curve, held against it step by step; and where it differs from the exact metric."""
+"""InsightFace's reading of the ROC curve: compared step by step, and its difference from the exact metric."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""1:N of two galleries: each by itself and both made one, by plain loops."""
+"""IJB 1:N identification: each gallery alone and both merged, compared with plain loops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Templates: mean within a medium, sum over media, whatever the order of images and the size of blocks."""
+"""Templates: mean within a medium, sum over media, independent of image order and block size."""
 
 from __future__ import annotations
 

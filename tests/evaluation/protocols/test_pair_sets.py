@@ -1,4 +1,4 @@
-"""What is reported of a published verification set: intervals of the literature, metrics beside their ends."""
+"""Protocol of published verification sets: intervals from the literature, metrics at their bounds."""
 
 from __future__ import annotations
 

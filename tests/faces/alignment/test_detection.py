@@ -1,4 +1,4 @@
-"""Finding faces: LFW's known landmarks, images of any size, and which detector files are trusted."""
+"""Face detection: known landmarks of LFW, images of any size, verification of detector files."""
 
 from __future__ import annotations
 

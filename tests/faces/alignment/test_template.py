@@ -1,4 +1,4 @@
-"""Five points to the ArcFace template: the closed form, the crop, and LFW's aligned faces."""
+"""Alignment to the ArcFace template: closed form, crop, and aligned faces of LFW."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that cannot be used: all of them named at once, or left out with a list; none takes memory it announces."""
+"""Unreadable images: all are listed, or left out with a list, in bounded memory."""
 
 from __future__ import annotations
 

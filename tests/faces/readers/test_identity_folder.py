@@ -1,4 +1,4 @@
-"""Importing a folder with one sub-folder per identity."""
+"""Import of a folder with one sub-folder per identity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoding one image: colour order, depth, greys, and files that are cut short."""
+"""Decoding of images: colour order, bit depth, grey levels, truncated files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PGM images that went through a copy in text mode."""
+"""Repair of PGM images that were copied in text mode."""
 
 from __future__ import annotations
 

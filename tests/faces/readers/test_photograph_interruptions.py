@@ -25,12 +25,12 @@ from fedfr.core.errors import FedfrError
 from fedfr.faces import import_photographs
 from fedfr.faces.alignment.photographs import Limits, Outcome, align_photograph
 from fedfr.faces.alignment.template import ARCFACE_TEMPLATE
-from fedfr.faces.readers import photographs
+from fedfr.faces.readers import photograph_import
 
 SCRIPT = """
 import os, shutil, signal, sys
 from pathlib import Path
-from fedfr.faces.readers import photographs
+from fedfr.faces.readers import photograph_import
 from fedfr.faces.alignment.photographs import AlignerFiles, make_aligner
 
 place, moment, threads = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -45,19 +45,19 @@ def after(work):
     return both
 
 if moment in ("move_folder", "write_faces", "remove_workspace"):
-    setattr(photographs, moment, die)
+    setattr(photograph_import, moment, die)
 elif moment == "removing":  # the work folder, whose plan is gone by then
     plain = shutil.rmtree
     shutil.rmtree = lambda path, **how: die() if Path(path).suffix == ".import" else plain(path, **how)
 elif moment == "moved":
-    photographs.move_folder = after(photographs.move_folder)
+    photograph_import.move_folder = after(photograph_import.move_folder)
 
 def progress(done, total):
     if str(done) == moment:
         die()
 
 aligner = make_aligner("landmarks", AlignerFiles(landmarks=place / "points.tsv"))
-photographs.import_photographs(place / "in", place / "out", aligner, progress=progress, threads=threads)
+photograph_import.import_photographs(place / "in", place / "out", aligner, progress=progress, threads=threads)
 """
 
 
@@ -85,7 +85,7 @@ def test_killed_and_gone_on_with_it_ends_with_the_same_bits(
         read.append(path.name)
         return align_photograph(path, *more)
 
-    monkeypatch.setattr(photographs, "align_photograph", counted)
+    monkeypatch.setattr(photograph_import, "align_photograph", counted)
     made = import_photographs(
         place / "in", place / "out", aligner, progress=lambda done, total: seen.append(done), threads=2
     )

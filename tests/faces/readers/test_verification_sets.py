@@ -1,4 +1,4 @@
-"""Verification sets: written as InsightFace's scripts write them; read whole or refused in one line."""
+"""Verification sets as InsightFace writes them: read completely or refused in one line."""
 
 from __future__ import annotations
 

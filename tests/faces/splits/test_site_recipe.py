@@ -1,4 +1,4 @@
-"""The recipe for clients on other machines."""
+"""Split recipe ``sites`` for clients on other machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The split: its manifest, and every way in which it could leak."""
+"""Splits: manifests, and checks for leaks between parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written: byte for byte what MXNet wrote into the samples."""
+"""Written RecordIO files: identical to those of MXNet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A split as the files of the released tools, and back."""
+"""Export of a split for the released tools, and its import."""
 
 from __future__ import annotations
 

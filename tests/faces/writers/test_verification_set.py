@@ -1,4 +1,4 @@
-"""Packing pairs into a verification set: what goes in comes out, and a failure leaves nothing behind."""
+"""Packing of pairs into a verification set: round trip, and no leftovers of a failure."""
 
 from __future__ import annotations
 

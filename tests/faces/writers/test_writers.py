@@ -1,4 +1,4 @@
-"""Sets of faces as files that the real library ``datasets`` opens, and back, bit by bit."""
+"""Exported face sets, opened with the library ``datasets`` and imported again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reading damaged input may take, and what may come of it."""
+"""Limits of memory and time, and allowed outcomes, of reading damaged input."""
 
 from __future__ import annotations
 

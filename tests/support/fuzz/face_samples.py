@@ -1,4 +1,4 @@
-"""Face sets and image files that the fuzz targets start from."""
+"""Face sets and image files that the fuzz targets damage."""
 
 from __future__ import annotations
 

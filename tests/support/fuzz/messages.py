@@ -1,4 +1,4 @@
-"""Rounds in which most clients answer with damaged bytes: from Flower's records to the server's refusal."""
+"""Rounds in which most clients reply with damaged bytes, from Flower's records to the server's refusal."""
 
 from __future__ import annotations
 

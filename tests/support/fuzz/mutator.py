@@ -1,4 +1,4 @@
-"""Damage to bytes, drawn from a seed: bits, lengths, tokens of texts, pieces of other files."""
+"""Seeded damage to bytes: bits, lengths, tokens of texts, parts of other files."""
 
 from __future__ import annotations
 

@@ -105,7 +105,9 @@ def _findings(folder: Path) -> None:
 
 TARGETS = {
     "imagefolder": Target(
-        ("faces.readers.metadata", "faces.readers.imagefolder", "faces.readers.image_rows"), _listed, import_faces
+        ("faces.readers.metadata", "faces.readers.imagefolder_import", "faces.readers.image_rows"),
+        _listed,
+        import_faces,
     ),
     "pair lists": Target(
         ("faces.readers.pairs.face_pairs", "faces.readers.pairs.pair_lists", "faces.readers.pairs.pair_words"),

@@ -1,4 +1,4 @@
-"""What a target of fuzzing is, how one is damaged, and the files that several have. Nobody's faces are in them."""
+"""Fuzz targets: definition, damage, and shared files; no real faces."""
 
 from __future__ import annotations
 

@@ -257,18 +257,18 @@ class NodeRegistry:
     def _mismatch(self, hello: Hello) -> tuple[str, str] | None:
         """Return state and reason why this site cannot take part, or None."""
         if hello.agreement != self._agreement:
-            theirs, ours = _short(hello.agreement), _short(self._agreement)
+            site_value, run_value = _short(hello.agreement), _short(self._agreement)
             return (
                 OTHER_AGREEMENT,
-                f"its site has agreement {theirs}, this run has {ours}; give it this run's file",
+                f"its site has agreement {site_value}, this run has {run_value}; give it this run's file",
             )
         if self._public and not hello.public:
             return OTHER_FACES, "its site has no public faces, which the method needs; give it the public set"
         if self._public and hello.public != self._public:
-            theirs, ours = _short(hello.public), _short(self._public)
+            site_value, run_value = _short(hello.public), _short(self._public)
             return (
                 OTHER_FACES,
-                f"its site has other public faces ({theirs}, this run's are {ours}); give it the public set",
+                f"its site has other public faces ({site_value}, this run's are {run_value}); give it the public set",
             )
         return None
 

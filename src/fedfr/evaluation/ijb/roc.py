@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Metric, rate_label, refusable
+from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Metric, empty_metric, rate_label
 
 __all__ = ["insightface_tar"]
 
@@ -31,7 +31,8 @@ def insightface_tar(
     genuine = int(same.sum())
     impostor = len(same) - genuine
     measurements = [
-        refusable(f"TAR(insightface)@FAR={rate_label(far)}", far, genuine, impostor, minimum_impostors) for far in fars
+        empty_metric(f"TAR(insightface)@FAR={rate_label(far)}", far, genuine, impostor, minimum_impostors)
+        for far in fars
     ]
     given = [index for index, metric in enumerate(measurements) if not metric.refused]
     if not given:

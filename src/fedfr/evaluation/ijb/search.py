@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedfr.core.errors import FedfrError
 from fedfr.evaluation.identification import NON_MATED, Search, open_set_identification
-from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Metric, expected, rate_label, refusable
+from fedfr.evaluation.metrics import MINIMUM_IMPOSTORS, Metric, empty_metric, exact_product, rate_label
 from fedfr.evaluation.scores import operating_points
 from fedfr.evaluation.unit_features import normalize
 from fedfr.faces.readers.ijb import Searches, SearchList
@@ -73,11 +73,11 @@ def merged_galleries(
     count, scores = len(rows), len(rows) * (len(gallery) - 1)
     measurements = []
     for fpir in fpirs:
-        measured = refusable(f"TPIR@FPIR={rate_label(fpir)}", fpir, count, scores, minimum_impostors, of=count)
+        measured = empty_metric(f"TPIR@FPIR={rate_label(fpir)}", fpir, count, scores, minimum_impostors, of=count)
         # Counts of a 1:N metric are probes, and none is non-mated.
         measurements.append(replace(measured, impostor=0))
     given = [index for index, measured in enumerate(measurements) if not measured.refused]
-    ranks = [min(math.ceil(expected(fpirs[index], count)), scores) - 1 for index in given]
+    ranks = [min(math.ceil(exact_product(fpirs[index], count)), scores) - 1 for index in given]
     for index, point in zip(given, operating_points(search.blocks, ranks), strict=True):
         measurements[index] = replace(measurements[index], value=point.accepted / count, threshold=point.threshold)
     return [replace(each, name=_labelled(each.name, gallery.name)) for each in [*measurements, *_ranks(search)]]

@@ -24,7 +24,7 @@ __all__ = [
     "EvaluationProtocol",
     "ProtocolScores",
     "family_of",
-    "measure",
+    "run_protocol",
 ]
 
 
@@ -146,14 +146,14 @@ def family_of(name: str) -> str:
     return own or _family(PROTOCOLS[name])
 
 
-def measure(name: str, **given: Any) -> list[Metric]:
+def run_protocol(name: str, **given: Any) -> list[Metric]:
     """Run a protocol; raises :class:`FedfrError` if a user's protocol returns anything but metrics."""
     from fedfr.evaluation.metrics import Metric
 
-    found = PROTOCOLS[name](**given)
-    if not isinstance(found, list) or not all(isinstance(each, Metric) for each in found):
-        raise FedfrError(f"protocol {name!r} returned {type(found).__name__}; let it return a list of Metric")
-    return found
+    metrics = PROTOCOLS[name](**given)
+    if not isinstance(metrics, list) or not all(isinstance(each, Metric) for each in metrics):
+        raise FedfrError(f"protocol {name!r} returned {type(metrics).__name__}; let it return a list of Metric")
+    return metrics
 
 
 SCORES: Registry[ProtocolScores] = Registry(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedfr.config.schema import EvaluationConfig
 from fedfr.evaluation.folds import fold_validation_rates
-from fedfr.evaluation.metrics import Metric, expected, rate_label
+from fedfr.evaluation.metrics import Metric, exact_product, rate_label
 from fedfr.evaluation.protocols.generic import FOLDS, generic_pairs_protocol
 from fedfr.evaluation.unit_features import normalize
 from fedfr.evaluation.verification import equal_error_rate
@@ -70,7 +70,7 @@ def _equal_error(features_a: Floats, features_b: Floats, same: NDArray[np.bool_]
 
 def _validation(features_a: Floats, features_b: Floats, same: NDArray[np.bool_]) -> list[Metric]:
     genuine, impostor = int(same.sum()), int((~same).sum())
-    above = float(expected(VALIDATION_FAR, impostor))
+    above = float(exact_product(VALIDATION_FAR, impostor))
     names = [f"{name}(insightface)@FAR={rate_label(VALIDATION_FAR)}" for name in ("VAL", "VAL-std")]
     rates = None
     if len(same) >= FOLDS:

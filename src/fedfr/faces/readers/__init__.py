@@ -10,7 +10,7 @@ from fedfr.core.registry import Entry, Extensions, Registry
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers.identity_folder import import_folder
 from fedfr.faces.readers.image_tables import import_parquet, import_saved_dataset
-from fedfr.faces.readers.imagefolder import import_imagefolder
+from fedfr.faces.readers.imagefolder_import import import_imagefolder
 from fedfr.faces.readers.orl import import_orl
 from fedfr.faces.readers.recordio_import import import_recordio
 

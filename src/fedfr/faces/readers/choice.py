@@ -14,7 +14,7 @@ from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers import IMPORTERS
 from fedfr.faces.readers.huggingface import is_parquet, is_saved_dataset
 from fedfr.faces.readers.image_reading import Progress
-from fedfr.faces.readers.imagefolder import is_imagefolder
+from fedfr.faces.readers.imagefolder_import import is_imagefolder
 from fedfr.faces.readers.recordio.recordio_files import is_recordio
 from fedfr.faces.storage import is_face_set
 

@@ -105,17 +105,17 @@ def import_rows(
                 found.dropped[row] = image
     else:
         found.bad = {row: UNLABELLED for row, identity in enumerate(rows.row_identities) if identity is None}
-    good = [row for row in range(len(rows.row_identities)) if row not in found.dropped]
-    if not good:
+    valid = [row for row in range(len(rows.row_identities)) if row not in found.dropped]
+    if not valid:
         listed = f": {_listed(rows, found.dropped)}" if found.dropped else ""
         raise FedfrError(f"{rows.source} holds no images to import{listed}; give a data set with images")
-    kept = [identity for row in good if (identity := rows.row_identities[row]) is not None]
+    kept = [identity for row in valid if (identity := rows.row_identities[row]) is not None]
     present = set(kept)
     identities = [name for name in rows.identities if name in present]
     label = {name: number for number, name in enumerate(identities)}
     labels = [label[identity] for identity in kept]
     faces = store_faces(
-        _images(rows, found, len(good), progress), labels, identities, [rows.names[row] for row in good], dest
+        _images(rows, found, len(valid), progress), labels, identities, [rows.names[row] for row in valid], dest
     )
     _warn(rows, found, dest)
     return faces

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from fedfr.core.errors import FedfrError
 
-__all__ = ["SUFFIXES", "Listing", "check_apart", "find_source", "list_images", "visible"]
+__all__ = ["SUFFIXES", "ImageListing", "check_apart", "find_source", "list_images", "visible"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".bmp")
 
 
 @dataclass(frozen=True)
-class Listing:
+class ImageListing:
     """Images in order, each with a label that indexes ``identities`` and a name, its path relative to the folder.
 
     ``others`` names files that are not images and nested folders; ``broken`` those of them that have an image suffix
@@ -44,7 +44,7 @@ def check_apart(source: Path, target: Path) -> None:
         raise FedfrError(f"dest {target} and the images in {source} are inside one another; choose another dest")
 
 
-def list_images(source: Path, *, readable: bool = False) -> Listing:
+def list_images(source: Path, *, readable: bool = False) -> ImageListing:
     """List all ``source``/<identity>/<image>, identities and images sorted by name; hidden files are skipped.
 
     With ``readable`` only regular files and links to them are included.
@@ -79,7 +79,7 @@ def list_images(source: Path, *, readable: bool = False) -> Listing:
     names, other_names, broken_names = (
         tuple(entry.relative_to(source).as_posix() for entry in entries) for entries in (files, others, broken)
     )
-    return Listing(tuple(files), tuple(labels), tuple(identities), names, other_names, tuple(empty), broken_names)
+    return ImageListing(tuple(files), tuple(labels), tuple(identities), names, other_names, tuple(empty), broken_names)
 
 
 def visible(folder: Path) -> list[Path]:

@@ -124,8 +124,8 @@ def import_recordio(
     count = len(opened.labels)
     digests = Digests.of(())
     if skip_bad or (link and target is not None):
-        good, digests = opened.pixels.examine(_counting(progress), dropped if skip_bad else raise_error)
-        opened = opened.take(good)
+        valid, digests = opened.pixels.examine(_counting(progress), dropped if skip_bad else raise_error)
+        opened = opened.take(valid)
     if not len(opened.labels):
         raise FedfrError(f"{files.records} holds no images{f': {dropped}' if dropped.errors else ''}; fetch it again")
     labels, identities, names = opened.describe()

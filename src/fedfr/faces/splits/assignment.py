@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from fedfr.core.decimals import exact
+from fedfr.core.decimals import exact_fraction
 from fedfr.core.errors import FedfrError
 from fedfr.faces.array_columns import ImageIndices
 from fedfr.faces.faceset import FaceSet
@@ -185,5 +185,5 @@ def held_out_count(share: float) -> Callable[[int], int]:
 
     At least one image is for training and, unless ``share`` is 0, one for testing.
     """
-    part = exact(share)
+    part = exact_fraction(share)
     return lambda images: min(max(math.floor(part * images + Fraction(1, 2)), int(share > 0)), images - 1)

@@ -40,13 +40,13 @@ def make_split_without(
 ) -> Split:
     """Make a split of ``faces`` without the omitted images, which are recorded in it and logged."""
     kept = remaining_images(faces, omitted)
-    made = remap_split(make(faces.subset(kept), **_settings_for_subset(settings, faces, kept)), kept, faces)
+    split = remap_split(make(faces.subset(kept), **_settings_for_subset(settings, faces, kept)), kept, faces)
     if isinstance(settings.get("pairs"), str):
-        inside = set(made.generic)
-        made = replace(made, pairs=tuple(p for p in read_pairs(settings["pairs"], faces) if inside.issuperset(p)))
-    made = replace(made, left_out=omitted, lost_identities=lost_identities(faces, omitted))
-    _log_omissions(made)
-    return made
+        inside = set(split.generic)
+        split = replace(split, pairs=tuple(p for p in read_pairs(settings["pairs"], faces) if inside.issuperset(p)))
+    split = replace(split, left_out=omitted, lost_identities=lost_identities(faces, omitted))
+    _log_omissions(split)
+    return split
 
 
 def _settings_for_subset(settings: Mapping[str, Any], faces: FaceSet, kept: NDArray[np.int64]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_folder_atomically
 from fedfr.core.registry import Entry, Registry
-from fedfr.faces.encoded_images import encode
+from fedfr.faces.encoded_images import encode_image
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.image_headers import image_size
 from fedfr.faces.pixels import IMAGE_SHAPE
@@ -36,12 +36,12 @@ def _iterate_images(faces: FaceSet, indices: Sequence[int]) -> Iterator[NDArray[
 
 
 def _png(faces: FaceSet, indices: Sequence[int], quality: int) -> Iterator[bytes]:
-    return (encode(image, ".png") for image in _iterate_images(faces, indices))
+    return (encode_image(image, ".png") for image in _iterate_images(faces, indices))
 
 
 def _jpeg(faces: FaceSet, indices: Sequence[int], quality: int) -> Iterator[bytes]:
     options = (cv2.IMWRITE_JPEG_QUALITY, quality)
-    return (encode(image, ".jpg", options) for image in _iterate_images(faces, indices))
+    return (encode_image(image, ".jpg", options) for image in _iterate_images(faces, indices))
 
 
 def _stored(faces: FaceSet, indices: Sequence[int], quality: int) -> Iterator[bytes]:
@@ -93,7 +93,7 @@ def export_recordio(
     ...     export_recordio(faces, split, f"{folder}/exported")
     {'split_pretrain_2/client_0000/train.rec': 3}
     """
-    encode = ENCODINGS[encoding]
+    encode_image = ENCODINGS[encoding]
     if not 1 <= quality <= 100:
         raise FedfrError(f"quality = {quality}; give 1 to 100, the usual JPEG scale")
     target = Path(dest).resolve()
@@ -105,7 +105,7 @@ def export_recordio(
 
     def counted(indices: Sequence[int], labels: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         nonlocal done
-        for label, content in zip(labels, encode(faces, indices, quality), strict=True):
+        for label, content in zip(labels, encode_image(faces, indices, quality), strict=True):
             yield label, content
             done += 1
             if progress is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
-from fedfr.faces.encoded_images import encode
+from fedfr.faces.encoded_images import encode_image
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.image_headers import image_size
 from fedfr.faces.pixels import IMAGE_SHAPE
@@ -47,7 +47,7 @@ def pack_pairs(faces: FaceSet, pairs: str | os.PathLike[str], dest: Path) -> int
     @cache
     def encoded(index: int) -> bytes:
         stored, pixels = faces.encoded(index), faces.images([index])[0]
-        return stored if stored is not None and image_size(stored) == IMAGE_SHAPE[:2] else encode(pixels, ".png")
+        return stored if stored is not None and image_size(stored) == IMAGE_SHAPE[:2] else encode_image(pixels, ".png")
 
     images = [encoded(index) for pair in found for index in pair]
     same = [bool(faces.labels[a] == faces.labels[b]) for a, b in found]

@@ -1,4 +1,4 @@
-"""The operator's page: everything in it, nothing fetched, names that are no markup."""
+"""HTML contact sheet: self-contained, complete, with escaped names."""
 
 from __future__ import annotations
 

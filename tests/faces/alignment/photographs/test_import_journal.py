@@ -1,4 +1,4 @@
-"""The journal of an unfinished import: whole up to the last record whatever happens to the file."""
+"""Journal of an unfinished import: complete up to the last valid record."""
 
 from __future__ import annotations
 

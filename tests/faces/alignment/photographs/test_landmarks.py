@@ -1,4 +1,4 @@
-"""Landmarks from a file: what is read, and errors that name the line."""
+"""Landmark files: accepted forms, and errors that name the line."""
 
 from __future__ import annotations
 

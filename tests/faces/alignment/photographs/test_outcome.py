@@ -1,4 +1,4 @@
-"""What makes a photograph unfit, and the numbers that say so."""
+"""Outcomes of photographs: reasons for rejection and measured values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photographs that others made: turned as EXIF says, never larger than allowed, and what is no image."""
+"""Reading of photographs: EXIF orientation, size limits, and files that are not images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The work folder of an import: what lies there without a plan is not believed, and whose it is."""
+"""Work folder of an import: leftovers without a plan are removed, and the folder is locked."""
 
 from __future__ import annotations
 

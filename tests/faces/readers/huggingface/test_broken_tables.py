@@ -1,4 +1,4 @@
-"""Tables that are cut short, damaged, or of another kind: one line, and nothing is left behind."""
+"""Truncated, damaged and unsuitable tables: one-line errors and no leftovers."""
 
 from __future__ import annotations
 

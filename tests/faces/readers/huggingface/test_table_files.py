@@ -1,4 +1,4 @@
-"""Importing what the library ``datasets`` wrote: Parquet files and folders of ``save_to_disk``."""
+"""Import of Parquet files and folders of ``save_to_disk`` written by the library ``datasets``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A drawn benchmark in the layout of IJB-C."""
+"""A generated benchmark in the layout of IJB-C."""
 
 from __future__ import annotations
 

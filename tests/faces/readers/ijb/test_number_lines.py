@@ -1,4 +1,4 @@
-"""Whole numbers read from bytes: the same as one line at a time, and every mistake with its line."""
+"""Whole numbers parsed in blocks: equal to parsing line by line, and errors that name the line."""
 
 from __future__ import annotations
 

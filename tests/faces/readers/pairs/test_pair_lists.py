@@ -1,4 +1,4 @@
-"""Lists of pairs in every published format."""
+"""Pair lists in all published formats."""
 
 from __future__ import annotations
 

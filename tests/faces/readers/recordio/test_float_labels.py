@@ -1,4 +1,4 @@
-"""Keys, counts and labels beyond 2^24, which the format keeps as float32."""
+"""Keys, counts and labels beyond 2^24, which RecordIO stores as float32."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.support.recordio_files import flat
 
-from fedfr.faces.readers.recordio import Index, RecordError, RecordFile, read_index, read_layout
+from fedfr.faces.readers.recordio import RecordError, RecordFile, RecordIndex, read_index, read_layout
 from fedfr.faces.readers.recordio.float_labels import exact_labels, exact_ranges, float32_preimage, label_changes
 from fedfr.faces.readers.recordio.header import pack_payload
 from fedfr.faces.readers.recordio.record_layout import _read_declaration
@@ -81,7 +81,7 @@ def test_counts_in_record_0(images: int, layout: str, tmp_path: Path) -> None:
     keys = np.arange(end + people)
     places = np.full(len(keys), offsets[1])
     places[0], places[end:] = offsets[0], offsets[2:]
-    announced = _read_declaration(RecordFile(tmp_path / "train.rec"), Index(keys, places), lambda error: None)
+    announced = _read_declaration(RecordFile(tmp_path / "train.rec"), RecordIndex(keys, places), lambda error: None)
     assert announced.images == range(1, end)
     assert announced.identities == (range(end, end + people) if people else range(0))
 

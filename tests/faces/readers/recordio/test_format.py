@@ -1,4 +1,4 @@
-"""Records: parts, padding, lengths that cannot be, files of another kind."""
+"""Records of RecordIO files: parts, padding, invalid lengths, files of another format."""
 
 from __future__ import annotations
 

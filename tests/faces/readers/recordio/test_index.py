@@ -1,4 +1,4 @@
-"""The index, read or made anew, and finding the next record after a broken one."""
+"""Index of a RecordIO file: read or rebuilt, and recovery after a damaged record."""
 
 from __future__ import annotations
 

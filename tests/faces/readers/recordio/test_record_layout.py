@@ -1,4 +1,4 @@
-"""Which records are images, of whom: the samples, and files that contradict themselves."""
+"""Layout of RecordIO face sets: images and labels of the samples, and contradictory files."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from tests.support.recordio_files import flat, insightface
 
 from fedfr.core.errors import FedfrError
-from fedfr.faces.readers.recordio import Layout, RecordError, RecordFile, make_index, read_index, read_layout
+from fedfr.faces.readers.recordio import RecordError, RecordFile, RecordLayout, make_index, read_index, read_layout
 from fedfr.faces.readers.recordio.format import OnBadRecord, raise_error
 from fedfr.faces.readers.recordio.header import HEADER, pack_payload
 from fedfr.faces.writers.recordio import RecordWriter
 
 
-def layout_of(path: Path, on_bad: OnBadRecord = raise_error) -> Layout:
+def layout_of(path: Path, on_bad: OnBadRecord = raise_error) -> RecordLayout:
     return read_layout(RecordFile(path), read_index(path.with_suffix(".idx")), on_bad)
 
 

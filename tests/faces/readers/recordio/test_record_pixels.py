@@ -1,4 +1,4 @@
-"""Images decoded when asked for: the same pixels from any number of threads, faults by name."""
+"""Images decoded on access: equal pixels from any number of threads, errors that name the record."""
 
 from __future__ import annotations
 

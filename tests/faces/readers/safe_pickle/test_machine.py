@@ -1,4 +1,4 @@
-"""Pickles of images: what every Python and NumPy wrote is read, and nothing but plain values comes out."""
+"""Pickles of images by all versions of Python and NumPy: read as plain values."""
 
 from __future__ import annotations
 

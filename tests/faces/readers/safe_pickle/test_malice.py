@@ -1,4 +1,4 @@
-"""Pickles made to harm: none is run, none takes memory or time beyond its own size, each is refused in one line."""
+"""Malicious pickles: refused in one line, without execution and in bounded memory and time."""
 
 from __future__ import annotations
 

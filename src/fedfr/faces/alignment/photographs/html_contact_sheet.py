@@ -16,7 +16,7 @@ from fedfr.core.files import write_atomically
 from fedfr.faces.alignment.photographs.outcome import Outcome
 from fedfr.faces.alignment.photographs.photograph_reading import read_photograph
 from fedfr.faces.alignment.photographs.reasons import REASONS, RejectedPhotograph
-from fedfr.faces.encoded_images import encode
+from fedfr.faces.encoded_images import encode_image
 from fedfr.faces.faceset import FaceSet
 
 __all__ = ["check_contact_sheet_path", "write_html_contact_sheet"]
@@ -82,7 +82,7 @@ def _parts(source: Path, faces: FaceSet, skipped: Sequence[Outcome]) -> Iterator
 def _figure(name: str, image: NDArray[np.uint8] | None, note: str = "") -> str:
     tag = ""
     if image is not None:
-        jpeg = encode(image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, 85])
+        jpeg = encode_image(image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, 85])
         tag = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'
     return f"<figure>{tag}<figcaption>{html.escape(f'{name} {note}'.strip())}</figcaption></figure>"
 

@@ -6,10 +6,10 @@ The parts can be used alone: :class:`RecordFile` with :func:`read_index` or :fun
 >>> import tempfile
 >>> from pathlib import Path
 >>> import numpy as np
->>> from fedfr.faces.encoded_images import encode
+>>> from fedfr.faces.encoded_images import encode_image
 >>> from fedfr.faces.readers.recordio import RecordFile, RecordPixels, read_index, read_layout
 >>> from fedfr.faces.writers.recordio import write_recordio_file
->>> image = encode(np.zeros((112, 112, 3), np.uint8), ".png")
+>>> image = encode_image(np.zeros((112, 112, 3), np.uint8), ".png")
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     path = Path(folder, "train.rec")
 ...     write_recordio_file(path, [(0, image), (1, image)], identities=2)
@@ -23,16 +23,16 @@ The parts can be used alone: :class:`RecordFile` with :func:`read_index` or :fun
 from __future__ import annotations
 
 from fedfr.faces.readers.recordio.format import Record, RecordError, RecordFile
-from fedfr.faces.readers.recordio.index import Index, iterate_records, make_index, read_index
-from fedfr.faces.readers.recordio.record_layout import Layout, read_layout
+from fedfr.faces.readers.recordio.index import RecordIndex, iterate_records, make_index, read_index
+from fedfr.faces.readers.recordio.record_layout import RecordLayout, read_layout
 from fedfr.faces.readers.recordio.record_pixels import RecordPixels
 
 __all__ = [
-    "Index",
-    "Layout",
     "Record",
     "RecordError",
     "RecordFile",
+    "RecordIndex",
+    "RecordLayout",
     "RecordPixels",
     "iterate_records",
     "make_index",

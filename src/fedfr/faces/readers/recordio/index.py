@@ -24,7 +24,7 @@ from fedfr.faces.readers.recordio.format import (
 )
 from fedfr.faces.readers.recordio.header import HEADER, unpack_header
 
-__all__ = ["Index", "iterate_records", "make_index", "read_index"]
+__all__ = ["RecordIndex", "iterate_records", "make_index", "read_index"]
 
 BLOCK = 1 << 24
 DIGITS = 18
@@ -36,14 +36,14 @@ FIRST_CHUNK = 1 << 10
 
 
 @dataclass(frozen=True)
-class Index:
+class RecordIndex:
     """Keys (N,), ascending and distinct, and the byte offset of each record's magic (N,)."""
 
     keys: NDArray[np.int64]
     offsets: NDArray[np.int64]
 
     @classmethod
-    def of(cls, keys: ArrayLike, offsets: ArrayLike, path: Path) -> Index:
+    def of(cls, keys: ArrayLike, offsets: ArrayLike, path: Path) -> RecordIndex:
         """Create an index sorted by key; raises :class:`FedfrError` naming ``path`` for a repeated key."""
         given, places = np.asarray(keys, np.int64), np.asarray(offsets, np.int64)
         order = np.argsort(given, kind="stable")
@@ -57,16 +57,16 @@ class Index:
             )
         return cls(given, places)
 
-    def between(self, first: int, last: int) -> Index:
+    def between(self, first: int, last: int) -> RecordIndex:
         """Return the records with keys ``first`` … ``last`` - 1."""
         start, stop = np.searchsorted(self.keys, (first, last))
-        return Index(self.keys[start:stop], self.offsets[start:stop])
+        return RecordIndex(self.keys[start:stop], self.offsets[start:stop])
 
     def __len__(self) -> int:
         return len(self.keys)
 
 
-def read_index(path: Path) -> Index:
+def read_index(path: Path) -> RecordIndex:
     """Read lines of ``key<TAB>offset`` in any order; raises :class:`FedfrError` naming an invalid line."""
     blocks: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
     lines = 0
@@ -80,7 +80,7 @@ def read_index(path: Path) -> Index:
     except OSError as error:
         raise FedfrError(f"cannot read {path}: {error.strerror or error}; check the file or remove it") from error
     pairs = np.concatenate(blocks)
-    return Index.of(pairs[:, 0], pairs[:, 1], path)
+    return RecordIndex.of(pairs[:, 0], pairs[:, 1], path)
 
 
 def _plain_pairs(block: bytes) -> NDArray[np.int64] | None:
@@ -111,7 +111,7 @@ def _checked_pairs(block: bytes, path: Path, before: int) -> NDArray[np.int64]:
     return pairs
 
 
-def make_index(file: RecordFile, on_bad: OnBadRecord = raise_error) -> Index:
+def make_index(file: RecordFile, on_bad: OnBadRecord = raise_error) -> RecordIndex:
     """Build the index of a file without ``.idx``; the key of every record is the id in its header.
 
     Raises :class:`RecordError` for a record without a header unless ``on_bad`` continues, and :class:`FedfrError` for
@@ -125,7 +125,7 @@ def make_index(file: RecordFile, on_bad: OnBadRecord = raise_error) -> Index:
             on_bad(RecordError(file.path, f"the {_ordinal(number + 1)} record", record.offset, str(error)))
             continue
         offsets.append(record.offset)
-    return Index.of(keys, offsets, file.path)
+    return RecordIndex.of(keys, offsets, file.path)
 
 
 def iterate_records(file: RecordFile, on_bad: OnBadRecord = raise_error) -> Iterator[Record]:

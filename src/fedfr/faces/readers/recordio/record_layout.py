@@ -16,15 +16,15 @@ from fedfr.faces.readers.recordio.float_labels import (
 )
 from fedfr.faces.readers.recordio.format import OnBadRecord, RecordError, RecordFile, raise_error
 from fedfr.faces.readers.recordio.header import HEADER, ImageHeader, plain_labels, unpack_header, whole_label
-from fedfr.faces.readers.recordio.index import Index
+from fedfr.faces.readers.recordio.index import RecordIndex
 
-__all__ = ["Layout", "read_layout"]
+__all__ = ["RecordLayout", "read_layout"]
 
 CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
-class Layout:
+class RecordLayout:
     """Image records in the order of their keys: ``keys``, byte ``offsets`` and ``labels`` of the file, each (N,).
 
     ``first_identity`` is the number of label 0 in a client's file of the FedFR layout. ``mixed_ranges`` is the number
@@ -39,7 +39,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Declaration:
+class SetDeclaration:
     """Content of record 0: the keys of images and of identity records, and the number of the first identity.
 
     ``counted`` means that every key of ``images`` must exist; otherwise the number of images is unknown.
@@ -51,11 +51,11 @@ class Declaration:
     counted: bool = True
 
 
-NO_DECLARATION = Declaration(range(1 << 62), counted=False)
-UNREADABLE_DECLARATION = Declaration(range(1, 1 << 62), counted=False)
+NO_DECLARATION = SetDeclaration(range(1 << 62), counted=False)
+UNREADABLE_DECLARATION = SetDeclaration(range(1, 1 << 62), counted=False)
 
 
-def read_layout(file: RecordFile, index: Index, on_bad: OnBadRecord = raise_error) -> Layout:
+def read_layout(file: RecordFile, index: RecordIndex, on_bad: OnBadRecord = raise_error) -> RecordLayout:
     """Read the labels of the image records that record 0 declares; if it declares none, of every record.
 
     Record 0 holds two labels or more: [n1, n2] in InsightFace's layout, whose images have the keys 1 … n1-1 and whose
@@ -96,10 +96,10 @@ def read_layout(file: RecordFile, index: Index, on_bad: OnBadRecord = raise_erro
         keys, offsets, labels = keys[known], offsets[known], labels[known]
         starts, stops = exact_ranges(ranges[:, 1], ranges[:, 2], keys, labels)
     mixed = int((label_changes(labels, starts, stops) > 0).sum())
-    return Layout(keys, offsets, labels, declared.first_identity, mixed)
+    return RecordLayout(keys, offsets, labels, declared.first_identity, mixed)
 
 
-def _label(file: RecordFile, offset: int, declared: Declaration) -> int | None:
+def _label(file: RecordFile, offset: int, declared: SetDeclaration) -> int | None:
     """Return the label of an image record; None for a record without image if record 0 declares no images."""
     record = file.record(offset)
     header = unpack_header(file.payload_prefix(offset, HEADER.size + 4), record.length)
@@ -110,7 +110,7 @@ def _label(file: RecordFile, offset: int, declared: Declaration) -> int | None:
     raise ValueError("holds no image")
 
 
-def _read_declaration(file: RecordFile, index: Index, on_bad: OnBadRecord) -> Declaration:
+def _read_declaration(file: RecordFile, index: RecordIndex, on_bad: OnBadRecord) -> SetDeclaration:
     zero = index.between(0, 1)
     if not len(zero):
         on_bad(RecordError(file.path, "record 0", file.size, "is missing, which declares the number of images"))
@@ -126,7 +126,7 @@ def _read_declaration(file: RecordFile, index: Index, on_bad: OnBadRecord) -> De
     return UNREADABLE_DECLARATION
 
 
-def _parse_declaration(header: ImageHeader, file: RecordFile, index: Index) -> Declaration:
+def _parse_declaration(header: ImageHeader, file: RecordFile, index: RecordIndex) -> SetDeclaration:
     end, second, *more = (whole_label(label) for label in header.labels[:3])
     if end < 1:
         raise ValueError("declares images up to key -1")
@@ -134,8 +134,8 @@ def _parse_declaration(header: ImageHeader, file: RecordFile, index: Index) -> D
     if second >= end:
         # Beyond 2^24 both are rounded: images end where identity records begin, which end with the file.
         end = next((key for key in float32_preimage(end) if _is_identity(file, index, key)), _nearest(after, end))
-        return Declaration(range(1, end), range(end, _nearest(after, second)))
-    return Declaration(range(1, _nearest(after, end)), first_identity=more[0] if more else 0)
+        return SetDeclaration(range(1, end), range(end, _nearest(after, second)))
+    return SetDeclaration(range(1, _nearest(after, end)), first_identity=more[0] if more else 0)
 
 
 def _nearest(number: int, rounded: int) -> int:
@@ -143,7 +143,7 @@ def _nearest(number: int, rounded: int) -> int:
     return number if number in float32_preimage(rounded) else rounded
 
 
-def _is_identity(file: RecordFile, index: Index, key: int) -> bool:
+def _is_identity(file: RecordFile, index: RecordIndex, key: int) -> bool:
     """Whether the record ``key`` exists, has two labels or more and no image."""
     found = index.between(key, key + 1)
     if not len(found):
@@ -157,7 +157,7 @@ def _is_identity(file: RecordFile, index: Index, key: int) -> bool:
     return header.count >= 2 and header.size >= length
 
 
-def _report_missing(file: RecordFile, wanted: range, found: Index, what: str, on_bad: OnBadRecord) -> None:
+def _report_missing(file: RecordFile, wanted: range, found: RecordIndex, what: str, on_bad: OnBadRecord) -> None:
     if len(found) == len(wanted):
         return
     # The first record whose position differs from that in a complete file.
@@ -168,7 +168,7 @@ def _report_missing(file: RecordFile, wanted: range, found: Index, what: str, on
     on_bad(RecordError(file.path, f"record {first}", file.size, reason))
 
 
-def _ranges(file: RecordFile, index: Index, declared: Declaration, on_bad: OnBadRecord) -> NDArray[np.int64]:
+def _ranges(file: RecordFile, index: RecordIndex, declared: SetDeclaration, on_bad: OnBadRecord) -> NDArray[np.int64]:
     """Return for every identity record (R, 3) its number from 0, and the start and stop of its keys as stored."""
     records = index.between(declared.identities.start, declared.identities.stop)
     _report_missing(file, declared.identities, records, "identity records", on_bad)

@@ -73,14 +73,14 @@ class RecordPixels(DecodedPixels):
 
     def examine(self, progress: Callable[[int, int], None], on_bad: OnBadRecord) -> tuple[NDArray[np.int64], Digests]:
         """Decode all images once; returns the valid rows, ascending, and their digests; calls ``on_bad`` for others."""
-        good = np.zeros(len(self), np.bool_)
+        valid = np.zeros(len(self), np.bool_)
         found = bytearray()
         for row, digest in enumerate(self._digested(np.arange(len(self)), on_bad)):
             if digest is not None:
-                good[row] = True
+                valid[row] = True
                 found += digest
             progress(row + 1, len(self))
-        return np.flatnonzero(good).astype(np.int64), Digests.of([found])
+        return np.flatnonzero(valid).astype(np.int64), Digests.of([found])
 
     def take(self, rows: NDArray[np.int64]) -> RecordPixels:
         """Return the images at ``rows`` of the same file."""

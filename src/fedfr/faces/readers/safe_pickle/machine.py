@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fedfr.faces.readers.safe_pickle.operations import PlainPickleError, operations
-from fedfr.faces.readers.safe_pickle.values import CALLS, Name, Stateful, UnfinishedArray
+from fedfr.faces.readers.safe_pickle.values import CALLS, GlobalName, StatefulObject, UnfinishedArray
 
 __all__ = ["read_plain_pickle"]
 
@@ -27,7 +27,7 @@ class _PartialTuple(tuple[Any, ...]):
 
 
 def _is_partial(value: object) -> bool:
-    return value is _MARK or isinstance(value, Name | Stateful | _PartialTuple)
+    return value is _MARK or isinstance(value, GlobalName | StatefulObject | _PartialTuple)
 
 
 def _complete(found: object) -> object:
@@ -75,14 +75,14 @@ class _Machine:
     def call(self) -> Any:
         """Apply the function below the top of the stack to the arguments on top."""
         function, arguments = self.last(2)
-        if not isinstance(function, Name) or function.key not in CALLS or not isinstance(arguments, tuple):
+        if not isinstance(function, GlobalName) or function.key not in CALLS or not isinstance(arguments, tuple):
             raise PlainPickleError("it calls something that is not a function")
         return self.checked_size(CALLS[function.key](*arguments))
 
     def build(self) -> Any:
         """Apply the state on top to the object below it."""
         target, state = self.last(2)
-        if not isinstance(target, Stateful):
+        if not isinstance(target, StatefulObject):
             raise PlainPickleError("it sets the state of something that has none")
         return self.checked_size(target.with_state(state))
 
@@ -111,8 +111,8 @@ _PUSHING: dict[bytes, Callable[[_Machine, Any], Any]] = {
     pickle.TUPLE1: lambda machine, _: _tuple(machine.last(1)),
     pickle.TUPLE2: lambda machine, _: _tuple(machine.last(2)),
     pickle.TUPLE3: lambda machine, _: _tuple(machine.last(3)),
-    pickle.GLOBAL: lambda machine, names: Name(*names),
-    pickle.STACK_GLOBAL: lambda machine, _: Name(*machine.last(2)),
+    pickle.GLOBAL: lambda machine, names: GlobalName(*names),
+    pickle.STACK_GLOBAL: lambda machine, _: GlobalName(*machine.last(2)),
     pickle.REDUCE: lambda machine, _: machine.call(),
     pickle.BUILD: lambda machine, _: machine.build(),
     **dict.fromkeys((pickle.GET, pickle.BINGET, pickle.LONG_BINGET), _Machine.recall),

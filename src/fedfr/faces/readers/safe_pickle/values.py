@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from fedfr.faces.readers.safe_pickle.operations import PlainPickleError
 
-__all__ = ["CALLS", "Name", "Stateful", "UnfinishedArray"]
+__all__ = ["CALLS", "GlobalName", "StatefulObject", "UnfinishedArray"]
 
 _ONE_BYTE = {"u1": np.uint8, "|u1": np.uint8, "b1": np.bool_, "|b1": np.bool_, "?": np.bool_}
 
 
-class Name:
+class GlobalName:
     """A global name in the pickle; raises :class:`PlainPickleError` for all but a few allowed names."""
 
     def __init__(self, module: object, name: object) -> None:
@@ -35,7 +35,7 @@ class Name:
             raise PlainPickleError(f"it refers to {shown}, which lists of images do not need")
 
 
-class Stateful(ABC):
+class StatefulObject(ABC):
     """An object whose state the operation BUILD sets."""
 
     @abstractmethod
@@ -43,7 +43,7 @@ class Stateful(ABC):
         """Return the object with this state; raises :class:`PlainPickleError` for a state that NumPy does not write."""
 
 
-class _Dtype(Stateful):
+class _Dtype(StatefulObject):
     """A NumPy type by its code; only types of one byte are allowed."""
 
     def __init__(self, code: object, *_: object) -> None:
@@ -60,11 +60,11 @@ class _Dtype(Stateful):
         return self
 
 
-class UnfinishedArray(Stateful):
+class UnfinishedArray(StatefulObject):
     """An array whose ``values`` are None until its state is set."""
 
     def __init__(self, kind: object, *_: object) -> None:
-        if not isinstance(kind, Name) or kind.key != ("numpy", "ndarray"):
+        if not isinstance(kind, GlobalName) or kind.key != ("numpy", "ndarray"):
             raise PlainPickleError("it holds an array of an unknown kind")
         self.values: NDArray[Any] | None = None
 

@@ -1,4 +1,4 @@
-"""Every method on a federation as uneven as it may be: one person, one image of each, a single image in all."""
+"""All methods on an extremely uneven federation: a single identity, a single image each, one image in total."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from fedfr.faces.alignment.photographs.workspace import (
 )
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.readers.image_reading import Progress, warn_of_similar_names
-from fedfr.faces.readers.listing import Listing, check_apart, find_source, list_images
+from fedfr.faces.readers.listing import ImageListing, check_apart, find_source, list_images
 from fedfr.faces.storage import check_destination, write_faces
 
 __all__ = ["SKIPPED", "PhotographImport", "import_photographs"]
@@ -151,7 +151,12 @@ def import_photographs(
 
 
 def _examine_all(
-    listing: Listing, aligner: Aligner, limits: Limits, journal: ImportJournal, progress: Progress | None, threads: int
+    listing: ImageListing,
+    aligner: Aligner,
+    limits: Limits,
+    journal: ImportJournal,
+    progress: Progress | None,
+    threads: int,
 ) -> list[Outcome]:
     """Return the outcome of every photograph, in order; new ones are appended to the journal as they complete."""
     stamps = [_size_and_time(file) for file in listing.files]
@@ -187,7 +192,7 @@ def _size_and_time(file: Path) -> list[int]:
 def _write_face_set(
     work: Path,
     target: Path,
-    listing: Listing,
+    listing: ImageListing,
     aligned: Sequence[int],
     journal: ImportJournal,
     skipped: Sequence[Outcome],

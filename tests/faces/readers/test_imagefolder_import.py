@@ -1,4 +1,4 @@
-"""Importing an imagefolder: by metadata in CSV, JSON lines or Parquet, or by folders below parts."""
+"""Import of an imagefolder: by metadata in CSV, JSON lines or Parquet, or by folders below parts."""
 
 from __future__ import annotations
 
