@@ -8,10 +8,15 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from fedfr.core.threads import let_threads_sleep
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# How long an example takes depends on what else the machine is doing.
+settings.register_profile("fedfr", deadline=None)
+settings.load_profile("fedfr")
 
 # Before anything loads PyTorch: tests run beside each other.
 let_threads_sleep(os.environ)

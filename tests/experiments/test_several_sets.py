@@ -190,7 +190,7 @@ def test_a_set_that_changed_stops_a_resumed_run(sets: Path, tmp_path: Path) -> N
     few = [*given, "split.settings.identities_per_client=1"]
     run = Experiment.create(load_config(None, few), tmp_path / "run")
     (tmp_path / "north").rename(tmp_path / "before")
-    with pytest.raises(FedfrError, match=r"face set 'private' is not in .*north; put it back, or write"):
+    with pytest.raises(FedfrError, match=r"face set 'private' is not in .*north; restore it, or set its `folder` in"):
         Experiment.open(run.folder).run(False)
     FaceSet.load(sets / "south").save(tmp_path / "north")
     with pytest.raises(FedfrError, match=r"face set 'private' in .*north has other faces than before \(fingerprint "):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
@@ -19,6 +22,22 @@ from fedfr.evaluation.person_outcomes import PersonOutcomes
 
 __all__ = ["PersonRecord", "read_person_records", "write_person_records"]
 
+_LARGEST = 1 << 28
+_DAMAGED = (
+    OSError,
+    EOFError,
+    BadZipFile,
+    zlib.error,
+    struct.error,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    OverflowError,
+)
 _COLUMNS = ("people", "genuine_accepted", "genuine", "impostor_accepted", "impostor")
 
 
@@ -46,7 +65,7 @@ def write_person_records(path: Path, records: Iterable[PersonRecord]) -> None:
     index, arrays = [], {}
     for number, record in enumerate(records):
         found = record.outcomes
-        numbers = {"impostors": found.impostors, "rate": found.rate, "slope": found.slope}
+        numbers = {name: getattr(found, name) for name in ("impostors", "rate", "slope")}
         index.append({name: getattr(record, name) for name in _KEY} | numbers)
         arrays[str(number)] = np.stack([getattr(found, name) for name in _COLUMNS])
     content = io.BytesIO()
@@ -58,11 +77,25 @@ def write_person_records(path: Path, records: Iterable[PersonRecord]) -> None:
 def read_person_records(path: Path) -> Iterator[PersonRecord]:
     """Yield the records of a file; raises :class:`FedfrError` if it is damaged."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            for number, entry in enumerate(json.loads(str(content["index"]))):
-                columns = dict(zip(_COLUMNS, content[str(number)], strict=True))
-                numbers = {name: entry[name] for name in ("impostors", "rate", "slope")}
+        with ZipFile(path) as content:
+            index = json.loads(str(_array(content, "index")))
+            for number, entry in enumerate(index):
+                columns = _array(content, str(number))
+                if columns.dtype != np.int64 or columns.ndim != 2 or len(columns) != len(_COLUMNS):
+                    raise ValueError(f"array {number} is {columns.dtype} of shape {columns.shape}")
                 key: dict[str, Any] = {name: entry[name] for name in _KEY}
-                yield PersonRecord(**key, outcomes=PersonOutcomes(**columns, **numbers))
-    except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError) as error:
+                impostors, rate, slope = int(entry["impostors"]), float(entry["rate"]), float(entry["slope"])
+                people, found, genuine, false, impostor = columns
+                outcomes = PersonOutcomes(people, found, genuine, false, impostor, impostors, rate, slope)
+                yield PersonRecord(**key, outcomes=outcomes)
+    except _DAMAGED as error:
         raise FedfrError(f"{path} holds no outcomes by person ({error}); evaluate the run again") from error
+
+
+def _array(content: ZipFile, name: str) -> NDArray[Any]:
+    member = content.getinfo(f"{name}.npy")
+    # A damaged length must not be allocated.
+    if member.file_size > _LARGEST:
+        raise ValueError(f"{name} has {member.file_size} bytes")
+    array: NDArray[Any] = np.load(io.BytesIO(content.read(member)), allow_pickle=False)
+    return array

@@ -24,6 +24,7 @@ from fedfr.deployment.site import Site
 from fedfr.deployment.site_programs import check_bundle
 from fedfr.deployment.site_status_file import read_site_statuses
 from fedfr.deployment.state_files import SUBMITTED
+from fedfr.evaluation.person_outcomes import PersonOutcomes
 from fedfr.experiments.benchmark_results import read_results
 from fedfr.experiments.events import Events
 from fedfr.experiments.experiment import Experiment
@@ -42,10 +43,18 @@ from fedfr.models.onnx_model import OnnxBackbone
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.models.released import read_released
 from fedfr.results.costs import round_costs
+from fedfr.results.person_records import PersonRecord, read_person_records, write_person_records
 from fedfr.training.feature_blocks import FeatureBlocks
 from fedfr.training.pretraining import _resume
 
 __all__ = ["TARGETS"]
+
+
+def _people(folder: Path) -> None:
+    counts = np.arange(6)
+    outcomes = PersonOutcomes(counts, counts // 2, counts, counts // 3, counts, 15, 0.01, 0.5)
+    records = [PersonRecord("fedfr", 0, name, "generic", "generic-1:1", "TAR@FAR=1e-2", outcomes) for name in "ab"]
+    write_person_records(folder / "people.npz", records)
 
 
 def _config(folder: Path) -> None:
@@ -242,6 +251,9 @@ def _identity_key(folder: Path) -> None:
 
 
 TARGETS = {
+    "outcomes by person": Target(
+        ("results.person_records",), _people, lambda folder: list(read_person_records(folder / "people.npz"))
+    ),
     "pre-training": Target(("training.pretraining",), _pretrained, _read_pretrained),
     "coordinator": Target(("deployment.coordinator",), _coordinator, _read_coordinator),
     "identity key": Target(
