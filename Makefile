@@ -43,7 +43,7 @@ test: $(STAMP)
 test-slow: $(STAMP) debian
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
 
-# The wheel and the sdist as a stranger gets them: built, checked, installed outside the repository and used there.
+# The wheel and the sdist as a new user gets them: built, checked, installed outside the repository and used there.
 dist-check: $(STAMP)
 	.ci/dist-check $(BIN)/python
 

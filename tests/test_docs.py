@@ -66,7 +66,7 @@ def test_every_setting_of_a_site_is_documented() -> None:
 
 
 def test_the_commands_of_a_federation_are_ones() -> None:
-    """Every line as it stands is taken by the command line, up to running it."""
+    """The command line accepts every documented line, up to running it."""
     lines = re.findall(r"^fedfr ((?:server|site) .+)$", (DOCS / "deploy.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(lines) >= 6
     for line in lines:
@@ -135,7 +135,7 @@ def test_the_setting_of_every_recipe_is_documented() -> None:
 
 
 def test_readme_shows_a_table_of_the_kept_results() -> None:
-    """Each value of README's table stands in the row of the same model in docs/benchmarks.md."""
+    """Values in the README's table equal those in docs/benchmarks.md."""
     rows = {"published model": "pretrained", "local training": "local", "FedAvg, generic": "fedavg generic"}
     rows |= {"FedFR, generic": "fedfr generic", "FedFR, personalized": "fedfr personalized"}
     readme, page = ((DOCS.parent / name).read_text(encoding="utf-8") for name in ("README.md", "docs/benchmarks.md"))

@@ -135,7 +135,7 @@ def workflow(name: str) -> dict[Any, Any]:
 
 
 def targets() -> set[str]:
-    """What ``make`` can be asked for by name."""
+    """Return the names of the targets of ``make``."""
     (line,) = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     return {*line.split()}
 

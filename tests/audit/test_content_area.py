@@ -67,7 +67,7 @@ def test_different_people_are_not_one_image() -> None:
 
 
 def test_the_number_is_that_of_the_link() -> None:
-    """Two copies of one person's image are more alike than the one that lies with somebody else."""
+    """The reported correlation is that of the linked images, not that of two copies of one person's image."""
     faces = draw_faces(2, 3)
     pixels = faces.images(range(6))
     pixels[1] = encoded(pixels[0], 95)

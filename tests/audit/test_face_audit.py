@@ -73,7 +73,7 @@ def test_real_people_with_right_labels_are_clean(sample: FaceSet, features: NDAr
 
 
 def test_real_people_are_found_under_a_second_name(sample: FaceSet, features: NDArray[np.float32]) -> None:
-    """All but a few, with two images on either side; and never anybody else."""
+    """Almost all split identities with two images on either side are found, and no other pairs."""
     labels = sample.labels.copy()
     for person in range(20):
         labels[4 * person + 2 : 4 * person + 4] = 30 + person
@@ -151,7 +151,7 @@ def test_real_faces_prepared_in_another_way(sample: FaceSet, change: Callable[[I
 
 
 def test_originals_that_were_only_resized(data_dir: Path) -> None:
-    """LFW's 250x250 images, shrunk whole: the mistake that costs most accuracy."""
+    """LFW's 250x250 images resized as a whole, without alignment."""
     files = sorted((data_dir / "lfw250_sample").rglob("*.jpg"))
     pixels = [np.asarray(cv2.resize(read_image(file), (112, 112), interpolation=cv2.INTER_AREA)) for file in files]
     found = audit_images(FaceSet(np.stack(pixels), np.arange(len(files)) % 9, [str(n) for n in range(9)]))

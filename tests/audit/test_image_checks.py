@@ -121,7 +121,7 @@ def test_an_exact_and_a_near_copy_are_one_group(faces: FaceSet) -> None:
 def test_copies_in_two_parts_are_named_not_raised(
     faces: FaceSet, first: int, second: int, parts: tuple[str, ...]
 ) -> None:
-    """What `Split.check` refuses is what an audit is asked about."""
+    """Copies in two parts, which `Split.check` refuses, are reported as findings."""
     copied = with_pixels(faces, {second: faces.images([first])[0]})
     findings = audit_images(copied, split_of(copied))
     assert findings[0].kind == "image-in-two-parts"

@@ -63,7 +63,7 @@ def test_images_under_the_wrong_identity() -> None:
 
 
 def test_an_image_of_nobody_else_is_no_stray() -> None:
-    """Far from its own identity but near no other: a bad image, or somebody who is not here."""
+    """An image far from its own identity and near no other is not reported as mislabelled."""
     features, labels = crowd(150, 4)
     features[10] = np.random.default_rng(9).normal(size=128)
     assert list(IdentityTemplates(features, labels).mislabelled_images()) == []
@@ -155,7 +155,7 @@ def test_too_few_people_to_know_what_is_usual() -> None:
 
 
 def test_reach_counts_identities_that_would_be_found() -> None:
-    """Half of the people have images that resemble nothing: their halves are strangers to each other."""
+    """Half of the identities have unrelated images, so that their halves do not match."""
     features, labels = crowd(100, 4)
     features[200:] = np.random.default_rng(5).normal(size=(200, 128))
     people = IdentityTemplates(features, labels)

@@ -43,7 +43,7 @@ def test_groups_do_not_depend_on_the_block(block: int, monkeypatch: pytest.Monke
 
 
 def test_links_make_a_chain() -> None:
-    """The ends of a slow film are one group though they are not alike themselves."""
+    """The ends of a slow sequence are one group, although they are not near-duplicates themselves."""
     first, last = images(2)
     film = np.stack([(first * (1 - share) + last * share) for share in np.linspace(0, 1, 40)]).astype(np.uint8)
     assert near_duplicate_groups(film) == [list(range(40))]
@@ -62,7 +62,7 @@ def test_no_images() -> None:
 
 
 def test_only_what_both_show_is_compared() -> None:
-    """Equal corners make everybody alike; a copy of the rest is still found, and so is one without them."""
+    """Equal black corners do not link images; copies with and without corners are found."""
     some = (120 + 0.1 * images(6).astype(np.float64)).astype(np.uint8)
     content = np.ones(some.shape, np.bool_)
     content[:4, :, :6] = False

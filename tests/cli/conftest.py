@@ -18,7 +18,7 @@ from fedfr.cli import main
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command left behind."""
+    """Output and exit code of a command."""
 
     code: int
     out: str

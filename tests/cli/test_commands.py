@@ -47,14 +47,14 @@ def content(folder: Path) -> dict[str, str]:
 
 
 def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
+    """Run a command in a separate process."""
     command = [sys.executable, "-c", "from fedfr.cli import main; main()", *arguments]
     return subprocess.run(command, capture_output=True, encoding="utf-8", env={**os.environ, **environment})
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, config_file: Path, settings: list[str]) -> tuple[Path, str]:
-    """A finished run, made by a real process, and what it printed."""
+    """A finished run of a real process, and its output."""
     folder = tmp_path_factory.mktemp("runs") / "a run"
     command = ["train", str(config_file), "--out", str(folder), *settings, "--set", "baselines=[local]"]
     done = process(*command)
@@ -134,7 +134,7 @@ def test_resuming_a_finished_run_prints_the_same_table(fedfr: Fedfr, run: tuple[
 
 
 def test_another_locale(run: tuple[Path, str]) -> None:
-    """A terminal that knows only ASCII gets escapes, not a traceback."""
+    """With an ASCII locale the output has escapes, and there is no traceback."""
     done = process("report", str(run[0]), LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert "personalized-1:1" in done.stdout
@@ -183,7 +183,7 @@ def test_one_model_on_a_folder_of_images(fedfr: Fedfr, run: tuple[Path, str], sa
 
 
 def test_one_model_on_verification_sets(fedfr: Fedfr, run: tuple[Path, str], faceset: Path, tmp_path: Path) -> None:
-    """Ours and the same weights as somebody's state dict give the same figures, on one file and on a folder of them."""
+    """A model and its state dict give the same metrics, on one file and on a folder of files."""
     faces = FaceSet.load(faceset)
     lines = [f"{faces.names[a]},{faces.names[a + 1 + 5 * (a % 2)]}" for a in range(0, 60, 3)]
     (tmp_path / "list.csv").write_text("\n".join(["a,b", *lines]) + "\n")
@@ -209,7 +209,7 @@ def test_one_model_on_verification_sets(fedfr: Fedfr, run: tuple[Path, str], fac
 
 
 def _features_with_mirror(model: Path, faces: FaceSet) -> NDArray[np.float32]:
-    """Feature of each image plus that of its mirror image, of length one, made without the package's extraction."""
+    """Return unit-length sums of the features of each image and its mirror image, without the package's extraction."""
     weights, contract = load_model(model)
     backbone = build_backbone(contract.backbone, 0).eval()
     backbone.load_state_dict({name: value for name, value in weights.items() if name != "public_prototypes"})
@@ -234,7 +234,7 @@ def test_pretrain_then_resume(fedfr: Fedfr, config_file: Path, settings: list[st
 def test_relative_paths_and_resume_from_elsewhere(
     fedfr: Fedfr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Paths of --set start where the command is given, whatever folder the run lies in or is resumed from."""
+    """Paths of --set are relative to the working directory of the command."""
     here, elsewhere = tmp_path / "here and now", tmp_path / "elsewhere"
     here.mkdir()
     elsewhere.mkdir()

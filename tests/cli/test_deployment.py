@@ -38,7 +38,7 @@ def deployment(tmp_path: Path, prepared: Path) -> Deployment:
 
 @pytest.fixture
 def server(deployment: Deployment) -> Iterator[Server]:
-    """Gives away what the proxy would."""
+    """Serve the files that the proxy would serve."""
     with serving(deployment.coordinator.proxy.folder, deployment.coordinator.tls) as made:
         edit(deployment.site_file, server=made.address)
         yield made

@@ -30,7 +30,7 @@ def begun(tmp_path: Path, faceset: Path) -> Path:
 
 
 def resume(run: Path, file_limit: int | None = None) -> subprocess.CompletedProcess[str]:
-    """``fedfr resume`` in a process whose files must not grow beyond ``file_limit`` bytes."""
+    """``fedfr resume`` in a process with a limit of ``file_limit`` bytes on the size of files."""
 
     def limit() -> None:
         if file_limit is not None:
@@ -64,7 +64,7 @@ def test_no_room_to_write_then_resumed(begun: Path, fedfr: Fedfr, faceset: Path,
 
 @pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_one_client_that_cannot_save_stops_the_run(begun: Path, fedfr: Fedfr, workers: str) -> None:
-    """Its column would be a mean over the other clients; the quorum, which they meet, is not asked."""
+    """A client that cannot save stops the run even if the others meet the quorum."""
     folder = begun / "clients" / "client-01"
     folder.parent.mkdir()
     folder.write_text("in the way", encoding="utf-8")

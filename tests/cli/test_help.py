@@ -51,7 +51,7 @@ def test_lists(fedfr: Fedfr, kind: str) -> None:
     ["--help", "faces --help", "list methods", "list backbones --json", "list protocols", "list presets --json"],
 )
 def test_what_needs_no_network_imports_no_torch(command: str) -> None:
-    """Torch alone takes a second to import; nobody should wait for it to read a list."""
+    """Commands without a network do not import torch, which takes a second."""
     code = (
         "import atexit, sys\n"
         "atexit.register(lambda: print('heavy:', *sorted({'torch', 'cv2', 'numpy'} & set(sys.modules))))\n"

@@ -47,7 +47,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the features of ``made`` are kept, mirror images added, by whichever test asks first."""
+    """Folder of the features of ``made`` with mirror images, computed once."""
     return tmp_path_factory.mktemp("features") / "kept"
 
 
@@ -146,7 +146,7 @@ def test_templates_as_settings_say(
     kept: Path,
     tmp_path: Path,
 ) -> None:
-    """Of kept features; those made without mirror images are others."""
+    """Templates from stored features; features without mirror images are stored separately."""
     command = ["evaluate", model, "--faces", made.folder, "--protocol", "ijb-1:1", "--json"]
     place = kept if mirror else tmp_path / "upright"
     rows = answered(fedfr(*command, "--set", setting, "--features", place))
@@ -211,7 +211,7 @@ def test_a_wrong_list_is_told_before_any_feature(
 
 
 def test_without_a_folder_the_figures_are_the_same(fedfr: Fedfr, model: Path, tmp_path: Path) -> None:
-    """And by the same weights as somebody else's state dict, whose features are kept apart."""
+    """Equal metrics without a folder, and from a state dict, whose features are stored separately."""
     few = make_ijb(tmp_path / "IJBC", subjects=2, probes=2)
     command = ["evaluate", model, "--faces", few.folder, "--json"]
     before = sorted(few.folder.rglob("*"))

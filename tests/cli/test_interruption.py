@@ -26,7 +26,7 @@ def started(arguments: Sequence[str | Path], cwd: Path) -> subprocess.Popen[str]
 
 
 def interrupted(process: subprocess.Popen[str]) -> str:
-    """The last line on standard error, after which nothing is left over."""
+    """Return the last line on standard error; no other output follows."""
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
@@ -35,7 +35,7 @@ def interrupted(process: subprocess.Popen[str]) -> str:
 
 
 def reads(process: subprocess.Popen[str], fifo: Path) -> None:
-    """Return once the process reads this pipe, from which nothing ever comes."""
+    """Return once the process reads this pipe, which stays empty."""
 
     def opened() -> bool:
         assert process.poll() is None, process.communicate()[1]

@@ -143,7 +143,7 @@ def test_weights_of_others_are_evaluated_as_they_are(run: Path, fedfr: Fedfr, tm
 def test_a_generic_model_of_the_released_code_is_one_to_start_from(
     run: Path, fedfr: Fedfr, faceset: Path, tmp_path: Path
 ) -> None:
-    """Its public prototypes come along and are made anew for the run's own public faces."""
+    """Its public prototypes are recomputed for the run's own public faces."""
     assert fedfr("models", "export", run, tmp_path / "o", "--layout", "released").code == 0
     start = tmp_path / "start.safetensors"
     assert answered(fedfr("models", "import", tmp_path / "o", start, "--json"))["identities"] == 4

@@ -161,7 +161,7 @@ def test_bad_ids_are_refused_wherever_they_come_in(entry: str, kind: str, tmp_pa
 
 @pytest.mark.parametrize(("first", "second"), [*ALIKE, ("same", "same")])
 def test_ids_that_are_too_much_alike_are_refused(first: str, second: str, tmp_path: Path) -> None:
-    """On many a file system they share a folder; in a table nobody can tell them apart."""
+    """Ids that share a folder on some file systems or look the same are refused."""
     with pytest.raises(FedfrError, match="is too similar to"):
         check_client_ids([first, second])
     if first != second:

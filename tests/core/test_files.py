@@ -56,7 +56,7 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
 
 
 def test_what_appears_meanwhile_stays(tmp_path: Path) -> None:
-    """Another process was faster: its folder stands, whatever moment it came at."""
+    """A folder that another process creates meanwhile is kept."""
 
     def slow(folder: Path) -> None:
         fill(folder)
@@ -88,7 +88,7 @@ def test_nothing_stays_of_a_folder_whose_filling_stopped(tmp_path: Path, stopped
 
 
 class Disk:
-    """Which names and contents below a folder would outlast a power failure, by every ``fsync`` that was made."""
+    """Names and contents below a folder that survive a power failure, according to the recorded ``fsync`` calls."""
 
     def __init__(self, folder: Path, sync: Callable[[int], None]) -> None:
         self.folder = folder
@@ -107,7 +107,7 @@ class Disk:
             self.sizes[number] = os.fstat(descriptor).st_size
 
     def lost(self, before: set[Path]) -> list[str]:
-        """What is new below the folder and might be gone after the power failed."""
+        """Return the new names and contents that a power failure could lose."""
         found = []
         for path in sorted({*self.folder.rglob("*")} - before):
             if path.name not in self.names.get(path.parent.stat().st_ino, ()):
@@ -153,7 +153,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 def test_whatever_was_made_is_durable_when_the_writer_returns(
     writer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every name in its folder, those of the folders made on the way included, and every content."""
+    """All names, including those of created parent folders, and all contents are durable."""
     disk = Disk(tmp_path, os.fsync)
     monkeypatch.setattr(os, "fsync", disk.fsync)
     before = {*tmp_path.rglob("*")}
@@ -174,7 +174,7 @@ def test_the_folder_of_a_lock_is_durable_while_it_is_held(tmp_path: Path, monkey
 def test_a_lock_that_the_system_refuses_is_no_other_process(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a network disk without locks; the system's own reason is told."""
+    """On a network disk without locks the error gives the system's reason."""
 
     def refuse(descriptor: int, operation: int) -> None:
         raise OSError(number, os.strerror(number))

@@ -22,7 +22,7 @@ LATE = [
 
 @pytest.mark.parametrize(("registry", "name", "package"), LATE)
 def test_a_late_line_names_something_of_its_own_package(registry: Registry[object], name: str, package: str) -> None:
-    """Of its own package: the import rules do not see a module that is named by a text."""
+    """Lazily imported entries are in the package of their registry; import rules cannot check names in texts."""
     home = registry.entry(name).value
     assert isinstance(home, str)
     assert home.startswith(package)

@@ -40,7 +40,7 @@ COMMANDS = {
 
 
 def untold(**more: str) -> dict[str, str]:
-    """An environment in which nobody has said how threads wait, and OpenMP says how they do."""
+    """An environment without a waiting policy, in which OpenMP prints its own."""
     kept = {name: value for name, value in os.environ.items() if name not in STATED}
     source = str(Path(fedfr.__file__).parents[1])
     return {**kept, "OMP_DISPLAY_ENV": "VERBOSE", "PYTHONPATH": source, **more}
@@ -78,7 +78,7 @@ def test_workers(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
 
 
 def test_flowers_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SuperLink and SuperNode, and whatever they start, inherit it."""
+    """SuperLink and SuperNode and their child processes inherit the policy."""
     for name in STATED:
         monkeypatch.delenv(name, raising=False)
     assert environment(tmp_path)["OMP_WAIT_POLICY"] == "PASSIVE"

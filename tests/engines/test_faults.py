@@ -38,7 +38,7 @@ class Faulty:
         self.inner, self.fault, self.rounds, self.asked = inner, fault, rounds, 0
 
     def __call__(self, client: str) -> Client:
-        """The client, made anew for every round."""
+        """Return a new client for every round."""
         made = self.inner(client)
         if client == "client-01":
             self.asked += 1
@@ -85,7 +85,7 @@ def faulty(
 
 
 def shown(experiment: Experiment) -> str:
-    """All that a person is told of the results."""
+    """Return all output about the results."""
     rows = experiment.results()
     return "\n".join([results_text(rows), *missing_values(rows), page(open_report(experiment.folder))])
 

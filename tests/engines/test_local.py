@@ -73,7 +73,7 @@ def test_every_message_passes_the_tap(factory: tuple[ClientFactory, Broadcast]) 
 
 @dataclass(frozen=True)
 class Strange:
-    """A client whose answer speaks of ``name``, or reports a metric that none of ours does."""
+    """A client that replies under the id ``name``, or reports an unknown metric."""
 
     inner: ClientFactory
     name: str
@@ -111,7 +111,7 @@ def test_a_clients_fault_is_its_own(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """A damaged private state stops its client; its own log says all, the server learns no path; others deliver."""
+    """A damaged private state stops its client: full error in its own log, no path at the server, others deliver."""
     make_client, broadcast = factory
     damaged = make_client.clients_folder / "client-01" / "private-000001.safetensors"
     damaged.parent.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ class Noting:
 
 
 def test_workers_share_the_devices(factory: tuple[ClientFactory, Broadcast], tmp_path: Path) -> None:
-    """The CPU under two names stands for two devices."""
+    """The CPU under two names represents two devices."""
     make_client, broadcast = factory
     config = make_client.config
     runtime = config.runtime.model_copy(update={"device": "cpu, cpu:0"})

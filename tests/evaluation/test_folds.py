@@ -62,7 +62,7 @@ def test_by_hand() -> None:
 
 
 def test_a_rate_that_no_threshold_reaches() -> None:
-    """Opposite features have distance 4, above the last threshold: the threshold is then 0, below which nothing is."""
+    """For opposite features, at distance 4, no threshold reaches the rate; it is then 0, and no pair is accepted."""
     same = np.array([True, False] * 4)
     left, right = at_distances([0.0, 4.0] * 4)
     found = fold_validation_rates(left, right, same, 1e-3, 4)

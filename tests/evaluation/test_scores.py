@@ -63,7 +63,7 @@ def test_more_scores_than_one_chunk_in_one_pass() -> None:
 
 
 def test_a_guess_that_drops_too_much_is_made_good() -> None:
-    """Ranks below the floor of the guess: a pass that drops nothing, then one with the right upper halves."""
+    """If the guess drops needed ranks, a pass without drops finds the right upper halves."""
     generator = np.random.default_rng(1)
     impostor, genuine = generator.normal(0, 0.1, (2, 10_007)).astype(np.float32)
     passes = 0

@@ -140,7 +140,7 @@ def plainly(plain: Any, threshold: float) -> tuple[Any, torch.Tensor, list[Any],
 
 @pytest.fixture(scope="module")
 def really(threshold: float, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The same by the library, the whole way: server, engine, messages as bytes, clients, stores, average, journal."""
+    """Compute the same with the library: server, engine, messages, clients, stores, average, journal."""
     folder = tmp_path_factory.mktemp("real")
     chosen = {
         "local.epochs": EPOCHS,

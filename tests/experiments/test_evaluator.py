@@ -246,7 +246,7 @@ def test_which_models_of_a_trial_meet_which_protocols(
 def test_a_model_whose_features_are_no_numbers_is_no_model(
     parts: RunComponents, start: GenericModel, tmp_path: Path
 ) -> None:
-    """Finite weights may still overflow; the figures of the others stand, and curves are drawn of them alone."""
+    """A model with overflowing features is refused; metrics and curves of the others are unaffected."""
     method_run = MethodRun(parts, "fedfr", tmp_path)
     sound = dict(build_backbone(BACKBONE, 7).state_dict())
     broken = sound | {"fc.weight": 1e25 * sound["fc.weight"], "features.weight": 1e25 * sound["features.weight"]}

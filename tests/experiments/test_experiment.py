@@ -143,7 +143,7 @@ class Listening(Silent):
         self.heard: list[tuple[int, int, str]] = []
 
     def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
-        """Take it down."""
+        """Count down, except in evaluations, which restart as a whole and would never finish."""
         if work == "pre-training":
             self.heard.append((done, total, detail))
 
@@ -219,11 +219,11 @@ def test_a_config_made_in_python_may_name_a_relative_path(tmp_path: Path, monkey
 
 
 class InterruptionError(Exception):
-    """Somebody pressed Ctrl-C."""
+    """Simulated Ctrl-C."""
 
 
 class Interrupting(Silent):
-    """Raises at the n-th word of progress."""
+    """Progress that raises at the n-th call."""
 
     def __init__(self, after: int) -> None:
         self.left = after

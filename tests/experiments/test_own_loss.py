@@ -57,7 +57,7 @@ def strange(images: torch.Tensor) -> torch.Tensor:
 
 
 class Fixed(Method):
-    """A method with a loss of its own."""
+    """A method with its own loss."""
 
     def objective(self, context: RoundContext) -> Objective:
         return Objective([MarginSoftmax()])

@@ -25,7 +25,7 @@ __all__ = ["federation"]
 
 
 class Notes(Silent):
-    """Remembers what was said."""
+    """Progress that records its notes."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -69,7 +69,7 @@ def put(folder: Path, run: Experiment, faces: FaceSet, split: Split) -> None:
 
 
 def in_files(folder: Path, rows: torch.Tensor) -> bool:
-    """Whether a row of a matrix stands in any file below a folder."""
+    """Return whether any file below a folder contains a row of a matrix."""
     held = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     return any(row[:8].numpy().tobytes() in data for row in rows for data in held)
 
@@ -82,7 +82,7 @@ def state(run: Experiment, client: str) -> PrivateState:
 
 @pytest.fixture(scope="module")
 def one_round(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two rounds with a finished baseline, as it is when only the first round has been made."""
+    """A run of two rounds with a finished baseline, stopped after the first round."""
     folder = tmp_path_factory.mktemp("people")
     run = Experiment.create(tiny_config(folder, "baselines=[local]", "local.learning_rate=0.05"), folder / "run")
     run.run()
@@ -151,7 +151,7 @@ def test_a_client_that_left_is_erased_as_a_whole(begun: tuple[Path, Experiment])
 
 
 def test_other_public_people_need_another_run(begun: tuple[Path, Experiment]) -> None:
-    """Public prototypes are the server's rows, and the model was trained with them: nothing is swapped silently."""
+    """Changed public identities are refused, because the model was trained with their prototypes."""
     folder, run = begun
     split = run.components.split
     shown = split.identities["public"][0]

@@ -44,7 +44,7 @@ def orl_faces() -> FaceSet:
 
 @pytest.fixture(scope="session")
 def hf() -> Any:
-    """The module ``datasets``, silent; ``tests/conftest.py`` keeps it offline, with a cache of its own."""
+    """Module ``datasets``, silent, with a separate cache; ``tests/conftest.py`` keeps it offline."""
     if find_spec("datasets") is None:
         pytest.skip("datasets is not installed; pip install 'fedfr[dev]'")
     import datasets

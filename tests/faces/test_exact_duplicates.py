@@ -72,7 +72,7 @@ def test_every_recipe_takes_it_and_no_other_word(recipe: str, make_faces: MakeFa
 
 
 def test_pairs_keep_their_images(make_faces: MakeFaces, tmp_path: Path) -> None:
-    """The recipe sees 15 images, the manifest counts in all 16."""
+    """The recipe sees 15 images; indices in the manifest refer to all 16."""
     made = copied(make_faces([11, 2, 1, 1, 1]), {1: 0})
     people = [made.identities[label] for label in made.labels.tolist()]
     names = [f"{name}/{name}_{people[: index + 1].count(name):04d}.jpg" for index, name in enumerate(people)]
@@ -120,7 +120,7 @@ def other_digests(path: Path) -> None:
 def test_spoilt_or_missing_digests_are_made_from_the_pixels(
     make_faces: MakeFaces, tmp_path: Path, spoil: Callable[[Path], object]
 ) -> None:
-    """Sets of earlier versions have none; a file of other faces must not be believed."""
+    """Missing digests and those of other faces are recomputed from the pixels."""
     faces = make_faces([3, 2])
     loaded = saved(faces, tmp_path / "set")
     kept = tmp_path / "set" / "digests.npy"

@@ -233,7 +233,7 @@ def test_altered_description_is_refused(
 def test_altered_columns_are_refused(
     make_faces: MakeFaces, tmp_path: Path, at: int, content: bytes | None, message: str
 ) -> None:
-    """Of one identity p000 with the images p000#0 and p000#1; names are looked at when somebody asks for them."""
+    """Altered labels, identities and names of images are refused when they are first read."""
     make_faces([2]).save(tmp_path / "faces")
     path = tmp_path / "faces" / "columns.dat"
     kept = path.read_bytes()

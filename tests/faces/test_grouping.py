@@ -105,7 +105,7 @@ def test_bad_runs(text: str, tmp_path: Path) -> None:
 @settings(max_examples=30, deadline=None)
 @given(numbers=st.lists(st.integers(0, 8)), alike=st.booleans())
 def test_copies(numbers: list[int], alike: bool) -> None:
-    """Groups by their first index, also where digests differ only after the first word."""
+    """Groups are ordered by their first index, also if digests differ only after the first word."""
     made = [bytes([7 if alike else number] * 8 + [number] * 24) for number in numbers]
     groups: dict[bytes, list[int]] = {}
     for index, digest in enumerate(made):

@@ -119,7 +119,7 @@ def test_nothing_to_average() -> None:
 
 
 def test_memory_stays_below_three_models() -> None:
-    """40 updates of a 40 MB model, each freshly decoded, in a process of its own."""
+    """40 updates of a 40 MB model, each freshly decoded, in a separate process."""
     script = """
 import torch
 from pathlib import Path
@@ -231,7 +231,7 @@ def test_a_change_beyond_the_limit_is_refused() -> None:
 
 @pytest.mark.parametrize("value", [64.1, 3e38, -3e38])
 def test_a_statistic_beyond_the_limit_is_refused(value: float) -> None:
-    """In the average, it would leave nobody a model in the next round."""
+    """Averaged, it would make the next round's model useless for all clients."""
     before = {"w": torch.ones(2), "bn.running_mean": torch.tensor([0.5, -1.0])}
     moved = {**before, "bn.running_mean": torch.tensor([value, 0.0])}
     with pytest.raises(FedfrError, match=r"client-07 for round 1 refused: bn\.running_mean holds .*, at most 64 is "):

@@ -207,7 +207,7 @@ def test_a_broadcast_of_another_backbone_is_refused(make_client: MakeClient) -> 
 
 
 def test_a_broadcast_that_cannot_be_used_costs_no_private_state(make_client: MakeClient) -> None:
-    """It says that it is of an earlier round; states of that round and later would go."""
+    """An unusable broadcast of an earlier round must not delete newer private states."""
     client = make_client()
     client.update(broadcast())
     kept = client.store.rounds()
@@ -227,7 +227,7 @@ def test_the_callers_faces_are_not_changed(make_client: MakeClient) -> None:
 
 
 def test_what_is_owed_after_a_refusal_is_what_was_owed_before_it(make_client: MakeClient) -> None:
-    """Nothing of an update that was refused or lost has arrived, so what did not fit into it is owed to nobody.
+    """The compression error of a refused or lost update is discarded.
 
     The client hears of it with the next broadcast, however many of its updates were lost in between.
     """

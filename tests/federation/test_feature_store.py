@@ -102,7 +102,7 @@ def run(folder: Path, models: Sequence[int], ready: Barrier) -> None:
 
 
 def test_runs_on_one_store_take_nothing_from_each_other(tmp_path: Path) -> None:
-    """Two workers of one run, which go through the same models, and another run with models of its own."""
+    """Two workers of one run with the same models, and another run with different models."""
     ready = SPAWN.Barrier(3)
     rounds = [range(400), range(400), range(1000, 1400)]
     processes = [SPAWN.Process(target=run, args=(tmp_path / "store", models, ready)) for models in rounds]

@@ -74,7 +74,7 @@ def every_row(state: PrivateState) -> dict[str, torch.Tensor]:
 def test_rows_follow_their_person(
     make_client: MakeClient, method: str, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Those who stay go on from what they had, newcomers begin, and of the departed nothing is left on the disk."""
+    """Remaining identities keep their rows, new ones start anew, and no row of a departed one is left on disk."""
     client_of(make_client, METHODS[method], BEFORE, "local.learning_rate=0.05").update(broadcast(1))
     after = CHANGES[change]
     client = client_of(make_client, METHODS[method], after, "local.learning_rate=1e-12", "local.weight_decay=0")
@@ -114,7 +114,7 @@ def test_the_row_follows_the_name_whatever_the_images(make_client: MakeClient) -
 
 
 def test_a_change_trains_what_training_without_a_past_would(make_client: MakeClient) -> None:
-    """Prototypes of all new people are the mean features of their own faces, not of somebody's before them."""
+    """Prototypes of new identities are the mean features of their own faces."""
     client_of(make_client, ("fedavg",), BEFORE).update(broadcast(1))
     client = client_of(make_client, ("fedavg",), (3, 4, 5), "local.learning_rate=1e-12")
     client.update(broadcast(2))
@@ -156,7 +156,7 @@ def test_public_faces_of_other_people_than_the_servers_are_refused(make_client: 
 def test_rows_that_the_server_sends_back_are_those_of_the_update_that_it_took(
     make_client: MakeClient, people: tuple[int, ...], accepted: int, used: bool
 ) -> None:
-    """FedFace: they are in the order of that update, and the server knows no names; else the client's own count."""
+    """FedFace: returned rows are in the order of the accepted update, because the server knows no names."""
     client_of(make_client, ("fedface",), BEFORE).update(broadcast(1))
     client = client_of(make_client, ("fedface",), people, "local.learning_rate=1e-12")
     before = state_of(client).prototypes

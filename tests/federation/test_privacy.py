@@ -28,7 +28,7 @@ CLIENTS = ("client-01", "client-02")
 
 @dataclass
 class Tapped:
-    """A run of two rounds with two clients, and all that was said."""
+    """A run of two rounds with two clients, and all of its messages."""
 
     experiment: Experiment
     broadcasts: list[bytes] = field(default_factory=list)
@@ -68,7 +68,7 @@ class Tapped:
         return np.asarray([*own.train, *own.test])
 
     def labels(self, client: str, which: str, numbering: str) -> np.ndarray:
-        """Labels of the client's ``train``, ``test`` or ``all`` faces, as the whole set or as the client counts."""
+        """Labels of the client's ``train``, ``test`` or ``all`` faces, as in the whole set or at the client."""
         faces, own = self.experiment.components.faces, self.experiment.components.split.clients[client]
         indices = {"train": own.train, "test": own.test, "all": (*own.train, *own.test)}[which]
         return faces.labels[np.asarray(indices)] if numbering == "global" else faces.subset(indices).labels
@@ -162,7 +162,7 @@ def test_the_previous_local_backbone_does_not_come_back(tapped: Tapped) -> None:
 
 
 def planted(tapped: Tapped, data: bytes) -> bytes:
-    """An update of the run in which ``data`` stands, at an odd place, among the values of a weight."""
+    """Return an update of the run with ``data`` at an odd offset among the values of a weight."""
     update = decode_reply(tapped.replies[0])
     assert isinstance(update, Update)
     sizes = {name: value.nbytes for name, value in update.weights.items() if value.nbytes > len(data) + 2000}

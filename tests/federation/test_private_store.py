@@ -102,7 +102,7 @@ def test_a_truncated_state_is_named(store: PrivateStore, keep: int) -> None:
 
 
 def test_a_state_without_prototypes_is_named(store: PrivateStore) -> None:
-    """A whole file with the right owner that is no private state: no traceback, one line."""
+    """A complete file of the right client that is no private state: a one-line error."""
     store.save(state(1))
     path = store.folder / "private-000001.safetensors"
     save_file({"backbone/w": torch.ones(2)}, path, {"client": "client-01", "round": "1"})
@@ -134,7 +134,7 @@ PEOPLE = [f"person-{number}" for number in range(7)]
 
 
 def row_of(person: str, round_number: int, part: str, width: int = WIDTH) -> torch.Tensor:
-    """Numbers that stand nowhere else."""
+    """Return values that occur nowhere else."""
     generator = torch.Generator().manual_seed(hash((PEOPLE.index(person), round_number, len(part))) & 0xFFFF)
     return torch.randn(width, generator=generator)
 
@@ -157,7 +157,7 @@ def known_state(store: PrivateStore, round_number: int, people: Sequence[str]) -
 
 
 def check_rows(state: PrivateState, people: Sequence[str], before: Sequence[str], round_number: int) -> None:
-    """Whoever was there has the rows that were theirs, everybody else those of a first participation."""
+    """Check that known identities have their own rows and new ones those of a first participation."""
     for row, person in enumerate(people):
         old = person in before
         first = torch.full((WIDTH,), 100.0 + row)
@@ -183,7 +183,7 @@ def somebody() -> st.SearchStrategy[list[str]]:
 def test_rows_follow_their_person_and_the_departed_are_in_no_file(
     older: list[str], before: list[str], after: list[str]
 ) -> None:
-    """Whoever leaves, joins, is exchanged or comes in another place: of the newest state and of the one before it."""
+    """Identities that leave, join, are replaced or reordered, in the newest state and the one before."""
     with tempfile.TemporaryDirectory() as folder:
         store = PrivateStore(Path(folder) / "client-01", "client-01")
         store.save(known_state(store, 4, older))
@@ -215,7 +215,7 @@ def test_rows_follow_their_person_and_the_departed_are_in_no_file(
 
 
 def test_nothing_is_written_while_nobody_leaves(store: PrivateStore) -> None:
-    """Nor are initial prototypes computed while nobody joins."""
+    """Without departures no file is written, and without arrivals no prototypes are computed."""
     store.save(known_state(store, 1, PEOPLE[:3]))
     path = store.folder / "private-000001.safetensors"
     before = path.stat()
@@ -238,7 +238,7 @@ def test_no_name_stands_in_a_state(store: PrivateStore) -> None:
 
 
 def test_a_state_of_an_earlier_version_names_nobody_and_its_rows_go(store: PrivateStore) -> None:
-    """Whose they are cannot be told, so they are nobody's; backbone and transform stay."""
+    """Rows without names cannot be assigned and are erased; backbone and transform stay."""
     old = state(3)
     tensors = {f"backbone/{name}": value for name, value in old.backbone.items()}
     tensors |= {"prototypes": old.prototypes, "dfc/branches.weight": old.dfc["branches.weight"]}

@@ -106,7 +106,7 @@ def test_an_unchanged_model_is_not_run_again(tmp_path: Path, backbone: torch.nn.
 
 
 def test_a_model_has_one_folder_whatever_the_device(tmp_path: Path, backbone: torch.nn.Module) -> None:
-    """The CPU under two names stands for two devices."""
+    """The CPU under two names represents two devices."""
     first, second = Counting(FACES, tmp_path), Counting(FACES, tmp_path)
     first.features(backbone, COMPUTE)
     second.features(backbone, replace(COMPUTE, device=torch.device("cpu:0")))

@@ -49,7 +49,7 @@ def test_any_order_of_arrival(order: list[str], tmp_path_factory: pytest.TempPat
 
 
 def test_waiting_updates_are_not_in_memory(tmp_path: Path) -> None:
-    """The first client answers last: until then every other tensor has left memory and lies on disk."""
+    """The first client replies last; until then the other updates are on disk."""
     alive: list[weakref.ref[torch.Tensor]] = []
 
     def arriving() -> Iterator[Update | Failure]:
@@ -70,7 +70,7 @@ def test_waiting_updates_are_not_in_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stranger", ["client-1", "client-9"])
 @pytest.mark.parametrize("place", [1, 3, 6])
 def test_twice_or_never_asked(stranger: str, place: int, tmp_path: Path) -> None:
-    """The first reply of each client counts, whatever comes besides and whenever."""
+    """The first reply of each client counts; duplicates and unrequested replies are refused."""
     order = ["client-1", *CLIENTS[2:], "client-0"]
     order.insert(place, stranger)
     refused: list[tuple[str, str]] = []

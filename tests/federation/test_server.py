@@ -26,7 +26,7 @@ Change = Callable[[Update], Update | Failure]
 
 
 class Arithmetic:
-    """An engine whose clients add noise of their own to what they get; replies come in ``order``, some are changed."""
+    """An engine whose clients add noise to the model; replies come in ``order``, and some are changed."""
 
     def __init__(self, order: Sequence[int] = range(5), changes: Mapping[str, Change] | None = None) -> None:
         self.order = order
@@ -188,7 +188,7 @@ def test_a_client_that_never_answers_is_named_and_left_out(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", ["client-01", "stranger"])
 def test_a_reply_nobody_waits_for_is_refused_and_the_round_goes_on(tmp_path: Path, name: str) -> None:
-    """Whoever answers under another name loses its place; the others' round stands."""
+    """A reply under another id is refused; the round continues with the others."""
     impostor = Arithmetic(changes={"client-02": lambda update: replace(update, client=name)})
     events: list[dict[str, object]] = []
     found = server(tmp_path, impostor, events, rounds=1).run(START)
@@ -242,7 +242,7 @@ def test_only_the_drawn_clients_are_asked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_a_server_step_that_leaves_no_numbers_is_not_kept(tmp_path: Path, optimizer: str) -> None:
-    """The step ends the run in words; the rounds before it stand, and a gentler one goes on from them."""
+    """A diverging step ends the run with an error; with a lower learning rate it continues from the last round."""
     step = {"optimizer": optimizer, "learning_rate": 1e-3}
     server(tmp_path, Arithmetic(), rounds=1, server=step).run(START)
     wild = server(tmp_path, Arithmetic(), rounds=2, server=step | {"learning_rate": 1e300})
@@ -269,7 +269,7 @@ def _reveals(update: Update) -> Update:
 
 
 def test_every_client_is_told_which_of_its_updates_was_taken_last(tmp_path: Path) -> None:
-    """Also by a server that reads it back from its journal, and to nobody where nobody needs it."""
+    """Also after a resume from the journal, and only for methods that need it."""
 
     def refused_in(number: int) -> Change:
         return lambda update: update if update.round != number else Failure(update.client, "no power")

@@ -87,7 +87,7 @@ def test_what_is_lost_is_what_the_client_keeps(kind: str) -> None:
     st.sampled_from(KINDS),
 )
 def test_no_value_is_off_by_more_than_its_blocks_share(values: np.ndarray, kind: str) -> None:
-    """Whatever the numbers: a block of zeros, one giant among dwarfs, a last block that is not full."""
+    """For blocks of zeros, blocks with a single large value, and a partial last block."""
     trained = torch.from_numpy(values.copy())
     nothing = Broadcast(1, {"w": torch.zeros_like(trained)}, torch.zeros(1, 2))
     sent = compress(Update(1, "a", {"w": trained}, None, 1), nothing, kind, {})
@@ -117,7 +117,7 @@ SMALLEST, LARGEST = float(np.finfo(np.float32).smallest_subnormal), float(np.fin
     st.sampled_from(KINDS),
 )
 def test_every_float_is_encoded_to_within_one_step(values: np.ndarray, kind: str) -> None:
-    """Nothing wraps and nothing becomes infinite: neither among subnormal numbers nor at the largest."""
+    """No value wraps or becomes infinite, from subnormal to the largest numbers."""
     change = torch.from_numpy(values.copy())
     code = CODECS[kind]
     assert code is not None

@@ -111,7 +111,7 @@ def _called(node: ast.Call) -> str:
 
 
 def test_no_reader_is_forgotten() -> None:
-    """Whatever module reads is covered by a target, or it is said why it needs none."""
+    """Every module that reads input is covered by a target or listed with the reason why not."""
     root = Path(fedfr.__file__).parent
     found = set()
     for path in root.rglob("*.py"):

@@ -49,7 +49,7 @@ class Finished:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Runs by their overrides, each made once."""
+    """Return a function that computes a run once for each list of overrides."""
     made: dict[tuple[str, ...], Finished] = {}
 
     def get(*overrides: str) -> Finished:

@@ -216,7 +216,7 @@ def test_the_teacher_is_felt_in_tuning_alone(run: Any) -> None:
 
 
 def test_the_branch_with_cosface_by_hand() -> None:
-    """The margin loss of the private faces over the branches; a public face adds nothing but its place in the mean."""
+    """Margin loss of the private faces over the branches; public faces count only in the mean."""
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(3, 8, generator=generator)
     dfc = DFC(2, 8)
@@ -235,7 +235,7 @@ def test_the_branch_replaces_one_vs_all(run: Any) -> None:
 
 @pytest.mark.parametrize("policy", ["average", "local"])
 def test_the_teacher_stays_what_it_was_before_tuning(run: Any, policy: str) -> None:
-    """In the second round of tuning too: not the prototypes, nor the BatchNorm of its own, that the first has tuned."""
+    """In the second tuning round prototypes and BatchNorm of the teacher are still those before tuning."""
     settings = ("method.name=distill", "local.learning_rate=0.05", f"federation.batchnorm={policy}")
     once, twice = (run(*settings, f"method.tuning_rounds={count}") for count in (1, 2))
     before, tuned = (

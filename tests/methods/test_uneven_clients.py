@@ -32,7 +32,7 @@ def uneven(folder: Path) -> Path:
 
 
 class Notes(Silent):
-    """Keeps what was said."""
+    """Progress that records its notes."""
 
     def __init__(self) -> None:
         self.said: list[str] = []

@@ -68,7 +68,7 @@ def client(place: Path) -> Path:
 
 
 def refused(source: Path, match: str, **options: Any) -> None:
-    """The import ends in one line, and leaves nothing behind."""
+    """Check that the import fails in one line and leaves no file."""
     before = sorted(source.parent.rglob("*"))
     with pytest.raises(FedfrError, match=match) as caught:
         import_weights(source, source.parent / "made.safetensors", **options)

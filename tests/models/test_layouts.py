@@ -129,7 +129,7 @@ def test_a_plain_state_dict(tmp_path: Path, role: str) -> None:
 
 
 def test_a_view_takes_no_more_room_than_it_shows(tmp_path: Path) -> None:
-    """A store's tensors are views of a whole file; torch.save alone would write that file for each."""
+    """torch.save would write the whole underlying file for every view."""
     whole = torch.zeros(1_000_000)
     (file,) = LAYOUTS["state-dict"](ModelSource("m", ModelParts({"w": whole[:10]})), tmp_path / "m.pth")
     assert file.stat().st_size < 10_000

@@ -254,7 +254,7 @@ def test_what_is_no_onnx_file(tmp_path: Path) -> None:
 
 
 def test_weights_that_lie_in_another_file(tmp_path: Path) -> None:
-    """ONNX may refer to files beside it; one that is gone is told in one line."""
+    """External weights of an ONNX file; a missing file is a one-line error."""
     module = nn.Sequential(nn.AvgPool2d(28), nn.Flatten(), nn.Linear(48, 64))
     path = exported(tmp_path / "g.onnx", module)
     onnx.save_model(onnx.load(path), path, save_as_external_data=True, location="beside.data", size_threshold=0)

@@ -14,7 +14,7 @@ from fedfr.models import BackboneSpec, Preprocessing, build_backbone
 
 
 class Flat(torch.nn.Module):
-    """A backbone of 48 values, whatever it says."""
+    """A backbone of 48 values, whatever it declares."""
 
     embedding_dim = 48
 
@@ -37,7 +37,7 @@ class Pair(Flat):
 
 
 class Whole(Flat):
-    """A backbone of whole numbers."""
+    """A backbone with integer outputs."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return super().forward(images).long()

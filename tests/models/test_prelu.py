@@ -51,7 +51,7 @@ def test_more_than_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_half_precision_sums_in_single() -> None:
-    """A sum over 100 000 values in bfloat16 would stop at 256 equal summands; the slopes' gradient must not."""
+    """A bfloat16 sum of 100 000 equal values would stop at 256; the gradient of the slopes does not."""
     x = -torch.ones(10, 1, 100, 100).contiguous(memory_format=torch.channels_last).bfloat16()
     ours, plain = both(x, torch.tensor([0.25]), torch.ones_like(x))
     assert ours[2].dtype == torch.float32

@@ -50,7 +50,7 @@ class ScaledAsOriginally(Preprocessing):
     def apply(
         self, images: torch.Tensor, flip: torch.Tensor | None = None, dtype: torch.dtype = torch.float32
     ) -> torch.Tensor:
-        """Unflipped, as the reference was made."""
+        """Return the images unflipped, as in the reference."""
         return images.permute(0, 3, 1, 2).to(dtype).div(255).sub(0.5).div(0.5)
 
 

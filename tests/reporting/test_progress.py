@@ -108,7 +108,7 @@ class Shell:
 
 
 def test_a_notebook_gets_lines_that_change_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """IPython is no dependency: two functions of it stand in."""
+    """Two functions replace IPython, which is no dependency."""
     said: list[str] = []
 
     class Handle:

@@ -26,7 +26,7 @@ RANK = ("generic", "generic-1:N", "rank-1")
 
 
 class Notes(Silent):
-    """Keeps what was said."""
+    """Progress that records its notes."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -37,7 +37,7 @@ class Notes(Silent):
 
 
 def tracked_run(folder: Path, *names: str) -> tuple[Path, list[str]]:
-    """A finished run of FedAvg over two rounds, each evaluated; what was said meanwhile."""
+    """A finished run of FedAvg over two evaluated rounds, with its recorded notes."""
     run, notes = folder / "a run", Notes()
     with Tracking(notes, names, run) as shown:
         experiment = Experiment.create(tiny_config(folder, "method.name=fedavg", "evaluation.every=1"), run, shown)
@@ -110,7 +110,7 @@ def test_mlflow_gets_every_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_prometheus_reads_every_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked as Prometheus asks, while the run still lasts; afterwards nobody listens."""
+    """Read over HTTP while the run lasts; afterwards the port is closed."""
     address = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("FEDFR_PROMETHEUS", address)
     run = tmp_path / "run"

@@ -68,7 +68,7 @@ def test_a_killed_superlink_is_the_end_of_a_flower_run_not_of_the_experiment(mad
 
 @pytest.mark.parametrize("made", [("deployment.join=5",)], indirect=True)
 def test_a_run_that_cannot_be_says_why(made: Federation) -> None:
-    """Nobody is there, then a folder that is none of the runs."""
+    """Without sites, and with a folder that is not one of the runs."""
 
     def end(run: str) -> FlowerRunStatus:
         number = made.control.submit(run)

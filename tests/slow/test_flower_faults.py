@@ -48,7 +48,7 @@ flwr_clientapp()
 
 
 class Cable:
-    """What lies between one site and the SuperLink; it can be cut and mended.
+    """Connection between one site and the SuperLink that can be interrupted and restored.
 
     ``watch`` is told the direction, "up" or "down", and the size of all that comes by, before it is carried on.
     """
@@ -186,7 +186,7 @@ def test_a_site_that_dies_in_the_middle_of_a_message(made: Federation, direction
 
 @pytest.mark.parametrize("made", [("federation.rounds=3", "local.epochs=5")], indirect=True)
 def test_a_cable_that_is_cut_and_mended(made: Federation) -> None:
-    """Cut while the site trains and mended before it is given up: nobody is refused, and no bit is another."""
+    """Interrupted during training and restored in time: no refusal, and equal bits."""
     made.local.run()
     made.start_link()
     cable = Cable(made.link)
@@ -268,7 +268,7 @@ def test_a_full_disk_at_a_site(made: Federation) -> None:
     ],
 )
 def test_a_site_that_lies_is_named_and_left_out(made: Federation, lie: str, reason: str) -> None:
-    """A registered site with code of its own: whatever it sends, the others end the round."""
+    """A registered site with other code: its replies are refused, and the others finish the round."""
     programs = made.folder / "programs"
     programs.mkdir(parents=True)
     (programs / "liar.py").write_text(LIAR.format(lie=lie), encoding="utf-8")

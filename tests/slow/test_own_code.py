@@ -84,7 +84,7 @@ def test_a_site_that_does_not_allow_it_or_has_another_source_refuses(
 
 
 def check(site: Path) -> str:
-    """Run ``fedfr site check`` and return what it says, in one line."""
+    """Run ``fedfr site check`` and return its output as one line."""
     command = [sys.executable, "-m", "fedfr", "site", "check", str(site.parent)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr

@@ -36,7 +36,7 @@ def test_from_photographs_to_results(data_dir: Path, models_dir: Path, tmp_path:
 
 
 def test_killed_at_random_moments(data_dir: Path, models_dir: Path, tmp_path: Path) -> None:
-    """Twenty kills of imports of 168 photographs: the set and its list are those of an import left alone."""
+    """Twenty kills of imports of 168 photographs: set and list equal those of an uninterrupted import."""
     photographs = tmp_path / "photographs"
     for copy in range(3):
         for folder in (data_dir / "lfw250_sample").iterdir():

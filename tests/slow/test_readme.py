@@ -73,7 +73,7 @@ def test_your_own_faces(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_methods_side_by_side(tmp_path: Path) -> None:
-    """On ORL as it stands, cut short; the line for LFW is the same command and needs its faces."""
+    """The command on ORL, shortened; the one for LFW differs only in its faces."""
     orl, lfw, report, scenario = commands()[6:]
     assert (orl[:2], lfw[:2]) == (["benchmark", "orl"], ["benchmark", "lfw-fed"])
     answer = fedfr(tmp_path, *orl, "--methods", "fedavg,fedfr", *SHORT)

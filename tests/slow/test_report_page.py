@@ -119,7 +119,7 @@ def test_the_point_under_the_pointer_is_told(chromium: Browser, page: Path) -> N
 
 
 def test_a_figure_comes_as_svg_and_as_png(chromium: Browser, page: Path) -> None:
-    """Alone, black on white in a dark page too, with what is shown and nothing else."""
+    """Exported alone, black on white also in a dark page, with the visible lines only."""
     chromium.open(page, width=1400, dark=True)
     name = "roc-personalized-1-1"
     for form in ("svg", "png"):

@@ -46,7 +46,7 @@ def shown(width: int, *arguments: str | Path) -> str:
 
 
 def too_wide(text: str, width: int) -> list[str]:
-    """Lines that are; a single word, as a path is, cannot be broken."""
+    """Return lines that are too wide; single words, such as paths, cannot be broken."""
     return [line for line in text.splitlines() if cell_len(line) > width and len(line.split()) > 2]
 
 

@@ -133,7 +133,7 @@ def withdrawing_a_run_that_was_never_made(given: Given) -> list[str]:
 
 
 def submit(given: Given, **more: object) -> list[str]:
-    """The command, with a configuration of the whole face set."""
+    """Run the command with a configuration of the whole face set."""
     path = given.place / "first.yaml"
     split = {"recipe": "sites", "settings": {"clients": ["north", "south"], "generic_identities": 2}}
     content = {"faces": {"path": str(given.faceset)}, "split": split, "baselines": [], **more}

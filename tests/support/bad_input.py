@@ -63,7 +63,7 @@ Prepare = Callable[[Given], list[str]]
 
 
 def collector(cases: list[Case]) -> Callable[[Prepare], Prepare]:
-    """A decorator that adds a preparation under its function's name; its line stands in ``messages.yaml``."""
+    """Return a decorator that registers a preparation under its function's name."""
 
     def case(prepare: Prepare) -> Prepare:
         cases.append(Case(prepare.__name__, MESSAGES[prepare.__name__], prepare))

@@ -55,7 +55,7 @@ class Browser:
         return [f"{entry['level']}: {entry['message']}" for entry in entries]
 
     def screenshot(self, path: Path) -> None:
-        """The whole page, however long, as PNG."""
+        """Return the whole page as PNG."""
         height = self.run("return document.documentElement.scrollHeight")
         width = self.run("return document.documentElement.clientWidth")
         command: Any = self.driver.execute_cdp_cmd

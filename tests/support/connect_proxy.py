@@ -54,7 +54,7 @@ def proxying(target: int) -> Iterator[ConnectProxy]:
         allow_reuse_address = True
 
         def handle_error(self, *anything: object) -> None:
-            """Whoever hangs up in between is of no interest here."""
+            """Ignore closed connections."""
 
     with Quiet(("127.0.0.1", 0), Handler) as server:
         made.port = server.server_address[1]

@@ -51,7 +51,7 @@ def _draw(person: np.random.Generator, moment: np.random.Generator, tone: NDArra
 
 
 def draw_faces(identities: int, images: int, seed: int = 0) -> FaceSet:
-    """``images`` images of each of so many drawn people; every image has a background and a light of its own."""
+    """Return ``images`` images of each generated person, with varying background and light."""
     pixels = []
     for person in range(identities):
         tone = np.random.default_rng((seed, person)).uniform(0.45, 1) * np.array([230, 170, 140])

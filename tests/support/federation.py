@@ -75,7 +75,7 @@ class Federation(Loopback):
         return found
 
     def expected(self) -> dict[str, bytes]:
-        """The same of the local run; a personal model is made by its site alone."""
+        """Return the result of the local run; personalized models are made by their site alone."""
         return {name: value for name, value in bits(self.local.folder).items() if "/personal.safetensors" not in name}
 
 

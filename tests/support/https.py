@@ -88,7 +88,7 @@ def serving(root: Path, tls: Path) -> Iterator[Server]:
         daemon_threads = True
 
         def handle_error(self, *anything: Any) -> None:
-            """Whoever does not trust the certificate hangs up; nothing of that is of interest here."""
+            """Ignore clients that reject the certificate."""
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tls / "server.crt", tls / "server.key")

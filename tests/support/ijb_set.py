@@ -92,7 +92,7 @@ def write_lists(made: IjbSet, prefix: str = "ijbc") -> None:
 
 
 def write_image(path: Path, pattern: NDArray[np.int64], generator: np.random.Generator) -> list[float]:
-    """An image of the pattern and more of its own, turned, scaled, shifted; returns its five points, x, y in turn."""
+    """Write a transformed image of the pattern; return its five points, x and y in turn."""
     angle, scale = generator.uniform(-0.5, 0.5), generator.uniform(0.6, 1.1)
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     shift = np.array([70, 70]) - turn @ [56, 56] + generator.uniform(-8, 8, 2)

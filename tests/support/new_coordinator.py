@@ -14,7 +14,7 @@ __all__ = ["content_of", "new_coordinator", "new_public_key", "written"]
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
-    """Content of every file by relative path; folders are listed as well, so that none is left behind unnoticed."""
+    """Return the content of every file, and the folders, by relative path."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"folder"
         for path in sorted(folder.rglob("*"))

@@ -26,7 +26,7 @@ def texture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def save(path: Path, rgb: NDArray[np.uint8]) -> Path:
-    """Write an image, in the kind that its name says."""
+    """Write an image in the format of its suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(path.suffix.lower(), rgb[..., ::-1])[1].tobytes())
     return path
@@ -58,7 +58,7 @@ def lfw_landmarks(data_dir: Path) -> dict[str, Face]:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG of RGB that announces its size and holds almost nothing."""
+    """Return an RGB PNG that declares its size and has almost no content."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -69,7 +69,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def with_orientation(jpeg: bytes, orientation: int) -> bytes:
-    """The JPEG with an EXIF segment that says how to turn it (TIFF tag 0x0112, one SHORT)."""
+    """Return the JPEG with an EXIF orientation (TIFF tag 0x0112, one SHORT)."""
     directory = struct.pack(">HHHIHHI", 1, 0x0112, 3, 1, orientation, 0, 0)
     content = b"Exif\x00\x00" + b"MM\x00\x2a" + struct.pack(">I", 8) + directory
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]

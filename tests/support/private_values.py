@@ -30,14 +30,14 @@ def as_sent(array: torch.Tensor) -> list[bytes]:
 
 
 def stretches(data: bytes) -> list[bytes]:
-    """A few parts of ``data`` that are all in a message holding it; dull ones stand elsewhere by chance."""
+    """Return a few parts of ``data`` that every message with it contains; repetitive parts are omitted."""
     starts = sorted({int(start) for start in np.linspace(0, max(0, len(data) - WINDOW), 4)})
     parts = [data[start : start + WINDOW] for start in starts]
     return [part for part in parts if len(part) >= SHORTEST and len(set(part)) > 3]
 
 
 class Secrets:
-    """What must not stand in any message, by name.
+    """Values that no message may contain, by name.
 
     A table says for every three bytes whether some secret holds them at its anchor; only where it does is the whole
     compared. The anchor is the part of most different bytes: zeros, of which labels are full, are everywhere.
@@ -49,7 +49,7 @@ class Secrets:
         self._by_anchor: dict[bytes, list[tuple[bytes, int, str]]] = {}
 
     def whole(self, name: str, data: bytes) -> None:
-        """``data`` must not stand anywhere, in one piece."""
+        """Add ``data``, which no message may contain as a whole."""
         self.names.add(name)
         anchor = max(range(min(WINDOW, len(data)) - 2), key=lambda place: len(set(data[place : place + 3])))
         key = data[anchor : anchor + 3]
@@ -57,7 +57,7 @@ class Secrets:
         self._by_anchor.setdefault(key, []).append((data, anchor, name))
 
     def array(self, name: str, array: torch.Tensor) -> None:
-        """No form of ``array`` may stand anywhere: any stretch of it would tell."""
+        """Add an array of which no message may contain any part in any type."""
         forms = [stretches(form) for form in as_sent(array)]
         assert forms[0], f"nothing of {name} can be recognized"
         for part in {part for form in forms for part in form}:
@@ -69,12 +69,12 @@ class Secrets:
             self.array(f"{name} row {number}", row)
 
     def labels(self, name: str, labels: Any) -> None:
-        """Label arrays are short and dull: the whole of each, in every type they might be sent in."""
+        """Add label arrays as a whole, in every type; parts of them are too short to search for."""
         for dtype in LABEL_TYPES:
             self.whole(f"{name} {dtype}", np.asarray(labels).astype(dtype).tobytes())
 
     def found(self, messages: Sequence[bytes]) -> list[str]:
-        """Names of the secrets that stand in any message, at any offset."""
+        """Return the names of the secrets in any message, at any offset."""
         names: dict[str, None] = {}
         for message in messages:
             data = np.frombuffer(message, np.uint8).astype(np.uint32)

@@ -31,7 +31,7 @@ def test_limits_are_sure(kind: torch.dtype, dim: int, threshold: float) -> None:
 
 
 def test_the_roundoff_of_bfloat16_is_reached() -> None:
-    """1 + 2⁻⁸ lies half-way between its neighbours: nothing moves further, and this moves so far."""
+    """1 + 2⁻⁸ is half-way between its neighbours, the largest possible rounding error."""
     value = torch.tensor([1 + 2.0**-8])
     assert float((value.bfloat16().float() - value).abs()) == 2.0**-8
 

@@ -19,7 +19,7 @@ ALL = np.random.default_rng(0).normal(size=(COUNT, 3)).astype(np.float32)
 
 
 class Maker:
-    """Gives the features that are asked for and remembers which; stops before a given one, as a killed process."""
+    """Source of features that records requests and stops before a given one, as a killed process."""
 
     def __init__(self, stop_at: int = COUNT) -> None:
         self.asked: list[tuple[int, int]] = []
@@ -114,7 +114,7 @@ def test_only_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_block_that_cannot_be_written_loses_none_before_it(tmp_path: Path) -> None:
-    """A folder stands where the second block belongs; freed, the work goes on."""
+    """A folder occupies the name of the second block; once it is removed, extraction continues."""
     folder, first = tmp_path / "f", Maker(FEATURE_BLOCK)
     with pytest.raises(KeyboardInterrupt):
         read(folder, first)

@@ -62,7 +62,7 @@ def test_evaluation_mode_and_back(backbone: torch.nn.Module, training: bool) -> 
 
 
 def test_features_may_enter_a_backward_pass(backbone: torch.nn.Module) -> None:
-    """Tensors made in inference mode must not: autograd refuses to save them."""
+    """Features are not inference-mode tensors, which autograd refuses."""
     weight = torch.ones(512, requires_grad=True)
     (extract_features(backbone, POOL, COMPUTE) @ weight).sum().backward()
     assert weight.grad is not None

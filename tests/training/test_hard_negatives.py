@@ -56,7 +56,7 @@ def test_equals_the_definition(
 @pytest.mark.parametrize("block", [7, 64, 4096])
 @pytest.mark.parametrize("row", [0, 13, 36])
 def test_a_threshold_between_two_neighbours(screen: torch.dtype, block: int, row: int) -> None:
-    """At a row's own cosine the row is out, one float64 below it is in; nothing else changes."""
+    """At its own cosine a row is excluded; one float64 below, it is included."""
     public, private = gaussian(37, 512, 1), gaussian(23, 512, 2)
     cosine = float(largest(public, private)[row])
     at = hard_negatives(public, private, cosine, block, screen=screen).tolist()
@@ -109,7 +109,7 @@ def test_the_threshold_itself_is_not_kept() -> None:
 
 
 def test_the_programs_own_precision_changes_nothing() -> None:
-    """A program may let float32 products run in bfloat16; the margin is proven for what it says, and put back."""
+    """A program's bfloat16 setting for float32 products has no effect and is restored."""
     public, private = gaussian(300, 64, 8), gaussian(100, 64, 9)
     threshold = float(largest(public, private).median())
     before = torch.get_float32_matmul_precision()

@@ -62,7 +62,7 @@ def entries(network: Network) -> dict[str, torch.Tensor]:
 
 @given(st.integers(1, 400), st.integers(1, 100))
 def test_batches(count: int, size: int) -> None:
-    """A union smaller than a batch is one batch; otherwise whole batches, the last partial one dropped."""
+    """A training set smaller than a batch is one batch; otherwise the last partial batch is dropped."""
     order = torch.arange(count)
     found = list(batches(count, size, order))
     assert len(found) >= 1
@@ -201,7 +201,7 @@ def test_divergence_names_epoch_and_learning_rate() -> None:
 
 
 def test_a_last_step_that_leaves_no_numbers_is_divergence() -> None:
-    """The loss of the only step is fine, what the step makes of the weights is not; nobody is told of the epoch."""
+    """The loss is finite, the weights after the last step are not: no epoch is reported."""
     told: list[int] = []
     plan = replace(
         PLAN,
@@ -229,7 +229,7 @@ def stop(*given: Any) -> None:
     ids=["finished", "diverged", "interrupted"],
 )
 def test_a_network_comes_back_as_it_was_lent(change: dict[str, Any], error: type[BaseException] | None) -> None:
-    """Modes of every layer, what may learn, and no gradients: the next to have the network must not meet this one."""
+    """Modes, trainable parameters and gradients of the network are restored."""
     made = network(build_backbone("slimface", 0))
     layers = dict(made.backbone.named_modules())
     made.backbone.eval()

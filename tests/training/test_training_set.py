@@ -32,7 +32,7 @@ def test_an_empty_part_is_no_part() -> None:
 
 @pytest.mark.parametrize("resident", [False, True])
 def test_faces_kept_on_the_device_are_the_same(resident: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uploaded in pieces of two, or gathered when asked for."""
+    """Uploaded in pieces of two, or read on request."""
     monkeypatch.setattr("fedfr.training.training_set._UPLOADED_AT_ONCE", 2)
     training_set = TrainingSet([(PRIVATE, None, 0), (PUBLIC, np.array([11, 0, 5]), 3)])
     faces = DeviceFaces(training_set, torch.device("cpu"), resident=resident)

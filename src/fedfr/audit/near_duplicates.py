@@ -1,7 +1,7 @@
 """Near-duplicate images: groups by the correlation of their grey thumbnails, mirrored ones included.
 
 Only cells that are photographed in both images are compared: warping leaves black corners beyond the border of a
-photograph, and these are alike in images of different people.
+photograph, and these are equal in images of different people.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ _VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
 def let_threads_sleep(environment: MutableMapping[str, str]) -> None:
-    """Let waiting OpenMP threads sleep, unless ``environment`` already sets a waiting policy.
+    """Make waiting OpenMP threads sleep, unless ``environment`` already sets a waiting policy.
 
     Effective if PyTorch is loaded afterwards, and for processes started with this environment.
     """

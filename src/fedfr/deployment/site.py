@@ -264,7 +264,7 @@ class Site:
 def check_disjoint(own: FaceSet, others: FaceSet, what: str) -> None:
     """Raise :class:`FedfrError` if a site's own faces share an identity name or an image with ``others``.
 
-    Names that differ only in letters that look alike count as the same. ``what`` describes the others in the error.
+    Names that differ only in similar-looking letters count as the same. ``what`` describes the others in the error.
     """
     names = matching_names(
         *([original_name(name) if each.sets else name for name in each.identities] for each in (own, others))

@@ -80,7 +80,7 @@ class LocalEngine:
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         if self._pool is not None:
             if kind is not None and not issubclass(kind, Exception):
-                # A request to stop: nobody waits until the clients in progress have finished their training.
+                # A request to stop must not wait until the clients in progress have finished training.
                 _end_workers()
             try:
                 self._pool.shutdown(wait=True, cancel_futures=True)

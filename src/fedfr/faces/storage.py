@@ -79,7 +79,7 @@ def _add(total: hashlib._Hash, array: NDArray[Any]) -> None:
 
 
 def is_face_set(path: str | os.PathLike[str] | None) -> bool:
-    """Whether ``path`` is a stored face set; raises :class:`FedfrError` if that cannot be told without permission."""
+    """Whether ``path`` is a stored face set; raises :class:`FedfrError` without permission to read it."""
     if path is None:
         return False
     try:

@@ -26,7 +26,7 @@ _log = logging.getLogger("fedfr.client")
 FORMAT = "2"
 _UNUSABLE = "its private state cannot be used; its own log says why"
 _NAME = re.compile(r"private-(\d{6})\.safetensors")
-# Room for the hashes of a million identities (32 characters and punctuation each) and the names of the entries.
+# Enough for the hashes of a million identities (32 characters and punctuation each) and the names of the entries.
 _LONGEST_HEADER = 1 << 26
 
 

@@ -89,7 +89,7 @@ class PublicFaces:
             embedding_space(weights),
             compute.preprocessing.to_metadata(),
             compute.bf16,
-            # Only the type: the devices of the workers are alike and share features.
+            # Only the type: the devices of the workers are of one kind and share features.
             compute.device.type,
             torch.get_num_threads(),
             torch.__version__,

@@ -22,7 +22,7 @@ def optimizer_step(
     With Δ = mean − θ: ``average`` takes the mean. ``momentum``, FedAvgM (Hsu et al. 2019, arXiv 1909.06335):
     v ← β₁v + Δ, θ ← θ + ηv. ``adam``, FedAdam (Reddi et al., ICLR 2021, arXiv 2003.00295, algorithm 2):
     m ← β₁m + (1 − β₁)Δ, v ← β₂v + (1 − β₂)Δ², θ ← θ + ηm/(√v + τ), without bias correction and with v = τ² at first.
-    Entries that nobody shared, integers and BatchNorm's ``statistics`` are taken from the mean unchanged.
+    Entries that no client shared, integers and BatchNorm's ``statistics`` are taken from the mean unchanged.
     """
     if config.optimizer == "average":
         return average

@@ -123,7 +123,7 @@ def page(report: Report) -> str:
         [
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8">',
-            # Nothing may be fetched, so that opening the page is not visible to anybody.
+            # Nothing may be fetched, so that opening the page is not visible to others.
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',

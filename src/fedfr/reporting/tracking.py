@@ -122,7 +122,7 @@ class PrometheusTracker:
     """Newest value of every number at ``/metrics`` while the run lasts, for Prometheus to scrape.
 
     It listens at ``FEDFR_PROMETHEUS``, by default ``127.0.0.1:9464``, without a password: client ids, losses and
-    metrics are readable by everybody who reaches the port.
+    metrics are readable by every process that reaches the port.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -44,7 +44,7 @@ def enlarged(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
 
 
 def test_lfws_faces_are_found_where_they_are_known_to_be(data_dir: Path, detector: Detector) -> None:
-    """All 56, those with somebody in the background among them; the known points have two decimals."""
+    """All 56 faces, including images with people in the background; known points have two decimals."""
     errors = []
     for name, known in lfw_landmarks(data_dir).items():
         image = read_image(data_dir / "lfw250_sample" / name)

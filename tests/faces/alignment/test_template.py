@@ -78,7 +78,7 @@ def test_a_face_is_cut_out_where_it_lies_and_black_beyond_the_image(place: tuple
 
 @pytest.mark.parametrize("factor", [3, 8, 15])
 def test_large_faces_are_averaged_and_not_sampled(factor: int) -> None:
-    """Each pixel of the template becomes a square of noise around its colour: the colour must come back."""
+    """The colour of a pixel is the mean of the square of noise that it was enlarged to."""
     image = texture(112, 112)
     noise = np.random.default_rng(1).integers(-60, 61, (112 * factor, 112 * factor, 3), dtype=np.int16)
     large = (image.repeat(factor, axis=0).repeat(factor, axis=1) + noise).clip(0, 255).astype(np.uint8)

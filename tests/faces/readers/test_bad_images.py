@@ -34,7 +34,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def flat_png(side: int) -> bytes:
-    """Of one colour, black: a whole file, small whatever its sides are."""
+    """Return a black PNG, a small file for any size of image."""
     packer = zlib.compressobj(9)
     rows = b"".join(packer.compress(bytes(1 + side)) for _ in range(side)) + packer.flush()
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))

@@ -72,7 +72,7 @@ def killed(place: Path, moment: str, threads: int = 2) -> None:
 def test_killed_and_gone_on_with_it_ends_with_the_same_bits(
     place: Path, monkeypatch: pytest.MonkeyPatch, moments: tuple[str, ...]
 ) -> None:
-    """SIGKILL in a process of its own: while photographs are aligned, and around every step that comes after."""
+    """SIGKILL in a separate process: during alignment, and around every later step."""
     aligner = by_landmarks(place / "points.tsv")
     undisturbed = import_photographs(place / "in", place / "undisturbed", aligner)
     for moment in moments:
@@ -98,7 +98,7 @@ def test_killed_and_gone_on_with_it_ends_with_the_same_bits(
 
 
 def test_killed_while_it_removes_its_work_folder(place: Path) -> None:
-    """The set is whole; what is left holds faces and goes, and another import does not believe it."""
+    """The set is complete; the leftover work folder is removed and not reused by another import."""
     work, aligner = place / ".out.import", by_landmarks(place / "points.tsv")
     killed(place, "removing")
     assert [path.name for path in work.iterdir() if path.name != ".lock"] == ["faces.bin"]

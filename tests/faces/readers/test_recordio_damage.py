@@ -25,7 +25,7 @@ Make = Callable[[Path], Path]
 
 
 def attempted(work: Callable[[], T]) -> tuple[T | None, str]:
-    """What it returns, or the line that says why there is nothing; anything but a :class:`FedfrError` is a fault."""
+    """Return the result or the error line; any exception other than :class:`FedfrError` fails the test."""
     try:
         return work(), ""
     except FedfrError as error:

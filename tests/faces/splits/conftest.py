@@ -13,7 +13,7 @@ from fedfr.faces import FaceSet
 
 @pytest.fixture(scope="module")
 def lfw(data_dir: Path) -> FaceSet:
-    """The real names and counts with windows of noise for pixels: nothing is decoded."""
+    """LFW's names and counts with windows of noise as pixels; no image is decoded."""
     folders = sorted((folder for folder in (data_dir / "lfw112").iterdir()), key=lambda folder: folder.name)
     counts = [len(list(folder.iterdir())) for folder in folders]
     total = sum(counts)

@@ -93,7 +93,7 @@ def test_unseen_people_are_distractors_where_asked_for(make_faces: MakeFaces, re
 
 
 def test_the_quickstart_keeps_its_strangers(orl_faces: FaceSet) -> None:
-    """75 test images of other clients and 80 of people nobody trains on: 15.5 impostors at FPIR 0.1, not 7.5."""
+    """75 test images of other clients and 80 distractors: 15.5 impostors at FPIR 0.1, not 7.5."""
     wanted = load_config("quickstart").split
     split = make_split(orl_faces, wanted.recipe, **wanted.settings)
     assert split.distractors == split.generic

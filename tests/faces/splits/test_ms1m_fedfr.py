@@ -22,7 +22,7 @@ REDUCED = {"public_identities": 12, "clients": 3, "identities_per_client": 4}
 
 @pytest.fixture(scope="module")
 def faces() -> FaceSet:
-    """Windows of noise; names in another order than labels, and one identity whose images are all gone."""
+    """Windows of noise; names in another order than labels, and one identity without images."""
     counts = [*COUNTS[:7], 0, *COUNTS[7:]]
     total = sum(counts)
     noise = np.random.default_rng(3).integers(0, 256, 112 * 112 * 3 + total, dtype=np.uint8)

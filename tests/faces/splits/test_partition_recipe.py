@@ -163,7 +163,7 @@ def test_who_is_public_and_who_is_nobodys(faces: FaceSet) -> None:
 
 
 def test_a_drawn_identity_may_lie_in_several_partitions(faces: FaceSet) -> None:
-    """The public part takes it whole, so there is nothing left to refuse."""
+    """A public identity may have images in several partitions."""
     everybody = [index % 2 for index in range(len(faces))]
     with pytest.raises(FedfrError, match="7 of 8 identities have images in several partitions"):
         make_split(faces, "partition", partition=everybody)

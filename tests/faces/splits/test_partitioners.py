@@ -122,7 +122,7 @@ def test_partitioners_that_do_not_fit(flower: Any, hf: Any, faces: FaceSet) -> N
 def test_the_snippet_of_the_documentation_makes_the_file(
     flower: Any, hf: Any, make_faces: MakeFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It runs as it stands there, on exported faces; the split is that of the partitioner itself."""
+    """The documented snippet gives the same split as the partitioner."""
     faces = make_faces([12] * 80)
     text = (Path(__file__).resolve().parents[2] / "docs" / "faces.md").read_text(encoding="utf-8")
     snippet = next(part.partition("```")[0] for part in text.split("```python\n")[1:] if "partitions.csv" in part)

@@ -90,7 +90,7 @@ def test_a_folder_gives_what_its_import_gives(tmp_path: Path) -> None:
 
 
 def test_only_what_is_listed_is_read(tmp_path: Path) -> None:
-    """A folder may hold more than memory, and images that are not whole."""
+    """Images that are not listed are not read, even if damaged."""
     source = people(tmp_path, "a.png", "b.pgm", "c.bmp")
     (source / "Ann" / "z.png").write_bytes(b"\x89PNG, but not really")
     assert pack_pairs(open_folder(source), tmp_path / "list.csv", tmp_path / "x.bin") == 2
@@ -140,7 +140,7 @@ def test_what_is_there_stays(tmp_path: Path, listed: Path) -> None:
 
 
 def test_no_room_for_it(tmp_path: Path, listed: Path) -> None:
-    """A real limit of the system on the size of files; with it gone the same call goes through."""
+    """With a system limit on the size of files writing fails; without the limit the same call succeeds."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:

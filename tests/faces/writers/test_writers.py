@@ -119,7 +119,7 @@ def test_large_sets_are_in_several_files(
 
 
 def test_damage_to_an_exported_file_is_noticed(faces: FaceSet, tmp_path: Path) -> None:
-    """Pages have checksums: an image with a bit turned over is not an image of somebody else."""
+    """Pages have checksums, so that a flipped bit is an error."""
     export_faces(faces, tmp_path / "out", "parquet")
     path = next((tmp_path / "out").iterdir())
     content = bytearray(path.read_bytes())
@@ -141,7 +141,7 @@ def _little_room() -> Iterator[None]:
 @FORMS
 @pytest.mark.usefixtures("_little_room")
 def test_no_room_to_write_leaves_nothing(faces: FaceSet, form: str, tmp_path: Path) -> None:
-    """A file must not grow beyond 20 KB; an image alone takes more."""
+    """With a limit of 20 KB per file, less than one image, no file is left."""
     with pytest.raises(WriteError, match=r"cannot write .*out: .*(File too large|errno 27)") as caught:
         export_faces(faces, tmp_path / "out", form)
     assert "\n" not in str(caught.value)

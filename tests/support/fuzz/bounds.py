@@ -18,7 +18,7 @@ LONGEST = 3000
 
 
 class TooSlowError(BaseException):
-    """No Exception: whoever catches those must not catch this."""
+    """Not an Exception, so that code that catches those does not catch this."""
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def bounded(mebibytes: int) -> Iterator[None]:
 
 
 def refusal(read: Callable[[], object]) -> str | None:
-    """One line of why ``read`` refuses, None where it does not; whatever else happens is a failure of the test."""
+    """Return the one-line error of ``read``, None if it succeeds; other exceptions fail the test."""
 
     def late(number: int, frame: FrameType | None) -> None:
         raise TooSlowError

@@ -186,7 +186,7 @@ class Round:
 
 
 def messages(updates: str, client: str = "client-00000") -> list[bytes]:
-    """Whole ones of every kind, to be damaged."""
+    """Return complete messages of every kind, to be damaged."""
     own = Round.update(client, updates)
     broadcast = Broadcast(1, START.weights, START.prototypes, torch.eye(2, 4))
     return [

@@ -43,7 +43,7 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|[A-Za-z_][A-Za-z0-9_
 
 
 class Mutator:
-    """Every call damages; the same seed damages alike."""
+    """Seeded source of damage; equal seeds give equal damage."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -60,7 +60,7 @@ class Mutator:
         return bytes(damaged)
 
     def tokens(self, data: bytes) -> bytes:
-        """One to three tokens of a text in place of which there stands another, or two, or none."""
+        """Replace one to three tokens of a text, each by another, by two or by none."""
         found = [match.span() for match in _TOKEN.finditer(data)]
         damaged = data
         for _ in range(min(len(found), self.random.choice((1, 1, 2, 3)))):

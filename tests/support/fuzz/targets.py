@@ -30,7 +30,7 @@ class Target:
 
 
 def damage(target: Target, place: Path, seed: int, count: int) -> int:
-    """Read ``count`` times with one file damaged; how often it was refused. Nothing but a refusal may come of it.
+    """Read ``count`` times with one damaged file; return how often it was refused.
 
     ``place`` is an empty folder; what is written beside the files in it is a failure, too.
     """

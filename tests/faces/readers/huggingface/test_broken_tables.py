@@ -77,7 +77,7 @@ def test_an_arrow_file_cut_at_every_byte(hf: Any, tmp_path: Path) -> None:
 
 
 def test_batches_that_are_missing_at_the_end_are_noticed(tmp_path: Path, hf: Any) -> None:
-    """Cut between two batches a stream is whole to Arrow itself."""
+    """Arrow itself accepts a stream that was cut between two batches."""
     named(hf).save_to_disk(str(tmp_path / "saved"))
     path = tmp_path / "saved" / "data-00000-of-00001.arrow"
     whole = pa.ipc.open_stream(path.read_bytes()).read_all()
@@ -95,7 +95,7 @@ def test_batches_that_are_missing_at_the_end_are_noticed(tmp_path: Path, hf: Any
 
 
 def test_damaged_bytes_are_refused_or_harmless(hf: Any, tmp_path: Path) -> None:
-    """Whatever byte is overwritten: a set of faces or one line, never another exception."""
+    """Any overwritten byte gives a face set or a one-line error, never another exception."""
     source = as_parquet(named(hf).select([0, 1]), tmp_path)
     saved = as_saved(named(hf).select([0, 1]), tmp_path)
     lines: list[str] = []

@@ -208,7 +208,7 @@ def test_which_importer_reads_what(hf: Any, tmp_path: Path) -> None:
 
 
 def test_real_faces(hf: Any, data_dir: Path, tmp_path: Path) -> None:
-    """The library embeds the JPEG files; what comes out is what the folder importer makes of them."""
+    """Embedded JPEG files give the same faces as the folder importer."""
     names = ("Aaron_Peirsol", "Abdullah_Gul", "Ai_Sugiyama")
     for name in names:
         shutil.copytree(data_dir / "lfw112" / name, tmp_path / "images" / name)

@@ -154,7 +154,7 @@ def test_a_list_that_cannot_be_read(copy: IjbSet) -> None:
 
 @pytest.mark.parametrize("name", LISTS)
 def test_a_list_cut_short_is_told(name: str, tmp_path: Path) -> None:
-    """At any of the last bytes and at ends of lines: an error or a warning, other counts, or nothing was lost."""
+    """A list truncated at any point gives an error, a warning or other counts, unless no entry was lost."""
     copy = make_ijb(tmp_path / "IJBC", subjects=4, probes=2)
     path = copy.file(name)
     text, whole = path.read_bytes(), content(opened(copy))
@@ -172,7 +172,7 @@ def test_a_list_cut_short_is_told(name: str, tmp_path: Path) -> None:
 
 
 def reading(made: IjbSet) -> tuple[str, list[object], str]:
-    """The error, or what was read, and what was said about it: other counts and warnings."""
+    """Return the error, or the content with its counts and warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

@@ -24,7 +24,7 @@ def plain(value: Any) -> Any:
 
 
 def only_plain(value: Any) -> bool:
-    """Whether there is nothing but lists, tuples, bytes, text, numbers, truth values and arrays of one byte a value."""
+    """Return whether there are only lists, tuples, bytes, texts, numbers, bools and arrays of one-byte values."""
     seen: set[int] = set()
     waiting = [value]
     while waiting:
@@ -52,7 +52,7 @@ def test_every_protocol_gives_what_was_written(protocol: int) -> None:
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_arrays_of_every_form(protocol: int) -> None:
-    """Writeable and not, two-dimensional, in Fortran's order, of truth values, and one object that stands twice."""
+    """Writeable, read-only, two-dimensional, Fortran-ordered and bool arrays, and a repeated object."""
     column = np.arange(6, dtype=np.uint8)[:, None]
     given = [column, np.asfortranarray(np.arange(6, dtype=np.uint8).reshape(2, 3)), np.array([True, False]), column]
     found, beside = read_plain_pickle(pickle.dumps((given, np.array([True, False])), protocol))

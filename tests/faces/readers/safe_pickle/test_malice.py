@@ -30,7 +30,7 @@ def number(value: int, size: int) -> bytes:
 
 
 def laughs(levels: int) -> bytes:
-    """A tuple of itself twice, ``levels`` times: whoever prints or compares it goes through 2^levels values."""
+    """A tuple of itself twice, nested ``levels`` times; printing or comparing it visits 2^levels values."""
     return b")q\x00" + b"0h\x00h\x00\x86q\x00" * levels
 
 
