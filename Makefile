@@ -8,11 +8,11 @@ LOWEST := .venv-lowest
 OUT ?= runs/quickstart
 ARGS ?=
 
-# Threads of PyTorch that wait for each other sleep, whatever else the machine is at; by spinning they would lose more.
+# Waiting threads of PyTorch sleep; spinning would slow down other processes of the machine.
 OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY
 
-# pip tells what it downloads and how far it is; that everything is there already would be a hundred lines.
+# pip shows its downloads and their progress, without a line for every requirement already satisfied.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: setup quickstart test test-slow test-lowest dist-check debian deploy-demo lint types bench docs clean
@@ -63,7 +63,7 @@ $(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
 	  --editable '.[samples,hf,track,onnx]' pytest hypothesis onnx
 	@touch $@
 
-# The report is looked at in a browser with its driver, and nginx stands before the coordinator: Debian's, installed
+# The report is tested in a browser with its driver, and nginx is the coordinator's proxy: Debian's, installed
 # where they are missing.
 debian:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && command -v nginx >/dev/null || { \

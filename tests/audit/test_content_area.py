@@ -18,7 +18,7 @@ Image = NDArray[np.uint8]
 
 
 def cut(image: Image, turn: float, colour: int = 0) -> Image:
-    """What is left of a face when the photograph shows little more and is turned."""
+    """Return a face of which a rotated, smaller photograph covers only a part."""
     mask = np.zeros((112, 112), np.uint8)
     box = cv2.boxPoints(((56, 66), (64, 76), turn))
     cv2.fillPoly(mask, [box.astype(np.int32)], 255)

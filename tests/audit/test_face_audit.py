@@ -54,7 +54,7 @@ def pixels_of(faces: FaceSet) -> Image:
 
 
 def relabelled(faces: FaceSet, changes: dict[int, int], more: int = 0) -> FaceSet:
-    """Other labels for some images; ``more`` identities without a name of their own."""
+    """Change the labels of some images; ``more`` is the number of additional identities."""
     labels = faces.labels.copy()
     for image, label in changes.items():
         labels[image] = label
@@ -96,7 +96,7 @@ def test_real_images_are_found_under_another_name(sample: FaceSet, features: NDA
 
 
 def test_everything_together(sample: FaceSet, model: Path, tmp_path: Path) -> None:
-    """One person in two parts, one image under a wrong name: named with identities, images, parts and scores."""
+    """One person in two parts and a mislabelled image are reported with identities, images, parts and scores."""
     chosen = sample.subset(range(80))
     faulty = relabelled(chosen, {2: 20, 3: 20, 41: 15}, more=1)
     faulty.save(tmp_path / "faces é")

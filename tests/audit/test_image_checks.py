@@ -41,7 +41,7 @@ def found(findings: Sequence[Finding]) -> dict[str, list[tuple[str, ...]]]:
 
 
 def every(faces: FaceSet, change: Callable[[Image], Image], where: Sequence[int] | None = None) -> FaceSet:
-    """The set with a change to the images at ``where``, by default all."""
+    """Return the set with the images at ``where``, by default all, changed."""
     indices = range(len(faces)) if where is None else where
     images = faces.images(list(indices))
     return with_pixels(faces, {index: change(image) for index, image in zip(indices, images, strict=True)})
@@ -157,7 +157,7 @@ def test_one_blue_face_is_the_light(faces: FaceSet) -> None:
 
 
 def test_one_clients_colours_in_the_wrong_order(faces: FaceSet) -> None:
-    """Few of all faces, but all of this client's: sites prepare faces on their own."""
+    """Reported even if few of all faces are affected, because each site prepares its own faces."""
     changed = every(faces, lambda image: image[:, :, ::-1].copy(), range(60, 80))
     (finding,) = audit_images(changed, split_of(changed))
     assert finding.kind == "colour-order"

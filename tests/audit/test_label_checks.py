@@ -143,7 +143,7 @@ def test_the_order_of_images_changes_nothing() -> None:
 
 
 def test_a_model_that_tells_nobody_apart() -> None:
-    """As random weights do: all features point much the same way, and differ in few directions."""
+    """Features of random weights point in similar directions, so that identities are not compared."""
     people = IdentityTemplates(np.random.default_rng(0).normal(size=(90, 4)) + 2, np.arange(90) // 3)
     assert people.threshold > 1
     assert not people.is_discriminative
@@ -172,7 +172,7 @@ def test_features_that_are_not_finite_are_refused() -> None:
 
 
 def test_a_strays_lead_is_over_its_own_identity() -> None:
-    """Look-alikes: near another identity but as near to their own."""
+    """Images equally near to another identity and to their own are not reported."""
     features, labels = crowd(100, 4)
     features[4:8] = features[0:4] + 0.3 * np.linalg.norm(features[0]) / 11 * np.random.default_rng(1).normal(
         size=(4, 128)

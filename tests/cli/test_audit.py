@@ -25,7 +25,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def faulty(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An image encoded anew under another name, an exact copy, a black one."""
+    """A face set with a re-encoded image under another name, an exact copy and a black image."""
     folder = tmp_path_factory.mktemp("faces") / "faulty"
     faces = FaceSet.load(clean)
     images = faces.images([0, 6])

@@ -71,7 +71,7 @@ def test_a_path_in_a_configuration_starts_at_its_folder(tmp_path: Path) -> None:
 
 
 def test_a_run_on_parquet_files(fedfr: Fedfr, faceset: Path, settings: list[str], tmp_path: Path) -> None:
-    """The configuration names the source; the images are decoded once, into the run."""
+    """The images named in the configuration are decoded once, into the run's folder."""
     fedfr("faces", "export", faceset, tmp_path / "data", "--format", "parquet")
     (tmp_path / "run.yaml").write_text("{}\n")
     more = ("--set", "faces.source=parquet", "--set", f"faces.path={tmp_path / 'data'}")

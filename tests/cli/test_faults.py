@@ -23,7 +23,7 @@ from fedfr.faces.face_sets import NamedSet, combine
 
 @pytest.fixture
 def begun(tmp_path: Path, faceset: Path) -> Path:
-    """A run that has been configured and no more."""
+    """A run that is configured but not trained."""
     config = load_config(None, [*SETTINGS, f"faces.path={faceset}", "federation.rounds=1"])
     Experiment.create(config, tmp_path / "run")
     return tmp_path / "run"
@@ -44,7 +44,7 @@ def resume(run: Path, file_limit: int | None = None) -> subprocess.CompletedProc
 @pytest.mark.parametrize("stage", ["pre-training", "rounds"])
 @pytest.mark.slow
 def test_no_room_to_write_then_resumed(begun: Path, fedfr: Fedfr, faceset: Path, tmp_path: Path, stage: str) -> None:
-    """First pre-training's checkpoint does not fit; then, with that done, the clients' private states."""
+    """First the checkpoint of pre-training does not fit, later the clients' private states."""
     limit = 1 << 20
     if stage == "rounds":
         model = Path(answered(fedfr("pretrain", begun / "config.yaml", "--out", begun, "--json"))["model"])
@@ -138,7 +138,7 @@ def test_mistyped_commands(fedfr: Fedfr, arguments: list[str], expected: str) ->
     "command", [("faces", "info", "whole"), ("faces", "info", "closed"), ("evaluate", "closed/run")]
 )
 def test_a_folder_that_may_not_be_searched(tmp_path: Path, command: tuple[str, ...]) -> None:
-    """A set itself, a set that others are joined with, and a run below such a folder."""
+    """A face set, a set that is combined with others, and a run inside an inaccessible folder."""
     tiny_faces(3, 3).save(tmp_path / "closed")
     combine([NamedSet("private", "private", FaceSet.load(tmp_path / "closed"))], tmp_path / "whole")
     (tmp_path / "closed").chmod(0o600)

@@ -37,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> IjbSet:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained network: what it thinks of the images does not matter."""
+    """An untrained network, because the values of features do not matter."""
     state = build_backbone("slimface", 5).state_dict()
     spec = BACKBONES["slimface"]
     path = tmp_path_factory.mktemp("model") / "slimface.safetensors"
@@ -53,7 +53,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def features(made: IjbSet) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Of every image, upright and mirrored, aligned and embedded without the package's own ways."""
+    """Features of all images, upright and mirrored, computed without the package's extraction."""
     backbone = build_backbone("slimface", 5).eval()
     faces = []
     for (name, _, _), points in zip(made.images, made.points, strict=True):
@@ -165,7 +165,7 @@ def test_templates_as_settings_say(
 def test_kept_features_need_no_images_again(
     fedfr: Fedfr, made: IjbSet, model: Path, kept: Path, tmp_path: Path
 ) -> None:
-    """With every image spoilt the figures are the same; another list of points asks for other features."""
+    """Stored features give equal metrics without images; other landmarks require new features."""
     folder = tmp_path / "IJBC"
     shutil.copytree(made.folder, folder)
     command = ["evaluate", model, "--faces", folder, "--features", kept, "--json"]

@@ -90,7 +90,7 @@ def test_a_method_without_a_generic_model(run: Path, fedfr: Fedfr, tmp_path: Pat
 
 
 def test_a_state_of_a_round_that_was_never_finished_stays_out(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
-    """A client may be ahead of the server when the run was killed; what is exported belongs together."""
+    """A private state of an unfinished round is not exported."""
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     state = kept(copy, "client-01")

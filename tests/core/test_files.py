@@ -97,7 +97,7 @@ class Disk:
         self.sizes: dict[int, int] = {}
 
     def fsync(self, descriptor: int) -> None:
-        """The system's own, taken down: of a folder the names in it, of a file how much it holds."""
+        """Record the system's fsync: names of a folder, size of a file."""
         self._sync(descriptor)
         # By number: a folder is renamed with all that was made durable in it.
         number = os.fstat(descriptor).st_ino
@@ -163,7 +163,7 @@ def test_whatever_was_made_is_durable_when_the_writer_returns(
 
 
 def test_the_folder_of_a_lock_is_durable_while_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written into it later would else be lost with it."""
+    """Otherwise files that are written into the folder later could be lost with it."""
     disk = Disk(tmp_path, os.fsync)
     monkeypatch.setattr(os, "fsync", disk.fsync)
     with locked(tmp_path / "private" / "agreement"):

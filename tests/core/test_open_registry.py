@@ -29,7 +29,7 @@ BAD_MODULES = {
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A package whose modules are all wrong in some way."""
+    """A package of which every module has another fault."""
     name = f"own_{tmp_path.name.replace('-', '_')}"
     (tmp_path / name).mkdir()
     (tmp_path / name / "__init__.py").touch()

@@ -58,7 +58,7 @@ def test_started_processes(kind: str) -> None:
 
 
 class Failing:
-    """Makes no client: its process has been started, which is what matters."""
+    """A factory that makes no client, because only the start of the process matters."""
 
     def __call__(self, client: str) -> Client:
         """Never returns."""

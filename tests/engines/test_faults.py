@@ -32,7 +32,7 @@ QUICK = ("pretrain.epochs=0", "local.batch_size=64")
 
 
 class Faulty:
-    """The inner factory's clients, all in one process; to client-01 happens what ``fault`` does, once per number."""
+    """The inner factory's clients in one process; ``fault`` is applied to client-01, once per number."""
 
     def __init__(self, inner: ClientFactory, fault: Callable[[Client], None], rounds: range = range(1, 99)) -> None:
         self.inner, self.fault, self.rounds, self.asked = inner, fault, rounds, 0
@@ -48,14 +48,14 @@ class Faulty:
 
 
 def diverges(client: Client) -> None:
-    """Its only step ends in numbers too large to be written down; the loss before it was as good as any."""
+    """Let the only step end in values beyond the range of a file; its loss is finite."""
     client.settings = replace(
         client.settings, local=client.settings.local.model_copy(update={"learning_rate": LAST_STEP})
     )
 
 
 class Raises:
-    """A fault that a client of any process meets."""
+    """A fault that raises in any process."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -68,7 +68,7 @@ class Raises:
 def faulty(
     experiment: Experiment, fault: Callable[[Client], None], rounds: range
 ) -> Callable[[MethodRun], LocalEngine]:
-    """Where the trial's clients are."""
+    """Folder of the clients of the method run."""
 
     def engine(method_run: MethodRun) -> LocalEngine:
         components = method_run.components
@@ -129,7 +129,7 @@ def test_a_run_names_the_clients_that_have_no_model(tmp_path: Path, name: str, m
 
 
 def test_a_run_in_which_nobody_has_a_model_says_so(tmp_path: Path) -> None:
-    """Private states are lost before the evaluation: there is not one personal model."""
+    """All private states are lost before the evaluation."""
     experiment = Experiment.create(
         tiny_config(tmp_path, "method.name=local", *QUICK, "federation.rounds=1"), tmp_path / "run"
     )

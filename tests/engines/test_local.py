@@ -169,7 +169,7 @@ def test_workers_share_the_devices(factory: tuple[ClientFactory, Broadcast], tmp
 
 
 class Fatal:
-    """Makes clients that take their process with them, as the kernel does when memory runs out."""
+    """A factory whose clients end their process, as the kernel does without memory."""
 
     def __call__(self, client: str) -> Client:
         """Never returns."""

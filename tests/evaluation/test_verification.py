@@ -76,7 +76,7 @@ def test_personalized_equals_brute_force(case: Case) -> None:
 @settings(deadline=None)
 @given(case=cases())
 def test_a_sample_changes_nothing(case: Case) -> None:
-    """However small and tied the scores are, a guess from a sample only decides how many passes there are."""
+    """Small or tied samples affect only the number of passes."""
     plain = personalized_verification(case.features, case.labels, case.own, FARS, minimum_impostors=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "SAMPLED_ABOVE", 0)

@@ -108,7 +108,7 @@ Benchmark.begin(plan, place / "out")
 
 @pytest.mark.parametrize("after", ["split.json", "faces.json", "pixels.npy"])
 def test_killed_while_it_begins_it_goes_on(after: str, tmp_path: Path) -> None:
-    """SIGKILL as soon as a file of this name is there: in the first cell's import or between two cells."""
+    """SIGKILL once a file of this name exists: in the first cell's import or between two cells."""
     people = tmp_path / "people"
     faces = tiny_faces()
     for number, (image, label) in enumerate(zip(faces.images(np.arange(len(faces))), faces.labels, strict=True)):

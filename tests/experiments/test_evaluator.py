@@ -132,7 +132,7 @@ def test_personalized_protocols_meet_the_clients_images(
 
 
 def test_what_stands_behind_the_personalized_figures(parts: RunComponents) -> None:
-    """Counted by hand: 21 and 6 own test images, 7 distractors, no other image."""
+    """Counts by hand: 21 and 6 own test images, 7 distractors, no other image."""
     rows = Evaluator(parts).personalized(ImageFeatures(parts, Projection()), list(TRAIN), SUBJECT)
     counts = {
         (row.client, row.metric): (row.genuine, row.impostor)
@@ -216,7 +216,7 @@ def test_which_models_of_a_trial_meet_which_protocols(
     server: str | None,
     own: str | None,
 ) -> None:
-    """The server's model meets all, each client's own its client's alone; who has no model has rows that say so."""
+    """The generic model runs all protocols, a personalized one its client's; missing models have refused rows."""
     method_run = MethodRun(parts, method, tmp_path)
     backbone, dfc = build_backbone(BACKBONE, 7), DFC(3, 512)
     module = dfc.state_dict() if method == "fedfr" else {}

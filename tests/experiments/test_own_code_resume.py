@@ -63,7 +63,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Told(Silent):
-    """Keeps the notes."""
+    """Progress that records its notes."""
 
     def __init__(self, notes: list[str]) -> None:
         self.notes = notes

@@ -31,12 +31,12 @@ class Notes(Silent):
         self.said: list[str] = []
 
     def note(self, text: str) -> None:
-        """Take it down."""
+        """Record a note."""
         self.said.append(text)
 
 
 def without(faces: FaceSet, split: Split, *gone: str) -> tuple[FaceSet, Split]:
-    """Faces and their split as they are after the images of some people were taken out."""
+    """Return faces and split without the images of some identities."""
     kept = [index for index, label in enumerate(faces.labels) if faces.identities[label] not in gone]
     place = {index: number for number, index in enumerate(kept)}
     left = faces.subset(kept)
@@ -61,7 +61,7 @@ def without(faces: FaceSet, split: Split, *gone: str) -> tuple[FaceSet, Split]:
 
 
 def put(folder: Path, run: Experiment, faces: FaceSet, split: Split) -> None:
-    """Faces and split where the run has them."""
+    """Write faces and split to the places where the run reads them."""
     shutil.rmtree(folder / "faceset")
     faces.save(folder / "faceset")
     (run.folder / "split.json").unlink()
@@ -94,7 +94,7 @@ def one_round(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def begun(one_round: Path, tmp_path: Path) -> tuple[Path, Experiment]:
-    """A copy of it, with its faces beside it."""
+    """A copy of the run, with its faces beside it."""
     shutil.copytree(one_round, tmp_path, dirs_exist_ok=True)
     config = tmp_path / "run" / "config.yaml"
     config.write_text(config.read_text().replace(str(one_round), str(tmp_path)), encoding="utf-8")
@@ -177,7 +177,7 @@ def test_other_public_people_need_another_run(begun: tuple[Path, Experiment]) ->
 
 
 def test_a_site_goes_on_with_those_who_are_there(federation: Callable[..., Federation]) -> None:
-    """Also in what it kept under an earlier agreement."""
+    """Private states of earlier agreements are updated as well."""
     made = federation("method.name=fedfr-con-dfc", "local.learning_rate=0.05")
     made.run()
     folder = made.sites["client-01"]

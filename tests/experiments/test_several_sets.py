@@ -170,7 +170,7 @@ def test_a_start_that_was_cut_off_is_named(sets: Path, tmp_path: Path) -> None:
     """Its faces are imported, the configuration is not written yet."""
     given, place = config(sets), tmp_path / "run"
     open_faces(given, place / "faces")
-    with pytest.raises(FedfrError, match=r"cut off before the run began .* remove the folder and repeat the command"):
+    with pytest.raises(FedfrError, match=r"incomplete start of a run .* remove the folder and repeat the command"):
         Experiment.create(given, place)
     assert (place / "faces" / "faces.json").is_file()
 
@@ -272,7 +272,7 @@ def test_runs_of_a_benchmark_share_the_sets(sets: Path, tmp_path: Path) -> None:
 def test_a_model_finds_the_people_of_both_sets(
     data_dir: Path, models_dir: Path, cut: list[str], tmp_path: Path
 ) -> None:
-    """Numbers in one set, names in the other, and no image in common: only their looks tell."""
+    """Identities without common names or images are found by features."""
     (model,) = models_dir.rglob("mobilefacenet_casia.ckpt")
     given = load_config("pins-fed", [*cut, f"faces.compare_with={model}"])
     expected = r"2 identities are in more than one face set: .* of pins \(looks like '\w+' of lfw\)"

@@ -193,7 +193,7 @@ def test_divergence_is_told_not_sent(make_client: MakeClient) -> None:
 
 
 def test_what_is_finite_but_absurd_is_not_kept_either(make_client: MakeClient) -> None:
-    """A server would refuse it; kept, it would be the client's model, and where its next round starts."""
+    """An update that a server would refuse for its size is not stored as private state."""
     client = make_client("local.learning_rate=1e20", "local.batch_size=64")
     with pytest.raises(FedfrError, match=r"its weights changed by .*\(federation\.largest_change\)"):
         client.update(broadcast())

@@ -93,7 +93,7 @@ def _of(model: int, number: int) -> torch.Tensor:
 
 
 def run(folder: Path, models: Sequence[int], ready: Barrier) -> None:
-    """A run: model after model, each for all of its chunks, and every bit as it must be."""
+    """Simulate a run: all chunks of one model after the other, with exact results."""
     store = FeatureStore(folder)
     ready.wait(60)
     for model in models:

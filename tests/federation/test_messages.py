@@ -37,7 +37,7 @@ def equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool
 
 
 def test_these_are_all_the_fields_there_are() -> None:
-    """A field added here is a decision about privacy, not a detail.
+    """Adding a field to a message is a decision about privacy.
 
     ``identities`` is empty unless a method declares ``reveals_identities`` (a test goes through all methods).
     """

@@ -111,7 +111,7 @@ def tapped(tmp_path_factory: pytest.TempPathFactory) -> Tapped:
 
 @pytest.fixture(scope="module")
 def private(tapped: Tapped) -> Secrets:
-    """All that may not pass: private states, faces and their features, labels, names, folders."""
+    """All values that may not be sent: private states, faces, features, labels, names, folders."""
     secrets = Secrets()
     components = tapped.experiment.components
     for (client, number), state in tapped.states.items():
@@ -144,14 +144,14 @@ def test_nothing_private_passes(tapped: Tapped, private: Secrets) -> None:
 
 
 def test_nothing_private_lies_where_processes_share(tapped: Tapped, private: Secrets) -> None:
-    """The public faces' features are in a folder of the run that every client's process reads."""
+    """The shared folder of public features, which all clients' processes read."""
     files = [path.read_bytes() for path in tapped.experiment.components.features_folder.rglob("*.npy")]
     assert len(files) == 1
     assert private.found(files) == []
 
 
 def test_the_previous_local_backbone_does_not_come_back(tapped: Tapped) -> None:
-    """A broadcast holds averages only: no client's own weights of the round before."""
+    """A broadcast contains averages only, never a client's weights of the previous round."""
     secrets = Secrets()
     for update in map(decode_reply, tapped.replies):
         assert isinstance(update, Update)

@@ -45,7 +45,7 @@ def split(
     compare_with: Annotated[
         Path | None,
         typer.Option(
-            "--compare-with", help="A model to find people by who are in two sets.", rich_help_panel=set_options.PANEL
+            "--compare-with", help="A model that finds people who are in two sets.", rich_help_panel=set_options.PANEL
         ),
     ] = None,
     as_json: AsJson = False,

@@ -10,7 +10,7 @@ from fedfr.experiments.catalogue import REGISTRIES, list_benchmarks, list_preset
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="List what can be chosen by name: methods, losses, backbones, protocols, importers, splits, presets, ….",
+    help="List what can be chosen by name: methods, losses, backbones, protocols, importers, splits, presets, etc.",
     no_args_is_help=True,
 )
 

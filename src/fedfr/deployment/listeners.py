@@ -31,7 +31,7 @@ class Listener:
         if self.process is None:
             return f"a process of user {self.user}"
         site = next((found[1] for part in self.command if (found := SITE.search(part))), None)
-        # For a script, the name of the script says more than that of its interpreter.
+        # For a script, the name of the script is more informative than that of its interpreter.
         names = [Path(part).name for part in self.command[:2] if not part.startswith("-")]
         name = f"the site in {site}" if site else names[-1].split(" ")[0].rstrip(":") if names else "unknown"
         return f"process {self.process} ({name})"

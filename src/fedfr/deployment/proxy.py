@@ -149,7 +149,7 @@ class Proxy:
     def _people(self) -> dict[str, str]:
         """Return the fingerprint of every operator certificate in ``tls``, by name."""
         found = {path.stem: path for path in sorted(self.tls.glob("*.crt")) if path.stem not in ("ca", "server")}
-        # SHA-1 only tells the authority's own certificates apart here; nginx verifies their signature.
+        # SHA-1 only distinguishes the authority's own certificates here; nginx verifies their signature.
         return {name: load_certificate(path).fingerprint(SHA1()).hex() for name, path in found.items()}
 
 

@@ -39,7 +39,7 @@ class SiteStatusFile:
     def __call__(self, client: str, status: SiteStatus) -> None:
         """Write the status if state, round or reason changed."""
         known = self._sites.get(client, {})
-        # A longer duration is no change; `since` already tells it.
+        # A longer duration is no change; it follows from `since`.
         reason = _DURATION.sub("", status.reason)
         if (known.get("state"), known.get("round")) == (status.state, status.round):
             if not reason or reason == known.get("problem") or status.state == ASKED:

@@ -99,7 +99,7 @@ class _HalfCounts:
 
     def __init__(self, wanted: Sequence[int]) -> None:
         self.total = 0
-        self._floor = _floor(wanted)
+        self._lowest_wanted = _lowest_wanted(wanted)
         self.coarse: Counts = np.zeros(HALF, np.int64)
         self.fine: Counts = np.zeros((len(wanted), HALF), np.int64)
         self._slot: Counts = np.full(HALF, -1, np.int64)
@@ -111,7 +111,7 @@ class _HalfCounts:
         self.total += weight * flat.size
         for start in range(0, flat.size, CHUNK):
             part = flat[start : start + CHUNK]
-            self._count(part if self._floor is None else part.compress(part >= self._floor), weight)
+            self._count(part if self._lowest_wanted is None else part.compress(part >= self._lowest_wanted), weight)
 
     def _count(self, scores: Scores, weight: int) -> None:
         # Adding zero turns -0.0 into 0.0: equal scores must have equal bits.
@@ -150,7 +150,7 @@ def _operating_point(impostor: _HalfCounts, genuine: _HalfCounts, rank: int, upp
     return OperatingPoint(float(threshold), accepted)
 
 
-def _floor(wanted: Sequence[int]) -> np.float32 | None:
+def _lowest_wanted(wanted: Sequence[int]) -> np.float32 | None:
     """Return the lowest score in any of these upper halves; None if there are none, or it is NaN."""
     if not wanted:
         return None

@@ -1,4 +1,4 @@
-"""The devices that a configuration names: whether they exist, and why not."""
+"""Check and opening of the devices named in a configuration."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_device(name: str, setting: str) -> None:
 
 
 def _why_no_gpu() -> str:
-    """Say what is missing and what to do: a build of PyTorch with CUDA, a driver, or a GPU that the driver shows."""
+    """Return what is missing and what to do: a build of PyTorch with CUDA, a driver, or a GPU that the driver shows."""
     if torch.version.hip is not None:
         return "ROCm shows no GPU to this PyTorch; check its driver and HIP_VISIBLE_DEVICES"
     if torch.version.cuda is None:

@@ -33,7 +33,7 @@ EVALUATION = "evaluation"
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """The model that metrics belong to."""
+    """Identification of an evaluated model in result rows."""
 
     method: str
     seed: int

@@ -64,8 +64,8 @@ def refuse_used_folder(folder: Path) -> None:
         )
     if folder.is_dir() and _is_unfinished_start(folder):
         raise FedfrError(
-            f"{folder} holds what a start that was cut off before the run began has left (imported faces, no "
-            "config.yaml); remove the folder and repeat the command"
+            f"{folder} holds an incomplete start of a run (imported faces, no config.yaml); remove the folder and "
+            "repeat the command"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FedfrError(f"{folder} exists and is not an empty folder; choose another folder for the run")

@@ -1,4 +1,4 @@
-"""A run's folder as it is: what was configured, and the results so far."""
+"""Read access to a run's folder: configuration and results so far."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["StoredRun"]
 
 
 class StoredRun:
-    """The readable side of an experiment: its methods, and the results, curves and costs in its folder."""
+    """Read access to a run: its methods, and the results, curves and costs in its folder."""
 
     def __init__(self, config: ExperimentConfig, folder: Path, components: RunComponents) -> None:
         self.config = config

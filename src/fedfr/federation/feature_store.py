@@ -22,7 +22,7 @@ from fedfr.core.files import write_atomically
 
 __all__ = ["FeatureStore"]
 
-# A file of its own: on network file systems this lock and the locks of the chunks would conflict in one file.
+# A separate file: on network file systems this lock and the locks of the chunks would conflict in one file.
 USED = ".used"
 
 Compute = Callable[[int], torch.Tensor]

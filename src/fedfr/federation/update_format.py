@@ -52,7 +52,7 @@ class ChangeCodec(Protocol):
 
 
 class _Bfloat16:
-    """Half the bytes; the error is up to 1/256 of each value's change."""
+    """Compression to bfloat16: half the bytes; the error is up to 1/256 of each value's change."""
 
     dtype = torch.bfloat16
 
@@ -69,7 +69,7 @@ class _Bfloat16:
 
 
 class _Int8:
-    """A quarter of the bytes plus 1/64 for scales; the error is up to 1/254 of the block's largest change."""
+    """Compression to int8: a quarter of the bytes plus 1/64; errors up to 1/254 of the largest change in a block."""
 
     dtype = torch.int8
 

@@ -17,7 +17,7 @@ from fedfr.models.heads import DFC, TransformKind
 
 __all__ = ["foreign_dfc_entries", "load_foreign_dfc", "load_foreign_prototypes"]
 
-# Prefixes of entries, fedfr's → the released code's. Layers of a branch are numbered alike; 0 and 2 are linear.
+# Prefixes of entries, fedfr's → the released code's. Layers of every branch have the same numbers; 0 and 2 are linear.
 _TRANSFORMS: dict[TransformKind, dict[str, str]] = {
     "linear": {"transform.": "converter.0."},
     "bottleneck": {f"transform.narrow.{number}.": f"converter.br{number + 1}." for number in range(4)}

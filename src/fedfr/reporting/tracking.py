@@ -54,7 +54,7 @@ class TensorBoardTracker:
                 self._writers[subject] = self._new(str(self._folder / subject), purge_step=step, flush_secs=5)
             self._writers[subject].add_scalar(name, value, step)
         except OSError as error:
-            raise FedfrError(f"cannot write {self._folder}: {error.strerror or error}") from error
+            raise self._write_error(error) from error
 
     def close(self, *, failed: bool) -> None:
         """Flush and close every file."""
@@ -62,7 +62,11 @@ class TensorBoardTracker:
             for writer in self._writers.values():
                 writer.close()
         except OSError as error:
-            raise FedfrError(f"cannot write {self._folder}: {error.strerror or error}") from error
+            raise self._write_error(error) from error
+
+    def _write_error(self, error: OSError) -> FedfrError:
+        reason = error.strerror or error
+        return FedfrError(f"cannot write {self._folder}: {reason}; free space or make the folder writable")
 
 
 class MlflowTracker:

@@ -58,7 +58,7 @@ def test_the_sample_that_holds_no_images(data_dir: Path) -> None:
 
 
 def test_the_sample_shows_whom_it_was_made_from(data_dir: Path) -> None:
-    """Its images were compressed once more: a few grey values away, where another image of them is far."""
+    """Its recompressed images differ by a few grey levels from their originals, and by far more from other images."""
     image = import_recordio(data_dir / "recordio" / "insightface").images([0])[0].astype(int)
     distance = {}
     for number in (1, 2):

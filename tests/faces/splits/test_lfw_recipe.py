@@ -42,7 +42,7 @@ def test_lfw_fed_counts(lfw: FaceSet) -> None:
 
 
 def test_lfw_fed_is_pinned(lfw: FaceSet) -> None:
-    """These people are what every figure published for the benchmark rests on."""
+    """The published results of the benchmark depend on exactly these identities."""
     split = make_split(lfw, "lfw-fed")
     assert split.identities["client-01"][:4] == ("Ariel_Sharon", "Bill_Clinton", "Bill_Simon", "Joe_Lieberman")
     assert {client: (len(images.train), len(images.test)) for client, images in split.clients.items()} == {

@@ -33,13 +33,13 @@ def faces() -> FaceSet:
 
 @pytest.fixture(scope="module", params=["paper", "released"])
 def split(request: pytest.FixtureRequest, faces: FaceSet) -> Split:
-    """What a preset makes of these faces, with fewer clients and identities."""
+    """Split of these faces as in a preset, with fewer clients and identities."""
     settings: dict[str, Any] = {**load_config(request.param).split.settings, **REDUCED}
     return make_split(faces, load_config(request.param).split.recipe, **settings)
 
 
 def test_who_is_taken_in_which_order(faces: FaceSet, split: Split) -> None:
-    """Selected anew in the words of the authors' scripts: IDs by label, halves, strict bounds."""
+    """Selection as in the authors' scripts: ids by label, halves, strict bounds."""
     counts = faces.counts()
     order = [label for label in range(faces.num_identities) if counts[label]]
     random.Random(100).shuffle(order)

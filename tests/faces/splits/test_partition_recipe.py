@@ -35,7 +35,7 @@ BY_PERSON = whole(0, 1, 0, 1, 10, 10, 0, None)
 
 
 def write(path: Path, faces: FaceSet, partitions: Partitions, by: str) -> Path:
-    """In the form that the ending asks for."""
+    """Write a partition file in the format of its suffix."""
     rows = [
         {by: index if by == "index" else faces.names[index], "partition": own} for index, own in enumerate(partitions)
     ]

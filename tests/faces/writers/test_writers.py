@@ -175,7 +175,7 @@ def test_metadata_is_plain_json(faces: FaceSet, tmp_path: Path) -> None:
 
 
 def test_faces_of_a_recordio_file_as_it_lies(data_dir: Path, tmp_path: Path) -> None:
-    """Images are decoded on the way; identities keep their numbers and order."""
+    """Linked images are decoded during the export; identities keep their numbers and order."""
     faces = load_faces(data_dir / "recordio" / "insightface" / "train.rec")
     export_faces(faces, tmp_path / "out", "parquet")
     back = import_faces(tmp_path / "out")

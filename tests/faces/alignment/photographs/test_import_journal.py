@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def found(path: Path) -> list[Outcome]:
-    """What is known, with pixels that are those that were kept."""
+    """Return the known outcomes; their pixels must equal the stored ones."""
     with ImportJournal(path) as journal:
         known = []
         for number, outcome in enumerate(ALL):
@@ -81,7 +81,7 @@ def test_a_record_that_was_overwritten_is_not_believed(path: Path, place: int) -
 
 @contextmanager
 def files_up_to(limit: int) -> Iterator[None]:
-    """No file grows beyond: the system cuts a write there and refuses the next, as a full disk does."""
+    """Limit the size of files in the system, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:

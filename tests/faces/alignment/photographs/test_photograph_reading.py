@@ -133,7 +133,7 @@ def test_what_cannot_be_decoded(tmp_path: Path, content: bytes, detail: str, cap
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    """A pipe without a writer would be waited for without end."""
+    """A pipe without a writer must not block."""
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "lost.jpg").symlink_to(tmp_path / "nowhere")
     for name, detail in (("pipe.jpg", "not a regular file"), ("lost.jpg", "No such file or directory")):

@@ -17,6 +17,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> IjbSet:
 
 @pytest.fixture
 def copy(made: IjbSet, tmp_path: Path) -> IjbSet:
-    """One that a test may spoil."""
+    """A copy of the benchmark that a test may damage."""
     shutil.copytree(made.folder, tmp_path / "IJBC")
     return replace(made, folder=tmp_path / "IJBC")

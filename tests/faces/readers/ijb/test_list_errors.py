@@ -15,7 +15,7 @@ from fedfr.faces import FacesWarning
 
 
 def changed(name: str, change: Callable[[list[str]], list[str]]) -> Callable[[IjbSet], str]:
-    """A spoiling that changes the lines of one list, and returns the path of it."""
+    """Return a function that changes the lines of one list and returns its path."""
 
     def spoil(copy: IjbSet) -> str:
         path = copy.file(name)

@@ -19,7 +19,7 @@ from fedfr.faces.readers.safe_pickle import PlainPickleError, operations, read_p
 
 
 class Dangerous:
-    """Unpickled, it would run a command."""
+    """An object whose unpickling would run a command."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, ("touch gotcha",)
@@ -129,7 +129,7 @@ PAIR = b"\x80\x02](U\x01aU\x01be]"
 def test_what_holds_itself_many_times_over_is_not_looked_through(
     before: bytes, after: bytes, value: bytes, message: str, tmp_path: Path
 ) -> None:
-    """Printing or comparing 2^60 values would never end; nesting 20 000 deep would end in a RecursionError."""
+    """Printing or comparing 2^60 values would not end; nesting 20 000 deep would exceed the recursion limit."""
     path = tmp_path / "x.bin"
     path.write_bytes(before + value + after)
     started = time.process_time()
@@ -193,7 +193,7 @@ STATE = b"(K\x01J" + number(MEGABYTE, 4) + b"\x85" + U1 + b"\x89T" + number(MEGA
     ids=["text encoded again and again", "arrays of one content", "one array"],
 )
 def test_what_is_remembered_is_not_made_again_and_again(content: bytes, tmp_path: Path) -> None:
-    """A megabyte that is called for a thousand times would make a gigabyte."""
+    """A megabyte requested a thousand times would take a gigabyte."""
     assert peak(content + b"e](" + b"\x88" * 500 + b"e\x86.", tmp_path / "x.bin") < 12 * MEGABYTE
 
 
