@@ -217,8 +217,8 @@ class Registry(Generic[T]):
             raise FedfrError(f"{self.kind}: only fedfr's own are allowed; known: {', '.join(self._entries)}")
         accepted = self._extensions.accept(value)
         if accepted is None:
-            found = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
-            raise FedfrError(f"{self.kind} {name!r} is {found}; give {self._extensions.wanted}")
+            description = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+            raise FedfrError(f"{self.kind} {name!r} is {description}; give {self._extensions.wanted}")
         return accepted
 
     def _others(self) -> dict[str, Entry[T]]:

@@ -145,10 +145,10 @@ def _certificate(what: str, path: Path) -> Iterator[CheckResult]:
     try:
         left = days_left(load_certificate(path))
     except FedfrError as error:
-        found = str(error).rpartition("; ")[0]
+        problem = str(error).rpartition("; ")[0]
         yield CheckResult(
             f"certificate {what}",
-            found,
+            problem,
             "ask the coordinator for it" if what == "authority" else "run `fedfr server init` again",
         )
         return
@@ -157,8 +157,8 @@ def _certificate(what: str, path: Path) -> Iterator[CheckResult]:
         "ca": "create a new authority, and distribute its ca.crt",
         "server": "remove it and its key, and run `fedfr server init` again",
     }[what]
-    found = f"valid for {left:.0f} days" if left > 0 else f"expired {-left:.0f} days ago"
-    yield CheckResult(f"certificate {what}", found, "" if left > RENEWAL_DAYS else remedy)
+    validity = f"valid for {left:.0f} days" if left > 0 else f"expired {-left:.0f} days ago"
+    yield CheckResult(f"certificate {what}", validity, "" if left > RENEWAL_DAYS else remedy)
 
 
 def _faces(site: Site) -> str:

@@ -62,14 +62,14 @@ class SiteStatusFile:
 def read_site_statuses(folder: Path) -> Mapping[str, Mapping[str, Any]]:
     """Return the last status of each client's site; empty if the file is missing or damaged."""
     try:
-        found = read_json(folder / SITES) if (folder / SITES).exists() else {}
+        content = read_json(folder / SITES) if (folder / SITES).exists() else {}
     except (FedfrError, ValueError):
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         return {}
     return {
         client: {name: value for name, value in entry.items() if isinstance(value, int if name == "round" else str)}
-        for client, entry in found.items()
+        for client, entry in content.items()
         if isinstance(entry, dict)
     }
 

@@ -49,8 +49,8 @@ def as_labels(labels: Any, count: int, what: str = "labels") -> NDArray[np.int64
     array = as_array(labels, what)
     # An empty list has no type of its own.
     if array.shape != (count,) or (array.dtype.kind not in "iu" and count):
-        found = f"{array.dtype} of shape {array.shape}"
-        raise FedfrError(f"{what} are {found}; give one integer for each of the {count} features")
+        description = f"{array.dtype} of shape {array.shape}"
+        raise FedfrError(f"{what} are {description}; give one integer for each of the {count} features")
     return array.astype(np.int64)
 
 

@@ -87,22 +87,24 @@ def combine(
     kept = [_kept(each, omitted) for each, omitted in zip(ordered, left, strict=True)]
     if overlap != "keep":
         _check_distinct(ordered)
-    found = [] if overlap == "keep" else shared_images([each.faces for each in ordered], kept)
+    overlaps = [] if overlap == "keep" else shared_images([each.faces for each in ordered], kept)
     if overlap not in ("distinct", "keep"):
         names = [each.faces.identities_of(rows) for each, rows in zip(ordered, kept, strict=True)]
-        found += shared_identity_names(names)
+        overlaps += shared_identity_names(names)
     if same_people is not None:
-        found += _found_people(ordered, _joined(ordered, left, kept), same_people)
-    if found and overlap != "drop":
-        instead = ", or to distinct if these are different people" if {each.reason for each in found} == {NAME} else ""
+        overlaps += _found_people(ordered, _joined(ordered, left, kept), same_people)
+    if overlaps and overlap != "drop":
+        instead = (
+            ", or to distinct if these are different people" if {each.reason for each in overlaps} == {NAME} else ""
+        )
         raise FedfrError(
-            f"{describe_overlaps([each.name for each in ordered], found)}; name them in the exclude file of a "
+            f"{describe_overlaps([each.name for each in ordered], overlaps)}; name them in the exclude file of a "
             f"set, or set overlap to drop to omit them from the later set{instead}"
         )
-    for each in found:
+    for each in overlaps:
         first = ordered[each.first].name
         left[each.second].setdefault(each.other, f"{each.reason} {first}/{each.identity}")
-    if found:
+    if overlaps:
         kept = [_kept(each, omitted) for each, omitted in zip(ordered, left, strict=True)]
     joined = _joined(ordered, left, kept)
     return joined if dest is None else save_links(joined, [each.faces for each in ordered], Path(dest).resolve())

@@ -41,8 +41,8 @@ class ByIdentity:
         low = np.minimum(first, counts)
         high = counts if last is None else np.minimum(last, counts)
         places = concatenated_ranges(self._starts[chosen] + low, np.maximum(high - low, 0))
-        found = places if self._order is None else self._order[places]
-        return np.sort(found)
+        indices = places if self._order is None else self._order[places]
+        return np.sort(indices)
 
 
 def concatenated_ranges(starts: Ints, lengths: Ints) -> Ints:

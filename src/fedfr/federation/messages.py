@@ -264,7 +264,7 @@ def _decode(data: bytes, *kinds: str) -> tuple[dict[str, Any], dict[str, torch.T
     texts, tensors = unpack(data, LONGEST_HEADER)
     scalars = parse_json(texts["fedfr"], names_once=True)
     if not isinstance(scalars, dict) or scalars.get("kind") not in kinds:
-        found = scalars.get("kind") if isinstance(scalars, dict) else type(scalars).__name__
-        received = found if isinstance(found, str) else type(found).__name__
+        received_kind = scalars.get("kind") if isinstance(scalars, dict) else type(scalars).__name__
+        received = received_kind if isinstance(received_kind, str) else type(received_kind).__name__
         raise FedfrError(f"expected a message of kind {' or '.join(map(repr, kinds))}, received {_line(received)!r}")
     return scalars, tensors

@@ -175,7 +175,7 @@ def _check_scales(what: str, scales: torch.Tensor | None, count: int) -> None:
     if count == 0 and scales is None:
         return
     if scales is None or scales.dtype != torch.float32 or scales.shape != (count,):
-        found = "missing" if scales is None else f"{scales.dtype} of shape {tuple(scales.shape)}"
-        raise FedfrError(f"{what} are {found}, expected {count} of {torch.float32}")
+        description = "missing" if scales is None else f"{scales.dtype} of shape {tuple(scales.shape)}"
+        raise FedfrError(f"{what} are {description}, expected {count} of {torch.float32}")
     if not bool((torch.isfinite(scales) & (scales >= 0)).all()):
         raise FedfrError(f"{what} hold a negative or non-finite number")

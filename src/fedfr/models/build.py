@@ -60,10 +60,14 @@ def _build_checked(name: str, spec: BackboneSpec) -> nn.Module:
         ) from error
     wanted = (2, spec.embedding_dim)
     if not isinstance(features, torch.Tensor) or tuple(features.shape) != wanted or not features.is_floating_point():
-        found = f"shape {tuple(features.shape)}" if isinstance(features, torch.Tensor) else type(features).__name__
-        kind = f" of {features.dtype}" if isinstance(features, torch.Tensor) and found == f"shape {wanted}" else ""
+        description = (
+            f"shape {tuple(features.shape)}" if isinstance(features, torch.Tensor) else type(features).__name__
+        )
+        kind = (
+            f" of {features.dtype}" if isinstance(features, torch.Tensor) and description == f"shape {wanted}" else ""
+        )
         raise FedfrError(
-            f"backbone {name!r} returns {found}{kind} for two faces, not {wanted}; correct its last layer or its "
+            f"backbone {name!r} returns {description}{kind} for two faces, not {wanted}; correct its last layer or its "
             "embedding_dim"
         )
     return backbone

@@ -77,8 +77,8 @@ def _tensors(content: object, depth: int) -> Iterator[torch.Tensor]:
 
 def _forbidden(error: Exception) -> str:
     """Return the disallowed class or function that a pickle refers to; empty if there is none."""
-    found = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
-    return found[1] if found else ""
+    match = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+    return match[1] if match else ""
 
 
 def _reason(error: Exception) -> str:

@@ -46,9 +46,9 @@ def load_foreign_dfc(path: Path) -> DFC:
     weight = state.get("weight")
     transform: TransformKind = "bottleneck" if any(re.match(r"converter\.br\d", name) for name in state) else "linear"
     if weight is None or weight.ndim != 2 or not weight.numel():
-        found = "is missing" if weight is None else f"is {tuple(weight.shape)}, not (identities, length of a feature)"
+        fault = "is missing" if weight is None else f"is {tuple(weight.shape)}, not (identities, length of a feature)"
         raise FedfrError(
-            f"weights {path} are not a DFC module: weight {found}; give a bce_module.pth of FedFR's released code"
+            f"weights {path} are not a DFC module: weight {fault}; give a bce_module.pth of FedFR's released code"
         )
     # On the meta device, no random numbers are drawn for values that are replaced anyway.
     with torch.device("meta"):
@@ -94,19 +94,19 @@ def load_foreign_prototypes(path: Path) -> Tensor:
             [0., 1.]])
     """
     content = read_tensors(path)
-    found = content
+    matrix = content
     if isinstance(content, Mapping):
-        found = content[_PROTOTYPES] if list(content) == [_PROTOTYPES] else f"entries {sorted(map(str, content))[:3]}"
-    if not isinstance(found, Tensor) or found.ndim != 2 or not found.is_floating_point() or not found.numel():
-        what = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else found
+        matrix = content[_PROTOTYPES] if list(content) == [_PROTOTYPES] else f"entries {sorted(map(str, content))[:3]}"
+    if not isinstance(matrix, Tensor) or matrix.ndim != 2 or not matrix.is_floating_point() or not matrix.numel():
+        what = f"{matrix.dtype} {tuple(matrix.shape)}" if isinstance(matrix, Tensor) else matrix
         what = what if isinstance(what, str) else type(what).__name__
         raise FedfrError(
             f"weights {path} are not prototypes: they contain {what}; allowed is one matrix of floats "
             f"(identities, length of a feature), alone or as the entry {_PROTOTYPES!r}; give an fc.pth"
         )
-    if not bool(torch.isfinite(found).all()):
+    if not bool(torch.isfinite(matrix).all()):
         raise FedfrError(f"weights {path} hold NaN or infinity; fetch them again or use others")
-    return found.float()
+    return matrix.float()
 
 
 def _released_name(name: str, transform: TransformKind) -> str:

@@ -98,16 +98,16 @@ class NodeRequests:
         last = False
         try:
             while waiting:
-                found = False
+                any_reply = False
                 for answer in self.collect(waiting, deadline, max_bytes, occasion):
-                    found = True
+                    any_reply = True
                     yield answer
                     del answer
                 if last:
                     break
                 # One last poll: a reply that arrived by the deadline counts, even if others took time to read.
                 last = self.clock.monotonic() >= deadline
-                if waiting and not found and not last:
+                if waiting and not any_reply and not last:
                     self.clock.sleep(min(self.pause, deadline - self.clock.monotonic()))
             for message_id in list(waiting):
                 name = waiting[message_id]

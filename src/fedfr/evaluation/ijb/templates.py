@@ -45,8 +45,8 @@ def media_templates(
     if weights is not None:
         given = as_array(weights, "weights")
         if given.shape != weight.shape or given.dtype.kind not in "fiu" or not np.isfinite(given).all():
-            found = f"{given.dtype} of shape {given.shape}"
-            raise FedfrError(f"weights are {found}; give one finite number for each of the {len(rows)} images")
+            description = f"{given.dtype} of shape {given.shape}"
+            raise FedfrError(f"weights are {description}; give one finite number for each of the {len(rows)} images")
         weight *= given
     sums = TemplateSums(places.astype(np.int64), weight, norm=norm)
     sums.add(rows)

@@ -99,8 +99,8 @@ def client_sizes(clients: int, identities_per_client: int | Sequence[int]) -> li
     check_minimum(1, clients=clients)
     if isinstance(identities_per_client, Sequence) and not isinstance(identities_per_client, str):
         if len(identities_per_client) != clients:
-            found = f"{len(identities_per_client)} numbers in identities_per_client for {clients} clients"
-            raise FedfrError(f"split settings hold {found}; give one number for every client")
+            description = f"{len(identities_per_client)} numbers in identities_per_client for {clients} clients"
+            raise FedfrError(f"split settings hold {description}; give one number for every client")
         for size in identities_per_client:
             check_minimum(1, identities_per_client=size)
         return list(identities_per_client)

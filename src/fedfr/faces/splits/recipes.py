@@ -75,10 +75,10 @@ def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
     if duplicates == "drop":
         recorded["duplicates"] = duplicates
     omitted = omitted_images(faces, exclude, duplicates=duplicates == "drop")
-    made = make_split_without(make, faces, settings, omitted) if omitted else make(faces, **settings)
-    if not isinstance(made, Split):
-        raise FedfrError(f"split {recipe!r} returned a {type(made).__name__}; let it return a fedfr.Split")
-    split = replace(made, settings=recorded).describe(faces)
+    result = make_split_without(make, faces, settings, omitted) if omitted else make(faces, **settings)
+    if not isinstance(result, Split):
+        raise FedfrError(f"split {recipe!r} returned a {type(result).__name__}; let it return a fedfr.Split")
+    split = replace(result, settings=recorded).describe(faces)
     split.check(faces)
     return split
 

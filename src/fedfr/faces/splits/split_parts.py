@@ -103,13 +103,13 @@ class SplitParts(Brief):
         for owner, images in self.owners().items():
             sets, _ = faces.locate(images)
             mismatched = [part.role != wanted.get(owner, part.role) for part in faces.sets]
-            found = np.flatnonzero(np.array(mismatched)[sets]) if len(images) else images
-            if len(found):
-                part, image = faces.sets[sets[found[0]]], faces.names[int(images[found[0]])]
+            misplaced = np.flatnonzero(np.array(mismatched)[sets]) if len(images) else images
+            if len(misplaced):
+                part, image = faces.sets[sets[misplaced[0]]], faces.names[int(images[misplaced[0]])]
                 raise FedfrError(
-                    f"{owner} of the split has {len(found)} images of the {part.role} face set {part.name!r}, such as "
-                    f"{image!r}; it may have {wanted[owner]} faces only: use a recipe for several sets (sets, general, "
-                    "pins-fed), or give the set another role"
+                    f"{owner} of the split has {len(misplaced)} images of the {part.role} face set {part.name!r}, such "
+                    f"as {image!r}; it may have {wanted[owner]} faces only: use a recipe for several sets (sets, "
+                    "general, pins-fed), or give the set another role"
                 )
 
     def check_clients(self, faces: FaceSet) -> None:

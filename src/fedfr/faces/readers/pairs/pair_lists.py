@@ -187,8 +187,8 @@ def _table(path: Path) -> Iterator[ListedPair]:
     for where, row in rows:
         first, second, same = (row[place] if place is not None and place < len(row) else "" for place in columns)
         if not (first and second):
-            found = "one" if first or second else "none"
-            raise FedfrError(f"{where}: expected the names of two images, found {found}")
+            present = "one" if first or second else "none"
+            raise FedfrError(f"{where}: expected the names of two images, found {present}")
         yield _pair(first, second, same or None, where)
 
 

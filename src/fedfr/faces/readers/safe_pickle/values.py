@@ -49,8 +49,8 @@ class _Dtype(StatefulObject):
     def __init__(self, code: object, *_: object) -> None:
         text = code.decode("latin-1") if isinstance(code, bytes) else code
         if not isinstance(text, str) or text not in _ONE_BYTE:
-            found = repr(text[:20]) if isinstance(text, str) else "an unknown type"
-            raise PlainPickleError(f"it holds an array of {found}; allowed are uint8 and bool")
+            type_name = repr(text[:20]) if isinstance(text, str) else "an unknown type"
+            raise PlainPickleError(f"it holds an array of {type_name}; allowed are uint8 and bool")
         self.type = _ONE_BYTE[text]
 
     def with_state(self, state: object) -> _Dtype:
