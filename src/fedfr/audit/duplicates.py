@@ -50,18 +50,18 @@ def check_duplicates(faces: FaceSet, measures: ImageMeasurements, membership: Sp
     for group in [*near, *([first] for first in exact if first not in linked)]:
         copied = [exact.get(first, [first]) for first in group]
         compared = measures.thumbnails[group[:MAX_COMPARED]]
-        alike = pair_correlations(compared, measures.content[group[:MAX_COMPARED]])
-        np.fill_diagonal(alike, -1)
-        links = (alike >= MIN_OVERLAP_CORRELATION) & (pair_correlations(compared) >= MIN_CORRELATION)
-        people = _images_across(copied, alike, links, faces.labels, -1)
+        correlations = pair_correlations(compared, measures.content[group[:MAX_COMPARED]])
+        np.fill_diagonal(correlations, -1)
+        links = (correlations >= MIN_OVERLAP_CORRELATION) & (pair_correlations(compared) >= MIN_CORRELATION)
+        people = _images_across(copied, correlations, links, faces.labels, -1)
         if people is None:
-            value = round(float(alike.max()), 4) if len(group) > 1 else 1.0
+            value = round(float(correlations.max()), 4) if len(group) > 1 else 1.0
             everything = [index for images in copied for index in images]
             kind = "near-duplicates" if len(group) > 1 else "exact-duplicates"
             by_kind[kind].append(_case(faces, membership, everything, value))
         else:
             by_kind["image-of-two-people"].append(_case(faces, membership, *people))
-        parts = _images_across(copied, alike, links, membership.parts, 0)
+        parts = _images_across(copied, correlations, links, membership.parts, 0)
         if parts is not None:
             by_kind["image-in-two-parts"].append(_case(faces, membership, *parts))
     return [found for kind, cases in by_kind.items() for found in make_findings(kind, cases)]
@@ -69,15 +69,15 @@ def check_duplicates(faces: FaceSet, measures: ImageMeasurements, membership: Sp
 
 def _images_across(
     copied: Sequence[Sequence[int]],
-    alike: NDArray[np.float32],
+    correlations: NDArray[np.float32],
     links: NDArray[np.bool_],
     of: NDArray[np.integer[Any]],
     none: int,
 ) -> tuple[list[int], float] | None:
     """Return the images of a group linked to one with another value in ``of``, and the greatest such correlation.
 
-    ``copied`` lists every image with its exact copies; images beyond the size of ``alike`` were not compared. ``links``
-    marks the pairs that count as the same image. ``none`` marks a missing value in ``of``. The result is None where all
+    ``copied`` lists every image with its exact copies; images beyond the size of ``correlations`` were not compared.
+    ``links`` marks the pairs that count as the same image. ``none`` marks a missing value in ``of``. The result is None where all
     images have the same value.
     """
     values = [{int(of[index]) for index in images} - {none} for images in copied]
@@ -88,10 +88,10 @@ def _images_across(
     for row, column in np.argwhere(links).tolist():
         if len(values[row] | values[column]) > 1 and values[row] and values[column]:
             membership.add(row)
-            greatest = max(greatest, float(alike[row, column]))
+            greatest = max(greatest, float(correlations[row, column]))
     if not membership:
         # The link runs through images without a value, or through images that were not compared.
-        membership, greatest = set(range(len(copied))), float(alike.max())
+        membership, greatest = set(range(len(copied))), float(correlations.max())
     return [index for place in sorted(membership) for index in copied[place]], round(min(greatest, 1.0), 4)
 
 

@@ -123,10 +123,12 @@ def near_duplicate_groups(
             found = np.argwhere(products >= threshold) + np.array([first, second])
             one, other = found[:, 0], found[:, 1]
             # Equal empty corners can cause such a pair; the common photographed cells decide.
-            alike: NDArray[np.bool_] = np.less(one, other)
-            unsure = alike & (partly[one] | partly[other])
-            alike[unsure] = _correlations_of(thumbnails, masks, one[unsure], other[unsure]) >= MIN_OVERLAP_CORRELATION
-            for row, column in zip(one[alike].tolist(), other[alike].tolist(), strict=True):
+            is_linked: NDArray[np.bool_] = np.less(one, other)
+            unsure = is_linked & (partly[one] | partly[other])
+            is_linked[unsure] = (
+                _correlations_of(thumbnails, masks, one[unsure], other[unsure]) >= MIN_OVERLAP_CORRELATION
+            )
+            for row, column in zip(one[is_linked].tolist(), other[is_linked].tolist(), strict=True):
                 root, another = _root(parent, row), _root(parent, column)
                 parent[max(root, another)] = min(root, another)
     members: dict[int, list[int]] = {}

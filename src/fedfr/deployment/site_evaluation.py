@@ -40,7 +40,7 @@ def evaluate_site(
     folder of images, by default the public faces. The public faces were used in training, which makes results too good.
     ``protocols``: personalized protocols, by default all. ``settings``: those of :class:`EvaluationConfig`. Nothing is
     written or sent. Raises :class:`FedfrError` if the site has no model, test images or strangers, if an identity is
-    both the site's and a stranger, and for other protocols.
+    both the site's and among the strangers, and for other protocols.
     """
     shown = progress or Silent()
     names = [PROTOCOLS.entry(name).name for name in protocols or PERSONALIZED_PROTOCOLS]
