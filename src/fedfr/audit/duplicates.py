@@ -77,8 +77,8 @@ def _images_across(
     """Return the images of a group linked to one with another value in ``of``, and the greatest such correlation.
 
     ``copied`` lists every image with its exact copies; images beyond the size of ``correlations`` were not compared.
-    ``links`` marks the pairs that count as the same image. ``none`` marks a missing value in ``of``. The result is None where all
-    images have the same value.
+    ``links`` marks the pairs that count as the same image. ``none`` marks a missing value in ``of``. The result is None
+    where all images have the same value.
     """
     values = [{int(of[index]) for index in images} - {none} for images in copied]
     if len(set().union(*values)) < 2:
