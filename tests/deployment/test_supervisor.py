@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,26 @@ sys.exit(Supervisor(command, {{}}, on_start=tell).run())
 def test_a_missing_program_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match=r"program .*nobody not found; install it or check the path"):
         Supervisor([str(tmp_path / "nobody")], {}).run()
+
+
+def test_signals_that_interrupt_each_other_stop_it(tmp_path: Path) -> None:
+    """Further signals come while the first is being handled: no handler waits for another one."""
+    stubborn = (
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "pathlib.Path(sys.argv[1]).touch()\n"
+        "time.sleep(600)\n"
+    )
+    supervise = (
+        "import os, sys\n"
+        "from fedfr.deployment.supervisor import Supervisor\n"
+        "sys.exit(Supervisor([sys.executable, '-c', *sys.argv[1:]], os.environ, grace_period=2).run())\n"
+    )
+    for number in range(3):
+        ready = tmp_path / str(number)
+        process = subprocess.Popen([sys.executable, "-c", supervise, stubborn, str(ready)])
+        wait_for(ready.exists, "the supervised process", 60)
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0

@@ -78,7 +78,9 @@ def main() -> None:
         print(f"fedfr: cannot use {place}: {error.strerror}; check its permissions and those above it", file=sys.stderr)
         sys.exit(2)
     except UsageError as error:
-        if len(sys.argv) > 1:
+        if not error.format_message():
+            pass  # a group without a subcommand has shown its help
+        elif len(sys.argv) > 1:
             path = error.ctx.command_path if error.ctx is not None else "fedfr"
             print(
                 f"fedfr: {' '.join(error.format_message().split()).rstrip('.')}; see `{path} --help`", file=sys.stderr

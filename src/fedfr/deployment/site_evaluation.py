@@ -101,6 +101,9 @@ def _strangers(site: Site, measured: Path | None, shown: Progress) -> FaceSet:
         )
     public = site.config.public
     if public is None or not is_face_set(public):
-        raise FedfrError("there are no faces of strangers; run `fedfr site fetch`, or give --strangers FACES")
+        raise FedfrError(
+            "there are no faces of strangers; give --strangers FACES, or, if the method uses public faces, run "
+            "`fedfr site fetch`"
+        )
     shown.note("strangers: the public faces, which were used in training; use --strangers for faces of other people")
     return FaceSet.load(public)

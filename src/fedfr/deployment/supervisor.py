@@ -34,6 +34,10 @@ os.execvp(sys.argv[2], sys.argv[2:])
 """
 
 
+# How soon a request to stop is noticed, in seconds.
+_POLL = 0.2
+
+
 @dataclass
 class Backoff:
     """Delays between restarts in seconds: ``initial``, doubled each time up to ``maximum``.
@@ -94,11 +98,12 @@ class Supervisor:
     on_start: Callable[[int], None] = field(default=lambda pid: None)
     on_change: Callable[[ProcessStatus], None] = field(default=lambda state: None)
     _code: int = field(default=0, init=False)
-    _stopped: threading.Event = field(default_factory=threading.Event, init=False)
+    # No threading.Event: a signal handler that interrupts itself, or a wait, would block on the event's lock for ever.
+    _stopped: bool = field(default=False, init=False)
 
     def stop(self) -> None:
         """Stop the process and do not restart it."""
-        self._stopped.set()
+        self._stopped = True
 
     def run(self) -> int:
         """Run until stopped; return 0, or 130 after SIGINT. Call from the main thread to handle signals.
@@ -114,7 +119,7 @@ class Supervisor:
             while True:
                 started = time.monotonic()
                 ended = self._run_once(command, state) if command else state.problem
-                if self._stopped.is_set():
+                if self._stopped:
                     return self._code
                 seconds = time.monotonic() - started
                 delay = self.backoff.next_delay(seconds)
@@ -130,7 +135,7 @@ class Supervisor:
                     next_start=_format_time(now + timedelta(seconds=delay)),
                 )
                 self.on_change(state)
-                if self._stopped.wait(delay):
+                if self._wait(delay):
                     return self._code
                 try:
                     command = self._current_command()
@@ -140,6 +145,13 @@ class Supervisor:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait, at most until :meth:`stop`; return whether it was called."""
+        deadline = time.monotonic() + seconds
+        while not self._stopped and (remaining := deadline - time.monotonic()) > 0:
+            time.sleep(min(remaining, _POLL))
+        return self._stopped
 
     def _current_command(self) -> Sequence[str]:
         return self.command() if callable(self.command) else self.command
@@ -161,7 +173,7 @@ class Supervisor:
 
         def end_when_stopped() -> None:
             while not ended.is_set():
-                if self._stopped.wait(0.2):
+                if self._wait(_POLL):
                     process.terminate()
                     if not ended.wait(self.grace_period):
                         process.kill()

@@ -51,7 +51,7 @@ def align(image: NDArray[np.uint8], points: ArrayLike) -> NDArray[np.uint8]:
 
     ``points`` are x, y in pixels in the order of :data:`ARCFACE_TEMPLATE`. Pixels are interpolated bilinearly; a face
     of more than twice the size is first reduced by area averaging; the area outside the image is black. Raises
-    :class:`FedfrError` as :func:`similarity` does.
+    :class:`FedfrError` as :func:`similarity` does, and for any other image.
 
     >>> import numpy as np
     >>> from fedfr.faces import align
@@ -60,6 +60,11 @@ def align(image: NDArray[np.uint8], points: ArrayLike) -> NDArray[np.uint8]:
     >>> align(image, points).shape
     (112, 112, 3)
     """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise FedfrError(
+            f"the image to align is {image.dtype} of shape {image.shape}; give RGB pixels from 0 to 255 as uint8 of "
+            "shape (height, width, 3)"
+        )
     matrix = similarity(points)
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     if scale < _MIN_SCALE:
