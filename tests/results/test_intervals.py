@@ -94,14 +94,12 @@ def difference(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("deals", [3, 5])
-@pytest.mark.parametrize("effect", [0.0, 0.03])
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize(("deals", "effect", "shared"), [(3, 0.03, False), (5, 0.0, True)])
 def test_coverage_of_evaluated_features(deals: int, effect: float, shared: bool) -> None:
     """Features of simulated people through the evaluation: thresholds, pairs and influences as in a benchmark."""
     generator = np.random.default_rng(7)
     found = []
-    for _ in range(400):
+    for _ in range(300):
         drawn = []
         for deal in range(deals):
             if deal == 0 or not shared:
