@@ -93,7 +93,8 @@ def check_site(path: Path) -> Iterator[CheckResult]:
     if running:
         yield _run_check("running", lambda: _process(path))
     agreed = site.agreement
-    yield CheckResult("agreement", f"{agreed.method.name}, {agreed.rounds} rounds, {len(agreed.clients)} sites")
+    rounds = f"{agreed.rounds} round{'' if agreed.rounds == 1 else 's'}"
+    yield CheckResult("agreement", f"{agreed.method.name}, {rounds}, {len(agreed.clients)} sites")
     if agreed.code:
         yield CheckResult("code", f"{', '.join(agreed.code)}: allowed, and installed as agreed")
     yield _run_check("device", lambda: _device(site))

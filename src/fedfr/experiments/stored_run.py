@@ -45,13 +45,13 @@ class StoredRun:
         config, split = self.config, Split.load(self.folder / "split.json")
         train = [len(client.train) for client in split.clients.values()]
         each = f"{min(train)}" if min(train) == max(train) else f"{min(train)} to {max(train)}"
-        private = f"{len(train)} clients with {each} training images"
+        private, rounds = f"{len(train)} clients with {each} training images", config.federation.rounds
         if any(client.elsewhere for client in split.clients.values()):
             private = f"{len(train)} clients with their faces elsewhere"
         sets = f"\nface sets: {'; '.join(part.describe() for part in split.sets)}" if split.sets else ""
         return (
             f"{config.method.name} · {config.model.backbone} from {config.model.start} · "
-            f"{config.federation.rounds} rounds · BatchNorm {config.federation.batchnorm} · "
+            f"{rounds} round{'' if rounds == 1 else 's'} · BatchNorm {config.federation.batchnorm} · "
             f"{config.runtime.precision} · seed {config.seed}\n"
             f"split {split.name}: {len(split.public)} public images, {private}, "
             f"{len(split.generic)} images of people no client trained on{sets}"
