@@ -73,7 +73,11 @@ def test_outcomes_by_person_add_up_to_the_rows(run: Experiment) -> None:
 
 def test_a_damaged_file_of_outcomes_is_named(run: Experiment, tmp_path: Path) -> None:
     content = (run.folder / "evaluation" / "people" / "pretrained.npz").read_bytes()
-    for damaged in (b"", content[: len(content) // 2], b"PK" + content[4:]):
+    # In the central directory of the first member: encrypted, and compressed by bzip2, LZMA, or nothing that is known.
+    entry = content.index(b"PK\x01\x02")
+    flags = [content[: entry + 8] + b"\x01" + content[entry + 9 :]]
+    methods = [content[: entry + 10] + bytes([number]) + content[entry + 11 :] for number in (12, 14, 99)]
+    for damaged in (b"", content[: len(content) // 2], b"PK" + content[4:], *flags, *methods):
         (tmp_path / "people.npz").write_bytes(damaged)
         with pytest.raises(FedfrError, match=r"people\.npz holds no outcomes by person"):
             list(read_person_records(tmp_path / "people.npz"))

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-import lzma
 import shlex
 import sys
 import zipfile
-import zlib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from fedfr.core.archives import DAMAGED_ARCHIVE
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.bundle import PYPROJECT
 
@@ -75,7 +74,7 @@ def check_bundle(bundle: bytes) -> None:
                 # Check the announced size before unpacking: a small archive can unpack to any size.
                 if archive.getinfo(name).file_size != len(content) or archive.read(name) != content:
                     raise FedfrError(_refusal(f"{name} differs"))
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError, ValueError) as error:
+    except DAMAGED_ARCHIVE as error:
         raise FedfrError(_refusal("the archive is damaged")) from error
 
 

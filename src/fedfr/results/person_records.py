@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-import struct
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfr.core.archives import DAMAGED_ARCHIVE
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
 from fedfr.core.short_repr import Brief
@@ -23,21 +22,6 @@ from fedfr.evaluation.person_outcomes import PersonOutcomes
 __all__ = ["PersonRecord", "read_person_records", "write_person_records"]
 
 _LARGEST = 1 << 28
-_DAMAGED = (
-    OSError,
-    EOFError,
-    BadZipFile,
-    zlib.error,
-    struct.error,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    IndexError,
-    OverflowError,
-)
 _COLUMNS = ("people", "genuine_accepted", "genuine", "impostor_accepted", "impostor")
 
 
@@ -88,7 +72,7 @@ def read_person_records(path: Path) -> Iterator[PersonRecord]:
                 people, found, genuine, false, impostor = columns
                 outcomes = PersonOutcomes(people, found, genuine, false, impostor, impostors, rate, slope)
                 yield PersonRecord(**key, outcomes=outcomes)
-    except _DAMAGED as error:
+    except DAMAGED_ARCHIVE as error:
         raise FedfrError(f"{path} holds no outcomes by person ({error}); evaluate the run again") from error
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfr.core.archives import DAMAGED_ARCHIVE
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import locked, read_json, remove_leftovers, write_atomically, write_json
 
@@ -59,7 +60,7 @@ class FeatureBlocks:
                     return None  # not written by this class, and its unpacked size is unknown
             with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
                 features = content["features"]
-        except (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile):
+        except DAMAGED_ARCHIVE:
             return None
         right = features.dtype == np.float32 and features.ndim == 2 and len(features) == count
         return features if right else None
