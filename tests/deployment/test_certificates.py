@@ -10,9 +10,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from fedfr.core.errors import FedfrError
-from fedfr.deployment.certificates import days_left, issue_operator, issue_server, load_certificate, make_authority
+from fedfr.deployment.certificates import (
+    check_server_certificate,
+    days_left,
+    issue_operator,
+    issue_server,
+    load_certificate,
+    make_authority,
+)
 
 
 @pytest.fixture
@@ -165,3 +174,19 @@ def test_missing_and_damaged_files_are_named(tls: Path, tmp_path: Path) -> None:
     assert not (tls / "bob.crt").exists()
     with pytest.raises(FedfrError, match="give one or more"):
         issue_server(tls, [], name="other")
+
+
+@pytest.mark.parametrize("values", [(0x00, 0x42), (0xFF, 0x80)])
+def test_every_damaged_byte_of_a_certificate_is_refused_or_harmless(tls: Path, values: tuple[int, ...]) -> None:
+    path = tls / "server.crt"
+    content = x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
+    refused = 0
+    for position in range(len(content)):
+        for value in values:
+            damaged = content[:position] + bytes([value]) + content[position + 1 :]
+            path.write_text(ssl.DER_cert_to_PEM_cert(damaged), encoding="ascii")
+            try:
+                check_server_certificate(tls, ["localhost"])
+            except FedfrError:
+                refused += 1
+    assert refused > 1.9 * len(content)

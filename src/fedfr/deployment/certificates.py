@@ -9,15 +9,17 @@ from __future__ import annotations
 import ipaddress
 import re
 import ssl
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedfr.core.errors import FedfrError
@@ -41,6 +43,17 @@ HOST = re.compile(r"(\*\.)?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 
 CLOCK_TOLERANCE = timedelta(minutes=10)
 """Tolerance for slow clocks: a certificate is valid from this long before it was issued."""
+
+_DAMAGED = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    CryptographyDeprecationWarning,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for a damaged certificate or key: the errors of X.509 derive from Exception alone."""
 
 
 def make_authority(folder: Path, name: str, *, days: float = AUTHORITY_DAYS) -> None:
@@ -88,10 +101,16 @@ def issue_operator(folder: Path, name: str, *, days: float = OPERATOR_DAYS) -> N
 def load_certificate(path: Path) -> x509.Certificate:
     """Load a PEM certificate; raises :class:`FedfrError` when it is missing or invalid."""
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
+        with warnings.catch_warnings():
+            # What the library will refuse in a later release, such as a negative serial number, is refused now.
+            warnings.simplefilter("error", CryptographyDeprecationWarning)
+            certificate = x509.load_pem_x509_certificate(path.read_bytes())
+            # The library parses these parts only when they are read.
+            _ = certificate.public_key(), certificate.extensions, certificate.not_valid_after_utc, certificate.subject
+        return certificate
     except OSError as error:
         raise FedfrError(f"cannot read the certificate {path}: {error.strerror or error}; check the path") from error
-    except ValueError as error:
+    except _DAMAGED as error:
         raise FedfrError(f"{path} is not a PEM certificate; ask the coordinator for it again") from error
 
 
@@ -111,7 +130,7 @@ def check_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
     remedy = "remove it and its key, and run `fedfr server init` again"
     try:
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except (*_DAMAGED, InvalidSignature) as error:
         raise FedfrError(f"{path} is not signed by the authority ca.crt beside it; {remedy}") from error
     try:
         matches = load_pem_private_key(key.read_bytes(), None).public_key() == certificate.public_key()
@@ -119,12 +138,15 @@ def check_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
         raise FedfrError(f"{key} is missing; {remedy}") from error
     except OSError as error:
         raise FedfrError(f"cannot read {key}: {error.strerror or error}; make it readable for this user") from error
-    except (ValueError, TypeError) as error:
+    except _DAMAGED as error:
         raise FedfrError(f"{key} cannot be read ({error}); {remedy}") from error
     if not matches:
         raise FedfrError(f"{path} does not match server.key beside it; {remedy}")
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    missing = [host for host in hosts if _general_name(host) not in [*names]]
+    try:
+        names = [*certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value]
+    except x509.ExtensionNotFound:
+        names = []
+    missing = [host for host in hosts if _general_name(host) not in names]
     if missing:
         raise FedfrError(f"{path} is not for {', '.join(missing)}; {remedy}")
 
@@ -145,7 +167,7 @@ def _issue(
             f"cannot read {folder / 'ca.key'}: {error.strerror or error}; "
             "restore the authority's key to issue certificates"
         ) from error
-    except (ValueError, TypeError) as error:
+    except _DAMAGED as error:
         raise FedfrError(f"{folder / 'ca.key'} is not a PEM private key ({error}); restore it") from error
     if not isinstance(signer, EllipticCurvePrivateKey) or signer.public_key() != authority.public_key():
         raise FedfrError(f"{folder / 'ca.key'} does not belong to ca.crt beside it; restore both from the same backup")

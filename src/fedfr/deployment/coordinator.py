@@ -276,7 +276,7 @@ def _public_key(path: Path) -> str:
         key = load_ssh_public_key(lines[0].encode())
     except OSError as error:
         raise FedfrError(f"cannot read the key {path}: {error.strerror or error}; check the path") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise FedfrError(f"{path} is not a public key; give the .pub file that `fedfr site init` created") from error
     if not isinstance(key, EllipticCurvePublicKey) or any(public_key.strip() for public_key in lines[1:]):
         raise FedfrError(
