@@ -253,6 +253,19 @@ def test_pins_fed_on_a_cut_of_the_data(data_dir: Path, cut: list[str], tmp_path:
     assert run.finished
 
 
+def test_the_public_side_of_pins_fed_leaves_them_out(data_dir: Path, cut: list[str], tmp_path: Path) -> None:
+    """The same list of people in both sets; all people of Pins are then private."""
+    both = people_of_both(data_dir)
+    exclude = f"faces.public.exclude={data_dir / 'pins112_overlap.tsv'}"
+    given = [f"split.settings.{each}" for each in ("deals=2", "identities_per_client=2", "public_identities=5")]
+    run = Experiment.create(load_config("pins-fed", [*cut, exclude, *given]), tmp_path / "run")
+    faces, split = run.components.faces, run.components.split
+    assert set(faces.sets[0].left_out) == set(both.values()) & {folder.name for folder in (tmp_path / "lfw").iterdir()}
+    assert len(faces.sets[0].left_out) > 2
+    assert (faces.sets[1].identities, faces.sets[1].left_out) == (16, {})
+    assert [len(split.identities[client]) for client in split.clients] == [2, 2]
+
+
 def test_runs_of_a_benchmark_share_the_sets(sets: Path, tmp_path: Path) -> None:
     """Two cells: what has to be imported is imported once for all of them."""
     source = images_of(FaceSet.load(sets / "south"), tmp_path / "images")

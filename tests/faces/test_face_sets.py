@@ -201,6 +201,14 @@ def test_names_in_an_exclude_file(tmp_path: Path) -> None:
     path = tmp_path / "list.tsv"
     path.write_bytes("\ufeff# people of both\np006\tSomebody\n\n p008 \np006\n".encode())
     assert read_identities(path) == ("p006", "p008")
+    path.write_text("p006\tAnn\tx\np007\np008\t\np009\tBob\nCarl\tAnn\n")
+    for known, names in (
+        (["Ann", "p008"], ("p006", "p007", "p008", "p009", "Carl")),
+        (["Dan", "Bob"], ("Ann", "Bob")),
+        (["x"], ("x",)),
+        (["Dan"], ("p006", "p007", "p008", "p009", "Carl")),
+    ):
+        assert read_identities(path, known) == names, known
     for content, message in ((b"# nobody\n", "names no identity"), (b"\xff\xfe", "is not UTF-8")):
         path.write_bytes(content)
         with pytest.raises(FedfrError, match=message):

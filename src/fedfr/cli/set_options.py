@@ -96,10 +96,10 @@ class FaceSetOptions:
             listed = left.pop(name, None)
             try:
                 faces = load_faces(own.path or "")
-                excluded = {} if listed is None else dict.fromkeys(read_identities(listed), Path(listed).name)
+                excluded = () if listed is None else read_identities(listed, faces.identities)
             except FedfrError as error:
                 raise type(error)(f"face set {name!r} (--{role}): {error}") from error
-            sets.append(NamedSet(name, role, faces, excluded))
+            sets.append(NamedSet(name, role, faces, dict.fromkeys(excluded, Path(listed or "").name)))
         if left:
             known = ", ".join(each.name for each in sets)
             raise FedfrError(f"--exclude-identities names the face set {next(iter(left))!r}; there are {known}")

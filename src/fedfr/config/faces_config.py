@@ -14,7 +14,8 @@ __all__ = ["COMMON_SPLIT_SETTINGS", "FaceSource", "FacesConfig", "SplitConfig"]
 class FaceSource(Settings):
     """One of several face sets: name of its importer, path, name of the set, and identities to exclude.
 
-    ``exclude``: a text file with an identity's name in the first column of each line.
+    ``exclude``: a text file with an identity's name in the first column of each line. If this set has none of them, the
+    first column with one of its identities is used, so that a list of people in two sets serves for both.
     """
 
     source: str = "folder"

@@ -58,7 +58,7 @@ def _named(name: str, role: str, own: FaceSource, cache: Path, on_import: Counte
     setting = f"faces.{role}"
     try:
         opened = open_source(own.source, own.path, cache, on_import, setting)
-        left = {} if own.exclude is None else dict.fromkeys(read_identities(own.exclude), Path(own.exclude).name)
+        excluded = () if own.exclude is None else read_identities(own.exclude, opened.identities)
     except FedfrError as error:
         raise type(error)(f"face set {name!r} ({setting}): {error}") from error
-    return NamedSet(name, role, opened, left)
+    return NamedSet(name, role, opened, dict.fromkeys(excluded, Path(own.exclude or "").name))

@@ -22,6 +22,7 @@ from fedfr.faces.splits.assignment import (
     last_as_test,
     training_part_only,
 )
+from fedfr.faces.splits.deals import Deal, in_fixed_order
 from fedfr.faces.splits.split import Split
 
 __all__ = ["lfw_fed"]
@@ -32,61 +33,72 @@ def lfw_fed(
     *,
     clients: int = 10,
     identities_per_client: int | Sequence[int] = 15,
+    min_images: int = 10,
     public_identities: int = 1000,
     generic_identities: int | None = None,
     distractors: int | None = None,
     pairs: str | None = None,
+    deals: int | None = None,
     validation: bool = False,
     seed: int = 100,
 ) -> Split:
     """Split Labeled Faces in the Wild for the benchmark: 10 clients x 15 identities, 1 000 public, the others generic.
 
-    With identities sorted by name, one ``random.Random(seed)`` shuffles first those with 10 or more images (158,
-    candidates for clients), then those with 2 … 9 (1 522, candidates for public). Clients take the first ones of the
-    former, 15 each; the remaining 8 are not used. Public takes the first 1 000 of the latter, generic the others (522).
-    The 4 069 identities with one image are distractors and also generic. Clients' identities keep their first 30
-    images; the last 40 % of these, rounded half up, are for testing.
+    With identities sorted by name, one ``random.Random(seed)`` shuffles first those with ``min_images`` or more images
+    (158, candidates for clients), then those with two or more but fewer than that (1 522, candidates for public).
+    Clients take the first ones of the former, 15 each; the remaining 8 are not used. Public takes the first 1 000 of
+    the latter, generic the others (522). The 4 069 identities with one image are distractors and also generic. Clients'
+    identities keep their first 30 images; the last 40 % of these, rounded half up, are for testing.
 
     Fewer clients or public identities are a prefix of the full split; ``generic_identities`` keeps only as many from
     the end of the public candidates, ``distractors`` only the first by name. ``pairs`` is the file of the official
     pairs: those with two generic images are verified too.
 
-    ``validation=True`` is for choosing settings: clients have the same identities, but no test image of the split
-    otherwise made is used. Their training images are divided again in the same way; the last fifth of the public
-    identities is generic, and its images are the distractors.
+    With ``deals`` the splits with seeds 0 to ``deals`` - 1 share no identity except the public ones, which are the same
+    in all: candidates for clients, candidates for public that are not public, and identities with one image are each
+    shuffled once, equally for every seed, and cut into ``deals`` + 1 equal parts. The split takes the parts at its
+    seed, and at most ``generic_identities`` and ``distractors`` of them.
+
+    ``validation=True`` is for choosing settings. With ``deals`` it is the split of the last parts, which no seed has.
+    Without, clients have the same identities, but no test image of the split otherwise made is used: their training
+    images are divided again in the same way; the last fifth of the public identities is generic, and its images are
+    the distractors.
     """
     if not isinstance(validation, bool):
         raise FedfrError(f"split setting validation = {validation!r}; give true or false")
     sizes = client_sizes(clients, identities_per_client)
+    check_minimum(3, min_images=min_images)
     check_minimum(
         0, public_identities=public_identities, generic_identities=generic_identities, distractors=distractors
     )
     counts, order = faces.counts(), identities_by_name(faces)
-    private = [label for label in order if counts[label] >= 10]
-    public = [label for label in order if 2 <= counts[label] <= 9]
+    private = [label for label in order if counts[label] >= min_images]
+    public = [label for label in order if 2 <= counts[label] < min_images]
     single = [label for label in order if counts[label] == 1]
-    generator = random.Random(seed)
-    generator.shuffle(private)
-    generator.shuffle(public)
-    check_available(
-        sum(sizes),
-        len(private),
-        "identities with 10 or more images",
-        "clients or identities_per_client",
-    )
-    unseen = len(public) - public_identities if generic_identities is None else generic_identities
-    check_available(
-        public_identities + max(unseen, 0),
-        len(public),
-        "identities with 2 to 9 images",
-        "public_identities or generic_identities",
-    )
-    if distractors is not None:
-        check_available(distractors, len(single), "identities with one image", "distractors")
-    divide, shown = last_as_test(held_out_count(0.4)), public[:public_identities]
-    singles = images_of(faces, single[:distractors])
-    generic = ImageIndices(np.sort(concatenate_indices([images_of(faces, public[len(public) - unseen :]), singles])))
-    if validation:
+    many, few = f"identities with {min_images} or more images", f"identities with 2 to {min_images - 1} images"
+    divide = last_as_test(held_out_count(0.4))
+    if deals is None:
+        generator = random.Random(seed)
+        generator.shuffle(private)
+        generator.shuffle(public)
+        unseen = len(public) - public_identities if generic_identities is None else generic_identities
+        wanted = public_identities + max(unseen, 0)
+        check_available(sum(sizes), len(private), many, "clients or identities_per_client")
+        check_available(wanted, len(public), few, "public_identities or generic_identities")
+        if distractors is not None:
+            check_available(distractors, len(single), "identities with one image", "distractors")
+        shown, others, single = public[:public_identities], public[len(public) - unseen :], single[:distractors]
+    else:
+        deal = Deal.of(deals, seed, validation)
+        public = in_fixed_order(public)
+        check_available(public_identities, len(public), few, "public_identities")
+        shown, others = public[:public_identities], public[public_identities:]
+        private = deal.part(in_fixed_order(private), sum(sizes), many, "clients, identities_per_client")
+        others = deal.part(others, generic_identities, f"{few} that are not public", "generic_identities")
+        single = deal.part(in_fixed_order(single), distractors, "identities with one image", "distractors")
+    singles = images_of(faces, single)
+    generic = ImageIndices(np.sort(concatenate_indices([images_of(faces, others), singles])))
+    if validation and deals is None:
         kept = len(shown) - len(shown) // 5
         shown, generic = shown[:kept], images_of(faces, shown[kept:])
         singles, divide = generic, training_part_only(divide)

@@ -20,12 +20,10 @@ from fedfr.faces.splits.assignment import (
     in_role,
     train_test_rule,
 )
+from fedfr.faces.splits.deals import Deal, in_fixed_order
 from fedfr.faces.splits.split import Split
 
 __all__ = ["by_set", "pins_fed"]
-
-PINS_ORDER = 100
-"""Seed of the order of private identities from which all splits ``pins-fed`` are taken."""
 
 
 def by_set(
@@ -96,6 +94,8 @@ def pins_fed(
     public_identities: int | None = None,
     generic_identities: int | None = None,
     distractors: int | None = None,
+    deals: int | None = None,
+    validation: bool = False,
     seed: int = 0,
 ) -> Split:
     """Split two face sets for the benchmark: clients of 10 private identities, public identities of the other set.
@@ -109,7 +109,18 @@ def pins_fed(
     are: the first ``distractors`` by name of its identities with one image, which are also non-mated probes of every
     client; the next ``generic_identities`` private identities that no client has, with as many images as a client may
     have; and the generic set if there is one.
+
+    With ``deals`` the splits with seeds 0 to ``deals`` - 1 share no identity except the public ones, which are the same
+    in all: the first ``public_identities`` in an order that no setting changes. Private identities, the other
+    identities of the public set, those with one image, and those of a generic set are each shuffled once, equally for
+    every seed, and cut into ``deals`` + 1 equal parts, of which the split takes those at its seed. Generic private
+    identities are those of the next deal. The last parts are the split with ``validation=True``, for choosing settings;
+    it has no generic private identities.
     """
+    if not isinstance(validation, bool):
+        raise FedfrError(f"split setting validation = {validation!r}; give true or false")
+    if validation and deals is None:
+        raise FedfrError("split setting validation = true needs deals, the number of splits beside it; give deals")
     sizes = client_sizes(clients, identities_per_client)
     check_minimum(1, train_count=train_count)
     check_minimum(0, test_count=test_count, public_identities=_or_none(public_identities))
@@ -118,34 +129,42 @@ def pins_fed(
     counts, order = faces.counts(), identities_by_name(faces)
     known = in_role(faces, order, "public")
     public, single = ([label for label in known if (counts[label] > 1) == many] for many in (True, False))
-    pool = [label for label in in_role(faces, order, "private") if counts[label] > train_count]
-    check_available(
-        sum(sizes),
-        len(pool),
-        f"private identities with more than {train_count} images",
-        "clients, identities_per_client or train_count",
-    )
+    strangers = in_role(faces, order, "generic") if has_role(faces, "generic") else []
+    pool = in_fixed_order(label for label in in_role(faces, order, "private") if counts[label] > train_count)
+    needed = f"private identities with more than {train_count} images"
+    lower = "clients, identities_per_client or train_count"
+    check_available(sum(sizes), len(pool), needed, lower)
     check_available(
         public_identities or 0, len(public), "public identities with two or more images", "public_identities"
     )
-    check_available(distractors or 0, len(single), "public identities with one image", "distractors")
-    random.Random(PINS_ORDER).shuffle(pool)
-    start = seed * sum(sizes) % len(pool)
-    pool = pool[start:] + pool[:start]
-    others = pool[sum(sizes) :]
-    check_available(generic_identities or 0, len(others), "private identities of no client", "generic_identities")
-    singles = images_of(faces, single[:distractors])
-    generic = images_of(faces, others[:generic_identities], train_count + test_count) + singles
-    if has_role(faces, "generic"):
-        generic += images_of(faces, in_role(faces, order, "generic"))
+    if deals is None:
+        check_available(distractors or 0, len(single), "public identities with one image", "distractors")
+        start = seed * sum(sizes) % len(pool)
+        pool = pool[start:] + pool[:start]
+        own, others = pool[: sum(sizes)], pool[sum(sizes) :]
+        check_available(generic_identities or 0, len(others), "private identities of no client", "generic_identities")
+        shown, single, others = public[:public_identities], single[:distractors], others[:generic_identities]
+    else:
+        deal = Deal.of(deals, seed, validation)
+        public = in_fixed_order(public)
+        shown = public[:public_identities]
+        own = deal.part(pool, sum(sizes), needed, lower)
+        next_deal = deal.following
+        others = [] if next_deal is None else next_deal.part(pool, generic_identities, needed, "generic_identities")
+        rest, single = public[len(shown) :], in_fixed_order(single)
+        strangers = deal.part(in_fixed_order(strangers), None, "identities of the generic set")
+        strangers += deal.part(rest, None, "identities of the public set that are not public", "public_identities")
+        single = deal.part(single, distractors, "public identities with one image", "distractors")
+    singles = images_of(faces, single)
+    generic = images_of(faces, others, train_count + test_count) + images_of(faces, strangers) + singles
     return Split(
         name="pins-fed",
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
-        public=images_of(faces, public[:public_identities]),
+        public=images_of(faces, shown),
         clients=assign_to_clients(
             faces,
-            pool,
+            own,
             sizes,
             lambda images: (range(train_count), range(train_count, images)),
             train_count + test_count,

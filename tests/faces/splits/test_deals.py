@@ -1,0 +1,182 @@
+"""Disjoint deals of the recipes of benchmarks, on the names and counts of real faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from fedfr.core.errors import FedfrError
+from fedfr.faces import FaceSet, Split, make_split
+from fedfr.faces.face_sets import NamedSet, combine
+
+MakeFaces = Callable[[Sequence[int]], FaceSet]
+
+DEALS = 5
+LFW = {"clients": 7, "identities_per_client": 10, "min_images": 5, "public_identities": 757}
+PINS = {"clients": 2, "identities_per_client": 7, "public_identities": 800}
+
+
+def deals_of(faces: FaceSet, recipe: str, **settings: Any) -> list[Split]:
+    """Return the splits of all deals, then the one for choosing settings."""
+    every = [{"seed": seed} for seed in range(DEALS)] + [{"seed": 0, "validation": True}]
+    return [make_split(faces, recipe, deals=DEALS, **settings, **own) for own in every]
+
+
+def private_of(split: Split) -> set[str]:
+    return {name for client in split.clients for name in split.identities[client]}
+
+
+def check_disjoint(parts: list[set[str]]) -> None:
+    assert all(parts)
+    assert not any(one & other for one, other in combinations(parts, 2))
+
+
+@pytest.fixture(scope="module")
+def of_lfw(lfw: FaceSet) -> list[Split]:
+    return deals_of(lfw, "lfw-fed", **LFW)
+
+
+@pytest.fixture(scope="module")
+def of_pins(lfw_and_pins: FaceSet) -> list[Split]:
+    return deals_of(lfw_and_pins, "pins-fed", **PINS)
+
+
+@pytest.mark.parametrize("recipe", ["lfw-fed", "pins-fed"])
+def test_deals_share_public_identities_only(recipe: str, request: pytest.FixtureRequest) -> None:
+    splits: list[Split] = request.getfixturevalue({"lfw-fed": "of_lfw", "pins-fed": "of_pins"}[recipe])
+    private = [private_of(split) for split in splits]
+    generic, single = ([set(split.identities[part]) for split in splits] for part in ("generic", "distractors"))
+    for parts in (private, generic, single):
+        check_disjoint(parts)
+        assert len({len(part) for part in parts[:DEALS]}) == 1, "equal parts"
+    public = {split.identities["public"] for split in splits}
+    assert len(public) == 1, "the same in all"
+    assert not set(*public) & set().union(*private, *generic)
+    *_, chosen_on = splits
+    used = private_of(chosen_on) | set(chosen_on.identities["generic"])
+    assert not used & set().union(*private[:DEALS], *generic[:DEALS])
+
+
+def test_parts_of_lfw(lfw: FaceSet, of_lfw: list[Split]) -> None:
+    counts = dict(zip(lfw.identities, lfw.counts().tolist(), strict=True))
+    for split in of_lfw:
+        assert {part: len(people) for part, people in split.identities.items()} == {
+            "public": 757,
+            "generic": 83 + 678,
+            "distractors": 678,
+            **{f"client-{number:02d}": 10 for number in range(1, 8)},
+        }
+        assert min(counts[name] for name in private_of(split)) >= 5
+        assert {counts[name] for name in split.identities["public"]} == {2, 3, 4}
+        assert {counts[name] for name in split.identities["distractors"]} == {1}
+        unseen = set(split.identities["generic"]) - set(split.identities["distractors"])
+        assert {counts[name] for name in unseen} == {2, 3, 4}
+        for client, own in split.clients.items():
+            for name in split.identities[client]:
+                images = lfw.indices_of(lfw.identities.index(name)).tolist()[:30]
+                tested = (4 * len(images) + 5) // 10
+                assert set(images[:-tested]) <= set(own.train)
+                assert set(images[-tested:]) <= set(own.test)
+            assert len(own.train) + len(own.test) == sum(min(counts[name], 30) for name in split.identities[client])
+    assert not set().union(*map(private_of, of_lfw)) & set().union(*(split.identities["generic"] for split in of_lfw))
+
+
+def test_parts_of_pins(lfw_and_pins: FaceSet, of_pins: list[Split]) -> None:
+    *deals, chosen_on = of_pins
+    assert [len(private_of(split)) for split in of_pins] == [14] * 6
+    for number, split in enumerate(deals):
+        generic = set(split.identities["generic"])
+        known = {name for name in generic if name.startswith("pins/")}
+        assert known == private_of(deals[(number + 1) % DEALS]), "those of the next deal are unseen in this one"
+        assert len(generic - known) == len(chosen_on.identities["generic"])
+        assert {(len(own.train), len(own.test)) for own in split.clients.values()} <= {
+            (420, tested) for tested in range(1, 281)
+        }
+    assert all(name.startswith("lfw/") for name in chosen_on.identities["generic"])
+    assert len(chosen_on.identities["public"]) == 800
+    pins = lfw_and_pins.sets[1]
+    assert (len(pins.left_out), len(lfw_and_pins.sets[0].left_out)) == (0, 14)
+
+
+def test_a_smaller_split_has_the_first_of_its_parts(lfw: FaceSet, of_lfw: list[Split]) -> None:
+    """Budgets with fewer clients or distractors keep their deals apart as well."""
+    small = LFW | {"clients": 4, "distractors": 100, "generic_identities": 20}
+    for split, whole in zip(deals_of(lfw, "lfw-fed", **small), of_lfw, strict=True):
+        assert dict(split.clients) == {client: whole.clients[client] for client in list(whole.clients)[:4]}
+        assert (len(split.identities["distractors"]), len(split.identities["generic"])) == (100, 120)
+        assert set(split.identities["generic"]) < set(whole.identities["generic"])
+        assert split.public == whole.public
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "message"),
+    [
+        ("lfw-fed", {"seed": 2}, "seed = 2: there is no such deal with deals = 2; give a whole number from 0 to 1"),
+        ("lfw-fed", {"seed": 2, "validation": True}, "seed = 2: there is no such deal with deals = 2"),
+        ("lfw-fed", {"seed": -1}, "seed = -1: there is no such deal"),
+        ("lfw-fed", {"deals": 1, "seed": 1}, "with deals = 1; give 0"),
+        ("lfw-fed", {"deals": 0}, "deals = 0; give a whole number of at least 1"),
+        ("lfw-fed", {"deals": True}, "deals = True; give a whole number of at least 1"),
+        ("lfw-fed", {"deals": "5"}, "deals = '5'; give a whole number of at least 1"),
+        ("lfw-fed", {"min_images": 2}, "min_images = 2; give a whole number of at least 3"),
+        (
+            "lfw-fed",
+            {"identities_per_client": 3},
+            "needs 3 identities with 4 or more images in each of 3 equal parts (deals and validation), these faces",
+        ),
+        ("lfw-fed", {"identities_per_client": 3}, "have 2; lower clients, identities_per_client or deals"),
+        ("lfw-fed", {"generic_identities": 2}, "identities with 2 to 3 images that are not public in each of 3 equal"),
+        ("lfw-fed", {"distractors": 2}, "needs 2 identities with one image in each of 3 equal parts"),
+        ("lfw-fed", {"public_identities": 3}, "needs 1 identities with 2 to 3 images that are not public in each of 3"),
+        ("lfw-fed", {"public_identities": 6}, "needs 6 identities with 2 to 3 images, these faces have 5"),
+    ],
+)
+def test_what_cannot_be_dealt_is_one_clear_line(
+    make_faces: MakeFaces, recipe: str, settings: dict[str, Any], message: str
+) -> None:
+    faces = make_faces([4] * 6 + [2] * 5 + [1] * 3)
+    small = {"deals": 2, "clients": 1, "identities_per_client": 2, "min_images": 4, "public_identities": 2, "seed": 0}
+    assert make_split(faces, recipe, **small).identities["client-01"]
+    with pytest.raises(FedfrError) as caught:
+        make_split(faces, recipe, **small | settings)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seed": 5}, "seed = 5: there is no such deal with deals = 5; give a whole number from 0 to 4"),
+        ({"deals": None, "validation": True}, "validation = true needs deals"),
+        ({"validation": "yes"}, "validation = 'yes'; give true or false"),
+        ({"clients": 3}, "needs 21 private identities with more than 60 images in each of 6 equal parts"),
+        ({"deals": 7}, "needs 14 private identities with more than 60 images in each of 8 equal parts"),
+        ({"distractors": 700}, "needs 700 public identities with one image in each of 6 equal parts"),
+        ({"public_identities": 1664}, "identities of the public set that are not public in each of 6 equal parts"),
+    ],
+)
+def test_what_pins_fed_cannot_deal(lfw_and_pins: FaceSet, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(FedfrError) as caught:
+        make_split(lfw_and_pins, "pins-fed", **PINS | {"deals": DEALS, "seed": 0} | settings)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_generic_set_is_divided_too(lfw: FaceSet) -> None:
+    """The identities of a third set differ between deals like all others."""
+    private = lfw.subset(range(3000))
+    own = {"clients": 1, "identities_per_client": 2, "train_count": 3, "public_identities": 0}
+    sets = [
+        NamedSet("a", "public", lfw.subset(range(4000, 6000))),
+        NamedSet("b", "private", private),
+        NamedSet("c", "generic", lfw.subset(range(7000, 7100))),
+    ]
+    whole = combine(sets, overlap="keep")
+    unseen = [
+        {name for name in split.identities["generic"] if name.startswith("c/")}
+        for split in deals_of(whole, "pins-fed", **own)
+    ]
+    check_disjoint(unseen)
