@@ -52,6 +52,7 @@ def done(answer: Answer) -> str:
 # From nothing to a submitted run, with the commands of the guide
 
 
+@pytest.mark.filterwarnings("default:there is no face set:fedfr.faces.FacesWarning")
 def test_the_steps_of_the_guide(fedfr: Fedfr, tmp_path: Path, faceset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = Path("coordinator")
@@ -71,6 +72,15 @@ def test_the_steps_of_the_guide(fedfr: Fedfr, tmp_path: Path, faceset: Path, mon
         assert SiteConfig.load(Path(name) / "site.yaml").faces.path == str(faceset)
         said = done(fedfr("server", "register", folder, name, f"{name}/site.key.pub"))
         assert said == f"coordinator/sites/{name}.pub: {name} may take part; a running server applies this at once\n"
+    options[-1] = "absent"
+    answer = fedfr("site", "init", "east", "--client", "east", *options)
+    assert answer.code == 0
+    assert answer.err == (
+        f"fedfr: warning: there is no face set in {tmp_path / 'absent'}; import the faces there with `fedfr faces "
+        "import SOURCE absent`, or correct `faces` in east/site.yaml\n"
+    )
+    said = done(fedfr("site", "init", "west", "--client", "west", *options[:-2]))
+    assert "then: fedfr faces import SOURCE west/faces, fedfr site check west, and fedfr site run west" in said
     Path("first.yaml").write_text(
         f"faces: {{path: {faceset}}}\nsplit:\n  recipe: sites\n"
         "  settings: {clients: [north, south], generic_identities: 4}\nbaselines: []\n",

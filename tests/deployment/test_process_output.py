@@ -23,6 +23,14 @@ Traceback (most recent call last):
   File "/opt/fedfr/src/fedfr/faces/storage.py", line 33, in read_faces
     raise ValueError
 """
+REJECTED = (
+    "[/v1/fleet/activate-node][ApiError:2003] Attempted to register SuperNode with public key: "
+    "b'-----BEGIN PUBLIC KEY-----\\nMHY\\n-----END PUBLIC KEY-----\\n', exception: "
+)
+CHECKED = "a site checked its registration (`fedfr site check`)"
+NOT_REGISTERED = (
+    "a site whose key is not registered was refused; register its site.key.pub with `fedfr server register`"
+)
 CHAIN = "\nThe above exception was the direct cause of the following exception:\n\n"
 
 
@@ -47,6 +55,11 @@ def folded(text: str, *, private: bool = True) -> list[OutputRecord]:
         ('2026-11-27T22:19:17.969Z INFO [uvicorn.access] 1.2.3.4:5 - "POST /x" 200', [("debug", "1.2.3.4:5 - … 200")]),
         ("2026/11/27 22:20:52 [error] 8622#8622: *35 connect() failed", [("error", "connect() failed")]),
         ("nginx: [emerg] bind() to 0.0.0.0:80 failed", [("critical", "bind() to 0.0.0.0:80 failed")]),
+        ("ERROR :     the site's images 'Ada' and \"Ada\"", [("error", "the site's images … and …")]),
+        ("fedfr: north: read the agreement", [("error", "north: read the agreement")]),
+        ("fedfr: warning: the disk is full", [("warning", "the disk is full")]),
+        (f"ERROR :     {REJECTED}Heartbeat interval 0.0 is out of bounds [10, 1800].", [("info", CHECKED)]),
+        (f"ERROR :     {REJECTED}No SuperNode found with the given public key.", [("warning", NOT_REGISTERED)]),
         ("Successfully installed fedfr to /srv/Ada Lovelace/site", [("info", "")]),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -34,12 +35,23 @@ def init(
     """Create the site's folder: its key and a commented site.yaml."""
     needs_flower()
     from fedfr.deployment.site_folder import init_site
+    from fedfr.faces import FacesWarning
+    from fedfr.faces.storage import is_face_set
 
-    place = faces if faces == "faces" else str(Path(faces).resolve())
+    inside = faces == "faces"
+    place = faces if inside else str(Path(faces).resolve())
     site = init_site(folder, client, server, authority, place, port, usable_cores())
+    if not inside and not is_face_set(place):
+        warnings.warn(
+            f"there is no face set in {place}; import the faces there with `fedfr faces import SOURCE {faces}`, or "
+            f"correct `faces` in {site.config}",
+            FacesWarning,
+            stacklevel=1,
+        )
     print_lines(f"{site.config}: review it")
     print_lines(f"send {site.public_key} to the coordinator over a channel on which it cannot be exchanged")
-    print_lines(f"then: fedfr site check {folder}, and fedfr site run {folder}")
+    faces_first = f"fedfr faces import SOURCE {folder / 'faces'}, " if inside else ""
+    print_lines(f"then: {faces_first}fedfr site check {folder}, and fedfr site run {folder}")
 
 
 @app.command()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["FedfrError", "InUseError", "WriteError"]
+__all__ = ["STOPPED", "FedfrError", "InUseError", "WriteError"]
 
+STOPPED = "it stopped; its own log says why"
+"""Shareable text of an error that declares none."""
 
 LONGEST, LAST = 2000, 500
 
@@ -22,7 +24,7 @@ class FedfrError(Exception):
     defaults: federation.rounds = -1: ...
     """
 
-    def __init__(self, message: str, shareable: str = "it stopped; its own log says why") -> None:
+    def __init__(self, message: str, shareable: str = STOPPED) -> None:
         # The message may quote input: control characters must not reach the terminal, and its length is limited.
         super().__init__(_line(message))
         self.shareable = shareable

@@ -8,7 +8,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedfr.core.errors import FedfrError
-from fedfr.deployment.logs import log_to
+from fedfr.deployment.logs import log_to, show_errors
 from fedfr.deployment.site import Site
 from fedfr.engines.flower.site_handlers import SiteHandler, answer_hello, answer_train
 
@@ -30,6 +30,7 @@ def train(message: Message, context: Context) -> Message:
 
 
 def _open_site(context: Context) -> SiteHandler:
+    show_errors()
     path = context.node_config.get("site")
     if not isinstance(path, str):
         raise FedfrError("the SuperNode has no path of a site.yaml; start it with --node-config 'site=\"…/site.yaml\"'")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 from cryptography.hazmat.primitives.serialization import Encoding
+from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE
 from flwr.proto.fleet_pb2 import ActivateNodeRequest
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supercore.protobuf.client import ProtobufRequestContext
@@ -28,9 +29,6 @@ from fedfr.deployment.site_folder import KEY, ROOT
 
 __all__ = ["check_connection", "check_registration", "check_served_certificate"]
 
-CLOCK = 60.0
-"""Difference in seconds between the clocks of site and server beyond which the check fails."""
-
 REFUSALS: dict[int, str] = {
     HTTPStatus.PRECONDITION_FAILED: f"the coordinator does not know this site's key; send it {KEY}.pub to register",
     HTTPStatus.UNAUTHORIZED: "the coordinator rejects this site's key; compare the clocks, then the versions",
@@ -46,6 +44,7 @@ def check_connection(config: SiteConfig, root: Path) -> str:
     route, trusted = Route.to(Address.parse(config.server)), tls_context(root)
     try:
         with route.client(trusted, 10) as client:
+            sent = time.time()
             response = client.post("/")
     except httpx.HTTPError as error:
         if why := certificate_error(error):
@@ -56,13 +55,26 @@ def check_connection(config: SiteConfig, root: Path) -> str:
         raise FedfrError(
             f"{config.server} does not answer ({route.failure(error)}); check host, port and firewall"
         ) from error
+    clocks = "the clocks agree"
     with suppress(TypeError, ValueError):
-        offset = time.time() - parsedate_to_datetime(response.headers["Date"]).timestamp()
-        if abs(offset) > CLOCK:
-            raise FedfrError(
-                f"this machine's clock differs from the server's by {offset:+.0f} s; set it (timedatectl set-ntp true)"
-            )
-    return f"{route} answers; its certificate is valid and the clocks agree"
+        clocks = _compare_clocks(sent, parsedate_to_datetime(response.headers["Date"]).timestamp())
+    return f"{route} answers; its certificate is valid and {clocks}"
+
+
+def _compare_clocks(sent: float, received: float) -> str:
+    """Compare this machine's time of sending with the server's whole second of receipt; raises for a rejected one.
+
+    The SuperLink accepts a request signed up to 5 s after or 305 s before its own time
+    (``flwr.superlink.routers.fleet.node_auth.authenticate_node``).
+    """
+    offset = sent - received
+    found = f"this machine's clock is about {abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'} the server's"
+    if not -(TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE - 1) <= offset < SYSTEM_TIME_TOLERANCE:
+        raise FedfrError(
+            f"{found}, and the coordinator rejects requests signed more than {SYSTEM_TIME_TOLERANCE} s ahead or "
+            f"{TIMESTAMP_TOLERANCE} s behind; set the clock (timedatectl set-ntp true)"
+        )
+    return "the clocks agree" if abs(offset) < SYSTEM_TIME_TOLERANCE else f"{found}, which is accepted"
 
 
 def check_registration(config: SiteConfig, folder: Path) -> str:

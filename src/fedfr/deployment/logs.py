@@ -19,9 +19,9 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Literal
 
-from fedfr.deployment.process_output import DEBUG_LOG, SEE_DEBUG_LOG, strip_escapes, summary
+from fedfr.deployment.process_output import DEBUG_LOG, SEE_DEBUG_LOG, own_line, redact, strip_escapes, summary
 
-__all__ = ["LOG", "LineFormat", "last_error", "log_run", "log_to"]
+__all__ = ["LOG", "LineFormat", "last_error", "log_run", "log_to", "show_errors"]
 
 LOG = "log.jsonl"
 MAX_BYTES, BACKUPS = 10_000_000, 3
@@ -147,6 +147,38 @@ def log_to(folder: Path, **fields: str) -> None:
         return
     handler.setFormatter(_FolderFormatter(fields))
     logger.addHandler(handler)
+
+
+class _OwnLineFormatter(logging.Formatter):
+    """Format a record of a site's client as a line that may be shared, which its supervisor logs as it is.
+
+    A record's ``shareable`` text takes the place of its message, from which paths and quoted names are removed.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = record.getMessage()
+        text = getattr(record, "shareable", "") or redact(message)
+        if record.exc_info:
+            text += f": {summary(self.formatException(record.exc_info))}"
+        return own_line(record.levelno, text if text == message else f"{text}; full text in {LOG}")
+
+
+class _OwnLines(logging.Handler):
+    """Writes warnings and errors to standard error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.setFormatter(_OwnLineFormatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+def show_errors() -> None:
+    """Also write warnings and errors of this process to standard error, without paths and quoted names."""
+    logger = logging.getLogger("fedfr")
+    if not any(isinstance(handler, _OwnLines) for handler in logger.handlers):
+        logger.addHandler(_OwnLines())
 
 
 def last_error(folder: Path) -> str:

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import select
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO
@@ -20,6 +21,8 @@ __all__ = [
     "SEE_DEBUG_LOG",
     "OutputParser",
     "OutputRecord",
+    "own_line",
+    "redact",
     "relay",
     "strip_escapes",
     "summary",
@@ -45,13 +48,28 @@ RECORD_STARTS = (
     re.compile(r"nginx: \[(?P<level>\w+)\] (?P<message>.*)"),
     re.compile(r'\d{4}-\d\d-\d\dT[\d:]+[+-][\d:]+ (?P<message>\S+ "[^"]*" [A-Z]+ \S+ \d{3} \d+)'),
 )
+OWN_LINE = re.compile(r"fedfr: (?:(?P<level>warning): )?(?P<message>.*)")
+"""Error or warning of fedfr's own code in one of Flower's processes (:func:`own_line`)."""
+REPEAT_AFTER = 600.0
+"""Seconds after which an error of fedfr's own code that keeps occurring is shown again."""
+KNOWN_RECORDS = (
+    # Flower quotes the key, and logs a rejected request as an error of the SuperLink.
+    ("Heartbeat interval 0.0 is out of bounds", logging.INFO, "a site checked its registration (`fedfr site check`)"),
+    (
+        "No SuperNode found with the given public key",
+        logging.WARNING,
+        "a site whose key is not registered was refused; register its site.key.pub with `fedfr server register`",
+    ),
+)
+"""By a part of the message: level and text of records whose own text would mislead."""
 NGINX_LEVELS = {"warn": "WARNING", "error": "ERROR", "crit": "CRITICAL", "alert": "CRITICAL", "emerg": "CRITICAL"}
 TRACEBACK = re.compile(r"\s*(?:[|+]\s*)?(?:Exception Group )?Traceback \(most recent call last\):")
 EXCEPTION_LINE = re.compile(r"(?P<kind>[A-Za-z_][\w.]*)(?::\s?(?P<text>.*))?")
 FRAME_LINE = re.compile(r'^[\s|]*File "(?P<file>[^"]+)", line (?P<line>\d+)')
 NETWORK_ERROR = re.compile(r"(?:httpx|httpcore|ssl|socket)\.\w+|(?:Connection\w*|Timeout|BrokenPipe)Error")
 ERRNO = re.compile(r"\[Errno -?\d+\] [^:'\"]*")
-PRIVATE_TEXT = re.compile(r"'[^']*'|\"[^\"]*\"|<[^<>]*>|(?<![\w/:.])/[^\s,;:'\"]+(?:/[^,;:'\"\n]*)?")
+# Not an apostrophe, as in `site's`.
+PRIVATE_TEXT = re.compile(r"(?<!\w)b?'[^']*'|\"[^\"]*\"|<[^<>]*>|(?<![\w/:.])/[^\s,;:'\"]+(?:/[^,;:'\"\n]*)?")
 
 _log = logging.getLogger("fedfr.deployment.process_output")
 
@@ -81,6 +99,7 @@ class _PendingRecord:
     lines: list[str]
     in_traceback: bool = False
     has_traceback: bool = False
+    shareable: bool = False
 
 
 @dataclass
@@ -89,6 +108,7 @@ class OutputParser:
 
     private: bool = True
     _pending: _PendingRecord | None = field(default=None, init=False)
+    _shown: dict[str, float] = field(default_factory=dict, init=False)
 
     def feed(self, line: str) -> Iterator[OutputRecord]:
         """Add a line and yield the records that it completes."""
@@ -129,6 +149,11 @@ class OutputParser:
 
     def _complete(self, record: _PendingRecord) -> OutputRecord:
         full_text = "\n".join(record.lines).strip()
+        if record.shareable:
+            return OutputRecord(record.level, self._unless_repeated(record.message or ""), full_text)
+        for part, level, text in KNOWN_RECORDS:
+            if part in (record.message or ""):
+                return OutputRecord(level, text, full_text)
         head = self._redact(record.message or "")
         if record.has_traceback:
             tail = summary(full_text) + SEE_DEBUG_LOG
@@ -137,10 +162,33 @@ class OutputParser:
         return OutputRecord(record.level, " ".join([head, *more]), full_text)
 
     def _redact(self, text: str) -> str:
-        return PRIVATE_TEXT.sub("…", text) if self.private else text
+        return redact(text) if self.private else text
+
+    def _unless_repeated(self, text: str) -> str:
+        """Return the text, or nothing if it was shown shortly before: a site is asked again every few seconds."""
+        now = time.monotonic()
+        self._shown = {other: shown for other, shown in self._shown.items() if now < shown + REPEAT_AFTER}
+        if text in self._shown:
+            return ""
+        self._shown[text] = now
+        return text
+
+
+def redact(text: str) -> str:
+    """Replace quoted names, and paths, by an ellipsis."""
+    return PRIVATE_TEXT.sub("…", text)
+
+
+def own_line(level: int, shareable: str) -> str:
+    """Format a line that one of Flower's processes writes for fedfr; it is logged at this level as it is."""
+    text = " ".join(strip_escapes(shareable).split())
+    return f"fedfr: {text}" if level >= logging.ERROR else f"fedfr: warning: {text}"
 
 
 def _parse_start(line: str) -> _PendingRecord | None:
+    if own := OWN_LINE.fullmatch(line):
+        level = logging.WARNING if own["level"] else logging.ERROR
+        return _PendingRecord(level, own["message"], [line], shareable=True)
     for pattern in RECORD_STARTS:
         if found := pattern.fullmatch(line):
             groups = found.groupdict()
@@ -172,7 +220,7 @@ def summary(traceback: str) -> str:
         known = ERRNO.match(text)
         text = known[0].strip() if known else ""
     where = f" at {location}" if location else ""
-    return f"{exception['kind']}{where}{': ' if text else ''}{PRIVATE_TEXT.sub('…', text)}"
+    return f"{exception['kind']}{where}{': ' if text else ''}{redact(text)}"
 
 
 def relay(stream: IO[bytes], source: str, *, private: bool) -> None:

@@ -141,6 +141,12 @@ class Site:
         _ = self.own_faces
         has_public = self.agreement.public and self.config.public is not None
         public = self.public_faces.fingerprint() if has_public else ""
+        if public != self.agreement.public:
+            _log.error(
+                "%s: not taking part: the public faces %s; download them with `fedfr site fetch`",
+                self.config.client,
+                "differ from those of the agreement" if public else "are missing, see `public` in site.yaml",
+            )
         return Hello(self.config.client, self.agreement.fingerprint, public, fedfr.__version__)
 
     @cached_property

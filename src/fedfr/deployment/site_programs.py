@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import shlex
 import sys
 import zipfile
@@ -19,6 +20,7 @@ from typing import Any
 from fedfr.core.archives import DAMAGED_ARCHIVE
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.bundle import PYPROJECT
+from fedfr.deployment.process_output import own_line
 
 __all__ = ["check_bundle", "main", "write_programs"]
 
@@ -49,12 +51,17 @@ def main(arguments: list[str]) -> None:
     """Run Flower's ClientApp program with a check of the bundle; exit with an error for any other program."""
     name = arguments[0]
     if name != CLIENT_APP:
-        sys.exit(f"fedfr: {name} must not run at a site")
+        sys.exit(own_line(logging.ERROR, f"{name} must not run at a site"))
     runner: Any = import_module("flwr.supernode.runtime.run_clientapp")
     install = runner.install_from_fab
 
     def checked(bundle: bytes, *given: Any, **named: Any) -> Any:
-        check_bundle(bundle)
+        try:
+            check_bundle(bundle)
+        except FedfrError as error:
+            # Flower prints only a traceback.
+            print(own_line(logging.ERROR, str(error)), file=sys.stderr, flush=True)
+            raise
         return install(bundle, *given, **named)
 
     runner.install_from_fab = checked

@@ -8,27 +8,32 @@ from typing import Protocol
 
 import torch
 
-from fedfr.core.errors import FedfrError
+from fedfr.core.errors import STOPPED, FedfrError
 from fedfr.federation.messages import Broadcast, Failure, Update
 
 __all__ = ["Engine", "failure_of"]
 
 # The client's own log; it stays on the client's machine.
 _log = logging.getLogger("fedfr.client")
-_STOPPED = "it stopped; its own log says why"
 
 
 def failure_of(client: str, error: BaseException) -> Failure:
     """Log ``error`` in the client's own log and return the failure to send in place of an update.
 
     Only the shareable text of a :class:`FedfrError` is sent; other errors may quote private data, so their text is
-    not sent.
+    not sent. ``client`` is empty if the site could not be opened.
     """
     if isinstance(error, FedfrError):
-        _log.error("%s: %s", client, error)
+        shareable = {} if error.shareable == STOPPED else {"shareable": _of(client, error.shareable)}
+        _log.error("%s", _of(client, str(error)), extra=shareable)
         return Failure(client, error.shareable)
-    _log.error("%s stopped: %s: %s", client, type(error).__name__, error, exc_info=error)
-    return Failure(client, _STOPPED)
+    stopped = f"{client or 'the site'} stopped"
+    _log.error("%s: %s: %s", stopped, type(error).__name__, error, exc_info=error, extra={"shareable": stopped})
+    return Failure(client, STOPPED)
+
+
+def _of(client: str, text: str) -> str:
+    return f"{client}: {text}" if client else text
 
 
 class Engine(Protocol):

@@ -37,8 +37,15 @@ def answer_hello(request: Message, open_site: Callable[[], SiteHandler]) -> Mess
     """Reply with the site's client id and fingerprints, or with the shareable reason why it cannot take part."""
 
     def answer(site: SiteHandler) -> Hello:
-        read_hello_request(request.content)
-        return site.hello()
+        agreement = read_hello_request(request.content)
+        hello = site.hello()
+        if agreement != hello.agreement:
+            text = (
+                f"{site.client}: not taking part: the run has agreement {agreement[:12]}, this site has "
+                f"{hello.agreement[:12]}; put the run's file in place of this site's, see `agreement` in site.yaml"
+            )
+            _log.error("%s", text, extra={"shareable": text})
+        return hello
 
     return _answer(request, open_site, answer)
 

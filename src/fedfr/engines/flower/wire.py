@@ -58,9 +58,10 @@ def hello_request_records(agreement: str) -> RecordDict:
     return _records({"kind": "hello", "agreement": agreement}, {})
 
 
-def read_hello_request(content: RecordDict) -> None:
-    """Raise :class:`FedfrError` if this is not a hello request; any agreement is accepted."""
+def read_hello_request(content: RecordDict) -> str:
+    """Return the fingerprint of the run's agreement; raises :class:`FedfrError` if this is not a hello request."""
     _body("the server", content, {"kind": "hello", "agreement": None}, (), None)
+    return str(content[HEADER]["agreement"])
 
 
 def broadcast_records(
