@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.support.tiny_experiment import tiny_config
 
+from fedfr.experiments.client_factory import ClientFactory
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import MethodRun, local_engine
 from fedfr.federation.messages import Broadcast, Update, decode_broadcast, decode_update
@@ -40,6 +41,17 @@ class Finished:
         found = self.method_run.store(client).latest()
         assert found is not None
         return found
+
+    def client_factory(self) -> ClientFactory:
+        """Makes the clients of the run."""
+        components, folder = self.experiment.components, self.method_run.folder
+        return ClientFactory(
+            components.config,
+            self.method_run.name,
+            components.faces_folder,
+            components.folder / "split.json",
+            folder / "clients",
+        )
 
     def events(self) -> list[dict[str, Any]]:
         """Lines of metrics.jsonl."""

@@ -114,6 +114,10 @@ class Method:
         """Return Φ_i that local training starts from: those of the client's previous participation."""
         return self.initial_prototypes(context) if context.state is None else context.state.prototypes
 
+    def has_public_classes(self, context: RoundContext) -> bool:
+        """Return whether public identities are classes of the softmax in this round."""
+        return self.uses_public_prototypes
+
     def dfc(self, context: RoundContext, prototypes: torch.Tensor) -> DFC | None:
         """Return the client's DFC module for this round, or None."""
         return None
@@ -199,7 +203,7 @@ def round_objective(method: Method, context: RoundContext) -> Objective:
 def build_network(method: Method, context: RoundContext, backbone: nn.Module, prototypes: torch.Tensor) -> Network:
     """Build the network of a round: the backbone and the heads that the method trains, on the device."""
     device = context.settings.compute.device
-    public = context.prototypes.to(device) if method.uses_public_prototypes else None
+    public = context.prototypes.to(device) if method.has_public_classes(context) else None
     dfc = method.dfc(context, prototypes)
     # Only the heads are moved: the backbone is on the device, and visiting each of its layers costs more than moving.
     return Network(backbone, prototypes.to(device), public, None if dfc is None else dfc.to(device))

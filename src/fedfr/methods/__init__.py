@@ -37,10 +37,20 @@ METHODS: Registry[type[Method]] = Registry(
             "training on all faces pooled in one place: the upper bound without privacy",
         ),
         Entry(
+            "centralized-private",
+            "fedfr.methods.centralized_private:CentralizedPrivate",
+            "centralized training without the public faces",
+        ),
+        Entry(
             "fedavg",
             "fedfr.methods.fedavg:FedAvg",
             "averages models trained on private faces",
             "McMahan et al., AISTATS 2017",
+        ),
+        Entry(
+            "fedavg-public",
+            "fedfr.methods.fedavg_public:FedAvgPublic",
+            "FedAvg with random public faces, as many as FedFR's hard negatives",
         ),
         Entry(
             "fedprox",
@@ -95,6 +105,18 @@ METHODS: Registry[type[Method]] = Registry(
             "fedfr.methods.distill:Distill",
             "FedAvg, then fine-tuning with distillation from the shared model",
             "Yu et al. 2020, arXiv 2002.04758",
+        ),
+        Entry(
+            "finetune-fedfr",
+            "fedfr.methods.tuned_fedfr:FineTuneFedFR",
+            "FedFR without DFC, then local fine-tuning at every client",
+            "Liu et al., AAAI 2022, table 2",
+        ),
+        Entry(
+            "distill-fedfr",
+            "fedfr.methods.tuned_fedfr:DistillFedFR",
+            "FedFR without DFC, then fine-tuning with distillation from the shared model",
+            "Liu et al., AAAI 2022, table 2",
         ),
         Entry(
             "branch-cosface",

@@ -31,7 +31,8 @@ class Distill(FineTune):
     """FedAvg, then fine-tuning with (1 − a)·L_cos + a·K²·KL(teacher ‖ student) over the client's identities.
 
     The teacher is the shared model of the last federated round with the client's prototypes, and its own BatchNorm if
-    that is local, from before fine-tuning. It is the same in every fine-tuning round.
+    that is local, from before fine-tuning. It is the same in every fine-tuning round. Like :class:`FineTune`, it can
+    add these rounds to another method.
     """
 
     settings_type: ClassVar[type[MethodSettings]] = DistillSettings
@@ -39,7 +40,7 @@ class Distill(FineTune):
 
     def objective(self, context: RoundContext) -> Objective:
         """Return L_cos, in fine-tuning rounds with the distillation term."""
-        if self.shares_in(context.round, context.settings.federation.rounds):
+        if self.is_federated(context):
             return super().objective(context)
         own, local = self.settings, context.settings.local
         teacher = self.extra_state(context)[PROTOTYPES].to(context.settings.compute.device)
@@ -53,9 +54,9 @@ class Distill(FineTune):
     def frozen_features(
         self, context: RoundContext, training_set: TrainingSet, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
-        """Return the teacher's features in fine-tuning rounds."""
-        if self.shares_in(context.round, context.settings.federation.rounds):
-            return None, None
+        """Return the teacher's features in fine-tuning rounds, those that the method needs in federated ones."""
+        if self.is_federated(context):
+            return super().frozen_features(context, training_set, upright)
         teacher, known = context.models.generic, None
         if context.local_entries and _saved_teacher(context):
             # The client's own entries have been fine-tuned since.
@@ -69,8 +70,8 @@ class Distill(FineTune):
 
     def extra_state(self, context: RoundContext) -> Mapping[str, torch.Tensor]:
         """Return the client's own part of the teacher, from the first fine-tuning round."""
-        if self.shares_in(context.round, context.settings.federation.rounds):
-            return {}
+        if self.is_federated(context):
+            return super().extra_state(context)
         saved = _saved_teacher(context)
         own = {f"{TEACHER}{name}": context.weights[name] for name in context.local_entries}
         return saved or {PROTOTYPES: self.starting_prototypes(context), **own}

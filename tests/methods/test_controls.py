@@ -1,0 +1,83 @@
+"""Controls of the comparison: methods that differ from another one in a single point, to the bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tests.support.same import equal
+
+from fedfr.methods import METHODS
+
+SOME = "method.hard_negatives.threshold=0.6"
+"""Threshold above which a part of the public faces is found in the first round."""
+
+
+def counts(found: Any, part: str) -> list[tuple[int, str, float]]:
+    return [(update.round, update.client, update.metrics[f"images/{part}"]) for update in found.ups]
+
+
+def losses(found: Any, number: int) -> set[str]:
+    return {name for update in found.ups if update.round == number for name in update.metrics if "loss/" in name}
+
+
+@pytest.mark.parametrize("name", ["finetune-fedfr", "distill-fedfr"])
+def test_tuning_follows_fedfr_without_dfc_on_private_faces_alone(run: Any, name: str) -> None:
+    tuned, base = run(f"method.name={name}"), run("method.name=fedfr-hn-con")
+    assert equal(tuned.generic, base.generic)
+    assert not torch.equal(tuned.generic.prototypes, tuned.start.prototypes)
+    last = [update for update in tuned.ups if update.round == 3]
+    assert [update.client for update in last] == ["client-01", "client-02"]
+    assert all(not update.weights and update.prototypes is None and update.count == 9 for update in last)
+    distilled = {"loss/distillation"} if name == "distill-fedfr" else set()
+    assert losses(tuned, 3) == {"loss/margin_softmax", "loss/total"} | distilled
+    assert losses(tuned, 2) == losses(base, 2) == {"loss/margin_softmax", "loss/contrastive", "loss/total"}
+    before = base.state("client-01")
+    after = tuned.state("client-01")
+    assert after.round == 3
+    assert not torch.equal(after.backbone["fc.weight"], before.backbone["fc.weight"])
+    assert tuned.method_run.method.personal_modules(after) is None
+
+
+def test_random_public_faces_are_as_many_as_hard_negatives_in_the_first_round(run: Any) -> None:
+    drawn, searched = run("method.name=fedavg-public", SOME), run("method.name=fedfr-hn", SOME)
+    first = [each for each in counts(drawn, "hard_negatives") if each[0] == 1]
+    assert first == [each for each in counts(searched, "hard_negatives") if each[0] == 1]
+    assert [count for _, _, count in first] == [10, 5]
+    assert not equal(drawn.generic, searched.generic)
+    assert losses(drawn, 1) == losses(searched, 1)
+    assert all(update.prototypes is not None for update in drawn.ups)
+
+
+def test_all_public_faces_drawn_are_all_public_faces_found(run: Any) -> None:
+    every = "method.hard_negatives.threshold=-1"
+    drawn, searched = run("method.name=fedavg-public", every), run("method.name=fedfr-hn", every)
+    assert equal(drawn.generic, searched.generic)
+    assert {count for *_, count in counts(drawn, "hard_negatives")} == {len(drawn.experiment.components.split.public)}
+
+
+def test_random_public_faces_differ_between_clients_and_rounds_and_follow_the_seed(run: Any) -> None:
+    found = run("method.name=fedavg-public", SOME)
+    make_client, drawn = found.client_factory(), {}
+    for name, broadcast in found.downs[:2]:
+        client = make_client(name)
+        context = client._context(broadcast, None, client._generic(broadcast, None))
+        for number in (1, 2):
+            chosen = client.method.public_faces(replace(context, round=number))
+            assert torch.equal(chosen, client.method.public_faces(replace(context, round=number)))
+            assert torch.equal(chosen, chosen.unique())
+            drawn[name, number] = tuple(chosen.tolist())
+    assert len(set(drawn.values())) == len(drawn) == 4
+    assert [len(drawn[name, 1]) for name in ("client-01", "client-02")] == [10, 5]
+
+
+def test_centralized_without_public_faces(run: Any) -> None:
+    pooled = run("method.name=centralized-private")
+    assert [update.client for update in pooled.ups] == ["pooled", "pooled"]
+    train = sum(len(client.train) for client in pooled.experiment.components.split.clients.values())
+    assert [update.count for update in pooled.ups] == [train] * 2
+    assert torch.equal(pooled.generic.prototypes, pooled.start.prototypes)
+    assert not equal(pooled.generic, run("method.name=centralized").generic)
+    assert METHODS["centralized-private"].generic_model == "centralized-private"
