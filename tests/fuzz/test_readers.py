@@ -79,6 +79,7 @@ ELSEWHERE = {
     "federation.reply_order": MESSAGES,
     "experiments.components": OWN,
     "experiments.run_start": OWN,
+    "experiments.run_sets": OWN,
     "deployment.checks": OWN,
     "deployment.demo": OWN,
     "deployment.server_app": OWN,

@@ -54,6 +54,7 @@ _PATHS = (
     ("split", "settings", "partition"),
     ("split", "settings", "exclude"),
     ("model", "start"),
+    ("evaluation", "sets", "*"),
 )
 
 # Largest number of values of a configuration with all YAML aliases expanded; real ones have dozens.
@@ -181,11 +182,13 @@ def absolute_paths(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _absolute(content: Any, place: Sequence[str], folder: Path) -> Any:
-    """Return the settings with an absolute path at ``place``; entries of lists are handled one by one."""
+    """Return the settings with an absolute path at ``place``; ``*`` stands for every name, lists are gone through."""
     if isinstance(content, list | tuple):
         return [_absolute(each, place, folder) for each in content]
     if place and isinstance(content, Mapping):
         name, *inside = place
+        if name == "*":
+            return {each: _absolute(value, inside, folder) for each, value in content.items()}
         if name in content and (name, content[name]) != ("start", "scratch"):
             return {**content, name: _absolute(content[name], inside, folder)}
     if not place and isinstance(content, str):

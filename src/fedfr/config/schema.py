@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fedfr.config.faces_config import COMMON_SPLIT_SETTINGS, FacesConfig, FaceSource, SplitConfig
 from fedfr.config.loading import (
@@ -94,13 +94,30 @@ class MethodSettings(Settings):
 
 Scoring = Literal["plain", "flip", "as-norm", "flip+as-norm"]
 
+_SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", re.ASCII)
+
+
+def _files_by_name(given: Any) -> Any:
+    """Check verification sets: a mapping of names, which title results and files of tables, to paths."""
+    if not isinstance(given, Mapping) or not all(isinstance(path, str) and path for path in given.values()):
+        raise ValueError("give the path of each verification set by a name, for example {lfw: lfw.bin}")
+    seen: set[str] = set()
+    for name in given:
+        if not isinstance(name, str) or not _SET_NAME.fullmatch(name):
+            raise ValueError(f"name {name!r}: give at most 40 letters, digits, hyphens and underscores")
+        if (plain := name.casefold().replace("_", "-")) in seen:
+            raise ValueError(f"name {name!r} differs from another only in case, hyphens or underscores; rename one")
+        seen.add(plain)
+    return given
+
 
 class EvaluationConfig(Settings):
     """Error rates of the reported metrics, computation of verification thresholds, and evaluated rounds.
 
     ``every``: interval in rounds, 0 for the last round only. ``protocols``: protocols of other packages, run in
     addition to fedfr's own. ``scoring``: comparisons of images that every protocol is run with. ``people``: keep the
-    outcomes of every test person, from which intervals over people are computed.
+    outcomes of every test person, from which intervals over people are computed. ``sets``: verification sets, ``.bin``
+    files by name, that every generic model is evaluated on.
     """
 
     fars: Rates = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -110,6 +127,7 @@ class EvaluationConfig(Settings):
     protocols: tuple[str, ...] = ()
     scoring: Annotated[tuple[Scoring, ...], Field(min_length=1)] = ("plain",)
     people: bool = False
+    sets: Annotated[dict[str, str], BeforeValidator(_files_by_name)] = Field(default_factory=dict)
 
 
 def device_fault(name: str) -> str | None:

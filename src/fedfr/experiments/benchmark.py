@@ -15,6 +15,7 @@ from fedfr.core.files import empty_folder, write_atomically
 from fedfr.experiments.benchmark_plan import Plan
 from fedfr.experiments.benchmark_results import Result, results_of, write_results
 from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.run_sets import check_sets
 from fedfr.reporting.progress import Progress, Silent
 
 __all__ = ["Benchmark"]
@@ -134,8 +135,11 @@ class Benchmark:
 
     def _begin(self, cell: str, config: ExperimentConfig, progress: Progress | None) -> Experiment:
         """Begin or open a run; the first one imports the faces, which all share."""
-        run = self._run(cell, config.seed)
+        run, first = self._run(cell, config.seed), self._run(next(iter(self.plan.cells)), self.plan.seeds[0])
         if not (run / "config.yaml").exists():
+            if (first / "config.yaml").exists():
+                # All runs are evaluated on the same verification sets.
+                check_sets(Experiment.open(first).components)
             # Leftovers of a process that was killed before the run had begun.
             empty_folder(run, remove=False)
             for leftover in self.folder.glob(".faces.*.tmp"):

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from fedfr.evaluation import PROTOCOLS, SCORES, ScoreCounts
+from fedfr.evaluation import PROTOCOLS, SCORES, Metric, ScoreCounts
 from fedfr.evaluation.protocols import family_of, run_protocol
 from fedfr.evaluation.protocols.outcomes import SCORED, outcomes_by_person
 from fedfr.experiments.components import RunComponents
 from fedfr.experiments.image_features import ConstantFeatures, FeatureSource, ImageFeatures, NotFiniteError
 from fedfr.experiments.method_run import MethodRun
+from fedfr.experiments.run_sets import open_set
 from fedfr.experiments.scoring import PLAIN, Scoring, cohort_images
 from fedfr.faces.array_columns import concatenate_indices
 from fedfr.federation.method import GenericModel
@@ -75,6 +76,9 @@ class Evaluator:
         self._personalized = [name for name in names if family_of(name) == "personalized"]
         self._generic = [name for name in names if family_of(name) == "generic"]
         self._pairs = [name for name in names if family_of(name) == "pairs"]
+        # As in the evaluation of a single model: protocols of other packages that take pairs are for these sets, too.
+        others = [name for name in self._pairs if name not in PROTOCOLS.builtin]
+        self._on_sets = [*(name for name in names if family_of(name) == "set"), *others]
 
     def features(self, module: nn.Module, model: str) -> ImageFeatures:
         """Return the features of the run's images under another network; ``model`` is its name in progress reports."""
@@ -91,7 +95,7 @@ class Evaluator:
         self._progress.update(self._work, self._begun, self._begun, unit="models")
 
     def generic(self, features: FeatureSource, evaluated: EvaluatedModel) -> list[Row]:
-        """Apply the generic protocols, among identities no client trained on."""
+        """Apply the generic protocols, among identities no client trained on, and those on verification sets."""
         images, labels = np.asarray(self.components.split.generic, np.int64), self.components.faces.labels
         rows: list[Row] = []
         if len(images) and self._generic:
@@ -107,6 +111,8 @@ class Evaluator:
                     "same": labels[first] == labels[second],
                 }
                 rows += self._rows(self._pairs, pairs, ALL_CLIENTS, evaluated, scoring, features)
+        for name in self.components.config.evaluation.sets if self._on_sets else ():
+            rows += self._set_rows(name, features, evaluated)
         return rows
 
     def personalized(self, features: FeatureSource, clients: Sequence[str], evaluated: EvaluatedModel) -> list[Row]:
@@ -156,6 +162,22 @@ class Evaluator:
         """Return the outcomes by person of every model evaluated so far; empty unless ``evaluation.people`` is set."""
         return list(self._people)
 
+    def _set_rows(self, name: str, features: FeatureSource, evaluated: EvaluatedModel) -> list[Row]:
+        """Return the rows of one verification set, whose protocol defines the scoring."""
+        pairs = open_set(self.components, name)
+        found = features.of_set(pairs)
+        given = {"features_a": found[0::2], "features_b": found[1::2], "same": pairs.same}
+        return [
+            row
+            for protocol in self._on_sets
+            for row in _rows_of(
+                run_protocol(protocol, **given, config=self.components.config.evaluation),
+                evaluated,
+                ALL_CLIENTS,
+                f"{protocol} {name}",
+            )
+        ]
+
     def _rows(
         self,
         names: Sequence[str],
@@ -177,21 +199,25 @@ class Evaluator:
                     self._scores.setdefault(key, {})[client] = counts
                     self._rounds[key] = max(evaluated.round, self._rounds.get(key, 0))
             metrics, label = run_protocol(name, **given, config=config), scored_protocol(name, scoring.name)
-            rows += rows_from(
-                metrics,
-                method=evaluated.method,
-                seed=evaluated.seed,
-                round_number=evaluated.round,
-                client=client,
-                model=evaluated.model,
-                protocol=label,
-            )
+            rows += _rows_of(metrics, evaluated, client, label)
             if self._keeps_scores and config.people:
                 self._people += (
                     PersonRecord(evaluated.method, evaluated.seed, client, evaluated.model, label, metric, outcomes)
                     for metric, outcomes in outcomes_by_person(name, metrics, config, given).items()
                 )
         return rows
+
+
+def _rows_of(metrics: Sequence[Metric], evaluated: EvaluatedModel, client: str, protocol: str) -> list[Row]:
+    return rows_from(
+        metrics,
+        method=evaluated.method,
+        seed=evaluated.seed,
+        round_number=evaluated.round,
+        client=client,
+        model=evaluated.model,
+        protocol=protocol,
+    )
 
 
 def evaluate_method_run(

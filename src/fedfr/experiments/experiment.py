@@ -19,6 +19,7 @@ from fedfr.experiments.events import PretrainingWatch
 from fedfr.experiments.from_config import with_loss, with_method
 from fedfr.experiments.method_run import EngineFactory, MethodRun
 from fedfr.experiments.registration import stored_config
+from fedfr.experiments.run_sets import check_sets
 from fedfr.experiments.run_start import (
     begin_run,
     new_run_folder,
@@ -153,9 +154,10 @@ class Experiment(StoredRun):
         """
         self._begin()
         with self._locked(), progress_or_default(progress) as reporter:
-            start = self._start(reporter)
             if not self.finished:
+                check_sets(self.components)
                 note_changed_code(self.components, reporter.note)
+            start = self._start(reporter)
             for method_run in self.method_runs():
                 method_run.erase_departed(reporter.note)
             rows: list[Row] = []

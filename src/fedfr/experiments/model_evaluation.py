@@ -76,7 +76,7 @@ def evaluate(
         options = ", ".join(f"--{name}" for name in user_preprocessing.names)
         raise FedfrError(f"{options} is for a single third-party model, {target} is a run; leave it out")
     for name in protocols or ():
-        if name in (*SET_PROTOCOLS, *IJB_PROTOCOLS):
+        if name in IJB_PROTOCOLS or (name in SET_PROTOCOLS and not experiment.config.evaluation.sets):
             raise FedfrError(
                 f"{name} is for one model and a published set, a .bin of pairs or IJB; "
                 f"give {target / 'generic.safetensors'} and --faces"

@@ -25,6 +25,7 @@ from fedfr.experiments.components import RunComponents
 from fedfr.experiments.face_sources import FACE_SETS
 from fedfr.experiments.from_config import local_training, make_method
 from fedfr.experiments.registration import check_portable, foreign_names
+from fedfr.experiments.run_sets import SETS, record_sets
 from fedfr.experiments.scoring import cohort_images
 from fedfr.faces.storage import is_face_set
 from fedfr.models import BACKBONES
@@ -74,7 +75,7 @@ def refuse_used_folder(folder: Path) -> None:
 def _is_unfinished_start(folder: Path) -> bool:
     """Whether a folder holds nothing but what :func:`begin_run` writes before the configuration."""
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    return bool(names) and names <= {"faces", FACE_SETS, "split.json", ENVIRONMENT}
+    return bool(names) and names <= {"faces", FACE_SETS, "split.json", SETS, ENVIRONMENT}
 
 
 def begin_run(components: RunComponents, *, shared_faces: Path | None = None, reserved: bool = False) -> None:
@@ -121,6 +122,7 @@ def _check(components: RunComponents) -> None:
             "the split has no public images, from which every run starts; give public faces, or let the recipe "
             "leave some identities public"
         )
+    record_sets(components)
 
 
 def refuse_other_settings(folder: Path, config: ExperimentConfig) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fedfr.evaluation.protocols import SET_PROTOCOLS
 from fedfr.reporting.markup import PageTable
 from fedfr.reporting.table import column_title, results_table
 from fedfr.reporting.text_tables import text_table, wrapped
@@ -28,6 +29,7 @@ __all__ = ["BenchmarkTable", "benchmark_tables", "overview_table", "results_text
 
 AGAINST = ("fedavg", "fedfr")
 SIGNIFICANCE = 0.05
+_END_OF_INTERVAL = re.compile(r"\((low|high)95\)")
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,12 @@ class BenchmarkTable:
 
 
 def benchmark_tables(rows: Sequence[Row], deals: Deals = DISJOINT) -> list[BenchmarkTable]:
-    """Return one table per protocol and metric that has values; ``deals`` is what the seeds of the rows share."""
-    return [_table(group) for group in metric_groups(rows, deals) if group.values]
+    """Return one table per protocol and metric that has values; ``deals`` is what the seeds of the rows share.
+
+    Ends of intervals, which verification sets have for every model and seed, have no table: their means are none.
+    """
+    groups = (group for group in metric_groups(rows, deals) if not _END_OF_INTERVAL.search(group.metric))
+    return [_table(group) for group in groups if group.values]
 
 
 def results_text(rows: Sequence[Row], width: int = 80, deals: Deals = DISJOINT) -> str:
@@ -124,10 +130,15 @@ def _conclusion(group: MetricGroup) -> str:
             f"No intervals: {deals.shared} of the {deals.people} people whom clients train on belong to several of the "
             f"{len(seeds)} seeds, which are therefore no replications; the order may be chance."
         )
+    same_pairs = group.protocol.startswith(SET_PROTOCOLS)
+    scope = (
+        "these pairs, on which all seeds are tested"
+        if same_pairs
+        else "faces, cameras and numbers of clients like these"
+    )
     return (
         f"Intervals are t intervals over {len(seeds)} seeds with different people. A difference is marked where it is "
-        "not 0 at the level of 5 %, corrected for the number of models (Holm). It holds for faces, cameras and numbers "
-        "of clients like these."
+        f"not 0 at the level of 5 %, corrected for the number of models (Holm). It holds for {scope}."
     )
 
 

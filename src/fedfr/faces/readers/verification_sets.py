@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,6 +84,13 @@ class VerificationSet(Brief):
     def name(self) -> str:
         """File name without its suffix, such as ``lfw``."""
         return self.path.stem
+
+    def fingerprint(self) -> str:
+        """Return the hexadecimal SHA-256 of compressed images and labels, however the file stores them."""
+        found = hashlib.sha256(self.same.tobytes())
+        for image in self.images:
+            found.update(len(image).to_bytes(8, "little") + image)
+        return found.hexdigest()
 
     def faces(self) -> FaceSet:
         """Return all 2·P images in order as a face set, decoded on access, under one label (identities are unknown)."""
