@@ -40,7 +40,7 @@ class ClientComputation:
         self.plan = TrainingPlan(
             epochs=1,
             batch_size=local.batch_size,
-            learning_rate=lambda epoch, progress: local.learning_rate,
+            learning_rate=lambda moment: local.learning_rate,
             momentum=local.momentum,
             weight_decay=local.weight_decay,
             seed=0,

@@ -64,7 +64,7 @@ def training(name: str, compute: Compute, batch: int, steps: int) -> float:
     plan = TrainingPlan(
         epochs=3,
         batch_size=batch,
-        learning_rate=lambda epoch, progress: 1e-4,
+        learning_rate=lambda moment: 1e-4,
         momentum=0.9,
         weight_decay=5e-4,
         seed=0,

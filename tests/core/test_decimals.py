@@ -12,7 +12,7 @@ from fedfr.config.schema import LocalConfig
 from fedfr.core.decimals import exact_fraction
 from fedfr.evaluation.metrics import exact_product
 from fedfr.faces.splits.assignment import held_out_count
-from fedfr.federation.client import decay_epoch
+from fedfr.federation.local_plan import decay_epoch
 from fedfr.federation.server import sample_clients
 
 PER_MILLE = st.integers(1, 1000)

@@ -26,7 +26,7 @@ from tests.support.tiny_experiment import BACKBONE
 
 from fedfr.config.schema import LocalConfig, load_config
 from fedfr.core.errors import FedfrError
-from fedfr.federation.client import decay_epoch
+from fedfr.federation.local_plan import decay_epoch
 from fedfr.federation.messages import decode_broadcast, encode
 from fedfr.federation.private_state import PrivateState
 from fedfr.models import build_backbone

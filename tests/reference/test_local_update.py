@@ -88,7 +88,9 @@ def run(
     plan = GivenOrder(
         epochs=len(given["batch_order"]),
         batch_size=int(given["batch_size"]),
-        learning_rate=lambda epoch, _: float(given["lr"] * given["lr_gamma"] ** (epoch >= given["lr_step_epochs"])),
+        learning_rate=lambda moment: float(
+            given["lr"] * given["lr_gamma"] ** (moment.epoch >= given["lr_step_epochs"])
+        ),
         momentum=float(given["momentum"]),
         weight_decay=float(given["weight_decay"]),
         seed=0,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.tiny_experiment import tiny_faces
+from tests.support.tiny_experiment import BACKBONE, tiny_faces
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -19,8 +19,8 @@ from fedfr.models import build_backbone
 from fedfr.models.heads import DFC
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.training.features import Compute, FrozenFeatures, extract_features
-from fedfr.training.loop import TrainingPlan, batches, train
-from fedfr.training.objective import Contrastive, MarginSoftmax, Network, Objective, OneVsAll, Term
+from fedfr.training.loop import Moment, TrainingPlan, batches, train
+from fedfr.training.objective import Batch, Contrastive, MarginSoftmax, Network, Objective, OneVsAll, Term
 from fedfr.training.training_set import TrainingSet
 
 COMPUTE = Compute(Preprocessing(), torch.device("cpu"))
@@ -30,7 +30,7 @@ OBJECTIVE = Objective([MarginSoftmax()])
 PLAN = TrainingPlan(
     epochs=2,
     batch_size=5,
-    learning_rate=lambda epoch, progress: 0.05,
+    learning_rate=lambda moment: 0.05,
     momentum=0.9,
     weight_decay=5e-4,
     seed=0,
@@ -72,6 +72,60 @@ def test_batches(count: int, size: int) -> None:
         assert len(found) == count // size
         assert all(len(batch) == size for batch in found)
         assert torch.cat(found).tolist() == order[: count // size * size].tolist()
+
+
+@given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 30))
+def test_fixed_steps_have_full_batches_in_a_new_order_at_every_pass(count: int, size: int, steps: int) -> None:
+    plan = replace(PLAN, batch_size=size, steps=steps)
+    assert (plan.steps_of(count), plan.images_of(count)) == (steps, steps * size)
+    order, flips = plan.draw(0, count)
+    assert len(order) >= size
+    assert len(flips) == count
+    assert sorted(order[:count].tolist()) == list(range(count)), "every image once before any is repeated"
+    assert count < 5 or not torch.equal(order[:count], plan.draw(1, count)[0][:count])
+
+
+def test_steps_that_make_whole_epochs_are_these_epochs() -> None:
+    """The last pass may be cut short."""
+
+    def trained(plan: TrainingPlan) -> tuple[dict[str, torch.Tensor], list[tuple[int, int]]]:
+        made, seen = network(), list[tuple[int, int]]()
+        train(
+            made,
+            POOL,
+            OBJECTIVE,
+            replace(plan, on_step=lambda epoch, step, steps, losses: seen.append((epoch, step))),
+            COMPUTE,
+        )
+        return entries(made), seen
+
+    epochs, done = trained(replace(PLAN, epochs=3))
+    steps, taken = trained(replace(PLAN, epochs=1, steps=6))
+    assert all(torch.equal(epochs[name], value) for name, value in steps.items())
+    _, fewer = trained(replace(PLAN, steps=5))
+    assert done == taken == [*fewer, (2, 1)]
+
+
+class Counted:
+    """A term of weight 0 that records the sizes of batches."""
+
+    name, weight = "counted", 0.0
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def value(self, batch: Batch, network: Network) -> torch.Tensor:
+        self.sizes.append(len(batch.labels))
+        return batch.features.sum()
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+def test_a_set_smaller_than_a_batch_fills_every_step(images: int) -> None:
+    few, counted = TrainingSet([(FACES.subset(range(images)), None, 0)]), Counted()
+    made = network(build_backbone(BACKBONE, 0))
+    train(made, few, Objective([MarginSoftmax(), counted]), replace(PLAN, steps=3), COMPUTE)
+    assert counted.sizes == [5, 5, 5]
+    assert all(value.isfinite().all() for value in made.state_dict().values())
 
 
 def test_the_same_name_draws_the_same_and_another_differs() -> None:
@@ -140,7 +194,7 @@ def test_steps_are_sgd_with_momentum_and_weight_decay_on_everything() -> None:
     """v ← 0.9 v + g + 5e-4 θ; θ ← θ − lr v, with the learning rate of the epoch."""
     rates = [0.05, 0.005]
     made, twin = network(), network()
-    plan = replace(PLAN, learning_rate=lambda epoch, progress: rates[epoch])
+    plan = replace(PLAN, learning_rate=lambda moment: rates[moment.epoch])
     train(made, POOL, OBJECTIVE, plan, COMPUTE)
     velocity = {name: torch.zeros_like(value) for name, value in twin.named_parameters()}
     for epoch in range(2):
@@ -192,7 +246,7 @@ def test_nothing_to_train_on() -> None:
 
 
 def test_divergence_names_epoch_and_learning_rate() -> None:
-    plan = replace(PLAN, epochs=30, learning_rate=lambda epoch, progress: 1e30)
+    plan = replace(PLAN, epochs=30, learning_rate=lambda moment: 1e30)
     with pytest.raises(
         FedfrError,
         match=r"the .+ became (nan|inf|NaN or infinite) in epoch \d+; lower the learning rate \(now 1e\+30\)",
@@ -207,7 +261,7 @@ def test_a_last_step_that_leaves_no_numbers_is_divergence() -> None:
         PLAN,
         epochs=1,
         batch_size=len(POOL),
-        learning_rate=lambda epoch, progress: 1e300,
+        learning_rate=lambda moment: 1e300,
         on_epoch=lambda epoch, optimizer, losses: told.append(epoch),
     )
     with pytest.raises(FedfrError, match=r"the network's \w+ became NaN or infinite in epoch 1; lower the learning"):
@@ -223,7 +277,7 @@ def stop(*given: Any) -> None:
     ("change", "error"),
     [
         ({}, None),
-        ({"learning_rate": lambda epoch, progress: 1e300}, FedfrError),
+        ({"learning_rate": lambda moment: 1e300}, FedfrError),
         ({"on_step": stop}, KeyboardInterrupt),
     ],
     ids=["finished", "diverged", "interrupted"],
@@ -236,7 +290,7 @@ def test_a_network_comes_back_as_it_was_lent(change: dict[str, Any], error: type
     layers["features"].train()
     made.private.requires_grad_(False)
     before = [(layer, layer.training) for layer in made.modules()], [each.requires_grad for each in made.parameters()]
-    learns: Callable[[int, str], bool] = lambda epoch, name: "fc" in name  # noqa: E731
+    learns: Callable[[Moment, str], bool] = lambda moment, name: "fc" in name  # noqa: E731
     plan = replace(PLAN, learns=learns, **change)
     if error is None:
         train(made, POOL, OBJECTIVE, plan, COMPUTE)

@@ -39,11 +39,12 @@ class PretrainConfig(Settings):
 
 
 class LocalConfig(Settings):
-    """Local training of a client in a round."""
+    """Local training of a client in a round; ``steps`` of ``batch_size`` images take the place of its epochs."""
 
     epochs: Literal["adaptive"] | Annotated[int, Field(ge=1)] = "adaptive"
     first_epochs: Annotated[int, Field(ge=1)] = 10
     least_epochs: Annotated[int, Field(ge=1)] = 4
+    steps: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 256
     learning_rate: Positive = 1e-3
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9

@@ -29,23 +29,26 @@ class Result:
     bytes_up: int
     bytes_down: int
     peak_bytes: int
+    steps: int | None = None
+    images: int | None = None
 
     @classmethod
     def of(cls, cell: str, row: Row, cost: RoundCost) -> Result:
         """Return the result of a row and the total cost of the method's rounds."""
-        return cls(cell, row, cost.wall_seconds, cost.client_seconds, cost.bytes_up, cost.bytes_down, cost.peak_bytes)
+        return cls(cell, row, **{name: getattr(cost, name) for name in _COSTS})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as in the CSV."""
-        costs = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("cell", "row")}
-        return {"cell": self.cell} | self.row.to_dict() | costs
+        return {"cell": self.cell} | self.row.to_dict() | {name: getattr(self, name) for name in _COSTS}
+
+
+_COSTS = [field.name for field in fields(Result) if field.name not in ("cell", "row")]
 
 
 def write_results(path: Path, results: Sequence[Result]) -> None:
     """Write results as a CSV with a header."""
     text = io.StringIO()
-    own = [field.name for field in fields(Result) if field.name not in ("cell", "row")]
-    columns = ["cell", *(field.name for field in fields(Row)), *own]
+    columns = ["cell", *(field.name for field in fields(Row)), *_COSTS]
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(result.to_dict() for result in results)
@@ -53,7 +56,7 @@ def write_results(path: Path, results: Sequence[Result]) -> None:
 
 
 def read_results(path: str | Path) -> list[Result]:
-    """Read a ``results.csv``; raises :class:`FedfrError` for any other file."""
+    """Read a ``results.csv``, also without ``steps`` and ``images``; raises :class:`FedfrError` for any other file."""
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
             lines = list(csv.DictReader(file))
@@ -78,6 +81,7 @@ def read_results(path: str | Path) -> list[Result]:
                 int(line["bytes_up"]),
                 int(line["bytes_down"]),
                 int(line["peak_bytes"]),
+                *(int(line[name]) if line.get(name) else None for name in ("steps", "images")),
             )
             for line in lines
         ]
@@ -88,5 +92,5 @@ def read_results(path: str | Path) -> list[Result]:
 def results_of(cell: str, run: Experiment) -> list[Result]:
     """Return the results of a finished run with the cost of each method."""
     spent = {cost.method: cost for cost in map(total, filter(None, run.costs().values()))}
-    free = RoundCost("pretrained", run.config.seed, 0)
+    free = RoundCost("pretrained", run.config.seed, 0, steps=0, images=0)
     return [Result.of(cell, row, spent.get(row.method, free)) for row in run.results()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from fedfr.federation.method import Method
 from fedfr.federation.networks import Networks
 from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
+from fedfr.federation.server import sample_size
 
 __all__ = ["ClientFactory"]
 
@@ -62,11 +64,16 @@ class ClientFactory:
         config, faces, split = self.config, FaceSet.load(self.faces_folder), Split.load(self.split_path)
         method, compute = make_method(config, self.method_name), make_compute(config, worker_number())
         participants = method.participants(split)
+        share, local = config.federation.participation, local_training(config, self.method_name)
+        if local.steps is not None:
+            # One participant that trains in place of several clients takes the steps of all of them.
+            steps = local.steps * sample_size(len(split.clients), share) / sample_size(len(participants), share)
+            local = local.model_copy(update={"steps": math.ceil(steps)})
         settings = ClientSettings(
             backbone=config.model.backbone,
             num_clients=len(participants),
             seed=config.seed,
-            local=local_training(config, self.method_name),
+            local=local,
             federation=config.federation,
             compute=compute,
         )

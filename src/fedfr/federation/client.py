@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,12 +11,11 @@ from functools import lru_cache, partial
 import torch
 from torch import nn
 
-from fedfr.config.schema import LocalConfig
-from fedfr.core.decimals import exact_fraction
 from fedfr.core.errors import FedfrError
 from fedfr.core.memory import peak_memory
 from fedfr.faces import FaceSet
 from fedfr.federation.aggregation import ChangeLimit
+from fedfr.federation.local_plan import local_plan, work
 from fedfr.federation.messages import Broadcast, Update, tensors_by_name
 from fedfr.federation.method import Method, build_network, round_objective, shared_entries
 from fedfr.federation.networks import Networks
@@ -35,18 +33,6 @@ __all__ = ["Client", "ClientSettings"]
 
 # The client's own log; it stays on the client's machine.
 _log = logging.getLogger("fedfr.client")
-
-
-def decay_epoch(local: LocalConfig, round_number: int) -> int:
-    """Return the first epoch (0-based) of the round with the reduced learning rate (method, section 3.4).
-
-    ``decay_epoch_first_round`` belongs to the adaptive schedule, and applies only to a first round that is longer.
-    """
-    epochs, first_round = local.epochs_in(round_number), local.decay_epoch_first_round
-    if round_number == 1 and local.epochs == "adaptive" and first_round is not None and first_round < epochs:
-        return first_round
-    due = exact_fraction(local.decay_at) * epochs
-    return math.ceil(due) if local.decay_rounding == "up" else math.floor(due)
 
 
 def _cpu_copy(value: torch.Tensor) -> torch.Tensor:
@@ -131,11 +117,12 @@ class Client:
         backbone = self._networks.working(method.starting_weights(context))
         self._freeze_batchnorm(backbone)
         network = build_network(method, context, backbone, prototypes)
+        plan = replace(self._plan(broadcast.round), learns=method.learns(context))
         losses = train(
             network,
             training_set,
             round_objective(method, context),
-            replace(self._plan(broadcast.round), learns=method.learns(context)),
+            plan,
             settings.compute,
             global_features=global_features,
             previous_features=previous_features,
@@ -146,6 +133,7 @@ class Client:
             broadcast, network, state, count=len(training_set), hard_negatives=len(hard_negatives)
         )
         metrics = {f"loss/{name}": value for name, value in losses.items()} | {**update.metrics}
+        metrics |= work(plan, len(training_set), *([len(self.private)] if state.personal_backbone else []))
         metrics |= {"seconds": time.perf_counter() - started, "peak_rss_bytes": peak_memory()}
         update = replace(update, metrics=metrics)
         # A change that the server would refuse is not saved either.
@@ -229,7 +217,6 @@ class Client:
             {
                 "images/private": float(len(self.private)),
                 "images/hard_negatives": float(hard_negatives),
-                "epochs": float(self.settings.local.epochs_in(broadcast.round)),
             },
             state.prototypes if method.reveals_identities and shared else None,
         )
@@ -261,23 +248,7 @@ class Client:
         return self._networks.generic(broadcast, {name: state.backbone[name] for name in self._networks.batchnorm})
 
     def _plan(self, round_number: int) -> TrainingPlan:
-        local = self.settings.local
-        decay = decay_epoch(local, round_number)
-
-        def learning_rate(epoch: int, progress: float) -> float:
-            return local.learning_rate * (local.decay_factor if epoch >= decay else 1.0)
-
-        return TrainingPlan(
-            epochs=local.epochs_in(round_number),
-            batch_size=local.batch_size,
-            learning_rate=learning_rate,
-            momentum=local.momentum,
-            weight_decay=local.weight_decay,
-            seed=self.settings.seed,
-            purpose=("local", round_number, self.id),
-            flip=local.flip,
-            freeze_batchnorm=self.settings.federation.batchnorm == "frozen",
-        )
+        return local_plan(self.settings, round_number, self.id)
 
 
 def _upright_features(context: RoundContext, hard_negatives: torch.Tensor) -> Callable[[], torch.Tensor]:

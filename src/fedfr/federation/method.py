@@ -19,6 +19,7 @@ from fedfr.federation.round_context import RoundContext
 from fedfr.models.heads import DFC
 from fedfr.training.classification import classification_term, loss_of
 from fedfr.training.features import FrozenFeatures, mean_features
+from fedfr.training.loop import Moment
 from fedfr.training.objective import Network, Objective, Term
 from fedfr.training.training_set import TrainingSet
 
@@ -50,7 +51,7 @@ class GenericModel(Brief):
 class PersonalTraining(Brief):
     """Starting point and objective of a personal model trained beside the shared one, which is never sent.
 
-    It trains on the private faces only, for as many epochs as the shared model.
+    It trains on the private faces only, for as many epochs, or ``local.steps``, as the shared model.
     """
 
     weights: Mapping[str, torch.Tensor]
@@ -142,10 +143,10 @@ class Method:
         """
         return None, None
 
-    def learns(self, context: RoundContext) -> Callable[[int, str], bool] | None:
-        """Return a predicate (epoch from 0, parameter name) that selects the parameters to train in each epoch.
+    def learns(self, context: RoundContext) -> Callable[[Moment, str], bool] | None:
+        """Return a predicate (position in the round, parameter name) that selects the parameters of each step.
 
-        None trains all parameters in every epoch.
+        None trains all parameters in every step.
         """
         return None
 

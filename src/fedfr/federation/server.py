@@ -25,7 +25,7 @@ from fedfr.federation.server_optimizer import optimizer_step
 from fedfr.federation.update_format import restore
 from fedfr.training.finite import first_not_finite
 
-__all__ = ["Server", "sample_clients"]
+__all__ = ["Server", "sample_clients", "sample_size"]
 
 
 def accepted_rounds(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
@@ -33,9 +33,14 @@ def accepted_rounds(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return {report["client"]: int(record["round"]) for record in records for report in record.get("clients", ())}
 
 
+def sample_size(clients: int, share: float) -> int:
+    """Return the number of clients that take part in a round: max(1, ⌈share · C⌉) of C."""
+    return max(1, math.ceil(exact_fraction(share) * clients))
+
+
 def sample_clients(clients: Sequence[str], share: float, seed: int, round_number: int) -> list[str]:
-    """Draw max(1, ⌈share · C⌉) of C clients without replacement; return their ids sorted."""
-    count = max(1, math.ceil(exact_fraction(share) * len(clients)))
+    """Draw :func:`sample_size` of the clients without replacement; return their ids sorted."""
+    count = sample_size(len(clients), share)
     if count >= len(clients):
         return sorted(clients)
     drawn = numpy_generator(seed, "participation", round_number).choice(len(clients), count, replace=False)

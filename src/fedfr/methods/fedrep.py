@@ -10,12 +10,16 @@ from pydantic import Field
 from fedfr.federation.method import MethodSettings, RoundContext
 from fedfr.methods.fedper import FedPer
 from fedfr.methods.partial import PartialSettings
+from fedfr.training.loop import Moment
 
 __all__ = ["FedRep", "FedRepSettings"]
 
 
 class FedRepSettings(PartialSettings):
-    """Number of epochs ``body_epochs`` that train the body, at the end of a round; the others train the head."""
+    """Number of epochs ``body_epochs`` that train the body, at the end of a round; the others train the head.
+
+    With ``local.steps`` the first half of the steps trains the head and the second half the body.
+    """
 
     body_epochs: Annotated[int, Field(ge=1)] = 1
 
@@ -29,12 +33,13 @@ class FedRep(FedPer):
     settings_type: ClassVar[type[MethodSettings]] = FedRepSettings
     settings: FedRepSettings
 
-    def learns(self, context: RoundContext) -> Callable[[int, str], bool] | None:
-        """Select the head until the last ``body_epochs``, then the body."""
-        body = {f"backbone.{name}" for name in self.shares(context.weights)}
-        turn = context.settings.local.epochs_in(context.round) - self.settings.body_epochs
+    def learns(self, context: RoundContext) -> Callable[[Moment, str], bool] | None:
+        """Select the head until the last ``body_epochs`` or the second half of the steps, then the body."""
+        body, local = {f"backbone.{name}" for name in self.shares(context.weights)}, context.settings.local
+        turn = local.epochs_in(context.round) - self.settings.body_epochs if local.steps is None else local.steps // 2
 
-        def learns(epoch: int, name: str) -> bool:
-            return (name in body) == (epoch >= turn)
+        def learns(moment: Moment, name: str) -> bool:
+            done = moment.epoch if local.steps is None else moment.step
+            return (name in body) == (done >= turn)
 
         return learns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ __all__ = ["RoundCost", "round_costs", "total"]
 @dataclass(frozen=True)
 class RoundCost:
     """Cost of one round of one method and seed, summed over its clients.
+
+    ``steps``: SGD steps of the clients; ``images``: images processed in them; None in runs that did not record them.
 
     ``wall_seconds``: from the broadcast to the average, without evaluation; ``client_seconds``: training and feature
     extraction of the clients, which may have run in parallel; ``bytes_up``, ``bytes_down``: tensors of all messages;
@@ -29,6 +31,8 @@ class RoundCost:
     bytes_up: int = 0
     bytes_down: int = 0
     peak_bytes: int = 0
+    steps: int | None = None
+    images: int | None = None
 
 
 def round_costs(events: Path, method: str, seed: int) -> list[RoundCost]:
@@ -62,6 +66,8 @@ def total(costs: Iterable[RoundCost]) -> RoundCost:
         sum(cost.bytes_up for cost in rounds),
         sum(cost.bytes_down for cost in rounds),
         max(cost.peak_bytes for cost in rounds),
+        _sum_known([cost.steps for cost in rounds]),
+        _sum_known([cost.images for cost in rounds]),
     )
 
 
@@ -75,4 +81,12 @@ def _sum(method: str, seed: int, number: int, wall: float, updates: list[dict[st
         int(sum(update["bytes/up"] for update in updates)),
         int(sum(update["bytes/down"] for update in updates)),
         int(max(update["peak_rss_bytes"] for update in updates)),
+        _sum_known([update.get("steps") for update in updates]),
+        _sum_known([update.get("images") for update in updates]),
     )
+
+
+def _sum_known(values: Sequence[float | None]) -> int | None:
+    """Return the sum of numbers, None if one is not known."""
+    known = [value for value in values if value is not None]
+    return int(sum(known)) if len(known) == len(values) else None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -18,17 +19,31 @@ from fedfr.training.finite import first_not_finite
 from fedfr.training.objective import Batch, Network, Objective
 from fedfr.training.training_set import DeviceFaces, TrainingSet
 
-__all__ = ["TrainingPlan", "batches", "train"]
+__all__ = ["Moment", "TrainingPlan", "batches", "train"]
+
+
+class Moment(NamedTuple):
+    """Position of a step in a training.
+
+    ``epoch``: completed passes over the images; ``progress``: the same with the fraction of the present pass;
+    ``step``: completed steps.
+    """
+
+    epoch: int
+    progress: float
+    step: int
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
     """Settings of one training: SGD with momentum, its schedule, augmentation, and callbacks.
 
-    ``learning_rate(epoch, progress)`` returns the rate in epoch 0, 1, … at ``progress`` epochs (a fraction within the
-    epoch). ``learns(epoch, name)`` returns whether the network's parameter ``name`` is trained in that epoch; None
-    trains all. ``purpose`` names the random draws: the order and flips of epoch e are drawn from (seed, *purpose, e).
-    ``clip_norm`` limits the norm of the whole gradient.
+    ``learning_rate(moment)`` returns the rate of a step. ``learns(moment, name)`` returns whether the network's
+    parameter ``name`` is trained in it; None trains all. ``purpose`` names the random draws: the order and flips of
+    epoch e are drawn from (seed, *purpose, e). ``clip_norm`` limits the norm of the whole gradient.
+
+    With ``steps`` the training has exactly that many steps of ``batch_size`` images in place of ``epochs``: as many
+    passes as needed, the last one cut short. Images of a set smaller than a batch are repeated in it.
 
     ``on_step`` is called with epoch, step, steps per epoch and the losses as tensors; reading these as numbers waits
     for the device. ``on_epoch`` is called with the epoch, the optimizer and the mean losses of the epoch.
@@ -36,15 +51,16 @@ class TrainingPlan:
 
     epochs: int
     batch_size: int
-    learning_rate: Callable[[int, float], float]
+    learning_rate: Callable[[Moment], float]
     momentum: float
     weight_decay: float
     seed: int
     purpose: tuple[int | str, ...]
+    steps: int | None = None
     flip: bool = True
     freeze_batchnorm: bool = False
     clip_norm: float | None = None
-    learns: Callable[[int, str], bool] | None = None
+    learns: Callable[[Moment, str], bool] | None = None
     on_step: Callable[[int, int, int, Mapping[str, torch.Tensor]], None] = field(
         default=lambda epoch, step, steps, losses: None
     )
@@ -52,10 +68,23 @@ class TrainingPlan:
         default=lambda epoch, optimizer, losses: None
     )
 
+    def steps_of(self, count: int) -> int:
+        """Return the number of steps of a training with ``count`` images."""
+        return self.epochs * self.steps_per_pass(count) if self.steps is None else self.steps
+
+    def steps_per_pass(self, count: int) -> int:
+        """Return the number of steps of one pass over ``count`` images."""
+        return max(1, count // self.batch_size)
+
+    def images_of(self, count: int) -> int:
+        """Return the number of images that a training with ``count`` images processes, each as often as it is used."""
+        return self.steps_of(count) * (min(count, self.batch_size) if self.steps is None else self.batch_size)
+
     def draw(self, epoch: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw the order (count,) int64 of the images in an epoch, and for each image whether it is flipped, bool."""
+        """Draw the order, int64, of the images in an epoch, and for each image whether it is flipped, bool (count,)."""
         generator = torch_generator(self.seed, *self.purpose, epoch)
-        order = torch.randperm(count, generator=generator)
+        repetitions = 1 if self.steps is None else math.ceil(self.batch_size / count)
+        order = torch.cat([torch.randperm(count, generator=generator) for _ in range(repetitions)])
         flips = torch.rand(count, generator=generator) < 0.5
         return order, flips & self.flip
 
@@ -104,33 +133,37 @@ def train(
             # In the parameter's memory layout: the fused optimizer step ignores strides.
             buffer = torch.empty_like(parameter, requires_grad=False).copy_(optimizer_state[number])
             optimizer.state[parameter]["momentum_buffer"] = buffer
-    steps = max(1, len(training_set) // plan.batch_size)
+    count = len(training_set)
+    total, per_pass = plan.steps_of(count), plan.steps_per_pass(count)
     labels = training_set.labels.to(compute.device)
     faces, forward = DeviceFaces(training_set, compute.device), compute.trained(network.backbone, plan.batch_size)
     means: dict[str, float] = {}
     with _restored(network):
         network.train()
-        for epoch in range(first_epoch, plan.epochs):
-            _select_trained(trained, epoch, plan.learns)
-            order, flips = plan.draw(epoch, len(training_set))
+        for epoch in range(first_epoch, math.ceil(total / per_pass)):
+            order, flips = plan.draw(epoch, count)
+            steps = min(per_pass, total - epoch * per_pass)
+            order = order[: steps * plan.batch_size]
             # Copied to the device once per epoch, so that the steps never wait for it.
             device_order, device_flips = order.to(compute.device), flips.to(compute.device)
             sums: dict[str, torch.Tensor] = {}
-            host, device = (batches(len(training_set), plan.batch_size, each) for each in (order, device_order))
+            host, device = (batches(len(order), plan.batch_size, each) for each in (order, device_order))
             for step, (indices, device_indices) in enumerate(zip(host, device, strict=True)):
+                moment = Moment(epoch, epoch + step / per_pass, epoch * per_pass + step)
+                _select_trained(trained, moment, plan.learns)
                 for group in optimizer.param_groups:
-                    group["lr"] = plan.learning_rate(epoch, epoch + step / steps)
+                    group["lr"] = plan.learning_rate(moment)
                 mirrored = device_flips[device_indices]
-                _set_batchnorm_mode(network.backbone, frozen=plan.freeze_batchnorm or len(indices) == 1)
+                _set_batchnorm_mode(network.backbone, frozen=plan.freeze_batchnorm or min(len(indices), count) == 1)
                 batch = Batch(
                     compute.features(forward, faces.images(indices, device_indices), mirrored),
                     labels[device_indices],
                     None if global_features is None else global_features.of(device_indices, mirrored),
                     None if previous_features is None else previous_features.of(device_indices, mirrored),
                 )
-                total, values = objective(batch, network)
+                loss, values = objective(batch, network)
                 optimizer.zero_grad(set_to_none=True)
-                total.backward()
+                loss.backward()
                 if plan.clip_norm is not None:
                     nn.utils.clip_grad_norm_(network.parameters(), plan.clip_norm)
                 optimizer.step()
@@ -138,7 +171,7 @@ def train(
                     sums[name] = sums[name] + value if name in sums else value
                 plan.on_step(epoch, step, steps, values)
             means = {name: float(value) / steps for name, value in sums.items()}
-            _check_finite(network, means, epoch, plan)
+            _check_finite(network, means, moment, plan)
             plan.on_epoch(epoch, optimizer, means)
     return means
 
@@ -159,23 +192,24 @@ def _restored(network: nn.Module) -> Iterator[None]:
             parameter.grad = None
 
 
-def _check_finite(network: nn.Module, means: Mapping[str, float], epoch: int, plan: TrainingPlan) -> None:
+def _check_finite(network: nn.Module, means: Mapping[str, float], moment: Moment, plan: TrainingPlan) -> None:
     """Raise :class:`FedfrError` if a mean loss or, after the last step, an entry of the network is not finite."""
     loss = next((value for value in means.values() if not math.isfinite(value)), None)
     name = first_not_finite(network.state_dict()) if loss is None else None
     if loss is not None or name is not None:
         what = f"the network's {name} became NaN or infinite" if loss is None else f"the loss became {loss}"
-        rate = plan.learning_rate(epoch, float(epoch))
-        text = f"{what} in epoch {epoch + 1}; lower the learning rate (now {rate:g})"
+        rate = plan.learning_rate(moment)
+        text = f"{what} in epoch {moment.epoch + 1}; lower the learning rate (now {rate:g})"
         raise FedfrError(text, shareable=text)
 
 
 def _select_trained(
-    parameters: Mapping[str, nn.Parameter], epoch: int, learns: Callable[[int, str], bool] | None
+    parameters: Mapping[str, nn.Parameter], moment: Moment, learns: Callable[[Moment, str], bool] | None
 ) -> None:
-    """Enable gradients of the parameters trained in this epoch; the optimizer skips the others and their momentum."""
-    for name, parameter in parameters.items():
-        parameter.requires_grad_(learns is None or learns(epoch, name))
+    """Enable gradients of the parameters trained in this step; the optimizer skips the others and their momentum."""
+    if learns is not None:
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(learns(moment, name))
 
 
 def _set_batchnorm_mode(backbone: nn.Module, *, frozen: bool) -> None:

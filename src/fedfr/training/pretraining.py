@@ -80,7 +80,7 @@ def pretrain(
     plan = TrainingPlan(
         epochs=config.epochs,
         batch_size=config.batch_size,
-        learning_rate=lambda epoch, progress: learning_rate(config, epoch, progress),
+        learning_rate=lambda moment: learning_rate(config, moment.epoch, moment.progress),
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         seed=seed,
