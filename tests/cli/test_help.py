@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import typer
+from rich.cells import cell_len
 from tests.cli.conftest import Fedfr, answered
 
+from fedfr.cli.main import app
 from fedfr.config.loading import BENCHMARKS
 from fedfr.faces import EXPORTERS, SPLITS
 from fedfr.reporting.tracking import TRACKERS
@@ -44,6 +50,34 @@ def test_lists(fedfr: Fedfr, kind: str) -> None:
     text = fedfr("list", kind).out
     assert len(rows) >= 4
     assert all(row["description"] and row["name"] in text for row in rows)
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The arguments that name each command and group below ``command``."""
+    yield path
+    for name, below in getattr(command, "commands", {}).items():
+        yield from commands(below, (*path, name))
+
+
+def words(text: str) -> set[str]:
+    return set(re.sub("[│╭╮╰╯─]", " ", text).split())
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_nothing_is_cut_or_broken_in_a_narrow_terminal(
+    fedfr: Fedfr, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """Help of every command, and every list: the words of a wide terminal, within the width of a narrow one."""
+    every = [*commands(typer.main.get_command(app))]
+    assert len(every) > 40
+    for command in every:
+        arguments = command if command[:1] == ("list",) and len(command) == 2 else (*command, "--help")
+        monkeypatch.setenv("COLUMNS", "300")
+        wide = fedfr(*arguments).out
+        monkeypatch.setenv("COLUMNS", str(width))
+        narrow = fedfr(*arguments).out
+        assert words(narrow) == words(wide), command
+        assert [line for line in narrow.splitlines() if cell_len(line) > width] == [], command
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,14 @@ def test_table_of_a_status(deployment: Deployment) -> None:
         "  clinic-b                     –        –       –       –        –        2",
         "    last refusal: clinic-b did not answer in round 2",
     ]
+    narrow = table(status_of(deployment.coordinator), 60).splitlines()
+    assert max(map(len, narrow)) <= 60
+    assert narrow[3:7] == [
+        "  site",
+        "     round  seconds  images   MB up  MB down  refused",
+        "  clinic-a",
+        "         2     14.3      42     1.5     12.0        0",
+    ]
 
 
 # A site

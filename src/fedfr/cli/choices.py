@@ -46,7 +46,14 @@ def _trackers() -> Iterable[str]:
     return TRACKERS.names
 
 
+def _aligners() -> Iterable[str]:
+    from fedfr.faces.alignment.photographs.aligners import ALIGNERS
+
+    return ALIGNERS.names
+
+
 _NAMES: Mapping[str, Callable[[], Iterable[str]]] = {
+    "{aligners}": _aligners,
     "{benchmarks}": _benchmarks,
     "{budgets}": _budgets,
     "{formats}": _formats,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedfr.cli import datasets, photograph_options
+from fedfr.cli.choices import CommandWithChoices
 from fedfr.cli.completion import importers as importer_names
 from fedfr.cli.face_info import face_summary, print_info
 from fedfr.cli.interruption import interruptible
@@ -30,7 +31,7 @@ KeepSingle = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``fedfr faces``."""
-    app.command("import")(import_)
+    app.command("import", cls=CommandWithChoices)(import_)
 
 
 def import_(

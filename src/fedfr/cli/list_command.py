@@ -23,7 +23,7 @@ def _print_rows(rows: list[dict[str, str]], as_json: bool) -> None:
     for row in rows:
         paper = f"  [{row['paper']}]" if row["paper"] else ""
         origin = f"  (from {row['origin']})" if "origin" in row else ""
-        print_lines(f"{row['name']:<{width}}  {row['description']}{paper}{origin}", width + 2)
+        print_lines(f"{row['name']:<{width}}  {row['description']}{paper}{origin}", width + 2, wrap=True)
 
 
 def _add(kind: str, what: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fedfr.cli.completion import backbones
-from fedfr.cli.output import AsJson, print_json
+from fedfr.cli.output import AsJson, print_json, print_lines
 
 __all__ = ["Colour", "Entry", "Mean", "Std", "app"]
 
@@ -78,17 +78,18 @@ def import_(
             }
         )
         return
-    print(f"{source} holds {contract.backbone}: names and shapes of all {imported.entries} entries match the backbone")
+    print_lines(
+        f"{source} holds {contract.backbone}: names and shapes of all {imported.entries} entries match the backbone"
+    )
     if imported.found:
-        print(imported.found)
+        print_lines(imported.found)
     people = f", {imported.identities} prototypes or branches" if imported.identities else ""
-    print(f"{destination}: {contract.role}, {contract.embedding_dim} values of a face{people}")
-    print(f"embedding space {contract.embedding_space}")
-    print(f"input: {imported.assumed}")
-    print("The weights do not say what input they expect.", end=" " if check else "\n")
+    print_lines(f"{destination}: {contract.role}, {contract.embedding_dim} values of a face{people}")
+    print_lines(f"embedding space {contract.embedding_space}")
+    print_lines(f"input: {imported.assumed}")
+    print_lines("The weights do not say what input they expect." + (f" To check: {check}" if check else ""))
     if check:
-        print(
-            f"To check: {check}\n"
+        print_lines(
             f"and {source} with another --colour, --mean or --std: the right input gives clearly the best metrics."
         )
 
@@ -120,9 +121,9 @@ def export(
     if as_json:
         print_json({"files": list(map(str, written.files)), "private": list(map(str, written.private))})
         return
-    print("\n".join(map(str, written.files)))
+    print_lines("\n".join(map(str, written.files)))
     if written.private:
-        print(
+        print_lines(
             f"{len(written.private)} of these files are private to clients: store them where their faces may be stored"
         )
 
@@ -140,4 +141,4 @@ def info(
         return
     width = max(len(name) for name in facts)
     for name, value in facts.items():
-        print(f"{name.replace('_', ' '):<{width}}  {'none' if value is None else value}")
+        print_lines(f"{name.replace('_', ' '):<{width}}  {'none' if value is None else value}", width + 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,9 +31,12 @@ Track = Annotated[
 ]
 
 
-def print_lines(text: str, indent: int = 2) -> None:
-    """Print lines, on a terminal wrapped to its width with continuation lines indented; words are not broken."""
-    if sys.stdout.isatty():
+def print_lines(text: str, indent: int = 2, *, wrap: bool = False) -> None:
+    """Print lines, wrapped to the width of the terminal with continuation lines indented; words are not broken.
+
+    Without a terminal they are wrapped if ``COLUMNS`` is set, or if ``wrap`` is given.
+    """
+    if wrap or sys.stdout.isatty() or os.environ.get("COLUMNS"):
         from fedfr.reporting.text_tables import screen_width, wrapped
 
         width = screen_width()

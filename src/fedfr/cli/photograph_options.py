@@ -31,8 +31,8 @@ Align = Annotated[
     str,
     typer.Option(
         "--align",
-        metavar="none|yunet|landmarks",
-        help="Align photographs by five points, from a detector or from a file.",
+        metavar="NAME",
+        help="Align photographs by five points, from a detector or from a file: {aligners}.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -64,12 +64,16 @@ Landmarks = Annotated[
     ),
 ]
 LeastScore = Annotated[
-    float, typer.Option("--least-score", min=0, max=1, help="Lowest score of the detector.", rich_help_panel=PANEL)
+    float,
+    typer.Option(
+        "--least-score", metavar="N", min=0, max=1, help="Lowest score of the detector.", rich_help_panel=PANEL
+    ),
 ]
 LeastSize = Annotated[
     float,
     typer.Option(
         "--least-size",
+        metavar="N",
         min=0,
         help="Smallest side of the face's square in the photograph, in pixels.",
         rich_help_panel=PANEL,
@@ -79,6 +83,7 @@ LeastSharpness = Annotated[
     float,
     typer.Option(
         "--least-sharpness",
+        metavar="N",
         min=0,
         help="Smallest variance of the Laplacian of the aligned face.",
         rich_help_panel=PANEL,
@@ -104,7 +109,11 @@ Sheet = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(
-        "--threads", min=1, help="Number of photographs in parallel, by default one per core.", rich_help_panel=PANEL
+        "--threads",
+        metavar="N",
+        min=1,
+        help="Number of photographs in parallel, by default one per core.",
+        rich_help_panel=PANEL,
     ),
 ]
 

@@ -146,6 +146,7 @@ def status(
     """Show the state of every run and the last activity of each site."""
     coordinator = _open(folder)
     from fedfr.deployment.status import status_of, table
+    from fedfr.reporting.text_tables import screen_width
 
     while True:
         found: dict[str, Any] = status_of(coordinator)
@@ -154,7 +155,7 @@ def status(
         else:
             if watch:
                 typer.clear()
-            print_lines(table(found))
+            print_lines(table(found, screen_width()))
         if not watch:
             return
         time.sleep(2)

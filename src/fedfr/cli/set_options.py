@@ -18,19 +18,27 @@ if TYPE_CHECKING:
 __all__ = ["ExcludeIdentities", "FaceSetOptions", "Generic", "Overlap", "Private", "Public"]
 
 PANEL = "Several face sets"
-KIND = "[NAME=]SET"
 
 Public = Annotated[
     str | None,
-    typer.Option("--public", metavar=KIND, help="The public face set, in place of FACES.", rich_help_panel=PANEL),
+    typer.Option(
+        "--public",
+        metavar="SET",
+        help="The public face set, in place of FACES; NAME=SET names it.",
+        rich_help_panel=PANEL,
+    ),
 ]
 Private = Annotated[
     list[str] | None,
-    typer.Option("--private", metavar=KIND, help="A private face set; repeatable.", rich_help_panel=PANEL),
+    typer.Option(
+        "--private", metavar="SET", help="A private face set, or NAME=SET; repeatable.", rich_help_panel=PANEL
+    ),
 ]
 Generic = Annotated[
     str | None,
-    typer.Option("--generic", metavar=KIND, help="A face set that no client trains on.", rich_help_panel=PANEL),
+    typer.Option(
+        "--generic", metavar="SET", help="A face set that no client trains on, or NAME=SET.", rich_help_panel=PANEL
+    ),
 ]
 Overlap = Annotated[
     str | None,
@@ -40,8 +48,8 @@ ExcludeIdentities = Annotated[
     list[str] | None,
     typer.Option(
         "--exclude-identities",
-        metavar="NAME=FILE",
-        help="Identities to leave out of a set.",
+        metavar="FILE",
+        help="Identities to leave out of a set: NAME=FILE.",
         rich_help_panel=PANEL,
     ),
 ]

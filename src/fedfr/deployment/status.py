@@ -99,8 +99,8 @@ def _position(name: str, queue: Sequence[str]) -> int:
     return queue.index(name) + 1 if name in queue else 0
 
 
-def table(status: Mapping[str, Any]) -> str:
-    """Format the result of :func:`status_of` as text."""
+def table(status: Mapping[str, Any], width: int = 80) -> str:
+    """Format the result of :func:`status_of` as text; in less than ``width``, ids of sites have lines of their own."""
     lines = [f"{status['name']}: {'running' if status['running'] else 'not running'}; {len(status['sites'])} sites"]
     for name, process in status.get("processes", {}).items():
         if process.get("next_start"):
@@ -112,9 +112,12 @@ def table(status: Mapping[str, Any]) -> str:
         lines.append(
             f"\n{name}: {run['method']}, round {run['round']} of {run['rounds']}, {_describe_state(run, status)}"
         )
-        lines.append(f"  {'site':<24}{'round':>6}{'seconds':>9}{'images':>8}{'MB up':>8}{'MB down':>9}{'refused':>9}")
+        names = max(map(len, run["sites"]), default=0)
+        head = f"{'round':>6}{'seconds':>9}{'images':>8}{'MB up':>8}{'MB down':>9}{'refused':>9}"
+        column = max(24, names) if len(head) + max(24, names) + 2 <= width else 2
+        lines.append(f"  {'site':<{column}}{head}" if column > 2 else f"  site\n    {head}")
         for client, site in run["sites"].items():
-            cells = [client.ljust(24), str(site.get("round", "–")).rjust(6)]
+            cells = [client.ljust(column) if column > 2 else f"{client}\n    ", str(site.get("round", "–")).rjust(6)]
             cells += [_cell(site.get("seconds"), 9, 1), _cell(site.get("images"), 8, 0)]
             cells += [_cell(site.get(key), width, 1, 1e6) for key, width in (("bytes_up", 8), ("bytes_down", 9))]
             lines.append("  " + "".join([*cells, str(site["refused"]).rjust(9)]))
