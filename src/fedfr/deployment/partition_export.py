@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from fedfr.config.schema import ExperimentConfig, FacesConfig, SplitConfig
 from fedfr.core.files import write_atomically
@@ -63,7 +64,8 @@ def export_partitions(components: RunComponents, folder: Path, run: str) -> list
 
 def _coordinator(components: RunComponents, folder: Path, agreement: Agreement) -> None:
     split = _without_private_sets(components)
-    further = np.setdiff1d(np.asarray(split.distractors, np.int64), np.asarray(split.generic, np.int64))
+    unseen = np.union1d(np.asarray(split.distractors, np.int64), split.pair_images())
+    further = np.setdiff1d(unseen, np.asarray(split.generic, np.int64))
     exported = concatenate_indices([split.public, split.generic, further])
     open_faces = with_original_names(components.faces.subset(exported), "public")
     new_index = np.full(len(components.faces), -1, np.int64)
@@ -100,12 +102,12 @@ def _without_private_sets(components: RunComponents) -> Split:
     if not private.any():
         return split
 
-    def kept(images: Sequence[int]) -> ImageIndices:
+    def kept(images: Sequence[int] | NDArray[np.int64]) -> ImageIndices:
         sets, _ = faces.locate(np.asarray(images, np.int64))
         return ImageIndices(np.asarray(images, np.int64)[~private[sets]])
 
     generic = kept(split.generic)
-    inside = {*generic}
+    inside = {*kept(split.pair_images())}
     pairs = tuple(pair for pair in split.pairs if inside.issuperset(pair))
     return replace(split, generic=generic, distractors=kept(split.distractors), pairs=pairs)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedfr.evaluation.protocols import SET_PROTOCOLS
+from fedfr.evaluation.protocols import PAIRS_PROTOCOLS, SET_PROTOCOLS
 from fedfr.reporting.markup import PageTable
 from fedfr.reporting.table import column_title, results_table
 from fedfr.reporting.text_tables import text_table, wrapped
@@ -130,9 +130,9 @@ def _conclusion(group: MetricGroup) -> str:
             f"No intervals: {deals.shared} of the {deals.people} people whom clients train on belong to several of the "
             f"{len(seeds)} seeds, which are therefore no replications; the order may be chance."
         )
-    same_pairs = group.protocol.startswith(SET_PROTOCOLS)
+    same_pairs = group.protocol.startswith((*SET_PROTOCOLS, *PAIRS_PROTOCOLS))
     scope = (
-        "these pairs, on which all seeds are tested"
+        "these pairs, most of which all seeds are tested on"
         if same_pairs
         else "faces, cameras and numbers of clients like these"
     )

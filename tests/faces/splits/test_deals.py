@@ -180,3 +180,21 @@ def test_a_generic_set_is_divided_too(lfw: FaceSet) -> None:
         for split in deals_of(whole, "pins-fed", **own)
     ]
     check_disjoint(unseen)
+
+
+def test_pairs_are_of_people_whom_neither_the_deal_nor_validation_uses(lfw: FaceSet) -> None:
+    listed = tuple((image, image + step) for image in range(0, len(lfw) - 3, 4) for step in (1, 3))
+
+    def pairs_of(people: set[str], *, wanted: bool) -> tuple[tuple[int, int], ...]:
+        chosen = [label for label, name in enumerate(lfw.identities) if (name in people) is wanted]
+        return tuple(pair for pair in listed if {*chosen} >= {*lfw.labels[list(pair)].tolist()})
+
+    *deals, chosen_on = deals_of(lfw, "lfw-fed", **LFW, pairs=listed)
+    own = private_of(chosen_on) | set(chosen_on.identities["generic"])
+    assert chosen_on.pairs == pairs_of(set(chosen_on.identities["generic"]), wanted=True) != ()
+    # Also the identities of the part that the split does not use.
+    *_, whole = deals_of(lfw, "lfw-fed", **{**LFW, "clients": 70, "identities_per_client": 1}, pairs=listed)
+    for split in deals:
+        trained = private_of(split) | set(split.identities["public"])
+        assert split.pairs == pairs_of(trained | own | private_of(whole), wanted=False)
+        assert len(split.pairs) > 10 * len(pairs_of(set(split.identities["generic"]), wanted=True))

@@ -37,7 +37,7 @@ def lfw_fed(
     public_identities: int = 1000,
     generic_identities: int | None = None,
     distractors: int | None = None,
-    pairs: str | None = None,
+    pairs: str | tuple[tuple[int, int], ...] | None = None,
     deals: int | None = None,
     validation: bool = False,
     seed: int = 100,
@@ -52,12 +52,14 @@ def lfw_fed(
 
     Fewer clients or public identities are a prefix of the full split; ``generic_identities`` keeps only as many from
     the end of the public candidates, ``distractors`` only the first by name. ``pairs`` is the file of the official
-    pairs: those with two generic images are verified too.
+    pairs, or indices of images: those of two generic people are verified too.
 
     With ``deals`` the splits with seeds 0 to ``deals`` - 1 share no identity except the public ones, which are the same
     in all: candidates for clients, candidates for public that are not public, and identities with one image are each
     shuffled once, equally for every seed, and cut into ``deals`` + 1 equal parts. The split takes the parts at its
-    seed, and at most ``generic_identities`` and ``distractors`` of them.
+    seed, and at most ``generic_identities`` and ``distractors`` of them. Few ``pairs`` lie within one part: verified
+    are those of all people who are neither public, nor a client's in this split, nor in the last parts. The splits
+    therefore share most pairs.
 
     ``validation=True`` is for choosing settings. With ``deals`` it is the split of the last parts, which no seed has.
     Without, clients have the same identities, but no test image of the split otherwise made is used: their training
@@ -66,6 +68,8 @@ def lfw_fed(
     """
     if not isinstance(validation, bool):
         raise FedfrError(f"split setting validation = {validation!r}; give true or false")
+    if not isinstance(pairs, str | tuple | None):
+        raise FedfrError(f"split setting pairs = {pairs!r}; give the path of a list of pairs")
     sizes = client_sizes(clients, identities_per_client)
     check_minimum(3, min_images=min_images)
     check_minimum(
@@ -93,16 +97,22 @@ def lfw_fed(
         public = in_fixed_order(public)
         check_available(public_identities, len(public), few, "public_identities")
         shown, others = public[:public_identities], public[public_identities:]
-        private = deal.part(in_fixed_order(private), sum(sizes), many, "clients, identities_per_client")
+        pools = in_fixed_order(private), others, in_fixed_order(single)
+        private = deal.part(pools[0], sum(sizes), many, "clients, identities_per_client")
         others = deal.part(others, generic_identities, f"{few} that are not public", "generic_identities")
-        single = deal.part(in_fixed_order(single), distractors, "identities with one image", "distractors")
+        single = deal.part(pools[2], distractors, "identities with one image", "distractors")
+    in_pairs = {*others, *single}
+    if deals is not None and not validation:
+        chosen_on = {label for pool in pools for label in Deal(deals, deals).part(pool, None, many)}
+        in_pairs = {*order} - {*shown, *private} - chosen_on
     singles = images_of(faces, single)
     generic = ImageIndices(np.sort(concatenate_indices([images_of(faces, others), singles])))
     if validation and deals is None:
         kept = len(shown) - len(shown) // 5
+        in_pairs = {*shown[kept:]}
         shown, generic = shown[:kept], images_of(faces, shown[kept:])
         singles, divide = generic, training_part_only(divide)
-    given, inside = () if pairs is None else read_pairs(pairs, faces), set() if pairs is None else set(generic)
+    given = read_pairs(pairs, faces) if isinstance(pairs, str) else pairs or ()
     return Split(
         name="lfw-fed",
         seed=seed,
@@ -111,5 +121,5 @@ def lfw_fed(
         clients=assign_to_clients(faces, private, sizes, divide, 30),
         generic=generic,
         distractors=singles,
-        pairs=tuple(pair for pair in given if inside.issuperset(pair)),
+        pairs=tuple(pair for pair in given if in_pairs.issuperset(faces.labels[list(pair)].tolist())),
     )

@@ -41,9 +41,6 @@ def make_split_without(
     """Make a split of ``faces`` without the omitted images, which are recorded in it and logged."""
     kept = remaining_images(faces, omitted)
     split = remap_split(make(faces.subset(kept), **_settings_for_subset(settings, faces, kept)), kept, faces)
-    if isinstance(settings.get("pairs"), str):
-        inside = set(split.generic)
-        split = replace(split, pairs=tuple(p for p in read_pairs(settings["pairs"], faces) if inside.issuperset(p)))
     split = replace(split, left_out=omitted, lost_identities=lost_identities(faces, omitted))
     _log_omissions(split)
     return split
@@ -51,7 +48,12 @@ def make_split_without(
 
 def _settings_for_subset(settings: Mapping[str, Any], faces: FaceSet, kept: NDArray[np.int64]) -> dict[str, Any]:
     """Return the settings with those that refer to all images restricted to the images ``kept``."""
-    part = {name: value for name, value in settings.items() if name != "pairs"}
+    part = dict(settings)
+    if isinstance(part.get("pairs"), str):
+        # Read here, since the list may name omitted images.
+        new_index = {index: number for number, index in enumerate(kept.tolist())}
+        pairs = (pair for pair in read_pairs(part["pairs"], faces) if new_index.keys() >= {*pair})
+        part["pairs"] = tuple((new_index[first], new_index[second]) for first, second in pairs)
     given = part.get("partition")
     if given is not None:
         whole = read_partitions(given, faces) if isinstance(given, str) else list(given)

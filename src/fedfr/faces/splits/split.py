@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedfr.core.client_ids import check_client_ids
 from fedfr.core.errors import FedfrError
@@ -18,7 +19,7 @@ from fedfr.faces.exclusions import OmittedImage
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.index_ranges import format_ranges, parse_ranges
 from fedfr.faces.joined_pixels import SetPart
-from fedfr.faces.splits.split_parts import ClientFaces, SplitParts, labels_of
+from fedfr.faces.splits.split_parts import UNSEEN, ClientFaces, SplitParts, labels_of
 
 __all__ = ["ClientFaces", "Split"]
 
@@ -32,8 +33,8 @@ class Split:
 
     ``public`` images are known to all clients; ``clients`` maps a client id to its private images; ``generic`` images
     show identities that are not used for training; ``distractors`` are further non-mated probes and may overlap
-    ``generic``; ``pairs`` are pairs of ``generic`` images to verify. ``identities`` names the identities of each part,
-    ``settings`` records the settings of the recipe. ``left_out`` are the omitted images with the reason, and
+    ``generic``; ``pairs`` are pairs of images of unseen people to verify. ``identities`` names the identities of each
+    part, ``settings`` records the settings of the recipe. ``left_out`` are the omitted images with the reason, and
     ``lost_identities`` the identities without any remaining image. ``sets`` are the face sets of which the faces are
     combined, each with its images; empty for a single set. Indices may be any sequence or array; they are stored as
     arrays.
@@ -97,22 +98,37 @@ class Split:
         of range; an image used twice (``generic`` and ``distractors`` may share images); a client without training
         images; a tested identity that its client does not train on; an identity, or two whose names look the same, in
         two of public, each client, and the unseen identities; the same pixels in two parts or in a client's training
-        and test; a pair with an image that is not ``generic``; with several face sets, a public image of another set
-        than the public one, or a client's of another than a private one.
+        and test; a pair with an image of a person who is public or a client's; with several face sets, a public image
+        of another set than the public one, or a client's of another than a private one.
         """
         self.check_faces(faces)
-        parts = self._parts()
+        self._check_pairs(faces)
+        # People in pairs are unseen like the generic ones.
+        unseen = ImageIndices(np.union1d(np.asarray(self.generic, np.int64), self.pair_images()))
+        parts = replace(self._parts(), generic=unseen)
         parts.check_roles(faces)
         parts.check_clients(faces)
         parts.check_identities(faces)
         parts.check_pixels(faces)
-        generic = np.zeros(len(faces), np.bool_)
-        generic[np.asarray(self.generic)] = True
-        invalid = [index for pair in self.pairs for index in pair if not (0 <= index < len(faces) and generic[index])]
-        if invalid:
+
+    def pair_images(self) -> NDArray[np.int64]:
+        """Return the images of ``pairs``, ascending."""
+        return np.unique(np.asarray(self.pairs, np.int64))
+
+    def _check_pairs(self, faces: FaceSet) -> None:
+        images = self.pair_images()
+        outside = images[(images < 0) | (images >= len(faces))]
+        if len(outside):
             raise FedfrError(
-                f"a pair of the split uses image {min(invalid)}, which is not in its generic part; remove the pair"
+                f"a pair of the split uses image {outside[0]}; these faces have 0 … {len(faces) - 1}; remove the pair"
             )
+        for owner, own in self._parts().owners().items():
+            seen = images[np.isin(faces.labels[images], labels_of(faces, own))]
+            if len(seen) and owner != UNSEEN:
+                raise FedfrError(
+                    f"a pair of the split uses image {seen[0]}, of a person of {owner}, whom models are trained on; "
+                    "remove the pair"
+                )
 
     def check_faces(self, faces: FaceSet) -> None:
         """Check only that the split was made for ``faces`` and that every index is in range and used once."""

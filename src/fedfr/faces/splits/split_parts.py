@@ -14,9 +14,10 @@ from fedfr.faces.array_columns import ImageIndices, concatenate_indices
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.name_matching import groups_of_similar_names, quoted_name
 
-__all__ = ["ClientFaces", "SplitParts", "labels_of"]
+__all__ = ["UNSEEN", "ClientFaces", "SplitParts", "labels_of"]
 
 UNSEEN = "generic or distractors"
+"""Owner of the identities that no model is trained on."""
 
 
 @dataclass(frozen=True, repr=False)

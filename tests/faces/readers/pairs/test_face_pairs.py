@@ -10,7 +10,7 @@ import pytest
 from tests.support.tiny_experiment import tiny_faces
 
 from fedfr.core.errors import FedfrError
-from fedfr.faces import FaceSet, Split, make_split
+from fedfr.faces import ClientFaces, FaceSet, Split, make_split
 from fedfr.faces.readers.pairs.face_pairs import read_pairs
 
 LIST = "2\t1\nAnn\t1\t3\nAnn\t2\tBob\t1\nBob\t1\t2\nBob\t2\tAnn\t3\n"
@@ -112,8 +112,13 @@ def test_a_manifest_keeps_its_pairs(tmp_path: Path) -> None:
     split.check(made)
     split.save(tmp_path / "split.json")
     assert Split.load(tmp_path / "split.json").pairs == ((0, 2), (1, 3))
-    with pytest.raises(FedfrError, match="a pair of the split uses image 3, which is not in its generic part"):
-        replace(split, generic=(0, 1, 2)).check(made)
+    replace(split, generic=(0, 1, 2)).check(made)
+    with pytest.raises(FedfrError, match=r"a pair of the split uses image 6; these faces have 0 … 5; remove the pair"):
+        replace(split, pairs=((0, 6),)).check(made)
+    for owner, part in (("public", {"public": (4,)}), ("a", {"clients": {"a": ClientFaces((4,), ())}})):
+        seen = replace(split, generic=(0, 1, 2), pairs=((0, 5),), **part)
+        with pytest.raises(FedfrError, match=f"a pair of the split uses image 5, of a person of {owner}, whom models"):
+            seen.check(made)
 
 
 def test_the_official_pairs_of_unseen_people(data_dir: Path) -> None:
@@ -135,3 +140,22 @@ def test_the_official_pairs_of_unseen_people(data_dir: Path) -> None:
         people = {part for part in line.split() if not part.isdigit()}
         expected += not people & (trained | unused)
     assert len(split.pairs) == expected > 1000
+
+
+def test_pairs_of_omitted_images_are_omitted(tmp_path: Path) -> None:
+    made = tiny_faces(6, 4)
+    names = [f"{made.identities[label]}/{number}.png" for number, label in enumerate(made.labels)]
+    kept = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 18, 20, 21]
+    faces = FaceSet(made.images(kept), made.labels[kept], made.identities, [names[image] for image in kept])
+    listed = [(a, b) for a in range(8, 17) for b in range(a + 1, 17)]
+    lines = [f"{faces.names[a]},{faces.names[b]}" for a, b in listed]
+    (tmp_path / "pairs.csv").write_text("\n".join(["a,b", *lines]), encoding="utf-8")
+    (tmp_path / "found.csv").write_text(f"image,decision\n{faces.names[12]},exclude\n", encoding="utf-8")
+    given = {"clients": 1, "identities_per_client": 1, "min_images": 4, "public_identities": 1}
+    given |= {"pairs": str(tmp_path / "pairs.csv")}
+    every = ((seed, make_split(faces, "lfw-fed", **given, seed=seed)) for seed in range(20))
+    given["seed"], whole = next((seed, split) for seed, split in every if any(12 in pair for pair in split.pairs))
+    without = make_split(faces, "lfw-fed", **given, exclude=str(tmp_path / "found.csv"))
+    assert without.pairs == tuple(pair for pair in whole.pairs if 12 not in pair)
+    with pytest.raises(FedfrError, match=r"split setting pairs = \[\[0, 1\]\]; give the path of a list of pairs"):
+        make_split(faces, "lfw-fed", **{**given, "pairs": [[0, 1]]})
