@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,8 +152,8 @@ def test_pairs_of_omitted_images_are_omitted(tmp_path: Path) -> None:
     lines = [f"{faces.names[a]},{faces.names[b]}" for a, b in listed]
     (tmp_path / "pairs.csv").write_text("\n".join(["a,b", *lines]), encoding="utf-8")
     (tmp_path / "found.csv").write_text(f"image,decision\n{faces.names[12]},exclude\n", encoding="utf-8")
-    given = {"clients": 1, "identities_per_client": 1, "min_images": 4, "public_identities": 1}
-    given |= {"pairs": str(tmp_path / "pairs.csv")}
+    given: dict[str, Any] = {"clients": 1, "identities_per_client": 1, "min_images": 4, "public_identities": 1}
+    given["pairs"] = str(tmp_path / "pairs.csv")
     every = ((seed, make_split(faces, "lfw-fed", **given, seed=seed)) for seed in range(20))
     given["seed"], whole = next((seed, split) for seed, split in every if any(12 in pair for pair in split.pairs))
     without = make_split(faces, "lfw-fed", **given, exclude=str(tmp_path / "found.csv"))
