@@ -65,11 +65,16 @@ def test_a_checkpoint_to_start_from(tmp_path: Path) -> None:
     first.pretrain()
     checkpoint = tmp_path / "my face model.safetensors"
     shutil.copy(tmp_path / "run" / "pretrained" / "generic.safetensors", checkpoint)
-    plan = plan_benchmark("orl", starts=["scratch", str(checkpoint)])
-    assert list(plan.cells) == ["scratch", "my-face-model"]
-    scratch, started = (plan.experiment(0, cell) for cell in plan.cells)
-    assert (scratch.model.start, scratch.pretrain.epochs) == ("scratch", 10)
-    assert (started.model.start, started.model.backbone, started.pretrain.epochs) == (str(checkpoint), BACKBONE, 0)
+    plan = plan_benchmark("lfw-fed", starts=["scratch", str(checkpoint), f"published:{checkpoint}"])
+    assert list(plan.cells) == ["scratch", "my-face-model-tuned", "my-face-model-published"]
+    scratch, tuned, published = (plan.experiment(0, cell) for cell in plan.cells)
+    assert (scratch.model.start, scratch.pretrain.epochs) == ("scratch", 20)
+    for started in (tuned, published):
+        assert (started.model.start, started.model.backbone) == (str(checkpoint), BACKBONE)
+    assert published.pretrain.epochs == 0
+    wanted = read_benchmark("lfw-fed")["tuned_start"]
+    assert tuned.pretrain.model_dump(include=set(wanted)) == wanted
+    assert (tuned.pretrain.prototypes, tuned.pretrain.batchnorm) == ("mean", "frozen")
 
 
 @pytest.mark.parametrize(
@@ -120,10 +125,10 @@ def test_a_sweep_by_which_settings_are_chosen_has_none_chosen() -> None:
 @pytest.mark.parametrize(
     ("stem", "cell"),
     [
-        ("faces", "faces-start"),
-        ("report.html", "report.html-start"),
-        ("model+v2 é", "model-v2"),
-        ("plain_1", "plain_1"),
+        ("faces", "faces-published"),
+        ("report.html", "report.html-published"),
+        ("model+v2 é", "model-v2-published"),
+        ("plain_1", "plain_1-published"),
     ],
 )
 def test_a_checkpoint_gives_its_part_a_name_that_is_free(stem: str, cell: str, tmp_path: Path) -> None:
@@ -131,7 +136,7 @@ def test_a_checkpoint_gives_its_part_a_name_that_is_free(stem: str, cell: str, t
     backbone = build_backbone(BACKBONE, 0)
     contract = Contract(BACKBONE, 512, BACKBONES[BACKBONE].preprocessing, "0", "generic")
     save_model(path, dict(backbone.state_dict()), contract)
-    assert list(plan_benchmark("orl", starts=[str(path)]).cells) == [cell]
+    assert list(plan_benchmark("orl", starts=[f"published:{path}"]).cells) == [cell]
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -164,9 +169,24 @@ def test_the_packages_scenarios_are_sound(name: str, scenario: str) -> None:
         ({"scenario": "size"}, "benchmark orl has no scenario 'size'; known: identities, unequal, participation"),
         (
             {"scenario": "unequal", "starts": ["scratch", "scratch"]},
-            "two starting points have the same name; rename one checkpoint",
+            "two starting points have the same name; give each once, or rename a checkpoint",
         ),
-        ({"starts": ["/none.ckpt"]}, "/none.ckpt"),
+        ({"name": "lfw-fed", "starts": ["/none.ckpt"]}, "/none.ckpt"),
+        ({"starts": ["published:/none.ckpt"]}, "/none.ckpt"),
+        (
+            {"name": "paper", "starts": ["net.ckpt"]},
+            "for tuning a checkpoint on the public images; give --start published:net.ckpt to begin with it as it is",
+        ),
+        ({"starts": ["published:"]}, "--start 'published:' names no checkpoint; give scratch, FILE or published:FILE"),
+        (
+            {"name": "lfw-fed", "seeds": 6},
+            "benchmark lfw-fed has 5 deals of different people, not 6; give --seeds 5 or fewer",
+        ),
+        ({"name": "pins-fed", "seeds": 7, "budget": "full"}, "benchmark pins-fed has 5 deals of different people"),
+        (
+            {"name": "lfw-fed", "settings": {"split": {"settings": {"deals": 2}}}},
+            "benchmark lfw-fed has 2 deals of different people, not 5; give --seeds 2 or fewer",
+        ),
     ],
 )
 def test_mistakes_are_named(mistake: dict[str, object], message: str) -> None:

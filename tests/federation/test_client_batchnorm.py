@@ -20,9 +20,9 @@ from tests.support.tiny_experiment import BACKBONE
 
 from fedfr.federation.client import Client
 from fedfr.federation.method import shared_entries
-from fedfr.federation.networks import batchnorm_entries
 from fedfr.federation.private_state import PrivateState
 from fedfr.models import build_backbone
+from fedfr.training.batchnorm import batchnorm_entries
 from fedfr.training.features import extract_features
 from fedfr.training.training_set import TrainingSet
 

@@ -9,9 +9,9 @@ from tests.support.tiny_experiment import BACKBONE, tiny_faces
 
 from fedfr.federation.client import Client
 from fedfr.federation.messages import Broadcast
-from fedfr.federation.networks import batchnorm_entries
 from fedfr.federation.private_state import PrivateState
 from fedfr.models import build_backbone
+from fedfr.training.batchnorm import batchnorm_entries
 
 FACES = tiny_faces(10, 4)
 PUBLIC = FACES.subset([index for index, label in enumerate(FACES.labels) if label >= 6])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from fedfr.config.schema import PretrainConfig
 from fedfr.core.errors import FedfrError
 from fedfr.models import build_backbone
 from fedfr.models.preprocessing import Preprocessing
+from fedfr.training.batchnorm import batchnorm_entries
 from fedfr.training.features import Compute
 from fedfr.training.pretraining import learning_rate, pretrain
 from fedfr.training.training_set import TrainingSet
@@ -36,7 +38,12 @@ def test_schedules() -> None:
 
 
 def run(
-    checkpoint: Path, *, stop_after: int | None = None, bf16: bool = False, **settings: object
+    checkpoint: Path,
+    *,
+    stop_after: int | None = None,
+    bf16: bool = False,
+    prototypes: Callable[[], torch.Tensor] | None = None,
+    **settings: object,
 ) -> tuple[dict[str, torch.Tensor], list[float]]:
     config = PretrainConfig.model_validate({"epochs": 3, "batch_size": 8, "learning_rate": 0.05, **settings})
     backbone = build_backbone("slimface", 0)
@@ -50,8 +57,11 @@ def run(
 
     compute = Compute(Preprocessing(), torch.device("cpu"), bf16)
     compute.place(backbone)  # channels_last, as in a run
-    prototypes = pretrain(backbone, POOL, 4, config, compute, seed=0, checkpoint=checkpoint, on_epoch=on_epoch)
-    return {**backbone.state_dict(), "prototypes": prototypes}, losses
+    found = pretrain(
+        backbone, POOL, 4, config, compute, seed=0, checkpoint=checkpoint, prototypes=prototypes, on_epoch=on_epoch
+    )
+    assert all(parameter.requires_grad for parameter in backbone.parameters())
+    return {**backbone.state_dict(), "prototypes": found}, losses
 
 
 def test_it_learns(tmp_path: Path) -> None:
@@ -75,6 +85,31 @@ def test_interrupted_and_resumed_ends_with_the_same_bits(tmp_path: Path, after: 
     found, losses = run(tmp_path / "state.safetensors")
     assert len(losses) == 3 - (after - 1), "an epoch that was told of but not saved is told of again"
     assert [name for name, value in expected.items() if not torch.equal(found[name], value)] == []
+
+
+def test_tuning_begins_with_given_prototypes_and_keeps_frozen_batchnorm(tmp_path: Path) -> None:
+    """Interrupted and resumed, too, to the bit."""
+    asked = []
+
+    def prototypes() -> torch.Tensor:
+        asked.append(1)
+        return torch.eye(4, 512)
+
+    settings: dict[str, Any] = {"batchnorm": "frozen", "epochs": 2, "warmup_epochs": 0}
+    state, _ = run(tmp_path / "whole.safetensors", prototypes=prototypes, **settings)
+    before = build_backbone("slimface", 0)
+    names = batchnorm_entries(before)
+    changed = {name for name, value in before.state_dict().items() if not torch.equal(state[name], value)}
+    assert names
+    assert not changed & names
+    assert changed == set(before.state_dict()) - names
+    begun, _ = run(tmp_path / "slow.safetensors", prototypes=prototypes, epochs=1, learning_rate=1e-9)
+    assert torch.allclose(begun["prototypes"], torch.eye(4, 512), atol=1e-6)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "state.safetensors", stop_after=2, prototypes=prototypes, **settings)
+    found, _ = run(tmp_path / "state.safetensors", prototypes=prototypes, **settings)
+    assert [name for name, value in state.items() if not torch.equal(found[name], value)] == []
+    assert len(asked) == 3, "a resumed tuning has prototypes of its own"
 
 
 @pytest.mark.parametrize("keep", [0, 20, -1])

@@ -25,7 +25,9 @@ def benchmark(
             autocompletion=method_lists,
         ),
     ] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Number of seeds: 0, 1, …")] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="Number of seeds, or deals of people: 0, 1, …")
+    ] = None,
     scenario: Annotated[
         str | None,
         typer.Option(
@@ -36,8 +38,9 @@ def benchmark(
         list[str] | None,
         typer.Option(
             "--start",
-            metavar="scratch|FILE",
-            help="Starting model: pre-trained in the run, or a checkpoint; may be repeated.",
+            metavar="[published:]FILE",
+            help="Starting model: a checkpoint tuned on the public images, with published: as it is, or scratch, "
+            "pre-trained in the run; may be repeated.",
         ),
     ] = None,
     budget: Annotated[str, typer.Option("--budget", help="{budgets}.")] = "cpu",

@@ -116,8 +116,9 @@ class EvaluationConfig(Settings):
 
     ``every``: interval in rounds, 0 for the last round only. ``protocols``: protocols of other packages, run in
     addition to fedfr's own. ``scoring``: comparisons of images that every protocol is run with. ``people``: keep the
-    outcomes of every test person, from which intervals over people are computed. ``sets``: verification sets, ``.bin``
-    files by name, that every generic model is evaluated on.
+    outcomes of every test person, from which intervals over people are computed. ``cohort``: largest number of public
+    identities, with one image each, by which scores are normalized. ``sets``: verification sets, ``.bin`` files by
+    name, that every generic model is evaluated on.
     """
 
     fars: Rates = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -127,6 +128,7 @@ class EvaluationConfig(Settings):
     protocols: tuple[str, ...] = ()
     scoring: Annotated[tuple[Scoring, ...], Field(min_length=1)] = ("plain",)
     people: bool = False
+    cohort: Annotated[int, Field(ge=2)] = 1000
     sets: Annotated[dict[str, str], BeforeValidator(_files_by_name)] = Field(default_factory=dict)
 
 

@@ -22,7 +22,11 @@ class ModelConfig(Settings):
 
 
 class PretrainConfig(Settings):
-    """Pre-training on the public images before the first round."""
+    """Pre-training on the public images before the first round, or tuning of the checkpoint ``model.start``.
+
+    ``prototypes``: with which it begins, random ones, or for tuning the mean features of the public identities.
+    ``batchnorm``: ``train``, or ``frozen`` as in the checkpoint.
+    """
 
     epochs: Annotated[int, Field(ge=0)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 128
@@ -36,6 +40,8 @@ class PretrainConfig(Settings):
     scale: Positive = 30.0
     margin: Annotated[float, Field(ge=0)] = 0.4
     clip_norm: Annotated[float, Field(gt=0)] | None = 5.0
+    prototypes: Literal["random", "mean"] = "random"
+    batchnorm: Literal["train", "frozen"] = "train"
 
 
 class LocalConfig(Settings):

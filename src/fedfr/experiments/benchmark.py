@@ -61,7 +61,10 @@ class Benchmark:
             difference = first_difference(there.model_dump(mode="json"), wanted.model_dump(mode="json"))
             if difference is not None:
                 name, old, new = difference
-                raise FedfrError(f"{folder} was begun with {name} = {old!r}, not {new!r}; choose another folder")
+                raise FedfrError(
+                    f"{folder} was begun with {name} = {old!r}, not {new!r}; give the same --start, --methods, "
+                    "--scenario, --budget and --set as then, or choose another folder"
+                )
             if plan != there:
                 benchmark._save_plan()
             return benchmark

@@ -12,7 +12,6 @@ from pydantic import Field
 from fedfr.config.loading import absolute_paths, merge, read_benchmark
 from fedfr.config.schema import ExperimentConfig, Settings, load_config, validate
 from fedfr.core.errors import FedfrError
-from fedfr.experiments.face_sources import FACE_SETS
 from fedfr.experiments.registration import stored_names
 from fedfr.methods import METHODS
 from fedfr.models import backbone_of
@@ -20,6 +19,8 @@ from fedfr.models import backbone_of
 __all__ = ["SCRATCH", "Cell", "Plan", "plan_benchmark"]
 
 SCRATCH = "scratch"
+PUBLISHED = "published:"
+"""Before a checkpoint: begin with it as it is, without tuning on the public images."""
 MethodsSettings = dict[str, dict[str, Any]]
 
 
@@ -59,11 +60,14 @@ class Scenario(Settings):
 class Definition(Settings):
     """Content of a benchmark's file: preset, default methods, budgets, scenarios and tuned settings.
 
-    ``tuned``: settings chosen on a validation split, by starting point (``scratch``, ``checkpoint``) and method. The
-    split of seed n is made with ``split_seed`` + n.
+    ``settings`` are those of all budgets, which override them. ``tuned``: settings chosen on a validation split, by
+    starting point (``scratch``, ``checkpoint``) and method. ``tuned_start``: settings of ``pretrain`` by which a
+    checkpoint is tuned on the public images. The split of seed n is made with ``split_seed`` + n.
     """
 
     config: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    tuned_start: dict[str, Any] = Field(default_factory=dict)
     split_seed: Annotated[int, Field(ge=0)] = 0
     methods: tuple[str, ...]
     budgets: dict[str, Budget]
@@ -117,14 +121,18 @@ def plan_benchmark(
 ) -> Plan:
     """Return the plan of a benchmark of the package; raises :class:`FedfrError` for unknown names.
 
-    ``starts`` are starting points, ``scratch`` or checkpoints; with a ``scenario`` only one.
+    ``starts`` are starting points: ``scratch``, a checkpoint to tune on the public images, or ``published:`` and one to
+    begin with as it is; with a ``scenario`` only one.
     """
     definition = validate(Definition, read_benchmark(name), f"benchmark {name}")
     if budget not in definition.budgets:
         raise FedfrError(f"unknown budget {budget!r}; known: {', '.join(definition.budgets)}")
-    begun = dict(_starting_cell(definition, start) for start in starts)
+    begun = dict(_starting_cell(name, definition, start) for start in starts)
     if len(begun) < len(starts):
-        raise FedfrError(f"--start {', '.join(starts)}: two starting points have the same name; rename one checkpoint")
+        given_starts = ", ".join(starts)
+        raise FedfrError(
+            f"--start {given_starts}: two starting points have the same name; give each once, or rename a checkpoint"
+        )
     axis, default, cells = "", definition.methods, begun
     if scenario is not None:
         if scenario not in definition.scenarios:
@@ -154,27 +162,47 @@ def plan_benchmark(
         "budget": budget,
         "methods": [METHODS.stored_name(METHODS.entry(method).name) for method in methods or default],
         "seeds": list(range(seeds or chosen.seeds)),
-        "settings": chosen.settings,
+        "settings": merge(definition.settings, chosen.settings),
         "scenario": scenario or "",
         "axis": axis,
         "cells": {key: cell.model_dump() for key, cell in cells.items()},
     }
-    return validate(Plan, plan, f"benchmark {name}")
+    made = validate(Plan, plan, f"benchmark {name}")
+    _check_deals(made)
+    return made
 
 
-def _starting_cell(definition: Definition, start: str) -> tuple[str, Cell]:
+def _check_deals(plan: Plan) -> None:
+    """Raise :class:`FedfrError` if a cell has fewer disjoint deals than the plan has seeds."""
+    for cell in plan.cells.values():
+        deals = merge(plan.settings, cell.settings).get("split", {}).get("settings", {}).get("deals")
+        if isinstance(deals, int) and len(plan.seeds) > deals:
+            raise FedfrError(
+                f"benchmark {plan.name} has {deals} deals of different people, not {len(plan.seeds)}; give --seeds "
+                f"{deals} or fewer, or more deals with fewer people each by --set split.settings.deals=N"
+            )
+
+
+def _starting_cell(name: str, definition: Definition, start: str) -> tuple[str, Cell]:
     """Return the name of a starting point and its cell."""
     if start == SCRATCH:
         return SCRATCH, Cell(methods=definition.tuned.get(SCRATCH, {}))
-    model = {"start": str(Path(start).expanduser().resolve()), "backbone": backbone_of(Path(start).expanduser())}
-    settings = {"model": model, "pretrain": {"epochs": 0}}
-    return _folder_name(Path(start).stem), Cell(settings=settings, methods=definition.tuned.get("checkpoint", {}))
-
-
-def _folder_name(stem: str) -> str:
-    """Return a folder name for a checkpoint that does not collide with others of a benchmark."""
-    name = re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-.") or "checkpoint"
-    return f"{name}-start" if name in ("faces", FACE_SETS, "tensorboard", SCRATCH) or "." in name else name
+    published, given = start.startswith(PUBLISHED), start.removeprefix(PUBLISHED)
+    if not given:
+        raise FedfrError(f"--start {start!r} names no checkpoint; give {SCRATCH}, FILE or {PUBLISHED}FILE")
+    if not published and not definition.tuned_start:
+        raise FedfrError(
+            f"--start {start}: benchmark {name} has no settings for tuning a checkpoint on the public images; give "
+            f"--start {PUBLISHED}{start} to begin with it as it is"
+        )
+    path = Path(given).expanduser()
+    settings = {
+        "model": {"start": str(path.resolve()), "backbone": backbone_of(path)},
+        "pretrain": {"epochs": 0} if published else definition.tuned_start,
+    }
+    part = re.sub(r"[^\w.-]+", "-", path.stem, flags=re.ASCII).strip("-.") or "checkpoint"
+    methods = definition.tuned.get("checkpoint", {})
+    return f"{part}-{'published' if published else 'tuned'}", Cell(settings=settings, methods=methods)
 
 
 def _refuse_reserved(given: Mapping[str, Any]) -> None:

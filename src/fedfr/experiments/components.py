@@ -150,6 +150,16 @@ class RunComponents:
         public = self.faces.subset(self.split.public)
         training_set = TrainingSet([(public, None, 0)])
         backbone = self.initial_backbone()
+
+        def mean_prototypes() -> torch.Tensor:
+            seen = PublicFaces(public, self.features_folder).features(backbone, self.compute)
+            means = mean_features(seen[torch.arange(len(public))], training_set.labels, public.num_identities)
+            if not is_finite([means]):
+                raise FedfrError(
+                    f"model.start = {config.model.start} gives NaN or infinity for public faces; use another checkpoint"
+                )
+            return means
+
         if config.pretrain.epochs > 0:
             prototypes = pretrain(
                 backbone,
@@ -159,17 +169,13 @@ class RunComponents:
                 self.compute,
                 seed=config.seed,
                 checkpoint=self.folder / "pretrained" / "state.safetensors",
+                prototypes=mean_prototypes if config.pretrain.prototypes == "mean" else None,
                 on_step=on_step,
                 on_epoch=on_epoch,
             )
         else:
             # A published backbone has no prototypes of our public identities; their mean features are used.
-            seen = PublicFaces(public, self.features_folder).features(backbone, self.compute)
-            prototypes = mean_features(seen[torch.arange(len(public))], training_set.labels, public.num_identities)
-            if not is_finite([prototypes]):
-                raise FedfrError(
-                    f"model.start = {config.model.start} gives NaN or infinity for public faces; use another checkpoint"
-                )
+            prototypes = mean_prototypes()
         weights = {name: value.detach().cpu() for name, value in backbone.state_dict().items()}
         return GenericModel(weights, prototypes)
 

@@ -21,13 +21,13 @@ from fedfr.experiments.registration import check_portable
 from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
 from fedfr.federation.method import GenericModel, Method, shared_entries
-from fedfr.federation.networks import batchnorm_entries, batchnorm_statistics
 from fedfr.federation.private_state import PrivateState
 from fedfr.federation.private_store import PERSONAL_MODEL, PrivateStore
 from fedfr.federation.server import Server
 from fedfr.models import Personalized, embedding_space, load_weights, save_model
 from fedfr.models.model_parts import PERSONALIZED
 from fedfr.reporting.progress import Progress, Silent
+from fedfr.training.batchnorm import batchnorm_entries, batchnorm_statistics
 
 __all__ = ["EngineFactory", "MethodRun", "local_engine", "personalized_of", "save_personalized"]
 

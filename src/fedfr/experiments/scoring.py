@@ -13,9 +13,6 @@ from fedfr.experiments.image_features import FeatureSource
 
 __all__ = ["PLAIN", "Scoring", "cohort_images"]
 
-COHORT = 1000
-"""Most public identities that scores are normalized by."""
-
 PLAIN = "plain"
 """Name of the scoring variant without mirror images and normalization."""
 
@@ -37,9 +34,10 @@ class Scoring:
 
 
 def cohort_images(components: RunComponents) -> NDArray[np.int64]:
-    """Return the cohort of score normalization: the first image of each of at most :data:`COHORT` public identities.
+    """Return the cohort of score normalization: the first image of each of the first public identities.
 
-    Empty unless ``evaluation.scoring`` needs it. Raises :class:`FedfrError` if there are not two such identities.
+    There are at most ``evaluation.cohort`` of them. Empty unless ``evaluation.scoring`` needs it. Raises
+    :class:`FedfrError` if there are not two such identities.
     """
     if not any(Scoring(name).normalized for name in components.config.evaluation.scoring):
         return np.empty(0, np.int64)
@@ -49,4 +47,4 @@ def cohort_images(components: RunComponents) -> NDArray[np.int64]:
         raise FedfrError(
             f"evaluation.scoring: as-norm needs public faces of at least two people, the split has {len(first)}"
         )
-    return public[np.sort(first)[:COHORT]]
+    return public[np.sort(first)[: components.config.evaluation.cohort]]

@@ -24,6 +24,7 @@ from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.federation.round_context import ClientSettings, RoundContext, RoundModels
 from fedfr.federation.update_format import compress
+from fedfr.training.batchnorm import train_all_but
 from fedfr.training.finite import first_not_finite
 from fedfr.training.loop import TrainingPlan, train
 from fedfr.training.objective import Network
@@ -238,8 +239,7 @@ class Client:
     def _freeze_batchnorm(self, backbone: nn.Module) -> None:
         """Exclude BatchNorm parameters from training under the policy ``frozen``."""
         if self.settings.federation.batchnorm == "frozen":
-            for name, parameter in backbone.named_parameters():
-                parameter.requires_grad_(name not in self._networks.batchnorm)
+            train_all_but(backbone, self._networks.batchnorm)
 
     def _generic(self, broadcast: Broadcast, state: PrivateState | None) -> nn.Module:
         """Return the generic backbone in evaluation mode; under the policy ``local`` with this client's BatchNorm."""

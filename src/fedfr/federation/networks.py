@@ -11,9 +11,10 @@ from torch import nn
 
 from fedfr.federation.messages import Broadcast
 from fedfr.models import build_backbone, check_entries, load_entries
+from fedfr.training.batchnorm import batchnorm_entries, batchnorm_statistics
 from fedfr.training.features import Compute
 
-__all__ = ["Networks", "batchnorm_entries", "batchnorm_statistics"]
+__all__ = ["Networks"]
 
 
 class _ReusableBackbone:
@@ -104,18 +105,3 @@ class Networks:
 
 def _no_broadcast() -> None:
     """Return None: no broadcast is loaded."""
-
-
-def batchnorm_statistics(backbone: nn.Module) -> frozenset[str]:
-    """Return the names of all BatchNorm entries that are not parameters: running mean, variance, counter."""
-    parameters = {name for name, _ in backbone.named_parameters()}
-    return batchnorm_entries(backbone) - parameters
-
-
-def batchnorm_entries(backbone: nn.Module) -> frozenset[str]:
-    """Return the names of all state entries (affine and statistics) of BatchNorm layers."""
-    names: set[str] = set()
-    for prefix, module in backbone.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            names.update(f"{prefix}.{entry}" for entry in module.state_dict())
-    return frozenset(names)

@@ -16,6 +16,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
 from fedfr.core.rng import torch_generator
 from fedfr.models import load_weights
+from fedfr.training.batchnorm import batchnorm_entries, train_all_but
 from fedfr.training.classification import classification_term
 from fedfr.training.features import Compute, keep_modes
 from fedfr.training.loop import TrainingPlan, train
@@ -49,19 +50,26 @@ def pretrain(
     *,
     seed: int,
     checkpoint: Path,
+    prototypes: Callable[[], torch.Tensor] | None = None,
     on_step: Callable[[int, int, int], None] = lambda epoch, step, steps: None,
     on_epoch: Callable[[int, Mapping[str, float], float], None] = lambda epoch, losses, rate: None,
 ) -> torch.Tensor:
     """Train ``backbone`` in place on ``training_set``; return the prototypes (num_identities, D), float32 on the CPU.
 
-    After every epoch, ``on_epoch`` is called with its number (from 0), its mean losses and its last learning rate; then
-    weights, prototypes and momentum are written to ``checkpoint``. If that file exists, training resumes from it and
-    gives the same bits as without interruption; ``on_epoch`` may then be called twice for the epoch interrupted before
-    its checkpoint was written. Raises :class:`FedfrError` if the checkpoint cannot be read.
+    ``prototypes`` returns those to begin with; without it they are random. After every epoch, ``on_epoch`` is called
+    with its number (from 0), its mean losses and its last learning rate; then weights, prototypes and momentum are
+    written to ``checkpoint``. If that file exists, training resumes from it and gives the same bits as without
+    interruption; ``on_epoch`` may then be called twice for the epoch interrupted before its checkpoint was written.
+    Raises :class:`FedfrError` if the checkpoint cannot be read.
     """
-    dim = _embedding_dim(backbone, compute)
-    start = 0.01 * torch.randn(num_identities, dim, generator=torch_generator(seed, "pretrain", "prototypes"))
+    if prototypes is None or checkpoint.exists():
+        shape = (num_identities, _embedding_dim(backbone, compute))
+        start = 0.01 * torch.randn(shape, generator=torch_generator(seed, "pretrain", "prototypes"))
+    else:
+        start = prototypes()
     network = Network(backbone, start).to(compute.device)
+    if config.batchnorm == "frozen":
+        train_all_but(backbone, batchnorm_entries(backbone))
     first, momentum = _resume(checkpoint, network)
 
     def save(epoch: int, optimizer: torch.optim.Optimizer, losses: Mapping[str, float]) -> None:
@@ -85,12 +93,14 @@ def pretrain(
         weight_decay=config.weight_decay,
         seed=seed,
         purpose=("pretrain",),
+        freeze_batchnorm=config.batchnorm == "frozen",
         clip_norm=config.clip_norm,
         on_step=lambda epoch, step, steps, _: on_step(epoch, step, steps),
         on_epoch=save,
     )
     objective = Objective([classification_term(config.loss, config.scale, config.margin)])
     train(network, training_set, objective, plan, compute, first_epoch=first, optimizer_state=momentum)
+    train_all_but(backbone, ())
     return network.private.detach().cpu()
 
 
