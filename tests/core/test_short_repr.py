@@ -83,6 +83,21 @@ def test_every_public_object_says_what_it_is_in_one_line(tmp_path: Path) -> None
             assert "tensor(" not in shown, shown
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "rests on 1.2 impostors; at least 10 are needed",
+        "no model: /srv/x/state.safetensors cannot be read and/or is empty; remove it to restart this client",
+    ],
+)
+def test_the_reason_of_a_refusal_is_not_cut(reason: str) -> None:
+    expected = reason.replace("/srv/x/", "")
+    metric = Metric("TAR@FAR=1e-1", None, 45, 12, 1.2, reason)
+    row = Row("fedfr", 0, 2, "client-01", "personalized", "personalized-1:1", "TAR@FAR=1e-1", None, 45, 12, reason)
+    assert f"refused='{expected}'" in repr(metric)
+    assert f"refused='{expected}'" in repr(row)
+
+
 @dataclass(frozen=True, repr=False)
 class Held(Brief):
     path: Path

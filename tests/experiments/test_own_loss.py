@@ -63,6 +63,14 @@ class Fixed(Method):
         return Objective([MarginSoftmax()])
 
 
+class Demanding(Method):
+    """A method whose objective cannot be made without a private state."""
+
+    def objective(self, context: RoundContext) -> Objective:
+        assert context.state is not None
+        return super().objective(context)
+
+
 def made(folder: Path, *settings: str) -> Experiment:
     return Experiment.create(tiny_config(folder, "federation.rounds=1", *settings), folder / "run")
 
@@ -115,9 +123,21 @@ def test_what_is_no_loss_is_refused_before_training(tmp_path: Path, settings: li
 
 
 def test_a_method_with_a_loss_of_its_own_refuses_another(tmp_path: Path) -> None:
-    run = made(tmp_path, f"method.name={__name__}:Fixed", "local.loss=arcface", "pretrain.epochs=0")
-    with pytest.raises(FedfrError, match=r"local\.loss = 'arcface': the method has a loss of its own"):
-        run.run(False)
+    name = f"{__name__}:Fixed"
+    for settings in (
+        [f"method.name={name}", "local.loss=arcface"],
+        [f"method.name={name}", "method.local.loss=arcface"],
+        [f"baselines=[local,{name}]", "local.loss=arcface"],
+        [f"baselines=[{name}]", f"baseline_settings={{'{name}': {{local: {{loss: arcface}}}}}}"],
+    ):
+        with pytest.raises(
+            FedfrError, match=rf"method {name}: local\.loss = 'arcface': the method has a loss of its own"
+        ):
+            made(tmp_path, *settings)
+        assert not (tmp_path / "run").exists()
+    assert made(tmp_path, f"method.name={name}", "baselines=[local]", "baseline_settings.local.local.loss=arcface")
+    # Only its rounds can show what this method does.
+    assert made(tmp_path / "other", f"method.name={__name__}:Demanding", "local.loss=arcface")
 
 
 def test_registered_losses_are_stored_as_what_can_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,7 +179,7 @@ def test_a_start_that_was_cut_off_is_named(sets: Path, tmp_path: Path) -> None:
 def test_a_run_without_public_images_does_not_begin(sets: Path, tmp_path: Path, epochs: int) -> None:
     split = {"recipe": "sets", "settings": {"min_images": 4}}
     given = {"faces": {"private": str(sets / "north")}, "split": split, "pretrain": {"epochs": epochs}}
-    with pytest.raises(FedfrError, match="the split has no public images, from which every run starts; give public"):
+    with pytest.raises(FedfrError, match="the split has no public images, which fedfr and centralized train on; give"):
         Experiment.create(load_config(None, given), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

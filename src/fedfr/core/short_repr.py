@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import fields
 from pathlib import PurePath
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = ["Brief", "brief"]
 
 _LONGEST = 40
+_FOLDERS = re.compile(r"(?<![\w./])/(?:[^\s/]+/)+")
 
 
 def brief(value: Any) -> str:
@@ -34,12 +36,21 @@ def brief(value: Any) -> str:
 
 
 class Brief:
-    """Base class of dataclasses with ``repr=False``; its ``repr`` shows all non-empty fields with :func:`brief`."""
+    """Base class of dataclasses with ``repr=False``; its ``repr`` shows all non-empty fields with :func:`brief`.
+
+    ``shown_whole`` names fields with sentences, which are shown in full but for the folders of absolute paths.
+    """
+
+    shown_whole: ClassVar[frozenset[str]] = frozenset()
 
     def __repr__(self) -> str:
         found: Any = self
         shown = {field.name: getattr(self, field.name) for field in fields(found) if field.repr}
-        given = [f"{name}={brief(value)}" for name, value in shown.items() if not _is_empty(value)]
+        given = [
+            f"{name}={repr(_FOLDERS.sub('', value)) if name in self.shown_whole else brief(value)}"
+            for name, value in shown.items()
+            if not _is_empty(value)
+        ]
         return f"{type(self).__name__}({', '.join(given)})"
 
 

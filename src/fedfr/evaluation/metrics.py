@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import ClassVar
 
 from fedfr.core.decimals import exact_fraction
 from fedfr.core.short_repr import Brief
@@ -25,7 +26,11 @@ class Metric(Brief):
     >>> from fedfr.evaluation import Metric
     >>> Metric("TAR@FAR=1e-2", 0.95, genuine=200, impostor=5000, impostors_above=50.0, threshold=0.31)
     Metric(name='TAR@FAR=1e-2', value=0.95, genuine=200, impostor=5000, impostors_above=50, threshold=0.31)
+    >>> Metric("TAR@FAR=1e-4", None, 200, 12, 1.2, refused="rests on 1.2 impostors; at least 10 are needed").refused
+    'rests on 1.2 impostors; at least 10 are needed'
     """
+
+    shown_whole: ClassVar[frozenset[str]] = frozenset({"refused"})
 
     name: str
     value: float | None

@@ -173,6 +173,8 @@ class RunComponents:
                 on_step=on_step,
                 on_epoch=on_epoch,
             )
+        elif not len(public):
+            prototypes = torch.zeros(0, BACKBONES[config.model.backbone].embedding_dim)
         else:
             # A published backbone has no prototypes of our public identities; their mean features are used.
             prototypes = mean_prototypes()

@@ -24,10 +24,12 @@ from fedfr.evaluation import PROTOCOLS
 from fedfr.experiments.components import RunComponents
 from fedfr.experiments.face_sources import FACE_SETS
 from fedfr.experiments.from_config import local_training, make_method
+from fedfr.experiments.objective_check import check_objective
 from fedfr.experiments.registration import check_portable, foreign_names
 from fedfr.experiments.run_sets import SETS, record_sets
 from fedfr.experiments.scoring import cohort_images
 from fedfr.faces.storage import is_face_set
+from fedfr.federation.method import Method
 from fedfr.models import BACKBONES
 from fedfr.training.classification import check_loss
 
@@ -112,17 +114,31 @@ def _check(components: RunComponents) -> None:
     cohort_images(components)
     dim, pretrain = BACKBONES[config.model.backbone].embedding_dim, config.pretrain
     check_loss(pretrain.loss, pretrain.scale, pretrain.margin, dim)
-    for name in (config.method.name, *config.baselines):
-        method, local = make_method(config, name), local_training(config, name)
+    methods = {name: make_method(config, name) for name in (config.method.name, *config.baselines)}
+    for name, method in methods.items():
+        local = local_training(config, name)
         check_loss(local.loss, local.scale, local.margin, dim, logits=method.uses_logits)
-    _ = components.compute
-    components.initial_backbone()
+    compute, backbone = components.compute, components.initial_backbone()
+    for name, method in methods.items():
+        check_objective(name, method, local_training(config, name), config, compute, backbone)
     if not len(components.split.public):
-        raise FedfrError(
-            "the split has no public images, from which every run starts; give public faces, or let the recipe "
-            "leave some identities public"
-        )
+        _check_without_public(config, methods)
     record_sets(components)
+
+
+def _check_without_public(config: ExperimentConfig, methods: Mapping[str, Method]) -> None:
+    """Raise :class:`FedfrError` if a run without public images would need them."""
+    needing = [name for name, method in methods.items() if method.uses_public_prototypes]
+    if needing:
+        why = f"{' and '.join(needing)} {'trains' if len(needing) == 1 else 'train'} on"
+    elif config.pretrain.epochs or config.model.start == "scratch":
+        why = "the starting model is trained on"
+    else:
+        return
+    raise FedfrError(
+        f"the split has no public images, which {why}; give public faces, let the recipe leave some identities public, "
+        "or use a method without them, model.start and pretrain.epochs=0"
+    )
 
 
 def refuse_other_settings(folder: Path, config: ExperimentConfig) -> None:

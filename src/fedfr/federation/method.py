@@ -189,10 +189,15 @@ def shared_entries(
     return method.shares(entries) - (frozenset() if federation.batchnorm == "average" else batchnorm)
 
 
+def chosen_loss(local: LocalConfig) -> str | None:
+    """Return the loss that replaces the default one; None if ``local.loss`` was left at its default."""
+    return None if local.loss == LocalConfig.model_fields["loss"].default else local.loss
+
+
 def round_objective(method: Method, context: RoundContext) -> Objective:
     """Return the objective of a round; raises :class:`FedfrError` if it ignores a ``local.loss`` that was chosen."""
-    objective, chosen = method.objective(context), context.settings.local.loss
-    if chosen != LocalConfig.model_fields["loss"].default and chosen not in map(loss_of, objective.terms):
+    objective, chosen = method.objective(context), chosen_loss(context.settings.local)
+    if chosen is not None and chosen not in map(loss_of, objective.terms):
         text = (
             f"local.loss = {chosen!r}: the method has a loss of its own and does not use it; leave the setting out for "
             "this method, or use Method.classification_term in its objective"

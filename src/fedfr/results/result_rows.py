@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from fedfr.core.short_repr import Brief
 from fedfr.evaluation import Metric
@@ -23,6 +23,8 @@ class Row(Brief):
     ``value`` is None where the metric is refused, and ``refused`` gives the reason. ``genuine`` and ``impostor`` count
     comparisons (1:1) or mated and non-mated probes (1:N).
     """
+
+    shown_whole: ClassVar[frozenset[str]] = frozenset({"refused"})
 
     method: str
     seed: int
