@@ -198,3 +198,56 @@ def test_pairs_are_of_people_whom_neither_the_deal_nor_validation_uses(lfw: Face
         trained = private_of(split) | set(split.identities["public"])
         assert split.pairs == pairs_of(trained | own | private_of(whole), wanted=False)
         assert len(split.pairs) > 10 * len(pairs_of(set(split.identities["generic"]), wanted=True))
+
+
+def test_fewer_training_images_leave_people_and_test_images_as_they_are(
+    lfw_and_pins: FaceSet, of_pins: list[Split]
+) -> None:
+    for split, whole in zip(deals_of(lfw_and_pins, "pins-fed", **PINS, train_images=5), of_pins, strict=True):
+        assert (split.public, split.generic, split.distractors) == (whole.public, whole.generic, whole.distractors)
+        assert {client: own.test for client, own in split.clients.items()} == {
+            client: own.test for client, own in whole.clients.items()
+        }
+        for client, own in split.clients.items():
+            assert len(own.train) == 7 * 5
+            by_person = [list(whole.clients[client].train)[60 * place :][:5] for place in range(7)]
+            assert list(own.train) == [image for images in by_person for image in images]
+
+
+def test_public_people_of_the_private_set_or_of_another(lfw_and_pins: FaceSet) -> None:
+    """The same private and unseen people, and equally many public images, whichever set the public ones are from."""
+    given = {**PINS, "deals": 3, "public_identities": 24, "public_images": 25, "set_aside": 24}
+    for number in range(3):
+        other, same = (
+            make_split(lfw_and_pins, "pins-fed", **given, seed=number, public_from=source)
+            for source in ("public", "private")
+        )
+        assert (same.clients, same.generic, same.distractors) == (other.clients, other.generic, other.distractors)
+        assert len(same.public) == len(other.public) == 24 * 25
+        assert all(name.startswith("lfw/") for name in other.identities["public"])
+        assert all(name.startswith("pins/") for name in same.identities["public"])
+        assert len(same.identities["public"]) == 24
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train_images": 61}, "train_images = 61; give at most train_count = 60"),
+        ({"train_images": 0}, "train_images = 0; give a whole number of at least 1"),
+        ({"public_images": 1}, "public_images = 1; give a whole number of at least 2"),
+        ({"public_from": "both"}, "public_from = 'both'; give public or private"),
+        ({"public_from": "private"}, "public_from = 'private' takes the public identities .*; give .* set_aside"),
+        ({"set_aside": 3}, "set_aside = 3 is for splits with deals; give deals as well"),
+        (
+            {"set_aside": 3, "deals": 1, "public_from": "private", "public_identities": 4},
+            "needs 4 private identities in no deal, these faces have 3; lower public_identities",
+        ),
+        (
+            {"public_images": 500, "public_identities": 2},
+            "needs 2 public identities with 500 or more images, these faces have 1; lower public_identities",
+        ),
+    ],
+)
+def test_settings_of_comparisons_are_checked(lfw_and_pins: FaceSet, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(FedfrError, match=message):
+        make_split(lfw_and_pins, "pins-fed", **settings)

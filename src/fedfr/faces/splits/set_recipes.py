@@ -90,8 +90,12 @@ def pins_fed(
     clients: int = 2,
     identities_per_client: int | Sequence[int] = 10,
     train_count: int = 60,
+    train_images: int | None = None,
     test_count: int = 40,
     public_identities: int | None = None,
+    public_images: int | None = None,
+    public_from: str = "public",
+    set_aside: int = 0,
     generic_identities: int | None = None,
     distractors: int | None = None,
     deals: int | None = None,
@@ -103,7 +107,8 @@ def pins_fed(
     Private identities with more than ``train_count`` images are sorted by name and shuffled once, equally for every
     ``seed``. Split number ``seed`` takes the identities at its position in that order, so that splits share no identity
     while there are enough: with the 71 of Pins that are not in LFW these are splits 0, 1 and 2 of two clients. The
-    first ``train_count`` images of each are for training, up to ``test_count`` of the next ones for testing.
+    first ``train_count`` images of each are for training, of which only the first ``train_images`` are used, up to
+    ``test_count`` of the next ones for testing.
 
     Public are the first ``public_identities`` by name of the public set's identities with two or more images. Generic
     are: the first ``distractors`` by name of its identities with one image, which are also non-mated probes of every
@@ -116,13 +121,21 @@ def pins_fed(
     every seed, and cut into ``deals`` + 1 equal parts, of which the split takes those at its seed. Generic private
     identities are those of the next deal. The last parts are the split with ``validation=True``, for choosing settings;
     it has no generic private identities.
+
+    For a comparison of public faces from the private set with those from another, the first ``set_aside`` private
+    identities are in no deal, and with ``public_from="private"`` public. ``public_images`` is the smallest number of
+    images of a public identity and the number used, so that both have equally many.
     """
     if not isinstance(validation, bool):
         raise FedfrError(f"split setting validation = {validation!r}; give true or false")
     if validation and deals is None:
         raise FedfrError("split setting validation = true needs deals, the number of splits beside it; give deals")
     sizes = client_sizes(clients, identities_per_client)
-    check_minimum(1, train_count=train_count)
+    used = train_count if train_images is None else train_images
+    check_minimum(1, train_count=train_count, train_images=used)
+    if used > train_count:
+        raise FedfrError(f"split setting train_images = {used}; give at most train_count = {train_count}")
+    _check_public(public_from, public_images, set_aside, deals)
     check_minimum(0, test_count=test_count, public_identities=_or_none(public_identities))
     check_minimum(0, generic_identities=generic_identities, distractors=distractors, seed=seed)
     _need_sets(faces, "pins-fed", "public", "private")
@@ -133,45 +146,65 @@ def pins_fed(
     pool = in_fixed_order(label for label in in_role(faces, order, "private") if counts[label] > train_count)
     needed = f"private identities with more than {train_count} images"
     lower = "clients, identities_per_client or train_count"
-    check_available(sum(sizes), len(pool), needed, lower)
-    check_available(
-        public_identities or 0, len(public), "public identities with two or more images", "public_identities"
-    )
+    check_available(set_aside + sum(sizes), len(pool), needed, lower)
+    aside, pool = pool[:set_aside], pool[set_aside:]
+    public = public if deals is None else in_fixed_order(public)
+    eligible = [label for label in public if counts[label] >= (public_images or 2)]
+    described = f"public identities with {public_images or 'two'} or more images"
+    check_available(public_identities or 0, len(eligible), described, "public_identities")
+    shown = eligible[:public_identities]
     if deals is None:
         check_available(distractors or 0, len(single), "public identities with one image", "distractors")
         start = seed * sum(sizes) % len(pool)
         pool = pool[start:] + pool[:start]
         own, others = pool[: sum(sizes)], pool[sum(sizes) :]
         check_available(generic_identities or 0, len(others), "private identities of no client", "generic_identities")
-        shown, single, others = public[:public_identities], single[:distractors], others[:generic_identities]
+        single, others = single[:distractors], others[:generic_identities]
     else:
         deal = Deal.of(deals, seed, validation)
-        public = in_fixed_order(public)
-        shown = public[:public_identities]
         own = deal.part(pool, sum(sizes), needed, lower)
         next_deal = deal.following
         others = [] if next_deal is None else next_deal.part(pool, generic_identities, needed, "generic_identities")
-        rest, single = public[len(shown) :], in_fixed_order(single)
+        seen = {*shown}
+        rest, single = [label for label in public if label not in seen], in_fixed_order(single)
         strangers = deal.part(in_fixed_order(strangers), None, "identities of the generic set")
         strangers += deal.part(rest, None, "identities of the public set that are not public", "public_identities")
         single = deal.part(single, distractors, "public identities with one image", "distractors")
+    if public_from == "private":
+        check_available(public_identities or 0, len(aside), "private identities in no deal", "public_identities")
+        shown = aside[:public_identities]
     singles = images_of(faces, single)
     generic = images_of(faces, others, train_count + test_count) + images_of(faces, strangers) + singles
     return Split(
         name="pins-fed",
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
-        public=images_of(faces, shown),
+        public=images_of(faces, shown, public_images),
         clients=assign_to_clients(
             faces,
             own,
             sizes,
-            lambda images: (range(train_count), range(train_count, images)),
+            lambda images: (range(used), range(train_count, images)),
             train_count + test_count,
         ),
         generic=ImageIndices(sorted(generic)),
         distractors=singles,
     )
+
+
+def _check_public(public_from: str, public_images: int | None, set_aside: int, deals: int | None) -> None:
+    """Check the settings of a comparison of public faces from one set or another."""
+    check_minimum(2, public_images=2 if public_images is None else public_images)
+    check_minimum(0, set_aside=set_aside)
+    if public_from not in ("public", "private"):
+        raise FedfrError(f"split setting public_from = {public_from!r}; give public or private")
+    if set_aside and deals is None:
+        raise FedfrError(f"split setting set_aside = {set_aside} is for splits with deals; give deals as well")
+    if public_from == "private" and not set_aside:
+        raise FedfrError(
+            "split setting public_from = 'private' takes the public identities from the private ones that are in no "
+            "deal; give their number, set_aside"
+        )
 
 
 def _or_none(public_identities: int | None) -> int:

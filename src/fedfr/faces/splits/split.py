@@ -106,7 +106,7 @@ class Split:
         # People in pairs are unseen like the generic ones.
         unseen = ImageIndices(np.union1d(np.asarray(self.generic, np.int64), self.pair_images()))
         parts = replace(self._parts(), generic=unseen)
-        parts.check_roles(faces)
+        parts.check_roles(faces, str(self.settings.get("public_from", "public")))
         parts.check_clients(faces)
         parts.check_identities(faces)
         parts.check_pixels(faces)

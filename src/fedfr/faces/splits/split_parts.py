@@ -96,11 +96,14 @@ class SplitParts(Brief):
                 )
             used[inside] = number
 
-    def check_roles(self, faces: FaceSet) -> None:
-        """Check that public images are of the public face set and clients' of private ones, if there are several."""
+    def check_roles(self, faces: FaceSet, public: str = "public") -> None:
+        """Check that public images are of the public face set and clients' of private ones, if there are several.
+
+        ``public`` is the role of the set whose images are public, if the settings of a split say so.
+        """
         if not faces.sets:
             return
-        wanted = {"public": "public", **dict.fromkeys(self.clients, "private")}
+        wanted = {"public": public, **dict.fromkeys(self.clients, "private")}
         for owner, images in self.owners().items():
             sets, _ = faces.locate(images)
             mismatched = [part.role != wanted.get(owner, part.role) for part in faces.sets]
