@@ -56,7 +56,7 @@ def keep(folder: Path, name: str, command: str) -> Path:
     plan = shorten_paths(benchmark.plan.model_dump(mode="json"))
     (target / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
     deals = deals_of(next(iter(benchmark.finished().values())))
-    shared = {"people": deals.people, "shared": deals.shared}
+    shared = {"people": deals.people, "shared": deals.shared, "shared_by_two": deals.shared_by_two}
     about = {"command": command, **place(), "kept": time.strftime("%Y-%m-%d"), "deals": shared}
     (target / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     return target

@@ -230,8 +230,10 @@ def test_a_scenarios_page_draws_what_varies(scenario: Benchmark) -> None:
 
 def test_another_plan_needs_another_folder(finished: Benchmark) -> None:
     other = finished.plan.model_copy(update={"seeds": (0,)})
-    with pytest.raises(FedfrError, match="was begun with seeds"):
+    with pytest.raises(FedfrError, match="was begun with seeds") as caught:
         Benchmark.begin(other, finished.folder)
+    for option in ("--start", "--methods", "--scenario", "--budget", "--set", "--seeds"):
+        assert option in str(caught.value)
 
 
 def test_the_table_compares_with_fedavg_and_fedfr(finished: Benchmark) -> None:
@@ -250,10 +252,19 @@ def test_the_table_compares_with_fedavg_and_fedfr(finished: Benchmark) -> None:
     assert own.split("|")[5].strip() == ""
     assert "[" in own.split("|")[6]
     for given, shared, reason in (
-        (rows, 0, "2 seeds are too few for an interval, which needs 3"),
-        ([*rows, *third], 6, "No intervals: 6 of the 18 people whom clients train on belong to several of the 3 seeds"),
+        (rows, 0, "2 seeds are too few for an interval, which needs 3; the order may be chance.\n"),
+        (
+            rows,
+            6,
+            "2 seeds are too few for an interval, which needs 3; the order may be chance. The seeds share 6 of 18",
+        ),
+        (
+            [*rows, *third],
+            6,
+            "No intervals: 6 of the 18 people whom clients train on belong to several of the 3 seeds (two share up to",
+        ),
     ):
-        without = text(given, Deals(people=18, shared=shared))
+        without = text(given, Deals(people=18, shared=shared, shared_by_two=4 if shared else 0))
         assert reason in without
         assert "[" not in without.split("\n\n")[1]
 
@@ -267,7 +278,7 @@ def test_what_the_seeds_share_is_counted(finished: Benchmark) -> None:
         trained.append({run.components.faces.labels[image] for image in images})
     deals = deals_of(runs)
     assert (deals.people, deals.shared) == (len(trained[0] | trained[1]), len(trained[0] & trained[1]))
-    assert deals.shared > 0
+    assert deals.shared == deals.shared_by_two > 0
     assert deals_of(runs[:1]) == Deals()
 
 

@@ -63,7 +63,7 @@ class Benchmark:
                 name, old, new = difference
                 raise FedfrError(
                     f"{folder} was begun with {name} = {old!r}, not {new!r}; give the same --start, --methods, "
-                    "--scenario, --budget and --set as then, or choose another folder"
+                    "--scenario, --budget and --set as then, and no fewer --seeds, or choose another folder"
                 )
             if plan != there:
                 benchmark._save_plan()

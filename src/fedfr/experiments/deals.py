@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -21,7 +22,9 @@ def deals_of(runs: Sequence[Experiment]) -> Deals:
     """
     if len(runs) == 1:
         return Deals()
-    seen = Counter(person for run in runs for person in _private_people(run))
+    private = [_private_people(run) for run in runs]
+    seen = Counter(person for people in private for person in people)
+    by_two = max(len(one & other) for one, other in combinations(private, 2))
     influences: dict[tuple[str, str], dict[Key, dict[int, dict[int, float]]]] = {}
     for run in runs:
         sums: dict[tuple[str, str], dict[Key, defaultdict[int, float]]] = {}
@@ -41,7 +44,7 @@ def deals_of(runs: Sequence[Experiment]) -> Deals:
     found: dict[tuple[str, str], dict[Key, dict[int, Influence]]] = {
         place: {key: dict(seeds) for key, seeds in models.items()} for place, models in influences.items()
     }
-    return Deals(len(seen), sum(count > 1 for count in seen.values()), found)
+    return Deals(len(seen), sum(count > 1 for count in seen.values()), by_two, found)
 
 
 def _private_people(run: Experiment) -> set[int]:

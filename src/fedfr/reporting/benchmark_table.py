@@ -124,11 +124,13 @@ def _conclusion(group: MetricGroup) -> str:
     deals = group.deals
     if len(seeds) < FEWEST_DEALS:
         several = f"{len(seeds)} seeds are" if len(seeds) > 1 else "One seed is"
-        return f"{several} too few for an interval, which needs {FEWEST_DEALS}; the order may be chance."
+        shared = f" The seeds share {deals.shared} of {deals.people} people in training." if deals.shared else ""
+        return f"{several} too few for an interval, which needs {FEWEST_DEALS}; the order may be chance.{shared}"
     if deals.shared:
+        by_two = f" (two share up to {deals.shared_by_two})" if deals.shared_by_two else ""
         return (
             f"No intervals: {deals.shared} of the {deals.people} people whom clients train on belong to several of the "
-            f"{len(seeds)} seeds, which are therefore no replications; the order may be chance."
+            f"{len(seeds)} seeds{by_two}, which are therefore no replications; the order may be chance."
         )
     same_pairs = group.protocol.startswith((*SET_PROTOCOLS, *PAIRS_PROTOCOLS))
     scope = (

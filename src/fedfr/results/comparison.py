@@ -30,13 +30,14 @@ Key = tuple[str, str]
 class Deals:
     """What the seeds of a benchmark have in common.
 
-    ``people``: number of people whom clients train on in any seed; ``shared``: in more than one. ``influences``: by
-    protocol and metric, then model, then seed, the influence of every test person; may be left out where seeds share no
-    test person either.
+    ``people``: number of people whom clients train on in any seed; ``shared``: in more than one; ``shared_by_two``:
+    most that any two seeds have in common. ``influences``: by protocol and metric, then model, then seed, the influence
+    of every test person; may be left out where seeds share no test person either.
     """
 
     people: int = 0
     shared: int = 0
+    shared_by_two: int = 0
     influences: Mapping[tuple[str, str], Mapping[Key, Mapping[int, Influence]]] = field(default_factory=dict)
 
 
