@@ -92,6 +92,8 @@ def test_parts_of_pins(lfw_and_pins: FaceSet, of_pins: list[Split]) -> None:
         known = {name for name in generic if name.startswith("pins/")}
         assert known == private_of(deals[(number + 1) % DEALS]), "those of the next deal are unseen in this one"
         assert len(generic - known) == len(chosen_on.identities["generic"])
+        counts = lfw_and_pins.subset(split.generic).counts()
+        assert max(counts) == 100, "nobody with hundreds of images outweighs the others"
         assert {(len(own.train), len(own.test)) for own in split.clients.values()} <= {
             (420, tested) for tested in range(1, 281)
         }

@@ -119,8 +119,8 @@ def pins_fed(
     in all: the first ``public_identities`` in an order that no setting changes. Private identities, the other
     identities of the public set, those with one image, and those of a generic set are each shuffled once, equally for
     every seed, and cut into ``deals`` + 1 equal parts, of which the split takes those at its seed. Generic private
-    identities are those of the next deal. The last parts are the split with ``validation=True``, for choosing settings;
-    it has no generic private identities.
+    identities are those of the next deal; no generic identity has more images than a client may have of one. The last
+    parts are the split with ``validation=True``, for choosing settings; it has no generic private identities.
 
     For a comparison of public faces from the private set with those from another, the first ``set_aside`` private
     identities are in no deal, and with ``public_from="private"`` public. ``public_images`` is the smallest number of
@@ -173,8 +173,9 @@ def pins_fed(
     if public_from == "private":
         check_available(public_identities or 0, len(aside), "private identities in no deal", "public_identities")
         shown = aside[:public_identities]
-    singles = images_of(faces, single)
-    generic = images_of(faces, others, train_count + test_count) + images_of(faces, strangers) + singles
+    singles, most = images_of(faces, single), train_count + test_count
+    # In a deal, one identity with hundreds of images would outweigh all others.
+    generic = images_of(faces, others, most) + images_of(faces, strangers, None if deals is None else most) + singles
     return Split(
         name="pins-fed",
         seed=seed,
@@ -185,7 +186,7 @@ def pins_fed(
             own,
             sizes,
             lambda images: (range(used), range(train_count, images)),
-            train_count + test_count,
+            most,
         ),
         generic=ImageIndices(sorted(generic)),
         distractors=singles,
