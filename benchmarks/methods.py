@@ -24,8 +24,11 @@ from fedfr.experiments.benchmark_results import Result, read_results
 from fedfr.experiments.deals import deals_of
 from fedfr.experiments.report import shorten_paths
 from fedfr.reporting.benchmark_table import overview_table
+from fedfr.reporting.charts import Section
+from fedfr.reporting.gain import gain_table, section_gains
 from fedfr.reporting.table import column_title, markdown_table
 from fedfr.results.comparison import DISJOINT, Deals, Key, compare, metric_groups, shared_metrics, summaries
+from fedfr.results.costs import RoundCost
 from fedfr.results.result_rows import Row
 from harness import place, sleeping_threads
 from paper_claims import GENERIC, SEARCH, VERIFY, claims_table, difference_text
@@ -41,6 +44,7 @@ __all__ = [
     "costs_table",
     "overview",
     "tuned",
+    "worth",
 ]
 
 HERE = Path(__file__).parent
@@ -131,6 +135,30 @@ def axis(folder: Path) -> str:
     plan = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8"))
     cells = {name: cell["at"] for name, cell in plan["cells"].items()}
     return f"{axis_table(read_results(folder / 'results.csv'), plan['axis'], cells)}\n\n{where(folder)}"
+
+
+def worth(folder: Path) -> str:
+    """Return the gain of the federation along a scenario's axis over the best alternative without one."""
+    plan = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8"))
+    return f"{worth_table(read_results(folder / 'results.csv'), plan, _deals(folder))}\n\n{where(folder)}"
+
+
+def worth_table(results: Sequence[Result], plan: Mapping[str, Any], deals: Deals = DISJOINT) -> str:
+    """Return the table of :func:`worth` and how to read it; ``plan`` has the axis and the cells with their places."""
+    sections = []
+    for cell, rows in _by_cell(results):
+        place = plan["cells"][cell]
+        own = [_cost(result) for result in results if result.cell == cell]
+        costs = list({(cost.method, cost.seed): cost for cost in own}.values())
+        sections.append(Section(rows, [], [], costs, cell, place.get("at"), place.get("group", ""), deals))
+    table = gain_table(plan["axis"], section_gains(sections))
+    return f"{markdown_table(table.head, table.lines)}\n\n{table.note}"
+
+
+def _cost(result: Result) -> RoundCost:
+    row = result.row
+    spent = {name: getattr(result, name) for name in ("client_seconds", "bytes_up", "bytes_down")}
+    return RoundCost(row.method, row.seed, row.round, **spent)
 
 
 def axis_table(results: Sequence[Result], name: str, cells: Mapping[str, float]) -> str:

@@ -138,6 +138,37 @@ def test_a_scenario_is_shown_along_its_axis(monkeypatch: pytest.MonkeyPatch) -> 
     ]
 
 
+def test_the_gain_of_a_federation_is_shown_from_kept_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    methods = importlib.import_module("methods")
+    given = []
+    for cell, better in (("few", 0.1), ("many", 0.0)):
+        figures = {
+            ("pretrained", "pretrained", "generic-1:1"): {0: [0.4], 1: [0.5], 2: [0.45]},
+            ("fedfr", "generic", "generic-1:1"): {0: [0.5], 1: [0.61], 2: [0.55]},
+            ("fedfr", "personalized", "personalized-1:1"): {0: [0.9, 0.8], 1: [0.9, 0.8], 2: [0.9, 0.8]},
+            ("local-fedfr", "personalized", "personalized-1:1"): {
+                seed: [0.9 - better, 0.8 - better] for seed in range(3)
+            },
+        }
+        given += [Result(cell, row, 1.0, 30.0, 10**7, 2 * 10**7, 0) for row in rows(figures)]
+    plan = {"axis": "images", "cells": {"few": {"at": 5.0}, "many": {"at": 60.0}}}
+    table, note = methods.worth_table(given, plan).split("\n\n")
+    head, _, *lines = table.splitlines()
+    assert head.startswith("| images | fedfr | best alternative | without federation | gain [95 %] | deals | MB up |")
+    assert [line.split(" | ")[4] for line in lines] == [
+        "**+10.3 [+8.9, +11.8]**",
+        "**+10.3 [+8.9, +11.8]**",
+        "**+10.0 [+10.0, +10.0]**",
+        "+0.0 [+0.0, +0.0]",
+    ]
+    assert lines[2] == (
+        "| 5, personalized | 85.0 | local-fedfr personalized | 75.0 | **+10.0 [+10.0, +10.0]** | 3 "
+        "| 5.0 | 10.0 | 15 | 15 |"
+    )
+    assert "t intervals over deals with different people" in note
+
+
 def test_settings_are_chosen_by_all_figures_that_a_method_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
     methods = importlib.import_module("methods")

@@ -53,7 +53,7 @@ def benchmark(
     from fedfr.experiments.benchmark import Benchmark
     from fedfr.experiments.benchmark_plan import SCRATCH, plan_benchmark
     from fedfr.experiments.deals import deals_of
-    from fedfr.experiments.report import write_report
+    from fedfr.experiments.report import open_report, save_page, write_report
     from fedfr.reporting.benchmark_table import benchmark_tables
     from fedfr.reporting.text_tables import screen_width
 
@@ -78,5 +78,8 @@ def benchmark(
         print(f"## {cell}\n" if len(plan.cells) > 1 else "", end="")
         tables = benchmark_tables([result.row for result in results if result.cell == cell], deals_of(runs[cell]))
         print("\n\n".join(table.text(screen_width()) for table in tables), end="\n\n")
+    report = open_report(out)
+    if report.gains:
+        print(report.gain_text(screen_width()), end="\n\n")
     print_lines(f"every metric with its counts and costs: {out / 'results.csv'}")
-    print_lines(f"report with tables, curves and costs: {write_report(out)}")
+    print_lines(f"report with tables, curves and costs: {save_page(report, out / 'report.html')}")

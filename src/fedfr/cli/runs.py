@@ -189,6 +189,8 @@ def report(
     for section in content.sections:
         print(f"## {section.name}\n" if len(content.sections) > 1 else "", end="")
         print(results_text(section.rows, screen_width(), section.deals), end="\n\n")
+    if content.gains:
+        print(content.gain_text(screen_width()), end="\n\n")
     for what, folder, count in written:
         print_lines(f"{what}: {count} files in {folder}")
     print_lines(f"report: {save_page(content, out or target / 'report.html')}")

@@ -25,7 +25,7 @@ from fedfr.results.comparison import (
 from fedfr.results.intervals import FEWEST_DEALS, holm
 from fedfr.results.result_rows import Row
 
-__all__ = ["BenchmarkTable", "benchmark_tables", "overview_table", "results_text"]
+__all__ = ["BenchmarkTable", "benchmark_tables", "overview_table", "points", "results_text"]
 
 AGAINST = ("fedavg", "fedfr")
 SIGNIFICANCE = 0.05
@@ -148,7 +148,7 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f}"
 
 
-def _points(value: float) -> str:
+def points(value: float) -> str:
     """Format a difference in percentage points with its sign; what rounds to zero is +0.0."""
     return f"{round(100 * value, 1) + 0.0:+.1f}"
 
@@ -170,6 +170,6 @@ def _difference(found: tuple[Difference, float] | None) -> str:
         return "–"
     difference, p_value = found
     if difference.low is None or difference.high is None:
-        return _points(difference.mean)
-    text = f"{_points(difference.mean)} [{_points(difference.low)}, {_points(difference.high)}]"
+        return points(difference.mean)
+    text = f"{points(difference.mean)} [{points(difference.low)}, {points(difference.high)}]"
     return f"**{text}**" if p_value < SIGNIFICANCE else text

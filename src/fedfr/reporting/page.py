@@ -18,10 +18,12 @@ from fedfr.reporting.benchmark_table import benchmark_tables, overview_table
 from fedfr.reporting.chart import Axis, Chart, Line
 from fedfr.reporting.charts import Section, charts, shown_methods
 from fedfr.reporting.drawing import draw
+from fedfr.reporting.gain import gain_chart, gain_table, gain_text, section_gains
 from fedfr.reporting.markup import TABLE_FORMATS, PageTable, csv_text
 from fedfr.reporting.palette import colour
 from fedfr.reporting.scenario import sweep_charts
 from fedfr.reporting.table import missing_values
+from fedfr.results.federation_gain import Gain
 from fedfr.results.result_rows import Row
 
 __all__ = ["Report", "Section", "page"]
@@ -77,16 +79,28 @@ class Report:
         ]
 
     @cached_property
+    def gains(self) -> list[Gain]:
+        """Gains of the federation along the axis; empty without one, or without the methods to compare."""
+        return section_gains(self.sections) if self.axis else []
+
+    def gain_text(self, width: int = 80) -> str:
+        """Return the table of the gains for a terminal; empty if there are none."""
+        return gain_text(self.axis, self.gains, width) if self.gains else ""
+
+    @cached_property
     def charts(self) -> dict[str, Chart]:
         """All figures by name."""
         if self.axis:
-            return {chart.name: chart for chart in sweep_charts(self.axis, self.sections)}
+            drawn = [gain_chart(self.axis, self.gains)] if self.gains else []
+            return {chart.name: chart for chart in (*drawn, *sweep_charts(self.axis, self.sections))}
         return {name: chart for content in self.contents for name, chart in content.charts.items()}
 
     @cached_property
     def tables(self) -> dict[str, PageTable]:
         """All tables by name."""
-        return {name: table for content in self.contents for name, table in content.tables.items()}
+        gained = [gain_table(self.axis, self.gains)] if self.gains else []
+        own = {table.name: table for table in gained}
+        return own | {name: table for content in self.contents for name, table in content.tables.items()}
 
 
 def page(report: Report) -> str:
@@ -98,6 +112,9 @@ def page(report: Report) -> str:
     body = [f"<header><h1>{_text(report.title)}</h1>{lines}</header>", _method_choice(rows, report.methods())]
     if report.axis:
         body += figures.values()
+    if report.gains:
+        table = gain_table(report.axis, report.gains)
+        body.append(_table(table.name, table))
     for content in report.contents:
         body.append(f"<h2>{_text(content.section.name or 'Results')}</h2>")
         body += [_table(name, table) for name, table in content.tables.items()]

@@ -1,0 +1,159 @@
+"""Gain of a federation over the best that a client has without one, at every point of a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from fedfr.results.comparison import (
+    DISJOINT,
+    Deals,
+    Difference,
+    Key,
+    MetricGroup,
+    compare,
+    metric_groups,
+    rate_of,
+    shared_metrics,
+    summaries,
+)
+from fedfr.results.costs import RoundCost, total
+from fedfr.results.intervals import holm
+from fedfr.results.result_rows import Row
+
+__all__ = ["ALONE", "FEDERATED", "ClientCost", "Gain", "Point", "gains"]
+
+FEDERATED = "fedfr"
+STARTS = ("published", "pretrained")
+ALONE = ("local-fedfr", "frozen-head", "local")
+"""Methods in which a client trains alone; the starts need no training at all."""
+
+_MODELS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "generic": ("generic-1:1", STARTS),
+    "personalized": ("personalized-1:1", (*STARTS, *ALONE)),
+}
+"""By model of the federation: the protocol it is judged by, and the methods that need no federation."""
+# The rate of the paper; the strictest available one where there are too few pairs.
+_PREFERRED = "TAR@FAR=1e-4"
+
+
+@dataclass(frozen=True)
+class Point:
+    """Results of one point of a scenario; ``label`` is its value on the axis, ``at`` the same as a number if it is one.
+
+    ``costs`` are those of any rounds of the methods.
+    """
+
+    label: str
+    at: float | None
+    rows: Sequence[Row]
+    deals: Deals = DISJOINT
+    costs: Sequence[RoundCost] = ()
+
+
+@dataclass(frozen=True)
+class ClientCost:
+    """Cost of a method for one client, mean over clients and seeds: bytes sent and received, seconds of computing."""
+
+    bytes_up: float = 0.0
+    bytes_down: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A federated model compared with the best model without a federation, at one point.
+
+    ``alternative`` is the one with the highest mean at this point, which favours it. ``p_value`` is corrected for the
+    number of points (Holm), None where there is no interval. ``cost`` and ``alternative_cost`` are for one client.
+    """
+
+    point: Point
+    model: str
+    protocol: str
+    metric: str
+    federated: float
+    alternative: Key
+    alone: float
+    difference: Difference
+    p_value: float | None = None
+    cost: ClientCost = field(default_factory=ClientCost)
+    alternative_cost: ClientCost = field(default_factory=ClientCost)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the gain is not 0 at the level of 5 %, corrected for the number of points."""
+        return self.p_value is not None and self.p_value < 0.05
+
+
+def gains(points: Sequence[Point]) -> list[Gain]:
+    """Return the gain of the generic and of the personalized model at every point.
+
+    Empty unless FedFR and its counterpart without a federation, ``local-fedfr``, are among the methods: a gain over
+    weaker alternatives would not be one of the federation. All points have the same metric.
+    """
+    methods = {row.method for point in points for row in point.rows}
+    if not {FEDERATED, ALONE[0]} <= methods:
+        return []
+    return [gain for model in _MODELS for gain in _of_model(points, model)]
+
+
+def _of_model(points: Sequence[Point], model: str) -> list[Gain]:
+    protocol, alternatives = _MODELS[model]
+    compared = [_compared(point, model, alternatives) for point in points]
+    metric = _metric(compared, protocol)
+    if metric is None:
+        return []
+    found = [gain for point, rows in zip(points, compared, strict=True) if (gain := _at(point, model, rows, metric))]
+    tested = [gain.difference.p_value for gain in found if gain.difference.p_value is not None]
+    corrected = iter(holm(tested))
+    return [gain if gain.difference.p_value is None else replace(gain, p_value=next(corrected)) for gain in found]
+
+
+def _compared(point: Point, model: str, alternatives: Sequence[str]) -> list[Row]:
+    """Return the rows of the federated model and of all alternatives."""
+    protocol, _ = _MODELS[model]
+    return [
+        row
+        for row in point.rows
+        if row.protocol == protocol and ((row.method, row.model) == (FEDERATED, model) or row.method in alternatives)
+    ]
+
+
+def _metric(compared: Sequence[Sequence[Row]], protocol: str) -> str | None:
+    """Return the paper's metric if all models of all points have it, else the strictest that they have."""
+    each = [shared_metrics(rows, protocol) for rows in compared]
+    shared = set(each[0]).intersection(*each[1:]) if each else set()
+    return _PREFERRED if _PREFERRED in shared else min(shared, key=rate_of, default=None)
+
+
+def _at(point: Point, model: str, rows: Sequence[Row], metric: str) -> Gain | None:
+    groups = [group for group in metric_groups(rows, point.deals) if group.metric == metric]
+    key = (FEDERATED, model)
+    if not groups or key not in groups[0].values:
+        return None
+    (group,) = groups
+    best = _best(group, key)
+    difference = None if best is None else compare(group, key, best)
+    if best is None or difference is None:
+        return None
+    mean = summaries(group)
+    costs = (_client_cost(point, method) for method in (FEDERATED, best[0]))
+    return Gain(point, model, group.protocol, metric, mean[key].mean, best, mean[best].mean, difference, None, *costs)
+
+
+def _best(group: MetricGroup, key: Key) -> Key | None:
+    """Return the alternative with the highest mean; only those with a value wherever the federated model has one."""
+    mean, wanted = summaries(group), group.values[key].keys()
+    others = [other for other, values in group.values.items() if other != key and values.keys() >= wanted]
+    return max(others, key=lambda other: mean[other].mean, default=None)
+
+
+def _client_cost(point: Point, method: str) -> ClientCost:
+    clients = {row.client for row in point.rows if row.client}
+    own = [cost for cost in point.costs if cost.method == method]
+    seeds = {cost.seed for cost in own}
+    if not own or not clients:
+        return ClientCost()
+    every, count = total(own), len(seeds) * len(clients)
+    return ClientCost(every.bytes_up / count, every.bytes_down / count, every.client_seconds / count)

@@ -1,0 +1,183 @@
+"""Gain of a federation over the best alternative without one, on results made by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from statistics import stdev
+
+import pytest
+from scipy.stats import t as student
+
+from fedfr.reporting.charts import Section
+from fedfr.reporting.drawing import draw
+from fedfr.reporting.gain import gain_chart, gain_table, gain_text, section_gains
+from fedfr.reporting.page import Report, page
+from fedfr.results.comparison import Deals
+from fedfr.results.costs import RoundCost
+from fedfr.results.federation_gain import Gain
+from fedfr.results.result_rows import Row
+
+START = (0.80, 0.81, 0.79, 0.80)
+GENERIC = {"few": (0.83, 0.84, 0.81, 0.82), "many": (0.80, 0.82, 0.79, 0.80)}
+# By point and method: the mean over two clients in each of four deals.
+PERSONAL = {
+    "few": {
+        "fedfr": (0.90, 0.92, 0.89, 0.91),
+        "local-fedfr": (0.80, 0.95, 0.80, 0.81),
+        "frozen-head": (0.84, 0.85, 0.84, 0.85),
+        "local": (0.60, 0.61, 0.62, 0.60),
+    },
+    "many": {
+        "fedfr": (0.95, 0.96, 0.95, 0.97),
+        "local-fedfr": (0.96, 0.97, 0.97, 0.96),
+        "frozen-head": (0.90, 0.90, 0.91, 0.90),
+        "local": (0.70, 0.71, 0.72, 0.70),
+    },
+}
+FEW = Section([], [], [], [], "few", 5.0)
+
+
+def rows_of(point: str, *, without: tuple[str, ...] = ()) -> list[Row]:
+    """Rows of a point, with a second metric that only some have, and the other scorings' protocols."""
+
+    def row(method: str, model: str, protocol: str, seed: int, client: str, value: float) -> Row:
+        return Row(method, seed, 1, client, model, protocol, "TAR@FAR=1e-3", value, 100, 10_000)
+
+    found = []
+    for seed in range(4):
+        found.append(row("pretrained", "pretrained", "generic-1:1", seed, "", START[seed]))
+        found.append(row("published", "published", "generic-1:1", seed, "", START[seed] - 0.05))
+        found.append(row("fedfr", "generic", "generic-1:1", seed, "", GENERIC[point][seed]))
+        found.append(row("fedfr", "generic", "generic-1:1 flip", seed, "", 0.99))
+        for number, step in enumerate((-0.02, 0.02)):
+            client = f"client-{number}"
+            found.append(row("pretrained", "pretrained", "personalized-1:1", seed, client, 0.5))
+            found.append(row("fedfr", "generic", "personalized-1:1", seed, client, 0.999))
+            for method, values in PERSONAL[point].items():
+                model = "local" if method == "local" else "personalized"
+                found.append(row(method, model, "personalized-1:1", seed, client, values[seed] + step))
+    found.append(replace(found[0], metric="TAR@FAR=1e-4", value=None, refused="few"))
+    return [each for each in found if each.method not in without]
+
+
+def costs() -> list[RoundCost]:
+    """Two rounds in four seeds with two clients each."""
+    each = [("fedfr", 8_000_000, 40.0), ("frozen-head", 0, 6.0)]
+    return [
+        RoundCost(name, seed, number, 1.0, seconds, up, 2 * up, 1)
+        for name, up, seconds in each
+        for seed in range(4)
+        for number in (1, 2)
+    ]
+
+
+def sections(**given: tuple[str, ...]) -> list[Section]:
+    return [
+        replace(FEW, rows=rows_of("few", **given), costs=costs()),
+        replace(FEW, name="many", at=60.0, rows=rows_of("many", **given)),
+    ]
+
+
+def found(gains: list[Gain]) -> dict[tuple[str, str], Gain]:
+    return {(gain.point.label, gain.model): gain for gain in gains}
+
+
+def test_the_alternative_is_the_best_on_the_mean_of_its_point() -> None:
+    gains = found(section_gains(sections()))
+    assert list(gains) == [("5", "generic"), ("60", "generic"), ("5", "personalized"), ("60", "personalized")]
+    assert {place: gain.alternative[0] for place, gain in gains.items()} == {
+        ("5", "generic"): "pretrained",
+        ("60", "generic"): "pretrained",
+        ("5", "personalized"): "frozen-head",
+        ("60", "personalized"): "local-fedfr",
+    }
+    few = gains["5", "personalized"]
+    differences = [a - b for a, b in zip(PERSONAL["few"]["fedfr"], PERSONAL["few"]["frozen-head"], strict=True)]
+    mean, half = sum(differences) / 4, student.ppf(0.975, 3) * stdev(differences) / 2
+    assert few.difference.mean == pytest.approx(mean)
+    assert (few.difference.low, few.difference.high) == pytest.approx((mean - half, mean + half))
+    assert (few.federated, few.alone) == pytest.approx((0.905, 0.845))
+    assert {gain.metric for gain in gains.values()} == {"TAR@FAR=1e-3"}
+
+
+def test_gains_are_settled_by_intervals_corrected_for_the_points() -> None:
+    gains = found(section_gains(sections()))
+    for model in ("generic", "personalized"):
+        ours = [gains[point, model] for point in ("5", "60")]
+        plain = sorted(float(gain.difference.p_value or 1) for gain in ours)
+        assert sorted(float(gain.p_value or 1) for gain in ours) == pytest.approx([2 * plain[0], plain[1]])
+    assert {place for place, gain in gains.items() if gain.settled} == {("5", "generic"), ("5", "personalized")}
+    assert gains["60", "personalized"].difference.mean < 0
+
+
+def test_costs_are_for_one_client() -> None:
+    gain = found(section_gains(sections()))["5", "personalized"]
+    assert (gain.cost.bytes_up, gain.cost.bytes_down, gain.cost.seconds) == (8e6, 16e6, 40.0)
+    assert (gain.alternative_cost.bytes_up, gain.alternative_cost.seconds) == (0, 6.0)
+
+
+@pytest.mark.parametrize("missing", ["fedfr", "local-fedfr"])
+def test_a_gain_needs_the_federation_and_its_counterpart_alone(missing: str) -> None:
+    assert section_gains(sections(without=(missing,))) == []
+
+
+def test_there_is_no_interval_without_replications() -> None:
+    two = [replace(each, rows=[row for row in each.rows if row.seed < 2]) for each in sections()]
+    shared = [replace(each, deals=Deals(people=10, shared=3)) for each in sections()]
+    for given, reason in ((two, "An interval needs 3 deals"), (shared, "No intervals: deals train on the same people")):
+        gains = section_gains(given)
+        assert all(gain.difference.low is None and not gain.settled for gain in gains)
+        assert reason in gain_table("images", gains).note
+        assert not any(line.spread for line in gain_chart("images", gains).lines)
+
+
+def test_a_model_that_lacks_a_client_is_no_alternative() -> None:
+    few, many = sections()
+    few = replace(
+        few,
+        rows=[row for row in few.rows if (row.method, row.client, row.seed) != ("frozen-head", "client-0", 0)],
+    )
+    assert found(section_gains([few, many]))["5", "personalized"].alternative[0] == "local-fedfr"
+
+
+def test_the_table_fits_a_terminal_and_marks_what_is_settled() -> None:
+    text = gain_text("training images per person", section_gains(sections()), 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "+6.0 [" in text
+    assert text.count("]*") == 2
+    markdown = gain_table("images", section_gains(sections())).markdown()
+    assert "| 5, personalized | 90.5 | frozen-head personalized | 84.5 | **+6.0 [" in markdown
+    assert "| 8.0 | 16.0 | 40 | 6 |" in markdown
+
+
+def test_the_figure_has_both_models_with_their_intervals() -> None:
+    gains = section_gains(sections())
+    chart = gain_chart("images", gains)
+    zero, generic, personal = chart.lines
+    assert (zero.x, zero.y) == ([5.0, 60.0], [0.0, 0.0])
+    assert (generic.label, personal.label) == ("fedfr generic", "fedfr personalized")
+    assert generic.dash != personal.dash
+    own = found(gains)
+    assert personal.y == pytest.approx([100 * own[at, "personalized"].difference.mean for at in ("5", "60")])
+    high = own["5", "personalized"].difference.high
+    assert high is not None
+    assert personal.spread[0] == pytest.approx(100 * (high - own["5", "personalized"].difference.mean))
+    assert len(chart.table) == 5
+    assert all(math.isfinite(place) for line in draw(chart, chart.name).points for point in line for place in point)
+
+
+def test_the_page_of_a_scenario_shows_figure_and_table() -> None:
+    report = Report("worth", [], sections(), "", {}, "images")
+    text = page(report)
+    assert '<figure id="federation-gain">' in text
+    assert "Gain of the federation against images" in text
+    assert "federation-gain" in report.tables
+    assert page(replace(report, axis="")).find("federation-gain") < 0
+
+
+def test_points_without_a_number_have_their_names() -> None:
+    gains = section_gains([replace(each, at=None) for each in sections()])
+    chart = gain_chart("public faces", gains)
+    assert chart.x.names == ("few", "many")
+    assert chart.lines[1].x == [0.0, 1.0]
