@@ -75,6 +75,10 @@ def test_a_checkpoint_to_start_from(tmp_path: Path) -> None:
     wanted = read_benchmark("lfw-fed")["tuned_start"]
     assert tuned.pretrain.model_dump(include=set(wanted)) == wanted
     assert (tuned.pretrain.prototypes, tuned.pretrain.batchnorm) == ("mean", "frozen")
+    # Without a checkpoint there is none to evaluate as it is.
+    assert set(tuned.baselines) - set(scratch.baselines) == {"published"}
+    plan = plan_benchmark("lfw-fed", starts=["scratch", str(checkpoint)], methods=["published", "local"])
+    assert [plan.experiment(0, cell).method.name for cell in plan.cells] == ["local", "published"]
 
 
 @pytest.mark.parametrize(

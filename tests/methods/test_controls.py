@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 from tests.support.same import equal
+from torch.nn.functional import cosine_similarity
 
 from fedfr.methods import METHODS
+from fedfr.training.objective import Batch, Contrastive, Network
 
 SOME = "method.hard_negatives.threshold=0.6"
 """Threshold above which a part of the public faces is found in the first round."""
@@ -81,3 +83,46 @@ def test_centralized_without_public_faces(run: Any) -> None:
     assert torch.equal(pooled.generic.prototypes, pooled.start.prototypes)
     assert not equal(pooled.generic, run("method.name=centralized").generic)
     assert METHODS["centralized-private"].generic_model == "centralized-private"
+
+
+def test_moon_with_a_projection_head_is_a_setting_of_moon(run: Any) -> None:
+    head = run("method.name=moon-projection")
+    assert equal(head.generic, run("method.name=moon", "method.projection.dim=256").generic)
+    assert not equal(head.generic, run("method.name=moon").generic)
+    assert all(update.weights.keys() == head.start.weights.keys() for update in head.ups)
+    kept = head.state("client-01").personal
+    assert {name: tuple(value.shape) for name, value in kept.items()} == {
+        "projection/0.weight": (512, 512),
+        "projection/0.bias": (512,),
+        "projection/2.weight": (256, 512),
+        "projection/2.bias": (256,),
+    }
+    small = run("method.name=moon-projection", "method.projection.hidden=5", "method.projection.dim=3")
+    assert small.state("client-01").personal["projection/2.weight"].shape == (3, 5)
+
+
+def test_the_projection_head_starts_alike_everywhere_is_trained_and_goes_on(run: Any) -> None:
+    found = run("method.name=moon-projection")
+    make_client = found.client_factory()
+    starts, others = list[torch.Tensor](), list[torch.Tensor]()
+    for client_id, broadcast in found.downs[2:]:
+        client = make_client(client_id)
+        for state, heads in ((None, starts), (found.state(client_id), others)):
+            context = client._context(broadcast, state, client._generic(broadcast, state))
+            heads.append(client.method.projection(context).state_dict()["2.weight"])
+    assert torch.equal(*starts)
+    assert not torch.equal(*others)
+    saved = [found.state(client_id).personal["projection/2.weight"] for client_id, _ in found.downs[2:]]
+    assert all(map(torch.equal, others, saved))
+    assert not torch.equal(starts[0], others[0])
+
+
+def test_the_contrastive_term_sees_projected_features() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features, of_global, of_previous = (torch.randn(4, 8, generator=generator) for _ in range(3))
+    head = torch.nn.Linear(8, 3)
+    network = Network(torch.nn.Identity(), torch.zeros(2, 8), projection=head)
+    batch = Batch(features, torch.zeros(4, dtype=torch.int64), head(of_global).detach(), head(of_previous).detach())
+    left, right = (cosine_similarity(head(features), head(other)) / 0.5 for other in (of_global, of_previous))
+    expected = -(left.exp() / (left.exp() + right.exp())).log().mean()
+    assert float(Contrastive().value(batch, network).detach()) == pytest.approx(float(expected.detach()), rel=1e-5)

@@ -77,6 +77,7 @@ class Agreement(Settings):
     weights: Literal["trained", "private"]
     batchnorm: Literal["average", "local", "frozen"]
     updates: Literal["full", "bf16", "int8"]
+    average_prototypes: bool = True
     code: dict[str, CodeTerms] = Field(default_factory=dict)
 
     @classmethod
@@ -87,7 +88,7 @@ class Agreement(Settings):
             raise FedfrError(
                 f"{method_run.name} needs all faces in one place, but sites keep theirs; choose another method"
             )
-        public = components.public_faces.fingerprint() if method_run.method.uses_public_prototypes else ""
+        public = components.public_faces.fingerprint() if method_run.method.needs_public_faces else ""
         settings = method_run.method.settings.model_dump(mode="json")
         method = MethodConfig(name=method_run.name, **settings)
         local = local_training(config, method_run.name)
@@ -103,6 +104,7 @@ class Agreement(Settings):
             weights=config.federation.weights,
             batchnorm=config.federation.batchnorm,
             updates=config.federation.updates,
+            average_prototypes=config.federation.average_prototypes,
             code={name: CodeTerms.of(name) for name in _external_code(config.model.backbone, method, local.loss)},
         )
 
@@ -174,7 +176,11 @@ class Agreement(Settings):
             model=ModelConfig(backbone=self.backbone),
             local=self.local,
             federation=FederationConfig(
-                rounds=self.rounds, weights=self.weights, batchnorm=self.batchnorm, updates=self.updates
+                rounds=self.rounds,
+                weights=self.weights,
+                batchnorm=self.batchnorm,
+                updates=self.updates,
+                average_prototypes=self.average_prototypes,
             ),
             method=self.method,
             baselines=(),
@@ -182,12 +188,14 @@ class Agreement(Settings):
 
     def _terms(self) -> Mapping[str, Any]:
         content: dict[str, Any] = self.model_dump(mode="json")
-        # Without external code and with the default loss, the file and its fingerprint equal those of versions that had
-        # neither term.
+        # Without external code and with these defaults, the file and its fingerprint equal those of versions that had
+        # none of these terms.
         if not self.code:
             del content["code"]
         if self.local.loss == LocalConfig.model_fields["loss"].default:
             del content["local"]["loss"]
+        if self.average_prototypes:
+            del content["average_prototypes"]
         return content
 
 

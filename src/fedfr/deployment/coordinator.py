@@ -222,7 +222,7 @@ class Coordinator:
             if not exists:
                 empty_folder(folder, remove=True)
             raise
-        if method_run.method.uses_public_prototypes:
+        if method_run.method.needs_public_faces:
             publish(experiment.components.public_faces, self.proxy.folder)
         (folder / STOPPED).unlink(missing_ok=True)
         if not (folder / SUBMITTED).exists():

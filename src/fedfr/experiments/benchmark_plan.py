@@ -92,10 +92,10 @@ class Plan(Settings):
     def experiment(self, seed: int, cell: str | None = None) -> ExperimentConfig:
         """Return the configuration of one seed and cell (by default the first): a main method, the others baselines."""
         chosen = self.cells[next(iter(self.cells)) if cell is None else cell]
-        names = [name for name in self.methods if name != "pretrained"] or ["pretrained"]
+        settings = merge(self.settings, chosen.settings)
+        names = self._methods(settings)
         main = "fedfr" if "fedfr" in names else names[0]
         others = [name for name in names if name != main]
-        settings = merge(self.settings, chosen.settings)
         # Settings by name of the method, so that users need not know which one is the main method.
         own = merge(chosen.methods, settings.pop("baseline_settings", {}))
         settings["method"] = merge(own.pop(main, {}), settings.get("method", {}))
@@ -103,6 +103,14 @@ class Plan(Settings):
         split = {"settings": {"seed": self.split_seed + seed}}
         fixed = {"seed": seed, "split": split, "method": {"name": main}, "baselines": others}
         return load_config(self.config, merge(settings, fixed))
+
+    def _methods(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return the methods to run; without a checkpoint those that evaluate it are left out."""
+        start = load_config(self.config, {"model": settings.get("model", {})}).model.start
+        names = [name for name in self.methods if name != "pretrained"]
+        if start == SCRATCH:
+            names = [name for name in names if not METHODS[name].starts_untrained]
+        return names or list(self.methods[:1])
 
     def runs(self) -> Iterator[tuple[str, int]]:
         """Yield every cell and seed, all cells of a seed before the next seed."""

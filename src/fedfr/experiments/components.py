@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -147,39 +147,47 @@ class RunComponents:
 
     def _make_start(self, on_step: Step, on_epoch: Epoch) -> GenericModel:
         config = self.config
+        if config.pretrain.epochs == 0:
+            return self.untrained_model()
         public = self.faces.subset(self.split.public)
-        training_set = TrainingSet([(public, None, 0)])
         backbone = self.initial_backbone()
+        prototypes = pretrain(
+            backbone,
+            TrainingSet([(public, None, 0)]),
+            public.num_identities,
+            config.pretrain,
+            self.compute,
+            seed=config.seed,
+            checkpoint=self.folder / "pretrained" / "state.safetensors",
+            prototypes=partial(self._mean_prototypes, backbone) if config.pretrain.prototypes == "mean" else None,
+            on_step=on_step,
+            on_epoch=on_epoch,
+        )
+        return _generic_model(backbone, prototypes)
 
-        def mean_prototypes() -> torch.Tensor:
-            seen = PublicFaces(public, self.features_folder).features(backbone, self.compute)
-            means = mean_features(seen[torch.arange(len(public))], training_set.labels, public.num_identities)
-            if not is_finite([means]):
-                raise FedfrError(
-                    f"model.start = {config.model.start} gives NaN or infinity for public faces; use another checkpoint"
-                )
-            return means
+    def untrained_model(self) -> GenericModel:
+        """Return the model before pre-training: the checkpoint ``model.start`` as it is, or initial weights.
 
-        if config.pretrain.epochs > 0:
-            prototypes = pretrain(
-                backbone,
-                training_set,
-                public.num_identities,
-                config.pretrain,
-                self.compute,
-                seed=config.seed,
-                checkpoint=self.folder / "pretrained" / "state.safetensors",
-                prototypes=mean_prototypes if config.pretrain.prototypes == "mean" else None,
-                on_step=on_step,
-                on_epoch=on_epoch,
+        A published backbone has no prototypes of our public identities; their mean features are used. Raises
+        :class:`FedfrError` if the features of public faces are not finite.
+        """
+        backbone = self.initial_backbone()
+        return _generic_model(backbone, self._mean_prototypes(backbone))
+
+    def _mean_prototypes(self, backbone: nn.Module) -> torch.Tensor:
+        """Return the mean feature (K_g, D) of every public identity, of which there may be none."""
+        public = self.faces.subset(self.split.public)
+        if not len(public):
+            return torch.zeros(0, BACKBONES[self.config.model.backbone].embedding_dim)
+        seen = PublicFaces(public, self.features_folder).features(backbone, self.compute)
+        labels = TrainingSet([(public, None, 0)]).labels
+        means = mean_features(seen[torch.arange(len(public))], labels, public.num_identities)
+        if not is_finite([means]):
+            raise FedfrError(
+                f"model.start = {self.config.model.start} gives NaN or infinity for public faces; use another "
+                "checkpoint"
             )
-        elif not len(public):
-            prototypes = torch.zeros(0, BACKBONES[config.model.backbone].embedding_dim)
-        else:
-            # A published backbone has no prototypes of our public identities; their mean features are used.
-            prototypes = mean_prototypes()
-        weights = {name: value.detach().cpu() for name, value in backbone.state_dict().items()}
-        return GenericModel(weights, prototypes)
+        return means
 
     def initial_backbone(self) -> nn.Module:
         """Return the backbone before pre-training: initial weights, or the checkpoint ``model.start``.
@@ -208,3 +216,7 @@ class RunComponents:
                 )
             state = found.state
         load_weights(backbone, state)
+
+
+def _generic_model(backbone: nn.Module, prototypes: torch.Tensor) -> GenericModel:
+    return GenericModel({name: value.detach().cpu() for name, value in backbone.state_dict().items()}, prototypes)

@@ -85,8 +85,9 @@ class MethodRun:
         engine: EngineFactory | None = None,
         on_round: Callable[[int, GenericModel], Mapping[str, Any]] = lambda round_number, generic: {},
     ) -> GenericModel:
-        """Run or resume; returns the last generic model, which is the same to the bit after interruptions.
+        """Run or resume from ``start``, or from the checkpoint as it is where the method starts from that.
 
+        Returns the last generic model, which is the same to the bit after interruptions.
         ``engine`` connects the clients, which are on this machine by default.
         """
         config, reporter = self.components.config, progress or Silent()
@@ -130,6 +131,8 @@ class MethodRun:
                 on_event,
                 on_round,
             )
+            if self.method.starts_untrained and done is None:
+                start = self.components.untrained_model()
             return server.run(start)
 
     def store(self, client: str) -> PrivateStore:

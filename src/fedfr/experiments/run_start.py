@@ -118,6 +118,11 @@ def _check(components: RunComponents) -> None:
     for name, method in methods.items():
         local = local_training(config, name)
         check_loss(local.loss, local.scale, local.margin, dim, logits=method.uses_logits)
+        if method.starts_untrained and config.model.start == "scratch":
+            raise FedfrError(
+                f"{name} evaluates the checkpoint that model.start names, but model.start = scratch; give a "
+                f"checkpoint, or leave {name} out"
+            )
     compute, backbone = components.compute, components.initial_backbone()
     for name, method in methods.items():
         check_objective(name, method, local_training(config, name), config, compute, backbone)
@@ -128,7 +133,7 @@ def _check(components: RunComponents) -> None:
 
 def _check_without_public(config: ExperimentConfig, methods: Mapping[str, Method]) -> None:
     """Raise :class:`FedfrError` if a run without public images would need them."""
-    needing = [name for name, method in methods.items() if method.uses_public_prototypes]
+    needing = [name for name, method in methods.items() if method.needs_public_faces]
     if needing:
         why = f"{' and '.join(needing)} {'trains' if len(needing) == 1 else 'train'} on"
     elif config.pretrain.epochs or config.model.start == "scratch":

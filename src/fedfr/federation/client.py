@@ -19,7 +19,7 @@ from fedfr.federation.local_plan import local_plan, work
 from fedfr.federation.messages import Broadcast, Update, tensors_by_name
 from fedfr.federation.method import Method, build_network, round_objective, shared_entries
 from fedfr.federation.networks import Networks
-from fedfr.federation.private_state import PrivateState
+from fedfr.federation.private_state import PROJECTION, PUBLIC_PROTOTYPES, PrivateState
 from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.federation.round_context import ClientSettings, RoundContext, RoundModels
@@ -127,6 +127,7 @@ class Client:
             settings.compute,
             global_features=global_features,
             previous_features=previous_features,
+            fixed_features=None if method.trains_backbone else global_features,
         )
 
         state = self._new_state(context, network)
@@ -160,6 +161,7 @@ class Client:
         """Return the method's inputs, with the previous private state arranged for the present identities."""
         departed = self.store.erase_departed(self.private.identities)
         state = self.store.latest(before=broadcast.round)
+        broadcast = self._own_model(broadcast, state)
         context = self._context(broadcast, state, self._generic(broadcast, state))
         identities = self.store.identities(self.private.identities)
         if state is None:
@@ -175,9 +177,18 @@ class Client:
             revealed = None
         return replace(context, state=state, identities=revealed)
 
+    def _own_model(self, broadcast: Broadcast, state: PrivateState | None) -> Broadcast:
+        """Return the broadcast, with the client's own model in it if the method has the client continue from that."""
+        if state is None or not self.method.own_model:
+            return broadcast
+        prototypes = state.personal.get(PUBLIC_PROTOTYPES, broadcast.prototypes)
+        own = replace(broadcast, weights=state.backbone, prototypes=prototypes)
+        self._check_public(own)
+        return own
+
     def _context(self, broadcast: Broadcast, state: PrivateState | None, generic: nn.Module) -> RoundContext:
         settings, own_batchnorm = self.settings, self.settings.federation.batchnorm == "local"
-        own = own_batchnorm and state is not None
+        own = (own_batchnorm or self.method.own_model) and state is not None
         return RoundContext(
             round=broadcast.round,
             client=self.id,
@@ -199,6 +210,11 @@ class Client:
         prototypes = network.private.detach().cpu()
         personal = self._personal(context)
         personal |= {name: _cpu_copy(value) for name, value in self.method.extra_state(context).items()}
+        if network.projection is not None:
+            head = network.projection.state_dict()
+            personal |= {f"{PROJECTION}{name}": _cpu_copy(value) for name, value in head.items()}
+        if self.method.own_model and network.public is not None and self.settings.federation.average_prototypes:
+            personal[PUBLIC_PROTOTYPES] = _cpu_copy(network.public)
         identities = self.store.identities(self.private.identities)
         return PrivateState(context.round, weights, prototypes, dfc, personal, identities=identities)
 

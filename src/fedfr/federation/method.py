@@ -65,7 +65,11 @@ class Method:
     ``generic_model`` and ``personal_model`` name the server's and the clients' models in results; None where the method
     has no such model. ``reveals_identities``: clients send their private prototypes to the server, which breaks the
     privacy of section 1; ``privacy`` is the warning shown to the user. ``uses_logits``: the method changes the logits
-    of the classification, so that a loss of another package must return them.
+    of the classification, so that a loss of another package must return them. ``own_model``: from its second
+    participation, each client continues from its own backbone and public prototypes, and the server's are not used.
+    ``trains_backbone``: if false, the backbone keeps its weights, and the heads train on the features under θ^t that
+    :meth:`frozen_features` returns first. ``starts_untrained``: the method starts from the checkpoint ``model.start``
+    as it is, and not from the model that pre-training makes of it.
     """
 
     settings_type: ClassVar[type[MethodSettings]] = MethodSettings
@@ -75,9 +79,17 @@ class Method:
     privacy: ClassVar[str] = ""
     uses_public_prototypes: bool = False
     uses_logits: bool = False
+    own_model: ClassVar[bool] = False
+    trains_backbone: ClassVar[bool] = True
+    starts_untrained: ClassVar[bool] = False
 
     def __init__(self, settings: Mapping[str, Any], where: str = "method") -> None:
         self.settings = validate(self.settings_type, settings, where)
+
+    @property
+    def needs_public_faces(self) -> bool:
+        """Whether clients need the public faces; by default if public identities are classes."""
+        return self.uses_public_prototypes
 
     def rounds(self, configured: int) -> int:
         """Return the number of rounds to run."""
@@ -121,6 +133,10 @@ class Method:
 
     def dfc(self, context: RoundContext, prototypes: torch.Tensor) -> DFC | None:
         """Return the client's DFC module for this round, or None."""
+        return None
+
+    def projection(self, context: RoundContext) -> nn.Module | None:
+        """Return the client's projection head of the contrastive term for this round, or None."""
         return None
 
     def objective(self, context: RoundContext) -> Objective:
@@ -212,4 +228,11 @@ def build_network(method: Method, context: RoundContext, backbone: nn.Module, pr
     public = context.prototypes.to(device) if method.has_public_classes(context) else None
     dfc = method.dfc(context, prototypes)
     # Only the heads are moved: the backbone is on the device, and visiting each of its layers costs more than moving.
-    return Network(backbone, prototypes.to(device), public, None if dfc is None else dfc.to(device))
+    projection = method.projection(context)
+    return Network(
+        backbone,
+        prototypes.to(device),
+        public,
+        None if dfc is None else dfc.to(device),
+        None if projection is None else projection.to(device),
+    )

@@ -9,10 +9,12 @@ import torch
 
 from fedfr.core.short_repr import Brief
 
-__all__ = ["PARTS", "PrivateState", "tensors_under"]
+__all__ = ["PARTS", "PROJECTION", "PUBLIC_PROTOTYPES", "PrivateState", "tensors_under"]
 
 _BRANCHES = ("branches.weight", "branches.bias")
 _PERSONAL = ("prototypes", "teacher/prototypes")
+PROJECTION = "projection/"
+PUBLIC_PROTOTYPES = "public/prototypes"
 PARTS = {
     "backbone": "backbone/",
     "dfc": "dfc/",
@@ -30,7 +32,8 @@ class PrivateState(Brief):
     ``backbone``: local backbone after local training, before averaging (the next round's previous model, and the
     backbone of the personalized model). ``prototypes``: Φ_i, K_i × D. ``dfc``: entries of the DFC module, or empty.
     ``personal``: a separately trained personal model (``backbone/…``, ``prototypes``), further tensors of the method
-    (``teacher/…``), or empty. ``residual``: compression error of this round's update, or empty;
+    (``teacher/…``), the projection head (``projection/…``), the client's own public prototypes (``public/prototypes``)
+    of methods that share none, or empty. ``residual``: compression error of this round's update, or empty;
     ``previous_residual``: its value before this round, used when the server did not accept this round's update.
     ``identities``: the identity of each row, hashed by :class:`~fedfr.federation.identity_key.IdentityKey`; None where
     unknown, as in states of earlier versions. States read from a store are read-only.

@@ -31,11 +31,22 @@ class PublicFaces:
     Features are cached by everything they depend on – the model's weights, the settings of inference, the images of a
     chunk of ``chunk`` faces – so nothing unchanged is computed again. With a folder ``shared`` they are stored there,
     memory-mapped by every process that uses the folder; otherwise in memory. ``half`` stores directions in float16;
-    exact features are then computed again on request, bit-identical.
+    exact features are then computed again on request, bit-identical. ``flipped`` stores the features of the mirror
+    images in place of those of the images.
     """
 
-    def __init__(self, faces: FaceSet, shared: Path | None = None, *, half: bool = False, chunk: int = 4096) -> None:
+    def __init__(
+        self,
+        faces: FaceSet,
+        shared: Path | None = None,
+        *,
+        half: bool = False,
+        chunk: int = 4096,
+        flipped: bool = False,
+    ) -> None:
         self.faces = faces
+        self._folder = shared
+        self._flipped = flipped
         self._store = None if shared is None else FeatureStore(shared)
         self._half = half
         self._chunks = range(0, len(faces), -(-chunk // BATCH) * BATCH)
@@ -43,8 +54,13 @@ class PublicFaces:
         self._named: tuple[nn.Module, Compute, list[int], str] | None = None
         self._parts: Sequence[torch.Tensor] = ()
 
+    @cached_property
+    def mirrored(self) -> PublicFaces:
+        """The same faces, with the features of their mirror images."""
+        return PublicFaces(self.faces, self._folder, half=self._half, chunk=self._chunks.step, flipped=True)
+
     def features(self, backbone: nn.Module, compute: Compute, *, own: bool = False) -> StoredFeatures:
-        """Return unflipped features (|D_g|, D) under ``backbone``; those of a client's ``own`` model are not shared.
+        """Return features (|D_g|, D) under ``backbone``; those of a client's ``own`` model are not shared.
 
         With its own BatchNorm a client has a model of its own, and clients would only replace each other's features in
         the shared folder. With half precision, ``backbone`` must stay unchanged while the features are used.
@@ -95,12 +111,13 @@ class PublicFaces:
             torch.__version__,
             self._half,
             BATCH,
+            *(["flipped"] if self._flipped else []),
         ]
         return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:32]
 
     def _extract(self, start: int, end: int, backbone: nn.Module, compute: Compute) -> torch.Tensor:
         training_set = TrainingSet([(self.faces, np.arange(start, min(end, len(self.faces))), 0)])
-        return extract_features(backbone, training_set, compute, batch_size=BATCH)
+        return extract_features(backbone, training_set, compute, mirrored=self._flipped, batch_size=BATCH)
 
     def _exact(self, wanted: torch.Tensor, backbone: nn.Module, compute: Compute) -> torch.Tensor:
         """Return float32 features of ascending indices, each computed with the rest of its batch."""

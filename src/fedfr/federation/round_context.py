@@ -68,6 +68,17 @@ class RoundModels:
         return extract_features(self.generic, TrainingSet([(self._private, None, 0)]), self._settings.compute)
 
     @cached_property
+    def mirrored_private_features(self) -> torch.Tensor:
+        """Features (n, D) of the mirror images of the private faces under ``generic``."""
+        faces = TrainingSet([(self._private, None, 0)])
+        return extract_features(self.generic, faces, self._settings.compute, mirrored=True)
+
+    @cached_property
+    def mirrored_public_features(self) -> StoredFeatures:
+        """Features of the mirror images of the public faces under ``generic``."""
+        return self._public.mirrored.features(self.generic, self._settings.compute, own=self._own)
+
+    @cached_property
     def public_features(self) -> StoredFeatures:
         """Features of the unflipped public faces under ``generic``."""
         return self._public.features(self.generic, self._settings.compute, own=self._own)

@@ -25,11 +25,22 @@ def _accept(value: Any) -> type[Method] | None:
 METHODS: Registry[type[Method]] = Registry(
     "method",
     (
+        Entry("published", "fedfr.methods.published:Published", "the checkpoint of model.start, without any training"),
         Entry("pretrained", "fedfr.methods.pretrained:Pretrained", "the starting model, trained only on public faces"),
+        Entry(
+            "frozen-head",
+            "fedfr.methods.frozen_head:FrozenHead",
+            "every client trains a DFC head on features of the starting model; nothing is shared",
+        ),
         Entry(
             "local",
             "fedfr.methods.local_only:Local",
             "every client trains alone on its own faces; nothing is shared",
+        ),
+        Entry(
+            "local-fedfr",
+            "fedfr.methods.local_fedfr:LocalFedFR",
+            "FedFR at every client alone; nothing is shared",
         ),
         Entry(
             "centralized",
@@ -62,6 +73,12 @@ METHODS: Registry[type[Method]] = Registry(
             "moon",
             "fedfr.methods.moon:Moon",
             "FedAvg with a contrastive term towards the global and away from the previous local model",
+            "Li, He, Song, CVPR 2021, arXiv 2103.16257",
+        ),
+        Entry(
+            "moon-projection",
+            "fedfr.methods.moon:MoonProjection",
+            "MOON with its projection head",
             "Li, He, Song, CVPR 2021, arXiv 2103.16257",
         ),
         Entry(

@@ -94,7 +94,7 @@ class FedFR(Method):
 
     def objective(self, context: RoundContext) -> Objective:
         """Return L = L_cos + 10 · L_dfc + μ · L_con."""
-        repeats = context.settings.num_clients - 1 if self.settings.reweight_negatives else 0
+        repeats = self.other_clients(context) if self.settings.reweight_negatives else 0
         terms = [self.classification_term(context, negative_repeats=repeats)]
         dfc, contrastive = self.settings.dfc, self.settings.contrastive
         if dfc.enabled:
@@ -102,6 +102,10 @@ class FedFR(Method):
         if contrastive.enabled:
             terms.append(Contrastive(weight=contrastive.weight, temperature=contrastive.temperature))
         return Objective(terms)
+
+    def other_clients(self, context: RoundContext) -> int:
+        """Return the number of clients that train the same model beside this one."""
+        return context.settings.num_clients - 1
 
     def branch_term(self, context: RoundContext) -> Term:
         """Return the loss of the DFC module, L_dfc."""

@@ -10,12 +10,23 @@ from pydantic import Field
 from torch import nn
 
 from fedfr.config.schema import Settings
+from fedfr.core.rng import derive_seed
 from fedfr.federation.method import Method, MethodSettings, RoundContext
+from fedfr.federation.private_state import PROJECTION, tensors_under
+from fedfr.models import load_weights
 from fedfr.training.features import FrozenFeatures, freeze
 from fedfr.training.objective import Contrastive, Objective
 from fedfr.training.training_set import TrainingSet
 
-__all__ = ["ContrastiveSettings", "Moon", "MoonSettings", "contrasted_features"]
+__all__ = [
+    "ContrastiveSettings",
+    "Moon",
+    "MoonProjection",
+    "MoonProjectionSettings",
+    "MoonSettings",
+    "ProjectionSettings",
+    "contrasted_features",
+]
 
 
 class ContrastiveSettings(Settings):
@@ -26,14 +37,35 @@ class ContrastiveSettings(Settings):
     first_previous: Literal["global", "random"] = "global"
 
 
+class ProjectionSettings(Settings):
+    """Projection head: ``hidden`` units (None: as many as the feature has), ReLU, ``dim`` outputs."""
+
+    hidden: Annotated[int, Field(ge=1)] | None = None
+    dim: Annotated[int, Field(ge=1)] = 256
+
+
 class MoonSettings(MethodSettings):
-    """Settings of the contrastive term (arXiv 2103.16257, equation 3), applied to the feature itself."""
+    """Settings of the contrastive term (arXiv 2103.16257, equation 3).
+
+    Without ``projection`` it is applied to the feature itself.
+    """
 
     contrastive: ContrastiveSettings = ContrastiveSettings()
+    projection: ProjectionSettings | None = None
+
+
+class MoonProjectionSettings(MoonSettings):
+    """MOON's settings with the projection head of the paper."""
+
+    projection: ProjectionSettings = ProjectionSettings()
 
 
 class Moon(Method):
-    """FedAvg with the contrastive term on private faces."""
+    """FedAvg with the contrastive term on private faces.
+
+    A projection head stays at the client and serves the contrastive term alone: L_cos and the evaluation use the
+    feature. It starts from the same weights at every client.
+    """
 
     settings_type: ClassVar[type[MethodSettings]] = MoonSettings
     settings: MoonSettings
@@ -44,11 +76,38 @@ class Moon(Method):
         terms = super().objective(context).terms
         return Objective([*terms, Contrastive(weight=own.weight, temperature=own.temperature)])
 
+    def projection(self, context: RoundContext) -> nn.Sequential | None:
+        """Return the client's saved projection head, at first a random one; None without ``projection``."""
+        own, dim = self.settings.projection, context.prototypes.shape[1]
+        if own is None:
+            return None
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(derive_seed(context.settings.seed, "projection"))
+            hidden = own.hidden or dim
+            head = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, own.dim))
+        if context.state is not None:
+            load_weights(head, tensors_under(PROJECTION, context.state.personal))
+        return head
+
     def frozen_features(
         self, context: RoundContext, training_set: TrainingSet, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
-        """Return u_g and u_p of the whole training set."""
-        return contrasted_features(context, training_set, upright, self.settings.contrastive.first_previous)
+        """Return u_g and u_p of the whole training set, projected by the head from before this round's training."""
+        found = contrasted_features(context, training_set, upright, self.settings.contrastive.first_previous)
+        head = self.projection(context)
+        if head is None:
+            return found
+        head.to(context.settings.compute.device)
+        with torch.no_grad():
+            of_global, of_previous = (FrozenFeatures(head(features.both)) for features in found)
+        return of_global, of_previous
+
+
+class MoonProjection(Moon):
+    """MOON with a projection head, see :class:`Moon`."""
+
+    settings_type: ClassVar[type[MethodSettings]] = MoonProjectionSettings
+    settings: MoonProjectionSettings
 
 
 def contrasted_features(

@@ -14,7 +14,7 @@ __all__ = ["column_title", "markdown_table", "missing_values", "results_table", 
 _COUNTS = ("genuine", "impostor")
 _NUMBER = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
 Summary = dict[tuple[str, str], dict[str, list[Row]]]
-_ORDER = ("pretrained", "local", "generic", "personalized", "centralized")
+_ORDER = ("published", "pretrained", "local", "generic", "personalized", "centralized-private", "centralized")
 
 
 def column_title(method: str, model: str) -> str:

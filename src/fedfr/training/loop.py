@@ -107,20 +107,26 @@ def train(
     *,
     global_features: FrozenFeatures | None = None,
     previous_features: FrozenFeatures | None = None,
+    fixed_features: FrozenFeatures | None = None,
     first_epoch: int = 0,
     optimizer_state: Mapping[int, torch.Tensor] | None = None,
 ) -> dict[str, float]:
     """Train ``network`` in place on ``training_set``; return the mean of every loss term in the last epoch.
 
-    ``first_epoch`` and ``optimizer_state`` (momentum by parameter number) resume an interrupted training. On return and
-    after an exception, the training modes and ``requires_grad`` flags of the network are as before, without gradients.
-    Raises :class:`FedfrError` if there are no images, or if a loss, a weight or a BatchNorm statistic becomes NaN or
-    infinite; ``plan.on_epoch`` is not called for that epoch.
+    ``fixed_features``: features of the training set under a backbone that is not trained, which then does not run; None
+    trains the backbone. ``first_epoch`` and ``optimizer_state`` (momentum by parameter number) resume an interrupted
+    training. On return and after an exception, the training modes and ``requires_grad`` flags of the network are as
+    before, without gradients. Raises :class:`FedfrError` if there are no images, or if a loss, a weight or a BatchNorm
+    statistic becomes NaN or infinite; ``plan.on_epoch`` is not called for that epoch.
     """
     if len(training_set) == 0:
         raise FedfrError("there are no faces to train on; check the split's training images")
     keep_freed_memory()
-    trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    trained = {
+        name: parameter
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad and not (fixed_features is not None and name.startswith("backbone."))
+    }
     optimizer = torch.optim.SGD(
         list(trained.values()),
         lr=0.0,
@@ -136,7 +142,11 @@ def train(
     count = len(training_set)
     total, per_pass = plan.steps_of(count), plan.steps_per_pass(count)
     labels = training_set.labels.to(compute.device)
-    faces, forward = DeviceFaces(training_set, compute.device), compute.trained(network.backbone, plan.batch_size)
+    features_of = (
+        _forward(network.backbone, training_set, plan.batch_size, compute)
+        if fixed_features is None
+        else lambda indices, device_indices, mirrored: fixed_features.of(device_indices, mirrored)
+    )
     means: dict[str, float] = {}
     with _restored(network):
         network.train()
@@ -156,7 +166,7 @@ def train(
                 mirrored = device_flips[device_indices]
                 _set_batchnorm_mode(network.backbone, frozen=plan.freeze_batchnorm or min(len(indices), count) == 1)
                 batch = Batch(
-                    compute.features(forward, faces.images(indices, device_indices), mirrored),
+                    features_of(indices, device_indices, mirrored),
                     labels[device_indices],
                     None if global_features is None else global_features.of(device_indices, mirrored),
                     None if previous_features is None else previous_features.of(device_indices, mirrored),
@@ -174,6 +184,18 @@ def train(
             _check_finite(network, means, moment, plan)
             plan.on_epoch(epoch, optimizer, means)
     return means
+
+
+def _forward(
+    backbone: nn.Module, training_set: TrainingSet, batch_size: int, compute: Compute
+) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Return a function for the backbone's features of a batch, given by its indices, their device copy and flips."""
+    faces, forward = DeviceFaces(training_set, compute.device), compute.trained(backbone, batch_size)
+
+    def features(indices: torch.Tensor, device_indices: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
+        return compute.features(forward, faces.images(indices, device_indices), mirrored)
+
+    return features
 
 
 @contextmanager

@@ -35,20 +35,27 @@ __all__ = [
 
 
 class Network(nn.Module):
-    """All parameters trained at one client: backbone, private and public prototypes, optional DFC module.
+    """All parameters trained at one client: backbone, prototypes, and, if the method has them, DFC module, projection.
 
     ``private``: prototypes Φ_i (K_i, D) of the client's identities. ``public``: prototypes Φ_g (K_g, D) of the public
-    identities, or None if these are not classes of the softmax. Both are copied.
+    identities, or None if these are not classes of the softmax. Both are copied. ``projection`` maps the features that
+    the contrastive term compares.
     """
 
     def __init__(
-        self, backbone: nn.Module, private: torch.Tensor, public: torch.Tensor | None = None, dfc: DFC | None = None
+        self,
+        backbone: nn.Module,
+        private: torch.Tensor,
+        public: torch.Tensor | None = None,
+        dfc: DFC | None = None,
+        projection: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.private = nn.Parameter(private.detach().clone())
         self.public = None if public is None else nn.Parameter(public.detach().clone())
         self.dfc = dfc
+        self.projection = projection
 
     def classifier(self) -> torch.Tensor:
         """Return the prototypes of all classes, [Φ_i; Φ_g] (K_i + K_g, D)."""
@@ -112,7 +119,10 @@ class MarginSoftmax:
 
 @dataclass(frozen=True)
 class Contrastive:
-    """The term L_con: model-contrastive regularization (MOON, CVPR 2021), see :func:`fedfr.losses.contrastive_loss`."""
+    """The term L_con: model-contrastive regularization (MOON, CVPR 2021), see :func:`fedfr.losses.contrastive_loss`.
+
+    If the network has a projection, the batch's frozen features are projected ones.
+    """
 
     weight: float = 5.0
     temperature: float = 0.5
@@ -122,7 +132,8 @@ class Contrastive:
         """Return the mean over the batch; raises ``ValueError`` if the batch has no frozen features."""
         if batch.global_features is None or batch.previous_features is None:
             raise ValueError("the contrastive term needs the global and previous features of the batch")
-        return contrastive_loss(batch.features, batch.global_features, batch.previous_features, self.temperature)
+        features = batch.features if network.projection is None else network.projection(batch.features)
+        return contrastive_loss(features, batch.global_features, batch.previous_features, self.temperature)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,11 @@ class TrainingSet:
     def __len__(self) -> int:
         return len(self._row_of)
 
+    def rows(self, part: int) -> NDArray[np.int64]:
+        """Return the indices into the face set of the part with this number, from 0."""
+        rows: NDArray[np.int64] = self._row_of[self._set_of == part]
+        return rows
+
     def images(self, indices: torch.Tensor) -> torch.Tensor:
         """Return the images uint8 (n, 112, 112, 3), RGB, in the order of ``indices`` (n,)."""
         wanted = indices.numpy()
