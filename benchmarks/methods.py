@@ -38,12 +38,10 @@ __all__ = [
     "axis_table",
     "changes",
     "changes_table",
-    "chosen",
     "claims",
     "costs",
     "costs_table",
     "overview",
-    "tuned",
     "worth",
 ]
 
@@ -205,48 +203,6 @@ def costs_table(results: Sequence[Result]) -> str:
         up, down = (f"{size / updates / 1e6:.1f}" for size in (cost.bytes_up, cost.bytes_down))
         lines.append((name, up, down, f"{cost.client_seconds / base:.1f}", f"{cost.peak_bytes / 1e9:.1f}"))
     return markdown_table(head, lines)
-
-
-# Methods that begin with another's rounds, or are variants of another, have its setting.
-SAME_AS = {
-    "finetune": "fedavg",
-    "distill": "fedavg",
-    **dict.fromkeys(("branch-cosface", "fedfr-hn", "fedfr-hn-con", "fedfr-hn-dfc", "fedfr-con-dfc"), "fedfr"),
-}
-
-
-def chosen(results: Sequence[Result]) -> dict[str, str]:
-    """Return, by method, the cell with the highest mean of the strictest metrics that all cells and methods have.
-
-    Metrics: personalized 1:1 and 1:N of the clients' own models, and generic 1:1; those of them that the method has.
-    """
-    cells = list(_by_cell(results))
-    figures: list[tuple[str, str]] = []
-    for protocol in (VERIFY, SEARCH, GENERIC):
-        figures += [(protocol, metric) for metric in _of_all_cells([rows for _, rows in cells], protocol)[:1]]
-    scores: dict[str, dict[str, float]] = {}
-    for cell, ours in cells:
-        for method in dict.fromkeys(row.method for row in ours if row.method != "pretrained"):
-            own = [row for row in ours if row.method == method]
-            means = [mean for figure in figures if (mean := _served(own, *figure)) is not None]
-            scores.setdefault(method, {})[cell] = fmean(means)
-    return {method: max(means, key=lambda cell: means[cell]) for method, means in scores.items()}
-
-
-def tuned(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return every method's chosen settings, in the form of ``tuned`` in a benchmark's definition."""
-    plan = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8"))
-    cells = chosen(read_results(folder / "results.csv"))
-    settings = {method: plan["cells"][cell]["settings"]["local"] for method, cell in cells.items()}
-    found = {**settings, **{name: settings[other] for name, other in SAME_AS.items() if other in settings}}
-    return {name: {"local": {"learning_rate": local["learning_rate"]}} for name, local in found.items()}
-
-
-def _served(rows: Sequence[Row], protocol: str, metric: str) -> float | None:
-    """Return the mean over clients of the model that they would use; None if there is none."""
-    ours = [row for row in rows if (row.protocol, row.metric) == (protocol, metric) and row.value is not None]
-    own = [row for row in ours if row.model == "personalized"] or ours
-    return fmean(float(row.value or 0.0) for row in own) if own else None
 
 
 def _by_cell(results: Sequence[Result]) -> Iterator[tuple[str, list[Row]]]:

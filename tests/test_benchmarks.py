@@ -169,35 +169,11 @@ def test_the_gain_of_a_federation_is_shown_from_kept_results(monkeypatch: pytest
     assert "t intervals over deals with different people" in note
 
 
-def test_settings_are_chosen_by_all_figures_that_a_method_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_benchmarks_definitions_have_the_settings_that_the_kept_trials_choose(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
-    methods = importlib.import_module("methods")
-
-    def results(cell: str, **values: tuple[float, ...]) -> list[Result]:
-        """Of every method (generic 1:1, personalized 1:1, 1:N), as far as it has them."""
-        found = []
-        for method, figures in values.items():
-            model = "personalized" if len(figures) == 3 else method
-            given = {(method, model, "personalized-1:1"): figures[-2], (method, model, "personalized-1:N"): figures[-1]}
-            if len(figures) == 3:
-                given |= {(method, "generic", "generic-1:1"): figures[0], (method, "generic", "personalized-1:1"): 1.0}
-            found += rows({key: {0: [value]} for key, value in given.items()})
-        return [Result(cell, row, 1.0, 1.0, 1, 1, 1) for row in found]
-
-    given = results("slow", fedavg=(0.9, 0.5, 0.4), local=(0.3, 0.4)) + results(
-        "fast", fedavg=(0.7, 0.6, 0.6), local=(0.4, 0.2)
-    )
-    assert methods.chosen(given) == {"fedavg": "fast", "local": "slow"}
-
-
-def test_what_is_tuned_is_what_the_sweep_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The package's definition has the settings that its published sweep chooses."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    methods = importlib.import_module("methods")
-    defined = read_benchmark("lfw-fed").get("tuned", {})
-    for start in ("scratch", "checkpoint"):
-        # The methods that share a part of the model were swept apart from the others.
-        folders = [FOLDER / "lfw-fed" / f"learning-rate-{start}{part}" for part in ("", "-partial")]
-        found = [methods.tuned(folder) for folder in folders if folder.exists()]
-        assert found
-        assert defined[start] == {name: settings for each in found for name, settings in each.items()}
+    records = importlib.import_module("trial_records")
+    for path in FOLDER.glob("*/tuning/*/trials.csv"):
+        benchmark, start = path.parts[-4], path.parent.name
+        assert read_benchmark(benchmark)["tuned"][start] == records.tuned(records.read_trials(path)), path

@@ -29,7 +29,7 @@ def test_help_of_everything(fedfr: Fedfr) -> None:
 def test_help_names_what_the_registries_hold(fedfr: Fedfr) -> None:
     """Registered names in help texts are filled in from the registries."""
     scenarios = {row["name"] for row in answered(fedfr("list", "scenarios", "--json"))}
-    assert {"identities", "learning-rate", "updates"} <= scenarios
+    assert {"identities", "tuning", "updates"} <= scenarios
     shown = " ".join(word.strip("│") for word in fedfr("benchmark", "--help").out.split())
     for name in (*BENCHMARKS, *scenarios, "cpu", "full", *TRACKERS.names):
         assert name in shown, name

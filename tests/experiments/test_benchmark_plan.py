@@ -28,11 +28,11 @@ def test_settings_are_laid_over_the_budgets_one_by_one() -> None:
 
 def test_a_budget_is_under_a_cell_and_a_cell_under_the_user() -> None:
     def rates(**given: object) -> list[float]:
-        plan = plan_benchmark("lfw-fed", scenario="learning-rate", settings=given)
-        return [plan.experiment(0, cell).local.learning_rate for cell in plan.cells]
+        plan = plan_benchmark("orl", scenario="participation", settings=given)
+        return [plan.experiment(0, cell).federation.participation for cell in plan.cells]
 
-    assert rates() == [0.005, 0.01, 0.02]
-    assert rates(local={"learning_rate": 0.3}) == [0.3] * 3
+    assert rates() == [0.25, 0.5, 1.0]
+    assert rates(federation={"participation": 0.3}) == [0.3] * 3
 
 
 def test_settings_of_a_methods_own_reach_it_whichever_is_the_main_one() -> None:
@@ -123,7 +123,7 @@ def test_a_sweep_by_which_settings_are_chosen_has_none_chosen() -> None:
     definition = {**read_benchmark("lfw-fed"), "tuned": {"scratch": {"fedavg": {"local": {"learning_rate": 0.7}}}}}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("fedfr.experiments.benchmark_plan.read_benchmark", lambda name: definition)
-        assert not any(cell.methods for cell in plan_benchmark("lfw-fed", scenario="learning-rate").cells.values())
+        assert not any(cell.methods for cell in plan_benchmark("lfw-fed", scenario="tuning").cells.values())
 
 
 @pytest.mark.parametrize(
