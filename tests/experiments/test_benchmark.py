@@ -225,7 +225,7 @@ def test_a_scenarios_page_draws_what_varies(scenario: Benchmark) -> None:
     assert 1.0 not in {line[3] for line in personal.table}, "a client of one identity is refused for want of impostors"
     text = page(report)
     assert '<figure id="sweep-generic-1-1">' in text
-    assert all(f"<h2>{cell}</h2>" in text for cell in scenario.plan.cells)
+    assert all(f"<h2>{scenario.plan.axis}: {cell}</h2>" in text for cell in scenario.plan.cells)
 
 
 def test_another_plan_needs_another_folder(finished: Benchmark) -> None:

@@ -73,7 +73,8 @@ def test_every_cell_has_tables_and_figures_of_its_own(two_rates: Benchmark, caps
     command("report", str(two_rates.folder))
     said = capsys.readouterr().out
     for cell in ("a", "b"):
-        assert f"## {cell}\n{results_text(results[cell])}" in said
+        heading = f"## Starting model: random weights, pre-trained on the public images ({cell})"
+        assert f"{heading}\n{results_text(results[cell])}" in said
     command("report", str(two_rates.folder), "--json")
     told = json.loads(capsys.readouterr().out)
     assert [(row["cell"], row["value"]) for row in told] == [

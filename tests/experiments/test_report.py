@@ -14,10 +14,12 @@ import yaml
 from tests.support.report_page import ReportPage, figure_rows
 from tests.support.tiny_experiment import tiny_config
 
+from fedfr.config.schema import load_config
 from fedfr.core.errors import FedfrError
 from fedfr.experiments.benchmark import Benchmark
+from fedfr.experiments.benchmark_plan import plan_benchmark
 from fedfr.experiments.experiment import Experiment
-from fedfr.experiments.report import open_report, save_figures, save_tables, write_report
+from fedfr.experiments.report import cell_title, open_report, save_figures, save_tables, write_report
 
 
 def test_page_loads_no_external_resources(report_page: ReportPage) -> None:
@@ -135,3 +137,23 @@ def test_runs_without_stored_curves_have_tables(reported_benchmark: Benchmark, t
             path.write_bytes(content)
     assert not [name for name in page.figures if re.match("roc|det|scores|search", name)]
     assert "personalized-1:1, TAR@FAR=1e-1 (%)" in page.text
+
+
+def test_numbers_of_rounds_say_what_they_count(tmp_path: Path) -> None:
+    made = Experiment.create(tiny_config(tmp_path, "baselines=[pretrained,distill,finetune,local]"), tmp_path / "run")
+    assert " · 2 rounds (distill, finetune: 3 with their own) · BatchNorm " in made.describe().splitlines()[0]
+    plain = Experiment.create(tiny_config(tmp_path, "federation.rounds=1"), tmp_path / "plain")
+    assert " · 1 round · BatchNorm " in plain.describe()
+
+
+@pytest.mark.parametrize(
+    ("settings", "title"),
+    [
+        ([], "Starting model: random weights, pre-trained on the public images (scratch)"),
+        (["model.start=/srv/net.ckpt"], "Starting model: net.ckpt, tuned on the public images (scratch)"),
+        (["model.start=/srv/net.ckpt", "pretrain.epochs=0"], "Starting model: net.ckpt, as published (scratch)"),
+    ],
+)
+def test_headings_name_the_starting_model(settings: list[str], title: str) -> None:
+    plan = plan_benchmark("orl")
+    assert cell_title(plan, "scratch", load_config("quickstart", settings)) == title

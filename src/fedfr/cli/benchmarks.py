@@ -53,7 +53,7 @@ def benchmark(
     from fedfr.experiments.benchmark import Benchmark
     from fedfr.experiments.benchmark_plan import SCRATCH, plan_benchmark
     from fedfr.experiments.deals import deals_of
-    from fedfr.experiments.report import open_report, save_page, write_report
+    from fedfr.experiments.report import cell_title, open_report, save_page, write_report
     from fedfr.reporting.benchmark_table import benchmark_tables
     from fedfr.reporting.text_tables import screen_width
 
@@ -75,7 +75,7 @@ def benchmark(
         return
     runs = benchmark.finished()
     for cell in plan.cells:
-        print(f"## {cell}\n" if len(plan.cells) > 1 else "", end="")
+        print(f"## {cell_title(plan, cell, runs[cell][0].config)}\n" if len(plan.cells) > 1 else "", end="")
         tables = benchmark_tables([result.row for result in results if result.cell == cell], deals_of(runs[cell]))
         print("\n\n".join(table.text(screen_width()) for table in tables), end="\n\n")
     report = open_report(out)

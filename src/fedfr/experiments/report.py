@@ -10,15 +10,17 @@ from typing import Any
 
 import yaml
 
+from fedfr.config.schema import ExperimentConfig
 from fedfr.core.files import read_json, write_atomically
 from fedfr.experiments.benchmark import Benchmark
+from fedfr.experiments.benchmark_plan import SCRATCH, Plan
 from fedfr.experiments.deals import deals_of
 from fedfr.experiments.experiment import Experiment
 from fedfr.reporting.drawing import FORMATS, export
 from fedfr.reporting.markup import TABLE_FORMATS
 from fedfr.reporting.page import Report, Section, page
 
-__all__ = ["open_report", "save_figures", "save_page", "save_tables", "shorten_paths", "write_report"]
+__all__ = ["cell_title", "open_report", "save_figures", "save_page", "save_tables", "shorten_paths", "write_report"]
 
 
 def open_report(folder: str | Path) -> Report:
@@ -37,9 +39,25 @@ def open_report(folder: str | Path) -> Report:
     )
     lines = [f"{len(plan.methods)} methods, {runs} of {len(list(plan.runs()))} runs finished: {', '.join(finished)}"]
     if len(plan.cells) == 1:
-        lines += first.describe().splitlines()[1:]
-    sections = [_section(runs, cell, plan.cells[cell].at, plan.cells[cell].group) for cell, runs in finished.items()]
+        lines += [first.describe_rounds(), *first.describe().splitlines()[1:]]
+    sections = [
+        replace(
+            _section(runs, cell, plan.cells[cell].at, plan.cells[cell].group),
+            title=cell_title(plan, cell, runs[0].config),
+        )
+        for cell, runs in finished.items()
+    ]
     return _report(title, lines, sections, plan.model_dump(mode="json"), first, plan.axis)
+
+
+def cell_title(plan: Plan, cell: str, config: ExperimentConfig) -> str:
+    """Return the heading of a cell's results: a point of the scenario, or the starting model and the cell's name."""
+    if plan.scenario:
+        return f"{plan.axis}: {cell}"
+    if config.model.start == SCRATCH:
+        return f"Starting model: random weights, pre-trained on the public images ({cell})"
+    how = "tuned on the public images" if config.pretrain.epochs else "as published"
+    return f"Starting model: {PurePath(config.model.start).name}, {how} ({cell})"
 
 
 def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
@@ -113,7 +131,8 @@ def _report(
 
 def _shorten_section(section: Section, paths: Sequence[str]) -> Section:
     rows = [replace(row, refused=shorten_paths(row.refused, paths)) if row.refused else row for row in section.rows]
-    return replace(section, rows=rows, name=shorten_paths(section.name, paths))
+    names = {"name": section.name, "title": section.title}
+    return replace(section, rows=rows, **{name: shorten_paths(text, paths) for name, text in names.items()})
 
 
 _REST = r"[^\s'\"`,;()\[\]{}<>|]"

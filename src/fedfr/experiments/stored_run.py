@@ -45,17 +45,28 @@ class StoredRun:
         config, split = self.config, Split.load(self.folder / "split.json")
         train = [len(client.train) for client in split.clients.values()]
         each = f"{min(train)}" if min(train) == max(train) else f"{min(train)} to {max(train)}"
-        private, rounds = f"{len(train)} clients with {each} training images", config.federation.rounds
+        private = f"{len(train)} clients with {each} training images"
         if any(client.elsewhere for client in split.clients.values()):
             private = f"{len(train)} clients with their faces elsewhere"
         sets = f"\nface sets: {'; '.join(part.describe() for part in split.sets)}" if split.sets else ""
         return (
             f"{config.method.name} · {config.model.backbone} from {config.model.start} · "
-            f"{rounds} round{'' if rounds == 1 else 's'} · BatchNorm {config.federation.batchnorm} · "
+            f"{self.describe_rounds()} · BatchNorm {config.federation.batchnorm} · "
             f"{config.runtime.precision} · seed {config.seed}\n"
             f"split {split.name}: {len(split.public)} public images, {private}, "
             f"{len(split.generic)} images of people no client trained on{sets}"
         )
+
+    def describe_rounds(self) -> str:
+        """Return the number of federated rounds, and that of all rounds of the methods that add some of their own."""
+        configured = self.config.federation.rounds
+        text = f"{configured} {'round' if configured == 1 else 'rounds'}"
+        more: dict[int, list[str]] = {}
+        for run in self.method_runs():
+            if run.total_rounds > configured:
+                more.setdefault(run.total_rounds, []).append(run.name)
+        added = "; ".join(f"{', '.join(names)}: {number} with their own" for number, names in sorted(more.items()))
+        return f"{text} ({added})" if added else text
 
     def results(self) -> list[Row]:
         """Return the rows of every finished evaluation; raises :class:`FedfrError` if there are none."""

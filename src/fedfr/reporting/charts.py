@@ -34,6 +34,7 @@ class Section:
 
     ``history`` holds results of earlier rounds with the round after which they were evaluated. ``name``, ``at`` (its
     position on the axis) and ``group`` (its line) place the section in a scenario. ``deals``: what its seeds share.
+    ``title``: its heading, by default the name.
     """
 
     rows: Sequence[Row]
@@ -44,6 +45,12 @@ class Section:
     at: float | None = None
     group: str = ""
     deals: Deals = DISJOINT
+    title: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The heading of the section."""
+        return self.title or self.name or "Results"
 
     @property
     def place(self) -> dict[str, str]:

@@ -116,7 +116,7 @@ def page(report: Report) -> str:
         table = gain_table(report.axis, report.gains)
         body.append(_table(table.name, table))
     for content in report.contents:
-        body.append(f"<h2>{_text(content.section.name or 'Results')}</h2>")
+        body.append(f"<h2>{_text(content.section.heading)}</h2>")
         body += [_table(name, table) for name, table in content.tables.items()]
         missing = "".join(f"<li>{_prose(sentence)}</li>" for sentence in missing_values(content.section.rows))
         body.append(f"<details><summary>Not shown</summary><ul>{missing}</ul></details>" if missing else "")
@@ -162,7 +162,7 @@ def _section_content(section: Section, prefix: str, *, draws: bool) -> SectionCo
     head, lines = overview_table(section.rows)
     spread = "Mean ± standard deviation over seeds" if len({row.seed for row in section.rows}) > 1 else "One seed"
     note = f"{spread}; worst client in brackets. In %, at the strictest rate that all models have."
-    overview = PageTable("overview", section.name or "Results", head, lines, note)
+    overview = PageTable("overview", section.heading, head, lines, note)
     tables = [overview, *(table.for_page() for table in benchmark_tables(section.rows, section.deals))]
     return SectionContent(
         section,
