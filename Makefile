@@ -33,8 +33,7 @@ $(STAMP): $(CORE)
 	@touch $(STAMP)
 
 quickstart: $(CORE)
-	@if [ -e "$(OUT)/config.yaml" ]; then $(BIN)/fedfr resume "$(OUT)"; \
-	else $(BIN)/fedfr quickstart --out "$(OUT)" $(ARGS); fi
+	@$(BIN)/fedfr quickstart --out "$(OUT)" $(ARGS)
 
 # One process per core with one thread each: two threads in each would wait for each other.
 test: $(STAMP)

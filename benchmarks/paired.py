@@ -1,4 +1,4 @@
-"""The quickstart under two settings over seeds, paired by seed: mean differences with intervals."""
+"""The preset ``orl`` under two settings over seeds, paired by seed: mean differences with intervals."""
 
 from __future__ import annotations
 
@@ -8,10 +8,33 @@ from statistics import fmean, stdev
 
 from scipy.stats import t as student
 
+from fedfr.config.schema import load_config
+from fedfr.experiments.experiment import Experiment
+from fedfr.results.result_rows import Row
 from harness import Line
-from quickstart_seeds import Figures, run
 
 __all__ = ["paired"]
+
+Figures = Mapping[tuple[str, str, str], float]
+
+
+def figures(rows: Sequence[Row]) -> Figures:
+    """Return the mean over clients in percent by (protocol, metric, model), without refused metrics."""
+    values: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        if row.value is not None:
+            model = row.model if row.model == row.method else f"{row.method} {row.model}"
+            values.setdefault((row.protocol, row.metric, model), []).append(100 * row.value)
+    return {key: fmean(found) for key, found in values.items()}
+
+
+def run(seed: int, folder: Path, settings: Sequence[str], beside: Path | None = None) -> Figures:
+    """Run or resume one seed; an equal starting model of the run ``beside`` is reused."""
+    if not (folder / "config.yaml").exists():
+        Experiment.create(load_config("orl", [f"seed={seed}", f"split.settings.seed={seed}", *settings]), folder)
+        if beside is not None:
+            Experiment.open(folder).reuse_start(beside)
+    return figures(Experiment.open(folder).run())
 
 
 def interval(differences: list[float]) -> tuple[float, float, float]:
@@ -22,7 +45,7 @@ def interval(differences: list[float]) -> tuple[float, float, float]:
 
 
 def paired(variants: Mapping[str, Sequence[str]], seeds: int, threads: int, out: Path) -> list[Line]:
-    """Run the quickstart with the settings of every variant; return a line per metric of each but the first.
+    """Run the preset ``orl`` with the settings of every variant; return a line per metric of each but the first.
 
     Every seed has its own split, pre-training and rounds; a run that was interrupted goes on where it stood.
     """

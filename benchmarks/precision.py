@@ -1,4 +1,4 @@
-"""Effect of bf16 on accuracy: the quickstart in fp32 and in bf16, paired by seed.
+"""Effect of bf16 on accuracy: the preset ``orl`` in fp32 and in bf16, paired by seed.
 
 Run: ``python benchmarks/precision.py --out runs/precision [--seeds 5] [--json]``; about 3 minutes a seed, so it is no
 part of ``make bench``. Shown is the mean difference bf16 − fp32 in points, with Student's 95 % interval over the seeds.

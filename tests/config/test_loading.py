@@ -80,7 +80,7 @@ def test_paths_of_overrides_start_where_one_stands(tmp_path: Path, monkeypatch: 
         (b"- 1\n- 2\n", "holds list; it must be a mapping"),
         (b"a: [1, 2\n", "is not readable YAML"),
         (b"seed: \xff\xfe\n", "is not readable YAML"),
-        (b"preset: papr\n", "unknown preset 'papr'; known: quickstart, lfw-fed, pins-fed, paper, released"),
+        (b"preset: papr\n", "unknown preset 'papr'; known: quickstart, orl, lfw-fed, pins-fed, paper, released"),
         (b"faces: 3\n", "faces = 3"),
         (b"seed: !!python/object/apply:os.system ['true']\n", "is not readable YAML"),
     ],

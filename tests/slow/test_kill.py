@@ -37,7 +37,7 @@ def command(*arguments: str) -> list[str]:
 
 def start(run: Path, workers: int) -> list[str]:
     options = [part for setting in SETTINGS for part in ("--set", setting)]
-    return command("quickstart", "--out", str(run), "--workers", str(workers), *options)
+    return command("train", "quickstart", "--out", str(run), "--workers", str(workers), *options)
 
 
 def outcome(run: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Annotated, cast
 import typer
 
 from fedfr import __version__
-from fedfr.cli import benchmarks, faces, list_command, models, runs, server_commands, site_commands
+from fedfr.cli import benchmarks, faces, list_command, models, quickstart, runs, server_commands, site_commands
 from fedfr.cli.choices import CommandWithChoices
 from fedfr.cli.interruption import Interrupted
 from fedfr.core.errors import FedfrError
@@ -33,6 +33,7 @@ app.add_typer(list_command.app, name="list")
 app.add_typer(models.app, name="models")
 app.add_typer(server_commands.app, name="server")
 app.add_typer(site_commands.app, name="site")
+app.command(cls=CommandWithChoices)(quickstart.quickstart)
 runs.register(app)
 app.command(cls=CommandWithChoices)(benchmarks.benchmark)
 

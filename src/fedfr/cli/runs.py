@@ -33,19 +33,8 @@ Config = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (quickstart, train, pretrain, resume, evaluate, report):
+    for command in (train, pretrain, resume, evaluate, report):
         app.command(cls=CommandWithChoices)(command)
-
-
-def quickstart(
-    out: Out = Path("runs/quickstart"),
-    settings: Overrides = None,
-    workers: Workers = None,
-    track: Track = None,
-    as_json: AsJson = False,
-) -> None:
-    """Run FedFR on the ORL faces, from pre-training to the results table, in minutes on a CPU."""
-    train("quickstart", out, settings, workers, track, as_json)
 
 
 def train(

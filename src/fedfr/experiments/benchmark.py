@@ -123,9 +123,7 @@ class Benchmark:
         """Return the finished runs by cell; raises :class:`FedfrError` if there are none."""
         runs = {cell: found for cell in self.plan.cells if (found := self._finished(cell))}
         if not runs:
-            raise FedfrError(
-                f"{self.folder} has no finished seed yet; repeat the same `fedfr benchmark` command to continue"
-            )
+            raise FedfrError(f"{self.folder} has no finished seed yet; repeat the command that began it to continue")
         return runs
 
     def _finished(self, cell: str) -> list[Experiment]:

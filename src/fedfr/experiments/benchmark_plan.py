@@ -16,11 +16,17 @@ from fedfr.experiments.registration import stored_names
 from fedfr.methods import METHODS
 from fedfr.models import backbone_of
 
-__all__ = ["SCRATCH", "Cell", "Plan", "plan_benchmark"]
+__all__ = ["SCRATCH", "Cell", "Plan", "plan_benchmark", "refuse_reserved"]
 
 SCRATCH = "scratch"
 PUBLISHED = "published:"
 """Before a checkpoint: begin with it as it is, without tuning on the public images."""
+RESERVED = {
+    "seed": "--seeds",
+    "split.settings.seed": "--seeds",
+    "method.name": "--methods",
+    "baselines": "--methods",
+}
 MethodsSettings = dict[str, dict[str, Any]]
 
 
@@ -160,7 +166,7 @@ def plan_benchmark(
             for key, cell in varied.cells.items()
         }
     given = stored_names(absolute_paths(settings or {}, Path.cwd()))
-    _refuse_reserved(given)
+    refuse_reserved(given, RESERVED)
     cells = {key: _with_settings(cell, given) for key, cell in cells.items()}
     chosen = definition.budgets[budget]
     plan = {
@@ -213,21 +219,17 @@ def _starting_cell(name: str, definition: Definition, start: str) -> tuple[str, 
     return f"{part}-{'published' if published else 'tuned'}", Cell(settings=settings, methods=methods)
 
 
-def _refuse_reserved(given: Mapping[str, Any]) -> None:
-    """Raise for settings that a benchmark chooses itself, and for unknown methods."""
-    for place, instead in (
-        (("seed",), "--seeds"),
-        (("split", "settings", "seed"), "--seeds"),
-        (("method", "name"), "--methods"),
-        (("baselines",), "--methods"),
-    ):
+def refuse_reserved(given: Mapping[str, Any], reserved: Mapping[str, str], who: str = "benchmark") -> None:
+    """Raise for settings that a benchmark chooses itself, and for unknown methods.
+
+    ``reserved``: by dotted name, what to use instead.
+    """
+    for name, instead in reserved.items():
         value: Any = given
-        for part in place:
+        for part in name.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         if value is not None:
-            raise FedfrError(
-                f"--set {'.'.join(place)}={value}: the benchmark chooses this setting; use {instead} instead"
-            )
+            raise FedfrError(f"--set {name}={value}: the {who} chooses this setting; use {instead} instead")
     for name in given.get("baseline_settings", {}):
         METHODS.entry(name)
 

@@ -115,7 +115,10 @@ class Experiment(StoredRun):
         """Open an existing run; ``workers`` may differ from before, since it does not change results."""
         folder = Path(folder)
         if not (folder / "config.yaml").is_file():
-            raise FedfrError(f"{folder} holds no run (there is no config.yaml in it); give the folder of --out")
+            hint = "give the folder of --out"
+            if (folder / "benchmark.yaml").is_file():
+                hint = "it holds a benchmark: repeat the command that began it, or give a folder of one of its runs"
+            raise FedfrError(f"{folder} holds no run (there is no config.yaml in it); {hint}")
         overrides = [] if workers is None else [f"runtime.workers={workers}"]
         return cls(load_config(folder / "config.yaml", overrides), folder)
 

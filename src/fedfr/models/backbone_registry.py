@@ -74,6 +74,11 @@ BACKBONES: Registry[BackboneSpec] = Registry(
             "fedfr.models.backbones.slimface:SLIMFACE",
             "narrow residual network for training on a CPU, 3.1 M parameters",
         ),
+        Entry(
+            "slimface-small",
+            "fedfr.models.backbones.slimface:SLIMFACE_SMALL",
+            "slimface with fewer and narrower blocks for demonstrations, 0.5 M parameters, 128 values",
+        ),
     ),
     Extensions(
         "fedfr.backbones",

@@ -92,12 +92,35 @@ def test_unseen_people_are_distractors_where_asked_for(make_faces: MakeFaces, re
     assert asked.settings["distractors"] == "generic"
 
 
-def test_the_quickstart_keeps_its_strangers(orl_faces: FaceSet) -> None:
-    """75 test images of other clients and 80 distractors: 15.5 impostors at FPIR 0.1, not 7.5."""
-    wanted = load_config("quickstart").split
+@pytest.mark.parametrize(("preset", "probes"), [("quickstart", 20 + 240), ("orl", 75 + 80)])
+def test_presets_of_orl_have_enough_non_mated_probes(orl_faces: FaceSet, preset: str, probes: int) -> None:
+    """At least ten are expected above the threshold at FPIR 0.1 only with the distractors."""
+    wanted = load_config(preset).split
     split = make_split(orl_faces, wanted.recipe, **wanted.settings)
+    _first, *others = split.clients.values()
     assert split.distractors == split.generic
-    assert sum(len(client.test) for client in split.clients.values()) - 25 + len(split.distractors) == 155
+    assert sum(len(client.test) for client in others) + len(split.distractors) == probes
+
+
+@pytest.mark.parametrize("recipe", ["general", "quickstart"])
+def test_deals_are_disjoint_in_private_people(make_faces: MakeFaces, recipe: str) -> None:
+    settings: dict[str, Any] = {"public_identities": 2, "clients": 2, "identities_per_client": 2, "deals": 3}
+    faces = make_faces([10] * 13)
+    splits = [make_split(faces, recipe, **settings, seed=seed) for seed in range(6)]
+    private = [{name for client in split.clients for name in split.identities[client]} for split in splits]
+    assert [len(people) for people in private] == [4] * 6
+    assert len(set.union(*private[:3])) == len(set.union(*private[3:])) == 12
+    assert private[:3] != private[3:], "the next deals are of another shuffle"
+    for split, people in zip(splits, private, strict=True):
+        assert len(split.identities["public"]) == 2
+        assert len(people | {*split.identities["public"], *split.identities["generic"]}) == 13
+    assert splits[0].settings["deals"] == 3
+    without = make_split(faces, recipe, **{**settings, "deals": None}, seed=0)
+    assert without.parts() == splits[0].parts(), "the first deal is the split without deals"
+    with pytest.raises(FedfrError, match=r"needs 16 private identities with .* have 13; lower deals, clients"):
+        make_split(faces, recipe, **{**settings, "deals": 4})
+    with pytest.raises(FedfrError, match="deals = 0; give a whole number of at least 1"):
+        make_split(faces, recipe, **{**settings, "deals": 0})
 
 
 def test_client_names_sort_whatever_their_number(make_faces: MakeFaces) -> None:

@@ -32,7 +32,7 @@ __all__ = [
     "training_part_only",
 ]
 
-OPTIONAL = ("max_images", "generic_identities", "distractors")
+OPTIONAL = ("max_images", "generic_identities", "distractors", "deals")
 
 TrainTestRule = Callable[[int], tuple[range, range]]
 """Maps the number of images of an identity to the ranges of its training and its test images."""

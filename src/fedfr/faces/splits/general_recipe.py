@@ -36,6 +36,7 @@ def general(
     max_images: int | None = None,
     generic_identities: int | None = None,
     distractors: str = "none",
+    deals: int | None = None,
     seed: int = 100,
 ) -> Split:
     """Assign the identities of any faces to clients, public and generic by counts.
@@ -53,12 +54,13 @@ def general(
     sizes = client_sizes(clients, identities_per_client)
     check_minimum(1, max_images=max_images)
     check_minimum(0, public_identities=public_identities, generic_identities=generic_identities)
-    check_minimum(1, min_images=min_images)
+    check_minimum(1, min_images=min_images, deals=deals)
     divide = train_test_rule(test_share, test_count, min_images, max_images)
     if distractors not in ("none", "generic"):
         raise FedfrError(f"split setting distractors = {distractors!r}; give none or generic")
+    deal, shuffle = (0, seed) if deals is None else (seed % deals, seed // deals)
     order = identities_by_name(faces)
-    random.Random(seed).shuffle(order)
+    random.Random(shuffle).shuffle(order)
     counts = faces.counts()
     eligible = [label for label in order if counts[label] >= min_images]
     kind = f"identities with {min_images} or more images"
@@ -69,7 +71,11 @@ def general(
         check_available(public_identities, len(public), f"public {kind}", to_lower)
     else:
         check_available(sum(sizes) + public_identities, len(eligible), kind, to_lower)
-        public = eligible[sum(sizes) :]
+    if deals is not None:
+        check_available(deals * sum(sizes), len(private), f"private {kind}", f"deals, {to_lower}")
+        private = [*private[deal * sum(sizes) :], *private[: deal * sum(sizes)]]
+    if not faces.sets:
+        public = private[sum(sizes) :]
     private, public = private[: sum(sizes)], public[:public_identities]
     taken = {*private, *public}
     rest = [label for label in order if label not in taken]
@@ -106,6 +112,7 @@ def quickstart(
     test_count: int = 5,
     generic_identities: int | None = None,
     distractors: str = "none",
+    deals: int | None = None,
     seed: int = 100,
 ) -> Split:
     """Split for ORL: 16 public identities, 4 clients x 4, and 8 generic; 5 training and 5 test images per identity.
@@ -125,6 +132,7 @@ def quickstart(
         max_images=train_count + test_count,
         generic_identities=generic_identities,
         distractors=distractors,
+        deals=deals,
         seed=seed,
     )
     return replace(split, name="quickstart")
