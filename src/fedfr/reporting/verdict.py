@@ -42,6 +42,11 @@ _GENERIC = ("fedfr", "generic"), "FedFR's generic model is"
 _PERSONALIZED = ("fedfr", "personalized"), "FedFR's personalized models are"
 _LOCAL = ("local", "local"), "models that each client trains alone"
 
+_LIMITS = (
+    "It says nothing about other faces, larger networks or accuracy in use, nor about the cause of a gain: FedFR also "
+    "trains on the public images, local training does not (`fedfr benchmark` has the controls)."
+)
+
 # In the order in which they are tested.
 QUESTIONS = tuple(
     Question(one, other, protocol, subject, people, object_)
@@ -114,11 +119,14 @@ def verdict(rows: Sequence[Row], deals: Deals = DISJOINT, width: int = 80) -> st
         _listed("This run shows that", settled) if settled else "This run settles nothing.",
         _listed("It does not settle whether", open_),
         _basis(found, deals),
-        "It says nothing about other faces, larger networks or accuracy in use, nor about the cause of a gain: FedFR also "
-        "trains on the public images, local training does not (`fedfr benchmark` has the controls).",
+        _LIMITS,
     ]
-    texts = ["\n".join(wrapped(line, width) for line in block.split("\n")) for block in blocks if block]
+    texts = ["\n".join(wrapped(line, width, _indent(line)) for line in block.split("\n")) for block in blocks if block]
     return "\n\n".join([table, *texts])
+
+
+def _indent(line: str) -> str:
+    return "  " if line.startswith("- ") else ""
 
 
 def _listed(begin: str, clauses: Sequence[str]) -> str:
