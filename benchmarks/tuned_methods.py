@@ -32,6 +32,8 @@ _OWN: dict[str, Sequence[Axis]] = {
     "distill": _SHARE,
     "distill-fedfr": _SHARE,
     "branch-cosface": (Axis("branch_weight", 1, factor=2),),
+    # Its only loss is L_dfc: dfc.weight acts like the rate.
+    "frozen-head": (Axis("dfc.positive_weight", 0.7, step=0.1, low=0.05, high=0.95),),
     "fedfr": _FEDFR,
     "local-fedfr": _FEDFR,
 }
