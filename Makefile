@@ -39,8 +39,9 @@ quickstart: $(CORE)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile $(ARGS)
 
+# Most of these tests wait for processes, so two at a time take little more than half as long.
 test-slow: $(STAMP) debian
-	$(BIN)/python -m pytest -q -m slow $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow --numprocesses auto --maxprocesses 2 --dist loadfile $(ARGS)
 
 # The wheel and the sdist as a new user gets them: built, checked, installed outside the repository and used there.
 dist-check: $(STAMP)
