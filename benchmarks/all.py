@@ -33,14 +33,20 @@ SCRIPTS = (
 
 
 DOCS = HERE.parent / "docs"
+# Scenarios about the gain of a federation; those without stored results are left out.
+WORTH = (
+    *(f"pins-fed/worth-{axis}" for axis in ("images", "identities", "clients", "public")),
+    *(f"lfw-fed/worth-{axis}" for axis in ("identities", "clients")),
+)
 # Stored results of `fedfr benchmark` (see methods.py), the table made from them, and its page.
 METHOD_TABLES = (
     ("lfw-fed/checkpoint", "overview", DOCS / "benchmarks.md"),
     ("lfw-fed/checkpoint", "claims", DOCS / "benchmarks.md"),
     ("lfw-fed/scratch", "overview", DOCS / "benchmarks.md"),
     ("lfw-fed/scratch", "claims", DOCS / "benchmarks.md"),
-    ("lfw-fed/identities", "axis", DOCS / "benchmarks.md"),
+    ("lfw-fed/identities", "figure", DOCS / "benchmarks.md"),
     ("orl/results", "overview", DOCS / "benchmarks.md"),
+    *((name, "worth", DOCS / "explanation" / "federation.md") for name in WORTH),
     ("orl/results", "costs", DOCS / "methods.md"),
     ("orl/updates", "changes", DOCS / "methods.md"),
     ("lfw-fed/updates", "changes", DOCS / "methods.md"),

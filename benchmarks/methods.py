@@ -27,20 +27,19 @@ from fedfr.reporting.benchmark_table import overview_table
 from fedfr.reporting.charts import Section
 from fedfr.reporting.gain import gain_table, section_gains
 from fedfr.reporting.table import column_title, markdown_table
-from fedfr.results.comparison import DISJOINT, Deals, Key, compare, metric_groups, shared_metrics, summaries
+from fedfr.results.comparison import DISJOINT, Deals, Key, compare, metric_groups, shared_metrics
 from fedfr.results.costs import RoundCost
 from fedfr.results.result_rows import Row
 from harness import place, sleeping_threads
-from paper_claims import GENERIC, SEARCH, VERIFY, claims_table, difference_text
+from paper_claims import GENERIC, SEARCH, VERIFY, claims_table, difference_text, figure_table
 
 __all__ = [
-    "axis",
-    "axis_table",
     "changes",
     "changes_table",
     "claims",
     "costs",
     "costs_table",
+    "figure",
     "overview",
     "worth",
 ]
@@ -128,11 +127,12 @@ def changes_table(results: Sequence[Result], deals: Deals = DISJOINT) -> str:
     return markdown_table(head, lines)
 
 
-def axis(folder: Path) -> str:
-    """Return the generic models along a scenario's axis, see :func:`axis_table`."""
+def figure(folder: Path) -> str:
+    """Return the paper's figure, the generic models against identities per client, with verdicts."""
     plan = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8"))
-    cells = {name: cell["at"] for name, cell in plan["cells"].items()}
-    return f"{axis_table(read_results(folder / 'results.csv'), plan['axis'], cells)}\n\n{where(folder)}"
+    results = read_results(folder / "results.csv")
+    rows = {float(plan["cells"][cell]["at"]): own for cell, own in _by_cell(results)}
+    return f"{figure_table(rows, plan['axis'], _deals(folder))}\n\n{where(folder)}"
 
 
 def worth(folder: Path) -> str:
@@ -157,22 +157,6 @@ def _cost(result: Result) -> RoundCost:
     row = result.row
     spent = {name: getattr(result, name) for name in ("client_seconds", "bytes_up", "bytes_down")}
     return RoundCost(row.method, row.seed, row.round, **spent)
-
-
-def axis_table(results: Sequence[Result], name: str, cells: Mapping[str, float]) -> str:
-    """Return generic 1:1 at the strictest rate that all cells have, by cell in the order of ``cells``."""
-    found = dict(_by_cell(results))
-    metric = _of_all_cells(found.values(), GENERIC)[0]
-    summary = {
-        cell: summaries(next(each for each in metric_groups(rows) if (each.protocol, each.metric) == (GENERIC, metric)))
-        for cell, rows in found.items()
-    }
-    keys = list(dict.fromkeys(key for of_cell in summary.values() for key in of_cell))
-    lines = [
-        (f"{at:g}", *(f"{100 * summary[cell][key].mean:.1f}" if key in summary[cell] else "–" for key in keys))
-        for cell, at in cells.items()
-    ]
-    return f"{GENERIC} {metric} (%)\n\n{markdown_table((name, *(column_title(*key) for key in keys)), lines)}"
 
 
 def _of_all_cells(cells: Iterable[Sequence[Row]], protocol: str) -> list[str]:

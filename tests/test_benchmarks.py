@@ -11,6 +11,7 @@ import pytest
 
 from fedfr.config.loading import read_benchmark
 from fedfr.experiments.benchmark_results import Result
+from fedfr.results.comparison import Deals
 from fedfr.results.result_rows import Row
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -52,6 +53,12 @@ def rows(values: dict[tuple[str, str, str], dict[int, list[float]]]) -> list[Row
     return found
 
 
+def verdicts(table: str) -> dict[str, str]:
+    """By claim, the last cell."""
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    return {cells[0]: cells[-1].strip(" |") for cells in lines}
+
+
 def test_the_papers_claims_are_judged_by_their_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
     paper_claims = importlib.import_module("paper_claims")
@@ -60,20 +67,115 @@ def test_the_papers_claims_are_judged_by_their_intervals(monkeypatch: pytest.Mon
             ("pretrained", "pretrained", "generic-1:1"): {0: [0.7], 1: [0.6], 2: [0.65]},
             ("fedavg", "generic", "generic-1:1"): {0: [0.63], 1: [0.54], 2: [0.58]},
             ("pretrained", "pretrained", "personalized-1:1"): {0: [0.5, 0.6], 1: [0.5, 0.4], 2: [0.5, 0.5]},
-            ("fedavg", "personalized", "personalized-1:1"): {0: [0.4, 0.7], 1: [0.6, 0.3], 2: [0.5, 0.5]},
-            ("fedfr-hn", "personalized", "personalized-1:1"): {0: [0.3, 0.6], 1: [0.5, 0.2], 2: [0.4, 0.4]},
+            ("fedavg", "personalized", "personalized-1:1"): {0: [0.4, 0.7], 1: [0.6, 0.3], 2: [0.5, 0.4]},
+            ("fedfr-hn", "personalized", "personalized-1:1"): {0: [0.3, 0.6], 1: [0.5, 0.2], 2: [0.4, 0.29]},
             ("fedfr", "generic", "generic-1:1"): {0: [0.61], 1: [0.54], 2: [0.6]},
+            ("fedfr", "personalized", "personalized-1:1"): {0: [0.6, 0.6], 1: [0.7, 0.4], 2: [0.6, 0.5]},
+            ("centralized", "centralized", "generic-1:1"): {0: [0.611], 1: [0.541], 2: [0.602]},
+            ("fedavg", "generic", "personalized-1:1"): {0: [0.5, 0.7], 1: [0.6, 0.4], 2: [0.5, 0.5]},
         }
     )
-    text = paper_claims.claims_table(given).splitlines()[2:]
-    verdicts = {line.split(" | ")[0].strip("| "): line.split(" | ")[-1].strip(" |") for line in text}
-    assert verdicts == {
-        "FedAvg alone hurts the generic model": "yes",
-        "… and helps the personal one": "not settled",
-        "… and help the personal one": "**no**",
-        "FedFR's generic model is not behind fedavg's": "not settled",
+    table = paper_claims.claims_table(given)
+    assert verdicts(table) == {
+        "FedAvg alone hurts the generic model, 1:1": "**returns**",
+        "FedAvg alone helps the personal one, 1:1": "not settled",
+        "hard negatives help the personal one, 1:1": "**reversed**",
+        "FedFR's generic model is not behind pooled training, 1:1": "returns, equal within 1 point",
+        "FedFR is ahead of fedavg, 1:1": "not settled",
+        "FedFR's generic model is not behind fedavg's, 1:1": "not settled",
     }
-    assert "generic-1:1 TAR@FAR=1e-3: fedavg generic − pretrained | -6.7 [" in text[0]
+    assert "generic-1:1 TAR@FAR=1e-3: fedavg generic − pretrained | -6.7 [" in table.splitlines()[2]
+    assert "personalized-1:1 TAR@FAR=1e-3: fedfr personalized − fedavg generic |" in table, "its better model"
+    two = [row for row in given if row.seed < 2]
+    assert set(verdicts(paper_claims.claims_table(two)).values()) == {"not settled"}
+    shared = paper_claims.claims_table(given, deals=Deals(people=10, shared=1))
+    assert set(verdicts(shared).values()) == {"not settled"}
+    assert "+" in shared
+    assert "-6.7 |" in shared
+
+
+@pytest.mark.parametrize(
+    ("sign", "differences", "verdict"),
+    [
+        (1, [0.05, 0.06, 0.05, 0.04], "returns"),
+        (-1, [0.05, 0.06, 0.05, 0.04], "reversed"),
+        (1, [0.05, -0.06, 0.05, 0.04], "not settled"),
+        (1, [0.001, -0.001, 0.002, -0.001], "equal within 1 point"),
+        (-1, [0.003, 0.004, 0.003, 0.004], "reversed, equal within 1 point"),
+        (0, [0.02, 0.05, 0.03, 0.04], "returns"),
+        (0, [-0.05, -0.06, -0.05, -0.04], "reversed"),
+        (0, [-0.05, 0.06, -0.05, 0.04], "not settled"),
+        (0, [-0.001, -0.002, -0.001, -0.001], "returns, equal within 1 point"),
+    ],
+)
+def test_a_verdict_follows_from_the_interval(
+    sign: int, differences: list[float], verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    paper_claims = importlib.import_module("paper_claims")
+    one, other = ("fedfr", "personalized"), ("fedavg", "personalized")
+    claim = paper_claims.Claim("it", "personalized-1:1", one, other, sign)
+    given = rows(
+        {
+            (*one, "personalized-1:1"): {seed: [0.5 + value] for seed, value in enumerate(differences)},
+            (*other, "personalized-1:1"): {seed: [0.5] for seed in range(len(differences))},
+        }
+    )
+    assert verdicts(paper_claims.claims_table(given, [claim]))["it"].strip("*") == verdict
+
+
+def test_a_verdict_is_bold_where_it_holds_for_all_claims_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    paper_claims = importlib.import_module("paper_claims")
+    base, clear, weak = (("base", "generic"), ("clear", "generic"), ("weak", "generic"))
+    given = rows(
+        {
+            (*base, "generic-1:1"): {seed: [0.5] for seed in range(4)},
+            (*clear, "generic-1:1"): {seed: [0.6 + 0.001 * seed] for seed in range(4)},
+            (*weak, "generic-1:1"): dict(enumerate([[0.52], [0.55], [0.56], [0.53]])),
+        }
+    )
+    made = paper_claims.Claim
+    claims = [made(str(number), "generic-1:1", key, base, 1) for number, key in enumerate([clear, weak, weak, weak])]
+    assert verdicts(paper_claims.claims_table(given, claims)) == {
+        "0": "**returns**",
+        "1": "returns",
+        "2": "returns",
+        "3": "returns",
+    }
+
+
+def test_the_papers_figure_has_intervals_and_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    paper_claims = importlib.import_module("paper_claims")
+
+    def cell(fedfr: float, fedface: float, central: float) -> list[Row]:
+        figures = {
+            ("pretrained", "pretrained"): [0.40, 0.41, 0.42],
+            ("fedface", "generic"): [fedface, fedface + 0.01, fedface + 0.02],
+            ("fedfr", "generic"): [fedfr, fedfr + 0.011, fedfr + 0.02],
+            ("centralized", "centralized"): [central, central + 0.012, central + 0.02],
+        }
+        return rows({(*key, "generic-1:1"): {n: [v] for n, v in enumerate(values)} for key, values in figures.items()})
+
+    table = paper_claims.figure_table({1.0: cell(0.40, 0.41, 0.42), 5.0: cell(0.50, 0.45, 0.50)}, "identities")
+    title, _, head, _, one, five = table.splitlines()
+    assert title == "generic-1:1 TAR@FAR=1e-3 (%)"
+    assert head.startswith("| identities | pretrained | fedface | fedfr | centralized | fedfr − fedface |")
+    assert [cells.strip() for cells in one[2:-2].split("|")] == [
+        "1",
+        "41.0",
+        "42.0",
+        "41.0",
+        "43.1",
+        "-1.0 [-1.1, -0.8] reversed",
+        "-2.0 [-2.2, -1.9] reversed",
+        "",
+    ]
+    cells = [cell.strip() for cell in five.strip("| ").split("|")]
+    assert cells[5].endswith("] returns")
+    assert cells[6].endswith("] returns, equal within 1 point")
+    assert cells[7] == "+10.0 [+10.0, +10.0] returns"
 
 
 def test_costs_are_per_client_and_round(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,27 +216,6 @@ def test_cells_are_compared_seed_by_seed_and_client_by_client(monkeypatch: pytes
         "| fedavg generic | generic-1:1 TAR@FAR=1e-3 | 76.7 | -1.0 [-1.0, -1.0] |",
         "| fedavg personalized | personalized-1:1 TAR@FAR=1e-3 | 46.7 | +5.0 [+5.0, +5.0] |",
         "| fedavg | bytes sent up by the clients | 80 MB | 25 % |",
-    ]
-
-
-def test_a_scenario_is_shown_along_its_axis(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    methods = importlib.import_module("methods")
-    given = []
-    for cell, value in (("few", 0.5), ("many", 0.7)):
-        figures = {
-            ("pretrained", "pretrained", "generic-1:1"): {0: [0.4], 1: [0.5]},
-            ("fedfr", "generic", "generic-1:1"): {0: [value], 1: [value + 0.1]},
-            ("fedfr", "personalized", "personalized-1:1"): {0: [0.9, 0.8]},
-        }
-        given += [Result(cell, row, 1.0, 1.0, 0, 0, 0) for row in rows(figures)]
-    assert methods.axis_table(given, "identities", {"few": 1, "many": 10}).splitlines() == [
-        "generic-1:1 TAR@FAR=1e-3 (%)",
-        "",
-        "| identities | pretrained | fedfr generic |",
-        "|---|---|---|",
-        "| 1 | 45.0 | 55.0 |",
-        "| 10 | 45.0 | 75.0 |",
     ]
 
 

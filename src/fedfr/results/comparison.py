@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
-from fedfr.results.intervals import Influence, estimate
+from fedfr.results.intervals import Estimate, Influence, estimate
 from fedfr.results.result_rows import Row
 
 __all__ = [
@@ -76,7 +76,7 @@ class MetricSummary:
 class Difference:
     """Mean difference of two models over deals, the ends of its 95 % interval, and the p-value of no difference.
 
-    ``low``, ``high`` and ``p_value`` are None where there is no interval.
+    ``low``, ``high``, ``p_value`` and ``estimate``, which they are computed from, are None where there is no interval.
     """
 
     mean: float
@@ -84,6 +84,11 @@ class Difference:
     high: float | None
     deals: int
     p_value: float | None = None
+    estimate: Estimate | None = None
+
+    def equivalent(self, margin: float) -> bool:
+        """Whether the difference lies within ± ``margin``, by two one-sided tests at 5 %."""
+        return self.estimate is not None and self.estimate.equivalent(margin)
 
     @property
     def significant(self) -> bool:
@@ -164,7 +169,7 @@ def compare(group: MetricGroup, one: Key, other: Key) -> Difference | None:
     ends = None if group.deals.shared else found.interval()
     if ends is None:
         return Difference(found.mean, None, None, found.deals)
-    return Difference(found.mean, *ends, found.deals, found.p_value)
+    return Difference(found.mean, *ends, found.deals, found.p_value, found)
 
 
 def _influences(group: MetricGroup, one: Key, other: Key, seeds: Sequence[int]) -> list[dict[int, float]]:
