@@ -154,6 +154,12 @@ def test_readme_is_short_and_links_absolutely() -> None:
     assert len(text.splitlines()) <= 130
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert [link for link in links if not link.startswith("https://")] == []
+    terms = re.findall(rf"^\[([\w-]+)\]: {SITE}glossary\.html#term-([\w-]+)$", text, re.MULTILINE)
+    glossary = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    known = {re.sub(r"[^\w]+", "-", term) for term in re.findall(r"^(\w.*)$", glossary, re.MULTILINE)}
+    assert len(terms) >= 8
+    assert [term for term in terms if term[0] != term[1] or term[1] not in known] == []
+    assert [name for name, _ in terms if f"[{name}]" not in text.partition(f"[{name}]: ")[0]] == []
     pages = [link.removeprefix(SITE).removesuffix(".html") for link in links if link.startswith(SITE)]
     assert len(pages) >= 7
     assert [page for page in pages if not (DOCS / f"{page}.md").is_file()] == []

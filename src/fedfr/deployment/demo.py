@@ -28,6 +28,7 @@ from fedfr.deployment.site import Site
 from fedfr.deployment.site_folder import ROOT, init_site
 from fedfr.deployment.status import status_of, table
 from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.registration import foreign_names
 
 __all__ = ["Demo", "main"]
 
@@ -69,7 +70,10 @@ class Demo(BackgroundProcesses):
         text = new_site.config.read_text(encoding="utf-8")
         # The same training and test images as in the local run with which results are compared.
         manifest = f'manifest: "{own_folder / "split.json"}"'
-        new_site.config.write_text(text.replace("test_share: 0.4", manifest), encoding="utf-8")
+        allowed = f"allow: [{', '.join(foreign_names(self.local.config))}]"
+        new_site.config.write_text(
+            text.replace("test_share: 0.4", manifest).replace("allow: []", allowed), encoding="utf-8"
+        )
         self.coordinator.register(client, new_site.public_key)
         return site
 
