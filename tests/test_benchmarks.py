@@ -8,9 +8,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 from fedfr.config.loading import read_benchmark
-from fedfr.experiments.benchmark_results import Result
+from fedfr.config.schema import validate
+from fedfr.experiments.benchmark_plan import Plan
+from fedfr.experiments.benchmark_results import Result, read_results
 from fedfr.results.comparison import Deals
 from fedfr.results.result_rows import Row
 
@@ -248,6 +251,19 @@ def test_the_gain_of_a_federation_is_shown_from_kept_results(monkeypatch: pytest
         "| 5.0 | 10.0 | 15 | 15 |"
     )
     assert "t intervals over deals with different people" in note
+
+
+@pytest.mark.parametrize(
+    "path", sorted(FOLDER.glob("*/*/plan.yaml")), ids=lambda path: f"{path.parts[-3]}-{path.parts[-2]}"
+)
+def test_kept_plans_are_complete(path: Path) -> None:
+    """Former definitions remain in the plans kept with their results, which today's code can run."""
+    plan = validate(Plan, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    results = read_results(path.with_name("results.csv"))
+    assert {result.cell for result in results} == set(plan.cells)
+    assert {result.row.seed for result in results} == set(plan.seeds)
+    for cell in plan.cells:
+        assert plan.experiment(plan.seeds[0], cell).seed == plan.seeds[0]
 
 
 def test_the_benchmarks_definitions_have_the_settings_that_the_kept_trials_choose(
