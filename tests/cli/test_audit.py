@@ -41,7 +41,7 @@ def test_a_clean_set(fedfr: Fedfr, clean: Path) -> None:
     assert "checking images: 24/24 images" in answer.err
 
 
-def test_findings_are_no_failure_unless_asked(fedfr: Fedfr, faulty: Path) -> None:
+def test_findings_fail_only_on_request(fedfr: Fedfr, faulty: Path) -> None:
     before = content(faulty)
     answer = fedfr("faces", "audit", faulty)
     assert answer.code == 0
@@ -96,7 +96,7 @@ def test_copies_in_training_and_test_are_refused_or_dropped(fedfr: Fedfr, clean:
     assert "image-in-two-parts" not in found
 
 
-def test_what_was_found_is_shown_even_if_the_csv_cannot_be_written(fedfr: Fedfr, faulty: Path, tmp_path: Path) -> None:
+def test_findings_are_printed_if_the_csv_cannot_be_written(fedfr: Fedfr, faulty: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     answer = fedfr("faces", "audit", faulty, "--csv", tmp_path / "file" / "findings.csv")
     assert answer.code == 2

@@ -52,7 +52,7 @@ def given(tmp_path: Path, finished: Path, faceset: Path) -> Given:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_one_line_and_nothing_lost(case: Case, given: Given, fedfr: Fedfr, tmp_path: Path) -> None:
+def test_every_error_is_one_line_and_changes_nothing(case: Case, given: Given, fedfr: Fedfr, tmp_path: Path) -> None:
     arguments = case.prepare(given)
     before = content(tmp_path)
     answer = fedfr(*arguments)
@@ -70,6 +70,6 @@ def test_one_line_and_nothing_lost(case: Case, given: Given, fedfr: Fedfr, tmp_p
     assert after == before
 
 
-def test_there_are_many_kinds() -> None:
+def test_the_number_of_cases() -> None:
     assert len(CASES) >= 40
     assert len({case.message for case in CASES}) >= 35

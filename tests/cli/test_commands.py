@@ -63,7 +63,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, config_file: Path, settings: l
     return folder, done.stdout
 
 
-def test_faces(fedfr: Fedfr, samples: Path, tmp_path: Path) -> None:
+def test_import_and_split_of_faces(fedfr: Fedfr, samples: Path, tmp_path: Path) -> None:
     facts = answered(fedfr("faces", "import", samples, tmp_path / "set", "--json"))
     assert (facts["images"], facts["identities"]) == (70, 14)
     assert facts["images_per_identity"] == {"least": 5, "median": 5.0, "most": 5}
@@ -90,7 +90,7 @@ def test_faces(fedfr: Fedfr, samples: Path, tmp_path: Path) -> None:
     assert image.shape[1] >= 4 * 112
 
 
-def test_records(fedfr: Fedfr, data_dir: Path, tmp_path: Path) -> None:
+def test_import_of_recordio(fedfr: Fedfr, data_dir: Path, tmp_path: Path) -> None:
     source = data_dir / "recordio" / "insightface"
     imported = [
         answered(fedfr("faces", "import", source, tmp_path / name, "--json", *more))
@@ -116,7 +116,7 @@ def test_records(fedfr: Fedfr, data_dir: Path, tmp_path: Path) -> None:
     assert (again["images"], again["identities"]) == (split["public_images"], 2)
 
 
-def test_a_run_prints_its_table_and_where_it_lies(run: tuple[Path, str]) -> None:
+def test_a_run_prints_its_table_and_folder(run: tuple[Path, str]) -> None:
     folder, out = run
     for expected in ("pretrained", "local", "fedfr", "personalized-1:1", "genuine", "impostor", str(folder)):
         assert expected in out
@@ -133,7 +133,7 @@ def test_resuming_a_finished_run_prints_the_same_table(fedfr: Fedfr, run: tuple[
     assert content(folder) == before
 
 
-def test_another_locale(run: tuple[Path, str]) -> None:
+def test_an_ascii_locale(run: tuple[Path, str]) -> None:
     """With an ASCII locale the output has escapes, and there is no traceback."""
     done = process("report", str(run[0]), LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
@@ -231,7 +231,7 @@ def test_pretrain_then_resume(fedfr: Fedfr, config_file: Path, settings: list[st
 
 
 @pytest.mark.slow
-def test_relative_paths_and_resume_from_elsewhere(
+def test_relative_paths_and_resume_from_another_folder(
     fedfr: Fedfr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Paths of --set are relative to the working directory of the command."""

@@ -22,20 +22,20 @@ def run(*command: str, **environment: str) -> str:
     return done.stdout
 
 
-def test_the_version_by_both_ways() -> None:
+def test_version_by_command_and_module() -> None:
     for command in ([FEDFR], [sys.executable, "-m", "fedfr"]):
         assert run(*command, "--version") == f"fedfr {fedfr.__version__}\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_each_shell_is_given_its_script(shell: str) -> None:
+def test_each_shell_has_a_completion_script(shell: str) -> None:
     script = run(FEDFR, _FEDFR_COMPLETE=f"source_{shell}")
     assert f"_FEDFR_COMPLETE=complete_{shell}" in script
     if found := shutil.which(shell):
         run(found, "-n", "-c", script)
 
 
-def test_bash_shows_and_installs_it(tmp_path: Path) -> None:
+def test_bash_completion_is_shown_and_installed(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path), "SHELL": "/bin/bash", "PATH": f"{Path(FEDFR).parent}:{os.environ['PATH']}"}
     shown = run("bash", "--norc", "-c", "fedfr --show-completion; true", **home)
     assert "complete -o default -F _fedfr_completion fedfr" in shown
@@ -56,7 +56,7 @@ def test_names_and_commands_complete() -> None:
     assert complete("fedfr", "models", "import", "a", "b", "--backbone", "iresnet1") == ["iresnet18", "iresnet100"]
 
 
-def test_what_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offered_completions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "quick").mkdir()
     for name in ("quicker.yaml", "quick.txt", ".quiet.yaml", "quick/own.yml"):

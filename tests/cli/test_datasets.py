@@ -26,7 +26,7 @@ def _pyarrow() -> None:
 
 
 @pytest.mark.parametrize("form", ["parquet", "imagefolder"])
-def test_out_and_in_again(fedfr: Fedfr, faceset: Path, form: str, tmp_path: Path) -> None:
+def test_export_and_import(fedfr: Fedfr, faceset: Path, form: str, tmp_path: Path) -> None:
     given = FaceSet.load(faceset)
     answer = fedfr("faces", "export", faceset, tmp_path / "o ü", "--format", form)
     assert answer.code == 0, answer.err
@@ -64,7 +64,7 @@ def test_partitions_become_clients(fedfr: Fedfr, faceset: Path, tmp_path: Path) 
     assert not (tmp_path / "other.json").exists()
 
 
-def test_a_path_in_a_configuration_starts_at_its_folder(tmp_path: Path) -> None:
+def test_a_path_in_a_configuration_is_relative_to_its_folder(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("split: {recipe: partition, settings: {partition: parts.csv}}\n")
     config = load_config(tmp_path / "run.yaml", [])
     assert config.split.settings["partition"] == str(tmp_path / "parts.csv")
@@ -103,7 +103,9 @@ def test_a_run_on_parquet_files(fedfr: Fedfr, faceset: Path, settings: list[str]
         (["export", "{faces}", "{faces}", "--format", "parquet"], "{faces} already holds files; give a new or empty"),
     ],
 )
-def test_what_cannot_be_meant(fedfr: Fedfr, faceset: Path, arguments: list[str], expected: str, tmp_path: Path) -> None:
+def test_invalid_arguments_are_refused(
+    fedfr: Fedfr, faceset: Path, arguments: list[str], expected: str, tmp_path: Path
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -117,7 +119,7 @@ def test_what_cannot_be_meant(fedfr: Fedfr, faceset: Path, arguments: list[str],
     assert not (tmp_path / "out").exists()
 
 
-def test_options_that_do_not_go_together(fedfr: Fedfr, tmp_path: Path) -> None:
+def test_incompatible_options_are_refused(fedfr: Fedfr, tmp_path: Path) -> None:
     (tmp_path / "points.tsv").write_text("x.png\t1\t2\t3\t4\t5\t6\t7\t8\t9\t10\n")
     align = ("--align", "landmarks", "--landmarks", tmp_path / "points.tsv")
     answer = fedfr("faces", "import", tmp_path, tmp_path / "out", *align, "--identity-column", "who")
@@ -126,7 +128,7 @@ def test_options_that_do_not_go_together(fedfr: Fedfr, tmp_path: Path) -> None:
     assert answer.err == expected
 
 
-def test_bad_rows_are_left_out_and_said(fedfr: Fedfr, faceset: Path, tmp_path: Path) -> None:
+def test_bad_rows_are_skipped_and_reported(fedfr: Fedfr, faceset: Path, tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

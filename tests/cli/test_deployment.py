@@ -108,7 +108,7 @@ def test_the_steps_of_the_guide(fedfr: Fedfr, tmp_path: Path, faceset: Path, mon
 # What check answers
 
 
-def test_a_site_where_all_is_well_ends_with_0(fedfr: Fedfr, deployment: Deployment, server: Server) -> None:
+def test_check_of_a_complete_site_exits_with_0(fedfr: Fedfr, deployment: Deployment, server: Server) -> None:
     lines = done(fedfr("site", "check", deployment.site)).splitlines()
     assert len(lines) == 16
     assert all(line.startswith("ok   ") for line in lines)
@@ -117,7 +117,7 @@ def test_a_site_where_all_is_well_ends_with_0(fedfr: Fedfr, deployment: Deployme
     assert {line["remedy"] for line in found} == {""}
 
 
-def test_a_site_where_something_is_to_be_done_ends_with_1(fedfr: Fedfr, deployment: Deployment, server: Server) -> None:
+def test_check_with_a_failure_exits_with_1(fedfr: Fedfr, deployment: Deployment, server: Server) -> None:
     (deployment.site / "site.key").chmod(0o644)
     answer = fedfr("site", "check", deployment.site)
     assert (answer.code, answer.err) == (1, "")
@@ -131,7 +131,7 @@ def test_a_site_where_something_is_to_be_done_ends_with_1(fedfr: Fedfr, deployme
     assert wrong["remedy"] == "chmod 600 it, or create a new one"
 
 
-def test_a_folder_without_a_site_ends_with_1_and_one_line(fedfr: Fedfr, tmp_path: Path) -> None:
+def test_check_of_a_folder_without_a_site_exits_with_1(fedfr: Fedfr, tmp_path: Path) -> None:
     answer = fedfr("site", "check", tmp_path)
     assert (answer.code, answer.err) == (1, "")
     assert answer.out == (
@@ -140,7 +140,7 @@ def test_a_folder_without_a_site_ends_with_1_and_one_line(fedfr: Fedfr, tmp_path
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_what_a_coordinators_check_ends_with(
+def test_exit_codes_of_the_coordinators_check(
     fedfr: Fedfr, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, as_json: bool
 ) -> None:
     which = shutil.which
@@ -182,14 +182,14 @@ def test_a_method_without_public_faces_fetches_none(fedfr: Fedfr, deployment: De
     assert done(fedfr("site", "fetch", deployment.site)) == "fedavg needs no public faces\n"
 
 
-def test_where_a_site_stands(fedfr: Fedfr, deployment: Deployment) -> None:
+def test_status_of_a_site(fedfr: Fedfr, deployment: Deployment) -> None:
     found: dict[str, Any] = json.loads(done(fedfr("site", "status", deployment.site, "--json")))
     assert (found["client"], found["running"], found["rounds_kept"]) == (SITE, False, [])
     assert f"client: {SITE}\n" in done(fedfr("site", "status", deployment.site))
     assert "rounds kept: []\n" in done(fedfr("site", "status", deployment.site))
 
 
-def test_the_sites_of_a_coordinator_are_shown(fedfr: Fedfr, deployment: Deployment) -> None:
+def test_status_shows_the_sites_of_a_coordinator(fedfr: Fedfr, deployment: Deployment) -> None:
     found = json.loads(done(fedfr("server", "status", deployment.coordinator.folder, "--json")))
     assert found["sites"] == [SITE, OTHER]
     assert [*found["runs"]] == [RUN]
@@ -218,7 +218,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("missing", ["flwr", "cryptography"])
 @pytest.mark.parametrize("command", COMMANDS, ids=[" ".join(command[:2]) for command in COMMANDS])
-def test_every_command_says_what_installs_the_extra(
+def test_every_command_names_the_missing_extra(
     fedfr: Fedfr, command: list[str], missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -227,7 +227,7 @@ def test_every_command_says_what_installs_the_extra(
     assert [*tmp_path.iterdir()] == []
 
 
-def test_no_module_of_the_extra_is_touched_before(tmp_path: Path) -> None:
+def test_commands_are_listed_without_the_extra(tmp_path: Path) -> None:
     """In a process where neither library can be imported."""
     text = "import sys; sys.modules.update(flwr=None, cryptography=None); from fedfr.cli.main import main; main()"
     command = [sys.executable, "-c", text, "site", "check", str(tmp_path)]

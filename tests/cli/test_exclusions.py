@@ -15,7 +15,7 @@ from fedfr.faces import FaceSet
 SETTINGS = {"public_identities": 1, "clients": 2, "identities_per_client": 1, "test_count": 1, "min_images": 3}
 
 
-def test_the_commands(tmp_path: Path, fedfr: Fedfr) -> None:
+def test_audit_exclude_and_split(tmp_path: Path, fedfr: Fedfr) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 112, 112, 3), np.uint8)
     pixels[2], pixels[9] = pixels[0], pixels[5]
     FaceSet(pixels, np.repeat(np.arange(5), 4), [f"p{number}" for number in range(5)]).save(tmp_path / "faces")
@@ -43,7 +43,7 @@ def test_the_commands(tmp_path: Path, fedfr: Fedfr) -> None:
     assert "belongs to the face set sha256:" in refused.err
 
 
-def test_an_import_says_what_it_leaves_out(tmp_path: Path, fedfr: Fedfr) -> None:
+def test_an_import_reports_excluded_images(tmp_path: Path, fedfr: Fedfr) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 112, 112, 3), np.uint8)
     for row, image in enumerate(pixels):
         folder = tmp_path / "people" / f"p{row // 4}"

@@ -43,7 +43,7 @@ def resume(run: Path, file_limit: int | None = None) -> subprocess.CompletedProc
 
 @pytest.mark.parametrize("stage", ["pre-training", "rounds"])
 @pytest.mark.slow
-def test_no_room_to_write_then_resumed(begun: Path, fedfr: Fedfr, faceset: Path, tmp_path: Path, stage: str) -> None:
+def test_a_full_disk_and_resuming(begun: Path, fedfr: Fedfr, faceset: Path, tmp_path: Path, stage: str) -> None:
     """First the checkpoint of pre-training does not fit, later the clients' private states."""
     limit = 1 << 20
     if stage == "rounds":
@@ -104,7 +104,7 @@ def test_a_file_system_that_cannot_be_written(fedfr: Fedfr, settings: list[str],
     assert answer.err.splitlines()[-1].startswith("fedfr: cannot write /proc/run/split.json: No such file or directory")
 
 
-def test_interrupted_by_hand(begun: Path, fedfr: Fedfr, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c(begun: Path, fedfr: Fedfr, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(self: Experiment, *arguments: object) -> None:
         raise KeyboardInterrupt
 
@@ -137,7 +137,7 @@ def test_mistyped_commands(fedfr: Fedfr, arguments: list[str], expected: str) ->
 @pytest.mark.parametrize(
     "command", [("faces", "info", "whole"), ("faces", "info", "closed"), ("evaluate", "closed/run")]
 )
-def test_a_folder_that_may_not_be_searched(tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_a_folder_without_search_permission(tmp_path: Path, command: tuple[str, ...]) -> None:
     """A face set, a set that is combined with others, and a run inside an inaccessible folder."""
     tiny_faces(3, 3).save(tmp_path / "closed")
     combine([NamedSet("private", "private", FaceSet.load(tmp_path / "closed"))], tmp_path / "whole")

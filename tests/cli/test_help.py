@@ -19,14 +19,14 @@ from fedfr.faces import EXPORTERS, SPLITS
 from fedfr.reporting.tracking import TRACKERS
 
 
-def test_help_of_everything(fedfr: Fedfr) -> None:
+def test_help_of_commands(fedfr: Fedfr) -> None:
     for command in ("", "quickstart", "train", "pretrain", "resume", "evaluate", "report", "faces", "list"):
         answer = fedfr(*command.split(), "--help")
         assert answer.code == 0
         assert "Usage" in answer.out
 
 
-def test_help_names_what_the_registries_hold(fedfr: Fedfr) -> None:
+def test_help_lists_registered_names(fedfr: Fedfr) -> None:
     """Registered names in help texts are filled in from the registries."""
     scenarios = {row["name"] for row in answered(fedfr("list", "scenarios", "--json"))}
     assert {"identities", "tuning", "updates"} <= scenarios
@@ -39,7 +39,7 @@ def test_help_names_what_the_registries_hold(fedfr: Fedfr) -> None:
         assert all(name in shown for name in names), command
 
 
-def test_without_arguments_it_explains_itself(fedfr: Fedfr) -> None:
+def test_help_without_arguments(fedfr: Fedfr) -> None:
     answer = fedfr()
     assert "quickstart" in answer.out + answer.err
 
@@ -84,7 +84,7 @@ def test_nothing_is_cut_or_broken_in_a_narrow_terminal(
     "command",
     ["--help", "faces --help", "list methods", "list backbones --json", "list protocols", "list presets --json"],
 )
-def test_what_needs_no_network_imports_no_torch(command: str) -> None:
+def test_commands_without_a_network_import_no_torch(command: str) -> None:
     """Commands without a network do not import torch, which takes a second."""
     code = (
         "import atexit, sys\n"

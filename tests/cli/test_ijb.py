@@ -87,7 +87,7 @@ def scores(made: IjbSet, templates: dict[int, NDArray[np.float64]]) -> tuple[lis
     return [float(templates[a] @ templates[b]) for a, b, _ in made.pairs], [mark for _, _, mark in made.pairs]
 
 
-def test_every_figure_by_plain_loops(
+def test_every_metric_equals_plain_loops(
     fedfr: Fedfr, made: IjbSet, model: Path, kept: Path, features: tuple[NDArray[np.float32], NDArray[np.float32]]
 ) -> None:
     answer = fedfr("evaluate", model, "--faces", made.folder, "--features", kept, "--json")
@@ -134,7 +134,7 @@ def test_every_figure_by_plain_loops(
     ("setting", "norm", "faceness", "mirror"),
     [("flip=false", True, True, 0), ("norm=false", False, True, 1), ("faceness=false", True, False, 1)],
 )
-def test_templates_as_settings_say(
+def test_settings_of_templates(
     setting: str,
     norm: bool,
     faceness: bool,
@@ -162,9 +162,7 @@ def test_templates_as_settings_say(
         assert "with flip False, but this command computes features with flip True; give another folder" in answer.err
 
 
-def test_kept_features_need_no_images_again(
-    fedfr: Fedfr, made: IjbSet, model: Path, kept: Path, tmp_path: Path
-) -> None:
+def test_stored_features_need_no_images(fedfr: Fedfr, made: IjbSet, model: Path, kept: Path, tmp_path: Path) -> None:
     """Stored features give equal metrics without images; other landmarks require new features."""
     folder = tmp_path / "IJBC"
     shutil.copytree(made.folder, folder)
@@ -186,7 +184,7 @@ def test_kept_features_need_no_images_again(
     assert "contains features with images '" in answer.err
 
 
-def test_a_wrong_list_is_told_before_any_feature(
+def test_a_wrong_list_is_reported_before_features_are_computed(
     fedfr: Fedfr, made: IjbSet, model: Path, kept: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "IJBC"
@@ -210,7 +208,7 @@ def test_a_wrong_list_is_told_before_any_feature(
     assert {row["protocol"] for row in rows} == {"ijb-1:N-merged IJB-C(part)"}
 
 
-def test_without_a_folder_the_figures_are_the_same(fedfr: Fedfr, model: Path, tmp_path: Path) -> None:
+def test_metrics_without_a_folder_of_features(fedfr: Fedfr, model: Path, tmp_path: Path) -> None:
     """Equal metrics without a folder, and from a state dict, whose features are stored separately."""
     few = make_ijb(tmp_path / "IJBC", subjects=2, probes=2)
     command = ["evaluate", model, "--faces", few.folder, "--json"]
@@ -229,7 +227,7 @@ def test_without_a_folder_the_figures_are_the_same(fedfr: Fedfr, model: Path, tm
     assert values == [row["value"] for row in rows]
 
 
-def test_a_table_for_people(fedfr: Fedfr, made: IjbSet, model: Path, kept: Path) -> None:
+def test_the_plain_text_table(fedfr: Fedfr, made: IjbSet, model: Path, kept: Path) -> None:
     answer = fedfr("evaluate", model, "--faces", made.folder, "--protocol", "ijb-1:N-merged", "--features", kept)
     assert answer.code == 0
     assert "ijb-1:N-merged IJB-C(part)" in answer.out
@@ -254,13 +252,15 @@ def test_a_table_for_people(fedfr: Fedfr, made: IjbSet, model: Path, kept: Path)
         ),
     ],
 )
-def test_mistakes(arguments: list[str], message: str, fedfr: Fedfr, made: IjbSet, model: Path) -> None:
+def test_invalid_options_are_refused(
+    arguments: list[str], message: str, fedfr: Fedfr, made: IjbSet, model: Path
+) -> None:
     answer = fedfr("evaluate", model, "--faces", made.folder, *arguments)
     assert (answer.code, answer.out) == (2, "")
     assert f"fedfr: {message.format(folder=made.folder)}" in answer.err
 
 
-def test_what_is_no_ijb(fedfr: Fedfr, faceset: Path, model: Path, tmp_path: Path) -> None:
+def test_folders_without_ijb_files_are_refused(fedfr: Fedfr, faceset: Path, model: Path, tmp_path: Path) -> None:
     answer = fedfr("evaluate", model, "--faces", faceset, "--protocol", "ijb-1:1")
     assert answer.code == 2
     assert "ijb-1:1 does not fit" in answer.err
@@ -272,7 +272,7 @@ def test_what_is_no_ijb(fedfr: Fedfr, faceset: Path, model: Path, tmp_path: Path
     assert not (tmp_path / "kept").exists()
 
 
-def test_the_generated_faces_are_upright_where_the_lists_say(made: IjbSet) -> None:
-    """The set itself: its points are where its images have them, not only where the alignment wants them."""
+def test_landmarks_of_the_generated_set(made: IjbSet) -> None:
+    """The listed landmarks of the generated set are where its images show them."""
     assert len({tuple(points) for points in made.points}) == len(made.images)
     assert np.abs(np.array(made.points[0]).reshape(5, 2) - UPRIGHT).max() > 1

@@ -46,7 +46,7 @@ def test_an_importer_without_a_path_is_its_own_source(fedfr: Fedfr, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", [name for name in IMPORTERS.builtin if "path" in parameters_of(IMPORTERS[name])])
-def test_a_source_that_is_not_there(fedfr: Fedfr, tmp_path: Path, name: str) -> None:
+def test_a_missing_source_is_refused(fedfr: Fedfr, tmp_path: Path, name: str) -> None:
     answer = fedfr("faces", "import", tmp_path / "absent", tmp_path / "set", "--importer", name)
     assert (answer.code, answer.out) == (2, "")
     assert str(tmp_path / "absent") in answer.err
@@ -54,7 +54,7 @@ def test_a_source_that_is_not_there(fedfr: Fedfr, tmp_path: Path, name: str) -> 
     assert not (tmp_path / "set").exists()
 
 
-def test_a_named_importer_reads_what_another_would(fedfr: Fedfr, samples: Path, tmp_path: Path) -> None:
+def test_a_named_importer_overrides_recognition(fedfr: Fedfr, samples: Path, tmp_path: Path) -> None:
     assert fedfr("faces", "import", samples, tmp_path / "a", "--importer", "folder").code == 0
     answer = fedfr("faces", "import", samples, tmp_path / "b", "--importer", "parquet")
     assert answer.code == 2

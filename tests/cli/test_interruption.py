@@ -87,7 +87,7 @@ def test_other_commands(tmp_path: Path, arguments: list[str], said: str) -> None
 
 
 @pytest.mark.slow
-def test_a_site_that_runs_is_stopped(tmp_path: Path) -> None:
+def test_a_running_site_is_stopped(tmp_path: Path) -> None:
     deployment = Deployment.make(tmp_path)
     process = started(["site", "run", deployment.site], tmp_path)
     wait_for((deployment.site / "flower" / "programs").exists, "the start", 120)

@@ -46,7 +46,7 @@ def kept(folder: Path, client: str) -> PrivateState:
 
 
 @pytest.mark.slow
-def test_a_run_in_the_released_layout_and_back(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
+def test_a_run_is_exported_in_the_released_layout_and_imported(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
     before = content(run)
     out = tmp_path / "out"
     answer = answered(fedfr("models", "export", run, out, "--layout", "released", "--json"))
@@ -72,7 +72,7 @@ def test_a_run_in_the_released_layout_and_back(run: Path, fedfr: Fedfr, tmp_path
         assert content(tmp_path / client) == content(folder)
 
 
-def test_without_the_clients(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
+def test_an_export_without_the_clients(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
     answer = answered(fedfr("models", "export", run, tmp_path / "o", "--layout", "released", "--no-clients", "--json"))
     assert sorted(content(tmp_path / "o")) == ["backbone.pth", "fc.pth"]
     assert answer["private"] == []
@@ -89,7 +89,7 @@ def test_a_method_without_a_generic_model(run: Path, fedfr: Fedfr, tmp_path: Pat
     assert refused.err.startswith(f"fedfr: {run} has no generic model under this method; export a client's personal")
 
 
-def test_a_state_of_a_round_that_was_never_finished_stays_out(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
+def test_states_of_unfinished_rounds_are_not_exported(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
     """A private state of an unfinished round is not exported."""
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
@@ -104,7 +104,7 @@ def test_a_state_of_a_round_that_was_never_finished_stays_out(run: Path, fedfr: 
     assert not (tmp_path / "out" / "clients" / "client_1").exists(), "it never took part"
 
 
-def test_a_plain_state_dict_there_and_back(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
+def test_a_state_dict_is_exported_and_imported(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
     model, weights = tmp_path / "mödel.safetensors", tmp_path / "weights.pth"
     answer = fedfr("models", "export", run, weights)
     assert (answer.code, answer.out) == (0, f"{weights}\n")
@@ -124,7 +124,7 @@ def test_a_plain_state_dict_there_and_back(run: Path, fedfr: Fedfr, tmp_path: Pa
     assert equal(mine, tensors)
 
 
-def test_weights_of_others_are_evaluated_as_they_are(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
+def test_third_party_weights_are_evaluated_directly(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
     weights, bgr, hard = tmp_path / "weights.pth", tmp_path / "bgr.safetensors", tmp_path / "hard"
     tiny_faces(alike=0.9).save(hard)
     assert fedfr("models", "export", run, weights).code == 0
@@ -140,9 +140,7 @@ def test_weights_of_others_are_evaluated_as_they_are(run: Path, fedfr: Fedfr, tm
     assert answered(fedfr("evaluate", bgr, *faces)) == other, "the contract keeps what was stated"
 
 
-def test_a_generic_model_of_the_released_code_is_one_to_start_from(
-    run: Path, fedfr: Fedfr, faceset: Path, tmp_path: Path
-) -> None:
+def test_a_run_starts_from_a_model_of_the_released_code(run: Path, fedfr: Fedfr, faceset: Path, tmp_path: Path) -> None:
     """Its public prototypes are recomputed for the run's own public faces."""
     assert fedfr("models", "export", run, tmp_path / "o", "--layout", "released").code == 0
     start = tmp_path / "start.safetensors"
@@ -152,8 +150,8 @@ def test_a_generic_model_of_the_released_code_is_one_to_start_from(
     assert equal(backbone.state_dict(), loaded(tmp_path / "o" / "backbone.pth"))
 
 
-def test_a_graph_is_evaluated(run: Path, fedfr: Fedfr, faceset: Path, tmp_path: Path) -> None:
-    """The run's own generic model through PyTorch's exporter gives the run's own figures."""
+def test_an_onnx_graph_is_evaluated(run: Path, fedfr: Fedfr, faceset: Path, tmp_path: Path) -> None:
+    """The run's own generic model through PyTorch's exporter gives the run's metrics."""
     from tests.models.test_onnx_model import exported
 
     from fedfr.models import open_model
@@ -166,7 +164,7 @@ def test_a_graph_is_evaluated(run: Path, fedfr: Fedfr, faceset: Path, tmp_path: 
     assert f"{graph} returns 512 values per face; input: 112×112 crops aligned to arcface-112; RGB" in answer.err
 
 
-def test_facts(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
+def test_info_about_models(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
     assert fedfr("models", "export", run, tmp_path / "o", "--layout", "released").code == 0
     client = tmp_path / "o" / "clients" / "client_0"
     kinds = {
@@ -187,7 +185,7 @@ def test_facts(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
     assert "nearest is" in facts["why"]
 
 
-def test_help_says_whose_the_private_parts_are(fedfr: Fedfr) -> None:
+def test_help_names_the_private_parts(fedfr: Fedfr) -> None:
     for command in ("models", "models import", "models info"):
         assert "Usage" in fedfr(*command.split(), "--help").out
     text = " ".join(fedfr("models", "export", "--help").out.split())

@@ -26,7 +26,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_is_said_and_listed(fedfr: Fedfr, place: Path) -> None:
+def test_output_and_list_of_skipped_files(fedfr: Fedfr, place: Path) -> None:
     given = (place / "in put", place / "out", "--align", "landmarks", "--landmarks", place / "points.tsv")
     answer = fedfr("faces", "import", *given, "--sheet", place / "sheet.html")
     assert answer.code == 0, answer.err
@@ -43,7 +43,7 @@ def test_what_is_said_and_listed(fedfr: Fedfr, place: Path) -> None:
     assert again.err == f"fedfr: {place}/out already holds files; give a new or empty folder for the faces\n"
 
 
-def test_json_has_the_counts_too(fedfr: Fedfr, place: Path) -> None:
+def test_json_contains_the_counts(fedfr: Fedfr, place: Path) -> None:
     answer = fedfr(
         "faces", "import", place / "in put", place / "out", "--align", "landmarks", "--landmarks", place / "points.tsv",
         "--threads", "1", "--json",
@@ -113,7 +113,7 @@ def test_yunet_and_limits(fedfr: Fedfr, data_dir: Path, models_dir: Path, tmp_pa
         ),
     ],
 )
-def test_options_that_do_not_go_together(fedfr: Fedfr, place: Path, options: list[str], expected: str) -> None:
+def test_incompatible_options_are_refused(fedfr: Fedfr, place: Path, options: list[str], expected: str) -> None:
     given = [option.format(place=place) for option in options]
     answer = fedfr("faces", "import", place / "in put", place / "out", *given)
     assert answer.code == 2
@@ -121,7 +121,7 @@ def test_options_that_do_not_go_together(fedfr: Fedfr, place: Path, options: lis
     assert not (place / "out").exists()
 
 
-def test_interrupted_by_hand(fedfr: Fedfr, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c(fedfr: Fedfr, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = (place / "in put", place / "out", "--align", "landmarks", "--landmarks", place / "points.tsv")
 
     def interrupted(*arguments: object, **more: object) -> None:
@@ -145,7 +145,7 @@ def test_the_command_has_the_defaults_of_the_library() -> None:
     assert inspect.signature(import_photographs).parameters["limits"].default is None
 
 
-def test_photographs_that_nobody_aligned_are_told_how(fedfr: Fedfr, place: Path) -> None:
+def test_unaligned_photographs_are_refused_with_the_remedy(fedfr: Fedfr, place: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         answer = fedfr("faces", "import", place / "in put", place / "out")

@@ -22,7 +22,7 @@ from tests.support.tiny_experiment import tiny_faces
     ],
 )
 @pytest.mark.slow
-def test_a_pipe_is_not_waited_for(command: str, said: str, tmp_path: Path) -> None:
+def test_pipes_do_not_block(command: str, said: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     made = tiny_faces(1, 2)
     made.subset(np.arange(2)).save(tmp_path / "faces")

@@ -84,7 +84,7 @@ def test_several_sets_are_audited_together(sets: Path, fedfr: Fedfr) -> None:
         (["audit"], "no faces are given; give FACES"),
     ],
 )
-def test_what_does_not_fit_together(sets: Path, fedfr: Fedfr, arguments: list[str], message: str) -> None:
+def test_incompatible_sets_are_refused(sets: Path, fedfr: Fedfr, arguments: list[str], message: str) -> None:
     answer = fedfr("faces", *arguments)
     assert answer.code == 2
     assert message in answer.err

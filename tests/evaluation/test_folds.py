@@ -18,7 +18,7 @@ def at_distances(distances: list[float]) -> tuple[NDArray[np.float32], NDArray[n
 
 
 def published(distances: NDArray[np.float64], same: list[bool], target: float, folds: int) -> list[float]:
-    """Thresholds 0 … 3.999, the FAR of each on the other folds, the line between the two that enclose the target."""
+    """The published procedure: thresholds 0 … 3.999, and interpolation between the two FARs that enclose the target."""
     thresholds = np.arange(0, 4, 0.001)
     result = []
     for test in np.array_split(np.arange(len(same)), folds):
@@ -51,7 +51,7 @@ def test_the_published_procedure(pairs: int, folds: int, far: float) -> None:
 def test_by_hand() -> None:
     """Two folds; impostors of the other fold at 1.0005 and 2.0005: FAR is 0 up to 1.000 and 0.5 from 1.001 to 2.000.
 
-    FAR 0.25 is half way between 1.000 and 1.001, FAR 0.5 the last threshold that has it, 2.000.
+    FAR 0.25 is midway between 1.000 and 1.001; for FAR 0.5 the last threshold with this rate is 2.000.
     """
     same = np.array([True, True, False, False] * 2)
     left, right = at_distances([1.0002, 1.0008, 1.0005, 2.0005, 1.9990, 2.0010, 1.0005, 2.0005])
@@ -61,7 +61,7 @@ def test_by_hand() -> None:
         assert found.tolist() == rates
 
 
-def test_a_rate_that_no_threshold_reaches() -> None:
+def test_a_rate_that_no_threshold_reaches_accepts_no_pair() -> None:
     """For opposite features, at distance 4, no threshold reaches the rate; it is then 0, and no pair is accepted."""
     same = np.array([True, False] * 4)
     left, right = at_distances([0.0, 4.0] * 4)
@@ -70,7 +70,7 @@ def test_a_rate_that_no_threshold_reaches() -> None:
     assert found.tolist() == [0.0] * 4
 
 
-def test_folds_without_a_kind_have_no_rate() -> None:
+def test_folds_without_genuine_or_impostor_pairs_have_no_rate() -> None:
     left, right = at_distances([0.1, 0.2, 0.3, 0.4])
     assert fold_validation_rates(left, right, np.array([True, True, False, False]), 0.1, 2) is None
     assert fold_validation_rates(left, right, np.ones(4, np.bool_), 0.1, 2) is None

@@ -86,7 +86,7 @@ def test_templates_are_mean_normalized_features() -> None:
     assert gallery_rows(np.array([9, 4, 1, 12]), identities).tolist() == [1, 0, NON_MATED, NON_MATED]
 
 
-def test_only_the_released_convention_lets_template_length_count() -> None:
+def test_template_length_matters_only_in_the_released_convention() -> None:
     templates = np.array([[0.2, 0], [0, 1]], np.float32)
     probes = np.array([[1, 0]] * 3 + [[0.6, 0.8]] * 20, np.float32)
     labels = np.array([0] * 3 + [NON_MATED] * 20)
@@ -115,7 +115,7 @@ def test_too_few_non_mated_probes_are_refused() -> None:
         (np.full((2, 2), math.nan), [0, 1], "templates row 0 holds NaN"),
     ],
 )
-def test_mistakes_are_named(templates: NDArray[Any], labels: list[int], message: str) -> None:
+def test_invalid_inputs_are_named(templates: NDArray[Any], labels: list[int], message: str) -> None:
     for search in (open_set_identification, released_identification):
         with pytest.raises(FedfrError, match=message):
             search(templates, np.ones((2, 2)), np.array(labels), [0.1])

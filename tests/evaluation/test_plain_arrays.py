@@ -88,7 +88,7 @@ def test_a_rate_of_single_precision_is_the_decimal_it_shows() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e200, 1e-200])
-def test_very_long_and_very_short_features_are_scaled_all_the_same(scale: float) -> None:
+def test_very_long_and_very_short_features_are_normalized(scale: float) -> None:
     (found,), (plain,) = verify(FEATURES * scale, LABELS, [0.1]), verify(FEATURES, LABELS, [0.1])
     assert found.value == plain.value
     assert found.threshold == pytest.approx(plain.threshold, abs=1e-6)
@@ -141,7 +141,7 @@ MADE = (np.eye(3), [0, 1], [1, 2], [True, False])
         (verify_templates, (*MADE[:3], [1, 0], [0.5]), "same is int64"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_in_one_line(call: Call, arguments: Any, message: str) -> None:
+def test_invalid_arrays_are_refused_in_one_line(call: Call, arguments: Any, message: str) -> None:
     with pytest.raises(FedfrError, match=message) as caught:
         call(*arguments)
     assert "\n" not in str(caught.value)

@@ -52,7 +52,7 @@ def test_personalized(name: str) -> None:
     assert measurements[0].value == 1.0
 
 
-def test_an_own_test_face_without_gallery_is_named() -> None:
+def test_a_test_image_without_gallery_is_named() -> None:
     features, labels = faces()
     with pytest.raises(FedfrError, match="row 10 has label 1, which is not in the gallery"):
         PROTOCOLS["personalized-1:N"](
@@ -79,13 +79,13 @@ def test_generic_identification() -> None:
     assert (rank_one.value, rank_one.genuine) == (1.0, 50)
 
 
-def test_enrolled_are_half_of_those_with_two_images() -> None:
+def test_half_of_the_identities_with_two_images_are_enrolled() -> None:
     labels = np.array([7, 3, 3, 3, 5, 5, 9, 9, 9, 9, 1])
     # Two or more images: 3, 5, 9; enrolled: 3 with the first of three, 9 with the first two of four.
     assert np.flatnonzero(enrolled_images(labels)).tolist() == [1, 6, 7]
 
 
-def test_generic_identification_without_anybody_to_enrol() -> None:
+def test_generic_identification_without_enrollable_identities() -> None:
     features, _ = faces()
     measurements = PROTOCOLS["generic-1:N"](features=features, labels=np.arange(len(features)), config=CONFIG)
     assert [each.name for each in measurements] == ["TPIR@FPIR=2e-1", "rank-1"]
@@ -101,8 +101,8 @@ def test_the_binned_setting_reaches_verification() -> None:
         assert each.value == pytest.approx(1.0)
 
 
-def test_given_pairs() -> None:
-    """Twenty genuine and twenty impostor pairs, alternating: every fold of four has both."""
+def test_pairs_of_the_split() -> None:
+    """Twenty genuine and twenty impostor pairs alternate, so that every fold of four has both."""
     features, labels = faces()
     first, second = np.arange(40) * 5, np.arange(40) * 5 + np.where(np.arange(40) % 2, 1, 11) % 200
     second %= 200

@@ -39,7 +39,7 @@ def given(protocol: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("protocol", SCORES.names)
-def test_a_curve_goes_through_the_figures(protocol: str) -> None:
+def test_curves_pass_through_the_metrics(protocol: str) -> None:
     counts = SCORES[protocol](**given(protocol))
     assert counts is not None
     metrics = {measured.name: measured for measured in PROTOCOLS[protocol](**given(protocol), config=CONFIG)}
@@ -68,7 +68,7 @@ def test_probes_that_another_template_beats_are_never_accepted() -> None:
     assert counts.accepted([1.0]) == [pytest.approx(rank_one.value)]
 
 
-def test_what_rests_on_too_few_impostors_is_refused() -> None:
+def test_points_with_too_few_impostors_are_refused() -> None:
     hundred = np.zeros(2001, np.int64)
     hundred[1500] = 100
     counts = ScoreCounts(hundred, hundred)

@@ -27,7 +27,7 @@ def units(features: Floats) -> Floats:
 
 
 def normalized(rows: Floats, columns: Floats, cohort: Floats) -> Floats:
-    """AS-norm as written down: each side's own mean and deviation over its highest scores."""
+    """AS-norm by definition: mean and deviation of each side over its highest scores."""
 
     def side(features: Floats) -> tuple[Floats, Floats]:
         highest = np.sort(units(features) @ units(cohort).T, axis=1)[:, -min(TOP, len(cohort)) :]

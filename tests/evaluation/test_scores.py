@@ -62,7 +62,7 @@ def test_more_scores_than_one_chunk_in_one_pass() -> None:
     assert passes == 3
 
 
-def test_a_guess_that_drops_too_much_is_made_good() -> None:
+def test_a_wrong_estimate_is_corrected_in_another_pass() -> None:
     """If the guess drops needed ranks, a pass without drops finds the right upper halves."""
     generator = np.random.default_rng(1)
     impostor, genuine = generator.normal(0, 0.1, (2, 10_007)).astype(np.float32)
@@ -84,7 +84,7 @@ def test_a_guess_that_drops_too_much_is_made_good() -> None:
         assert passes == needed
 
 
-def test_the_guess_stays_small() -> None:
+def test_the_number_of_kept_scores_stays_small() -> None:
     sample = np.random.default_rng(0).normal(0, 1, 10_000).astype(np.float32)
     assert likely_bins(sample, [5_000], 10_000) == []  # around zero every exponent is a bin of its own
     assert 0 < len(likely_bins(sample, [100, 1_000], 10_000)) <= MOST_BINS

@@ -75,7 +75,7 @@ def test_personalized_equals_brute_force(case: Case) -> None:
 
 @settings(deadline=None)
 @given(case=cases())
-def test_a_sample_changes_nothing(case: Case) -> None:
+def test_the_sample_does_not_change_results(case: Case) -> None:
     """Small or tied samples affect only the number of passes."""
     plain = personalized_verification(case.features, case.labels, case.own, FARS, minimum_impostors=0)
     with pytest.MonkeyPatch.context() as patch:

@@ -54,17 +54,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
     return made
 
 
-def test_every_method_has_figures_of_every_seed(finished: Benchmark) -> None:
+def test_every_method_has_metrics_of_every_seed(finished: Benchmark) -> None:
     found = {(result.row.method, result.row.seed) for result in finished.results()}
     assert found == {(method, seed) for method in ("pretrained", *METHODS) for seed in (0, 1)}
 
 
-def test_seeds_have_splits_of_their_own(finished: Benchmark) -> None:
+def test_every_seed_has_its_own_split(finished: Benchmark) -> None:
     first, second = ((finished.folder / "scratch" / f"seed-{seed}" / "split.json").read_bytes() for seed in (0, 1))
     assert first != second
 
 
-def test_costs_are_those_of_the_messages(finished: Benchmark) -> None:
+def test_costs_equal_the_sizes_of_messages(finished: Benchmark) -> None:
     cost = {result.row.method: result for result in finished.results() if result.row.seed == 0}
     state = build_backbone(BACKBONE, 0).state_dict()
     model = sum(value.numel() * value.element_size() for value in state.values())
@@ -91,13 +91,13 @@ def test_the_csv_holds_every_row(finished: Benchmark) -> None:
         assert line == {name: "" if value is None else str(value) for name, value in result.to_dict().items()}
 
 
-def test_another_table_is_no_results(tmp_path: Path) -> None:
+def test_other_tables_are_refused_as_results(tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("method,seed\nfedavg,0\n", encoding="utf-8")
     with pytest.raises(FedfrError, match=r"is not a results\.csv of a benchmark"):
         read_results(tmp_path / "other.csv")
 
 
-def test_run_again_it_trains_nothing_and_says_the_same(finished: Benchmark) -> None:
+def test_a_finished_benchmark_trains_nothing_when_repeated(finished: Benchmark) -> None:
     before = (finished.folder / "results.csv").read_bytes()
     events = [path.read_bytes() for path in sorted(finished.folder.rglob("metrics.jsonl"))]
     Benchmark.begin(finished.plan, finished.folder).run()
@@ -105,7 +105,7 @@ def test_run_again_it_trains_nothing_and_says_the_same(finished: Benchmark) -> N
     assert [path.read_bytes() for path in sorted(finished.folder.rglob("metrics.jsonl"))] == events
 
 
-def test_a_seed_that_was_interrupted_is_gone_on_with(finished: Benchmark) -> None:
+def test_an_interrupted_seed_is_resumed(finished: Benchmark) -> None:
     before = (finished.folder / "results.csv").read_bytes()
     # As a killed process leaves it: no figures of one method, no table.
     (finished.folder / "scratch" / "seed-1" / "evaluation" / "local.json").unlink()
@@ -115,7 +115,7 @@ def test_a_seed_that_was_interrupted_is_gone_on_with(finished: Benchmark) -> Non
     assert (finished.folder / "results.csv").read_bytes() == before
 
 
-def test_more_seeds_may_follow(finished: Benchmark, tmp_path: Path) -> None:
+def test_seeds_can_be_added(finished: Benchmark, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(finished.folder, folder, symlinks=True)
     more = finished.plan.model_copy(update={"methods": finished.plan.methods, "seeds": (0, 1, 2)})
@@ -269,7 +269,7 @@ def test_the_table_compares_with_fedavg_and_fedfr(finished: Benchmark) -> None:
         assert "[" not in without.split("\n\n")[1]
 
 
-def test_what_the_seeds_share_is_counted(finished: Benchmark) -> None:
+def test_people_shared_by_seeds_are_counted(finished: Benchmark) -> None:
     """Two seeds of 6 of 14 people each: those in both train in both."""
     (runs,) = finished.finished().values()
     trained = []
@@ -282,7 +282,7 @@ def test_what_the_seeds_share_is_counted(finished: Benchmark) -> None:
     assert deals_of(runs[:1]) == Deals()
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_unchanged(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(FedfrError, match="not an empty folder"):
         Benchmark.begin(plan_benchmark("orl"), tmp_path)
@@ -291,7 +291,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
         Benchmark.open(tmp_path)
 
 
-def test_without_faces_the_folder_is_left_as_it_was(tmp_path: Path) -> None:
+def test_without_faces_the_folder_is_unchanged(tmp_path: Path) -> None:
     out = tmp_path / "out"
     for _ in range(2):
         with pytest.raises(FedfrError, match=r"faces\.path is missing"):

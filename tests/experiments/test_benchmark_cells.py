@@ -108,7 +108,7 @@ Benchmark.begin(plan, place / "out")
 
 
 @pytest.mark.parametrize("after", ["split.json", "faces.json", "pixels.npy"])
-def test_killed_while_it_begins_it_goes_on(after: str, tmp_path: Path) -> None:
+def test_a_benchmark_killed_at_its_start_continues(after: str, tmp_path: Path) -> None:
     """SIGKILL once a file of this name exists: in the first cell's import or between two cells."""
     people = tmp_path / "people"
     faces = tiny_faces()
@@ -136,7 +136,7 @@ def test_killed_while_it_begins_it_goes_on(after: str, tmp_path: Path) -> None:
     assert not list(out.rglob(".*.tmp"))
 
 
-def test_an_empty_place_that_was_given_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_given_empty_folder_is_unchanged_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = tmp_path / "real"
     real.mkdir(mode=0o700)
     (tmp_path / "link").symlink_to(real)
@@ -149,7 +149,7 @@ def test_an_empty_place_that_was_given_stays_as_it_was(tmp_path: Path, monkeypat
     assert real.stat().st_mode & 0o777 == 0o700
 
 
-def test_only_the_starting_model(tmp_path: Path) -> None:
+def test_a_benchmark_of_the_starting_model_alone(tmp_path: Path) -> None:
     tiny_faces().save(tmp_path / "faceset")
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(parse_overrides(SETTINGS)), encoding="utf-8")
     settings = {"faces": {"path": str(tmp_path / "faceset")}}

@@ -20,13 +20,13 @@ def scenarios(name: str) -> list[str]:
     return list(read_benchmark(name)["scenarios"])
 
 
-def test_settings_are_laid_over_the_budgets_one_by_one() -> None:
+def test_settings_override_the_budgets_one_by_one() -> None:
     plan = plan_benchmark("lfw-fed", settings={"local": {"learning_rate": 0.5}})
     local = plan.experiment(0).local
     assert (local.learning_rate, local.epochs, local.batch_size) == (0.5, 2, 16)
 
 
-def test_a_budget_is_under_a_cell_and_a_cell_under_the_user() -> None:
+def test_user_settings_override_cells_and_cells_override_budgets() -> None:
     def rates(**given: object) -> list[float]:
         plan = plan_benchmark("orl", scenario="participation", settings=given)
         return [plan.experiment(0, cell).federation.participation for cell in plan.cells]
@@ -35,7 +35,7 @@ def test_a_budget_is_under_a_cell_and_a_cell_under_the_user() -> None:
     assert rates(federation={"participation": 0.3}) == [0.3] * 3
 
 
-def test_settings_of_a_methods_own_reach_it_whichever_is_the_main_one() -> None:
+def test_settings_of_a_method_apply_as_main_method_and_as_baseline() -> None:
     given = {"baseline_settings": {"fedavg": {"local": {"epochs": 3}}, "fedfr": {"dfc": {"weight": 2.0}}}}
     plan = plan_benchmark("orl", methods=["fedavg", "fedfr", "local"], settings=given)
     config = plan.experiment(0)
@@ -47,7 +47,7 @@ def test_settings_of_a_methods_own_reach_it_whichever_is_the_main_one() -> None:
     assert (alone.method.name, local_training(alone, "fedavg").epochs) == ("fedavg", 3)
 
 
-def test_what_was_tuned_is_a_methods_own_and_can_be_changed() -> None:
+def test_tuned_settings_belong_to_a_method_and_can_be_changed() -> None:
     cell = Cell(methods={"fedavg": {"local": {"learning_rate": 0.7}}, "moon": {"local": {"learning_rate": 0.6}}})
     plan = Plan(
         name="x", config="quickstart", budget="cpu", methods=("fedavg", "fedfr"), seeds=(0,), cells={"scratch": cell}
@@ -100,13 +100,13 @@ def test_a_checkpoint_to_start_from(tmp_path: Path) -> None:
         ({"baseline_settings": {"fedproxx": {"mu": 1}}}, "unknown method 'fedproxx'; did you mean 'fedprox'?"),
     ],
 )
-def test_what_a_benchmark_chooses_is_not_set(settings: dict[str, object], message: str) -> None:
+def test_settings_chosen_by_the_benchmark_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(FedfrError) as caught:
         plan_benchmark("orl", settings=settings)
     assert message in str(caught.value)
 
 
-def test_the_user_stands_above_what_was_tuned() -> None:
+def test_user_settings_override_tuned_ones() -> None:
     definition = {**read_benchmark("orl"), "tuned": {"scratch": {"fedavg": {"local": {"learning_rate": 0.7}}}}}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("fedfr.experiments.benchmark_plan.read_benchmark", lambda name: definition)
@@ -119,7 +119,7 @@ def test_the_user_stands_above_what_was_tuned() -> None:
     assert untouched.cells["identities-1"].methods["fedavg"]["local"] == {"learning_rate": 0.7}
 
 
-def test_a_sweep_by_which_settings_are_chosen_has_none_chosen() -> None:
+def test_a_sweep_for_tuning_has_no_tuned_settings() -> None:
     definition = {**read_benchmark("lfw-fed"), "tuned": {"scratch": {"fedavg": {"local": {"learning_rate": 0.7}}}}}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("fedfr.experiments.benchmark_plan.read_benchmark", lambda name: definition)
@@ -135,7 +135,7 @@ def test_a_sweep_by_which_settings_are_chosen_has_none_chosen() -> None:
         ("plain_1", "plain_1-published"),
     ],
 )
-def test_a_checkpoint_gives_its_part_a_name_that_is_free(stem: str, cell: str, tmp_path: Path) -> None:
+def test_names_of_cells_from_checkpoints(stem: str, cell: str, tmp_path: Path) -> None:
     path = tmp_path / f"{stem}.safetensors"
     backbone = build_backbone(BACKBONE, 0)
     contract = Contract(BACKBONE, 512, BACKBONES[BACKBONE].preprocessing, "0", "generic")
@@ -145,7 +145,7 @@ def test_a_checkpoint_gives_its_part_a_name_that_is_free(stem: str, cell: str, t
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 @pytest.mark.parametrize("budget", ["cpu", "full"])
-def test_the_packages_plans_are_sound(name: str, budget: str) -> None:
+def test_plans_of_the_package_are_valid(name: str, budget: str) -> None:
     plan = plan_benchmark(name, budget=budget, methods=["fedfr", "fedavg"], seeds=2)
     config = plan.experiment(1)
     assert (config.seed, config.method.name, config.baselines) == (1, "fedfr", ("fedavg",))
@@ -154,7 +154,7 @@ def test_the_packages_plans_are_sound(name: str, budget: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "scenario"), [(name, each) for name in BENCHMARKS for each in scenarios(name)])
-def test_the_packages_scenarios_are_sound(name: str, scenario: str) -> None:
+def test_scenarios_of_the_package_are_valid(name: str, scenario: str) -> None:
     plan = plan_benchmark(name, scenario=scenario)
     for cell in plan.cells:
         config = plan.experiment(0, cell)
@@ -193,7 +193,7 @@ def test_the_packages_scenarios_are_sound(name: str, scenario: str) -> None:
         ),
     ],
 )
-def test_mistakes_are_named(mistake: dict[str, object], message: str) -> None:
+def test_invalid_plans_are_refused(mistake: dict[str, object], message: str) -> None:
     with pytest.raises(FedfrError) as caught:
         plan_benchmark(**{"name": "orl", **mistake})  # type: ignore[arg-type]
     assert message in str(caught.value)

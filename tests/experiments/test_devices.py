@@ -21,7 +21,7 @@ def has_driver() -> bool:
 
 
 def unavailable() -> bool:
-    """As PyTorch answers where the driver is too old."""
+    """Answer of PyTorch if the driver is too old."""
     warnings.warn("CUDA initialization: the driver is too old", stacklevel=1)
     return False
 
@@ -35,7 +35,7 @@ def unavailable() -> bool:
         (None, "6.2", "ROCm shows no GPU to this PyTorch; check its driver and HIP_VISIBLE_DEVICES, or use cpu"),
     ],
 )
-def test_what_is_missing(
+def test_errors_for_missing_devices(
     monkeypatch: pytest.MonkeyPatch,
     recwarn: pytest.WarningsRecorder,
     cuda: str | None,

@@ -49,7 +49,7 @@ PROBES = [*TEST["client-01"], *TEST["client-02"], *DISTRACTORS]
 
 
 class Projection(nn.Module):
-    """A fixed random linear map of every eighth pixel; remembers how many images it has seen."""
+    """A fixed random linear map of every eighth pixel that counts the images it has seen."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Projection(nn.Module):
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> RunComponents:
-    """Noise with a weak pattern per identity: no figure is 0 or 1 for every choice of images."""
+    """Noise with a weak pattern per identity, so that no metric is 0 or 1 for every choice of images."""
     folder = tmp_path_factory.mktemp("assessment")
     generator = np.random.default_rng(1)
     labels = np.repeat(np.arange(11), EACH)
@@ -113,7 +113,7 @@ def plain(figures: list[Metric]) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("client", ["client-01", "client-02"])
-def test_personalized_protocols_meet_the_clients_images(
+def test_personalized_protocols_use_the_clients_images(
     parts: RunComponents, known: NDArray[np.float32], client: str
 ) -> None:
     rows = Evaluator(parts).personalized(ImageFeatures(parts, Projection()), list(TRAIN), SUBJECT)
@@ -131,7 +131,7 @@ def test_personalized_protocols_meet_the_clients_images(
         assert any(value is not None and 0 < value < 1 for _, value, *_ in found), "the figures could tell"
 
 
-def test_what_stands_behind_the_personalized_figures(parts: RunComponents) -> None:
+def test_counts_of_the_personalized_protocols(parts: RunComponents) -> None:
     """Counts by hand: 21 and 6 own test images, 7 distractors, no other image."""
     rows = Evaluator(parts).personalized(ImageFeatures(parts, Projection()), list(TRAIN), SUBJECT)
     counts = {
@@ -150,7 +150,7 @@ def test_what_stands_behind_the_personalized_figures(parts: RunComponents) -> No
     assert {(row.method, row.seed, row.round, row.model) for row in rows} == {("fedfr", 0, 2, "generic")}
 
 
-def test_generic_protocols_meet_people_nobody_trained_on(parts: RunComponents, known: NDArray[np.float32]) -> None:
+def test_generic_protocols_use_unseen_identities(parts: RunComponents, known: NDArray[np.float32]) -> None:
     rows = Evaluator(parts).generic(ImageFeatures(parts, Projection()), SUBJECT)
     labels = parts.faces.labels
     given = {"features": known[GENERIC], "labels": labels[GENERIC], "config": RATES}
@@ -168,7 +168,7 @@ def test_generic_protocols_meet_people_nobody_trained_on(parts: RunComponents, k
     assert {row.protocol for row in rows} == {"generic-1:1", "generic-1:N", "generic-pairs"}
 
 
-def test_only_the_protocols_asked_for(parts: RunComponents) -> None:
+def test_only_requested_protocols_are_run(parts: RunComponents) -> None:
     features = ImageFeatures(parts, Projection())
     one = Evaluator(parts, ["personalized-1:N"])
     assert one.generic(features, SUBJECT) == []
@@ -207,7 +207,7 @@ def start_features(parts: RunComponents) -> ImageFeatures:
         ("pretrained", "pretrained", None),
     ],
 )
-def test_which_models_of_a_trial_meet_which_protocols(
+def test_protocols_of_each_model_of_a_run(
     parts: RunComponents,
     start: GenericModel,
     start_features: ImageFeatures,
@@ -243,7 +243,7 @@ def test_which_models_of_a_trial_meet_which_protocols(
     assert {row.client for row in rows if row.model == server} == ({"", "client-01", "client-02"} if server else set())
 
 
-def test_a_model_whose_features_are_no_numbers_is_no_model(
+def test_a_model_with_features_that_are_not_finite_is_refused(
     parts: RunComponents, start: GenericModel, tmp_path: Path
 ) -> None:
     """A model with overflowing features is refused; metrics and curves of the others are unaffected."""

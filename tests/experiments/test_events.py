@@ -43,13 +43,13 @@ def test_a_repeated_epoch(path: Path, finished: int) -> None:
 
 
 @pytest.mark.parametrize("rest", [b'{"event": "round", "rou', b"[1]\n", b"\xff\n", b'{"round": "x"}\n'])
-def test_a_damaged_line_goes(path: Path, rest: bytes) -> None:
+def test_a_damaged_line_is_removed(path: Path, rest: bytes) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole + rest)
     Events.of_rounds(path, 9)
     assert path.read_bytes() == whole
 
 
-def test_no_room() -> None:
+def test_a_full_disk() -> None:
     with pytest.raises(FedfrError, match=r"cannot write /proc/run/metrics\.jsonl"):
         Events.of_rounds(Path("/proc/run/metrics.jsonl"), 0).append({"event": "round"})

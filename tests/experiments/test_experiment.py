@@ -36,7 +36,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return experiment, experiment.run()
 
 
-def test_what_a_run_leaves(finished: Finished) -> None:
+def test_files_of_a_finished_run(finished: Finished) -> None:
     run = finished[0].folder
     expected = [
         "config.yaml",
@@ -61,7 +61,7 @@ def test_what_a_run_leaves(finished: Finished) -> None:
     assert not list(run.rglob("*.tmp"))
 
 
-def test_every_event_is_a_line(finished: Finished) -> None:
+def test_every_event_is_one_line(finished: Finished) -> None:
     lines = (finished[0].folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     events = [json.loads(line) for line in lines]
     kinds = [(event["event"], event.get("epoch", event.get("round")), event.get("client")) for event in events]
@@ -123,7 +123,7 @@ def test_fedfr_evaluate_knows_runs_and_models(finished: Finished, tmp_path: Path
     assert {(row.genuine, row.impostor) for row in others} == {(5 * 6, 190 - 30)}
 
 
-def test_the_public_names_are_there() -> None:
+def test_public_names_are_exported() -> None:
     missing = [name for name in fedfr.__all__ if not hasattr(fedfr, name)]
     assert missing == []
     assert {"FaceSet", "Split", "Experiment", "evaluate", "list_methods"} <= set(dir(fedfr))
@@ -137,7 +137,7 @@ def events(run: Path) -> list[dict[str, Any]]:
 
 
 class Listening(Silent):
-    """Remembers the details of pre-training."""
+    """Records the details of pre-training."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[int, int, str]] = []
@@ -179,7 +179,7 @@ def test_begin_refuses_another_configuration(tmp_path: Path, monkeypatch: pytest
         assert str(caught.value).startswith(message)
 
 
-def test_faces_of_a_run_are_imported_again_where_only_pixels_are_left(tmp_path: Path) -> None:
+def test_an_incomplete_import_is_repeated(tmp_path: Path) -> None:
     for person in ("anna", "bo"):
         for number in range(2):
             (tmp_path / "people" / person).mkdir(parents=True, exist_ok=True)
@@ -191,7 +191,7 @@ def test_faces_of_a_run_are_imported_again_where_only_pixels_are_left(tmp_path: 
     assert open_faces(config, tmp_path / "cache").fingerprint() == first
 
 
-def test_a_file_of_records_is_used_where_it_lies(tmp_path: Path) -> None:
+def test_a_recordio_file_is_linked_and_not_copied(tmp_path: Path) -> None:
     everybody = Split("all", 0, "", tuple(range(70)), {}, (), ())
     faces = tiny_faces()
     export_recordio(faces, replace(everybody, faces_fingerprint=faces.fingerprint()), tmp_path / "out")
@@ -210,7 +210,7 @@ def test_a_file_of_records_is_used_where_it_lies(tmp_path: Path) -> None:
     assert open_faces(config, run.folder / "faces").fingerprint() == run.components.faces.fingerprint()
 
 
-def test_a_config_made_in_python_may_name_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_in_a_configuration_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config(tmp_path)
     monkeypatch.chdir(tmp_path)
     relative = config.model_copy(update={"faces": FacesConfig(path="faceset")})
@@ -229,7 +229,7 @@ class Interrupting(Silent):
         self.left = after
 
     def update(self, work: str, done: int, total: int, detail: str = "", unit: str = "") -> None:
-        """Count down; an evaluation is done anew as a whole, so that one cut short again and again would never end."""
+        """Count down; evaluations restart as a whole, so interrupting each would never finish."""
         if work.startswith("evaluating"):
             return
         self.left -= 1
@@ -293,7 +293,7 @@ def test_a_run_without_public_faces(tmp_path: Path) -> None:
     assert load_model(given)[0].keys() == load_model(run.folder / "generic.safetensors")[0].keys()
 
 
-def test_people_are_in_one_part_only(finished: Finished) -> None:
+def test_identities_are_in_one_part_only(finished: Finished) -> None:
     components = finished[0].components
     labels = components.faces.labels
     split = components.split

@@ -88,7 +88,7 @@ def test_a_benchmark_compares_it(tmp_path: Path) -> None:
     assert {result.row.method for result in results} == {"pretrained", "fedavg", "mypackage.methods:SlowAverage"}
 
 
-def test_its_settings_are_checked_as_ours(tmp_path: Path) -> None:
+def test_settings_are_checked_as_those_of_built_in_methods(tmp_path: Path) -> None:
     for wrong, message in (
         ("method.stepp=0.3", "unknown setting 'stepp'; known here: prototypes, step"),
         ("method.step=much", r"step = 'much': give a number"),
@@ -98,7 +98,7 @@ def test_its_settings_are_checked_as_ours(tmp_path: Path) -> None:
         assert not (tmp_path / "run").exists()
 
 
-def test_a_class_is_given_itself(tmp_path: Path) -> None:
+def test_a_method_is_given_as_a_class(tmp_path: Path) -> None:
     from mypackage.methods import SlowAverage  # type: ignore[import-not-found]
 
     run = Experiment.create(
@@ -109,7 +109,7 @@ def test_a_class_is_given_itself(tmp_path: Path) -> None:
     assert Experiment.create(tiny_config(tmp_path), tmp_path / "other", method=FedAvg).config.method.name == "fedavg"
 
 
-def test_what_other_processes_cannot_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_that_other_processes_cannot_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(METHODS, "_registered", {})
 
     @fedfr.register_method("mine")

@@ -44,7 +44,7 @@ def test_the_next_free_folder_is_chosen_and_a_run_is_resumed_from_it(
     assert bits(Path("created")) == bits(second.folder)
 
 
-def test_what_cannot_begin_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_run_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = Experiment(tiny_config(tmp_path, "split.settings.clients=99"), method=MyMethod)
     with pytest.raises(FedfrError, match="needs 301 identities"):

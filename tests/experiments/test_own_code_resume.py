@@ -76,7 +76,7 @@ def python(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
-def test_the_bits_of_an_uninterrupted_run_and_a_note_of_changed_code(tmp_path: Path, source: Path) -> None:
+def test_a_resumed_run_has_equal_bits_and_reports_changed_code(tmp_path: Path, source: Path) -> None:
     config = tiny_config(tmp_path, *OWN)
     Experiment.create(config, tmp_path / "whole").run(False)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")

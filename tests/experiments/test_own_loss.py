@@ -114,7 +114,7 @@ def test_a_loss_changes_the_result_of_the_method_that_chooses_it(tmp_path: Path)
         (["baselines=[local]", "baseline_settings.local.local.loss=x"], "unknown loss 'x'"),
     ],
 )
-def test_what_is_no_loss_is_refused_before_training(tmp_path: Path, settings: list[str], message: str) -> None:
+def test_invalid_losses_are_refused_before_training(tmp_path: Path, settings: list[str], message: str) -> None:
     with pytest.raises(FedfrError) as raised:
         made(tmp_path, *(setting.format(__name__) for setting in settings))
     assert message in str(raised.value)
@@ -140,7 +140,7 @@ def test_a_method_with_a_loss_of_its_own_refuses_another(tmp_path: Path) -> None
     assert made(tmp_path / "other", f"method.name={__name__}:Demanding", "local.loss=arcface")
 
 
-def test_registered_losses_are_stored_as_what_can_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registered_losses_are_stored_with_importable_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LOSSES, "_registered", {})
     fedfr.register_loss("own", own_logits)
     named = ("pretrain.loss=own", "local.loss=own", "method.local.loss=own", "baseline_settings.local.local.loss=own")

@@ -47,7 +47,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_it_runs_where_somebody_has_the_data(stand_in: Path, tmp_path: Path) -> None:
+def test_the_benchmark_runs_on_data_in_the_papers_layout(stand_in: Path, tmp_path: Path) -> None:
     settings = {**SMALL, "faces": {"path": str(stand_in)}}
     plan = plan_benchmark("paper", methods=["fedavg", "fedfr"], settings=settings)
     benchmark = Benchmark.begin(plan, tmp_path / "out")
@@ -82,7 +82,7 @@ def test_it_runs_where_somebody_has_the_data(stand_in: Path, tmp_path: Path) -> 
         ),
     ],
 )
-def test_files_and_sizes_are_checked_before_anything_is_trained(
+def test_files_and_sizes_are_checked_before_training(
     settings: dict[str, dict[str, object]], message: str, stand_in: Path, tmp_path: Path
 ) -> None:
     faces = {name: str(value).replace("{stand_in}", str(stand_in)) for name, value in settings.get("faces", {}).items()}
@@ -93,7 +93,7 @@ def test_files_and_sizes_are_checked_before_anything_is_trained(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_sizes_are_the_papers() -> None:
+def test_sizes_equal_those_of_the_paper() -> None:
     config = plan_benchmark("paper", budget="full").experiment(0)
     settings = config.split.settings
     assert (settings["clients"], settings["identities_per_client"], settings["public_identities"]) == (40, 100, 6000)

@@ -101,7 +101,7 @@ def begun(one_round: Path, tmp_path: Path) -> tuple[Path, Experiment]:
     return tmp_path, Experiment.open(tmp_path / "run")
 
 
-def test_a_resumed_run_goes_on_with_those_who_are_there(begun: tuple[Path, Experiment]) -> None:
+def test_a_resumed_run_uses_the_present_identities(begun: tuple[Path, Experiment]) -> None:
     folder, run = begun
     split, faces = run.components.split, run.components.faces
     people = split.identities["client-01"]
@@ -133,7 +133,7 @@ def test_a_resumed_run_goes_on_with_those_who_are_there(begun: tuple[Path, Exper
     assert not [text for text in notes.said for name in people if name in text]
 
 
-def test_a_client_that_left_is_erased_as_a_whole(begun: tuple[Path, Experiment]) -> None:
+def test_states_of_a_departed_client_are_erased(begun: tuple[Path, Experiment]) -> None:
     folder, run = begun
     put(
         folder, run, *without(run.components.faces, run.components.split, *run.components.split.identities["client-02"])
@@ -150,7 +150,7 @@ def test_a_client_that_left_is_erased_as_a_whole(begun: tuple[Path, Experiment])
     assert "fedfr: client-02 is no longer in the split; its private states were erased" in notes.said
 
 
-def test_other_public_people_need_another_run(begun: tuple[Path, Experiment]) -> None:
+def test_changed_public_identities_are_refused(begun: tuple[Path, Experiment]) -> None:
     """Changed public identities are refused, because the model was trained with their prototypes."""
     folder, run = begun
     split = run.components.split
@@ -176,7 +176,7 @@ def test_other_public_people_need_another_run(begun: tuple[Path, Experiment]) ->
         Experiment.open(run.folder).run()
 
 
-def test_a_site_goes_on_with_those_who_are_there(federation: Callable[..., Federation]) -> None:
+def test_a_site_uses_the_present_identities(federation: Callable[..., Federation]) -> None:
     """Private states of earlier agreements are updated as well."""
     made = federation("method.name=fedfr-con-dfc", "local.learning_rate=0.05")
     made.run()

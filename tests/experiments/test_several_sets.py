@@ -56,8 +56,8 @@ def finished(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment
     return run
 
 
-def test_a_run_is_that_of_one_set_with_the_same_faces(sets: Path, finished: Experiment, tmp_path: Path) -> None:
-    """Memory-mapped parts in two worker processes, against one copied set in this process: the same to the bit."""
+def test_a_run_equals_that_of_one_joined_set(sets: Path, finished: Experiment, tmp_path: Path) -> None:
+    """Memory-mapped parts in two worker processes give the same bits as one copied set in this process."""
     FaceSet.load(finished.folder / "faces").save(tmp_path / "one")
     given = [f"faces.path={tmp_path / 'one'}", f"split.manifest={finished.folder / 'split.json'}"]
     run = Experiment.create(load_config(None, [*given, *SETTINGS, "federation.rounds=1"]), tmp_path / "run")
@@ -97,7 +97,7 @@ def test_sites_get_their_own_set_and_the_public_one(sets: Path, tmp_path: Path) 
     assert components.public_faces.fingerprint() == public.fingerprint()
 
 
-def test_people_of_private_sets_who_are_left_over_stay_off_the_coordinator(sets: Path, tmp_path: Path) -> None:
+def test_unused_private_identities_are_not_sent_to_the_coordinator(sets: Path, tmp_path: Path) -> None:
     given = [f"faces.public={sets / 'public'}", f"faces.private={sets / 'north'}", *SETTINGS]
     run = Experiment.create(load_config(None, [*given, "split.settings.identities_per_client=1"]), tmp_path / "run")
     assert len(run.components.split.generic) == 10
@@ -132,7 +132,7 @@ def test_sets_are_imported_once_beside_the_links(sets: Path, tmp_path: Path) -> 
         ({"private": 3}, "private"),
     ],
 )
-def test_settings_that_do_not_fit(sets: Path, given: dict[str, object], message: str) -> None:
+def test_incompatible_settings_are_refused(sets: Path, given: dict[str, object], message: str) -> None:
     with pytest.raises(FedfrError, match=message) as caught:
         load_config(None, {"faces": yaml.safe_load(yaml.safe_dump(given).replace("{sets}", str(sets)))})
     assert "\n" not in str(caught.value)
@@ -149,7 +149,7 @@ def test_settings_that_do_not_fit(sets: Path, given: dict[str, object], message:
         ("{sets}/public", r"face sets 'public' and 'private' hold the same faces; give each"),
     ],
 )
-def test_a_set_that_cannot_be_used_is_named_and_the_place_left_as_it_was(
+def test_an_unusable_set_is_named_and_the_folder_unchanged(
     sets: Path, tmp_path: Path, private: str, message: str
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -166,8 +166,8 @@ def test_a_set_that_cannot_be_used_is_named_and_the_place_left_as_it_was(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_start_that_was_cut_off_is_named(sets: Path, tmp_path: Path) -> None:
-    """Its faces are imported, the configuration is not written yet."""
+def test_an_incomplete_start_is_named(sets: Path, tmp_path: Path) -> None:
+    """The faces are imported and the configuration is not written yet."""
     given, place = config(sets), tmp_path / "run"
     open_faces(given, place / "faces")
     with pytest.raises(FedfrError, match=r"incomplete start of a run .* remove the folder and repeat the command"):
@@ -184,7 +184,7 @@ def test_a_run_without_public_images_does_not_begin(sets: Path, tmp_path: Path, 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_set_that_changed_stops_a_resumed_run(sets: Path, tmp_path: Path) -> None:
+def test_a_changed_set_stops_a_resumed_run(sets: Path, tmp_path: Path) -> None:
     FaceSet.load(sets / "north").save(tmp_path / "north")
     given = [f"faces.public={sets / 'public'}", f"faces.private={tmp_path / 'north'}", *SETTINGS]
     few = [*given, "split.settings.identities_per_client=1"]
@@ -197,7 +197,7 @@ def test_a_set_that_changed_stops_a_resumed_run(sets: Path, tmp_path: Path) -> N
         Experiment.open(run.folder).run(False)
 
 
-def test_paths_are_those_of_the_file(tmp_path: Path) -> None:
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(
         "faces: {public: lfw, private: [north, {path: ~/south, exclude: out.txt}], compare_with: m.ckpt}"
     )
@@ -253,7 +253,7 @@ def test_pins_fed_on_a_cut_of_the_data(data_dir: Path, cut: list[str], tmp_path:
     assert run.finished
 
 
-def test_the_public_side_of_pins_fed_leaves_them_out(data_dir: Path, cut: list[str], tmp_path: Path) -> None:
+def test_pins_fed_excludes_shared_people_from_the_public_set(data_dir: Path, cut: list[str], tmp_path: Path) -> None:
     """The same list of people in both sets; all people of Pins are then private."""
     both = people_of_both(data_dir)
     exclude = f"faces.public.exclude={data_dir / 'pins112_overlap.tsv'}"
@@ -282,7 +282,7 @@ def test_runs_of_a_benchmark_share_the_sets(sets: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_model_finds_the_people_of_both_sets(
+def test_people_of_both_sets_are_found_by_a_model(
     data_dir: Path, models_dir: Path, cut: list[str], tmp_path: Path
 ) -> None:
     """Identities without common names or images are found by features."""

@@ -49,7 +49,7 @@ def test_frozen_batchnorm_is_that_of_the_checkpoint(place: Path, tmp_path: Path)
     assert changed == set(start.weights) - frozen
 
 
-def test_an_interrupted_tuning_goes_on_to_the_same_bits(place: Path, tmp_path: Path) -> None:
+def test_an_interrupted_tuning_is_resumed_to_the_bit(place: Path, tmp_path: Path) -> None:
     def stop(epoch: int, losses: Mapping[str, float], rate: float) -> None:
         if epoch == 1:
             raise KeyboardInterrupt

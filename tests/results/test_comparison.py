@@ -19,7 +19,7 @@ def rows(method: str, values: dict[tuple[int, str], float | None], metric: str =
     ]
 
 
-def test_standings_by_hand() -> None:
+def test_summaries_by_hand() -> None:
     (group,) = metric_groups(rows("a", {(0, "x"): 0.2, (0, "y"): 0.4, (1, "x"): 0.5, (1, "y"): None}))
     summary = summaries(group)[A]
     assert summary.mean == pytest.approx(0.4)
@@ -28,7 +28,7 @@ def test_standings_by_hand() -> None:
 
 
 def test_shared_metrics_are_those_without_a_gap_strictest_first() -> None:
-    """A client that is refused every figure makes no gap, one that is refused some does."""
+    """A client with all metrics refused leaves no gap, one with some refused does."""
     lax, strict, released = "TAR@FAR=1e-1", "TAR@FAR=1e-3", "TPIR(released)@FPIR=1e-3"
     given = [
         *rows("a", {(0, "x"): 0.9, (0, "y"): 0.8}, lax),
@@ -44,8 +44,8 @@ def test_shared_metrics_are_those_without_a_gap_strictest_first() -> None:
     assert shared_metrics(given, "another") == []
 
 
-def test_only_pairs_count() -> None:
-    """A value that one of the two models lacks is no pair; deals count equally however many clients they have."""
+def test_only_values_of_both_models_count() -> None:
+    """A value that one model lacks is left out; deals count equally, however many clients they have."""
     given = rows("a", {(0, "x"): 0.5, (0, "y"): 0.7, (1, "x"): 0.9, (2, "x"): 0.1})
     given += rows("b", {(0, "x"): 0.4, (0, "y"): 0.4, (1, "x"): 0.8, (2, "x"): None})
     (group,) = metric_groups(given)
@@ -92,7 +92,7 @@ def test_people_tested_in_several_deals_widen_the_interval() -> None:
     assert same == alone, "what moves both models alike does not move their difference"
 
 
-def test_an_end_that_is_zero_but_for_rounding_proves_nothing() -> None:
+def test_an_end_of_zero_up_to_rounding_is_not_significant() -> None:
     assert not Difference(-0.03, -0.06, -1e-17, 4).significant
     assert not Difference(0.03, 1e-17, 0.06, 4).significant
     assert Difference(0.03, 1e-3, 0.06, 4).significant

@@ -83,7 +83,7 @@ def found(gains: list[Gain]) -> dict[tuple[str, str], Gain]:
     return {(gain.point.label, gain.model): gain for gain in gains}
 
 
-def test_the_alternative_is_the_best_on_the_mean_of_its_point() -> None:
+def test_the_alternative_has_the_best_mean_at_its_point() -> None:
     gains = found(section_gains(sections()))
     assert list(gains) == [("5", "generic"), ("60", "generic"), ("5", "personalized"), ("60", "personalized")]
     assert {place: gain.alternative[0] for place, gain in gains.items()} == {

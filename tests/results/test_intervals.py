@@ -28,7 +28,7 @@ def test_fewer_than_three_deals_have_no_interval(deals: list[float]) -> None:
     assert (found.interval(), found.p_value, found.equivalent(1.0)) == (None, None, False)
 
 
-def test_people_whom_deals_share_widen_the_interval() -> None:
+def test_shared_people_widen_the_interval() -> None:
     deals = [0.02, 0.05, 0.03]
     same = {person: (-1) ** person * 0.01 for person in range(40)}
     shared = estimate(deals, [same] * 3)
@@ -38,7 +38,7 @@ def test_people_whom_deals_share_widen_the_interval() -> None:
     assert estimate(deals, nobody) == estimate(deals)
 
 
-def test_equal_values_differ_by_nothing() -> None:
+def test_equal_values_have_no_difference() -> None:
     assert estimate([0.0, 0.0, 0.0]).p_value == 1.0
     assert estimate([0.1, 0.1, 0.1]).p_value == 0.0
     assert estimate([0.1, 0.1, 0.1]).interval() == pytest.approx((0.1, 0.1))

@@ -19,8 +19,8 @@ def found(scores: list[float], same: list[int], fars: tuple[float, ...] = FARS) 
     return [each.value for each in insightface_tar(np.array(scores), marks, fars, minimum_impostors=0)]
 
 
-def test_the_curve_of_scikit_learn() -> None:
-    """The example of its documentation, whose rates it gives as 0, 0, 0.5, 0.5, 1 and 0, 0.5, 0.5, 1, 1."""
+def test_example_of_scikit_learn() -> None:
+    """The example in its documentation, with rates 0, 0, 0.5, 0.5, 1 and 0, 0.5, 0.5, 1, 1."""
     scores, same = [0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]
     assert [(a / 2, b / 2) for a, b in plain.roc_points(scores, same)] == [
         (0, 0),
@@ -32,7 +32,7 @@ def test_the_curve_of_scikit_learn() -> None:
     assert found(scores, same, (0.2, 0.25, 0.3, 0.74, 0.76)) == [0.5, 1, 1, 1, 1]
 
 
-def test_points_it_drops_are_not_found() -> None:
+def test_dropped_points_are_not_used() -> None:
     """Ten impostors above the genuine pair: of the ten steps the first and the last are left on the curve."""
     scores = [*np.linspace(0.9, 0.5, 10).tolist(), 0.4, *np.linspace(0.3, 0.1, 10).tolist()]
     same = [0] * 10 + [1] + [0] * 10
@@ -42,7 +42,7 @@ def test_points_it_drops_are_not_found() -> None:
     assert tar_at_far(np.array([0.4]), np.array(scores)[np.array(same) == 0], (0.3,), minimum_impostors=0)[0].value == 0
 
 
-def test_of_two_rates_equally_near_the_higher_counts() -> None:
+def test_the_higher_of_two_equally_near_rates_is_used() -> None:
     scores, same = [0.9, 0.8, 0.7, 0.6, 0.5], [0, 1, 0, 1, 0]
     points = plain.roc_points(scores, same)
     assert points == [(0, 0), (1, 0), (1, 1), (2, 1), (2, 2), (3, 2)]
@@ -52,13 +52,13 @@ def test_of_two_rates_equally_near_the_higher_counts() -> None:
 
 @given(st.lists(st.tuples(st.integers(-9, 9), st.booleans()), min_size=3, max_size=60))
 @settings(deadline=None)
-def test_it_is_what_plain_loops_find(pairs: list[tuple[int, bool]]) -> None:
+def test_equals_plain_loops(pairs: list[tuple[int, bool]]) -> None:
     """With ties among and between genuine and impostor scores."""
     scores, same = [value / 10 for value, _ in pairs] + [0.05, -0.35], [int(mark) for _, mark in pairs] + [1, 0]
     assert found(scores, same) == [plain.nearest_tar(scores, same, far) for far in FARS]
 
 
-def test_the_exact_figure_by_plain_loops() -> None:
+def test_the_exact_metric_equals_plain_loops() -> None:
     generator = np.random.default_rng(1)
     same = (generator.random(900) < 0.3).astype(int)
     scores = np.round(generator.normal(same * 1.2, 1), 2) / 8
@@ -70,7 +70,7 @@ def test_the_exact_figure_by_plain_loops() -> None:
     assert all(each.threshold is not None and each.threshold in scores for each in published)
 
 
-def test_what_rests_on_too_few_impostors_is_refused() -> None:
+def test_metrics_with_too_few_impostors_are_refused() -> None:
     generator = np.random.default_rng(2)
     same = np.arange(1100) < 100
     metrics = insightface_tar(generator.normal(size=1100), same, (0.1, 0.01, 0.001))
@@ -87,7 +87,7 @@ def test_what_rests_on_too_few_impostors_is_refused() -> None:
 
 @pytest.mark.parametrize("count", [3, 700])
 def test_scores_of_listed_pairs_are_their_cosines(count: int) -> None:
-    """More left templates than are multiplied at once, pairs in any order, some twice, some templates in none."""
+    """More templates than one block, with pairs in any order, repeated pairs and templates without pairs."""
     generator = np.random.default_rng(4)
     made = generator.normal(size=(count, 5))
     made /= np.linalg.norm(made, axis=1, keepdims=True)

@@ -37,7 +37,7 @@ def listed(searches: SearchList) -> dict[int, int]:
     return dict(zip(searches.templates.tolist(), searches.subjects.tolist(), strict=True))
 
 
-def test_each_gallery_by_itself_and_their_mean() -> None:
+def test_each_gallery_and_their_mean() -> None:
     features, searches = case()
     made, probes = dict(enumerate(features)), listed(searches.probes)
     metrics = {each.name: each for each in gallery_by_gallery(features, searches, FPIRS, minimum_impostors=5)}
@@ -58,7 +58,7 @@ def test_each_gallery_by_itself_and_their_mean() -> None:
         assert metrics[metric].value == sum(values) / 2
 
 
-def test_counts_say_who_is_mated() -> None:
+def test_counts_of_mated_probes() -> None:
     features, searches = case()
     metrics = {each.name: each for each in gallery_by_gallery(features, searches, FPIRS, minimum_impostors=0)}
     mated = [sum(subject in gallery.subjects for subject in searches.probes.subjects) for gallery in searches.galleries]
@@ -71,7 +71,7 @@ def test_counts_say_who_is_mated() -> None:
     assert mean.impostors_above == 0.2 * (PROBES - max(mated))
 
 
-def test_both_made_one_as_published() -> None:
+def test_merged_galleries_as_published() -> None:
     features, searches = case()
     made, probes = dict(enumerate(features)), listed(searches.probes)
     both = listed(searches.galleries[0]) | listed(searches.galleries[1])
@@ -87,13 +87,13 @@ def test_both_made_one_as_published() -> None:
     assert len(metrics) == len(FPIRS) + 3
 
 
-def test_no_name_of_one_stands_for_a_figure_of_the_other() -> None:
+def test_names_of_metrics_differ_between_conventions() -> None:
     features, searches = case()
     own = {each.name for each in gallery_by_gallery(features, searches, FPIRS)}
     assert not own & {each.name for each in merged_galleries(features, searches, FPIRS)}
 
 
-def test_the_threshold_is_the_score_of_that_rank() -> None:
+def test_the_threshold_is_an_order_statistic() -> None:
     """⌈Q·FAR⌉ of scores chosen by hand: four probes, the others' scores 0.8, 0.6 and so on down."""
     angles = np.deg2rad([0, 90, 10, 75, 5, 60])
     features = np.column_stack([np.cos(angles), np.sin(angles)])
@@ -129,7 +129,7 @@ def test_refusals() -> None:
         merged_galleries(features, few, (0.1,))
 
 
-def test_a_gallery_of_nobody_that_is_searched_for() -> None:
+def test_a_gallery_without_mated_probes() -> None:
     features, searches = case()
     strangers = replace(searches.galleries[0], subjects=np.arange(1, 19))
     metrics = {

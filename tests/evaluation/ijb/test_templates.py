@@ -42,7 +42,7 @@ def added(features: NDArray[np.float32], sizes: list[int], *, norm: bool, facene
 
 
 @pytest.mark.parametrize(("norm", "faceness"), list(itertools.product((True, False), repeat=2)))
-def test_they_are_those_of_plain_loops(*, norm: bool, faceness: bool) -> None:
+def test_equals_plain_loops(*, norm: bool, faceness: bool) -> None:
     expected = plain.templates(FEATURES, LISTED, SCORES, norm=norm, faceness=faceness)
     for sizes in ([11], [1] * 11, [4, 0, 5, 2]):
         found = added(FEATURES, sizes, norm=norm, faceness=faceness)
@@ -58,7 +58,7 @@ def test_a_still_counts_as_much_as_a_video() -> None:
     np.testing.assert_allclose(found, total / np.sqrt((total**2).sum()), rtol=1e-12)
 
 
-def test_length_counts_only_where_it_is_kept() -> None:
+def test_feature_length_matters_only_if_it_is_kept() -> None:
     longer = FEATURES * np.linspace(0.5, 3, len(FEATURES), dtype=np.float32)[:, None]
     kept = [added(each, [11], norm=True, faceness=True) for each in (FEATURES, longer)]
     assert np.abs(kept[0] - kept[1]).max() > 0.01
@@ -77,7 +77,7 @@ def test_a_template_without_any_weight_stays_zero() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_feature_that_is_none_is_named(value: float) -> None:
+def test_an_invalid_feature_is_named(value: float) -> None:
     damaged = FEATURES.copy()
     damaged[5, 2] = value
     sums = TemplateSums.of_images(images())
@@ -86,7 +86,7 @@ def test_a_feature_that_is_none_is_named(value: float) -> None:
         sums.add(damaged[4:])
 
 
-def test_a_feature_without_length_only_counts_where_lengths_do() -> None:
+def test_zero_features_are_allowed_only_if_lengths_are_kept() -> None:
     flat = FEATURES.copy()
     flat[4] = 0
     assert np.isfinite(added(flat, [11], norm=True, faceness=True)).all()

@@ -21,11 +21,11 @@ from fedfr.evaluation.unit_features import normalize
         (1 / 29, 29, 0.0061, 0.1718),
     ],
 )
-def test_wilson_intervals_of_the_literature(share: float, count: int, low: float, high: float) -> None:
+def test_wilson_intervals_from_the_literature(share: float, count: int, low: float, high: float) -> None:
     assert wilson_interval(share, count) == pytest.approx((low, high), abs=5e-5)
 
 
-def test_a_verification_set_has_its_figures_with_their_intervals() -> None:
+def test_a_verification_set_has_metrics_with_intervals() -> None:
     generator = np.random.default_rng(1)
     features = generator.normal(size=(400, 8))
     same = np.arange(400) % 2 == 0
