@@ -30,6 +30,9 @@ Make = Callable[..., Federation]
         ("method.name=fedface", "split.settings.identities_per_client=[2,4]"),
         pytest.param(("federation.updates=int8",), marks=pytest.mark.slow),
         ("method.name=fedper", "federation.batchnorm=local", "runtime.precision=bf16", "federation.participation=0.5"),
+        ("method.name=frozen-head",),
+        ("method.name=local-fedfr", "federation.average_prototypes=false"),
+        pytest.param(("method.name=moon-projection",), marks=pytest.mark.slow),
     ],
 )
 def test_a_federation_equals_the_local_run_bit_for_bit(federation: Make, overrides: tuple[str, ...]) -> None:
@@ -253,6 +256,7 @@ def test_every_term_changes_the_agreements_fingerprint(federation: Make) -> None
         "weights": "private",
         "batchnorm": "local",
         "updates": "int8",
+        "average_prototypes": False,
         "code": {name: terms.model_copy(update={"sha256": 64 * "0"}) for name, terms in agreement.code.items()},
     }
     assert list(agreement.code) == [BACKBONE]
