@@ -53,12 +53,14 @@ class Cell(Settings):
 class Scenario(Settings):
     """Cells that vary along ``axis``, and the methods compared by default.
 
-    ``tuned``: whether methods use their tuned settings; scenarios in which settings are chosen do not.
+    ``tuned``: whether methods use their tuned settings; scenarios in which settings are chosen do not. ``seeds``: the
+    largest number of seeds, if it is lower than that of the budget.
     """
 
     axis: str
     methods: tuple[str, ...]
     tuned: bool = True
+    seeds: Annotated[int, Field(ge=1)] | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     cells: dict[str, Cell]
 
@@ -147,7 +149,8 @@ def plan_benchmark(
         raise FedfrError(
             f"--start {given_starts}: two starting points have the same name; give each once, or rename a checkpoint"
         )
-    axis, default, cells = "", definition.methods, begun
+    chosen = definition.budgets[budget]
+    axis, default, cells, count = "", definition.methods, begun, chosen.seeds
     if scenario is not None:
         if scenario not in definition.scenarios:
             known = ", ".join(definition.scenarios) or "none"
@@ -156,7 +159,7 @@ def plan_benchmark(
             raise FedfrError(f"--scenario {scenario} allows one starting point; give --start once")
         (start,) = begun.values()
         varied = definition.scenarios[scenario]
-        axis, default = varied.axis, varied.methods
+        axis, default, count = varied.axis, varied.methods, min(count, varied.seeds or count)
         common = merge(start.settings, varied.settings)
         methods_own = start.methods if varied.tuned else {}
         cells = {
@@ -168,14 +171,13 @@ def plan_benchmark(
     given = stored_names(absolute_paths(settings or {}, Path.cwd()))
     refuse_reserved(given, RESERVED)
     cells = {key: _with_settings(cell, given) for key, cell in cells.items()}
-    chosen = definition.budgets[budget]
     plan = {
         "name": name,
         "config": definition.config,
         "split_seed": definition.split_seed,
         "budget": budget,
         "methods": [METHODS.stored_name(METHODS.entry(method).name) for method in methods or default],
-        "seeds": list(range(seeds or chosen.seeds)),
+        "seeds": list(range(seeds or count)),
         "settings": merge(definition.settings, chosen.settings),
         "scenario": scenario or "",
         "axis": axis,

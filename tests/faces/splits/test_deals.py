@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from fedfr.config.loading import read_benchmark
 from fedfr.core.errors import FedfrError
+from fedfr.experiments.benchmark_plan import plan_benchmark
 from fedfr.faces import FaceSet, Split, make_split
 from fedfr.faces.face_sets import NamedSet, combine
+from fedfr.results.intervals import FEWEST_DEALS
 
 MakeFaces = Callable[[Sequence[int]], FaceSet]
 
@@ -253,3 +256,23 @@ def test_public_people_of_the_private_set_or_of_another(lfw_and_pins: FaceSet) -
 def test_settings_of_comparisons_are_checked(lfw_and_pins: FaceSet, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(FedfrError, match=message):
         make_split(lfw_and_pins, "pins-fed", **settings)
+
+
+@pytest.mark.parametrize(("name", "recipe"), [("lfw-fed", "lfw"), ("pins-fed", "lfw_and_pins")])
+def test_the_scenarios_of_the_gain_of_a_federation_have_enough_people(
+    name: str, recipe: str, request: pytest.FixtureRequest
+) -> None:
+    faces: FaceSet = request.getfixturevalue(recipe)
+    found = [scenario for scenario in read_benchmark(name)["scenarios"] if scenario.startswith("worth-")]
+    assert len(found) >= 2
+    for scenario in found:
+        plan = plan_benchmark(name, scenario=scenario)
+        settings = {cell: plan.experiment(plan.seeds[-1], cell).split.settings for cell in plan.cells}
+        splits = {cell: make_split(faces, name, **given) for cell, given in settings.items()}
+        assert len(plan.seeds) >= FEWEST_DEALS
+        if scenario in ("worth-images", "worth-identities", "worth-public"):
+            assert len({frozenset(private_of(split)) for split in splits.values()}) == 1, "the same people everywhere"
+            tested = [
+                sorted(image for own in split.clients.values() for image in own.test) for split in splits.values()
+            ]
+            assert all(images == tested[0] for images in tested)
