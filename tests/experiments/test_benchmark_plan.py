@@ -78,7 +78,8 @@ def test_a_checkpoint_to_start_from(tmp_path: Path) -> None:
     # Without a checkpoint there is none to evaluate as it is.
     assert set(tuned.baselines) - set(scratch.baselines) == {"published"}
     plan = plan_benchmark("lfw-fed", starts=["scratch", str(checkpoint)], methods=["published", "local"])
-    assert [plan.experiment(0, cell).method.name for cell in plan.cells] == ["local", "published"]
+    configs = [plan.experiment(0, cell) for cell in plan.cells]
+    assert [(config.method.name, config.baselines) for config in configs] == [("local", ()), ("local", ("published",))]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ METHODS = {
     "fedfr, random prototypes": ("fedfr", "method.prototypes=random"),
     "branch-cosface": ("branch-cosface", "method.dfc.transform=bottleneck"),
     "local": ("local",),
+    "local-fedfr": ("local-fedfr",),
+    "frozen-head": ("frozen-head",),
     "ditto": ("ditto", "method.lam=0"),
     "fedface": ("fedface",),
 }
@@ -46,13 +48,15 @@ def faces_of(people: tuple[int, ...]) -> FaceSet:
 
 
 def client_of(make: MakeClient, method: tuple[str, ...], people: tuple[int, ...], *overrides: str) -> Client:
-    near = () if method[0] not in ("fedfr", "branch-cosface") else ("method.hard_negatives.threshold=-1",)
+    searches = method[0] in ("fedfr", "local-fedfr", "branch-cosface")
+    near = ("method.hard_negatives.threshold=-1",) if searches else ()
     return make(f"method.name={method[0]}", *method[1:], *near, *overrides, private=faces_of(people))
 
 
 def initial(client: Client) -> torch.Tensor:
     """Prototypes of a first participation of the people that the client has now."""
-    context = client._context(broadcast(2), None, client._networks.generic(broadcast(2)))
+    received = client._own_model(broadcast(2), state_of(client))
+    context = client._context(received, None, client._networks.generic(received))
     return client.method.initial_prototypes(context)
 
 
@@ -61,7 +65,7 @@ def every_row(state: PrivateState) -> dict[str, torch.Tensor]:
     rows = {"prototypes": state.prototypes}
     if state.dfc:
         rows["branches"] = torch.cat([state.dfc["branches.weight"], state.dfc["branches.bias"][:, None]], dim=1)
-    if state.personal:
+    if "prototypes" in state.personal:
         rows["personal"] = state.personal["prototypes"]
     return rows
 
@@ -82,7 +86,8 @@ def test_rows_follow_their_person(
     first = initial(client)
     with caplog.at_level(logging.WARNING, "fedfr.client"):
         update = client.update(broadcast(2))
-    assert update.weights.keys() == (set() if method == "local" else broadcast().weights.keys())
+    alone = method in ("local", "local-fedfr", "frozen-head")
+    assert update.weights.keys() == (set() if alone else broadcast().weights.keys())
     state = state_of(client)
     assert state.round == 2
     found = every_row(state)

@@ -10,6 +10,7 @@ import torch
 from tests.support.same import equal
 from torch.nn.functional import cosine_similarity
 
+from fedfr.core.errors import FedfrError
 from fedfr.methods import METHODS
 from fedfr.training.objective import Batch, Contrastive, Network
 
@@ -126,3 +127,17 @@ def test_the_contrastive_term_sees_projected_features() -> None:
     left, right = (cosine_similarity(head(features), head(other)) / 0.5 for other in (of_global, of_previous))
     expected = -(left.exp() / (left.exp() + right.exp())).log().mean()
     assert float(Contrastive().value(batch, network).detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"x": 1}, "method: unknown setting 'projection.x'; known here: hidden, dim"),
+        ({"dim": 0}, "method: projection.dim = 0: give a whole number of at least 1"),
+        (5, "method: projection = 5: give settings by name or null"),
+    ],
+)
+def test_settings_that_may_be_null_are_refused_by_name(given: Any, message: str) -> None:
+    with pytest.raises(FedfrError) as refused:
+        METHODS["moon"]({"projection": given})
+    assert str(refused.value) == message

@@ -87,13 +87,20 @@ def _bound(limit: Any) -> str:
     return " and ".join(f"{word} {getattr(limit, name)}" for name, word in words.items() if hasattr(limit, name))
 
 
+def _is_group(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
 def _locate(kind: type[BaseModel], location: Sequence[int | str]) -> tuple[str, Any]:
     """Return the dotted name and the type of a setting, without pydantic's suffixes for branches of a union."""
     names: list[str] = []
     wanted: Any = kind
     for part in location:
         inner = get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
-        if isinstance(inner, type) and issubclass(inner, BaseModel) and part in inner.model_fields:
+        if get_origin(inner) in (Union, UnionType):
+            # Settings that may be null: the error is in what was given for them.
+            inner = wanted = next(filter(_is_group, get_args(inner)), inner)
+        if _is_group(inner) and part in inner.model_fields:
             field = inner.model_fields[str(part)]
             wanted = Annotated[field.annotation, field] if field.metadata else field.annotation
         elif isinstance(part, int) and get_origin(inner) is tuple:
@@ -106,7 +113,7 @@ def _locate(kind: type[BaseModel], location: Sequence[int | str]) -> tuple[str, 
 
 def _advice(place: str, wanted: Any, given: Any) -> str:
     inner = get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
-    if isinstance(inner, type) and issubclass(inner, BaseModel):
+    if _is_group(inner):
         name, field = next(iter(inner.model_fields.items()))
         if field.is_required():
             return f"its settings by name, for example {place}.{name}=…"

@@ -102,7 +102,8 @@ class Plan(Settings):
         chosen = self.cells[next(iter(self.cells)) if cell is None else cell]
         settings = merge(self.settings, chosen.settings)
         names = self._methods(settings)
-        main = "fedfr" if "fedfr" in names else names[0]
+        trained = [name for name in names if not METHODS[name].starts_untrained]
+        main = "fedfr" if "fedfr" in names else (trained or names)[0]
         others = [name for name in names if name != main]
         # Settings by name of the method, so that users need not know which one is the main method.
         own = merge(chosen.methods, settings.pop("baseline_settings", {}))
