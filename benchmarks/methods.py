@@ -23,13 +23,14 @@ from fedfr.experiments.benchmark import Benchmark
 from fedfr.experiments.benchmark_results import Result, read_results
 from fedfr.experiments.deals import deals_of
 from fedfr.experiments.report import shorten_paths
-from fedfr.reporting.benchmark_table import overview_table
+from fedfr.reporting.benchmark_table import overview_table, scorings_of
 from fedfr.reporting.charts import Section
+from fedfr.reporting.cost_columns import cost_note
 from fedfr.reporting.gain import gain_table, section_gains
 from fedfr.reporting.table import column_title, markdown_table
 from fedfr.results.comparison import DISJOINT, Deals, Key, compare, metric_groups, shared_metrics
-from fedfr.results.costs import RoundCost
-from fedfr.results.result_rows import Row
+from fedfr.results.costs import DealCosts, RoundCost, deal_costs
+from fedfr.results.result_rows import PLAIN, Row
 from harness import place, sleeping_threads
 from paper_claims import GENERIC, SEARCH, VERIFY, claims_table, difference_text, figure_table
 
@@ -58,31 +59,48 @@ def keep(folder: Path, name: str, command: str) -> Path:
     (target / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
     deals = deals_of(next(iter(benchmark.finished().values())))
     shared = {"people": deals.people, "shared": deals.shared, "shared_by_two": deals.shared_by_two}
+    machines = [machine for runs in benchmark.finished().values() for run in runs for machine in run.machines()]
     about = {"command": command, **place(), "kept": time.strftime("%Y-%m-%d"), "deals": shared}
+    about |= {"machines": list(dict.fromkeys(machines))}
     (target / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     return target
 
 
+def _about(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    return found
+
+
 def _deals(folder: Path) -> Deals:
-    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    about = _about(folder)
     return Deals(**about["deals"]) if "deals" in about else DISJOINT
 
 
 def where(folder: Path) -> str:
     """Return the line below a table: command, machine, date, commit."""
-    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    about = _about(folder)
     return f"`{about['command']}`; {about['machine']}, {about['date']}, commit {about['commit']}"
 
 
 def overview(folder: Path) -> str:
     """Return every model at the strictest rate that all have, one Markdown table per starting point."""
     parts = []
-    for cell, rows in _by_cell(read_results(folder / "results.csv")):
+    results, note = read_results(folder / "results.csv"), ""
+    for cell, rows in _by_cell(results):
         seeds = len({row.seed for row in rows})
-        head, lines = overview_table(rows)
-        title = f"From {cell}, {seeds} seed{'s' if seeds > 1 else ''} (%; in brackets the worst client):"
-        parts.append(f"{title}\n\n{markdown_table(head, lines)}")
-    return "\n\n".join([*parts, where(folder)])
+        costs = _deal_costs([result for result in results if result.cell == cell], _about(folder).get("machines", ()))
+        note = cost_note(costs)
+        for scoring in scorings_of(rows):
+            head, lines = overview_table(rows, costs, scoring)
+            scored = "" if scoring == PLAIN else f", scoring {scoring}"
+            title = f"From {cell}{scored}, {seeds} seed{'s' if seeds > 1 else ''} (%; in brackets the worst client):"
+            parts.append(f"{title}\n\n{markdown_table(head, lines)}")
+    return "\n\n".join([*parts, note, where(folder)])
+
+
+def _deal_costs(results: Sequence[Result], machines: Iterable[str] = ()) -> DealCosts:
+    every = {(result.row.method, result.row.seed): _cost(result) for result in results}
+    return deal_costs(every.values(), machines)
 
 
 def claims(folder: Path) -> str:
@@ -155,7 +173,7 @@ def worth_table(results: Sequence[Result], plan: Mapping[str, Any], deals: Deals
 
 def _cost(result: Result) -> RoundCost:
     row = result.row
-    spent = {name: getattr(result, name) for name in ("client_seconds", "bytes_up", "bytes_down")}
+    spent = {name: getattr(result, name) for name in ("client_seconds", "bytes_up", "bytes_down", "steps", "images")}
     return RoundCost(row.method, row.seed, row.round, **spent)
 
 

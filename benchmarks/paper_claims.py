@@ -14,23 +14,22 @@ from fedfr.reporting.benchmark_table import points
 from fedfr.reporting.table import column_title, markdown_table
 from fedfr.results.comparison import (
     DISJOINT,
+    MARGIN,
     Deals,
     Difference,
     Key,
     MetricGroup,
     compare,
+    corrected,
     metric_groups,
     shared_metrics,
     summaries,
 )
-from fedfr.results.intervals import holm
 from fedfr.results.result_rows import Row
 
 __all__ = ["GENERIC", "SEARCH", "VERIFY", "Claim", "claims_table", "difference_text", "figure_table"]
 
 GENERIC, GENERIC_SEARCH, VERIFY, SEARCH = "generic-1:1", "generic-1:N", "personalized-1:1", "personalized-1:N"
-MARGIN = 0.01
-"""Differences below this are called equal, if the interval allows: one percentage point."""
 BETTER = "better"
 """In place of a model: the method's model with the highest mean."""
 
@@ -140,16 +139,15 @@ class _Measured:
 def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS, deals: Deals = DISJOINT) -> str:
     """Return the paper's claims, the measured differences and what comes back, as a Markdown table.
 
-    A verdict rests on the interval of its own difference; it is bold if it also holds corrected for all claims of the
-    table (Holm).
+    A verdict rests on the interval of its own difference; it is bold if all of it also holds corrected for all claims
+    of the table (Holm).
     """
     found = [measured for claim in claims if (measured := _measure(claim, rows, deals)) is not None]
-    tested = [each for each in found if each.claim.sign and each.difference.p_value is not None]
-    corrected = dict(zip(tested, holm([each.difference.p_value or 0.0 for each in tested]), strict=True))
     lines = []
-    for each in found:
+    for each, family in zip(found, corrected([each.difference for each in found]), strict=True):
         verdict = _verdict(each.claim.sign, each.difference)
-        bold = corrected.get(each, 1.0) < 0.05
+        direction = family is not None and (family.differs or (not each.claim.sign and family.not_behind))
+        bold = direction and ("equal" not in verdict or (family is not None and family.equal))
         figure = f"{each.claim.protocol} {each.metric}: {each.pair}"
         told = f"**{verdict}**" if bold else verdict
         lines.append((each.claim.text, figure, difference_text(each.difference), told))

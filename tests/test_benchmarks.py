@@ -83,7 +83,7 @@ def test_the_papers_claims_are_judged_by_their_intervals(monkeypatch: pytest.Mon
         "FedAvg alone hurts the generic model, 1:1": "**returns**",
         "FedAvg alone helps the personal one, 1:1": "not settled",
         "hard negatives help the personal one, 1:1": "**reversed**",
-        "FedFR's generic model is not behind pooled training, 1:1": "returns, equal within 1 point",
+        "FedFR's generic model is not behind pooled training, 1:1": "**returns, equal within 1 point**",
         "FedFR is ahead of fedavg, 1:1": "not settled",
         "FedFR's generic model is not behind fedavg's, 1:1": "not settled",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -245,12 +246,19 @@ def test_the_table_compares_with_fedavg_and_fedfr(finished: Benchmark) -> None:
         return every[every.index("**personalized-1:1, TAR@FAR=1e-1 (%)**") :]
 
     head, _, *lines = text([*rows, *third], Deals(people=18)).split("\n\n")[1].splitlines()
-    against = "− fedavg personalized [95 %] | − fedfr personalized [95 %]"
-    assert head == f"| model | mean | worst client | seeds | {against} |"
+    assert re.fullmatch(
+        r"\| model \| mean \| worst client \| seeds \| − fedavg (generic|personalized) \[95 %\] "
+        r"\| − fedfr personalized \[95 %\] \|",
+        head,
+    )
     assert "t intervals over 3 seeds with different people" in text([*rows, *third], Deals(people=18))
-    (own,) = (line for line in lines if line.startswith("| fedavg personalized"))
-    assert own.split("|")[5].strip() == ""
-    assert "[" in own.split("|")[6]
+    compared = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[5:7]] for line in lines}
+    best = head.split("− ")[1].split(" [")[0]
+    assert compared[best][0] == "", "of the method itself"
+    assert "[" in compared[best][1]
+    (other,) = {"fedavg generic", "fedavg personalized"} - {best}
+    assert compared[other] == ["", ""], "only the better model of a method is compared"
+    assert "[" in compared["pretrained"][0]
     for given, shared, reason in (
         (rows, 0, "2 seeds are too few for an interval, which needs 3; the order may be chance.\n"),
         (

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from fedfr.results.comparison import Deals, Difference, compare, metric_groups, shared_metrics, summaries
+from fedfr.results.comparison import (
+    MARGIN,
+    Comparison,
+    Deals,
+    Difference,
+    better_model,
+    compare,
+    compare_all,
+    metric_groups,
+    shared_metrics,
+    summaries,
+)
+from fedfr.results.intervals import estimate, holm
 from fedfr.results.result_rows import Row
 
 A, B = ("a", "generic"), ("b", "generic")
@@ -96,3 +110,54 @@ def test_an_end_of_zero_up_to_rounding_is_not_significant() -> None:
     assert not Difference(-0.03, -0.06, -1e-17, 4).significant
     assert not Difference(0.03, 1e-17, 0.06, 4).significant
     assert Difference(0.03, 1e-3, 0.06, 4).significant
+
+
+def test_the_better_model_has_the_higher_mean_over_deals() -> None:
+    given = [
+        *rows("a", {(0, "x"): 0.9, (1, "x"): 0.1, (1, "y"): 0.1}),
+        *(replace(row, model="personalized") for row in rows("a", {(0, "x"): 0.4, (1, "x"): 0.5})),
+    ]
+    (group,) = metric_groups(given)
+    assert better_model(group, "a") == ("a", "generic"), "0.50 against 0.45: deals count equally"
+    assert better_model(group, "b") is None
+
+
+def family(*offsets: float) -> tuple[list[list[float]], list[Comparison]]:
+    """Return the differences by deal, and the comparisons of as many models with B."""
+    deals = [
+        [offset + 0.002 * ((seed * (number % 4 + 1)) % 5 - 2) for seed in range(5)]
+        for number, offset in enumerate(offsets)
+    ]
+    given = rows("b", dict.fromkeys([(seed, "x") for seed in range(5)], 0.0))
+    for number, values in enumerate(deals):
+        given += rows(f"a{number}", {(seed, "x"): value for seed, value in enumerate(values)})
+    (group,) = metric_groups(given)
+    found = compare_all([(group, (f"a{number}", "generic"), B) for number in range(len(offsets))])
+    return deals, [each for each in found if each is not None]
+
+
+def test_all_p_values_of_a_family_are_corrected() -> None:
+    deals, found = family(0.006, 0.0, 0.03, -0.03)
+    plain = [estimate(values) for values in deals]
+    expected = holm([float(stats.ttest_1samp(values, 0).pvalue) for values in deals])
+    assert [each.p_value for each in found] == pytest.approx(expected)
+    ahead = holm([float(stats.ttest_1samp(values, -MARGIN, alternative="greater").pvalue) for values in deals])
+    assert [each.not_behind_p for each in found] == pytest.approx(ahead)
+    below = [float(stats.ttest_1samp(values, MARGIN, alternative="less").pvalue) for values in deals]
+    above = [float(stats.ttest_1samp(values, -MARGIN, alternative="greater").pvalue) for values in deals]
+    assert [each.equal_p for each in found] == pytest.approx(holm(list(map(max, below, above))))
+    for values, low, high in zip(plain, below, above, strict=True):
+        assert values.equivalent(MARGIN) == (max(low, high) < 0.05)
+
+
+def test_equal_is_a_result_of_its_own_and_not_the_lack_of_a_difference() -> None:
+    _, (near, far) = family(0.0, 0.03)
+    assert (near.equal, near.differs, near.not_behind) == (True, False, True)
+    assert (far.equal, far.differs, far.not_behind) == (False, True, True)
+    none = Comparison(Difference(0.0, None, None, 2))
+    assert (none.equal, none.differs, none.not_behind) == (False, False, False)
+    # Alone it is settled; among many that are not, it is not.
+    _, (alone,) = family(0.0055)
+    _, (first, *_) = family(0.0055, *[0.0099] * 12)
+    assert alone.equal
+    assert not first.equal

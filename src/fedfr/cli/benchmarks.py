@@ -52,9 +52,8 @@ def benchmark(
     from fedfr.config.schema import parse_overrides
     from fedfr.experiments.benchmark import Benchmark
     from fedfr.experiments.benchmark_plan import SCRATCH, plan_benchmark
-    from fedfr.experiments.deals import deals_of
-    from fedfr.experiments.report import cell_title, open_report, save_page, write_report
-    from fedfr.reporting.benchmark_table import benchmark_tables
+    from fedfr.experiments.report import open_report, save_page, write_report
+    from fedfr.reporting.benchmark_table import benchmark_tables, tables_text
     from fedfr.reporting.text_tables import screen_width
 
     plan = plan_benchmark(
@@ -73,12 +72,11 @@ def benchmark(
         print_json([result.to_dict() for result in results])
         write_report(out)
         return
-    runs = benchmark.finished()
-    for cell in plan.cells:
-        print(f"## {cell_title(plan, cell, runs[cell][0].config)}\n" if len(plan.cells) > 1 else "", end="")
-        tables = benchmark_tables([result.row for result in results if result.cell == cell], deals_of(runs[cell]))
-        print("\n\n".join(table.text(screen_width()) for table in tables), end="\n\n")
     report = open_report(out)
+    for section in report.sections:
+        print(f"## {section.heading}\n" if len(report.sections) > 1 else "", end="")
+        costs = section.deal_costs
+        print(tables_text(benchmark_tables(section.rows, section.deals, costs), costs, screen_width()), end="\n\n")
     if report.gains:
         print(report.gain_text(screen_width()), end="\n\n")
     print_lines(f"every metric with its counts and costs: {out / 'results.csv'}")

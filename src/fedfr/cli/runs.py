@@ -177,7 +177,7 @@ def report(
     print("\n".join(wrapped(line, screen_width()) for line in content.description), end="\n\n")
     for section in content.sections:
         print(f"## {section.heading}\n" if len(content.sections) > 1 else "", end="")
-        print(results_text(section.rows, screen_width(), section.deals), end="\n\n")
+        print(results_text(section.rows, screen_width(), section.deals, section.deal_costs), end="\n\n")
     if content.gains:
         print(content.gain_text(screen_width()), end="\n\n")
     for what, folder, count in written:

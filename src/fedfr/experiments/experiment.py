@@ -24,6 +24,7 @@ from fedfr.experiments.run_start import (
     begin_run,
     new_run_folder,
     note_changed_code,
+    note_machine,
     refuse_other_settings,
     refuse_used_folder,
     starting_inputs,
@@ -160,6 +161,7 @@ class Experiment(StoredRun):
             if not self.finished:
                 check_sets(self.components)
                 note_changed_code(self.components, reporter.note)
+                note_machine(self.components, clients_elsewhere=engine is not None)
             start = self._start(reporter)
             for method_run in self.method_runs():
                 method_run.erase_departed(reporter.note)

@@ -105,6 +105,7 @@ def _section(runs: Sequence[Experiment], name: str = "", at: float | None = None
         at,
         group,
         deals_of(runs),
+        machines=[machine for run in runs for machine in run.machines()],
     )
 
 

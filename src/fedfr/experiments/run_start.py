@@ -20,6 +20,7 @@ from fedfr.core.code_identity import source_digest, version_of
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import empty_folder, make_folder, read_json, write_atomically, write_json
 from fedfr.core.named_objects import why_local
+from fedfr.core.operating_system import machine
 from fedfr.evaluation import PROTOCOLS
 from fedfr.experiments.components import RunComponents
 from fedfr.experiments.face_sources import FACE_SETS
@@ -37,6 +38,7 @@ __all__ = [
     "begin_run",
     "new_run_folder",
     "note_changed_code",
+    "note_machine",
     "refuse_other_settings",
     "refuse_used_folder",
     "starting_inputs",
@@ -194,6 +196,17 @@ def note_changed_code(components: RunComponents, note: Callable[[str], None]) ->
     write_json(path, {**environment, "code": present, "earlier_code": [*environment.get("earlier_code", []), former]})
 
 
+def note_machine(components: RunComponents, *, clients_elsewhere: bool) -> None:
+    """Record the machine that continues the run, and that clients have machines of their own."""
+    path = components.folder / ENVIRONMENT
+    if path.exists():
+        environment = read_json(path)
+        before = environment.get("machines", ["not recorded"])
+        now = [machine(), *(["machines of the clients"] if clients_elsewhere else [])]
+        if not {*now} <= {*before}:
+            write_json(path, {**environment, "machines": list(dict.fromkeys([*before, *now]))})
+
+
 def _code(config: ExperimentConfig) -> dict[str, dict[str, str]]:
     """Return version and SHA-256 of the source of every package of which the configuration names an object."""
     names = [name for name in foreign_names(config) if not why_local(name)]
@@ -212,6 +225,7 @@ def _environment(config: ExperimentConfig) -> Mapping[str, Any]:
         "platform": platform.platform(),
         "processor": platform.machine(),
         "cores": os.cpu_count(),
+        "machines": [machine()],
         "versions": {name: _version(name) for name in packages},
         **({"code": code} if code else {}),
     }

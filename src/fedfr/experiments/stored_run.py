@@ -96,6 +96,10 @@ class StoredRun:
             for method_run in self.method_runs()
         }
 
+    def machines(self) -> list[str]:
+        """Return a description of each machine that has worked on the run; empty in runs that did not record it."""
+        return list(read_json(self.folder / "environment.json").get("machines", ()))
+
     @property
     def finished(self) -> bool:
         """Whether every method has been evaluated."""

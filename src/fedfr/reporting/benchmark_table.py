@@ -3,52 +3,78 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fedfr.evaluation.protocols import PAIRS_PROTOCOLS, SET_PROTOCOLS
+from fedfr.reporting.cost_columns import COST_HEAD, cost_cells, cost_note
 from fedfr.reporting.markup import PageTable
 from fedfr.reporting.table import column_title, results_table
-from fedfr.reporting.text_tables import text_table, wrapped
+from fedfr.reporting.text_tables import broken_title, text_table, wrapped
 from fedfr.results.comparison import (
     DISJOINT,
+    Comparison,
     Deals,
-    Difference,
     Key,
     MetricGroup,
     MetricSummary,
-    compare,
+    better_model,
+    compare_all,
     metric_groups,
     shared_metrics,
     summaries,
 )
-from fedfr.results.intervals import FEWEST_DEALS, holm
-from fedfr.results.result_rows import Row
+from fedfr.results.costs import DealCosts
+from fedfr.results.intervals import FEWEST_DEALS
+from fedfr.results.result_rows import PLAIN, SCORINGS, Row, scoring_of
 
-__all__ = ["BenchmarkTable", "benchmark_tables", "overview_table", "points", "results_text"]
+__all__ = [
+    "BenchmarkTable",
+    "benchmark_tables",
+    "overview_table",
+    "points",
+    "results_text",
+    "scorings_of",
+    "tables_text",
+]
 
-AGAINST = ("fedavg", "fedfr")
-SIGNIFICANCE = 0.05
+BASELINE, MAIN = "fedavg", "fedfr"
+UNKNOWN_COSTS = DealCosts()
 _END_OF_INTERVAL = re.compile(r"\((low|high)95\)")
 
 
 @dataclass(frozen=True)
 class BenchmarkTable:
-    """One metric of every model in %, and the conclusion that the differences allow."""
+    """One metric of every model in %, and the conclusion that the differences allow.
+
+    The last ``cost_columns`` of the columns are costs.
+    """
 
     protocol: str
     metric: str
     head: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
     conclusion: str
+    cost_columns: int = 0
 
     def text(self, width: int = 80) -> str:
         """Return the table for a terminal; significant differences have an asterisk."""
-        head = (self.head[0], *(title.replace(" ", "\n") for title in self.head[1:]))
+        head = [broken_title(title) for title in self.head]
         lines = [[f"{cell[2:-2]}*" if cell.startswith("**") else cell for cell in line] for line in self.lines]
         marked = " *: significant." if any(cell.endswith("*") for line in lines for cell in line) else ""
         title = f"{self.protocol}, {self.metric} (%)"
-        return "\n".join([title, "", text_table(head, lines, width), "", wrapped(self.conclusion + marked, width)])
+        whole = text_table(head, lines, width)
+        if "\n\n" in whole and self.cost_columns:
+            # Costs are kept together, also where the models' figures take several blocks.
+            costs = [0, *range(len(head) - self.cost_columns, len(head))]
+            blocks = [range(len(head) - self.cost_columns), costs]
+            whole = "\n\n".join(
+                text_table(
+                    [head[place] for place in block], [[line[place] for place in block] for line in lines], width
+                )
+                for block in blocks
+            )
+        return "\n".join([title, "", whole, "", wrapped(self.conclusion + marked, width)])
 
     def for_page(self) -> PageTable:
         """Return the table for a page or a file; significant differences are bold."""
@@ -57,27 +83,43 @@ class BenchmarkTable:
         return PageTable(name, title, self.head, self.lines, self.conclusion)
 
 
-def benchmark_tables(rows: Sequence[Row], deals: Deals = DISJOINT) -> list[BenchmarkTable]:
-    """Return one table per protocol and metric that has values; ``deals`` is what the seeds of the rows share.
+def benchmark_tables(
+    rows: Sequence[Row], deals: Deals = DISJOINT, costs: DealCosts = UNKNOWN_COSTS
+) -> list[BenchmarkTable]:
+    """Return one table per protocol and metric that has values, those of plain scoring first.
 
-    Ends of intervals, which verification sets have for every model and seed, have no table: their means are none.
+    ``deals`` is what the seeds of the rows share. Ends of intervals, which verification sets have for every model and
+    seed, have no table: their means are none.
     """
-    groups = (group for group in metric_groups(rows, deals) if not _END_OF_INTERVAL.search(group.metric))
-    return [_table(group) for group in groups if group.values]
+    groups = [group for group in metric_groups(rows, deals) if not _END_OF_INTERVAL.search(group.metric)]
+    groups.sort(key=lambda group: SCORINGS.index(scoring_of(group.protocol)))
+    return [_table(group, costs) for group in groups if group.values]
 
 
-def results_text(rows: Sequence[Row], width: int = 80, deals: Deals = DISJOINT) -> str:
+def tables_text(tables: Sequence[BenchmarkTable], costs: DealCosts, width: int = 80) -> str:
+    """Return tables for a terminal, with a note on the costs below the last one."""
+    note = cost_note(costs)
+    return "\n\n".join([*(table.text(width) for table in tables), *([wrapped(note, width)] if note else [])])
+
+
+def results_text(
+    rows: Sequence[Row], width: int = 80, deals: Deals = DISJOINT, costs: DealCosts = UNKNOWN_COSTS
+) -> str:
     """Return text for a terminal: the table of a run, or one table per metric of a benchmark with several seeds."""
     if len({row.seed for row in rows}) == 1:
         return results_table(rows, width)
-    return "\n\n".join(table.text(width) for table in benchmark_tables(rows, deals))
+    return tables_text(benchmark_tables(rows, deals, costs), costs, width)
 
 
-def overview_table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def overview_table(
+    rows: Sequence[Row], costs: DealCosts = UNKNOWN_COSTS, scoring: str = PLAIN
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return head and lines: each model's mean (worst client) in %, per protocol at the strictest rate that all have.
 
-    The released convention of 1:N is not included, nor metrics without a rate where the protocol has one with a rate.
+    Only results with this scoring are included: scoring is no merit of a method. Neither are the released convention of
+    1:N, nor metrics without a rate where the protocol has one with a rate. Costs follow where they are known.
     """
+    rows = [row for row in rows if scoring_of(row.protocol) == scoring]
     models = dict.fromkeys((row.method, row.model) for row in rows)
     kept = []
     ours = {(group.protocol, group.metric): group for group in metric_groups(rows)}
@@ -85,8 +127,24 @@ def overview_table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str
         metrics = [metric for other, metric in ours if other == protocol and "=" not in metric]
         kept += [ours[protocol, metric] for metric in (shared_metrics(rows, protocol) or metrics)[:1]]
     found = [summaries(group) for group in kept]
-    head = ("model", *(f"{group.protocol} {group.metric}" for group in kept))
-    return head, [(column_title(*key), *(_short(each.get(key)) for each in found)) for key in models]
+    titles = (f"{group.protocol.removesuffix(f' {scoring}')} {group.metric}" for group in kept)
+    lines = [
+        (column_title(*key), *(_short(each.get(key)) for each in found), *_cost_cells(costs, key[0])) for key in models
+    ]
+    return ("model", *titles, *_cost_head(costs)), lines
+
+
+def scorings_of(rows: Iterable[Row]) -> list[str]:
+    """Return the scorings of which there are results, plain first."""
+    return sorted({scoring_of(row.protocol) for row in rows}, key=SCORINGS.index)
+
+
+def _cost_head(costs: DealCosts) -> tuple[str, ...]:
+    return COST_HEAD if costs.methods else ()
+
+
+def _cost_cells(costs: DealCosts, method: str) -> tuple[str, ...]:
+    return cost_cells(costs, method) if costs.methods else ()
 
 
 def _short(summary: MetricSummary | None) -> str:
@@ -95,28 +153,42 @@ def _short(summary: MetricSummary | None) -> str:
     return _mean(summary) + ("" if summary.worst is None else f" ({_percent(summary.worst)})")
 
 
-def _table(group: MetricGroup) -> BenchmarkTable:
+def _table(group: MetricGroup, costs: DealCosts) -> BenchmarkTable:
     personal = any(client for values in group.values.values() for _, client in values)
-    measured = [key for name in AGAINST if (key := _measured_against(group, name, personal)) is not None]
-    differences = {other: _differences(group, other) for other in measured}
-    compared = any(each.low is not None for found in differences.values() for each, _ in found.values())
-    titles = [f"− {column_title(*key)}{' [95 %]' if compared else ''}" for key in measured]
-    head = ("model", "mean", *(["worst client"] if personal else []), "seeds", *titles)
+    references, compared = _compared(group, personal)
+    intervals = any(each is not None and each.difference.low is not None for each in compared.values())
+    titles = [f"− {column_title(*key)}{' [95 %]' if intervals else ''}" for key in references]
+    head = ("model", "mean", *(["worst client"] if personal else []), "seeds", *titles, *_cost_head(costs))
     lines = []
     for key, summary in summaries(group).items():
         cells = [column_title(*key), _mean(summary), *([_percent(summary.worst)] if personal else [])]
         cells.append(str(summary.seeds))
-        cells += ["" if key == other else _difference(differences[other].get(key)) for other in measured]
-        lines.append(tuple(cells))
-    return BenchmarkTable(group.protocol, group.metric, head, tuple(lines), _conclusion(group))
+        cells += [_difference(compared[key, other]) if (key, other) in compared else "" for other in references]
+        lines.append((*cells, *_cost_cells(costs, key[0])))
+    notes = []
+    if references and len({name for name, _ in group.values}) < len(group.values):
+        notes.append(
+            "Of a method with two models, the one with the higher mean over all seeds is compared, which favours it."
+        )
+    if any(found is not None and found.equal for found in compared.values()):
+        notes.append("=: equal, by two one-sided tests with a margin of 1 point, corrected for their number (Holm).")
+    conclusion = " ".join([*notes, _conclusion(group)])
+    return BenchmarkTable(group.protocol, group.metric, head, tuple(lines), conclusion, len(_cost_head(costs)))
 
 
-def _measured_against(group: MetricGroup, method: str, personal: bool) -> Key | None:
-    """Return the method's personalized model for metrics of clients if it has one, else its generic model."""
-    for model in ("personalized", "generic") if personal else ("generic",):
-        if (method, model) in group.values:
-            return method, model
-    return None
+def _compared(group: MetricGroup, personal: bool) -> tuple[list[Key], dict[tuple[Key, Key], Comparison | None]]:
+    """Return the reference models, and the comparisons of the better model of every other method with each.
+
+    FedFR is represented by the model that it is meant to have here; the choice is made only for methods it competes
+    with.
+    """
+    better = {name: better_model(group, name) for name, _ in group.values}
+    own = (MAIN, "personalized" if personal and (MAIN, "personalized") in group.values else "generic")
+    references = [key for key in (better.get(BASELINE), own) if key is not None and key in group.values]
+    pairs = [
+        (key, other) for other in references for key in group.values if key == better[key[0]] and key[0] != other[0]
+    ]
+    return references, dict(zip(pairs, compare_all([(group, *pair) for pair in pairs]), strict=True))
 
 
 def _conclusion(group: MetricGroup) -> str:
@@ -140,7 +212,8 @@ def _conclusion(group: MetricGroup) -> str:
     )
     return (
         f"Intervals are t intervals over {len(seeds)} seeds with different people. A difference is marked where it is "
-        f"not 0 at the level of 5 %, corrected for the number of models (Holm). It holds for {scope}."
+        "not 0 at the level of 5 %, corrected for the number of comparisons in this table (Holm). It holds for "
+        f"{scope}."
     )
 
 
@@ -157,19 +230,12 @@ def _mean(summary: MetricSummary) -> str:
     return _percent(summary.mean) + ("" if summary.deviation is None else f" ± {100 * summary.deviation:.1f}")
 
 
-def _differences(group: MetricGroup, other: Key) -> dict[Key, tuple[Difference, float]]:
-    """Return every model's difference from ``other`` with its p-value, corrected for the number of models (Holm)."""
-    found = {key: each for key in group.values if key != other and (each := compare(group, key, other)) is not None}
-    tested = {key: each.p_value for key, each in found.items() if each.p_value is not None}
-    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
-    return {key: (each, corrected.get(key, 1.0)) for key, each in found.items()}
-
-
-def _difference(found: tuple[Difference, float] | None) -> str:
+def _difference(found: Comparison | None) -> str:
     if found is None:
         return "–"
-    difference, p_value = found
+    difference = found.difference
     if difference.low is None or difference.high is None:
         return points(difference.mean)
     text = f"{points(difference.mean)} [{points(difference.low)}, {points(difference.high)}]"
-    return f"**{text}**" if p_value < SIGNIFICANCE else text
+    text += " =" if found.equal else ""
+    return f"**{text}**" if found.differs else text

@@ -12,7 +12,7 @@ from fedfr.reporting.histograms import by_model, scores_chart
 from fedfr.reporting.palette import colour, marker
 from fedfr.reporting.table import column_title
 from fedfr.results.comparison import DISJOINT, Deals, shared_metrics
-from fedfr.results.costs import RoundCost
+from fedfr.results.costs import DealCosts, RoundCost, deal_costs
 from fedfr.results.curve_records import Curve
 from fedfr.results.result_rows import Row
 
@@ -33,8 +33,8 @@ class Section:
     """Methods compared under the same settings: results, score distributions and costs.
 
     ``history`` holds results of earlier rounds with the round after which they were evaluated. ``name``, ``at`` (its
-    position on the axis) and ``group`` (its line) place the section in a scenario. ``deals``: what its seeds share.
-    ``title``: its heading, by default the name.
+    position on the axis) and ``group`` (its line) place the section in a scenario. ``deals``: what its seeds share;
+    ``machines``: those that computed it, where recorded. ``title``: its heading, by default the name.
     """
 
     rows: Sequence[Row]
@@ -46,6 +46,12 @@ class Section:
     group: str = ""
     deals: Deals = DISJOINT
     title: str = ""
+    machines: Sequence[str] = ()
+
+    @property
+    def deal_costs(self) -> DealCosts:
+        """The mean cost of each method in one deal."""
+        return deal_costs(self.costs, self.machines)
 
     @property
     def heading(self) -> str:

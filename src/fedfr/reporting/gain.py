@@ -11,7 +11,7 @@ from fedfr.reporting.charts import Section
 from fedfr.reporting.markup import PageTable
 from fedfr.reporting.palette import colour, marker
 from fedfr.reporting.table import column_title
-from fedfr.reporting.text_tables import text_table, wrapped
+from fedfr.reporting.text_tables import broken_title, text_table, wrapped
 from fedfr.results.federation_gain import FEDERATED, Gain, Point, gains
 from fedfr.results.intervals import FEWEST_DEALS
 
@@ -43,7 +43,7 @@ def gain_table(axis: str, found: Sequence[Gain]) -> PageTable:
 
 def gain_text(axis: str, found: Sequence[Gain], width: int = 80) -> str:
     """Return the table for a terminal; settled gains have an asterisk."""
-    head = [title.replace(" ", "\n").replace("[95\n%]", "[95 %]") for title in _head(axis)]
+    head = [broken_title(title) for title in _head(axis)]
     lines = [[f"{cell[2:-2]}*" if cell.startswith("**") else cell for cell in _line(gain)] for gain in found]
     return "\n".join([f"{TITLE} against {axis}", "", text_table(head, lines, width), "", wrapped(_note(found), width)])
 

@@ -14,9 +14,10 @@ from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
-from fedfr.reporting.benchmark_table import benchmark_tables, overview_table
+from fedfr.reporting.benchmark_table import benchmark_tables, overview_table, scorings_of
 from fedfr.reporting.chart import Axis, Chart, Line
 from fedfr.reporting.charts import Section, charts, shown_methods
+from fedfr.reporting.cost_columns import cost_note
 from fedfr.reporting.drawing import draw
 from fedfr.reporting.gain import gain_chart, gain_table, gain_text, section_gains
 from fedfr.reporting.markup import TABLE_FORMATS, PageTable, csv_text
@@ -24,7 +25,7 @@ from fedfr.reporting.palette import colour
 from fedfr.reporting.scenario import sweep_charts
 from fedfr.reporting.table import missing_values
 from fedfr.results.federation_gain import Gain
-from fedfr.results.result_rows import Row
+from fedfr.results.result_rows import PLAIN, Row
 
 __all__ = ["Report", "Section", "page"]
 
@@ -159,11 +160,16 @@ def page(report: Report) -> str:
 
 
 def _section_content(section: Section, prefix: str, *, draws: bool) -> SectionContent:
-    head, lines = overview_table(section.rows)
+    costs = section.deal_costs
     spread = "Mean ± standard deviation over seeds" if len({row.seed for row in section.rows}) > 1 else "One seed"
     note = f"{spread}; worst client in brackets. In %, at the strictest rate that all models have."
-    overview = PageTable("overview", section.heading, head, lines, note)
-    tables = [overview, *(table.for_page() for table in benchmark_tables(section.rows, section.deals))]
+    overviews = []
+    for scoring in scorings_of(section.rows):
+        head, lines = overview_table(section.rows, costs, scoring)
+        plain = scoring == PLAIN
+        name, title = ("overview", section.heading) if plain else (f"overview-{scoring}", f"With scoring {scoring} (%)")
+        overviews.append(PageTable(name, title, head, lines, f"{note} {cost_note(costs)}".strip() if plain else note))
+    tables = [*overviews, *(table.for_page() for table in benchmark_tables(section.rows, section.deals, costs))]
     return SectionContent(
         section,
         {f"{prefix}{chart.name}": chart for chart in charts(section)} if draws else {},

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-__all__ = ["screen_width", "text_table", "wrapped"]
+__all__ = ["broken_title", "screen_width", "text_table", "wrapped"]
 
 _GAP = "  "
 _LEAST = 40
@@ -24,6 +25,16 @@ def wrapped(text: str, width: int, indent: str = "  ") -> str:
     return textwrap.fill(
         text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
     )
+
+
+def broken_title(title: str) -> str:
+    r"""Return a title of a column with line breaks; ``[95 %]`` and ``− model`` are not broken.
+
+    >>> from fedfr.reporting.text_tables import broken_title
+    >>> broken_title("− fedfr personalized [95 %]").split("\n")
+    ['− fedfr', 'personalized', '[95 %]']
+    """
+    return re.sub(r"(?<!−) (?!%\])", "\n", title)
 
 
 def text_table(head: Sequence[str], lines: Sequence[Sequence[str]], width: int) -> str:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
-from fedfr.results.intervals import Estimate, Influence, estimate
+from fedfr.results.intervals import Estimate, Influence, estimate, holm
 from fedfr.results.result_rows import Row
 
 __all__ = [
     "DISJOINT",
+    "LEVEL",
+    "MARGIN",
+    "Comparison",
     "Deals",
     "Difference",
     "MetricGroup",
     "MetricSummary",
+    "better_model",
     "compare",
+    "compare_all",
+    "corrected",
     "metric_groups",
     "rate_of",
     "shared_metrics",
     "summaries",
 ]
 
+MARGIN = 0.01
+"""Margin of equivalence: differences below one percentage point are called equal."""
+LEVEL = 0.05
 _ROUNDING = 1e-9
 Key = tuple[str, str]
 
@@ -94,6 +103,38 @@ class Difference:
     def significant(self) -> bool:
         """Whether the interval excludes zero by more than rounding."""
         return self.low is not None and self.high is not None and (self.low > _ROUNDING or self.high < -_ROUNDING)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference with its p-values, each corrected for the number of comparisons in its family (Holm).
+
+    They are None where there is no interval.
+    """
+
+    difference: Difference
+    p_value: float | None = None
+    not_behind_p: float | None = None
+    equal_p: float | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether the difference is not 0."""
+        return _settled(self.p_value)
+
+    @property
+    def not_behind(self) -> bool:
+        """Whether the first model is not behind the other by :data:`MARGIN` or more."""
+        return _settled(self.not_behind_p)
+
+    @property
+    def equal(self) -> bool:
+        """Whether the difference is smaller than :data:`MARGIN`, by two one-sided tests."""
+        return _settled(self.equal_p)
+
+
+def _settled(p_value: float | None) -> bool:
+    return p_value is not None and p_value < LEVEL
 
 
 def metric_groups(rows: Iterable[Row], deals: Deals = DISJOINT) -> list[MetricGroup]:
@@ -170,6 +211,40 @@ def compare(group: MetricGroup, one: Key, other: Key) -> Difference | None:
     if ends is None:
         return Difference(found.mean, None, None, found.deals)
     return Difference(found.mean, *ends, found.deals, found.p_value, found)
+
+
+def compare_all(pairs: Sequence[tuple[MetricGroup, Key, Key]]) -> list[Comparison | None]:
+    """Return the comparisons of a family, in order; None for a pair without deals in common."""
+    return corrected([compare(*pair) for pair in pairs])
+
+
+def corrected(found: Sequence[Difference | None]) -> list[Comparison | None]:
+    """Return the differences of a family with their corrected p-values, in order; None for None."""
+    kinds: dict[str, Callable[[Estimate], float | None]] = {
+        "p_value": lambda each: each.p_value,
+        "not_behind_p": lambda each: each.above(-MARGIN),
+        "equal_p": lambda each: each.equivalence_p(MARGIN),
+    }
+    estimates = [None if each is None else each.estimate for each in found]
+    p_values = {
+        kind: iter(holm([p for each in estimates if each is not None and (p := p_value(each)) is not None]))
+        for kind, p_value in kinds.items()
+    }
+    return [
+        None
+        if each is None
+        else Comparison(each, **({} if each.estimate is None else {kind: next(p_values[kind]) for kind in kinds}))
+        for each in found
+    ]
+
+
+def better_model(group: MetricGroup, method: str) -> Key | None:
+    """Return the method's model with the highest mean over all deals; None without a value.
+
+    A method that is compared with others is given this choice after the fact, which favours it.
+    """
+    means = {key: summary.mean for key, summary in summaries(group).items() if key[0] == method}
+    return max(means, key=lambda key: means[key], default=None)
 
 
 def _influences(group: MetricGroup, one: Key, other: Key, seeds: Sequence[int]) -> list[dict[int, float]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from statistics import fmean
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_json_lines
 
-__all__ = ["RoundCost", "round_costs", "total"]
+__all__ = ["DealCost", "DealCosts", "RoundCost", "deal_costs", "round_costs", "total"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,48 @@ def total(costs: Iterable[RoundCost]) -> RoundCost:
         _sum_known([cost.steps for cost in rounds]),
         _sum_known([cost.images for cost in rounds]),
     )
+
+
+@dataclass(frozen=True)
+class DealCost:
+    """Cost of a method in one deal, mean over deals, of all its clients and rounds; None where it was not recorded."""
+
+    steps: float | None = 0.0
+    images: float | None = 0.0
+    bytes_up: float | None = 0.0
+    bytes_down: float | None = 0.0
+    client_seconds: float | None = 0.0
+
+
+@dataclass(frozen=True)
+class DealCosts:
+    """Costs of methods by name, and a description of each machine that computed them, where it was recorded."""
+
+    methods: Mapping[str, DealCost] = field(default_factory=dict)
+    machines: tuple[str, ...] = ()
+
+    def of(self, method: str) -> DealCost | None:
+        """Return the cost of a method: nothing for one without rounds, None if no costs were recorded."""
+        return self.methods.get(method, DealCost() if self.methods else None)
+
+
+def deal_costs(costs: Iterable[RoundCost], machines: Iterable[str] = ()) -> DealCosts:
+    """Return the mean cost of every method over its deals (seeds), from the costs of rounds."""
+    deals: dict[str, dict[int, list[RoundCost]]] = {}
+    for cost in costs:
+        deals.setdefault(cost.method, {}).setdefault(cost.seed, []).append(cost)
+    names = [each.name for each in fields(DealCost)]
+    found = {}
+    for method, seeds in deals.items():
+        totals = [total(rounds) for rounds in seeds.values()]
+        found[method] = DealCost(**{name: _mean_known([getattr(each, name) for each in totals]) for name in names})
+    return DealCosts(found, tuple(dict.fromkeys(machines)))
+
+
+def _mean_known(values: Sequence[float | None]) -> float | None:
+    """Return the mean, None if a value is not known."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None
 
 
 def _sum(method: str, seed: int, number: int, wall: float, updates: list[dict[str, float]]) -> RoundCost:

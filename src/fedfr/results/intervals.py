@@ -11,7 +11,7 @@ two: fewer than :data:`FEWEST_DEALS` have no interval.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean, variance
 
@@ -55,6 +55,19 @@ class Estimate:
         if self.error <= _ROUNDING:
             return 1.0 if abs(self.mean) <= _ROUNDING else 0.0
         return float(2 * stdtr(self.freedom, -abs(self.mean) / self.error))
+
+    def above(self, bound: float) -> float | None:
+        """One-sided p-value of the hypothesis that the mean is at most ``bound``; None where there is no interval."""
+        if not self.has_interval:
+            return None
+        if self.error <= _ROUNDING:
+            return 0.0 if self.mean > bound + _ROUNDING else 1.0
+        return float(stdtr(self.freedom, (bound - self.mean) / self.error))
+
+    def equivalence_p(self, margin: float) -> float | None:
+        """p-value of a mean outside ± ``margin``: the larger of two one-sided ones. None where there is no interval."""
+        ends = self.above(-margin), replace(self, mean=-self.mean).above(-margin)
+        return None if ends[0] is None or ends[1] is None else max(ends[0], ends[1])
 
     def equivalent(self, margin: float, level: float = 0.05) -> bool:
         """Whether the mean lies within ± ``margin`` by two one-sided tests at ``level`` (Schuirmann 1987)."""

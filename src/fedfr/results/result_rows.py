@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
+from fedfr.config.schema import Scoring
 from fedfr.core.short_repr import Brief
 from fedfr.evaluation import Metric
+from fedfr.evaluation.protocols import SET_PROTOCOLS
 
-__all__ = ["ALL_CLIENTS", "NO_MODEL", "Row", "rows_from", "scored_protocol"]
+__all__ = ["ALL_CLIENTS", "NO_MODEL", "PLAIN", "SCORINGS", "Row", "rows_from", "scored_protocol", "scoring_of"]
+
+PLAIN = "plain"
+SCORINGS = get_args(Scoring)
 
 ALL_CLIENTS = ""
 NO_MODEL = "no model: "
@@ -60,7 +65,19 @@ def scored_protocol(protocol: str, scoring: str) -> str:
     >>> scored_protocol("personalized-1:1", "plain"), scored_protocol("personalized-1:1", "flip+as-norm")
     ('personalized-1:1', 'personalized-1:1 flip+as-norm')
     """
-    return protocol if scoring == "plain" else f"{protocol} {scoring}"
+    return protocol if scoring == PLAIN else f"{protocol} {scoring}"
+
+
+def scoring_of(protocol: str) -> str:
+    """Return the scoring in a name that :func:`scored_protocol` made; ``plain`` for others.
+
+    >>> from fedfr.results.result_rows import scoring_of
+    >>> scoring_of("personalized-1:1"), scoring_of("personalized-1:1 flip+as-norm")
+    ('plain', 'flip+as-norm')
+    """
+    base, _, last = protocol.rpartition(" ")
+    # The name of a verification set follows its protocol; it is no scoring.
+    return last if last in SCORINGS and base not in SET_PROTOCOLS else PLAIN
 
 
 def rows_from(

@@ -1,0 +1,46 @@
+"""Columns of a table with the cost of each method in one deal."""
+
+from __future__ import annotations
+
+from fedfr.results.costs import DealCosts
+
+__all__ = ["COST_HEAD", "cost_cells", "cost_note"]
+
+COST_HEAD = ("steps", "images", "MB up", "MB down", "client seconds")
+
+
+def cost_cells(costs: DealCosts, method: str) -> tuple[str, ...]:
+    """Return the cells of :data:`COST_HEAD` for a method; a cost that was not recorded is a dash."""
+    cost = costs.of(method)
+    if cost is None:
+        return ("–",) * len(COST_HEAD)
+    return (
+        _number(cost.steps),
+        _number(cost.images),
+        _number(cost.bytes_up, 1e6),
+        _number(cost.bytes_down, 1e6),
+        _number(cost.client_seconds),
+    )
+
+
+def cost_note(costs: DealCosts) -> str:
+    """Return what the columns hold and whether one machine measured the seconds; empty without costs."""
+    if not costs.methods:
+        return ""
+    text = (
+        "Costs are those of all clients and rounds of one deal, mean over deals: SGD steps, images processed in them, "
+        "bytes of tensors sent up and down, seconds of computing."
+    )
+    if len(costs.machines) > 1:
+        return f"{text} The seconds were measured on several machines ({'; '.join(costs.machines)})."
+    if costs.machines:
+        return f"{text} The seconds of all methods were measured on one machine ({costs.machines[0]})."
+    return text
+
+
+def _number(value: float | None, unit: float = 1.0) -> str:
+    """Format a number in a unit, with a digit after the point if it is below ten and not whole."""
+    if value is None:
+        return "–"
+    scaled = value / unit
+    return f"{scaled:.1f}" if scaled < 10 and scaled != round(scaled) else f"{scaled:,.0f}"

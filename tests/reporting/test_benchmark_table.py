@@ -1,0 +1,126 @@
+"""Tables of a benchmark: better models, equivalence, costs, scorings, and their appearance in a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+
+from fedfr.reporting.benchmark_table import benchmark_tables, overview_table, results_text, scorings_of
+from fedfr.results.comparison import Deals
+from fedfr.results.costs import DealCosts, RoundCost, deal_costs
+from fedfr.results.result_rows import Row, scoring_of
+
+ONE = "personalized-1:1"
+MEANS = {
+    ("pretrained", "pretrained"): 0.80,
+    ("fedavg", "generic"): 0.85,
+    ("fedavg", "personalized"): 0.84,
+    ("distill-fedfr", "generic"): 0.70,
+    ("distill-fedfr", "personalized"): 0.899,
+    ("fedfr", "generic"): 0.91,
+    ("fedfr", "personalized"): 0.90,
+}
+
+
+def rows(protocol: str = ONE, seeds: int = 4) -> list[Row]:
+    """Two clients a seed; values that vary a little and differently over seeds."""
+    return [
+        Row(method, seed, 1, client, model, protocol, "TAR@FAR=1e-4", mean + spread, 20, 20)
+        for number, ((method, model), mean) in enumerate(MEANS.items())
+        for seed in range(seeds)
+        for client, spread in (("a", 1e-4 * (seed * (number + 2) % 5)), ("b", 2e-4 * (seed * number % 3)))
+    ]
+
+
+def costs(machines: tuple[str, ...] = (), **change: int | None) -> DealCosts:
+    """Two rounds of every method that trains, in two deals of which the second costs twice as much."""
+    known: dict[str, int | None] = {"steps": 600, "images": 9600, **change}
+    one = [
+        RoundCost(name, seed, number, 1.0, 200.0 * (seed + 1), 60_000_000, 150_000_000 * (seed + 1), 1, **known)
+        for name, model in MEANS
+        if name != "pretrained" and model == "generic"
+        for seed in range(2)
+        for number in (1, 2)
+    ]
+    return deal_costs(one, machines)
+
+
+def test_the_better_model_of_a_method_is_compared_and_fedfr_has_no_choice() -> None:
+    (table,) = benchmark_tables(rows(), Deals(people=40))
+    assert table.head[4:] == ("− fedavg generic [95 %]", "− fedfr personalized [95 %]")
+    cells = {line[0]: line[4:] for line in table.lines}
+    assert [model for model, (one, other) in cells.items() if not one and not other] == [
+        "fedavg personalized",
+        "distill-fedfr generic",
+        "fedfr personalized",
+    ]
+    assert cells["fedavg generic"][0] == ""
+    assert cells["fedfr generic"][0].startswith("**+6.0 ["), "its better model, against FedAvg's"
+    assert cells["fedfr generic"][1] == "", "the same method"
+    assert cells["distill-fedfr personalized"][1].endswith("=") or "=" in cells["distill-fedfr personalized"][1]
+    assert "=" not in cells["fedavg generic"][1]
+    assert "which favours it" in table.conclusion
+    assert "margin of 1 point" in table.conclusion
+
+
+def test_without_intervals_nothing_is_called_equal() -> None:
+    (table,) = benchmark_tables(rows(seeds=2), Deals(people=40))
+    assert not any("=" in cell or "[" in cell or "*" in cell for line in table.lines for cell in line)
+    assert "margin" not in table.conclusion
+
+
+def test_costs_of_a_deal_are_beside_every_model() -> None:
+    known = costs(("a CPU",))
+    (table,) = benchmark_tables(rows(), Deals(), known)
+    assert table.head[-5:] == ("steps", "images", "MB up", "MB down", "client seconds")
+    cells = {line[0]: line[-5:] for line in table.lines}
+    assert cells["fedavg generic"] == cells["fedavg personalized"] == ("1,200", "19,200", "120", "450", "600")
+    assert cells["pretrained"] == ("0", "0", "0", "0", "0")
+    head, lines = overview_table(rows(), known)
+    assert head[-5:] == table.head[-5:]
+    assert {line[0]: line[-5:] for line in lines} == cells
+    older = {line[0]: line[-5:] for line in benchmark_tables(rows(), Deals(), costs(steps=None))[0].lines}
+    assert older["fedfr generic"] == ("–", "19,200", "120", "450", "600")
+    assert len(overview_table(rows())[0]) == 2, "no costs are known"
+
+
+@pytest.mark.parametrize(
+    ("machines", "told"),
+    [(("a CPU",), "on one machine (a CPU)"), (("a CPU", "b"), "on several machines (a CPU; b)"), ((), "of computing.")],
+)
+def test_one_machine_is_only_claimed_when_it_is_known(machines: tuple[str, ...], told: str) -> None:
+    text = " ".join(results_text(rows(), 80, Deals(), costs(machines)).split())
+    assert told in text
+    assert ("machine" in text) == bool(machines)
+
+
+def test_scorings_have_tables_of_their_own_after_the_plain_ones() -> None:
+    mixed = [*rows(f"{ONE} flip+as-norm"), *rows(), *rows("verification-set flip")]
+    assert scorings_of(mixed) == ["plain", "flip+as-norm"]
+    assert scoring_of("verification-set flip") == "plain", "the name of a set"
+    protocols = [table.protocol for table in benchmark_tables(mixed)]
+    assert protocols == [ONE, "verification-set flip", f"{ONE} flip+as-norm"]
+    assert overview_table(mixed)[0] == ("model", f"{ONE} TAR@FAR=1e-4", "verification-set flip TAR@FAR=1e-4")
+    assert overview_table(mixed, scoring="flip+as-norm")[0] == ("model", f"{ONE} TAR@FAR=1e-4")
+
+
+def test_a_terminal_of_80_columns_shows_whole_titles() -> None:
+    text = results_text(rows(), 80, Deals(people=40), costs(("a CPU",)))
+    lines = text.splitlines()
+    assert max(map(cell_len, lines)) <= 80
+    assert sum(line.strip().endswith("[95 %]") for line in lines) == 2
+    assert any(line.rstrip().endswith("− fedavg") for line in lines)
+    (costs_head,) = (line for line in lines if line.startswith("model") and "steps" in line)
+    assert costs_head.split() == ["model", "steps", "images", "up", "down", "seconds"], "in one block"
+    assert (
+        "steps"
+        in results_text(rows(), 200, Deals(), costs()).splitlines()[3]
+        + results_text(rows(), 200, Deals(), costs()).splitlines()[4]
+    )
+
+
+def test_costs_of_methods_that_were_not_recorded_are_unknown() -> None:
+    assert DealCosts().of("fedavg") is None
+    assert costs().of("pretrained") == replace(costs().of("pretrained"))  # type: ignore[type-var]
