@@ -63,7 +63,14 @@ def test_a_missing_extra_is_reported_with_its_install_command(monkeypatch: pytes
         superlink_command(Address("127.0.0.1", 9092))
 
 
-def test_an_unreachable_superlink_is_one_line(tmp_path: Path) -> None:
+def test_an_unreachable_superlink_is_one_line(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the working directory has a folder with the name of the connection, such as a clone."""
+    (tmp_path / "fedfr").mkdir()
+    (tmp_path / "fedfr" / "pyproject.toml").write_text('[project]\nname = "fedfr"\n', "utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FedfrError, match=r"`flwr supernode` failed at the SuperLink 127.0.0.1:9: ") as refused:
+        ControlClient(Address("127.0.0.1", 9), Path("home")).register("north", Path(key.name))
+    assert "pyproject.toml" not in str(refused.value)
     with pytest.raises(FedfrError, match=r"`flwr run` failed at the SuperLink 127.0.0.1:9: ") as refused:
         ControlClient(Address("127.0.0.1", 9), tmp_path).submit("demo")
     assert "\n" not in str(refused.value)

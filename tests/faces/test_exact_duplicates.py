@@ -30,7 +30,7 @@ def test_groups_of_copies(make_faces: MakeFaces) -> None:
     assert duplicate_groups(make_faces([3, 3]).digests()) == []
 
 
-def test_of_copies_the_first_stays_and_of_an_image_of_two_people_none(make_faces: MakeFaces) -> None:
+def test_one_copy_is_kept_and_none_of_an_image_of_two_people(make_faces: MakeFaces) -> None:
     faces = copied(make_faces([4, 4, 4]), {1: 0, 3: 0, 11: 4})
     assert without_duplicates(faces).tolist() == [0, 2, 5, 6, 7, 8, 9, 10]
 
@@ -66,7 +66,7 @@ def test_dropping_can_leave_too_few(make_faces: MakeFaces) -> None:
 
 
 @pytest.mark.parametrize("recipe", SPLITS.names)
-def test_every_recipe_takes_it_and_no_other_word(recipe: str, make_faces: MakeFaces) -> None:
+def test_every_recipe_has_the_setting(recipe: str, make_faces: MakeFaces) -> None:
     with pytest.raises(FedfrError, match="split setting duplicates = 'keep'; give error or drop"):
         make_split(make_faces([2]), recipe, duplicates="keep")
 
@@ -117,7 +117,7 @@ def other_digests(path: Path) -> None:
         other_digests,
     ],
 )
-def test_spoilt_or_missing_digests_are_made_from_the_pixels(
+def test_damaged_or_missing_digests_are_recomputed(
     make_faces: MakeFaces, tmp_path: Path, spoil: Callable[[Path], object]
 ) -> None:
     """Missing digests and those of other faces are recomputed from the pixels."""
@@ -130,7 +130,7 @@ def test_spoilt_or_missing_digests_are_made_from_the_pixels(
     assert loaded.digests() == faces.digests()
 
 
-def test_a_split_that_was_made_elsewhere_is_checked_too(make_faces: MakeFaces, tmp_path: Path) -> None:
+def test_a_split_from_elsewhere_is_checked(make_faces: MakeFaces, tmp_path: Path) -> None:
     """A manifest does not go through a recipe; loading it for a run checks it."""
     clean = make_faces([4] * 6)
     split = make_split(clean, "general", **SETTINGS)

@@ -52,7 +52,7 @@ def written(path: Path, rows: list[dict[str, str]], delimiter: str = ",", end: s
     return text.getvalue()
 
 
-def test_an_audits_list_says_where_images_are(faces: FaceSet) -> None:
+def test_the_list_of_an_audit_locates_images(faces: FaceSet) -> None:
     rows = marked(faces)
     assert {row["image"]: row["index"] for row in rows if row["kind"] == "image-of-two-people"} == {
         "p001/ü5.jpg": "5",
@@ -64,7 +64,7 @@ def test_an_audits_list_says_where_images_are(faces: FaceSet) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize(("delimiter", "end"), [(",", "\n"), (";", "\r\n"), ("\t", "\r\n"), (",", "\r\n")])
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
-def test_it_is_read_as_spreadsheets_save_it(
+def test_lists_saved_by_spreadsheets_are_read(
     faces: FaceSet, tmp_path: Path, encoding: str, delimiter: str, end: str, quoting: int
 ) -> None:
     rows = marked(faces, "p001/ü5.jpg", "p002/ü9.jpg")
@@ -81,7 +81,7 @@ def test_it_is_read_as_spreadsheets_save_it(
     assert left[0].reason.startswith("image-of-two-people (f.csv, row ")
 
 
-def test_a_line_that_tells_excel_the_separator(faces: FaceSet, tmp_path: Path) -> None:
+def test_the_separator_line_of_excel(faces: FaceSet, tmp_path: Path) -> None:
     text = written(tmp_path / "f.csv", marked(faces, "p001/ü5.jpg"), ";", "\r\n")
     (tmp_path / "f.csv").write_text("sep=;\r\n" + text, encoding="utf-8-sig", newline="")
     assert [each.index for each in read_exclusions(tmp_path / "f.csv", faces)] == [5]
@@ -89,7 +89,7 @@ def test_a_line_that_tells_excel_the_separator(faces: FaceSet, tmp_path: Path) -
 
 @pytest.mark.parametrize(("given", "taken"), [("utf-8", "cp1252"), ("ascii", "ascii")])
 def test_names_in_another_encoding_are_the_same_image(given: str, taken: str, faces: FaceSet, tmp_path: Path) -> None:
-    """Read as something else, or with question marks for what the encoding lacks."""
+    """Decoded differently, or with question marks for missing characters."""
     rows = marked(faces, "p001/ü5.jpg")
     for row in rows:
         row["image"] = row["image"].encode(given, "replace").decode(taken)
@@ -119,14 +119,14 @@ def test_a_list_by_hand_and_whole_identities(faces: FaceSet, tmp_path: Path) -> 
         ),
     ],
 )
-def test_rows_that_cannot_be(faces: FaceSet, tmp_path: Path, row: dict[str, str], expected: str) -> None:
+def test_invalid_rows_are_refused(faces: FaceSet, tmp_path: Path, row: dict[str, str], expected: str) -> None:
     written(tmp_path / "f.csv", [{"index": "", "image": "", "identity": "", "faces": "", "decision": "exclude"} | row])
     with pytest.raises(FedfrError, match=expected) as caught:
         read_exclusions(tmp_path / "f.csv", faces)
     assert "\n" not in str(caught.value)
 
 
-def test_lists_that_cannot_be(faces: FaceSet, tmp_path: Path) -> None:
+def test_invalid_lists_are_refused(faces: FaceSet, tmp_path: Path) -> None:
     place = tmp_path / "f.csv"
     with pytest.raises(FedfrError, match=r"cannot read .*f\.csv"):
         read_exclusions(place, faces)
@@ -141,7 +141,7 @@ def test_lists_that_cannot_be(faces: FaceSet, tmp_path: Path) -> None:
             read_exclusions(place, faces)
 
 
-def test_a_set_without_them(faces: FaceSet, tmp_path: Path) -> None:
+def test_a_set_without_excluded_images(faces: FaceSet, tmp_path: Path) -> None:
     written(tmp_path / "f.csv", marked(faces, "p001/ü5.jpg", "p002/ü9.jpg", "p000/ü2.jpg"))
     left = exclude_faces(faces, tmp_path / "f.csv", tmp_path / "out")
     made = FaceSet.load(tmp_path / "out")
@@ -172,7 +172,7 @@ def test_an_identity_with_a_single_image_left(faces: FaceSet, tmp_path: Path) ->
         exclude_faces(faces, tmp_path / "f.csv", tmp_path / "none")
 
 
-def test_an_import_without_them(faces: FaceSet, tmp_path: Path) -> None:
+def test_an_import_without_excluded_images(faces: FaceSet, tmp_path: Path) -> None:
     people = tmp_path / "people"
     for row in range(8):
         (people / f"p{row // 4}").mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ def test_an_import_without_them(faces: FaceSet, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != people.name) == ["f.csv", "out", "whole"]
 
 
-def test_a_split_without_them(faces: FaceSet, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_split_without_excluded_images(faces: FaceSet, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     written(tmp_path / "f.csv", marked(faces, "p001/ü5.jpg", "p002/ü9.jpg"))
     with caplog.at_level(logging.WARNING):
         split = make_split(faces, "general", **SETTINGS, exclude=str(tmp_path / "f.csv"), duplicates="drop")
@@ -208,7 +208,7 @@ def test_a_split_without_them(faces: FaceSet, tmp_path: Path, caplog: pytest.Log
     assert {*partition.clients["client-00"].all().tolist()} == {*range(8)} - {2, 5}
 
 
-def test_dropping_duplicates_says_who_is_lost(make_faces: MakeFaces, caplog: pytest.LogCaptureFixture) -> None:
+def test_dropping_duplicates_reports_lost_identities(make_faces: MakeFaces, caplog: pytest.LogCaptureFixture) -> None:
     made = make_faces([4, 4, 4, 2])
     pixels = made.images(range(14))
     pixels[12:14] = pixels[0:2]

@@ -78,7 +78,7 @@ def test_a_name_in_two_sets_is_refused(folder: Path, other: str, reason: str) ->
     assert len(combine([sets[0], replace(sets[1], left_out={other: "list"})])) == 21
 
 
-def test_an_image_in_two_sets_is_refused_whatever_its_name(folder: Path) -> None:
+def test_an_image_in_two_sets_is_refused_under_any_name(folder: Path) -> None:
     public = FaceSet.load(folder / "public")
     pixels = people("pr", 3, 3, 1).images(range(9))
     pixels[4] = public.images([7])[0]
@@ -102,7 +102,7 @@ def test_people_found_by_a_model_are_refused(folder: Path) -> None:
     assert combine(sets, same_people=same, overlap="drop").sets[1].left_out == {"pr2": "looks like public/pu0"}
 
 
-def test_three_sets_and_who_is_left_out(folder: Path) -> None:
+def test_identities_omitted_from_three_sets(folder: Path) -> None:
     """A chain: the private person is the public one, the generic person has an image of the private one."""
     private = people("x", 3, 3, 1).renamed(["pu0", "b", "c"], [""] * 9)
     pixels = people("g", 2, 3, 2).images(range(6))
@@ -155,7 +155,7 @@ def write_recordio(faces: FaceSet, path: Path) -> None:
     write_recordio_file(path, zip(faces.labels.tolist(), encoded, strict=True), faces.num_identities)
 
 
-def test_sets_that_cannot_be_joined(folder: Path) -> None:
+def test_incompatible_sets_are_refused(folder: Path) -> None:
     public, private = named(folder, "public", "private")
     whole = combine([public, private], folder / "whole")
     empty = FaceSet(np.zeros((0, 112, 112, 3), np.uint8), [], [])
@@ -190,7 +190,7 @@ def test_exclude_files_divide_one_set(folder: Path) -> None:
     assert np.array_equal(whole.images([9]), private.images([0]))
 
 
-def test_identities_that_an_exclude_file_names_in_vain(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_names_in_an_exclude_file_are_refused(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (private,) = named(folder, "private")
     whole = combine([replace(private, left_out={"pr0": "list", "x": "list", "y": "list"})])
     assert whole.sets[0].left_out == {"pr0": "list"}

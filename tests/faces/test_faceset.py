@@ -20,7 +20,7 @@ from fedfr.faces import FaceSet
 MakeFaces = Callable[[Sequence[int]], FaceSet]
 
 
-def test_reads_what_it_was_given(make_faces: MakeFaces) -> None:
+def test_contents_are_read_back(make_faces: MakeFaces) -> None:
     faces = make_faces([2, 3, 1])
     assert (len(faces), faces.num_identities) == (6, 3)
     assert faces.identities == ("p000", "p001", "p002")
@@ -89,7 +89,7 @@ def test_indices_must_be_a_list_of_integers(make_faces: MakeFaces) -> None:
         ({"rows": [0, 2]}, "rows reach outside 0 … 1"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_inconsistent_parts_are_refused(changes: dict[str, Any], message: str) -> None:
     given: dict[str, Any] = {"pixels": np.zeros((2, 112, 112, 3), np.uint8), "labels": [0, 1], "identities": ["a", "b"]}
     with pytest.raises(FedfrError, match=message):
         FaceSet(**(given | changes))
@@ -142,7 +142,7 @@ def test_save_and_load_memory_mapped(make_faces: MakeFaces, tmp_path: Path) -> N
     assert FaceSet.load(folder).fingerprint() == loaded.fingerprint()
 
 
-def test_another_process_gets_the_path_and_not_the_pixels(make_faces: MakeFaces, tmp_path: Path) -> None:
+def test_pickling_sends_the_path_and_not_the_pixels(make_faces: MakeFaces, tmp_path: Path) -> None:
     faces = make_faces([3, 3])
     faces.save(tmp_path / "faces")
     part = FaceSet.load(tmp_path / "faces").subset([5, 1])
@@ -242,7 +242,7 @@ def test_altered_columns_are_refused(
         list(FaceSet.load(tmp_path / "faces").names)
 
 
-def test_a_part_of_a_loaded_set_knows_its_digests_and_its_folder(make_faces: MakeFaces, tmp_path: Path) -> None:
+def test_a_subset_of_a_loaded_set_has_its_digests_and_folder(make_faces: MakeFaces, tmp_path: Path) -> None:
     faces = make_faces([3, 3])
     faces.save(tmp_path / "faces")
     wanted = faces.subset([5, 1]).digests()
@@ -254,7 +254,7 @@ def test_a_part_of_a_loaded_set_knows_its_digests_and_its_folder(make_faces: Mak
     assert faces.folder is None
 
 
-def test_a_set_that_changed_is_not_opened_for_another_process(make_faces: MakeFaces, tmp_path: Path) -> None:
+def test_a_changed_set_is_not_opened_in_another_process(make_faces: MakeFaces, tmp_path: Path) -> None:
     make_faces([3]).save(tmp_path / "faces")
     packed = pickle.dumps(FaceSet.load(tmp_path / "faces"))
     (tmp_path / "faces").rename(tmp_path / "old")

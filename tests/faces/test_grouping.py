@@ -52,7 +52,9 @@ def random_faces(seed: int, images: int, identities: int, in_client_order: bool)
     most=st.sampled_from([None, 0, 1, 3, 50]),
     name=st.sampled_from(sorted(DIVISIONS)),
 )
-def test_dealing(seed: int, images: int, identities: int, in_client_order: bool, most: int | None, name: str) -> None:
+def test_grouping_by_identity(
+    seed: int, images: int, identities: int, in_client_order: bool, most: int | None, name: str
+) -> None:
     faces = random_faces(seed, images, identities, in_client_order)
     own = {label: np.flatnonzero(faces.labels == label).tolist() for label in range(identities)}
     for label, indices in own.items():
@@ -76,7 +78,7 @@ def test_dealing(seed: int, images: int, identities: int, in_client_order: bool,
 
 
 @pytest.mark.parametrize(("images", "kept"), [(0, 0), (1, 1), (2, 1), (3, 1), (5, 3)])
-def test_of_every_identity_an_image_is_left_to_train_on(images: int, kept: int) -> None:
+def test_one_training_image_of_every_identity_is_kept(images: int, kept: int) -> None:
     assert last_as_test(lambda _: 2)(images) == (range(kept), range(kept, images))
 
 
@@ -128,7 +130,7 @@ def test_enrolled_images(labels: NDArray[np.int64]) -> None:
     assert enrolled_images(labels).tolist() == expected.tolist()
 
 
-def test_no_pass_over_all_images_for_each_identity() -> None:
+def test_grouping_scans_images_once() -> None:
     """200 000 images of 50 000 identities: a scan for each would take minutes."""
     labels = np.random.default_rng(0).integers(0, 50_000, 200_000)
     groups = ByIdentity(labels, 50_000)

@@ -55,7 +55,7 @@ def test_names_that_differ(one: str, other: str) -> None:
     assert groups_of_similar_names([one, other]) == []
 
 
-def test_what_cannot_be_seen_is_written_out() -> None:
+def test_invisible_characters_are_escaped() -> None:
     assert quoted_name("Ann") == "'Ann'"
     assert quoted_name(TAKEN_APART).endswith("('Zoe\\u0308')")
 
@@ -91,7 +91,7 @@ def test_a_split_with_one_person_in_two_parts_is_refused() -> None:
     assert len(together.clients) == 2
 
 
-def test_an_audit_finds_them() -> None:
+def test_an_audit_finds_similar_names() -> None:
     people = faces(COMPOSED, TAKEN_APART, "Bo", "Cy")
     (found,) = (found for found in audit_images(people) if found.kind == "alike-names")
     assert found.severity == "warning"

@@ -66,7 +66,7 @@ def test_images_of_another_shape_are_refused_with_the_name_of_their_set(folder: 
         ({"format": "x"}, "does not list face sets"),
     ],
 )
-def test_garbled_lists_of_sets(folder: Path, change: dict[str, object], message: str) -> None:
+def test_damaged_lists_of_sets(folder: Path, change: dict[str, object], message: str) -> None:
     combine(named(folder, "public", "private"), folder / "whole")
     path = folder / "whole" / "sets.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
@@ -74,7 +74,7 @@ def test_garbled_lists_of_sets(folder: Path, change: dict[str, object], message:
         FaceSet.load(folder / "whole")
 
 
-def test_a_set_that_was_moved_is_found_where_the_links_say(folder: Path, tmp_path: Path) -> None:
+def test_a_moved_set_is_found_through_its_link(folder: Path, tmp_path: Path) -> None:
     combine(named(folder, "public", "private"), folder / "whole")
     (folder / "private").rename(tmp_path / "moved")
     with pytest.raises(FedfrError, match=r"face set 'private' is not in .*; restore it, or set its"):
@@ -86,7 +86,7 @@ def test_a_set_that_was_moved_is_found_where_the_links_say(folder: Path, tmp_pat
     assert len(FaceSet.load(folder / "whole")) == 27
 
 
-def test_a_whole_moves_with_the_sets_beside_it(folder: Path) -> None:
+def test_a_combined_set_can_be_moved_with_its_parts(folder: Path) -> None:
     combine(named(folder, "public", "private"), folder / "whole")
     moved = folder.with_name("moved")
     folder.rename(moved)

@@ -124,12 +124,12 @@ class ControlClient:
 
     def __init__(self, link: Address, home: Path, root: Path | None = None) -> None:
         self.link = link
-        self.home = home
-        self.root = root
+        self.home = home.resolve()
+        self.root = None if root is None else root.resolve()
 
     def register(self, client: str, key: Path) -> int:
         """Register a node's public key; return its node id. Raises :class:`FedfrError` if it is rejected."""
-        reply = self.flwr("supernode", "register", str(key), CONNECTION, "--name", client)
+        reply = self.flwr("supernode", "register", str(key.resolve()), CONNECTION, "--name", client)
         return int(self._id_in(reply, "node-id"))
 
     def unregister(self, node: int) -> None:
@@ -170,6 +170,8 @@ class ControlClient:
             done = subprocess.run(
                 command,
                 env=environment(self.home),
+                # In a folder with a clone of fedfr, Flower would take the connection's name for that folder.
+                cwd=self.home,
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",

@@ -43,7 +43,7 @@ def enlarged(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
-def test_lfws_faces_are_found_where_they_are_known_to_be(data_dir: Path, detector: Detector) -> None:
+def test_landmarks_of_lfw(data_dir: Path, detector: Detector) -> None:
     """All 56 faces, including images with people in the background; known points have two decimals."""
     errors = []
     for name, known in lfw_landmarks(data_dir).items():
@@ -55,10 +55,10 @@ def test_lfws_faces_are_found_where_they_are_known_to_be(data_dir: Path, detecto
     assert np.max(errors) < 0.05
 
 
-def test_points_found_in_a_small_copy_are_those_of_the_photograph(data_dir: Path, detector: Detector) -> None:
-    """A face 95 pixels wide in 12 megapixels is 15 pixels in the copy, and so looked at again, larger.
+def test_landmarks_found_in_a_smaller_copy_are_refined(data_dir: Path, detector: Detector) -> None:
+    """A face 95 pixels wide in 12 megapixels is 15 pixels wide in the copy, so it is detected again at a larger scale.
 
-    The detector's own scatter is 3 to 8 % of the distance of the eyes; without the second look it would be 28 %.
+    The detector's own scatter is 3 to 8 % of the distance of the eyes; without the second detection it would be 28 %.
     """
     away = []
     scene = np.full((3000, 4000, 3), 90, np.uint8)
@@ -81,7 +81,7 @@ def test_a_face_that_fills_the_photograph_is_found(data_dir: Path, detector: Det
         assert best.score > 0.8
 
 
-def test_the_face_of_a_grey_image(data_dir: Path, detector: Detector) -> None:
+def test_a_face_in_a_grey_image(data_dir: Path, detector: Detector) -> None:
     for name in list(lfw_landmarks(data_dir))[:3]:
         image = read_image(data_dir / "lfw250_sample" / name)
         grey = np.repeat(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)[..., None], 3, axis=2)
@@ -96,7 +96,7 @@ def test_images_of_any_shape_without_a_face(detector: Detector, shape: tuple[int
     assert detector.find(np.full((*shape, 3), 128, np.uint8)) == ()
 
 
-def test_every_thread_finds_the_same(data_dir: Path, model: DetectorFile) -> None:
+def test_all_threads_give_equal_results(data_dir: Path, model: DetectorFile) -> None:
     images = [read_image(data_dir / "lfw250_sample" / name) for name in list(lfw_landmarks(data_dir))[:4]]
 
     def all_of_them(_: int) -> list[bytes]:
@@ -113,7 +113,7 @@ def face(x: float, y: float, width: float, height: float) -> Face:
     return Face(np.zeros((5, 2)), 0.9, (x, y, width, height))
 
 
-def test_the_larger_and_the_more_central_face_is_taken() -> None:
+def test_the_larger_and_more_central_face_is_chosen() -> None:
     """A·(1 - d/D) by hand, in an image 160 wide and 120 high: its middle is 80, 60, and D is 100."""
     middle, larger = face(70, 50, 20, 20), face(60, 40, 40, 40)
     assert choose_main_face([middle, larger], (120, 160, 3)) is larger
@@ -149,7 +149,7 @@ def test_an_unknown_detector_must_be_confirmed(other_model: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x07" * 500])
-def test_what_is_no_detector_is_refused_even_when_confirmed(
+def test_other_files_are_refused_as_detectors_even_if_confirmed(
     tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "model.onnx"
@@ -159,7 +159,7 @@ def test_what_is_no_detector_is_refused_even_when_confirmed(
     assert capfd.readouterr().err == ""
 
 
-def test_a_detector_cut_short_or_missing_is_refused(models_dir: Path, tmp_path: Path) -> None:
+def test_a_truncated_or_missing_detector_is_refused(models_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "cut.onnx"
     path.write_bytes((models_dir / YUNET).read_bytes()[:50_000])
     with pytest.raises(FedfrError, match="not a known detector"):
@@ -170,5 +170,5 @@ def test_a_detector_cut_short_or_missing_is_refused(models_dir: Path, tmp_path: 
         open_detector(tmp_path)
 
 
-def test_noise_is_no_face(detector: Detector) -> None:
+def test_no_face_is_found_in_noise(detector: Detector) -> None:
     assert [found for found in detector.find(texture(240, 320)) if (found.score or 0) > 0.6] == []

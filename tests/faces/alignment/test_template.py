@@ -30,21 +30,21 @@ def umeyama(source: NDArray[Any], target: NDArray[Any]) -> NDArray[np.float64]:
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=200, deadline=None)
-def test_the_closed_form_is_umeyamas(seed: int) -> None:
+def test_the_closed_form_equals_umeyama(seed: int) -> None:
     points = np.random.default_rng(seed).uniform(-500, 500, (5, 2))
     np.testing.assert_allclose(similarity(points), umeyama(points, ARCFACE_TEMPLATE), rtol=1e-9, atol=1e-9)
 
 
 @given(st.floats(0.05, 20), st.floats(-math.pi, math.pi), st.floats(-4000, 4000), st.floats(-4000, 4000))
 @settings(max_examples=200, deadline=None)
-def test_a_similar_face_comes_back_exactly(scale: float, angle: float, x: float, y: float) -> None:
+def test_a_similarity_transform_is_inverted_exactly(scale: float, angle: float, x: float, y: float) -> None:
     turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     matrix = similarity(ARCFACE_TEMPLATE @ turn.T + [x, y])
     back = (ARCFACE_TEMPLATE @ turn.T + [x, y]) @ matrix[:, :2].T + matrix[:, 2]
     np.testing.assert_allclose(back, ARCFACE_TEMPLATE, atol=1e-6)
 
 
-def test_a_mirrored_face_is_not_mirrored_back() -> None:
+def test_a_mirrored_face_stays_mirrored() -> None:
     mirrored = ARCFACE_TEMPLATE * [-1, 1]
     assert np.linalg.det(similarity(mirrored)[:, :2]) > 0
 
@@ -56,18 +56,18 @@ def test_another_number_of_points_is_refused(points: NDArray[Any]) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 7.0])
-def test_points_that_say_nothing_are_refused(value: float) -> None:
+def test_degenerate_landmarks_are_refused(value: float) -> None:
     with pytest.raises(FedfrError, match="give finite points that do not coincide"):
         similarity(np.full((5, 2), value))
 
 
-def test_a_face_that_lies_on_the_template_stays_as_it_is() -> None:
+def test_an_aligned_face_is_unchanged() -> None:
     image = texture(112, 112)
     np.testing.assert_array_equal(align(image, ARCFACE_TEMPLATE), image)
 
 
 @pytest.mark.parametrize("place", [(0, 0), (301, 77), (4000, 2500)])
-def test_a_face_is_cut_out_where_it_lies_and_black_beyond_the_image(place: tuple[int, int]) -> None:
+def test_crops_are_black_outside_the_image(place: tuple[int, int]) -> None:
     image = texture(112, 112)
     large = np.full((place[1] + 100, place[0] + 112, 3), 255, np.uint8)
     large[place[1] :, place[0] :] = image[:100]
@@ -77,8 +77,8 @@ def test_a_face_is_cut_out_where_it_lies_and_black_beyond_the_image(place: tuple
 
 
 @pytest.mark.parametrize("factor", [3, 8, 15])
-def test_large_faces_are_averaged_and_not_sampled(factor: int) -> None:
-    """The colour of a pixel is the mean of the square of noise that it was enlarged to."""
+def test_large_faces_are_averaged_when_reduced(factor: int) -> None:
+    """Each pixel is the mean of the square of noise that it was enlarged to."""
     image = texture(112, 112)
     noise = np.random.default_rng(1).integers(-60, 61, (112 * factor, 112 * factor, 3), dtype=np.int16)
     large = (image.repeat(factor, axis=0).repeat(factor, axis=1) + noise).clip(0, 255).astype(np.uint8)
@@ -89,7 +89,7 @@ def test_large_faces_are_averaged_and_not_sampled(factor: int) -> None:
 
 
 @pytest.mark.parametrize("factor", [2.5, 7.3, 15])
-def test_large_faces_come_out_where_they_lie(factor: float) -> None:
+def test_large_faces_keep_their_position(factor: float) -> None:
     """A shift of a quarter of a pixel of the template would be noticed; pixels are squares with a middle."""
     image = texture(112, 112)
     large = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
@@ -99,14 +99,14 @@ def test_large_faces_come_out_where_they_lie(factor: float) -> None:
         assert away < 0.8 * np.abs(align(large, points + shift).astype(int) - image).mean()
 
 
-def test_an_image_wider_than_opencv_warps() -> None:
+def test_an_image_wider_than_the_limit_of_opencv() -> None:
     image = texture(112, 112)
     wide = np.zeros((112, 40_000, 3), np.uint8)
     wide[:, 39_000:39_112] = image
     np.testing.assert_array_equal(align(wide, ARCFACE_TEMPLATE + np.array([39_000, 0])), image)
 
 
-def test_lfws_faces_as_they_were_aligned(data_dir: Any) -> None:
+def test_alignment_of_lfw(data_dir: Any) -> None:
     """Those were kept as JPEG, which is 1.2 grey levels; half a pixel to the side would be 3.4 (at least 2.1)."""
     away, shifted = [], []
     for name, face in lfw_landmarks(data_dir).items():

@@ -20,7 +20,7 @@ def image(path: Path, value: int = 0, size: tuple[int, int] = (112, 112)) -> Non
     path.write_bytes(cv2.imencode(path.suffix.lower(), np.full((*size, 3), value, np.uint8))[1].tobytes())
 
 
-def test_identities_and_images_in_order_of_name(tmp_path: Path) -> None:
+def test_identities_and_images_are_in_order_of_name(tmp_path: Path) -> None:
     image(tmp_path / "Zoë Müller" / "b 2.PNG", 40)
     image(tmp_path / "Zoë Müller" / "a 1.png", 30)
     image(tmp_path / "Анна" / "лицо.bmp", 50)
@@ -37,7 +37,7 @@ def test_identities_and_images_in_order_of_name(tmp_path: Path) -> None:
     assert seen == [(done, 5) for done in range(1, 6)]
 
 
-def test_dest_holds_the_same_set_memory_mapped(tmp_path: Path) -> None:
+def test_the_destination_holds_the_same_set(tmp_path: Path) -> None:
     for index, name in enumerate("cab"):
         image(tmp_path / "in put" / name / "1.png", 10 * index)
     in_memory = import_folder(str(tmp_path / "in put"))
@@ -59,7 +59,7 @@ def test_other_sizes_are_resized_with_one_warning(tmp_path: Path) -> None:
     assert faces.images(range(3)).mean((1, 2, 3)).tolist() == [5, 6, 7]
 
 
-def test_what_is_left_out_is_counted_in_one_warning(tmp_path: Path) -> None:
+def test_skipped_files_are_counted_in_one_warning(tmp_path: Path) -> None:
     image(tmp_path / "a" / "1.png")
     image(tmp_path / "a" / "deeper" / "1.png")
     (tmp_path / "a" / "notes.txt").touch()
@@ -71,7 +71,7 @@ def test_what_is_left_out_is_counted_in_one_warning(tmp_path: Path) -> None:
     assert faces.identities == ("a",)
 
 
-def test_a_corrupt_image_is_named_and_nothing_is_left_behind(tmp_path: Path) -> None:
+def test_a_corrupt_image_is_named_and_leaves_no_files(tmp_path: Path) -> None:
     image(tmp_path / "in" / "a" / "1.png")
     (tmp_path / "in" / "a" / "2.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
     for dest in (None, tmp_path / "out"):
@@ -80,7 +80,7 @@ def test_a_corrupt_image_is_named_and_nothing_is_left_behind(tmp_path: Path) -> 
     assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
 
 
-def test_a_failed_import_leaves_nothing_and_an_earlier_set_stands(tmp_path: Path) -> None:
+def test_a_failed_import_leaves_no_files_and_keeps_an_earlier_set(tmp_path: Path) -> None:
     image(tmp_path / "in" / "a" / "1.png", 77)
     before = import_folder(tmp_path / "in", dest=tmp_path / "out").fingerprint()
     (tmp_path / "in" / "a" / "2.png").write_bytes(b"")
@@ -93,7 +93,7 @@ def test_a_failed_import_leaves_nothing_and_an_earlier_set_stands(tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
 
 
-def test_folders_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
+def test_unsuitable_folders_are_refused(tmp_path: Path) -> None:
     image(tmp_path / "in" / "a" / "1.png")
     (tmp_path / "empty").mkdir()
     with pytest.raises(FedfrError, match="nowhere is not a folder"):

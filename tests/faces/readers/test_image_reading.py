@@ -20,14 +20,14 @@ def encode(path: Path, bgr: NDArray[Any]) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".jpg"])
-def test_pure_red_comes_out_red(tmp_path: Path, suffix: str) -> None:
+def test_red_stays_red(tmp_path: Path, suffix: str) -> None:
     red = np.zeros((20, 20, 3), np.uint8)
     red[..., 2] = 255  # OpenCV writes blue, green, red
     image = read_image(encode(tmp_path / f"red{suffix}", red))
     np.testing.assert_allclose(image.reshape(-1, 3), np.tile([255, 0, 0], (400, 1)), atol=2)
 
 
-def test_red_png_made_without_opencv_comes_out_red(tmp_path: Path) -> None:
+def test_a_red_png_of_another_encoder_stays_red(tmp_path: Path) -> None:
     red = (
         "89504e470d0a1a0a0000000d49484452000000010000000108020000009077"
         "53de0000000c49444154789c63f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
@@ -51,7 +51,7 @@ def test_transparency_is_dropped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("maximum", "top"), [(255, 255), (15, 15), (100, 100), (4095, 4095)])
-def test_grey_pgm_spans_the_whole_range_whatever_its_maximum(tmp_path: Path, maximum: int, top: int) -> None:
+def test_grey_levels_of_pgm_are_scaled_to_255(tmp_path: Path, maximum: int, top: int) -> None:
     values = np.array([0, top // 2, top])
     body = values.astype(">u2").tobytes() if maximum > 255 else values.astype(np.uint8).tobytes()
     path = tmp_path / "grey.PGM"
@@ -64,7 +64,7 @@ def test_grey_pgm_spans_the_whole_range_whatever_its_maximum(tmp_path: Path, max
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".pgm", ".bmp"])
 @pytest.mark.parametrize("kept", [0.0, 0.001, 0.05, 0.5, 0.99])
-def test_an_image_cut_short_is_refused_by_name(
+def test_a_truncated_image_is_refused_by_name(
     tmp_path: Path, suffix: str, kept: float, capfd: pytest.CaptureFixture[str]
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 50), dtype=np.uint8)
@@ -76,7 +76,7 @@ def test_an_image_cut_short_is_refused_by_name(
     assert capfd.readouterr().err == ""
 
 
-def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "text.jpg"
     path.write_text("not an image at all, though it says so\n" * 20)
     with pytest.raises(FedfrError, match=r"text\.jpg is not a readable image"):
@@ -86,13 +86,13 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(250, 250), (40, 40), (112, 92), (300, 50), (50, 300), (1, 1), (112, 112)])
-def test_resize_keeps_a_flat_image_flat(shape: tuple[int, int]) -> None:
+def test_resizing_keeps_a_uniform_image(shape: tuple[int, int]) -> None:
     image = resize(np.full((*shape, 3), (9, 99, 199), np.uint8))
     assert image.shape == (112, 112, 3)
     assert (image == np.array([9, 99, 199], np.uint8)).all()
 
 
-def test_resize_averages_when_it_shrinks() -> None:
+def test_resizing_averages_when_reducing() -> None:
     stripes = np.zeros((224, 224, 3), np.uint8)
     stripes[::2] = 200
     assert (resize(stripes) == 100).all()

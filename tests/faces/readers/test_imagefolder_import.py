@@ -18,7 +18,7 @@ IMAGES = ("b 1.png", "tiefer/é.png", "b2.png")
 
 
 def samples(folder: Path, names: Sequence[str] = IMAGES) -> Path:
-    """The n-th is 2 n green."""
+    """Images of one colour; the n-th has the green level 2 n."""
     for number, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(png(number))
@@ -33,7 +33,7 @@ LINES = [{"file_name": name, "identity": who} for name, who in zip(IMAGES, ("Bo,
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_metadata_says_who_is_on_an_image(kind: str, tmp_path: Path) -> None:
+def test_metadata_names_the_identities(kind: str, tmp_path: Path) -> None:
     folder = samples(tmp_path / "mit Umlaut ü")
     if kind == "parquet":
         pa: Any = pytest.importorskip("pyarrow", reason="pyarrow is not installed; pip install 'fedfr[hf]'")
@@ -66,7 +66,7 @@ def test_numbers_names_and_other_columns(tmp_path: Path) -> None:
     assert import_imagefolder(folder, identity_column="age").identities == ("0000040",)
 
 
-def test_an_identity_in_csv_stays_as_it_is_written(tmp_path: Path) -> None:
+def test_identities_in_csv_are_not_reformatted(tmp_path: Path) -> None:
     folder = samples(tmp_path / "set")
     table = "".join(f"{name},{who}\n" for name, who in zip(IMAGES, ("007", "7", "NA"), strict=True))
     (folder / "metadata.csv").write_text("file_name,identity\n" + table, encoding="utf-8")
@@ -108,7 +108,7 @@ def test_parts_with_folders(tmp_path: Path) -> None:
         import_faces(tmp_path)
 
 
-def test_what_is_no_imagefolder_is_read_as_before(tmp_path: Path) -> None:
+def test_other_folders_are_read_by_the_identity_importer(tmp_path: Path) -> None:
     samples(tmp_path / "plain", ["train/1.png", "anna/2.png"])
     (tmp_path / "plain" / "metadata.csv").write_text("subject,age\nanna,40\n")
     assert importer_for(tmp_path / "plain") == "folder"
@@ -116,7 +116,7 @@ def test_what_is_no_imagefolder_is_read_as_before(tmp_path: Path) -> None:
     assert importer_for(tmp_path / "only train") == "folder"
 
 
-def test_what_nobody_names_is_counted_and_what_is_gone_is_refused(tmp_path: Path) -> None:
+def test_unlisted_images_are_counted_and_missing_ones_refused(tmp_path: Path) -> None:
     folder = samples(tmp_path / "set")
     (folder / "metadata.jsonl").write_text(jsonl(*LINES[1:]))
     with pytest.warns(FacesWarning, match="left out 1 images that are not in the metadata") as caught:
@@ -174,7 +174,7 @@ def test_what_nobody_names_is_counted_and_what_is_gone_is_refused(tmp_path: Path
         ("parquet", "file_name", "is not a complete Parquet file"),
     ],
 )
-def test_metadata_that_cannot_be_meant(name: str, content: str | bytes, message: str, tmp_path: Path) -> None:
+def test_invalid_metadata_is_refused(name: str, content: str | bytes, message: str, tmp_path: Path) -> None:
     if name == "parquet":
         pytest.importorskip("pyarrow", reason="pyarrow is not installed; pip install 'fedfr[hf]'")
     folder = samples(tmp_path / "set", ["a.png", "b.png"])
@@ -200,7 +200,7 @@ def test_two_metadata_files_and_places_that_overlap(tmp_path: Path) -> None:
         import_imagefolder(folder / "b2.png")
 
 
-def test_what_the_library_itself_finds_in_it(hf: Any, data_dir: Path, tmp_path: Path) -> None:
+def test_equals_the_library_datasets(hf: Any, data_dir: Path, tmp_path: Path) -> None:
     """Real faces below parts: the same images of the same people as ``load_dataset`` gives."""
     for part, name in (("train", "Aaron_Peirsol"), ("train", "Abdullah_Gul"), ("test", "Ai_Sugiyama")):
         shutil.copytree(data_dir / "lfw112" / name, tmp_path / "set" / part / name)

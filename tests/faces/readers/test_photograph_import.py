@@ -34,7 +34,7 @@ def by_yunet(models_dir: Path) -> Aligner:
     return aligner
 
 
-def test_lfws_photographs_become_lfws_faces(data_dir: Path, models_dir: Path, tmp_path: Path) -> None:
+def test_photographs_of_lfw_become_the_aligned_faces(data_dir: Path, models_dir: Path, tmp_path: Path) -> None:
     """All 56, by YuNet and by the known landmarks; half a pixel to the side would be 3.4 grey levels."""
     source, known = data_dir / "lfw250_sample", data_dir / "lfw250_landmarks.tsv"
     found = import_photographs(source, tmp_path / "yunet", by_yunet(models_dir))
@@ -55,7 +55,7 @@ def test_lfws_photographs_become_lfws_faces(data_dir: Path, models_dir: Path, tm
     assert str(tmp_path) not in str(facts)
 
 
-def test_a_turned_and_a_grey_photograph_give_the_same_face(data_dir: Path, models_dir: Path, tmp_path: Path) -> None:
+def test_a_rotated_and_a_grey_photograph_give_the_same_face(data_dir: Path, models_dir: Path, tmp_path: Path) -> None:
     name = next(iter(lfw_landmarks(data_dir)))
     plain = cv2.imread(str(data_dir / "lfw250_sample" / name))
     assert plain is not None
@@ -79,7 +79,7 @@ def test_a_turned_and_a_grey_photograph_give_the_same_face(data_dir: Path, model
     assert np.abs(grey.mean() - upright.mean()) < 8
 
 
-def test_whatever_gives_no_face_is_listed_with_its_reason(data_dir: Path, models_dir: Path, tmp_path: Path) -> None:
+def test_files_without_a_face_are_listed_with_the_reason(data_dir: Path, models_dir: Path, tmp_path: Path) -> None:
     first, second, *_ = (read_image(data_dir / "lfw250_sample" / name) for name in lfw_landmarks(data_dir))
     place = tmp_path / "in"
     save(place / "a" / "fit.png", first)
@@ -162,7 +162,7 @@ def test_threads_and_order_of_work_change_no_bit(place: Path, threads: int) -> N
     assert sorted(path.name for path in place.iterdir()) == ["in", "out", "points.tsv"]
 
 
-def test_places_that_cannot_be_written(place: Path) -> None:
+def test_unwritable_destinations(place: Path) -> None:
     aligner = by_landmarks(place / "points.tsv")
     with pytest.raises(FedfrError, match="cannot write in /proc: "):
         import_photographs(place / "in", "/proc/faces", aligner)
@@ -173,13 +173,13 @@ def test_places_that_cannot_be_written(place: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_is_read_only(place: Path) -> None:
+def test_a_read_only_folder(place: Path) -> None:
     (place / "locked").mkdir(mode=0o555)
     with pytest.raises(FedfrError, match=r"cannot write in .*/locked: Permission denied"):
         import_photographs(place / "in", place / "locked" / "faces", by_landmarks(place / "points.tsv"))
 
 
-def test_folders_that_cannot_be_meant(place: Path) -> None:
+def test_unsuitable_folders_are_refused(place: Path) -> None:
     aligner = by_landmarks(place / "points.tsv")
     (place / "empty").mkdir()
     with pytest.raises(FedfrError, match="has no images in sub-folders"):
@@ -191,7 +191,7 @@ def test_folders_that_cannot_be_meant(place: Path) -> None:
     assert sorted(path.name for path in place.iterdir()) == ["empty", "in", "points.tsv"]
 
 
-def test_when_no_photograph_gives_a_face_the_list_stays(place: Path) -> None:
+def test_the_list_is_kept_if_no_photograph_gives_a_face(place: Path) -> None:
     with pytest.raises(FedfrError) as error:
         import_photographs(place / "in", place / "out", by_landmarks(place / "points.tsv"), Limits(size=500))
     assert str(error.value) == (
@@ -202,7 +202,7 @@ def test_when_no_photograph_gives_a_face_the_list_stays(place: Path) -> None:
     assert sorted(path.name for path in place.iterdir()) == ["in", "out.skipped.csv", "points.tsv"]
 
 
-def test_a_sheet_on_request_and_never_over_a_file(place: Path) -> None:
+def test_a_contact_sheet_never_replaces_a_file(place: Path) -> None:
     aligner = by_landmarks(place / "points.tsv")
     made = import_photographs(place / "in", place / "out", aligner, contact_sheet=place / "sheet.html")
     assert (place / "sheet.html").read_text(encoding="utf-8").count("<img") == 12

@@ -69,7 +69,7 @@ def killed(place: Path, moment: str, threads: int = 2) -> None:
 @pytest.mark.parametrize(
     "moments", [("3", "7"), ("12", "write_faces"), ("move_folder",), ("moved",), ("remove_workspace",)]
 )
-def test_killed_and_gone_on_with_it_ends_with_the_same_bits(
+def test_a_killed_import_is_resumed_to_the_bit(
     place: Path, monkeypatch: pytest.MonkeyPatch, moments: tuple[str, ...]
 ) -> None:
     """SIGKILL in a separate process: during alignment, and around every later step."""
@@ -97,7 +97,7 @@ def test_killed_and_gone_on_with_it_ends_with_the_same_bits(
     assert sorted(path.name for path in place.iterdir()) == ["in", "out", "points.tsv", "undisturbed"]
 
 
-def test_killed_while_it_removes_its_work_folder(place: Path) -> None:
+def test_killed_while_removing_its_work_folder(place: Path) -> None:
     """The set is complete; the leftover work folder is removed and not reused by another import."""
     work, aligner = place / ".out.import", by_landmarks(place / "points.tsv")
     killed(place, "removing")
@@ -119,7 +119,7 @@ def test_killed_while_it_removes_its_work_folder(place: Path) -> None:
     assert not work.exists()
 
 
-def test_a_photograph_that_changed_in_between_is_done_again(place: Path) -> None:
+def test_a_changed_photograph_is_aligned_again(place: Path) -> None:
     killed(place, "12")
     changed = save(place / "in" / "anna" / "0.png", texture(160, 160, 99))
     (place / "in" / "顔 一" / "2.png").unlink()
@@ -129,7 +129,7 @@ def test_a_photograph_that_changed_in_between_is_done_again(place: Path) -> None
     np.testing.assert_array_equal(made.faces.images([5])[0], texture(160, 160, 99)[20:132, 20:132])
 
 
-def test_an_import_begun_otherwise_is_not_mixed_with(place: Path) -> None:
+def test_an_import_with_other_options_is_refused(place: Path) -> None:
     killed(place, "5")
     aligner = by_landmarks(place / "points.tsv")
     with pytest.raises(FedfrError) as error:
@@ -157,7 +157,7 @@ def test_a_second_import_into_the_same_place(place: Path) -> None:
     assert not work.exists()
 
 
-def test_a_full_disk_stops_and_the_same_command_goes_on(place: Path) -> None:
+def test_an_import_stopped_by_a_full_disk_is_resumed(place: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 

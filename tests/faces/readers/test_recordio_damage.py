@@ -34,7 +34,7 @@ def attempted(work: Callable[[], T]) -> tuple[T | None, str]:
 
 @pytest.mark.parametrize("make", [records, insightface])
 @pytest.mark.parametrize("index", [True, False])
-def test_cut_short_at_any_byte(tmp_path: Path, make: Make, index: bool) -> None:
+def test_truncated_at_every_byte(tmp_path: Path, make: Make, index: bool) -> None:
     path = make(tmp_path / "train.rec")
     ends = [record.end for record in iterate_records(RecordFile(path))]
     samples = ends[:3] if make is records else ends[1:4]
@@ -61,7 +61,7 @@ def test_cut_short_at_any_byte(tmp_path: Path, make: Make, index: bool) -> None:
                     import_recordio(path, skip_bad=True)
 
 
-def test_an_index_cut_short_at_any_byte(tmp_path: Path) -> None:
+def test_an_index_truncated_at_every_byte(tmp_path: Path) -> None:
     path = records(tmp_path / "train.rec")
     index = path.with_suffix(".idx")
     content = index.read_bytes()
@@ -89,7 +89,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     index=st.booleans(),
     skip_bad=st.booleans(),
 )
-def test_damaged_bytes_end_in_faces_or_in_one_line(
+def test_damaged_bytes_give_faces_or_one_line(
     tmp_path_factory: pytest.TempPathFactory,
     whole: dict[str, bytes],
     changes: list[tuple[int, int]],
@@ -117,7 +117,7 @@ def test_damaged_bytes_end_in_faces_or_in_one_line(
 
 @settings(max_examples=100, deadline=None)
 @given(content=st.binary(max_size=60), after=st.booleans())
-def test_a_damaged_index_ends_in_faces_or_in_one_line(
+def test_a_damaged_index_gives_faces_or_one_line(
     tmp_path_factory: pytest.TempPathFactory, whole: dict[str, bytes], content: bytes, after: bool
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "index.rec"
@@ -155,7 +155,7 @@ def test_bad_records_are_left_out_counted_and_listed(tmp_path: Path) -> None:
         assert FaceSet.load(dest).fingerprint() == faces.fingerprint()
 
 
-def test_a_file_that_is_nothing_but_damage_is_given_up(tmp_path: Path) -> None:
+def test_a_file_without_valid_records_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "train.rec"
     path.write_bytes(b"\x0a\x23\xd7\xce\xff\xff\xff\x1f" * 20_000)
     with pytest.raises(FedfrError, match=r"train\.rec has more than 10000 bad records; fetch it again"):

@@ -52,12 +52,12 @@ def test_the_samples_in_every_form(data_dir: Path, tmp_path: Path, sample: str, 
     assert size["linked"] < 20_000 < size["made"]
 
 
-def test_the_sample_that_holds_no_images(data_dir: Path) -> None:
+def test_the_sample_without_images(data_dir: Path) -> None:
     with pytest.raises(FedfrError, match=r"tricky/train\.rec: record 1 at byte 0 holds no JPEG or PNG"):
         import_recordio(data_dir / "recordio" / "tricky").digests()
 
 
-def test_the_sample_shows_whom_it_was_made_from(data_dir: Path) -> None:
+def test_the_sample_matches_its_originals(data_dir: Path) -> None:
     """Its recompressed images differ by a few grey levels from their originals, and by far more from other images."""
     image = import_recordio(data_dir / "recordio" / "insightface").images([0])[0].astype(int)
     distance = {}
@@ -70,7 +70,7 @@ def test_the_sample_shows_whom_it_was_made_from(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["as it lies", "linked"])
-def test_a_set_that_decodes_goes_everywhere_a_set_goes(tmp_path: Path, form: str) -> None:
+def test_a_linked_set_can_be_used_like_any_other(tmp_path: Path, form: str) -> None:
     path = insightface(tmp_path / "train.rec", [4, 4, 4, 7, 7, 9])
     faces = import_recordio(path, None if form == "as it lies" else tmp_path / "set")
     part = faces.subset([5, 0, 3])
@@ -127,14 +127,14 @@ def test_files_of_another_kind(data_dir: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+def test_a_file_without_read_permission(tmp_path: Path) -> None:
     path = records(tmp_path / "train.rec")
     path.chmod(0)
     with pytest.raises(FedfrError, match=r"cannot read .*: Permission denied"):
         import_recordio(path)
 
 
-def test_other_sizes_and_a_property_that_disagrees_are_said(tmp_path: Path) -> None:
+def test_other_sizes_and_contradictory_properties_are_reported(tmp_path: Path) -> None:
     samples = [(0, flat(40)), (1, flat(50, (60, 80)))]
     write_recordio_file(tmp_path / "train.rec", samples, 2)
     for text, said in (
@@ -155,7 +155,7 @@ def test_other_sizes_and_a_property_that_disagrees_are_said(tmp_path: Path) -> N
         import_recordio(insightface(tmp_path / "torn.rec", [0, 0, 1], torn=True))
 
 
-def test_a_linked_set_says_what_became_of_its_file(tmp_path: Path) -> None:
+def test_a_linked_set_reports_a_changed_or_missing_file(tmp_path: Path) -> None:
     (tmp_path / "over there").mkdir()
     path = records(tmp_path / "over there" / "train.rec")
     import_recordio(path, tmp_path / "set")
@@ -183,7 +183,7 @@ def test_a_linked_set_says_what_became_of_its_file(tmp_path: Path) -> None:
     assert len(FaceSet.load(tmp_path / "set")) == 3
 
 
-def test_who_reads_what(tmp_path: Path) -> None:
+def test_choice_of_the_importer(tmp_path: Path) -> None:
     (tmp_path / "people" / "anna").mkdir(parents=True)
     (tmp_path / "people" / "anna" / "1.png").write_bytes(flat(9))
     (tmp_path / "rec").mkdir()

@@ -24,7 +24,7 @@ def image(value: int, size: tuple[int, int] = (112, 112), suffix: str = ".png") 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("form", ["bytes", "buffers", "columns"])
-def test_as_insightface_writes_them(tmp_path: Path, protocol: int, form: str) -> None:
+def test_files_written_as_by_insightface(tmp_path: Path, protocol: int, form: str) -> None:
     """``pickle.dump((bins, issame_list), f, protocol=…)``; bins are what ``f.read()`` gave, or ``cv2.imencode``.
 
     The latter gives uint8 of shape (n,), in older releases (n, 1).
@@ -44,7 +44,7 @@ def test_as_insightface_writes_them(tmp_path: Path, protocol: int, form: str) ->
 
 
 @pytest.mark.parametrize("write", [protocol_0, protocol_1, protocol_2, protocol_2_arrays])
-def test_as_python_2_wrote_them(tmp_path: Path, data_dir: Path, write: Any) -> None:
+def test_files_written_by_python_2(tmp_path: Path, data_dir: Path, write: Any) -> None:
     """The published files are of Python 2: text strings that hold JPEG, or arrays of the NumPy of its day."""
     files = sorted((data_dir / "lfw112" / "Abdullah_Gul").iterdir())[:4]
     module = (b"numpy.core.multiarray",) if write is protocol_2_arrays else ()
@@ -87,7 +87,7 @@ def test_truth_values_of_every_kind(tmp_path: Path, same: Any) -> None:
         (([b"a", b"b"], np.array([[True]])), r"labels are bool \(1, 1\)"),
     ],
 )
-def test_something_else_in_a_pickle(tmp_path: Path, content: Any, message: str) -> None:
+def test_other_contents_are_refused(tmp_path: Path, content: Any, message: str) -> None:
     path = tmp_path / "x.bin"
     path.write_bytes(pickle.dumps(content))
     with pytest.raises(FedfrError, match=message) as caught:
@@ -95,7 +95,7 @@ def test_something_else_in_a_pickle(tmp_path: Path, content: Any, message: str) 
     assert str(caught.value).isprintable()
 
 
-def test_images_that_are_none_are_named(tmp_path: Path) -> None:
+def test_invalid_images_are_named(tmp_path: Path) -> None:
     """By what they announce before anything is computed, by what they hold when they are decoded."""
     path = tmp_path / "x.bin"
     good, jpeg = image(10), image(10, suffix=".jpg")
@@ -134,7 +134,7 @@ def test_other_files(tmp_path: Path, data_dir: Path) -> None:
     assert verification_sets(photo) == []
 
 
-def test_what_never_ends_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipes_do_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.bin")
     (tmp_path / "zero.bin").symlink_to("/dev/zero")
     for name in ("pipe.bin", "zero.bin"):
@@ -142,7 +142,7 @@ def test_what_never_ends_is_not_waited_for(tmp_path: Path) -> None:
             read_verification_set(tmp_path / name)
 
 
-def test_a_file_that_memory_may_not_hold(tmp_path: Path) -> None:
+def test_a_file_larger_than_memory_is_refused(tmp_path: Path) -> None:
     """A sparse one: it takes no room on the disk."""
     with (tmp_path / "huge.bin").open("wb") as file:
         file.truncate((1 << 31) + 1)
@@ -151,7 +151,7 @@ def test_a_file_that_memory_may_not_hold(tmp_path: Path) -> None:
         read_verification_set(tmp_path / "huge.bin")
 
 
-def test_cut_short_at_any_byte(tmp_path: Path) -> None:
+def test_truncated_at_every_byte(tmp_path: Path) -> None:
     whole = pickle.dumps(([b"first", b"x" * 300], [True]), protocol=4)
     path = tmp_path / "x.bin"
     path.write_bytes(whole)

@@ -42,7 +42,7 @@ def test_quickstart_on_orl(orl_faces: FaceSet) -> None:
     assert small.settings["train_count"] == 2
 
 
-def test_the_order_of_import_does_not_matter_only_names_do(make_faces: MakeFaces) -> None:
+def test_splits_depend_on_names_and_not_on_the_order_of_import(make_faces: MakeFaces) -> None:
     faces = make_faces([4] * 12)
     names = [faces.identities[11 - label] for label in range(12)]
     turned = FaceSet(faces.images(range(48)), faces.labels, names)
@@ -190,12 +190,12 @@ def test_settings_that_cannot_be_met_are_one_clear_line(
         ({"test_count": 2, "min_images": 4, "max_images": 2}, "leaves no training images of 2 images"),
     ],
 )
-def test_general_refuses_what_cannot_be(make_faces: MakeFaces, settings: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(make_faces: MakeFaces, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(FedfrError, match=message):
         make_split(make_faces([4] * 4), "general", public_identities=1, clients=1, identities_per_client=1, **settings)
 
 
-def test_a_copy_across_parts_stops_the_recipe(make_faces: MakeFaces) -> None:
+def test_a_copy_in_two_parts_is_refused(make_faces: MakeFaces) -> None:
     faces = make_faces([4] * 4)
     pixels = faces.images(range(16))
     pixels[3] = pixels[0]

@@ -59,7 +59,7 @@ def test_lfw_fed_is_pinned(lfw: FaceSet) -> None:
     }
 
 
-def test_lfw_fed_cut_down_is_a_prefix(lfw: FaceSet) -> None:
+def test_a_smaller_lfw_fed_is_a_prefix(lfw: FaceSet) -> None:
     whole = make_split(lfw, "lfw-fed")
     small = make_split(lfw, "lfw-fed", clients=2, public_identities=50, generic_identities=20, distractors=30)
     assert dict(small.clients) == {client: whole.clients[client] for client in ("client-01", "client-02")}
@@ -70,7 +70,7 @@ def test_lfw_fed_cut_down_is_a_prefix(lfw: FaceSet) -> None:
     assert small.settings["distractors"] == 30
 
 
-def test_lfw_fed_for_validation_shows_nothing_that_is_tested_on(lfw: FaceSet) -> None:
+def test_validation_of_lfw_fed_uses_no_tested_image(lfw: FaceSet) -> None:
     whole, chosen_on = make_split(lfw, "lfw-fed", seed=5), make_split(lfw, "lfw-fed", seed=5, validation=True)
     tested = {*whole.generic, *whole.distractors, *(index for faces in whole.clients.values() for index in faces.test)}
     assert not tested & {*chosen_on.public, *chosen_on.generic, *chosen_on.distractors}

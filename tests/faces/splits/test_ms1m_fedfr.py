@@ -38,7 +38,7 @@ def split(request: pytest.FixtureRequest, faces: FaceSet) -> Split:
     return make_split(faces, load_config(request.param).split.recipe, **settings)
 
 
-def test_who_is_taken_in_which_order(faces: FaceSet, split: Split) -> None:
+def test_selection_and_order_of_identities(faces: FaceSet, split: Split) -> None:
     """Selection as in the authors' scripts: ids by label, halves, strict bounds."""
     counts = faces.counts()
     order = [label for label in range(faces.num_identities) if counts[label]]
@@ -73,7 +73,7 @@ def test_halves_are_disjoint_to_the_last_identity(faces: FaceSet) -> None:
     assert set(faces.labels[list(everybody.public)]) == {label for label in order[61:] if 80 > counts[label] > 60}
 
 
-def test_nobody_else_is_in_it(split: Split) -> None:
+def test_no_other_identity_is_in_the_split(split: Split) -> None:
     assert split.generic == split.distractors == ()
     assert split.pairs == ()
     assert split.settings["private_max_images"] == 109

@@ -53,7 +53,7 @@ def write(path: Path, faces: FaceSet, partitions: Partitions, by: str) -> Path:
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
 @pytest.mark.parametrize("by", ["index", "name"])
-def test_every_kind_of_file_says_the_same(faces: FaceSet, suffix: str, by: str, tmp_path: Path) -> None:
+def test_every_file_format_gives_the_same_split(faces: FaceSet, suffix: str, by: str, tmp_path: Path) -> None:
     path = write(tmp_path / f"Aufteilung ü{suffix}", faces, BY_PERSON, by)
     assert read_partitions(path, faces) == BY_PERSON
 
@@ -142,7 +142,7 @@ def test_people_in_several_partitions_can_go_to_the_largest(faces: FaceSet) -> N
     assert split.identities["generic"] == ("p006",)
 
 
-def test_who_is_public_and_who_is_nobodys(faces: FaceSet) -> None:
+def test_public_and_unassigned_identities(faces: FaceSet) -> None:
     partitions = whole(0, 0, 0, 1, 1, 1, 1, 1)
     split = make_split(
         faces, "partition", partition=partitions, public_identities=2, generic_identities=1, max_images=4, seed=3
@@ -212,7 +212,7 @@ def test_public_partitions(faces: FaceSet) -> None:
         ({"parts": "x"}, "split 'partition' has no setting 'parts'; it has partition, shared_identities"),
     ],
 )
-def test_settings_that_cannot_be_meant(faces: FaceSet, settings: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(faces: FaceSet, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(FedfrError, match=message):
         make_split(faces, "partition", **{"partition": BY_PERSON, **settings})
     with pytest.raises(FedfrError, match="split 'partition' needs the setting 'partition'; give it"):
@@ -242,7 +242,7 @@ def test_settings_that_cannot_be_meant(faces: FaceSet, settings: dict[str, Any],
         ("a.txt", "0\n", r"unknown kind of partition file '\.txt';.* known: \.csv, \.json, \.parquet"),
     ],
 )
-def test_files_that_cannot_be_meant(
+def test_invalid_files_are_refused(
     faces: FaceSet, name: str, content: str | bytes, message: str, tmp_path: Path
 ) -> None:
     if name.endswith(".parquet"):
@@ -253,7 +253,7 @@ def test_files_that_cannot_be_meant(
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there(faces: FaceSet, tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(faces: FaceSet, tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match="does not exist; give a file with a partition for each image"):
         read_partitions(tmp_path / "gone.csv", faces)
     (tmp_path / "folder.csv").mkdir()
@@ -261,7 +261,7 @@ def test_a_file_that_is_not_there(faces: FaceSet, tmp_path: Path) -> None:
         read_partitions(tmp_path / "folder.csv", faces)
 
 
-def test_a_name_that_two_images_have(faces: FaceSet, tmp_path: Path) -> None:
+def test_a_name_shared_by_two_images_is_refused(faces: FaceSet, tmp_path: Path) -> None:
     twice = FaceSet(faces.images([0, 1]), [0, 0], ["a"], ["same", "same"])
     (tmp_path / "p.csv").write_text("name,partition\nsame,0\n")
     with pytest.raises(FedfrError, match="several images are called 'same'; give their index instead"):

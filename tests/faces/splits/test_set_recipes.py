@@ -14,7 +14,7 @@ from fedfr.faces import FaceSet, Split, make_split
 from fedfr.faces.face_sets import NamedSet, combine
 
 
-def test_the_manifest_says_which_set(folder: Path) -> None:
+def test_the_manifest_names_the_sets(folder: Path) -> None:
     whole = combine(named(folder, "public", "private", "generic"), folder / "whole")
     split = make_split(whole, "general", **SETTINGS)
     split.save(folder / "split.json")
@@ -35,7 +35,7 @@ def test_the_manifest_says_which_set(folder: Path) -> None:
     Split.load(folder / "split.json").check(whole)
 
 
-def test_a_manifest_of_one_set_is_as_before(folder: Path) -> None:
+def test_a_manifest_of_one_set_names_no_sets(folder: Path) -> None:
     split = make_split(FaceSet.load(folder / "private"), "general", **SETTINGS | {"public_identities": 1})
     split.save(folder / "split.json")
     assert "sets" not in json.loads((folder / "split.json").read_text())
@@ -73,7 +73,7 @@ def test_a_client_for_each_private_set(folder: Path) -> None:
         make_split(FaceSet.load(folder / "public"), "sets")
 
 
-def test_deals_of_pins_fed_share_nobody(folder: Path) -> None:
+def test_deals_of_pins_fed_share_no_identity(folder: Path) -> None:
     public = FaceSet.load(folder / "public")
     few = public.subset([0, 1, 2, 3, 4, 6, 9])
     private = NamedSet("pins", "private", people("p", 7, 5, 5))

@@ -42,7 +42,7 @@ def test_sites_keep_their_faces_elsewhere(make_faces: MakeFaces, tmp_path: Path)
 
 
 @pytest.mark.parametrize("clients", [["a/b"], [""], [".hidden"], ["x" * 65], [3], "a b"])
-def test_a_sites_id_is_a_plain_word(make_faces: MakeFaces, clients: Any) -> None:
+def test_ids_of_sites_are_validated(make_faces: MakeFaces, clients: Any) -> None:
     with pytest.raises(
         FedfrError,
         match=r"split setting clients: .* is not a valid client id .*; use letters, digits and the characters",

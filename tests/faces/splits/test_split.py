@@ -31,7 +31,7 @@ def split(faces: FaceSet) -> Split:
     return Split("mine", 5, faces.fingerprint(), PUBLIC, clients, UNSEEN, UNSEEN + SINGLE)
 
 
-def test_a_sound_split_passes(split: Split, faces: FaceSet) -> None:
+def test_a_valid_split_passes(split: Split, faces: FaceSet) -> None:
     split.check(faces)
     split.describe(faces).check(faces)
 

@@ -27,7 +27,7 @@ def test_the_samples_of_the_fedfr_layout(
 
 
 @pytest.mark.parametrize("sample", ["insightface", "tricky"])
-def test_any_records_are_framed_as_mxnet_does(data_dir: Path, tmp_path: Path, sample: str) -> None:
+def test_records_are_framed_as_by_mxnet(data_dir: Path, tmp_path: Path, sample: str) -> None:
     folder = data_dir / "recordio" / sample
     file, index = RecordFile(folder / "train.rec"), read_index(folder / "train.idx")
     keys = dict(zip(index.offsets.tolist(), index.keys.tolist(), strict=True))
@@ -39,7 +39,7 @@ def test_any_records_are_framed_as_mxnet_does(data_dir: Path, tmp_path: Path, sa
     assert writer.index() == (folder / "train.idx").read_bytes()
 
 
-def test_headers_come_back() -> None:
+def test_headers_are_read_back() -> None:
     for labels, expected in ((5, (5.0,)), ([3, 4, 5], (3.0, 4.0, 5.0)), ([7], (7.0,))):
         header = unpack_header(pack_payload(labels, 9, b"image"))
         assert (header.labels, header.id) == (expected, 9)
@@ -52,7 +52,7 @@ def test_numbers_that_float32_cannot_hold_are_refused(tmp_path: Path) -> None:
         write_recordio_file(tmp_path / "x.rec", [(2**24 + 1, b"")], 1)
 
 
-def test_a_record_has_a_limit() -> None:
+def test_too_large_records_are_refused() -> None:
     payload = bytes(2**29)  # pages that nobody touches take no memory
     with pytest.raises(ValueError, match="536870912 bytes in one record; RecordIO holds 536870911"):
         frame_record(payload)

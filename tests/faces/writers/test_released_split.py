@@ -51,7 +51,7 @@ def numbers(path: Path) -> tuple[float, ...]:
     return unpack_header(RecordFile(path).payload(offset)).labels
 
 
-def test_pixels_and_people_come_back(faces: FaceSet, split: Split, tmp_path: Path) -> None:
+def test_pixels_and_identities_are_read_back(faces: FaceSet, split: Split, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     folder = tmp_path / "für die Werkzeuge"
     assert export_recordio(faces, split, folder, progress=lambda *done: seen.append(done)) == IMAGES
@@ -74,9 +74,7 @@ def test_pixels_and_people_come_back(faces: FaceSet, split: Split, tmp_path: Pat
             first += people
 
 
-def test_test_images_of_all_clients_lie_in_one_file_with_their_list(
-    faces: FaceSet, split: Split, tmp_path: Path
-) -> None:
+def test_test_images_of_all_clients_are_in_one_file(faces: FaceSet, split: Split, tmp_path: Path) -> None:
     export_recordio(faces, split, tmp_path / "out")
     for name, attribute in (("local_gallery_6", "train"), ("local_veri_6", "test")):
         order = [index for client in split.clients.values() for index in grouped(faces, getattr(client, attribute))]
@@ -90,7 +88,7 @@ def test_test_images_of_all_clients_lie_in_one_file_with_their_list(
     assert not (tmp_path / "out" / "local_gallery_6" / "idx_id_pair.txt").exists()
 
 
-def test_jpegs_have_the_quality_asked_for(faces: FaceSet, split: Split, tmp_path: Path) -> None:
+def test_jpegs_have_the_requested_quality(faces: FaceSet, split: Split, tmp_path: Path) -> None:
     sizes = {}
     for quality in (95, 20):
         name = str(quality)
@@ -104,7 +102,7 @@ def test_jpegs_have_the_quality_asked_for(faces: FaceSet, split: Split, tmp_path
     assert sizes[20] < sizes[95] / 2
 
 
-def test_kept_images_are_the_very_bytes(data_dir: Path, tmp_path: Path) -> None:
+def test_kept_images_have_identical_bytes(data_dir: Path, tmp_path: Path) -> None:
     """What the released scripts do: they pack the compressed images again."""
     faces = load_faces(data_dir / "recordio" / "insightface" / "train.rec")
     split = make_split(
@@ -116,7 +114,7 @@ def test_kept_images_are_the_very_bytes(data_dir: Path, tmp_path: Path) -> None:
     assert [back.encoded(index) for index in range(len(back))] == [faces.encoded(index) for index in order]
 
 
-def test_what_cannot_be_exported(faces: FaceSet, split: Split, tmp_path: Path) -> None:
+def test_invalid_exports_are_refused(faces: FaceSet, split: Split, tmp_path: Path) -> None:
     other = make_split(faces.subset(range(60)), "general", public_identities=2, clients=1, identities_per_client=2)
     for arguments, message in (
         ((faces, split, tmp_path / "out", "kept"), "these faces hold decoded pixels, not compressed images"),
@@ -146,9 +144,7 @@ def small_disk() -> Iterator[None]:
 
 @pytest.mark.usefixtures("small_disk")
 @pytest.mark.parametrize("work", ["export", "import", "link"])
-def test_a_full_disk_leaves_nothing_behind(
-    faces: FaceSet, split: Split, data_dir: Path, tmp_path: Path, work: str
-) -> None:
+def test_a_full_disk_leaves_no_files(faces: FaceSet, split: Split, data_dir: Path, tmp_path: Path, work: str) -> None:
     source = data_dir / "recordio" / "fedfr_client_0001"
     works: dict[str, Callable[[], object]] = {
         "export": lambda: export_recordio(faces, split, tmp_path / "out"),

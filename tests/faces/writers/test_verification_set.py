@@ -34,7 +34,7 @@ def test_a_saved_set_becomes_png(tmp_path: Path, listed: Path) -> None:
     np.testing.assert_array_equal(found.faces().images(range(6)), faces.images([1, 0, 8, 4, 5, 4]))
 
 
-def test_others_read_it_with_pickle(tmp_path: Path, listed: Path) -> None:
+def test_the_file_is_readable_with_pickle(tmp_path: Path, listed: Path) -> None:
     """As InsightFace's ``load_bin`` does: two lists, bytes and bools; an image of several pairs is there once."""
     pack_pairs(tiny_faces(3, 4), listed, tmp_path / "tiny.bin")
     content = (tmp_path / "tiny.bin").read_bytes()
@@ -45,7 +45,7 @@ def test_others_read_it_with_pickle(tmp_path: Path, listed: Path) -> None:
     assert content.count(b"\x89PNG\r\n\x1a\n") == 5
 
 
-def test_files_of_a_folder_are_packed_as_they_lie(tmp_path: Path, data_dir: Path) -> None:
+def test_image_files_are_stored_unchanged(tmp_path: Path, data_dir: Path) -> None:
     for name in ("Abdullah_Gul", "Adrien_Brody"):
         shutil.copytree(data_dir / "lfw112" / name, tmp_path / "people" / name)
     (tmp_path / "pairs.txt").write_text("1\t1\nAbdullah_Gul\t1\t2\nAbdullah_Gul\t3\tAdrien_Brody\t1\n")
@@ -71,7 +71,7 @@ def people(folder: Path, *names: str, size: tuple[int, int] = (112, 112)) -> Pat
     return folder / "people"
 
 
-def test_files_that_no_reader_takes_are_made_png(tmp_path: Path) -> None:
+def test_other_formats_are_converted_to_png(tmp_path: Path) -> None:
     """PGM and BMP; without loss."""
     faces = open_folder(people(tmp_path, "a.png", "b.pgm", "c.bmp"))
     pack_pairs(faces, tmp_path / "list.csv", tmp_path / "x.bin")
@@ -80,7 +80,7 @@ def test_files_that_no_reader_takes_are_made_png(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.faces().images(range(4)), faces.images([0, 1, 2, 0]))
 
 
-def test_a_folder_gives_what_its_import_gives(tmp_path: Path) -> None:
+def test_a_folder_gives_the_same_images_as_its_import(tmp_path: Path) -> None:
     source = people(tmp_path, "a.png", "b.pgm", "c.bmp", "d.jpg")
     opened, imported = open_folder(source), import_folder(source)
     assert (opened.names, opened.identities) == (imported.names, imported.identities)
@@ -89,7 +89,7 @@ def test_a_folder_gives_what_its_import_gives(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(opened)).fingerprint() == imported.fingerprint()
 
 
-def test_only_what_is_listed_is_read(tmp_path: Path) -> None:
+def test_only_listed_images_are_read(tmp_path: Path) -> None:
     """Images that are not listed are not read, even if damaged."""
     source = people(tmp_path, "a.png", "b.pgm", "c.bmp")
     (source / "Ann" / "z.png").write_bytes(b"\x89PNG, but not really")
@@ -104,7 +104,7 @@ def test_only_what_is_listed_is_read(tmp_path: Path) -> None:
         (None, r"cannot read .*Ann/a\.png: No such file or directory; check the file"),
     ],
 )
-def test_an_image_that_cannot_be_used_is_named(tmp_path: Path, keep: float | None, message: str) -> None:
+def test_an_unusable_image_is_named(tmp_path: Path, keep: float | None, message: str) -> None:
     source = people(tmp_path, "a.png", "b.pgm", "c.bmp")
     faces, file = open_folder(source), source / "Ann" / "a.png"
     if keep is None:
@@ -116,7 +116,7 @@ def test_an_image_that_cannot_be_used_is_named(tmp_path: Path, keep: float | Non
     assert not (tmp_path / "x.bin").exists()
 
 
-def test_images_that_are_not_aligned(tmp_path: Path) -> None:
+def test_unaligned_images_are_refused(tmp_path: Path) -> None:
     faces = open_folder(people(tmp_path, "a.png", "b.pgm", "c.bmp", size=(80, 90)))
     message = r"Ann/a\.png is 90x80; expected an aligned face of 112x112, align it first"
     with pytest.raises(FedfrError, match=message):
@@ -130,7 +130,7 @@ def test_records_keep_their_bytes(tmp_path: Path, data_dir: Path) -> None:
     assert read_verification_set(tmp_path / "x.bin").images == (faces.encoded(0), faces.encoded(1))
 
 
-def test_what_is_there_stays(tmp_path: Path, listed: Path) -> None:
+def test_existing_files_are_not_replaced(tmp_path: Path, listed: Path) -> None:
     (tmp_path / "x.bin").write_bytes(b"mine")
     with pytest.raises(FedfrError, match=r"x\.bin exists already; choose another name or remove it"):
         pack_pairs(tiny_faces(3, 4), listed, tmp_path / "x.bin")
@@ -139,7 +139,7 @@ def test_what_is_there_stays(tmp_path: Path, listed: Path) -> None:
         pack_pairs(tiny_faces(3, 4), listed, tmp_path / "x.pkl")
 
 
-def test_no_room_for_it(tmp_path: Path, listed: Path) -> None:
+def test_a_full_disk(tmp_path: Path, listed: Path) -> None:
     """With a system limit on the size of files writing fails; without the limit the same call succeeds."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
@@ -152,7 +152,7 @@ def test_no_room_for_it(tmp_path: Path, listed: Path) -> None:
     assert pack_pairs(tiny_faces(3, 4), listed, tmp_path / "tiny.bin") == 3
 
 
-def test_a_place_that_cannot_be_written(tmp_path: Path, listed: Path) -> None:
+def test_an_unwritable_destination(tmp_path: Path, listed: Path) -> None:
     with pytest.raises(WriteError, match="cannot write"):
         pack_pairs(tiny_faces(3, 4), listed, listed / "tiny.bin")
     assert listed.read_text(encoding="utf-8-sig") == LIST

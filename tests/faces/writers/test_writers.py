@@ -41,7 +41,7 @@ def faces() -> FaceSet:
 
 
 @FORMS
-def test_everything_comes_back(faces: FaceSet, form: str, tmp_path: Path) -> None:
+def test_all_contents_are_read_back(faces: FaceSet, form: str, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     dest = tmp_path / "für alle test"
     facts = export_faces(faces, dest, form, lambda *done: seen.append(done))
@@ -55,7 +55,7 @@ def test_everything_comes_back(faces: FaceSet, form: str, tmp_path: Path) -> Non
 
 
 @FORMS
-def test_the_library_opens_it(hf: Any, faces: FaceSet, form: str, tmp_path: Path) -> None:
+def test_the_library_datasets_opens_the_export(hf: Any, faces: FaceSet, form: str, tmp_path: Path) -> None:
     export_faces(faces, tmp_path / "out test", form)
     dataset = hf.load_dataset(form, data_dir=str(tmp_path / "out test"), cache_dir=str(tmp_path / "cache"))
     assert list(dataset) == ["train"]
@@ -73,7 +73,7 @@ def test_the_library_opens_it(hf: Any, faces: FaceSet, form: str, tmp_path: Path
 
 
 @FORMS
-def test_out_through_the_library_and_back(hf: Any, faces: FaceSet, form: str, tmp_path: Path) -> None:
+def test_export_through_the_library_and_import(hf: Any, faces: FaceSet, form: str, tmp_path: Path) -> None:
     export_faces(faces, tmp_path / "out", form)
     rows = hf.load_dataset(form, data_dir=str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
     rows.save_to_disk(str(tmp_path / "saved"))
@@ -82,7 +82,7 @@ def test_out_through_the_library_and_back(hf: Any, faces: FaceSet, form: str, tm
         assert import_faces(place).fingerprint() == faces.fingerprint()
 
 
-def test_nothing_is_fetched_and_no_more_is_loaded_than_needed(faces: FaceSet, tmp_path: Path) -> None:
+def test_exports_need_no_network_and_load_few_modules(faces: FaceSet, tmp_path: Path) -> None:
     """Sockets are an error; the library itself is never loaded, and pyarrow only where it reads or writes."""
     faces.save(tmp_path / "set")
     (tmp_path / "run.py").write_text(
@@ -118,7 +118,7 @@ def test_large_sets_are_in_several_files(
     assert list(rows["name"]) == list(faces.names)
 
 
-def test_damage_to_an_exported_file_is_noticed(faces: FaceSet, tmp_path: Path) -> None:
+def test_damage_to_an_exported_file_is_detected(faces: FaceSet, tmp_path: Path) -> None:
     """Pages have checksums, so that a flipped bit is an error."""
     export_faces(faces, tmp_path / "out", "parquet")
     path = next((tmp_path / "out").iterdir())
@@ -140,7 +140,7 @@ def _little_room() -> Iterator[None]:
 
 @FORMS
 @pytest.mark.usefixtures("_little_room")
-def test_no_room_to_write_leaves_nothing(faces: FaceSet, form: str, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_files(faces: FaceSet, form: str, tmp_path: Path) -> None:
     """With a limit of 20 KB per file, less than one image, no file is left."""
     with pytest.raises(WriteError, match=r"cannot write .*out: .*(File too large|errno 27)") as caught:
         export_faces(faces, tmp_path / "out", form)
@@ -149,7 +149,7 @@ def test_no_room_to_write_leaves_nothing(faces: FaceSet, form: str, tmp_path: Pa
 
 
 @FORMS
-def test_what_cannot_be_exported(faces: FaceSet, form: str, tmp_path: Path) -> None:
+def test_invalid_exports_are_refused(faces: FaceSet, form: str, tmp_path: Path) -> None:
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "thesis.tex").touch()
     with pytest.raises(FedfrError, match="already holds files"):
@@ -174,7 +174,7 @@ def test_metadata_is_plain_json(faces: FaceSet, tmp_path: Path) -> None:
     }
 
 
-def test_faces_of_a_recordio_file_as_it_lies(data_dir: Path, tmp_path: Path) -> None:
+def test_export_of_a_linked_recordio_file(data_dir: Path, tmp_path: Path) -> None:
     """Linked images are decoded during the export; identities keep their numbers and order."""
     faces = load_faces(data_dir / "recordio" / "insightface" / "train.rec")
     export_faces(faces, tmp_path / "out", "parquet")

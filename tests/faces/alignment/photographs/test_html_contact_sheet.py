@@ -53,7 +53,7 @@ def page(tmp_path: Path) -> Page:
     return Page(tmp_path / "sheets" / "sheet.html")
 
 
-def test_faces_and_what_was_skipped_are_shown(page: Page) -> None:
+def test_faces_and_skipped_files_are_shown(page: Page) -> None:
     images = [value or "" for name, value in page.values if name == "src"]
     assert len(images) == 1 + 24 + 2
     shapes = []
@@ -72,7 +72,7 @@ def test_faces_and_what_was_skipped_are_shown(page: Page) -> None:
     assert "keep it where their photographs may be" in page.text
 
 
-def test_names_are_text_and_nothing_is_fetched(page: Page) -> None:
+def test_names_are_escaped_and_nothing_is_fetched(page: Page) -> None:
     assert "script" not in page.tags
     assert page.text.count(HOSTILE) >= 25
     assert {value for name, value in page.values if name in {"src", "href"}} == {
@@ -82,7 +82,7 @@ def test_names_are_text_and_nothing_is_fetched(page: Page) -> None:
     assert re.match("default-src 'none';", policy)
 
 
-def test_a_sheet_replaces_nothing(tmp_path: Path) -> None:
+def test_existing_files_are_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "there.html").touch()
     with pytest.raises(FedfrError, match=r"there\.html exists already; choose another name"):
         check_contact_sheet_path(tmp_path / "there.html")

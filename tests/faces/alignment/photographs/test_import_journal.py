@@ -43,11 +43,11 @@ def found(path: Path) -> list[Outcome]:
         return known
 
 
-def test_what_was_kept_is_found_again(path: Path) -> None:
+def test_stored_outcomes_are_read_back(path: Path) -> None:
     assert found(path) == [*ALL]
 
 
-def test_a_photograph_that_changed_is_not_known(path: Path) -> None:
+def test_a_changed_photograph_has_no_stored_outcome(path: Path) -> None:
     with ImportJournal(path) as journal:
         assert journal.known(FIT.name, [0, 10**18 + 1]) is None
         assert journal.known(FIT.name, [1, 10**18]) is None
@@ -57,7 +57,7 @@ def test_a_photograph_that_changed_is_not_known(path: Path) -> None:
         assert journal.known(LAST.name, [0, 5]) == LAST
 
 
-def test_a_torn_end_costs_one_outcome(path: Path) -> None:
+def test_a_truncated_journal_loses_one_outcome(path: Path) -> None:
     content = path.read_bytes()
     ends = [content.index(b"face", 1 + content.index(UNFIT.name.encode()) - 100), len(content)]
     for length in (0, 1, 15, 16, 40, 30_000, ends[0] - 1, ends[0], ends[0] + 30, len(content) - 1):
@@ -72,7 +72,7 @@ def test_a_torn_end_costs_one_outcome(path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 5, 13, 20, 200, 20_000])
-def test_a_record_that_was_overwritten_is_not_believed(path: Path, place: int) -> None:
+def test_an_overwritten_record_is_ignored(path: Path, place: int) -> None:
     content = bytearray(path.read_bytes())
     content[place] ^= 0x40
     path.write_bytes(content)
@@ -90,7 +90,7 @@ def files_up_to(limit: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_leaves_whole_records(path: Path) -> None:
+def test_a_full_disk_leaves_complete_records(path: Path) -> None:
     size = path.stat().st_size
     more = Outcome("d/4.jpg", pixels=texture(112, 112, 2))
     with ImportJournal(path) as journal, files_up_to(size + 1000):

@@ -24,7 +24,7 @@ def test_points_with_and_without_a_score(tmp_path: Path) -> None:
     assert second.points[2].tolist() == [10, 0]
 
 
-def test_lfws_file(data_dir: Path) -> None:
+def test_the_landmark_file_of_lfw(data_dir: Path) -> None:
     faces = read_landmarks(data_dir / "lfw250_landmarks.tsv").faces
     assert len(faces) == 13_233
     assert faces["AJ_Cook/AJ_Cook_0001.jpg"].points[0].tolist() == [98.67, 114.76]
@@ -48,7 +48,7 @@ def test_lfws_file(data_dir: Path) -> None:
         (b"\xff\xfe" + LINE.encode(), "it is not UTF-8"),
     ],
 )
-def test_a_line_that_cannot_be_meant_is_named(tmp_path: Path, line: bytes, expected: str) -> None:
+def test_an_invalid_line_is_named(tmp_path: Path, line: bytes, expected: str) -> None:
     path = tmp_path / "points.tsv"
     path.write_bytes(f"{LINE}\n\n".encode() + line + b"\n")
     with pytest.raises(FedfrError) as error:
@@ -57,7 +57,7 @@ def test_a_line_that_cannot_be_meant_is_named(tmp_path: Path, line: bytes, expec
     assert str(error.value) == f"{path}, line 3: {expected}; {expectation}"
 
 
-def test_files_that_hold_none_or_one_twice_or_are_not_there(tmp_path: Path) -> None:
+def test_empty_repeated_and_missing_landmarks(tmp_path: Path) -> None:
     path = tmp_path / "points.tsv"
     path.write_text(f"{LINE}\n{LINE}\n", encoding="utf-8")
     with pytest.raises(FedfrError, match=r"points\.tsv, line 2: Zoë Müller/b 2\.jpg is listed twice"):

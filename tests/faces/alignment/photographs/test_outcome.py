@@ -44,7 +44,7 @@ def reason(path: Path, *found: Face, limits: Limits | None = None) -> Outcome:
     return align_photograph(path, "a/x.png", Given(found), limits or Limits())
 
 
-def test_the_numbers_of_a_fit_photograph(photograph: Path) -> None:
+def test_values_of_an_accepted_photograph(photograph: Path) -> None:
     outcome = reason(photograph, face(144, 94), face(0, 0, score=0.5))
     assert (outcome.reason, outcome.width, outcome.height, outcome.faces) == ("", 400, 300, 1)
     assert (outcome.score, outcome.size) == (0.9, 112)
@@ -53,7 +53,7 @@ def test_the_numbers_of_a_fit_photograph(photograph: Path) -> None:
     assert outcome.sharpness == pytest.approx(sharpness(outcome.pixels), abs=0.01)
 
 
-def test_no_face_and_none_that_is_sure(photograph: Path) -> None:
+def test_no_face_or_a_low_score(photograph: Path) -> None:
     assert reason(photograph) == Outcome("a/x.png", "no-face", 400, 300)
     unsure = reason(photograph, face(144, 94, score=0.59), face(0, 0, score=0.3))
     assert unsure == Outcome("a/x.png", "low-score", 400, 300, faces=0, score=0.59)
@@ -61,8 +61,8 @@ def test_no_face_and_none_that_is_sure(photograph: Path) -> None:
     assert not reason(photograph, face(144, 94, score=None), limits=Limits(score=1)).reason
 
 
-def test_several_faces_only_where_that_is_asked(photograph: Path) -> None:
-    """One a quarter as large counts, a smaller one or one that is not sure does not."""
+def test_photographs_with_several_faces_are_skipped_on_request(photograph: Path) -> None:
+    """A face at least a quarter as large counts; smaller faces and those with a low score do not."""
     main, half, less = face(144, 94), face(10, 10, 0.5), face(10, 10, 0.49)
     alone = Limits(several=False)
     assert not reason(photograph, main, half).reason
@@ -92,8 +92,8 @@ def test_too_blurred(tmp_path: Path) -> None:
     assert blurred.pixels is None
 
 
-def test_the_default_of_sharpness_keeps_lfw_and_drops_it_blurred(data_dir: Path) -> None:
-    """Every eightieth face; a Gaussian of three pixels leaves no eyelashes, and no texture of skin."""
+def test_the_default_sharpness_keeps_lfw_and_rejects_blurred_copies(data_dir: Path) -> None:
+    """Every eightieth face; a Gaussian of three pixels removes all fine texture."""
     paths = sorted((data_dir / "lfw112").glob("*/*.jpg"))[::80]
     faces = [read_image(path) for path in paths]
     assert min(sharpness(image) for image in faces) > Limits().sharpness
@@ -108,13 +108,13 @@ def test_sharpness_by_hand() -> None:
     assert sharpness(image) == pytest.approx((16 * 255**2 + 4 * 255**2) / 100)
 
 
-def test_unreadable_ones_keep_their_words(tmp_path: Path) -> None:
+def test_unreadable_files_keep_their_error(tmp_path: Path) -> None:
     path = tmp_path / "x.jpg"
     path.write_bytes(b"no image")
     outcome = reason(path, face(0, 0))
     assert outcome == Outcome("a/x.png", "unreadable", detail="not an image of a known format")
 
 
-def test_points_beside_the_image_give_nothing_that_is_sharp(photograph: Path) -> None:
+def test_landmarks_outside_the_image_are_rejected_as_blurred(photograph: Path) -> None:
     assert reason(photograph, face(-5000, 94)).reason == "too-blurred"
     assert reason(photograph, face(900_000, -900_000, 0.001)).reason == "too-small"

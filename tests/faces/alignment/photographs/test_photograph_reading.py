@@ -21,7 +21,7 @@ from fedfr.faces.image_headers import any_image_size
     # TIFF 6.0, tag 274: where row 0 and column 0 of what is stored lie in what is shown.
     [(1, (0, 0)), (2, (0, 1)), (3, (1, 1)), (4, (1, 0)), (5, (0, 0)), (6, (0, 1)), (7, (1, 1)), (8, (1, 0))],
 )
-def test_an_image_is_turned_as_its_camera_says(tmp_path: Path, orientation: int, corner: tuple[int, int]) -> None:
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, corner: tuple[int, int]) -> None:
     stored = np.zeros((40, 64, 3), np.uint8)
     stored[:16, :16] = (255, 0, 0)
     stored[-16:, :16] = (0, 0, 255)  # below the first corner in what is stored
@@ -80,7 +80,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("kind", HEADERS)
-def test_an_image_that_announces_too_much_is_not_decoded(tmp_path: Path, kind: str) -> None:
+def test_an_image_with_too_large_a_header_is_not_decoded(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"bomb.{kind}"
     content = HEADERS[kind](20_000, 20_001)
     assert any_image_size(content) == (20_001, 20_000)
@@ -98,7 +98,7 @@ def test_the_other_headers_of_bmp() -> None:
     assert any_image_size(old) == (200, 300)
 
 
-def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "long.jpg"
     with path.open("wb") as file:
         file.write(b"\xff\xd8\xff")
@@ -123,7 +123,7 @@ PNG = cv2.imencode(".png", texture(60, 50))[1].tobytes()
         (JPEG[:11], "not an image of a known format"),
     ],
 )
-def test_what_cannot_be_decoded(tmp_path: Path, content: bytes, detail: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_undecodable_files(tmp_path: Path, content: bytes, detail: str, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "an image.jpg"
     path.write_bytes(content)
     with pytest.raises(RejectedPhotograph) as unfit:
@@ -132,7 +132,7 @@ def test_what_cannot_be_decoded(tmp_path: Path, content: bytes, detail: str, cap
     assert capfd.readouterr().err == ""
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_paths_that_are_not_files(tmp_path: Path) -> None:
     """A pipe without a writer must not block."""
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "lost.jpg").symlink_to(tmp_path / "nowhere")

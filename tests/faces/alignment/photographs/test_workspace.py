@@ -20,7 +20,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_without_a_plan_it_is_emptied_and_with_one_it_is_kept(tmp_path: Path) -> None:
+def test_a_work_folder_is_kept_only_with_a_plan(tmp_path: Path) -> None:
     folder = workspace_of(tmp_path / "set")
     (folder / "faces").mkdir(parents=True)
     (folder / "faces.bin").write_bytes(b"of nobody knows which settings")
@@ -37,7 +37,7 @@ def test_without_a_plan_it_is_emptied_and_with_one_it_is_kept(tmp_path: Path) ->
     assert (folder / "faces.bin").read_bytes() == b"ours"
 
 
-def test_only_what_nobody_needs_is_removed(tmp_path: Path) -> None:
+def test_only_unused_files_are_removed(tmp_path: Path) -> None:
     target, folder = tmp_path / "set", workspace_of(tmp_path / "set")
     remove_abandoned(target)
     assert names(tmp_path) == []

@@ -20,7 +20,7 @@ pa: Any = pytest.importorskip("pyarrow", reason="pyarrow is not installed; pip i
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "{outside}/secret.png", "gone.png"])
-def test_an_image_elsewhere_is_not_read(path: str, tmp_path: Path) -> None:
+def test_images_outside_the_data_set_are_not_read(path: str, tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(png(1))
     (tmp_path / "set").mkdir()
     rows = [{"bytes": None, "path": path.format(outside=tmp_path)}]
@@ -29,7 +29,7 @@ def test_an_image_elsewhere_is_not_read(path: str, tmp_path: Path) -> None:
         import_parquet(source)
 
 
-def test_columns_that_cannot_be_meant(tmp_path: Path) -> None:
+def test_unsuitable_columns_are_refused(tmp_path: Path) -> None:
     images = [png(1)]
     for columns, message in (
         (
@@ -56,7 +56,7 @@ def test_columns_that_cannot_be_meant(tmp_path: Path) -> None:
         import_parquet(none)
 
 
-def test_a_parquet_file_cut_at_every_byte(hf: Any, tmp_path: Path) -> None:
+def test_a_parquet_file_truncated_at_every_byte(hf: Any, tmp_path: Path) -> None:
     path = as_parquet(named(hf).select([0]), tmp_path)
     for length in reversed(range(path.stat().st_size)):
         os.truncate(path, length)
@@ -66,7 +66,7 @@ def test_a_parquet_file_cut_at_every_byte(hf: Any, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_arrow_file_cut_at_every_byte(hf: Any, tmp_path: Path) -> None:
+def test_an_arrow_file_truncated_at_every_byte(hf: Any, tmp_path: Path) -> None:
     path = as_saved(named(hf).select([0]), tmp_path) / "data-00000-of-00001.arrow"
     for length in reversed(range(path.stat().st_size)):
         os.truncate(path, length)
@@ -76,8 +76,8 @@ def test_an_arrow_file_cut_at_every_byte(hf: Any, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path.parent]
 
 
-def test_batches_that_are_missing_at_the_end_are_noticed(tmp_path: Path, hf: Any) -> None:
-    """Arrow itself accepts a stream that was cut between two batches."""
+def test_missing_batches_at_the_end_are_refused(tmp_path: Path, hf: Any) -> None:
+    """Arrow itself accepts a stream truncated between two batches."""
     named(hf).save_to_disk(str(tmp_path / "saved"))
     path = tmp_path / "saved" / "data-00000-of-00001.arrow"
     whole = pa.ipc.open_stream(path.read_bytes()).read_all()
@@ -121,7 +121,7 @@ def test_files_of_another_kind(content: bytes, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_saved_folder_that_is_not_whole(hf: Any, tmp_path: Path) -> None:
+def test_an_incomplete_saved_folder_is_refused(hf: Any, tmp_path: Path) -> None:
     named(hf).save_to_disk(str(tmp_path / "saved"))
     state = json.loads((tmp_path / "saved" / "state.json").read_text())
     for change, message in (
@@ -146,7 +146,7 @@ def test_a_saved_folder_that_is_not_whole(hf: Any, tmp_path: Path) -> None:
         import_faces(tmp_path / "saved")
 
 
-def test_where_the_set_may_not_go(hf: Any, tmp_path: Path) -> None:
+def test_invalid_destinations_are_refused(hf: Any, tmp_path: Path) -> None:
     saved = as_saved(named(hf), tmp_path)
     with pytest.raises(FedfrError, match=r"is inside the source .*; choose another dest"):
         import_faces(saved, saved / "faces")
@@ -161,21 +161,21 @@ def test_where_the_set_may_not_go(hf: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read anything")
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+def test_a_file_without_read_permission(tmp_path: Path) -> None:
     source = table(tmp_path / "x.parquet", image=[png(1)], identity=["a"])
     source.chmod(0)
     with pytest.raises(FedfrError, match=r"cannot read .*x\.parquet: Permission denied; check the path"):
         import_faces(source)
 
 
-def test_without_pyarrow_the_command_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_pyarrow_the_install_command_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
     with pytest.raises(FedfrError, match=r"need pyarrow; pip install 'fedfr\[hf\]'"):
         import_faces(tmp_path / "x.parquet")
 
 
-def test_an_image_too_large_to_be_a_face(tmp_path: Path) -> None:
+def test_an_image_that_is_too_large_is_refused(tmp_path: Path) -> None:
     header = png(1)[:16] + (60_000).to_bytes(4, "big") * 2 + png(1)[24:]
     with pytest.raises(FedfrError, match=r"row 0 of .* holds an image of 60000x60000 pixels; at most"):
         import_parquet(table(tmp_path / "bomb.parquet", image=[header], identity=["a"]))

@@ -23,7 +23,7 @@ BOTH = pytest.mark.parametrize("write", [as_parquet, as_saved])
 
 
 def greens(faces: FaceSet) -> list[int]:
-    """The one colour of each image, after checking it."""
+    """Return the green level of each image, which must have a single colour."""
     pixels = faces.images(range(len(faces)))
     assert (pixels == pixels[:, :1, :1]).all()
     colours = pixels[:, 0, 0].astype(int)
@@ -33,7 +33,7 @@ def greens(faces: FaceSet) -> list[int]:
 
 
 @BOTH
-def test_images_and_classes_in_their_order(hf: Any, write: Write, tmp_path: Path) -> None:
+def test_images_and_classes_keep_their_order(hf: Any, write: Write, tmp_path: Path) -> None:
     place = tmp_path / "Daten für Анна"
     place.mkdir()
     source = write(named(hf), place)
@@ -79,7 +79,7 @@ def test_several_files_and_parts(hf: Any, tmp_path: Path) -> None:
             import_faces(source, part="dev")
 
 
-def test_a_choice_of_rows_is_saved_as_such(hf: Any, tmp_path: Path) -> None:
+def test_a_selection_of_rows_is_read(hf: Any, tmp_path: Path) -> None:
     named(hf).select([4, 2]).save_to_disk(str(tmp_path / "some"))
     faces = import_saved_dataset(tmp_path / "some")
     assert greens(faces) == [28, 24]
@@ -90,7 +90,7 @@ def test_a_choice_of_rows_is_saved_as_such(hf: Any, tmp_path: Path) -> None:
     ("mode", "expected"),
     [("L", 50), ("RGBA", 50), ("P", 50), ("I;16", 50), ("1", 255), ("CMYK", 50), ("LA", 50)],
 )
-def test_every_mode_becomes_rgb(hf: Any, mode: str, expected: int, tmp_path: Path) -> None:
+def test_every_colour_mode_becomes_rgb(hf: Any, mode: str, expected: int, tmp_path: Path) -> None:
     grey = Image.fromarray(np.full((112, 112), 50, np.uint8))
     if mode == "I;16":
         sample = Image.fromarray(np.full((112, 112), 50 * 257, np.uint16))
@@ -121,8 +121,8 @@ def test_other_sizes_are_resized_with_one_warning(hf: Any, tmp_path: Path) -> No
 
 @BOTH
 @pytest.mark.parametrize("kind", ["int64", "int8", "string"])
-def test_a_negative_number_is_no_identity(hf: Any, write: Write, kind: str, tmp_path: Path) -> None:
-    """As tables have for "no label", in a column that is no ClassLabel."""
+def test_negative_labels_are_not_identities(hf: Any, write: Write, kind: str, tmp_path: Path) -> None:
+    """Tables use negative numbers for "no label" in columns that are not ClassLabel."""
     features = hf.Features({"image": hf.Image(), "label": hf.Value(kind)})
     labels = [text if kind == "string" else int(text) for text in ("3", "-1", "0", "-1", "3")]
     rows = {"image": [flat(number) for number in range(5)], "label": labels}
@@ -197,7 +197,7 @@ def test_files_of_other_tools(tmp_path: Path) -> None:
     assert faces.names == ("bo/bo_0001.png", "bo/bo_0002.png")
 
 
-def test_which_importer_reads_what(hf: Any, tmp_path: Path) -> None:
+def test_choice_of_the_importer(hf: Any, tmp_path: Path) -> None:
     source = as_parquet(named(hf), tmp_path)
     assert importer_for(source) == "parquet"
     assert importer_for(source.parent) == "parquet"

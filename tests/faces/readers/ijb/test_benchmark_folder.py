@@ -15,7 +15,7 @@ from fedfr.faces.readers.ijb import IJB_KINDS, find_ijb
 from fedfr.faces.readers.ijb.template_pairs import rows_of
 
 
-def test_everything_is_read_as_it_was_written(made: IjbSet) -> None:
+def test_the_whole_content_is_read(made: IjbSet) -> None:
     ijb = opened(made)
     images = ijb.images
     ids = images.template_ids.tolist()
@@ -67,7 +67,7 @@ def test_the_benchmark_is_recognized_by_its_files(tmp_path: Path) -> None:
     assert find_ijb(tmp_path) is None
 
 
-def test_all_that_is_missing_is_named_and_where_it_came_from(copy: IjbSet) -> None:
+def test_missing_files_are_named_with_their_source(copy: IjbSet) -> None:
     for name in ("gallery_G2", "face_tid_mid"):
         copy.file(name).unlink()
     shutil.rmtree(copy.folder / "loose_crop")

@@ -142,7 +142,7 @@ def test_a_missing_image_is_named_with_its_line(copy: IjbSet) -> None:
         opened(copy)
 
 
-def test_a_list_that_cannot_be_read(copy: IjbSet) -> None:
+def test_unreadable_lists_are_refused(copy: IjbSet) -> None:
     copy.file("gallery_G1").write_bytes(b"TEMPLATE_ID,SUBJECT_ID\n\xff\xfe,1\n")
     with pytest.raises(FedfrError, match=r"cannot read .*G1.csv \(it is not UTF-8 text\)"):
         opened(copy)
@@ -153,7 +153,7 @@ def test_a_list_that_cannot_be_read(copy: IjbSet) -> None:
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_a_list_cut_short_is_told(name: str, tmp_path: Path) -> None:
+def test_a_truncated_list_is_reported(name: str, tmp_path: Path) -> None:
     """A list truncated at any point gives an error, a warning or other counts, unless no entry was lost."""
     copy = make_ijb(tmp_path / "IJBC", subjects=4, probes=2)
     path = copy.file(name)

@@ -27,10 +27,10 @@ def read(path: Path, block: int = 1 << 21) -> list[list[int]]:
 
 @given(st.lists(st.tuples(*[st.integers(0, 10**9 - 1)] * 3), min_size=1, max_size=40), st.integers(1, 70), st.data())
 @settings(deadline=None)
-def test_it_reads_what_python_reads(
+def test_equals_parsing_by_python(
     tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[int, ...]], block: int, data: st.DataObject
 ) -> None:
-    """For every size of the blocks, and blanks of any kind between, before and after the numbers."""
+    """For every block size, with any white space around the numbers."""
     blanks = st.sampled_from([" ", "\t", "  "])
     text = ""
     for line in lines:
@@ -63,7 +63,9 @@ def test_it_reads_what_python_reads(
     ],
 )
 @pytest.mark.parametrize("block", [1 << 21, 7])
-def test_a_mistake_is_named_with_its_line(text: bytes, line: int, found: str, block: int, tmp_path: Path) -> None:
+def test_an_invalid_number_is_named_with_its_line(
+    text: bytes, line: int, found: str, block: int, tmp_path: Path
+) -> None:
     path = tmp_path / "pairs.txt"
     path.write_bytes(text)
     with pytest.raises(FedfrError) as caught:
@@ -76,7 +78,7 @@ def test_a_mistake_is_named_with_its_line(text: bytes, line: int, found: str, bl
     assert "\n" not in message
 
 
-def test_cut_at_any_byte_it_is_told_or_no_number_is_lost(tmp_path: Path) -> None:
+def test_a_truncated_file_is_reported_or_loses_no_number(tmp_path: Path) -> None:
     path = tmp_path / "pairs.txt"
     whole = [[12, 345, 1], [6, 7, 0], [999999999, 0, 1]]
     for size in range(1, len(GOOD)):
@@ -91,7 +93,7 @@ def test_cut_at_any_byte_it_is_told_or_no_number_is_lost(tmp_path: Path) -> None
                 read(path)
 
 
-def test_nothing_to_read(tmp_path: Path) -> None:
+def test_an_empty_file(tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match=r"cannot read .*none.txt: No such file"):
         read(tmp_path / "none.txt")
     with pytest.raises(FedfrError, match=r"cannot read .*: Is a directory"):

@@ -55,7 +55,7 @@ CSV = (
 
 @pytest.mark.parametrize("text", [CSV, CSV.replace("\n", "\r\n"), "\ufeff" + CSV, CSV.replace(",same", ",remark", 1)])
 def test_pairs_of_a_table(tmp_path: Path, text: str) -> None:
-    """Further columns, empty lines, Windows' line ends and byte order mark, truths that are not known."""
+    """Further columns, empty lines, Windows line ends, a byte order mark, and unknown truth values."""
     path = tmp_path / "my pairs.CSV"
     path.write_bytes(text.encode())
     assert read_pairs(path, faces()) == ((0, 2), (1, 3), (3, 4))
@@ -88,7 +88,7 @@ def test_a_bad_table_names_its_line(text: str, message: str, tmp_path: Path) -> 
     assert str(caught.value).isprintable()
 
 
-def test_a_name_with_two_endings_must_be_whole(tmp_path: Path) -> None:
+def test_ambiguous_names_need_their_suffix(tmp_path: Path) -> None:
     made = tiny_faces(1, 3)
     twice = FaceSet(made.images(np.arange(3)), made.labels, ("Ann",), ("Ann/a.jpg", "Ann/a.png", "Ann/Dr. B"))
     path = tmp_path / "pairs.csv"

@@ -82,7 +82,7 @@ def rows(form: str, same: str = "1", different: str = "0") -> str:
         ("semicolons.csv", "n;a;b;same\n" + rows("7;{0};{1};{2}", "match", "mismatch") + ";;;\n\n"),
     ],
 )
-def test_lists_as_they_are_found(name: str, text: str, tmp_path: Path) -> None:
+def test_published_pair_lists(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(text.encode())
     assert read_pairs(tmp_path / name, people()) == FOUR
 
@@ -110,7 +110,7 @@ def test_names_with_spaces(text: str, expected: tuple[tuple[int, int], ...], tmp
 
 
 def cfp(root: Path) -> Path:
-    """CFP's folders, its frontal and profile images numbered apart."""
+    """The folders of CFP with separately numbered frontal and profile images."""
     frontal = sorted({first for first, _, _ in PATHS})
     profile = sorted({second for _, second, _ in PATHS})
     for letter, names in (("F", frontal), ("P", profile)):

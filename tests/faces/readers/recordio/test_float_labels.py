@@ -25,7 +25,7 @@ def rounded(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 @pytest.mark.parametrize("number", [0, 7, EDGE - 1, EDGE, EDGE + 2, EDGE + 4, 2**25, 2**25 + 4, 2**27 - 8, 2**30])
-def test_what_a_float32_stands_for(number: int) -> None:
+def test_integers_stored_as_one_float32(number: int) -> None:
     near = range(max(0, number - 200), number + 200)
     assert [*float32_preimage(number)] == [other for other in near if int(np.float32(other)) == number]
 
@@ -33,7 +33,7 @@ def test_what_a_float32_stands_for(number: int) -> None:
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), most=st.sampled_from([1, 2, 5, 40]), edge=st.sampled_from([EDGE, 2**25, 2**26]))
 def test_ranges_of_identities(seed: int, most: int, edge: int) -> None:
-    """People with one image or many, before and behind the first key that is rounded."""
+    """Identities with one image or many, before and after the first rounded key."""
     generator = np.random.default_rng(seed)
     sizes = generator.integers(1, most + 1, 60)
     labels = np.repeat(generator.permutation(60), sizes)
@@ -44,7 +44,7 @@ def test_ranges_of_identities(seed: int, most: int, edge: int) -> None:
     assert label_changes(labels, *found).tolist() == [0] * 60
 
 
-def test_torn_ranges_beyond_it_are_still_seen() -> None:
+def test_contradictory_ranges_are_found_beyond_2_24() -> None:
     keys = np.arange(EDGE + 1, EDGE + 101)
     labels = np.repeat(np.arange(10), 10)
     ends = np.arange(10, 101, 10)
@@ -54,7 +54,7 @@ def test_torn_ranges_beyond_it_are_still_seen() -> None:
     assert (label_changes(labels, starts, stops) > 0).tolist() == [number == 3 for number in range(10)]
 
 
-def test_labels_that_only_the_identity_records_tell_apart() -> None:
+def test_labels_distinguished_by_identity_records() -> None:
     numbers = np.arange(EDGE - 2, EDGE + 5)
     labels = np.repeat(rounded(numbers), 3)
     starts = np.arange(0, 21, 3)
@@ -68,7 +68,7 @@ def test_labels_that_only_the_identity_records_tell_apart() -> None:
 @pytest.mark.parametrize("layout", ["insightface", "fedfr"])
 @pytest.mark.parametrize("images", [EDGE - 2, EDGE - 1, EDGE, EDGE + 1, EDGE + 2, EDGE + 4, 2**24 + 11])
 def test_counts_in_record_0(images: int, layout: str, tmp_path: Path) -> None:
-    """An index of millions of records, most of which are one and the same."""
+    """An index of millions of entries, most of which refer to the same record."""
     end, people = images + 1, 3 if layout == "insightface" else 0
     counts = [end, end + people if people else 5]
     with (tmp_path / "train.rec").open("wb") as file:
@@ -91,7 +91,7 @@ def read_index_of(folder: Path, writer: RecordWriter) -> NDArray[np.int64]:
     return read_index(folder / "train.idx").offsets
 
 
-def test_labels_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:
+def test_ambiguous_labels_are_refused(tmp_path: Path) -> None:
     with (tmp_path / "train.rec").open("wb") as file:
         writer = RecordWriter(file)
         writer.write(0, pack_payload([4, 3], 0))

@@ -21,7 +21,7 @@ from fedfr.faces.readers.recordio.header import HEADER
 from fedfr.faces.writers.recordio import frame_record
 
 
-def test_payloads_that_hold_the_magic_are_empty_or_odd(data_dir: Path) -> None:
+def test_records_split_at_the_magic_number(data_dir: Path) -> None:
     folder = data_dir / "recordio" / "tricky"
     truth = {int(key): bytes.fromhex(text) for key, text in json.loads((folder / "payloads.json").read_text()).items()}
     file, index = RecordFile(folder / "train.rec"), read_index(folder / "train.idx")
@@ -42,14 +42,14 @@ def test_payloads_that_hold_the_magic_are_empty_or_odd(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_a_pass_finds_what_the_index_lists(data_dir: Path, sample: str) -> None:
+def test_scanning_equals_the_index(data_dir: Path, sample: str) -> None:
     folder = data_dir / "recordio" / sample
     offsets = [record.offset for record in iterate_records(RecordFile(folder / "train.rec"))]
     assert offsets == sorted(read_index(folder / "train.idx").offsets.tolist())
 
 
 @given(st.lists(st.one_of(st.just(MAGIC), st.binary(max_size=9), st.just(bytes(4)))).map(b"".join))
-def test_any_payload_comes_back(tmp_path_factory: pytest.TempPathFactory, payload: bytes) -> None:
+def test_any_payload_is_read_back(tmp_path_factory: pytest.TempPathFactory, payload: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "one.rec"
     framed = frame_record(payload)
     path.write_bytes(framed + frame_record(b"next"))
@@ -64,7 +64,7 @@ def test_any_payload_comes_back(tmp_path_factory: pytest.TempPathFactory, payloa
 
 
 @pytest.mark.parametrize("length", [9, 1 << 20, MAX_LENGTH])
-def test_a_length_beyond_the_file_is_refused_before_memory_is_given(tmp_path: Path, length: int) -> None:
+def test_a_length_beyond_the_file_allocates_no_memory(tmp_path: Path, length: int) -> None:
     path = tmp_path / "long.rec"
     path.write_bytes(MAGIC + struct.pack("<I", length) + bytes(8))
     file = RecordFile(path)
@@ -89,7 +89,7 @@ def test_a_length_beyond_the_file_is_refused_before_memory_is_given(tmp_path: Pa
         ([MAGIC + struct.pack("<I", 1 << 29), b"nothing."], "has 6e 6f 74 68, not 0a 23 d7 ce, at byte 8"),
     ],
 )
-def test_parts_that_do_not_make_a_record(tmp_path: Path, words: list[bytes], message: str) -> None:
+def test_incomplete_records_are_refused(tmp_path: Path, words: list[bytes], message: str) -> None:
     path = tmp_path / "parts.rec"
     path.write_bytes(b"".join(words))
     with pytest.raises(RecordError, match=f"record at byte 0 {message}"):
@@ -103,7 +103,7 @@ def test_an_offset_without_a_record(tmp_path: Path, offset: int) -> None:
         file.record(offset)
 
 
-def test_what_is_no_file_of_records(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.rec").touch()
     os.mkfifo(tmp_path / "pipe.rec")
     for name, message in (
@@ -116,14 +116,14 @@ def test_what_is_no_file_of_records(tmp_path: Path) -> None:
             RecordFile(tmp_path / name)
 
 
-def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path: Path) -> None:
+def test_a_file_truncated_while_it_is_read(tmp_path: Path) -> None:
     file = RecordFile(records(tmp_path / "train.rec"))
     os.truncate(file.path, 20)
     with pytest.raises(RecordError, match="at byte 8 ends after 12 of"):
         file.payload(0)
 
 
-def test_errors_and_files_travel_to_other_processes(tmp_path: Path) -> None:
+def test_errors_and_files_can_be_pickled(tmp_path: Path) -> None:
     file = RecordFile(records(tmp_path / "train.rec"))
     with pytest.raises(RecordError) as caught:
         file.payload(4)

@@ -15,7 +15,7 @@ from fedfr.faces.writers.recordio import frame_record
 
 
 @pytest.mark.parametrize("sample", [*SAMPLES, "tricky"])
-def test_made_anew_it_is_the_one_that_came_with_the_file(data_dir: Path, sample: str) -> None:
+def test_a_rebuilt_index_equals_the_original(data_dir: Path, sample: str) -> None:
     folder = data_dir / "recordio" / sample
     made, read = make_index(RecordFile(folder / "train.rec")), read_index(folder / "train.idx")
     np.testing.assert_array_equal(made.keys, read.keys)
@@ -26,14 +26,14 @@ def test_made_anew_it_is_the_one_that_came_with_the_file(data_dir: Path, sample:
 @pytest.mark.parametrize(
     "line", ["5", "5\t", "\t40", "5\t-4", "5 40", "x\t40", "5\t40\t1", "٣\t40", "5\t" + "9" * 19, ""]
 )
-def test_a_line_that_is_none(tmp_path: Path, line: str) -> None:
+def test_invalid_lines_are_refused(tmp_path: Path, line: str) -> None:
     path = tmp_path / "train.idx"
     path.write_text(f"0\t0\n{line}\n1\t40\n", encoding="utf-8")
     with pytest.raises(FedfrError, match=r"train\.idx, line 2: expected `key<TAB>offset`, found"):
         read_index(path)
 
 
-def test_a_key_stands_for_one_record(tmp_path: Path) -> None:
+def test_repeated_keys_are_refused(tmp_path: Path) -> None:
     (tmp_path / "train.idx").write_text("0\t0\n1\t40\n1\t88\n")
     with pytest.raises(FedfrError, match="two records with key 1, at bytes 40 and 88"):
         read_index(tmp_path / "train.idx")
@@ -42,13 +42,13 @@ def test_a_key_stands_for_one_record(tmp_path: Path) -> None:
         make_index(RecordFile(tmp_path / "same.rec"))
 
 
-def test_an_index_that_cannot_be_read(tmp_path: Path) -> None:
+def test_an_unreadable_index_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match=r"cannot read .*: Is a directory"):
         read_index(tmp_path)
 
 
 @pytest.mark.parametrize("damaged", ["magic", "length", "kind"])
-def test_after_a_broken_record_the_next_is_found(tmp_path: Path, damaged: str) -> None:
+def test_reading_continues_after_a_damaged_record(tmp_path: Path, damaged: str) -> None:
     path = records(tmp_path / "train.rec", [0, 0, 1, 1])
     offsets = [record.offset for record in iterate_records(RecordFile(path))]
     content = bytearray(path.read_bytes())
@@ -63,8 +63,8 @@ def test_after_a_broken_record_the_next_is_found(tmp_path: Path, damaged: str) -
     assert [(error.record, error.offset) for error in told] == [("the 2nd record", at)]
 
 
-def test_the_next_record_may_be_far(tmp_path: Path) -> None:
-    """More than the stretch that is searched at a time; the parts of the broken record are no beginnings."""
+def test_the_next_record_may_be_far_away(tmp_path: Path) -> None:
+    """Farther than one search window; the parts of the damaged record are not taken for new records."""
     payload = pack_payload(0, 1, flat(0))
     far = tmp_path / "far.rec"
     for gap in ((1 << 20) - 4, 1 << 20, (1 << 20) + 4, 3 << 20):

@@ -45,7 +45,7 @@ def test_samples(data_dir: Path, sample: str, counts: list[int], first: int) -> 
     assert (layout.first_identity, layout.mixed_ranges) == (first, 0)
 
 
-def test_images_come_in_the_order_of_keys_whatever_their_labels(tmp_path: Path) -> None:
+def test_images_are_in_the_order_of_keys(tmp_path: Path) -> None:
     entries = [
         (3, pack_payload(5, 3, flat(0))),
         (1, pack_payload([9, 1], 1, flat(1))),
@@ -63,7 +63,7 @@ def test_without_numbers_in_record_0_all_records_are_images(tmp_path: Path) -> N
 
 
 def test_record_0_may_carry_an_image_too(tmp_path: Path) -> None:
-    """The script for the public part packs the last image into it again."""
+    """The script for the public part stores the last image in it again."""
     entries = [
         (1, pack_payload(0, 1, flat(1))),
         (2, pack_payload(1, 2, flat(2))),
@@ -142,7 +142,7 @@ def test_records_without_a_header_are_named(tmp_path: Path) -> None:
         layout_of(path)
 
 
-def test_where_record_0_is_lost_what_has_no_image_is_no_loss(tmp_path: Path) -> None:
+def test_without_record_0_records_without_image_are_not_counted_as_lost(tmp_path: Path) -> None:
     path = insightface(tmp_path / "a.rec")
     content = bytearray(path.read_bytes())
     content[8:12] = b"\xff\xff\xff\x00"

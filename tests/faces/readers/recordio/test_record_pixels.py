@@ -31,7 +31,7 @@ def one(path: Path, sample: bytes) -> RecordPixels:
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_pixels_are_those_of_the_image_in_any_order_and_number_of_threads(data_dir: Path, sample: str) -> None:
+def test_pixels_do_not_depend_on_order_and_threads(data_dir: Path, sample: str) -> None:
     pixels = opened(data_dir / "recordio" / sample)
     rows = np.random.default_rng(1).permutation(len(pixels))
     images = pixels[rows]
@@ -57,7 +57,7 @@ def test_another_process_opens_the_file_again(data_dir: Path) -> None:
     assert list(again.digests(np.arange(3))) == list(pixels.digests(np.arange(3)))
 
 
-def test_nothing_asked_for_is_nothing(data_dir: Path) -> None:
+def test_an_empty_request(data_dir: Path) -> None:
     pixels = opened(data_dir / "recordio" / "insightface")
     assert pixels[np.arange(0)].shape == (0, 112, 112, 3)
     assert list(pixels.digests(np.arange(0))) == []
@@ -76,7 +76,7 @@ BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 60_000, 60_000) + b
         (BOMB, "holds an image of 60000x60000 pixels; at most 67108864 are decoded"),
     ],
 )
-def test_what_cannot_be_decoded_is_named(
+def test_undecodable_records_are_named(
     tmp_path: Path, sample: bytes, message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pixels = one(tmp_path / "bad one.rec", sample)
@@ -87,13 +87,13 @@ def test_what_cannot_be_decoded_is_named(
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 @pytest.mark.parametrize("size", [(112, 112), (30, 50), (300, 200)])
-def test_sizes_are_read_before_memory_is_given(suffix: str, size: tuple[int, int]) -> None:
+def test_sizes_are_checked_before_memory_is_allocated(suffix: str, size: tuple[int, int]) -> None:
     sample = flat(90, size, suffix)
     assert image_size(sample) == size
     assert decode_image(sample).shape == (*size, 3)
 
 
-def test_progressive_jpegs_and_those_with_comments_have_a_size_too() -> None:
+def test_size_of_progressive_jpegs_and_those_with_comments() -> None:
     options = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
     plain = cv2.imencode(".jpg", np.zeros((40, 60, 3), np.uint8), options)[1].tobytes()
     commented = plain[:2] + b"\xff\xff\xfe\x00\x06\xff\xc0ab" + plain[2:]

@@ -42,7 +42,7 @@ def only_plain(value: Any) -> bool:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_every_protocol_gives_what_was_written(protocol: int) -> None:
+def test_every_protocol_is_read(protocol: int) -> None:
     arrays = [np.frombuffer(image, np.uint8) for image in IMAGES]
     truths = [True, False, np.bool_(True), 1]
     images, same = read_plain_pickle(pickle.dumps(([*IMAGES, *arrays], truths), protocol))
@@ -64,14 +64,14 @@ def test_arrays_of_every_form(protocol: int) -> None:
 
 
 @pytest.mark.parametrize("write", [protocol_0, protocol_1, protocol_2])
-def test_what_python_2_wrote(write: Any) -> None:
+def test_pickles_of_python_2(write: Any) -> None:
     content = write(IMAGES, SAME)
     assert pickle.loads(content, encoding="bytes") == (IMAGES, SAME)
     assert read_plain_pickle(content) == (IMAGES, SAME)
 
 
 @pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
-def test_arrays_that_python_2_wrote(module: bytes) -> None:
+def test_arrays_of_python_2(module: bytes) -> None:
     content = protocol_2_arrays(IMAGES, SAME, module)
     # NumPy 2 warns of its old name.
     theirs, _ = pickle.loads(content.replace(b"numpy.core", b"numpy._core"), encoding="latin1")
@@ -83,7 +83,7 @@ def test_arrays_that_python_2_wrote(module: bytes) -> None:
 
 @pytest.mark.parametrize("place", ["numpy.core.", "numpy._core."])
 @pytest.mark.parametrize("protocol", [0, 2, 3])
-def test_the_arrays_of_both_numpys(place: str, protocol: int) -> None:
+def test_arrays_of_numpy_1_and_2(place: str, protocol: int) -> None:
     content = pickle.dumps([np.arange(5, dtype=np.uint8), np.bool_(True)], protocol)
     array, truth = read_plain_pickle(content.replace(b"numpy._core.", place.encode()))
     np.testing.assert_array_equal(array, [0, 1, 2, 3, 4])
@@ -91,7 +91,7 @@ def test_the_arrays_of_both_numpys(place: str, protocol: int) -> None:
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-def test_cut_short_at_any_byte(protocol: int) -> None:
+def test_truncated_at_every_byte(protocol: int) -> None:
     content = pickle.dumps((IMAGES, SAME), protocol)
     for end in range(len(content)):
         with pytest.raises(PlainPickleError) as caught:
@@ -100,7 +100,7 @@ def test_cut_short_at_any_byte(protocol: int) -> None:
 
 
 def check(content: bytes) -> None:
-    """A value that is plain, or one line that a terminal can show (as is every text that these pickles hold)."""
+    """Check for a plain value, or a one-line error with printable characters only."""
     try:
         found = read_plain_pickle(content)
     except PlainPickleError as error:
@@ -124,7 +124,7 @@ WHOLE = [
     changes=st.lists(st.tuples(st.integers(0, 1 << 11), st.integers(0, 255)), min_size=1, max_size=6),
     whole=st.sampled_from(WHOLE),
 )
-def test_damaged_bytes_end_in_a_plain_value_or_in_one_line(changes: list[tuple[int, int]], whole: bytes) -> None:
+def test_damaged_bytes_give_plain_values_or_one_line(changes: list[tuple[int, int]], whole: bytes) -> None:
     content = bytearray(whole)
     for place, value in changes:
         content[place % len(content)] = value
@@ -141,11 +141,11 @@ PIECES = [
 
 @settings(max_examples=600, deadline=None)
 @given(pieces=st.lists(st.sampled_from(PIECES), max_size=30))
-def test_any_order_of_operations_ends_in_a_plain_value_or_in_one_line(pieces: list[bytes]) -> None:
+def test_any_operations_give_plain_values_or_one_line(pieces: list[bytes]) -> None:
     check(b"\x80\x04" + b"".join(pieces) + b".")
 
 
 @settings(max_examples=300, deadline=None)
 @given(content=st.binary(max_size=200))
-def test_any_bytes_end_in_a_plain_value_or_in_one_line(content: bytes) -> None:
+def test_any_bytes_give_plain_values_or_one_line(content: bytes) -> None:
     check(content)

@@ -99,7 +99,9 @@ NDARRAY = RECONSTRUCT + b"cnumpy\nndarray\nK\x00\x85U\x01b\x87R"
         (b"", "it is truncated: 1 bytes should follow byte 0"),
     ],
 )
-def test_refused_and_not_run(content: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malicious_pickles_are_refused_and_not_executed(
+    content: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PlainPickleError, match=message) as caught:
         read_plain_pickle(content)
@@ -126,7 +128,7 @@ PAIR = b"\x80\x02](U\x01aU\x01be]"
         (b"\x80\x02", b")R.", "it calls something that is not a function"),
     ],
 )
-def test_what_holds_itself_many_times_over_is_not_looked_through(
+def test_deeply_repeated_values_are_not_traversed(
     before: bytes, after: bytes, value: bytes, message: str, tmp_path: Path
 ) -> None:
     """Printing or comparing 2^60 values would not end; nesting 20 000 deep would exceed the recursion limit."""
@@ -139,7 +141,7 @@ def test_what_holds_itself_many_times_over_is_not_looked_through(
     assert str(caught.value).isprintable()
 
 
-def test_a_list_that_holds_itself(tmp_path: Path) -> None:
+def test_a_list_that_contains_itself(tmp_path: Path) -> None:
     path = tmp_path / "x.bin"
     path.write_bytes(b"\x80\x02]q\x00h\x00a](\x88e\x86.")
     with pytest.raises(FedfrError, match="image 0 is list, not compressed bytes"):
@@ -147,7 +149,7 @@ def test_a_list_that_holds_itself(tmp_path: Path) -> None:
 
 
 def peak(content: bytes, path: Path) -> int:
-    """Most bytes in use while a file with this content is read, which must be refused."""
+    """Return the peak memory in bytes while a file with this content is read and refused."""
     path.write_bytes(content)
     tracemalloc.start()
     try:
@@ -173,7 +175,7 @@ def peak(content: bytes, path: Path) -> int:
         b"\x80\x02" + NDARRAY + b"(K\x01\x8a\x08" + number(1 << 60, 8) + b"\x85" + U1 + b"\x89U\x01atb.",
     ],
 )
-def test_announced_sizes_take_no_memory(content: bytes, tmp_path: Path) -> None:
+def test_announced_sizes_allocate_no_memory(content: bytes, tmp_path: Path) -> None:
     assert peak(content, tmp_path / "x.bin") < 1 << 20
 
 
@@ -192,12 +194,12 @@ STATE = b"(K\x01J" + number(MEGABYTE, 4) + b"\x85" + U1 + b"\x89T" + number(MEGA
     ],
     ids=["text encoded again and again", "arrays of one content", "one array"],
 )
-def test_what_is_remembered_is_not_made_again_and_again(content: bytes, tmp_path: Path) -> None:
+def test_memoized_values_are_not_copied(content: bytes, tmp_path: Path) -> None:
     """A megabyte requested a thousand times would take a gigabyte."""
     assert peak(content + b"e](" + b"\x88" * 500 + b"e\x86.", tmp_path / "x.bin") < 12 * MEGABYTE
 
 
-def test_more_operations_than_any_set_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_operations_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "MAX_OPERATIONS", 1000)
     assert read_plain_pickle(b"(" + b"N" * 997 + b"l.") == [None] * 997
     with pytest.raises(PlainPickleError, match="it takes more than 1000 operations"):
