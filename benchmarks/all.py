@@ -100,7 +100,11 @@ def write_tables() -> None:
             raise SystemExit(f"{document} has no line {begin}; put it, and {END} below it, where the table shall stand")
         document.write_text(before + content + rest.partition(END)[2], encoding="utf-8")
     import many_clients
+    import methods
 
+    for name in WORTH:
+        if (HERE / name / "results.csv").exists():
+            methods.draw_worth(HERE / name)
     results = json.loads(newest().read_text(encoding="utf-8"))
     lines = next(result["lines"] for result in results if result["benchmark"] == "many_clients")
     many_clients.draw(lines, HERE / "results" / "many_clients.svg")

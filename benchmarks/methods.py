@@ -26,10 +26,12 @@ from fedfr.experiments.report import shorten_paths
 from fedfr.reporting.benchmark_table import overview_table, scorings_of
 from fedfr.reporting.charts import Section
 from fedfr.reporting.cost_columns import cost_note
-from fedfr.reporting.gain import gain_table, section_gains
+from fedfr.reporting.drawing import export
+from fedfr.reporting.gain import gain_chart, gain_table, section_gains
 from fedfr.reporting.table import column_title, markdown_table
 from fedfr.results.comparison import DISJOINT, Deals, Key, compare, metric_groups, shared_metrics
 from fedfr.results.costs import DealCosts, RoundCost, deal_costs
+from fedfr.results.federation_gain import Gain
 from fedfr.results.result_rows import PLAIN, Row
 from harness import place, sleeping_threads
 from paper_claims import GENERIC, SEARCH, VERIFY, claims_table, difference_text, figure_table
@@ -40,9 +42,12 @@ __all__ = [
     "claims",
     "costs",
     "costs_table",
+    "draw_worth",
     "figure",
     "overview",
     "worth",
+    "worth_figure",
+    "worth_table",
 ]
 
 HERE = Path(__file__).parent
@@ -154,21 +159,39 @@ def figure(folder: Path) -> str:
 
 
 def worth(folder: Path) -> str:
-    """Return the gain of the federation along a scenario's axis over the best alternative without one."""
+    """Return figure and table of the gain of the federation along a scenario's axis."""
     plan = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8"))
-    return f"{worth_table(read_results(folder / 'results.csv'), plan, _deals(folder))}\n\n{where(folder)}"
+    table = worth_table(read_results(folder / "results.csv"), plan, _deals(folder))
+    figure = f"![Gain of the federation against {plan['axis']}](../_static/{worth_figure(folder).name})"
+    return f"{figure}\n\n{table}\n\n{where(folder)}"
+
+
+def worth_figure(folder: Path) -> Path:
+    """Return the place of a scenario's figure in the documentation."""
+    return HERE.parent / "docs" / "_static" / f"{folder.parent.name}-{folder.name}.svg"
+
+
+def draw_worth(folder: Path) -> None:
+    """Draw the figure of a scenario."""
+    plan = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8"))
+    found = _gains(read_results(folder / "results.csv"), plan, _deals(folder))
+    worth_figure(folder).write_bytes(export(gain_chart(plan["axis"], found), (), "svg"))
 
 
 def worth_table(results: Sequence[Result], plan: Mapping[str, Any], deals: Deals = DISJOINT) -> str:
     """Return the table of :func:`worth` and how to read it; ``plan`` has the axis and the cells with their places."""
+    table = gain_table(plan["axis"], _gains(results, plan, deals))
+    return f"{markdown_table(table.head, table.lines)}\n\n{table.note}"
+
+
+def _gains(results: Sequence[Result], plan: Mapping[str, Any], deals: Deals) -> list[Gain]:
     sections = []
     for cell, rows in _by_cell(results):
         place = plan["cells"][cell]
         own = [_cost(result) for result in results if result.cell == cell]
         costs = list({(cost.method, cost.seed): cost for cost in own}.values())
         sections.append(Section(rows, [], [], costs, cell, place.get("at"), place.get("group", ""), deals))
-    table = gain_table(plan["axis"], section_gains(sections))
-    return f"{markdown_table(table.head, table.lines)}\n\n{table.note}"
+    return section_gains(sections)
 
 
 def _cost(result: Result) -> RoundCost:

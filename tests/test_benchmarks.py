@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
 
-from fedfr.config.loading import read_benchmark
+from fedfr.config.loading import BENCHMARKS, read_benchmark
 from fedfr.config.schema import validate
 from fedfr.experiments.benchmark_plan import Plan
-from fedfr.experiments.benchmark_results import Result, read_results
+from fedfr.experiments.benchmark_results import Result, read_results, write_results
 from fedfr.results.comparison import Deals
 from fedfr.results.result_rows import Row
 
@@ -42,6 +43,37 @@ def test_tables_do_not_drift(everything: ModuleType, monkeypatch: pytest.MonkeyP
     monkeypatch.syspath_prepend(str(FOLDER))
     for document, content in everything.contents():
         assert content in document.read_text(encoding="utf-8")
+    methods = importlib.import_module("methods")
+    kept = [FOLDER / name for name in everything.WORTH if (FOLDER / name / "results.csv").exists()]
+    assert all(methods.worth_figure(folder).is_file() for folder in kept)
+
+
+def test_every_scenario_of_the_gain_has_its_place_in_the_documentation(everything: ModuleType) -> None:
+    page = (FOLDER.parent / "docs" / "explanation" / "federation.md").read_text(encoding="utf-8")
+    named = {f"{name}/{each}" for name in BENCHMARKS for each in read_benchmark(name).get("scenarios", {})}
+    assert {each for each in named if "/worth-" in each} == set(everything.WORTH)
+    assert all(f"<!-- worth of {name} -->" in page for name in everything.WORTH)
+
+
+def test_results_of_a_scenario_are_kept_drawn_and_written(
+    everything: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stored results give the figure and, between its marks, the table."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    methods = importlib.import_module("methods")
+    monkeypatch.setattr(methods, "HERE", tmp_path / "benchmarks")
+    folder = tmp_path / "benchmarks" / "pins-fed" / "worth-images"
+    folder.mkdir(parents=True)
+    (tmp_path / "docs" / "_static").mkdir(parents=True)
+    write_results(folder / "results.csv", gain_results())
+    (folder / "plan.yaml").write_text("axis: images\ncells: {few: {at: 5.0}, many: {at: 60.0}}\n", encoding="utf-8")
+    about = {"command": "fedfr benchmark", "machine": "a machine", "date": "today", "commit": "abc"}
+    (folder / "about.json").write_text(json.dumps({**about, "deals": {"people": 42, "shared": 0}}), encoding="utf-8")
+    text = methods.worth(folder)
+    assert "![Gain of the federation against images](../_static/pins-fed-worth-images.svg)" in text
+    assert text.endswith("`fedfr benchmark`; a machine, today, commit abc")
+    methods.draw_worth(folder)
+    assert b"<svg" in (tmp_path / "docs" / "_static" / "pins-fed-worth-images.svg").read_bytes()[:500]
 
 
 def rows(values: dict[tuple[str, str, str], dict[int, list[float]]]) -> list[Row]:
@@ -222,10 +254,8 @@ def test_cells_are_compared_seed_by_seed_and_client_by_client(monkeypatch: pytes
     ]
 
 
-def test_the_gain_of_a_federation_is_shown_from_kept_results(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    methods = importlib.import_module("methods")
-    given = []
+def gain_results() -> list[Result]:
+    given: list[Result] = []
     for cell, better in (("few", 0.1), ("many", 0.0)):
         figures = {
             ("pretrained", "pretrained", "generic-1:1"): {0: [0.4], 1: [0.5], 2: [0.45]},
@@ -236,6 +266,13 @@ def test_the_gain_of_a_federation_is_shown_from_kept_results(monkeypatch: pytest
             },
         }
         given += [Result(cell, row, 1.0, 30.0, 10**7, 2 * 10**7, 0) for row in rows(figures)]
+    return given
+
+
+def test_the_gain_of_a_federation_is_shown_from_kept_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    methods = importlib.import_module("methods")
+    given = gain_results()
     plan = {"axis": "images", "cells": {"few": {"at": 5.0}, "many": {"at": 60.0}}}
     table, note = methods.worth_table(given, plan).split("\n\n")
     head, _, *lines = table.splitlines()

@@ -16,6 +16,7 @@ from fedfr.config.schema import load_config, parse_overrides
 from fedfr.core.errors import FedfrError
 from fedfr.experiments.benchmark import Benchmark
 from fedfr.experiments.benchmark_plan import Plan
+from fedfr.experiments.evaluator import EvaluatedModel, Evaluator
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.model_evaluation import evaluate
 from fedfr.experiments.report import open_report
@@ -185,3 +186,12 @@ def test_an_interval_holds_for_the_pairs_of_the_set(run: Experiment) -> None:
     told = {table.protocol: table.conclusion for table in benchmark_tables(rows)}
     assert told["verification-set o"].endswith("It holds for these pairs, most of which all seeds are tested on.")
     assert told["generic-1:1"].endswith("It holds for faces, cameras and numbers of clients like these.")
+
+
+def test_without_a_usable_model_the_rows_of_a_set_are_refused(run: Experiment) -> None:
+    evaluated = EvaluatedModel("fedavg", 0, 1, "generic")
+    evaluator = Evaluator(run.components, ["verification-set"])
+    rows = evaluator.without_model("its features are NaN", lambda how, features: how.generic(features, evaluated))
+    wanted = [row for row in run.results() if row.protocol == "verification-set o" and row.method == "fedavg"]
+    assert [(row.metric, row.genuine) for row in rows] == [(row.metric, row.genuine) for row in wanted]
+    assert all(row.value is None and row.refused for row in rows)
