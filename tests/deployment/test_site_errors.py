@@ -56,6 +56,11 @@ def truncate(deployment: Deployment) -> None:
         (lambda made: (made.site / "agreement.yaml").unlink(), "there is no agreement …; ", "full text in log.jsonl"),
         (truncate, f"{SITE}: ", "full text in log.jsonl"),
         (
+            lambda made: shutil.rmtree(made.site / "public"),
+            f"{SITE}: not taking part: the public faces are missing",
+            "download them with `fedfr site fetch`",
+        ),
+        (
             lambda made: edit(made.site_file, public=None),
             f"{SITE}: not taking part: the public faces are missing",
             "download them with `fedfr site fetch`",
@@ -66,7 +71,15 @@ def truncate(deployment: Deployment) -> None:
             "download them with `fedfr site fetch`",
         ),
     ],
-    ids=["agreement", "code", "no agreement", "truncated faces", "no public faces", "other public faces"],
+    ids=[
+        "agreement",
+        "code",
+        "no agreement",
+        "truncated faces",
+        "no public folder",
+        "no public faces",
+        "other public faces",
+    ],
 )
 def test_a_refusal_is_one_line_on_the_terminal_and_in_the_log(
     deployment: Deployment,

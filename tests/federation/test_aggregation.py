@@ -52,13 +52,13 @@ def test_equals_the_formula(counts: list[int]) -> None:
         assert found[name].shape == value.shape
 
 
-def test_equal_models_average_to_themselves_to_the_bit() -> None:
-    """Weights sum to one, and rounding never drifts."""
+def test_equal_models_average_to_themselves_bit_for_bit() -> None:
+    """Weights sum to one, and rounding errors do not accumulate."""
     found = average([state(3)] * 40, list(range(1, 41)))
     assert all(torch.equal(found[name], value) for name, value in state(3).items())
 
 
-def test_order_moves_no_more_than_rounding() -> None:
+def test_order_changes_only_rounding() -> None:
     states, counts = [state(number) for number in range(9)], [5, 900, 3, 77, 1, 20, 4, 60, 8]
     forward = average(states, counts)
     backward = average(states[::-1], counts[::-1])
@@ -66,7 +66,7 @@ def test_order_moves_no_more_than_rounding() -> None:
         assert torch.allclose(value.double(), backward[name].double(), rtol=1e-6, atol=1e-6)
 
 
-def test_threads_change_no_bit() -> None:
+def test_the_number_of_threads_changes_no_bit() -> None:
     """Odd sizes, long enough that torch divides them among its threads."""
     generator = torch.Generator().manual_seed(0)
     states = [{"w": torch.randn(300_007, generator=generator), "v": torch.randn((), generator=generator)}] * 2
@@ -106,7 +106,7 @@ def test_an_average_that_overflows_is_an_error() -> None:
         mean.result()
 
 
-def test_the_clients_tensors_are_left_alone() -> None:
+def test_the_clients_tensors_are_unchanged() -> None:
     first, second = state(1), state(2)
     kept = {name: value.clone() for name, value in first.items()}
     average([first, second], [1, 1])
@@ -176,24 +176,24 @@ BAD = {
 }
 
 
-def test_a_strangers_names_are_not_repeated_at_any_length() -> None:
+def test_names_of_unknown_entries_are_shortened() -> None:
     with pytest.raises(FedfrError) as told:
         check_update(with_entry("x" * 10**6, torch.ones(1)), 3, state(1), torch.zeros(6, 4))
     assert len(str(told.value)) < 300
 
 
-def test_a_good_update_passes() -> None:
+def test_a_valid_update_passes() -> None:
     check_update(GOOD, 3, state(1), torch.zeros(6, 4))
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_bad_update_is_refused(kind: str) -> None:
+def test_an_invalid_update_is_refused(kind: str) -> None:
     update, reason = BAD[kind]
     with pytest.raises(FedfrError, match=f"^update of client-07 for round 3 refused: {reason}$"):
         check_update(update, 3, state(1), torch.zeros(6, 4), largest_count=1000)
 
 
-def test_prototypes_nobody_asked_for_are_refused() -> None:
+def test_unexpected_prototypes_are_refused() -> None:
     with pytest.raises(FedfrError, match="prototypes are not expected from this method"):
         check_update(GOOD, 3, state(1), None)
 
@@ -201,7 +201,7 @@ def test_prototypes_nobody_asked_for_are_refused() -> None:
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 @pytest.mark.parametrize("damage", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("place", [0, 17, 1 << 19, -1])
-def test_one_bad_value_among_many_is_found(kind: torch.dtype, damage: float, place: int) -> None:
+def test_one_invalid_value_among_many_is_found(kind: torch.dtype, damage: float, place: int) -> None:
     big = torch.zeros((1 << 20) + 3, dtype=kind)
     big[place] = damage
     with pytest.raises(FedfrError, match="w holds NaN"):
@@ -215,7 +215,7 @@ def test_large_and_empty_entries_pass() -> None:
 
 
 def test_a_change_beyond_the_limit_is_refused() -> None:
-    """By lengths worked out by hand: the model is 5 long, the update moves by 40 (a statistic and a counter apart)."""
+    """Norms by hand: the model has norm 5, the update changes by 40, without a statistic and a counter."""
     before = {"w": torch.tensor([3.0, 4.0]), "var": torch.ones(2), "steps": torch.tensor(1)}
     moved = {"w": torch.tensor([27.0, 36.0]), "var": torch.full((2,), 63.0), "steps": torch.tensor(900)}
     update = Update(2, "client-07", moved, None, 1)
@@ -248,7 +248,7 @@ def test_public_prototypes_count_in_a_change() -> None:
 
 
 def test_a_variance_below_zero_is_refused() -> None:
-    """It is finite, and every feature of every client would be NaN."""
+    """It is finite, but every feature of every client would be NaN."""
     before = {"w": torch.ones(2), "bn.running_var": torch.ones(3), "bn.running_mean": torch.zeros(3)}
     moved = {**before, "bn.running_mean": torch.full((3,), -1.0), "bn.running_var": torch.tensor([1.0, 0.0, 1.0])}
     change = ChangeLimit(before, frozenset({"bn.running_var", "bn.running_mean"}), 10.0)
@@ -259,14 +259,14 @@ def test_a_variance_below_zero_is_refused() -> None:
 
 
 @pytest.mark.parametrize("value", [2e30, 3e38])
-def test_finite_numbers_as_large_as_they_get_are_refused(value: float) -> None:
-    """Their square is no float32, and their distance from the other end no number at all."""
+def test_the_largest_finite_numbers_are_refused(value: float) -> None:
+    """Their square overflows float32, and so does their distance to the opposite value."""
     before = {"w": torch.tensor([-value, 1.0])}
     with pytest.raises(FedfrError, match="its weights changed by inf"):
         ChangeLimit(before, frozenset(), 10.0).check(Update(1, "a", {"w": torch.tensor([value, 1.0])}, None, 1))
 
 
-def test_a_model_of_zeros_may_begin_to_move() -> None:
+def test_a_model_of_zeros_may_change() -> None:
     before = {"w": torch.zeros(4)}
     ChangeLimit(before, frozenset(), 10.0).check(Update(1, "a", {"w": torch.full((4,), 4.9)}, None, 1))
     with pytest.raises(FedfrError, match=r"changed by 10\.2 in norm; .* norm of 0 "):

@@ -52,8 +52,8 @@ def test_epochs_and_decay(preset: str, epochs: list[int], decays: list[int]) -> 
     own=st.integers(1, 30),
     rounding=st.sampled_from(["up", "down"]),
 )
-def test_the_first_rounds_own_decay_epoch(epochs: str | int, first: int, least: int, own: int, rounding: str) -> None:
-    """It counts where epochs are adaptive and the first round is longer than it; else the ordinary rule does."""
+def test_decay_epoch_of_the_first_round(epochs: str | int, first: int, least: int, own: int, rounding: str) -> None:
+    """It applies if epochs are adaptive and the first round is longer; otherwise the ordinary rule does."""
     settings = {"epochs": epochs, "first_epochs": first, "least_epochs": least, "decay_rounding": rounding}
     ordinary = LocalConfig.model_validate(settings)
     local = LocalConfig.model_validate({**settings, "decay_epoch_first_round": own})
@@ -70,7 +70,7 @@ def test_released_with_constant_epochs_still_decays() -> None:
     assert [decay_epoch(local, number) for number in (1, 2)] == [3, 3]
 
 
-def test_what_comes_back(make_client: MakeClient) -> None:
+def test_contents_of_an_update(make_client: MakeClient) -> None:
     client = make_client("method.hard_negatives.threshold=-1.0")
     update = client.update(broadcast())
     assert (update.round, update.client, update.count) == (1, "client-01", 12 + 16)
@@ -91,7 +91,7 @@ def test_weights_may_count_private_images_only(make_client: MakeClient) -> None:
     assert make_client(*settings).update(broadcast()).count == 12
 
 
-def test_no_public_face_is_near_enough(make_client: MakeClient) -> None:
+def test_no_public_face_is_similar_enough(make_client: MakeClient) -> None:
     update = make_client("method.hard_negatives.threshold=1.0").update(broadcast())
     assert update.count == 12
     assert update.metrics["images/hard_negatives"] == 0
@@ -154,7 +154,7 @@ def test_private_state_persists_and_the_backbone_does_not(make_client: MakeClien
     assert torch.allclose(update.weights[convolution], WEIGHTS[convolution], atol=1e-6), "starts from the broadcast"
 
 
-def test_a_lost_round_is_run_again_from_the_state_before_it(make_client: MakeClient) -> None:
+def test_a_lost_round_is_repeated_from_the_previous_state(make_client: MakeClient) -> None:
     client = make_client()
     client.update(broadcast(1))
     once = client.update(broadcast(2))
@@ -183,7 +183,7 @@ def test_very_little_data(make_client: MakeClient, images: list[int], why: str) 
         assert not torch.equal(update.weights["fc.weight"], WEIGHTS["fc.weight"])
 
 
-def test_divergence_is_told_not_sent(make_client: MakeClient) -> None:
+def test_divergence_is_reported_and_not_sent(make_client: MakeClient) -> None:
     client = make_client("local.learning_rate=1e30")
     with pytest.raises(
         FedfrError, match=r"the .+ became (nan|inf|NaN or infinite) in epoch \d; lower the learning rate"
@@ -192,7 +192,7 @@ def test_divergence_is_told_not_sent(make_client: MakeClient) -> None:
     assert client.store.latest() is None
 
 
-def test_what_is_finite_but_absurd_is_not_kept_either(make_client: MakeClient) -> None:
+def test_an_update_with_too_large_a_change_is_not_stored(make_client: MakeClient) -> None:
     """An update that a server would refuse for its size is not stored as private state."""
     client = make_client("local.learning_rate=1e20", "local.batch_size=64")
     with pytest.raises(FedfrError, match=r"its weights changed by .*\(federation\.largest_change\)"):
@@ -206,7 +206,7 @@ def test_a_broadcast_of_another_backbone_is_refused(make_client: MakeClient) -> 
         make_client().update(wrong)
 
 
-def test_a_broadcast_that_cannot_be_used_costs_no_private_state(make_client: MakeClient) -> None:
+def test_an_unusable_broadcast_deletes_no_private_state(make_client: MakeClient) -> None:
     """An unusable broadcast of an earlier round must not delete newer private states."""
     client = make_client()
     client.update(broadcast())
@@ -226,7 +226,7 @@ def test_the_callers_faces_are_not_changed(make_client: MakeClient) -> None:
     assert np.array_equal(PRIVATE.images(np.arange(len(PRIVATE))), before)
 
 
-def test_what_is_owed_after_a_refusal_is_what_was_owed_before_it(make_client: MakeClient) -> None:
+def test_the_residual_after_a_refusal_is_the_previous_one(make_client: MakeClient) -> None:
     """The compression error of a refused or lost update is discarded.
 
     The client hears of it with the next broadcast, however many of its updates were lost in between.

@@ -34,7 +34,7 @@ def test_batchnorm_is_averaged_by_default(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("policy", ["local", "frozen"])
-def test_batchnorm_stays_at_home(make_client: MakeClient, policy: str) -> None:
+def test_local_batchnorm_is_not_sent(make_client: MakeClient, policy: str) -> None:
     client = make_client(f"federation.batchnorm={policy}")
     update = client.update(broadcast())
     assert update.weights.keys() == WEIGHTS.keys() - BATCHNORM
@@ -48,7 +48,7 @@ def test_batchnorm_stays_at_home(make_client: MakeClient, policy: str) -> None:
     assert (moved == []) == (policy == "frozen")
 
 
-def test_local_batchnorm_comes_back_next_round(make_client: MakeClient) -> None:
+def test_local_batchnorm_is_used_in_the_next_round(make_client: MakeClient) -> None:
     client = make_client("federation.batchnorm=local", "local.learning_rate=0.05")
     client.update(broadcast(1))
     statistics = state_of(client).backbone["features.bias"]
@@ -57,7 +57,7 @@ def test_local_batchnorm_comes_back_next_round(make_client: MakeClient) -> None:
 
 
 def unlike(weights: Mapping[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:
-    """The same backbone with BatchNorm that makes other features of the same faces."""
+    """The same backbone with BatchNorm that gives different features of the same faces."""
     generator = torch.Generator().manual_seed(seed)
     changed = dict(weights)
     for name in sorted(BATCHNORM):
@@ -67,7 +67,7 @@ def unlike(weights: Mapping[str, torch.Tensor], seed: int) -> dict[str, torch.Te
 
 
 def nearest_private(weights: Mapping[str, torch.Tensor], client: Client) -> torch.Tensor:
-    """Of every public face the largest cosine to a private one, ascending."""
+    """Largest cosine of each public face to a private one, ascending."""
     backbone = build_backbone(BACKBONE, 0)
     backbone.load_state_dict(weights)
     own, public = (
@@ -80,7 +80,7 @@ def nearest_private(weights: Mapping[str, torch.Tensor], client: Client) -> torc
 
 
 def test_hard_negatives_under_local_batchnorm_are_each_clients_own(make_client: MakeClient) -> None:
-    """Clients in one process share the public faces, but not what their own BatchNorm makes of them."""
+    """Clients in one process share the public faces, but not their features under local BatchNorm."""
     names = ("client-01", "client-02")
     weights = {name: unlike(WEIGHTS, seed) for seed, name in enumerate(names)}
     nearest = {name: nearest_private(weights[name], make_client(name=name)) for name in names}

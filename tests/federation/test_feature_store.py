@@ -27,7 +27,7 @@ def value(number: int) -> torch.Tensor:
 
 
 def fetch(folder: Path, log: Path, pause: float, fatal: int | None = None) -> None:
-    """A process that wants every chunk and notes which it computed; killed in the middle of the chunk ``fatal``."""
+    """Start a process that requests every chunk and records those it computed; it is killed within ``fatal``."""
 
     def compute(number: int) -> torch.Tensor:
         with log.open("a", encoding="ascii") as file:
@@ -68,7 +68,7 @@ def test_processes_share_the_work(tmp_path: Path) -> None:
 
 
 def test_a_killed_process_is_replaced(tmp_path: Path) -> None:
-    """One dies in the middle of a chunk while the other waits for it."""
+    """One process is killed within a chunk for which the other waits."""
     killed = SPAWN.Process(target=fetch, args=(tmp_path / "store", tmp_path / "log", 0.5, 0))
     killed.start()
     deadline = time.monotonic() + 60
@@ -80,7 +80,7 @@ def test_a_killed_process_is_replaced(tmp_path: Path) -> None:
     assert computed(tmp_path / "log") == [0, 0, 1, 2, 3, 4, 5]
 
 
-def test_only_the_newest_model_is_kept_and_what_was_mapped_stays(tmp_path: Path) -> None:
+def test_only_the_newest_model_is_kept_and_mapped_chunks_stay_readable(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
     old = store.fetch("old", CHUNKS[:2], value)
     store.fetch("new", CHUNKS[:1], value)
@@ -101,7 +101,7 @@ def run(folder: Path, models: Sequence[int], ready: Barrier) -> None:
         assert all(torch.equal(part, value(number + model)) for number, part in enumerate(found))
 
 
-def test_runs_on_one_store_take_nothing_from_each_other(tmp_path: Path) -> None:
+def test_concurrent_runs_share_a_store(tmp_path: Path) -> None:
     """Two workers of one run with the same models, and another run with different models."""
     ready = SPAWN.Barrier(3)
     rounds = [range(400), range(400), range(1000, 1400)]
@@ -116,7 +116,7 @@ def test_runs_on_one_store_take_nothing_from_each_other(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["last"], "nothing is in use any more"
 
 
-def test_a_folder_in_use_stays(tmp_path: Path) -> None:
+def test_a_folder_in_use_is_not_removed(tmp_path: Path) -> None:
     held, other = FeatureStore(tmp_path), FeatureStore(tmp_path)
     held.fetch("one", CHUNKS[:2], value)
     other.fetch("two", CHUNKS[:2], value)
@@ -128,14 +128,14 @@ def test_a_folder_in_use_stays(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"three"}
 
 
-def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+def test_an_unwritable_store_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "store").write_bytes(b"a file in the way")
     with pytest.raises(WriteError, match="cannot keep features in"):
         FeatureStore(tmp_path / "store").fetch("model", CHUNKS, value)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"not an array"])
-def test_a_damaged_chunk_is_made_again(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_chunk_is_recomputed(tmp_path: Path, content: bytes) -> None:
     store = FeatureStore(tmp_path)
     store.fetch("model", CHUNKS[:1], value)
     path = tmp_path / "model" / "chunk-0.npy"

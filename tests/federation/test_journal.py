@@ -46,7 +46,7 @@ def test_the_newest_round_is_exact(journal: Journal) -> None:
     assert entry.record["totals"] == {"images": 40}
 
 
-def test_old_models_go_and_records_stay(journal: Journal) -> None:
+def test_old_models_are_removed_and_records_kept(journal: Journal) -> None:
     assert [record["totals"]["images"] for record in journal.records()] == [0, 10, 20, 30, 40]
     models = sorted(path.parent.name for path in journal.folder.glob("*/generic.safetensors"))
     assert models == ["0003", "0004"]
@@ -55,7 +55,7 @@ def test_old_models_go_and_records_stay(journal: Journal) -> None:
         journal.read(1)
 
 
-def test_an_unfinished_round_does_not_count(journal: Journal) -> None:
+def test_an_unfinished_round_is_ignored(journal: Journal) -> None:
     unfinished = journal.folder / ".0005.99.tmp"
     unfinished.mkdir()
     (unfinished / "generic.safetensors").write_bytes(b"half")
@@ -73,7 +73,7 @@ def test_a_finished_round_is_never_replaced(journal: Journal) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 30, -1])
-def test_a_damaged_round_is_named_and_removing_it_goes_a_round_back(journal: Journal, keep: int) -> None:
+def test_a_damaged_round_is_named_and_can_be_removed(journal: Journal, keep: int) -> None:
     path = journal.folder / "0004" / "generic.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(FedfrError) as caught:

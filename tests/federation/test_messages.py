@@ -36,7 +36,7 @@ def equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool
     )
 
 
-def test_these_are_all_the_fields_there_are() -> None:
+def test_the_complete_list_of_fields() -> None:
     """Adding a field to a message is a decision about privacy.
 
     ``identities`` is empty unless a method declares ``reveals_identities`` (a test goes through all methods).
@@ -56,7 +56,7 @@ def test_these_are_all_the_fields_there_are() -> None:
 
 
 @pytest.mark.parametrize("prototypes", [None, torch.randn(5, 8)])
-def test_an_update_comes_back_to_the_bit(prototypes: torch.Tensor | None) -> None:
+def test_an_update_is_decoded_exactly(prototypes: torch.Tensor | None) -> None:
     sent = dataclasses.replace(UPDATE, prototypes=prototypes)
     received = decode_update(encode(sent))
     assert equal(dict(received.weights), dict(sent.weights))
@@ -68,7 +68,7 @@ def test_an_update_comes_back_to_the_bit(prototypes: torch.Tensor | None) -> Non
     assert (received.round, received.client, received.count, received.metrics) == (4, "client-03", 61, sent.metrics)
 
 
-def test_a_broadcast_comes_back_to_the_bit() -> None:
+def test_a_broadcast_is_decoded_exactly() -> None:
     received = decode_broadcast(encode(Broadcast(9, WEIGHTS, torch.ones(2, 8))))
     assert received.identities is None
     assert received.round == 9
@@ -96,7 +96,7 @@ def test_a_reply_is_an_update_or_a_failure() -> None:
         decode_reply(encode(Broadcast(9, WEIGHTS, torch.ones(2, 8))))
 
 
-def test_a_hello_comes_back_or_a_failure() -> None:
+def test_a_hello_or_a_failure_is_decoded() -> None:
     hello = Hello("client-03", "a1", "", "0.1.0")
     assert decode_hello(encode(hello)) == hello
     assert decode_hello(encode(Failure("client-03", "no faces"))) == Failure("client-03", "no faces")

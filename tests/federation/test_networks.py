@@ -15,7 +15,7 @@ from fedfr.training.features import Compute
 WEIGHTS = build_backbone("slimface", 0).state_dict()
 
 
-def test_a_network_is_lent_in_one_state_whatever_was_done_to_it() -> None:
+def test_a_reused_network_is_always_reset() -> None:
     networks, broadcast = (
         Networks("slimface", Compute(Preprocessing(), torch.device("cpu"))),
         Broadcast(1, WEIGHTS, torch.zeros(1, 512)),

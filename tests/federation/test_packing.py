@@ -37,7 +37,7 @@ def test_the_same_bytes_as_the_library(given: Tensors, text: str) -> None:
         assert torch.equal(found[name], value)
 
 
-def test_what_is_not_contiguous_is_packed_in_order() -> None:
+def test_tensors_that_are_not_contiguous_are_packed_in_order() -> None:
     turned = torch.arange(6.0).reshape(2, 3).T
     assert torch.equal(unpack(pack({"a": turned}, {}))[1]["a"], turned)
 
@@ -91,7 +91,7 @@ def test_an_entry_that_does_not_fit_is_refused(changed: dict[str, object]) -> No
         unpack(with_entry(**changed))
 
 
-def test_a_width_that_does_not_divide_the_place_is_refused() -> None:
+def test_misaligned_offsets_are_refused() -> None:
     entries = {"a": ("U8", [1], [0, 1]), "b": ("F32", [1], [1, 5])}
     names = ("dtype", "shape", "data_offsets")
     header = {name: dict(zip(names, entry, strict=True)) for name, entry in entries.items()}

@@ -54,14 +54,14 @@ def client_of(make: MakeClient, method: tuple[str, ...], people: tuple[int, ...]
 
 
 def initial(client: Client) -> torch.Tensor:
-    """Prototypes of a first participation of the people that the client has now."""
+    """Initial prototypes of the client's present identities."""
     received = client._own_model(broadcast(2), state_of(client))
     context = client._context(received, None, client._networks.generic(received))
     return client.method.initial_prototypes(context)
 
 
 def every_row(state: PrivateState) -> dict[str, torch.Tensor]:
-    """What has one row for each identity, by name; rows of the branches with their bias."""
+    """Return the tensors with one row per identity, by name; branches include their bias."""
     rows = {"prototypes": state.prototypes}
     if state.dfc:
         rows["branches"] = torch.cat([state.dfc["branches.weight"], state.dfc["branches.bias"][:, None]], dim=1)
@@ -75,7 +75,7 @@ def every_row(state: PrivateState) -> dict[str, torch.Tensor]:
     [("fedfr", change) for change in CHANGES]
     + [(method, change) for method in METHODS if method != "fedfr" for change in ("one leaves", "one is exchanged")],
 )
-def test_rows_follow_their_person(
+def test_rows_follow_their_identity(
     make_client: MakeClient, method: str, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Remaining identities keep their rows, new ones start anew, and no row of a departed one is left on disk."""
@@ -108,7 +108,7 @@ def test_rows_follow_their_person(
     assert not [person for person in FACES.identities if person in "".join(said)]
 
 
-def test_the_row_follows_the_name_whatever_the_images(make_client: MakeClient) -> None:
+def test_rows_follow_names_and_not_images(make_client: MakeClient) -> None:
     """A person who was enrolled again with other images is the same person."""
     client_of(make_client, ("fedfr",), BEFORE, "local.learning_rate=0.05").update(broadcast(1))
     others = tiny_faces(3, 5, seed=7)
@@ -118,7 +118,7 @@ def test_the_row_follows_the_name_whatever_the_images(make_client: MakeClient) -
     assert torch.allclose(state_of(client).prototypes, before.prototypes, atol=1e-5)
 
 
-def test_a_change_trains_what_training_without_a_past_would(make_client: MakeClient) -> None:
+def test_new_identities_start_as_in_a_first_participation(make_client: MakeClient) -> None:
     """Prototypes of new identities are the mean features of their own faces."""
     client_of(make_client, ("fedavg",), BEFORE).update(broadcast(1))
     client = client_of(make_client, ("fedavg",), (3, 4, 5), "local.learning_rate=1e-12")
@@ -129,7 +129,7 @@ def test_a_change_trains_what_training_without_a_past_would(make_client: MakeCli
     assert torch.allclose(state_of(client).prototypes, means, atol=1e-4)
 
 
-def test_a_round_that_is_run_again_after_a_change_gives_the_same_bits(make_client: MakeClient) -> None:
+def test_a_repeated_round_after_a_change_gives_the_same_bits(make_client: MakeClient) -> None:
     client_of(make_client, ("fedfr",), BEFORE).update(broadcast(1))
     updates = []
     for _ in range(2):
@@ -138,8 +138,8 @@ def test_a_round_that_is_run_again_after_a_change_gives_the_same_bits(make_clien
     assert all(torch.equal(updates[0].weights[name], value) for name, value in updates[1].weights.items())
 
 
-def test_public_faces_of_other_people_than_the_servers_are_refused(make_client: MakeClient, tmp_path: Path) -> None:
-    """One public person more or less, and every public label would mean the row of the next."""
+def test_public_faces_other_than_the_servers_are_refused(make_client: MakeClient, tmp_path: Path) -> None:
+    """With one public identity more or fewer, public labels would refer to other rows."""
     client = make_client()
     client.public = PublicFaces(PUBLIC.subset(range(4, len(PUBLIC))))
     with pytest.raises(FedfrError, match="prototypes of 4 public identities, the public faces here have 3") as caught:
@@ -158,7 +158,7 @@ def test_public_faces_of_other_people_than_the_servers_are_refused(make_client: 
         ((2, 0, 1), 1, False),
     ],
 )
-def test_rows_that_the_server_sends_back_are_those_of_the_update_that_it_took(
+def test_returned_rows_belong_to_the_accepted_update(
     make_client: MakeClient, people: tuple[int, ...], accepted: int, used: bool
 ) -> None:
     """FedFace: returned rows are in the order of the accepted update, because the server knows no names."""

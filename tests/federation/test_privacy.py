@@ -90,7 +90,7 @@ PRIVATE_ROWS = {
 
 
 def scaled(image: torch.Tensor) -> dict[str, torch.Tensor]:
-    """An image as stored and in the usual scales; two ways to the same one differ in the last bit."""
+    """An image as stored and in the usual scales, with both roundings of the last bit."""
     values = image.float()
     return {
         "as uint8": image,
@@ -137,20 +137,20 @@ def private(tapped: Tapped) -> Secrets:
     return secrets
 
 
-def test_nothing_private_passes(tapped: Tapped, private: Secrets) -> None:
+def test_no_private_value_is_sent(tapped: Tapped, private: Secrets) -> None:
     assert len(tapped.broadcasts) == len(tapped.replies) == 2 * 2, "two rounds, two clients"
     assert len(private.names) > 2000
     assert private.found([*tapped.broadcasts, *tapped.replies]) == []
 
 
-def test_nothing_private_lies_where_processes_share(tapped: Tapped, private: Secrets) -> None:
+def test_no_private_value_is_in_shared_folders(tapped: Tapped, private: Secrets) -> None:
     """The shared folder of public features, which all clients' processes read."""
     files = [path.read_bytes() for path in tapped.experiment.components.features_folder.rglob("*.npy")]
     assert len(files) == 1
     assert private.found(files) == []
 
 
-def test_the_previous_local_backbone_does_not_come_back(tapped: Tapped) -> None:
+def test_the_previous_local_backbone_is_not_sent_back(tapped: Tapped) -> None:
     """A broadcast contains averages only, never a client's weights of the previous round."""
     secrets = Secrets()
     for update in map(decode_reply, tapped.replies):
@@ -255,7 +255,7 @@ class Unreadable:
         raise FedfrError(f"person-03 has a damaged image, {self.folder}/person-03/1.png; import the faces again")
 
 
-def test_a_failure_tells_neither_person_nor_file(tapped: Tapped, private: Secrets) -> None:
+def test_a_failure_names_neither_person_nor_file(tapped: Tapped, private: Secrets) -> None:
     said: list[bytes] = []
     broadcast = decode_broadcast(tapped.broadcasts[0])
     with LocalEngine(

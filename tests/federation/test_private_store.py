@@ -55,8 +55,8 @@ def test_the_newest_two_are_kept_and_exact(store: PrivateStore) -> None:
     assert same(store.latest(), state(5))
 
 
-def test_a_state_of_a_round_that_is_run_again_is_discarded(store: PrivateStore) -> None:
-    """The server lost round 5: the client trains from what it knew before it, not from its own lost future."""
+def test_the_state_of_a_repeated_round_is_discarded(store: PrivateStore) -> None:
+    """The server lost round 5: the client trains from its state before that round."""
     for number in (4, 5):
         store.save(state(number))
     assert same(store.latest(before=5), state(4))
@@ -65,7 +65,7 @@ def test_a_state_of_a_round_that_is_run_again_is_discarded(store: PrivateStore) 
     assert store.rounds() == []
 
 
-def test_looking_discards_nothing(store: PrivateStore) -> None:
+def test_reading_discards_nothing(store: PrivateStore) -> None:
     for number in (4, 5):
         store.save(state(number))
     store.latest()
@@ -83,7 +83,7 @@ def test_the_newest_state_until_a_round(store: PrivateStore) -> None:
     assert store.rounds() == [2, 5], "nothing is discarded"
 
 
-def test_a_leftover_of_a_killed_writer_is_no_state(store: PrivateStore) -> None:
+def test_a_leftover_of_a_killed_process_is_ignored(store: PrivateStore) -> None:
     store.save(state(1))
     (store.folder / ".private-000002.safetensors.77.tmp").write_bytes(b"half")
     assert same(store.latest(), state(1))
@@ -102,7 +102,7 @@ def test_a_truncated_state_is_named(store: PrivateStore, keep: int) -> None:
 
 
 def test_a_state_without_prototypes_is_named(store: PrivateStore) -> None:
-    """A complete file of the right client that is no private state: a one-line error."""
+    """A complete file of the right client without a private state gives a one-line error."""
     store.save(state(1))
     path = store.folder / "private-000001.safetensors"
     save_file({"backbone/w": torch.ones(2)}, path, {"client": "client-01", "round": "1"})
@@ -180,7 +180,7 @@ def somebody() -> st.SearchStrategy[list[str]]:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 @given(older=somebody(), before=somebody(), after=somebody())
-def test_rows_follow_their_person_and_the_departed_are_in_no_file(
+def test_rows_follow_identities_and_departed_ones_are_erased(
     older: list[str], before: list[str], after: list[str]
 ) -> None:
     """Identities that leave, join, are replaced or reordered, in the newest state and the one before."""
@@ -214,7 +214,7 @@ def test_rows_follow_their_person_and_the_departed_are_in_no_file(
             check_rows(for_identities, after, those, number)
 
 
-def test_nothing_is_written_while_nobody_leaves(store: PrivateStore) -> None:
+def test_nothing_is_written_without_departures(store: PrivateStore) -> None:
     """Without departures no file is written, and without arrivals no prototypes are computed."""
     store.save(known_state(store, 1, PEOPLE[:3]))
     path = store.folder / "private-000001.safetensors"
@@ -231,13 +231,13 @@ def test_nothing_is_written_while_nobody_leaves(store: PrivateStore) -> None:
     check_rows(state.for_identities(store.identities(PEOPLE[:3][::-1]), never), PEOPLE[:3][::-1], PEOPLE, 1)
 
 
-def test_no_name_stands_in_a_state(store: PrivateStore) -> None:
+def test_states_contain_no_names(store: PrivateStore) -> None:
     store.save(known_state(store, 1, PEOPLE))
     held = b"".join(path.read_bytes() for path in store.folder.iterdir())
     assert not [person for person in PEOPLE if person.encode() in held]
 
 
-def test_a_state_of_an_earlier_version_names_nobody_and_its_rows_go(store: PrivateStore) -> None:
+def test_rows_in_states_of_earlier_versions_are_erased(store: PrivateStore) -> None:
     """Rows without names cannot be assigned and are erased; backbone and transform stay."""
     old = state(3)
     tensors = {f"backbone/{name}": value for name, value in old.backbone.items()}
@@ -258,7 +258,7 @@ def test_a_state_of_an_earlier_version_names_nobody_and_its_rows_go(store: Priva
     assert torch.equal(for_identities.dfc["branches.weight"], first)
 
 
-def test_a_lost_or_another_key_erases_nobody(store: PrivateStore) -> None:
+def test_a_missing_or_different_key_erases_nothing(store: PrivateStore) -> None:
     store.save(known_state(store, 1, PEOPLE[:3]))
     path, key = store.folder / "private-000001.safetensors", store.folder / KEY
     before, own = path.read_bytes(), key.read_bytes()
@@ -285,7 +285,7 @@ def test_a_lost_or_another_key_erases_nobody(store: PrivateStore) -> None:
         ({"identities": '["a", "a"]'}, "does not have one row per identity"),
     ],
 )
-def test_a_state_that_contradicts_itself_is_named(store: PrivateStore, metadata: dict[str, str], reason: str) -> None:
+def test_an_inconsistent_state_is_named(store: PrivateStore, metadata: dict[str, str], reason: str) -> None:
     store.save(known_state(store, 1, PEOPLE[:2]))
     path = store.folder / "private-000001.safetensors"
     given_state = known_state(store, 1, PEOPLE[:2])

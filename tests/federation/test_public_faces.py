@@ -27,7 +27,7 @@ ALL = torch.arange(len(FACES))
 
 
 class Counting(PublicFaces):
-    """Notes which faces went through the network."""
+    """Records which faces the network computed."""
 
     def __init__(self, *given: Any, **settings: Any) -> None:
         super().__init__(*given, **settings)
@@ -39,7 +39,7 @@ class Counting(PublicFaces):
 
 
 def small(seed: int) -> torch.nn.Module:
-    """A network of this shape in no time."""
+    """A small network with the interface of the configured one."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         layers = torch.nn.Conv2d(3, 4, 7, 7), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Linear(1024, 512)
@@ -53,14 +53,14 @@ def backbone() -> torch.nn.Module:
 
 @pytest.fixture(scope="module")
 def plain(backbone: torch.nn.Module) -> torch.Tensor:
-    """All at once, as the first version had it."""
+    """Features computed in one pass."""
     return extract_features(backbone, TrainingSet([(FACES, None, 0)]), COMPUTE, batch_size=BATCH)
 
 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("chunk", [1, 128, 200, 4096])
 @pytest.mark.parametrize("shared", [False, True])
-def test_the_same_bits_however_kept(
+def test_equal_bits_from_every_cache(
     tmp_path: Path, backbone: torch.nn.Module, plain: torch.Tensor, chunk: int, shared: bool, half: bool
 ) -> None:
     public = PublicFaces(FACES, tmp_path if shared else None, half=half, chunk=chunk)
@@ -75,14 +75,14 @@ def test_the_same_bits_however_kept(
 
 @pytest.mark.parametrize("faces", [1, 0])
 @pytest.mark.parametrize("half", [False, True])
-def test_hardly_any_faces(tmp_path: Path, backbone: torch.nn.Module, faces: int, half: bool) -> None:
+def test_very_few_faces(tmp_path: Path, backbone: torch.nn.Module, faces: int, half: bool) -> None:
     few = FACES.subset(list(range(faces)))
     found = PublicFaces(few, tmp_path, half=half).features(backbone, COMPUTE)
     assert len(found) == faces
     assert hard_negatives(found, torch.ones(2, 512), -1.0).tolist() == list(range(faces))
 
 
-def test_half_precision_keeps_the_same_set() -> None:
+def test_half_precision_selects_the_same_images() -> None:
     """With a real backbone and thresholds at, just above and far from public images' own similarities."""
     backbone = COMPUTE.place(build_backbone("slimface", 0)).eval()
     faces = FACES.subset(list(range(0, 300, 2)))
@@ -114,7 +114,7 @@ def test_a_model_has_one_folder_whatever_the_device(tmp_path: Path, backbone: to
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_features_that_could_not_be_made_are_nobodys(backbone: torch.nn.Module) -> None:
+def test_a_failed_computation_leaves_no_features(backbone: torch.nn.Module) -> None:
     """A client's own model fails in the middle; the next client has the shared one, and all of its features."""
     public = PublicFaces(FACES)
     public.features(backbone, COMPUTE)
@@ -135,7 +135,9 @@ def test_a_changed_model_or_precision_is_run_again(tmp_path: Path, backbone: tor
     assert not torch.equal(values[0], values[2])
 
 
-def test_of_a_set_that_grew_only_what_is_new(tmp_path: Path, backbone: torch.nn.Module, plain: torch.Tensor) -> None:
+def test_only_new_images_of_a_larger_set_are_computed(
+    tmp_path: Path, backbone: torch.nn.Module, plain: torch.Tensor
+) -> None:
     def run(faces: FaceSet) -> tuple[Sequence[tuple[int, int]], StoredFeatures]:
         public = Counting(faces, tmp_path, chunk=128)
         return public.runs, public.features(backbone, COMPUTE)
@@ -146,7 +148,7 @@ def test_of_a_set_that_grew_only_what_is_new(tmp_path: Path, backbone: torch.nn.
     assert torch.equal(found[ALL], plain)
 
 
-def test_a_clients_own_model_stays_out_of_the_shared_folder(tmp_path: Path, backbone: torch.nn.Module) -> None:
+def test_features_of_a_clients_own_model_are_not_shared(tmp_path: Path, backbone: torch.nn.Module) -> None:
     public = Counting(FACES, tmp_path)
     public.features(backbone, COMPUTE)
     before = sorted(tmp_path.rglob("*"))
@@ -170,8 +172,8 @@ def test_a_run_with_half_precision_ends_with_the_same_bits(tmp_path: Path) -> No
     assert outcomes[0] == outcomes[1]
 
 
-def test_the_same_backbone_is_named_once_until_it_is_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name reads every weight: not for each of a thousand clients, but after a write or for another precision."""
+def test_the_key_of_a_backbone_is_computed_once_until_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key depends on every weight, so it is computed again only after a write or for another precision."""
     public, backbone, named = PublicFaces(FACES.subset([0, 1])), build_backbone("slimface", 0), list[str]()
     key = PublicFaces._key
 

@@ -69,7 +69,7 @@ def test_waiting_updates_are_not_in_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stranger", ["client-1", "client-9"])
 @pytest.mark.parametrize("place", [1, 3, 6])
-def test_twice_or_never_asked(stranger: str, place: int, tmp_path: Path) -> None:
+def test_duplicate_and_unrequested_replies(stranger: str, place: int, tmp_path: Path) -> None:
     """The first reply of each client counts; duplicates and unrequested replies are refused."""
     order = ["client-1", *CLIENTS[2:], "client-0"]
     order.insert(place, stranger)
@@ -81,7 +81,7 @@ def test_twice_or_never_asked(stranger: str, place: int, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_silence_is_a_failure_of_the_silent(tmp_path: Path) -> None:
+def test_clients_that_do_not_reply_have_failed(tmp_path: Path) -> None:
     found = list(in_client_order(map(reply, ["client-5", "client-0", "client-2"]), CLIENTS, tmp_path, unexpected))
     assert [each.client for each in found] == list(CLIENTS)
     silent = [each for each in found if isinstance(each, Failure)]
@@ -89,8 +89,8 @@ def test_silence_is_a_failure_of_the_silent(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_header_that_grows_when_it_is_written_again_is_its_clients_failure(tmp_path: Path) -> None:
-    """A header as long as one may be, with numbers that take more room as we write them."""
+def test_a_header_that_becomes_too_long_when_encoded_is_refused(tmp_path: Path) -> None:
+    """A header of the largest allowed length, with numbers that are longer when encoded again."""
     metrics = ",".join(f'"loss/{number}":1e15' for number in range(100))
     scalars = f'{{"kind":"Update","round":2,"client":"client-1","count":1,"metrics":{{{metrics}}}}}'
 

@@ -26,7 +26,7 @@ Change = Callable[[Update], Update | Failure]
 
 
 class Arithmetic:
-    """An engine whose clients add noise to the model; replies come in ``order``, and some are changed."""
+    """An engine whose clients add noise to the model; replies arrive in ``order``, and some are changed."""
 
     def __init__(self, order: Sequence[int] = range(5), changes: Mapping[str, Change] | None = None) -> None:
         self.order = order
@@ -93,7 +93,7 @@ def expected(tmp_path: Path) -> GenericModel:
 
 
 @pytest.mark.parametrize("order", [(4, 3, 2, 1, 0), (2, 0, 4, 1, 3)])
-def test_the_order_of_arrival_moves_no_bit(tmp_path: Path, expected: GenericModel, order: tuple[int, ...]) -> None:
+def test_the_order_of_arrival_changes_no_bit(tmp_path: Path, expected: GenericModel, order: tuple[int, ...]) -> None:
     assert same(server(tmp_path, Arithmetic(order)).run(START), expected)
 
 
@@ -108,7 +108,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path, expected: Generic
     assert [number for number, _ in second.asked] == [3]
 
 
-def test_a_bad_update_is_left_out_and_named(tmp_path: Path) -> None:
+def test_an_invalid_update_is_refused_and_named(tmp_path: Path) -> None:
     def spoil(update: Update) -> Update:
         return replace(update, weights={**update.weights, "w": torch.full((50,), torch.nan)})
 
@@ -133,7 +133,7 @@ def test_a_bad_update_is_left_out_and_named(tmp_path: Path) -> None:
     assert totals == {"clients": 4, "refused": 1, "images": total}
 
 
-def test_an_update_that_jumps_is_left_out_and_named(tmp_path: Path) -> None:
+def test_an_update_with_too_large_a_change_is_refused_and_named(tmp_path: Path) -> None:
     """A boosted update, as model replacement needs it (Bagdasaryan et al., AISTATS 2020), is refused by its length."""
 
     def boost(update: Update) -> Update:
@@ -146,7 +146,7 @@ def test_an_update_that_jumps_is_left_out_and_named(tmp_path: Path) -> None:
     assert str(reason).startswith("update of client-04 for round 1 refused: its weights changed by ")
 
 
-def test_an_update_that_weighs_too_much_is_left_out_and_named(tmp_path: Path) -> None:
+def test_an_update_with_too_large_a_count_is_refused_and_named(tmp_path: Path) -> None:
     events: list[dict[str, object]] = []
     inflated = Arithmetic(changes={"client-04": lambda update: replace(update, count=10**15)})
     server(tmp_path, inflated, events, rounds=1).run(START)
@@ -169,7 +169,7 @@ def test_below_the_quorum_the_run_stops_and_resumes(tmp_path: Path, expected: Ge
     assert same(server(tmp_path, Arithmetic()).run(START), expected)
 
 
-def test_just_the_quorum_is_enough(tmp_path: Path) -> None:
+def test_exactly_the_quorum_is_enough(tmp_path: Path) -> None:
     def lost(update: Update) -> Failure:
         return Failure(update.client, "gone")
 
@@ -177,7 +177,7 @@ def test_just_the_quorum_is_enough(tmp_path: Path) -> None:
     assert server(tmp_path, engine, rounds=1).run(START).weights["w"].isfinite().all()
 
 
-def test_a_client_that_never_answers_is_named_and_left_out(tmp_path: Path) -> None:
+def test_a_client_that_does_not_reply_is_named_and_skipped(tmp_path: Path) -> None:
     events: list[dict[str, object]] = []
     run = server(tmp_path, Arithmetic((0, 1, 3, 4)), events, rounds=1)
     found = run.run(START)
@@ -187,7 +187,7 @@ def test_a_client_that_never_answers_is_named_and_left_out(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["client-01", "stranger"])
-def test_a_reply_nobody_waits_for_is_refused_and_the_round_goes_on(tmp_path: Path, name: str) -> None:
+def test_an_unrequested_reply_is_refused_and_the_round_continues(tmp_path: Path, name: str) -> None:
     """A reply under another id is refused; the round continues with the others."""
     impostor = Arithmetic(changes={"client-02": lambda update: replace(update, client=name)})
     events: list[dict[str, object]] = []
@@ -200,14 +200,14 @@ def test_a_reply_nobody_waits_for_is_refused_and_the_round_goes_on(tmp_path: Pat
     assert same(server(tmp_path / "lost", left_out, rounds=1).run(START), found)
 
 
-def test_replies_nobody_waits_for_make_no_quorum(tmp_path: Path) -> None:
+def test_unrequested_replies_do_not_count_for_the_quorum(tmp_path: Path) -> None:
     impostors = Arithmetic(changes=dict.fromkeys(CLIENTS[1:4], lambda update: replace(update, client="client-01")))
     with pytest.raises(FedfrError, match="round 1: 2 of 5 clients delivered, the quorum is 3"):
         server(tmp_path, impostors).run(START)
 
 
 def test_prototypes_stay_when_they_are_not_averaged(tmp_path: Path, expected: GenericModel) -> None:
-    """The released code's defect: clients keep getting the first public prototypes."""
+    """A defect of the released code: clients always receive the initial public prototypes."""
     found = server(tmp_path, Arithmetic(), average_prototypes=False).run(START)
     assert torch.equal(found.prototypes, START.prototypes)
     assert torch.equal(found.weights["w"], expected.weights["w"])
@@ -241,7 +241,7 @@ def test_only_the_drawn_clients_are_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
-def test_a_server_step_that_leaves_no_numbers_is_not_kept(tmp_path: Path, optimizer: str) -> None:
+def test_a_diverging_server_step_is_not_stored(tmp_path: Path, optimizer: str) -> None:
     """A diverging step ends the run with an error; with a lower learning rate it continues from the last round."""
     step = {"optimizer": optimizer, "learning_rate": 1e-3}
     server(tmp_path, Arithmetic(), rounds=1, server=step).run(START)
@@ -255,7 +255,7 @@ def test_a_server_step_that_leaves_no_numbers_is_not_kept(tmp_path: Path, optimi
     assert all(value.isfinite().all() for value in found.weights.values())
 
 
-def test_prototypes_that_a_method_spreads_to_no_numbers_are_not_kept(tmp_path: Path) -> None:
+def test_diverging_prototypes_are_not_stored(tmp_path: Path) -> None:
     run = server(tmp_path, Arithmetic(changes=dict.fromkeys(CLIENTS, _reveals)), rounds=1)
     run.method = FedFace({"learning_rate": 3e38, "margin": -1.0})
     with pytest.raises(FedfrError, match=r"step made kept identities/client-0\d NaN or infinite; lower"):
@@ -268,7 +268,7 @@ def _reveals(update: Update) -> Update:
     return replace(update, prototypes=None, identities=own)
 
 
-def test_every_client_is_told_which_of_its_updates_was_taken_last(tmp_path: Path) -> None:
+def test_every_client_receives_the_round_of_its_last_accepted_update(tmp_path: Path) -> None:
     """Also after a resume from the journal, and only for methods that need it."""
 
     def refused_in(number: int) -> Change:

@@ -20,7 +20,7 @@ ROWS = torch.zeros(1, 2)
 
 
 def steps(*means: float, **settings: object) -> list[float]:
-    """θ = 0 at first; the clients' means of the rounds one after the other."""
+    """Return the models after successive rounds with these client means, starting from θ = 0."""
     config = ServerConfig.model_validate(settings)
     generic, found = GenericModel({"w": torch.zeros(1, dtype=torch.float64)}, ROWS), []
     for mean in means:
@@ -30,7 +30,7 @@ def steps(*means: float, **settings: object) -> list[float]:
     return found
 
 
-def test_the_average_is_taken_as_it_is() -> None:
+def test_without_an_optimizer_the_average_is_used() -> None:
     assert steps(2.0, 3.0) == [2.0, 3.0]
 
 
@@ -54,7 +54,7 @@ def test_adam_by_hand() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
-def test_statistics_integers_and_what_nobody_shared_stay_as_in_the_mean(optimizer: str) -> None:
+def test_statistics_integers_and_unshared_entries_equal_the_mean(optimizer: str) -> None:
     before = GenericModel(
         {"own": torch.ones(2), "var": torch.ones(2), "steps": torch.tensor(1), "w": torch.ones(2)}, ROWS
     )

@@ -55,7 +55,7 @@ def over_the_wire(update: Update) -> Update:
     return decode_update(encode(update))
 
 
-def test_full_updates_are_left_alone() -> None:
+def test_full_updates_are_unchanged() -> None:
     update = moved()
     sent = compress(update, BEFORE, "full", {})
     assert sent.update is update
@@ -65,8 +65,8 @@ def test_full_updates_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_lost_is_what_the_client_keeps(kind: str) -> None:
-    """To the bit: the server has the value that the client believes it sent, and the rest is the difference."""
+def test_the_residual_equals_the_error(kind: str) -> None:
+    """Bit for bit: the server restores what the client assumes it sent, and the residual is the difference."""
     trained = tensors(moved())
     sent = compress(moved(), BEFORE, kind, {})
     received = tensors(restore(over_the_wire(sent.update), BEFORE, kind))
@@ -86,7 +86,7 @@ def test_what_is_lost_is_what_the_client_keeps(kind: str) -> None:
     arrays.arrays(np.float32, st.integers(SMALL, 3 * SMALL), elements=st.floats(-(2.0**60), 2.0**60, width=32)),
     st.sampled_from(KINDS),
 )
-def test_no_value_is_off_by_more_than_its_blocks_share(values: np.ndarray, kind: str) -> None:
+def test_errors_are_bounded_by_the_scale_of_the_block(values: np.ndarray, kind: str) -> None:
     """For blocks of zeros, blocks with a single large value, and a partial last block."""
     trained = torch.from_numpy(values.copy())
     nothing = Broadcast(1, {"w": torch.zeros_like(trained)}, torch.zeros(1, 2))
@@ -135,8 +135,8 @@ def test_every_float_is_encoded_to_within_one_step(values: np.ndarray, kind: str
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_is_lost_for_good(kind: str) -> None:
-    """The same small change round after round: with what was kept, the sum of what arrives stays within one rounding.
+def test_error_feedback_transmits_every_change(kind: str) -> None:
+    """The same small change in every round: with error feedback, the sum of what is sent is exact up to a rounding.
 
     One value of the block moves a thousand times further, so that in eight bits every other change rounds to nothing.
     """
@@ -158,7 +158,7 @@ def test_nothing_is_lost_for_good(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_round_without_a_tensor_keeps_what_is_owed(kind: str) -> None:
+def test_a_round_without_a_tensor_keeps_its_residual(kind: str) -> None:
     sent = compress(moved(), BEFORE, kind, {})
     part = replace(moved(), weights={"bias": moved().weights["bias"]}, prototypes=None)
     assert torch.equal(compress(part, BEFORE, kind, sent.residual).residual["conv"], sent.residual["conv"])
@@ -166,9 +166,9 @@ def test_a_round_without_a_tensor_keeps_what_is_owed(kind: str) -> None:
 
 @pytest.mark.parametrize("backbone", ["mobilefacenet", "mobilefacenet-112x96", "slimface"])
 def test_a_quarter_of_the_bytes(backbone: str) -> None:
-    """With every tensor counted: at most 30 % of full updates in eight bits, 55 % in bf16.
+    """Including all tensors: at most 30 % of a full update with int8, 55 % with bf16.
 
-    Of the smallest: the smaller a network, the larger its share of small tensors.
+    Measured on the smallest network, which has the largest share of small tensors.
     """
     weights = {name: value.clone() for name, value in build_backbone(backbone, 0).state_dict().items()}
     given = Broadcast(1, weights, torch.randn(100, BACKBONES[backbone].embedding_dim))
@@ -207,7 +207,7 @@ def with_scales(value: Callable[[torch.Tensor], torch.Tensor]) -> Spoil:
         ),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name(spoil: Spoil, reason: str) -> None:
+def test_mismatching_updates_are_refused_by_name(spoil: Spoil, reason: str) -> None:
     with pytest.raises(FedfrError, match=f"update of client-01 for round 3 refused: {reason}"):
         restore(spoil(compress(moved(), BEFORE, "int8", {}).update), BEFORE, "int8")
 
@@ -221,7 +221,7 @@ def test_changes_where_full_updates_are_expected_are_refused() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.slow
 def test_a_run_counts_fewer_bytes_and_resumes_to_the_bit(kind: str, tmp_path: Path) -> None:
-    """What is owed is part of the private state: a run killed after its first round ends as an undisturbed one."""
+    """The residual is part of the private state, so a run killed after its first round ends with equal bits."""
     overrides = (f"federation.updates={kind}", "federation.rounds=3", "federation.keep_rounds=3")
     whole = Experiment.create(tiny_config(tmp_path, *overrides), tmp_path / "whole")
     whole.run()

@@ -19,7 +19,7 @@ from fedfr.federation.private_state import PrivateState
 
 
 class Finished:
-    """A method's run: what was sent up, what the server ended with, what the clients kept."""
+    """A method's run: updates, final generic model, and private states."""
 
     def __init__(self, folder: Path, *overrides: str) -> None:
         self.experiment = Experiment.create(tiny_config(folder, *overrides), folder / "run")

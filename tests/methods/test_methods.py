@@ -58,7 +58,7 @@ def test_fedfr_reports_every_term_and_keeps_what_is_private(run: Any) -> None:
 
 
 def test_at_the_first_participation_the_contrastive_term_is_constant(run: Any) -> None:
-    """u_p = u_g: ln 2, no gradient; from the second round on it moves."""
+    """u_p = u_g gives ln 2 and no gradient; from the second round on it varies."""
     first, second = ([update for update in run("method.name=fedfr").ups if update.round == number] for number in (1, 2))
     assert all(update.metrics["loss/contrastive"] == pytest.approx(math.log(2), abs=1e-6) for update in first)
     assert all(abs(update.metrics["loss/contrastive"] - math.log(2)) > 1e-4 for update in second)
@@ -71,7 +71,7 @@ def test_the_released_codes_untrained_previous_network(run: Any) -> None:
     assert all(abs(update.metrics["loss/contrastive"] - math.log(2)) > 1e-2 for update in first)
 
 
-def test_reweighting_is_felt(run: Any) -> None:
+def test_reweighting_changes_the_result(run: Any) -> None:
     weighted = run("method.name=fedfr", "method.reweight_negatives=true")
     assert not equal(weighted.generic, run("method.name=fedfr").generic)
 
@@ -86,20 +86,20 @@ def test_bottleneck_transform(run: Any) -> None:
     assert not torch.allclose(found[1](images), found[1].backbone(images), atol=1e-3)
 
 
-def test_detached_dfc_leaves_the_backbone_to_the_other_terms(run: Any) -> None:
+def test_detached_dfc_does_not_train_the_backbone(run: Any) -> None:
     others = [setting for setting in OFF if "dfc" not in setting]
     detached = run("method.name=fedfr", *others, "method.dfc.detach=true")
     assert equal(detached.generic, run("method.name=fedavg").generic)
     assert detached.state("client-01").dfc
 
 
-def test_fedavg_leaves_public_faces_and_prototypes_alone(run: Any) -> None:
+def test_fedavg_uses_no_public_faces_and_prototypes(run: Any) -> None:
     fedavg = run("method.name=fedavg")
     assert all(update.prototypes is None and update.count == 9 for update in fedavg.ups)
     assert torch.equal(fedavg.generic.prototypes, fedavg.start.prototypes)
 
 
-def test_local_shares_nothing_and_goes_on_from_itself(run: Any) -> None:
+def test_local_shares_nothing_and_continues_from_its_own_model(run: Any) -> None:
     local = run("method.name=local")
     assert len(local.ups) == 4
     assert all(update.weights == {} and update.prototypes is None for update in local.ups)
@@ -129,7 +129,7 @@ def test_pretrained_runs_no_round(run: Any) -> None:
     assert pretrained.method_run.journal.rounds() == [0]
 
 
-def test_a_client_that_is_not_drawn_keeps_its_state(run: Any) -> None:
+def test_a_client_that_is_not_sampled_keeps_its_state(run: Any) -> None:
     partial = run("method.name=fedfr", "federation.participation=0.5", "federation.rounds=3")
     took_part: dict[str, list[int]] = {}
     for update in partial.ups:
@@ -154,7 +154,7 @@ def test_settings_out_of_range() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS.names)
-def test_none_is_forgotten(name: str) -> None:
+def test_every_method_is_documented_and_tested(name: str) -> None:
     """Every method has its line in the documentation and its place in these tests."""
     root = Path(__file__).resolve().parents[2]
     assert f"| `{name}` |" in (root / "docs" / "methods.md").read_text(encoding="utf-8")
@@ -163,7 +163,7 @@ def test_none_is_forgotten(name: str) -> None:
 
 
 class Toy(Method):
-    """Shares one layer, and starts the server from twice the mean's way."""
+    """Shares one layer, and its server moves twice as far as the average."""
 
     def shares(self, entries: Mapping[str, torch.Tensor]) -> frozenset[str]:
         return frozenset({"fc.weight"})

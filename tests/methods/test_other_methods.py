@@ -29,7 +29,7 @@ State = Mapping[str, torch.Tensor]
 
 
 def distance(left: State, right: State) -> float:
-    """‖left − right‖ over the parameters; BatchNorm's statistics and counters would drown them."""
+    """‖left − right‖ over the parameters, without the much larger statistics of BatchNorm."""
     parameters = dict(build_backbone(BACKBONE, 0).named_parameters())
     return float(sum((left[name].double() - right[name]).square().sum() for name in parameters) ** 0.5)
 
@@ -39,7 +39,7 @@ def changed(run: Any, client: str, name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS.names if METHODS[name]({}).rounds(1)])
-def test_private_prototypes_leave_only_where_the_method_says_so(run: Any, name: str) -> None:
+def test_private_prototypes_are_sent_only_by_methods_that_declare_it(run: Any, name: str) -> None:
     found, told = run(f"method.name={name}"), METHODS[name].privacy
     assert bool(told) == METHODS[name].reveals_identities == (name == "fedface")
     for message in (*found.ups, *(broadcast for _, broadcast in found.downs)):
@@ -51,7 +51,7 @@ def test_fedprox_without_its_penalty_is_fedavg_to_the_bit(run: Any) -> None:
 
 
 @pytest.mark.slow
-def test_fedprox_stays_nearer_to_the_rounds_model_the_larger_mu(run: Any) -> None:
+def test_fedprox_stays_closer_to_the_rounds_model_with_larger_mu(run: Any) -> None:
     few = ("local.epochs=4", "federation.rounds=1")
     runs = [run("method.name=fedprox", f"method.mu={mu}", *few) for mu in (0, 5, 50)]
     strays = [distance(each.state("client-01").backbone, each.start.weights) for each in runs]
@@ -79,7 +79,7 @@ def test_ablations_are_switches_of_fedfr_to_the_bit(run: Any) -> None:
         assert equal(run(f"method.name={name}").generic, switched.generic)
 
 
-def test_fedface_sends_back_what_the_server_spread_out(run: Any) -> None:
+def test_fedface_returns_the_spread_out_prototypes(run: Any) -> None:
     fedface = run("method.name=fedface", "method.margin=-0.5")
     first, second = ([broadcast.round for _, broadcast in fedface.downs].index(number) for number in (1, 2))
     sent = {update.client: update.identities for update in fedface.ups if update.round == 1}
@@ -106,7 +106,7 @@ def test_fedface_takes_steps_of_gradient_descent() -> None:
     assert torch.allclose(kept["identities/b"], other - 0.25 * 2.0 * (one - 0.8 * other), atol=1e-6)
 
 
-def test_fedface_spreads_to_the_same_bits_in_whatever_order_the_journal_gives_them_back() -> None:
+def test_fedface_does_not_depend_on_the_order_in_the_journal() -> None:
     generator = torch.Generator().manual_seed(0)
     kept = {f"identities/{name}": torch.randn(5, 64, generator=generator) for name in "abcd"}
     method, rows = FedFace({"margin": -0.9}), torch.zeros(0, 64)
@@ -128,7 +128,7 @@ def test_partial_sharing_in_both_directions() -> None:
 
 
 @pytest.mark.parametrize(("name", "own"), [("fedper", "fc.weight"), ("lg-fedavg", "stages.0.0.weight")])
-def test_what_is_not_shared_goes_on_where_the_client_left_it(run: Any, name: str, own: str) -> None:
+def test_unshared_entries_continue_from_the_clients_own(run: Any, name: str, own: str) -> None:
     found, clients = run(f"method.name={name}"), ("client-01", "client-02")
     assert all(own not in update.weights for update in found.ups)
     assert torch.equal(found.generic.weights[own], found.start.weights[own])
@@ -140,7 +140,7 @@ def test_what_is_not_shared_goes_on_where_the_client_left_it(run: Any, name: str
     assert torch.linalg.norm(mine - left["client-01"]) < torch.linalg.norm(mine - left["client-02"])
 
 
-def test_fedrep_trains_head_and_body_one_after_the_other(run: Any) -> None:
+def test_fedrep_trains_head_and_body_in_turn(run: Any) -> None:
     body = run("method.name=fedrep")
     assert changed(body, "client-01", "stages.0.0.weight")
     assert not changed(body, "client-01", "fc.weight")
@@ -153,7 +153,7 @@ def test_fedrep_trains_head_and_body_one_after_the_other(run: Any) -> None:
     assert head
 
 
-def test_ditto_leaves_fedavg_alone_and_trains_its_own_model_beside_it(run: Any) -> None:
+def test_ditto_equals_fedavg_and_trains_a_second_model(run: Any) -> None:
     ditto = run("method.name=ditto")
     assert equal(ditto.generic, run("method.name=fedavg").generic)
     state = ditto.state("client-01")
@@ -164,7 +164,7 @@ def test_ditto_leaves_fedavg_alone_and_trains_its_own_model_beside_it(run: Any) 
 
 
 @pytest.mark.slow
-def test_ditto_holds_its_model_the_nearer_the_larger_lambda(run: Any) -> None:
+def test_ditto_stays_closer_to_the_shared_model_with_larger_lambda(run: Any) -> None:
     few = ("local.epochs=4", "federation.rounds=1")
     runs = [run("method.name=ditto", f"method.lam={lam}", *few) for lam in (0, 5, 50)]
     strays = [distance(each.state("client-01").personal_backbone, each.start.weights) for each in runs]
@@ -184,12 +184,12 @@ def test_tuning_follows_fedavg_and_shares_nothing(run: Any, name: str) -> None:
     assert distance(state.backbone, fedavg.generic.weights) > 0
 
 
-def test_every_client_tunes_however_few_took_part(run: Any) -> None:
+def test_every_client_tunes_at_any_participation(run: Any) -> None:
     found = run("method.name=finetune", "federation.participation=0.5")
     assert [len([u for u in found.ups if u.round == number]) for number in (1, 2, 3)] == [1, 1, 2]
 
 
-def test_tuning_goes_on_from_the_clients_own_copy(run: Any) -> None:
+def test_tuning_continues_from_the_clients_own_copy(run: Any) -> None:
     once, twice = (run("method.name=finetune", f"method.tuning_rounds={count}") for count in (1, 2))
     assert equal(once.generic, twice.generic)
     own, theirs = twice.state("client-01").backbone, once.state("client-01").backbone
@@ -208,7 +208,7 @@ def test_distillation_by_hand() -> None:
     assert float(term.value(agreed, network).detach()) == pytest.approx(0, abs=1e-7)
 
 
-def test_the_teacher_is_felt_in_tuning_alone(run: Any) -> None:
+def test_the_teacher_affects_tuning_only(run: Any) -> None:
     found = run("method.name=distill")
     told = ["loss/distillation" in update.metrics for update in found.ups]
     assert told == [update.round == 3 for update in found.ups]
@@ -234,7 +234,7 @@ def test_the_branch_replaces_one_vs_all(run: Any) -> None:
 
 
 @pytest.mark.parametrize("policy", ["average", "local"])
-def test_the_teacher_stays_what_it_was_before_tuning(run: Any, policy: str) -> None:
+def test_the_teacher_is_constant_during_tuning(run: Any, policy: str) -> None:
     """In the second tuning round prototypes and BatchNorm of the teacher are still those before tuning."""
     settings = ("method.name=distill", "local.learning_rate=0.05", f"federation.batchnorm={policy}")
     once, twice = (run(*settings, f"method.tuning_rounds={count}") for count in (1, 2))

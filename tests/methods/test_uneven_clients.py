@@ -38,13 +38,13 @@ class Notes(Silent):
         self.said: list[str] = []
 
     def note(self, text: str) -> None:
-        """Keep it."""
+        """Record the note."""
         self.said.append(text)
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS.names if METHODS[name]({}).rounds(1)])
 @pytest.mark.slow
-def test_every_method_trains_all_of_them_to_finite_figures(tmp_path: Path, name: str) -> None:
+def test_every_method_gives_finite_metrics(tmp_path: Path, name: str) -> None:
     manifest = uneven(tmp_path)
     config = tiny_config(tmp_path, f"split.manifest={manifest}", f"method.name={name}", "local.epochs=2")
     experiment = Experiment.create(config, tmp_path / "run")

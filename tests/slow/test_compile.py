@@ -31,7 +31,7 @@ def manifest(folder: Path) -> Path:
     return folder / "split.json"
 
 
-def test_the_number_of_workers_moves_no_bit_of_compiled_training(tmp_path: Path) -> None:
+def test_the_number_of_workers_changes_no_bit_of_compiled_training(tmp_path: Path) -> None:
     split, found = manifest(tmp_path), []
     for workers in (1, 2):
         settings = [f"split={{manifest: {split}}}", "runtime.compile=true", f"runtime.workers={workers}"]

@@ -155,7 +155,7 @@ def test_an_unregistered_key_is_rejected_during_a_run(demo: Demo) -> None:
 
 
 @pytest.mark.parametrize("demo", [("federation.rounds=1", "deployment.join=90")], indirect=True)
-def test_unregistered_and_lying_sites_are_refused(demo: Demo, tmp_path: Path) -> None:
+def test_unregistered_and_impersonating_sites_are_refused(demo: Demo, tmp_path: Path) -> None:
     """Of three sites one has an unregistered key and one claims to be another; both are refused and named."""
     stranger, liar, honest = demo.clients
     for end in ("", ".pub"):

@@ -21,7 +21,7 @@ def made(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Federation]
 
 
 @pytest.mark.parametrize("made", [()], indirect=True)
-def test_a_federation_of_processes_gives_the_bits_of_a_local_run(made: Federation) -> None:
+def test_a_federation_of_processes_equals_a_local_run(made: Federation) -> None:
     rows = made.local.run()
     made.start_run()
     wait_for(made.finished, "the end of the run")
@@ -50,7 +50,7 @@ def test_a_killed_site_does_not_stop_the_round_of_the_others(made: Federation) -
 
 
 @pytest.mark.parametrize("made", [("federation.rounds=3",)], indirect=True)
-def test_a_killed_superlink_is_the_end_of_a_flower_run_not_of_the_experiment(made: Federation) -> None:
+def test_a_killed_superlink_does_not_end_the_experiment(made: Federation) -> None:
     """Everything is killed in the second round; a new run over the same folder ends with the bits of an undisturbed."""
     made.local.run()
     made.start_run()
@@ -67,7 +67,7 @@ def test_a_killed_superlink_is_the_end_of_a_flower_run_not_of_the_experiment(mad
 
 
 @pytest.mark.parametrize("made", [("deployment.join=5",)], indirect=True)
-def test_a_run_that_cannot_be_says_why(made: Federation) -> None:
+def test_an_impossible_run_gives_the_reason(made: Federation) -> None:
     """Without sites, and with a folder that is not one of the runs."""
 
     def end(run: str) -> FlowerRunStatus:

@@ -64,7 +64,7 @@ class Cable:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
-        """Every connection breaks, and no other comes about."""
+        """Break all connections and accept no new ones."""
         self.whole.clear()
         for end in self.ends:
             with suppress(OSError):
@@ -73,7 +73,7 @@ class Cable:
         self.ends.clear()
 
     def close(self) -> None:
-        """No cable any more."""
+        """Close the connection."""
         self.cut()
         self.server.close()
 
@@ -98,7 +98,7 @@ class Cable:
 
 
 class Without(LocalEngine):
-    """An engine that asks one client in vain."""
+    """An engine that gets no reply from one client."""
 
     def __init__(self, engine: LocalEngine, client: str) -> None:
         self.__dict__ = engine.__dict__
@@ -129,8 +129,8 @@ def reasons(made: Federation) -> list[str]:
 @pytest.mark.parametrize(
     "made", [("local.epochs=5", "federation.rounds=3", "deployment.deadline=45", "deployment.hello=20")], indirect=True
 )
-def test_a_site_that_hangs_costs_one_deadline(made: Federation) -> None:
-    """Stopped in training, it misses the round; woken up, its late answer is dropped and it takes part again."""
+def test_a_hanging_site_delays_a_round_by_one_deadline(made: Federation) -> None:
+    """Stopped in training, it misses the round; continued, its late reply is dropped and it takes part again."""
     made.start_run()
     wait_for(lambda: made.works("client-02"), "training at client-02")
     stopped = group(made.processes["client-02"].pid)
@@ -150,8 +150,8 @@ def test_a_site_that_hangs_costs_one_deadline(made: Federation) -> None:
 
 @pytest.mark.parametrize("made", [("federation.rounds=1", "deployment.deadline=90")], indirect=True)
 @pytest.mark.parametrize("direction", ["down", "up"])
-def test_a_site_that_dies_in_the_middle_of_a_message(made: Federation, direction: str) -> None:
-    """All its processes, half-way through the broadcast or through its answer: the others' run is that without it."""
+def test_a_site_killed_during_a_message(made: Federation, direction: str) -> None:
+    """All its processes are killed halfway through the broadcast or the reply: the run equals one without it."""
     passed = {"down": 0, "up": 0}
 
     def watch(way: str, size: int) -> None:
@@ -185,7 +185,7 @@ def test_a_site_that_dies_in_the_middle_of_a_message(made: Federation, direction
 
 
 @pytest.mark.parametrize("made", [("federation.rounds=3", "local.epochs=5")], indirect=True)
-def test_a_cable_that_is_cut_and_mended(made: Federation) -> None:
+def test_a_connection_that_is_interrupted_and_restored(made: Federation) -> None:
     """Interrupted during training and restored in time: no refusal, and equal bits."""
     made.local.run()
     made.start_link()
@@ -210,7 +210,7 @@ def test_a_cable_that_is_cut_and_mended(made: Federation) -> None:
 @pytest.mark.parametrize("made", [("federation.rounds=2",)], indirect=True)
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_at_a_site(made: Federation) -> None:
-    """Its round fails with the reason in its own log alone; the next one it takes part in, once there is room."""
+    """Its round fails with the reason in its own log only; with free space it takes part in the next round."""
     private = made.private("client-02")
     private.mkdir(parents=True)
     mounted = subprocess.run(
@@ -267,7 +267,7 @@ def test_a_full_disk_at_a_site(made: Federation) -> None:
         ),
     ],
 )
-def test_a_site_that_lies_is_named_and_left_out(made: Federation, lie: str, reason: str) -> None:
+def test_a_dishonest_site_is_named_and_refused(made: Federation, lie: str, reason: str) -> None:
     """A registered site with other code: its replies are refused, and the others finish the round."""
     programs = made.folder / "programs"
     programs.mkdir(parents=True)

@@ -12,7 +12,7 @@ from fedfr.models import UserPreprocessing
 pytestmark = pytest.mark.slow
 
 
-def test_the_right_colours_are_ahead(models_dir: Path, data_dir: Path, tmp_path: Path) -> None:
+def test_the_right_colour_order_gives_the_best_metric(models_dir: Path, data_dir: Path, tmp_path: Path) -> None:
     """The published MobileFaceNet on the first 40 people of LFW with five images or more, five of each."""
     people = [sorted(path.iterdir()) for path in sorted((data_dir / "lfw112").iterdir())]
     for images in [each for each in people if len(each) >= 5][:40]:

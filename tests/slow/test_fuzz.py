@@ -15,7 +15,7 @@ ROUNDS, CLIENTS = 20, 5_000
 INPUTS = 150
 
 
-def test_a_hundred_thousand_damaged_answers_cost_their_clients_alone(tmp_path: Path) -> None:
+def test_a_hundred_thousand_damaged_replies_affect_only_their_clients(tmp_path: Path) -> None:
     refused = 0
     for seed in range(ROUNDS):
         updates = ("full", "bf16", "int8")[seed % 3]

@@ -41,7 +41,7 @@ def start(run: Path, workers: int) -> list[str]:
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """Every model's and private state's bits, every result, every metric that is no time or memory."""
+    """All tensors and results, and all metrics except times and memory."""
     found: dict[str, Any] = {}
     for path in sorted(run.rglob("*.safetensors")):
         # The order of a header's entries is not fixed, the bits of the tensors are.
@@ -60,7 +60,7 @@ def outcome(run: Path) -> dict[str, Any]:
 
 
 def processes_of(run: Path) -> list[int]:
-    """Processes that still work on the run: its command line, or a worker whose parent was it."""
+    """Return the processes of the run: those with its command line, and their workers."""
     found = []
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():

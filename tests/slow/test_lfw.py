@@ -50,7 +50,7 @@ def train(faceset: Path, run: Path, *overrides: str) -> list[dict[str, Any]]:
 
 
 def value(rows: list[dict[str, Any]], model: str, protocol: str, metric: str) -> float:
-    """Mean over what the model has there."""
+    """Mean over the rows of a model."""
     values = [
         row["value"] for row in rows if (row["model"], row["protocol"], row["metric"]) == (model, protocol, metric)
     ]
@@ -89,7 +89,7 @@ def test_from_a_published_checkpoint(faceset: Path, data_dir: Path, models_dir: 
 
 @pytest.mark.slow
 def test_the_official_pairs_with_a_published_model(data_dir: Path, models_dir: Path, tmp_path: Path) -> None:
-    """98.72 ± 0.51 % with features of image and mirror image side by side; InsightFace's sum must come near."""
+    """98.72 ± 0.51 % with concatenated features of image and mirror image; the sum must be close."""
     packed = tmp_path / "lfw.bin"
     fedfr("faces", "pack-pairs", str(data_dir / "lfw112"), str(data_dir / "lfw_pairs.txt"), str(packed))
     model = models_dir / "mobilefacenet_casia.ckpt"

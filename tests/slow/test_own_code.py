@@ -57,7 +57,7 @@ def installed(folder: Path, code: str) -> Path:
     return folder
 
 
-def test_where_it_is_allowed_it_gives_the_bits_of_a_local_run(tmp_path: Path) -> None:
+def test_an_allowed_method_equals_a_local_run(tmp_path: Path) -> None:
     with Federation(tmp_path / "all", *SETTINGS) as made:
         made.local.run(False)
         made.start_run()
@@ -68,9 +68,7 @@ def test_where_it_is_allowed_it_gives_the_bits_of_a_local_run(tmp_path: Path) ->
         assert made.events("refused") == []
 
 
-def test_a_site_that_does_not_allow_it_or_has_another_source_refuses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sites_refuse_code_that_is_not_allowed_or_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Federation(tmp_path / "some", *SETTINGS) as made:
         first, second, third = (made.sites[client] for client in made.sites)
         site = yaml.safe_load(second.read_text(encoding="utf-8"))

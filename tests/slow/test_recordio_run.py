@@ -25,7 +25,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out" / "split_pretrain_13" / "client_0000"
 
 
-def test_the_bits_of_a_run_on_converted_faces(records: Path, tmp_path: Path) -> None:
+def test_a_run_on_a_linked_file_equals_one_on_converted_faces(records: Path, tmp_path: Path) -> None:
     settings = [*SETTINGS, "model.backbone=slimface", "federation.rounds=1"]
     import_recordio(records, tmp_path / "set", link=False)
     Experiment.create(load_config(None, [*settings, f"faces.path={tmp_path / 'set'}"]), tmp_path / "converted").run()

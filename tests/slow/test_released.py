@@ -18,8 +18,8 @@ from fedfr.models import LAYOUTS, ModelParts, ModelSource, import_weights, load_
 pytestmark = pytest.mark.slow
 
 
-def test_the_authors_network_there_and_back(reference_dir: Path, tmp_path: Path) -> None:
-    """A client of 100 identities, its entries as the authors' own modules name them, saved as they save them."""
+def test_import_and_export_of_the_authors_network(reference_dir: Path, tmp_path: Path) -> None:
+    """A client of 100 identities with the entry names and files of the authors' code."""
     entries = json.loads((reference_dir / "backbones.json").read_text(encoding="utf-8"))["sphereface64"]["state"]
     generator = torch.Generator().manual_seed(0)
     theirs: dict[str, Any] = {
@@ -48,7 +48,7 @@ def test_the_authors_network_there_and_back(reference_dir: Path, tmp_path: Path)
         assert all(torch.equal(found[key], value) for key, value in expected.items())
 
 
-def test_a_personal_model_that_is_trained_apart(tmp_path: Path) -> None:
+def test_a_separately_trained_personal_model(tmp_path: Path) -> None:
     run = tmp_path / "run"
     Experiment.create(
         tiny_config(tmp_path, "federation.rounds=1", "method.name=ditto", "model.backbone=slimface"), run

@@ -104,7 +104,7 @@ def test_methods_are_hidden_and_shown_and_the_legend_follows(chromium: Browser, 
     assert chromium.complaints() == []
 
 
-def test_the_point_under_the_pointer_is_told(chromium: Browser, page: Path) -> None:
+def test_the_point_under_the_pointer_has_a_tooltip(chromium: Browser, page: Path) -> None:
     chromium.open(page, width=1400)
     key = chromium.driver.find_element(By.CSS_SELECTOR, "#rounds-personalized-1-1 svg")
     chromium.run("arguments[0].scrollIntoView({block: 'center'})", key)
@@ -118,7 +118,7 @@ def test_the_point_under_the_pointer_is_told(chromium: Browser, page: Path) -> N
     assert "TAR@FAR=1e-1 (%)" in told
 
 
-def test_a_figure_comes_as_svg_and_as_png(chromium: Browser, page: Path) -> None:
+def test_figures_are_exported_as_svg_and_png(chromium: Browser, page: Path) -> None:
     """Exported alone, black on white also in a dark page, with the visible lines only."""
     chromium.open(page, width=1400, dark=True)
     name = "roc-personalized-1-1"
@@ -139,7 +139,7 @@ def test_a_figure_comes_as_svg_and_as_png(chromium: Browser, page: Path) -> None
     assert chromium.complaints() == []
 
 
-def test_a_table_comes_as_latex_and_as_markdown(chromium: Browser, page: Path) -> None:
+def test_tables_are_exported_as_latex_and_markdown(chromium: Browser, page: Path) -> None:
     chromium.open(page, width=1400)
     for form, expected in (("tex", r"\toprule"), ("md", "|---|"), ("csv", "model,")):
         chromium.click(f"button[data-table=overview][data-form={form}]")
@@ -153,7 +153,7 @@ def _has_content(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
 
 
-def test_the_data_come_as_csv(chromium: Browser, page: Path) -> None:
+def test_data_of_figures_are_exported_as_csv(chromium: Browser, page: Path) -> None:
     chromium.open(page, width=1400)
     for name in chromium.run(FIGURES):
         # Chromium asks before the eleventh download of one visit, which nobody answers here.
@@ -167,7 +167,7 @@ def test_the_data_come_as_csv(chromium: Browser, page: Path) -> None:
     assert chromium.complaints() == []
 
 
-def test_it_prints_in_black_on_white(chromium: Browser, page: Path) -> None:
+def test_the_page_is_printed_black_on_white(chromium: Browser, page: Path) -> None:
     chromium.open(page, width=1400, dark=True)
     chromium.driver.execute_cdp_cmd(
         "Emulation.setEmulatedMedia",

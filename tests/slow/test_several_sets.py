@@ -49,7 +49,7 @@ def sets(tmp_path: Path) -> Path:
 
 
 def of_everybody(sets: Path) -> list[str]:
-    """Settings of a run that has all sets, the clients being called by the names of the private ones."""
+    """Settings of a run with all sets, whose clients are named after the private ones."""
     private = f"[{{name: north, path: '{sets / 'nörth 1'}'}}, {{name: south, path: '{sets / 'south'}'}}]"
     given = [f"faces.public={sets / 'public'}", f"faces.private={private}", f"faces.generic={sets / 'generic'}"]
     return [*given, "split.recipe=sets", "split.settings.test_count=2", "split.settings.min_images=4", *SETTINGS]
@@ -90,9 +90,7 @@ def machines(tmp_path: Path, sets: Path) -> Iterator[Machines]:
         yield made
 
 
-def test_machines_with_sets_of_their_own_give_the_bits_of_one_run_over_all(
-    machines: Machines, sets: Path, tmp_path: Path
-) -> None:
+def test_machines_with_different_sets_equal_one_run_with_all(machines: Machines, sets: Path, tmp_path: Path) -> None:
     local = Experiment.create(load_config(None, of_everybody(sets)), tmp_path / "local")
     rows = [row for row in local.run(False) if row.protocol.startswith("generic")]
     machines.submit()
@@ -117,7 +115,7 @@ def test_machines_with_sets_of_their_own_give_the_bits_of_one_run_over_all(
     assert not any(digests.intersects(FaceSet.load(folder).digests()) for folder in machines.own.values())
 
 
-def test_a_killed_run_with_several_sets_ends_with_the_bits_of_an_undisturbed_one(sets: Path, tmp_path: Path) -> None:
+def test_a_killed_run_with_several_sets_is_resumed_to_the_bit(sets: Path, tmp_path: Path) -> None:
     Experiment.create(load_config(None, of_everybody(sets)), tmp_path / "whole").run(False)
     options = [part for setting in of_everybody(sets) for part in ("--set", setting)]
     (tmp_path / "c.yaml").write_text("{}")

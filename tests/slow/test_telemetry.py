@@ -18,7 +18,7 @@ OURS = "import sys; from fedfr.models import open_model; model = open_model(sys.
 
 
 def test_no_opened_model_is_reported(reference_dir: Path) -> None:
-    """A process that opens a model with ONNX Runtime alone connects to its maker; one that uses fedfr does not."""
+    """ONNX Runtime alone connects to its vendor when it opens a model; with fedfr it does not."""
     model = reference_dir.parent / "cases" / "onnx" / "div_add.onnx"
     if not model.exists():
         pytest.skip(f"{model} is absent")

@@ -67,7 +67,7 @@ def trained(place: Path) -> str:
     return shown(80, "train", place / "tiny.yaml", "--out", place / "run")
 
 
-def test_bars_name_what_they_count_and_go_on_during_evaluation(trained: str) -> None:
+def test_progress_bars_have_units_and_continue_during_evaluation(trained: str) -> None:
     assert too_wide(trained, 80) == []
     assert "…" not in trained
     for counted in ("2/2 steps", "4/4 client updates", "1/3 models", "3/3 models", "evaluating", "fedfr-hn-con"):

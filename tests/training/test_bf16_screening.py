@@ -18,7 +18,7 @@ def features(count: int, dim: int, seed: int) -> torch.Tensor:
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("dim", [1, 8, 512, 1023])
 @pytest.mark.parametrize("threshold", [-0.3, 0.0, 0.05, 0.4])
-def test_limits_are_sure(kind: torch.dtype, dim: int, threshold: float) -> None:
+def test_limits_hold(kind: torch.dtype, dim: int, threshold: float) -> None:
     left, right = features(150, dim, 1), features(130, dim, 2)
     exact = torch.nn.functional.normalize(left.double()) @ torch.nn.functional.normalize(right.double()).T
     rows, columns = RoundedFeatures.of(left, kind), RoundedDirections.of(right, kind, 50)
@@ -30,7 +30,7 @@ def test_limits_are_sure(kind: torch.dtype, dim: int, threshold: float) -> None:
     assert unsure < 0.6 if dim > 1 else True
 
 
-def test_the_roundoff_of_bfloat16_is_reached() -> None:
+def test_the_largest_rounding_error_of_bfloat16() -> None:
     """1 + 2⁻⁸ is half-way between its neighbours, the largest possible rounding error."""
     value = torch.tensor([1 + 2.0**-8])
     assert float((value.bfloat16().float() - value).abs()) == 2.0**-8

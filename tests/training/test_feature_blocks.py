@@ -19,7 +19,7 @@ ALL = np.random.default_rng(0).normal(size=(COUNT, 3)).astype(np.float32)
 
 
 class Maker:
-    """Source of features that records requests and stops before a given one, as a killed process."""
+    """Source of features that records requests and raises before a given one, like a killed process."""
 
     def __init__(self, stop_at: int = COUNT) -> None:
         self.asked: list[tuple[int, int]] = []
@@ -36,7 +36,7 @@ def read(folder: Path, maker: Maker, about: dict[str, object] | None = None) -> 
     return np.concatenate(list(FeatureBlocks(folder, COUNT, ABOUT if about is None else about).blocks(maker)))
 
 
-def test_what_is_kept_is_not_made_again(tmp_path: Path) -> None:
+def test_stored_blocks_are_not_recomputed(tmp_path: Path) -> None:
     folder, killed = tmp_path / "ä b", Maker(FEATURE_BLOCK)
     with pytest.raises(KeyboardInterrupt):
         read(folder, killed)
@@ -57,7 +57,7 @@ def test_what_is_kept_is_not_made_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "other shape", "other type", "text"])
-def test_a_damaged_block_is_made_again(damage: str, tmp_path: Path) -> None:
+def test_a_damaged_block_is_recomputed(damage: str, tmp_path: Path) -> None:
     read(tmp_path / "f", Maker())
     path = tmp_path / "f" / "000001.npz"
     content = path.read_bytes()
@@ -74,7 +74,7 @@ def test_a_damaged_block_is_made_again(damage: str, tmp_path: Path) -> None:
     assert again.asked == [(FEATURE_BLOCK, 2 * FEATURE_BLOCK)]
 
 
-def test_features_of_something_else_are_not_mixed_in(tmp_path: Path) -> None:
+def test_features_of_other_images_are_refused(tmp_path: Path) -> None:
     read(tmp_path / "f", Maker())
     with pytest.raises(
         FedfrError, match=r"with weights 'sha256:1', but this command.* with weights 'sha256:2'; give another"
@@ -86,7 +86,7 @@ def test_features_of_something_else_are_not_mixed_in(tmp_path: Path) -> None:
         list(FeatureBlocks(tmp_path / "f", 7, ABOUT).blocks(Maker()))
 
 
-def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
+def test_unusable_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").touch()
     with pytest.raises(FedfrError, match="other contains other files; give a new or empty folder for the features"):
@@ -127,7 +127,7 @@ def test_a_block_that_cannot_be_written_loses_none_before_it(tmp_path: Path) -> 
     assert rest.asked[0] == (FEATURE_BLOCK, 2 * FEATURE_BLOCK)
 
 
-def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system's own error, as a write on /dev/full gives it."""
     folder = tmp_path / "f"
     with pytest.raises(KeyboardInterrupt):

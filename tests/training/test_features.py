@@ -17,7 +17,7 @@ POOL = TrainingSet([(FACES, None, 0)])
 
 
 def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """Relative, since an untrained network's features are of any size."""
+    """Relative difference, because features of an untrained network can have any length."""
     return float(torch.linalg.norm(found - expected) / torch.linalg.norm(expected))
 
 
@@ -68,7 +68,7 @@ def test_features_may_enter_a_backward_pass(backbone: torch.nn.Module) -> None:
     assert weight.grad is not None
 
 
-def test_bf16_changes_angles_little_and_answers_in_float32(backbone: torch.nn.Module) -> None:
+def test_bf16_changes_angles_little_and_returns_float32(backbone: torch.nn.Module) -> None:
     full = extract_features(backbone, POOL, COMPUTE)
     half = extract_features(backbone, POOL, Compute(Preprocessing(), torch.device("cpu"), bf16=True))
     assert half.dtype == torch.float32
@@ -76,7 +76,7 @@ def test_bf16_changes_angles_little_and_answers_in_float32(backbone: torch.nn.Mo
     assert float(torch.nn.functional.cosine_similarity(half, full).min()) > 0.99
 
 
-def test_channels_last_changes_no_meaning() -> None:
+def test_channels_last_changes_no_result() -> None:
     plain = build_backbone("slimface", 0)
     placed = COMPUTE.place(build_backbone("slimface", 0))
     assert difference(extract_features(placed, POOL, COMPUTE), extract_features(plain, POOL, COMPUTE)) < 1e-5

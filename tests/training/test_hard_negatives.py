@@ -74,7 +74,7 @@ def test_lengths_at_the_ends_of_float32(screen: torch.dtype, scale: float) -> No
 
 
 @pytest.mark.parametrize("screen", KINDS)
-def test_what_is_not_finite_resembles_nothing(screen: torch.dtype) -> None:
+def test_features_that_are_not_finite_are_not_similar(screen: torch.dtype) -> None:
     public, private = gaussian(12, 8, 5), gaussian(6, 8, 6)
     expected = chosen(public, private, -1.0)
     assert expected == list(range(12))
@@ -99,8 +99,8 @@ def test_none_and_no_public_faces() -> None:
     assert hard_negatives(private, torch.empty(0, 4), -1.0).tolist() == []
 
 
-def test_the_threshold_itself_is_not_kept() -> None:
-    """Strictly above, as the specification has it."""
+def test_a_similarity_equal_to_the_threshold_is_excluded() -> None:
+    """Only similarities strictly above the threshold count."""
     public = torch.tensor([[0.0, 1.0], [0.6, 0.8], [1.0, 0.0]])
     private = torch.tensor([[0.0, 2.0]])
     assert hard_negatives(public, private, 1.0).tolist() == []
@@ -108,7 +108,7 @@ def test_the_threshold_itself_is_not_kept() -> None:
     assert hard_negatives(public, private, 0.0).tolist() == [0, 1]
 
 
-def test_the_programs_own_precision_changes_nothing() -> None:
+def test_precision_settings_of_the_program_have_no_effect() -> None:
     """A program's bfloat16 setting for float32 products has no effect and is restored."""
     public, private = gaussian(300, 64, 8), gaussian(100, 64, 9)
     threshold = float(largest(public, private).median())
@@ -122,7 +122,7 @@ def test_the_programs_own_precision_changes_nothing() -> None:
     assert found == chosen(public, private, threshold)
 
 
-def test_large_problems_are_screened_as_the_machine_likes() -> None:
+def test_large_problems_are_screened_in_reduced_precision() -> None:
     public, private = gaussian(2000, 256, 10), gaussian(300, 256, 11)
     assert len(public) * private.numel() > module.SMALL
     threshold = float(largest(public, private).median())
@@ -131,7 +131,7 @@ def test_large_problems_are_screened_as_the_machine_likes() -> None:
 
 @pytest.mark.parametrize("screen", KINDS)
 @pytest.mark.parametrize("block", [1, 50, 4096])
-def test_half_precision_asks_only_for_what_it_cannot_decide(screen: torch.dtype, block: int) -> None:
+def test_half_precision_requests_only_undecided_features(screen: torch.dtype, block: int) -> None:
     public, private = gaussian(400, 128, 12) * 1e6, gaussian(60, 128, 13)
     threshold = float(largest(public, private).median())
     asked: list[int] = []

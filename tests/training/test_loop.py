@@ -128,7 +128,7 @@ def test_a_set_smaller_than_a_batch_fills_every_step(images: int) -> None:
     assert all(value.isfinite().all() for value in made.state_dict().values())
 
 
-def test_the_same_name_draws_the_same_and_another_differs() -> None:
+def test_draws_depend_on_the_purpose() -> None:
     order, flips = PLAN.draw(0, 50)
     again = PLAN.draw(0, 50)
     assert torch.equal(order, again[0])
@@ -141,7 +141,7 @@ def test_the_same_name_draws_the_same_and_another_differs() -> None:
     assert not replace(PLAN, flip=False).draw(0, 50)[1].any()
 
 
-def test_training_is_a_function_of_its_names() -> None:
+def test_training_depends_only_on_seed_and_purpose() -> None:
     results = []
     for seed in (0, 0, 1):
         made = network()
@@ -165,8 +165,8 @@ class Waits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_the_device_is_not_waited_for_inside_an_epoch() -> None:
-    """Every term at work: ten steps an epoch read as few numbers as one step does."""
+def test_an_epoch_does_not_wait_for_the_device() -> None:
+    """With all terms, ten steps per epoch synchronize as often as one step."""
     features = FrozenFeatures(torch.randn(2, len(POOL), 4))
     terms: list[Term] = [MarginSoftmax(negative_repeats=2), Contrastive(), OneVsAll()]
     counts = []
@@ -181,7 +181,7 @@ def test_the_device_is_not_waited_for_inside_an_epoch() -> None:
     assert counts[0] == counts[1] == 5
 
 
-def test_the_global_generator_is_left_alone() -> None:
+def test_the_global_generator_is_unchanged() -> None:
     made = network()
     torch.manual_seed(9)
     expected = torch.rand(3)
@@ -254,7 +254,7 @@ def test_divergence_names_epoch_and_learning_rate() -> None:
         train(network(), POOL, OBJECTIVE, plan, COMPUTE)
 
 
-def test_a_last_step_that_leaves_no_numbers_is_divergence() -> None:
+def test_a_last_step_with_weights_that_are_not_finite_is_divergence() -> None:
     """The loss is finite, the weights after the last step are not: no epoch is reported."""
     told: list[int] = []
     plan = replace(
@@ -282,7 +282,7 @@ def stop(*given: Any) -> None:
     ],
     ids=["finished", "diverged", "interrupted"],
 )
-def test_a_network_comes_back_as_it_was_lent(change: dict[str, Any], error: type[BaseException] | None) -> None:
+def test_the_network_is_restored_after_an_error(change: dict[str, Any], error: type[BaseException] | None) -> None:
     """Modes, trainable parameters and gradients of the network are restored."""
     made = network(build_backbone("slimface", 0))
     layers = dict(made.backbone.named_modules())
@@ -310,7 +310,7 @@ class Torn(TrainingSet):
         raise OSError("Input/output error")
 
 
-def test_features_put_modes_back_when_faces_cannot_be_read() -> None:
+def test_modes_are_restored_when_faces_cannot_be_read() -> None:
     backbone = build_backbone("slimface", 0).train()
     backbone.get_submodule("features").eval()
     before = [layer.training for layer in backbone.modules()]

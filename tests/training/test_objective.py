@@ -56,7 +56,7 @@ def test_detached_one_vs_all_reaches_the_module_alone() -> None:
     assert all(value.grad is None for value in network.backbone.parameters())
 
 
-def test_terms_say_what_they_miss() -> None:
+def test_errors_name_missing_inputs_of_terms() -> None:
     batch, network = example()
     with pytest.raises(ValueError, match="global and previous features"):
         Contrastive().value(Batch(batch.features, batch.labels), network)

@@ -64,7 +64,7 @@ def run(
     return {**backbone.state_dict(), "prototypes": found}, losses
 
 
-def test_it_learns(tmp_path: Path) -> None:
+def test_pretraining_learns(tmp_path: Path) -> None:
     _, losses = run(tmp_path / "state.safetensors", epochs=8)
     assert losses[-1] < 0.5 * losses[0]
 

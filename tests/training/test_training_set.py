@@ -24,14 +24,14 @@ def test_public_labels_follow_the_private_ones() -> None:
         assert np.array_equal(found, image)
 
 
-def test_an_empty_part_is_no_part() -> None:
+def test_empty_parts_are_ignored() -> None:
     training_set = TrainingSet([(PRIVATE, None, 0), (PUBLIC, np.empty(0, np.int64), 3)])
     assert len(training_set) == 6
     assert np.array_equal(training_set.images(torch.tensor([2])).numpy(), PRIVATE.images([2]))
 
 
 @pytest.mark.parametrize("resident", [False, True])
-def test_faces_kept_on_the_device_are_the_same(resident: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faces_on_the_device_are_equal(resident: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Uploaded in pieces of two, or read on request."""
     monkeypatch.setattr("fedfr.training.training_set._UPLOADED_AT_ONCE", 2)
     training_set = TrainingSet([(PRIVATE, None, 0), (PUBLIC, np.array([11, 0, 5]), 3)])

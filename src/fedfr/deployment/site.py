@@ -139,7 +139,8 @@ class Site:
     def hello(self) -> Hello:
         """Return client id, fingerprints and version; raises :class:`FedfrError` if required faces cannot be opened."""
         _ = self.own_faces
-        has_public = self.agreement.public and self.config.public is not None
+        place = self.config.public
+        has_public = self.agreement.public and place is not None and Path(place).exists()
         public = self.public_faces.fingerprint() if has_public else ""
         if public != self.agreement.public:
             _log.error(
