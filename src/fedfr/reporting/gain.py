@@ -141,7 +141,7 @@ def _note(found: Sequence[Gain]) -> str:
     text = (
         f"In %: {'; '.join(metrics)}; mean over clients and deals. The alternative without a federation is the one "
         "with the highest mean at that point, which favours it: for the generic model a starting model, for the "
-        "personalized one also every method in which a client trains alone. Costs are for one client."
+        "personalized one also every method in which a client trains alone. Costs are for one client, over all rounds."
     )
     if any(gain.point.deals.shared for gain in found):
         return f"{text} No intervals: deals train on the same people."
