@@ -40,6 +40,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.files import empty_folder, write_atomically
 from fedfr.experiments.benchmark_plan import SCRATCH, Cell, Plan, plan_benchmark
 from fedfr.experiments.report import shorten_paths
+from fedfr.methods import METHODS
 from fedfr.reporting.text_tables import screen_width, text_table
 from fedfr.results.costs import total
 from harness import place, sleeping_threads
@@ -244,6 +245,9 @@ def main() -> int:
         methods = given.methods.split(",") if given.methods else list(plan.methods)
         methods = list(dict.fromkeys(VARIANTS[name] for name in methods if name in VARIANTS)) + methods
         methods = list(dict.fromkeys(methods))
+        for name in methods:
+            if METHODS[name]({}).rounds(1) == 0:
+                raise FedfrError(f"--methods {name}: it has no training and so nothing to choose; leave it out")
         tuning = Tuning(plan, given.out, given.trials, given.rate, given.remove_runs)
         tuning.begin()
         tuning.run(methods, given.jobs)

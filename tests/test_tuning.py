@@ -9,12 +9,17 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedfr import Experiment
+from fedfr.config.schema import parse_overrides
 from fedfr.core.errors import FedfrError
+from fedfr.experiments.benchmark_plan import Plan
 from fedfr.methods import METHODS
 from fedfr.results.result_rows import Row
+from tests.support.tiny_experiment import SETTINGS, tiny_faces
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -168,3 +173,35 @@ def test_every_axis_is_a_setting_of_its_method(load: Callable[[str], ModuleType]
                 for part in axis.name.split("."):
                     default = default[part]
                 assert default == axis.value(0), axis.name
+
+
+def test_trials_are_runs_that_are_recorded_and_not_repeated(
+    load: Callable[[str], ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run whose process ended before it was recorded is only read; the record stands in for a deleted run."""
+    tune = load("tune")
+    tiny_faces().save(tmp_path / "faces")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(parse_overrides(SETTINGS)), encoding="utf-8")
+    more = {"faces": {"path": str(tmp_path / "faces")}, "federation": {"rounds": 1}}
+    plan = Plan(
+        name="tiny", config=str(tmp_path / "tiny.yaml"), budget="cpu", methods=("fedavg",), seeds=(0,), settings=more
+    )
+    first = tune.Tuning(plan, tmp_path / "out", trials=1, rate=0.01, remove_runs=True)
+    first.begin()
+    settings, folder = {"local": {"learning_rate": 0.005}}, first.run_folder("fedavg", (-1.0,))
+    Experiment.begin(first.config("fedavg", settings), folder, shared_faces=tmp_path / "out" / "faces").run()
+    seconds = Experiment.open(folder).costs()["fedavg"][0].wall_seconds
+    first.run(["fedavg"], 1)
+    (trial,) = first.records
+    assert trial.seconds == pytest.approx(seconds, abs=0.01), "not trained again"
+    assert trial.settings == {"local.learning_rate": 0.005}
+    assert set(trial.metrics) == {f"{name}-1:1 TAR@FAR=1e-1" for name in ("generic", "personalized")}
+    assert not folder.exists()
+    assert "fedavg 1/1: local.learning_rate=0.005: " in capsys.readouterr().out
+    again = tune.Tuning(plan, tmp_path / "out", trials=1, rate=0.01)
+    again.begin()
+    assert again.due("fedavg") == []
+    assert "not searched" in tune.summary(again, ["fedavg"], 80)
+    other = plan.model_copy(update={"settings": {**more, "federation": {"rounds": 2}}})
+    with pytest.raises(FedfrError, match=r"was begun with settings.federation.rounds = 1, not 2"):
+        tune.Tuning(other, tmp_path / "out", trials=2, rate=0.01).begin()

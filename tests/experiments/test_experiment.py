@@ -18,8 +18,11 @@ from tests.support.tiny_experiment import BACKBONE, SETTINGS, bits, tiny_config,
 import fedfr
 from fedfr.config.schema import FacesConfig, load_config
 from fedfr.core.errors import FedfrError
+from fedfr.core.files import read_json, write_json
+from fedfr.core.operating_system import machine
 from fedfr.experiments.components import open_faces
 from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.run_start import note_machine
 from fedfr.faces import Split, export_recordio
 from fedfr.models import BACKBONES, load_model
 from fedfr.reporting.progress import Silent
@@ -302,3 +305,21 @@ def test_identities_are_in_one_part_only(finished: Finished) -> None:
     assert sum(map(len, groups)) == len(set().union(*groups))
     for client in split.clients.values():
         assert not set(client.train) & set(client.test)
+
+
+def test_machines_that_work_on_a_run_are_recorded(tmp_path: Path) -> None:
+    """One that continues it is added; a run from before they were recorded says so."""
+    run = Experiment.create(tiny_config(tmp_path, "method.name=fedavg", "federation.rounds=1"), tmp_path / "run")
+    assert run.machines() == [machine()]
+    path = run.folder / "environment.json"
+    environment = read_json(path)
+    for before in (["another, 2 cores"], None):
+        kept = {name: value for name, value in environment.items() if name != "machines"}
+        write_json(path, kept if before is None else {**kept, "machines": before})
+        note_machine(run.components, clients_elsewhere=False)
+        assert run.machines() == [*(before or ["not recorded"]), machine()]
+    note_machine(run.components, clients_elsewhere=True)
+    assert run.machines() == ["not recorded", machine(), "machines of the clients"]
+    recorded = path.read_bytes()
+    note_machine(run.components, clients_elsewhere=True)
+    assert path.read_bytes() == recorded
