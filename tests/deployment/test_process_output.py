@@ -97,17 +97,17 @@ def test_an_error_on_several_lines_is_one_record() -> None:
 )
 def test_a_traceback_becomes_one_line_without_private_text(raised: str, shareable: str) -> None:
     """Alone, after a line of Flower's, as the cause of another, and mixed with other processes' lines."""
-    end = "; full output in debug.log"
+    end, level = "; full output in debug.log", "info" if raised == "KeyboardInterrupt" else "error"
     alone = TRACEBACK + raised
-    assert said(alone) == [("error", shareable + end)]
-    assert said(f"ERROR :     the app 'Ada' raised\n{alone}") == [("error", f"the app … raised: {shareable}{end}")]
-    assert said(f"ERROR :     {alone}") == said(f"INFO :     {alone}") == [("error", shareable + end)]
-    assert said(f"{TRACEBACK}ERROR :     {alone}") == [("error", "an error" + end), ("error", shareable + end)]
-    assert said(f"KeyError: 1\n{CHAIN}{alone}")[-1] == ("error", shareable + end)
-    assert said(f"{TRACEBACK}KeyError: 'Ada'\n{CHAIN}{alone}") == [("error", shareable + end)]
+    assert said(alone) == [(level, shareable + end)]
+    assert said(f"ERROR :     the app 'Ada' raised\n{alone}") == [(level, f"the app … raised: {shareable}{end}")]
+    assert said(f"ERROR :     {alone}") == said(f"INFO :     {alone}") == [(level, shareable + end)]
+    assert said(f"{TRACEBACK}ERROR :     {alone}") == [("error", "an error" + end), (level, shareable + end)]
+    assert said(f"KeyError: 1\n{CHAIN}{alone}")[-1] == (level, shareable + end)
+    assert said(f"{TRACEBACK}KeyError: 'Ada'\n{CHAIN}{alone}") == [(level, shareable + end)]
     lines = alone.split("\n")
     mixed = "\n".join([*lines[:3], f"{COLOURED}between", *lines[3:], f"{COLOURED}after"])
-    assert said(mixed) == [("info", "between"), ("error", shareable + end), ("info", "after")]
+    assert said(mixed) == [("info", "between"), (level, shareable + end), ("info", "after")]
     assert folded(alone)[0].full_text == alone
     assert summary(alone) == shareable
 

@@ -66,6 +66,7 @@ NGINX_LEVELS = {"warn": "WARNING", "error": "ERROR", "crit": "CRITICAL", "alert"
 TRACEBACK = re.compile(r"\s*(?:[|+]\s*)?(?:Exception Group )?Traceback \(most recent call last\):")
 EXCEPTION_LINE = re.compile(r"(?P<kind>[A-Za-z_][\w.]*)(?::\s?(?P<text>.*))?")
 FRAME_LINE = re.compile(r'^[\s|]*File "(?P<file>[^"]+)", line (?P<line>\d+)')
+INTERRUPTED = "KeyboardInterrupt"
 NETWORK_ERROR = re.compile(r"(?:httpx|httpcore|ssl|socket)\.\w+|(?:Connection\w*|Timeout|BrokenPipe)Error")
 ERRNO = re.compile(r"\[Errno -?\d+\] [^:'\"]*")
 # Not an apostrophe, as in `site's`.
@@ -156,8 +157,11 @@ class OutputParser:
                 return OutputRecord(level, text, full_text)
         head = self._redact(record.message or "")
         if record.has_traceback:
-            tail = summary(full_text) + SEE_DEBUG_LOG
-            return OutputRecord(record.level, f"{head}: {tail}" if head else tail, full_text)
+            tail = summary(full_text)
+            # Flower interrupts its own processes when it stops.
+            level = logging.INFO if tail.startswith(INTERRUPTED) else record.level
+            tail += SEE_DEBUG_LOG
+            return OutputRecord(level, f"{head}: {tail}" if head else tail, full_text)
         more = [self._redact(line) for line in record.lines[1:] if line]
         return OutputRecord(record.level, " ".join([head, *more]), full_text)
 
