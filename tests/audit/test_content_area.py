@@ -27,7 +27,7 @@ def cut(image: Image, turn: float, colour: int = 0) -> Image:
 
 @pytest.mark.parametrize("colour", [0, 7, 128, 255])
 @pytest.mark.parametrize("quality", [None, 75])
-def test_the_photograph_is_found(colour: int, quality: int | None) -> None:
+def test_the_content_area_is_found(colour: int, quality: int | None) -> None:
     face = draw_faces(1, 1).images([0])[0]
     image = cut(face, 14, colour)
     content = content_mask(image if quality is None else encoded(image, quality), 16)
@@ -66,7 +66,7 @@ def test_different_people_are_not_one_image() -> None:
     assert 0.98 <= value < 1
 
 
-def test_the_number_is_that_of_the_link() -> None:
+def test_the_reported_correlation_is_that_of_the_link() -> None:
     """The reported correlation is that of the linked images, not that of two copies of one person's image."""
     faces = draw_faces(2, 3)
     pixels = faces.images(range(6))

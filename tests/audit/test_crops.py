@@ -20,7 +20,7 @@ def mean_face() -> Plane:
 @pytest.mark.parametrize(
     ("scale", "right", "down"), [(1, 0, 0), (1, 5, -3), (0.75, 0, 0), (0.75, -6, 6), (1.28, 0, -9), (0.55, 4, 0)]
 )
-def test_a_known_place_is_found(scale: float, right: float, down: float) -> None:
+def test_a_known_shift_is_found(scale: float, right: float, down: float) -> None:
     matrix = np.array([[scale, 0, CENTRE[0] * (1 - scale) + right], [0, scale, CENTRE[1] * (1 - scale) + down]])
     placed = cv2.warpAffine(mean_face(), matrix, (112, 112), borderMode=cv2.BORDER_REPLICATE)
     found = locate_mean_face(np.asarray(placed, np.float32))
@@ -45,7 +45,7 @@ def test_the_reference_is_symmetric_and_complete() -> None:
 
 
 @pytest.mark.parametrize("plane", [np.zeros((112, 112)), np.random.default_rng(0).normal(size=(112, 112))])
-def test_nothing_is_no_face(plane: NDArray[np.float64]) -> None:
+def test_an_empty_set_has_no_mean_face(plane: NDArray[np.float64]) -> None:
     found = locate_mean_face(plane)
     assert not found.is_aligned
     assert "no mean face" in found.describe()

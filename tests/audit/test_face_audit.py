@@ -95,7 +95,7 @@ def test_real_images_are_found_under_another_name(sample: FaceSet, features: NDA
     assert all(nearest == image // 4 for image, nearest in mislabelled_images.items())
 
 
-def test_everything_together(sample: FaceSet, model: Path, tmp_path: Path) -> None:
+def test_all_kinds_of_errors_together(sample: FaceSet, model: Path, tmp_path: Path) -> None:
     """One person in two parts and a mislabelled image are reported with identities, images, parts and scores."""
     chosen = sample.subset(range(80))
     faulty = relabelled(chosen, {2: 20, 3: 20, 41: 15}, more=1)
@@ -170,7 +170,7 @@ def untrained(folder: Path, role: str = "generic") -> Path:
     return folder / "m.safetensors"
 
 
-def test_a_model_that_has_learnt_nothing_says_so(tmp_path: Path) -> None:
+def test_an_untrained_model_is_reported(tmp_path: Path) -> None:
     found = audit(draw_faces(12, 2), model=untrained(tmp_path))
     assert kinds(found.findings) == {"model-too-weak": 1}
     assert found.is_clean, "a note is no fault of the faces"
@@ -178,7 +178,7 @@ def test_a_model_that_has_learnt_nothing_says_so(tmp_path: Path) -> None:
     assert found.findings[0].cases[0].detail.startswith("the threshold would be a cosine of ")
 
 
-def test_mistakes_in_what_is_given(tmp_path: Path) -> None:
+def test_invalid_arguments_are_refused(tmp_path: Path) -> None:
     faces = tiny_faces(4, 2)
     with pytest.raises(FedfrError, match="a personalized model has no entry"):
         audit(faces, model=untrained(tmp_path, "personalized"))

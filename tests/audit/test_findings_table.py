@@ -22,7 +22,7 @@ def some() -> tuple[Finding, ...]:
     )
 
 
-def test_the_gravest_come_first_and_long_lists_are_cut() -> None:
+def test_severe_findings_are_first_and_long_lists_shortened() -> None:
     lines = findings_text(some()).splitlines()
     assert lines[0] == "error: image-of-two-people (7): the same or nearly the same image under two identities"
     assert lines[1].startswith("  -> at least one label is wrong")
@@ -35,7 +35,7 @@ def test_the_gravest_come_first_and_long_lists_are_cut() -> None:
     assert len(findings_text(some(), shown=9).splitlines()) == len(lines) + 1
 
 
-def test_nothing_found_is_said() -> None:
+def test_an_empty_result_is_reported() -> None:
     assert findings_text([]) == "no findings"
 
 

@@ -152,7 +152,7 @@ def test_colours_in_the_wrong_order(faces: FaceSet) -> None:
     assert sorted(case.images[0] for case in finding.cases) == sorted(faces.names[index] for index in some)
 
 
-def test_one_blue_face_is_the_light(faces: FaceSet) -> None:
+def test_one_blue_face_is_not_reported(faces: FaceSet) -> None:
     assert audit_images(every(faces, lambda image: image[:, :, ::-1].copy(), [7])) == ()
 
 
@@ -176,7 +176,7 @@ def test_another_crop(faces: FaceSet, right: float, down: float, size: float, of
     assert "times the size" in finding.cases[0].detail
 
 
-def test_faces_that_are_scattered(faces: FaceSet) -> None:
+def test_scattered_faces(faces: FaceSet) -> None:
     draw = np.random.default_rng(3)
 
     def elsewhere(image: Image) -> Image:
@@ -188,7 +188,7 @@ def test_faces_that_are_scattered(faces: FaceSet) -> None:
     assert finding.cases[0].detail.startswith("scattered")
 
 
-def test_what_is_no_face_has_no_mean_face() -> None:
+def test_images_without_faces_have_no_mean_face() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 14, 14, 3), np.uint8).repeat(8, 1).repeat(8, 2)
     findings = audit_images(FaceSet(noise, np.arange(60) // 2, [str(number) for number in range(30)]))
     assert findings[-1].kind == "crop"
@@ -221,7 +221,7 @@ def test_identities_with_too_few_images(faces: FaceSet) -> None:
     }
 
 
-def test_pixels_changed_behind_the_sets_back(faces: FaceSet, tmp_path: Path) -> None:
+def test_pixels_changed_after_saving(faces: FaceSet, tmp_path: Path) -> None:
     faces.save(tmp_path / "set")
     assert audit_images(FaceSet.load(tmp_path / "set")) == ()
     pixels = np.lib.format.open_memmap(tmp_path / "set" / "pixels.npy", mode="r+")

@@ -24,7 +24,7 @@ def crowd(people: int, images: int, noise: float = 0.6, seed: int = 0) -> tuple[
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_nobody_is_twice_in_a_clean_crowd(seed: int) -> None:
+def test_correct_labels_have_no_findings(seed: int) -> None:
     people = IdentityTemplates(*crowd(200, 4, seed=seed))
     assert list(people.similar_identities()) == []
     assert list(people.mislabelled_images()) == []
@@ -62,14 +62,14 @@ def test_images_under_the_wrong_identity() -> None:
     assert all(each.score - each.own > 0.3 for each in mislabelled_images)
 
 
-def test_an_image_of_nobody_else_is_no_stray() -> None:
+def test_an_image_similar_to_no_identity_is_not_mislabelled() -> None:
     """An image far from its own identity and near no other is not reported as mislabelled."""
     features, labels = crowd(150, 4)
     features[10] = np.random.default_rng(9).normal(size=128)
     assert list(IdentityTemplates(features, labels).mislabelled_images()) == []
 
 
-def test_the_only_image_of_an_identity_is_no_stray() -> None:
+def test_the_only_image_of_an_identity_is_not_mislabelled() -> None:
     features, labels = crowd(100, 4)
     labels[5] = 100
     people = IdentityTemplates(features, labels)
@@ -142,14 +142,14 @@ def test_the_order_of_images_changes_nothing() -> None:
     }
 
 
-def test_a_model_that_tells_nobody_apart() -> None:
+def test_an_untrained_model_compares_no_identities() -> None:
     """Features of random weights point in similar directions, so that identities are not compared."""
     people = IdentityTemplates(np.random.default_rng(0).normal(size=(90, 4)) + 2, np.arange(90) // 3)
     assert people.threshold > 1
     assert not people.is_discriminative
 
 
-def test_too_few_people_to_know_what_is_usual() -> None:
+def test_too_few_identities_for_a_threshold() -> None:
     for count in (1, 2):
         assert not IdentityTemplates(*crowd(count, 3)).is_discriminative
 
@@ -171,7 +171,7 @@ def test_features_that_are_not_finite_are_refused() -> None:
         IdentityTemplates(features, labels)
 
 
-def test_a_strays_lead_is_over_its_own_identity() -> None:
+def test_mislabelled_images_are_closer_to_another_identity() -> None:
     """Images equally near to another identity and to their own are not reported."""
     features, labels = crowd(100, 4)
     features[4:8] = features[0:4] + 0.3 * np.linalg.norm(features[0]) / 11 * np.random.default_rng(1).normal(

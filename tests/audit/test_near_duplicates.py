@@ -50,7 +50,7 @@ def test_links_make_a_chain() -> None:
     assert near_duplicate_groups(film[[0, 39]]) == []
 
 
-def test_flat_images_are_like_nothing() -> None:
+def test_uniform_images_have_no_duplicates() -> None:
     flat = np.full((3, 16, 16), 7, np.uint8)
     flat[1, 0, 0] = 9
     assert near_duplicate_groups(flat) == []
@@ -61,7 +61,7 @@ def test_no_images() -> None:
     assert near_duplicate_groups(images(0)) == []
 
 
-def test_only_what_both_show_is_compared() -> None:
+def test_only_common_content_is_compared() -> None:
     """Equal black corners do not link images; copies with and without corners are found."""
     some = (120 + 0.1 * images(6).astype(np.float64)).astype(np.uint8)
     content = np.ones(some.shape, np.bool_)

@@ -56,7 +56,9 @@ def test_paths_of_a_file_are_its_own(tmp_path: Path) -> None:
     assert config.split.manifest == str(tmp_path / "split.json")
 
 
-def test_paths_of_overrides_start_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_of_overrides_are_relative_to_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "c.yaml").write_text("faces: {path: of the file}\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -85,7 +87,7 @@ def test_paths_of_overrides_start_where_one_stands(tmp_path: Path, monkeypatch: 
         (b"seed: !!python/object/apply:os.system ['true']\n", "is not readable YAML"),
     ],
 )
-def test_files_that_are_no_configuration(tmp_path: Path, content: bytes, message: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "c.yaml"
     path.write_bytes(content)
     with pytest.raises(FedfrError, match=message) as caught:
@@ -136,8 +138,8 @@ def test_yaml_that_cannot_be_built_is_refused(tmp_path: Path, text: str, reason:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_path_alone_is_the_path_of_a_face_set(tmp_path: Path, order: int) -> None:
-    """It leaves the set its name and the list of those to leave out, whichever is given first."""
+def test_a_single_path_names_a_face_set(tmp_path: Path, order: int) -> None:
+    """It keeps the name and the exclude file of the set, in either order."""
     given = [f"faces.private={tmp_path / 'pins'}", f"faces.private.exclude={tmp_path / 'list'}"][::order]
     (private,) = load_config("pins-fed", given).faces.private
     assert (private.name, private.path, private.exclude) == ("pins", str(tmp_path / "pins"), str(tmp_path / "list"))

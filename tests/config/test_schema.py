@@ -25,7 +25,7 @@ from fedfr.methods.fedfr import FedFRSettings
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets_load_and_come_back(preset: str, tmp_path: Path) -> None:
+def test_presets_are_read_back(preset: str, tmp_path: Path) -> None:
     config = load_config(preset)
     assert config.preset == preset
     assert config.method.name == "fedfr"
@@ -204,7 +204,7 @@ def test_settings_never_change() -> None:
         ("seed=-1", "seed = -1: give a whole number of at least 0"),
     ],
 )
-def test_mistakes_name_themselves(override: str, message: str) -> None:
+def test_errors_name_the_setting(override: str, message: str) -> None:
     with pytest.raises(FedfrError, match=re.escape(message)) as caught:
         load_config(None, [override])
     assert "\n" not in str(caught.value)
@@ -229,7 +229,7 @@ def test_devices_are_of_one_kind() -> None:
 
 
 @pytest.mark.skipif(torch.version.cuda is not None, reason="this PyTorch is built with CUDA")
-def test_every_device_is_looked_for_whoever_will_use_it() -> None:
+def test_every_device_is_checked() -> None:
     with pytest.raises(
         FedfrError, match=r"runtime\.device = 'cuda', but this PyTorch is built without CUDA; .* or use cpu"
     ):

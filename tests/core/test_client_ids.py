@@ -63,7 +63,7 @@ def split_of(*clients: str) -> Split:
 
 
 @pytest.mark.parametrize("given", GOOD)
-def test_what_an_id_may_be(given: str) -> None:
+def test_valid_ids(given: str) -> None:
     assert check_client_id(given) == given
     assert list(split_of(given, "other").clients) == [given, "other"]
 
@@ -148,7 +148,7 @@ RARE = {"agreement", "server register"}
         if entry not in OF_PARTICIPANTS or kind != "participant"
     ],
 )
-def test_bad_ids_are_refused_wherever_they_come_in(entry: str, kind: str, tmp_path: Path) -> None:
+def test_invalid_ids_are_refused_everywhere(entry: str, kind: str, tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
     with pytest.raises(FedfrError) as caught:
@@ -160,7 +160,7 @@ def test_bad_ids_are_refused_wherever_they_come_in(entry: str, kind: str, tmp_pa
 
 
 @pytest.mark.parametrize(("first", "second"), [*ALIKE, ("same", "same")])
-def test_ids_that_are_too_much_alike_are_refused(first: str, second: str, tmp_path: Path) -> None:
+def test_similar_ids_are_refused(first: str, second: str, tmp_path: Path) -> None:
     """Ids that share a folder on some file systems or look the same are refused."""
     with pytest.raises(FedfrError, match="is too similar to"):
         check_client_ids([first, second])
@@ -171,7 +171,7 @@ def test_ids_that_are_too_much_alike_are_refused(first: str, second: str, tmp_pa
             make_split(FACES, "sites", clients=[first, second])
 
 
-def test_a_run_over_a_manifest_that_leads_out_of_its_folder_writes_nothing(tmp_path: Path) -> None:
+def test_a_manifest_with_paths_as_ids_writes_nothing(tmp_path: Path) -> None:
     made = Experiment.create(tiny_config(tmp_path), tmp_path / "made").components.split
     path = tmp_path / "split.json"
     made.save(path)
@@ -187,6 +187,6 @@ def test_a_run_over_a_manifest_that_leads_out_of_its_folder_writes_nothing(tmp_p
 @pytest.mark.parametrize(
     "kind", [kind for kind in BAD if kind not in ("part of a split", "participant", "part in capitals")]
 )
-def test_a_flower_run_names_no_folder_but_a_runs(kind: str, tmp_path: Path) -> None:
+def test_a_flower_run_names_only_folders_of_runs(kind: str, tmp_path: Path) -> None:
     with pytest.raises(FedfrError, match="give the name of a folder in"):
         run_folder({"FEDFR_RUNS": str(tmp_path)}, {"fedfr-run": BAD[kind], "run": BAD[kind]})

@@ -38,6 +38,6 @@ def test_every_share_of_a_count(thousandths: int, count: int) -> None:
         assert held_out_count(share)(count) == min(max(half_up, 1), count - 1)
 
 
-def test_a_share_beyond_what_was_tolerated() -> None:
+def test_shares_of_very_many_clients() -> None:
     """One client more than a multiple, of more clients than a tolerance of 1e-9 can tell."""
     assert math.ceil(exact_fraction(1e-10) * 10_000_000_001) == 2

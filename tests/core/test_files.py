@@ -44,7 +44,7 @@ def test_a_new_or_empty_folder(tmp_path: Path, there: bool) -> None:
     assert [path.name for path in folder.parent.rglob("*")] == ["folder", "a.txt"]
 
 
-def test_what_is_there_stays(tmp_path: Path) -> None:
+def test_existing_files_are_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.txt").write_text("old", encoding="utf-8")
     with pytest.raises(FedfrError, match="folder already holds files and is not replaced; remove it or name a new"):
@@ -55,7 +55,7 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "a.txt"]
 
 
-def test_what_appears_meanwhile_stays(tmp_path: Path) -> None:
+def test_a_folder_created_meanwhile_is_kept(tmp_path: Path) -> None:
     """A folder that another process creates meanwhile is kept."""
 
     def slow(folder: Path) -> None:
@@ -68,7 +68,7 @@ def test_what_appears_meanwhile_stays(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "b.txt"]
 
 
-def test_leftovers_of_a_killed_writer_go(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".0001.77.tmp").mkdir()
     fill(tmp_path / ".0001.77.tmp")
     write_folder_atomically(tmp_path / "0001", fill)
@@ -77,7 +77,7 @@ def test_leftovers_of_a_killed_writer_go(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stopped", [FedfrError("no"), KeyboardInterrupt(), RuntimeError("no")])
-def test_nothing_stays_of_a_folder_whose_filling_stopped(tmp_path: Path, stopped: BaseException) -> None:
+def test_an_incomplete_folder_is_removed(tmp_path: Path, stopped: BaseException) -> None:
     def stop(folder: Path) -> None:
         (folder / "private").write_text("x", encoding="utf-8")
         raise stopped
@@ -150,9 +150,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_whatever_was_made_is_durable_when_the_writer_returns(
-    writer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_names_and_contents_are_durable(writer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All names, including those of created parent folders, and all contents are durable."""
     disk = Disk(tmp_path, os.fsync)
     monkeypatch.setattr(os, "fsync", disk.fsync)
@@ -171,7 +169,7 @@ def test_the_folder_of_a_lock_is_durable_while_it_is_held(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EROFS, errno.EACCES, errno.EIO])
-def test_a_lock_that_the_system_refuses_is_no_other_process(
+def test_a_lock_refused_by_the_system_is_reported_as_such(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a network disk without locks the error gives the system's reason."""
@@ -184,7 +182,7 @@ def test_a_lock_that_the_system_refuses_is_no_other_process(
         pytest.fail("it has no lock")
 
 
-def test_a_lock_that_another_holds_is_told_as_such(tmp_path: Path) -> None:
+def test_a_lock_of_another_process_is_reported_as_such(tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(InUseError, match="another process is working on"), locked(tmp_path):
         pytest.fail("it has no lock")
 
@@ -211,7 +209,7 @@ def test_a_message_is_one_printable_line_of_bounded_length() -> None:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "long"])
-def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+def test_pipes_do_not_block(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a"
     if kind == "pipe":
         os.mkfifo(path)

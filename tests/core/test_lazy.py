@@ -14,7 +14,7 @@ from fedfr.core.lazy import exports, resolve
 
 
 @pytest.mark.parametrize("package", ["fedfr", "fedfr.models", "fedfr.evaluation"])
-def test_every_public_name_is_there(package: str) -> None:
+def test_every_public_name_exists(package: str) -> None:
     module = import_module(package)
     assert len(module.__all__) > 10
     for name in module.__all__:

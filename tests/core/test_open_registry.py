@@ -56,7 +56,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         ("../fedavg:A", "unknown method '../fedavg:A'"),
     ],
 )
-def test_a_name_that_leads_nowhere(package: str, name: str, message: str) -> None:
+def test_unresolvable_names_are_refused(package: str, name: str, message: str) -> None:
     with pytest.raises(FedfrError) as raised:
         _ = METHODS[name.format(package)]
     assert message.format(package) in str(raised.value)
@@ -77,7 +77,7 @@ class Own(FedAvg):
     """A method of this module."""
 
 
-def test_registered_names_are_stored_as_what_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registered_names_are_stored_with_importable_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(METHODS, "_registered", {})
     assert fedfr.register_method("own-average", Own, paper="none") is Own
     assert METHODS["own-average"] is Own
@@ -104,7 +104,7 @@ def test_registered_names_are_stored_as_what_can_be_imported(monkeypatch: pytest
         fedfr.register_method("wrong", nn.Linear)
 
 
-def test_what_only_this_process_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_of_this_process_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(METHODS, "_registered", {})
 
     @fedfr.register_method("local-class")

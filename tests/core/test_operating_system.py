@@ -14,7 +14,7 @@ from fedfr.core.memory import peak_memory
 from fedfr.core.operating_system import require_linux, usable_cores
 
 
-def test_cores_where_the_system_does_not_tell_which_are_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_without_affinity_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     assert usable_cores() == len(os.sched_getaffinity(0))
     monkeypatch.delattr(os, "sched_getaffinity")
     assert usable_cores() == os.cpu_count()
@@ -28,7 +28,7 @@ def test_peak_memory_without_proc(platform: str, unit: int, monkeypatch: pytest.
     assert peak_memory() == pytest.approx(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, rel=0.01)
 
 
-def test_what_needs_linux_is_refused_elsewhere() -> None:
+def test_functions_for_linux_are_refused_elsewhere() -> None:
     require_linux("it")
     setting = "sys.platform = 'darwin'; sys.argv = ['fedfr', 'site', 'check', 'x']"
     code = f"import sys; from fedfr.cli import main; {setting}; main()"

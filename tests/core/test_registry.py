@@ -21,7 +21,7 @@ LATE = [
 
 
 @pytest.mark.parametrize(("registry", "name", "package"), LATE)
-def test_a_late_line_names_something_of_its_own_package(registry: Registry[object], name: str, package: str) -> None:
+def test_lazy_entries_are_in_their_own_package(registry: Registry[object], name: str, package: str) -> None:
     """Lazily imported entries are in the package of their registry; import rules cannot check names in texts."""
     home = registry.entry(name).value
     assert isinstance(home, str)
@@ -29,26 +29,26 @@ def test_a_late_line_names_something_of_its_own_package(registry: Registry[objec
     assert registry[name] is registry[name]
 
 
-def test_late_values_have_the_kind_their_registry_says() -> None:
+def test_lazy_values_have_the_kind_of_their_registry() -> None:
     assert all(issubclass(METHODS[name], Method) for name in METHODS.names)
     assert all(isinstance(BACKBONES[name], BackboneSpec) for name in BACKBONES.names)
     assert all(callable(PROTOCOLS[name]) for name in PROTOCOLS.names)
 
 
-def test_a_value_may_stand_in_the_line_itself() -> None:
+def test_entries_may_hold_values() -> None:
     registry: Registry[type[nn.Module]] = Registry("layer", (Entry("linear", nn.Linear, "dense"),))
     assert registry["linear"] is nn.Linear
     assert "linear" in registry
     assert [entry.description for entry in registry] == ["dense"]
 
 
-def test_an_unknown_name_is_told_the_nearest() -> None:
+def test_errors_suggest_the_nearest_name() -> None:
     with pytest.raises(FedfrError, match=r"unknown method 'fedavgg'; did you mean 'fedavg'\? known: pretrained, local"):
         METHODS["fedavgg"]
     with pytest.raises(FedfrError, match=r"unknown protocol 'xyz'; known: personalized-1:1"):
         PROTOCOLS["xyz"]
 
 
-def test_two_lines_of_one_name_are_a_mistake() -> None:
+def test_duplicate_names_are_refused() -> None:
     with pytest.raises(ValueError, match="two layer entries share a name"):
         Registry("layer", (Entry("a", 1, "one"), Entry("a", 2, "two")))

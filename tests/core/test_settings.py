@@ -41,7 +41,7 @@ class Outer(Settings):
         (tuple[int, ...], "a list, each a whole number"),
     ],
 )
-def test_types_in_words(annotation: Any, words: str) -> None:
+def test_descriptions_of_types(annotation: Any, words: str) -> None:
     assert allowed(annotation) == words
 
 
@@ -68,7 +68,7 @@ def test_types_in_words(annotation: Any, words: str) -> None:
         ({"colour": 1}, "unknown setting 'colour'; known here: schedule, epochs, rates, clip, flip, path, inner, free"),
     ],
 )
-def test_mistakes_in_words(content: dict[str, Any], message: str) -> None:
+def test_errors_of_invalid_settings(content: dict[str, Any], message: str) -> None:
     with pytest.raises(FedfrError) as caught:
         validate(Outer, content, "run.yaml")
     assert str(caught.value) == f"run.yaml: {message}"
@@ -93,7 +93,7 @@ class Needed(Settings):
         ({"backbone": "a", "inner": {}}, "missing is rounds (a whole number of at least 1); give it"),
     ],
 )
-def test_all_that_is_missing_is_named_at_once(content: dict[str, Any], message: str) -> None:
+def test_all_missing_settings_are_named(content: dict[str, Any], message: str) -> None:
     with pytest.raises(FedfrError) as caught:
         validate(Needed, content, "run.yaml")
     assert str(caught.value) == f"run.yaml: {message}"

@@ -86,7 +86,7 @@ def test_flowers_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("name", STATED)
-def test_what_was_set_stands(name: str) -> None:
+def test_settings_of_the_user_are_kept(name: str) -> None:
     given = {name: "as they like"}
     let_threads_sleep(given)
     assert given == {name: "as they like"}

@@ -128,7 +128,7 @@ def test_a_run_names_the_clients_that_have_no_model(tmp_path: Path, name: str, m
     ]
 
 
-def test_a_run_in_which_nobody_has_a_model_says_so(tmp_path: Path) -> None:
+def test_a_run_without_any_model_is_reported(tmp_path: Path) -> None:
     """All private states are lost before the evaluation."""
     experiment = Experiment.create(
         tiny_config(tmp_path, "method.name=local", *QUICK, "federation.rounds=1"), tmp_path / "run"
@@ -186,7 +186,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_any_exception_is_that_clients_failure(
+def test_any_exception_is_a_failure_of_its_client(
     made: tuple[ClientFactory, Broadcast], caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     factory, broadcast = made
@@ -204,7 +204,7 @@ def test_any_exception_is_that_clients_failure(
     [(ERRORS[0], f"OutOfMemoryError: CUDA out of memory while reading {SECRET}"), (SystemExit(3), "SystemExit: 3")],
     ids=["OutOfMemoryError", "SystemExit"],
 )
-def test_any_exception_in_a_worker_is_that_clients_failure(
+def test_any_exception_in_a_worker_is_a_failure_of_its_client(
     made: tuple[ClientFactory, Broadcast], capfd: pytest.CaptureFixture[str], error: BaseException, told: str
 ) -> None:
     factory, broadcast = made
@@ -216,7 +216,7 @@ def test_any_exception_in_a_worker_is_that_clients_failure(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), WriteError("the disk is full")])
-def test_what_is_no_clients_affair_passes(made: tuple[ClientFactory, Broadcast], error: BaseException) -> None:
+def test_other_errors_are_raised(made: tuple[ClientFactory, Broadcast], error: BaseException) -> None:
     factory, broadcast = made
     before = threading.active_count()
     with LocalEngine(Faulty(factory, Raises(error))) as engine, pytest.raises(type(error)):

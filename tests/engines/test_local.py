@@ -32,7 +32,7 @@ def run_with(folder: Path, workers: int, *more: str) -> tuple[list[Row], dict[st
     return rows, bits(folder / "run")
 
 
-def test_the_number_of_workers_moves_no_bit(tmp_path: Path) -> None:
+def test_the_number_of_workers_changes_no_bit(tmp_path: Path) -> None:
     rows, models = run_with(tmp_path / "one", 1)
     # The CPU under two names stands for two devices.
     rows_of_two, models_of_two = run_with(tmp_path / "two", 2, "runtime.device=cpu,cpu:0")
@@ -91,7 +91,7 @@ class Strange:
         return made
 
 
-def test_an_answer_that_is_anothers_or_strange_is_its_clients_failure(
+def test_invalid_replies_are_failures_of_their_client(
     factory: tuple[ClientFactory, Broadcast],
 ) -> None:
     make_client, broadcast = factory
@@ -105,7 +105,7 @@ def test_an_answer_that_is_anothers_or_strange_is_its_clients_failure(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_clients_fault_is_its_own(
+def test_a_fault_of_one_client_affects_no_other(
     factory: tuple[ClientFactory, Broadcast],
     workers: int,
     caplog: pytest.LogCaptureFixture,
@@ -177,7 +177,7 @@ class Fatal:
         raise AssertionError
 
 
-def test_a_killed_worker_is_told(factory: tuple[ClientFactory, Broadcast]) -> None:
+def test_a_killed_worker_is_reported(factory: tuple[ClientFactory, Broadcast]) -> None:
     _, broadcast = factory
     with (
         LocalEngine(Fatal(), workers=2) as engine,
@@ -186,7 +186,7 @@ def test_a_killed_worker_is_told(factory: tuple[ClientFactory, Broadcast]) -> No
         list(engine.exchange(broadcast, ["client-01", "client-02"]))
 
 
-def test_an_interruption_while_workers_start_is_no_other_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_while_workers_start_raises_no_other_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(thread: object) -> None:
         raise KeyboardInterrupt
 

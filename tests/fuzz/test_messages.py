@@ -78,7 +78,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("data", "reason"), BAD.values(), ids=BAD)
-def test_one_bad_answer_is_its_clients_alone(data: bytes, reason: str, tmp_path: Path) -> None:
+def test_one_invalid_reply_affects_only_its_client(data: bytes, reason: str, tmp_path: Path) -> None:
     federation = Round(tmp_path, [data])
     with bounded(256):
         made = federation.run()
@@ -118,7 +118,7 @@ def rounds(folder: Path, seed: int, count: int, updates: str, *, direct: bool = 
     return len(federation.refused)
 
 
-def test_every_kind_of_message_at_whoever_reads_it() -> None:
+def test_every_kind_of_message_at_every_reader() -> None:
     """Beyond rounds: a client that is sent a bad broadcast, a server that is answered badly who a site is."""
     mutator, whole = Mutator(11), messages("full")
     decoders: list[Callable[[bytes], object]] = [decode_broadcast, decode_update, decode_reply, decode_hello]

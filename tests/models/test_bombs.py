@@ -67,7 +67,7 @@ def test_weights_that_share_their_values_are_read(tmp_path: Path) -> None:
 
 
 def network(path: Path, **changed: Any) -> None:
-    """One that is read, but for what is changed of its constant, or a node before it."""
+    """Write a valid network with a changed constant, or with a node before it."""
     fields: dict[str, Any] = {"name": "half", "data_type": TensorProto.FLOAT, "dims": [1], "vals": [0.5], **changed}
     tensor = helper.make_tensor(fields["name"], fields["data_type"], [1], [0.5])
     tensor.dims[:] = fields["dims"]
@@ -95,7 +95,7 @@ def network(path: Path, **changed: Any) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
-def test_a_graph_that_claims_or_makes_gigabytes(tmp_path: Path) -> None:
+def test_graphs_that_declare_or_compute_gigabytes(tmp_path: Path) -> None:
     path = tmp_path / "models" / "n.onnx"
     path.parent.mkdir()
     (tmp_path / "secret.bin").write_bytes(struct.pack("<f", 0.5))
@@ -118,7 +118,7 @@ def test_a_graph_that_claims_or_makes_gigabytes(tmp_path: Path) -> None:
             OnnxBackbone(path)
 
 
-def test_kept_features_that_would_take_gigabytes_are_made_again(tmp_path: Path) -> None:
+def test_stored_features_that_declare_gigabytes_are_recomputed(tmp_path: Path) -> None:
     blocks = FeatureBlocks(tmp_path / "kept", 3, {"of": "a"})
     made = [np.ones((3, 4), np.float32)]
     assert [part.tolist() for part in blocks.blocks(lambda first, stop: made[0])] == [made[0].tolist()]

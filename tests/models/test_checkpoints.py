@@ -78,7 +78,7 @@ def test_the_backbone_is_found(tmp_path: Path, content: Any, entry: str, left: t
     assert all(name in open_model(path).assumed for name in left)
 
 
-def test_an_average_of_the_weights_is_told_and_chosen_by_name(tmp_path: Path) -> None:
+def test_averaged_weights_are_reported_and_chosen_by_name(tmp_path: Path) -> None:
     for plain, average, content in (
         ("state_dict", "ema_state_dict", {"ema_state_dict": OTHER, "state_dict": STATE}),
         ("model", "ema.module", {"ema": {"module": OTHER}, "model": STATE}),
@@ -95,7 +95,7 @@ def test_an_average_of_the_weights_is_told_and_chosen_by_name(tmp_path: Path) ->
         made.path.unlink()
 
 
-def test_several_backbones_are_asked_about(tmp_path: Path) -> None:
+def test_several_backbones_need_a_choice(tmp_path: Path) -> None:
     path = saved(tmp_path / "w.pth", {"student": STATE, "teacher": OTHER})
     with pytest.raises(FedfrError, match=r"contains 2 backbones .*'student', 'teacher'\); name one with --entry"):
         open_model(path)

@@ -70,7 +70,7 @@ def test_wrong_shape_is_named() -> None:
         load_weights(build_backbone(NAME, seed=0), STATE | {STEM: torch.zeros(1, 3, 3, 3)})
 
 
-def test_weights_of_another_backbone_leave_the_module_as_it_was() -> None:
+def test_weights_of_another_backbone_do_not_change_the_module() -> None:
     module = build_backbone("slimface", seed=0)
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     with pytest.raises(FedfrError, match=r"SlimFace: .* more; choose the backbone") as caught:

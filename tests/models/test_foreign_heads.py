@@ -39,7 +39,7 @@ def theirs(kind: TransformKind) -> dict[str, Tensor]:
 
 
 def transformed(state: dict[str, Tensor], kind: TransformKind) -> Tensor:
-    """T(u), computed from their entries."""
+    """T(u), computed from the entries of the released module."""
 
     def layer(name: str, x: Tensor) -> Tensor:
         return nn.functional.linear(x, state[f"converter.{name}.weight"], state[f"converter.{name}.bias"])
@@ -57,7 +57,7 @@ def written(path: Path, content: object) -> Path:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_their_module_computes_the_same_here(tmp_path: Path, kind: TransformKind) -> None:
+def test_the_released_module_gives_equal_results(tmp_path: Path, kind: TransformKind) -> None:
     state = theirs(kind)
     module = load_foreign_dfc(written(tmp_path / "bce_module.pth", state))
     torch.testing.assert_close(module(U), transformed(state, kind))
@@ -67,7 +67,7 @@ def test_their_module_computes_the_same_here(tmp_path: Path, kind: TransformKind
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_there_and_back(tmp_path: Path, kind: TransformKind) -> None:
+def test_export_and_import(tmp_path: Path, kind: TransformKind) -> None:
     state = theirs(kind)
     again = foreign_dfc_entries(load_foreign_dfc(written(tmp_path / "bce_module.pth", state)))
     assert again.keys() == state.keys()
@@ -116,7 +116,7 @@ def test_reading_draws_no_random_number(tmp_path: Path, kind: TransformKind) -> 
         ),
     ],
 )
-def test_what_differs_is_named(tmp_path: Path, kind: TransformKind, changes: dict[str, Any], expected: str) -> None:
+def test_differences_are_named(tmp_path: Path, kind: TransformKind, changes: dict[str, Any], expected: str) -> None:
     state = {name: tensor for name, tensor in (theirs(kind) | changes).items() if tensor is not None}
     path = written(tmp_path / "bce_module.pth", state)
     with pytest.raises(FedfrError, match=expected) as caught:

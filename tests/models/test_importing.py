@@ -133,7 +133,7 @@ def test_without_a_dfc_module_the_role_is_generic_or_as_said(client: Path) -> No
     assert set(load_model(own.path)[0]) == {"private_prototypes", *(f"backbone.{name}" for name in STATE)}
 
 
-def test_what_does_not_belong_together(client: Path) -> None:
+def test_incompatible_files_are_refused(client: Path) -> None:
     refused(client, "contains a client's DFC module; leave out --role", role="generic")
     torch.save(torch.zeros(K + 4, 512), client / "fc.pth")
     refused(client, r"prototypes of shape \(7, 512\) in fc\.pth and branches of shape \(3, 512\)")
@@ -144,7 +144,7 @@ def test_what_does_not_belong_together(client: Path) -> None:
     refused(client, r"contains no backbone\.pth; give a file of weights, or a folder")
 
 
-def test_it_insists_on_a_backbone(weights: Path) -> None:
+def test_a_required_backbone_is_enforced(weights: Path) -> None:
     assert import_weights(weights, weights.with_name("m.safetensors"), backbone=NAME).contract.backbone == NAME
     weights.with_name("m.safetensors").unlink()
     refused(weights, r"wéights\.pth: weights do not fit iresnet18: .* more; name another", backbone="iresnet18")
@@ -181,11 +181,11 @@ def test_stated_input_is_in_the_contract_and_evaluation_keeps_to_it(weights: Pat
         UserPreprocessing(mean=float("inf")),
     ],
 )
-def test_input_that_cannot_be(weights: Path, user_preprocessing: UserPreprocessing) -> None:
+def test_invalid_input_settings_are_refused(weights: Path, user_preprocessing: UserPreprocessing) -> None:
     refused(weights, "preprocessing: (colour is 'GRB'|mean is)", user_preprocessing=user_preprocessing)
 
 
-def test_it_never_overwrites(weights: Path) -> None:
+def test_existing_files_are_not_replaced(weights: Path) -> None:
     made = weights.with_name("made.safetensors")
     made.write_text("mine", encoding="utf-8")
     refused(weights, r"made\.safetensors exists already")
@@ -194,7 +194,7 @@ def test_it_never_overwrites(weights: Path) -> None:
         import_weights(weights, weights.with_name("model.pth"))
 
 
-def test_what_is_no_foreign_weights(place: Path, weights: Path) -> None:
+def test_other_files_are_refused(place: Path, weights: Path) -> None:
     own = import_weights(weights, place / "own.safetensors").path
     refused(own, r"own\.safetensors already is a model of fedfr")
     save_file({"w": torch.ones(2)}, place / "other.safetensors")
@@ -210,7 +210,7 @@ def test_what_is_no_foreign_weights(place: Path, weights: Path) -> None:
     refused(place / "nan.pth", f"hold NaN or infinity in {FIRST}")
 
 
-def test_a_detector_is_no_weights(models_dir: Path, place: Path) -> None:
+def test_a_detector_is_refused(models_dir: Path, place: Path) -> None:
     (place / "detector.pth").write_bytes((models_dir / "face_detection_yunet_2023mar_int8bq.onnx").read_bytes())
     refused(place / "detector.pth", r"detector\.pth cannot be read")
 
@@ -237,7 +237,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(client: Path, name: str) -> N
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize("name", ["backbone.pth", "bce_module.pth", "fc.pth"])
-def test_cut_anywhere(client: Path, name: str, zipped: bool) -> None:
+def test_files_truncated_anywhere(client: Path, name: str, zipped: bool) -> None:
     """64 places of every file of a client, in the present and the old format of torch.save."""
     content = torch.load(client / name, weights_only=True)
     torch.save(content, client / name, _use_new_zipfile_serialization=zipped)
@@ -251,7 +251,7 @@ def test_cut_anywhere(client: Path, name: str, zipped: bool) -> None:
     refused(client / name, rf"{name} cannot be read")
 
 
-def test_a_model_cut_at_every_byte(place: Path) -> None:
+def test_a_model_truncated_at_every_byte(place: Path) -> None:
     tensors = {
         "backbone.a": torch.ones(3),
         "dfc.branches.weight": torch.ones(2, 3),
@@ -269,7 +269,7 @@ def test_a_model_cut_at_every_byte(place: Path) -> None:
             inspect_model(small)
 
 
-def test_no_room_to_write(weights: Path) -> None:
+def test_a_full_disk(weights: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
     try:
@@ -279,6 +279,6 @@ def test_no_room_to_write(weights: Path) -> None:
     assert import_weights(weights, weights.with_name("made.safetensors")).path.is_file()
 
 
-def test_a_place_that_cannot_be_written(weights: Path) -> None:
+def test_an_unwritable_destination(weights: Path) -> None:
     with pytest.raises(FedfrError, match=r"cannot write /proc/m\.safetensors"):
         import_weights(weights, Path("/proc/m.safetensors"))

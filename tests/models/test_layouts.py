@@ -100,7 +100,7 @@ def test_their_modules_load_it_strictly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["", "clients/client_0", "clients/client_2"])
-def test_there_and_back_to_the_bit(tmp_path: Path, place: str) -> None:
+def test_export_and_import_are_exact(tmp_path: Path, place: str) -> None:
     """Their layout → our model → their layout: the same bytes; linear and bottleneck, generic and client's."""
     LAYOUTS["released"](SOURCE, tmp_path / "out")
     theirs = tmp_path / "out" / place
@@ -128,7 +128,7 @@ def test_a_plain_state_dict(tmp_path: Path, role: str) -> None:
         assert not any("branches" in name for name in state), "they name the client's people as prototypes do"
 
 
-def test_a_view_takes_no_more_room_than_it_shows(tmp_path: Path) -> None:
+def test_views_are_stored_without_their_base(tmp_path: Path) -> None:
     """torch.save would write the whole underlying file for every view."""
     whole = torch.zeros(1_000_000)
     (file,) = LAYOUTS["state-dict"](ModelSource("m", ModelParts({"w": whole[:10]})), tmp_path / "m.pth")
@@ -165,7 +165,7 @@ def test_nothing_to_export(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.builtin)
-def test_a_full_disk_leaves_nothing(tmp_path: Path, layout: str) -> None:
+def test_a_full_disk_leaves_no_files(tmp_path: Path, layout: str) -> None:
     name = "m.pth" if layout == "state-dict" else "out"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))

@@ -121,7 +121,7 @@ def test_half_precision(tmp_path: Path) -> None:
 
 
 def test_a_trained_network_on_real_faces(models_dir: Path, data_dir: Path, tmp_path: Path) -> None:
-    """The published MobileFaceNet through PyTorch's exporter: the features it makes of real faces in torch."""
+    """The published MobileFaceNet through PyTorch's exporter gives the features of PyTorch on real faces."""
     backbone = build_backbone("mobilefacenet-112x96", seed=0)
     load_weights(backbone, load_foreign(models_dir / "mobilefacenet_casia.ckpt"))
 
@@ -148,7 +148,7 @@ def test_a_trained_network_on_real_faces(models_dir: Path, data_dir: Path, tmp_p
     torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_the_input_that_is_assumed(tmp_path: Path) -> None:
+def test_assumed_input(tmp_path: Path) -> None:
     plain, scaling = written(tmp_path / "p.onnx"), written(tmp_path / "s.onnx", before=("Sub", "Mul"))
     assert open_model(plain).preprocessing == Preprocessing()
     with pytest.raises(FedfrError, match="begins with Sub, Mul, which leaves the scale of its input open; give it"):
@@ -206,7 +206,7 @@ def test_other_input(tmp_path: Path, side: tuple[str | int, ...], batch: str | i
     assert "\n" not in str(caught.value)
 
 
-def test_the_detector_is_no_recognition_network(models_dir: Path) -> None:
+def test_a_detector_is_refused(models_dir: Path) -> None:
     path = models_dir / "face_detection_yunet_2023mar_int8bq.onnx"
     with pytest.raises(
         FedfrError, match=r"recognition network: its inputs are input tensor\(float\) \[1, 3, 640, 640\]"
@@ -231,7 +231,7 @@ def test_nan_and_infinity(tmp_path: Path) -> None:
         network(IMAGES)
 
 
-def test_cut_at_every_byte(tmp_path: Path) -> None:
+def test_truncated_at_every_byte(tmp_path: Path) -> None:
     path = written(tmp_path / "g.onnx")
     whole = path.read_bytes()
     assert 100 < len(whole) < 1000
@@ -242,7 +242,7 @@ def test_cut_at_every_byte(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_onnx_file(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     torch.save({"w": torch.ones(3)}, tmp_path / "pickle.onnx")
     with pytest.raises(FedfrError, match=r"pickle\.onnx cannot be read"):
         OnnxBackbone(tmp_path / "pickle.onnx")
@@ -253,7 +253,7 @@ def test_what_is_no_onnx_file(tmp_path: Path) -> None:
         OnnxBackbone(tmp_path / "folder.onnx")
 
 
-def test_weights_that_lie_in_another_file(tmp_path: Path) -> None:
+def test_weights_in_another_file(tmp_path: Path) -> None:
     """External weights of an ONNX file; a missing file is a one-line error."""
     module = nn.Sequential(nn.AvgPool2d(28), nn.Flatten(), nn.Linear(48, 64))
     path = exported(tmp_path / "g.onnx", module)

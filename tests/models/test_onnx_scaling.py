@@ -151,7 +151,7 @@ def test_bytes_are_grey_levels(tmp_path: Path) -> None:
         [step("Div", colours(127.5, 1.0, 127.5))],
     ],
 )
-def test_what_cannot_be_told_is_refused_until_it_is_stated(tmp_path: Path, steps: Sequence[Step]) -> None:
+def test_ambiguous_input_is_refused_until_it_is_stated(tmp_path: Path, steps: Sequence[Step]) -> None:
     # Without infinities of a zero input.
     path = graph(tmp_path / "g.onnx", step("Clip", 1e-6), *steps)
     with pytest.raises(FedfrError, match=r"leaves the scale of its input open; give it: --mean 127\.5") as caught:

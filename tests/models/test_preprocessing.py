@@ -37,7 +37,7 @@ def test_colours_in_the_order_that_is_wanted() -> None:
         ({"mean": float("nan")}, "mean is nan"),
     ],
 )
-def test_input_that_cannot_be_is_refused(change: dict[str, Any], expected: str) -> None:
+def test_invalid_input_is_refused(change: dict[str, Any], expected: str) -> None:
     with pytest.raises(FedfrError, match=expected):
         Preprocessing(**change)
     with pytest.raises(FedfrError, match=expected):
@@ -58,7 +58,7 @@ def test_mirrors_the_flagged_images_before_cutting_columns() -> None:
     torch.testing.assert_close(values[1], off_centre.apply(IMAGES)[1])
 
 
-def test_leaves_the_images_as_they_were() -> None:
+def test_images_are_not_changed() -> None:
     before = IMAGES.clone()
     NARROW.apply(IMAGES, torch.tensor([True, True, True]))
     assert torch.equal(IMAGES, before)

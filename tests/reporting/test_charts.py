@@ -20,7 +20,7 @@ from fedfr.results.result_rows import Row
 SVG = "http://www.w3.org/2000/svg"
 
 
-def test_clients_that_change_alike_stand_in_the_order_of_their_names() -> None:
+def test_clients_with_equal_changes_are_in_order_of_name() -> None:
     """A set of names has another order in every process, and the page of the same results would be another."""
     names = [f"client-{number:02d}" for number in range(12)]
     rows = [
@@ -59,7 +59,7 @@ def test_a_figure_explains_the_dashes_it_has_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(("form", "start"), [("pdf", b"%PDF-"), ("svg", b"<?xml"), ("png", b"\x89PNG")])
-def test_the_same_figure_is_the_same_file_whatever_matplotlib_is_set_to(form: str, start: bytes) -> None:
+def test_figures_do_not_depend_on_settings_of_matplotlib(form: str, start: bytes) -> None:
     drawn = chart(Axis("a"), Axis("b"), Line("fedfr", [0.0, 1.0], [0.2, 0.4], "#e4572e", "fedfr"))
     first = export(drawn, ("fedfr",), form)
     with mpl.rc_context({"font.size": 30, "axes.grid": False}):

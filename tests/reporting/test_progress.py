@@ -37,7 +37,7 @@ def test_plain_lines_estimate_the_time_left() -> None:
     assert all(re.fullmatch(r"pre-training: [123]/4, about \d+ s left \(epoch 1\)", line) for line in said[1:4])
 
 
-def test_what_was_done_before_does_not_hurry_the_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_earlier_work_does_not_affect_the_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 100.0, 8000.0])
     monkeypatch.setattr("fedfr.reporting.progress.time.monotonic", lambda: next(now))
     stream = io.StringIO()
@@ -88,7 +88,7 @@ def test_the_newest_of_many_works_is_on_the_screen(capfd: pytest.CaptureFixture[
     assert "work 3 " not in last
 
 
-def test_nothing_is_shown_where_nothing_is_wanted(capfd: pytest.CaptureFixture[str]) -> None:
+def test_silent_progress_shows_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     with progress_or_default(False) as shown:
         shown.update("fedfr", 1, 2)
     assert capfd.readouterr() == ("", "")
@@ -102,7 +102,7 @@ def test_nothing_is_shown_where_nothing_is_wanted(capfd: pytest.CaptureFixture[s
 
 
 class Shell:
-    """As IPython's in a notebook: it has a kernel."""
+    """Shell of IPython in a notebook, with a kernel."""
 
     kernel = object()
 

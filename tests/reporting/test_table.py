@@ -125,7 +125,7 @@ def test_metrics_refused_for_all_are_named_below_with_their_own_reasons() -> Non
     ]
 
 
-def test_what_is_not_shown_of_a_protocol_is_one_sentence() -> None:
+def test_refused_metrics_of_a_protocol_are_one_sentence() -> None:
     rates = {"1e-3": 1.2, "1e-4": 0.12, "1e-5": 0.012}
     rows = [
         *COMPLETE,
@@ -160,7 +160,7 @@ def test_no_table_is_wider_than_the_screen_and_no_name_is_cut(width: int, seeds:
         assert metric in words or metric.replace("@", " @") in words or metric.split("@")[1] in words
 
 
-def test_columns_that_do_not_fit_stand_below_with_the_first() -> None:
+def test_columns_that_do_not_fit_continue_below() -> None:
     table = text_table(("model", "mean", "a very\nlong"), [("fedfr", "98.0", "1"), ("界界", "7.0", "22")], 14)
     assert table.splitlines() == [
         "model  mean",

@@ -137,13 +137,13 @@ def test_prometheus_reads_every_number(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("address", ["9464", "localhost", "localhost:0", "localhost:http", ":9464", "localhost:70000"])
-def test_an_address_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+def test_invalid_addresses_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("FEDFR_PROMETHEUS", address)
     with pytest.raises(FedfrError, match=f"FEDFR_PROMETHEUS = '{address}'; give one such as 127"):
         Tracking(Silent(), ["prometheus"], tmp_path)
 
 
-def test_a_port_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         monkeypatch.setenv("FEDFR_PROMETHEUS", address)
@@ -160,7 +160,7 @@ def test_steps_that_are_repeated_are_shown_once(tmp_path: Path) -> None:
     assert found == {1: 2.0, 2: 2.0}, "a resumed run takes back what comes after the round it goes on from"
 
 
-def test_a_tracker_that_fails_is_given_up_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_a_failing_tracker_is_dropped_and_the_run_continues(tmp_path: Path) -> None:
     notes = Notes()
     run = tmp_path / "run"
     experiment = Experiment.create(tiny_config(tmp_path, "method.name=fedavg"), run)
