@@ -45,6 +45,7 @@ METHOD_TABLES = (
     ("lfw-fed/scratch", "overview", DOCS / "benchmarks.md"),
     ("lfw-fed/scratch", "claims", DOCS / "benchmarks.md"),
     ("lfw-fed/identities", "figure", DOCS / "benchmarks.md"),
+    ("pins-fed/identities", "figure", DOCS / "benchmarks.md"),
     ("orl/results", "overview", DOCS / "benchmarks.md"),
     *((name, "worth", DOCS / "explanation" / "federation.md") for name in WORTH),
     ("orl/results", "costs", DOCS / "methods.md"),
