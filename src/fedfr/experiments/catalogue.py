@@ -58,7 +58,7 @@ def list_methods() -> list[dict[str, str]]:
 
     >>> from fedfr import list_methods
     >>> [row["name"] for row in list_methods()][:4]
-    ['pretrained', 'local', 'centralized', 'fedavg']
+    ['published', 'pretrained', 'frozen-head', 'local']
     """
     return list_registry("methods")
 
