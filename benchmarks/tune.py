@@ -218,6 +218,13 @@ def keep(tuning: Tuning, name: str, command: str) -> Path:
     return target
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
 def main() -> int:
     """Search, print the chosen settings in the form of the benchmark's definition; return the exit status."""
     sleeping_threads()
@@ -226,9 +233,9 @@ def main() -> int:
     parser.add_argument("--budget", default="cpu")
     parser.add_argument("--start", default=SCRATCH, help="scratch, or a checkpoint")
     parser.add_argument("--methods", help="names, separated by commas; by default those of the scenario")
-    parser.add_argument("--trials", type=int, default=7, help="of every method")
+    parser.add_argument("--trials", type=_positive, default=7, help="of every method")
     parser.add_argument("--rate", type=float, default=0.005, help="centre of the learning rates")
-    parser.add_argument("--jobs", type=int, default=1, help="trials at a time, each with one thread")
+    parser.add_argument("--jobs", type=_positive, default=1, help="trials at a time, each with one thread")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="A.B=C")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--remove-runs", action="store_true", help="delete the run of a trial when it is recorded")
@@ -249,8 +256,12 @@ def main() -> int:
             if METHODS[name]({}).rounds(1) == 0:
                 raise FedfrError(f"--methods {name}: it has no training and so nothing to choose; leave it out")
         tuning = Tuning(plan, given.out, given.trials, given.rate, given.remove_runs)
+        print("start: starting model and its evaluation, which all trials share", flush=True)
         tuning.begin()
         tuning.run(methods, given.jobs)
+    except KeyboardInterrupt:
+        print("interrupted; repeat the command to continue", file=sys.stderr)
+        return 130
     except FedfrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
