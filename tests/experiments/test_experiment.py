@@ -275,27 +275,6 @@ def test_one_training_image_per_identity(tmp_path: Path) -> None:
     assert len(split.clients["client-01"].train) == 6
 
 
-def test_a_run_without_public_faces(tmp_path: Path) -> None:
-    """It begins if nothing of it needs them: no pre-training, and no method with public identities."""
-    start = Experiment.create(tiny_config(tmp_path, "method.name=fedavg"), tmp_path / "start")
-    start.components.starting_model()
-    given = start.folder / "pretrained" / "generic.safetensors"
-    settings = ("split.settings.public_identities=0", f"model.start={given}", "pretrain.epochs=0", "method.name=fedavg")
-    refused = {
-        "baselines=[fedfr]": "no public images, which fedfr trains on; give public faces",
-        "pretrain.epochs=1": "no public images, which the starting model is trained on; give public faces",
-        "model.start=scratch": "no public images, which the starting model is trained on; give public faces",
-    }
-    for setting, message in refused.items():
-        with pytest.raises(FedfrError, match=message):
-            Experiment.create(tiny_config(tmp_path, *settings, setting), tmp_path / "run")
-    run = Experiment.create(tiny_config(tmp_path, *settings, "baselines=[fedfr-con-dfc]"), tmp_path / "run")
-    rows = run.run()
-    assert len(run.components.split.public) == 0
-    assert {row.method for row in rows if row.value is not None} == {"pretrained", "fedavg", "fedfr-con-dfc"}
-    assert load_model(given)[0].keys() == load_model(run.folder / "generic.safetensors")[0].keys()
-
-
 def test_identities_are_in_one_part_only(finished: Finished) -> None:
     components = finished[0].components
     labels = components.faces.labels
