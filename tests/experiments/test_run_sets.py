@@ -166,6 +166,7 @@ def test_all_seeds_of_a_benchmark_are_evaluated_on_the_same_set(orl: Path, tmp_p
     [
         ("evaluation.sets=lfw.bin", "give the path of each verification set by a name"),
         ("evaluation.sets.lfw=3", "give the path of each verification set by a name"),
+        ("evaluation.sets={flip: a.bin}", "name 'flip' is that of a scoring"),
         ("evaluation.sets={lfw flip: a.bin}", "name 'lfw flip': give at most 40 letters"),
         ("evaluation.sets={cfp_fp: a.bin, CFP-FP: b.bin}", "name 'CFP-FP' differs from another only in case"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -105,6 +105,10 @@ def _files_by_name(given: Any) -> Any:
     for name in given:
         if not isinstance(name, str) or not _SET_NAME.fullmatch(name):
             raise ValueError(f"name {name!r}: give at most 40 letters, digits, hyphens and underscores")
+        if name in get_args(Scoring):
+            raise ValueError(
+                f"name {name!r} is that of a scoring; give another one"
+            )
         if (plain := name.casefold().replace("_", "-")) in seen:
             raise ValueError(f"name {name!r} differs from another only in case, hyphens or underscores; rename one")
         seen.add(plain)
