@@ -106,9 +106,7 @@ def _files_by_name(given: Any) -> Any:
         if not isinstance(name, str) or not _SET_NAME.fullmatch(name):
             raise ValueError(f"name {name!r}: give at most 40 letters, digits, hyphens and underscores")
         if name in get_args(Scoring):
-            raise ValueError(
-                f"name {name!r} is that of a scoring; give another one"
-            )
+            raise ValueError(f"name {name!r} is that of a scoring; give another one")
         if (plain := name.casefold().replace("_", "-")) in seen:
             raise ValueError(f"name {name!r} differs from another only in case, hyphens or underscores; rename one")
         seen.add(plain)
