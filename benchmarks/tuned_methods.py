@@ -32,8 +32,13 @@ _OWN: dict[str, Sequence[Axis]] = {
     "distill": _SHARE,
     "distill-fedfr": _SHARE,
     "branch-cosface": (Axis("branch_weight", 1, factor=2),),
-    # Its only loss is L_dfc: dfc.weight acts like the rate.
-    "frozen-head": (Axis("dfc.positive_weight", 0.7, step=0.1, low=0.05, high=0.95),),
+    # Its only loss is L_dfc, whose weight acts like the rate. What is fixed is stated, because a benchmark gives its
+    # variants FedFR's settings.
+    "frozen-head": (
+        Axis("dfc.positive_weight", 0.7, step=0.1, low=0.05, high=0.95),
+        Axis("dfc.weight", 10, factor=2, low=10, high=10),
+        Axis("hard_negatives.threshold", 0.4, step=0.1, low=0.4, high=0.4),
+    ),
     "fedfr": _FEDFR,
     "local-fedfr": _FEDFR,
 }

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from fedfr import Experiment
 from fedfr.config.schema import parse_overrides
 from fedfr.core.errors import FedfrError
-from fedfr.experiments.benchmark_plan import Plan
+from fedfr.experiments.benchmark_plan import Plan, plan_benchmark
+from fedfr.experiments.from_config import local_training, make_method
 from fedfr.methods import METHODS
 from fedfr.results.result_rows import Row
 from tests.support.tiny_experiment import SETTINGS, tiny_faces
@@ -173,6 +174,28 @@ def test_every_axis_is_a_setting_of_its_method(load: Callable[[str], ModuleType]
                 for part in axis.name.split("."):
                     default = default[part]
                 assert default == axis.value(0), axis.name
+
+
+def test_a_benchmark_runs_every_method_as_its_best_trial(load: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    """Also variants of the main method, which have its settings where their own are not stated."""
+    tune, records = load("tune"), load("trial_records")
+    names = [name for name in METHODS.builtin if METHODS[name]({}).rounds(1)]
+    plan = plan_benchmark("orl", scenario="tuning", methods=names)
+    tuning = tune.Tuning(plan, tmp_path, trials=1, rate=0.005)
+    for number, name in enumerate(names):
+        point = tuple(1.0 if axis.allows(1.0) else 0.0 for axis in tuning.axes(name))
+        if point:
+            values = tuning.values(name, (number % 3 - 1.0, *point[1:]))
+            tuning.records.append(records.Trial(name, 1, values, {"m": 0.5}, 1.0))
+    chosen, cell = records.tuned(tuning.records), plan.cells["validation"]
+    assert set(chosen) == set(names)
+    tuned = cell.model_copy(update={"methods": chosen})
+    benchmark = plan.model_copy(update={"cells": {"validation": tuned}}).experiment(0)
+    assert benchmark.method.name == "fedfr"
+    for name in names:
+        trial = tuning.config(name, chosen[name])
+        assert make_method(benchmark, name).settings == make_method(trial, name).settings, name
+        assert local_training(benchmark, name) == local_training(trial, name), name
 
 
 def test_trials_are_runs_that_are_recorded_and_not_repeated(
