@@ -6,7 +6,8 @@ around ``--rate`` and bracketed: if the best one is at an edge, the next rate on
 own settings are searched in the same way, and what is left of ``--trials`` refines all of them by half steps. The score
 of a trial is the mean of the strictest metrics of generic 1:1, personalized 1:1 and 1:N, each of the better of the
 method's models. Variants of another method have its settings (``VARIANTS`` in ``tuned_methods.py``) and are tried only
-where they have settings of their own.
+where they have settings of their own. The trials of ``pretrained`` are for the starting model: a checkpoint's tuning on
+the public images, ``tuned_start`` of the definition.
 
 Every trial is a run folder below ``--out``, and ``trials.csv`` there records them. The same command continues an
 interrupted search. ``--keep NAME`` copies the record of a finished search to ``benchmarks/NAME/``.
@@ -46,7 +47,7 @@ from fedfr.results.costs import total
 from harness import place, sleeping_threads
 from setting_search import Axis, Point, open_ends, proposals
 from trial_records import Trial, chosen, metrics_of, read_trials, settings_tree, tuned, write_trials
-from tuned_methods import VARIANTS, axes_of
+from tuned_methods import START, VARIANTS, axes_of
 
 HERE = Path(__file__).parent
 Task = tuple[str, Point]
@@ -85,7 +86,8 @@ class Tuning:
     def config(self, method: str, settings: dict[str, Any]) -> ExperimentConfig:
         """Return the configuration of a trial."""
         (name, cell), *_ = self.plan.cells.items()
-        own = Cell(settings=cell.settings, methods={method: settings})
+        start = {} if method != START else settings
+        own = Cell(settings=merge(cell.settings, start), methods={} if start else {method: settings})
         return self.plan.model_copy(update={"methods": (method,), "cells": {name: own}}).experiment(0)
 
     def axes(self, method: str) -> tuple[Axis, ...]:
@@ -125,7 +127,7 @@ class Tuning:
             raise FedfrError(f"trial {folder}: {error}")
         run = Experiment.open(folder)
         metrics = {} if error is not None else metrics_of(run.results(), method)
-        seconds = total(costs).wall_seconds if (costs := run.costs()[method]) else 0.0
+        seconds = total(costs).wall_seconds if (costs := run.costs().get(method)) else 0.0
         trial = Trial(method, len(self.done(method)) + 1, values, metrics, seconds)
         self.records.append(trial)
         write_trials(self.path, self.records)
@@ -253,7 +255,7 @@ def main() -> int:
         methods = list(dict.fromkeys(VARIANTS[name] for name in methods if name in VARIANTS)) + methods
         methods = list(dict.fromkeys(methods))
         for name in methods:
-            if METHODS[name]({}).rounds(1) == 0:
+            if name != START and METHODS[name]({}).rounds(1) == 0:
                 raise FedfrError(f"--methods {name}: it has no training and so nothing to choose; leave it out")
         tuning = Tuning(plan, given.out, given.trials, given.rate, given.remove_runs)
         print("start: starting model and its evaluation, which all trials share", flush=True)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from setting_search import Axis
 
-__all__ = ["RATE", "VARIANTS", "axes_of"]
+__all__ = ["RATE", "START", "VARIANTS", "axes_of"]
 
 RATE = "local.learning_rate"
+START = "pretrained"
+"""Row of the starting model; its trials choose ``tuned_start`` of the benchmark's definition."""
 
 # Methods with the rounds of another, or without some of its parts, and the method whose settings they have.
 VARIANTS = {
@@ -24,6 +26,7 @@ _FEDFR = (
 _SHARE = (Axis("share", 0.5, step=0.25, low=0.05, high=0.95),)
 _CONTRAST = (Axis("contrastive.weight", 5, factor=4),)
 _OWN: dict[str, Sequence[Axis]] = {
+    START: (Axis("pretrain.learning_rate", 0.005, factor=2),),
     "fedprox": (Axis("mu", 0.01, factor=10),),
     "moon": _CONTRAST,
     "moon-projection": _CONTRAST,
@@ -46,5 +49,5 @@ _OWN: dict[str, Sequence[Axis]] = {
 
 def axes_of(method: str, rate: float) -> tuple[Axis, ...]:
     """Return the axes of a method: the learning rate around ``rate``, unless it has another's, and its own settings."""
-    common = () if method in VARIANTS else (Axis(RATE, rate, factor=2),)
+    common = () if method in VARIANTS or method == START else (Axis(RATE, rate, factor=2),)
     return (*common, *_OWN.get(method, ()))

@@ -310,4 +310,7 @@ def test_the_benchmarks_definitions_have_the_settings_that_the_kept_trials_choos
     records = importlib.import_module("trial_records")
     for path in FOLDER.glob("*/tuning/*/trials.csv"):
         benchmark, start = path.parts[-4], path.parent.name
-        assert read_benchmark(benchmark)["tuned"][start] == records.tuned(records.read_trials(path)), path
+        definition, trials = read_benchmark(benchmark), records.read_trials(path)
+        assert definition["tuned"][start] == records.tuned(trials), path
+        if (best := records.chosen(trials).get("pretrained")) is not None:
+            assert definition["tuned_start"]["learning_rate"] == best.settings["pretrain.learning_rate"]

@@ -141,6 +141,7 @@ def test_a_trial_is_judged_by_the_better_model_at_the_strictest_rate(load: Calla
 def test_the_record_is_read_as_it_was_written(load: Callable[[str], ModuleType], tmp_path: Path) -> None:
     records = load("trial_records")
     made = [
+        records.Trial("pretrained", 1, {"pretrain.learning_rate": 0.01}, {"m": 0.4}, 0.0),
         records.Trial("distill", 1, {"share": 0.25}, {"m": 0.4}, 2.5),
         records.Trial("fedavg", 1, {"local.learning_rate": 0.005}, {"m": 0.4}, 2.5),
         records.Trial("fedavg", 2, {"local.learning_rate": 0.0025}, {"m": 0.4}, 2.5),
@@ -148,8 +149,9 @@ def test_the_record_is_read_as_it_was_written(load: Callable[[str], ModuleType],
         records.Trial("fedfr", 1, {"local.learning_rate": 0.01, "hard_negatives.threshold": 0.3}, {"m": 0.4}, 2.5),
     ]
     records.write_trials(tmp_path / "trials.csv", made)
-    assert records.read_trials(tmp_path / "trials.csv") == made
+    assert sorted(records.read_trials(tmp_path / "trials.csv"), key=made.index) == made
     found = records.tuned(made)
+    assert "pretrained" not in found, "tuned_start has its settings"
     rate = {"local": {"learning_rate": 0.0025}}
     assert (found["fedavg"], found["finetune"], found["distill"]) == (rate, rate, {**rate, "share": 0.25})
     assert found["fedfr-hn"] == {"local": {"learning_rate": 0.01}, "hard_negatives": {"threshold": 0.3}}
@@ -167,7 +169,7 @@ def test_every_axis_is_a_setting_of_its_method(load: Callable[[str], ModuleType]
         default = METHODS[name]({}).settings.model_dump()
         for position in (-1, 0, 1):
             settings = tree({axis.name: axis.value(position)})
-            if axis.name.startswith("local."):
+            if axis.name.startswith(("local.", "pretrain.")):
                 continue
             METHODS[name](settings)
             if position == 0:
@@ -228,3 +230,21 @@ def test_trials_are_runs_that_are_recorded_and_not_repeated(
     other = plan.model_copy(update={"settings": {**more, "federation": {"rounds": 2}}})
     with pytest.raises(FedfrError, match=r"was begun with settings.federation.rounds = 1, not 2"):
         tune.Tuning(other, tmp_path / "out", trials=2, rate=0.01).begin()
+
+
+def test_trials_of_the_starting_model_train_it_again(load: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    tune = load("tune")
+    tiny_faces().save(tmp_path / "faces")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(parse_overrides(SETTINGS)), encoding="utf-8")
+    more = {"faces": {"path": str(tmp_path / "faces")}}
+    plan = Plan(
+        name="tiny", config=str(tmp_path / "tiny.yaml"), budget="cpu", methods=("fedavg",), seeds=(0,), settings=more
+    )
+    tuning = tune.Tuning(plan, tmp_path / "out", trials=2, rate=0.01)
+    tuning.begin()
+    tuning.run(["pretrained"], 1)
+    assert len({trial.settings["pretrain.learning_rate"] for trial in tuning.records}) == 2
+    weights = {
+        (run / "pretrained" / "generic.safetensors").read_bytes() for run in (tmp_path / "out/pretrained").iterdir()
+    }
+    assert len(weights) == 2
