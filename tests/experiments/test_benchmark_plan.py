@@ -99,6 +99,13 @@ def test_a_checkpoint_to_start_from(tmp_path: Path) -> None:
             "--set baselines=['local']: the benchmark chooses this setting; use --methods instead",
         ),
         ({"baseline_settings": {"fedproxx": {"mu": 1}}}, "unknown method 'fedproxx'; did you mean 'fedprox'?"),
+        ({"baseline_settings": {"fedfr": 3}}, "--set baseline_settings.fedfr=3: give settings by name"),
+        ({"split": {"settings": None}}, "split.settings = None: give settings by name"),
+        *(
+            ({name: value}, f"orl: {name} = {value!r}: give")
+            for name in ("split", "local", "baseline_settings", "method", "evaluation")
+            for value in (3, None)
+        ),
     ],
 )
 def test_settings_chosen_by_the_benchmark_are_refused(settings: dict[str, object], message: str) -> None:

@@ -170,6 +170,7 @@ def plan_benchmark(
             for key, cell in varied.cells.items()
         }
     given = stored_names(absolute_paths(settings or {}, Path.cwd()))
+    _check_groups(given, definition.config)
     refuse_reserved(given, RESERVED)
     cells = {key: _with_settings(cell, given) for key, cell in cells.items()}
     plan = {
@@ -192,8 +193,8 @@ def plan_benchmark(
 def _check_deals(plan: Plan) -> None:
     """Raise :class:`FedfrError` if a cell has fewer disjoint deals than the plan has seeds."""
     for cell in plan.cells.values():
-        deals = merge(plan.settings, cell.settings).get("split", {}).get("settings", {}).get("deals")
-        if isinstance(deals, int) and len(plan.seeds) > deals:
+        deals = _setting_at(merge(plan.settings, cell.settings), "split.settings.deals")
+        if type(deals) is int and 0 < deals < len(plan.seeds):
             raise FedfrError(
                 f"benchmark {plan.name} has {deals} deals of different people, not {len(plan.seeds)}; give --seeds "
                 f"{deals} or fewer, or more deals with fewer people each by --set split.settings.deals=N"
@@ -222,19 +223,42 @@ def _starting_cell(name: str, definition: Definition, start: str) -> tuple[str, 
     return f"{part}-{'published' if published else 'tuned'}", Cell(settings=settings, methods=methods)
 
 
+def _check_groups(given: Mapping[str, Any], config: str) -> None:
+    """Raise :class:`FedfrError` where one value is given for a group of settings."""
+    groups = load_config(config).model_dump()
+    wrong = {
+        name: value
+        for name, value in given.items()
+        if isinstance(groups.get(name), dict) and not isinstance(value, Mapping)
+    }
+    split = given.get("split")
+    if isinstance(split, Mapping) and not isinstance(split.get("settings", {}), Mapping):
+        wrong["split"] = {"settings": split["settings"]}
+    load_config(config, wrong)
+    for name, own in given.get("baseline_settings", {}).items():
+        if not isinstance(own, Mapping):
+            example = f"baseline_settings.{name}.local.learning_rate=0.01"
+            raise FedfrError(f"--set baseline_settings.{name}={own}: give settings by name, for example {example}")
+
+
 def refuse_reserved(given: Mapping[str, Any], reserved: Mapping[str, str], who: str = "benchmark") -> None:
     """Raise for settings that a benchmark chooses itself, and for unknown methods.
 
     ``reserved``: by dotted name, what to use instead.
     """
     for name, instead in reserved.items():
-        value: Any = given
-        for part in name.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
+        value = _setting_at(given, name)
         if value is not None:
             raise FedfrError(f"--set {name}={value}: the {who} chooses this setting; use {instead} instead")
     for name in given.get("baseline_settings", {}):
         METHODS.entry(name)
+
+
+def _setting_at(settings: Any, name: str) -> Any:
+    """Return the setting with a dotted name, None if there is none."""
+    for part in name.split("."):
+        settings = settings.get(part) if isinstance(settings, Mapping) else None
+    return settings
 
 
 def _with_settings(cell: Cell, given: Mapping[str, Any]) -> Cell:
