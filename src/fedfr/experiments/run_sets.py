@@ -1,4 +1,4 @@
-"""Verification sets of a run (``evaluation.sets``): checked before it begins, recorded, and the same ever after."""
+"""Verification sets of a run (``evaluation.sets``): checked and recorded at its start, compared whenever opened."""
 
 from __future__ import annotations
 
