@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from rich.cells import cell_len
 
 from fedfr.reporting.benchmark_table import benchmark_tables, overview_table, results_text, scorings_of
 from fedfr.results.comparison import Deals
-from fedfr.results.costs import DealCosts, RoundCost, deal_costs
+from fedfr.results.costs import DealCost, DealCosts, RoundCost, deal_costs
 from fedfr.results.result_rows import Row, scoring_of
 
 ONE = "personalized-1:1"
@@ -121,6 +119,17 @@ def test_a_terminal_of_80_columns_shows_whole_titles() -> None:
     )
 
 
+def test_one_deal_has_a_table_of_costs() -> None:
+    text = results_text(rows(seeds=1), 80, Deals(), costs(("a CPU",)))
+    lines = text.splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("cost "))
+    assert lines[place].split() == ["cost", "steps", "images", "up", "down", "seconds"]
+    assert lines[place + 2].split() == ["pretrained", "0", "0", "0", "0", "0"]
+    assert lines[place + 3].split() == ["fedavg", "1,200", "19,200", "120", "450", "600"]
+    assert max(map(cell_len, lines)) <= 80
+    assert "steps" not in results_text(rows(seeds=1), 80)
+
+
 def test_costs_of_methods_that_were_not_recorded_are_unknown() -> None:
     assert DealCosts().of("fedavg") is None
-    assert costs().of("pretrained") == replace(costs().of("pretrained"))  # type: ignore[type-var]
+    assert costs().of("pretrained") == DealCost()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fedfr.evaluation.protocols import PAIRS_PROTOCOLS, SET_PROTOCOLS
-from fedfr.reporting.cost_columns import COST_HEAD, cost_cells, cost_note
+from fedfr.reporting.cost_columns import COST_HEAD, cost_cells, cost_note, costs_text
 from fedfr.reporting.markup import PageTable
 from fedfr.reporting.table import column_title, results_table
 from fedfr.reporting.text_tables import broken_title, text_table, wrapped
@@ -105,9 +105,9 @@ def tables_text(tables: Sequence[BenchmarkTable], costs: DealCosts, width: int =
 def results_text(
     rows: Sequence[Row], width: int = 80, deals: Deals = DISJOINT, costs: DealCosts = UNKNOWN_COSTS
 ) -> str:
-    """Return text for a terminal: the table of a run, or one table per metric of a benchmark with several seeds."""
+    """Return text for a terminal: tables of a run and its costs, or one table per metric of several seeds."""
     if len({row.seed for row in rows}) == 1:
-        return results_table(rows, width)
+        return "\n\n".join([results_table(rows, width), *costs_text(costs, [row.method for row in rows], width)])
     return tables_text(benchmark_tables(rows, deals, costs), costs, width)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from fedfr.reporting.text_tables import broken_title, text_table, wrapped
 from fedfr.results.costs import DealCosts
 
-__all__ = ["COST_HEAD", "cost_cells", "cost_note"]
+__all__ = ["COST_HEAD", "cost_cells", "cost_note", "costs_text"]
 
 COST_HEAD = ("steps", "images", "MB up", "MB down", "client seconds")
 
@@ -21,6 +24,15 @@ def cost_cells(costs: DealCosts, method: str) -> tuple[str, ...]:
         _number(cost.bytes_down, 1e6),
         _number(cost.client_seconds),
     )
+
+
+def costs_text(costs: DealCosts, methods: Iterable[str], width: int) -> list[str]:
+    """Return a table of the methods' costs for a terminal and the note below it; empty without costs."""
+    if not costs.methods:
+        return []
+    lines = [(name, *cost_cells(costs, name)) for name in dict.fromkeys(methods)]
+    head = ("cost", *map(broken_title, COST_HEAD))
+    return [text_table(head, lines, width), wrapped(cost_note(costs), width)]
 
 
 def cost_note(costs: DealCosts) -> str:
