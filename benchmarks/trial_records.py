@@ -17,7 +17,7 @@ from fedfr.core.files import write_atomically
 from fedfr.results.comparison import metric_groups, shared_metrics, summaries
 from fedfr.results.result_rows import Row
 from paper_claims import GENERIC, SEARCH, VERIFY
-from tuned_methods import START, VARIANTS
+from tuned_methods import START, VARIANTS, fixed
 
 __all__ = ["Trial", "chosen", "metrics_of", "read_trials", "settings_tree", "tuned", "write_trials"]
 
@@ -85,7 +85,8 @@ def settings_tree(settings: Mapping[str, float]) -> dict[str, Any]:
 
 def tuned(trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
     """Return every method's chosen settings, in the form of ``tuned`` in a benchmark's definition."""
-    found = {name: settings_tree(trial.settings) for name, trial in chosen(trials).items() if name != START}
+    best = {name: trial for name, trial in chosen(trials).items() if name != START}
+    found = {name: settings_tree({**fixed(name), **trial.settings}) for name, trial in best.items()}
     variants = {name: merge(found[base], found.get(name, {})) for name, base in VARIANTS.items() if base in found}
     return found | variants
 

@@ -97,7 +97,7 @@ class Tuning:
     def done(self, method: str) -> dict[Point, float]:
         """Return the scores of the finished trials by point; that of a trial that diverged is -inf."""
         return {
-            tuple(axis.position(trial.settings[axis.name]) for axis in self.axes(method)): (
+            tuple(axis.position(trial.settings.get(axis.name, axis.centre)) for axis in self.axes(method)): (
                 float("-inf") if trial.score is None else trial.score
             )
             for trial in self.records

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from setting_search import Axis
 
-__all__ = ["RATE", "START", "VARIANTS", "axes_of"]
+__all__ = ["RATE", "START", "VARIANTS", "axes_of", "fixed"]
 
 RATE = "local.learning_rate"
 START = "pretrained"
@@ -35,19 +35,21 @@ _OWN: dict[str, Sequence[Axis]] = {
     "distill": _SHARE,
     "distill-fedfr": _SHARE,
     "branch-cosface": (Axis("branch_weight", 1, factor=2),),
-    # Its only loss is L_dfc, whose weight acts like the rate. What is fixed is stated, because a benchmark gives its
-    # variants FedFR's settings.
-    "frozen-head": (
-        Axis("dfc.positive_weight", 0.7, step=0.1, low=0.05, high=0.95),
-        Axis("dfc.weight", 10, factor=2, low=10, high=10),
-        Axis("hard_negatives.threshold", 0.4, step=0.1, low=0.4, high=0.4),
-    ),
+    # Its only loss is L_dfc, whose weight acts like the rate.
+    "frozen-head": (Axis("dfc.positive_weight", 0.7, step=0.1, low=0.05, high=0.95),),
     "fedfr": _FEDFR,
     "local-fedfr": _FEDFR,
 }
+# A benchmark gives its variants FedFR's settings. One that is not among VARIANTS keeps the defaults it was tried with.
+_STATED = {"frozen-head": {axis.name: axis.centre for axis in _FEDFR}}
 
 
 def axes_of(method: str, rate: float) -> tuple[Axis, ...]:
     """Return the axes of a method: the learning rate around ``rate``, unless it has another's, and its own settings."""
     common = () if method in VARIANTS or method == START else (Axis(RATE, rate, factor=2),)
     return (*common, *_OWN.get(method, ()))
+
+
+def fixed(method: str) -> dict[str, float]:
+    """Return the settings of a method that are not searched but stated, by dotted name."""
+    return dict(_STATED.get(method, {}))

@@ -31,7 +31,7 @@ def test_every_method_takes_as_many_steps(run: Any, name: str) -> None:
     if first:
         assert {event["steps"] for event in updates} <= {STEPS * models, 2 * STEPS}
         assert sum(event["steps"] for event in first) == 2 * STEPS * models
-        assert all(event["images"] == BATCH * event["steps"] for event in updates)
+        assert all(event["images/processed"] == BATCH * event["steps"] for event in updates)
         costs = round_costs(found.method_run.folder / "metrics.jsonl", name, 0)
         assert [cost.steps for cost in costs][:1] == [2 * STEPS * models]
         assert [cost.images for cost in costs][:1] == [2 * STEPS * models * BATCH]
@@ -43,12 +43,16 @@ def test_epochs_report_their_steps_and_images(run: Any) -> None:
     """Nine private images and a batch of eight: the ninth is dropped."""
     for name, models in (("fedavg", 1), ("ditto", 2)):
         events = [event for event in run(f"method.name={name}").events() if event["event"] == "update"]
-        assert {(event["epochs"], event["steps"], event["images"]) for event in events} == {(1, models, 8 * models)}
+        assert {(event["epochs"], event["steps"], event["images/processed"]) for event in events} == {
+            (1, models, 8 * models)
+        }
 
 
 def test_older_events_have_no_steps(run: Any, tmp_path: Path) -> None:
     events = run("method.name=fedavg").events()
-    old = [{name: value for name, value in event.items() if name not in ("steps", "images")} for event in events]
+    old = [
+        {name: value for name, value in event.items() if name not in ("steps", "images/processed")} for event in events
+    ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in old), encoding="utf-8")
     assert {(cost.steps, cost.images) for cost in round_costs(tmp_path / "metrics.jsonl", "fedavg", 0)} == {
         (None, None)

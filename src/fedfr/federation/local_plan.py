@@ -61,5 +61,5 @@ def work(plan: TrainingPlan, images: int, *others: int) -> dict[str, float]:
     return {
         "epochs": plan.epochs if plan.steps is None else plan.images_of(images) / images,
         "steps": sum(map(plan.steps_of, counts)),
-        "images": sum(map(plan.images_of, counts)),
+        "images/processed": sum(map(plan.images_of, counts)),
     }

@@ -45,7 +45,7 @@ _SCALES = "scales/"
 LONGEST_HEADER = 1 << 20
 """Bytes. Names, shapes and metrics of the largest backbone take 60 kB."""
 # Names of the metrics that clients may report; they go into the run's events beside the server's own fields.
-_METRIC = re.compile(r"(loss|images)/[a-z0-9_-]{1,40}|epochs|steps|images|seconds|peak_rss_bytes")
+_METRIC = re.compile(r"(loss|images)/[a-z0-9_-]{1,40}|epochs|steps|seconds|peak_rss_bytes")
 _MOST_METRICS = 100
 # Longest text from a client, in characters, that goes into the server's log.
 _LONGEST_REASON = 300

@@ -125,7 +125,7 @@ def _sum(method: str, seed: int, number: int, wall: float, updates: list[dict[st
         int(sum(update["bytes/down"] for update in updates)),
         int(max(update["peak_rss_bytes"] for update in updates)),
         _sum_known([update.get("steps") for update in updates]),
-        _sum_known([update.get("images") for update in updates]),
+        _sum_known([update.get("images/processed") for update in updates]),
     )
 
 
