@@ -14,8 +14,14 @@ from fedfr.evaluation import (
     identify,
     open_set_identification,
     personalized_verification,
+    verify_pairs,
 )
-from fedfr.evaluation.person_outcomes import PersonOutcomes, identification_outcomes, verification_outcomes
+from fedfr.evaluation.person_outcomes import (
+    PersonOutcomes,
+    identification_outcomes,
+    pair_outcomes,
+    verification_outcomes,
+)
 
 RATES = [0.1, 0.01]
 FPIRS = [0.3, 0.1]
@@ -43,6 +49,36 @@ def identification(seed: int) -> list[PersonOutcomes]:
     rows = gallery_rows(of, identities)
     metrics = open_set_identification(templates, probes, rows, FPIRS)[:2]
     return identification_outcomes(templates, probes, rows, of, metrics, FPIRS)
+
+
+def listed_pairs(seed: int) -> list[PersonOutcomes]:
+    """All genuine pairs, and as a published list has them, some impostor pairs of everybody."""
+    features, labels = faces(seed)
+    images, step = np.arange(len(labels)), np.random.default_rng(seed + 1000).integers(4, 236, (10, 1))
+    genuine = [(a, a + distance) for distance in (1, 2, 3) for a in images if a % 4 + distance < 4]
+    first, second = np.concatenate(
+        [np.array(genuine).T, [np.tile(images, 10), ((images + step) % 240).ravel()]], axis=1
+    )
+    metrics = verify_pairs(features[first], features[second], labels[first] == labels[second], RATES)[2:]
+    return pair_outcomes(features[first], features[second], labels[first], labels[second], metrics, RATES)
+
+
+def test_outcomes_of_listed_pairs_counted_one_by_one() -> None:
+    features, labels = faces(0, people=8, images=3)
+    pairs = [(i, j) for i in range(len(labels)) for j in range(i + 1, len(labels)) if (i * j) % 5 != 1]
+    first, second = np.array(pairs).T
+    (metric,) = verify_pairs(features[first], features[second], labels[first] == labels[second], [0.1])[2:]
+    (found,) = pair_outcomes(features[first], features[second], labels[first], labels[second], [metric], [0.1])
+    units = features / np.linalg.norm(features, axis=1, keepdims=True)
+    expected = np.zeros((8, 4), np.int64)
+    for i, j in pairs:
+        above = units[i] @ units[j] > float(metric.threshold or 0) + 1e-9
+        same = labels[i] == labels[j]
+        for person in {labels[i] // 3, labels[j] // 3}:
+            expected[person] += [same and above, same, above and not same, not same]
+    columns = found.genuine_accepted, found.genuine, found.impostor_accepted, found.impostor
+    assert np.array_equal(np.stack(columns, axis=1), expected)
+    assert (found.value, found.impostors) == (metric.value, metric.impostor)
 
 
 def test_outcomes_of_pairs_counted_one_by_one() -> None:
@@ -86,7 +122,7 @@ def test_refused_metrics_have_no_outcomes() -> None:
     assert verification_outcomes(features, labels, own, metrics, [0.001]) == []
 
 
-@pytest.mark.parametrize("outcomes", [verification, identification])
+@pytest.mark.parametrize("outcomes", [verification, identification, listed_pairs])
 def test_the_influence_gives_the_sampling_error_over_people(outcomes: Callable[[int], list[PersonOutcomes]]) -> None:
     drawn = [outcomes(seed) for seed in range(120)]
     for place in range(2):

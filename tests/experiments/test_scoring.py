@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +91,21 @@ def test_normalization_needs_public_people(tmp_path: Path) -> None:
     )
     with pytest.raises(FedfrError, match=r"evaluation\.scoring: as-norm needs public faces of at least two people"):
         Experiment.create(config, tmp_path / "run")
+
+
+def test_outcomes_by_person_of_the_splits_pairs(run: Experiment, tmp_path: Path) -> None:
+    """People of the pairs, not their people's generic images alone, have outcomes; they add up to the rows."""
+    split = run.components.split
+    pairs = tuple(combinations(split.generic, 2))
+    replace(split, pairs=pairs).save(tmp_path / "split.json")
+    more = [f"split.manifest={tmp_path / 'split.json'}", "evaluation.scoring=[plain,flip]", "evaluation.people=true"]
+    config = tiny_config(run.folder.parent, *more, "method.name=pretrained", alike=0.7)
+    Experiment.create(config, tmp_path / "run").run(progress=False)
+    found = Experiment.open(tmp_path / "run")
+    rows = {(row.protocol, row.metric): row for row in found.results()}
+    records = {each.protocol: each for each in found.person_records() if each.protocol.startswith("generic-pairs")}
+    assert set(records) == {"generic-pairs", "generic-pairs flip"}
+    for protocol, each in records.items():
+        row = rows[protocol, "TAR@FAR=1e-1"]
+        assert (each.outcomes.value, each.outcomes.impostors) == (row.value, row.impostor)
+        assert set(each.outcomes.people) == set(run.components.faces.labels[list(split.generic)])

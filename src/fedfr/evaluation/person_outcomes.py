@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedfr.core.short_repr import Brief
-from fedfr.evaluation.array_inputs import as_labels, as_rates
+from fedfr.evaluation.array_inputs import as_features, as_labels, as_rates
 from fedfr.evaluation.block_comparisons import OwnPairs
 from fedfr.evaluation.identification import best_scores
 from fedfr.evaluation.metrics import Metric, exact_product
 from fedfr.evaluation.scores import operating_points
+from fedfr.evaluation.unit_features import normalize
 
-__all__ = ["PersonOutcomes", "identification_outcomes", "verification_outcomes"]
+__all__ = ["PersonOutcomes", "identification_outcomes", "pair_outcomes", "verification_outcomes"]
 
 Counts = NDArray[np.int64]
 # The slope is taken between rates this factor below and above.
@@ -104,6 +105,47 @@ def verification_outcomes(
                 _slope(accepted[2 * place], accepted[2 * place + 1], ranks[place], pairs.impostor),
             )
         )
+    return found
+
+
+def pair_outcomes(
+    features_a: ArrayLike,
+    features_b: ArrayLike,
+    people_a: ArrayLike,
+    people_b: ArrayLike,
+    metrics: Sequence[Metric],
+    fars: Sequence[float],
+) -> list[PersonOutcomes]:
+    """Return the outcomes by person of each of ``metrics``, TAR at ``fars`` in the same order, that has a threshold.
+
+    ``features_a`` and ``features_b`` (P, D) are the pairs that :func:`~fedfr.evaluation.verify_pairs` returned
+    ``metrics`` for, ``people_a`` and ``people_b`` (P,) the labels of their people.
+    """
+    given = _with_threshold(metrics, fars)
+    if not given:
+        return []
+    left = normalize(as_features(features_a, "features_a"), "features_a")
+    right = normalize(as_features(features_b, "features_b"), "features_b")
+    scores = np.einsum("pd,pd->p", left, right)
+    labels = np.stack([as_labels(people_a, len(scores)), as_labels(people_b, len(scores))])
+    people, which = np.unique(labels, return_inverse=True)
+    first, second = which.reshape(2, -1)
+    same = first == second
+
+    def by_person(chosen: NDArray[np.bool_]) -> tuple[Counts, Counts]:
+        wrong = chosen & ~same
+        both = np.concatenate([first[wrong], second[wrong]])
+        return np.bincount(first[chosen & same], minlength=len(people)), np.bincount(both, minlength=len(people))
+
+    every = by_person(np.ones(len(same), np.bool_))
+    false_scores = np.sort(scores[~same])[::-1]
+    found = []
+    for threshold, rate in given:
+        accepted, ranks = by_person(scores > threshold), _ranks(rate, len(false_scores))
+        low, high = (float((scores[same] > false_scores[rank]).mean()) for rank in ranks)
+        slope = _slope(low, high, ranks, len(false_scores))
+        counts = accepted[0], every[0], accepted[1], every[1]
+        found.append(PersonOutcomes(people, *counts, len(false_scores), rate, slope))
     return found
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from fedfr.evaluation import PROTOCOLS, SCORES, Metric, ScoreCounts
@@ -110,7 +112,8 @@ class Evaluator:
                     "features_b": scoring.features(features, second),
                     "same": labels[first] == labels[second],
                 }
-                rows += self._rows(self._pairs, pairs, ALL_CLIENTS, evaluated, scoring, features)
+                people = {"people_a": labels[first], "people_b": labels[second]}
+                rows += self._rows(self._pairs, pairs, ALL_CLIENTS, evaluated, scoring, features, people)
         for name in self.components.config.evaluation.sets if self._on_sets else ():
             rows += self._set_rows(name, features, evaluated)
         return rows
@@ -186,7 +189,9 @@ class Evaluator:
         evaluated: EvaluatedModel,
         scoring: Scoring,
         features: FeatureSource,
+        people: Mapping[str, NDArray[np.int64]] = MappingProxyType({}),
     ) -> list[Row]:
+        """Run protocols on ``given``; ``people`` are labels that only the outcomes by person need."""
         config, rows = self.components.config.evaluation, list[Row]()
         if scoring.normalized:
             names = [name for name in names if name in SCORED]
@@ -203,7 +208,7 @@ class Evaluator:
             if self._keeps_scores and config.people:
                 self._people += (
                     PersonRecord(evaluated.method, evaluated.seed, client, evaluated.model, label, metric, outcomes)
-                    for metric, outcomes in outcomes_by_person(name, metrics, config, given).items()
+                    for metric, outcomes in outcomes_by_person(name, metrics, config, {**given, **people}).items()
                 )
         return rows
 

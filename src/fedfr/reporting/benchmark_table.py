@@ -204,7 +204,7 @@ def _conclusion(group: MetricGroup) -> str:
             f"No intervals: {deals.shared} of the {deals.people} people whom clients train on belong to several of the "
             f"{len(seeds)} seeds{by_two}, which are therefore no replications; the order may be chance."
         )
-    same_pairs = group.protocol.startswith((*SET_PROTOCOLS, *PAIRS_PROTOCOLS))
+    same_pairs = not group.influences and group.protocol.startswith((*SET_PROTOCOLS, *PAIRS_PROTOCOLS))
     scope = (
         "these pairs, most of which all seeds are tested on"
         if same_pairs
