@@ -95,6 +95,7 @@ ELSEWHERE = {
     "faces.alignment.detection": "a detector is read only where its SHA-256 is known or confirmed",
     "faces.writers.recordio": "writes",
     "core.memory": "the kernel's facts below /proc",
+    "core.operating_system": "the kernel's facts below /proc",
     "reporting.page": "the package's own style and script",
     "reporting.tracking": "a file of ours that is written over",
 }
