@@ -76,6 +76,7 @@ def table(path: Path) -> str:
 def contents() -> list[tuple[Path, str]]:
     """Return each page with the content between its marks."""
     import methods
+    import quickstart_cpus
     import scaling
 
     path = newest()
@@ -84,6 +85,12 @@ def contents() -> list[tuple[Path, str]]:
         (DOCS / "scaling.md", "\n".join([BEGIN, scaling.table(path), END])),
         (DOCS / "explanation" / "costs.md", "\n".join([BEGIN, scaling.paper_table(path), END])),
     ]
+    quickstart = json.loads(quickstart_cpus.RESULTS.read_text(encoding="utf-8"))
+    for document, text in (
+        (HERE.parent / "README.md", quickstart_cpus.summary(quickstart)[0]),
+        (DOCS / "benchmarks.md", quickstart_cpus.runs_table(quickstart)),
+    ):
+        found.append((document, f"<!-- results of the quickstart -->\n{text}\n{END}"))
     for name, kind, document in METHOD_TABLES:
         folder = HERE / name
         if (folder / "results.csv").exists():

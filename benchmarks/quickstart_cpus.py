@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from fedfr.results.intervals import estimate
 from harness import place
 
 HERE = Path(__file__).parent
@@ -77,21 +78,32 @@ def measure(instructions: str, threads: int, seed: int, folder: Path) -> dict[st
     return found
 
 
-def summary_table(results: dict[str, Any]) -> str:
-    """Return what the runs have in common, by question, as a Markdown table."""
+def summary(results: dict[str, Any]) -> tuple[str, str]:
+    """Return the differences that hold on every processor as a Markdown table, and a sentence that names the others.
+
+    One holds if nine tenths of the runs settle it by themselves, as better, and its t interval over seeds is above 0.
+    The value of a seed is the mean of its runs.
+    """
     runs = results["runs"]
-    lines = ["| difference in points | people | mean | lowest, highest | positive | interval above 0 |"]
-    lines.append("|---|---|---|---|---|---|")
-    for answers in zip(*(run["answers"] for run in runs), strict=True):
-        means = [100 * answer["difference"] for answer in answers]
-        positive = sum(mean > 0 for mean in means)
-        above = sum(answer["low"] > 0 for answer in answers)
-        who = "the clients' own" if answers[0]["protocol"].startswith("personalized") else "unseen"
-        lines.append(
-            f"| {answers[0]['one']} − {answers[0]['other']} | {who} | {fmean(means):+.1f} "
-            f"| {min(means):+.1f}, {max(means):+.1f} | {positive} of {len(runs)} | {above} of {len(runs)} |"
-        )
-    return "\n".join(lines)
+    lines = ["| difference in points | people | mean [95 %] | positive | settled by the run alone |", "|---" * 5 + "|"]
+    others = []
+    for position, answer in enumerate(runs[0]["answers"]):
+        found = [run["answers"][position] for run in runs]
+        seeds: dict[int, list[float]] = {}
+        for run, each in zip(runs, found, strict=True):
+            seeds.setdefault(run["seed"], []).append(100 * each["difference"])
+        mean = estimate([fmean(values) for values in seeds.values()])
+        low, high = mean.interval() or (float("-inf"), float("inf"))
+        positive = sum(each["difference"] > 0 for each in found)
+        settled = sum(each["answer"] == "better" for each in found)
+        who = "the clients' own" if answer["protocol"].startswith("personalized") else "unseen"
+        name, value = f"{answer['one']} − {answer['other']}", f"{mean.mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+        if settled >= 0.9 * len(runs) and low > 0:
+            lines.append(f"| {name} | {who} | {value} | {positive} of {len(runs)} | {settled} of {len(runs)} |")
+        else:
+            others.append(f"{name}, {who} people: {value}, {positive} of {len(runs)} positive")
+    unsettled = f"Not settled by nine tenths of the runs: {'; '.join(others)}." if others else ""
+    return "\n".join(lines) if len(lines) > 2 else "No difference holds on every processor.", unsettled
 
 
 def runs_table(results: dict[str, Any]) -> str:
@@ -106,7 +118,8 @@ def runs_table(results: dict[str, Any]) -> str:
             f"| {run['cpu_seconds']:.0f} |"
         )
     where = f"{results['machine']}, torch {results['torch']}, {results['date']}, commit {results['commit']}"
-    return "\n".join([*lines, "", f"`python benchmarks/quickstart_cpus.py --out FOLDER`; {where}"])
+    made = f"`python benchmarks/quickstart_cpus.py --out FOLDER`; {where}"
+    return "\n\n".join(filter(None, ("\n".join(lines), summary(results)[1], made)))
 
 
 def _cell(answer: dict[str, Any]) -> str:

@@ -15,6 +15,8 @@ from fedfr.config.loading import BENCHMARKS, read_benchmark
 from fedfr.config.schema import validate
 from fedfr.experiments.benchmark_plan import Plan
 from fedfr.experiments.benchmark_results import Result, read_results, write_results
+from fedfr.reporting.table import column_title
+from fedfr.reporting.verdict import METRIC, QUESTIONS
 from fedfr.results.comparison import Deals
 from fedfr.results.result_rows import Row
 
@@ -314,3 +316,42 @@ def test_the_benchmarks_definitions_have_the_settings_that_the_kept_trials_choos
         assert definition["tuned"][start] == records.tuned(trials), path
         if (best := records.chosen(trials).get("pretrained")) is not None:
             assert definition["tuned_start"]["learning_rate"] == best.settings["pretrain.learning_rate"]
+
+
+def test_the_quickstart_is_measured_on_several_processors() -> None:
+    """The kept results answer the questions that the command asks, in at least twelve runs."""
+    results = json.loads((FOLDER / "quickstart" / "results.json").read_text(encoding="utf-8"))
+    runs = results["runs"]
+    assert len(runs) >= 12
+    assert len({run["instructions"] for run in runs}) >= 4
+    assert {run["threads"] for run in runs} == {1, 2}
+    asked = [(column_title(*one.one), column_title(*one.other), one.protocol) for one in QUESTIONS]
+    for run in runs:
+        assert [(each["one"], each["other"], each["protocol"]) for each in run["answers"]] == asked
+        assert {each["metric"] for each in run["answers"]} == {METRIC}
+    assert max(run["cpu_seconds"] for run in runs if run["instructions"] == "native") < 180
+
+
+def test_only_what_holds_on_every_processor_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    quickstart_cpus = importlib.import_module("quickstart_cpus")
+
+    def answers(*differences: float) -> list[dict[str, object]]:
+        named = {"other": "start", "protocol": "personalized-1:1", "low": 0.0, "high": 0.0}
+        return [
+            {"one": name, "difference": value, "answer": "better" if value > 0 else "not settled", **named}
+            for name, value in zip("abc", differences, strict=True)
+        ]
+
+    # a holds; b is not settled by two of ten runs; c is always positive, but its interval over seeds contains 0.
+    runs = [{"seed": seed // 2, "answers": answers(0.1, 0.1 if seed > 1 else -0.01, 0.001)} for seed in range(8)]
+    runs += [{"seed": 4, "answers": answers(0.12, 0.1, 0.5)} for _ in range(2)]
+    others = "b − start, the clients' own people: +7.8 [+1.7, +13.9], 8 of 10 positive; "
+    others += "c − start, the clients' own people: +10.1 [-17.6, +37.8], 10 of 10 positive"
+    shown, unsettled = quickstart_cpus.summary({"runs": runs})
+    assert unsettled == f"Not settled by nine tenths of the runs: {others}."
+    assert shown.splitlines() == [
+        "| difference in points | people | mean [95 %] | positive | settled by the run alone |",
+        "|---|---|---|---|---|",
+        "| a − start | the clients' own | +10.4 [+9.3, +11.5] | 10 of 10 | 10 of 10 |",
+    ]

@@ -151,7 +151,7 @@ def test_readme_shows_a_table_of_the_kept_results() -> None:
 def test_readme_is_short_and_links_absolutely() -> None:
     """Relative links do not work on the package index."""
     text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 130
+    assert len(text.splitlines()) <= 142
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert [link for link in links if not link.startswith("https://")] == []
     terms = re.findall(rf"^\[([\w-]+)\]: {SITE}glossary\.html#term-([\w-]+)$", text, re.MULTILINE)

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.cli.conftest import Fedfr, answered
 from tests.support.tiny_experiment import SETTINGS, tiny_faces
 
-OWN = ("split.settings", "baselines")
+OWN = ("split.settings", "baselines", "model.backbone")
 
 
 def test_the_quickstart_ends_with_a_verdict_and_is_continued(tmp_path: Path, fedfr: Fedfr) -> None:
