@@ -50,7 +50,7 @@ def quickstart(
     print("\n".join(wrapped(line, width) for line in runs[0].describe().splitlines()[1:]), end="\n\n")
     (first, *titles), lines = overview_table(rows)
     print(text_table((first, *(title.replace(" ", "\n") for title in titles)), lines, width))
-    print_lines(f"Mean over {len(runs)} deals in %, in brackets the worst client of all.", indent=0)
+    print_lines(f"\nMean over {len(runs)} deals in %, in brackets the worst client of all.", indent=0)
     print(f"\n{verdict(rows, deals, width)}\n")
     print_lines(f"report with every metric, curves and costs: {page}   ({time.monotonic() - started:.0f} s)")
     print_lines(f"a run folder for each deal, with its models: {out / cell / 'seed-<n>'}")
