@@ -21,6 +21,9 @@ settings.load_profile("fedfr")
 # Before anything loads PyTorch: tests run beside each other.
 let_threads_sleep(os.environ)
 
+# pytest-xdist sets the width of its workers' terminal; without a terminal, output is not to depend on it.
+os.environ.pop("COLUMNS", None)
+
 # Processes that tests start import backbones and other helpers from `tests`, too.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 

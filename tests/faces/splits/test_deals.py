@@ -116,6 +116,20 @@ def test_a_smaller_split_has_the_first_of_its_parts(lfw: FaceSet, of_lfw: list[S
         assert split.public == whole.public
 
 
+def test_people_of_no_client_are_generic(lfw: FaceSet, of_lfw: list[Split]) -> None:
+    unseen = LFW | {"clients": 4, "unseen_identities": 30}
+    for split, whole in zip(deals_of(lfw, "lfw-fed", **unseen), of_lfw, strict=True):
+        assert dict(split.clients) == {client: whole.clients[client] for client in list(whole.clients)[:4]}
+        more = set(split.identities["generic"]) - set(whole.identities["generic"])
+        assert more == private_of(whole) - private_of(split)
+        genuine = []
+        for part in (split, whole):
+            counts = lfw.subset(part.generic).counts()
+            assert max(counts) <= 30
+            genuine.append(int((counts * (counts - 1) // 2).sum()))
+        assert genuine[0] > 4 * genuine[1], "people with few images give few genuine pairs"
+
+
 @pytest.mark.parametrize(
     ("recipe", "settings", "message"),
     [
@@ -126,13 +140,15 @@ def test_a_smaller_split_has_the_first_of_its_parts(lfw: FaceSet, of_lfw: list[S
         ("lfw-fed", {"deals": 0}, "deals = 0; give a whole number of at least 1"),
         ("lfw-fed", {"deals": True}, "deals = True; give a whole number of at least 1"),
         ("lfw-fed", {"deals": "5"}, "deals = '5'; give a whole number of at least 1"),
+        ("lfw-fed", {"unseen_identities": -1}, "unseen_identities = -1; give a whole number of at least 0"),
+        ("lfw-fed", {"unseen_identities": 9}, "lower clients, identities_per_client, unseen_identities or deals"),
         ("lfw-fed", {"min_images": 2}, "min_images = 2; give a whole number of at least 3"),
         (
             "lfw-fed",
             {"identities_per_client": 3},
             "needs 3 identities with 4 or more images in each of 3 equal parts (deals and validation), these faces",
         ),
-        ("lfw-fed", {"identities_per_client": 3}, "have 2; lower clients, identities_per_client or deals"),
+        ("lfw-fed", {"identities_per_client": 3}, "have 2; lower clients, identities_per_client, unseen_identities or deals"),
         ("lfw-fed", {"generic_identities": 2}, "identities with 2 to 3 images that are not public in each of 3 equal"),
         ("lfw-fed", {"distractors": 2}, "needs 2 identities with one image in each of 3 equal parts"),
         ("lfw-fed", {"public_identities": 3}, "needs 1 identities with 2 to 3 images that are not public in each of 3"),
