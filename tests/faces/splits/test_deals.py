@@ -148,7 +148,7 @@ def test_people_of_no_client_are_generic(lfw: FaceSet, of_lfw: list[Split]) -> N
             {"identities_per_client": 3},
             "needs 3 identities with 4 or more images in each of 3 equal parts (deals and validation), these faces",
         ),
-        ("lfw-fed", {"identities_per_client": 3}, "have 2; lower clients, identities_per_client, unseen_identities or deals"),
+        ("lfw-fed", {"identities_per_client": 3}, "lower clients, identities_per_client, unseen_identities or deals"),
         ("lfw-fed", {"generic_identities": 2}, "identities with 2 to 3 images that are not public in each of 3 equal"),
         ("lfw-fed", {"distractors": 2}, "needs 2 identities with one image in each of 3 equal parts"),
         ("lfw-fed", {"public_identities": 3}, "needs 1 identities with 2 to 3 images that are not public in each of 3"),

@@ -60,8 +60,8 @@ def lfw_fed(
     shuffled once, equally for every seed, and cut into ``deals`` + 1 equal parts. The split takes the parts at its
     seed, and at most ``generic_identities`` and ``distractors`` of them. Few ``pairs`` lie within one part: verified
     are those of all people who are neither public, nor a client's in this split, nor in the last parts. The splits
-    therefore share most pairs. The last ``unseen_identities`` of the part of candidates for clients are generic, too, with
-    their first 30 images: they give many more genuine pairs than those with few images.
+    therefore share most pairs. The last ``unseen_identities`` of the part of candidates for clients are generic, too,
+    with their first 30 images: they give many more genuine pairs than those with few images.
 
     ``validation=True`` is for choosing settings. With ``deals`` it is the split of the last parts, which no seed has.
     Without, clients have the same identities, but no test image of the split otherwise made is used: their training
@@ -88,7 +88,7 @@ def lfw_fed(
     public = [label for label in order if 2 <= counts[label] < min_images]
     single = [label for label in order if counts[label] == 1]
     many, few = f"identities with {min_images} or more images", f"identities with 2 to {min_images - 1} images"
-    divide, unseen_private = last_as_test(held_out_count(0.4)), list[int]()
+    divide = last_as_test(held_out_count(0.4))
     if deals is None:
         generator = random.Random(seed)
         generator.shuffle(private)
@@ -106,18 +106,19 @@ def lfw_fed(
         check_available(public_identities, len(public), few, "public_identities")
         shown, others = public[:public_identities], public[public_identities:]
         pools = in_fixed_order(private), others, in_fixed_order(single)
-        wanted, lower = sum(sizes) + unseen_identities, "clients, identities_per_client, unseen_identities"
-        deal.part(pools[0], wanted, many, lower)
+        lower = "clients, identities_per_client, unseen_identities"
+        deal.part(pools[0], sum(sizes) + unseen_identities, many, lower)
         private = deal.part(pools[0], None, many)
-        private, unseen_private = private[: sum(sizes)], private[len(private) - unseen_identities :]
         others = deal.part(others, generic_identities, f"{few} that are not public", "generic_identities")
         single = deal.part(pools[2], distractors, "identities with one image", "distractors")
+    unseen_private, private = private[len(private) - unseen_identities :], private[: sum(sizes)]
     in_pairs = {*others, *single}
     if deals is not None and not validation:
         chosen_on = {label for pool in pools for label in Deal(deals, deals).part(pool, None, many)}
         in_pairs = {*order} - {*shown, *private} - chosen_on
     singles = images_of(faces, single)
-    generic = ImageIndices(np.sort(concatenate_indices([images_of(faces, others), images_of(faces, unseen_private, 30), singles])))
+    unseen_images = [images_of(faces, others), images_of(faces, unseen_private, 30), singles]
+    generic = ImageIndices(np.sort(concatenate_indices(unseen_images)))
     if validation and deals is None:
         kept = len(shown) - len(shown) // 5
         in_pairs = {*shown[kept:]}
