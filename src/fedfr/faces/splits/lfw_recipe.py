@@ -68,10 +68,7 @@ def lfw_fed(
     images are divided again in the same way; the last fifth of the public identities is generic, and its images are
     the distractors.
     """
-    if not isinstance(validation, bool):
-        raise FedfrError(f"split setting validation = {validation!r}; give true or false")
-    if not isinstance(pairs, str | tuple | None):
-        raise FedfrError(f"split setting pairs = {pairs!r}; give the path of a list of pairs")
+    _check_choices(validation, pairs, deals, unseen_identities)
     sizes = client_sizes(clients, identities_per_client)
     check_minimum(3, min_images=min_images)
     check_minimum(
@@ -81,8 +78,6 @@ def lfw_fed(
         distractors=distractors,
         unseen_identities=unseen_identities,
     )
-    if unseen_identities and deals is None:
-        raise FedfrError(f"split setting unseen_identities = {unseen_identities} needs the setting deals; give both")
     counts, order = faces.counts(), identities_by_name(faces)
     private = [label for label in order if counts[label] >= min_images]
     public = [label for label in order if 2 <= counts[label] < min_images]
@@ -135,3 +130,12 @@ def lfw_fed(
         distractors=singles,
         pairs=tuple(pair for pair in given if in_pairs.issuperset(faces.labels[list(pair)].tolist())),
     )
+
+
+def _check_choices(validation: object, pairs: object, deals: int | None, unseen_identities: int) -> None:
+    if not isinstance(validation, bool):
+        raise FedfrError(f"split setting validation = {validation!r}; give true or false")
+    if not isinstance(pairs, str | tuple | None):
+        raise FedfrError(f"split setting pairs = {pairs!r}; give the path of a list of pairs")
+    if unseen_identities and deals is None:
+        raise FedfrError(f"split setting unseen_identities = {unseen_identities} needs the setting deals; give both")
