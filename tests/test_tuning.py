@@ -232,6 +232,7 @@ def test_trials_are_runs_that_are_recorded_and_not_repeated(
         tune.Tuning(other, tmp_path / "out", trials=2, rate=0.01).begin()
 
 
+@pytest.mark.slow
 def test_trials_of_the_starting_model_train_it_again(load: Callable[[str], ModuleType], tmp_path: Path) -> None:
     tune = load("tune")
     tiny_faces().save(tmp_path / "faces")

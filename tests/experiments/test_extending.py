@@ -56,6 +56,7 @@ def cli(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_run_with_workers_is_resumed_and_reported(tmp_path: Path) -> None:
     run = Experiment.create(tiny_config(tmp_path, *OWN), tmp_path / "run")
     rows = run.run(False)

@@ -76,6 +76,7 @@ def python(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_equal_bits_and_reports_changed_code(tmp_path: Path, source: Path) -> None:
     config = tiny_config(tmp_path, *OWN)
     Experiment.create(config, tmp_path / "whole").run(False)

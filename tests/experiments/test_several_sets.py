@@ -237,6 +237,7 @@ def people_of_both(data_dir: Path) -> dict[str, str]:
     return dict(line.split("\t") for line in lines if not line.startswith("#"))
 
 
+@pytest.mark.slow
 def test_pins_fed_on_a_cut_of_the_data(data_dir: Path, cut: list[str], tmp_path: Path) -> None:
     both = people_of_both(data_dir)
     exclude = f"faces.private.exclude={data_dir / 'pins112_overlap.tsv'}"
