@@ -15,7 +15,17 @@ import typer
 from fedfr.reporting.progress import Progress
 from fedfr.reporting.progress import automatic_progress as progress
 
-__all__ = ["AsJson", "Overrides", "Track", "Workers", "print_json", "print_lines", "progress", "tracked"]
+__all__ = [
+    "AsJson",
+    "Overrides",
+    "Track",
+    "Workers",
+    "overrides_of",
+    "print_json",
+    "print_lines",
+    "progress",
+    "tracked",
+]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Overrides = Annotated[
@@ -29,6 +39,11 @@ Track = Annotated[
     list[str] | None,
     typer.Option("--track", metavar="NAME", help="Also send metrics to a tracker while the run lasts: {trackers}."),
 ]
+
+
+def overrides_of(settings: list[str] | None, workers: int | None) -> list[str]:
+    """Return the changed settings of ``--set`` and ``--workers``."""
+    return [*(settings or []), *([f"runtime.workers={workers}"] if workers else [])]
 
 
 def print_lines(text: str, indent: int = 2, *, wrap: bool = False) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fedfr.cli.interruption import REPEAT_COMMAND, interruptible
-from fedfr.cli.output import AsJson, Overrides, Track, Workers, print_json, print_lines, tracked
+from fedfr.cli.output import AsJson, Overrides, Track, Workers, overrides_of, print_json, print_lines, tracked
 
 __all__ = ["quickstart"]
 
@@ -34,9 +34,8 @@ def quickstart(
     from fedfr.reporting.text_tables import screen_width, text_table, wrapped
     from fedfr.reporting.verdict import answers, verdict
 
-    overrides = [*(settings or []), *([f"runtime.workers={workers}"] if workers else [])]
     started, width = time.monotonic(), screen_width()
-    plan = quickstart_plan(parse_overrides(overrides), seed)
+    plan = quickstart_plan(parse_overrides(overrides_of(settings, workers)), seed)
     with interruptible(REPEAT_COMMAND), tracked(track, out) as reporter:
         benchmark = Benchmark.begin(plan, out, reporter)
         rows = [result.row for result in benchmark.run(reporter)]

@@ -14,7 +14,7 @@ from fedfr.cli.completion import configurations
 from fedfr.cli.completion import protocols as protocol_names
 from fedfr.cli.interruption import REPEAT_COMMAND, interruptible, resume_hint
 from fedfr.cli.models import Colour, Entry, Mean, Std
-from fedfr.cli.output import AsJson, Overrides, Track, Workers, print_json, print_lines, progress, tracked
+from fedfr.cli.output import AsJson, Overrides, Track, Workers, overrides_of, print_json, print_lines, progress, tracked
 
 if TYPE_CHECKING:
     from fedfr.results.result_rows import Row
@@ -49,10 +49,9 @@ def train(
     from fedfr.config.schema import load_config
     from fedfr.experiments.experiment import Experiment
 
-    overrides = [*(settings or []), *([f"runtime.workers={workers}"] if workers else [])]
     started = time.monotonic()
     with interruptible(resume_hint(out)), tracked(track, out) as reporter:
-        Experiment.create(load_config(config, overrides), out, reporter)
+        Experiment.create(load_config(config, overrides_of(settings, workers)), out, reporter)
         rows = Experiment.open(out).run(reporter)
     _print_results(out, rows, time.monotonic() - started, as_json)
 
