@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY
 # pip shows its downloads and their progress, without a line for every requirement already satisfied.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup quickstart test test-slow test-lowest dist-check debian deploy-demo lint types bench docs clean
+.PHONY: setup quickstart test test-slow test-lowest dist-check debian deploy-demo door-demo lint types bench docs clean
 
 setup: $(STAMP)
 
@@ -29,7 +29,7 @@ $(CORE): pyproject.toml constraints.txt
 # The rest: every extra and the tools of the tests.
 $(STAMP): $(CORE)
 	@echo "Installing the optional parts and the tools of the tests into $(VENV)"
-	$(INSTALL) --editable '.[samples,hf,track,onnx,flower,dev]'
+	$(INSTALL) --editable '.[samples,hf,track,onnx,onnx-export,door,flower,privacy,dev]'
 	@touch $(STAMP)
 
 quickstart: $(CORE)
@@ -66,7 +66,7 @@ $(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
 # The report is tested in a browser with its driver, and nginx is the coordinator's proxy: Debian's, installed
 # where they are missing.
 debian:
-	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && command -v nginx >/dev/null || { \
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || { \
 	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$root apt-get update --quiet --quiet && \
 	  $$root env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends \
@@ -76,6 +76,11 @@ debian:
 deploy-demo: $(STAMP) debian
 	rm -rf runs/deploy-demo
 	$(BIN)/python -m fedfr.deployment.demo runs/deploy-demo $(ARGS)
+
+# The same federation on to the doors of its sites: strangers are rejected, and another round changes the models.
+door-demo: $(STAMP) debian
+	rm -rf runs/door-demo
+	$(BIN)/python -m fedfr.deployment.door_demo runs/door-demo $(ARGS)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/all.py $(ARGS)

@@ -7,6 +7,7 @@ the newest results into benchmarks/README.md and docs/ instead, and draws the pl
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from fedfr.core.threads import let_threads_sleep
 
@@ -34,14 +36,17 @@ SCRIPTS = (
 
 DOCS = HERE.parent / "docs"
 # Scenarios about the gain of a federation; those without stored results are left out.
-WORTH = (
-    *(f"pins-fed/worth-{axis}" for axis in ("images", "identities", "clients", "public")),
-    *(f"lfw-fed/worth-{axis}" for axis in ("identities", "clients")),
-)
+WORTH = tuple(f"pins-fed/worth-{axis}" for axis in ("images", "identities", "clients", "public"))
 # Stored results of `fedfr benchmark` (see methods.py), the table made from them, and its page.
 METHOD_TABLES = (
-    ("lfw-fed/checkpoint", "overview", DOCS / "benchmarks.md"),
-    ("lfw-fed/checkpoint", "claims", DOCS / "benchmarks.md"),
+    ("lfw-fed/checkpoint", "headline", HERE.parent / "README.md"),
+    *((f"{name}/tuning/checkpoint", "trials", DOCS / "benchmarks.md") for name in ("lfw-fed", "pins-fed")),
+    *(
+        (f"{name}/checkpoint", kind, DOCS / "benchmarks.md")
+        for name in ("lfw-fed", "pins-fed")
+        for kind in ("overview", "differences", "claims")
+    ),
+    ("pins-fed/equal-steps", "differences", DOCS / "benchmarks.md"),
     ("lfw-fed/scratch", "overview", DOCS / "benchmarks.md"),
     ("lfw-fed/scratch", "claims", DOCS / "benchmarks.md"),
     ("lfw-fed/identities", "figure", DOCS / "benchmarks.md"),
@@ -51,7 +56,32 @@ METHOD_TABLES = (
     ("orl/results", "costs", DOCS / "methods.md"),
     ("orl/updates", "changes", DOCS / "methods.md"),
     ("lfw-fed/updates", "changes", DOCS / "methods.md"),
+    ("orl/prototypes", "changes", DOCS / "explanation" / "privacy.md"),
 )
+# Kept lines in door/<name>.json (without them there is no table), the mark of their table, the command, and the page.
+DOOR_TABLES = (
+    (
+        "speed",
+        "speed of recognition",
+        "recognition_speed.py --insightface FOLDER",
+        DOCS / "explanation" / "recognizers.md",
+    ),
+    (
+        "sizes",
+        "speed for larger photographs",
+        "recognition_speed.py --sizes --models mobilefacenet",
+        DOCS / "explanation" / "recognizers.md",
+    ),
+    ("onnx", "decisions in ONNX", "onnx_models.py decisions --threads 1", DOCS / "models.md"),
+    (
+        "onnx-personalized",
+        "decisions of a personalized model in ONNX",
+        "onnx_models.py personalized --every 60 --threads 1",
+        DOCS / "models.md",
+    ),
+)
+# Scripts whose stored results have a table on a page of their own.
+PRIVACY_TABLES = (("attacks", DOCS / "methods.md"), ("secure_sums", DOCS / "explanation" / "secure-sums.md"))
 BEGIN, END = "<!-- results of make bench -->", "<!-- end of results -->"
 
 
@@ -73,8 +103,19 @@ def table(path: Path) -> str:
     return "\n".join([BEGIN, *rows, "", where, END])
 
 
+def lines_table(results: dict[str, Any], command: str) -> str:
+    """Return the lines of one benchmark as a Markdown table, with the command below."""
+    rows = ["| measured | asked for | found | |", "|---|---|---|---|"]
+    for line in results["lines"]:
+        mark = {True: "✓", False: "**not met**", None: ""}[line["met"]]
+        rows.append(f"| {line['what']} | {line['wanted']} | {line['found']} | {mark} |")
+    where = f"{results['machine']}, torch {results['torch']}, {results['date']}, commit {results['commit']}"
+    return "\n".join([*rows, "", f"{where}: `python benchmarks/{command} --json`"])
+
+
 def contents() -> list[tuple[Path, str]]:
     """Return each page with the content between its marks."""
+    import door_galleries
     import methods
     import quickstart_cpus
     import scaling
@@ -91,9 +132,22 @@ def contents() -> list[tuple[Path, str]]:
         (DOCS / "benchmarks.md", quickstart_cpus.runs_table(quickstart)),
     ):
         found.append((document, f"<!-- results of the quickstart -->\n{text}\n{END}"))
+    door = HERE / "door" / "promise.json"
+    text = door_galleries.promise_table(json.loads(door.read_text(encoding="utf-8")))
+    found.append((DOCS / "explanation" / "thresholds.md", f"<!-- promise of galleries -->\n{text}\n{END}"))
+    for name, title, command, document in DOOR_TABLES:
+        kept = HERE / "door" / f"{name}.json"
+        if kept.exists():
+            text = lines_table(json.loads(kept.read_text(encoding="utf-8")), command)
+            found.append((document, f"<!-- {title} -->\n{text}\n{END}"))
+    for name, document in PRIVACY_TABLES:
+        kept = HERE / "privacy" / f"{name}.json"
+        if kept.exists():
+            text = importlib.import_module(name).table(json.loads(kept.read_text(encoding="utf-8")))
+            found.append((document, f"<!-- results of {name} -->\n{text}\n{END}"))
     for name, kind, document in METHOD_TABLES:
         folder = HERE / name
-        if (folder / "results.csv").exists():
+        if (folder / "about.json").exists():
             text = getattr(methods, kind)(folder)
             found.append((document, "\n".join([f"<!-- {kind} of {name} -->", text, END])))
     return found

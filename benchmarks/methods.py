@@ -1,16 +1,14 @@
 """Stored results of ``fedfr benchmark`` in this repository, and the tables made from them.
 
 Run: ``python benchmarks/methods.py FOLDER NAME --command "fedfr benchmark …"`` keeps the finished benchmark in FOLDER
-as ``benchmarks/NAME/`` (``lfw-fed/scratch``, say): its plan without places, ``results.csv``, where and when it ran.
+as ``benchmarks/NAME/`` (``lfw-fed/scratch``, say): its plan without places, ``results.csv``, outcomes by person, where
+and when it ran.
 ``python benchmarks/all.py --tables`` writes the tables into the documents; a test checks them.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,22 +17,33 @@ from typing import Any
 
 import yaml
 
-from fedfr.experiments.benchmark import Benchmark
+from difference_table import differences_table, headline_table
+from fedfr.core.errors import FedfrError
 from fedfr.experiments.benchmark_results import Result, read_results
-from fedfr.experiments.deals import deals_of
-from fedfr.experiments.report import shorten_paths
 from fedfr.reporting.benchmark_table import overview_table, scorings_of
 from fedfr.reporting.charts import Section
 from fedfr.reporting.cost_columns import cost_note
 from fedfr.reporting.drawing import export
 from fedfr.reporting.gain import gain_chart, gain_table, section_gains
 from fedfr.reporting.table import column_title, markdown_table
-from fedfr.results.comparison import DISJOINT, Deals, Key, compare, metric_groups, shared_metrics
+from fedfr.results.comparison import (
+    DISJOINT,
+    Comparison,
+    Deals,
+    Difference,
+    Key,
+    compare,
+    corrected,
+    metric_groups,
+    shared_metrics,
+)
 from fedfr.results.costs import DealCosts, RoundCost, deal_costs
 from fedfr.results.federation_gain import Gain
 from fedfr.results.result_rows import PLAIN, Row
-from harness import place, sleeping_threads
+from harness import sleeping_threads
+from kept import about, keep, kept_deals, where
 from paper_claims import GENERIC, SEARCH, VERIFY, claims_table, difference_text, figure_table
+from trial_records import chosen, read_trials
 
 __all__ = [
     "changes",
@@ -42,49 +51,19 @@ __all__ = [
     "claims",
     "costs",
     "costs_table",
+    "differences",
     "draw_worth",
     "figure",
+    "headline",
     "overview",
+    "trials",
     "worth",
     "worth_figure",
     "worth_table",
 ]
 
 HERE = Path(__file__).parent
-
-
-def keep(folder: Path, name: str, command: str) -> Path:
-    """Copy plan and results of a benchmark; raises :class:`fedfr.core.errors.FedfrError` if it is not finished."""
-    benchmark = Benchmark.open(folder)
-    benchmark.finished()
-    target = HERE / name
-    target.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(folder / "results.csv", target / "results.csv")
-    plan = shorten_paths(benchmark.plan.model_dump(mode="json"))
-    (target / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
-    deals = deals_of(next(iter(benchmark.finished().values())))
-    shared = {"people": deals.people, "shared": deals.shared, "shared_by_two": deals.shared_by_two}
-    machines = [machine for runs in benchmark.finished().values() for run in runs for machine in run.machines()]
-    about = {"command": command, **place(), "kept": time.strftime("%Y-%m-%d"), "deals": shared}
-    about |= {"machines": list(dict.fromkeys(machines))}
-    (target / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    return target
-
-
-def _about(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    return found
-
-
-def _deals(folder: Path) -> Deals:
-    about = _about(folder)
-    return Deals(**about["deals"]) if "deals" in about else DISJOINT
-
-
-def where(folder: Path) -> str:
-    """Return the line below a table: command, machine, date, commit."""
-    about = _about(folder)
-    return f"`{about['command']}`; {about['machine']}, {about['date']}, commit {about['commit']}"
+NO_DEALS: Mapping[str, Deals] = {}
 
 
 def overview(folder: Path) -> str:
@@ -93,11 +72,11 @@ def overview(folder: Path) -> str:
     results, note = read_results(folder / "results.csv"), ""
     for cell, rows in _by_cell(results):
         seeds = len({row.seed for row in rows})
-        costs = _deal_costs([result for result in results if result.cell == cell], _about(folder).get("machines", ()))
+        costs = _deal_costs([result for result in results if result.cell == cell], about(folder).get("machines", ()))
         note = cost_note(costs)
         for scoring in scorings_of(rows):
             head, lines = overview_table(rows, costs, scoring)
-            scored = "" if scoring == PLAIN else f", scoring {scoring}"
+            scored = "" if scoring == PLAIN else f", scoring {scoring} (descriptive)"
             title = f"From {cell}{scored}, {seeds} seed{'s' if seeds > 1 else ''} (%; in brackets the worst client):"
             parts.append(f"{title}\n\n{markdown_table(head, lines)}")
     return "\n\n".join([*parts, note, where(folder)])
@@ -111,8 +90,38 @@ def _deal_costs(results: Sequence[Result], machines: Iterable[str] = ()) -> Deal
 def claims(folder: Path) -> str:
     """Return the paper's claims compared with these results, one table per starting point."""
     results = read_results(folder / "results.csv")
-    parts = [f"From {cell}:\n\n{claims_table(rows, deals=_deals(folder))}" for cell, rows in _by_cell(results)]
+    parts = [
+        f"From {cell}:\n\n{claims_table(rows, deals=kept_deals(folder, cell))}" for cell, rows in _by_cell(results)
+    ]
     return "\n\n".join([*parts, where(folder)])
+
+
+def differences(folder: Path) -> str:
+    """Return every method's differences from FedFR and from the starting model, for each starting point or cell."""
+    results = read_results(folder / "results.csv")
+    parts = [f"From {cell}:\n\n{differences_table(rows, kept_deals(folder, cell))}" for cell, rows in _by_cell(results)]
+    return "\n\n".join([*parts, where(folder)])
+
+
+def headline(folder: Path) -> str:
+    """Return the main models in 1:1 against the starting model, from the first starting point."""
+    cell, rows = next(_by_cell(read_results(folder / "results.csv")))
+    return f"{headline_table(rows, kept_deals(folder, cell))} {where(folder)}"
+
+
+def trials(folder: Path) -> str:
+    """Return the settings that a kept search chose, with the number of trials and the score of the best one."""
+    made = read_trials(folder / "trials.csv")
+    lines = []
+    for method, best in chosen(made).items():
+        settings = ", ".join(f"{name} {value:g}" for name, value in best.settings.items())
+        number = sum(trial.method == method for trial in made)
+        score = "diverged" if best.score is None else f"{100 * best.score:.2f}"
+        open_ends = about(folder).get("open", {}).get(method, {})
+        left = ", ".join(f"{name}: {why}" for name, why in open_ends.items())
+        lines.append((method, settings, str(number), score, left))
+    table = markdown_table(("method", "chosen", "trials", "score (%)", "not bracketed"), lines)
+    return f"{table}\n\n{where(folder)}"
 
 
 def costs(folder: Path) -> str:
@@ -124,14 +133,21 @@ def costs(folder: Path) -> str:
 
 def changes(folder: Path) -> str:
     """Return the differences of every cell from the first, see :func:`changes_table`."""
-    return f"{changes_table(read_results(folder / 'results.csv'), _deals(folder))}\n\n{where(folder)}"
+    results = read_results(folder / "results.csv")
+    # Differences are between cells, and the outcomes by person belong to one.
+    deals = replace(kept_deals(folder, results[0].cell), outcomes={})
+    return f"{changes_table(results, deals)}\n\n{where(folder)}"
 
 
 def changes_table(results: Sequence[Result], deals: Deals = DISJOINT) -> str:
-    """Return every model at its strictest shared rate: first cell, paired differences of the others, traffic."""
+    """Return every model at its strictest shared rate: first cell, paired differences of the others, traffic.
+
+    Differences are bold where they are not 0, corrected for all differences of the table (Holm).
+    """
     (first, base), *others = _by_cell(results)
     head = ("model", "metric", first, *(f"{cell} − {first} [95 %]" for cell, _ in others))
     lines: list[tuple[str, ...]] = []
+    differences: list[Difference | None] = []
     trained = [row for row in base if row.method != "pretrained"]
     for key in dict.fromkeys((row.method, row.model) for row in trained):
         for protocol in (GENERIC, VERIFY, SEARCH):
@@ -140,9 +156,10 @@ def changes_table(results: Sequence[Result], deals: Deals = DISJOINT) -> str:
             for metric in shared_metrics(together, protocol)[:1]:
                 (group,) = (each for each in metric_groups(together, deals) if each.metric == metric)
                 start = fmean(group.values[first, key[1]].values())
-                told = (compare(group, (cell, key[1]), (first, key[1])) for cell, _ in others)
-                found = (difference_text(difference) if difference else "–" for difference in told)
-                lines.append((column_title(*key), f"{protocol} {metric}", f"{100 * start:.1f}", *found))
+                differences += [compare(group, (cell, key[1]), (first, key[1])) for cell, _ in others]
+                lines.append((column_title(*key), f"{protocol} {metric}", f"{100 * start:.1f}"))
+    told = iter([_marked(each) for each in corrected(differences)])
+    lines = [(*line, *(next(told) for _ in others)) for line in lines]
     for method in dict.fromkeys(row.method for row in trained):
         up = {result.cell: result.bytes_up for result in results if result.row.method == method}
         share = (f"{100 * up[cell] / up[first]:.0f} %" for cell, _ in others)
@@ -150,18 +167,27 @@ def changes_table(results: Sequence[Result], deals: Deals = DISJOINT) -> str:
     return markdown_table(head, lines)
 
 
+def _marked(found: Comparison | None) -> str:
+    if found is None:
+        return "–"
+    text = difference_text(found.difference)
+    return f"**{text}**" if found.differs else text
+
+
 def figure(folder: Path) -> str:
     """Return the paper's figure, the generic models against identities per client, with verdicts."""
     plan = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8"))
     results = read_results(folder / "results.csv")
-    rows = {float(plan["cells"][cell]["at"]): own for cell, own in _by_cell(results)}
-    return f"{figure_table(rows, plan['axis'], _deals(folder))}\n\n{where(folder)}"
+    places = {cell: float(plan["cells"][cell]["at"]) for cell, _ in _by_cell(results)}
+    rows = {places[cell]: own for cell, own in _by_cell(results)}
+    deals = {at: kept_deals(folder, cell) for cell, at in places.items()}
+    return f"{figure_table(rows, plan['axis'], deals)}\n\n{where(folder)}"
 
 
 def worth(folder: Path) -> str:
     """Return figure and table of the gain of the federation along a scenario's axis."""
     plan = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8"))
-    table = worth_table(read_results(folder / "results.csv"), plan, _deals(folder))
+    table = worth_table(read_results(folder / "results.csv"), plan, _deals(folder, plan))
     figure = f"![Gain of the federation against {plan['axis']}](../_static/{worth_figure(folder).name})"
     return f"{figure}\n\n{table}\n\n{where(folder)}"
 
@@ -174,23 +200,32 @@ def worth_figure(folder: Path) -> Path:
 def draw_worth(folder: Path) -> None:
     """Draw the figure of a scenario."""
     plan = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8"))
-    found = _gains(read_results(folder / "results.csv"), plan, _deals(folder))
+    found = _gains(read_results(folder / "results.csv"), plan, _deals(folder, plan))
     worth_figure(folder).write_bytes(export(gain_chart(plan["axis"], found), (), "svg"))
 
 
-def worth_table(results: Sequence[Result], plan: Mapping[str, Any], deals: Deals = DISJOINT) -> str:
-    """Return the table of :func:`worth` and how to read it; ``plan`` has the axis and the cells with their places."""
+def _deals(folder: Path, plan: Mapping[str, Any]) -> dict[str, Deals]:
+    return {cell: kept_deals(folder, cell) for cell in plan["cells"]}
+
+
+def worth_table(results: Sequence[Result], plan: Mapping[str, Any], deals: Mapping[str, Deals] = NO_DEALS) -> str:
+    """Return the table of :func:`worth` and how to read it; ``plan`` has the axis and the cells with their places.
+
+    ``deals``: what the seeds of a cell have in common, by cell; nothing where it is not given.
+    """
     table = gain_table(plan["axis"], _gains(results, plan, deals))
     return f"{markdown_table(table.head, table.lines)}\n\n{table.note}"
 
 
-def _gains(results: Sequence[Result], plan: Mapping[str, Any], deals: Deals) -> list[Gain]:
+def _gains(results: Sequence[Result], plan: Mapping[str, Any], deals: Mapping[str, Deals]) -> list[Gain]:
     sections = []
     for cell, rows in _by_cell(results):
         place = plan["cells"][cell]
         own = [_cost(result) for result in results if result.cell == cell]
         costs = list({(cost.method, cost.seed): cost for cost in own}.values())
-        sections.append(Section(rows, [], [], costs, cell, place.get("at"), place.get("group", ""), deals))
+        sections.append(
+            Section(rows, [], [], costs, cell, place.get("at"), place.get("group", ""), deals.get(cell, DISJOINT))
+        )
     return section_gains(sections)
 
 
@@ -221,12 +256,13 @@ def costs_table(results: Sequence[Result]) -> str:
     base = first["fedavg"].client_seconds
     head, lines = ("method", "MB up", "MB down", "time, FedAvg = 1", "peak memory (GB)"), []
     for name, cost in first.items():
-        if name == "pretrained":
-            continue
         rounds = max(result.row.round for result in results if result.row.method == name)
+        if not rounds:
+            continue
         updates = rounds * (1 if name == "centralized" else clients)
         up, down = (f"{size / updates / 1e6:.1f}" for size in (cost.bytes_up, cost.bytes_down))
-        lines.append((name, up, down, f"{cost.client_seconds / base:.1f}", f"{cost.peak_bytes / 1e9:.1f}"))
+        time = f"{cost.client_seconds / base:.1f}" if cost.client_seconds is not None and base else "–"
+        lines.append((name, up, down, time, "–" if cost.peak_bytes is None else f"{cost.peak_bytes / 1e9:.1f}"))
     return markdown_table(head, lines)
 
 
@@ -243,7 +279,10 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--command", required=True)
     given = parser.parse_args()
-    print(keep(given.folder, given.name, given.command))
+    try:
+        print(keep(given.folder, given.name, given.command))
+    except FedfrError as error:
+        raise SystemExit(f"error: {error}") from error
 
 
 if __name__ == "__main__":

@@ -7,18 +7,19 @@ setting; what can come back elsewhere is their order, so that a claim is the sig
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from statistics import fmean
+from dataclasses import dataclass
 
 from fedfr.reporting.benchmark_table import points
 from fedfr.reporting.table import column_title, markdown_table
 from fedfr.results.comparison import (
     DISJOINT,
-    MARGIN,
+    Comparison,
     Deals,
     Difference,
     Key,
     MetricGroup,
+    better_model,
+    between,
     compare,
     corrected,
     metric_groups,
@@ -30,6 +31,7 @@ from fedfr.results.result_rows import Row
 __all__ = ["GENERIC", "SEARCH", "VERIFY", "Claim", "claims_table", "difference_text", "figure_table"]
 
 GENERIC, GENERIC_SEARCH, VERIFY, SEARCH = "generic-1:1", "generic-1:N", "personalized-1:1", "personalized-1:N"
+NO_DEALS: Mapping[float, Deals] = {}
 BETTER = "better"
 """In place of a model: the method's model with the highest mean."""
 
@@ -139,109 +141,108 @@ class _Measured:
 def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS, deals: Deals = DISJOINT) -> str:
     """Return the paper's claims, the measured differences and what comes back, as a Markdown table.
 
-    A verdict rests on the interval of its own difference; it is bold if all of it also holds corrected for all claims
-    of the table (Holm).
+    A verdict rests on p-values corrected for all claims of the table (Holm), see :func:`_verdict`.
     """
     found = [measured for claim in claims if (measured := _measure(claim, rows, deals)) is not None]
     lines = []
-    for each, family in zip(found, corrected([each.difference for each in found]), strict=True):
-        verdict = _verdict(each.claim.sign, each.difference)
-        direction = family is not None and (family.differs or (not each.claim.sign and family.not_behind))
-        bold = direction and ("equal" not in verdict or (family is not None and family.equal))
+    for each, compared in zip(found, corrected([each.difference for each in found]), strict=True):
         figure = f"{each.claim.protocol} {each.metric}: {each.pair}"
-        told = f"**{verdict}**" if bold else verdict
+        told = "–" if compared is None else _verdict(each.claim.sign, compared)
         lines.append((each.claim.text, figure, difference_text(each.difference), told))
     return markdown_table(("the paper", "here", "difference [95 %]", "verdict"), lines)
 
 
-def figure_table(cells: Mapping[float, Sequence[Row]], axis: str, deals: Deals = DISJOINT) -> str:
+def figure_table(cells: Mapping[float, Sequence[Row]], axis: str, deals: Mapping[float, Deals] = NO_DEALS) -> str:
     """Return the paper's figure, generic TAR against identities per client, as a Markdown table with verdicts.
 
-    ``cells`` are rows by position on the axis. The paper: FedFR is ahead of FedFace at every position, not behind
-    pooled training, and rises with every position.
+    ``cells`` are rows by position on the axis, ``deals`` what the seeds of each have in common. The paper: FedFR is
+    ahead of FedFace at every position, not behind pooled training, and rises with every position. All differences of
+    the table are one family.
     """
     groups = _groups_of_cells(cells, deals)
     head = (axis, "pretrained", "fedface", "fedfr", "centralized", "fedfr − fedface", "fedfr − centralized")
-    lines, before = [], None
-    for at, group in groups.items():
-        shown = (_mean(group, _generic(name)) for name in head[1:5])
-        compared = [compare(group, _generic("fedfr"), _generic(name)) for name in ("fedface", "centralized")]
-        told = (_told(sign, each) for sign, each in zip((1, 0), compared, strict=True))
-        rise = "" if before is None else _told(1, _between(group, before))
-        lines.append((f"{at:g}", *shown, *told, rise))
+    fedfr = _generic("fedfr")
+    differences: list[Difference | None] = []
+    before = None
+    for group in groups.values():
+        differences += [compare(group, fedfr, _generic(name)) for name in ("fedface", "centralized")]
+        differences.append(None if before is None else between(group, before, fedfr))
         before = group
+    told = iter(corrected(differences))
+    lines = []
+    for number, (at, group) in enumerate(groups.items()):
+        shown = (_mean(group, _generic(name)) for name in head[1:5])
+        ahead, not_behind, rise = (_told(sign, next(told)) for sign in (1, 0, 1))
+        lines.append((f"{at:g}", *shown, ahead, not_behind, rise if number else ""))
     metric = next(iter(groups.values())).metric
     return f"{GENERIC} {metric} (%)\n\n{markdown_table((*head, 'fedfr − fedfr one row above'), lines)}"
 
 
-def _groups_of_cells(cells: Mapping[float, Sequence[Row]], deals: Deals) -> dict[float, MetricGroup]:
+def _groups_of_cells(cells: Mapping[float, Sequence[Row]], deals: Mapping[float, Deals]) -> dict[float, MetricGroup]:
     each = [shared_metrics(rows, GENERIC) for rows in cells.values()]
     metric = next(metric for metric in each[0] if all(metric in others for others in each))
     return {
-        at: next(group for group in metric_groups(rows, deals) if (group.protocol, group.metric) == (GENERIC, metric))
+        at: next(
+            group
+            for group in metric_groups(rows, deals.get(at, DISJOINT))
+            if (group.protocol, group.metric) == (GENERIC, metric)
+        )
         for at, rows in cells.items()
     }
-
-
-def _between(group: MetricGroup, before: MetricGroup) -> Difference | None:
-    """Return FedFR's difference between two positions, paired by deal."""
-    key = _generic("fedfr")
-    values = {("now", ""): group.values.get(key, {}), ("before", ""): before.values.get(key, {})}
-    # People who are tested at both positions are not known to the comparison: influences are of one position.
-    own = Deals(group.deals.people, group.deals.shared)
-    return compare(replace(group, values=values, deals=own), ("now", ""), ("before", ""))
 
 
 def _mean(group: MetricGroup, key: Key) -> str:
     return f"{100 * summaries(group)[key].mean:.1f}" if key in group.values else "–"
 
 
-def _told(sign: int, found: Difference | None) -> str:
-    return "–" if found is None else f"{difference_text(found)} {_verdict(sign, found)}"
+def _told(sign: int, found: Comparison | None) -> str:
+    return "–" if found is None else f"{difference_text(found.difference)} {_verdict(sign, found)}"
 
 
 def _measure(claim: Claim, rows: Sequence[Row], deals: Deals) -> _Measured | None:
-    """Return the difference of a claim at the strictest rate that both models have; None if one is missing."""
-    ours = [row for row in rows if row.protocol == claim.protocol]
-    one, other = (_model(key, ours) for key in (claim.one, claim.other))
-    both = [row for row in ours if (row.method, row.model) in (one, other)]
-    if {(row.method, row.model) for row in both} != {one, other}:
-        return None
-    for metric in shared_metrics(both, claim.protocol)[:1]:
-        group = next(group for group in metric_groups(both, deals) if group.metric == metric)
-        difference = compare(group, one, other)
-        if difference is not None:
-            return _Measured(claim, one, other, metric, difference)
+    """Return the difference of a claim at the strictest rate that its models have; None if one is missing.
+
+    Of a method with a choice of models, the better one at this rate is compared.
+    """
+    method, model = claim.other
+    ours = [
+        row
+        for row in rows
+        if row.protocol == claim.protocol
+        and ((row.method, row.model) == claim.one or (row.method == method and model in (BETTER, row.model)))
+    ]
+    for metric in shared_metrics(ours, claim.protocol)[:1]:
+        group = next(group for group in metric_groups(ours, deals) if group.metric == metric)
+        other = better_model(group, method) if model == BETTER else claim.other
+        difference = None if other is None else compare(group, claim.one, other)
+        if other is not None and difference is not None:
+            return _Measured(claim, claim.one, other, metric, difference)
     return None
 
 
-def _model(key: Key, rows: Sequence[Row]) -> Key:
-    """Return the key itself, or the better model of a method at the strictest rate that all its models have."""
-    method, model = key
-    if model != BETTER:
-        return key
-    own = [row for row in rows if row.method == method]
-    metric = next(iter(shared_metrics(own, own[0].protocol)), None) if own else None
-    means: dict[str, list[float]] = {}
-    for row in own:
-        if row.metric == metric and row.value is not None:
-            means.setdefault(row.model, []).append(row.value)
-    return method, max(means, key=lambda name: fmean(means[name]), default=model)
+def _verdict(sign: int, found: Comparison) -> str:
+    """Return whether a claim returns, does not, is reversed or not settled, and whether both are equal.
 
-
-def _verdict(sign: int, found: Difference) -> str:
-    """Return whether the claim returns, is reversed or not settled, and whether both are equal within :data:`MARGIN`.
-
-    "Not behind" (sign 0) is a claim of non-inferiority by the margin. Equal is what two one-sided tests at 5 % accept.
+    All words rest on p-values corrected for the table. A claim that one model is ahead returns where the difference has
+    its sign, is reversed where it has the other one and is larger than the margin, and else does not return. "Not
+    behind" (sign 0) returns where the first model is not behind by the margin, and is reversed where it is behind by
+    more. A claim whose own interval, uncorrected, supports or contradicts it is not settled (alone: + or −).
     """
-    if found.low is None or found.high is None:
+    difference = found.difference
+    if difference.low is None or difference.high is None:
         return "not settled"
-    equal = "equal within 1 point" if found.equivalent(MARGIN) else ""
+    side = (sign or 1) * difference.mean
     if sign == 0:
-        direction = "returns" if found.low > -MARGIN else "reversed" if found.significant and found.mean < 0 else ""
+        direction = "returns" if found.not_behind else "reversed" if found.larger and side < 0 else ""
+        supported, contradicted = difference.low > -difference.margin, difference.high < -difference.margin
     else:
-        direction = ("returns" if sign * found.mean > 0 else "reversed") if found.significant else ""
-    return ", ".join(filter(None, (direction, equal))) or "not settled"
+        against = "reversed" if found.larger else "does not return"
+        direction = ("returns" if side > 0 else against) if found.differs else ""
+        supported, contradicted = (difference.significant and held for held in (side > 0, side < 0))
+    size = f"{100 * difference.margin:.2g}"
+    equal = f"equal within {size} point{'' if size == '1' else 's'}" if found.equal else ""
+    alone = " (alone: +)" if supported else " (alone: −)" if contradicted else ""
+    return ", ".join(filter(None, (direction, equal))) or f"not settled{alone}"
 
 
 def difference_text(found: Difference) -> str:

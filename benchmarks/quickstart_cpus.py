@@ -48,6 +48,7 @@ RUNS = (
     ("native", 1, 7),
     ("AVX-512", 2, 8),
 )
+VARIATION = "mean [variation over deals of these 40 people]"
 
 
 def measure(instructions: str, threads: int, seed: int, folder: Path) -> dict[str, Any]:
@@ -81,11 +82,13 @@ def measure(instructions: str, threads: int, seed: int, folder: Path) -> dict[st
 def summary(results: dict[str, Any]) -> tuple[str, str]:
     """Return the differences that hold on every processor as a Markdown table, and a sentence that names the others.
 
-    One holds if nine tenths of the runs settle it by themselves, as better, and its t interval over seeds is above 0.
-    The value of a seed is the mean of its runs.
+    One holds if it is above 0 in nine tenths of the runs, and so is the t range of its mean over seeds. How many runs
+    settle it by themselves is shown beside it. The value of a seed is the mean of its runs. All seeds deal the same
+    people: the range is that of further deals of these, and no interval for other people.
     """
     runs = results["runs"]
-    lines = ["| difference in points | people | mean [95 %] | positive | settled by the run alone |", "|---" * 5 + "|"]
+    head = ("difference in points", "people", VARIATION, "positive", "settled by the run alone")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     others = []
     for position, answer in enumerate(runs[0]["answers"]):
         found = [run["answers"][position] for run in runs]
@@ -98,11 +101,15 @@ def summary(results: dict[str, Any]) -> tuple[str, str]:
         settled = sum(each["answer"] == "better" for each in found)
         who = "the clients' own" if answer["protocol"].startswith("personalized") else "unseen"
         name, value = f"{answer['one']} − {answer['other']}", f"{mean.mean:+.1f} [{low:+.1f}, {high:+.1f}]"
-        if settled >= 0.9 * len(runs) and low > 0:
+        if positive >= 0.9 * len(runs) and low > 0:
             lines.append(f"| {name} | {who} | {value} | {positive} of {len(runs)} | {settled} of {len(runs)} |")
         else:
             others.append(f"{name}, {who} people: {value}, {positive} of {len(runs)} positive")
-    unsettled = f"Not settled by nine tenths of the runs: {'; '.join(others)}." if others else ""
+    unsettled = (
+        f"Not positive in nine tenths of the runs and in the whole bracket, {VARIATION}: {'; '.join(others)}."
+        if others
+        else ""
+    )
     return "\n".join(lines) if len(lines) > 2 else "No difference holds on every processor.", unsettled
 
 

@@ -1,4 +1,4 @@
-"""Search of a method's settings in a fixed number of trials: one axis after the other, each bracketed.
+"""Search of a method's settings in a limited number of trials: one axis after the other, each bracketed.
 
 A trial is a point: one position per axis, 0 for the centre. The search is a function of the finished trials, so that it
 can be interrupted, and repeated from its record.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["Axis", "Point", "best", "open_ends", "proposals"]
+__all__ = ["Axis", "Point", "best", "open_ends", "preference", "proposals"]
 
 Point = tuple[float, ...]
 # Positions are multiples of this, exact in binary.
@@ -21,7 +21,8 @@ _FINEST = 1 / 8
 class Axis:
     """A setting that is searched: a step from ``centre`` multiplies by ``factor`` or, where it is 0, adds ``step``.
 
-    ``low`` and ``high`` are the least and the largest value that are tried.
+    ``low`` and ``high`` are the least and the largest value that are tried. ``personal``: whether only the personalized
+    model depends on it, so that this model has to be judged.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Axis:
     step: float = 0.0
     low: float = -math.inf
     high: float = math.inf
+    personal: bool = False
 
     def value(self, position: float) -> float:
         """Return the setting at a position, rounded to four significant digits."""
@@ -45,44 +47,76 @@ class Axis:
         """Whether a position is within the limits."""
         return self.low <= self.value(position) <= self.high
 
+    def centred(self, centre: float) -> Axis:
+        """Return the axis around another centre."""
+        return replace(self, centre=float(f"{centre:.4g}"))
+
+    def pinned(self) -> Axis:
+        """Return the axis with its centre as the only value."""
+        return replace(self, low=self.centre, high=self.centre)
+
 
 def best(scores: Mapping[Point, float]) -> Point:
-    """Return the point with the highest score; of equal ones that with the smaller settings, first axis first."""
-    return min(scores, key=lambda point: (-round(scores[point], 9), point))
+    """Return the point with the highest score, see :func:`preference`."""
+    return min(scores, key=lambda point: preference(scores[point], point))
 
 
-def proposals(axes: Sequence[Axis], done: Mapping[Point, float], trials: int) -> list[Point]:
+def preference(score: float, point: Point) -> tuple[float, float, Point]:
+    """Return the sort key of a trial: the highest score, of equal ones the nearest to the centre, then the smaller."""
+    return -round(score, 9), sum(map(abs, point)), point
+
+
+def proposals(axes: Sequence[Axis], done: Mapping[Point, float], trials: int, refine: bool = False) -> list[Point]:
     """Return the points to try next, smallest first; they do not depend on each other. Empty when the search is over.
 
     First the centre and both neighbours on the first axis. An axis is left when the best point on it has two tried
-    neighbours, or the limits of the axis; further ones follow from there. What is left of the ``trials`` refines the
-    axes in the same order by half steps, then by quarter steps.
+    neighbours, or the limits of the axis; further ones follow from there. With ``refine``, what is left of the
+    ``trials`` is spent on half steps along the axes in the same order, then on quarter steps.
     """
-    for missing in _stages(axes, done):
+    for missing in _stages(axes, done, (1.0, 0.5, 0.25) if refine else (1.0,)):
         if missing:
             return missing[: max(0, trials - len(done))]
     return []
 
 
 def open_ends(axes: Sequence[Axis], done: Mapping[Point, float]) -> dict[str, str]:
-    """Return why an axis is not bracketed, by its name: ``at the edge`` or ``not searched``; empty if all are."""
-    first = list(_stages(axes, done))[: len(axes)]
+    """Return why the value on an axis is not the result of the search, by the axis's name; empty if all are.
+
+    ``given`` (the axis is pinned), ``not searched``, ``at the edge`` (a neighbour of the best value was not tried), or
+    ``not identified`` (trials that differ on this axis alone have equal scores).
+    """
+    first = list(_stages(axes, done))
     found = {}
     for number, axis in enumerate(axes):
         if number >= len(first) or first[number]:
             tried = len({point[number] for point in done}) > 1
             found[axis.name] = "at the edge" if tried and number < len(first) else "not searched"
+        if axis.low == axis.high:
+            found[axis.name] = "given"
+        elif _indifferent(number, done):
+            found[axis.name] = "not identified"
     return found
 
 
-def _stages(axes: Sequence[Axis], done: Mapping[Point, float]) -> Iterator[list[Point]]:
+def _indifferent(axis: int, done: Mapping[Point, float]) -> bool:
+    """Whether trials that differ on one axis alone exist, and all of them have the same score."""
+    lines: dict[Point, list[float]] = {}
+    for point, score in done.items():
+        lines.setdefault(_moved(point, axis, 0.0), []).append(round(score, 9))
+    compared = [scores for scores in lines.values() if len(scores) > 1]
+    return bool(compared) and all(len(set(scores)) == 1 for scores in compared)
+
+
+def _stages(
+    axes: Sequence[Axis], done: Mapping[Point, float], widths: Sequence[float] = (1.0,)
+) -> Iterator[list[Point]]:
     """Yield the untried points that each stage needs next; the last stage yielded is the first that needs any.
 
     A stage walks along one axis, from a point to its better neighbour. It moves when both neighbours are known, so that
     the order in which trials finish has no influence.
     """
     here: Point = (0.0,) * len(axes)
-    for width in (1.0, 0.5, 0.25):
+    for width in widths:
         for number, axis in enumerate(axes):
             known: dict[Point, float] = {}
             while True:

@@ -29,6 +29,7 @@ PACKAGES = (
     "fedfr.training",
     "fedfr.federation",
     "fedfr.methods",
+    "fedfr.recognition",
     "fedfr.evaluation",
     "fedfr.results",
     "fedfr.experiments",

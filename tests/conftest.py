@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,17 @@ os.environ["HF_HOME"] = str(_CACHE)
 def pytest_sessionfinish() -> None:
     """Remove the cache."""
     shutil.rmtree(_CACHE, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_power_failures() -> Iterator[None]:
+    """Files are not flushed to disk: no test loses power, and half of a small run would be waiting.
+
+    Tests of durability record the calls, and processes that tests start flush.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -26,6 +26,8 @@ from fedfr.evaluation import PROTOCOLS
 from fedfr.faces import SPLITS
 from fedfr.methods.fedfr import FedFRSettings
 from fedfr.models import BACKBONES, build_backbone
+from fedfr.recognition.decision import REASONS, Decision
+from fedfr.recognition.gallery.gallery_settings import GallerySettings
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SITE = "https://fedfr.github.io/fedfr/"
@@ -75,7 +77,32 @@ def test_the_commands_of_a_federation_are_ones() -> None:
         command.make_context(name, arguments)
 
 
-@pytest.mark.parametrize("page", ["reliability.md", "security.md"])
+def test_the_commands_of_a_gallery_are_ones() -> None:
+    """The command line accepts every line in README and reference, up to running it; the reference names all."""
+    page = (DOCS / "recognition.md").read_text(encoding="utf-8")
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8").partition("## Recognize people")[2]
+    blocks = re.findall(r"```sh\n(.*?)```", f"{page}\n{readme.partition('## What it')[0]}", re.DOTALL)
+    lines = re.findall(r"^fedfr (.+)$", "\n".join(blocks), re.MULTILINE)
+    assert len(lines) >= 11
+    for line in lines:
+        command, arguments = get_command(app), shlex.split(line, comments=True)
+        while hasattr(command, "commands"):
+            command = command.commands[arguments.pop(0)]
+        command.make_context("fedfr", arguments)
+    for path, _ in every_command(get_command(app).commands["gallery"], "fedfr gallery"):  # type: ignore[attr-defined]
+        assert f"`{path}`" in page or path.startswith("fedfr gallery token "), path
+
+
+def test_decisions_and_galleries_are_documented() -> None:
+    """Every reason, with its advice, every field of a decision and every setting of a gallery."""
+    text = (DOCS / "recognition.md").read_text(encoding="utf-8")
+    missing = [code for code, it in REASONS.items() if f"| `{code}` | {it.text} | {it.advice} |" not in text]
+    fields = [name for name in Decision("reject").to_json() if f"`{name}`" not in text]
+    assert (missing, fields) == ([], [])
+    assert [name for name in settings_of(GallerySettings) if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("page", ["reliability.md", "security.md", "explanation/threat-model.md"])
 def test_the_tests_that_a_page_names_exist(page: str) -> None:
     names = re.findall(r"`((?:\w+/)*test_\w+\.py)`", (DOCS / page).read_text(encoding="utf-8"))
     assert len(names) > 15
@@ -134,24 +161,10 @@ def test_the_setting_of_every_recipe_is_documented() -> None:
     assert [name for name in COMMON_SPLIT_SETTINGS if f"| every recipe | `{name}` |" not in text] == []
 
 
-def test_readme_shows_a_table_of_the_kept_results() -> None:
-    """Values in the README's table equal those in docs/benchmarks.md."""
-    rows = {"published model": "pretrained", "local training": "local", "FedAvg, generic": "fedavg generic"}
-    rows |= {"FedFR, generic": "fedfr generic", "FedFR, personalized": "fedfr personalized"}
-    readme, page = ((DOCS.parent / name).read_text(encoding="utf-8") for name in ("README.md", "docs/benchmarks.md"))
-    kept = page.partition("<!-- overview of lfw-fed/checkpoint -->")[2].partition("<!-- end of results -->")[0]
-    for shown, model in rows.items():
-        (line,) = re.findall(rf"^\| {shown} \|.*$", readme, re.MULTILINE)
-        (source,) = re.findall(rf"^\| {model} \|.*$", kept, re.MULTILINE)
-        generic, personalized = (cell.strip(" *") for cell in line.split("|")[2:4])
-        cells = [cell.strip() for cell in source.split("|")]
-        assert (generic, personalized) == (cells[2], cells[4])
-
-
 def test_readme_is_short_and_links_absolutely() -> None:
     """Relative links do not work on the package index."""
     text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 142
+    assert len(text.splitlines()) <= 158
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert [link for link in links if not link.startswith("https://")] == []
     terms = re.findall(rf"^\[([\w-]+)\]: {SITE}glossary\.html#term-([\w-]+)$", text, re.MULTILINE)
@@ -185,7 +198,7 @@ def test_the_reference_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         section = commands.partition(f"# {path}\n")[2].partition("\n#")[0]
         options = [name for option in command.params for name in option.opts if name.startswith("--")]
         assert [name for name in options if name != "--help" and f"`{name}`" not in section] == [], path
-    for package in ("fedfr", "fedfr.losses", "fedfr.evaluation", "fedfr.models", "fedfr.faces", "fedfr.audit"):
+    for package in ("fedfr", "fedfr.losses", "fedfr.evaluation", "fedfr.models", "fedfr.faces", "fedfr.recognition"):
         exported = importlib.import_module(package).__all__
         assert [name for name in exported if not re.search(rf"[.`]{name}(`|$)", api[package], re.MULTILINE)] == []
 

@@ -44,6 +44,12 @@ KINDS = {
         Kind("fedfr.methods:METHODS", "methods.md", "methods/test_methods.py", "methods"),
         Kind("fedfr.losses:LOSSES", "models.md", "losses/test_loss_registry.py", "losses"),
         Kind("fedfr.models:BACKBONES", "models.md", "models/test_backbone_registry.py", "backbones"),
+        Kind(
+            "fedfr.federation.rule_registry:AGGREGATIONS",
+            "methods.md",
+            "federation/test_robust_rules.py",
+            "aggregations",
+        ),
         Kind("fedfr.evaluation:PROTOCOLS", "evaluation.md", "evaluation/test_protocols.py", "protocols"),
         Kind("fedfr.evaluation:SCORES", "evaluation.md", "evaluation/test_score_distributions.py"),
         Kind("fedfr.faces:IMPORTERS", "faces.md", "cli/test_importers.py", "importers"),
@@ -72,6 +78,11 @@ KINDS = {
         Kind("fedfr.faces.splits.partition_files:PARTITION_FILES", "configuration.md", "faces/splits", table=False),
         Kind("fedfr.faces.splits.shared_identities:SHARED_IDENTITIES", "configuration.md", "faces/splits", table=False),
         Kind("fedfr.faces.storage:PIXELS", "faces.md", "faces", table=False),
+        Kind(
+            "fedfr.recognition.photos.quality:GATES",
+            "explanation/photo-quality.md",
+            "recognition/photos/test_quality.py",
+        ),
     )
 }
 NAMES = [(name, entry) for name, kind in KINDS.items() for entry in resolve(kind.home).builtin]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fedfr.experiments.experiment import Experiment
     from fedfr.experiments.model_evaluation import evaluate
     from fedfr.experiments.registration import (
+        register_aggregation,
         register_backbone,
         register_importer,
         register_loss,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         register_split,
     )
     from fedfr.faces import FaceSet, Split, import_folder, import_orl, make_split
+    from fedfr.recognition.recognizer import Recognizer
 else:
     __getattr__ = exports(
         __name__,
@@ -45,8 +47,9 @@ else:
             "faces": "FaceSet Split import_folder import_orl make_split",
             "experiments.catalogue": "list_backbones list_losses list_methods list_protocols",
             "experiments.model_evaluation": "evaluate",
-            "experiments.registration": "register_backbone register_importer register_loss "
-            "register_method register_protocol register_split",
+            "recognition.recognizer": "Recognizer",
+            "experiments.registration": "register_aggregation register_backbone register_importer "
+            "register_loss register_method register_protocol register_split",
         },
         packages="evaluation faces losses methods models",
     )
@@ -56,6 +59,7 @@ __all__ = [
     "ExperimentConfig",
     "FaceSet",
     "FedfrError",
+    "Recognizer",
     "Split",
     "__version__",
     "audit",
@@ -73,6 +77,7 @@ __all__ = [
     "make_split",
     "methods",
     "models",
+    "register_aggregation",
     "register_backbone",
     "register_importer",
     "register_loss",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
+import typer.main
+from tests.support.doors import Door, make_door
 from tests.support.tiny_experiment import SETTINGS, tiny_faces
 
 from fedfr.cli import main
@@ -31,6 +34,14 @@ Fedfr = Callable[..., Answer]
 def answered(answer: Answer) -> Any:
     assert answer.code == 0, answer.err
     return json.loads(answer.out)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_built_once() -> Iterator[None]:
+    """The tree of all commands is built once in this process: that takes most of the time of a small command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
+        yield
 
 
 @pytest.fixture
@@ -76,7 +87,7 @@ def faceset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def settings(faceset: Path) -> list[str]:
     """``--set`` options of an experiment that takes seconds."""
-    values = [*SETTINGS, "model.backbone=slimface", f"faces.path={faceset}", "federation.rounds=1"]
+    values = [*SETTINGS, "model.backbone=slimface-small", f"faces.path={faceset}", "federation.rounds=1"]
     return [part for value in values for part in ("--set", value)]
 
 
@@ -86,3 +97,20 @@ def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("config") / "run.yaml"
     path.write_text("{}\n", encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def gallery_place(tmp_path_factory: pytest.TempPathFactory) -> Door:
+    """A gallery with two people, and photos of four beside it: photos of PERSON/NUMBER.png."""
+    folder = tmp_path_factory.mktemp("gallery") / "a place"
+    folder.mkdir()
+    door = make_door(folder, crops=True)
+    for person in range(4):
+        for number, image in enumerate(door.photos(person)):
+            path = folder / f"photos of {person}" / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            assert cv2.imwrite(str(path), image[:, :, ::-1])
+    with door.open() as recognizer:
+        for person, name in enumerate(("ada", "Jürgen Groß")):
+            assert recognizer.enrol(name, door.photos(person, 0, 3), aligned=True).enrolled
+    return door

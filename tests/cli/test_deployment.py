@@ -18,7 +18,8 @@ from tests.support.https import Server, serving
 from tests.support.neighbours import listening_for
 
 from fedfr.cli import deployment_options
-from fedfr.core.files import locked
+from fedfr.core.locks import locked
+from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.site import SiteConfig
 
 NEEDED = "fedfr: sites on other machines need Flower; pip install 'fedfr[flower]'\n"
@@ -99,7 +100,21 @@ def test_the_steps_of_the_guide(fedfr: Fedfr, tmp_path: Path, faceset: Path, mon
     assert done(fedfr("server", "unregister", folder, "north")) == (
         "north is removed; a running server applies this at once. To readmit it, register a new key\n"
     )
-    assert [path.name for path in (folder / "sites").iterdir()] == ["south.pub"]
+    assert sorted(path.name for path in (folder / "sites").iterdir()) == ["south.pub", "south.sum"]
+    # Secure sums: what is learned, and what to compare, is printed.
+    for name in ("north", "west"):
+        done(fedfr("server", "register", folder, name, f"{name}/site.key.pub"))
+    Path("sums.yaml").write_text(
+        Path("first.yaml").read_text("utf-8").replace("north, south", "north, south, west")
+        + "federation: {secure: sum, largest_count: 100}\n",
+        "utf-8",
+    )
+    said = done(fedfr("server", "submit", folder, "sums", "sums.yaml"))
+    own = done(fedfr("site", "key", "north")).splitlines()
+    assert f"key of north: {own[1].removeprefix('secure sums: ')}" in said.splitlines()
+    assert own[0].startswith("connection: SHA256:")
+    assert "2 sites that collude with the server can learn the update of another site exactly." in said
+    assert Agreement.load(folder / "runs" / "sums" / "agreement.yaml").fingerprint in said
     assert "ada.crt, coordinator/tls/ada.key: hand them over in person, then delete" in done(
         fedfr("server", "admit", folder, "ada")
     )
@@ -144,7 +159,7 @@ def test_exit_codes_of_the_coordinators_check(
     fedfr: Fedfr, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, as_json: bool
 ) -> None:
     which = shutil.which
-    monkeypatch.setattr(shutil, "which", lambda name: "/usr/sbin/nginx" if name == "nginx" else which(name))
+    monkeypatch.setattr(shutil, "which", lambda name, **_: "/usr/sbin/nginx" if name == "nginx" else which(name))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10**12}))
     shown = (deployment.coordinator.tls / "server.crt").read_text("ascii")
     monkeypatch.setattr(ssl, "get_server_certificate", lambda address, timeout: shown)

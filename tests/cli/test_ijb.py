@@ -38,10 +38,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> IjbSet:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained network, because the values of features do not matter."""
-    state = build_backbone("slimface", 5).state_dict()
-    spec = BACKBONES["slimface"]
-    path = tmp_path_factory.mktemp("model") / "slimface.safetensors"
-    save_model(path, state, Contract("slimface", spec.embedding_dim, spec.preprocessing, embedding_space(state)))
+    state = build_backbone("slimface-small", 5).state_dict()
+    spec = BACKBONES["slimface-small"]
+    path = tmp_path_factory.mktemp("model") / "m.safetensors"
+    save_model(path, state, Contract("slimface-small", spec.embedding_dim, spec.preprocessing, embedding_space(state)))
     return path
 
 
@@ -54,7 +54,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def features(made: IjbSet) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Features of all images, upright and mirrored, computed without the package's extraction."""
-    backbone = build_backbone("slimface", 5).eval()
+    backbone = build_backbone("slimface-small", 5).eval()
     faces = []
     for (name, _, _), points in zip(made.images, made.points, strict=True):
         image = cv2.imread(str(made.folder / "loose_crop" / name))
@@ -218,7 +218,7 @@ def test_metrics_without_a_folder_of_features(fedfr: Fedfr, model: Path, tmp_pat
     assert rows == answered(fedfr(*command, "--features", tmp_path / "kept"))
     assert sorted(few.folder.rglob("*")) == before
     foreign = tmp_path / "weights.pth"
-    torch.save(build_backbone("slimface", 5).state_dict(), foreign)
+    torch.save(build_backbone("slimface-small", 5).state_dict(), foreign)
     command[1] = foreign
     answer = fedfr(*command, "--features", tmp_path / "kept")
     assert answer.code == 2

@@ -26,7 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, faceset: Path) -> Path:
     """A finished run: FedFR, and a method without generic model and DFC module."""
     folder = tmp_path_factory.mktemp("runs") / "a rün"
     more = [f"faces.path={faceset}", "federation.rounds=1", "baselines=[local]"]
-    Experiment.create(load_config(None, [*SETTINGS, "model.backbone=slimface", *more]), folder).run()
+    Experiment.create(load_config(None, [*SETTINGS, "model.backbone=slimface-small", *more]), folder).run()
     return folder
 
 
@@ -111,8 +111,8 @@ def test_a_state_dict_is_exported_and_imported(run: Path, fedfr: Fedfr, tmp_path
     answer = fedfr("models", "import", weights, model)
     assert answer.code == 0
     for expected in (
-        f"{weights} holds slimface: names and shapes of all 90 entries match the backbone",
-        "generic, 512 values of a face",
+        f"{weights} holds slimface-small: names and shapes of all 48 entries match the backbone",
+        "generic, 128 values of a face",
         "RGB; (x − 127.5) / 127.5 – assumed from fedfr's own training",
         f"To check: fedfr evaluate {model} --faces FACES",
     ):
@@ -124,6 +124,28 @@ def test_a_state_dict_is_exported_and_imported(run: Path, fedfr: Fedfr, tmp_path
     assert equal(mine, tensors)
 
 
+def test_a_run_is_exported_as_onnx_with_its_contract(run: Path, fedfr: Fedfr, faceset: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    graph = tmp_path / "m.onnx"
+    for options, message in (
+        (["--layout", "onnx", "--calibration", faceset], "--calibration is for the layout onnx-int8, not onnx"),
+        (["--layout", "onnx-int8"], "the layout onnx-int8 needs faces to calibrate with: --calibration FACES"),
+        (["--layout", "onnx-int8", "--calibration", tmp_path / "none"], "none"),
+    ):
+        refused = fedfr("models", "export", run, graph, *options)
+        assert (refused.code, refused.err.count("\n")) == (2, 1)
+        assert message in refused.err
+    assert list(tmp_path.iterdir()) == []
+    answer = fedfr("models", "export", run, graph, "--layout", "onnx")
+    assert (answer.code, answer.out, answer.err) == (0, f"{graph}\n", "")
+    told = answered(fedfr("models", "info", graph, "--json"))
+    _, contract = load_model(run / "generic.safetensors")
+    assert (told["embedding_space"], told["input"]) == (contract.embedding_space, contract.preprocessing.describe())
+    faces = ["--faces", faceset, "--json"]
+    evaluated = answered(fedfr("evaluate", graph, *faces))
+    assert evaluated == answered(fedfr("evaluate", run / "generic.safetensors", *faces))
+
+
 def test_third_party_weights_are_evaluated_directly(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
     weights, bgr, hard = tmp_path / "weights.pth", tmp_path / "bgr.safetensors", tmp_path / "hard"
     tiny_faces(alike=0.9).save(hard)
@@ -131,7 +153,7 @@ def test_third_party_weights_are_evaluated_directly(run: Path, fedfr: Fedfr, tmp
     faces = ["--faces", hard, "--json"]
     answer = fedfr("evaluate", weights, *faces)
     assert answered(answer) == answered(fedfr("evaluate", run / "generic.safetensors", *faces))
-    assert f"{weights} contains slimface; input: 112×112 crops" in answer.err
+    assert f"{weights} contains slimface-small; input: 112×112 crops" in answer.err
     assert "change it with --colour, --mean, --std" in answer.err
     stated = ["--colour", "BGR", "--std", "40"]
     other = answered(fedfr("evaluate", weights, *faces, *stated))
@@ -145,7 +167,9 @@ def test_a_run_starts_from_a_model_of_the_released_code(run: Path, fedfr: Fedfr,
     assert fedfr("models", "export", run, tmp_path / "o", "--layout", "released").code == 0
     start = tmp_path / "start.safetensors"
     assert answered(fedfr("models", "import", tmp_path / "o", start, "--json"))["identities"] == 4
-    config = load_config(None, [*SETTINGS, "model.backbone=slimface", f"faces.path={faceset}", f"model.start={start}"])
+    config = load_config(
+        None, [*SETTINGS, "model.backbone=slimface-small", f"faces.path={faceset}", f"model.start={start}"]
+    )
     backbone = Experiment.create(config, tmp_path / "new").components.initial_backbone()
     assert equal(backbone.state_dict(), loaded(tmp_path / "o" / "backbone.pth"))
 
@@ -161,15 +185,15 @@ def test_an_onnx_graph_is_evaluated(run: Path, fedfr: Fedfr, faceset: Path, tmp_
     answer = fedfr("evaluate", graph, "--faces", faceset, "--json")
     assert "features: 70/70" in answer.err
     assert answered(answer) == answered(fedfr("evaluate", model, "--faces", faceset, "--json"))
-    assert f"{graph} returns 512 values per face; input: 112×112 crops aligned to arcface-112; RGB" in answer.err
+    assert f"{graph} returns 128 values per face; input: 112×112 crops aligned to arcface-112; RGB" in answer.err
 
 
 def test_info_about_models(run: Path, fedfr: Fedfr, tmp_path: Path) -> None:
     assert fedfr("models", "export", run, tmp_path / "o", "--layout", "released").code == 0
     client = tmp_path / "o" / "clients" / "client_0"
     kinds = {
-        run / "generic.safetensors": ("model of fedfr", "slimface", "its contract"),
-        client / "backbone.pth": ("weights", "slimface", "assumed from fedfr's own training"),
+        run / "generic.safetensors": ("model of fedfr", "slimface-small", "its contract"),
+        client / "backbone.pth": ("weights", "slimface-small", "assumed from fedfr's own training"),
         client / "bce_module.pth": ("DFC module", None, None),
         client / "fc.pth": ("prototypes", None, None),
     }

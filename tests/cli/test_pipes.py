@@ -38,3 +38,14 @@ def test_pipes_do_not_block(command: str, said: str, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_output_to_a_full_disk_is_one_line() -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fedfr", "--version"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert (
+        done.stderr == "fedfr: cannot write the output: No space left on device; free space, then repeat the command\n"
+    )

@@ -38,7 +38,9 @@ def test_the_quickstart_ends_with_a_verdict_and_is_continued(tmp_path: Path, fed
     found = answered(fedfr("quickstart", "--out", out, *options, "--json"))
     assert [found["answers"][0][name] for name in ("one", "other")] == ["fedfr generic", "pretrained"]
     first = found["answers"][0]
-    assert f"{100 * first['difference']:+.1f} [{100 * first['low']:+.1f}, {100 * first['high']:+.1f}]" in answer.out
+    line = next(line for line in answer.out.splitlines() if line.startswith("fedfr generic − pretrained       "))
+    ends = "" if first["low"] is None else f" [{100 * first['low']:+.1f}, {100 * first['high']:+.1f}]"
+    assert f"own {100 * first['difference']:+.1f}{ends} {first['answer']}" in " ".join(line.split())
     assert {row["seed"] for row in found["results"]} == {0, 1, 2, 3, 4}
 
     again = fedfr("quickstart", "--out", out, "--seed", "1", *options)

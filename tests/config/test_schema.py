@@ -39,7 +39,7 @@ def test_paper_and_released_differ_where_the_specification_says_so() -> None:
     assert (paper.method.settings["prototypes"], released.method.settings["prototypes"]) == ("mean-feature", "random")
     previous = [config.method.settings["contrastive"]["first_previous"] for config in (paper, released)]
     assert previous == ["global", "random"]
-    assert (paper.federation.average_prototypes, released.federation.average_prototypes) == (True, False)
+    assert (paper.federation.prototypes, released.federation.prototypes) == ("share", "keep")
     assert (paper.federation.weights, released.federation.weights) == ("private", "trained")
     assert (paper.local.decay_rounding, released.local.decay_rounding) == ("up", "down")
     assert (paper.local.decay_epoch_first_round, released.local.decay_epoch_first_round) == (None, 8)
@@ -53,12 +53,22 @@ def test_paper_and_released_differ_where_the_specification_says_so() -> None:
         if left[group][name] != right[group][name]
     }
     assert differing == {
-        "federation.average_prototypes",
+        "federation.prototypes",
         "federation.weights",
         "local.decay_rounding",
         "local.decay_epoch_first_round",
         "evaluation.verification",
     }
+
+
+def test_the_former_name_of_prototypes_is_read() -> None:
+    """Configurations stored by earlier versions hold it, in runs that can still be resumed."""
+    old = [load_config(None, {"federation": {"average_prototypes": value}}) for value in (True, False)]
+    assert [config.federation.prototypes for config in old] == ["share", "keep"]
+    with pytest.raises(FedfrError, match="average_prototypes is the former name of prototypes; give prototypes alone"):
+        load_config(None, ["federation.average_prototypes=true", "federation.prototypes=keep"])
+    with pytest.raises(FedfrError, match=r"unknown setting 'federation\.average_prototypes'; known here: rounds, "):
+        load_config(None, ["federation.average_prototypes=7"])
 
 
 @pytest.mark.parametrize("preset", ["paper", "released"])
@@ -234,3 +244,14 @@ def test_every_device_is_checked() -> None:
         FedfrError, match=r"runtime\.device = 'cuda', but this PyTorch is built without CUDA; .* or use cpu"
     ):
         make_compute(load_config(None, {"runtime": {"device": "cuda,cuda:1"}}), worker=1)
+
+
+@pytest.mark.parametrize("setting", ["federation.secure", "privacy.dp"])
+def test_off_is_a_word_although_yaml_reads_it_as_false(setting: str, tmp_path: Path) -> None:
+    group, name = setting.split(".")
+    path = tmp_path / "config.yaml"
+    path.write_text(f"{group}: {{{name}: off}}\n")
+    for config in (load_config(None, [f"{setting}=off"]), load_config(path)):
+        assert getattr(getattr(config, group), name) == "off"
+    with pytest.raises(FedfrError, match=rf"{setting} = True: give 'off'(,| or)"):
+        load_config(None, [f"{setting}=on"])

@@ -15,7 +15,6 @@ import torch
 
 from fedfr.core.errors import FedfrError, InUseError, WriteError
 from fedfr.core.files import (
-    locked,
     move_folder,
     parse_json,
     read_file,
@@ -25,6 +24,7 @@ from fedfr.core.files import (
     write_folder_atomically,
     write_json,
 )
+from fedfr.core.locks import locked
 from fedfr.federation.journal import Journal
 from fedfr.federation.method import GenericModel
 from fedfr.federation.private_state import PrivateState

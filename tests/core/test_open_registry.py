@@ -184,3 +184,13 @@ def test_the_hash_is_of_all_sources_of_the_package(package: str, tmp_path: Path)
     assert f"{package}.plain" not in sys.modules
     with pytest.raises(FedfrError, match="the package no_such_package_at_all is not installed; install it"):
         source_digest("no_such_package_at_all:A")
+
+
+def test_a_package_installed_later_has_a_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    assert version_of("later:value") == UNVERSIONED
+    made = tmp_path / "later-2.1.dist-info"
+    made.mkdir()
+    (made / "METADATA").write_text("Metadata-Version: 2.1\nName: later\nVersion: 2.1\n", encoding="utf-8")
+    (made / "top_level.txt").write_text("later\n", encoding="utf-8")
+    assert version_of("later:value") == "2.1"

@@ -46,9 +46,13 @@ class Federation:
         self.sites = {client: folder / "federation" / "sites" / client for client in clients}
         config = load_config(folder / "federation" / "coordinator" / "config.yaml", ["deployment.join=5"])
         self.remote = Experiment.create(config, folder / "remote")
+        if config.federation.secure == "sum":
+            # It pins the keys of the sites.
+            shutil.copy(folder / "federation" / "coordinator" / "agreement.yaml", folder / "remote")
         self.grid = FakeGrid({number: self.node(client) for number, client in enumerate(self.sites, 31)})
         self.notes: list[str] = []
         self.contexts: list[Context] = []
+        self.replies: list[RecordDict] = []
 
     def node(self, client: str) -> Node:
         """A node that passes every message to the site's ClientApp with the node's configuration."""
@@ -57,7 +61,9 @@ class Federation:
             site = str(self.sites[client] / "site.yaml")
             context = Context(1, message.metadata.dst_node_id, {"site": site}, RecordDict(), {"run": "demo"})
             self.contexts.append(context)
-            return [(1.0, app(message, context).content)]
+            reply = app(message, context).content
+            self.replies.append(reply)
+            return [(1.0, reply)]
 
         return Node(answers, answers)
 
@@ -131,7 +137,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
     monkeypatch.setattr(ssl, "get_server_certificate", get_server_certificate)
     monkeypatch.setattr(shutil, "disk_usage", disk_usage)
-    monkeypatch.setattr(shutil, "which", lambda name: made.nginx)
+    monkeypatch.setattr(shutil, "which", lambda name, **_: made.nginx)
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK or made.writable)
     return made
 

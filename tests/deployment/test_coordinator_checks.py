@@ -16,7 +16,7 @@ from tests.support.check_results import coordinator_results, failures
 from tests.support.deployment_folders import OTHER, SITE, Deployment, edit
 from tests.support.neighbours import listening_for
 
-from fedfr.core.files import locked
+from fedfr.core.locks import locked
 from fedfr.deployment.certificates import issue_server, make_authority
 from fedfr.deployment.checks import check_server
 from fedfr.deployment.coordinator import Coordinator

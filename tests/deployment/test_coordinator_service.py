@@ -10,7 +10,7 @@ import pytest
 from tests.support.coordinator_bench import Bench, RecordingControl
 
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import locked
+from fedfr.core.locks import locked
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.coordinator_service import CoordinatorService
 
@@ -41,7 +41,7 @@ def test_an_unreadable_folder_is_logged_once_and_read_again(bench: Bench, monkey
 
 
 def test_only_one_process_serves_a_folder(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedfr.deployment.coordinator_service.which", lambda name: "/usr/sbin/nginx")
+    monkeypatch.setattr("fedfr.deployment.coordinator_service.find_nginx", lambda: "/usr/sbin/nginx")
     with locked(bench.coordinator.folder), pytest.raises(FedfrError, match="another process is working on"):
         bench.service.run()
 
@@ -56,7 +56,7 @@ def test_a_failed_thread_stops_the_whole_service(
         raise error
 
     ended = threading.Event()
-    monkeypatch.setattr("fedfr.deployment.coordinator_service.which", lambda name: "/usr/sbin/nginx")
+    monkeypatch.setattr("fedfr.deployment.coordinator_service.find_nginx", lambda: "/usr/sbin/nginx")
     monkeypatch.setattr(bench.service, "_proxy", lambda: SimpleNamespace(run=fails, stop=lambda: None))
     monkeypatch.setattr(bench.service._link, "run", lambda: 0 if ended.wait(30) else 3)
     monkeypatch.setattr(bench.service._link, "stop", ended.set)
@@ -64,6 +64,6 @@ def test_a_failed_thread_stops_the_whole_service(
 
 
 def test_missing_nginx_is_reported_with_its_package(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedfr.deployment.coordinator_service.which", lambda name: None)
+    monkeypatch.setattr("fedfr.deployment.coordinator_service.find_nginx", lambda: None)
     with pytest.raises(FedfrError, match="nginx is not installed; apt install nginx-light"):
         bench.service.run()

@@ -16,7 +16,7 @@ from flwr.supercore.object_ref import load_app
 from tests.support.grid import FakeGrid
 
 from fedfr.core.errors import FedfrError, InUseError, WriteError
-from fedfr.core.files import locked
+from fedfr.core.locks import locked
 from fedfr.deployment import processes, server_app
 from fedfr.deployment.address import Address
 from fedfr.deployment.bundle import write_bundle

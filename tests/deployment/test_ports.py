@@ -11,7 +11,8 @@ from tests.support.deployment_folders import Deployment, edit
 from tests.support.neighbours import listening_for
 
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import locked, write_json
+from fedfr.core.files import write_json
+from fedfr.core.locks import locked
 from fedfr.deployment.background import wait_for
 from fedfr.deployment.checks import CheckResult, check_site
 from fedfr.deployment.coordinator_service import CoordinatorService

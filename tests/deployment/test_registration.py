@@ -14,6 +14,7 @@ from tests.support.new_coordinator import content_of, new_public_key, written
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.certificates import load_certificate
 from fedfr.deployment.coordinator import Coordinator
+from fedfr.deployment.sum_keys import make_sum_key
 
 
 def test_a_registration_stores_the_public_key(coordinator: Coordinator, key: Path) -> None:
@@ -40,6 +41,24 @@ def test_ids_and_keys_are_registered_once(coordinator: Coordinator, key: Path) -
     assert content_of(coordinator.folder) == before
 
 
+def test_a_key_for_secure_sums_is_registered_with_the_site(coordinator: Coordinator, key: Path) -> None:
+    """Also later, for a site that was registered without it; it is removed with the site."""
+    coordinator.register("clinic-a", key)
+    assert coordinator.sum_keys() == {}
+    line = make_sum_key(key.parent)
+    both = written(key.with_name("both.pub"), f"{key.read_text('ascii')}{line} root@clinic-a\n")
+    assert coordinator.register("clinic-a", both) == coordinator.folder / "sites" / "clinic-a.sum"
+    assert coordinator.sum_keys() == {"clinic-a": line}
+    with pytest.raises(FedfrError, match=r"clinic-a.pub exists already and is not replaced"):
+        coordinator.register("clinic-a", both)
+    stolen = written(key.with_name("stolen.pub"), f"{new_public_key()}\n{line}\n")
+    with pytest.raises(FedfrError, match=r"is already registered for clinic-a; every site needs its own key"):
+        coordinator.register("clinic-b", stolen)
+    coordinator.unregister("clinic-a")
+    assert coordinator.register("clinic-b", stolen).read_text("ascii").count("\n") == 1
+    assert coordinator.sum_keys() == {"clinic-b": line}
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/etc/x", "-x", "u\u0308", "a b", "a\n", "n" * 65])
 def test_invalid_client_ids_are_refused(coordinator: Coordinator, key: Path, name: str) -> None:
     before = content_of(coordinator.folder.parent)
@@ -56,6 +75,7 @@ def _other_kinds() -> dict[str, Callable[[], str]]:
         "RSA": lambda: openssh(rsa.generate_private_key(65537, 2048)),
         "Ed25519": lambda: openssh(ed25519.Ed25519PrivateKey.generate()),
         "two keys": lambda: f"{new_public_key()}\n{new_public_key()}\n",
+        "three keys": lambda: f"{new_public_key()}\n{2 * (openssh(ed25519.Ed25519PrivateKey.generate()) + chr(10))}",
         "a key and more": lambda: f"{new_public_key()}\nrm -rf /\n",
         "more and a key": lambda: f"# the key\n{new_public_key()}\n",
         "nothing": lambda: "",

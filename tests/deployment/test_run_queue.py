@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.coordinator_bench import Bench
 
-from fedfr.core.files import locked
+from fedfr.core.locks import locked
 from fedfr.deployment.run_queue import RESTART_DELAY
 from fedfr.deployment.state_files import STOPPED, SUBMITTED
 

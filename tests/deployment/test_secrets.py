@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.support.new_coordinator import written
 
 from fedfr.core.errors import FedfrError
-from fedfr.deployment.secrets import load_key, make_node_key, public_line, save_key, write_secret
+from fedfr.core.secret_files import write_secret
+from fedfr.deployment.public_keys import key_fingerprint
+from fedfr.deployment.secrets import load_key, make_node_key, public_line, save_key
+from fedfr.deployment.sum_keys import make_sum_key
 
 
 def test_a_key_is_read_back_and_private(tmp_path: Path) -> None:
@@ -34,6 +38,14 @@ def test_openssh_reads_the_key(tmp_path: Path) -> None:
     save_key(path, make_node_key())
     told = subprocess.run(["ssh-keygen", "-y", "-f", str(path)], capture_output=True, text=True, check=True)
     assert told.stdout == path.with_name("site.key.pub").read_text("ascii")
+    line = make_sum_key(tmp_path)
+    sums = written(tmp_path / "line.pub", line)
+    told = subprocess.run(["ssh-keygen", "-l", "-f", str(sums)], capture_output=True, text=True, check=True)
+    assert told.stdout.split()[1] == key_fingerprint(line)
+    told = subprocess.run(
+        ["ssh-keygen", "-y", "-f", str(tmp_path / "sum.key")], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == line.split() == make_sum_key(tmp_path).split()
 
 
 def test_keys_are_unique() -> None:

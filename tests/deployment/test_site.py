@@ -8,17 +8,18 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from tests.deployment.conftest import Federation
-from tests.support.tiny_experiment import BACKBONE, bits, tiny_faces
+from tests.support.tiny_experiment import bits, tiny_faces
 
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import locked
-from fedfr.deployment.agreement import Agreement
+from fedfr.core.files import read_json_lines
+from fedfr.core.locks import locked
 from fedfr.deployment.site import Site
+from fedfr.experiments.report import write_report
 from fedfr.faces import FaceSet
+from fedfr.federation.packing import unpack
 
 Make = Callable[..., Federation]
 
@@ -29,10 +30,15 @@ Make = Callable[..., Federation]
         (),
         ("method.name=fedface", "split.settings.identities_per_client=[2,4]"),
         pytest.param(("federation.updates=int8",), marks=pytest.mark.slow),
-        ("method.name=fedper", "federation.batchnorm=local", "runtime.precision=bf16", "federation.participation=0.5"),
+        (
+            *("method.name=fedper", "federation.batchnorm=local", "runtime.precision=bf16"),
+            *("federation.participation=0.5", "federation.aggregation=norm-clipped", "federation.clip_norm=0.3"),
+            "deployment.report=all",
+        ),
         ("method.name=frozen-head",),
-        ("method.name=local-fedfr", "federation.average_prototypes=false"),
+        ("method.name=local-fedfr", "federation.prototypes=keep"),
         pytest.param(("method.name=moon-projection",), marks=pytest.mark.slow),
+        ("split.settings.clients=3", "federation.secure=sum", "federation.largest_count=200"),
     ],
 )
 def test_a_federation_equals_the_local_run_bit_for_bit(federation: Make, overrides: tuple[str, ...]) -> None:
@@ -47,6 +53,46 @@ def test_a_federation_equals_the_local_run_bit_for_bit(federation: Make, overrid
     assert remote == [row for row in rows if row.protocol.startswith("generic")]
     assert made.notes == []
     assert all(len(context.state) == 0 for context in made.contexts)
+    here, there = (reported_names(experiment.folder) for experiment in (made.local, made.remote))
+    assert {"loss/total", "images/private", "images/hard_negatives", "steps", "seconds", "peak_rss_bytes"} <= here
+    assert there == (here if "deployment.report=all" in overrides else set())
+
+
+def reported_names(run: Path) -> set[str]:
+    """Names of what a run's events say of an update, beside its client, its weight and its size."""
+    events = [event for event in read_json_lines(run / "metrics.jsonl") if event["event"] == "update"]
+    known = {"event", "time", "method", "round", "client", "count", "bytes/up", "bytes/down"}
+    return set().union(*events) - known
+
+
+def test_a_site_sends_nothing_beside_its_update_by_default(federation: Make) -> None:
+    """Every byte of a reply but those of the tensors is known; what was measured is in the site's own log."""
+    made = federation("federation.rounds=1", "federation.weights=private")
+    made.run()
+    sent = []
+    for reply in made.replies:
+        assert dict(reply["fedfr"]) == {"format": 1, "kind": "reply"}
+        body = reply.array_records["message"]
+        assert list(body) == ["message"]
+        texts, tensors = unpack(body["message"].data)
+        assert texts.keys() == {"fedfr"}
+        sent.append((json.loads(texts["fedfr"]), tensors))
+    updates = [(scalars, tensors) for scalars, tensors in sent if scalars["kind"] == "Update"]
+    own = {client: len(Site.open(folder / "site.yaml").own_faces) for client, folder in made.sites.items()}
+    assert [scalars for scalars, _ in updates] == [
+        {"kind": "Update", "round": 1, "client": client, "count": own[client], "metrics": {}} for client in sorted(own)
+    ]
+    start = made.remote.components.starting_model()
+    names = {f"weights/{name}" for name in start.weights} | {"prototypes"}
+    assert all(tensors.keys() == names for _, tensors in updates)
+    assert {scalars["kind"] for scalars, _ in sent} == {"Hello", "Update"}
+    for folder in made.sites.values():
+        log = (folder / "log.jsonl").read_text(encoding="utf-8")
+        assert "trained: loss/" in log
+        assert "images/hard_negatives" in log
+    page = write_report(made.remote.folder).read_text(encoding="utf-8")
+    assert "sent up and down, all clients (MB)" in page
+    assert "client time, all clients together" not in page
 
 
 @pytest.mark.slow
@@ -195,105 +241,3 @@ def test_the_private_folder_is_readable_by_its_owner_only(federation: Make) -> N
     made.run()
     private = made.sites["client-01"] / "private"
     assert private.stat().st_mode & 0o077 == 0
-
-
-def test_test_images_by_share_or_number(federation: Make) -> None:
-    made = federation()
-    folder = made.sites["client-01"]
-    faces = FaceSet.load(folder / "faces")
-    assert faces.counts().tolist() == [5, 5, 5]
-    edit(folder / "site.yaml", faces={"path": "faces"})
-    assert Site.open(folder / "site.yaml").own_faces.counts().tolist() == [3, 3, 3]
-    edit(folder / "site.yaml", faces={"path": "faces", "test_count": 1})
-    own = Site.open(folder / "site.yaml").own_faces
-    assert own.counts().tolist() == [4, 4, 4]
-    first = faces.indices_of(1)[:4]
-    assert np.array_equal(own.images(own.indices_of(1)), faces.images(first))
-    # More than a person has: one is left to train on, and nobody else's is taken.
-    edit(folder / "site.yaml", faces={"path": "faces", "test_count": 99})
-    site = Site.open(folder / "site.yaml")
-    assert (site.own_faces.counts().tolist(), len(site.all_faces)) == ([1, 1, 1], 15)
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"client": "client-09"}, "client = 'client-09' is not in .*, which names client-01, client-02"),
-        ({"faces": {"path": "nowhere"}}, "nowhere is not a folder"),
-        ({"agreement": "nowhere.yaml"}, "nowhere.yaml; put the coordinator's file there"),
-        ({"colour": "red"}, "unknown setting 'colour'; known here: client, agreement, faces"),
-        ({"faces": {"path": "faces", "test_share": 1.5}}, "faces.test_share = 1.5: give a number"),
-    ],
-)
-def test_invalid_site_files_are_refused_with_one_line(
-    federation: Make, changes: dict[str, object], reason: str
-) -> None:
-    made = federation()
-    path = made.sites["client-01"] / "site.yaml"
-    edit(path, **changes)
-    with pytest.raises(FedfrError, match=reason):
-        Site.open(path).hello()
-
-
-def test_every_term_changes_the_agreements_fingerprint(federation: Make) -> None:
-    made = federation()
-    agreement = Agreement.load(made.sites["client-01"] / "agreement.yaml")
-    assert agreement == Agreement.of(made.remote.method_runs()[0])
-    # The same terms in another run: its sites begin with private states of their own.
-    again = Agreement.of(made.local.method_runs()[0])
-    assert again.model_dump(exclude={"run"}) == agreement.model_dump(exclude={"run"})
-    assert again.fingerprint != agreement.fingerprint
-    assert agreement.public == FaceSet.load(made.sites["client-02"] / "public").fingerprint()
-    changes = {
-        "run": "another",
-        "clients": ("client-01",),
-        "seed": 7,
-        "backbone": "iresnet18",
-        "public": "",
-        "method": agreement.method.model_copy(update={"name": "fedface"}),
-        "local": agreement.local.model_copy(update={"scale": 31.0}),
-        "rounds": 9,
-        "weights": "private",
-        "batchnorm": "local",
-        "updates": "int8",
-        "average_prototypes": False,
-        "code": {name: terms.model_copy(update={"sha256": 64 * "0"}) for name, terms in agreement.code.items()},
-    }
-    assert list(agreement.code) == [BACKBONE]
-    assert changes.keys() == Agreement.model_fields.keys()
-    others = {agreement.model_copy(update={name: value}).fingerprint for name, value in changes.items()}
-    assert len(others - {agreement.fingerprint}) == len(changes)
-
-
-def test_a_method_that_pools_all_faces_is_refused(federation: Make) -> None:
-    with pytest.raises(FedfrError, match="centralized needs all faces in one place"):
-        federation("method.name=centralized")
-
-
-def test_an_experiment_of_sites_does_not_run_locally(federation: Make) -> None:
-    made = federation()
-    with pytest.raises(FedfrError, match="the faces of client-01, client-02 are not on this machine; run the experim"):
-        made.remote.run()
-    assert "2 clients with their faces elsewhere" in made.remote.describe()
-
-
-def test_a_site_imports_only_allowed_and_identical_code(federation: Make) -> None:
-    folder = federation().sites["client-01"]
-    agreement = yaml.safe_load((folder / "agreement.yaml").read_text("utf-8"))
-    assert Site.open(folder / "site.yaml").agreement.code[BACKBONE].version == "unversioned"
-    edit(folder / "site.yaml", allow=[])
-    with pytest.raises(FedfrError, match=rf"names {BACKBONE}.*has not allowed; .*allow: \[{BACKBONE}\]") as raised:
-        Site.open(folder / "site.yaml")
-    assert raised.value.shareable == str(raised.value), "the site may send this reason to the coordinator"
-    edit(folder / "site.yaml", allow=[BACKBONE])
-    for terms, message in (
-        (
-            {BACKBONE: {"version": "unversioned", "sha256": 64 * "0"}},
-            "this site has the same version with other source files",
-        ),
-        ({BACKBONE: {"version": "2.0", "sha256": 64 * "0"}}, r"2\.0, .*this site has version unversioned"),
-        ({}, "without the hash of its source"),
-    ):
-        (folder / "agreement.yaml").write_text(yaml.safe_dump({**agreement, "code": terms}), "utf-8")
-        with pytest.raises(FedfrError, match=message):
-            Site.open(folder / "site.yaml")

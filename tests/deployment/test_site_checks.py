@@ -16,7 +16,7 @@ from tests.support.https import Server
 from tests.support.tiny_experiment import tiny_faces
 
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import locked
+from fedfr.core.locks import locked
 from fedfr.deployment import checks
 from fedfr.deployment.checks import CheckResult, check_site
 from fedfr.deployment.site import Site

@@ -18,6 +18,7 @@ from fedfr.deployment.secrets import load_key, public_line
 from fedfr.deployment.site import SiteConfig
 from fedfr.deployment.site_folder import NewSite, init_site
 from fedfr.deployment.site_service import run_site
+from fedfr.deployment.sum_keys import make_sum_key
 
 ODD = [
     'it\'s "quoted"',
@@ -51,7 +52,7 @@ def test_a_new_site_file_is_read_back(authority: Path, tmp_path: Path) -> None:
     folder = tmp_path / "below" / "site"
     new = made(folder, authority, port=1234)
     assert (new.config, new.public_key) == (folder / "site.yaml", folder / "site.key.pub")
-    assert {path.name for path in folder.iterdir()} == {"site.yaml", "site.key", "site.key.pub", "ca.crt"}
+    assert {path.name for path in folder.iterdir()} == {"site.yaml", "site.key", "sum.key", "site.key.pub", "ca.crt"}
     config = SiteConfig.load(new.config)
     assert (config.client, config.server, config.port) == ("clinic-a", "fed.example.org:9443", 1234)
     assert (config.agreement, config.faces.path) == (str(folder / "agreement.yaml"), str(folder / "faces"))
@@ -70,8 +71,9 @@ def test_ids_that_yaml_could_misread(authority: Path, tmp_path: Path, client: st
 
 def test_keys_are_readable_by_their_owner_only(authority: Path, tmp_path: Path) -> None:
     new = made(tmp_path / "site", authority)
-    assert stat.S_IMODE((tmp_path / "site" / "site.key").stat().st_mode) == 0o600
-    assert public_line(load_key(tmp_path / "site" / "site.key")) == new.public_key.read_text("ascii").strip()
+    assert {stat.S_IMODE((tmp_path / "site" / name).stat().st_mode) for name in ("site.key", "sum.key")} == {0o600}
+    node, sums = new.public_key.read_text("ascii").splitlines()
+    assert (node, sums) == (public_line(load_key(tmp_path / "site" / "site.key")), make_sum_key(tmp_path / "site"))
     assert (tmp_path / "site" / "ca.crt").read_bytes() == authority.read_bytes()
     other = made(tmp_path / "other", authority)
     assert other.public_key.read_bytes() != new.public_key.read_bytes()

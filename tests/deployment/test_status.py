@@ -13,7 +13,8 @@ from tests.support.deployment_folders import OTHER, RUN, SITE, Deployment, edit
 
 import fedfr
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import locked, write_json
+from fedfr.core.files import write_json
+from fedfr.core.locks import locked
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.site import Site
 from fedfr.deployment.site_status_file import SiteStatusFile, busy_with_other_runs, read_site_statuses

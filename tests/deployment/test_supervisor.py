@@ -190,11 +190,12 @@ def test_signals_that_interrupt_each_other_stop_it(tmp_path: Path) -> None:
         "from fedfr.deployment.supervisor import Supervisor\n"
         "sys.exit(Supervisor([sys.executable, '-c', *sys.argv[1:]], os.environ, grace_period=2).run())\n"
     )
-    for number in range(3):
-        ready = tmp_path / str(number)
-        process = subprocess.Popen([sys.executable, "-c", supervise, stubborn, str(ready)])
-        wait_for(ready.exists, "the supervised process", 60)
-        end = time.monotonic() + 1
-        while time.monotonic() < end:
+    ready = [tmp_path / str(number) for number in range(3)]
+    processes = [subprocess.Popen([sys.executable, "-c", supervise, stubborn, str(path)]) for path in ready]
+    for path in ready:
+        wait_for(path.exists, "the supervised process", 60)
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        for process in processes:
             process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+    assert [process.wait(30) for process in processes] == [0, 0, 0]

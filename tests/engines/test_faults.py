@@ -199,20 +199,30 @@ def test_any_exception_is_a_failure_of_its_client(
     assert "Traceback (most recent call last)" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [(ERRORS[0], f"OutOfMemoryError: CUDA out of memory while reading {SECRET}"), (SystemExit(3), "SystemExit: 3")],
-    ids=["OutOfMemoryError", "SystemExit"],
-)
+class RaisesInTurn:
+    """A fault that raises the errors one after another, in whichever process; ``folder`` counts them."""
+
+    def __init__(self, folder: Path, *errors: BaseException) -> None:
+        self.folder, self.errors = folder, errors
+
+    def __call__(self, client: Client) -> None:
+        """Never returns."""
+        number = len(list(self.folder.iterdir()))
+        (self.folder / str(number)).touch()
+        raise self.errors[number]
+
+
 def test_any_exception_in_a_worker_is_a_failure_of_its_client(
-    made: tuple[ClientFactory, Broadcast], capfd: pytest.CaptureFixture[str], error: BaseException, told: str
+    made: tuple[ClientFactory, Broadcast], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     factory, broadcast = made
-    with LocalEngine(Faulty(factory, Raises(error)), workers=2) as engine:
-        replies = {reply.client: reply for reply in engine.exchange(broadcast, ["client-01", "client-02"])}
-    assert replies["client-01"] == QUIET
-    assert isinstance(replies["client-02"], Update)
-    assert f"client-01 stopped: {told}" in capfd.readouterr().err
+    in_turn = RaisesInTurn(tmp_path, ERRORS[0], SystemExit(3))
+    with LocalEngine(Faulty(factory, in_turn), workers=2) as engine:
+        for told in (f"OutOfMemoryError: CUDA out of memory while reading {SECRET}", "SystemExit: 3"):
+            replies = {reply.client: reply for reply in engine.exchange(broadcast, ["client-01", "client-02"])}
+            assert replies["client-01"] == QUIET
+            assert isinstance(replies["client-02"], Update)
+            assert f"client-01 stopped: {told}" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), WriteError("the disk is full")])

@@ -32,13 +32,23 @@ def run_with(folder: Path, workers: int, *more: str) -> tuple[list[Row], dict[st
     return rows, bits(folder / "run")
 
 
-def test_the_number_of_workers_changes_no_bit(tmp_path: Path) -> None:
-    rows, models = run_with(tmp_path / "one", 1)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        pytest.param(
+            ("federation.aggregation=trimmed", "federation.prototypes=keep", "federation.rounds=1"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_the_number_of_workers_changes_no_bit(tmp_path: Path, settings: tuple[str, ...]) -> None:
+    rows, models = run_with(tmp_path / "one", 1, *settings)
     # The CPU under two names stands for two devices.
-    rows_of_two, models_of_two = run_with(tmp_path / "two", 2, "runtime.device=cpu,cpu:0")
+    rows_of_two, models_of_two = run_with(tmp_path / "two", 2, "runtime.device=cpu,cpu:0", *settings)
     assert len(list((tmp_path / "two/run/public_features").iterdir())) == 1, "one model, one folder"
     assert rows == rows_of_two
-    assert len(models) > 300
+    assert len(models) > 200
     assert models.keys() == models_of_two.keys()
     assert [name for name, value in models.items() if models_of_two[name] != value] == []
 
@@ -104,35 +114,30 @@ def test_invalid_replies_are_failures_of_their_client(
     assert reply == Failure("client-02", "metrics hold 'event', which is not a known metric")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_fault_of_one_client_affects_no_other(
-    factory: tuple[ClientFactory, Broadcast],
-    workers: int,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    """A damaged private state stops its client: full error in its own log, no path at the server, others deliver."""
-    make_client, broadcast = factory
-    damaged = make_client.clients_folder / "client-01" / "private-000001.safetensors"
+def check_a_fault_of_one_client_affects_no_other(
+    engine: LocalEngine, clients: Path, broadcast: Broadcast, seen: list[tuple[str, str, bytes]]
+) -> str:
+    """A damaged private state stops its client: no path at the server, others deliver; returns what its log says."""
+    damaged = clients / "client-01" / "private-000001.safetensors"
     damaged.parent.mkdir(parents=True, exist_ok=True)
     damaged.write_bytes(b"not a state")
     later = Broadcast(2, broadcast.weights, broadcast.prototypes)
-    seen: list[tuple[str, str, bytes]] = []
-    with LocalEngine(make_client, workers=workers, tap=lambda *message: seen.append(message)) as engine:
-        replies = {reply.client: reply for reply in engine.exchange(later, ["client-01", "client-02"])}
+    replies = {reply.client: reply for reply in engine.exchange(later, ["client-01", "client-02"])}
     failure = Failure("client-01", "its private state cannot be used; its own log says why")
     assert replies["client-01"] == failure
     assert ("up", "client-01", encode(failure)) in seen
-    assert f"client-01: private state {damaged} cannot be read" in caplog.text + capfd.readouterr().err
     assert isinstance(replies["client-02"], Update)
+    return f"client-01: private state {damaged} cannot be read"
 
 
-def test_workers_end_with_the_engine(factory: tuple[ClientFactory, Broadcast]) -> None:
+def test_a_fault_of_one_client_affects_no_other(
+    factory: tuple[ClientFactory, Broadcast], caplog: pytest.LogCaptureFixture
+) -> None:
     make_client, broadcast = factory
-    before = threading.active_count()
-    with LocalEngine(make_client, workers=2) as engine:
-        list(engine.exchange(Broadcast(3, broadcast.weights, broadcast.prototypes), ["client-02"]))
-    assert threading.active_count() == before
+    seen: list[tuple[str, str, bytes]] = []
+    with LocalEngine(make_client, tap=lambda *message: seen.append(message)) as engine:
+        expected = check_a_fault_of_one_client_affects_no_other(engine, make_client.clients_folder, broadcast, seen)
+    assert expected in caplog.text
 
 
 class Noting:
@@ -151,21 +156,28 @@ class Noting:
         return made
 
 
-def test_workers_share_the_devices(factory: tuple[ClientFactory, Broadcast], tmp_path: Path) -> None:
-    """The CPU under two names represents two devices."""
+def test_workers_share_the_devices_and_end_with_the_engine(
+    factory: tuple[ClientFactory, Broadcast], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The CPU under two names represents two devices; a client's fault in a worker is that client's alone."""
     make_client, broadcast = factory
     config = make_client.config
     runtime = config.runtime.model_copy(update={"device": "cpu, cpu:0"})
     both = replace(make_client, config=config.model_copy(update={"runtime": runtime}), clients_folder=tmp_path / "c")
-    seen = tmp_path / "seen"
-    seen.mkdir()
-    with LocalEngine(Noting(both, seen, 2), workers=2) as engine:
+    noted = tmp_path / "noted"
+    noted.mkdir()
+    seen: list[tuple[str, str, bytes]] = []
+    before = threading.active_count()
+    with LocalEngine(Noting(both, noted, 2), workers=2, tap=lambda *message: seen.append(message)) as engine:
         replies = list(
             engine.exchange(Broadcast(1, broadcast.weights, broadcast.prototypes), ["client-01", "client-02"])
         )
+        expected = check_a_fault_of_one_client_affects_no_other(engine, both.clients_folder, broadcast, seen)
+    assert threading.active_count() == before
     assert all(isinstance(reply, Update) for reply in replies)
-    assert {path.name for path in seen.iterdir()} == {"0 cpu", "1 cpu:0"}
+    assert {path.name for path in noted.iterdir()} == {"0 cpu", "1 cpu:0"}
     assert worker_number() == 0
+    assert expected in capfd.readouterr().err
 
 
 class Fatal:
@@ -183,7 +195,7 @@ def test_a_killed_worker_is_reported(factory: tuple[ClientFactory, Broadcast]) -
         LocalEngine(Fatal(), workers=2) as engine,
         pytest.raises(FedfrError, match=r"a worker process died.*use fewer workers \(--workers\) and resume"),
     ):
-        list(engine.exchange(broadcast, ["client-01", "client-02"]))
+        list(engine.exchange(broadcast, ["client-01"]))
 
 
 def test_an_interruption_while_workers_start_raises_no_other_error(monkeypatch: pytest.MonkeyPatch) -> None:

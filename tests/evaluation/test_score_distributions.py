@@ -11,6 +11,7 @@ import pytest
 from fedfr.config.schema import EvaluationConfig
 from fedfr.evaluation import PROTOCOLS, RATES, SCORES, ScoreCounts
 from fedfr.results.curve_records import Curve, curve_from
+from fedfr.results.stored_records import records_of
 
 PEOPLE, IMAGES, DIMENSIONS = 30, 12, 16
 CONFIG = EvaluationConfig(fars=(0.1, 0.01, 0.001), fpirs=(0.5, 0.2, 0.1))
@@ -91,7 +92,7 @@ def test_clients_are_averaged_and_refused_together() -> None:
     assert (both.genuine[380], both.genuine[20], both.impostor[200]) == (8, 8, 2000)
     few = curve_from([ScoreCounts(good, impostor), ScoreCounts(good, impostor // 100)], **context, clients=2)
     assert few.accepted[RATES.index(0.1)] is None
-    assert Curve.from_dict(both.to_dict()) == both
+    assert records_of(Curve, [both.to_dict()], "here") == [both]
 
 
 def test_a_score_of_one_counts_in_the_last_bin() -> None:

@@ -54,6 +54,8 @@ def test_a_starting_model_is_trained_once(two_rates: Benchmark) -> None:
     assert events("a").count("pretrain") == 1
     assert events("b").count("pretrain") == 0
     assert events("b").count("round") == 1
+    starts = {(each.cell, each.steps, each.images) for each in two_rates.results() if each.row.method == "pretrained"}
+    assert starts == {("a", 2, 16), ("b", 2, 16)}, "both cells begin with what one of them trained"
 
 
 def test_every_cell_has_tables_and_figures_of_its_own(two_rates: Benchmark, capsys: pytest.CaptureFixture[str]) -> None:

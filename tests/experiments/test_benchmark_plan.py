@@ -208,8 +208,8 @@ def test_invalid_plans_are_refused(mistake: dict[str, object], message: str) -> 
 
 
 def test_a_scenario_has_no_more_seeds_than_deals() -> None:
-    assert plan_benchmark("pins-fed", scenario="worth-public").seeds == (0, 1, 2)
+    assert plan_benchmark("pins-fed", scenario="worth-public").seeds == (0, 1, 2, 3)
     assert plan_benchmark("pins-fed", scenario="worth-images").seeds == (0, 1, 2, 3, 4)
     assert plan_benchmark("pins-fed", scenario="worth-public", seeds=2).seeds == (0, 1)
-    with pytest.raises(FedfrError, match="benchmark pins-fed has 3 deals of different people, not 4"):
-        plan_benchmark("pins-fed", scenario="worth-public", seeds=4)
+    with pytest.raises(FedfrError, match="benchmark pins-fed has 4 deals of different people, not 5"):
+        plan_benchmark("pins-fed", scenario="worth-public", seeds=5)

@@ -28,6 +28,7 @@ OWN = (
     "local.loss=mypackage.losses:smooth_cosface",
     "model.backbone=mypackage.networks:SMALL",
     "evaluation.protocols=[mypackage.protocols:mean_norm]",
+    "federation.aggregation=mypackage.rules:midrange",
     "runtime.workers=2",
 )
 
@@ -37,7 +38,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page's files, in a folder that this process and its children import from."""
     folder = tmp_path_factory.mktemp("packages")
     files = re.findall(r"`(mypackage/\w+\.py)`:\n\n```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(files) == 4
+    assert len(files) == 5
     (folder / "mypackage").mkdir()
     (folder / "mypackage" / "__init__.py").touch()
     for name, text in files:

@@ -51,19 +51,26 @@ def images_of(faces: FaceSet, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    run = Experiment.create(config(sets, "runtime.workers=2"), tmp_path_factory.mktemp("run") / "several")
+    run = Experiment.create(config(sets), tmp_path_factory.mktemp("run") / "several")
     run.run(False)
     return run
 
 
 def test_a_run_equals_that_of_one_joined_set(sets: Path, finished: Experiment, tmp_path: Path) -> None:
-    """Memory-mapped parts in two worker processes give the same bits as one copied set in this process."""
+    """Memory-mapped parts give the same bits as one copied set."""
     FaceSet.load(finished.folder / "faces").save(tmp_path / "one")
     given = [f"faces.path={tmp_path / 'one'}", f"split.manifest={finished.folder / 'split.json'}"]
     run = Experiment.create(load_config(None, [*given, *SETTINGS, "federation.rounds=1"]), tmp_path / "run")
     rows = run.run(False)
     assert bits(run.folder) == bits(finished.folder)
     assert [row.value for row in rows] == [row.value for row in finished.results()]
+
+
+@pytest.mark.slow
+def test_a_run_in_workers_is_the_same(sets: Path, finished: Experiment, tmp_path: Path) -> None:
+    run = Experiment.create(config(sets, "runtime.workers=2"), tmp_path / "run")
+    run.run(False)
+    assert bits(run.folder) == bits(finished.folder)
 
 
 def test_the_run_names_its_sets(finished: Experiment) -> None:
@@ -211,62 +218,6 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert FacesConfig().sets == ()
 
 
-@pytest.fixture
-def cut(data_dir: Path, tmp_path: Path) -> list[str]:
-    """Settings for a cut of real faces: 16 people of Pins, 3 of whom LFW has too, and 63 people of LFW."""
-    both = people_of_both(data_dir)
-    pins, lfw = tmp_path / "pins", tmp_path / "lfw"
-    lfw.mkdir()
-    others = sorted(folder.name for folder in (data_dir / "pins112").iterdir() if folder.name not in both)
-    for name in [*list(both)[:3], *others[:13]]:
-        (pins / name).mkdir(parents=True)
-        for file in sorted((data_dir / "pins112" / name).iterdir())[:12]:
-            (pins / name / file.name).symlink_to(file)
-    people = sorted(folder.name for folder in (data_dir / "lfw112").iterdir())[:60]
-    for name in [*people, *list(both.values())[:3]]:
-        (lfw / name).symlink_to(data_dir / "lfw112" / name)
-    split = ["train_count=6", "test_count=4", "identities_per_client=3", "seed=1"]
-    given = [f"faces.public.path={lfw}", f"faces.private.path={pins}", *(f"split.settings.{each}" for each in split)]
-    quick = ["pretrain.epochs=1", "federation.rounds=1", "local.epochs=1", "local.batch_size=8", "baselines=[]"]
-    return [*given, *quick]
-
-
-def people_of_both(data_dir: Path) -> dict[str, str]:
-    """People of Pins who are in LFW too, and their names there."""
-    lines = (data_dir / "pins112_overlap.tsv").read_text().splitlines()
-    return dict(line.split("\t") for line in lines if not line.startswith("#"))
-
-
-@pytest.mark.slow
-def test_pins_fed_on_a_cut_of_the_data(data_dir: Path, cut: list[str], tmp_path: Path) -> None:
-    both = people_of_both(data_dir)
-    exclude = f"faces.private.exclude={data_dir / 'pins112_overlap.tsv'}"
-    run = Experiment.create(load_config("pins-fed", [*cut, exclude]), tmp_path / "run")
-    split, faces = run.components.split, run.components.faces
-    assert [part.name for part in split.sets] == ["lfw", "pins"]
-    assert set(split.sets[1].left_out) == set(list(both)[:3])
-    assert [(len(own.train), len(own.test)) for own in split.clients.values()] == [(18, 12), (18, 12)]
-    assert all(name.startswith("lfw/") for name in split.identities["public"])
-    assert sum(name.startswith("pins/") for name in split.identities["generic"]) == 13 - 6
-    assert not {name.partition("/")[2] for name in faces.identities} & set(both)
-    rows = run.run(False)
-    assert {row.model for row in rows} == {"pretrained", "generic", "personalized"}
-    assert run.finished
-
-
-def test_pins_fed_excludes_shared_people_from_the_public_set(data_dir: Path, cut: list[str], tmp_path: Path) -> None:
-    """The same list of people in both sets; all people of Pins are then private."""
-    both = people_of_both(data_dir)
-    exclude = f"faces.public.exclude={data_dir / 'pins112_overlap.tsv'}"
-    given = [f"split.settings.{each}" for each in ("deals=2", "identities_per_client=2", "public_identities=5")]
-    run = Experiment.create(load_config("pins-fed", [*cut, exclude, *given]), tmp_path / "run")
-    faces, split = run.components.faces, run.components.split
-    assert set(faces.sets[0].left_out) == set(both.values()) & {folder.name for folder in (tmp_path / "lfw").iterdir()}
-    assert len(faces.sets[0].left_out) > 2
-    assert (faces.sets[1].identities, faces.sets[1].left_out) == (16, {})
-    assert [len(split.identities[client]) for client in split.clients] == [2, 2]
-
-
 def test_runs_of_a_benchmark_share_the_sets(sets: Path, tmp_path: Path) -> None:
     """Two cells: what has to be imported is imported once for all of them."""
     source = images_of(FaceSet.load(sets / "south"), tmp_path / "images")
@@ -281,19 +232,3 @@ def test_runs_of_a_benchmark_share_the_sets(sets: Path, tmp_path: Path) -> None:
     cells = [Experiment.open(made.folder / cell / "seed-0") for cell in plan.cells]
     assert {run.components.faces.folder for run in cells} == {tmp_path / "bench" / "faces"}
     assert [path.name for path in (tmp_path / "bench" / "face_sets").iterdir()] == ["pins"]
-
-
-@pytest.mark.slow
-def test_people_of_both_sets_are_found_by_a_model(
-    data_dir: Path, models_dir: Path, cut: list[str], tmp_path: Path
-) -> None:
-    """Identities without common names or images are found by features."""
-    (model,) = models_dir.rglob("mobilefacenet_casia.ckpt")
-    given = load_config("pins-fed", [*cut, f"faces.compare_with={model}"])
-    expected = r"2 identities are in more than one face set: .* of pins \(looks like '\w+' of lfw\)"
-    with pytest.raises(FedfrError, match=expected):
-        Experiment.create(given, tmp_path / "run")
-    dropped = load_config("pins-fed", [*cut, f"faces.compare_with={model}", "faces.overlap=drop"])
-    left = Experiment.create(dropped, tmp_path / "run").components.split.sets[1].left_out
-    # Of the third person LFW has a single image, which is not similar enough.
-    assert set(left) == set(list(people_of_both(data_dir))[:2])

@@ -13,7 +13,8 @@ from tests.support.joined_sets import SETTINGS, named, people
 
 from fedfr.core.errors import FedfrError
 from fedfr.faces import IMPORTERS, FaceSet, export_faces, import_faces, import_folder, make_split
-from fedfr.faces.face_sets import NamedSet, combine, combined_indices, read_identities, with_original_names
+from fedfr.faces.face_sets import NamedSet, combine, combined_indices, with_original_names
+from fedfr.faces.identity_lists import read_identities
 from fedfr.faces.writers.recordio import write_recordio_file
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from fedfr.audit import audit_images
 from fedfr.core.errors import FedfrError
-from fedfr.deployment.site import check_disjoint
+from fedfr.deployment.site_sets import check_disjoint
 from fedfr.faces import FaceSet, FacesWarning, import_faces, make_split
 from fedfr.faces.face_sets import NamedSet, combine
 from fedfr.faces.name_matching import groups_of_similar_names, matching_names, normalized_name, quoted_name

@@ -194,7 +194,7 @@ def test_an_invalid_update_is_refused(kind: str) -> None:
 
 
 def test_unexpected_prototypes_are_refused() -> None:
-    with pytest.raises(FedfrError, match="prototypes are not expected from this method"):
+    with pytest.raises(FedfrError, match="prototypes are not expected"):
         check_update(GOOD, 3, state(1), None)
 
 

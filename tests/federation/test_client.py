@@ -91,6 +91,21 @@ def test_weights_may_count_private_images_only(make_client: MakeClient) -> None:
     assert make_client(*settings).update(broadcast()).count == 12
 
 
+def test_equal_weights_give_no_number_of_images_away(make_client: MakeClient) -> None:
+    """Neither the count nor the steps that BatchNorm counts, which stay in the client's own state."""
+    settings = ("method.hard_negatives.threshold=-1.0",)
+    counted = make_client(*settings).update(broadcast())
+    client = make_client(*settings, "federation.weights=equal", name="client-02")
+    update = client.update(broadcast())
+    assert update.count == 1
+    counters = {name for name, value in update.weights.items() if not value.is_floating_point()}
+    assert counters
+    for name in counters:
+        assert torch.equal(update.weights[name], WEIGHTS[name])
+        assert not torch.equal(state_of(client).backbone[name], WEIGHTS[name])
+        assert not torch.equal(counted.weights[name], WEIGHTS[name])
+
+
 def test_no_public_face_is_similar_enough(make_client: MakeClient) -> None:
     update = make_client("method.hard_negatives.threshold=1.0").update(broadcast())
     assert update.count == 12

@@ -19,7 +19,9 @@ from fedfr.core.errors import FedfrError, WriteError
 from fedfr.federation.feature_store import FeatureStore
 
 CHUNKS = [f"chunk-{number}" for number in range(6)]
-SPAWN = multiprocessing.get_context("spawn")
+# The server of new processes imports PyTorch once for all of them.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["torch", "fedfr.federation.feature_store"])
 
 
 def value(number: int) -> torch.Tensor:
@@ -56,7 +58,7 @@ def test_no_chunks(tmp_path: Path) -> None:
 
 
 def test_processes_share_the_work(tmp_path: Path) -> None:
-    workers = [SPAWN.Process(target=fetch, args=(tmp_path / "store", tmp_path / "log", 1.0)) for _ in range(3)]
+    workers = [PROCESSES.Process(target=fetch, args=(tmp_path / "store", tmp_path / "log", 1.0)) for _ in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -69,7 +71,7 @@ def test_processes_share_the_work(tmp_path: Path) -> None:
 
 def test_a_killed_process_is_replaced(tmp_path: Path) -> None:
     """One process is killed within a chunk for which the other waits."""
-    killed = SPAWN.Process(target=fetch, args=(tmp_path / "store", tmp_path / "log", 0.5, 0))
+    killed = PROCESSES.Process(target=fetch, args=(tmp_path / "store", tmp_path / "log", 0.5, 0))
     killed.start()
     deadline = time.monotonic() + 60
     while not (tmp_path / "log").exists() and time.monotonic() < deadline:
@@ -103,9 +105,9 @@ def run(folder: Path, models: Sequence[int], ready: Barrier) -> None:
 
 def test_concurrent_runs_share_a_store(tmp_path: Path) -> None:
     """Two workers of one run with the same models, and another run with different models."""
-    ready = SPAWN.Barrier(3)
+    ready = PROCESSES.Barrier(3)
     rounds = [range(400), range(400), range(1000, 1400)]
-    processes = [SPAWN.Process(target=run, args=(tmp_path / "store", models, ready)) for models in rounds]
+    processes = [PROCESSES.Process(target=run, args=(tmp_path / "store", models, ready)) for models in rounds]
     for process in processes:
         process.start()
     for process in processes:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from typing import get_args
 
 import pytest
 import safetensors.torch
 import torch
 
+from fedfr.config.schema import Report
 from fedfr.core.errors import FedfrError
 from fedfr.federation.messages import (
     Broadcast,
@@ -20,6 +22,7 @@ from fedfr.federation.messages import (
     decode_reply,
     decode_update,
     encode,
+    reported,
 )
 
 WEIGHTS = {
@@ -66,6 +69,23 @@ def test_an_update_is_decoded_exactly(prototypes: torch.Tensor | None) -> None:
         assert received.prototypes is not None
         assert torch.equal(received.prototypes, prototypes)
     assert (received.round, received.client, received.count, received.metrics) == (4, "client-03", 61, sent.metrics)
+
+
+def test_reported_metrics_are_those_of_the_level() -> None:
+    names = (
+        "loss/total",
+        "images/private",
+        "images/hard_negatives",
+        "epochs",
+        "steps",
+        "seconds",
+        "cpu_seconds",
+        "peak_rss_bytes",
+    )
+    update = dataclasses.replace(UPDATE, metrics=dict.fromkeys(names, 1.0))
+    kept = {report: set(reported(update, report).metrics) for report in get_args(Report)}
+    assert kept == {"none": set(), "losses": {"loss/total"}, "all": set(names)}
+    assert reported(update, "none").count == update.count
 
 
 def test_a_broadcast_is_decoded_exactly() -> None:

@@ -161,6 +161,33 @@ def test_the_previous_local_backbone_is_not_sent_back(tapped: Tapped) -> None:
     assert secrets.found(tapped.broadcasts) == []
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Tapped:
+    """The run of ``tapped`` with ``federation.prototypes=keep``."""
+    folder = tmp_path_factory.mktemp("kept")
+    made = Tapped(Experiment.create(tiny_config(folder, "federation.prototypes=keep"), folder / "run"))
+    made.experiment.run(engine=partial(local_engine, tap=made.tap))
+    return made
+
+
+def test_kept_public_prototypes_are_not_sent(tapped: Tapped, kept: Tapped) -> None:
+    """They are trained in the first round as those that ``share`` sends, which the search finds there."""
+    secrets = Secrets()
+    for update in map(decode_reply, tapped.replies[:2]):
+        assert isinstance(update, Update)
+        assert update.prototypes is not None
+        secrets.rows(f"{update.client} public prototypes", update.prototypes)
+        same = next(found for found in map(decode_reply, kept.replies[:2]) if found.client == update.client)
+        assert isinstance(same, Update)
+        assert same.prototypes is None
+        assert all(torch.equal(same.weights[name], value) for name, value in update.weights.items())
+    assert len(secrets.found(tapped.replies)) == len(secrets.names) == 2 * 4
+    assert secrets.found([*kept.broadcasts, *kept.replies]) == []
+    first, second = (decode_broadcast(kept.broadcasts[number]) for number in (0, 2))
+    assert (first.round, second.round) == (1, 2)
+    assert torch.equal(first.prototypes, second.prototypes)
+
+
 def planted(tapped: Tapped, data: bytes) -> bytes:
     """Return an update of the run with ``data`` at an odd offset among the values of a weight."""
     update = decode_reply(tapped.replies[0])

@@ -206,17 +206,29 @@ def test_unrequested_replies_do_not_count_for_the_quorum(tmp_path: Path) -> None
         server(tmp_path, impostors).run(START)
 
 
-def test_prototypes_stay_when_they_are_not_averaged(tmp_path: Path, expected: GenericModel) -> None:
-    """A defect of the released code: clients always receive the initial public prototypes."""
-    found = server(tmp_path, Arithmetic(), average_prototypes=False).run(START)
+def _keeps(update: Update) -> Update:
+    return replace(update, prototypes=None)
+
+
+def test_prototypes_stay_when_clients_keep_theirs(tmp_path: Path, expected: GenericModel) -> None:
+    """As in the released code, clients always receive the initial public prototypes."""
+    found = server(tmp_path, Arithmetic(changes=dict.fromkeys(CLIENTS, _keeps)), prototypes="keep").run(START)
     assert torch.equal(found.prototypes, START.prototypes)
     assert torch.equal(found.weights["w"], expected.weights["w"])
+
+
+def test_prototypes_that_are_to_be_kept_are_refused(tmp_path: Path) -> None:
+    """A site of another version may send them; none is averaged or stored."""
+    events: list[dict[str, object]] = []
+    engine = Arithmetic(changes=dict.fromkeys(CLIENTS[1:], _keeps))
+    server(tmp_path, engine, events, rounds=1, prototypes="keep").run(START)
+    assert reasons(events) == ["update of client-01 for round 1 refused: prototypes are not expected"]
 
 
 def test_a_method_without_public_prototypes_refuses_them(tmp_path: Path) -> None:
     run = server(tmp_path, Arithmetic())
     run.method = FedAvg({})
-    with pytest.raises(FedfrError, match="prototypes are not expected from this method"):
+    with pytest.raises(FedfrError, match="prototypes are not expected"):
         run.run(START)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tests.support.tiny_experiment import tiny_config
@@ -116,6 +116,7 @@ SMALLEST, LARGEST = float(np.finfo(np.float32).smallest_subnormal), float(np.fin
     ),
     st.sampled_from(KINDS),
 )
+@example(np.array([255 * SMALLEST], np.float32), "int8")
 def test_every_float_is_encoded_to_within_one_step(values: np.ndarray, kind: str) -> None:
     """No value wraps or becomes infinite, from subnormal to the largest numbers."""
     change = torch.from_numpy(values.copy())

@@ -26,7 +26,7 @@ from fedfr.training.training_set import TrainingSet
 ALONE = [
     ("federation.rounds=3",),
     ("method.hard_negatives.threshold=0.6", "federation.batchnorm=local", "method.contrastive.first_previous=random"),
-    ("federation.average_prototypes=false", "method.reweight_negatives=true", "local.epochs=2"),
+    ("federation.prototypes=keep", "method.reweight_negatives=true", "local.epochs=2"),
 ]
 
 
@@ -51,7 +51,7 @@ def test_local_fedfr_is_fedfr_in_a_federation_of_one_to_the_bit(
     assert [name for name, value in expected.items() if not torch.equal(own[name], value)] == []
     # The generic model of a federation of one is that client's model.
     assert torch.equal(prototypes, alone.generic.prototypes)
-    assert torch.equal(prototypes, together.start.prototypes) == ("federation.average_prototypes=false" in settings)
+    assert torch.equal(prototypes, together.start.prototypes) == ("federation.prototypes=keep" in settings)
     files = [found.method_run.export_personal("client-02") for found in (together, alone)]
     (left, _), (right, _) = (load_model(path) for path in files if path is not None)
     assert [name for name, value in right.items() if not torch.equal(left[name], value)] == []

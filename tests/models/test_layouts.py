@@ -7,6 +7,7 @@ import resource
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,12 @@ def parts(identities: int, transform: TransformKind = "linear") -> ModelParts:
 
 GENERIC = ModelParts(BACKBONE, torch.randn(9, 512, generator=GENERATOR))
 CLIENTS = {"nörd": parts(3), "absent": None, "süd": parts(5, "bottleneck")}
+SMALL = ModelSource(
+    "a small model",
+    ModelParts(build_backbone("slimface-small", seed=1).state_dict()),
+    contract=Contract("slimface-small", 128, Preprocessing(), "sha256:01"),
+    calibration=np.zeros((2, 112, 112, 3), np.uint8),
+)
 SOURCE = ModelSource("the run", GENERIC, clients={name: partial(CLIENTS.get, name) for name in CLIENTS})
 
 
@@ -137,6 +144,7 @@ def test_views_are_stored_without_their_base(tmp_path: Path) -> None:
 
 def test_nothing_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "m.pth").write_text("mine", encoding="utf-8")
+    (tmp_path / "m.onnx").touch()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
     before = content(tmp_path)
@@ -149,6 +157,10 @@ def test_nothing_is_replaced(tmp_path: Path) -> None:
         ),
         ("released", "out", "already holds files and is not replaced"),
         ("released", "m.pth", "is a file; name a new folder"),
+        ("onnx", "m.pth", r"is not a name for an ONNX file; give one that ends with \.onnx"),
+        ("onnx", "m.onnx", "exists already"),
+        ("onnx", "new.onnx", "the run has no contract"),
+        ("onnx-int8", "new.onnx", "needs faces to calibrate with: --calibration FACES"),
     ):
         with pytest.raises(FedfrError, match=match):
             LAYOUTS[layout](SOURCE, tmp_path / name)
@@ -166,12 +178,16 @@ def test_nothing_to_export(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS.builtin)
 def test_a_full_disk_leaves_no_files(tmp_path: Path, layout: str) -> None:
-    name = "m.pth" if layout == "state-dict" else "out"
+    name = {"state-dict": "m.pth", "onnx": "m.onnx", "onnx-int8": "m.onnx"}.get(layout, "out")
+    source = SOURCE
+    if "onnx" in layout:
+        pytest.importorskip("onnxscript")
+        source = SMALL
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
     try:
         with pytest.raises(FedfrError, match=r"cannot write .*: File too large"):
-            LAYOUTS[layout](SOURCE, tmp_path / name)
+            LAYOUTS[layout](source, tmp_path / name)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []

@@ -133,6 +133,7 @@ def features_of(trained: tuple[Network, list[list[float]], TrainingSet, Compute]
     return extract_features(network.backbone, training_set, compute)[:count]
 
 
+@pytest.mark.slow
 def test_backbone(given: dict[str, Any], trained: Any) -> None:
     """Features depend on rounding far more than prototypes and losses do; how much depends on the case.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rich.cells import cell_len
 
@@ -12,13 +14,13 @@ from fedfr.results.result_rows import Row, scoring_of
 
 ONE = "personalized-1:1"
 MEANS = {
-    ("pretrained", "pretrained"): 0.80,
-    ("fedavg", "generic"): 0.85,
-    ("fedavg", "personalized"): 0.84,
-    ("distill-fedfr", "generic"): 0.70,
-    ("distill-fedfr", "personalized"): 0.899,
-    ("fedfr", "generic"): 0.91,
-    ("fedfr", "personalized"): 0.90,
+    ("pretrained", "pretrained"): 0.60,
+    ("fedavg", "generic"): 0.65,
+    ("fedavg", "personalized"): 0.64,
+    ("distill-fedfr", "generic"): 0.50,
+    ("distill-fedfr", "personalized"): 0.699,
+    ("fedfr", "generic"): 0.71,
+    ("fedfr", "personalized"): 0.70,
 }
 
 
@@ -61,6 +63,44 @@ def test_the_better_model_of_a_method_is_compared_and_fedfr_has_no_choice() -> N
     assert "=" not in cells["fedavg generic"][1]
     assert "which favours it" in table.conclusion
     assert "margin of 1 point" in table.conclusion
+    assert "public set and the starting file that all seeds have in common" in table.conclusion
+    assert "without an interval" not in table.conclusion
+
+
+def test_differences_that_few_people_make_are_explained() -> None:
+    high = [replace(row, value=(row.value or 0.0) + 0.25) for row in rows()]
+    (table,) = benchmark_tables(high, Deals(people=40))
+    assert {line[4] for line in table.lines if "[" in line[4]} == set()
+    assert "without an interval rests on fewer than 10 people" in table.conclusion
+
+
+def test_one_metric_of_a_protocol_is_primary_and_the_others_are_descriptive() -> None:
+    lax = [replace(row, metric="TAR@FAR=1e-2") for row in rows()]
+    given = [*lax, *rows(), *rows(f"{ONE} flip")]
+    tables = {(table.protocol, table.metric): table.conclusion for table in benchmark_tables(given, Deals(people=40))}
+    assert f"This is the primary metric of {ONE}." in tables[ONE, "TAR@FAR=1e-4"]
+    assert f"Descriptive: the primary metric of {ONE} is TAR@FAR=1e-4." in tables[ONE, "TAR@FAR=1e-2"]
+    assert f"Descriptive: the primary metric of {ONE} is TAR@FAR=1e-4, plain." in tables[f"{ONE} flip", "TAR@FAR=1e-4"]
+
+
+def test_a_mean_over_fewer_clients_is_marked() -> None:
+    """A client without a value, refused or not evaluated at all, of one model or of all."""
+    refused = [
+        replace(row, value=None) if (row.client, row.model, row.seed) == ("b", "generic", 0) else row for row in rows()
+    ]
+    without = [row for row in refused if (row.method, row.client) != ("pretrained", "a")]
+    (table,) = benchmark_tables(without, Deals(people=40))
+    means = {line[0]: line[1] for line in table.lines}
+    assert means["fedavg generic"].endswith(" (7 of 8 clients)")
+    assert means["pretrained"].endswith(" (4 of 8 clients)")
+    assert "clients" not in means["fedavg personalized"]
+    _, lines = overview_table(without)
+    assert {line[0]: "clients)" in line[1] for line in lines} == {
+        name: "clients)" in mean for name, mean in means.items()
+    }
+    nobody = [replace(row, value=None) if row.client == "b" else row for row in rows()]
+    (table,) = benchmark_tables(nobody, Deals(people=40))
+    assert {line[1][-17:] for line in table.lines} == {" (4 of 8 clients)"}
 
 
 def test_without_intervals_nothing_is_called_equal() -> None:
@@ -72,7 +112,7 @@ def test_without_intervals_nothing_is_called_equal() -> None:
 def test_costs_of_a_deal_are_beside_every_model() -> None:
     known = costs(("a CPU",))
     (table,) = benchmark_tables(rows(), Deals(), known)
-    assert table.head[-5:] == ("steps", "images", "MB up", "MB down", "client seconds")
+    assert table.head[-5:] == ("steps", "images", "MB up", "MB down", "client CPU seconds")
     cells = {line[0]: line[-5:] for line in table.lines}
     assert cells["fedavg generic"] == cells["fedavg personalized"] == ("1,200", "19,200", "120", "450", "600")
     assert cells["pretrained"] == ("0", "0", "0", "0", "0")
@@ -86,7 +126,11 @@ def test_costs_of_a_deal_are_beside_every_model() -> None:
 
 @pytest.mark.parametrize(
     ("machines", "told"),
-    [(("a CPU",), "on one machine (a CPU)"), (("a CPU", "b"), "on several machines (a CPU; b)"), ((), "of computing.")],
+    [
+        (("a CPU",), "on one machine (a CPU)"),
+        (("a CPU", "b"), "on several machines (a CPU; b)"),
+        ((), "if it were alone."),
+    ],
 )
 def test_one_machine_is_only_claimed_when_it_is_known(machines: tuple[str, ...], told: str) -> None:
     text = " ".join(results_text(rows(), 80, Deals(), costs(machines)).split())

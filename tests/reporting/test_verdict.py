@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fedfr.reporting.verdict import METRIC, QUESTIONS, answers, verdict
@@ -66,5 +68,8 @@ def test_without_intervals_nothing_is_settled() -> None:
     shared = verdict(rows(0.1, 0.1, 0.1, 0.1), Deals(people=40, shared=8))
     assert "This run settles nothing." in shared
     assert "Means over 5 deals without intervals: people are private in several deals." in shared
+    near = verdict([replace(row, value=(row.value or 0.0) + 0.45) for row in rows(0.01, 0.01, 0.01, 0.01)])
+    assert "This run settles nothing." in near
+    assert "rests on fewer than 10 people" in " ".join(near.split())
     other = verdict([Row("fedavg", 0, 1, "", "generic", "generic-1:1", METRIC, 0.5, 80, 10_000)])
     assert other.count("not measured") == 4

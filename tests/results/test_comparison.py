@@ -21,6 +21,7 @@ from fedfr.results.comparison import (
     summaries,
 )
 from fedfr.results.intervals import estimate, holm
+from fedfr.results.person_effects import Outcomes
 from fedfr.results.result_rows import Row
 
 A, B = ("a", "generic"), ("b", "generic")
@@ -71,10 +72,12 @@ def test_only_values_of_both_models_count() -> None:
 
 
 VALUES = {(seed, client): 0.1 * seed**2 + (0.05 if client == "x" else 0.0) for seed in range(4) for client in "xy"}
+START = 0.2
 
 
 def difference(deals: Deals) -> Difference:
-    found = compare(metric_groups(rows("a", dict(VALUES)) + rows("b", dict.fromkeys(VALUES, 0.0)), deals)[0], A, B)
+    ours = {place: START + value for place, value in VALUES.items()}
+    found = compare(metric_groups(rows("a", dict(ours)) + rows("b", dict.fromkeys(VALUES, START)), deals)[0], A, B)
     assert found is not None
     return found
 
@@ -94,16 +97,67 @@ def test_deals_that_train_on_the_same_people_have_no_interval() -> None:
 
 
 def test_people_tested_in_several_deals_widen_the_interval() -> None:
-    people = {seed: {person: (-1) ** person * 0.1 for person in range(30)} for seed in range(4)}
-    nobody = {seed: dict.fromkeys(range(30), 0.0) for seed in range(4)}
-    shared = difference(Deals(influences={("p", "m"): {A: people, B: nobody}}))
-    alone = difference(Deals(influences={("p", "m"): {A: people}}))
+    people = {seed: Outcomes({person: (-1) ** person * 0.1 for person in range(30)}, {}) for seed in range(4)}
+    nobody = {seed: Outcomes({}, dict.fromkeys(range(30), 1)) for seed in range(4)}
+    shared = difference(Deals(outcomes={("p", "m"): {A: people, B: nobody}}))
+    alone = difference(Deals(outcomes={("p", "m"): {A: people}}))
     assert alone == difference(Deals()), "of one model they are not known"
     assert shared.low is not None
     assert alone.low is not None
     assert shared.low < alone.low
-    same = difference(Deals(influences={("p", "m"): {A: people, B: people}}))
+    moved = {seed: replace(each, rejected=nobody[seed].rejected) for seed, each in people.items()}
+    same = difference(Deals(outcomes={("p", "m"): {A: people, B: moved}}))
     assert same == alone, "what moves both models alike does not move their difference"
+
+
+def test_a_difference_that_few_people_make_has_no_interval() -> None:
+    """The same people in several deals are counted once."""
+
+    def found(*rejected: dict[int, int]) -> Difference:
+        ours = {seed: Outcomes({}, each) for seed, each in enumerate(rejected)}
+        theirs = {seed: Outcomes({}, {99: 4}) for seed in range(4)}
+        return difference(Deals(outcomes={("p", "m"): {A: ours, B: theirs}}))
+
+    nine = [{99: 4, **dict.fromkeys(range(9), 2)}] * 4
+    assert (found(*nine).low, found(*nine).few) == (None, True)
+    assert found(*nine[:3], {99: 4, 9: 1}).low is not None
+    assert found(*nine[:3], {99: 3}).low is not None
+    assert (difference(Deals(people=40, shared=1)).few, difference(Deals()).few) == (False, False)
+
+
+@pytest.mark.parametrize(("level", "interval"), [(0.5, True), (0.89, True), (0.93, False), (0.11, True), (0.05, False)])
+def test_near_saturation_an_interval_needs_the_outcomes_by_person(level: float, interval: bool) -> None:
+    """The pairs of a verification set are the same in all deals, so that no people are drawn."""
+    values = {(seed, "x"): level + 0.001 * seed for seed in range(4)}
+    (group,) = metric_groups(rows("a", dict(values)) + rows("b", dict.fromkeys(values, level)))
+    found = compare(group, A, B)
+    assert found is not None
+    assert (found.low is not None, found.few) == (interval, not interval)
+    fixed = compare(replace(group, protocol="verification-set agedb"), A, B)
+    assert fixed is not None
+    assert fixed.low is not None
+
+
+@pytest.mark.parametrize(
+    ("reference", "margin"), [(0.5, 0.01), (0.97, 0.01), (0.99, 0.005), (1.0, 0.0), (0.004, 0.002), (0.0, 0.0)]
+)
+def test_the_margin_is_at_most_half_of_what_the_reference_leaves(reference: float, margin: float) -> None:
+    """Nothing is equal to, or not behind, a saturated reference: there is no room to be behind by a point."""
+    drawn = {seed: Outcomes({}, dict.fromkeys(range(20), seed)) for seed in range(1, 5)}
+    none = {seed: Outcomes({}, {}) for seed in range(1, 5)}
+    deals = Deals(outcomes={("p", "m"): {A: drawn, B: none}})
+    values = {(seed, "x"): reference - 0.0001 * seed for seed in range(1, 5)}
+    (group,) = metric_groups(rows("a", dict(values)) + rows("b", dict.fromkeys(values, reference)), deals)
+    (found,) = compare_all([(group, A, B)])
+    assert found is not None
+    assert found.difference.margin == pytest.approx(margin)
+    assert (found.equal, found.not_behind) == (margin > 0, margin > 0)
+    assert not found.larger or margin < 0.0002
+
+
+def test_larger_needs_the_interval_beyond_the_margin() -> None:
+    _, found = family(-0.03, -0.011, 0.03, 0.0)
+    assert [each.larger for each in found] == [True, False, True, False]
 
 
 def test_an_end_of_zero_up_to_rounding_is_not_significant() -> None:
@@ -128,9 +182,9 @@ def family(*offsets: float) -> tuple[list[list[float]], list[Comparison]]:
         [offset + 0.002 * ((seed * (number % 4 + 1)) % 5 - 2) for seed in range(5)]
         for number, offset in enumerate(offsets)
     ]
-    given = rows("b", dict.fromkeys([(seed, "x") for seed in range(5)], 0.0))
+    given = rows("b", dict.fromkeys([(seed, "x") for seed in range(5)], 0.5))
     for number, values in enumerate(deals):
-        given += rows(f"a{number}", {(seed, "x"): value for seed, value in enumerate(values)})
+        given += rows(f"a{number}", {(seed, "x"): 0.5 + value for seed, value in enumerate(values)})
     (group,) = metric_groups(given)
     found = compare_all([(group, (f"a{number}", "generic"), B) for number in range(len(offsets))])
     return deals, [each for each in found if each is not None]

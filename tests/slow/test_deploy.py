@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tests.support.tiny_experiment import bits, tiny_config
 
+from fedfr.core.files import read_json
 from fedfr.deployment.address import Address
 from fedfr.deployment.background import wait_for
 from fedfr.deployment.certificates import make_authority
@@ -17,6 +20,7 @@ from fedfr.deployment.demo import RUN, Demo
 from fedfr.deployment.processes import ControlClient
 from fedfr.deployment.secrets import make_node_key, save_key
 from fedfr.deployment.site import Site
+from fedfr.deployment.site_gallery import create_site_gallery, gallery_states, rebuild_command, register_gallery
 
 pytestmark = pytest.mark.slow
 
@@ -90,6 +94,7 @@ def tensors(demo: Demo) -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.parametrize("demo", [("split.settings.stranger_identities=2",)], indirect=True)
 def test_an_undisturbed_run_equals_the_local_one_bit_for_bit(demo: Demo) -> None:
     demo.local.run()
     demo.submit()
@@ -106,31 +111,68 @@ def test_an_undisturbed_run_equals_the_local_one_bit_for_bit(demo: Demo) -> None
         Site.open(site / "site.yaml").export(demo.folder / f"{client}.safetensors")
         local = demo.local.folder / "clients" / client / "personal.safetensors"
         assert (demo.folder / f"{client}.safetensors").read_bytes() == local.read_bytes()
+    # The running site notices a gallery with another model, and rebuilds it.
+    client, door = demo.clients[0], demo.folder.parent / "door"
+    site_file = demo.sites[client] / "site.yaml"
+    demo.fetch(client)
+    start = demo.run / "pretrained" / "generic.safetensors"
+    create_site_gallery(Site.open(site_file), door, model=start, quality="off", fpir=0.8).close()
+    assert register_gallery(site_file, door)
+    command = rebuild_command(door, demo.sites[client])
+    wait_for(says(demo, client, command), "the offer to rebuild the gallery")
+    site_file.write_text(site_file.read_text("utf-8").replace("rebuild: offer", "rebuild: automatic"), "utf-8")
+    wait_for(says(demo, client, "has the model of round 2"), "the rebuild of the gallery")
+    assert [state.current for state in gallery_states(Site.open(site_file))] == [True]
     # No key is on a command line or in a log.
     keys = [path for path in demo.folder.rglob("*.key") if path.name != "identities.key"]
     secrets = [path.read_text("ascii").splitlines()[1] for path in keys]
-    assert len(secrets) == 5
+    assert len(secrets) == 8
     secrets += [path.read_bytes().hex() for path in demo.folder.rglob("identities.key")]
     for log in demo.folder.glob("*.log"):
         text = log.read_text("utf-8", errors="replace")
         assert not [secret for secret in secrets if secret in text]
 
 
-@pytest.mark.parametrize("demo", [("federation.rounds=3", "deployment.join=5")], indirect=True)
-def test_killed_site_and_coordinator_are_restarted_and_the_run_ends(demo: Demo) -> None:
-    """A site is killed in the first round, then the coordinator with all its processes."""
+def stages_of(path: Path, field: str) -> set[str]:
+    """The stages in a record of secure sums; none if it does not exist, or belongs to a process that was killed."""
+    with suppress(OSError, ValueError):
+        return {*json.loads(path.read_text("utf-8"))[field]}
+    return set()
+
+
+@pytest.mark.parametrize(
+    "demo",
+    [("federation.secure=sum", "federation.largest_count=200", "deployment.hello=30")],
+    indirect=True,
+)
+def test_secure_sums_survive_a_killed_site_and_a_killed_coordinator(demo: Demo) -> None:
+    """A site is killed between two stages of a round, then the coordinator with all its processes in another.
+
+    No round is lost, and the model is that of the undisturbed local run to the bit.
+    """
+    demo.local.run()
     demo.submit()
     demo.start_all()
+    client, sums = demo.clients[-1], demo.run / "secure-sums"
+
+    def answered() -> set[str]:
+        paths = (demo.sites[client] / "private").glob("*/secure-sums/records/*.json")
+        return set().union(*(stages_of(path, "answers") for path in paths))
+
+    wait_for(lambda: "share" in answered(), "a site's shares")
+    demo.kill(client)
+    demo.start_site(client)
     wait_for(lambda: len(demo.events("round")) >= 1, "round 1")
-    demo.kill(demo.clients[-1])
-    demo.start_site(demo.clients[-1])
-    wait_for(lambda: len(demo.events("round")) >= 2, "round 2")
+    wait_for(lambda: any("share" in stages_of(path, "replies") for path in sums.glob("*/*-0002.json")), "round 2")
     demo.kill("coordinator")
     demo.start_server()
     wait_for(lambda: not demo.coordinator.submitted(), "the end of the run")
     assert demo.coordinator.outcome(RUN) == f"run {RUN} has ended"
-    assert [event["round"] for event in demo.events("round")] == [1, 2, 3]
-    assert all(int(str(event["clients"])) >= 2 for event in demo.events("round"))
+    assert [(event["round"], event["clients"]) for event in demo.events("round")] == [(1, 3), (2, 3)]
+    expected = bits(demo.local.folder / "rounds")
+    assert len(expected) > 100
+    found = bits(demo.run / "rounds")
+    assert [name for name, value in expected.items() if found.get(name) != value] == []
 
 
 @pytest.mark.parametrize("demo", [("federation.rounds=3", "deployment.join=5")], indirect=True)
@@ -220,9 +262,8 @@ def test_sites_refuse_foreign_bundles(demo: Demo, tmp_path: Path) -> None:
     (package.parent / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
     inner = Address("127.0.0.1", demo.coordinator.config.inner_port)
     control = ControlClient(inner, tmp_path / "intruder", demo.coordinator.tls / "ca.crt")
-    wait_for(
-        lambda: len(demo.coordinator.sites()) == 3 and (demo.coordinator.folder / "nodes.json").exists(), "the sites"
-    )
+    nodes = demo.coordinator.folder / "nodes.json"
+    wait_for(lambda: nodes.exists() and len(read_json(nodes)) == 3, "the sites")
     control.flwr("run", str(package.parent), "fedfr")
     answers = demo.coordinator.runs / "answers.json"
     wait_for(answers.exists, "the answers of the sites", 300)

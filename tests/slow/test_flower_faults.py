@@ -20,7 +20,7 @@ from tests.support.federation import Federation, group
 from fedfr.deployment.address import Address
 from fedfr.deployment.background import wait_for
 from fedfr.engines.local import LocalEngine
-from fedfr.experiments.method_run import local_engine
+from fedfr.experiments.method_run import clients_engine
 from fedfr.federation.messages import Broadcast, Failure, Update
 
 pytestmark = pytest.mark.slow
@@ -160,7 +160,7 @@ def test_a_site_killed_during_a_message(made: Federation, direction: str) -> Non
         if passed[direction] > 500_000 and "client-02" in made.processes:
             made.end("client-02")
 
-    made.local.run(engine=lambda method_run: Without(local_engine(method_run), "client-02"))
+    made.local.run(engine=lambda method_run: Without(clients_engine(method_run), "client-02"))
     made.start_link()
     cable = Cable(made.link, watch)
     try:

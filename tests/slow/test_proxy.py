@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import socket
 import ssl
 import subprocess
@@ -18,7 +17,7 @@ import pytest
 from fedfr.deployment.address import Address
 from fedfr.deployment.background import free_port, wait_for
 from fedfr.deployment.certificates import issue_operator, issue_server, make_authority
-from fedfr.deployment.proxy import LARGEST_REQUEST, Proxy
+from fedfr.deployment.proxy import LARGEST_REQUEST, Proxy, find_nginx
 
 pytestmark = pytest.mark.slow
 
@@ -107,11 +106,12 @@ class Front:
 
 @pytest.fixture
 def front(tmp_path: Path, tls: Path, behind: Behind) -> Iterator[Front]:
-    assert shutil.which("nginx"), "nginx is not installed; make test-slow does that"
+    program = find_nginx()
+    assert program, "nginx is not installed; make test-slow does that"
     folder, port = tmp_path / "proxy", free_port()
     folder.mkdir()
     (folder / "nginx.conf").write_text(Proxy(folder, tls, port, behind.port).configuration(), encoding="utf-8")
-    command = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    command = [program, "-p", str(folder), "-c", str(folder / "nginx.conf")]
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
     assert "[warn]" not in checked.stderr

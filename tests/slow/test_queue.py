@@ -10,7 +10,8 @@ import pytest
 from tests.support.tiny_experiment import tiny_config
 
 from fedfr.config.schema import load_config
-from fedfr.core.files import is_locked, read_json_lines
+from fedfr.core.files import read_json_lines
+from fedfr.core.locks import is_locked
 from fedfr.deployment.background import wait_for
 from fedfr.deployment.demo import RUN, Demo
 from fedfr.deployment.status import status_of, table

@@ -32,7 +32,7 @@ def start_of_another_backbone(given: Given) -> list[str]:
 
 @case
 def start_cut_short(given: Given) -> list[str]:
-    torch.save(build_backbone("slimface", 0).state_dict(), given.place / "m.pth")
+    torch.save(build_backbone("slimface-small", 0).state_dict(), given.place / "m.pth")
     cut(given.place / "m.pth", 0.5)
     return given.train(f"model.start={given.place / 'm.pth'}")
 
@@ -55,7 +55,7 @@ def start_that_runs_code(given: Given) -> list[str]:
 
 @case
 def start_with_nan(given: Given) -> list[str]:
-    state = build_backbone("slimface", 0).state_dict()
+    state = build_backbone("slimface-small", 0).state_dict()
     state["fc.weight"][3, 4] = torch.nan
     torch.save(state, given.place / "m.pth")
     return given.train(f"model.start={given.place / 'm.pth'}")
@@ -91,13 +91,13 @@ def graph_that_is_none(given: Given) -> list[str]:
 
 @case
 def import_over_a_model(given: Given) -> list[str]:
-    torch.save(build_backbone("slimface", 0).state_dict(), given.place / "m.pth")
+    torch.save(build_backbone("slimface-small", 0).state_dict(), given.place / "m.pth")
     return ["models", "import", str(given.place / "m.pth"), str(given.run / "generic.safetensors")]
 
 
 @case
 def import_of_another_backbone(given: Given) -> list[str]:
-    state = build_backbone("slimface", 0).state_dict()
+    state = build_backbone("slimface-small", 0).state_dict()
     del state["fc.weight"]
     torch.save(state | {"head.weight": torch.ones(2)}, given.place / "m.pth")
     return ["models", "import", str(given.place / "m.pth"), str(given.place / "m.safetensors")]
@@ -127,7 +127,7 @@ def export_of_a_damaged_private_state(given: Given) -> list[str]:
 
 @case
 def export_of_weights_of_others(given: Given) -> list[str]:
-    torch.save(build_backbone("slimface", 0).state_dict(), given.place / "m.pth")
+    torch.save(build_backbone("slimface-small", 0).state_dict(), given.place / "m.pth")
     return ["models", "export", str(given.place / "m.pth"), str(given.place / "n.pth")]
 
 

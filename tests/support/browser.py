@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ __all__ = ["Browser", "browser"]
 
 
 class Browser:
-    """A page in a window of a given width, light or dark, offline; files go to ``downloads``."""
+    """A page in a window of a given width, light or dark; files go to ``downloads``."""
 
     def __init__(self, driver: webdriver.Chrome, downloads: Path) -> None:
         self.driver = driver
@@ -27,13 +27,17 @@ class Browser:
 
     def open(self, page: Path, *, width: int, dark: bool = False, height: int = 900) -> None:
         """Load the file in a screen of this width and wait until every figure is drawn."""
+        self.screen(width=width, dark=dark, height=height)
+        self.driver.get(page.resolve().as_uri())
+        self.wait(lambda: bool(self.run(_DRAWN)))
+
+    def screen(self, *, width: int, dark: bool = False, height: int = 900) -> None:
+        """Set the size of the screen and the preferred colours."""
         command: Any = self.driver.execute_cdp_cmd
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         command("Emulation.setDeviceMetricsOverride", metrics)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         command("Emulation.setEmulatedMedia", {"features": [scheme]})
-        self.driver.get(page.resolve().as_uri())
-        self.wait(lambda: bool(self.run(_DRAWN)))
 
     def run(self, script: str, *arguments: object) -> Any:
         """The value of a script's `return`."""
@@ -68,22 +72,29 @@ _DRAWN = "return document.documentElement.dataset.drawn !== undefined"
 
 
 @contextlib.contextmanager
-def browser(downloads: Path) -> Iterator[Browser]:
-    """Start Chromium; fails where `make test-slow` has not installed it."""
+def browser(downloads: Path, arguments: Sequence[str] = (), *, offline: bool = True) -> Iterator[Browser]:
+    """Start Chromium with further arguments; fails where `make test-slow` has not installed it."""
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if binary is None or driver is None:
         pytest.fail("chromium or chromedriver is missing; `make test-slow` installs both")
     options = Options()
     options.binary_location = binary
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--force-color-profile=srgb"):
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--force-color-profile=srgb",
+        *arguments,
+    ):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with webdriver.Chrome(options=options, service=Service(driver)) as running:
         allowed = {"behavior": "allow", "downloadPath": str(downloads.resolve())}
         running.execute_cdp_cmd("Browser.setDownloadBehavior", allowed)
-        running.execute_cdp_cmd("Network.enable", {})
-        running.execute_cdp_cmd(
-            "Network.emulateNetworkConditions",
-            {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0},
-        )
+        if offline:
+            running.execute_cdp_cmd("Network.enable", {})
+            running.execute_cdp_cmd(
+                "Network.emulateNetworkConditions",
+                {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0},
+            )
         yield Browser(running, downloads)

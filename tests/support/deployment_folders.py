@@ -11,6 +11,7 @@ import yaml
 from tests.support.tiny_experiment import BACKBONE, tiny_config, tiny_faces
 
 from fedfr.config.schema import SplitConfig
+from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.background import free_port
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.secrets import make_node_key, save_key
@@ -38,7 +39,7 @@ class Deployment:
         return self.coordinator.runs / RUN
 
     @classmethod
-    def make(cls, folder: Path, *settings: str) -> Deployment:
+    def make(cls, folder: Path, *settings: str, strangers: int = 0) -> Deployment:
         coordinator = Coordinator.init(folder / "coordinator", ["localhost"], "hospitals", free_port(), free_port())
         save_key(folder / "other.key", make_node_key())
         coordinator.register(OTHER, folder / "other.key.pub")
@@ -49,13 +50,16 @@ class Deployment:
         text = made.config.read_text("utf-8")
         made.config.write_text(text.replace("allow: []", f"allow: [{BACKBONE}]"), "utf-8")
         coordinator.register(SITE, made.public_key)
-        split = SplitConfig(recipe="sites", settings={"clients": [SITE, OTHER], "generic_identities": 3})
+        unseen = {"generic_identities": 3 + strangers, "stranger_identities": strangers}
+        split = SplitConfig(recipe="sites", settings={"clients": [SITE, OTHER], **unseen})
         config = tiny_config(folder, *settings).model_copy(update={"split": split})
         agreement = coordinator.submit(RUN, config)
         (made.config.parent / "agreement.yaml").write_bytes(agreement.read_bytes())
         named(tiny_faces(3, 5, seed=7), [f"patient-{number}" for number in range(3)]).save(folder / "site" / "faces")
-        for place in (coordinator.proxy.folder / "public").glob("*"):
-            FaceSet.load(place).save(folder / "site" / "public")
+        terms = Agreement.load(agreement)
+        for name, fingerprint in (("public", terms.public), ("strangers", terms.strangers)):
+            if fingerprint:
+                FaceSet.load(coordinator.proxy.folder / "public" / fingerprint).save(folder / "site" / name)
         return cls(coordinator, folder / "site")
 
     @classmethod

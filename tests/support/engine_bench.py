@@ -64,6 +64,7 @@ class EngineBench:
         grid: FakeGrid | None = None,
         owners: Callable[[], Mapping[int, str]] | None = None,
         busy: Callable[[], Mapping[str, str]] = dict,
+        settings: DeploymentConfig = SETTINGS,
     ) -> None:
         self.states: dict[str, list[str]] = {client: [] for client in CLIENTS}
         self.grid = grid or FakeGrid(nodes)
@@ -73,7 +74,7 @@ class EngineBench:
             CLIENTS,
             AGREEMENT,
             public,
-            SETTINGS,
+            settings,
             log=self.logged.append,
             clock=self.grid.clock,
             owners=owners,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fedfr.faces.array_columns import concatenate_indices
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.splits.split import Split
-from fedfr.faces.splits.split_parts import UNSEEN
+from fedfr.faces.splits.split_parts import STRANGERS, UNSEEN
 
 __all__ = ["SplitMembership"]
 
@@ -42,6 +42,7 @@ class SplitMembership:
         groups = {
             "public": ("public", split.public),
             UNSEEN: (UNSEEN, concatenate_indices([split.generic, split.distractors])),
+            STRANGERS: (STRANGERS, split.strangers),
         }
         for client, images in split.clients.items():
             groups |= {f"{client} train": (client, images.train), f"{client} test": (client, images.test)}

@@ -44,6 +44,15 @@ def benchmark(
         ),
     ] = None,
     budget: Annotated[str, typer.Option("--budget", help="{budgets}.")] = "cpu",
+    reuse: Annotated[
+        Path | None,
+        typer.Option(
+            "--reuse",
+            metavar="FOLDER",
+            help="Folder of another benchmark, from which finished methods with the same people and settings are "
+            "copied.",
+        ),
+    ] = None,
     settings: Overrides = None,
     track: Track = None,
     as_json: AsJson = False,
@@ -67,7 +76,7 @@ def benchmark(
     )
     with interruptible(REPEAT_COMMAND), tracked(track, out) as reporter:
         benchmark = Benchmark.begin(plan, out, reporter)
-        results = benchmark.run(reporter)
+        results = benchmark.run(reporter, reuse)
     if as_json:
         print_json([result.to_dict() for result in results])
         write_report(out)

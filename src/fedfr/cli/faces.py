@@ -83,6 +83,7 @@ def split(
         },
         "generic_images": len(result.generic),
         "distractors": len(result.distractors),
+        "stranger_images": len(result.strangers),
         "left_out": [asdict(each) for each in result.left_out],
         "lost_identities": list(result.lost_identities),
         "sets": [part.to_dict() for part in loaded.sets],
@@ -92,9 +93,11 @@ def split(
         return
     train = sum(len(client.train) for client in result.clients.values())
     test = sum(len(client.test) for client in result.clients.values())
+    strangers = f", {len(result.strangers)} images of strangers" if len(result.strangers) else ""
     print_lines(
         f"{target}: {len(result.public)} public images; {len(result.clients)} clients with {train} training and {test} "
         f"test images; {len(result.generic)} images of unseen identities, {len(result.distractors)} distractors"
+        f"{strangers}"
     )
     for part in loaded.sets:
         print_lines(f"face set {part.describe()}")

@@ -99,7 +99,11 @@ def export(
     target: Annotated[Path, typer.Argument(metavar="RUN|MODEL", help="A run's folder, or a model (.safetensors).")],
     destination: Annotated[Path, typer.Argument(help="What to write; must not exist.")],
     layout: Annotated[
-        str, typer.Option("--layout", help="state-dict (one .pth), or released (a folder as FedFR's code reads it).")
+        str,
+        typer.Option(
+            "--layout",
+            help="state-dict (one .pth), onnx, onnx-int8 (one .onnx), or released (a folder as FedFR's code reads it).",
+        ),
     ] = "state-dict",
     method: Annotated[str | None, typer.Option("--method", help="Method of the run; by default its main one.")] = None,
     clients: Annotated[
@@ -108,16 +112,20 @@ def export(
             "--clients/--no-clients", help="Include the clients' private parts (a run in the released layout)."
         ),
     ] = True,
+    calibration: Annotated[
+        Path | None,
+        typer.Option("--calibration", help="Aligned faces to calibrate 8-bit integers with (onnx-int8)."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a run's newest models, or one model, as files for torch.load(..., weights_only=True).
+    """Write a run's newest models, or one model, as files for torch.load(..., weights_only=True) or as ONNX.
 
     Personal backbones, DFC modules and private prototypes belong to their clients and leave a site only through this
     command; --no-clients omits them.
     """
     from fedfr.experiments.model_export import export_model
 
-    written = export_model(target, destination, layout, method=method, clients=clients)
+    written = export_model(target, destination, layout, method=method, clients=clients, calibration=calibration)
     if as_json:
         print_json({"files": list(map(str, written.files)), "private": list(map(str, written.private))})
         return

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fedfr.core.errors import printable
 from fedfr.reporting.progress import Progress
 from fedfr.reporting.progress import automatic_progress as progress
 
@@ -49,8 +50,10 @@ def overrides_of(settings: list[str] | None, workers: int | None) -> list[str]:
 def print_lines(text: str, indent: int = 2, *, wrap: bool = False) -> None:
     """Print lines, wrapped to the width of the terminal with continuation lines indented; words are not broken.
 
-    Without a terminal they are wrapped if ``COLUMNS`` is set, or if ``wrap`` is given.
+    Without a terminal they are wrapped if ``COLUMNS`` is set, or if ``wrap`` is given. Signs that control a terminal,
+    as names of files may contain, are written as escapes.
     """
+    text = printable(text, keep="\n")
     if wrap or sys.stdout.isatty() or os.environ.get("COLUMNS"):
         from fedfr.reporting.text_tables import screen_width, wrapped
 

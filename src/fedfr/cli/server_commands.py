@@ -122,11 +122,14 @@ def submit(
     """Submit a new run of the registered sites, or continue one; the server processes runs one after another."""
     coordinator = _open(folder)
     from fedfr.config.schema import load_config
+    from fedfr.deployment.agreement import Agreement
 
     with progress() as reporter:
         agreement = coordinator.submit(name, None if config is None else load_config(config, settings or []), reporter)
     place = coordinator.submitted().index(name)
     ahead = f", behind {coordinator.submitted()[place - 1]} in the queue" if place else ""
+    for line in Agreement.load(agreement).describe_sums():
+        print_lines(line)
     print_lines(f"run {name} is submitted{ahead}; give every site {agreement}")
 
 
@@ -135,6 +138,31 @@ def withdraw(folder: Folder, name: Annotated[str, typer.Argument(help="The run's
     """Remove a run from the queue; a running one is stopped, and the next one starts."""
     _open(folder).withdraw(name)
     print_lines(f"run {name} is withdrawn; continue it with `fedfr server submit {folder} {name}`")
+
+
+@app.command()
+def forget(
+    folder: Folder,
+    path: Annotated[Path, typer.Argument(metavar="RECEIPT", help="The receipt (.json) of `fedfr site forget`.")],
+    rewind: Annotated[
+        bool,
+        typer.Option("--rewind", help="Continue each run from its generic model of the last round before the person."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Record that a person withdrew at a site, and show or use the generic models from before the person took part."""
+    coordinator = _open(folder)
+    from fedfr.deployment.erasure.generic_remedy import record_withdrawal
+    from fedfr.deployment.erasure.receipt import Receipt
+
+    remedies = record_withdrawal(coordinator, Receipt.load(path), rewind=rewind)
+    if as_json:
+        print_json([remedy.to_json() for remedy in remedies])
+        return
+    if not remedies:
+        print_lines("no run of this coordinator has models that were trained with the person")
+    for remedy in remedies:
+        print_lines(remedy.describe(folder))
 
 
 @app.command()

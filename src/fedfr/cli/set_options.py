@@ -91,7 +91,8 @@ class FaceSetOptions:
     def _named(self) -> list[NamedSet]:
         from fedfr.config.schema import FacesConfig, validate
         from fedfr.faces import load_faces
-        from fedfr.faces.face_sets import NamedSet, read_identities
+        from fedfr.faces.face_sets import NamedSet
+        from fedfr.faces.identity_lists import read_identities
 
         given = {
             "public": self.public and _source(self.public, "--public"),

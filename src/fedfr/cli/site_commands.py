@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fedfr.cli import site_erasure
 from fedfr.cli.deployment_options import LogForm, LogFormat, needs_flower, run_logged, show_lines
 from fedfr.cli.interruption import REPEAT_COMMAND, interruptible
 from fedfr.cli.output import AsJson, print_json, print_lines, progress
@@ -16,6 +18,8 @@ from fedfr.core.operating_system import usable_cores
 __all__ = ["app"]
 
 app = typer.Typer(help="Take part in a federation with the faces of this machine.", no_args_is_help=True)
+app.command()(site_erasure.forget)
+app.command()(site_erasure.receipt)
 
 Folder = Annotated[Path, typer.Argument(help="The site's folder.")]
 
@@ -32,7 +36,7 @@ def init(
         typer.Option("--port", help="Port for the site's own processes on 127.0.0.1; by default a free one."),
     ] = None,
 ) -> None:
-    """Create the site's folder: its key and a commented site.yaml."""
+    """Create the site's folder: its keys and a commented site.yaml."""
     needs_flower()
     from fedfr.deployment.site_folder import init_site
     from fedfr.faces import FacesWarning
@@ -55,6 +59,18 @@ def init(
 
 
 @app.command()
+def key(folder: Folder) -> None:
+    """Show the site's public keys with their fingerprints; create the key for secure sums if the site has none."""
+    needs_flower()
+    from fedfr.deployment.public_keys import key_fingerprint
+    from fedfr.deployment.site_folder import KEY, write_public_keys
+
+    for purpose, line in zip(("connection", "secure sums"), write_public_keys(folder), strict=True):
+        print_lines(f"{purpose}: {key_fingerprint(line)}")
+    print_lines(f"both are in {folder / KEY}.pub; send it to the coordinator, who registers it")
+
+
+@app.command()
 def check(folder: Folder, as_json: AsJson = False) -> None:
     """Check the site: key, server, registration, clock, faces, disk; exit code 1 if a check fails."""
     needs_flower()
@@ -65,28 +81,22 @@ def check(folder: Folder, as_json: AsJson = False) -> None:
 
 @app.command()
 def fetch(folder: Folder) -> None:
-    """Download the public faces named in the agreement from the coordinator and verify them."""
+    """Download the public faces and the strangers named in the agreement from the coordinator and verify them."""
     needs_flower()
-    from fedfr.core.errors import FedfrError
-    from fedfr.deployment.public_set import fetch as fetch_public
     from fedfr.deployment.site import Site
-    from fedfr.deployment.site_folder import ROOT
+    from fedfr.deployment.site_sets import fetch_sets
 
     site = Site.open(folder / "site.yaml")
     if not site.agreement.public:
         print_lines(f"{site.agreement.method.name} needs no public faces")
-        return
-    if site.config.public is None or site.config.server is None:
-        raise FedfrError(f"{folder / 'site.yaml'} has no folder for public faces, or no server; set both")
     with interruptible(REPEAT_COMMAND), progress() as reporter:
-        faces = fetch_public(
-            site.config.server,
-            folder / ROOT,
-            site.agreement.public,
-            Path(site.config.public),
-            lambda done, total: reporter.update("fetching", done, total, unit="bytes"),
-        )
-    print_lines(f"{site.config.public}: {len(faces)} images of {faces.num_identities} identities, as agreed")
+        report = partial(reporter.update, "fetching", unit="bytes")
+        for found in fetch_sets(site, folder, report):
+            if found.faces is None:
+                print_lines(f"{found.what}: not downloaded, because site.yaml names no folder for them")
+                continue
+            counts = f"{len(found.faces)} images of {found.faces.num_identities} identities"
+            print_lines(f"{found.folder}: {counts}, as agreed")
 
 
 @app.command()
@@ -119,7 +129,10 @@ def evaluate(
     ] = None,
     strangers: Annotated[
         Path | None,
-        typer.Option("--strangers", help="Faces of people unknown to the site; by default the public faces."),
+        typer.Option(
+            "--strangers",
+            help="Faces of people unknown to the site; by default those of the agreement, else the public faces.",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -160,4 +173,8 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
         print_json(content)
         return
     for name, value in content.items():
-        print_lines(f"{name.replace('_', ' ')}: {value}")
+        if isinstance(value, dict):
+            for each, state in value.items():
+                print_lines(f"{name}: {each} {state}")
+        else:
+            print_lines(f"{name.replace('_', ' ')}: {value}")

@@ -81,7 +81,7 @@ class FacesConfig(Settings):
         return tuple((own.name or name, role, own) for name, role, own in named)
 
 
-COMMON_SPLIT_SETTINGS = ("duplicates", "exclude")
+COMMON_SPLIT_SETTINGS = ("duplicates", "exclude", "stranger_identities")
 """Settings that every split recipe has."""
 
 

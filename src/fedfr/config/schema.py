@@ -25,6 +25,7 @@ from fedfr.config.training_config import (
     ModelConfig,
     Positive,
     PretrainConfig,
+    PrivacyConfig,
     ServerConfig,
 )
 from fedfr.core.settings import Settings, validate
@@ -43,6 +44,8 @@ __all__ = [
     "MethodSettings",
     "ModelConfig",
     "PretrainConfig",
+    "PrivacyConfig",
+    "Report",
     "RuntimeConfig",
     "ServerConfig",
     "Settings",
@@ -170,17 +173,28 @@ class RuntimeConfig(Settings):
         return tuple(name.strip() for name in self.device.split(","))
 
 
-class DeploymentConfig(Settings):
-    """Waiting times of the server in seconds if clients are on other machines; they do not change results.
+Report = Literal["none", "losses", "all"]
+"""Metrics that a site reports beside its update."""
 
-    ``join``: for all clients to be ready in the first round. ``hello``: for a machine to report its client id.
-    ``deadline``: for the replies of a round. ``poll``: interval between two checks for replies.
+
+class DeploymentConfig(Settings):
+    """Settings for clients on other machines; they do not change results.
+
+    Waiting times of the server in seconds. ``join``: for all clients to be ready in the first round. ``hello``: for a
+    machine to report its client id. ``deadline``: for the replies of a round. ``stage_deadline``: for the replies of
+    each stage of a secure sum. ``poll``: interval between two checks for replies. ``remedy``: what a site does with its
+    own models after a person was forgotten, as part of the agreement: ``retrain`` removes them, ``note`` keeps them
+    without the person's rows. ``report``: metrics that sites report beside their updates, as part of the agreement:
+    ``none``, mean ``losses``, or ``all``.
     """
 
     join: Annotated[float, Field(ge=0)] = 600.0
     hello: Positive = 120.0
     deadline: Positive = 7200.0
+    stage_deadline: Positive = 600.0
     poll: Positive = 1.0
+    remedy: Literal["note", "retrain"] = "note"
+    report: Report = "none"
 
 
 class ExperimentConfig(Settings):
@@ -200,6 +214,7 @@ class ExperimentConfig(Settings):
     pretrain: PretrainConfig = PretrainConfig()
     local: LocalConfig = LocalConfig()
     federation: FederationConfig = FederationConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     method: MethodConfig = MethodConfig()
     baselines: tuple[str, ...] = ("local", "centralized")
     baseline_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)

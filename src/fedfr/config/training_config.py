@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from fedfr.core.settings import Settings
 
-__all__ = ["FederationConfig", "LocalConfig", "ModelConfig", "Positive", "PretrainConfig", "ServerConfig"]
+__all__ = [
+    "FederationConfig",
+    "LocalConfig",
+    "ModelConfig",
+    "Positive",
+    "PretrainConfig",
+    "PrivacyConfig",
+    "ServerConfig",
+]
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+
+
+def _off(given: Any) -> Any:
+    """Return "off" for false, as which YAML reads the word."""
+    return "off" if given is False else given
 
 
 class ModelConfig(Settings):
@@ -88,16 +102,56 @@ class ServerConfig(Settings):
 
 
 class FederationConfig(Settings):
-    """Rounds, participation of clients, and aggregation of their updates."""
+    """Rounds, participation of clients, and aggregation of their updates.
+
+    ``aggregation``: the rule that makes one model of the updates; ``trim`` and ``clip_norm`` are settings of the rules
+    ``trimmed`` and ``norm-clipped``. ``prototypes``: clients ``share`` their trained public prototypes, or ``keep``
+    them and begin every round with the initial ones.
+    """
 
     rounds: Annotated[int, Field(ge=1)] = 20
     participation: Share = 1.0
     quorum: Share = 0.5
-    weights: Literal["trained", "private"] = "trained"
+    weights: Literal["trained", "private", "equal"] = "trained"
+    aggregation: str = "mean"
+    trim: Annotated[int, Field(ge=1)] = 1
+    clip_norm: Positive | None = None
     batchnorm: Literal["average", "local", "frozen"] = "average"
-    average_prototypes: bool = True
+    prototypes: Literal["share", "keep"] = "share"
     updates: Literal["full", "bf16", "int8"] = "full"
+    secure: Annotated[Literal["off", "sum"], BeforeValidator(_off)] = "off"
+    secure_threshold: Annotated[int, Field(ge=2)] | None = None
     largest_change: Positive = 1000.0
     largest_count: Annotated[int, Field(ge=1)] = 10_000_000
     server: ServerConfig = ServerConfig()
     keep_rounds: Annotated[int, Field(ge=1)] = 2
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_name(cls, given: Any) -> Any:
+        """Accept ``average_prototypes`` of earlier configurations; false had the results of ``keep``."""
+        if not isinstance(given, Mapping) or type(average := given.get("average_prototypes")) is not bool:
+            return given
+        if "prototypes" in given:
+            raise ValueError("average_prototypes is the former name of prototypes; give prototypes alone")
+        rest = {name: value for name, value in given.items() if name != "average_prototypes"}
+        return {**rest, "prototypes": "share" if average else "keep"}
+
+
+class PrivacyConfig(Settings):
+    """Differential privacy for an enrolled person in the main method's run; only on one machine so far.
+
+    ``dp``: ``off``; ``site`` if every client adds the whole noise to what it sends; ``sum`` if clients share the noise
+    inside a secure sum. ``colluding``: number of clients that may tell the server their noise, by default a third.
+    ``people``: largest number of persons at a client, an agreed number, which is also the weight of its update.
+    ``clip``: largest norm of a person's change of the model. ``epsilon`` and ``delta``: budget of a person for all
+    rounds. ``hard_negatives``: cosine above which a public image is a hard negative of a person.
+    """
+
+    dp: Annotated[Literal["off", "site", "sum"], BeforeValidator(_off)] = "off"
+    colluding: Annotated[int, Field(ge=0)] | None = None
+    people: Annotated[int, Field(ge=1)] | None = None
+    clip: Positive = 1.0
+    epsilon: Positive = 8.0
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    hard_negatives: Annotated[float, Field(ge=-1, le=1)] = 0.4

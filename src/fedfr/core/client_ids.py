@@ -16,7 +16,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RULE = "use letters, digits and the characters . _ -, beginning with a letter or digit, at most 64"
 POOLED = "pooled"
 """Id of the single participant of the method ``centralized``, which trains on the images of all clients."""
-RESERVED = frozenset({"public", "generic", "distractors", POOLED})
+RESERVED = frozenset({"public", "generic", "distractors", "strangers", POOLED})
 
 # A combining character is neither letter nor digit, so every id has one Unicode spelling.
 _ID = re.compile(r"[^\W_][\w.-]{0,63}")

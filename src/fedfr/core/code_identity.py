@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +24,7 @@ _SUFFIXES = (".py", ".so", ".pyd")
 
 def version_of(name: str) -> str:
     """Return the version of the distribution that provides ``package.module:attribute``; nothing is imported."""
-    providers = metadata.packages_distributions().get(_package(name), [])
+    providers = _providers(_state_of_path()).get(_package(name), ())
     return metadata.version(providers[0]) if providers else UNVERSIONED
 
 
@@ -52,9 +55,22 @@ def source_digest(name: str) -> str:
     return digest.hexdigest()
 
 
+def _state_of_path() -> tuple[tuple[str, int], ...]:
+    """Return the places of packages with the time of the last change in each: of an installation, for example."""
+    places = ((place, Path(place or ".")) for place in sys.path)
+    return tuple((place, path.stat().st_mtime_ns if path.exists() else 0) for place, path in places)
+
+
+@lru_cache(maxsize=1)
+def _providers(state: tuple[tuple[str, int], ...]) -> Mapping[str, Sequence[str]]:
+    """Return the distributions that provide each package; finding them takes a large part of a second."""
+    return metadata.packages_distributions()
+
+
 def _package(name: str) -> str:
     return name.partition(":")[0].partition(".")[0]
 
 
 def _sources(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
+    found = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    return (path for path in found if path.suffix in _SUFFIXES and path.is_file())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["STOPPED", "FedfrError", "InUseError", "WriteError"]
+__all__ = ["STOPPED", "FedfrError", "InUseError", "WriteError", "printable"]
 
 STOPPED = "it stopped; its own log says why"
 """Shareable text of an error that declares none."""
 
 LONGEST, LAST = 2000, 500
+_BLANKS = str.maketrans("\r\n\t", "   ")
 
 
 class FedfrError(Exception):
@@ -34,9 +35,20 @@ class InUseError(FedfrError):
     """A folder is locked by another process."""
 
 
+def printable(text: str, keep: str = "") -> str:
+    r"""Return a text in which signs that control a terminal, beside those of ``keep``, are written as escapes.
+
+    >>> from fedfr.core.errors import printable
+    >>> print(printable("a\x1b[2J"))
+    a\x1b[2J
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in keep else ascii(sign)[1:-1] for sign in text)
+
+
 def _line(text: str) -> str:
-    if not text.isprintable():
-        text = "".join(sign if sign.isprintable() else " " if sign in "\r\n\t" else ascii(sign)[1:-1] for sign in text)
+    text = printable(text.translate(_BLANKS))
     return text if len(text) <= LONGEST else f"{text[: LONGEST - LAST]} … {text[-LAST:]}"
 
 

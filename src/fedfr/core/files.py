@@ -1,27 +1,24 @@
-"""Atomic and durable writing of files and folders, locks, and reading of JSON."""
+"""Atomic and durable writing of files and folders, and reading of JSON."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
-from fedfr.core.errors import FedfrError, InUseError, WriteError
+from fedfr.core.errors import FedfrError, WriteError
 
 __all__ = [
     "empty_folder",
     "expand_home",
-    "is_locked",
-    "locked",
     "make_folder",
     "move_folder",
     "parse_json",
@@ -29,14 +26,15 @@ __all__ = [
     "read_json",
     "read_json_lines",
     "remove_leftovers",
-    "take_lock",
+    "sync",
     "write_atomically",
     "write_folder_atomically",
     "write_json",
+    "write_temporary",
 ]
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Flush the content of a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -49,7 +47,7 @@ def _sync_all(folder: Path) -> None:
     """Flush all files in a folder and its subfolders to disk, with the folders' entries."""
     for path in [*folder.rglob("*"), folder]:
         if not path.is_symlink():
-            _sync(path)
+            sync(path)
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:
@@ -67,7 +65,7 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
     folder.mkdir(mode, parents=True, exist_ok=True)
     for made in reversed(missing):
-        _sync(made.parent)
+        sync(made.parent)
 
 
 def write_atomically(path: Path, write: bytes | Callable[[Path], None]) -> None:
@@ -79,16 +77,28 @@ def write_atomically(path: Path, write: bytes | Callable[[Path], None]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         make_folder(path.parent)
+        # A link under this name, planted or left over, would lead to another file.
+        temporary.unlink(missing_ok=True)
         if callable(write):
             write(temporary)
         else:
             temporary.write_bytes(write)
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except (OSError, SafetensorError) as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        raise _cannot_write(path, error) from error
+
+
+def write_temporary(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Write a file that a restarted process does not need, without fsync; raises as :func:`write_atomically` does."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.writelines(parts)
+    except OSError as error:
         raise _cannot_write(path, error) from error
 
 
@@ -115,7 +125,7 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
         fill(temporary)
         _sync_all(temporary)
         temporary.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise _cannot_write(folder, error) from error
@@ -126,63 +136,16 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def move_folder(made: Path, target: Path) -> None:
-    """Rename a folder durably on the same file system; an empty folder at ``target`` is replaced.
+    """Rename a folder or file durably on the same file system; an empty folder or a file at ``target`` is replaced.
 
     Raises :class:`WriteError` if ``target`` is not empty or cannot be written.
     """
     try:
         _sync_all(made)
         made.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise _cannot_write(target, error) from error
-
-
-def take_lock(descriptor: int, folder: Path, message: str) -> None:
-    """Lock an open file of ``folder`` exclusively, without waiting.
-
-    Raises :class:`InUseError` with ``message`` if another process holds the lock, and :class:`WriteError` if the
-    file system does not support locks.
-    """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InUseError(f"{message}; wait for it or stop it") from error
-    except OSError as error:
-        raise WriteError(
-            f"cannot lock {folder}: {error.strerror}; its file system must support locks (flock); choose a folder on a "
-            "local disk"
-        ) from error
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Context manager: lock ``folder``, creating it if missing; the lock is released when the process ends.
-
-    Raises :class:`InUseError` if another process holds the lock, and :class:`WriteError` if the folder cannot be
-    written or its file system does not support locks.
-    """
-    try:
-        make_folder(folder)
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise WriteError(
-            f"cannot write in {folder}: {error.strerror}; free space or make the folder writable, then resume"
-        ) from error
-    try:
-        take_lock(descriptor, folder, f"another process is working on {folder}")
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def is_locked(folder: Path) -> bool:
-    """Return whether a process holds the lock of ``folder`` (:func:`locked`), without trying to take it."""
-    try:
-        number, held = (folder / ".lock").stat().st_ino, Path("/proc/locks").read_text(encoding="ascii")
-    except OSError:
-        return False
-    return any(word.endswith(f":{number}") for word in held.split())
 
 
 def remove_leftovers(folder: Path) -> None:

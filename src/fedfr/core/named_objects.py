@@ -1,4 +1,4 @@
-"""Objects with names of the form ``package.module:attribute``: import by name, and the name of an object."""
+"""Objects with names of the form ``package.module:attribute``: import by name, name of an object, its arguments."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import difflib
 import inspect
 import re
 import sys
+from collections.abc import Collection
 from importlib import import_module
 from typing import Any
 
 from fedfr.core.errors import FedfrError
 
-__all__ = ["home_of", "import_object", "is_dotted", "is_loaded", "parameters_of", "why_local"]
+__all__ = ["home_of", "import_object", "is_dotted", "is_loaded", "named_arguments", "parameters_of", "why_local"]
 
 # The parts are Python identifiers, so the protocol name `generic-1:1` does not match.
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.([^\W\d]\w*|<locals>))*")
@@ -101,3 +102,23 @@ def parameters_of(value: object) -> tuple[str, ...]:
         return tuple(inspect.signature(value).parameters)
     except (ValueError, TypeError):
         return ()
+
+
+def named_arguments(value: Any, offered: Collection[str]) -> tuple[str, ...]:
+    """Return the names among ``offered`` that a function takes; none if it needs others, or is no function.
+
+    >>> from fedfr.core.named_objects import named_arguments
+    >>> named_arguments(lambda values, trim=0.1: values, {"values", "trim", "norms"})
+    ('values', 'trim')
+    """
+    if not callable(value) or isinstance(value, type):
+        return ()
+    try:
+        parameters = inspect.signature(value).parameters.values()
+    except (ValueError, TypeError):
+        return ()
+    named = [each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    wanted = [each.name for each in named if each.default is each.empty]
+    if not set(offered).issuperset(wanted) or any(each.kind is each.POSITIONAL_ONLY for each in named):
+        return ()
+    return tuple(each.name for each in named if each.name in offered)

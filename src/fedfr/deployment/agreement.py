@@ -1,29 +1,34 @@
-"""Agreement between a coordinator and its sites: every setting that training depends on, except the faces."""
+"""Agreement between a coordinator and its sites: the settings of training, and the sets that sites download."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, NoReturn
 
 import yaml
 from pydantic import AfterValidator, Field
 
 from fedfr.config.loading import read_settings_file
-from fedfr.config.schema import ExperimentConfig, FederationConfig, LocalConfig, MethodConfig, ModelConfig
+from fedfr.config.schema import ExperimentConfig, FederationConfig, LocalConfig, MethodConfig, ModelConfig, Report
 from fedfr.core.client_ids import check_client_ids
 from fedfr.core.code_identity import source_digest, version_of
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
 from fedfr.core.named_objects import is_dotted
 from fedfr.core.settings import Settings, validate
+from fedfr.deployment.secure_terms import SecureTerms
 from fedfr.experiments.from_config import local_training, make_method
 from fedfr.experiments.method_run import MethodRun
+from fedfr.experiments.secure_sums import check_secure_sum, uses_secure_sum
 from fedfr.losses import LOSSES
 from fedfr.methods import METHODS
 from fedfr.models.backbone_registry import BACKBONES
+from fedfr.privacy.secure_sum.agreement import SumAgreement
 
 __all__ = ["Agreement", "CodeTerms"]
 
@@ -35,6 +40,21 @@ def _valid_ids(given: tuple[str, ...]) -> tuple[str, ...]:
         raise ValueError(str(error)) from error
 
 
+def _valid_sha256(given: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", given):
+        raise ValueError("give the 64 hexadecimal digits of a SHA-256")
+    return given
+
+
+def _valid_fingerprint(given: str) -> str:
+    # It is part of a URL and of the name of a folder.
+    return given and _valid_sha256(given)
+
+
+Fingerprint = Annotated[str, AfterValidator(_valid_fingerprint)]
+"""Fingerprint of a face set, empty for no set."""
+
+
 class CodeTerms(Settings):
     """Version of an external package and SHA-256 of its source files, for a name in the terms.
 
@@ -42,7 +62,7 @@ class CodeTerms(Settings):
     """
 
     version: str
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    sha256: Annotated[str, AfterValidator(_valid_sha256)]
 
     @classmethod
     def of(cls, name: str) -> CodeTerms:
@@ -61,40 +81,57 @@ class Agreement(Settings):
 
     A site trains only for a server that sends this agreement's ``fingerprint``, so neither side can change a term, such
     as the method or what it shares, without the other. ``public``: fingerprint of the public faces, empty if the method
-    uses none. ``run``: name of the run's folder; it keeps the private states of two runs under the same terms apart.
-    ``code``: terms of a method, a backbone and a loss of other packages, by name. Device, precision and threads are not
-    part of the agreement; each site chooses its own.
+    uses none. ``report``: the metrics that sites report beside their updates. ``strangers``: fingerprint of the
+    strangers with which sites calibrate their galleries, empty if there are none; nobody trains on them. ``run``: name
+    of the run's folder; it keeps the private states of two runs under the same terms apart. ``remedy``: what a site
+    does with its own models after a person was forgotten, as in ``deployment.remedy``. ``code``: terms of a method, a
+    backbone and a loss of other packages, by name. ``secure``: terms of secure sums, None without them. Device,
+    precision and threads are not part of the agreement; each site chooses its own.
     """
 
     run: str
     clients: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_valid_ids)]
     seed: Annotated[int, Field(ge=0)]
     backbone: str
-    public: str
+    public: Fingerprint
     method: MethodConfig
     local: LocalConfig
     rounds: Annotated[int, Field(ge=1)]
-    weights: Literal["trained", "private"]
+    weights: Literal["trained", "private", "equal"]
     batchnorm: Literal["average", "local", "frozen"]
     updates: Literal["full", "bf16", "int8"]
-    average_prototypes: bool = True
+    prototypes: Literal["share", "keep"] = "share"
+    report: Report = "none"
+    strangers: Fingerprint = ""
+    remedy: Literal["note", "retrain"] = "note"
     code: dict[str, CodeTerms] = Field(default_factory=dict)
+    secure: SecureTerms | None = None
 
     @classmethod
-    def of(cls, method_run: MethodRun) -> Agreement:
-        """Create the terms of a method's run; raises :class:`FedfrError` for a method that pools all faces."""
+    def of(cls, method_run: MethodRun, keys: Mapping[str, str] = MappingProxyType({})) -> Agreement:
+        """Create the terms of a method's run; raises :class:`FedfrError` for a method that pools all faces.
+
+        ``keys``: public keys of the sites for secure sums, if the run has them.
+        """
         components, config = method_run.components, method_run.components.config
         if set(method_run.participants) != set(components.split.clients):
             raise FedfrError(
                 f"{method_run.name} needs all faces in one place, but sites keep theirs; choose another method"
             )
+        if config.privacy.dp != "off":
+            raise FedfrError(
+                f"privacy.dp = {config.privacy.dp} works on one machine only so far; set privacy.dp=off for a "
+                "federation of sites"
+            )
         public = components.public_faces.fingerprint() if method_run.method.needs_public_faces else ""
         settings = method_run.method.settings.model_dump(mode="json")
         method = MethodConfig(name=method_run.name, **settings)
-        local = local_training(config, method_run.name)
+        strangers = components.stranger_faces.fingerprint() if len(components.split.strangers) else ""
+        local, clients = local_training(config, method_run.name), tuple(method_run.participants)
+        secure = uses_secure_sum(method_run) and method_run.total_rounds
         return cls(
             run=components.folder.resolve().name,
-            clients=tuple(method_run.participants),
+            clients=clients,
             seed=config.seed,
             backbone=config.model.backbone,
             public=public,
@@ -104,8 +141,12 @@ class Agreement(Settings):
             weights=config.federation.weights,
             batchnorm=config.federation.batchnorm,
             updates=config.federation.updates,
-            average_prototypes=config.federation.average_prototypes,
+            prototypes=config.federation.prototypes,
+            report=config.deployment.report,
+            strangers=strangers,
+            remedy=config.deployment.remedy,
             code={name: CodeTerms.of(name) for name in _external_code(config.model.backbone, method, local.loss)},
+            secure=SecureTerms.of(config.federation, clients, keys) if secure else None,
         )
 
     @classmethod
@@ -121,7 +162,9 @@ class Agreement(Settings):
         agreement = validate(cls, read_settings_file(path), str(path))
         if allow is not None:
             agreement._check_code(allow)
-        make_method(agreement.config, agreement.method.name)
+        method = make_method(agreement.config, agreement.method.name)
+        if agreement.sums is not None:
+            check_secure_sum(agreement.config, agreement.method.name, method, len(agreement.clients))
         return agreement
 
     def _check_code(self, allow: Sequence[str]) -> None:
@@ -169,8 +212,21 @@ class Agreement(Settings):
         return hashlib.sha256(json.dumps(self._terms(), sort_keys=True).encode()).hexdigest()
 
     @property
+    def sums(self) -> SumAgreement | None:
+        """Agreement of the sites on secure sums, None without; raises :class:`FedfrError` for invalid terms."""
+        return None if self.secure is None else self.secure.agreement(self.fingerprint, self.clients)
+
+    def describe_sums(self) -> list[str]:
+        """Return what is learned by whom under secure sums, and what to compare; nothing without them."""
+        return [] if self.secure is None else [*self.secure.describe(self.fingerprint, self.clients)]
+
+    @property
     def config(self) -> ExperimentConfig:
         """Configuration of a run under these terms; settings that only the coordinator uses have their defaults."""
+        terms = self.secure
+        secure: dict[str, Any] = {}
+        if terms is not None:
+            secure = {"secure": "sum", "secure_threshold": terms.threshold, "largest_count": terms.largest_count}
         return ExperimentConfig(
             seed=self.seed,
             model=ModelConfig(backbone=self.backbone),
@@ -180,7 +236,8 @@ class Agreement(Settings):
                 weights=self.weights,
                 batchnorm=self.batchnorm,
                 updates=self.updates,
-                average_prototypes=self.average_prototypes,
+                prototypes=self.prototypes,
+                **secure,
             ),
             method=self.method,
             baselines=(),
@@ -194,8 +251,16 @@ class Agreement(Settings):
             del content["code"]
         if self.local.loss == LocalConfig.model_fields["loss"].default:
             del content["local"]["loss"]
-        if self.average_prototypes:
-            del content["average_prototypes"]
+        if not self.strangers:
+            del content["strangers"]
+        if self.remedy == "note":
+            del content["remedy"]
+        if self.prototypes == "share":
+            del content["prototypes"]
+        if self.report == "none":
+            del content["report"]
+        if self.secure is None:
+            del content["secure"]
         return content
 
 

@@ -23,8 +23,8 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedfr.core.errors import FedfrError
+from fedfr.core.secret_files import refuse_existing, write_new, write_secret
 from fedfr.deployment.address import refuse_zone, split_host, without_brackets
-from fedfr.deployment.secrets import refuse_existing, write_new, write_secret
 
 __all__ = [
     "check_server_certificate",

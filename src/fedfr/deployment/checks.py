@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,16 +9,21 @@ from functools import partial
 from pathlib import Path
 
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import is_locked, read_json
+from fedfr.core.files import read_json
+from fedfr.core.locks import is_locked
 from fedfr.deployment import machine_checks
 from fedfr.deployment.address import listen_addresses
 from fedfr.deployment.certificates import check_server_certificate, days_left, load_certificate
 from fedfr.deployment.connection_checks import check_connection, check_registration, check_served_certificate
 from fedfr.deployment.coordinator import Coordinator
+from fedfr.deployment.erasure.journal import refuse_unfinished
+from fedfr.deployment.proxy import find_nginx
 from fedfr.deployment.secrets import load_key
-from fedfr.deployment.site import Site, SiteConfig, check_disjoint
+from fedfr.deployment.site import Site, SiteConfig
 from fedfr.deployment.site_folder import KEY, ROOT
 from fedfr.deployment.site_service import RUNNING
+from fedfr.deployment.site_sets import check_disjoint, site_strangers
+from fedfr.deployment.site_sums import member_of
 from fedfr.deployment.status import site_status
 from fedfr.experiments.from_config import make_compute
 from fedfr.federation.private_store import PrivateStore
@@ -85,6 +89,10 @@ def check_site(path: Path) -> Iterator[CheckResult]:
     port = _site_port(path.parent, config, running)
     yield _run_check("port", partial(machine_checks.port, port, [machine_checks.LOOPBACK], path.parent, running))
     try:
+        refuse_unfinished(Path(config.private))
+    except FedfrError as error:
+        yield _failed("erasure", error)
+    try:
         site = Site(config)
         weights = _model_bytes(site.agreement.backbone)
     except FedfrError as error:
@@ -95,12 +103,18 @@ def check_site(path: Path) -> Iterator[CheckResult]:
     agreed = site.agreement
     rounds = f"{agreed.rounds} round{'' if agreed.rounds == 1 else 's'}"
     yield CheckResult("agreement", f"{agreed.method.name}, {rounds}, {len(agreed.clients)} sites")
+    if agreed.secure is not None:
+        yield _run_check("key for secure sums", lambda: _sum_key(site, path.parent))
+        for line in agreed.describe_sums():
+            yield CheckResult("secure sums", line)
     if agreed.code:
         yield CheckResult("code", f"{', '.join(agreed.code)}: allowed, and installed as agreed")
     yield _run_check("device", lambda: _device(site))
     yield _run_check("faces", lambda: _faces(site))
     yield _run_check("public faces", lambda: _public_faces(site))
     yield _run_check("no overlap", lambda: _overlap(site))
+    if agreed.strangers:
+        yield _run_check("strangers", lambda: _strangers(site))
     yield _run_check("disk", lambda: machine_checks.disk(Path(config.private), 4 * weights))
     yield _run_check("memory", lambda: machine_checks.memory(MEMORY_PER_MODEL_BYTE * weights))
     yield _run_check("private states", lambda: _private_states(site))
@@ -122,7 +136,7 @@ def check_server(coordinator: Coordinator) -> Iterator[CheckResult]:
     running = is_locked(coordinator.folder)
     if running:
         yield _run_check("certificate in use", lambda: check_served_certificate(coordinator))
-    found = shutil.which("nginx")
+    found = find_nginx()
     yield CheckResult("nginx", found or "not installed", "" if found else "apt install nginx-light")
     yield _run_check("proxy", lambda: f"{len(coordinator.proxy.configuration().splitlines())} lines of configuration")
     sites = coordinator.sites()
@@ -162,6 +176,11 @@ def _certificate(what: str, path: Path) -> Iterator[CheckResult]:
     yield CheckResult(f"certificate {what}", validity, "" if left > RENEWAL_DAYS else remedy)
 
 
+def _sum_key(site: Site, folder: Path) -> str:
+    member_of(site, folder)
+    return "it is the one in the agreement"
+
+
 def _faces(site: Site) -> str:
     own = site.own_faces
     return f"{len(own)} images of {own.num_identities} identities for training"
@@ -186,6 +205,13 @@ def _overlap(site: Site) -> str:
         raise FedfrError("this check needs the public faces; fetch them first")
     check_disjoint(site.all_faces, site.public_faces, "the public ones")
     return "private and public faces share no name and no image"
+
+
+def _strangers(site: Site) -> str:
+    if site.config.strangers is None:
+        return "not used by this site; site.yaml names no folder for them"
+    faces = site_strangers(site)
+    return f"{len(faces)} images of {faces.num_identities} identities, as in the agreement, none of them at this site"
 
 
 def _device(site: Site) -> str:

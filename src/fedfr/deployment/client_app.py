@@ -10,7 +10,8 @@ from flwr.clientapp import ClientApp
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.logs import log_to, show_errors
 from fedfr.deployment.site import Site
-from fedfr.engines.flower.site_handlers import SiteHandler, answer_hello, answer_train
+from fedfr.deployment.site_sums import member_of
+from fedfr.engines.flower.site_handlers import SiteHandler, answer_hello, answer_stage, answer_train
 
 __all__ = ["app"]
 
@@ -29,6 +30,12 @@ def train(message: Message, context: Context) -> Message:
     return answer_train(message, lambda: _open_site(context))
 
 
+@app.query("stage")
+def stage(message: Message, context: Context) -> Message:
+    """Answer a stage of a secure sum."""
+    return answer_stage(message, lambda: _open_site(context))
+
+
 def _open_site(context: Context) -> SiteHandler:
     show_errors()
     path = context.node_config.get("site")
@@ -37,4 +44,6 @@ def _open_site(context: Context) -> SiteHandler:
     log_to(Path(path).parent)
     site = Site.open(path)
     log_to(Path(path).parent, client=site.config.client)
-    return SiteHandler(site.config.client, site.agreement.fingerprint, site.hello, site.client)
+    agreement = site.agreement
+    sums = member_of(site, Path(path).parent)
+    return SiteHandler(site.config.client, agreement.fingerprint, agreement.report, site.hello, site.client, sums)

@@ -9,9 +9,6 @@ from pathlib import Path
 from socket import AF_INET6
 from typing import Annotated
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from pydantic import AfterValidator, Field
 
 from fedfr.config.loading import read_settings_file
@@ -19,13 +16,14 @@ from fedfr.config.schema import ExperimentConfig
 from fedfr.core.client_ids import NAME, check_client_ids, is_client_id
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import empty_folder, make_folder, read_json, write_atomically, write_json
+from fedfr.core.secret_files import refuse_existing, write_new
 from fedfr.core.settings import Settings, validate
 from fedfr.deployment.address import Address, listen_addresses, without_brackets
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.certificates import issue_operator, issue_server, make_authority
 from fedfr.deployment.proxy import Proxy
+from fedfr.deployment.public_keys import read_public_keys, read_sum_key
 from fedfr.deployment.public_set import publish
-from fedfr.deployment.secrets import write_new
 from fedfr.deployment.site_folder import ROOT
 from fedfr.deployment.site_status_file import timestamp
 from fedfr.deployment.state_files import AGREEMENT, STOPPED, SUBMITTED
@@ -33,6 +31,9 @@ from fedfr.experiments.experiment import Experiment
 from fedfr.reporting.progress import Progress
 
 __all__ = ["Coordinator", "CoordinatorConfig"]
+
+SUM_SUFFIX = ".sum"
+"""Ending of the files in ``sites/`` with the keys for secure sums."""
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 CONFIG = """\
@@ -157,19 +158,36 @@ class Coordinator:
         return Proxy(self.folder / "proxy", self.tls, self.config.port, self.config.inner_port)
 
     def register(self, client: str, key: Path) -> Path:
-        """Register the site with this public key as ``client``; return the registration file.
+        """Register the site with these public keys as ``client``; return the registration file.
 
-        Raises :class:`FedfrError` for an invalid or registered id, a key that is registered for another site, and a
-        file that is not one public key of a NIST curve.
+        ``key``: file with the key of the node and, in a second line, the key for secure sums, which can be added to a
+        registration that has none. Raises :class:`FedfrError` for an invalid or registered id, a key that is registered
+        for another site, and a file with anything else.
         """
         check_client_ids([client, *(other for other in self.sites() if other != client)], "site")
-        public_key = _public_key(key)
-        for other, path in self.sites().items():
-            if other != client and _public_key(path).split()[:2] == public_key.split()[:2]:
+        public_key, sum_key = read_public_keys(key)
+        others = {name: path for name, path in self.sites().items() if name != client}
+        for other, path in others.items():
+            used = read_public_keys(path)[0].split()[:2] == public_key.split()[:2]
+            if used or (sum_key is not None and self.sum_keys().get(other) == sum_key):
                 raise FedfrError(f"{key} is already registered for {other}; every site needs its own key")
         place = self.folder / "sites" / f"{client}.pub"
+        sums = place.with_suffix(SUM_SUFFIX)
+        known = place.exists() and read_public_keys(place)[0].split()[:2] == public_key.split()[:2]
+        if known and sum_key is not None and not sums.exists():
+            write_new(sums, f"{sum_key}\n".encode())
+            return sums
+        refuse_existing(place)
+        sums.unlink(missing_ok=True)
+        if sum_key is not None:
+            write_new(sums, f"{sum_key}\n".encode())
         write_new(place, f"{public_key}\n".encode())
         return place
+
+    def sum_keys(self) -> dict[str, str]:
+        """Public keys for secure sums of the registered sites that have one, by client id."""
+        files = {client: path.with_suffix(SUM_SUFFIX) for client, path in self.sites().items()}
+        return {client: read_sum_key(path) for client, path in files.items() if path.exists()}
 
     def sites(self) -> dict[str, Path]:
         """Public keys of all registered sites, by client id."""
@@ -179,7 +197,9 @@ class Coordinator:
         """Remove a site's registration; raises :class:`FedfrError` if it is not registered."""
         if client not in self.sites():
             raise FedfrError(f"site {client!r} is not registered; registered are {', '.join(self.sites()) or 'none'}")
-        self.sites()[client].unlink()
+        place = self.sites()[client]
+        place.unlink()
+        place.with_suffix(SUM_SUFFIX).unlink(missing_ok=True)
 
     def admit(self, person: str) -> Path:
         """Create a certificate with which a person may use the control API through the proxy; return its file.
@@ -207,7 +227,7 @@ class Coordinator:
         experiment = Experiment.open(folder) if config is None else Experiment.begin(config, folder, progress)
         try:
             method_run = experiment.method_runs()[0]
-            terms = Agreement.of(method_run)
+            terms = Agreement.of(method_run, self.sum_keys())
             unregistered = [client for client in terms.clients if client not in self.sites()]
             if unregistered:
                 raise FedfrError(
@@ -224,6 +244,8 @@ class Coordinator:
             raise
         if method_run.method.needs_public_faces:
             publish(experiment.components.public_faces, self.proxy.folder)
+        if len(experiment.components.split.strangers):
+            publish(experiment.components.stranger_faces, self.proxy.folder)
         (folder / STOPPED).unlink(missing_ok=True)
         if not (folder / SUBMITTED).exists():
             places = [self._queue_position(each)[0] for each in self.submitted()]
@@ -267,19 +289,3 @@ class Coordinator:
         except (FedfrError, OSError, LookupError, TypeError):
             place, created = 0, path.stat().st_mtime if path.exists() else 0.0
         return place if isinstance(place, int) else 0, created, name
-
-
-def _public_key(path: Path) -> str:
-    """Return the public key in a file as one OpenSSH line; Flower accepts keys of NIST curves only."""
-    try:
-        lines = path.read_text("ascii").split("\n")
-        key = load_ssh_public_key(lines[0].encode())
-    except OSError as error:
-        raise FedfrError(f"cannot read the key {path}: {error.strerror or error}; check the path") from error
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise FedfrError(f"{path} is not a public key; give the .pub file that `fedfr site init` created") from error
-    if not isinstance(key, EllipticCurvePublicKey) or any(public_key.strip() for public_key in lines[1:]):
-        raise FedfrError(
-            f"{path} is not one public key of a NIST curve; give the .pub file that `fedfr site init` created"
-        )
-    return lines[0].strip()

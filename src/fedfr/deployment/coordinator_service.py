@@ -17,14 +17,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import locked, write_json
+from fedfr.core.files import write_json
+from fedfr.core.locks import locked
 from fedfr.deployment.address import Address, await_free_port, listen_addresses
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.processes import ControlClient, environment, superlink_command
+from fedfr.deployment.proxy import find_nginx
 from fedfr.deployment.routes import tracker_proxies
 from fedfr.deployment.run_queue import RunQueue
 from fedfr.deployment.site_status_file import timestamp
@@ -99,7 +100,7 @@ class CoordinatorService:
         :class:`FedfrError` if another process serves this folder or uses its ports, if Flower or nginx is missing, and
         for an IPv6 host if this machine has no IPv6.
         """
-        if which("nginx") is None:
+        if find_nginx() is None:
             raise FedfrError("nginx is not installed; apt install nginx-light (or nginx)")
         self.coordinator.check_families()
         with locked(self.coordinator.folder):
@@ -135,7 +136,7 @@ class CoordinatorService:
         proxy.folder.mkdir(exist_ok=True)
         path = proxy.folder.resolve() / "nginx.conf"
         path.write_text(proxy.configuration(), encoding="utf-8")
-        command = ["nginx", "-p", str(proxy.folder.resolve()), "-c", str(path), "-e", "stderr"]
+        command = [find_nginx() or "nginx", "-p", str(proxy.folder.resolve()), "-c", str(path), "-e", "stderr"]
         return Supervisor(
             partial(self._command, command, self.coordinator.config.port),
             environment(self._flower_home),

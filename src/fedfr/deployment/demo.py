@@ -1,7 +1,8 @@
 """``make deploy-demo``: a complete federation on one machine, with TLS, keys, proxy, and injected faults.
 
-A coordinator and three sites, each with its own folder and processes, started by the commands that operators use.
-During the run one site and the coordinator are killed and started again.
+A coordinator and three sites, each with its own folder and processes, started by the commands that operators use. The
+server receives secure sums of the updates only. During the run one site and the coordinator are killed and started
+again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,25 +21,33 @@ from fedfr.config.schema import ExperimentConfig, load_config
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_json_lines
 from fedfr.deployment.address import Address
+from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.background import BackgroundProcesses, free_port, wait_for
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.partition_export import export_partitions
-from fedfr.deployment.public_set import fetch
+from fedfr.deployment.proxy import find_nginx
 from fedfr.deployment.site import Site
 from fedfr.deployment.site_folder import ROOT, init_site
+from fedfr.deployment.site_sets import fetch_sets
+from fedfr.deployment.state_files import AGREEMENT
 from fedfr.deployment.status import status_of, table
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.registration import foreign_names
 
-__all__ = ["Demo", "main"]
+__all__ = ["Demo", "main", "run_on_terminal"]
 
 RUN = "demo"
+PROGRAM = (sys.executable, "-c", "from fedfr.cli.main import main; main()")
 SETTINGS = (
     "split.settings.clients=3",
     "baselines=[]",
     "federation.rounds=4",
     "pretrain.epochs=10",
     "runtime.threads=1",
+    "federation.secure=sum",
+    "federation.largest_count=1000",
+    # A killed site is asked again after this time.
+    "deployment.hello=30",
 )
 
 
@@ -84,7 +93,12 @@ class Demo(BackgroundProcesses):
 
     def submit(self) -> None:
         """Submit the run at the coordinator and copy the agreement to every site."""
-        agreement = self.coordinator.submit(RUN, load_config(self.folder / "faces" / "coordinator" / "config.yaml"))
+        self.submit_run(RUN)
+
+    def submit_run(self, run: str, settings: Sequence[str] = ()) -> None:
+        """Submit a run with other settings, and copy its agreement to every site."""
+        config = load_config(self.folder / "faces" / "coordinator" / "config.yaml", settings)
+        agreement = self.coordinator.submit(run, config)
         for site in self.sites.values():
             shutil.copy(agreement, site / "agreement.yaml")
 
@@ -94,11 +108,8 @@ class Demo(BackgroundProcesses):
         self.wait_for_port("coordinator", Address("127.0.0.1", self.coordinator.config.port))
 
     def fetch(self, client: str) -> None:
-        """Fetch the public faces, as ``fedfr site fetch`` does."""
-        site = Site.open(self.sites[client] / "site.yaml")
-        if site.agreement.public and site.config.server and site.config.public:
-            root = self.sites[client] / ROOT
-            fetch(site.config.server, root, site.agreement.public, Path(site.config.public))
+        """Fetch the public faces and the strangers, as ``fedfr site fetch`` does."""
+        list(fetch_sets(Site.open(self.sites[client] / "site.yaml"), self.sites[client]))
 
     def start_site(self, client: str) -> None:
         """Start ``fedfr site run``."""
@@ -126,17 +137,28 @@ class Demo(BackgroundProcesses):
         """Return the events of one kind that the coordinator has recorded."""
         return [event for event in read_json_lines(self.run / "metrics.jsonl") if event["event"] == kind]
 
+    def call(self, arguments: Sequence[str]) -> None:
+        """Run a command of fedfr to its end; raises :class:`FedfrError` with its output if it fails."""
+        done = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode:
+            raise FedfrError(f"fedfr {' '.join(arguments)} ended with code {done.returncode}: {done.stderr.strip()}")
+
     def _fedfr(self, name: str, *arguments: str) -> None:
-        self.start(name, [sys.executable, "-c", "from fedfr.cli.main import main; main()", *arguments])
+        self.start(name, [*PROGRAM, *arguments])
 
 
-def main() -> None:
-    """Run the demonstration on the ORL faces and print its steps."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs/deploy-demo"))
+def run_on_terminal(
+    description: str | None, folder: Path, settings: Sequence[str], steps: Callable[[Demo, Callable[[str], None]], None]
+) -> None:
+    """Run the ``steps`` of a demonstration on the ORL faces and print them with their times.
+
+    ``folder`` is the default of the folder on the command line, ``settings`` are those of the quickstart that change.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("folder", type=Path, nargs="?", default=folder)
     parser.add_argument("--set", dest="settings", action="append", default=[])
     arguments = parser.parse_args()
-    if shutil.which("nginx") is None:
+    if find_nginx() is None:
         sys.exit("fedfr: nginx is not installed; apt install nginx-light")
     # On SIGTERM, exit through the `with` block, which ends all started processes.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -146,16 +168,23 @@ def main() -> None:
         print(f"{time.monotonic() - started:6.0f} s  {text}", flush=True)
 
     try:
-        with Demo(arguments.folder, load_config("quickstart", [*SETTINGS, *arguments.settings]), report) as demo:
-            _run_demo(demo, report)
+        with Demo(arguments.folder, load_config("quickstart", [*settings, *arguments.settings]), report) as demo:
+            steps(demo, report)
     except FedfrError as error:
         sys.exit(f"fedfr: {error}")
+
+
+def main() -> None:
+    """Run the demonstration on the ORL faces and print its steps."""
+    run_on_terminal(__doc__, Path("runs/deploy-demo"), SETTINGS, _run_demo)
 
 
 def _run_demo(demo: Demo, report: Callable[[str], None]) -> None:
     last = demo.clients[-1]
     report(f"created: a coordinator with certificates and {len(demo.clients)} sites, each with its own faces and key")
     demo.submit()
+    for line in Agreement.load(demo.run / AGREEMENT).describe_sums():
+        report(line)
     report("the run is submitted; the coordinator trains the initial model on the public faces")
     demo.start_all()
     report("the coordinator and all sites run; the public faces are fetched and verified")

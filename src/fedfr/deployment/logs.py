@@ -164,18 +164,19 @@ class _OwnLineFormatter(logging.Formatter):
 
 
 class _OwnLines(logging.Handler):
-    """Writes warnings and errors to standard error."""
+    """Writes warnings, errors and everything that is marked as shareable to standard error."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.INFO)
         self.setFormatter(_OwnLineFormatter())
+        self.addFilter(lambda record: record.levelno >= logging.WARNING or hasattr(record, "shareable"))
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), file=sys.stderr, flush=True)
 
 
 def show_errors() -> None:
-    """Also write warnings and errors of this process to standard error, without paths and quoted names."""
+    """Also write warnings, errors and shareable lines of this process to standard error, without paths and names."""
     logger = logging.getLogger("fedfr")
     if not any(isinstance(handler, _OwnLines) for handler in logger.handlers):
         logger.addHandler(_OwnLines())

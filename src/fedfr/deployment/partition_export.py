@@ -15,10 +15,12 @@ import yaml
 from numpy.typing import NDArray
 
 from fedfr.config.schema import ExperimentConfig, FacesConfig, SplitConfig
-from fedfr.core.files import write_atomically
+from fedfr.core.files import make_folder, write_atomically
 from fedfr.deployment.agreement import Agreement
+from fedfr.deployment.sum_keys import make_sum_key
 from fedfr.experiments.components import RunComponents
 from fedfr.experiments.method_run import MethodRun
+from fedfr.experiments.secure_sums import uses_secure_sum
 from fedfr.faces import ClientFaces, FaceSet, Split
 from fedfr.faces.array_columns import ImageIndices, concatenate_indices
 from fedfr.faces.face_sets import with_original_names
@@ -37,7 +39,12 @@ def export_partitions(components: RunComponents, folder: Path, run: str) -> list
     """
     split, faces = components.split, components.faces
     method_run = MethodRun(components, components.config.method.name, components.folder)
-    agreement = Agreement.of(method_run).model_copy(update={"run": run})
+    keys = {}
+    if uses_secure_sum(method_run):
+        for client in split.clients:
+            make_folder(folder / "sites" / client)
+            keys[client] = make_sum_key(folder / "sites" / client)
+    agreement = Agreement.of(method_run, keys).model_copy(update={"run": run})
     _coordinator(components, folder / "coordinator", agreement)
     for client, own in split.clients.items():
         site = folder / "sites" / client
@@ -46,6 +53,8 @@ def export_partitions(components: RunComponents, folder: Path, run: str) -> list
         division = ClientFaces(range(len(own.train)), range(len(own.train), len(own_faces)))
         _split_of(own_faces, "site", clients={client: division}).save(site / "split.json")
         components.public_faces.save(site / "public")
+        if len(split.strangers):
+            components.stranger_faces.save(site / "strangers")
         agreement.save(site / "agreement.yaml")
         runtime = {"precision": components.config.runtime.precision, "threads": components.config.runtime.threads}
         content = {
@@ -53,6 +62,7 @@ def export_partitions(components: RunComponents, folder: Path, run: str) -> list
             "agreement": "agreement.yaml",
             "faces": {"path": "faces", "manifest": "split.json"},
             "public": "public",
+            **({"strangers": "strangers"} if len(split.strangers) else {}),
             "private": "private",
             "runtime": runtime,
         }
@@ -66,7 +76,7 @@ def _coordinator(components: RunComponents, folder: Path, agreement: Agreement) 
     split = _without_private_sets(components)
     unseen = np.union1d(np.asarray(split.distractors, np.int64), split.pair_images())
     further = np.setdiff1d(unseen, np.asarray(split.generic, np.int64))
-    exported = concatenate_indices([split.public, split.generic, further])
+    exported = concatenate_indices([split.public, split.generic, further, split.strangers])
     open_faces = with_original_names(components.faces.subset(exported), "public")
     new_index = np.full(len(components.faces), -1, np.int64)
     new_index[exported] = np.arange(len(exported))
@@ -80,6 +90,7 @@ def _coordinator(components: RunComponents, folder: Path, agreement: Agreement) 
         public=reindexed(split.public),
         generic=reindexed(split.generic),
         distractors=reindexed(split.distractors),
+        strangers=reindexed(split.strangers),
         pairs=tuple((int(new_index[one]), int(new_index[other])) for one, other in split.pairs),
     )
     made.describe(open_faces).save(folder / "split.json")

@@ -48,7 +48,7 @@ RECORD_STARTS = (
     re.compile(r"nginx: \[(?P<level>\w+)\] (?P<message>.*)"),
     re.compile(r'\d{4}-\d\d-\d\dT[\d:]+[+-][\d:]+ (?P<message>\S+ "[^"]*" [A-Z]+ \S+ \d{3} \d+)'),
 )
-OWN_LINE = re.compile(r"fedfr: (?:(?P<level>warning): )?(?P<message>.*)")
+OWN_LINE = re.compile(r"fedfr: (?:(?P<level>warning|info): )?(?P<message>.*)")
 """Error or warning of fedfr's own code in one of Flower's processes (:func:`own_line`)."""
 REPEAT_AFTER = 600.0
 """Seconds after which an error of fedfr's own code that keeps occurring is shown again."""
@@ -186,12 +186,14 @@ def redact(text: str) -> str:
 def own_line(level: int, shareable: str) -> str:
     """Format a line that one of Flower's processes writes for fedfr; it is logged at this level as it is."""
     text = " ".join(strip_escapes(shareable).split())
-    return f"fedfr: {text}" if level >= logging.ERROR else f"fedfr: warning: {text}"
+    if level >= logging.ERROR:
+        return f"fedfr: {text}"
+    return f"fedfr: {'warning' if level >= logging.WARNING else 'info'}: {text}"
 
 
 def _parse_start(line: str) -> _PendingRecord | None:
     if own := OWN_LINE.fullmatch(line):
-        level = logging.WARNING if own["level"] else logging.ERROR
+        level = logging.getLevelName((own["level"] or "error").upper())
         return _PendingRecord(level, own["message"], [line], shareable=True)
     for pattern in RECORD_STARTS:
         if found := pattern.fullmatch(line):

@@ -7,6 +7,7 @@ on 127.0.0.1 only. nginx forwards the requests of sites, and control requests of
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,13 @@ from fedfr.core.errors import FedfrError
 from fedfr.deployment.address import listen_addresses
 from fedfr.deployment.certificates import load_certificate
 
-__all__ = ["LARGEST_REQUEST", "Proxy"]
+__all__ = ["LARGEST_REQUEST", "Proxy", "find_nginx"]
 
 LARGEST_REQUEST = 16
 """Largest request in mebibytes: Flower sends models in chunks of 5 MiB, and bundles of up to 10 MB."""
+
+SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"
+"""Folders of programs that Debian does not put on the path of users."""
 
 LISTEN = {socket.AF_INET: "{port} ssl", socket.AF_INET6: "[::]:{port} ssl ipv6only=on"}
 TEMPLATE = """\
@@ -101,7 +105,7 @@ http {{
             proxy_pass https://superlink;
         }}
 
-        # The public faces, which sites download.
+        # The public faces and the strangers, which sites download.
         location ~ ^/public/[0-9a-f]+/(pixels\\.npy|columns\\.dat|faces\\.json|digests\\.npy)$ {{
             limit_except GET {{ deny all; }}
             root {folder};
@@ -115,6 +119,11 @@ http {{
     }}
 }}
 """
+
+
+def find_nginx() -> str | None:
+    """Return the path of nginx, also in folders that are not on the path of users; None if it is not installed."""
+    return shutil.which("nginx") or shutil.which("nginx", path=SYSTEM_PROGRAMS)
 
 
 @dataclass(frozen=True)

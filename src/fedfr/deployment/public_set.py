@@ -1,4 +1,4 @@
-"""Distribution of the public faces: published by the coordinator's proxy, downloaded and verified by sites."""
+"""Distribution of open face sets: published by the coordinator's proxy, downloaded and verified by sites."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 
 
 def publish(faces: FaceSet, proxy: Path) -> Path:
-    """Save the public faces in the proxy's folder under their fingerprint, unless they exist; return the folder."""
+    """Save open faces in the proxy's folder under their fingerprint, unless they exist; return the folder."""
     folder = proxy / "public" / faces.fingerprint()
     if not folder.exists():
         faces.save(folder)
@@ -38,7 +38,7 @@ def publish(faces: FaceSet, proxy: Path) -> Path:
 
 
 def fetch(server: str, authority: Path, fingerprint: str, dest: Path, progress: Progress | None = None) -> FaceSet:
-    """Download the public faces with this fingerprint to ``dest``, unless they exist.
+    """Download the published faces with this fingerprint to ``dest``, unless they exist.
 
     ``server``: host and port. ``authority``: certificate that verifies the server. ``progress`` receives the bytes done
     and the total of each file. An interrupted download is resumed. Every image is verified before the set is moved to

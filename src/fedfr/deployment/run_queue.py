@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import is_locked
+from fedfr.core.locks import is_locked
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.processes import ControlClient
 

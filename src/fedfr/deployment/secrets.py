@@ -1,8 +1,7 @@
-"""Private keys, and files that only their owner can read."""
+"""Private keys by which sites authenticate themselves."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -16,43 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import write_atomically
+from fedfr.core.secret_files import read_secret, refuse_existing, write_new, write_secret
 
-__all__ = [
-    "load_key",
-    "make_node_key",
-    "public_line",
-    "refuse_existing",
-    "save_key",
-    "write_new",
-    "write_secret",
-]
-
-READABLE_BY_OTHERS = 0o077
-
-
-def refuse_existing(path: Path) -> None:
-    """Raise :class:`FedfrError` if ``path`` exists."""
-    if path.exists():
-        raise FedfrError(f"{path} exists already and is not replaced; remove it, or choose another name")
-
-
-def write_new(path: Path, content: bytes) -> None:
-    """Write a new file; raises :class:`FedfrError` if it exists."""
-    refuse_existing(path)
-    write_atomically(path, content)
-
-
-def write_secret(path: Path, content: bytes) -> None:
-    """Write a new file that only its owner can read (mode 600); raises :class:`FedfrError` if it exists."""
-    refuse_existing(path)
-
-    def write(temporary: Path) -> None:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-
-    write_atomically(path, write)
+__all__ = ["load_key", "make_node_key", "public_line", "save_key"]
 
 
 def make_node_key() -> EllipticCurvePrivateKey:
@@ -79,13 +44,7 @@ def public_line(key: EllipticCurvePrivateKey) -> str:
 
 def load_key(path: Path) -> EllipticCurvePrivateKey:
     """Load a key written by :func:`save_key`; raises :class:`FedfrError` if missing, damaged or readable by others."""
-    try:
-        open_to = path.stat().st_mode & READABLE_BY_OTHERS
-        content = path.read_bytes()
-    except OSError as error:
-        raise FedfrError(f"cannot read the key {path}: {error.strerror or error}; check the path") from error
-    if open_to:
-        raise FedfrError(f"the key {path} is readable by other users; chmod 600 it, or create a new one")
+    content = read_secret(path)
     try:
         key = load_ssh_private_key(content, None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:

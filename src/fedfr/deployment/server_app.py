@@ -19,17 +19,20 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedfr.core.client_ids import NAME
 from fedfr.core.errors import FedfrError, InUseError
-from fedfr.core.files import is_locked, read_json, write_atomically
+from fedfr.core.files import read_json, write_atomically
+from fedfr.core.locks import is_locked
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.bundle import RUN
 from fedfr.deployment.logs import log_to
 from fedfr.deployment.site_status_file import SiteStatusFile, busy_with_other_runs
-from fedfr.deployment.state_files import STOPPED, SUBMITTED
+from fedfr.deployment.state_files import AGREEMENT, STOPPED, SUBMITTED
 from fedfr.engines.flower.grid_engine import FlowerEngine
 from fedfr.engines.flower.requests import Clock
 from fedfr.engines.flower.site_state import StatusCallback
+from fedfr.engines.flower.sum_engine import FlowerSumEngine
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import EngineFactory, MethodRun
+from fedfr.experiments.secure_sums import RECORDS, sum_terms, uses_secure_sum
 from fedfr.reporting.progress import PlainProgress
 from fedfr.reporting.tracking import Tracking
 
@@ -134,9 +137,11 @@ def flower_engine(
     :class:`~fedfr.engines.flower.grid_engine.FlowerEngine`.
     """
 
-    def connect(method_run: MethodRun) -> FlowerEngine:
-        agreement = Agreement.of(method_run)
-        return FlowerEngine(
+    def connect(method_run: MethodRun) -> FlowerEngine | FlowerSumEngine:
+        secure = uses_secure_sum(method_run)
+        agreement = Agreement.of(method_run, pinned_keys(method_run.components.folder) if secure else {})
+        sums = agreement.sums
+        engine = FlowerEngine(
             grid,
             agreement.clients,
             agreement.fingerprint,
@@ -150,6 +155,22 @@ def flower_engine(
                 method_run.components.folder.resolve(), method_run.components.config.deployment.deadline
             ),
             on_status=on_status,
+            least=None if sums is None else sums.fewest,
         )
+        if sums is None:
+            return engine
+        backbone = method_run.components.new_backbone()
+        terms = sum_terms(sums, method_run.method, method_run.components.config.federation, backbone)
+        return FlowerSumEngine(engine, method_run.folder / RECORDS, terms)
 
     return connect
+
+
+def pinned_keys(folder: Path) -> Mapping[str, str]:
+    """Return the sites' keys for secure sums in the agreement of a run, none if it has none.
+
+    They are those of its submission, whatever is registered since.
+    """
+    path = folder / AGREEMENT
+    secure = Agreement.load(path).secure if path.exists() else None
+    return {} if secure is None else secure.keys

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import AfterValidator, Field
@@ -18,16 +18,17 @@ from fedfr.config.loading import read_settings_file
 from fedfr.config.schema import RuntimeConfig
 from fedfr.core.client_ids import check_client_id
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import expand_home, locked, make_folder
+from fedfr.core.files import expand_home, make_folder
+from fedfr.core.locks import locked
+from fedfr.core.secret_files import refuse_existing
 from fedfr.core.settings import Settings, validate
 from fedfr.deployment.address import Address
 from fedfr.deployment.agreement import Agreement
-from fedfr.deployment.secrets import refuse_existing
+from fedfr.deployment.erasure.journal import refuse_unfinished
+from fedfr.deployment.site_exports import record_export
 from fedfr.experiments.from_config import make_compute, make_method
 from fedfr.experiments.method_run import personalized_of, save_personalized
 from fedfr.faces import ClientFaces, FaceSet, Split
-from fedfr.faces.face_sets import original_name
-from fedfr.faces.name_matching import matching_names, quoted_name
 from fedfr.faces.splits.assignment import assign_to_clients, held_out_count, last_as_test
 from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.messages import Hello
@@ -36,7 +37,7 @@ from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.models import Personalized, build_backbone
 
-__all__ = ["Site", "SiteConfig", "SiteFacesConfig", "check_disjoint"]
+__all__ = ["Site", "SiteConfig", "SiteFacesConfig"]
 
 CPU = torch.device("cpu")
 
@@ -58,7 +59,12 @@ def _valid_client(text: str) -> str:
         raise ValueError(str(error)) from error
 
 
-_PATHS = (("agreement",), ("faces", "path"), ("faces", "manifest"), ("public",), ("private",))
+def _absolute(folder: Path, given: str) -> str:
+    # Like read_settings_file: keep the path of an unknown user's home, which is then reported as missing.
+    return str((folder / expand_home(given)).resolve())
+
+
+_PATHS = (("agreement",), ("faces", "path"), ("faces", "manifest"), ("public",), ("strangers",), ("private",))
 
 
 class SiteFacesConfig(Settings):
@@ -79,21 +85,26 @@ class SiteConfig(Settings):
     """Contents of ``site.yaml``; relative paths start at its folder.
 
     ``client``: client id of the site. ``agreement``: file from the coordinator. ``public``: set of the public faces,
-    needed if the method uses them. ``private``: folder of the states that are kept between rounds and never sent.
+    needed if the method uses them. ``strangers``: set of the strangers with which this site calibrates its galleries,
+    None if it has no gallery. ``private``: folder of the states that are kept between rounds and never sent.
     ``server``: host and port of the coordinator. ``port``: on 127.0.0.1 for the site's own processes, None for a free
     port at every start. ``runtime``: device, precision and threads of this machine. ``allow``: names of methods,
-    backbones and losses of other packages that an agreement may name.
+    backbones and losses of other packages that an agreement may name. ``galleries``: folders of galleries with this
+    site's models. ``rebuild``: whether ``fedfr site run`` rebuilds them for a finished run's model, or says how.
     """
 
     client: Annotated[str, AfterValidator(_valid_client)]
     agreement: str
     faces: SiteFacesConfig
     public: str | None = None
+    strangers: str | None = None
     private: str = "private"
     server: Annotated[str, AfterValidator(_valid_server)] | None = None
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     runtime: RuntimeConfig = RuntimeConfig()
     allow: tuple[str, ...] = ()
+    galleries: tuple[str, ...] = ()
+    rebuild: Literal["offer", "automatic"] = "offer"
 
     @classmethod
     def load(cls, path: Path) -> SiteConfig:
@@ -101,13 +112,18 @@ class SiteConfig(Settings):
         if not path.is_file():
             raise FedfrError(f"{path.parent} holds no {path.name}; create a site with `fedfr site init {path.parent}`")
         content = read_settings_file(path)
+        # Beside the file, too, and not in the working directory.
+        content.setdefault("private", cls.model_fields["private"].default)
         for *groups, name in _PATHS:
             tree: Any = content
             for group in groups:
                 tree = tree.get(group)
             if isinstance(tree, dict) and isinstance(tree.get(name), str):
-                # Like read_settings_file: keep the path of an unknown user's home, which is then reported as missing.
-                tree[name] = str((path.parent / expand_home(tree[name])).resolve())
+                tree[name] = _absolute(path.parent, tree[name])
+        if isinstance(content.get("galleries"), list):
+            content["galleries"] = [
+                _absolute(path.parent, each) if isinstance(each, str) else each for each in content["galleries"]
+            ]
         return validate(cls, content, str(path))
 
 
@@ -128,8 +144,10 @@ class Site:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Site:
-        """Open the site of this ``site.yaml``."""
-        return cls(SiteConfig.load(Path(path)))
+        """Open the site of this ``site.yaml``; raises :class:`FedfrError` if the erasure of a person is unfinished."""
+        config = SiteConfig.load(Path(path))
+        refuse_unfinished(Path(config.private))
+        return cls(config)
 
     @property
     def private(self) -> Path:
@@ -148,6 +166,8 @@ class Site:
                 self.config.client,
                 "differ from those of the agreement" if public else "are missing, see `public` in site.yaml",
             )
+        for line in self.agreement.describe_sums():
+            _log.info("%s", line, extra={"shareable": line})
         return Hello(self.config.client, self.agreement.fingerprint, public, fedfr.__version__)
 
     @cached_property
@@ -204,10 +224,17 @@ class Site:
     def export(self, path: Path) -> int:
         """Export the personalized model of the site's newest round; return the round.
 
-        Raises :class:`FedfrError` as :meth:`personalized` does, and if ``path`` exists.
+        The export is recorded, because the copy has to be found when a person withdraws. Raises :class:`FedfrError` as
+        :meth:`personalized` does, and if ``path`` exists.
         """
-        number, model = self.personalized()
         refuse_existing(path)
+        return self.save_newest(path, recorded=True)
+
+    def save_newest(self, path: Path, *, recorded: bool = False) -> int:
+        """Write the personalized model of the site's newest round, with ``recorded`` as an export; return the round."""
+        number, model = self.personalized()
+        if recorded:
+            record_export(Path(self.config.private), path, self.private.name, number)
         save_personalized(path, model, self.agreement.config)
         return number
 
@@ -266,22 +293,3 @@ class Site:
         divide = last_as_test(held_out_count(given.test_share) if count is None else lambda images: count)
         (division,) = assign_to_clients(faces, people, [len(people)], divide).values()
         return faces, division
-
-
-def check_disjoint(own: FaceSet, others: FaceSet, what: str) -> None:
-    """Raise :class:`FedfrError` if a site's own faces share an identity name or an image with ``others``.
-
-    Names that differ only in similar-looking letters count as the same. ``what`` describes the others in the error.
-    """
-    names = matching_names(
-        *([original_name(name) if each.sets else name for name in each.identities] for each in (own, others))
-    )
-    if names:
-        here, there = names[0]
-        example = here if here == there else f"{quoted_name(here)}, there {quoted_name(there)}, which looks the same"
-        raise FedfrError(
-            f"{len(names)} identities of this site have the same name as some of {what}, for example {example}; remove "
-            "them here, or rename them if they are other people"
-        )
-    if own.digests().intersects(others.digests()):
-        raise FedfrError(f"an image of this site is among {what}; remove that identity here")

@@ -12,7 +12,8 @@ import torch
 from fedfr.config.schema import EvaluationConfig
 from fedfr.core.errors import FedfrError
 from fedfr.core.settings import validate
-from fedfr.deployment.site import Site, check_disjoint
+from fedfr.deployment.site import Site
+from fedfr.deployment.site_sets import check_disjoint, site_strangers
 from fedfr.evaluation import PERSONALIZED_PROTOCOLS, PROTOCOLS
 from fedfr.evaluation.protocols import family_of, run_protocol
 from fedfr.experiments.from_config import make_compute
@@ -37,7 +38,8 @@ def evaluate_site(
     """Evaluate the site's newest personalized model on its test images; return the result rows.
 
     Impostor comparisons are those between different identities of the site, and those with ``strangers``: a face set or
-    folder of images, by default the public faces. The public faces were used in training, which makes results too good.
+    folder of images, by default the strangers of the agreement, and without these the public faces. The public faces
+    were used in training, which makes results too good.
     ``protocols``: personalized protocols, by default all. ``settings``: those of :class:`EvaluationConfig`. Nothing is
     written or sent. Raises :class:`FedfrError` if the site has no model, test images or strangers, if an identity is
     both the site's and among the strangers, and for other protocols.
@@ -99,6 +101,8 @@ def _strangers(site: Site, measured: Path | None, shown: Progress) -> FaceSet:
         return import_faces(
             measured, progress=lambda done, total: shown.update("reading faces", done, total, unit="images")
         )
+    if site.agreement.strangers and site.config.strangers is not None:
+        return site_strangers(site)
     public = site.config.public
     if public is None or not is_face_set(public):
         raise FedfrError(

@@ -12,9 +12,10 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.files import empty_folder, write_atomically
 from fedfr.deployment.address import Address
 from fedfr.deployment.certificates import load_certificate
-from fedfr.deployment.secrets import make_node_key, save_key
+from fedfr.deployment.secrets import load_key, make_node_key, public_line, save_key
+from fedfr.deployment.sum_keys import make_sum_key
 
-__all__ = ["KEY", "ROOT", "NewSite", "init_site"]
+__all__ = ["KEY", "ROOT", "NewSite", "init_site", "write_public_keys"]
 
 KEY, ROOT = "site.key", "ca.crt"
 
@@ -40,6 +41,10 @@ faces:
 # Face set of the public faces, downloaded by `fedfr site fetch`.
 public: public
 
+# Face set of the strangers, if the agreement has any, downloaded by `fedfr site fetch`: people whom nobody trains on,
+# to calibrate the galleries of this site with.
+strangers: strangers
+
 # Folder of private states, kept between rounds and never sent. They identify the people enrolled here.
 private: private
 
@@ -50,6 +55,11 @@ port: {port}
 # are imported from the packages installed on this machine. Read their code before you allow them.
 allow: []
 
+# Galleries with this site's models; `fedfr gallery init DOOR --site SITE` adds its own. After a finished run,
+# `fedfr site run` says which command rebuilds them for the new model (offer), or rebuilds them itself (automatic).
+galleries: []
+rebuild: offer
+
 # Computation on this machine: number of CPU threads, or `device: cuda`.
 runtime:
   threads: {threads}
@@ -58,7 +68,7 @@ runtime:
 
 @dataclass(frozen=True)
 class NewSite:
-    """Files of a new site: its configuration, and the public key to send to the coordinator."""
+    """Files of a new site: its configuration, and the public keys to send to the coordinator."""
 
     config: Path
     public_key: Path
@@ -67,7 +77,7 @@ class NewSite:
 def init_site(
     folder: Path, client: str, server: str, authority: Path, faces: str, port: int | None, threads: int
 ) -> NewSite:
-    """Create a site's folder with ``site.yaml``, ``site.key``, ``site.key.pub`` and ``ca.crt``.
+    """Create a site's folder with ``site.yaml``, ``site.key``, ``sum.key``, ``site.key.pub`` and ``ca.crt``.
 
     ``server``: host and port of the coordinator. ``authority``: its ``ca.crt``. ``port``: 1 to 65535, or None for any
     free port. Raises :class:`FedfrError` for a folder that is not empty and for an invalid client id, server, port or
@@ -84,12 +94,23 @@ def init_site(
     try:
         write_atomically(folder / ROOT, authority.read_bytes())
         save_key(folder / KEY, make_node_key())
+        write_public_keys(folder)
         texts = {"client": _quoted(client), "server": _quoted(server), "faces": _quoted(faces)}
         write_atomically(folder / "site.yaml", CONFIG.format(**texts, port=port or "null", threads=threads).encode())
     except BaseException:
         empty_folder(folder, remove=not existed)
         raise
     return NewSite(folder / "site.yaml", folder / f"{KEY}.pub")
+
+
+def write_public_keys(folder: Path) -> list[str]:
+    """Write ``site.key.pub`` with the public keys of the node and for secure sums, one a line; return the lines.
+
+    The key for secure sums is created if the site has none.
+    """
+    lines = [public_line(load_key(folder / KEY)), make_sum_key(folder)]
+    write_atomically(folder / f"{KEY}.pub", "".join(f"{line}\n" for line in lines).encode())
+    return lines
 
 
 def _quoted(text: str) -> str:

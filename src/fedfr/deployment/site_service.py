@@ -8,9 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import locked, write_json
+from fedfr.core.files import write_json
+from fedfr.core.locks import locked
 from fedfr.deployment.address import Address, await_free_port
 from fedfr.deployment.background import free_port
+from fedfr.deployment.erasure.execution import finish_erasure
+from fedfr.deployment.gallery_watch import GalleryWatch
 from fedfr.deployment.processes import environment, supernode_command
 from fedfr.deployment.routes import Route
 from fedfr.deployment.secrets import load_key
@@ -31,6 +34,7 @@ _log = logging.getLogger("fedfr.deployment")
 def run_site(path: Path, backoff: Backoff | None = None) -> int:
     """Run the SuperNode of a site until SIGTERM or SIGINT, restarting it when it ends; return the exit code.
 
+    An interrupted erasure of a person is finished first.
     ``path``: the site's ``site.yaml``. Returns 0 after SIGTERM and 130 after SIGINT. Raises :class:`FedfrError` for an
     unusable configuration, proxy or port, a key that others can read, and if the site is running already. Agreement and
     faces are opened for every message, so correcting them needs no restart.
@@ -39,6 +43,9 @@ def run_site(path: Path, backoff: Backoff | None = None) -> int:
     if config.server is None:
         raise FedfrError(f"{path} names no server; give its host and port")
     load_key(folder / KEY)
+    receipt = finish_erasure(path)
+    if receipt is not None:
+        _log.warning("the interrupted erasure of %s is finished", receipt.content["person"])
     if not (folder / ROOT).is_file():
         raise FedfrError(f"{folder / ROOT} is missing; put the coordinator's certificate there")
     home = folder / "flower"
@@ -63,4 +70,5 @@ def run_site(path: Path, backoff: Backoff | None = None) -> int:
     with locked(folder):
         # The status of the previous process is outdated.
         (folder / RUNNING).unlink(missing_ok=True)
-        return Supervisor(command, variables, backoff or Backoff(), on_change=write_status).run()
+        with GalleryWatch(path).running():
+            return Supervisor(command, variables, backoff or Backoff(), on_change=write_status).run()

@@ -8,11 +8,13 @@ from typing import Any
 
 import fedfr
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import is_locked, read_json, read_json_lines
+from fedfr.core.files import read_json, read_json_lines
+from fedfr.core.locks import is_locked
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.logs import last_error
 from fedfr.deployment.site import Site
+from fedfr.deployment.site_gallery import gallery_states
 from fedfr.deployment.site_service import RUNNING
 from fedfr.deployment.site_status_file import read_site_statuses
 from fedfr.deployment.state_files import AGREEMENT, SERVING, STOPPED
@@ -71,7 +73,9 @@ def _read_run_status(folder: Path, queue: Sequence[str]) -> dict[str, Any]:
                     site["refused"] += 1
                     site["reason"] = event["reason"]
                 else:
-                    site |= {"round": event["round"], "seconds": event.get("seconds"), "images": event["count"]}
+                    # Under the weights `equal`, the count is 1 whatever the number of images.
+                    images = None if config.federation.weights == "equal" else event["count"]
+                    site |= {"round": event["round"], "seconds": event.get("seconds"), "images": images}
                     site |= {"bytes_up": event["bytes/up"], "bytes_down": event["bytes/down"]}
     except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise FedfrError(f"{folder / 'metrics.jsonl'} has a damaged entry ({error!r}); restore it") from error
@@ -162,10 +166,16 @@ def site_status(path: Path) -> dict[str, Any]:
         **(_process(path.parent) if running else {}),
         "training": is_locked(site.private),
         "rounds_kept": rounds,
+        **({"galleries": _galleries(site, path.parent)} if site.config.galleries else {}),
         "last_error": last_error(path.parent),
         "agreement": site.agreement.fingerprint[:12],
         "version": fedfr.__version__,
     }
+
+
+def _galleries(site: Site, folder: Path) -> dict[str, str]:
+    """Return for each gallery of the site whether it has the site's newest model."""
+    return {str(state.gallery): state.describe(folder) for state in gallery_states(site)}
 
 
 def _process(folder: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from fedfr.core.files import empty_folder, write_atomically
 from fedfr.experiments.benchmark_plan import Plan
 from fedfr.experiments.benchmark_results import Result, results_of, write_results
 from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.reused_results import reuse_methods
 from fedfr.experiments.run_sets import check_sets
 from fedfr.reporting.progress import Progress, Silent
 
@@ -93,8 +94,13 @@ class Benchmark:
         """Return whether ``folder`` holds a benchmark."""
         return (folder / _FILE).is_file()
 
-    def run(self, progress: Progress | None = None) -> list[Result]:
-        """Run or resume; ``results.csv`` is updated after every finished run."""
+    def run(self, progress: Progress | None = None, reuse: str | Path | None = None) -> list[Result]:
+        """Run or resume; ``results.csv`` is updated after every finished run.
+
+        ``reuse``: folder of another benchmark, from whose runs of the same seed the methods are copied that this one
+        would compute again, see :func:`~fedfr.experiments.reused_results.reuse_methods`.
+        """
+        known = [] if reuse is None else [*Benchmark.open(reuse).finished().values()]
         reporter, results, runs = progress or Silent(), list[Result](), list(self.plan.runs())
         work, every = f"benchmark {self.plan.name}", len({"pretrained", *self.plan.methods}) * len(runs)
         done = len(list(self.folder.glob("*/seed-*/evaluation/*.json")))
@@ -110,6 +116,9 @@ class Benchmark:
             run = self._begin(cell, self.plan.experiment(seed, cell), progress)
             for other in self.plan.cells:
                 run.reuse_start(self._run(other, seed))
+            for there in (each for runs_there in known for each in runs_there if each.config.seed == seed):
+                if names := reuse_methods(run, there.folder):
+                    reporter.note(f"reused from {there.folder}: {', '.join(names)}")
             run.run(_CellProgress(reporter, cell), on_method=on_method)
             results = self.results()
             write_results(self.folder / "results.csv", results)
@@ -125,6 +134,11 @@ class Benchmark:
         if not runs:
             raise FedfrError(f"{self.folder} has no finished seed yet; repeat the command that began it to continue")
         return runs
+
+    def unfinished(self) -> list[tuple[str, int]]:
+        """Return cell and seed of every planned run that is not finished."""
+        done = {(cell, run.config.seed) for cell in self.plan.cells for run in self._finished(cell)}
+        return [run for run in self.plan.runs() if run not in done]
 
     def _finished(self, cell: str) -> list[Experiment]:
         folders = [self._run(cell, seed) for seed in self.plan.seeds]

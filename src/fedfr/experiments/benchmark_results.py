@@ -25,10 +25,10 @@ class Result:
     cell: str
     row: Row
     wall_seconds: float
-    client_seconds: float
+    client_seconds: float | None
     bytes_up: int
     bytes_down: int
-    peak_bytes: int
+    peak_bytes: int | None
     steps: int | None = None
     images: int | None = None
 
@@ -77,10 +77,10 @@ def read_results(path: str | Path) -> list[Result]:
                     line["refused"],
                 ),
                 float(line["wall_seconds"]),
-                float(line["client_seconds"]),
+                float(line["client_seconds"]) if line["client_seconds"] else None,
                 int(line["bytes_up"]),
                 int(line["bytes_down"]),
-                int(line["peak_bytes"]),
+                int(line["peak_bytes"]) if line["peak_bytes"] else None,
                 *(int(line[name]) if line.get(name) else None for name in ("steps", "images")),
             )
             for line in lines
@@ -92,5 +92,6 @@ def read_results(path: str | Path) -> list[Result]:
 def results_of(cell: str, run: Experiment) -> list[Result]:
     """Return the results of a finished run with the cost of each method."""
     spent = {cost.method: cost for cost in map(total, filter(None, run.costs().values()))}
-    free = RoundCost("pretrained", run.config.seed, 0, steps=0, images=0)
+    spent.setdefault("pretrained", run.starting_cost())
+    free = RoundCost("", run.config.seed, 0, steps=0, images=0)
     return [Result.of(cell, row, spent.get(row.method, free)) for row in run.results()]

@@ -27,6 +27,10 @@ REGISTRIES: Mapping[str, tuple[str, str]] = {
     "methods": ("fedfr.methods:METHODS", "federated methods and baselines: `method.name`, `baselines`"),
     "losses": ("fedfr.losses:LOSSES", "losses that classify identities: `local.loss`, `pretrain.loss`"),
     "backbones": ("fedfr.models:BACKBONES", "backbones, networks that map a face to a feature: `model.backbone`"),
+    "aggregations": (
+        "fedfr.federation.rule_registry:AGGREGATIONS",
+        "rules that aggregate the updates of the clients: `federation.aggregation`",
+    ),
     "protocols": ("fedfr.evaluation:PROTOCOLS", "evaluation protocols: `evaluation.protocols`, `--protocol`"),
     "importers": ("fedfr.faces:IMPORTERS", "sources of faces: `faces.source`, `faces import --importer`"),
     "splits": ("fedfr.faces:SPLITS", "recipes that divide faces: `split.recipe`, `faces split --recipe`"),

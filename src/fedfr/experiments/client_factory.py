@@ -10,6 +10,7 @@ from pathlib import Path
 from fedfr.config.schema import ExperimentConfig
 from fedfr.engines.local import worker_number
 from fedfr.experiments.from_config import local_training, make_compute, make_method
+from fedfr.experiments.person_privacy import LEDGERS, is_private, person_plan
 from fedfr.faces import FaceSet, Split
 from fedfr.federation.client import Client, ClientSettings
 from fedfr.federation.method import Method
@@ -17,6 +18,8 @@ from fedfr.federation.networks import Networks
 from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.federation.server import sample_size
+from fedfr.federation.withholding_client import WithholdingClient
+from fedfr.privacy.person_dp import PersonPlan, PrivateClient, SitePrivacy, SummingClient
 
 __all__ = ["ClientFactory"]
 
@@ -31,6 +34,7 @@ class SharedResources:
     method: Method
     settings: ClientSettings
     networks: Networks
+    plan: PersonPlan | None
 
 
 @dataclass
@@ -38,6 +42,8 @@ class ClientFactory:
     """Factory of the clients of one method's run; it can be pickled to worker processes.
 
     Processes share the features of public faces in ``features_folder``; without it each process computes its own.
+    ``withholds``: clients keep their updates for a secure sum, ``agreement`` is the hash of its agreement where they
+    share noise in it.
     """
 
     config: ExperimentConfig
@@ -46,6 +52,8 @@ class ClientFactory:
     split_path: Path
     clients_folder: Path
     features_folder: Path | None = None
+    withholds: bool = False
+    agreement: bytes = b""
     _shared: SharedResources | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, object]:
@@ -58,7 +66,21 @@ class ClientFactory:
         shared = self._shared
         private = shared.faces.subset(shared.participants[client_id])
         store = PrivateStore(self.clients_folder / client_id, client_id)
-        return Client(client_id, private, shared.public, shared.method, shared.settings, store, shared.networks)
+        given = (client_id, private, shared.public, shared.method, shared.settings, store, shared.networks)
+        if shared.plan is None:
+            return (WithholdingClient if self.withholds else Client)(*given)
+        config = self.config.privacy
+        privacy = SitePrivacy(
+            shared.plan.mechanism,
+            config.epsilon,
+            config.delta,
+            shared.plan.settings.people // shared.plan.settings.sites,
+            self.clients_folder.parent / LEDGERS / client_id,
+            self.method_name,
+            config.hard_negatives,
+            self.agreement,
+        )
+        return (SummingClient if self.withholds else PrivateClient)(*given, privacy=privacy)
 
     def _share(self) -> SharedResources:
         config, faces, split = self.config, FaceSet.load(self.faces_folder), Split.load(self.split_path)
@@ -80,4 +102,6 @@ class ClientFactory:
         half = config.runtime.public_features == "half"
         public = PublicFaces(faces.subset(split.public), self.features_folder, half=half)
         networks = Networks(config.model.backbone, compute)
-        return SharedResources(faces, participants, public, method, settings, networks)
+        private = is_private(config, self.method_name)
+        plan = person_plan(config, method, len(participants)) if private else None
+        return SharedResources(faces, participants, public, method, settings, networks, plan)

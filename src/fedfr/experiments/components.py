@@ -106,6 +106,11 @@ class RunComponents:
         """Return the public faces as other machines receive them, with the names of their own set."""
         return with_original_names(self.faces.subset(self.split.public))
 
+    @property
+    def stranger_faces(self) -> FaceSet:
+        """Return the strangers of the split as other machines receive them; empty if it has none."""
+        return with_original_names(self.faces.subset(self.split.strangers))
+
     def starting_model(
         self,
         on_step: Step = lambda epoch, step, steps: None,

@@ -11,6 +11,7 @@ from typing import Any
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import make_folder, write_atomically
 from fedfr.reporting.progress import Progress
+from fedfr.results.costs import EpochCost, epoch_costs, write_epoch_costs
 
 __all__ = ["Events", "PretrainingWatch"]
 
@@ -47,10 +48,16 @@ class Events:
 
 
 class PretrainingWatch:
-    """Observer of pre-training: reports steps to progress and epochs to ``metrics.jsonl``."""
+    """Observer of pre-training: reports steps to progress and epochs to ``metrics.jsonl``, and records the cost.
 
-    def __init__(self, path: Path, epochs: int, seed: int, reporter: Progress) -> None:
+    ``batch``: number of images in a step. ``cost``: file with the cost of every epoch, see
+    :func:`~fedfr.results.costs.starting_cost`.
+    """
+
+    def __init__(self, path: Path, epochs: int, seed: int, reporter: Progress, batch: int, cost: Path) -> None:
         self._path = path
+        self._batch, self._cost = batch, cost
+        self._begun = time.perf_counter(), time.process_time()
         self._seed = seed
         self._epochs = epochs
         self._reporter = reporter
@@ -73,8 +80,17 @@ class PretrainingWatch:
         event = {"event": "pretrain", "epoch": epoch + 1, **named, "learning_rate": rate}
         self._events.append(event)
         self._reporter.event({"seed": self._seed, **event})
+        self._record(epoch)
         self._loss = f", loss {losses['total']:.3f}"
         self._show(epoch, self._steps)
+
+    def _record(self, epoch: int) -> None:
+        """Add the cost of a finished epoch, in place of those of a killed process for this epoch and later."""
+        before = epoch_costs(self._cost)[:epoch] if self._cost.exists() else []
+        now = time.perf_counter(), time.process_time()
+        seconds, processor = (round(end - begin, 3) for begin, end in zip(self._begun, now, strict=True))
+        self._begun = now
+        write_epoch_costs(self._cost, [*before, EpochCost(seconds, processor, self._steps, self._steps * self._batch)])
 
     def _show(self, epoch: int, steps: int) -> None:
         done, total = epoch * self._steps + steps, self._epochs * self._steps

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 from fedfr.config.schema import ExperimentConfig, load_config
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import locked, read_json, remove_leftovers, write_atomically, write_json
+from fedfr.core.files import remove_leftovers, write_atomically
+from fedfr.core.locks import locked
 from fedfr.experiments.components import RunComponents
 from fedfr.experiments.evaluator import Evaluator, evaluate_method_run
 from fedfr.experiments.events import PretrainingWatch
 from fedfr.experiments.from_config import with_loss, with_method
-from fedfr.experiments.method_run import EngineFactory, MethodRun
+from fedfr.experiments.method_run import EngineFactory
+from fedfr.experiments.person_privacy import accept_round, is_private
 from fedfr.experiments.registration import stored_config
+from fedfr.experiments.run_evaluation import RunEvaluation, evaluate_start
 from fedfr.experiments.run_sets import check_sets
 from fedfr.experiments.run_start import (
     begin_run,
@@ -29,10 +31,12 @@ from fedfr.experiments.run_start import (
     refuse_used_folder,
     starting_inputs,
 )
+from fedfr.experiments.secure_sums import uses_secure_sum
 from fedfr.experiments.stored_run import StoredRun
 from fedfr.federation.method import GenericModel, Method
 from fedfr.reporting.progress import Progress, Silent, progress_or_default
-from fedfr.results.person_records import write_person_records
+from fedfr.results.audit_rows import AUDIT_FILE
+from fedfr.results.costs import STARTING_COST
 from fedfr.results.result_rows import Row
 
 __all__ = ["Experiment"]
@@ -165,22 +169,17 @@ class Experiment(StoredRun):
             start = self._start(reporter)
             for method_run in self.method_runs():
                 method_run.erase_departed(reporter.note)
-            rows: list[Row] = []
-            if self.config.method.name != "pretrained":
-                rows += self._finish("pretrained", 1, partial(self._evaluate_start, start), reporter, on_method)
+            evaluation = RunEvaluation(self, reporter, on_method)
+            rows = evaluation.start(start)
             for method_run in self.method_runs():
                 if method_run.method.privacy:
                     reporter.note(f"privacy: {method_run.method.privacy}")
                 generic = method_run.run(
-                    start, progress=reporter, engine=engine, on_round=self._on_round(method_run, reporter)
+                    start, progress=reporter, engine=engine, on_round=evaluation.of_round(method_run)
                 )
-                rows += self._finish(
-                    method_run.name,
-                    method_run.model_count,
-                    partial(self._evaluate_method, method_run, generic),
-                    reporter,
-                    on_method,
-                )
+                if is_private(self.config, method_run.name):
+                    accept_round(self.config, method_run.folder, method_run.total_rounds)
+                rows += evaluation.method(method_run, generic)
             return rows
 
     def pretrain(self, progress: Progress | Literal[False] | None = None) -> GenericModel:
@@ -188,6 +187,30 @@ class Experiment(StoredRun):
         self._begin()
         with self._locked(), progress_or_default(progress) as reporter:
             return self._start(reporter)
+
+    def rewind(self, round_number: int) -> None:
+        """Return to the main method's generic model after an earlier round; :meth:`run` continues from there.
+
+        ``round_number``: a round whose model is kept, or 0 for the starting model. Later rounds and the method's
+        results are removed. Clients continue from their states before the next round, or without one. Raises
+        :class:`FedfrError` for a run with secure sums or differential privacy.
+        """
+        (method_run, *_), name = self.method_runs(), self.config.method.name
+        if uses_secure_sum(method_run):
+            raise FedfrError(
+                f"{self.folder} has secure sums and cannot return to an earlier round: its clients take part in each "
+                "round once; begin a new run"
+            )
+        if self.config.privacy.dp != "off":
+            raise FedfrError(
+                f"{self.folder} has differential privacy and cannot return to an earlier round: what a round revealed "
+                "is spent; begin a new run"
+            )
+        with self._locked():
+            audit = self.folder / AUDIT_FILE
+            for path in (self.results_file(name), self.curves_file(name), self.people_file(name), audit):
+                path.unlink(missing_ok=True)
+            method_run.journal.rewind(round_number if round_number in method_run.journal.kept() else -1)
 
     def reuse_start(self, folder: Path) -> bool:
         """Reuse the starting model of the run in ``folder`` if this run would make the same; return whether it did.
@@ -200,7 +223,9 @@ class Experiment(StoredRun):
         other = Experiment.open(folder)
         if starting_inputs(other.components) != starting_inputs(self.components):
             return False
-        write_atomically(target, source.read_bytes())
+        for name in (STARTING_COST, target.name):
+            if (known := source.with_name(name)).exists():
+                write_atomically(target.with_name(name), known.read_bytes())
         return True
 
     def _begin(self) -> None:
@@ -212,7 +237,10 @@ class Experiment(StoredRun):
 
     def _start(self, reporter: Progress) -> GenericModel:
         torch.set_num_threads(self.config.runtime.threads)
-        watch = PretrainingWatch(self.folder / "metrics.jsonl", self.config.pretrain.epochs, self.config.seed, reporter)
+        config, cost = self.config, self.folder / "pretrained" / STARTING_COST
+        batch = min(config.pretrain.batch_size, len(self.components.split.public))
+        events = self.folder / "metrics.jsonl"
+        watch = PretrainingWatch(events, config.pretrain.epochs, config.seed, reporter, batch, cost)
         return self.components.starting_model(watch.on_step, watch.on_epoch)
 
     def evaluate(self, protocols: Sequence[str] | None = None, progress: Progress | None = None) -> list[Row]:
@@ -225,69 +253,13 @@ class Experiment(StoredRun):
         models = sum(method_run.model_count for method_run in method_runs) + 1
         evaluator = Evaluator(self.components, protocols, progress=reporter, models=models)
         if self.config.method.name != "pretrained":
-            rows += self._evaluate_start(self.components.starting_model(), evaluator)
+            rows += evaluate_start(self.components, self.components.starting_model(), evaluator)
         for method_run in method_runs:
             entry = method_run.journal.latest()
             if entry is not None:
                 rows += evaluate_method_run(method_run, entry.round, entry.generic, evaluator)
         evaluator.finish()
         return rows
-
-    def _on_round(self, method_run: MethodRun, reporter: Progress) -> Callable[[int, GenericModel], Mapping[str, Any]]:
-        every = self.config.evaluation.every
-
-        def evaluate(number: int, generic: GenericModel) -> Mapping[str, Any]:
-            if not every or number == 0 or number % every:
-                return {}
-            evaluator = self._evaluator(method_run.name, method_run.model_count, reporter)
-            rows = [row.to_dict() for row in evaluate_method_run(method_run, number, generic, evaluator)]
-            evaluator.finish()
-            reporter.event(self._evaluation(method_run.name, number, rows))
-            return {"evaluation": rows}
-
-        return evaluate
-
-    def _evaluate_method(self, method_run: MethodRun, generic: GenericModel, evaluator: Evaluator) -> list[Row]:
-        role = method_run.method.generic_model
-        if role is not None:
-            self.components.save_generic(method_run.folder / "generic.safetensors", generic, role)
-        if method_run.method.personal_model is not None:
-            for client in self.components.split.clients:
-                method_run.export_personal(client)
-        return evaluate_method_run(method_run, method_run.total_rounds, generic, evaluator)
-
-    def _evaluator(self, name: str, models: int, reporter: Progress, *, curves: bool = False) -> Evaluator:
-        return Evaluator(self.components, curves=curves, progress=reporter, models=models, work=f"evaluating {name}")
-
-    def _evaluate_start(self, start: GenericModel, evaluator: Evaluator) -> list[Row]:
-        method_run = MethodRun(self.components, "pretrained", self.folder / "pretrained")
-        return evaluate_method_run(method_run, 0, start, evaluator)
-
-    def _finish(
-        self,
-        name: str,
-        models: int,
-        evaluate: Callable[[Evaluator], list[Row]],
-        reporter: Progress,
-        on_method: Callable[[str], None],
-    ) -> list[Row]:
-        path = self._results_file(name)
-        if not path.exists():
-            evaluator = self._evaluator(name, models, reporter, curves=True)
-            rows = evaluate(evaluator)
-            evaluator.finish()
-            write_json(self._curves_file(name), [curve.to_dict() for curve in evaluator.curves()])
-            if self.config.evaluation.people:
-                write_person_records(self._people_file(name), evaluator.person_records())
-            content = [row.to_dict() for row in rows]
-            write_json(path, content)
-            reporter.event(self._evaluation(name, max((row.round for row in rows), default=0), content))
-            on_method(name)
-            return rows
-        return [Row.from_dict(row) for row in read_json(path)]
-
-    def _evaluation(self, name: str, number: int, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        return {"event": "evaluation", "seed": self.config.seed, "method": name, "round": number, "rows": rows}
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -10,7 +10,8 @@ from fedfr.config.schema import FacesConfig, FaceSource
 from fedfr.core.errors import FedfrError
 from fedfr.core.named_objects import parameters_of
 from fedfr.faces import IMPORTERS, FaceSet
-from fedfr.faces.face_sets import NamedSet, combine, read_identities
+from fedfr.faces.face_sets import NamedSet, combine
+from fedfr.faces.identity_lists import read_identities
 from fedfr.faces.readers.choice import import_with
 from fedfr.faces.storage import PIXEL_FILES, is_face_set
 

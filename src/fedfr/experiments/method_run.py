@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -17,7 +17,9 @@ from fedfr.experiments.client_factory import ClientFactory
 from fedfr.experiments.components import RunComponents
 from fedfr.experiments.events import Events
 from fedfr.experiments.from_config import generic_contract, make_method
+from fedfr.experiments.person_privacy import describe_person_privacy, is_private
 from fedfr.experiments.registration import check_portable
+from fedfr.experiments.secure_sums import agreement_of, describe_secure_sum, secure_engine, uses_secure_sum
 from fedfr.federation.engine import Engine
 from fedfr.federation.journal import Journal
 from fedfr.federation.method import GenericModel, Method, shared_entries
@@ -29,7 +31,18 @@ from fedfr.models.model_parts import PERSONALIZED
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.training.batchnorm import batchnorm_entries, batchnorm_statistics
 
-__all__ = ["EngineFactory", "MethodRun", "local_engine", "personalized_of", "save_personalized"]
+if TYPE_CHECKING:
+    from fedfr.engines.local_secure_sum import LocalSumEngine
+
+__all__ = [
+    "EngineFactory",
+    "MethodRun",
+    "client_factory",
+    "clients_engine",
+    "local_engine",
+    "personalized_of",
+    "save_personalized",
+]
 
 EngineFactory = Callable[["MethodRun"], AbstractContextManager[Engine]]
 """Returns a context manager for the engine that connects a method run to its clients."""
@@ -109,6 +122,8 @@ class MethodRun:
                 reporter.update(self.name, finished, max(finished, steps), detail, "client updates")
             if event["event"] == "refused":
                 reporter.note(f"refused: {event['reason']}")
+            if event["event"] == "lost":
+                reporter.note(f"round {event['round']} leaves the model unchanged: {event['reason']}")
 
         backbone = self.components.new_backbone()
         entries, batchnorm = backbone.state_dict(), batchnorm_entries(backbone)
@@ -116,6 +131,8 @@ class MethodRun:
         def shared(number: int) -> frozenset[str]:
             return shared_entries(self.method, entries, batchnorm, config.federation, number)
 
+        for line in [*describe_person_privacy(self), *describe_secure_sum(self)]:
+            reporter.note(line)
         if finished < steps:
             reporter.update(self.name, finished, steps, unit="client updates")
         with (engine or local_engine)(self) as connected:
@@ -194,8 +211,13 @@ class MethodRun:
         return path
 
 
-def local_engine(method_run: MethodRun, tap: Tap | None = None) -> LocalEngine:
+def local_engine(method_run: MethodRun, tap: Tap | None = None) -> LocalEngine | LocalSumEngine:
     """Return an engine with all clients of the method run on this machine; ``tap`` receives every message."""
+    return secure_engine(method_run, clients_engine(method_run, tap), tap)
+
+
+def clients_engine(method_run: MethodRun, tap: Tap | None = None) -> LocalEngine:
+    """Return the engine that trains all clients on this machine, without the secure sum of what they withhold."""
     components, runtime = method_run.components, method_run.components.config.runtime
     away = [client for client, faces in components.split.clients.items() if faces.elsewhere]
     if away and method_run.total_rounds:
@@ -205,12 +227,20 @@ def local_engine(method_run: MethodRun, tap: Tap | None = None) -> LocalEngine:
         )
     if runtime.workers > 1:
         check_portable(components.config)
-    factory = ClientFactory(
+    return LocalEngine(client_factory(method_run), workers=runtime.workers, threads=runtime.threads, tap=tap)
+
+
+def client_factory(method_run: MethodRun) -> ClientFactory:
+    """Return the factory of the clients of a method's run on this machine."""
+    components, withholds = method_run.components, uses_secure_sum(method_run)
+    shares_noise = withholds and is_private(components.config, method_run.name)
+    return ClientFactory(
         components.config,
         method_run.name,
         components.faces_folder,
         components.folder / "split.json",
         method_run.folder / "clients",
         components.features_folder,
+        withholds,
+        agreement_of(method_run).digest if shares_noise else b"",
     )
-    return LocalEngine(factory, workers=runtime.workers, threads=runtime.threads, tap=tap)

@@ -17,6 +17,7 @@ __all__ = [
     "Register",
     "check_portable",
     "foreign_names",
+    "register_aggregation",
     "register_backbone",
     "register_importer",
     "register_loss",
@@ -33,6 +34,7 @@ C = TypeVar("C", bound=Callable[..., Any])
 _METHODS, _BACKBONES = "fedfr.methods:METHODS", "fedfr.models.backbone_registry:BACKBONES"
 _LOSSES, _PROTOCOLS = "fedfr.losses:LOSSES", "fedfr.evaluation.protocols:PROTOCOLS"
 _IMPORTERS, _SPLITS = "fedfr.faces:IMPORTERS", "fedfr.faces:SPLITS"
+_AGGREGATIONS = "fedfr.federation.rule_registry:AGGREGATIONS"
 
 _PLACES: Mapping[tuple[str, ...], str] = {
     ("method", "name"): _METHODS,
@@ -49,6 +51,7 @@ _PLACES: Mapping[tuple[str, ...], str] = {
     ("faces", "private", "source"): _IMPORTERS,
     ("faces", "generic", "source"): _IMPORTERS,
     ("split", "recipe"): _SPLITS,
+    ("federation", "aggregation"): _AGGREGATIONS,
 }
 """Settings that hold names of registries: a name, a list of names, or settings by name (``*``)."""
 
@@ -128,6 +131,18 @@ register_backbone = Register(
     >>> spec = fedfr.register_backbone("my-tiny", BackboneSpec(tiny, embedding_dim=64))
     >>> fedfr.models.BACKBONES["my-tiny"].embedding_dim
     64
+    """,
+)
+register_aggregation = Register(
+    _AGGREGATIONS,
+    """
+    >>> import fedfr
+    >>> from fedfr.federation.rule_registry import AGGREGATIONS
+    >>> @fedfr.register_aggregation("my-midrange")
+    ... def my_midrange(values):
+    ...     return (values.amin(dim=0) + values.amax(dim=0)) / 2
+    >>> "my-midrange" in AGGREGATIONS  # for federation.aggregation
+    True
     """,
 )
 register_protocol = Register(

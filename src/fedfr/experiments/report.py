@@ -16,6 +16,7 @@ from fedfr.experiments.benchmark import Benchmark
 from fedfr.experiments.benchmark_plan import SCRATCH, Plan
 from fedfr.experiments.deals import deals_of
 from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.privacy_audit import stored_audit
 from fedfr.reporting.drawing import FORMATS, export
 from fedfr.reporting.markup import TABLE_FORMATS
 from fedfr.reporting.page import Report, Section, page
@@ -29,7 +30,9 @@ def open_report(folder: str | Path) -> Report:
     if not Benchmark.is_at(folder):
         run = Experiment.open(folder)
         settings = run.config.model_dump(mode="json")
-        return _report(f"Run {folder.resolve().name}", run.describe().splitlines(), [_section([run])], settings, run)
+        title = f"Run {folder.resolve().name}"
+        report = _report(title, run.describe().splitlines(), [_section([run])], settings, run)
+        return replace(report, audit=stored_audit(folder))
     benchmark = Benchmark.open(folder)
     plan, finished = benchmark.plan, benchmark.finished()
     (first, *_), *_ = finished.values()
@@ -100,7 +103,7 @@ def _section(runs: Sequence[Experiment], name: str = "", at: float | None = None
         [row for run in runs for row in run.results()],
         [curve for run in runs for curve in run.curves()],
         [row for run in runs for row in run.history()],
-        [cost for run in runs for costs in run.costs().values() for cost in costs],
+        [cost for run in runs for costs in ([run.starting_cost()], *run.costs().values()) for cost in costs],
         name,
         at,
         group,

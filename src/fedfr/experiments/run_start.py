@@ -16,16 +16,19 @@ import yaml
 
 from fedfr.config.loading import absolute_paths, first_difference
 from fedfr.config.schema import ExperimentConfig, load_config
+from fedfr.core.client_ids import POOLED
 from fedfr.core.code_identity import source_digest, version_of
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import empty_folder, make_folder, read_json, write_atomically, write_json
 from fedfr.core.named_objects import why_local
 from fedfr.core.operating_system import machine
 from fedfr.evaluation import PROTOCOLS
+from fedfr.experiments.aggregation_check import check_aggregation
 from fedfr.experiments.components import RunComponents
 from fedfr.experiments.face_sources import FACE_SETS
 from fedfr.experiments.from_config import local_training, make_method
 from fedfr.experiments.objective_check import check_objective
+from fedfr.experiments.person_privacy import check_person_privacy
 from fedfr.experiments.registration import check_portable, foreign_names
 from fedfr.experiments.run_sets import SETS, record_sets
 from fedfr.experiments.scoring import cohort_images
@@ -125,12 +128,26 @@ def _check(components: RunComponents) -> None:
                 f"{name} evaluates the checkpoint that model.start names, but model.start = scratch; give a "
                 f"checkpoint, or leave {name} out"
             )
+    check_aggregation(config.federation, methods, components.split)
+    check_person_privacy(config, methods[config.method.name], components.faces, components.split)
     compute, backbone = components.compute, components.initial_backbone()
     for name, method in methods.items():
         check_objective(name, method, local_training(config, name), config, compute, backbone)
+    if config.federation.secure == "sum":
+        _check_secure_sum(components, methods)
     if not len(components.split.public):
         _check_without_public(config, methods)
     record_sets(components)
+
+
+def _check_secure_sum(components: RunComponents, methods: Mapping[str, Method]) -> None:
+    """Raise :class:`FedfrError` for a method of the run that cannot use secure sums, or if a package is missing."""
+    from fedfr.experiments.secure_sums import check_secure_sum
+
+    for name, method in methods.items():
+        participants = [*method.participants(components.split)]
+        if participants != [POOLED] and method.rounds(components.config.federation.rounds):
+            check_secure_sum(components.config, name, method, len(participants))
 
 
 def _check_without_public(config: ExperimentConfig, methods: Mapping[str, Method]) -> None:

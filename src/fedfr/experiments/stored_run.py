@@ -11,10 +11,11 @@ from fedfr.core.files import read_json
 from fedfr.experiments.components import RunComponents
 from fedfr.experiments.method_run import MethodRun
 from fedfr.faces import Split
-from fedfr.results.costs import RoundCost, round_costs
+from fedfr.results.costs import STARTING_COST, RoundCost, round_costs, starting_cost
 from fedfr.results.curve_records import Curve
 from fedfr.results.person_records import PersonRecord, read_person_records
 from fedfr.results.result_rows import Row
+from fedfr.results.stored_records import records_of
 
 __all__ = ["StoredRun"]
 
@@ -49,12 +50,13 @@ class StoredRun:
         if any(client.elsewhere for client in split.clients.values()):
             private = f"{len(train)} clients with their faces elsewhere"
         sets = f"\nface sets: {'; '.join(part.describe() for part in split.sets)}" if split.sets else ""
+        strangers = f", {len(split.strangers)} images of strangers" if len(split.strangers) else ""
         return (
             f"{config.method.name} · {config.model.backbone} from {config.model.start} · "
             f"{self.describe_rounds()} · BatchNorm {config.federation.batchnorm} · "
             f"{config.runtime.precision} · seed {config.seed}\n"
             f"split {split.name}: {len(split.public)} public images, {private}, "
-            f"{len(split.generic)} images of people no client trained on{sets}"
+            f"{len(split.generic)} images of people no client trained on{strangers}{sets}"
         )
 
     def describe_rounds(self) -> str:
@@ -70,19 +72,19 @@ class StoredRun:
 
     def results(self) -> list[Row]:
         """Return the rows of every finished evaluation; raises :class:`FedfrError` if there are none."""
-        files = [path for name in self._evaluated() if (path := self._results_file(name)).exists()]
+        files = [path for name in self._evaluated() if (path := self.results_file(name)).exists()]
         if not files:
             raise FedfrError(f"{self.folder} has no results yet; finish the run with `fedfr resume {self.folder}`")
-        return [Row.from_dict(row) for path in files for row in read_json(path)]
+        return [row for path in files for row in records_of(Row, read_json(path), path)]
 
     def curves(self) -> list[Curve]:
         """Return the curve records of every finished evaluation."""
-        files = [path for name in self._evaluated() if (path := self._curves_file(name)).exists()]
-        return [Curve.from_dict(curve) for path in files for curve in read_json(path)]
+        files = [path for name in self._evaluated() if (path := self.curves_file(name)).exists()]
+        return [curve for path in files for curve in records_of(Curve, read_json(path), path)]
 
     def person_records(self) -> Iterator[PersonRecord]:
         """Yield the outcomes by person of every finished evaluation, see ``evaluation.people``."""
-        files = [path for name in self._evaluated() if (path := self._people_file(name)).exists()]
+        files = [path for name in self._evaluated() if (path := self.people_file(name)).exists()]
         return (record for path in files for record in read_person_records(path))
 
     def _evaluated(self) -> Sequence[str]:
@@ -96,6 +98,11 @@ class StoredRun:
             for method_run in self.method_runs()
         }
 
+    def starting_cost(self) -> RoundCost:
+        """Return the cost of the starting model: the server's training on the public images."""
+        folder = self.folder / "pretrained"
+        return starting_cost(folder / STARTING_COST, self.config.seed, trained=self.config.pretrain.epochs > 0)
+
     def machines(self) -> list[str]:
         """Return a description of each machine that has worked on the run; empty in runs that did not record it."""
         return list(read_json(self.folder / "environment.json").get("machines", ()))
@@ -103,21 +110,28 @@ class StoredRun:
     @property
     def finished(self) -> bool:
         """Whether every method has been evaluated."""
-        return all(self._results_file(method_run.name).exists() for method_run in self.method_runs())
+        return all(self.results_file(method_run.name).exists() for method_run in self.method_runs())
 
     def history(self) -> list[tuple[int, Row]]:
         """Return the rows of the rounds of ``evaluation.every``, of every method, oldest first, with the round.
 
         The round in the row of a personalized model is earlier if its client did not take part in later ones.
         """
-        records = [record for method_run in self.method_runs() for record in method_run.journal.records()]
-        return [(record["round"], Row.from_dict(row)) for record in records for row in record.get("evaluation", ())]
+        records = [(run.journal.folder, record) for run in self.method_runs() for record in run.journal.records()]
+        return [
+            (record["round"], row)
+            for folder, record in records
+            for row in records_of(Row, record.get("evaluation", []), folder, "restore it from a copy")
+        ]
 
-    def _results_file(self, name: str) -> Path:
+    def results_file(self, name: str) -> Path:
+        """Return the file of a method's rows."""
         return self.folder / "evaluation" / f"{name}.json"
 
-    def _people_file(self, name: str) -> Path:
+    def people_file(self, name: str) -> Path:
+        """Return the file of a method's outcomes by person."""
         return self.folder / "evaluation" / "people" / f"{name}.npz"
 
-    def _curves_file(self, name: str) -> Path:
+    def curves_file(self, name: str) -> Path:
+        """Return the file of a method's curves."""
         return self.folder / "evaluation" / "curves" / f"{name}.json"

@@ -64,5 +64,6 @@ def remap_split(split: Split, kept: NDArray[np.int64], faces: FaceSet) -> Split:
         },
         generic=remapped(split.generic),
         distractors=remapped(split.distractors),
+        strangers=remapped(split.strangers),
         pairs=tuple((int(kept[first]), int(kept[second])) for first, second in split.pairs),
     )

@@ -14,7 +14,7 @@ from fedfr.faces.faceset import FaceSet
 from fedfr.faces.joined_pixels import JoinedPixels, SetPart
 from fedfr.faces.storage import DIGESTS, is_face_set, save_digests, write_linked_faces
 
-__all__ = ["open_sets", "save_links"]
+__all__ = ["linked_sets", "open_sets", "save_links"]
 
 SETS = "sets.json"
 FORMAT = "fedfr-sets"
@@ -39,24 +39,38 @@ def save_links(whole: FaceSet, sets: Sequence[FaceSet], dest: Path) -> FaceSet:
     return FaceSet.load(dest)
 
 
+def linked_sets(folder: Path) -> list[tuple[SetPart, Path]]:
+    """Return the parts of a stored combined set with the folders of their sets; empty for a single set.
+
+    Raises :class:`FedfrError` if the list of sets is damaged.
+    """
+    if not (folder / SETS).is_file():
+        return []
+    content = read_json(folder / SETS)
+    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
+        raise FedfrError(f"{folder / SETS} does not list face sets; combine the face sets again")
+    try:
+        return [
+            (SetPart.from_dict(each), Path(os.path.normpath(folder / str(each["folder"])))) for each in content["sets"]
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FedfrError(
+            f"{folder / SETS} has a missing or invalid entry ({error!r}); combine the face sets again"
+        ) from error
+
+
 def open_sets(folder: Path) -> JoinedPixels:
     """Open the sets of a stored combined set.
 
     Raises :class:`FedfrError` naming the set that is missing, damaged, or has other faces than when it was combined.
     """
-    content = read_json(folder / SETS)
-    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
-        raise FedfrError(f"{folder / SETS} does not list face sets; combine the face sets again")
-    try:
-        parts = [SetPart.from_dict(each) for each in content["sets"]]
-        places = [Path(os.path.normpath(folder / str(each["folder"]))) for each in content["sets"]]
-        starts = np.cumsum([0, *(part.images for part in parts)]).tolist()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FedfrError(
-            f"{folder / SETS} has a missing or invalid entry ({error!r}); combine the face sets again"
-        ) from error
+    if not (folder / SETS).is_file():
+        raise FedfrError(f"{folder / SETS} does not exist; check the path")
+    linked = linked_sets(folder)
+    parts = [part for part, _ in linked]
+    starts = np.cumsum([0, *(part.images for part in parts)]).tolist()
     sets, own = [], []
-    for part, place, start in zip(parts, places, starts, strict=False):
+    for (part, place), start in zip(linked, starts, strict=False):
         faces = _open(part, place, folder / SETS)
         omitted = np.array([identity in part.left_out for identity in faces.identities], np.bool_)
         kept = np.flatnonzero(~omitted[faces.labels]).astype(np.int64) if omitted.any() else None

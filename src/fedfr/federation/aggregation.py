@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol, Self
 
 import torch
 
@@ -13,7 +14,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.federation.messages import Update, tensors_by_name
 from fedfr.training.finite import first_not_finite, is_finite
 
-__all__ = ["ChangeLimit", "StreamingAverage", "check_update"]
+__all__ = ["Aggregate", "ChangeLimit", "StreamingAverage", "check_update"]
 
 # Metrics of many clients and rounds are summed; the sum must stay finite.
 LARGEST_METRIC = 1e18
@@ -46,7 +47,7 @@ def check_update(
     if missing or unknown:
         raise FedfrError(f"{who} refused: entries missing {missing[:3]}, unknown {[name[:60] for name in unknown[:3]]}")
     if (prototypes is None) != (update.prototypes is None):
-        state = "missing" if update.prototypes is None else "not expected from this method"
+        state = "missing" if update.prototypes is None else "not expected"
         raise FedfrError(f"{who} refused: prototypes are {state}")
     for name, expected in weights.items():
         _check_tensor(who, name, update.weights[name], expected)
@@ -139,6 +140,22 @@ def _length(entries: Iterable[torch.Tensor]) -> float:
     return math.hypot(*(float(torch.linalg.vector_norm(entry)) for entry in entries))
 
 
+class Aggregate(Protocol):
+    """Aggregate of the updates of a round, which are added in the order of client ids; a context manager."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def add(self, tensors: Mapping[str, torch.Tensor], count: int) -> None:
+        """Add one client's entries with its weight ``count`` > 0."""
+        ...
+
+    def result(self) -> dict[str, torch.Tensor]:
+        """Return the aggregate; raises :class:`FedfrError` when nothing was added or it is not finite."""
+        ...
+
+
 class StreamingAverage:
     """Σ n_i θ_i / Σ n_i over every floating-point entry, the maximum over integer entries (method, section 3).
 
@@ -151,6 +168,12 @@ class StreamingAverage:
     def __init__(self) -> None:
         self.total = 0
         self._mean: dict[str, torch.Tensor] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Do nothing: there are no files."""
 
     def add(self, tensors: Mapping[str, torch.Tensor], count: int) -> None:
         """Add one client's entries with weight ``count`` > 0."""

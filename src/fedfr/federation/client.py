@@ -99,7 +99,7 @@ class Client:
         :class:`fedfr.core.errors.FedfrError` when the broadcast does not fit the backbone, the private state is
         damaged, or training diverges.
         """
-        started = time.perf_counter()
+        started, processor = time.perf_counter(), time.process_time()
         settings, method = self.settings, self.method
         # Check first: reading the state discards states of this round and later.
         self._networks.check(broadcast)
@@ -136,7 +136,8 @@ class Client:
         )
         metrics = {f"loss/{name}": value for name, value in losses.items()} | {**update.metrics}
         metrics |= work(plan, len(training_set), *([len(self.private)] if state.personal_backbone else []))
-        metrics |= {"seconds": time.perf_counter() - started, "peak_rss_bytes": peak_memory()}
+        metrics |= {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - processor}
+        metrics |= {"peak_rss_bytes": peak_memory()}
         update = replace(update, metrics=metrics)
         # A change that the server would refuse is not saved either.
         sent = broadcast.weights if update.prototypes is None else tensors_by_name(broadcast)
@@ -149,6 +150,12 @@ class Client:
         state = replace(state, residual=compressed.residual, previous_residual=residual)
         _check_finite(compressed.update, state)
         return compressed.update, state
+
+    def chosen_public_faces(self, broadcast: Broadcast) -> torch.Tensor:
+        """Return the indices of the public faces that :meth:`train` would train on, and train nothing."""
+        self._networks.check(broadcast)
+        self._check_public(broadcast)
+        return self.method.public_faces(self._prepare(broadcast))
 
     def _check_public(self, broadcast: Broadcast) -> None:
         """Refuse a broadcast with a different number of public prototypes than there are public identities here."""
@@ -213,7 +220,7 @@ class Client:
         if network.projection is not None:
             head = network.projection.state_dict()
             personal |= {f"{PROJECTION}{name}": _cpu_copy(value) for name, value in head.items()}
-        if self.method.own_model and network.public is not None and self.settings.federation.average_prototypes:
+        if self.method.own_model and network.public is not None and self.settings.federation.prototypes == "share":
             personal[PUBLIC_PROTOTYPES] = _cpu_copy(network.public)
         identities = self.store.identities(self.private.identities)
         return PrivateState(context.round, weights, prototypes, dfc, personal, identities=identities)
@@ -224,13 +231,21 @@ class Client:
         """Return the update with what the method shares, uncompressed, without losses and costs."""
         method, federation, weights = self.method, self.settings.federation, state.backbone
         shared = shared_entries(method, weights, self._networks.batchnorm, federation, broadcast.round)
-        public = network.public if shared else None
+        public = network.public if shared and federation.prototypes == "share" else None
+        sent = {name: weights[name] for name in weights if name in shared}
+        if federation.weights == "equal":
+            # BatchNorm counts its steps, from which the number of images could be computed.
+            counters = [
+                name for name in sent if name in self._networks.statistics and not sent[name].is_floating_point()
+            ]
+            sent |= {name: broadcast.weights[name] for name in counters}
+        counts = {"trained": count, "private": len(self.private), "equal": 1}
         return Update(
             broadcast.round,
             self.id,
-            {name: weights[name] for name in weights if name in shared},
+            sent,
             None if public is None else public.detach().cpu(),
-            len(self.private) if federation.weights == "private" else count,
+            counts[federation.weights],
             {
                 "images/private": float(len(self.private)),
                 "images/hard_negatives": float(hard_negatives),

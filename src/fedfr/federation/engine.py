@@ -11,7 +11,7 @@ import torch
 from fedfr.core.errors import STOPPED, FedfrError
 from fedfr.federation.messages import Broadcast, Failure, Update
 
-__all__ = ["Engine", "failure_of"]
+__all__ = ["Engine", "RoundLostError", "failure_of"]
 
 # The client's own log; it stays on the client's machine.
 _log = logging.getLogger("fedfr.client")
@@ -36,6 +36,10 @@ def _of(client: str, text: str) -> str:
     return f"{client}: {text}" if client else text
 
 
+class RoundLostError(FedfrError):
+    """A round has no result and cannot be repeated, because its clients take part in each round once."""
+
+
 class Engine(Protocol):
     """Delivers a broadcast to clients and yields their replies as they arrive, in any order."""
 
@@ -49,5 +53,6 @@ class Engine(Protocol):
         """Yield exactly one update or failure for every client in ``clients``.
 
         ``identities`` and ``accepted`` hold values by client; each is sent to that client alone, in its broadcast.
+        Raises :class:`RoundLostError` after the last failure if the round has to be skipped.
         """
         ...

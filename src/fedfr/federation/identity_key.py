@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import write_atomically
+from fedfr.core.secret_files import write_private
 
 __all__ = ["IdentityKey"]
 
@@ -46,7 +45,7 @@ class IdentityKey:
             key = self.path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             key = secrets.token_bytes(_BYTES)
-            write_atomically(self.path, lambda temporary: _write_secret(temporary, key))
+            write_private(self.path, key)
         except OSError as error:
             reason = error.strerror or error
             raise FedfrError(f"cannot read {self.path}: {reason}; make it readable for this user only") from error
@@ -56,10 +55,3 @@ class IdentityKey:
                 "with the private states beside it to restart this client from the beginning"
             )
         return key
-
-
-def _write_secret(path: Path, content: bytes) -> None:
-    """Write a file that is readable for its owner only, from the first byte on."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import read_json, write_folder_atomically, write_json
+from fedfr.core.files import move_folder, read_json, write_folder_atomically, write_json
 from fedfr.federation.method import GenericModel
 
 __all__ = ["Journal", "JournalEntry"]
@@ -83,6 +84,22 @@ class Journal:
         )
         generic = GenericModel(weights, tensors["prototypes"], kept)
         return JournalEntry(round_number, generic, read_json(folder / "round.json"))
+
+    def kept(self) -> list[int]:
+        """Return the finished rounds whose models are still kept, ascending."""
+        return [number for number in self.rounds() if (self._path(number) / "generic.safetensors").is_file()]
+
+    def rewind(self, round_number: int) -> None:
+        """Remove all rounds after ``round_number``, whose model is kept; with -1 every round.
+
+        Repeating it after an interruption completes it.
+        """
+        for later in reversed([number for number in self.rounds() if number > round_number]):
+            # Renamed first, so that no half removed round is taken for a finished one.
+            aside = self.folder / f".{later:04d}.rewind.tmp"
+            shutil.rmtree(aside, ignore_errors=True)
+            move_folder(self._path(later), aside)
+            shutil.rmtree(aside)
 
     def records(self) -> list[dict[str, Any]]:
         """Return the records of all finished rounds, in order."""

@@ -11,11 +11,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 
+from fedfr.config.schema import Report
 from fedfr.core.client_ids import check_client_id, check_participant
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import parse_json
@@ -34,6 +35,7 @@ __all__ = [
     "decode_revealed",
     "decode_update",
     "encode",
+    "reported",
     "size_of",
     "tensors_by_name",
 ]
@@ -45,8 +47,10 @@ _SCALES = "scales/"
 LONGEST_HEADER = 1 << 20
 """Bytes. Names, shapes and metrics of the largest backbone take 60 kB."""
 # Names of the metrics that clients may report; they go into the run's events beside the server's own fields.
-_METRIC = re.compile(r"(loss|images)/[a-z0-9_-]{1,40}|epochs|steps|seconds|peak_rss_bytes")
+_METRIC = re.compile(r"(loss|images)/[a-z0-9_-]{1,40}|epochs|steps|(cpu_)?seconds|peak_rss_bytes")
 _MOST_METRICS = 100
+_REPORTED: Mapping[Report, tuple[str, ...]] = {"none": (), "losses": ("loss/",), "all": ("",)}
+"""Prefixes of the names of the metrics that are reported."""
 # Longest text from a client, in characters, that goes into the server's log.
 _LONGEST_REASON = 300
 _HELLO = ("client", "agreement", "public", "version")
@@ -125,6 +129,12 @@ def encode(message: Broadcast | Update | Failure | Hello) -> bytes:
     else:
         scalars |= {"accepted": message.accepted}
     return pack(tensors, {"fedfr": json.dumps(scalars)})
+
+
+def reported(update: Update, report: Report) -> Update:
+    """Return the update with the metrics that ``report`` names, and no others."""
+    kept = {name: value for name, value in update.metrics.items() if name.startswith(_REPORTED[report])}
+    return replace(update, metrics=kept)
 
 
 def tensors_by_name(message: Broadcast | Update) -> dict[str, torch.Tensor]:

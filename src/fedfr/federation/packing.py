@@ -21,7 +21,7 @@ import torch
 
 from fedfr.core.files import parse_json
 
-__all__ = ["pack", "packed", "read_header_metadata", "unpack"]
+__all__ = ["pack", "packed", "raw_bytes", "read_header_metadata", "unpack"]
 
 # In the library's order, widest first, so that every tensor begins at a multiple of its width.
 DTYPES = {
@@ -64,12 +64,17 @@ def packed(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> 
     for name, tensor in ordered:
         start, end = end, end + tensor.numel() * tensor.element_size()
         header[name] = {"dtype": CODES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
-        flat = tensor.detach().cpu().contiguous()
-        # A single value counts as contiguous whatever its stride, but a view as bytes needs a stride of 1.
-        parts.append(flat.as_strided((flat.numel(),), (1,)).view(torch.uint8).numpy().data)
+        parts.append(raw_bytes(tensor))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % LENGTH)
     return [len(text).to_bytes(LENGTH, "little"), text, *parts]
+
+
+def raw_bytes(tensor: torch.Tensor) -> memoryview:
+    """Return a tensor's values as bytes; of a contiguous tensor on the CPU they are its own, not a copy."""
+    flat = tensor.detach().cpu().contiguous()
+    # A single value counts as contiguous whatever its stride, but a view as bytes needs a stride of 1.
+    return flat.as_strided((flat.numel(),), (1,)).view(torch.uint8).numpy().data
 
 
 @dataclass(frozen=True)

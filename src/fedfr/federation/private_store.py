@@ -6,16 +6,18 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import parse_json, remove_leftovers, write_atomically
 from fedfr.federation.identity_key import IdentityKey
 from fedfr.federation.packing import packed, read_header_metadata, unpack
+from fedfr.federation.participation import Participation
 from fedfr.federation.private_state import PARTS, PrivateState, tensors_under
 
-__all__ = ["PERSONAL_MODEL", "PrivateStore"]
+__all__ = ["PERSONAL_MODEL", "PrivateStore", "StoredRows"]
 
 PERSONAL_MODEL = "personal.safetensors"
 """A personalized model that a run exports beside its client's private states."""
@@ -30,6 +32,24 @@ _NAME = re.compile(r"private-(\d{6})\.safetensors")
 _LONGEST_HEADER = 1 << 26
 
 
+@dataclass(frozen=True)
+class StoredRows:
+    """What a store has of some identities.
+
+    ``states``: number of states that are changed by their erasure. ``identities``: how many of them have rows.
+    ``first``: first round in which one of them took part, 0 if unknown. ``unnamed``: whether a state does not name the
+    identities of its rows, which are then all erased.
+    """
+
+    states: int
+    identities: int
+    first: int
+    unnamed: bool = False
+
+    def __bool__(self) -> bool:
+        return self.states > 0 or self.identities > 0
+
+
 class PrivateStore:
     """Folder of one client's private states; the two newest are kept, so that a lost round can be repeated."""
 
@@ -37,6 +57,7 @@ class PrivateStore:
         self.folder = folder
         self.client = client
         self._key = IdentityKey(folder)
+        self._participation = Participation(folder)
 
     def rounds(self) -> list[int]:
         """Return the rounds with a saved state, ascending."""
@@ -83,22 +104,53 @@ class PrivateStore:
         :class:`FedfrError` when a state is damaged or its identities were hashed with another key.
         """
         remove_leftovers(self.folder)
-        rounds = self.rounds()
-        if not rounds:
+        if not self.rounds():
             return 0
-        here, key = set(self.identities(names)), self._key.id
+        here = set(self.identities(names))
+        count = self._erase_rows(lambda known: known - here)
+        self._participation.remove(lambda identity: identity not in here)
+        return count
+
+    def rows_of(self, names: Sequence[str]) -> StoredRows:
+        """Return what the store has of the identities called ``names``; raises as :meth:`forget`, changes nothing."""
+        first_rounds, numbers = self._participation.first_rounds(), self.rounds()
+        if not numbers and not first_rounds:
+            return StoredRows(0, 0, 0)
+        wanted = set(self.identities(names))
+        found, states, unnamed = wanted & set(first_rounds or ()), 0, False
+        for number in numbers:
+            known = self._read(number).identities
+            self._checked_metadata(number)
+            states += known is None or not wanted.isdisjoint(known)
+            unnamed |= known is None
+            found |= wanted & set(known or ())
+        return StoredRows(states, len(found), self._participation.first_round(found), unnamed)
+
+    def forget(self, names: Sequence[str], *, models: bool = False) -> None:
+        """Erase the identities called ``names``, and with ``models`` every state and exported model beside them.
+
+        Without states, the client continues as in a first participation; its key and the first rounds of the other
+        identities are kept. The caller must have exclusive use of the store. Repeating it changes nothing. Raises
+        :class:`FedfrError` as :meth:`erase_departed` does.
+        """
+        remove_leftovers(self.folder)
+        if not self.rounds() and not self._participation.path.exists():
+            return
+        gone = set(self.identities(names))
+        if models:
+            for path in (self.folder / PERSONAL_MODEL, *map(self._path, self.rounds())):
+                path.unlink(missing_ok=True)
+        else:
+            self._erase_rows(lambda known: known & gone)
+        self._participation.remove(gone.__contains__)
+
+    def _erase_rows(self, departed_of: Callable[[set[str]], set[str]]) -> int:
+        """Erase those identities of every state that ``departed_of`` chooses; return how many the newest state had."""
         count = 0
-        for number in rounds:
+        for number in self.rounds():
             path = self._path(number)
-            metadata = self._metadata(path)
-            if metadata.get("key", key) != key:
-                raise FedfrError(
-                    f"private state {path} was written with another key than {self._key.path}; restore that key, or "
-                    "remove the states to restart this client from the beginning",
-                    _UNUSABLE,
-                )
-            known = self._identities(path, metadata)
-            departed = set(known or ()) - here
+            known = self._identities(path, self._checked_metadata(number))
+            departed = departed_of(set(known or ()))
             count = len(departed)
             if known is None:
                 _log.warning("%s does not name the identities of its rows: the rows are erased and start anew", path)
@@ -107,10 +159,23 @@ class PrivateStore:
                 self._write(self._read(number).without(departed))
         return count
 
+    def _checked_metadata(self, number: int) -> dict[str, str]:
+        """Return the metadata of a state; raises :class:`FedfrError` if it was written with another key."""
+        path = self._path(number)
+        metadata, key = self._metadata(path), self._key.id
+        if metadata.get("key", key) != key:
+            raise FedfrError(
+                f"private state {path} was written with another key than {self._key.path}; restore that key, or "
+                "remove the states to restart this client from the beginning",
+                _UNUSABLE,
+            )
+        return metadata
+
     def erase(self) -> bool:
         """Delete every file of the store, and its folder if it is then empty; return whether there were any."""
         states = [self._path(number) for number in self.rounds()]
-        found = [path for path in (*states, self.folder / PERSONAL_MODEL, self._key.path) if path.exists()]
+        others = (self.folder / PERSONAL_MODEL, self._participation.path, self._key.path)
+        found = [path for path in (*states, *others) if path.exists()]
         if found:
             remove_leftovers(self.folder)
             for path in found:
@@ -121,9 +186,18 @@ class PrivateStore:
 
     def save(self, state: PrivateState) -> None:
         """Write ``state`` atomically, then delete all but the two newest."""
+        self._record_participation(state)
         self._write(state)
         for old in self.rounds()[:-2]:
             self._path(old).unlink()
+
+    def _record_participation(self, state: PrivateState) -> None:
+        if state.identities is None:
+            return
+        earlier = [number for number in self.rounds() if number < state.round]
+        newest = self._path(earlier[-1]) if earlier else None
+        before = None if newest is None else self._identities(newest, self._metadata(newest))
+        self._participation.add(state.identities, state.round, before or ())
 
     def _write(self, state: PrivateState) -> None:
         metadata = {"format": FORMAT, "client": self.client, "round": str(state.round)}

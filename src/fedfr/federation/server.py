@@ -12,20 +12,29 @@ from typing import Any
 import torch
 
 from fedfr.config.schema import FederationConfig
+from fedfr.core.client_ids import POOLED
 from fedfr.core.decimals import exact_fraction
 from fedfr.core.errors import FedfrError
 from fedfr.core.rng import numpy_generator
-from fedfr.federation.aggregation import ChangeLimit, StreamingAverage, check_update
-from fedfr.federation.engine import Engine
+from fedfr.federation.aggregation import Aggregate, ChangeLimit, StreamingAverage, check_update
+from fedfr.federation.engine import Engine, RoundLostError
 from fedfr.federation.journal import Journal
 from fedfr.federation.messages import PROTOTYPES, Broadcast, Failure, Update, size_of, tensors_by_name
 from fedfr.federation.method import GenericModel, Method, revealed_key
 from fedfr.federation.reply_order import in_client_order
+from fedfr.federation.rule_registry import AGGREGATIONS, AggregationRule
 from fedfr.federation.server_optimizer import optimizer_step
+from fedfr.federation.stored_updates import StoredUpdates
 from fedfr.federation.update_format import restore
 from fedfr.training.finite import first_not_finite
 
-__all__ = ["Server", "sample_clients", "sample_size"]
+__all__ = ["LOST", "MOST_LOST", "Server", "sample_clients", "sample_size"]
+
+LOST = "lost"
+"""Field of a round's record with the reason why it has no result."""
+
+MOST_LOST = 2
+"""Rounds in succession that may be lost: their cause is not likely to pass by itself."""
 
 
 def accepted_rounds(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
@@ -70,7 +79,8 @@ class Server:
     def run(self, start: GenericModel) -> GenericModel:
         """Run or resume all rounds; return the last generic model.
 
-        Raises :class:`FedfrError` when a round stays below the quorum; earlier rounds are kept and can be resumed.
+        Raises :class:`FedfrError` when a round stays below the quorum; earlier rounds are kept and can be resumed. A
+        round that is lost leaves the model as it is; after :data:`MOST_LOST` in succession, the run stops.
         """
         entry = self.journal.latest()
         if entry is None:
@@ -79,29 +89,56 @@ class Server:
         else:
             generic, done = entry.generic, entry.round
             self._accepted = accepted_rounds(self.journal.records())
-        for number in range(done + 1, self.method.rounds(self.federation.rounds) + 1):
+        lost = 0
+        last = self.method.rounds(self.federation.rounds)
+        for number in range(done + 1, last + 1):
             started = time.perf_counter()
             generic, record = self._round(number, generic)
+            lost = lost + 1 if LOST in record else 0
             seconds = round(time.perf_counter() - started, 3)
             record |= self.on_round(number, generic)
             # Before the commit: killed between the two, the round is repeated and its events are cut off.
             self.on_event({"event": "round", "round": number, **record["totals"], "seconds": seconds})
             self.journal.commit(number, generic, record)
             self._accepted |= accepted_rounds([{"round": number, **record}])
+            if lost >= MOST_LOST and number < last:
+                raise FedfrError(
+                    f"{lost} rounds in succession were lost, and the model is that of round {number - lost}; fix the "
+                    f"cause and resume with round {number + 1}. Last reason: {record[LOST]}"
+                )
         return generic
 
     def _round(self, number: int, generic: GenericModel) -> tuple[GenericModel, dict[str, Any]]:
-        """Run one round: sample clients, exchange models, admit updates, average them, take the server's step."""
+        """Run one round: sample clients, exchange models, admit updates, aggregate them, take the server's step.
+
+        A lost round has the model unchanged, and the reason in its record.
+        """
         sampled = self._sample(number)
         admission = _Admission(self, number, generic)
-        average = StreamingAverage()
-        replies = self._exchange(admission.broadcast, sampled, generic, admission.refuse)
-        for update in admission.admit(replies):
-            average.add(tensors_by_name(update), update.count)
-            del update  # At most one update is in memory.
-        self._check_quorum(number, sampled, admission)
-        stepped = self._step(number, generic, average.result(), admission.revealed)
+        rule = self._rule(admission)
+        with self._aggregate(rule, admission) as aggregate:
+            replies = self._exchange(admission.broadcast, sampled, generic, admission.refuse)
+            try:
+                for update in admission.admit(replies):
+                    aggregate.add(tensors_by_name(update), update.count)
+                    del update  # At most one update is in memory.
+            except RoundLostError as error:
+                self.on_event({"event": "lost", "round": number, "reason": str(error)})
+                return generic, {**admission.record(), LOST: str(error)}
+            self._check_quorum(number, sampled, admission, rule)
+            average = aggregate.result()
+        stepped = self._step(number, generic, average, admission.revealed)
         return stepped, admission.record()
+
+    def _rule(self, admission: _Admission) -> AggregationRule:
+        """Return the rule of this round: the mean where nothing is shared, and for pooled faces, of one participant."""
+        robust = admission.expected and tuple(self.clients) != (POOLED,)
+        return AGGREGATIONS[self.federation.aggregation if robust else "mean"]
+
+    def _aggregate(self, rule: AggregationRule, admission: _Admission) -> Aggregate:
+        if rule.combine is None:
+            return StreamingAverage()
+        return StoredUpdates(self.journal.folder, rule, self.federation, admission.expected, self.statistics)
 
     def _sample(self, number: int) -> list[str]:
         """Draw the clients of a round; all of them in a round in which nothing is shared."""
@@ -118,13 +155,17 @@ class Server:
         replies = self.engine.exchange(broadcast, sampled, revealed, self._accepted if needs_accepted else {})
         return in_client_order(replies, sampled, self.journal.folder, refuse)
 
-    def _check_quorum(self, number: int, sampled: Sequence[str], admission: _Admission) -> None:
-        """Raise :class:`FedfrError` when fewer updates were admitted than the quorum requires."""
-        needed = max(1, math.ceil(exact_fraction(self.federation.quorum) * len(sampled)))
-        if len(admission.reports) < needed:
+    def _check_quorum(self, number: int, sampled: Sequence[str], admission: _Admission, rule: AggregationRule) -> None:
+        """Raise :class:`FedfrError` when fewer updates were admitted than the quorum or the rule requires."""
+        quorum = max(1, math.ceil(exact_fraction(self.federation.quorum) * len(sampled)))
+        least = rule.least(self.federation)
+        if len(admission.reports) < max(quorum, least):
+            wanted = f"the quorum is {quorum}"
+            if least > quorum:
+                wanted = f"federation.aggregation = {self.federation.aggregation} needs {least}"
             reason = admission.refused[0] if admission.refused else "none"
             raise FedfrError(
-                f"round {number}: {len(admission.reports)} of {len(sampled)} clients delivered, the quorum is {needed}"
+                f"round {number}: {len(admission.reports)} of {len(sampled)} clients delivered, {wanted}"
                 f"; fix the cause and resume. First reason: {reason}"
             )
 
@@ -135,10 +176,8 @@ class Server:
         average: dict[str, torch.Tensor],
         revealed: Mapping[str, torch.Tensor],
     ) -> GenericModel:
-        """Return the next generic model from the present one and the average of the admitted updates."""
+        """Return the next generic model from the present one and the aggregate of the admitted updates."""
         prototypes = average.pop(PROTOTYPES, generic.prototypes)
-        if not self.federation.average_prototypes:
-            prototypes = generic.prototypes
         mean = GenericModel({**generic.weights, **average}, prototypes, {**self._server_state(generic), **revealed})
         mean = optimizer_step(generic, mean, self.federation.server, self.statistics)
         stepped = self.method.server_step(generic, mean)
@@ -164,7 +203,8 @@ class _Admission:
         self._server = server
         self._number = number
         self._weights = {name: value for name, value in generic.weights.items() if name in shared}
-        self._prototypes = generic.prototypes if method.uses_public_prototypes and shared else None
+        shares_prototypes = method.uses_public_prototypes and server.federation.prototypes == "share"
+        self._prototypes = generic.prototypes if shares_prototypes and shared else None
         self._dim = generic.prototypes.shape[1] if method.reveals_identities and shared else None
 
     def admit(self, replies: Iterable[Update | Failure]) -> Iterator[Update]:
@@ -209,10 +249,14 @@ class _Admission:
         return {"clients": self.reports, "refused": self.refused, "totals": totals}
 
     @cached_property
-    def _change_limit(self) -> ChangeLimit:
+    def expected(self) -> Mapping[str, torch.Tensor]:
+        """The tensors of the broadcast that clients send back, by name; none in a round in which nothing is shared."""
         prototypes = {} if self._prototypes is None else {PROTOTYPES: self._prototypes}
-        largest = self._server.federation.largest_change
-        return ChangeLimit({**self._weights, **prototypes}, self._server.statistics, largest)
+        return {**self._weights, **prototypes}
+
+    @cached_property
+    def _change_limit(self) -> ChangeLimit:
+        return ChangeLimit(self.expected, self._server.statistics, self._server.federation.largest_change)
 
 
 def _check_finite(generic: GenericModel, number: int) -> None:

@@ -78,7 +78,7 @@ class _Int8:
         largest = blocks.abs().amax(dim=1)
         scales = (largest / LEVELS).clamp_(max=_LARGEST_SCALE)
         # For the smallest numbers the quotient is rounded so much that the largest value would no longer fit.
-        scales = torch.where(largest / scales > LEVELS + 0.5, torch.nextafter(scales, largest), scales)
+        scales = torch.where(largest / scales >= LEVELS + 0.5, torch.nextafter(scales, largest), scales)
         # In an unchanged block every value is 0, whatever the divisor.
         code = (blocks / torch.where(scales > 0, scales, 1.0)[:, None]).round_().to(torch.int8)
         return code.reshape(-1)[: change.numel()].view(change.shape), scales

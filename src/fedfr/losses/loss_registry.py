@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from fedfr.core.named_objects import named_arguments
 from fedfr.core.registry import Entry, Extensions, Registry
 
 if TYPE_CHECKING:
@@ -31,17 +31,7 @@ def _accept(value: Any) -> ClassificationLoss | None:
 
 def loss_arguments(value: Any) -> tuple[str, ...]:
     """Return the names of :data:`LOSS_ARGUMENTS` that a function takes; none if it needs others, or is no function."""
-    if not callable(value) or isinstance(value, type):
-        return ()
-    try:
-        parameters = inspect.signature(value).parameters.values()
-    except (ValueError, TypeError):
-        return ()
-    named = [each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
-    wanted = [each.name for each in named if each.default is each.empty]
-    if not set(LOSS_ARGUMENTS).issuperset(wanted) or any(each.kind is each.POSITIONAL_ONLY for each in named):
-        return ()
-    return tuple(each.name for each in named if each.name in LOSS_ARGUMENTS)
+    return named_arguments(value, LOSS_ARGUMENTS)
 
 
 LOSSES: Registry[ClassificationLoss] = Registry(

@@ -15,12 +15,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import write_atomically
+from fedfr.core.files import parse_json, write_atomically
 from fedfr.models.preprocessing import Preprocessing
 
-__all__ = ["Contract", "embedding_space", "has_contract", "load_model", "save_model"]
+__all__ = ["CONTRACT_KEY", "Contract", "embedding_space", "has_contract", "load_model", "save_model"]
 
-_KEY = "fedfr"
+CONTRACT_KEY = "fedfr"
 _FORMAT = 1
 
 
@@ -61,6 +61,21 @@ class Contract:
         """Return the contract as JSON values for the header of a model file."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return values | {"preprocessing": self.preprocessing.to_metadata(), "format": _FORMAT}
+
+    def to_json(self) -> str:
+        """Return the contract as JSON text, as it is written to a model file."""
+        return json.dumps(self.to_metadata(), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Contract:
+        """Inverse of :meth:`to_json`; raises :class:`FedfrError` if the text is damaged."""
+        try:
+            content = parse_json(text)
+        except ValueError as error:
+            raise FedfrError("its contract is not readable; write the model again") from error
+        if not isinstance(content, dict):
+            raise FedfrError("its contract is not a JSON object; write the model again")
+        return cls.from_metadata(content)
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, Any]) -> Contract:
@@ -115,7 +130,7 @@ def save_model(path: Path, tensors: Mapping[str, Tensor], contract: Contract) ->
     """
     # clone(): safetensors refuses tensors that share memory, such as tied weights and views.
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    metadata = {_KEY: json.dumps(contract.to_metadata(), sort_keys=True)}
+    metadata = {CONTRACT_KEY: contract.to_json()}
     write_atomically(path, lambda temporary: save_file(plain, temporary, metadata))
 
 
@@ -125,7 +140,7 @@ def has_contract(path: Path) -> bool:
         return False
     try:
         with safe_open(path, framework="pt") as file:
-            return _KEY in (file.metadata() or {})
+            return CONTRACT_KEY in (file.metadata() or {})
     except (SafetensorError, OSError, ValueError):
         return False
 
@@ -157,19 +172,15 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], Contract]:
         raise FedfrError(
             f"model {path} is not a complete safetensors file ({error}); it may be truncated, fetch or train it again"
         ) from error
-    try:
-        content = json.loads(metadata[_KEY])
-    except (KeyError, json.JSONDecodeError) as error:
+    if CONTRACT_KEY not in metadata:
         raise FedfrError(
             f"model {path} has no readable contract in its header; only models written by fedfr have one, "
             "import foreign weights instead"
-        ) from error
+        )
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise FedfrError(f"model {path} holds NaN or infinity in {name}; use a model of an earlier round")
-    if not isinstance(content, dict):
-        raise FedfrError(f"model {path} has a contract that is not a JSON object; write the model again")
     try:
-        return tensors, Contract.from_metadata(content)
+        return tensors, Contract.from_json(metadata[CONTRACT_KEY])
     except FedfrError as error:
         raise FedfrError(f"model {path}: {error}") from error

@@ -111,18 +111,30 @@ def _no_backbone(path: Path, content: object, why: FedfrError) -> Properties:
 
 def _onnx(path: Path) -> Properties:
     network = OnnxBackbone(path)
-    try:
-        preprocessing, source = onnx_assumption(network, NO_USER_PREPROCESSING)
-        known: Properties = {"input": preprocessing.describe(), "input_known_from": f"assumed from {source}"}
-    except FedfrError as error:
-        known = {"input": None, "why": str(error)}
     return {
         "kind": "ONNX graph",
         "embedding_dim": network.embedding_dim,
         "takes": "(N, 3, 112, 112)" if network.input.channels_first else "(N, 112, 112, 3)",
         "faces_at_a_time": network.input.batch or "any number",
-        **known,
+        **_onnx_input(network),
     }
+
+
+def _onnx_input(network: OnnxBackbone) -> Properties:
+    contract = network.contract
+    if contract is not None:
+        return {
+            "backbone": contract.backbone,
+            "role": contract.role,
+            "embedding_space": contract.embedding_space,
+            "input": contract.preprocessing.describe(),
+            "input_known_from": "its contract",
+        }
+    try:
+        preprocessing, source = onnx_assumption(network, NO_USER_PREPROCESSING)
+    except FedfrError as error:
+        return {"input": None, "why": str(error)}
+    return {"input": preprocessing.describe(), "input_known_from": f"assumed from {source}"}
 
 
 def _count(state: Mapping[str, Tensor]) -> int:

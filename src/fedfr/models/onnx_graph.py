@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fedfr.core.files import read_file
 
-__all__ = ["Graph", "Node", "check_tensors", "read_graph"]
+__all__ = ["MAX_BYTES", "Graph", "Node", "check_tensors", "has_external_data", "message_fields", "read_graph"]
 
 # Field numbers of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 _MODEL_GRAPH, _GRAPH_NODE, _GRAPH_CONSTANT = 7, 1, 5
@@ -50,7 +50,9 @@ _BYTES_PER_VALUE: Mapping[int, int] = {
     22: 0,
 }
 _ALLOCATING = frozenset({"ConstantOfShape", "Expand", "Tile", "RandomNormal", "RandomUniform"})
-_MOST_ALLOCATED, _MOST_DIMENSIONS, _DEEPEST, _MOST_BYTES = 1 << 28, 8, 10, 1 << 32
+_MOST_ALLOCATED, _MOST_DIMENSIONS, _DEEPEST = 1 << 28, 8, 10
+MAX_BYTES = 1 << 32
+"""Largest size of a file."""
 _LARGEST = 1 << 20
 """Largest number of values of a constant; larger ones are the weights of layers and are not read."""
 
@@ -80,7 +82,7 @@ def read_graph(path: Path) -> Graph:
     nodes: list[Node] = []
     constants: dict[str, Array] = {}
     try:
-        for graph in _of(memoryview(read_file(path, _MOST_BYTES)), _MODEL_GRAPH):
+        for graph in _of(memoryview(read_file(path, MAX_BYTES)), _MODEL_GRAPH):
             for tensor in _of(graph, _GRAPH_CONSTANT):
                 constants |= _constant(tensor)
             nodes += [_node(message) for message in _of(graph, _GRAPH_NODE)]
@@ -97,7 +99,7 @@ def check_tensors(path: Path) -> None:
 
     External files must be in the folder of the file. A runtime would allocate the memory or read the files.
     """
-    content = read_file(path, _MOST_BYTES)
+    content = read_file(path, MAX_BYTES)
     left = len(content)
     named: set[Path] = set()
     try:
@@ -132,6 +134,13 @@ def check_tensors(path: Path) -> None:
                     raise ValueError(f"its {node.operation} would create {math.prod(sides)} values")
 
 
+def has_external_data(content: bytes) -> bool:
+    """Return whether weights of an ONNX file are in other files."""
+    return any(
+        next(_of(tensor, _EXTERNAL), None) is not None for tensor in _tensors(memoryview(content), _MODEL_GRAPH, 0)
+    )
+
+
 def _tensors(message: memoryview, graph: int, depth: int) -> Iterator[memoryview]:
     """Yield the tensors of every graph: constants, attributes of nodes, and those of graphs inside nodes."""
     if depth > _DEEPEST:
@@ -152,7 +161,7 @@ def _node(message: memoryview) -> Node:
     attributes: dict[str, Array] = {}
     for attribute in _of(message, _ATTRIBUTE):
         name = next((bytes(each).decode() for each in _of(attribute, _NAME)), "")
-        for number, value in _fields(attribute):
+        for number, value in message_fields(attribute):
             if number == _FLOAT and isinstance(value, memoryview):
                 attributes[name] = np.frombuffer(value, "<f4")[0]
             elif number == _INTEGER and isinstance(value, int):
@@ -192,7 +201,7 @@ def _constant(message: memoryview) -> dict[str, Array]:
 def _numbers(message: memoryview, wanted: int) -> list[int]:
     """Return the integers of a repeated field, packed or not."""
     found: list[int] = []
-    for number, value in _fields(message):
+    for number, value in message_fields(message):
         if number == wanted and isinstance(value, int):
             found.append(_signed(value))
         elif number == wanted and isinstance(value, memoryview):
@@ -209,12 +218,12 @@ def _signed(value: int) -> int:
 
 def _of(message: memoryview, wanted: int) -> Iterator[memoryview]:
     """Yield the values of a message's length-delimited fields with this number."""
-    for number, value in _fields(message):
+    for number, value in message_fields(message):
         if number == wanted and isinstance(value, memoryview):
             yield value
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+def message_fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     """Yield numbers and values of a message's fields; stop at bytes that are not a field."""
     place = 0
     while place < len(message):

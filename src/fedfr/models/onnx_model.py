@@ -13,8 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from fedfr.core.errors import FedfrError
+from fedfr.core.files import read_file
 from fedfr.core.telemetry import disable_telemetry
-from fedfr.models.onnx_graph import check_tensors, read_graph
+from fedfr.models.checkpoint import Contract
+from fedfr.models.onnx_contract import onnx_contract
+from fedfr.models.onnx_graph import MAX_BYTES, check_tensors, read_graph
 from fedfr.models.onnx_scaling import GREY, SIGNED, UNIT, input_scaling
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.models.user_preprocessing import UserPreprocessing
@@ -74,14 +77,16 @@ class OnnxInput:
 class OnnxBackbone(nn.Module):
     """The network in an ONNX file as a backbone: (N, 3, 112, 112) to (N, D), float32, on the CPU.
 
-    It uses as many threads as PyTorch. Raises :class:`FedfrError` when onnxruntime is not installed, the file
-    is damaged or is not a face recognition network, and when a feature is NaN or infinity.
+    ``contract`` is that of an exported model, None for other graphs. It uses as many threads as PyTorch. Raises
+    :class:`FedfrError` when onnxruntime is not installed, the file is damaged or is not a face recognition network, and
+    when a feature is NaN or infinity.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
         self._session, self._errors = _open(path)
+        self.contract = _contract(path)
         try:
             self.input = OnnxInput.of(self._session, path)
             outputs = self._session.get_outputs()
@@ -93,7 +98,12 @@ class OnnxBackbone(nn.Module):
                 "features (N, D); give another model"
             )
         # The declared shape of the output may be wrong, so it is measured with one grey face.
-        self.embedding_dim = self(torch.zeros(1, 3, _SIDE, _SIDE)).shape[1]
+        self.embedding_dim: int = self(torch.zeros(1, 3, _SIDE, _SIDE)).shape[1]
+        if self.contract is not None and self.contract.embedding_dim != self.embedding_dim:
+            raise FedfrError(
+                f"{path} has a contract of {self.contract.embedding_dim} values per face and returns "
+                f"{self.embedding_dim}; export the model again"
+            )
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features (N, D) of preprocessed faces (N, 3, 112, 112)."""
@@ -158,6 +168,16 @@ def onnx_assumption(network: OnnxBackbone, user_preprocessing: UserPreprocessing
             f"the graph, which scales {input_range or 'faces'} itself ({', '.join(scaling.operations)})",
         )
     return preprocessing, "InsightFace's rule for its models (model_zoo/arcface_onnx.py)"
+
+
+def _contract(path: Path) -> Contract | None:
+    """Return the contract of an exported model; None for other graphs."""
+    try:
+        return onnx_contract(read_file(path, MAX_BYTES))
+    except OSError as error:
+        raise FedfrError(f"{path} cannot be read ({error}); check the file") from error
+    except FedfrError as error:
+        raise FedfrError(f"{path}: {error}") from error
 
 
 def _open(path: Path) -> tuple[Any, tuple[type[Exception], ...]]:

@@ -22,14 +22,15 @@ from fedfr.models.personalized_model import Personalized
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.models.user_preprocessing import NO_USER_PREPROCESSING, UserPreprocessing
 
-__all__ = ["OpenedModel", "open_model"]
+__all__ = ["OpenedModel", "network_of", "open_model"]
 
 
 @dataclass(frozen=True, repr=False)
 class OpenedModel(Brief):
     """A network that maps preprocessed images to features, with its preprocessing and role.
 
-    ``assumed`` names the source of the preprocessing if it is not in a contract, and is empty otherwise.
+    ``assumed`` names the source of the preprocessing if it is not in a contract, and is empty otherwise. ``backbone``
+    is the name in the registry; empty for an ONNX graph of unknown origin.
 
     >>> import torch
     >>> from fedfr.models import OpenedModel, Preprocessing, build_backbone
@@ -44,6 +45,7 @@ class OpenedModel(Brief):
     preprocessing: Preprocessing
     role: str
     assumed: str = ""
+    backbone: str = ""
 
 
 def open_model(
@@ -74,23 +76,27 @@ def _own(path: Path, user_preprocessing: UserPreprocessing) -> OpenedModel:
     tensors, contract = load_model(path)
     if user_preprocessing.entry is not None:
         raise FedfrError(f"{path} is a model of fedfr, with one backbone; leave out --entry")
+    _refuse_preprocessing(path, contract, user_preprocessing)
+    try:
+        BACKBONES.named_in_file(contract.backbone)
+        network = network_of(ModelParts.of_model(tensors, contract), contract)
+    except FedfrError as error:
+        raise FedfrError(f"model {path}: {error}") from error
+    return OpenedModel(network, contract.preprocessing, contract.role, backbone=contract.backbone)
+
+
+def _refuse_preprocessing(path: Path, contract: Contract, user_preprocessing: UserPreprocessing) -> None:
     if user_preprocessing.names:
         raise FedfrError(
             f"{path} has a contract that states its input ({contract.preprocessing.describe()}); leave out "
             f"{', '.join(f'--{name}' for name in user_preprocessing.names)}, or import the weights again with them"
         )
-    try:
-        BACKBONES.named_in_file(contract.backbone)
-        parts = ModelParts.of_model(tensors, contract)
-        network = (
-            Personalized.of_parts(parts, contract) if contract.role == PERSONALIZED else _backbone(parts, contract)
-        )
-    except FedfrError as error:
-        raise FedfrError(f"model {path}: {error}") from error
-    return OpenedModel(network, contract.preprocessing, contract.role)
 
 
-def _backbone(parts: ModelParts, contract: Contract) -> nn.Module:
+def network_of(parts: ModelParts, contract: Contract) -> nn.Module:
+    """Build the network from the parts of a model; raises :class:`FedfrError` if entries do not match."""
+    if contract.role == PERSONALIZED:
+        return Personalized.of_parts(parts, contract)
     backbone = build_backbone(contract.backbone, 0)
     load_weights(backbone, parts.backbone)
     return backbone
@@ -102,11 +108,15 @@ def _foreign(path: Path, user_preprocessing: UserPreprocessing) -> OpenedModel:
     load_weights(backbone, found.state)
     spec, more = BACKBONES[found.name], found.describe()
     what = f"{path} contains {found.name}" + (f" ({more})" if more else "")
-    return _assumed(backbone, user_preprocessing, spec.preprocessing, spec.source, what)
+    return _assumed(backbone, user_preprocessing, spec.preprocessing, spec.source, what, found.name)
 
 
 def _onnx(path: Path, user_preprocessing: UserPreprocessing) -> OpenedModel:
     network = OnnxBackbone(path)
+    contract = network.contract
+    if contract is not None:
+        _refuse_preprocessing(path, contract, user_preprocessing)
+        return OpenedModel(network, contract.preprocessing, contract.role, backbone=contract.backbone)
     return _assumed(
         network,
         user_preprocessing,
@@ -116,12 +126,17 @@ def _onnx(path: Path, user_preprocessing: UserPreprocessing) -> OpenedModel:
 
 
 def _assumed(
-    network: nn.Module, user_preprocessing: UserPreprocessing, assumed: Preprocessing, source: str, what: str
+    network: nn.Module,
+    user_preprocessing: UserPreprocessing,
+    assumed: Preprocessing,
+    source: str,
+    what: str,
+    name: str = "",
 ) -> OpenedModel:
     preprocessing = user_preprocessing.over(assumed)
     explained = user_preprocessing.explain(preprocessing, source)
     notice = f"{what}; input: {explained}; change it with --colour, --mean, --std"
-    return OpenedModel(network, preprocessing, "generic", notice)
+    return OpenedModel(network, preprocessing, "generic", notice, name)
 
 
 _OPENERS: Mapping[str, Callable[[Path, UserPreprocessing], OpenedModel]] = {".safetensors": _own, ".onnx": _onnx}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fedfr.evaluation.protocols import PAIRS_PROTOCOLS, SET_PROTOCOLS
@@ -25,10 +25,11 @@ from fedfr.results.comparison import (
     summaries,
 )
 from fedfr.results.costs import DealCosts
-from fedfr.results.intervals import FEWEST_DEALS
+from fedfr.results.intervals import FEWEST_DEALS, FEWEST_PEOPLE
 from fedfr.results.result_rows import PLAIN, SCORINGS, Row, scoring_of
 
 __all__ = [
+    "FEW_PEOPLE",
     "BenchmarkTable",
     "benchmark_tables",
     "overview_table",
@@ -40,6 +41,12 @@ __all__ = [
 
 BASELINE, MAIN = "fedavg", "fedfr"
 UNKNOWN_COSTS = DealCosts()
+FEW_PEOPLE = (
+    f"A difference without an interval rests on fewer than {FEWEST_PEOPLE} people with different outcomes, is the same "
+    "in all deals, or is near 0 or 100 % in a run without `evaluation.people`."
+)
+"""Note on differences that have no interval although there are enough deals."""
+_Places = Mapping[str, set[tuple[int, str]]]
 _END_OF_INTERVAL = re.compile(r"\((low|high)95\)")
 
 
@@ -93,7 +100,23 @@ def benchmark_tables(
     """
     groups = [group for group in metric_groups(rows, deals) if not _END_OF_INTERVAL.search(group.metric)]
     groups.sort(key=lambda group: SCORINGS.index(scoring_of(group.protocol)))
-    return [_table(group, costs) for group in groups if group.values]
+    primary = {each.protocol: each.metric for each in _primary_metrics(rows)}
+    places = _places(rows)
+    return [_table(group, costs, primary, places) for group in groups if group.values]
+
+
+def _primary_metrics(rows: Sequence[Row], scoring: str = PLAIN) -> list[MetricGroup]:
+    """Return the metric of each protocol that its conclusions rest on: the strictest at a rate that all models have.
+
+    The first metric where the protocol has none with a rate. Only protocols with this scoring are included.
+    """
+    rows = [row for row in rows if scoring_of(row.protocol) == scoring]
+    groups = {(group.protocol, group.metric): group for group in metric_groups(rows)}
+    found = []
+    for protocol in dict.fromkeys(row.protocol for row in rows):
+        metrics = [metric for other, metric in groups if other == protocol and "=" not in metric]
+        found += [groups[protocol, metric] for metric in (shared_metrics(rows, protocol) or metrics)[:1]]
+    return found
 
 
 def tables_text(tables: Sequence[BenchmarkTable], costs: DealCosts, width: int = 80) -> str:
@@ -114,22 +137,22 @@ def results_text(
 def overview_table(
     rows: Sequence[Row], costs: DealCosts = UNKNOWN_COSTS, scoring: str = PLAIN
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return head and lines: each model's mean (worst client) in %, per protocol at the strictest rate that all have.
+    """Return head and lines: each model's mean (worst client) in %, in the primary metric of every protocol.
 
-    Only results with this scoring are included: scoring is no merit of a method. Neither are the released convention of
-    1:N, nor metrics without a rate where the protocol has one with a rate. Costs follow where they are known.
+    Only results with this scoring are included: scoring is no merit of a method. Costs follow where they are known.
     """
-    rows = [row for row in rows if scoring_of(row.protocol) == scoring]
-    models = dict.fromkeys((row.method, row.model) for row in rows)
-    kept = []
-    ours = {(group.protocol, group.metric): group for group in metric_groups(rows)}
-    for protocol in dict.fromkeys(row.protocol for row in rows):
-        metrics = [metric for other, metric in ours if other == protocol and "=" not in metric]
-        kept += [ours[protocol, metric] for metric in (shared_metrics(rows, protocol) or metrics)[:1]]
-    found = [summaries(group) for group in kept]
+    models = dict.fromkeys((row.method, row.model) for row in rows if scoring_of(row.protocol) == scoring)
+    kept = _primary_metrics(rows, scoring)
+    found = [(group, summaries(group)) for group in kept]
+    places = _places(rows)
     titles = (f"{group.protocol.removesuffix(f' {scoring}')} {group.metric}" for group in kept)
     lines = [
-        (column_title(*key), *(_short(each.get(key)) for each in found), *_cost_cells(costs, key[0])) for key in models
+        (
+            column_title(*key),
+            *(_short(each.get(key)) + _missing(group, key, places) for group, each in found),
+            *_cost_cells(costs, key[0]),
+        )
+        for key in models
     ]
     return ("model", *titles, *_cost_head(costs)), lines
 
@@ -153,7 +176,7 @@ def _short(summary: MetricSummary | None) -> str:
     return _mean(summary) + ("" if summary.worst is None else f" ({_percent(summary.worst)})")
 
 
-def _table(group: MetricGroup, costs: DealCosts) -> BenchmarkTable:
+def _table(group: MetricGroup, costs: DealCosts, primary: Mapping[str, str], places: _Places) -> BenchmarkTable:
     personal = any(client for values in group.values.values() for _, client in values)
     references, compared = _compared(group, personal)
     intervals = any(each is not None and each.difference.low is not None for each in compared.values())
@@ -161,7 +184,11 @@ def _table(group: MetricGroup, costs: DealCosts) -> BenchmarkTable:
     head = ("model", "mean", *(["worst client"] if personal else []), "seeds", *titles, *_cost_head(costs))
     lines = []
     for key, summary in summaries(group).items():
-        cells = [column_title(*key), _mean(summary), *([_percent(summary.worst)] if personal else [])]
+        cells = [
+            column_title(*key),
+            _mean(summary) + _missing(group, key, places),
+            *([_percent(summary.worst)] if personal else []),
+        ]
         cells.append(str(summary.seeds))
         cells += [_difference(compared[key, other]) if (key, other) in compared else "" for other in references]
         lines.append((*cells, *_cost_cells(costs, key[0])))
@@ -171,8 +198,13 @@ def _table(group: MetricGroup, costs: DealCosts) -> BenchmarkTable:
             "Of a method with two models, the one with the higher mean over all seeds is compared, which favours it."
         )
     if any(found is not None and found.equal for found in compared.values()):
-        notes.append("=: equal, by two one-sided tests with a margin of 1 point, corrected for their number (Holm).")
-    conclusion = " ".join([*notes, _conclusion(group)])
+        notes.append(
+            "=: equal, by two one-sided tests corrected for their number (Holm), with a margin of 1 point or, where "
+            "that is less, half of the reference's distance from 0 or 100 %."
+        )
+    if any(found is not None and found.difference.few for found in compared.values()):
+        notes.append(FEW_PEOPLE)
+    conclusion = " ".join([*notes, _conclusion(group, primary)])
     return BenchmarkTable(group.protocol, group.metric, head, tuple(lines), conclusion, len(_cost_head(costs)))
 
 
@@ -191,7 +223,23 @@ def _compared(group: MetricGroup, personal: bool) -> tuple[list[Key], dict[tuple
     return references, dict(zip(pairs, compare_all([(group, *pair) for pair in pairs]), strict=True))
 
 
-def _conclusion(group: MetricGroup) -> str:
+def _places(rows: Iterable[Row]) -> _Places:
+    """Return the seeds and clients of each protocol, also those whose metrics are refused."""
+    found: dict[str, set[tuple[int, str]]] = {}
+    for row in rows:
+        found.setdefault(row.protocol, set()).add((row.seed, row.client))
+    return found
+
+
+def _missing(group: MetricGroup, key: Key, places: _Places) -> str:
+    """Return how many clients a model's mean is over if they are not all of its seeds'; empty if they are."""
+    own = group.values.get(key, {}).keys()
+    seeds = {seed for seed, client in own if client}
+    every = sum(seed in seeds for seed, _ in places[group.protocol])
+    return f" ({len(own)} of {every} clients)" if seeds and len(own) < every else ""
+
+
+def _conclusion(group: MetricGroup, primary: Mapping[str, str]) -> str:
     seeds = {seed for values in group.values.values() for seed, _ in values}
     deals = group.deals
     if len(seeds) < FEWEST_DEALS:
@@ -204,16 +252,23 @@ def _conclusion(group: MetricGroup) -> str:
             f"No intervals: {deals.shared} of the {deals.people} people whom clients train on belong to several of the "
             f"{len(seeds)} seeds{by_two}, which are therefore no replications; the order may be chance."
         )
-    same_pairs = not group.influences and group.protocol.startswith((*SET_PROTOCOLS, *PAIRS_PROTOCOLS))
+    same_pairs = not group.outcomes and group.protocol.startswith((*SET_PROTOCOLS, *PAIRS_PROTOCOLS))
     scope = (
         "these pairs, most of which all seeds are tested on"
         if same_pairs
         else "faces, cameras and numbers of clients like these"
     )
+    base = group.protocol.removesuffix(f" {scoring_of(group.protocol)}")
+    metric = primary.get(base, group.metric)
+    role = (
+        f"This is the primary metric of {base}."
+        if (base, metric) == (group.protocol, group.metric)
+        else f"Descriptive: the primary metric of {base} is {metric}{'' if base == group.protocol else ', plain'}."
+    )
     return (
-        f"Intervals are t intervals over {len(seeds)} seeds with different people. A difference is marked where it is "
-        "not 0 at the level of 5 %, corrected for the number of comparisons in this table (Holm). It holds for "
-        f"{scope}."
+        f"{role} Intervals are t intervals over {len(seeds)} seeds with different people. A difference is marked where "
+        "it is not 0 at the level of 5 %, corrected for the number of comparisons in this table (Holm). It holds for "
+        f"{scope}, and for the public set and the starting file that all seeds have in common."
     )
 
 

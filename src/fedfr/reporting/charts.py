@@ -245,18 +245,21 @@ def _rounds_chart(values: _MetricByRound) -> Chart:
 
 
 def _cost_charts(values: _MetricByRound, costs: Sequence[RoundCost]) -> list[Chart]:
-    """Return the metric against its cost: bytes, and time."""
+    """Return the metric against its cost: bytes, and time where it is known of all rounds."""
+    costs = [cost for cost in costs if cost.method != START]
 
     def sent(cost: RoundCost) -> float:
         return (cost.bytes_up + cost.bytes_down) / 1e6
 
     def worked(cost: RoundCost) -> float:
-        return cost.client_seconds / 60
+        return (cost.client_seconds or 0.0) / 60
 
     kinds: list[tuple[str, str, str, Callable[[RoundCost], float]]] = [
         ("bytes", "Bytes", "sent up and down, all clients (MB)", sent),
         ("time", "Time", "client time, all clients together (minutes)", worked),
     ]
+    if any(cost.client_seconds is None for cost in costs):
+        del kinds[1]
     found = []
     for name, title, axis, spent in kinds:
         lines: list[Line] = []

@@ -9,7 +9,7 @@ from fedfr.results.costs import DealCosts
 
 __all__ = ["COST_HEAD", "cost_cells", "cost_note", "costs_text"]
 
-COST_HEAD = ("steps", "images", "MB up", "MB down", "client seconds")
+COST_HEAD = ("steps", "images", "MB up", "MB down", "client CPU seconds")
 
 
 def cost_cells(costs: DealCosts, method: str) -> tuple[str, ...]:
@@ -41,8 +41,11 @@ def cost_note(costs: DealCosts) -> str:
         return ""
     text = (
         "Costs are those of all clients and rounds of one deal, mean over deals: SGD steps, images processed in them, "
-        "bytes of tensors sent up and down, seconds of computing."
+        "bytes of tensors sent up and down, processor time. Clients of a simulation share the features of the "
+        "public images, which each of them would compute if it were alone."
     )
+    if (start := costs.methods.get("pretrained")) is not None and start.steps:
+        text += " The cost of pretrained is the server's, on the public images; the rows that begin with it add to it."
     if len(costs.machines) > 1:
         return f"{text} The seconds were measured on several machines ({'; '.join(costs.machines)})."
     if costs.machines:

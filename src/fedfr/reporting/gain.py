@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fedfr.reporting.benchmark_table import points
+from fedfr.reporting.benchmark_table import FEW_PEOPLE, points
 from fedfr.reporting.chart import Axis, Cells, Chart, Dash, Line
 from fedfr.reporting.charts import Section
 from fedfr.reporting.markup import PageTable
 from fedfr.reporting.palette import colour, marker
 from fedfr.reporting.table import column_title
 from fedfr.reporting.text_tables import broken_title, text_table, wrapped
+from fedfr.results.comparison import Difference
 from fedfr.results.federation_gain import FEDERATED, Gain, Point, gains
 from fedfr.results.intervals import FEWEST_DEALS
 
@@ -25,7 +26,14 @@ def section_gains(sections: Sequence[Section]) -> list[Gain]:
     """Return the gains at the points of a scenario, see :func:`~fedfr.results.federation_gain.gains`."""
     return gains(
         [
-            Point(_label(section), None if section.group else section.at, section.rows, section.deals, section.costs)
+            Point(
+                _label(section),
+                None if section.group else section.at,
+                section.rows,
+                section.deals,
+                section.costs,
+                section.group,
+            )
             for section in sections
         ]
     )
@@ -109,31 +117,36 @@ def _head(axis: str) -> tuple[str, ...]:
         "best alternative",
         alone,
         "gain [95 %]",
+        "rise from the point above [95 %]",
         "deals",
         "MB up",
         "MB down",
-        "client seconds",
+        "client CPU seconds",
         f"seconds {alone}",
     )
 
 
 def _line(gain: Gain) -> tuple[str, ...]:
-    found, cost = gain.difference, gain.cost
-    text = points(found.mean)
-    if found.low is not None and found.high is not None:
-        text += f" [{points(found.low)}, {points(found.high)}]"
+    cost = gain.cost
     return (
         f"{gain.point.label}, {gain.model}",
         f"{100 * gain.federated:.1f}",
         column_title(*gain.alternative),
         f"{100 * gain.alone:.1f}",
-        f"**{text}**" if gain.settled else text,
-        str(found.deals),
+        _shown(gain.difference, gain.settled),
+        "" if gain.rise is None else _shown(gain.rise, gain.rise_settled),
+        str(gain.difference.deals),
         f"{cost.bytes_up / 1e6:.1f}",
         f"{cost.bytes_down / 1e6:.1f}",
-        f"{cost.seconds:.0f}",
-        f"{gain.alternative_cost.seconds:.0f}",
+        *("–" if seconds is None else f"{seconds:.0f}" for seconds in (cost.seconds, gain.alternative_cost.seconds)),
     )
+
+
+def _shown(found: Difference, settled: bool) -> str:
+    text = points(found.mean)
+    if found.low is not None and found.high is not None:
+        text += f" [{points(found.low)}, {points(found.high)}]"
+    return f"**{text}**" if settled else text
 
 
 def _note(found: Sequence[Gain]) -> str:
@@ -141,13 +154,16 @@ def _note(found: Sequence[Gain]) -> str:
     text = (
         f"In %: {'; '.join(metrics)}; mean over clients and deals. The alternative without a federation is the one "
         "with the highest mean at that point, which favours it: for the generic model a starting model, for the "
-        "personalized one also every method in which a client trains alone. Costs are for one client, over all rounds."
+        "personalized one also every method in which a client trains alone. The rise is that of fedfr, paired by deal. "
+        "Costs are for one client, over all rounds."
     )
     if any(gain.point.deals.shared for gain in found):
         return f"{text} No intervals: deals train on the same people."
-    if any(gain.difference.low is None for gain in found):
+    if any(gain.difference.deals < FEWEST_DEALS for gain in found):
         return f"{text} An interval needs {FEWEST_DEALS} deals (seeds)."
+    tested = [each for gain in found for each in (gain.difference, gain.rise) if each is not None]
+    few = f" {FEW_PEOPLE}" if any(each.few for each in tested) else ""
     return (
-        f"{text} Intervals are t intervals over deals with different people; a gain is marked where it is not 0 at the "
-        "level of 5 %, corrected for the number of points (Holm)."
+        f"{text} Intervals are t intervals over deals with different people; gains and rises are marked where they are "
+        f"not 0 at the level of 5 %, corrected for the number of both in the lines of a model (Holm).{few}"
     )

@@ -14,6 +14,7 @@ from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
+from fedfr.reporting.audit_table import AUDIT_TABLE, audit_page_table
 from fedfr.reporting.benchmark_table import benchmark_tables, overview_table, scorings_of
 from fedfr.reporting.chart import Axis, Chart, Line
 from fedfr.reporting.charts import Section, charts, shown_methods
@@ -24,6 +25,7 @@ from fedfr.reporting.markup import TABLE_FORMATS, PageTable, csv_text
 from fedfr.reporting.palette import colour
 from fedfr.reporting.scenario import sweep_charts
 from fedfr.reporting.table import missing_values
+from fedfr.results.audit_rows import AuditRow
 from fedfr.results.federation_gain import Gain
 from fedfr.results.result_rows import PLAIN, Row
 
@@ -50,6 +52,7 @@ class Report:
     """Content of a page; ``description`` holds lines of text, ``settings`` is YAML.
 
     With an ``axis`` the sections are points of a scenario, and figures along the axis replace those of the sections.
+    ``audit``: rows of the run's privacy audit, if there is one.
     """
 
     title: str
@@ -58,6 +61,7 @@ class Report:
     settings: str
     environment: Mapping[str, Any]
     axis: str = ""
+    audit: Sequence[AuditRow] = ()
 
     def results(self) -> list[tuple[dict[str, str], Row]]:
         """Return every row, with its ``cell`` if sections have names."""
@@ -89,6 +93,11 @@ class Report:
         return gain_text(self.axis, self.gains, width) if self.gains else ""
 
     @cached_property
+    def audit_tables(self) -> list[PageTable]:
+        """Table of the privacy audit; none without one."""
+        return [audit_page_table(self.audit)] if self.audit else []
+
+    @cached_property
     def charts(self) -> dict[str, Chart]:
         """All figures by name."""
         if self.axis:
@@ -100,7 +109,7 @@ class Report:
     def tables(self) -> dict[str, PageTable]:
         """All tables by name."""
         gained = [gain_table(self.axis, self.gains)] if self.gains else []
-        own = {table.name: table for table in gained}
+        own = {table.name: table for table in (*gained, *self.audit_tables)}
         return own | {name: table for content in self.contents for name, table in content.tables.items()}
 
 
@@ -122,6 +131,8 @@ def page(report: Report) -> str:
         missing = "".join(f"<li>{_prose(sentence)}</li>" for sentence in missing_values(content.section.rows))
         body.append(f"<details><summary>Not shown</summary><ul>{missing}</ul></details>" if missing else "")
         body += [figures[name] for name in content.charts]
+    for table in report.audit_tables:
+        body += ["<h2>Privacy audit</h2>", _table(table.name, table)]
     data = {
         "figures": {
             name: {
@@ -191,7 +202,7 @@ def _table(name: str, table: PageTable) -> str:
         f'<div class="scroll"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
         f"<p>{_prose(table.note)}</p><p>{buttons}</p>"
     )
-    if table.name == "overview":
+    if table.name in ("overview", AUDIT_TABLE):
         return f"<section>{shown}</section>"
     return f"<details><summary>{_text(table.title)}</summary>{shown}</details>"
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fedfr.reporting.benchmark_table import FEW_PEOPLE
 from fedfr.reporting.table import column_title
 from fedfr.reporting.text_tables import text_table, wrapped
 from fedfr.results.comparison import DISJOINT, Deals, Difference, Key, compare, metric_groups
@@ -138,9 +139,10 @@ def _basis(found: Sequence[Answer], deals: Deals) -> str:
     if deals.shared or count < FEWEST_DEALS:
         why = "people are private in several deals" if deals.shared else f"{FEWEST_DEALS} deals are needed"
         return f"Means over {count} deals without intervals: {why}."
+    few = f" {FEW_PEOPLE}" if any(each.difference is not None and each.difference.few for each in found) else ""
     return (
         f"Means and t intervals over {count} deals, in each of which other people are private. The questions are "
-        "tested in this order, each only if all before it are settled."
+        f"tested in this order, each only if all before it are settled.{few}"
     )
 
 

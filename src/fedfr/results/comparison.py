@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 
-from fedfr.results.intervals import Estimate, Influence, estimate, holm
+from fedfr.evaluation.protocols import SET_PROTOCOLS
+from fedfr.results.intervals import FEWEST_DEALS, Estimate, estimate, holm
+from fedfr.results.person_effects import Outcomes, differing, influences
 from fedfr.results.result_rows import Row
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "MetricGroup",
     "MetricSummary",
     "better_model",
+    "between",
     "compare",
     "compare_all",
     "corrected",
@@ -29,8 +32,10 @@ __all__ = [
 ]
 
 MARGIN = 0.01
-"""Margin of equivalence: differences below one percentage point are called equal."""
+"""Largest margin of equivalence, one percentage point; see :func:`compare`."""
 LEVEL = 0.05
+SATURATED = 0.1
+"""Metrics nearer than this to 0 or 1 have no interval where the outcomes by person are not known."""
 _ROUNDING = 1e-9
 Key = tuple[str, str]
 
@@ -40,14 +45,14 @@ class Deals:
     """What the seeds of a benchmark have in common.
 
     ``people``: number of people whom clients train on in any seed; ``shared``: in more than one; ``shared_by_two``:
-    most that any two seeds have in common. ``influences``: by protocol and metric, then model, then seed, the influence
-    of every test person; may be left out where seeds share no test person either.
+    most that any two seeds have in common. ``outcomes``: by protocol and metric, then model, then seed; empty where
+    they were not kept.
     """
 
     people: int = 0
     shared: int = 0
     shared_by_two: int = 0
-    influences: Mapping[tuple[str, str], Mapping[Key, Mapping[int, Influence]]] = field(default_factory=dict)
+    outcomes: Mapping[tuple[str, str], Mapping[Key, Mapping[int, Outcomes]]] = field(default_factory=dict)
 
 
 DISJOINT = Deals()
@@ -63,9 +68,9 @@ class MetricGroup:
     deals: Deals = DISJOINT
 
     @property
-    def influences(self) -> Mapping[Key, Mapping[int, Influence]]:
-        """By model, then seed, the influence of every test person on the mean over clients; empty where not kept."""
-        return self.deals.influences.get((self.protocol, self.metric), {})
+    def outcomes(self) -> Mapping[Key, Mapping[int, Outcomes]]:
+        """By model, then seed, the outcomes by person; empty where they were not kept."""
+        return self.deals.outcomes.get((self.protocol, self.metric), {})
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,8 @@ class MetricSummary:
 class Difference:
     """Mean difference of two models over deals, the ends of its 95 % interval, and the p-value of no difference.
 
-    ``low``, ``high``, ``p_value`` and ``estimate``, which they are computed from, are None where there is no interval.
+    ``low``, ``high``, ``p_value`` and ``estimate``, which they are computed from, are None where there is no interval;
+    ``few``: because it rests on too few people, although there are enough deals. ``margin``: see :func:`compare`.
     """
 
     mean: float
@@ -94,10 +100,8 @@ class Difference:
     deals: int
     p_value: float | None = None
     estimate: Estimate | None = None
-
-    def equivalent(self, margin: float) -> bool:
-        """Whether the difference lies within ± ``margin``, by two one-sided tests at 5 %."""
-        return self.estimate is not None and self.estimate.equivalent(margin)
+    margin: float = MARGIN
+    few: bool = False
 
     @property
     def significant(self) -> bool:
@@ -116,6 +120,7 @@ class Comparison:
     p_value: float | None = None
     not_behind_p: float | None = None
     equal_p: float | None = None
+    larger_p: float | None = None
 
     @property
     def differs(self) -> bool:
@@ -124,17 +129,23 @@ class Comparison:
 
     @property
     def not_behind(self) -> bool:
-        """Whether the first model is not behind the other by :data:`MARGIN` or more."""
-        return _settled(self.not_behind_p)
+        """Whether the first model is not behind the other by the margin or more."""
+        return _settled(self.not_behind_p, LEVEL / 2)
 
     @property
     def equal(self) -> bool:
-        """Whether the difference is smaller than :data:`MARGIN`, by two one-sided tests."""
+        """Whether the difference is smaller than the margin, by two one-sided tests."""
         return _settled(self.equal_p)
 
+    @property
+    def larger(self) -> bool:
+        """Whether the difference, on the side of its mean, is larger than the margin."""
+        return _settled(self.larger_p, LEVEL / 2)
 
-def _settled(p_value: float | None) -> bool:
-    return p_value is not None and p_value < LEVEL
+
+def _settled(p_value: float | None, level: float = LEVEL) -> bool:
+    """Whether a p-value is below the level; one-sided tests have half of it, as each end of a 95 % interval has."""
+    return p_value is not None and p_value < level
 
 
 def metric_groups(rows: Iterable[Row], deals: Deals = DISJOINT) -> list[MetricGroup]:
@@ -197,20 +208,42 @@ def compare(group: MetricGroup, one: Key, other: Key) -> Difference | None:
 
     The value of a deal is the mean over the clients of which both have a value; the interval is that of
     :func:`~fedfr.results.intervals.estimate`. There is none where deals train on the same people: how far such deals
-    are replications of each other cannot be estimated from them.
+    are replications of each other cannot be estimated from them. The margin of the difference is :data:`MARGIN`, or
+    half of the distance of ``other`` from 0 or 1 where that is less, so that nothing equals a saturated reference.
     """
     left, right = group.values.get(one, {}), group.values.get(other, {})
-    seeds: dict[int, list[float]] = {}
+    seeds: dict[int, list[tuple[float, float]]] = {}
     for number, client in sorted(left.keys() & right.keys()):
-        seeds.setdefault(number, []).append(left[number, client] - right[number, client])
+        seeds.setdefault(number, []).append((left[number, client], right[number, client]))
     if not seeds:
         return None
-    means = [fmean(each) for each in seeds.values()]
-    found = estimate(means, _influences(group, one, other, list(seeds)))
+    means = [(fmean(ours), fmean(theirs)) for ours, theirs in (zip(*each, strict=True) for each in seeds.values())]
+    levels = fmean(ours for ours, _ in means), fmean(theirs for _, theirs in means)
+    both = _outcomes(group, one, other, list(seeds))
+    values = [ours - theirs for ours, theirs in means]
+    found = estimate(values, influences(both), _differing(group.protocol, both, levels))
+    margin = min(MARGIN, max(0.0, min(levels[1], 1 - levels[1])) / 2)
     ends = None if group.deals.shared else found.interval()
     if ends is None:
-        return Difference(found.mean, None, None, found.deals)
-    return Difference(found.mean, *ends, found.deals, found.p_value, found)
+        few = not group.deals.shared and len(seeds) >= FEWEST_DEALS
+        return Difference(found.mean, None, None, found.deals, margin=margin, few=few)
+    return Difference(found.mean, *ends, found.deals, found.p_value, found, margin)
+
+
+def between(group: MetricGroup, before: MetricGroup, key: Key) -> Difference | None:
+    """Return the difference of one model between two groups, the first minus the second, paired by deal.
+
+    The clients of the groups may differ; the value of a deal is the mean over its own. People who are tested in both
+    groups are not known to be the same, so that outcomes by person are not used.
+    """
+    values = {}
+    for name, each in (("now", group), ("before", before)):
+        seeds: dict[int, list[float]] = {}
+        for (seed, _), value in each.values.get(key, {}).items():
+            seeds.setdefault(seed, []).append(value)
+        values[name, ""] = {(seed, ""): fmean(clients) for seed, clients in seeds.items()}
+    own = Deals(group.deals.people, group.deals.shared or before.deals.shared)
+    return compare(replace(group, values=values, deals=own), ("now", ""), ("before", ""))
 
 
 def compare_all(pairs: Sequence[tuple[MetricGroup, Key, Key]]) -> list[Comparison | None]:
@@ -220,15 +253,15 @@ def compare_all(pairs: Sequence[tuple[MetricGroup, Key, Key]]) -> list[Compariso
 
 def corrected(found: Sequence[Difference | None]) -> list[Comparison | None]:
     """Return the differences of a family with their corrected p-values, in order; None for None."""
-    kinds: dict[str, Callable[[Estimate], float | None]] = {
-        "p_value": lambda each: each.p_value,
-        "not_behind_p": lambda each: each.above(-MARGIN),
-        "equal_p": lambda each: each.equivalence_p(MARGIN),
+    kinds: dict[str, Callable[[Estimate, float], float | None]] = {
+        "p_value": lambda each, _: each.p_value,
+        "not_behind_p": lambda each, margin: each.above(-margin),
+        "equal_p": lambda each, margin: each.equivalence_p(margin),
+        "larger_p": lambda each, margin: replace(each, mean=abs(each.mean)).above(margin),
     }
-    estimates = [None if each is None else each.estimate for each in found]
+    tested = [(each.estimate, each.margin) for each in found if each is not None and each.estimate is not None]
     p_values = {
-        kind: iter(holm([p for each in estimates if each is not None and (p := p_value(each)) is not None]))
-        for kind, p_value in kinds.items()
+        kind: iter(holm([p for each in tested if (p := p_value(*each)) is not None])) for kind, p_value in kinds.items()
     }
     return [
         None
@@ -247,12 +280,20 @@ def better_model(group: MetricGroup, method: str) -> Key | None:
     return max(means, key=lambda key: means[key], default=None)
 
 
-def _influences(group: MetricGroup, one: Key, other: Key, seeds: Sequence[int]) -> list[dict[int, float]]:
-    """Return every test person's influence on the difference in each deal; empty if they were not kept."""
-    ours, theirs = ({} if each is None else each for each in (group.influences.get(key) for key in (one, other)))
-    if not all(seed in ours and seed in theirs for seed in seeds):
-        return []
-    return [
-        {person: ours[seed].get(person, 0.0) - theirs[seed].get(person, 0.0) for person in {*ours[seed], *theirs[seed]}}
-        for seed in seeds
-    ]
+def _outcomes(group: MetricGroup, one: Key, other: Key, seeds: Sequence[int]) -> list[tuple[Outcomes, Outcomes]]:
+    """Return the outcomes by person of both models in each deal; empty if they were not kept."""
+    ours, theirs = (group.outcomes.get(key, {}) for key in (one, other))
+    kept = all(seed in ours and seed in theirs for seed in seeds)
+    return [(ours[seed], theirs[seed]) for seed in seeds] if kept else []
+
+
+def _differing(protocol: str, both: Sequence[tuple[Outcomes, Outcomes]], levels: Iterable[float]) -> int | None:
+    """Return the number of people whose outcomes differ; without outcomes 0 near saturation, else None.
+
+    The pairs of a verification set are the same in all deals, which differ by their training alone.
+    """
+    if both:
+        return differing(both)
+    if protocol.startswith(SET_PROTOCOLS) or all(SATURATED <= level <= 1 - SATURATED for level in levels):
+        return None
+    return 0

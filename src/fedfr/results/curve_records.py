@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
@@ -40,12 +40,6 @@ class Curve(Brief):
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Curve:
-        """Read what :meth:`to_dict` wrote."""
-        values: dict[str, Any] = {field.name: content[field.name] for field in fields(cls)}
-        return cls(**values | {name: tuple(values[name]) for name in ("accepted", "genuine", "impostor")})
 
 
 def curve_from(

@@ -7,18 +7,21 @@ from dataclasses import dataclass, field, replace
 
 from fedfr.results.comparison import (
     DISJOINT,
+    LEVEL,
+    Comparison,
     Deals,
     Difference,
     Key,
     MetricGroup,
+    between,
     compare,
+    corrected,
     metric_groups,
     rate_of,
     shared_metrics,
     summaries,
 )
 from fedfr.results.costs import RoundCost, total
-from fedfr.results.intervals import holm
 from fedfr.results.result_rows import Row
 
 __all__ = ["ALONE", "FEDERATED", "ClientCost", "Gain", "Point", "gains"]
@@ -41,7 +44,7 @@ _PREFERRED = "TAR@FAR=1e-4"
 class Point:
     """Results of one point of a scenario; ``label`` is its value on the axis, ``at`` the same as a number if it is one.
 
-    ``costs`` are those of any rounds of the methods.
+    ``costs`` are those of any rounds of the methods. Points of different ``group`` are no steps of one axis.
     """
 
     label: str
@@ -49,23 +52,26 @@ class Point:
     rows: Sequence[Row]
     deals: Deals = DISJOINT
     costs: Sequence[RoundCost] = ()
+    group: str = ""
 
 
 @dataclass(frozen=True)
 class ClientCost:
-    """Cost of a method for one client, mean over clients and seeds: bytes sent and received, seconds of computing."""
+    """Cost of a method for one client, mean over clients and seeds: bytes up and down, seconds if they are known."""
 
     bytes_up: float = 0.0
     bytes_down: float = 0.0
-    seconds: float = 0.0
+    seconds: float | None = 0.0
 
 
 @dataclass(frozen=True)
 class Gain:
     """A federated model compared with the best model without a federation, at one point.
 
-    ``alternative`` is the one with the highest mean at this point, which favours it. ``p_value`` is corrected for the
-    number of points (Holm), None where there is no interval. ``cost`` and ``alternative_cost`` are for one client.
+    ``alternative`` is the one with the highest mean at this point, which favours it. ``rise`` is the difference of the
+    federated model from the point before, paired by deal; None at the first point. ``p_value`` and ``rise_p`` are
+    corrected for the number of gains and rises of the model (Holm), None where there is no interval. ``cost`` and
+    ``alternative_cost`` are for one client.
     """
 
     point: Point
@@ -79,11 +85,18 @@ class Gain:
     p_value: float | None = None
     cost: ClientCost = field(default_factory=ClientCost)
     alternative_cost: ClientCost = field(default_factory=ClientCost)
+    rise: Difference | None = None
+    rise_p: float | None = None
 
     @property
     def settled(self) -> bool:
-        """Whether the gain is not 0 at the level of 5 %, corrected for the number of points."""
-        return self.p_value is not None and self.p_value < 0.05
+        """Whether the gain is not 0 at the level of 5 %, corrected."""
+        return self.p_value is not None and self.p_value < LEVEL
+
+    @property
+    def rise_settled(self) -> bool:
+        """Whether the rise from the point before is not 0 at the level of 5 %, corrected."""
+        return self.rise_p is not None and self.rise_p < LEVEL
 
 
 def gains(points: Sequence[Point]) -> list[Gain]:
@@ -105,9 +118,30 @@ def _of_model(points: Sequence[Point], model: str) -> list[Gain]:
     if metric is None:
         return []
     found = [gain for point, rows in zip(points, compared, strict=True) if (gain := _at(point, model, rows, metric))]
-    tested = [gain.difference.p_value for gain in found if gain.difference.p_value is not None]
-    corrected = iter(holm(tested))
-    return [gain if gain.difference.p_value is None else replace(gain, p_value=next(corrected)) for gain in found]
+    found = [replace(gain, rise=_rise(gain, before)) for gain, before in zip(found, [None, *found], strict=False)]
+    family = iter(corrected([each for gain in found for each in (gain.difference, gain.rise)]))
+    tested = [(gain, next(family), next(family)) for gain in found]
+    return [replace(gain, p_value=_p_value(own), rise_p=_p_value(rise)) for gain, own, rise in tested]
+
+
+def _rise(gain: Gain, before: Gain | None) -> Difference | None:
+    """Return the rise from the point before; None between points of different groups, which are no steps of an axis."""
+    if before is None or gain.point.group != before.point.group:
+        return None
+    key = (FEDERATED, gain.model)
+    now, earlier = (
+        next(group for group in metric_groups(each.point.rows, each.point.deals) if _is_of(group, each))
+        for each in (gain, before)
+    )
+    return between(now, earlier, key)
+
+
+def _is_of(group: MetricGroup, gain: Gain) -> bool:
+    return (group.protocol, group.metric) == (gain.protocol, gain.metric)
+
+
+def _p_value(found: Comparison | None) -> float | None:
+    return None if found is None else found.p_value
 
 
 def _compared(point: Point, model: str, alternatives: Sequence[str]) -> list[Row]:
@@ -138,8 +172,10 @@ def _at(point: Point, model: str, rows: Sequence[Row], metric: str) -> Gain | No
     if best is None or difference is None:
         return None
     mean = summaries(group)
-    costs = (_client_cost(point, method) for method in (FEDERATED, best[0]))
-    return Gain(point, model, group.protocol, metric, mean[key].mean, best, mean[best].mean, difference, None, *costs)
+    cost, other = (_client_cost(point, method) for method in (FEDERATED, best[0]))
+    return Gain(
+        point, model, group.protocol, metric, mean[key].mean, best, mean[best].mean, difference, None, cost, other
+    )
 
 
 def _best(group: MetricGroup, key: Key) -> Key | None:
@@ -151,9 +187,10 @@ def _best(group: MetricGroup, key: Key) -> Key | None:
 
 def _client_cost(point: Point, method: str) -> ClientCost:
     clients = {row.client for row in point.rows if row.client}
-    own = [cost for cost in point.costs if cost.method == method]
+    own = [cost for cost in point.costs if cost.method == method and cost.round]
     seeds = {cost.seed for cost in own}
     if not own or not clients:
         return ClientCost()
     every, count = total(own), len(seeds) * len(clients)
-    return ClientCost(every.bytes_up / count, every.bytes_down / count, every.client_seconds / count)
+    seconds = None if every.client_seconds is None else every.client_seconds / count
+    return ClientCost(every.bytes_up / count, every.bytes_down / count, seconds)

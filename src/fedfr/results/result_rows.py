@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, get_args
 
 from fedfr.config.schema import Scoring
@@ -51,11 +51,6 @@ class Row(Brief):
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Row:
-        """Read what :meth:`to_dict` wrote."""
-        return cls(**{field.name: content[field.name] for field in fields(cls)})
 
 
 def scored_protocol(protocol: str, scoring: str) -> str:

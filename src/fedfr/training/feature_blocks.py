@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from fedfr.core.archives import DAMAGED_ARCHIVE
 from fedfr.core.errors import FedfrError
-from fedfr.core.files import locked, read_json, remove_leftovers, write_atomically, write_json
+from fedfr.core.files import read_json, remove_leftovers, write_atomically, write_json
+from fedfr.core.locks import locked
 
 __all__ = ["FEATURE_BLOCK", "FeatureBlocks", "passing_blocks"]
 

@@ -15,6 +15,7 @@ from tests.support.engine_bench import (
     AGREEMENT,
     BROADCAST,
     CLIENTS,
+    SETTINGS,
     WEIGHTS,
     EngineBench,
     hello,
@@ -24,7 +25,7 @@ from tests.support.engine_bench import (
 )
 from tests.support.grid import Answers, FakeGrid, Node, says
 
-from fedfr.config.schema import FederationConfig
+from fedfr.config.schema import FederationConfig, Report
 from fedfr.core.errors import FedfrError
 from fedfr.engines.flower.grid_engine import FlowerEngine
 from fedfr.engines.flower.wire import read_broadcast
@@ -102,6 +103,21 @@ def test_an_error_is_assigned_to_the_client_of_its_request(code: int, reason: st
     nodes = three_nodes()
     nodes[12].train = lambda message: [(3.0, Error(code, "/home/north/person-03.png is damaged"))]
     assert reasons(EngineBench(nodes).round()) == {"north": reason}
+
+
+@pytest.mark.parametrize(
+    ("report", "kept"),
+    [("none", set()), ("losses", {"loss/total"}), ("all", {"loss/total", "images/private", "seconds"})],
+)
+def test_metrics_that_the_agreement_does_not_name_are_dropped(report: Report, kept: set[str]) -> None:
+    """A site of another version may send them; the server neither stores nor shows them."""
+    metrics = {"loss/total": 0.5, "images/private": 12.0, "seconds": 3.0}
+    nodes = three_nodes()
+    nodes[12].train = says(Update(1, "north", WEIGHTS, None, 3, metrics))
+    settings = SETTINGS.model_copy(update={"report": report})
+    north = EngineBench(nodes, settings=settings).round()["north"]
+    assert isinstance(north, Update)
+    assert north.metrics == {name: metrics[name] for name in kept}
 
 
 def test_a_clients_failure_keeps_its_reason() -> None:

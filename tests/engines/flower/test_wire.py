@@ -17,15 +17,22 @@ from hypothesis import strategies as st
 from fedfr.core.errors import FedfrError
 from fedfr.engines.flower.wire import (
     broadcast_records,
+    busy_records,
     hello_request_records,
+    is_busy,
     largest_reply,
     read_broadcast,
     read_hello,
     read_hello_request,
     read_reply,
+    read_stage,
+    read_stage_reply,
     reply_records,
+    stage_records,
+    stage_reply_records,
 )
 from fedfr.federation.messages import Broadcast, Failure, Hello, Update, encode
+from fedfr.privacy.secure_sum.stage_messages import Stage
 
 AGREEMENT = "a" * 64
 TYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.int64, torch.int32, torch.uint8, torch.bool]
@@ -223,6 +230,33 @@ def test_damaged_private_prototypes_are_refused() -> None:
     body["identities"] = Array("uint8", (4,), "fedfr.safetensors", b"none")
     with pytest.raises(FedfrError, match="is not a complete set of private prototypes"):
         read_broadcast(content, AGREEMENT)
+
+
+def test_messages_of_stages_are_read_back_and_checked() -> None:
+    request = travelled(stage_records(AGREEMENT, Stage.MASK, b"boxes"))
+    assert read_stage(request, AGREEMENT) == (Stage.MASK, b"boxes")
+    answer = travelled(stage_reply_records([b"masked ", memoryview(b"vector")]))
+    assert read_stage_reply(answer, "north", 13) == b"masked vector"
+    assert read_stage_reply(reply_records(Failure("north", "no")), "north", 13) == Failure("north", "no")
+    assert [is_busy(each) for each in (travelled(busy_records()), answer, request, RecordDict())] == [
+        True,
+        *[False] * 3,
+    ]
+    request.config_records["fedfr"]["stage"] = "guess"
+    for read, reason in (
+        (lambda: read_stage(request, AGREEMENT), "stage is 'guess', expected one of"),
+        (lambda: read_stage(travelled(stage_records("b" * 64, Stage.MASK, b"")), AGREEMENT), "agreement is 'bbb"),
+        (lambda: read_stage(answer, AGREEMENT), "list of fields"),
+        (lambda: read_stage_reply(answer, "north", 12), "size of message is 13, expected at most 12 bytes"),
+        (
+            lambda: read_stage_reply(reply_records(UPDATE), "north", 13),
+            "it is an update, expected an answer",
+        ),
+        (lambda: read_stage_reply(reply_records(Failure("south", "no")), "north", 13), "client is 'south'"),
+        (lambda: read_stage_reply(busy_records(), "north", 13), "kind is 'busy', expected stage"),
+    ):
+        with pytest.raises(FedfrError, match=reason):
+            read()
 
 
 @pytest.mark.parametrize("read", [lambda it: read_reply(it, "north", MOST), lambda it: read_broadcast(it, AGREEMENT)])

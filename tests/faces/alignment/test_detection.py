@@ -19,6 +19,7 @@ from fedfr.faces.alignment.detection import (
     Detector,
     DetectorFile,
     Face,
+    _shrunk,
     choose_main_face,
     open_detector,
 )
@@ -79,6 +80,12 @@ def test_a_face_that_fills_the_photograph_is_found(data_dir: Path, detector: Det
         best = detector.find(near)[0]
         assert best.score is not None
         assert best.score > 0.8
+
+
+def test_a_photograph_halved_before_it_is_reduced_hardly_differs() -> None:
+    large = np.asarray(cv2.resize(texture(300, 400), (3600, 2600), interpolation=cv2.INTER_CUBIC), np.uint8)
+    (expected, found) = cv2.resize(large, (640, 462), interpolation=cv2.INTER_AREA), _shrunk(large, (640, 462))
+    assert np.abs(expected.astype(int) - found).max() <= 1
 
 
 def test_a_face_in_a_grey_image(data_dir: Path, detector: Detector) -> None:

@@ -9,7 +9,8 @@ import pytest
 from numpy.lib.stride_tricks import as_strided
 
 from fedfr.faces import FaceSet
-from fedfr.faces.face_sets import NamedSet, combine, read_identities
+from fedfr.faces.face_sets import NamedSet, combine
+from fedfr.faces.identity_lists import read_identities
 
 
 @pytest.fixture(scope="module")

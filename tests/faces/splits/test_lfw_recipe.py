@@ -5,6 +5,10 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
+import pytest
+
+from fedfr.core.errors import FedfrError
 from fedfr.faces import FaceSet, make_split
 
 
@@ -39,6 +43,15 @@ def test_lfw_fed_counts(lfw: FaceSet) -> None:
     left_over = {lfw.identities[label] for label in private[150:]}
     assert len(left_over) == 8
     assert not left_over & {name for people in split.identities.values() for name in people}
+
+
+def test_max_images_limits_clients_and_unseen_people(lfw: FaceSet) -> None:
+    limited = {"deals": 5, "min_images": 5, "max_images": 12, "clients": 4, "identities_per_client": 10}
+    split = make_split(lfw, "lfw-fed", **limited, public_identities=757, unseen_identities=30, seed=0)
+    for images in (*({*client.train, *client.test} for client in split.clients.values()), {*split.generic}):
+        assert int(np.bincount(lfw.labels[[*images]]).max()) == 12
+    with pytest.raises(FedfrError, match="max_images = 4; give a whole number of at least 5"):
+        make_split(lfw, "lfw-fed", **{**limited, "max_images": 4}, seed=0)
 
 
 def test_lfw_fed_is_pinned(lfw: FaceSet) -> None:

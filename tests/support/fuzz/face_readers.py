@@ -16,12 +16,14 @@ from fedfr.faces.alignment.photographs.import_journal import ImportJournal as Ph
 from fedfr.faces.alignment.photographs.outcome import Outcome
 from fedfr.faces.alignment.photographs.photograph_reading import read_photograph
 from fedfr.faces.alignment.photographs.reasons import RejectedPhotograph
-from fedfr.faces.face_sets import NamedSet, combine, read_identities
+from fedfr.faces.face_sets import NamedSet, combine
+from fedfr.faces.identity_lists import read_identities
 from fedfr.faces.readers import import_folder
 from fedfr.faces.readers.choice import import_faces
 from fedfr.faces.readers.image_reading import read_image
 from fedfr.faces.readers.verification_sets import read_verification_set
 from fedfr.faces.writers.recordio import write_recordio_file
+from fedfr.recognition import RejectedPhoto, read_photo
 
 __all__ = ["TARGETS"]
 
@@ -43,6 +45,12 @@ def _read_photographs(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         with contextlib.suppress(RejectedPhotograph):
             read_photograph(path)
+
+
+def _read_photos(folder: Path) -> None:
+    for path in sorted(folder.iterdir()):
+        with contextlib.suppress(RejectedPhoto):
+            read_photo(path.read_bytes())
 
 
 def _records(folder: Path) -> None:
@@ -128,6 +136,7 @@ TARGETS = {
         _read_images,
     ),
     "photographs": Target(("faces.alignment.photographs.photograph_reading",), _images, _read_photographs),
+    "photos": Target(("recognition.photos.photo",), _images, _read_photos),
     "folder": Target(
         ("faces.readers.identity_folder", "faces.readers.aligned_folder"), identity_folders, import_folder
     ),
@@ -152,7 +161,9 @@ TARGETS = {
         _read_set,
     ),
     "several face sets": Target(
-        ("faces.face_sets", "faces.set_links", "faces.joined_pixels"), _several_sets, _read_several_sets
+        ("faces.face_sets", "faces.identity_lists", "faces.set_links", "faces.joined_pixels"),
+        _several_sets,
+        _read_several_sets,
     ),
     "verification set": Target(
         (

@@ -26,7 +26,8 @@ __all__ = ["START", "Round", "damaged", "header_of", "joined", "messages"]
 
 AGREEMENT = "a" * 64
 START = GenericModel({"w": torch.ones(1500), "b": torch.ones(3), "steps": torch.tensor(4)}, torch.ones(2, 4))
-WAITS = DeploymentConfig(join=1000, hello=10, deadline=50, poll=1)
+# With all metrics, which are checked only where they are not dropped.
+WAITS = DeploymentConfig(join=1000, hello=10, deadline=50, poll=1, report="all")
 
 
 def header_of(data: bytes) -> tuple[bytes, bytes]:

@@ -15,7 +15,10 @@ from fedfr.federation.feature_store import FeatureStore
 from fedfr.models.checkpoint import Contract, load_model, save_model
 from fedfr.models.foreign import load_backbone
 from fedfr.models.foreign_heads import load_foreign_dfc, load_foreign_prototypes
+from fedfr.models.network_files import network_space, save_network
+from fedfr.models.onnx_contract import with_contract
 from fedfr.models.onnx_model import OnnxBackbone
+from fedfr.models.opened_model import open_model
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.models.released import read_released
 from fedfr.training.feature_blocks import FeatureBlocks
@@ -48,6 +51,15 @@ def _onnx(folder: Path) -> None:
     from tests.models.test_bombs import network
 
     network(folder / "n.onnx")
+    contract = Contract("slimface", 48, Preprocessing(), "sha256:0", "generic")
+    (folder / "contract.onnx").write_bytes(with_contract((folder / "n.onnx").read_bytes(), contract))
+
+
+def _read_onnx(folder: Path) -> None:
+    OnnxBackbone(folder / "n.onnx")
+    model = open_model(folder / "contract.onnx")
+    network_space(model)
+    save_network(model, folder / "copy.onnx")
 
 
 def _blocks(folder: Path) -> None:
@@ -86,7 +98,9 @@ TARGETS = {
     "weights": Target(
         ("models.foreign", "models.foreign_files", "models.foreign_heads", "models.released"), _weights, _read_weights
     ),
-    "onnx": Target(("models.onnx_graph", "models.onnx_model"), _onnx, lambda folder: OnnxBackbone(folder / "n.onnx")),
+    "onnx": Target(
+        ("models.onnx_contract", "models.onnx_graph", "models.onnx_model", "models.network_files"), _onnx, _read_onnx
+    ),
     "pre-training": Target(("training.pretraining",), _pretrained, _read_pretrained),
     "kept features": Target(("training.feature_blocks",), _blocks, _read_blocks, "*.npz"),
     "public features": Target(("federation.feature_store",), _features, _read_features, "*.npy"),

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tests.support.fuzz import deployment_readers, face_readers, model_readers, run_readers, table_readers
+from tests.support.fuzz import (
+    deployment_readers,
+    erasure_readers,
+    face_readers,
+    gallery_readers,
+    ledger_readers,
+    model_readers,
+    privacy_readers,
+    run_readers,
+    service_readers,
+    table_readers,
+)
 
 __all__ = ["TARGETS"]
 
@@ -12,4 +23,9 @@ TARGETS = {
     **run_readers.TARGETS,
     **model_readers.TARGETS,
     **deployment_readers.TARGETS,
+    **erasure_readers.TARGETS,
+    **gallery_readers.TARGETS,
+    **ledger_readers.TARGETS,
+    **service_readers.TARGETS,
+    **privacy_readers.TARGETS,
 }

@@ -13,10 +13,12 @@ from tests.support.fuzz.run_samples import WEIGHTS, experiment
 from tests.support.fuzz.targets import Target
 
 from fedfr.config.schema import load_config
+from fedfr.core.files import write_json
 from fedfr.evaluation.person_outcomes import PersonOutcomes
 from fedfr.experiments.benchmark_results import read_results
 from fedfr.experiments.events import Events
 from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.privacy_audit import stored_audit
 from fedfr.experiments.report import open_report, save_page
 from fedfr.faces import Split
 from fedfr.federation.identity_key import IdentityKey
@@ -24,7 +26,9 @@ from fedfr.federation.journal import Journal
 from fedfr.federation.method import GenericModel
 from fedfr.federation.private_state import PrivateState
 from fedfr.federation.private_store import PrivateStore
-from fedfr.results.costs import round_costs
+from fedfr.reporting.audit_table import audit_page_table, audit_text
+from fedfr.results.audit_rows import AUDIT_FILE, AuditRow
+from fedfr.results.costs import EpochCost, round_costs, starting_cost, write_epoch_costs
 from fedfr.results.person_records import PersonRecord, read_person_records, write_person_records
 
 __all__ = ["TARGETS"]
@@ -43,7 +47,7 @@ def _config(folder: Path) -> None:
 
 
 def _split(folder: Path) -> None:
-    experiment(folder).components.split.save(folder / "split.json")
+    experiment(folder, "split.settings.stranger_identities=2").components.split.save(folder / "split.json")
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -53,7 +57,7 @@ def _read_split(folder: Path) -> None:
     split = Split.load(folder / "split.json")
     for part in split.clients.values():
         list(part.train), list(part.test)
-    list(split.public), list(split.generic)
+    list(split.public), list(split.generic), list(split.strangers)
 
 
 def _journal(folder: Path) -> None:
@@ -69,7 +73,7 @@ def _read_journal(folder: Path) -> None:
 
 
 def _metrics(folder: Path) -> None:
-    update = {"event": "update", "round": 1, "client": "a", "seconds": 1.0, "bytes/up": 3, "bytes/down": 4}
+    update = {"event": "update", "round": 1, "client": "a", "cpu_seconds": 1.0, "bytes/up": 3, "bytes/down": 4}
     lines = [{**update, "peak_rss_bytes": 5.0}, {"event": "round", "round": 1, "seconds": 2.0}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
@@ -77,6 +81,14 @@ def _metrics(folder: Path) -> None:
 def _read_metrics(folder: Path) -> None:
     round_costs(folder / "metrics.jsonl", "fedfr", 0)
     Events.of_rounds(folder / "metrics.jsonl", 0)
+
+
+def _start_cost(folder: Path) -> None:
+    write_epoch_costs(folder / "cost.json", [EpochCost(2.5, 1.5, 6, 48), EpochCost(2.0, 1.0, 6, 48)])
+
+
+def _read_start_cost(folder: Path) -> None:
+    starting_cost(folder / "cost.json", 0)
 
 
 def _private(folder: Path) -> None:
@@ -106,11 +118,27 @@ def _results(folder: Path) -> None:
     (folder / "results.csv").write_text(f"{columns}\n,fedfr,0,1,a,generic,p,TAR,0.5,1,2,,1.0,2.0,3,4,5\n")
 
 
+def _audit(folder: Path) -> None:
+    rows = [
+        AuditRow("enrolment", "sum only", auc=0.5, low=0.4, high=0.6, tpr=0.1, positives=3, negatives=4),
+        AuditRow("canaries", "sum only", "canaries", auc=0.5, epsilon=0.1, epsilon_most=2.3),
+        AuditRow("mined", "final model", left_out="it is not in the file"),
+    ]
+    write_json(folder / AUDIT_FILE, [row.to_dict() for row in rows])
+
+
+def _read_audit(folder: Path) -> None:
+    rows = stored_audit(folder)
+    audit_text(rows, 80)
+    audit_page_table(rows)
+
+
 def _identity_key(folder: Path) -> None:
     IdentityKey(folder).hash_names(["a"])
 
 
 TARGETS = {
+    "privacy audit": Target(("experiments.privacy_audit", "results.audit_rows"), _audit, _read_audit),
     "outcomes by person": Target(
         ("results.person_records",), _people, lambda folder: list(read_person_records(folder / "people.npz"))
     ),
@@ -122,6 +150,7 @@ TARGETS = {
     "split": Target(("faces.splits.split", "faces.index_ranges"), _split, _read_split, "split.json"),
     "journal": Target(("federation.journal", "core.files"), _journal, _read_journal),
     "metrics": Target(("results.costs", "experiments.events"), _metrics, _read_metrics),
+    "start-cost": Target(("results.costs",), _start_cost, _read_start_cost),
     "private state": Target(("federation.private_store", "federation.packing"), _private, _read_private),
     "identity key": Target(
         ("federation.identity_key",), _identity_key, lambda folder: IdentityKey(folder).hash_names(["a"])
@@ -130,6 +159,7 @@ TARGETS = {
         (
             "experiments.experiment",
             "experiments.stored_run",
+            "experiments.run_evaluation",
             "experiments.report",
             "results.result_rows",
             "results.curve_records",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
 
 from flwr.app import RecordDict
@@ -83,12 +83,14 @@ class NodeRegistry:
         self._reasons: dict[int, tuple[str, str]] = {}
         self._since: dict[str, tuple[str, float]] = {}
 
-    def find_nodes(self, clients: Sequence[str], timeout: float, pause: float = 2.0) -> dict[str, int | str]:
+    def find_nodes(
+        self, clients: Collection[str], timeout: float, pause: float = 2.0, *, enough: int | None = None
+    ) -> dict[str, int | str]:
         """Return the node of every client in ``clients``, or the reason why it cannot take part.
 
-        Asks new nodes and waits up to ``timeout`` seconds until all clients are connected and accepted. A site reads
-        its files for every message, so they can be corrected meanwhile. Time in which a site is busy with another run
-        does not count. ``pause``: seconds between two polls.
+        Asks new nodes and waits up to ``timeout`` seconds until all clients, or ``enough``, are connected and accepted.
+        A site reads its files for every message, so they can be corrected meanwhile. Time in which a site is busy with
+        another run does not count. ``pause``: seconds between two polls.
         """
         clock = self._requests.clock
         self._rejected.clear()
@@ -112,7 +114,8 @@ class NodeRegistry:
             if timeout and now < started + self._max_busy and any(each.state == BUSY for each in statuses.values()):
                 deadline = now + timeout
             nodes = {client: self._find(client) for client in clients}
-            if all(isinstance(node, int) for node in nodes.values()) or now >= deadline:
+            found = sum(isinstance(node, int) for node in nodes.values())
+            if found >= (len(nodes) if enough is None else min(enough, len(nodes))) or now >= deadline:
                 return {
                     client: node if isinstance(node, int) else statuses[client].reason for client, node in nodes.items()
                 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -114,6 +114,55 @@ class NodeRequests:
                 self._give_up(message_id, name, occasion, max_bytes)
                 del waiting[message_id]
                 yield name, LostReply(f"no reply within {seconds:g} s", late=True)
+        finally:
+            for message_id, name in waiting.items():
+                self._give_up(message_id, name, occasion, max_bytes)
+
+    def ask_repeatedly(
+        self,
+        names: Collection[str],
+        requests: Callable[[Collection[str]], Mapping[str, NodeRequest]],
+        seconds: float,
+        pause: float,
+        occasion: str,
+        max_bytes: int,
+        is_busy: Callable[[RecordDict], bool],
+    ) -> Iterator[tuple[str, RecordDict | LostReply]]:
+        """Send requests that may be answered twice, and yield one reply per name, in the order of arrival.
+
+        ``requests``: returns a request for each of the given names that can be reached now. Names without a reply are
+        asked again after ``pause`` seconds, then after twice that, and so on, because a node that was killed does not
+        answer what it had received. The first reply of each counts, unless ``is_busy`` says that the node still works
+        on an earlier request. Otherwise as :meth:`ask`.
+        """
+        self._discard_late_replies()
+        awaited, waiting, lost = {*names}, dict[str, str](), dict[str, LostReply]()
+        again = self.clock.monotonic()
+        deadline = again + seconds
+        try:
+            while awaited:
+                last = self.clock.monotonic() >= deadline
+                if not last and self.clock.monotonic() >= again:
+                    waiting |= self.send(requests(sorted(awaited)), seconds + LATE_REPLY_TIMEOUT, occasion)
+                    again, pause = self.clock.monotonic() + pause, 2 * pause
+                for name, answer in self.collect(waiting, deadline, max_bytes, occasion):
+                    if name not in awaited:
+                        continue
+                    if isinstance(answer, LostReply):
+                        lost[name] = answer
+                        continue
+                    if is_busy(answer):
+                        lost.pop(name, None)
+                        continue
+                    awaited.discard(name)
+                    yield name, answer
+                    del answer
+                if last:
+                    break
+                if awaited:
+                    self.clock.sleep(min(self.pause, max(deadline - self.clock.monotonic(), 0.01)))
+            for name in sorted(awaited):
+                yield name, lost.get(name, LostReply(f"no reply within {seconds:g} s", late=True))
         finally:
             for message_id, name in waiting.items():
                 self._give_up(message_id, name, occasion, max_bytes)

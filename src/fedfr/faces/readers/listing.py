@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,10 +45,10 @@ def check_apart(source: Path, target: Path) -> None:
         raise FedfrError(f"dest {target} and the images in {source} are inside one another; choose another dest")
 
 
-def list_images(source: Path, *, readable: bool = False) -> ImageListing:
+def list_images(source: Path, *, readable: bool = False, suffixes: Collection[str] = SUFFIXES) -> ImageListing:
     """List all ``source``/<identity>/<image>, identities and images sorted by name; hidden files are skipped.
 
-    With ``readable`` only regular files and links to them are included.
+    With ``readable`` only regular files and links to them are included. ``suffixes``: those of images.
     Raises :class:`FedfrError` if there are none, if a folder cannot be read, and for a name that is not UTF-8.
     """
     files: list[Path] = []
@@ -61,7 +62,7 @@ def list_images(source: Path, *, readable: bool = False) -> ImageListing:
             others.append(folder)
             continue
         entries = visible(folder)
-        images = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and not entry.is_dir()]
+        images = [entry for entry in entries if entry.suffix.lower() in suffixes and not entry.is_dir()]
         if readable:
             broken += [entry for entry in images if not entry.is_file()]
             images = [entry for entry in images if entry.is_file()]
@@ -74,7 +75,7 @@ def list_images(source: Path, *, readable: bool = False) -> ImageListing:
         files += images
     if not files:
         raise FedfrError(
-            f"{source} has no images in sub-folders; expected <identity>/<image> with one of {' '.join(SUFFIXES)}"
+            f"{source} has no images in sub-folders; expected <identity>/<image> with one of {' '.join(suffixes)}"
         )
     names, other_names, broken_names = (
         tuple(entry.relative_to(source).as_posix() for entry in entries) for entries in (files, others, broken)

@@ -34,6 +34,7 @@ def lfw_fed(
     clients: int = 10,
     identities_per_client: int | Sequence[int] = 15,
     min_images: int = 10,
+    max_images: int = 30,
     public_identities: int = 1000,
     generic_identities: int | None = None,
     distractors: int | None = None,
@@ -49,7 +50,7 @@ def lfw_fed(
     (158, candidates for clients), then those with two or more but fewer than that (1 522, candidates for public).
     Clients take the first ones of the former, 15 each; the remaining 8 are not used. Public takes the first 1 000 of
     the latter, generic the others (522). The 4 069 identities with one image are distractors and also generic. Clients'
-    identities keep their first 30 images; the last 40 % of these, rounded half up, are for testing.
+    identities keep their first ``max_images`` images; the last 40 % of these, rounded half up, are for testing.
 
     Fewer clients or public identities are a prefix of the full split; ``generic_identities`` keeps only as many from
     the end of the public candidates, ``distractors`` only the first by name. ``pairs`` is the file of the official
@@ -61,7 +62,7 @@ def lfw_fed(
     seed, and at most ``generic_identities`` and ``distractors`` of them. Few ``pairs`` lie within one part: verified
     are those of all people who are neither public, nor a client's in this split, nor in the last parts. The splits
     therefore share most pairs. The last ``unseen_identities`` of the part of candidates for clients are generic, too,
-    with their first 30 images: they give many more genuine pairs than those with few images.
+    with their first ``max_images`` images: they give many more genuine pairs than those with few images.
 
     ``validation=True`` is for choosing settings. With ``deals`` it is the split of the last parts, which no seed has.
     Without, clients have the same identities, but no test image of the split otherwise made is used: their training
@@ -71,6 +72,7 @@ def lfw_fed(
     _check_choices(validation, pairs, deals, unseen_identities)
     sizes = client_sizes(clients, identities_per_client)
     check_minimum(3, min_images=min_images)
+    check_minimum(min_images, max_images=max_images)
     check_minimum(
         0,
         public_identities=public_identities,
@@ -112,7 +114,7 @@ def lfw_fed(
         chosen_on = {label for pool in pools for label in Deal(deals, deals).part(pool, None, many)}
         in_pairs = {*order} - {*shown, *private} - chosen_on
     singles = images_of(faces, single)
-    unseen_images = [images_of(faces, others), images_of(faces, unseen_private, 30), singles]
+    unseen_images = [images_of(faces, others), images_of(faces, unseen_private, max_images), singles]
     generic = ImageIndices(np.sort(concatenate_indices(unseen_images)))
     if validation and deals is None:
         kept = len(shown) - len(shown) // 5
@@ -125,7 +127,7 @@ def lfw_fed(
         seed=seed,
         faces_fingerprint=faces.fingerprint(),
         public=images_of(faces, shown),
-        clients=assign_to_clients(faces, private, sizes, divide, 30),
+        clients=assign_to_clients(faces, private, sizes, divide, max_images),
         generic=generic,
         distractors=singles,
         pairs=tuple(pair for pair in given if in_pairs.issuperset(faces.labels[list(pair)].tolist())),

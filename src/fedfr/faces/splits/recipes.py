@@ -11,6 +11,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.named_objects import parameters_of
 from fedfr.core.registry import Entry, Extensions, Registry
 from fedfr.faces.faceset import FaceSet
+from fedfr.faces.splits.assignment import check_minimum
 from fedfr.faces.splits.general_recipe import general, quickstart
 from fedfr.faces.splits.lfw_recipe import lfw_fed
 from fedfr.faces.splits.ms1m_fedfr import ms1m_fedfr
@@ -19,21 +20,23 @@ from fedfr.faces.splits.partition_recipe import by_partition
 from fedfr.faces.splits.set_recipes import by_set, pins_fed
 from fedfr.faces.splits.site_recipe import sites
 from fedfr.faces.splits.split import Split
+from fedfr.faces.splits.stranger_identities import set_strangers_apart
 
 __all__ = ["SPLITS", "make_split"]
 
-COMMON_SETTINGS = ("duplicates", "exclude")
+COMMON_SETTINGS = ("duplicates", "exclude", "stranger_identities")
 
 
 def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
     """Split ``faces`` by a recipe of :data:`SPLITS`; settings are recorded, and the split is checked for leaks.
 
-    Every recipe also has two settings. ``duplicates``: with ``"error"`` (the default) the same image in two parts is an
-    error, with ``"drop"`` exact duplicates are omitted before the recipe is applied
+    Every recipe also has three settings. ``duplicates``: with ``"error"`` (the default) the same image in two parts is
+    an error, with ``"drop"`` exact duplicates are omitted before the recipe is applied
     (:func:`~fedfr.faces.exact_duplicates.without_duplicates`). ``exclude``: a list of findings whose marked images are
-    omitted (:func:`~fedfr.faces.exclusions.read_exclusions`). Omitted images are recorded in the split with the
-    reason, and logged. Raises :class:`FedfrError` for an unknown recipe or setting, for too few identities, and as
-    :meth:`Split.check` does.
+    omitted (:func:`~fedfr.faces.exclusions.read_exclusions`). ``stranger_identities``: number of generic identities
+    that become strangers (:func:`~fedfr.faces.splits.stranger_identities.set_strangers_apart`). Omitted images are
+    recorded in the split with the reason, and logged. Raises :class:`FedfrError` for an unknown recipe or setting, for
+    too few identities, and as :meth:`Split.check` does.
 
     >>> import numpy as np
     >>> from fedfr import FaceSet, make_split
@@ -51,7 +54,8 @@ def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
     duplicates = settings.pop("duplicates", "error")
     if duplicates not in ("error", "drop"):
         raise FedfrError(f"split setting duplicates = {duplicates!r}; give error or drop")
-    exclude = settings.pop("exclude", None)
+    exclude, strangers = settings.pop("exclude", None), settings.pop("stranger_identities", 0)
+    check_minimum(0, stranger_identities=strangers)
     for name in settings:
         if name not in known:
             raise FedfrError(
@@ -75,10 +79,12 @@ def make_split(faces: FaceSet, recipe: str, **settings: Any) -> Split:
     if duplicates == "drop":
         recorded["duplicates"] = duplicates
     omitted = omitted_images(faces, exclude, duplicates=duplicates == "drop")
+    if strangers:
+        recorded["stranger_identities"] = strangers
     result = make_split_without(make, faces, settings, omitted) if omitted else make(faces, **settings)
     if not isinstance(result, Split):
         raise FedfrError(f"split {recipe!r} returned a {type(result).__name__}; let it return a fedfr.Split")
-    split = replace(result, settings=recorded).describe(faces)
+    split = set_strangers_apart(replace(result, settings=recorded), faces, strangers).describe(faces)
     split.check(faces)
     return split
 

@@ -19,7 +19,7 @@ from fedfr.faces.exclusions import OmittedImage
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.index_ranges import format_ranges, parse_ranges
 from fedfr.faces.joined_pixels import SetPart
-from fedfr.faces.splits.split_parts import UNSEEN, ClientFaces, SplitParts, labels_of
+from fedfr.faces.splits.split_parts import STRANGERS, UNSEEN, ClientFaces, SplitParts, labels_of
 
 __all__ = ["ClientFaces", "Split"]
 
@@ -33,8 +33,9 @@ class Split:
 
     ``public`` images are known to all clients; ``clients`` maps a client id to its private images; ``generic`` images
     show identities that are not used for training; ``distractors`` are further non-mated probes and may overlap
-    ``generic``; ``pairs`` are pairs of images of unseen people to verify. ``identities`` names the identities of each
-    part, ``settings`` records the settings of the recipe. ``left_out`` are the omitted images with the reason, and
+    ``generic``; ``pairs`` are pairs of images of unseen people to verify; ``strangers`` show further identities, with
+    which thresholds are calibrated: they are neither trained on nor tested with. ``identities`` names the identities of
+    each part, ``settings`` records the settings of the recipe. ``left_out`` are the omitted images with the reason, and
     ``lost_identities`` the identities without any remaining image. ``sets`` are the face sets of which the faces are
     combined, each with its images; empty for a single set. Indices may be any sequence or array; they are stored as
     arrays.
@@ -62,11 +63,12 @@ class Split:
     left_out: tuple[OmittedImage, ...] = ()
     lost_identities: tuple[str, ...] = ()
     sets: tuple[SetPart, ...] = ()
+    strangers: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         # A client id is also the name of a folder.
         check_client_ids(self.clients, f"client of split {self.name!r}")
-        for part in ("public", "generic", "distractors"):
+        for part in ("public", "generic", "distractors", STRANGERS):
             object.__setattr__(self, part, ImageIndices(getattr(self, part)))
 
     def __repr__(self) -> str:
@@ -74,12 +76,13 @@ class Split:
         return f"Split({self.name!r}, {clients} clients, {public} public and {unseen} unseen images, seed {self.seed})"
 
     def parts(self) -> dict[str, Sequence[int]]:
-        """Return the lists of images by name: ``public``, ``client-01 train``, …, ``generic``, ``distractors``."""
+        """Return the lists of images by name: ``public``, ``client-01 train``, …, ``strangers`` if there are any."""
         return self._parts().lists()
 
     def describe(self, faces: FaceSet) -> Split:
         """Return this split with ``sets`` and ``identities`` of ``faces``: names by part in the order of labels."""
         groups = {"public": self.public, "generic": self.generic, "distractors": self.distractors}
+        groups[STRANGERS] = self.strangers
         groups |= {client: ImageIndices(images.all()) for client, images in self.clients.items()}
         return replace(
             self,
@@ -97,9 +100,10 @@ class Split:
         Raises :class:`FedfrError` naming the part and the image or identity for: a split of other faces; an index out
         of range; an image used twice (``generic`` and ``distractors`` may share images); a client without training
         images; a tested identity that its client does not train on; an identity, or two whose names look the same, in
-        two of public, each client, and the unseen identities; the same pixels in two parts or in a client's training
-        and test; a pair with an image of a person who is public or a client's; with several face sets, a public image
-        of another set than the public one, or a client's of another than a private one.
+        two of public, each client, the unseen identities and the strangers; the same pixels in two parts or in a
+        client's training and test; a pair with an image of a person who is public, a client's or a stranger; with
+        several face sets, a public image of another set than the public one, a client's of another than a private one,
+        or a stranger's of a private one.
         """
         self.check_faces(faces)
         self._check_pairs(faces)
@@ -125,9 +129,9 @@ class Split:
         for owner, own in self._parts().owners().items():
             seen = images[np.isin(faces.labels[images], labels_of(faces, own))]
             if len(seen) and owner != UNSEEN:
+                use = "thresholds are calibrated with" if owner == STRANGERS else "models are trained on"
                 raise FedfrError(
-                    f"a pair of the split uses image {seen[0]}, of a person of {owner}, whom models are trained on; "
-                    "remove the pair"
+                    f"a pair of the split uses image {seen[0]}, of a person of {owner}, whom {use}; remove the pair"
                 )
 
     def check_faces(self, faces: FaceSet) -> None:
@@ -188,6 +192,7 @@ class Split:
                 "public": part("public", self.public),
                 "generic": part("generic", self.generic),
                 "distractors": part("distractors", self.distractors),
+                **({STRANGERS: part(STRANGERS, self.strangers)} if len(self.strangers) else {}),
                 "pairs": " ".join(f"{first}:{second}" for first, second in self.pairs),
                 **({"sets": [part.to_dict() for part in self.sets]} if self.sets else {}),
                 **({"left_out": [asdict(each) for each in self.left_out]} if self.left_out else {}),
@@ -205,6 +210,8 @@ class Split:
             raise FedfrError(f"{path} has version {content.get('version')!r}, expected {VERSION}; split again")
         try:
             groups = {name: content[name] for name in ("public", "generic", "distractors")}
+            # Absent from splits without strangers.
+            groups[STRANGERS] = content.get(STRANGERS, {"identities": [], "images": ""})
             clients = dict(content["clients"])
             identities = {name: tuple(map(str, part["identities"])) for name, part in (groups | clients).items()}
             check_client_ids(clients, f"{path}: client")
@@ -221,6 +228,7 @@ class Split:
                 },
                 generic=_images(groups["generic"]["images"]),
                 distractors=_images(groups["distractors"]["images"]),
+                strangers=_images(groups[STRANGERS]["images"]),
                 pairs=_to_pairs(content.get("pairs", "")),
                 identities={name: names for name, names in identities.items() if names},
                 settings=dict(content["settings"]),
@@ -235,7 +243,7 @@ class Split:
             raise FedfrError(f"{path} has a missing or invalid entry ({error!r}); split again") from error
 
     def _parts(self) -> SplitParts:
-        return SplitParts(self.public, self.clients, self.generic, self.distractors)
+        return SplitParts(self.public, self.clients, self.generic, self.distractors, self.strangers)
 
 
 def _images(ranges: str) -> ImageIndices:

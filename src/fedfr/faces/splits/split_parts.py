@@ -14,10 +14,13 @@ from fedfr.faces.array_columns import ImageIndices, concatenate_indices
 from fedfr.faces.faceset import FaceSet
 from fedfr.faces.name_matching import groups_of_similar_names, quoted_name
 
-__all__ = ["UNSEEN", "ClientFaces", "SplitParts", "labels_of"]
+__all__ = ["STRANGERS", "UNSEEN", "ClientFaces", "SplitParts", "labels_of"]
 
 UNSEEN = "generic or distractors"
 """Owner of the identities that no model is trained on."""
+
+STRANGERS = "strangers"
+"""Owner of the identities that thresholds are calibrated with; no model is trained on them nor tested with them."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,22 +56,25 @@ class SplitParts(Brief):
     clients: Mapping[str, ClientFaces]
     generic: Sequence[int]
     distractors: Sequence[int]
+    strangers: Sequence[int] = ()
 
     def lists(self) -> dict[str, Sequence[int]]:
-        """Return the lists of images by name: ``public``, ``client-01 train``, …, ``distractors``."""
+        """Return the lists of images by name: ``public``, ``client-01 train``, …, ``strangers`` if there are any."""
         lists = {"public": self.public}
         for client, images in self.clients.items():
             lists[f"{client} train"] = images.train
             lists[f"{client} test"] = images.test
-        return {**lists, "generic": self.generic, "distractors": self.distractors}
+        unseen = {"generic": self.generic, "distractors": self.distractors}
+        return {**lists, **unseen, **({STRANGERS: self.strangers} if len(self.strangers) else {})}
 
     def owners(self) -> dict[str, NDArray[np.int64]]:
-        """Return the images by owner of their identities: ``public``, each client, and the unseen part."""
+        """Return the images by owner of their identities: ``public``, each client, the unseen part, and strangers."""
         clients = {client: images.all() for client, images in self.clients.items()}
         return {
             "public": concatenate_indices([self.public]),
             **clients,
             UNSEEN: concatenate_indices([self.generic, self.distractors]),
+            STRANGERS: concatenate_indices([self.strangers]),
         }
 
     def check_images(self, faces: FaceSet) -> None:
@@ -99,21 +105,25 @@ class SplitParts(Brief):
     def check_roles(self, faces: FaceSet, public: str = "public") -> None:
         """Check that public images are of the public face set and clients' of private ones, if there are several.
 
+        Strangers are published, and are therefore of no private set.
         ``public`` is the role of the set whose images are public, if the settings of a split say so.
         """
         if not faces.sets:
             return
-        wanted = {"public": public, **dict.fromkeys(self.clients, "private")}
+        allowed = {"public": (public,), **dict.fromkeys(self.clients, ("private",)), STRANGERS: ("public", "generic")}
         for owner, images in self.owners().items():
+            if owner not in allowed:
+                continue
             sets, _ = faces.locate(images)
-            mismatched = [part.role != wanted.get(owner, part.role) for part in faces.sets]
+            mismatched = [part.role not in allowed[owner] for part in faces.sets]
             misplaced = np.flatnonzero(np.array(mismatched)[sets]) if len(images) else images
             if len(misplaced):
                 part, image = faces.sets[sets[misplaced[0]]], faces.names[int(images[misplaced[0]])]
+                roles = " or ".join(allowed[owner])
                 raise FedfrError(
                     f"{owner} of the split has {len(misplaced)} images of the {part.role} face set {part.name!r}, such "
-                    f"as {image!r}; it may have {wanted[owner]} faces only: use a recipe for several sets (sets, "
-                    "general, pins-fed), or give the set another role"
+                    f"as {image!r}; it may have {roles} faces only: use a recipe for several sets (sets, general, "
+                    "pins-fed), or give the set another role"
                 )
 
     def check_clients(self, faces: FaceSet) -> None:
@@ -131,7 +141,7 @@ class SplitParts(Brief):
                 raise FedfrError(f"{client} of the split tests {identity!r} but does not train on it; give it images")
 
     def check_identities(self, faces: FaceSet) -> None:
-        """Check that no identity, nor two whose names look the same, is in two of public, each client, and unseen."""
+        """Check that no identity, nor two whose names look the same, belongs to two of the owners."""
         groups = list(self.owners())
         owners = np.full(faces.num_identities, -1, np.int64)
         for number, images in enumerate(self.owners().values()):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from fedfr.faces.alignment.photographs.reasons import RejectedPhotograph
 from fedfr.faces.alignment.template import align, similarity
 from fedfr.faces.pixels import IMAGE_SHAPE
 
-__all__ = ["Limits", "Outcome", "align_photograph", "face_size", "sharpness"]
+__all__ = ["RULES", "FoundFaces", "Limits", "Outcome", "align_photograph", "face_size", "sharpness"]
 
 MIN_RELATIVE_AREA = 0.25
 
@@ -68,11 +68,51 @@ class Outcome(Brief):
     pixels: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
 
 
+class Measured(Protocol):
+    """Values of a face on which rules depend; None for values that were not determined."""
+
+    @property
+    def size(self) -> float | None:
+        """Size as in :class:`Limits`."""
+        ...
+
+    @property
+    def sharpness(self) -> float | None:
+        """Sharpness as in :class:`Limits`."""
+        ...
+
+
 # The first rule that applies gives the reason.
-RULES: tuple[tuple[str, Callable[[Outcome, Limits], bool]], ...] = (
-    ("too-small", lambda face, limits: (face.size or 0.0) < limits.size),
-    ("too-blurred", lambda face, limits: (face.sharpness or 0.0) < limits.sharpness),
+RULES: tuple[tuple[str, Callable[[Measured, Limits], bool]], ...] = (
+    ("too-small", lambda face, limits: face.size is not None and face.size < limits.size),
+    ("too-blurred", lambda face, limits: face.sharpness is not None and face.sharpness < limits.sharpness),
 )
+
+
+@dataclass(frozen=True)
+class FoundFaces:
+    """Faces of a photograph: the main one, and all with at least the score of :class:`Limits`.
+
+    The main face is the best of the ``confident`` ones; if there are none, of all.
+    """
+
+    main: Face
+    confident: tuple[Face, ...]
+
+    @classmethod
+    def choose(cls, faces: Sequence[Face], shape: tuple[int, ...], limits: Limits) -> FoundFaces:
+        """Choose among all detected ``faces``, at least one, of an image of this ``shape``."""
+        confident = tuple(face for face in faces if face.score is None or face.score >= limits.score)
+        return cls(choose_main_face(confident or faces, shape), confident)
+
+    def reason(self, face: Face, limits: Limits) -> str:
+        """Return ``low-score`` or ``several-faces`` if ``face`` cannot be used; empty otherwise."""
+        if all(face is not other for other in self.confident):
+            return "low-score"
+        others = (other for other in self.confident if other is not face)
+        if not limits.several and any(other.area >= MIN_RELATIVE_AREA * face.area for other in others):
+            return "several-faces"
+        return ""
 
 
 def align_photograph(path: Path, name: str, aligner: Aligner, limits: Limits) -> Outcome:
@@ -96,15 +136,13 @@ def align_photograph(path: Path, name: str, aligner: Aligner, limits: Limits) ->
 
 def _main_face(faces: tuple[Face, ...], shape: tuple[int, ...], limits: Limits, measured: dict[str, Any]) -> Face:
     """Return the main face; the number of faces and its score are added to ``measured``."""
-    confident = [face for face in faces if face.score is None or face.score >= limits.score]
-    chosen = choose_main_face(confident or faces, shape)
-    measured |= {"faces": len(confident), "score": None if chosen.score is None else round(chosen.score, 4)}
-    if not confident:
-        raise RejectedPhotograph("low-score")
-    others = [face for face in confident if face is not chosen and face.area >= MIN_RELATIVE_AREA * chosen.area]
-    if others and not limits.several:
-        raise RejectedPhotograph("several-faces")
-    return chosen
+    found = FoundFaces.choose(faces, shape, limits)
+    score = found.main.score
+    measured |= {"faces": len(found.confident), "score": None if score is None else round(score, 4)}
+    reason = found.reason(found.main, limits)
+    if reason:
+        raise RejectedPhotograph(reason)
+    return found.main
 
 
 def face_size(face: Face) -> float:

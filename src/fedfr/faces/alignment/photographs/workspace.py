@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fedfr.core.errors import FedfrError, WriteError
-from fedfr.core.files import make_folder, read_json, remove_leftovers, take_lock, write_json
+from fedfr.core.files import make_folder, read_json, remove_leftovers, write_json
+from fedfr.core.locks import take_lock
 
 __all__ = ["PLAN", "Plan", "remove_abandoned", "remove_workspace", "workspace", "workspace_of"]
 

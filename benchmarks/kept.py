@@ -1,0 +1,137 @@
+"""Benchmarks kept in this repository: plan, results, outcomes by person, and where and when they were made."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from fedfr.core.errors import FedfrError
+from fedfr.evaluation.person_outcomes import PersonOutcomes
+from fedfr.experiments.benchmark import Benchmark
+from fedfr.experiments.benchmark_results import write_results
+from fedfr.experiments.deals import deals_of
+from fedfr.experiments.experiment import Experiment
+from fedfr.experiments.report import shorten_paths
+from fedfr.results.comparison import Deals, rate_of, shared_metrics
+from fedfr.results.person_effects import outcomes_by_deal
+from fedfr.results.person_records import PersonRecord
+from fedfr.results.result_rows import PLAIN, Row, scoring_of
+from harness import place
+
+__all__ = ["about", "keep", "kept_deals", "kept_people", "strict_metrics", "where"]
+
+HERE = Path(__file__).parent
+PEOPLE = "people.npz"
+_COLUMNS = ("people", "genuine_accepted", "genuine", "impostor_accepted", "impostor")
+_SHARED = ("people", "shared", "shared_by_two")
+_NUMBERS = ("impostors", "rate", "slope")
+_KEY = tuple(field.name for field in fields(PersonRecord) if field.name != "outcomes")
+
+
+def keep(folder: Path, name: str, command: str) -> Path:
+    """Copy plan and results of a benchmark to ``benchmarks/NAME``.
+
+    Raises :class:`FedfrError` if a planned run is not finished: means over the finished ones would be of other deals.
+    """
+    benchmark = Benchmark.open(folder)
+    if unfinished := benchmark.unfinished():
+        (cell, seed), every = unfinished[0], len(list(benchmark.plan.runs()))
+        raise FedfrError(
+            f"{folder}: {len(unfinished)} of {every} runs are not finished, the first is {cell}, seed {seed}; repeat "
+            "the command that began the benchmark, then keep it"
+        )
+    runs, target = benchmark.finished(), HERE / name
+    target.mkdir(parents=True, exist_ok=True)
+    write_results(target / "results.csv", benchmark.results())
+    _write_people(target / PEOPLE, runs)
+    plan = shorten_paths(benchmark.plan.model_dump(mode="json"))
+    (target / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
+    deals = {cell: deals_of(own) for cell, own in runs.items()}
+    shared = {cell: {name: getattr(each, name) for name in _SHARED} for cell, each in deals.items()}
+    machines = [machine for every in runs.values() for run in every for machine in run.machines()]
+    content = {"command": command, **place(), "kept": time.strftime("%Y-%m-%d"), "deals": shared}
+    content |= {"machines": list(dict.fromkeys(machines))}
+    (target / "about.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return target
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """Return where and when kept results were made."""
+    found: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    return found
+
+
+def kept_deals(folder: Path, cell: str) -> Deals:
+    """Return what the seeds of a cell have in common, with the outcomes of the people they are tested on."""
+    shared = about(folder).get("deals", {})
+    own = shared if "people" in shared else shared.get(cell, {})
+    outcomes = outcomes_by_deal(record for name, record in kept_people(folder) if name == cell)
+    return Deals(**own, outcomes=outcomes)
+
+
+def where(folder: Path) -> str:
+    """Return the line below a table: command, machine, date, commit."""
+    found = about(folder)
+    return f"`{found['command']}`; {found['machine']}, {found['date']}, commit {found['commit']}"
+
+
+def strict_metrics(cells: Iterable[Sequence[Row]]) -> set[tuple[str, str]]:
+    """Return protocol and metric of plain scoring that tables compare: at the strictest rate that all models have.
+
+    Of several cells the strictest common one counts; stricter ones, which some pairs of models have, are included.
+    """
+    every = [[row for row in rows if scoring_of(row.protocol) == PLAIN] for rows in cells]
+    found: set[tuple[str, str]] = set()
+    for protocol in dict.fromkeys(row.protocol for rows in every for row in rows):
+        shared = [shared_metrics(rows, protocol) for rows in every]
+        common = [metric for metric in shared[0] if all(metric in others for others in shared)]
+        metrics = {row.metric for rows in every for row in rows if row.protocol == protocol and "=" in row.metric}
+        found |= {(protocol, metric) for metric in metrics if common and rate_of(metric) <= rate_of(common[0])}
+    return found
+
+
+def _write_people(path: Path, runs: Mapping[str, Sequence[Experiment]]) -> None:
+    """Write the outcomes by person of :func:`strict_metrics`, all models and deals; no file if runs keep none.
+
+    A compressed ``.npz``: ``index`` (JSON text, an entry per record with the number of its people) and ``counts``, the
+    columns of all records one after the other.
+    """
+    wanted = strict_metrics([[row for run in each for row in run.results()] for each in runs.values()])
+    index, counts = [], []
+    for cell, each in runs.items():
+        for record in (record for run in each for record in run.person_records()):
+            if (record.protocol, record.metric) in wanted:
+                found = record.outcomes
+                numbers = {name: getattr(found, name) for name in _NUMBERS}
+                key = {name: getattr(record, name) for name in _KEY}
+                index.append({"cell": cell, **key, **numbers, "count": len(found.people)})
+                counts.append(np.stack([getattr(found, name) for name in _COLUMNS]))
+    path.unlink(missing_ok=True)
+    if index:
+        content = io.BytesIO()
+        text, columns = np.asarray(json.dumps(index)), np.concatenate(counts, axis=1).astype(np.int64)
+        np.savez_compressed(content, allow_pickle=False, index=text, counts=columns)
+        path.write_bytes(content.getvalue())
+
+
+def kept_people(folder: Path) -> Iterator[tuple[str, PersonRecord]]:
+    """Yield the kept outcomes by person with their cell; none if the runs kept none."""
+    path = folder / PEOPLE
+    if not path.exists():
+        return
+    with np.load(path, allow_pickle=False) as content:
+        index, columns = json.loads(str(content["index"])), content["counts"]
+    begin = 0
+    for entry in index:
+        own, begin = columns[:, begin : begin + entry["count"]], begin + entry["count"]
+        numbers = {name: entry[name] for name in _NUMBERS}
+        outcomes = PersonOutcomes(**dict(zip(_COLUMNS, own, strict=True)), **numbers)
+        yield entry["cell"], PersonRecord(**{name: entry[name] for name in _KEY}, outcomes=outcomes)

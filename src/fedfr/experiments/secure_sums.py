@@ -1,0 +1,151 @@
+"""Secure sums in a run on this machine: check before it begins, engine of a method, and what is said at its start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from fedfr.config.schema import ExperimentConfig, FederationConfig
+from fedfr.core.client_ids import POOLED
+from fedfr.core.errors import FedfrError
+from fedfr.engines.local import LocalEngine, Tap
+from fedfr.experiments.person_privacy import is_private, person_plan
+from fedfr.federation.messages import PROTOTYPES, Broadcast
+from fedfr.federation.method import Method, shared_entries
+from fedfr.federation.server import sample_size
+from fedfr.privacy.person_dp import PersonPlan, trained_names
+from fedfr.privacy.secure_sum.agreement import FEWEST_SITES, SumAgreement, smallest_threshold
+from fedfr.privacy.secure_sum.collusion import describe_collusion
+from fedfr.training.batchnorm import batchnorm_entries, batchnorm_statistics
+
+if TYPE_CHECKING:
+    from fedfr.engines.local_secure_sum import LocalSumEngine
+    from fedfr.engines.sum_terms import SumTerms
+    from fedfr.experiments.method_run import MethodRun
+
+__all__ = [
+    "RECORDS",
+    "agreement_of",
+    "check_secure_sum",
+    "describe_secure_sum",
+    "largest_count_of",
+    "person_terms",
+    "secure_engine",
+    "sum_terms",
+    "threshold_of",
+    "uses_secure_sum",
+]
+
+RECORDS = "secure-sums"
+"""Folder of the coordinator's records, below that of a method's run."""
+
+_MOST_IMAGES = 1_000_000
+
+
+def threshold_of(federation: FederationConfig, clients: int) -> int:
+    """Return the threshold: the configured one, or the smallest that withstands a third of the clients colluding."""
+    return federation.secure_threshold or smallest_threshold(clients, clients // 3)
+
+
+def largest_count_of(federation: FederationConfig) -> int:
+    """Return the largest count of one client; 1 where every client counts once."""
+    return 1 if federation.weights == "equal" else federation.largest_count
+
+
+def check_secure_sum(config: ExperimentConfig, name: str, method: Method, participants: int) -> None:
+    """Raise :class:`FedfrError` naming the setting with which a method cannot use a secure sum."""
+    from fedfr.privacy.secure_sum import library  # noqa: F401 - raises if a package is missing
+
+    federation = config.federation
+    where = f"federation.secure = sum, {name}"
+    if method.reveals_identities:
+        raise FedfrError(
+            f"{where}: the method sends each client's private prototypes to the server; choose another one"
+        )
+    if federation.updates != "full":
+        raise FedfrError(
+            f"{where}: federation.updates = {federation.updates}, but sums of integers of 32 bits need full updates"
+        )
+    if federation.aggregation != "mean":
+        raise FedfrError(
+            f"{where}: federation.aggregation = {federation.aggregation} needs each client's update, which the server "
+            "does not see; use mean"
+        )
+    if largest_count_of(federation) > _MOST_IMAGES and not is_private(config, name):
+        raise FedfrError(
+            f"{where}: federation.largest_count = {federation.largest_count} makes the steps of the sum too coarse; "
+            f"set it to the number of images of the largest client, at most {_MOST_IMAGES}"
+        )
+    needed = max(FEWEST_SITES, threshold_of(federation, participants))
+    drawn = sample_size(participants, federation.participation)
+    if drawn < needed:
+        raise FedfrError(
+            f"{where}: {drawn} of {participants} clients take part in a round, and a sum needs {needed}; use more "
+            "clients, a larger federation.participation, or a smaller federation.secure_threshold"
+        )
+
+
+def uses_secure_sum(run: MethodRun) -> bool:
+    """Return whether the clients of a method's run withhold their updates."""
+    return run.components.config.federation.secure == "sum" and run.participants != [POOLED]
+
+
+def describe_secure_sum(run: MethodRun) -> list[str]:
+    """Return what is learned by whom under the secure sums of a method's run; nothing if it uses none."""
+    if not uses_secure_sum(run) or not run.total_rounds:
+        return []
+    clients, config = run.participants, run.components.config
+    # The sentences depend on the numbers alone, and keys are created only when the run begins.
+    keys = {client: place.to_bytes(32, "big") for place, client in enumerate(clients)}
+    agreement = SumAgreement("run", keys, threshold_of(config.federation, len(clients)))
+    return describe_collusion(agreement, noised=is_private(config, run.name))
+
+
+def agreement_of(run: MethodRun) -> SumAgreement:
+    """Return the agreement of a method's run on this machine; creates the identity keys that are missing."""
+    # Needs the extra privacy.
+    from fedfr.engines.local_secure_sum import local_agreement
+
+    clients = run.participants
+    threshold = threshold_of(run.components.config.federation, len(clients))
+    return local_agreement(run.folder / "clients", clients, threshold)
+
+
+def secure_engine(run: MethodRun, engine: LocalEngine, tap: Tap | None) -> LocalEngine | LocalSumEngine:
+    """Return the engine of a method's run: ``engine`` itself if it uses no secure sum."""
+    if not uses_secure_sum(run):
+        return engine
+    from fedfr.engines.local_secure_sum import LocalSumEngine
+
+    config, backbone = run.components.config, run.components.new_backbone()
+    terms = sum_terms(agreement_of(run), run.method, config.federation, backbone)
+    if is_private(config, run.name):
+        terms = person_terms(terms, person_plan(config, run.method, len(run.participants)), backbone)
+    return LocalSumEngine(engine, run.folder / "clients", run.folder / RECORDS, terms, tap=tap)
+
+
+def sum_terms(agreement: SumAgreement, method: Method, federation: FederationConfig, backbone: nn.Module) -> SumTerms:
+    """Return what the secure sums of a method's run hold; ``backbone``: one of the run, with any weights."""
+    from fedfr.engines.sum_terms import UpdateTerms
+
+    entries, batchnorm = backbone.state_dict(), batchnorm_entries(backbone)
+
+    def expected(broadcast: Broadcast) -> Mapping[str, torch.Tensor]:
+        shared = shared_entries(method, entries, batchnorm, federation, broadcast.round)
+        found = {name: value for name, value in broadcast.weights.items() if name in shared}
+        if shared and method.uses_public_prototypes and federation.prototypes == "share":
+            found[PROTOTYPES] = broadcast.prototypes
+        return found
+
+    return UpdateTerms(agreement, expected, batchnorm_statistics(backbone), largest_count_of(federation))
+
+
+def person_terms(terms: SumTerms, plan: PersonPlan, backbone: nn.Module) -> SumTerms:
+    """Return what the secure sums hold if sites share the noise of a plan; ``terms``: those without noise."""
+    from fedfr.engines.sum_terms import PersonTerms
+
+    people = plan.settings.people // plan.settings.sites
+    return PersonTerms(terms.agreement, terms.expected, plan.mechanism, people, trained_names(backbone))

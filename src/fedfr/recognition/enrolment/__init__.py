@@ -1,0 +1,1 @@
+"""Enrolment of people: checks of new photos, their results, and changes of the people enrolled."""

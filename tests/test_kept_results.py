@@ -1,0 +1,150 @@
+"""Benchmarks kept in the repository: complete, with outcomes by person, and shown where every result has its place."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import yaml
+
+from fedfr.config.schema import parse_overrides
+from fedfr.core.errors import FedfrError
+from fedfr.experiments.benchmark import Benchmark
+from fedfr.experiments.benchmark_plan import Plan
+from fedfr.experiments.deals import deals_of
+from fedfr.results.comparison import compare, metric_groups
+from tests.support.drawn_rows import rows_of
+from tests.support.tiny_experiment import SETTINGS, tiny_faces
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def benchmarks_path() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(str(FOLDER))
+        yield
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    module = importlib.import_module("kept")
+    monkeypatch.setattr(module, "HERE", tmp_path / "benchmarks")
+    return module
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
+    """Two seeds of one cell that keep outcomes by person."""
+    folder = tmp_path_factory.mktemp("kept")
+    tiny_faces(alike=0.9).save(folder / "faceset")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(parse_overrides(SETTINGS)), encoding="utf-8")
+    more = {"faces": {"path": str(folder / "faceset")}, "federation": {"rounds": 1}}
+    more |= {"evaluation": {"people": True, "scoring": ["plain", "flip"]}}
+    plan = Plan(
+        name="tiny", config=str(folder / "tiny.yaml"), budget="cpu", methods=("fedavg",), seeds=(0, 1), settings=more
+    )
+    made = Benchmark.begin(plan, folder / "out")
+    made.run()
+    return made
+
+
+def test_outcomes_by_person_are_kept_and_give_the_same_deals(kept: ModuleType, tiny: Benchmark) -> None:
+    target = kept.keep(tiny.folder, "tiny/checkpoint", "fedfr benchmark")
+    runs = tiny.finished()["scratch"]
+    metrics = kept.strict_metrics([[row for run in runs for row in run.results()]])
+    assert ("personalized-1:1", "TAR@FAR=1e-1") in metrics
+    assert not [protocol for protocol, _ in metrics if "flip" in protocol]
+    made, found = deals_of(runs), kept.kept_deals(target, "scratch")
+    assert (found.people, found.shared, found.shared_by_two) == (made.people, made.shared, made.shared_by_two)
+    assert found.outcomes == {place: models for place, models in made.outcomes.items() if place in metrics}
+    assert kept.kept_deals(target, "another").outcomes == {}
+    with np.load(target / "people.npz") as content:
+        assert set(content) == {"index", "counts"}
+
+
+def test_an_unfinished_benchmark_is_not_kept(kept: ModuleType, tiny: Benchmark, tmp_path: Path) -> None:
+    """Neither with a run that never began, nor with one whose last method was not evaluated."""
+    more = tiny.plan.model_copy(update={"seeds": (0, 1, 2)})
+    Benchmark.begin(more, tiny.folder)
+    try:
+        with pytest.raises(FedfrError, match=r"1 of 3 runs are not finished, the first is scratch, seed 2; repeat"):
+            kept.keep(tiny.folder, "tiny/checkpoint", "fedfr benchmark")
+    finally:
+        content = yaml.safe_dump(tiny.plan.model_dump(mode="json"))
+        (tiny.folder / "benchmark.yaml").write_text(content, encoding="utf-8")
+    file = tiny.folder / "scratch" / "seed-1" / "evaluation" / "fedavg.json"
+    file.rename(tmp_path / "aside")
+    try:
+        with pytest.raises(FedfrError, match=r"1 of 2 runs are not finished, the first is scratch, seed 1"):
+            kept.keep(tiny.folder, "tiny/checkpoint", "fedfr benchmark")
+    finally:
+        (tmp_path / "aside").rename(file)
+    assert not (tmp_path / "benchmarks").exists()
+
+
+def test_every_method_is_compared_with_fedfr_and_with_the_start() -> None:
+    """One line per method, its better model; one family over all tables; other scorings have no part in it."""
+    tables = importlib.import_module("difference_table")
+    deals = {seed: 0.001 * (-1) ** seed for seed in range(4)}
+
+    def values(level: float, places: int) -> dict[int, list[float]]:
+        return {seed: [level + (place + 1) * move for place in range(places)] for seed, move in deals.items()}
+
+    figures = {
+        ("pretrained", "pretrained", "generic-1:1"): values(0.5, 1),
+        ("pretrained", "pretrained", "personalized-1:1"): values(0.6, 2),
+        ("fedfr", "generic", "generic-1:1"): {seed: [0.6 + 3 * each] for seed, each in deals.items()},
+        ("fedfr", "generic", "personalized-1:1"): values(0.85, 2),
+        ("fedfr", "personalized", "personalized-1:1"): {seed: [0.8, 0.8 + 5 * each] for seed, each in deals.items()},
+        ("fedavg", "generic", "personalized-1:1"): {seed: [0.7, 0.7 + 2 * each] for seed, each in deals.items()},
+        ("fedavg", "personalized", "personalized-1:1"): values(0.65, 2),
+        ("fedavg", "generic", "personalized-1:1 flip"): values(0.9, 2),
+    }
+    text = tables.differences_table(rows_of(figures))
+    generic, personal, note = text.split("\n\n")
+    assert [line.split(" | ")[0].strip("| ") for line in personal.splitlines()[2:]] == [
+        "pretrained",
+        "fedfr personalized",
+        "fedavg generic",
+    ]
+    assert "flip" not in text
+    group = next(each for each in metric_groups(rows_of(figures)) if each.protocol == "personalized-1:1")
+    difference = compare(group, ("fedavg", "generic"), ("fedfr", "personalized"))
+    assert difference is not None
+    assert difference.low is not None
+    assert difference.high is not None
+    shown = f"**-10.0 [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]**"
+    assert personal.splitlines()[4].split(" | ")[2] == shown
+    assert generic.splitlines()[2].startswith("| pretrained | 50.0 | **-10.0")
+    assert "corrected for all 6 differences" in note
+    short = tables.headline_table(rows_of(figures))
+    assert "| FedAvg, generic | – |  | 70.0 |" in short
+
+
+def test_every_kept_result_has_a_table_and_every_table_a_place() -> None:
+    everything = importlib.import_module("all")
+    kept = {str(path.parent.relative_to(FOLDER)) for path in FOLDER.glob("*/**/plan.yaml")}
+    assert kept <= {name for name, _, _ in everything.METHOD_TABLES}
+    for name, kind, document in everything.METHOD_TABLES:
+        assert f"<!-- {kind} of {name} -->\n" in document.read_text(encoding="utf-8"), (name, kind)
+
+
+def test_a_kept_search_is_shown_with_what_it_did_not_bracket(tmp_path: Path) -> None:
+    records, methods = importlib.import_module("trial_records"), importlib.import_module("methods")
+    made = [
+        records.Trial("ditto", number, {"local.learning_rate": 0.01, "lam": lam}, {"m": {"personalized": score}}, 1.0)
+        for number, (lam, score) in enumerate([(0.1, 0.4), (1.0, 0.5)])
+    ]
+    records.write_trials(tmp_path / "trials.csv", made)
+    about = {"command": "python benchmarks/tune.py", "machine": "a machine", "date": "today", "commit": "abc"}
+    text = json.dumps({**about, "open": {"ditto": {"lam": "at the edge"}}})
+    (tmp_path / "about.json").write_text(text, encoding="utf-8")
+    table, place = methods.trials(tmp_path).split("\n\n")
+    assert table.splitlines()[2] == "| ditto | local.learning_rate 0.01, lam 1 | 2 | 50.00 | lam: at the edge |"
+    assert place == "`python benchmarks/tune.py`; a machine, today, commit abc"
