@@ -31,7 +31,7 @@ Make = Callable[..., Federation]
         ("method.name=fedface", "split.settings.identities_per_client=[2,4]"),
         pytest.param(("federation.updates=int8",), marks=pytest.mark.slow),
         (
-            *("method.name=fedper", "federation.batchnorm=local", "runtime.precision=bf16"),
+            *("method.name=fedper", "federation.batchnorm=local"),
             *("federation.participation=0.5", "federation.aggregation=norm-clipped", "federation.clip_norm=0.3"),
             "deployment.report=all",
         ),

@@ -76,7 +76,6 @@ def test_from_a_published_checkpoint(faceset: Path, data_dir: Path, models_dir: 
         f"model.start={start}",
         "model.backbone=mobilefacenet-112x96",
         "pretrain.epochs=0",
-        "runtime.precision=bf16",
         "split.settings.public_identities=300",
         f"split.settings.pairs={data_dir / 'lfw_pairs.txt'}",
     )
