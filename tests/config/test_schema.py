@@ -18,8 +18,8 @@ from fedfr.config.schema import (
     load_config,
 )
 from fedfr.core.errors import FedfrError
-from fedfr.experiments.experiment import Experiment
 from fedfr.experiments import from_config
+from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.from_config import local_training, make_compute, make_method
 from fedfr.methods import METHODS
 from fedfr.methods.fedfr import FedFRSettings
@@ -250,7 +250,7 @@ def test_every_device_is_checked() -> None:
 def test_emulated_bf16_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     config = load_config(None, {"runtime": {"precision": "bf16"}})
     monkeypatch.setattr(from_config, "has_fast_bf16", lambda _: False)
-    with pytest.warns(UserWarning, match=r"which cpu has no instructions for: .*; use fp32 here"):
+    with pytest.warns(UserWarning, match=r"for which cpu has no instructions: .*; use fp32 here"):
         assert make_compute(config).bf16
     monkeypatch.setattr(from_config, "has_fast_bf16", lambda _: True)
     assert make_compute(config).bf16

@@ -103,14 +103,16 @@ def test_no_update_leaves_its_site(finished: Federation) -> None:
 
 def test_what_is_learned_is_said_on_both_sides(finished: Federation, capfd: pytest.CaptureFixture[str]) -> None:
     agreement = Agreement.load(finished.remote.folder / "agreement.yaml")
-    lines = agreement.describe_sums()
+    lines = agreement.describe_privacy()
     assert "2 sites that collude with the server can learn the update of another site exactly." in lines
     assert any(agreement.fingerprint in line for line in lines)
     for client, folder in finished.sites.items():
         assert f"key of {client}: {key_fingerprint(make_sum_key(folder))}" in lines
         said = [entry["message"] for entry in read_json_lines(folder / "log.jsonl")]
         assert said[: len(lines)] == lines
-        checked = [check for check in check_site(folder / "site.yaml") if "secure sums" in check.what]
+        checked = [
+            check for check in check_site(folder / "site.yaml") if check.what in ("key for secure sums", "privacy")
+        ]
         assert [check.found for check in checked] == ["it is the one in the agreement", *lines]
     # Shown by `fedfr site run`, which reads the standard error of its processes.
     finished.grid.nodes[31].hello(Message(hello_request_records(agreement.fingerprint), 31, "query.hello"))

@@ -51,7 +51,7 @@ def plan(
 ) -> None:
     """Print noise, ε, δ and the ratio of noise to signal; settings under which nothing is learned are refused.
 
-    It plans only; `privacy.dp` sets it for a run on one machine.
+    It plans only; `privacy.dp` sets it for a run.
     """
     from fedfr.core.errors import FedfrError
     from fedfr.core.settings import validate

@@ -128,7 +128,7 @@ def submit(
         agreement = coordinator.submit(name, None if config is None else load_config(config, settings or []), reporter)
     place = coordinator.submitted().index(name)
     ahead = f", behind {coordinator.submitted()[place - 1]} in the queue" if place else ""
-    for line in Agreement.load(agreement).describe_sums():
+    for line in Agreement.load(agreement).describe_privacy():
         print_lines(line)
     print_lines(f"run {name} is submitted{ahead}; give every site {agreement}")
 

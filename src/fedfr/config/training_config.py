@@ -139,7 +139,7 @@ class FederationConfig(Settings):
 
 
 class PrivacyConfig(Settings):
-    """Differential privacy for an enrolled person in the main method's run; only on one machine so far.
+    """Differential privacy for an enrolled person in the main method's run.
 
     ``dp``: ``off``; ``site`` if every client adds the whole noise to what it sends; ``sum`` if clients share the noise
     inside a secure sum. ``colluding``: number of clients that may tell the server their noise, by default a third.

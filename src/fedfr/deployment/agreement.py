@@ -14,20 +14,31 @@ import yaml
 from pydantic import AfterValidator, Field
 
 from fedfr.config.loading import read_settings_file
-from fedfr.config.schema import ExperimentConfig, FederationConfig, LocalConfig, MethodConfig, ModelConfig, Report
+from fedfr.config.schema import (
+    ExperimentConfig,
+    FederationConfig,
+    LocalConfig,
+    MethodConfig,
+    ModelConfig,
+    PrivacyConfig,
+    Report,
+)
 from fedfr.core.client_ids import check_client_ids
 from fedfr.core.code_identity import source_digest, version_of
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
 from fedfr.core.named_objects import is_dotted
 from fedfr.core.settings import Settings, validate
+from fedfr.deployment.privacy_terms import PrivacyTerms
 from fedfr.deployment.secure_terms import SecureTerms
 from fedfr.experiments.from_config import local_training, make_method
 from fedfr.experiments.method_run import MethodRun
+from fedfr.experiments.person_privacy import check_noise, is_private, person_plan, plan_lines
 from fedfr.experiments.secure_sums import check_secure_sum, uses_secure_sum
 from fedfr.losses import LOSSES
 from fedfr.methods import METHODS
 from fedfr.models.backbone_registry import BACKBONES
+from fedfr.privacy.person_dp import PersonPlan
 from fedfr.privacy.secure_sum.agreement import SumAgreement
 
 __all__ = ["Agreement", "CodeTerms"]
@@ -85,8 +96,9 @@ class Agreement(Settings):
     strangers with which sites calibrate their galleries, empty if there are none; nobody trains on them. ``run``: name
     of the run's folder; it keeps the private states of two runs under the same terms apart. ``remedy``: what a site
     does with its own models after a person was forgotten, as in ``deployment.remedy``. ``code``: terms of a method, a
-    backbone and a loss of other packages, by name. ``secure``: terms of secure sums, None without them. Device,
-    precision and threads are not part of the agreement; each site chooses its own.
+    backbone and a loss of other packages, by name. ``secure``: terms of secure sums, ``privacy``: of
+    differential privacy for a person, None without them. Device, precision and threads are not part of the agreement;
+    each site chooses its own.
     """
 
     run: str
@@ -106,6 +118,7 @@ class Agreement(Settings):
     remedy: Literal["note", "retrain"] = "note"
     code: dict[str, CodeTerms] = Field(default_factory=dict)
     secure: SecureTerms | None = None
+    privacy: PrivacyTerms | None = None
 
     @classmethod
     def of(cls, method_run: MethodRun, keys: Mapping[str, str] = MappingProxyType({})) -> Agreement:
@@ -117,11 +130,6 @@ class Agreement(Settings):
         if set(method_run.participants) != set(components.split.clients):
             raise FedfrError(
                 f"{method_run.name} needs all faces in one place, but sites keep theirs; choose another method"
-            )
-        if config.privacy.dp != "off":
-            raise FedfrError(
-                f"privacy.dp = {config.privacy.dp} works on one machine only so far; set privacy.dp=off for a "
-                "federation of sites"
             )
         public = components.public_faces.fingerprint() if method_run.method.needs_public_faces else ""
         settings = method_run.method.settings.model_dump(mode="json")
@@ -147,6 +155,7 @@ class Agreement(Settings):
             remedy=config.deployment.remedy,
             code={name: CodeTerms.of(name) for name in _external_code(config.model.backbone, method, local.loss)},
             secure=SecureTerms.of(config.federation, clients, keys) if secure else None,
+            privacy=PrivacyTerms.of(config) if is_private(config, method_run.name) else None,
         )
 
     @classmethod
@@ -165,6 +174,8 @@ class Agreement(Settings):
         method = make_method(agreement.config, agreement.method.name)
         if agreement.sums is not None:
             check_secure_sum(agreement.config, agreement.method.name, method, len(agreement.clients))
+        if agreement.privacy is not None:
+            check_noise(agreement.config, method, len(agreement.clients))
         return agreement
 
     def _check_code(self, allow: Sequence[str]) -> None:
@@ -216,17 +227,29 @@ class Agreement(Settings):
         """Agreement of the sites on secure sums, None without; raises :class:`FedfrError` for invalid terms."""
         return None if self.secure is None else self.secure.agreement(self.fingerprint, self.clients)
 
-    def describe_sums(self) -> list[str]:
-        """Return what is learned by whom under secure sums, and what to compare; nothing without them."""
-        return [] if self.secure is None else [*self.secure.describe(self.fingerprint, self.clients)]
+    def person_plan(self) -> PersonPlan | None:
+        """Return the plan of differential privacy for a person; None without it."""
+        if self.privacy is None:
+            return None
+        config = self.config
+        return person_plan(config, make_method(config, self.method.name), len(self.clients))
+
+    def describe_privacy(self) -> list[str]:
+        """Return the plan of the noise, and what is learned by whom under secure sums; nothing without either."""
+        plan = self.person_plan()
+        noise = [] if plan is None else plan_lines(plan)
+        sums = self.secure
+        return noise + ([] if sums is None else [*sums.describe(self.fingerprint, self.clients, noised=bool(plan))])
 
     @property
     def config(self) -> ExperimentConfig:
         """Configuration of a run under these terms; settings that only the coordinator uses have their defaults."""
-        terms = self.secure
+        terms, privacy = self.secure, self.privacy
         secure: dict[str, Any] = {}
         if terms is not None:
             secure = {"secure": "sum", "secure_threshold": terms.threshold, "largest_count": terms.largest_count}
+        if privacy is not None:
+            secure["participation"] = privacy.participation
         return ExperimentConfig(
             seed=self.seed,
             model=ModelConfig(backbone=self.backbone),
@@ -241,6 +264,7 @@ class Agreement(Settings):
             ),
             method=self.method,
             baselines=(),
+            privacy=PrivacyConfig() if privacy is None else privacy.config,
         )
 
     def _terms(self) -> Mapping[str, Any]:
@@ -261,6 +285,8 @@ class Agreement(Settings):
             del content["report"]
         if self.secure is None:
             del content["secure"]
+        if self.privacy is None:
+            del content["privacy"]
         return content
 
 

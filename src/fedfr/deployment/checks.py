@@ -21,6 +21,7 @@ from fedfr.deployment.proxy import find_nginx
 from fedfr.deployment.secrets import load_key
 from fedfr.deployment.site import Site, SiteConfig
 from fedfr.deployment.site_folder import KEY, ROOT
+from fedfr.deployment.site_privacy import check_persons, spent_budget
 from fedfr.deployment.site_service import RUNNING
 from fedfr.deployment.site_sets import check_disjoint, site_strangers
 from fedfr.deployment.site_sums import member_of
@@ -105,8 +106,11 @@ def check_site(path: Path) -> Iterator[CheckResult]:
     yield CheckResult("agreement", f"{agreed.method.name}, {rounds}, {len(agreed.clients)} sites")
     if agreed.secure is not None:
         yield _run_check("key for secure sums", lambda: _sum_key(site, path.parent))
-        for line in agreed.describe_sums():
-            yield CheckResult("secure sums", line)
+    for line in agreed.describe_privacy():
+        yield CheckResult("privacy", line.removeprefix("privacy: "))
+    if agreed.privacy is not None:
+        terms = agreed.privacy
+        yield _run_check("privacy budget", lambda: spent_budget(terms, Path(config.private)))
     if agreed.code:
         yield CheckResult("code", f"{', '.join(agreed.code)}: allowed, and installed as agreed")
     yield _run_check("device", lambda: _device(site))
@@ -183,6 +187,7 @@ def _sum_key(site: Site, folder: Path) -> str:
 
 def _faces(site: Site) -> str:
     own = site.own_faces
+    check_persons(site.config.client, own, site.agreement.privacy)
     return f"{len(own)} images of {own.num_identities} identities for training"
 
 

@@ -183,7 +183,7 @@ def _run_demo(demo: Demo, report: Callable[[str], None]) -> None:
     last = demo.clients[-1]
     report(f"created: a coordinator with certificates and {len(demo.clients)} sites, each with its own faces and key")
     demo.submit()
-    for line in Agreement.load(demo.run / AGREEMENT).describe_sums():
+    for line in Agreement.load(demo.run / AGREEMENT).describe_privacy():
         report(line)
     report("the run is submitted; the coordinator trains the initial model on the public faces")
     demo.start_all()

@@ -54,9 +54,9 @@ class SecureTerms(Settings):
             raise FedfrError("the keys for secure sums are not those of the sites; ask the coordinator for a new file")
         return SumAgreement(run, {client: sum_key_bytes(line) for client, line in self.keys.items()}, self.threshold)
 
-    def describe(self, run: str, clients: tuple[str, ...]) -> Iterator[str]:
-        """Yield what is learned by whom, and what to compare before a run starts."""
-        yield from describe_collusion(self.agreement(run, clients))
+    def describe(self, run: str, clients: tuple[str, ...], *, noised: bool = False) -> Iterator[str]:
+        """Yield what is learned by whom, and what to compare before a run starts; ``noised``: vectors have noise."""
+        yield from describe_collusion(self.agreement(run, clients), noised=noised)
         yield from (f"key of {client}: {key_fingerprint(line)}" for client, line in sorted(self.keys.items()))
         yield (
             f"The agreement has the fingerprint {run}, which covers all keys. Compare it with the operators of the "

@@ -160,7 +160,8 @@ def flower_engine(
         if sums is None:
             return engine
         backbone = method_run.components.new_backbone()
-        terms = sum_terms(sums, method_run.method, method_run.components.config.federation, backbone)
+        federation, plan = method_run.components.config.federation, agreement.person_plan()
+        terms = sum_terms(sums, method_run.method, federation, backbone, plan)
         return FlowerSumEngine(engine, method_run.folder / RECORDS, terms)
 
     return connect

@@ -26,6 +26,7 @@ from fedfr.deployment.address import Address
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.erasure.journal import refuse_unfinished
 from fedfr.deployment.site_exports import record_export
+from fedfr.deployment.site_privacy import check_persons, site_privacy
 from fedfr.experiments.from_config import make_compute, make_method
 from fedfr.experiments.method_run import personalized_of, save_personalized
 from fedfr.faces import ClientFaces, FaceSet, Split
@@ -36,6 +37,7 @@ from fedfr.federation.method import Method
 from fedfr.federation.private_store import PrivateStore
 from fedfr.federation.public_faces import PublicFaces
 from fedfr.models import Personalized, build_backbone
+from fedfr.privacy.person_dp import PrivateClient, SharingClient
 
 __all__ = ["Site", "SiteConfig", "SiteFacesConfig"]
 
@@ -155,8 +157,11 @@ class Site:
         return Path(self.config.private) / self.agreement.fingerprint[:16]
 
     def hello(self) -> Hello:
-        """Return client id, fingerprints and version; raises :class:`FedfrError` if required faces cannot be opened."""
-        _ = self.own_faces
+        """Return client id, fingerprints and version.
+
+        Raises :class:`FedfrError` if required faces cannot be opened, and for more persons than agreed.
+        """
+        check_persons(self.config.client, self.own_faces, self.agreement.privacy)
         place = self.config.public
         has_public = self.agreement.public and place is not None and Path(place).exists()
         public = self.public_faces.fingerprint() if has_public else ""
@@ -166,7 +171,7 @@ class Site:
                 self.config.client,
                 "differ from those of the agreement" if public else "are missing, see `public` in site.yaml",
             )
-        for line in self.agreement.describe_sums():
+        for line in self.agreement.describe_privacy():
             _log.info("%s", line, extra={"shareable": line})
         return Hello(self.config.client, self.agreement.fingerprint, public, fedfr.__version__)
 
@@ -212,14 +217,14 @@ class Site:
             make_folder(private, 0o700)
         with locked(self.private):
             self._erase_departed()
-            yield Client(
-                config.client,
-                self.own_faces,
-                PublicFaces(self.public_faces, half=config.runtime.public_features == "half"),
-                self.method,
-                settings,
-                PrivateStore(self.private, config.client),
-            )
+            public = PublicFaces(self.public_faces, half=config.runtime.public_features == "half")
+            store = PrivateStore(self.private, config.client)
+            given = (config.client, self.own_faces, public, self.method, settings, store)
+            privacy = site_privacy(agreement, config.client, self.own_faces, private)
+            if privacy is None:
+                yield Client(*given)
+            else:
+                yield (SharingClient if privacy.agreement else PrivateClient)(*given, privacy=privacy)
 
     def export(self, path: Path) -> int:
         """Export the personalized model of the site's newest round; return the round.

@@ -27,5 +27,6 @@ def member_of(site: Site, folder: Path) -> SumMember | None:
         return None
     identity = Identity(load_sum_key(folder).private_bytes_raw())
     backbone = build_backbone(site.agreement.backbone, 0)
-    terms = sum_terms(sums, site.method, site.agreement.config.federation, backbone)
+    plan = site.agreement.person_plan()
+    terms = sum_terms(sums, site.method, site.agreement.config.federation, backbone, plan)
     return SumMember(site.config.client, identity, terms, site.private / SUMS, site.client)

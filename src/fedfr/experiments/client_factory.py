@@ -74,7 +74,7 @@ class ClientFactory:
             shared.plan.mechanism,
             config.epsilon,
             config.delta,
-            shared.plan.settings.people // shared.plan.settings.sites,
+            shared.plan.people_at_site,
             self.clients_folder.parent / LEDGERS / client_id,
             self.method_name,
             config.hard_negatives,

@@ -36,10 +36,10 @@ def make_compute(config: ExperimentConfig, worker: int = 0) -> Compute:
     device = open_device(names[worker % len(names)], "runtime.device")
     bf16 = config.runtime.precision == "bf16"
     if bf16 and not has_fast_bf16(device):
-        # Emulated convolutions: MobileFaceNet's training step took 14 times as long as in fp32 on a CPU with AVX2 alone.
+        # On a CPU with AVX2 alone, a training step of MobileFaceNet took 14 times as long as in fp32.
         warnings.warn(
-            f"runtime.precision = bf16, which {device} has no instructions for: emulated, it takes ten times as long as "
-            "fp32 and more; use fp32 here",
+            f"runtime.precision = bf16, for which {device} has no instructions: emulated, it takes ten times as long "
+            "as fp32 and more; use fp32 here",
             UserWarning,
             stacklevel=2,
         )

@@ -29,7 +29,16 @@ from fedfr.training.batchnorm import batchnorm_entries
 if TYPE_CHECKING:
     from fedfr.experiments.method_run import MethodRun
 
-__all__ = ["LEDGERS", "accept_round", "check_person_privacy", "describe_person_privacy", "is_private", "person_plan"]
+__all__ = [
+    "LEDGERS",
+    "accept_round",
+    "check_noise",
+    "check_person_privacy",
+    "describe_person_privacy",
+    "is_private",
+    "person_plan",
+    "plan_lines",
+]
 
 LEDGERS = "person-ledgers"
 """Folder of the clients' ledgers in that of a method's run, not below a client: it must not be removed with states."""
@@ -81,13 +90,30 @@ def describe_person_privacy(run: MethodRun) -> list[str]:
     config = run.components.config
     if not is_private(config, run.name):
         return []
-    return [f"privacy: {line}" for line in person_plan(config, run.method, len(run.participants)).text().splitlines()]
+    return plan_lines(person_plan(config, run.method, len(run.participants)))
+
+
+def plan_lines(plan: PersonPlan) -> list[str]:
+    """Return a plan as the lines that are shown before a run."""
+    return [f"privacy: {line}" for line in plan.text().splitlines()]
 
 
 def check_person_privacy(config: ExperimentConfig, method: Method, faces: FaceSet, split: Split) -> None:
     """Raise :class:`FedfrError` if differential privacy is set and the main method's run cannot have it."""
     if not is_private(config, config.method.name):
         return
+    this = f"privacy.dp = {config.privacy.dp}"
+    if set(method.participants(split)) != set(split.clients):
+        raise FedfrError(_nothing_sent(config))
+    most = check_noise(config, method, len(split.clients)).people_at_site
+    for client, images in split.clients.items():
+        enrolled = len({*faces.labels[list(images.train)].tolist()})
+        if enrolled > most:
+            raise FedfrError(f"{this}: {client} has {enrolled} persons, privacy.people is {most}; give a larger number")
+
+
+def check_noise(config: ExperimentConfig, method: Method, clients: int) -> PersonPlan:
+    """Return the plan; raises :class:`FedfrError` for settings with which a run of ``clients`` cannot have it."""
     this = f"privacy.dp = {config.privacy.dp}"
     if config.privacy.dp == "sum" and config.federation.secure != "sum":
         raise FedfrError(f"{this} shares the noise inside a secure sum; set federation.secure=sum, or privacy.dp=site")
@@ -99,15 +125,15 @@ def check_person_privacy(config: ExperimentConfig, method: Method, faces: FaceSe
     rounds = method.rounds(config.federation.rounds)
     backbone = _backbone(config)
     sent = shared_entries(method, backbone.state_dict(), batchnorm_entries(backbone), config.federation, 1)
-    if set(method.participants(split)) != set(split.clients) or not rounds or not sent:
-        raise FedfrError(f"{this}: the clients of {config.method.name} send nothing; choose a federated method")
+    if not rounds or not sent:
+        raise FedfrError(_nothing_sent(config))
     check_covered(method, config.federation.updates, this)
-    plan = person_plan(config, method, len(split.clients))
-    most = plan.settings.people // plan.settings.sites
-    for client, images in split.clients.items():
-        enrolled = len({*faces.labels[list(images.train)].tolist()})
-        if enrolled > most:
-            raise FedfrError(f"{this}: {client} has {enrolled} persons, privacy.people is {most}; give a larger number")
+    return person_plan(config, method, clients)
+
+
+def _nothing_sent(config: ExperimentConfig) -> str:
+    clients = f"the clients of {config.method.name}"
+    return f"privacy.dp = {config.privacy.dp}: {clients} send nothing; choose a federated method"
 
 
 def accept_round(config: ExperimentConfig, folder: Path, round_number: int) -> None:

@@ -32,7 +32,6 @@ __all__ = [
     "check_secure_sum",
     "describe_secure_sum",
     "largest_count_of",
-    "person_terms",
     "secure_engine",
     "sum_terms",
     "threshold_of",
@@ -121,15 +120,23 @@ def secure_engine(run: MethodRun, engine: LocalEngine, tap: Tap | None) -> Local
     from fedfr.engines.local_secure_sum import LocalSumEngine
 
     config, backbone = run.components.config, run.components.new_backbone()
-    terms = sum_terms(agreement_of(run), run.method, config.federation, backbone)
-    if is_private(config, run.name):
-        terms = person_terms(terms, person_plan(config, run.method, len(run.participants)), backbone)
+    plan = person_plan(config, run.method, len(run.participants)) if is_private(config, run.name) else None
+    terms = sum_terms(agreement_of(run), run.method, config.federation, backbone, plan)
     return LocalSumEngine(engine, run.folder / "clients", run.folder / RECORDS, terms, tap=tap)
 
 
-def sum_terms(agreement: SumAgreement, method: Method, federation: FederationConfig, backbone: nn.Module) -> SumTerms:
-    """Return what the secure sums of a method's run hold; ``backbone``: one of the run, with any weights."""
-    from fedfr.engines.sum_terms import UpdateTerms
+def sum_terms(
+    agreement: SumAgreement,
+    method: Method,
+    federation: FederationConfig,
+    backbone: nn.Module,
+    plan: PersonPlan | None = None,
+) -> SumTerms:
+    """Return what the secure sums of a method's run hold.
+
+    ``backbone``: one of the run, with any weights. ``plan``: that of the noise, if the clients share it.
+    """
+    from fedfr.engines.sum_terms import PersonTerms, UpdateTerms
 
     entries, batchnorm = backbone.state_dict(), batchnorm_entries(backbone)
 
@@ -140,12 +147,6 @@ def sum_terms(agreement: SumAgreement, method: Method, federation: FederationCon
             found[PROTOTYPES] = broadcast.prototypes
         return found
 
+    if plan is not None:
+        return PersonTerms(agreement, expected, plan.mechanism, plan.people_at_site, trained_names(backbone))
     return UpdateTerms(agreement, expected, batchnorm_statistics(backbone), largest_count_of(federation))
-
-
-def person_terms(terms: SumTerms, plan: PersonPlan, backbone: nn.Module) -> SumTerms:
-    """Return what the secure sums hold if sites share the noise of a plan; ``terms``: those without noise."""
-    from fedfr.engines.sum_terms import PersonTerms
-
-    people = plan.settings.people // plan.settings.sites
-    return PersonTerms(terms.agreement, terms.expected, plan.mechanism, people, trained_names(backbone))

@@ -19,6 +19,7 @@ from fedfr.engines.secure_sum import answer_stage
 from fedfr.engines.sum_terms import SumTerms
 from fedfr.federation.client import Client
 from fedfr.federation.messages import Broadcast, Update, decode_update, encode, tensors_by_name
+from fedfr.privacy.person_dp import SharingClient
 from fedfr.privacy.secure_sum import Identity, RoundPlan, Site, hash_model
 from fedfr.privacy.secure_sum.fixed_point import Vector
 from fedfr.privacy.secure_sum.site_record import Hash, Hex
@@ -126,6 +127,7 @@ class SumMember:
         model = hash_model(tensors_by_name(broadcast))
         trained = TrainedRound.load(self._folder)
         if trained is not None and (trained.round, trained.model) == (broadcast.round, model.hex()):
+            _forget_noise(client, broadcast.round)
             return trained.update()
         self._site.check_open(broadcast.round)
         # What was stored for an earlier round can no longer be asked for.
@@ -145,6 +147,7 @@ class SumMember:
             reply=encode(ready).hex(),
         )
         stored.save(self._folder)
+        _forget_noise(client, broadcast.round)
         return ready
 
     def answer(self, stage: Stage, request: bytes) -> Pieces:
@@ -172,3 +175,9 @@ class SumMember:
         except OSError as error:
             text = f"{self._client} has no vector of this round"
             raise FedfrError(text, shareable=text) from error
+
+
+def _forget_noise(client: Client, round_number: int) -> None:
+    """Erase the seed of the noise in a vector that is stored, so that nobody can remove it from what is sent."""
+    if isinstance(client, SharingClient):
+        client.forget_noise(round_number)

@@ -1,7 +1,7 @@
 """Differential privacy for an enrolled person: clipping, exact noise, accountant, ledger, plan.
 
-Runs on one machine use it with ``privacy.dp``. :class:`PrivateClient` is a client under this guarantee, with the plan
-of :func:`make_plan`, and :class:`SummingClient` one in a secure sum. Their parts, in the order of a round:
+Runs use it with ``privacy.dp``. :class:`PrivateClient` is a client under this guarantee, with the plan of
+:func:`make_plan`, and :class:`SharingClient` one in a secure sum. Their parts, in the order of a round:
 :class:`PersonTrainer` for each person, :class:`PersonSum`, :func:`noised_sum` with the site's ledger
 (:func:`open_ledger`), :func:`mean_change`.
 """
@@ -15,6 +15,7 @@ from fedfr.privacy.person_dp.person_training import PersonTrainer, trained_names
 from fedfr.privacy.person_dp.plan import PersonPlan, PlanSettings, make_plan
 from fedfr.privacy.person_dp.private_client import (
     PrivateClient,
+    SharingClient,
     SitePrivacy,
     SummingClient,
     check_covered,
@@ -35,6 +36,7 @@ __all__ = [
     "PlanSettings",
     "PrivateClient",
     "RandomWords",
+    "SharingClient",
     "SitePrivacy",
     "SummingClient",
     "check_covered",

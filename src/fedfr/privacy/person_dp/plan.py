@@ -58,6 +58,11 @@ class PersonPlan:
     noise_ratio: float
     single_ratio: float | None = None
 
+    @property
+    def people_at_site(self) -> int:
+        """Agreed number of persons at a site."""
+        return self.settings.people // self.settings.sites
+
     def text(self) -> str:
         """Describe the plan in a few lines, for people who decide about it."""
         it, mechanism = self.settings, self.mechanism

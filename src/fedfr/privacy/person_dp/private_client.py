@@ -28,7 +28,15 @@ from fedfr.privacy.person_dp.person_changes import PersonSum
 from fedfr.privacy.person_dp.person_training import PersonTrainer
 from fedfr.privacy.person_dp.release import noised_sum
 
-__all__ = ["PrivateClient", "SitePrivacy", "SummingClient", "check_covered", "moved_weights", "vector_in"]
+__all__ = [
+    "PrivateClient",
+    "SharingClient",
+    "SitePrivacy",
+    "SummingClient",
+    "check_covered",
+    "moved_weights",
+    "vector_in",
+]
 
 _NOISED = "noised sum over persons"
 Noised = npt.NDArray[np.uint32]
@@ -143,6 +151,11 @@ class PrivateClient(Client):
             )
         return self._noised_update(broadcast, shared, [*trainer.start], noised), state
 
+    def forget_noise(self, round_number: int) -> None:
+        """Erase the seed of the noise in a round, of which the noised sum is stored; it is not computed again."""
+        with open_ledger(self.privacy.ledger, epsilon=self.privacy.epsilon, delta=self.privacy.delta) as ledger:
+            ledger.accept(self.privacy.run, round_number)
+
     def _untrained(self, broadcast: Broadcast) -> PrivateState:
         """Return the former private state, or one with the received model, as that of this round."""
         context = self._prepare(broadcast)
@@ -192,10 +205,10 @@ class PrivateClient(Client):
         return total
 
 
-class SummingClient(WithholdingClient, PrivateClient):
-    """A private client whose noised sum leaves inside a secure sum only, because it has a share of the noise only.
+class SharingClient(PrivateClient):
+    """A private client with a share of the noise: its update holds the noised sum, for a secure sum and nothing else.
 
-    The sum is charged and stored in the client's own folder, and the update that is returned holds nothing.
+    The caller must not send the update.
     """
 
     def _check_noise(self) -> None:
@@ -209,8 +222,12 @@ class SummingClient(WithholdingClient, PrivateClient):
         return Update(broadcast.round, self.id, {_NOISED: vector}, None, self.privacy.people)
 
 
+class SummingClient(WithholdingClient, SharingClient):
+    """A :class:`SharingClient` that stores the noised sum in its own folder; the update that is returned is empty."""
+
+
 def vector_in(update: Update) -> Noised:
-    """Return the noised sum that a :class:`SummingClient` stored, as a new vector to be masked."""
+    """Return the noised sum that a :class:`SharingClient` returned, as a new vector to be masked."""
     return update.weights[_NOISED].numpy().view(np.uint32).copy()
 
 
