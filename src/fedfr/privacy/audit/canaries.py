@@ -32,6 +32,8 @@ DELTA = 1e-5
 # Values of all parameters that scores are computed from, counted from the last parameter: bounds the memory.
 _VALUES = 1 << 22
 _SCALE, _MARGIN = 30.0, 0.4
+# Relative to the squared length of a gradient.
+_RIDGE = 0.1
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class CanaryGradients:
     """Gradients by which canaries would change a model, without what they have in common; rows have length 1.
 
     All canaries and the public prototypes are classes. Only the last parameters are used, up to 4 million values.
+    Gradients of people resemble each other, so that a score is a coefficient of the change's ridge regression on all
+    of them, not its product with one.
     """
 
     def __init__(
@@ -93,10 +97,12 @@ class CanaryGradients:
             rows.append(torch.cat([value.flatten().cpu() for value in found]))
         gradients = torch.stack(rows)
         self.rows = nn.functional.normalize(gradients - gradients.mean(0))
+        products = (self.rows @ self.rows.T).double()
+        self._solve = torch.linalg.inv(products + _RIDGE * torch.eye(len(products), dtype=torch.float64))
 
     def scores(self, change: torch.Tensor) -> torch.Tensor:
-        """Return by how much a change of the parameters follows each canary, (canaries,)."""
-        return -(self.rows @ change)
+        """Return by how much a change of the parameters follows each canary, (canaries,) in float64."""
+        return -(self._solve @ (self.rows @ change).double())
 
     def change(self, before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the change of the parameters between two models."""
