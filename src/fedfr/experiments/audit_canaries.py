@@ -90,7 +90,7 @@ def _scores(canaries: Canaries, gradients: CanaryGradients, repeated: Replay) ->
     found = {"sum only": gradients.scores(gradients.change(before, repeated.after.weights)).double().numpy()}
     if repeated.summed:
         return found
-    own = torch.zeros(len(canaries.clients))
+    own = torch.zeros(len(canaries.clients), dtype=torch.float64)
     for client, update in repeated.updates.items():
         change = gradients.change(before, {**before, **update.weights})
         offered = torch.tensor([owner == client for owner in canaries.clients])
