@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -20,7 +22,8 @@ class Participation:
 
     States are kept for two rounds only, and are deleted if a model is trained anew; the averages that they contributed
     to remain. This file therefore outlives the states. A missing or damaged file never makes a first round later than
-    it was: identities of which nothing is known have :data:`UNKNOWN`.
+    it was: identities of which nothing is known have :data:`UNKNOWN`. A checksum finds numbers that were damaged to
+    others.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,9 +37,11 @@ class Participation:
             content = read_json(self.path)
         except FedfrError:
             return None
-        if not isinstance(content, dict) or not all(type(first) is int for first in content.values()):
+        if not isinstance(content, dict) or not isinstance(first := content.get("first"), dict):
             return None
-        return content
+        if content.get("sha256") != _checksum(first) or not all(type(each) is int for each in first.values()):
+            return None
+        return first
 
     def first_round(self, identities: Iterable[str]) -> int:
         """Return the earliest first round of some identities, :data:`UNKNOWN` if one is not in the file."""
@@ -53,7 +58,7 @@ class Participation:
             identity: round_number for identity in identities if identity not in known and identity not in missing
         }
         if missing:
-            write_json(self.path, {**known, **missing})
+            self._write({**known, **missing})
 
     def remove(self, is_departed: Callable[[str], bool]) -> None:
         """Remove identities; a damaged file is deleted."""
@@ -63,4 +68,11 @@ class Participation:
             return
         kept = {identity: first for identity, first in known.items() if not is_departed(identity)}
         if len(kept) < len(known):
-            write_json(self.path, kept)
+            self._write(kept)
+
+    def _write(self, first: Mapping[str, int]) -> None:
+        write_json(self.path, {"first": first, "sha256": _checksum(first)})
+
+
+def _checksum(first: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(first, sort_keys=True).encode()).hexdigest()

@@ -51,10 +51,7 @@ def _make_records(folder: Path) -> None:
 def _read_records(folder: Path) -> None:
     Erasure.unfinished(folder)
     exported_models(folder)
-    # A digit that is damaged to another one is a number of a round as well.
-    found = Participation(folder).first_round([_KEY])
-    assert type(found) is int
-    assert found >= 0
+    assert Participation(folder).first_round([_KEY]) in {0, 2}
 
 
 TARGETS = {

@@ -102,7 +102,8 @@ class CanaryGradients:
 
     def scores(self, change: torch.Tensor) -> torch.Tensor:
         """Return by how much a change of the parameters follows each canary, (canaries,) in float64."""
-        return -(self._solve @ (self.rows @ change).double())
+        coefficients: torch.Tensor = self._solve @ (self.rows @ change).double()
+        return -coefficients
 
     def change(self, before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the change of the parameters between two models."""
