@@ -19,9 +19,10 @@ continues it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from fedfr.config.schema import load_config
 from fedfr.experiments.experiment import Experiment
@@ -69,6 +70,31 @@ def line(variant: str, rows: Sequence[AuditRow]) -> Line:
     if bounds:
         shown += f", ε at least {max(bounds):.2f}"
     return Line(name, "", shown, None, figures={"auc": found, "tpr": rates, "epsilon": bounds})
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Return the results of ``--json`` as a Markdown table: AUC and its interval by inference, observer and variant."""
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for each in results["lines"]:
+        variant, _, question = each["what"].partition(": ")
+        inference, _, observer = question.partition(", ")
+        found = each["figures"].get("auc")
+        shown = "–"
+        if found:
+            shown = f"{fmean(found):.2f}"
+            if len(found) > 2:
+                _, low, high = interval(found)
+                shown += f" [{max(low, 0):.2f}, {min(high, 1):.2f}]"
+            if bounds := each["figures"]["epsilon"]:
+                shown += f", ε ≥ {max(bounds):.2f}"
+        cells.setdefault((inference, observer), {})[variant] = shown
+    variants = list(dict.fromkeys(variant for own in cells.values() for variant in own))
+    rows = [f"| inference | observer | {' | '.join(variants)} |", "|---" * (2 + len(variants)) + "|"]
+    for (inference, observer), own in cells.items():
+        if any(value != "–" for value in own.values()):
+            rows.append(f"| {inference} | {observer} | {' | '.join(own.get(name, '–') for name in variants)} |")
+    where = f"{results['machine']}, torch {results['torch']}, {results['date']}, commit {results['commit']}"
+    return "\n".join([*rows, "", f"{where}: `{results['command']}`"])
 
 
 def main() -> None:

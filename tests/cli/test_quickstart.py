@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from tests.cli.conftest import Fedfr, answered
 from tests.support.tiny_experiment import SETTINGS, tiny_faces
 
 OWN = ("split.settings", "baselines", "model.backbone")
 
 
+@pytest.mark.slow
 def test_the_quickstart_ends_with_a_verdict_and_is_continued(tmp_path: Path, fedfr: Fedfr) -> None:
     tiny_faces(40).save(tmp_path / "faces")
     values = [value for value in SETTINGS if not value.startswith(OWN)]

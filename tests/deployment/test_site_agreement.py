@@ -13,6 +13,7 @@ from tests.support.tiny_experiment import BACKBONE
 
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.agreement import Agreement
+from fedfr.deployment.privacy_terms import PrivacyTerms
 from fedfr.deployment.secure_terms import SecureTerms
 from fedfr.deployment.site import Site
 from fedfr.deployment.sum_keys import make_sum_key
@@ -93,6 +94,7 @@ def test_every_term_changes_the_agreements_fingerprint(federation: Make) -> None
     }
     keys = {client: make_sum_key(made.sites[client]) for client in agreement.clients}
     changes["secure"] = SecureTerms(threshold=2, largest_count=9, keys=keys)
+    changes["privacy"] = PrivacyTerms(dp="sum", people=9, participation=1.0)
     assert list(agreement.code) == [BACKBONE]
     assert changes.keys() == Agreement.model_fields.keys()
     others = {agreement.model_copy(update={name: value}).fingerprint for name, value in changes.items()}

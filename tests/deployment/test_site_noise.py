@@ -66,6 +66,7 @@ def vectors(monkeypatch: pytest.MonkeyPatch) -> dict[str, Vector]:
     return found
 
 
+@pytest.mark.slow
 def test_the_model_is_moved_by_the_sum_of_the_noised_changes(federation: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is killed in every stage of the first round: one charge per round, and one sum."""
     made, seen = federation(*SUM), set[str]()

@@ -173,7 +173,7 @@ def plain_binned_tar(genuine: list[float], impostor: list[float], far: float) ->
     return tar + (far - low) / (beyond[0][0] - low) * (beyond[0][1] - tar) if beyond else tar
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32), impostors=st.integers(1, 60), spread=st.sampled_from([0.02, 0.2, 0.5]))
 def test_binned_is_the_monotone_curve(seed: int, impostors: int, spread: float) -> None:
     generator = np.random.default_rng(seed)

@@ -10,7 +10,6 @@ import torch
 from tests.support.tiny_experiment import bits, tiny_config
 
 from fedfr.core.errors import FedfrError
-from fedfr.deployment.agreement import Agreement
 from fedfr.experiments.experiment import Experiment
 from fedfr.privacy.person_dp import open_ledger, plan
 
@@ -118,10 +117,3 @@ def test_noise_is_secret_and_not_of_the_runs_seed(tmp_path: Path) -> None:
     ]
     assert all(same[0].values())
     assert not all(same[1].values())
-
-
-@pytest.mark.usefixtures("any_noise")
-def test_sites_on_other_machines_are_refused_so_far(tmp_path: Path) -> None:
-    run = Experiment.create(tiny_config(tmp_path, *PRIVATE, "baselines=[]"), tmp_path / "run")
-    with pytest.raises(FedfrError, match=r"privacy\.dp = site works on one machine only so far"):
-        Agreement.of(run.method_runs()[0])

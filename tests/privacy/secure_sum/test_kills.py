@@ -50,6 +50,7 @@ def test_the_answer_that_left_is_the_only_one(tmp_path: Path, stage: Stage) -> N
     assert last > 3
 
 
+@pytest.mark.slow
 def test_server_and_sites_that_are_killed_together(tmp_path: Path) -> None:
     """One process runs them all; killed before every third write of any of them, it continues to the right sum."""
     sums, place = Sums(tmp_path / "sites", 3, 3), tmp_path / "server"
