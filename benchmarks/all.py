@@ -57,6 +57,7 @@ METHOD_TABLES = (
     ("orl/updates", "changes", DOCS / "methods.md"),
     ("lfw-fed/updates", "changes", DOCS / "methods.md"),
     ("orl/prototypes", "changes", DOCS / "explanation" / "privacy.md"),
+    ("lfw-fed/prototypes", "changes", DOCS / "explanation" / "privacy.md"),
 )
 # Kept lines in door/<name>.json (without them there is no table), the mark of their table, the command, and the page.
 DOOR_TABLES = (
@@ -81,7 +82,11 @@ DOOR_TABLES = (
     ),
 )
 # Scripts whose stored results have a table on a page of their own.
-PRIVACY_TABLES = (("attacks", DOCS / "methods.md"), ("secure_sums", DOCS / "explanation" / "secure-sums.md"))
+PRIVACY_TABLES = (
+    ("attacks", DOCS / "methods.md"),
+    ("secure_sums", DOCS / "explanation" / "secure-sums.md"),
+    ("privacy_audit", DOCS / "explanation" / "privacy-audit.md"),
+)
 BEGIN, END = "<!-- results of make bench -->", "<!-- end of results -->"
 
 
