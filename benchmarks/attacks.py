@@ -28,7 +28,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from fedfr.config.schema import load_config
 from fedfr.engines.local import LocalEngine
 from fedfr.experiments.client_factory import ClientFactory
 from fedfr.experiments.experiment import Experiment
@@ -41,7 +40,7 @@ from fedfr.training.batchnorm import batchnorm_statistics
 from fedfr.training.features import extract_features
 from fedfr.training.training_set import TrainingSet
 from harness import Line, answer, parser
-from paired import interval
+from seeded_runs import begun, interval, seeded
 
 ATTACKS = ("none", "sign-flip", "scaling", "label-flip", "backdoor")
 SETTINGS = (
@@ -141,11 +140,7 @@ class AttackedEngine:
 
 def measure(folder: Path, settings: Sequence[str], attack: Attack, beside: Path | None) -> Measures:
     """Run or resume one seed of one rule under one attack; the starting model of the run ``beside`` is reused."""
-    if not (folder / "config.yaml").exists():
-        Experiment.create(load_config("quickstart", [*SETTINGS, *settings]), folder)
-        if beside is not None:
-            Experiment.open(folder).reuse_start(beside)
-    experiment = Experiment.open(folder)
+    experiment = begun("quickstart", folder, [*SETTINGS, *settings], beside)
 
     def engine(method_run: MethodRun) -> AttackedEngine:
         return AttackedEngine(method_run, attack)
@@ -217,7 +212,7 @@ def main() -> None:
         for rule in given.rules:
             for seed in range(given.seeds):
                 folder = given.out / f"{name}-{rule}-{seed}"
-                settings = [f"seed={seed}", f"split.settings.seed={seed}", f"runtime.threads={given.threads}"]
+                settings = seeded(seed, given.threads)
                 settings += [f"federation.aggregation={rule}", f"federation.trim={max(given.attackers, 1)}"]
                 found.setdefault(rule, []).append(measure(folder, settings, attack, start.get(seed)))
                 start.setdefault(seed, folder)

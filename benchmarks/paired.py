@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
-from scipy.stats import t as student
-
-from fedfr.config.schema import load_config
-from fedfr.experiments.experiment import Experiment
 from fedfr.results.result_rows import Row
 from harness import Line
+from seeded_runs import begun, interval, seeded
 
 __all__ = ["paired"]
 
@@ -28,22 +25,6 @@ def figures(rows: Sequence[Row]) -> Figures:
     return {key: fmean(found) for key, found in values.items()}
 
 
-def run(seed: int, folder: Path, settings: Sequence[str], beside: Path | None = None) -> Figures:
-    """Run or resume one seed; an equal starting model of the run ``beside`` is reused."""
-    if not (folder / "config.yaml").exists():
-        Experiment.create(load_config("orl", [f"seed={seed}", f"split.settings.seed={seed}", *settings]), folder)
-        if beside is not None:
-            Experiment.open(folder).reuse_start(beside)
-    return figures(Experiment.open(folder).run())
-
-
-def interval(differences: list[float]) -> tuple[float, float, float]:
-    """Return the mean and the ends of Student's 95 % interval; at least two values."""
-    mean = fmean(differences)
-    half = float(student.ppf(0.975, len(differences) - 1)) * stdev(differences) / len(differences) ** 0.5
-    return mean, mean - half, mean + half
-
-
 def paired(variants: Mapping[str, Sequence[str]], seeds: int, threads: int, out: Path) -> list[Line]:
     """Run the preset ``orl`` with the settings of every variant; return a line per metric of each but the first.
 
@@ -53,9 +34,9 @@ def paired(variants: Mapping[str, Sequence[str]], seeds: int, threads: int, out:
     found: dict[str, list[Figures]] = {name: [] for name in variants}
     for seed in range(seeds):
         for name, settings in variants.items():
-            given = [*settings, f"runtime.threads={threads}", "baselines=[]"]
+            given = [*seeded(seed, threads), *settings, "baselines=[]"]
             beside = None if name == first else out / f"{first}-{seed}"
-            found[name].append(run(seed, out / f"{name}-{seed}", given, beside))
+            found[name].append(figures(begun("orl", out / f"{name}-{seed}", given, beside).run()))
     lines = []
     for other in others:
         for protocol, metric, model in found[first][0]:

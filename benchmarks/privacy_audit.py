@@ -24,12 +24,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from fedfr.config.schema import load_config
-from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.privacy_audit import audit_run, stored_audit
 from fedfr.results.audit_rows import AuditRow
 from harness import Line, answer, parser
-from paired import interval
+from seeded_runs import begun, interval, seeded
 
 SETTINGS = (
     *("split.settings.clients=5", "split.settings.identities_per_client=4", "split.settings.public_identities=8"),
@@ -45,11 +43,7 @@ VARIANTS = {
 
 def audited(folder: Path, settings: Sequence[str], beside: Path | None) -> list[AuditRow]:
     """Run, or resume, and audit one seed of one variant; the starting model of the run ``beside`` is reused."""
-    if not (folder / "config.yaml").exists():
-        Experiment.create(load_config("quickstart", [*SETTINGS, *settings]), folder)
-        if beside is not None:
-            Experiment.open(folder).reuse_start(beside)
-    Experiment.open(folder).run(False)
+    begun("quickstart", folder, [*SETTINGS, *settings], beside).run(False)
     return stored_audit(folder) or audit_run(folder)
 
 
@@ -110,8 +104,7 @@ def main() -> None:
         start: Path | None = None
         for variant in given.variants:
             folder = given.out / f"{variant}-{seed}"
-            settings = [f"seed={seed}", f"split.settings.seed={seed}", f"runtime.threads={given.threads}"]
-            settings += [f"federation.rounds={given.rounds}", *VARIANTS[variant]]
+            settings = [*seeded(seed, given.threads), f"federation.rounds={given.rounds}", *VARIANTS[variant]]
             found.setdefault(variant, []).append(audited(folder, settings, start))
             start = start or folder
     lines = [line(name, rows) for name, seeds in found.items() for rows in zip(*seeds, strict=True)]

@@ -11,9 +11,10 @@ import pytest
 from flwr.app import Message
 from tests.deployment.conftest import Federation
 from tests.support.deployment_folders import edit
-from tests.support.kill_steps import killed_at_every_step
+from tests.support.kill_steps import contents, killed_at_every_step
 
 from fedfr.core.errors import FedfrError
+from fedfr.core.locks import locked
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.checks import check_site
 from fedfr.deployment.site import Site
@@ -135,8 +136,13 @@ def test_the_budget_is_that_of_the_persons_under_all_agreements(federation: Make
     """A second run with the same people spends what the first left, and the ledger refuses the rest."""
     made = federation(*ALONE, "federation.rounds=1")
     made.run()
-    found = [check for check in check_site(made.sites["client-01"] / "site.yaml") if check.what == "privacy budget"]
-    assert [check.found for check in found] == ["8 of ε = 8 at δ = 1e-05 is spent"]
+    path = made.sites["client-01"] / "site.yaml"
+    before = contents(path.parent / "private")
+    # Checked while the site trains, which locks the ledger.
+    with locked(path.parent / "private" / LEDGERS):
+        found = [check.found for check in check_site(path) if check.what == "privacy budget"]
+    assert found == ["8 of ε = 8 at δ = 1e-05 is spent"]
+    assert contents(path.parent / "private") == before
     for folder in made.sites.values():
         agreement = Agreement.load(folder / "agreement.yaml")
         agreement.model_copy(update={"run": "second"}).save(folder / "agreement.yaml")

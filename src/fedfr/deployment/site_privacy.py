@@ -9,7 +9,7 @@ from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.privacy_terms import PrivacyTerms
 from fedfr.experiments.person_privacy import LEDGERS
 from fedfr.faces import FaceSet
-from fedfr.privacy.person_dp import SitePrivacy, open_ledger
+from fedfr.privacy.person_dp import SitePrivacy, spent_epsilon
 
 __all__ = ["check_persons", "site_privacy", "spent_budget"]
 
@@ -50,8 +50,5 @@ def site_privacy(agreement: Agreement, client: str, faces: FaceSet, private: Pat
 
 def spent_budget(terms: PrivacyTerms, private: Path) -> str:
     """Return what a site's ledger says of its budget; raises :class:`FedfrError` if it is damaged or has another."""
-    folder = private / LEDGERS
-    if not folder.is_dir():
-        return f"nothing of ε = {terms.epsilon:g} at δ = {terms.delta:g} is spent"
-    with open_ledger(folder, epsilon=terms.epsilon, delta=terms.delta) as ledger:
-        return f"{ledger.spent:.3g} of ε = {terms.epsilon:g} at δ = {terms.delta:g} is spent"
+    spent = spent_epsilon(private / LEDGERS, epsilon=terms.epsilon, delta=terms.delta)
+    return f"{spent:.3g} of ε = {terms.epsilon:g} at δ = {terms.delta:g} is spent"

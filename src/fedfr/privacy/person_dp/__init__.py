@@ -8,7 +8,7 @@ Runs use it with ``privacy.dp``. :class:`PrivateClient` is a client under this g
 
 from fedfr.privacy.person_dp.accountant import epsilon_of, noise_multiplier_for
 from fedfr.privacy.person_dp.discrete_gaussian import discrete_gaussian
-from fedfr.privacy.person_dp.ledger import Ledger, open_ledger
+from fedfr.privacy.person_dp.ledger import Ledger, open_ledger, spent_epsilon
 from fedfr.privacy.person_dp.mechanism import Mechanism, choose_mechanism, mean_change
 from fedfr.privacy.person_dp.person_changes import PersonSum, person_change
 from fedfr.privacy.person_dp.person_training import PersonTrainer, trained_names
@@ -51,6 +51,7 @@ __all__ = [
     "noised_sum",
     "open_ledger",
     "person_change",
+    "spent_epsilon",
     "sum_sites",
     "trained_names",
     "vector_in",

@@ -21,7 +21,9 @@ from fedfr.privacy.person_dp.accountant import epsilon_of
 from fedfr.privacy.person_dp.mechanism import Mechanism
 from fedfr.privacy.person_dp.random_words import SEED_BYTES, new_seed
 
-__all__ = ["Ledger", "open_ledger"]
+__all__ = ["Ledger", "open_ledger", "spent_epsilon"]
+
+_FILE = "ledger.json"
 
 # The accountant's rounding: planned rounds add up to the budget exactly.
 _TOLERANCE = 1e-9
@@ -148,7 +150,7 @@ class Ledger:
 
     @property
     def _file(self) -> Path:
-        return self.folder / "ledger.json"
+        return self.folder / _FILE
 
     @property
     def _seed_folder(self) -> Path:
@@ -177,18 +179,32 @@ def open_ledger(folder: Path, *, epsilon: float, delta: float) -> Iterator[Ledge
     budget = validate(_Content, {"epsilon": epsilon, "delta": delta}, f"the budget of {folder}")
     with locked(folder):
         remove_leftovers(folder)
-        path = folder / "ledger.json"
-        if not os.path.lexists(path):
-            write_json(path, budget.model_dump())
-        stored = read_json(path)
-        if not isinstance(stored, dict):
-            raise FedfrError(f"{path} is not a ledger; restore it")
-        content = validate(_Content, stored, str(path))
-        if (content.epsilon, content.delta) != (epsilon, delta):
-            raise FedfrError(
-                f"{path} has the budget ε = {content.epsilon:g}, δ = {content.delta:g}; given are ε = {epsilon:g}, δ = "
-                f"{delta:g}; the budget of persons does not change"
-            )
-        ledger = Ledger(folder, content)
+        if not os.path.lexists(folder / _FILE):
+            write_json(folder / _FILE, budget.model_dump())
+        ledger = Ledger(folder, _read(folder, budget))
         ledger.erase_seeds()
         yield ledger
+
+
+def spent_epsilon(folder: Path, *, epsilon: float, delta: float) -> float:
+    """Return ε of all sums that the ledger in ``folder`` has charged, 0 without a ledger; nothing is changed or locked.
+
+    Raises :class:`FedfrError` as :func:`open_ledger` does.
+    """
+    budget = validate(_Content, {"epsilon": epsilon, "delta": delta}, f"the budget of {folder}")
+    return Ledger(folder, _read(folder, budget)).spent if os.path.lexists(folder / _FILE) else 0.0
+
+
+def _read(folder: Path, budget: _Content) -> _Content:
+    """Return the content of a ledger; raises :class:`FedfrError` if it is damaged or has another budget."""
+    path = folder / _FILE
+    stored = read_json(path)
+    if not isinstance(stored, dict):
+        raise FedfrError(f"{path} is not a ledger; restore it")
+    content = validate(_Content, stored, str(path))
+    if (content.epsilon, content.delta) != (budget.epsilon, budget.delta):
+        raise FedfrError(
+            f"{path} has the budget ε = {content.epsilon:g}, δ = {content.delta:g}; given are ε = {budget.epsilon:g}, "
+            f"δ = {budget.delta:g}; the budget of persons does not change"
+        )
+    return content

@@ -151,11 +151,6 @@ class PrivateClient(Client):
             )
         return self._noised_update(broadcast, shared, [*trainer.start], noised), state
 
-    def forget_noise(self, round_number: int) -> None:
-        """Erase the seed of the noise in a round, of which the noised sum is stored; it is not computed again."""
-        with open_ledger(self.privacy.ledger, epsilon=self.privacy.epsilon, delta=self.privacy.delta) as ledger:
-            ledger.accept(self.privacy.run, round_number)
-
     def _untrained(self, broadcast: Broadcast) -> PrivateState:
         """Return the former private state, or one with the received model, as that of this round."""
         context = self._prepare(broadcast)
@@ -210,6 +205,11 @@ class SharingClient(PrivateClient):
 
     The caller must not send the update.
     """
+
+    def forget_noise(self, round_number: int) -> None:
+        """Erase the seed of the noise in a round, of which the noised sum is stored; it is not computed again."""
+        with open_ledger(self.privacy.ledger, epsilon=self.privacy.epsilon, delta=self.privacy.delta) as ledger:
+            ledger.accept(self.privacy.run, round_number)
 
     def _check_noise(self) -> None:
         if not self.privacy.agreement:
