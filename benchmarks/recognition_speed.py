@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -99,21 +100,43 @@ def percentiles(values: Sequence[float]) -> str:
     return f"{median(values):.1f} ms, p95 {np.percentile(values, 95):.1f} ms"
 
 
-def identify(recognizer: Recognizer, embedder: Embedder, photos: Sequence[bytes], repetitions: int) -> dict[str, Any]:
-    """Time identifications, and right after each one detection and features of the same photo."""
+@contextmanager
+def timed_parts() -> Iterator[dict[str, float]]:
+    """Context manager: record how long the last detection and the last features of any embedder took, in ms."""
+    last, methods = dict[str, float](), {name: getattr(Embedder, name) for name in ("look", "features")}
+
+    def timed(name: str) -> Callable[..., object]:
+        def call(*given: Any, **named: Any) -> object:
+            started = time.perf_counter()
+            try:
+                return methods[name](*given, **named)
+            finally:
+                last[name] = 1000 * (time.perf_counter() - started)
+
+        return call
+
+    for name in methods:
+        setattr(Embedder, name, timed(name))
+    try:
+        yield last
+    finally:
+        for name, method in methods.items():
+            setattr(Embedder, name, method)
+
+
+def identify(recognizer: Recognizer, photos: list[bytes], repetitions: int) -> dict[str, list[float]]:
+    """Time identifications, and detection and features within each."""
     taken: dict[str, list[float]] = {"identify": [], "look": [], "features": [], "beyond": []}
     for photo in photos:  # warm-up
         recognizer.identify(photo)
-    for _ in range(repetitions):
-        for photo in photos:
-            seen = embedder.look(photo)
-            if not seen or seen[0].reasons:
-                continue  # no feature is computed for it
+    with timed_parts() as parts:
+        for photo in photos * repetitions:
+            parts.clear()
             whole = milliseconds(partial(recognizer.identify, photo))
-            look = milliseconds(partial(embedder.look, photo))
-            features = milliseconds(partial(embedder.features, seen[0].crop[None]))
-            for name, value in zip(taken, (whole, look, features, whole - look - features), strict=True):
-                taken[name].append(value)
+            if "features" in parts:  # otherwise the face was not good enough
+                beyond = whole - parts["look"] - parts["features"]
+                for name, value in {"identify": whole, **parts, "beyond": beyond}.items():
+                    taken[name].append(value)
     return taken
 
 
@@ -170,7 +193,7 @@ def people(name: str, place: Path, threads: int, repetitions: int, insightface: 
         rate = count / (time.perf_counter() - started)
         embedder = Embedder.open(model, DETECTOR)
         photos = [photo for person in given.values() for photo in person]
-        taken = identify(recognizer, embedder, photos, repetitions)
+        taken = identify(recognizer, photos, repetitions)
         limit, slow = MILLISECONDS[name], float(np.percentile(taken["identify"], 95))
         yield Line(f"{what}: identify", f"p95 at most {limit} ms", percentiles(taken["identify"]), slow <= limit)
         yield Line(f"{what}: reading, detection, alignment, quality", "", percentiles(taken["look"]), None)

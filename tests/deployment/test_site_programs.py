@@ -175,9 +175,9 @@ def test_a_program_that_sites_do_not_need_refuses_to_run(programs: Path, tmp_pat
 
 
 @pytest.mark.parametrize("name", [name for name in TASK_TYPE_TO_COMMAND.values() if name != site_programs.CLIENT_APP])
-def test_every_other_program_refuses_to_run(name: str) -> None:
+def test_every_other_program_refuses_to_run(name: str, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
-        site_programs.main([name, "--token", "x"])
+        site_programs.main(tmp_path, [name, "--token", "x"])
     assert ended.value.code == f"fedfr: {name} must not run at a site"
 
 
@@ -187,7 +187,9 @@ def test_the_training_program_is_flowers(programs: Path) -> None:
     assert "--runtime-api-address" in done.stdout
 
 
-def test_the_training_program_checks_the_bundle_first(bundle: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_training_program_checks_the_bundle_first(
+    bundle: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Flower's program in this process, up to the unpacking of the bundle."""
     place: Any = import_module("flwr.supernode.runtime.run_clientapp")
     unpacked: list[bytes] = []
@@ -208,9 +210,9 @@ def test_the_training_program_checks_the_bundle_first(bundle: bytes, monkeypatch
     for sent in (bundle, packed({**contents(bundle), "code.py": b"code"})):
         monkeypatch.setattr(place, "install_from_fab", install)
         if sent == bundle:
-            site_programs.main(["flwr-clientapp", "--token", "x"])
+            site_programs.main(tmp_path, ["flwr-clientapp", "--token", "x"])
         else:
             with pytest.raises(FedfrError, match=REFUSED):
-                site_programs.main(["flwr-clientapp", "--token", "x"])
+                site_programs.main(tmp_path, ["flwr-clientapp", "--token", "x"])
     assert unpacked == [bundle]
     assert arguments == [["flwr-clientapp", "--token", "x"]] * 2

@@ -11,6 +11,7 @@ from pathlib import Path
 from fedfr.deployment.address import Address
 from fedfr.deployment.background import BackgroundProcesses, free_port
 from fedfr.deployment.processes import ControlClient, environment, superlink_command, supernode_command
+from fedfr.deployment.site_programs import write_programs
 
 __all__ = ["Loopback"]
 
@@ -41,6 +42,7 @@ class Loopback(BackgroundProcesses):
         self.wait_for_port("superlink", self.link)
 
     def start_site(self, client: str, link: Address | None = None, programs: Path | None = None) -> None:
-        """Start a site's SuperNode; ``link`` replaces the SuperLink address, ``programs`` is prepended to ``PATH``."""
+        """Start a site's SuperNode; ``link`` replaces the SuperLink address, ``programs`` those of a site."""
+        programs = programs or write_programs(self.folder / client / "programs")
         command = supernode_command(link or self.link, self.sites[client], Address("127.0.0.1", free_port()))
         self.start(client, command, environment(self.folder / client, programs=programs))

@@ -1,8 +1,9 @@
-"""Wrappers of Flower's programs that let a site run only fedfr's own bundle.
+"""Wrappers of Flower's programs that let a site run only fedfr's own bundle, in its worker.
 
 A SuperNode runs any code that the SuperLink sends; Flower verifies bundles only for apps from its own platform. But it
 starts its programs by name, so wrappers that come first on ``PATH`` replace them. The wrapper of the program that
-trains checks the bundle before it is unpacked; all others refuse to run.
+trains runs it in :mod:`fedfr.deployment.warm_worker` and checks the bundle before it is unpacked; all others refuse to
+run.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from fedfr.core.archives import DAMAGED_ARCHIVE
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.bundle import PYPROJECT
 from fedfr.deployment.process_output import own_line
+from fedfr.deployment.warm_worker import hand_over, serve
 
 __all__ = ["check_bundle", "main", "write_programs"]
 
@@ -41,17 +43,25 @@ def write_programs(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in TASK_TYPE_TO_COMMAND.values():
         program = folder / name
-        command = shlex.join([sys.executable, "-m", "fedfr.deployment.site_programs", name])
+        command = shlex.join([sys.executable, "-m", "fedfr.deployment.site_programs", str(folder.resolve()), name])
         program.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
         program.chmod(0o755)
     return folder
 
 
-def main(arguments: list[str]) -> None:
-    """Run Flower's ClientApp program with a check of the bundle; exit with an error for any other program."""
+def main(folder: Path, arguments: list[str]) -> None:
+    """Run Flower's ClientApp program with a check of the bundle; exit with an error for any other program.
+
+    ``folder``: that of :func:`write_programs`. ``arguments``: the program's name, then its arguments.
+    """
     name = arguments[0]
     if name != CLIENT_APP:
         sys.exit(own_line(logging.ERROR, f"{name} must not run at a site"))
+    if hand_over(folder, arguments):
+        return
+    program: Any = import_module("flwr.supernode.cli.flwr_clientapp")
+    import_module("fedfr.deployment.client_app")
+    sys.argv = serve(folder, arguments)
     runner: Any = import_module("flwr.supernode.runtime.run_clientapp")
     install = runner.install_from_fab
 
@@ -65,8 +75,7 @@ def main(arguments: list[str]) -> None:
         return install(bundle, *given, **named)
 
     runner.install_from_fab = checked
-    sys.argv = arguments
-    import_module("flwr.supernode.cli.flwr_clientapp").flwr_clientapp()
+    program.flwr_clientapp()
 
 
 def check_bundle(bundle: bytes) -> None:
@@ -90,4 +99,4 @@ def _refusal(why: str) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(Path(sys.argv[1]), sys.argv[2:])
