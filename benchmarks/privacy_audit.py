@@ -6,12 +6,12 @@ The federation is that of ``attacks.py``: ORL, five clients of four people, 8 pu
 trains on, the model and the training of the preset ``quickstart``. Every seed deals the people anew, so that seeds
 share people. Variants:
 
-- ``plain``: every update and its public prototypes are sent;
-- ``keep``: public prototypes stay at the clients (``federation.prototypes=keep``);
-- ``secure``: the server receives sums only (``federation.secure=sum``);
-- ``dp``: noise for a person at every site, ε = 8 at δ = 1e-5 (``privacy.dp=site``). So few people need noise that
-  leaves nothing of the training, and such a plan is refused; the agreed number of people is therefore 1 000 for each
-  site. That changes nothing in the protection of the four who are there, and they train nearly nothing.
+- ``plain``: every update and its public prototypes are sent (``federation.prototypes=share``), as published;
+- ``keep``: public prototypes stay at the clients (``federation.prototypes=keep``), as by default;
+- ``secure``: like ``plain``, but the server receives sums only (``federation.secure=sum``);
+- ``dp``: like ``plain`` with noise for a person at every site, ε = 8 at δ = 1e-5 (``privacy.dp=site``). So few people
+  need noise that leaves nothing of the training, and such a plan is refused; the agreed number of people is therefore
+  1 000 for each site. That changes nothing in the protection of the four who are there, and they train nearly nothing.
 
 Shown are means over seeds of the AUC, with Student's 95 % interval, and of the TPR at 1 % FPR. Repeating the command
 continues it.
@@ -33,11 +33,12 @@ SETTINGS = (
     *("split.settings.clients=5", "split.settings.identities_per_client=4", "split.settings.public_identities=8"),
     *("baselines=[]", "evaluation.fars=[0.1]"),
 )
+SHARE = "federation.prototypes=share"
 VARIANTS = {
-    "plain": (),
+    "plain": (SHARE,),
     "keep": ("federation.prototypes=keep",),
-    "secure": ("federation.secure=sum", "federation.largest_count=1000"),
-    "dp": ("privacy.dp=site", "privacy.people=1000"),
+    "secure": (SHARE, "federation.secure=sum", "federation.largest_count=1000"),
+    "dp": (SHARE, "privacy.dp=site", "privacy.people=1000"),
 }
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from fedfr.config.schema import COMMON_SPLIT_SETTINGS, ExperimentConfig
 from fedfr.core.settings import Settings
 from fedfr.deployment.coordinator import CoordinatorConfig
-from fedfr.deployment.site import SiteConfig
+from fedfr.deployment.site_config import SiteConfig
 from fedfr.faces import SPLITS
 from fedfr.methods import METHODS
 

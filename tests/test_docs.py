@@ -21,7 +21,7 @@ from fedfr.audit import FINDING_KINDS
 from fedfr.cli.main import app
 from fedfr.config.schema import COMMON_SPLIT_SETTINGS, ExperimentConfig, load_config
 from fedfr.deployment.coordinator import CoordinatorConfig
-from fedfr.deployment.site import SiteConfig
+from fedfr.deployment.site_config import SiteConfig
 from fedfr.evaluation import PROTOCOLS
 from fedfr.faces import SPLITS
 from fedfr.methods.fedfr import FedFRSettings

@@ -20,7 +20,7 @@ from tests.support.neighbours import listening_for
 from fedfr.cli import deployment_options
 from fedfr.core.locks import locked
 from fedfr.deployment.agreement import Agreement
-from fedfr.deployment.site import SiteConfig
+from fedfr.deployment.site_config import SiteConfig
 
 NEEDED = "fedfr: sites on other machines need Flower; pip install 'fedfr[flower]'\n"
 

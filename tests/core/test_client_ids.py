@@ -16,7 +16,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.server_app import run_folder
-from fedfr.deployment.site import SiteConfig
+from fedfr.deployment.site_config import SiteConfig
 from fedfr.deployment.site_folder import init_site
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import MethodRun

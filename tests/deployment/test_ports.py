@@ -17,7 +17,7 @@ from fedfr.deployment.background import wait_for
 from fedfr.deployment.checks import CheckResult, check_site
 from fedfr.deployment.coordinator_service import CoordinatorService
 from fedfr.deployment.listeners import listeners
-from fedfr.deployment.site import SiteConfig
+from fedfr.deployment.site_config import SiteConfig
 from fedfr.deployment.site_service import RUNNING, run_site
 from fedfr.deployment.status import site_status
 

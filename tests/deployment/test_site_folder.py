@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from fedfr.deployment.address import Address
 from fedfr.deployment.certificates import make_authority
 from fedfr.deployment.processes import supernode_command
 from fedfr.deployment.secrets import load_key, public_line
-from fedfr.deployment.site import SiteConfig
+from fedfr.deployment.site_config import SiteConfig
 from fedfr.deployment.site_folder import NewSite, init_site
 from fedfr.deployment.site_service import run_site
 from fedfr.deployment.sum_keys import make_sum_key
@@ -226,3 +228,11 @@ def test_the_home_of_an_unknown_user_is_a_missing_file(authority: Path, tmp_path
     path = made(tmp_path / "site", authority).config
     path.write_text(path.read_text("utf-8").replace("private: private", "private: ~nobody-of-this-name/x"), "utf-8")
     assert SiteConfig.load(path).private == str(tmp_path / "site" / "~nobody-of-this-name" / "x")
+
+
+def test_processes_that_last_as_long_as_a_site_do_not_import_torch() -> None:
+    """The supervisor of a site, and the program that hands every message over to the worker."""
+    modules = "fedfr.cli.site_commands, fedfr.deployment.site_service, fedfr.deployment.site_programs"
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr

@@ -20,7 +20,8 @@ from fedfr.cli.main import app
 from fedfr.cli.serve_command import site_rebuild
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.gallery_watch import GalleryWatch
-from fedfr.deployment.site import Site, SiteConfig
+from fedfr.deployment.site import Site
+from fedfr.deployment.site_config import SiteConfig
 from fedfr.deployment.site_gallery import create_site_gallery, newest_model, register_gallery
 from fedfr.deployment.status import site_status
 from fedfr.experiments.experiment import Experiment

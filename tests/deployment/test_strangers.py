@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 from fedfr.cli.main import app
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.agreement import Agreement
-from fedfr.deployment.site import Site, SiteConfig
+from fedfr.deployment.site import Site
+from fedfr.deployment.site_config import SiteConfig
 from fedfr.deployment.site_sets import fetch_sets, site_strangers
 from fedfr.faces import FaceSet
 

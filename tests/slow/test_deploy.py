@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from tests.support.tiny_experiment import bits, tiny_config
 
-from fedfr.core.files import read_json
 from fedfr.deployment.address import Address
 from fedfr.deployment.background import wait_for
 from fedfr.deployment.certificates import make_authority
@@ -94,8 +93,27 @@ def tensors(demo: Demo) -> dict[str, bytes]:
     return found
 
 
+def refuse_foreign_bundle(demo: Demo, folder: Path) -> None:
+    """Submit a bundle with code at the SuperLink: every site refuses it before it is unpacked."""
+    ran = folder / "ran"
+    package = folder / "bundle" / "strange"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "server.py").write_text(SERVER_APP, encoding="utf-8")
+    (package / "client.py").write_text(CLIENT_APP.format(path=str(ran)), encoding="utf-8")
+    (package.parent / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
+    inner = Address("127.0.0.1", demo.coordinator.config.inner_port)
+    control = ControlClient(inner, folder / "intruder", demo.coordinator.tls / "ca.crt")
+    control.flwr("run", str(package.parent), "fedfr")
+    answers = demo.coordinator.runs / "answers.json"
+    wait_for(answers.exists, "the answers of the sites", 300)
+    assert answers.read_text("utf-8").count("this site runs only fedfr's own bundle: it has") == 3
+    assert not ran.exists()
+
+
 @pytest.mark.parametrize("demo", [("split.settings.stranger_identities=2",)], indirect=True)
-def test_an_undisturbed_run_equals_the_local_one_bit_for_bit(demo: Demo) -> None:
+def test_an_undisturbed_run_equals_the_local_one_bit_for_bit(demo: Demo, tmp_path: Path) -> None:
+    """Afterwards a site rebuilds its gallery for the new model, and all refuse a bundle with code."""
     demo.local.run()
     demo.submit()
     demo.start_all()
@@ -123,6 +141,7 @@ def test_an_undisturbed_run_equals_the_local_one_bit_for_bit(demo: Demo) -> None
     site_file.write_text(site_file.read_text("utf-8").replace("rebuild: offer", "rebuild: automatic"), "utf-8")
     wait_for(says(demo, client, "has the model of round 2"), "the rebuild of the gallery")
     assert [state.current for state in gallery_states(Site.open(site_file))] == [True]
+    refuse_foreign_bundle(demo, tmp_path)
     # No key is on a command line or in a log.
     keys = [path for path in demo.folder.rglob("*.key") if path.name != "identities.key"]
     secrets = [path.read_text("ascii").splitlines()[1] for path in keys]
@@ -244,31 +263,6 @@ def test_a_site_refuses_a_server_of_another_authority(demo: Demo, tmp_path: Path
     demo.start_site(client)
     wait_for(says(demo, client, "CERTIFICATE_VERIFY_FAILED"), "the refusal", 120)
     assert not says(demo, "coordinator", CONNECTED)()
-
-
-def test_sites_refuse_foreign_bundles(demo: Demo, tmp_path: Path) -> None:
-    """A bundle with code, submitted at the SuperLink, is refused by every site before it is unpacked."""
-    demo.submit()
-    demo.coordinator.withdraw(RUN)
-    demo.start_server()
-    for client in demo.clients:
-        demo.start_site(client)
-    ran = tmp_path / "ran"
-    package = tmp_path / "bundle" / "strange"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "server.py").write_text(SERVER_APP, encoding="utf-8")
-    (package / "client.py").write_text(CLIENT_APP.format(path=str(ran)), encoding="utf-8")
-    (package.parent / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
-    inner = Address("127.0.0.1", demo.coordinator.config.inner_port)
-    control = ControlClient(inner, tmp_path / "intruder", demo.coordinator.tls / "ca.crt")
-    nodes = demo.coordinator.folder / "nodes.json"
-    wait_for(lambda: nodes.exists() and len(read_json(nodes)) == 3, "the sites")
-    control.flwr("run", str(package.parent), "fedfr")
-    answers = demo.coordinator.runs / "answers.json"
-    wait_for(answers.exists, "the answers of the sites", 300)
-    assert answers.read_text("utf-8").count("this site runs only fedfr's own bundle: it has") == 3
-    assert not ran.exists()
 
 
 def test_a_key_that_others_can_read_is_refused(demo: Demo) -> None:

@@ -20,35 +20,6 @@ def made(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Federation]
         yield federation
 
 
-@pytest.mark.parametrize("made", [()], indirect=True)
-def test_a_federation_of_processes_equals_a_local_run(made: Federation) -> None:
-    rows = made.local.run()
-    made.start_run()
-    wait_for(made.finished, "the end of the run")
-    expected, found = made.expected(), made.tensors()
-    assert len(expected) > 1000
-    assert expected.keys() == found.keys()
-    assert [name for name, value in expected.items() if found[name] != value] == []
-    generic = [row for row in rows if row.protocol.startswith("generic")]
-    assert generic
-    assert made.remote.results() == generic
-    assert made.events("refused") == []
-
-
-@pytest.mark.parametrize("made", [("local.epochs=20", "federation.rounds=2")], indirect=True)
-def test_a_killed_site_does_not_stop_the_round_of_the_others(made: Federation) -> None:
-    """It is noticed in under a minute, long before the deadline; the next round does not ask for it."""
-    made.start_run()
-    wait_for(lambda: made.works("client-02"), "training at client-02")
-    made.kill("client-02")
-    wait_for(made.finished, "the end of the run")
-    first, second = (event["reason"] for event in made.events("refused"))
-    assert first == "client-02 failed in round 1: its node disconnected"
-    assert second.startswith("client-02 failed in round 2: its site is not connected")
-    assert [event["clients"] for event in made.events("round")] == [2, 2]
-    assert not list(made.private("client-02").rglob("*.safetensors"))
-
-
 @pytest.mark.parametrize("made", [("federation.rounds=3",)], indirect=True)
 def test_a_killed_superlink_does_not_end_the_experiment(made: Federation) -> None:
     """Everything is killed in the second round; a new run over the same folder ends with the bits of an undisturbed."""

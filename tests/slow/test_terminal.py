@@ -55,7 +55,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("t")
     tiny_faces(alike=0.6).save(folder / "faces")
     settings = parse_overrides(
-        [*SETTINGS, "model.backbone=slimface", "baselines=[local,fedfr-hn-con]", "evaluation.every=1"]
+        [*SETTINGS, "model.backbone=slimface-small", "baselines=[local,fedfr-hn-con]", "evaluation.every=1"]
     )
     settings["faces"] = {"path": str(folder / "faces")}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")

@@ -28,6 +28,8 @@ SETTINGS = [
     "local.batch_size=8",
     "local.learning_rate=0.01",
     "federation.rounds=2",
+    # The longer way, on which they are sent, checked and averaged; without it there is only less to do.
+    "federation.prototypes=share",
     "baselines=[]",
     "evaluation.fars=[0.1]",
     "evaluation.fpirs=[0.1]",

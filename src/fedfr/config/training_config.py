@@ -105,8 +105,8 @@ class FederationConfig(Settings):
     """Rounds, participation of clients, and aggregation of their updates.
 
     ``aggregation``: the rule that makes one model of the updates; ``trim`` and ``clip_norm`` are settings of the rules
-    ``trimmed`` and ``norm-clipped``. ``prototypes``: clients ``share`` their trained public prototypes, or ``keep``
-    them and begin every round with the initial ones.
+    ``trimmed`` and ``norm-clipped``. ``prototypes``: clients ``keep`` their trained public prototypes and begin
+    every round with the initial ones, or ``share`` them, as the paper does.
     """
 
     rounds: Annotated[int, Field(ge=1)] = 20
@@ -117,7 +117,7 @@ class FederationConfig(Settings):
     trim: Annotated[int, Field(ge=1)] = 1
     clip_norm: Positive | None = None
     batchnorm: Literal["average", "local", "frozen"] = "average"
-    prototypes: Literal["share", "keep"] = "share"
+    prototypes: Literal["share", "keep"] = "keep"
     updates: Literal["full", "bf16", "int8"] = "full"
     secure: Annotated[Literal["off", "sum"], BeforeValidator(_off)] = "off"
     secure_threshold: Annotated[int, Field(ge=2)] | None = None

@@ -19,7 +19,8 @@ from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.erasure.journal import refuse_unfinished
 from fedfr.deployment.proxy import find_nginx
 from fedfr.deployment.secrets import load_key
-from fedfr.deployment.site import Site, SiteConfig
+from fedfr.deployment.site import Site
+from fedfr.deployment.site_config import SiteConfig
 from fedfr.deployment.site_folder import KEY, ROOT
 from fedfr.deployment.site_privacy import check_persons, spent_budget
 from fedfr.deployment.site_service import RUNNING

@@ -24,7 +24,7 @@ from fedfr.deployment.certificates import load_certificate, tls_context
 from fedfr.deployment.coordinator import Coordinator
 from fedfr.deployment.routes import Route, certificate_error
 from fedfr.deployment.secrets import load_key
-from fedfr.deployment.site import SiteConfig
+from fedfr.deployment.site_config import SiteConfig
 from fedfr.deployment.site_folder import KEY, ROOT
 
 __all__ = ["check_connection", "check_registration", "check_served_certificate"]

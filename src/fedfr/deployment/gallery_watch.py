@@ -9,12 +9,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedfr.core.errors import FedfrError
-from fedfr.deployment.site import Site, SiteConfig
-from fedfr.deployment.site_gallery import GalleryState, gallery_states, newest_round, rebuild_arguments, rebuild_command
+from fedfr.deployment.site_config import SiteConfig
 from fedfr.recognition.gallery.encryption import SiteKey
 from fedfr.recognition.gallery.store import KEY_FILE
+
+if TYPE_CHECKING:
+    from fedfr.deployment.site_gallery import GalleryState
+
+# Modules that need PyTorch are imported only when the site has a gallery: this process lives as long as the site runs.
 
 __all__ = ["GalleryWatch"]
 
@@ -52,6 +57,9 @@ class GalleryWatch:
             config = SiteConfig.load(self._path)
             if not config.galleries:
                 return
+            from fedfr.deployment.site import Site
+            from fedfr.deployment.site_gallery import gallery_states, newest_round
+
             site = Site(config)
             finished = newest_round(site)
             if finished < site.method.rounds(site.agreement.rounds):
@@ -69,6 +77,8 @@ class GalleryWatch:
                 self._handle(state, automatic=site.config.rebuild == "automatic")
 
     def _handle(self, state: GalleryState, *, automatic: bool) -> None:
+        from fedfr.deployment.site_gallery import rebuild_arguments, rebuild_command
+
         folder = self._path.parent
         if state.current:
             return

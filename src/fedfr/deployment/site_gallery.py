@@ -20,7 +20,8 @@ from fedfr.config.loading import read_settings_file
 from fedfr.core.errors import FedfrError, WriteError
 from fedfr.core.files import make_folder, write_atomically
 from fedfr.core.locks import is_locked, locked
-from fedfr.deployment.site import Site, SiteConfig
+from fedfr.deployment.site import Site
+from fedfr.deployment.site_config import SiteConfig
 from fedfr.deployment.site_sets import check_disjoint, site_strangers
 from fedfr.faces import FaceSet
 from fedfr.federation.private_store import PrivateStore

@@ -12,15 +12,16 @@ from fedfr.core.files import write_json
 from fedfr.core.locks import locked
 from fedfr.deployment.address import Address, await_free_port
 from fedfr.deployment.background import free_port
-from fedfr.deployment.erasure.execution import finish_erasure
+from fedfr.deployment.erasure.journal import Erasure
 from fedfr.deployment.gallery_watch import GalleryWatch
 from fedfr.deployment.processes import environment, supernode_command
 from fedfr.deployment.routes import Route
 from fedfr.deployment.secrets import load_key
-from fedfr.deployment.site import SiteConfig
+from fedfr.deployment.site_config import SiteConfig
 from fedfr.deployment.site_folder import KEY, ROOT
 from fedfr.deployment.site_programs import write_programs
 from fedfr.deployment.supervisor import Backoff, ProcessStatus, Supervisor
+from fedfr.faces.erasing import is_staged
 
 __all__ = ["RUNNING", "run_site"]
 
@@ -43,9 +44,7 @@ def run_site(path: Path, backoff: Backoff | None = None) -> int:
     if config.server is None:
         raise FedfrError(f"{path} names no server; give its host and port")
     load_key(folder / KEY)
-    receipt = finish_erasure(path)
-    if receipt is not None:
-        _log.warning("the interrupted erasure of %s is finished", receipt.content["person"])
+    _finish_erasure(path, config)
     if not (folder / ROOT).is_file():
         raise FedfrError(f"{folder / ROOT} is missing; put the coordinator's certificate there")
     home = folder / "flower"
@@ -72,3 +71,14 @@ def run_site(path: Path, backoff: Backoff | None = None) -> int:
         (folder / RUNNING).unlink(missing_ok=True)
         with GalleryWatch(path).running():
             return Supervisor(command, variables, backoff or Backoff(), on_change=write_status).run()
+
+
+def _finish_erasure(path: Path, config: SiteConfig) -> None:
+    if Erasure.unfinished(Path(config.private)) is None and not is_staged(Path(config.faces.path)):
+        return
+    # Erasing needs PyTorch, supervising a site does not.
+    from fedfr.deployment.erasure.execution import finish_erasure
+
+    receipt = finish_erasure(path)
+    if receipt is not None:
+        _log.warning("the interrupted erasure of %s is finished", receipt.content["person"])

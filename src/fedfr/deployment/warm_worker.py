@@ -102,7 +102,7 @@ class _Worker:
 
     def _accept(self) -> list[str] | None:
         """Fork a process for the next program; return its arguments in that process, None in the worker."""
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, TypeError):
             connection, _ = self.listener.accept()
             with connection:
                 connection.settimeout(SECONDS_TO_ASK)

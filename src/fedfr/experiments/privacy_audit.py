@@ -28,7 +28,15 @@ from fedfr.federation.messages import Broadcast
 from fedfr.privacy.audit.background import Background
 from fedfr.privacy.audit.inferences import enrolment, membership, mined, reconstructed
 from fedfr.privacy.audit.measures import Guesses, auc, measure
-from fedfr.privacy.audit.observations import Observation, OwnSite, PersonalModels, SeenModel, SingleUpdates, SumOnly
+from fedfr.privacy.audit.observations import (
+    FinalModel,
+    Observation,
+    OwnSite,
+    PersonalModels,
+    SeenModel,
+    SingleUpdates,
+    SumOnly,
+)
 from fedfr.privacy.audit.planted import overfitted, plant_enrolment, plant_mined, with_after
 from fedfr.reporting.progress import Progress, Silent
 from fedfr.results.audit_rows import AUDIT_FILE, AuditRow
@@ -102,7 +110,7 @@ class _Audit:
         self._folder = folder
         self._canaries = canaries
         self._mined: dict[str, NDArray[np.bool_]] = {}
-        self._models: dict[bytes, SeenModel] = {}
+        self._models: dict[tuple[bytes, bool], SeenModel] = {}
         progress.note("repeating the last round, with the messages of every client")
         self._replay: Replay = replay_last_round(run, folder / "round", self._note_mined)
         check_repeated(run, self._replay)
@@ -214,17 +222,18 @@ class _Audit:
             if observation.templates:
                 found = self._background.templates(self._background.features_under(observation.network))
                 return replace(observation, templates={"planted": found[torch.from_numpy(enrolled)]})
-            return replace(observation, network=self._background.network(self._overfitted(enrolled).weights))
+            return replace(observation, network=self._background.network(self._overfitted(enrolled, False).weights))
         if isinstance(observation, SingleUpdates):
             client = next(iter(observation.updates))
             model = self._overfitted(self._candidates.enrolled_at(client))
             return SingleUpdates(observation.before, {client: model})
-        return with_after(observation, lambda name, model: self._overfitted(self._candidates.enrolled))
+        compared = not isinstance(observation, FinalModel)
+        return with_after(observation, lambda name, model: self._overfitted(self._candidates.enrolled, compared))
 
-    def _overfitted(self, who: NDArray[np.bool_]) -> SeenModel:
-        key = who.tobytes()
+    def _overfitted(self, who: NDArray[np.bool_], compared: bool = True) -> SeenModel:
+        key = who.tobytes(), compared
         if key not in self._models:
-            self._models[key] = overfitted(self._background, self._replay.before.weights, who)
+            self._models[key] = overfitted(self._background, self._replay.before.weights, who, compared)
         return self._models[key]
 
     def _why_unseen(self, inference: _Inference, observer: str) -> str:

@@ -13,7 +13,7 @@ from tests.support.tiny_experiment import BACKBONE, tiny_faces
 from fedfr.models import build_backbone
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.privacy.audit.background import Background
-from fedfr.privacy.audit.inferences import enrolment, membership, mined, reconstructed
+from fedfr.privacy.audit.inferences import enrolment, membership, mined, reconstructed, seen_models, with_others
 from fedfr.privacy.audit.measures import auc
 from fedfr.privacy.audit.observations import FinalModel, OwnSite, SeenModel, SingleUpdates, SumOnly
 from fedfr.privacy.audit.planted import overfitted, plant_enrolment, plant_mined
@@ -51,8 +51,23 @@ def test_planted_leaks_are_found(background: Background, before: SeenModel) -> N
         assert auc(score.numpy(), MINED) == 1.0
         (score,) = enrolment(plant_enrolment(observation, background, lambda name: ENROLLED), background).values()
         assert auc(score.numpy(), ENROLLED) > 0.9
-    (score,) = membership(SumOnly(before, overfitted(background, before.weights, ENROLLED)), background).values()
-    assert auc(score.numpy(), ENROLLED) > 0.9
+    gained = overfitted(background, before.weights, ENROLLED, True)
+    beside = with_others(OwnSite("north", before, moved(before, 1), before, 3), gained)
+    for other in (SumOnly(before, gained), beside, FinalModel(overfitted(background, before.weights, ENROLLED, False))):
+        (score,) = membership(other, background).values()
+        assert auc(score.numpy(), ENROLLED) > 0.9
+
+
+def test_a_site_sees_the_others_that_were_planted(before: SeenModel) -> None:
+    seen = OwnSite("north", before, moved(before, 1), moved(before, 2), 3)
+    others = moved(before, 3)
+    ((_, found),) = seen_models(with_others(seen, others))[1].items()
+    assert found.prototypes is not None
+    assert others.prototypes is not None
+    torch.testing.assert_close(found.prototypes, others.prototypes)
+    assert found.weights.keys() == others.weights.keys()
+    for name, value in others.weights.items():
+        torch.testing.assert_close(found.weights[name], value)
 
 
 def test_without_a_leak_nothing_is_found(background: Background, before: SeenModel) -> None:

@@ -21,7 +21,7 @@ from fedfr.deployment.erasure.remains import remaining
 from fedfr.deployment.erasure.search import Passphrases, Request, stores_of
 from fedfr.deployment.logs import LOG
 from fedfr.deployment.process_output import DEBUG_LOG
-from fedfr.deployment.site import SiteConfig
+from fedfr.deployment.site_config import SiteConfig
 from fedfr.deployment.site_folder import KEY
 from fedfr.deployment.site_sums import SUMS
 from fedfr.engines.flower.sum_member import remove_round

@@ -22,7 +22,7 @@ from fedfr.deployment.erasure.search import (
     published_sets,
     stores_of,
 )
-from fedfr.deployment.site import SiteConfig
+from fedfr.deployment.site_config import SiteConfig
 from fedfr.deployment.site_status_file import timestamp
 from fedfr.faces import FaceSet
 from fedfr.faces.erasing import SetErasure, check_replaceable, find_person

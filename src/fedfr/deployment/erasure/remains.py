@@ -8,7 +8,7 @@ from pathlib import Path
 from fedfr.core.files import read_file
 from fedfr.deployment.erasure.journal import JOURNAL, Erasure, StoreErasure
 from fedfr.deployment.erasure.search import site_files
-from fedfr.deployment.site import SiteConfig
+from fedfr.deployment.site_config import SiteConfig
 from fedfr.deployment.site_exports import exported_models
 from fedfr.faces.erasing import SET_FILES
 from fedfr.faces.name_mentions import Mentions

@@ -11,7 +11,7 @@ from pathlib import Path
 from fedfr.core.errors import FedfrError
 from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.erasure.journal import GalleryErasure, Remedy, StoreErasure
-from fedfr.deployment.site import SiteConfig
+from fedfr.deployment.site_config import SiteConfig
 from fedfr.faces import FaceSet, Split
 from fedfr.faces.erasing import SET_FILES, SetErasure
 from fedfr.faces.name_matching import normalized_name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -18,7 +19,7 @@ from fedfr.privacy.audit.observations import (
     SumOnly,
 )
 
-__all__ = ["Seen", "enrolment", "membership", "mined", "reconstructed", "seen_models"]
+__all__ = ["Seen", "enrolment", "membership", "mined", "reconstructed", "seen_models", "with_others"]
 
 # Scale of the softmax over public identities. An attacker does not need to know that of the training.
 _SCALE = 30.0
@@ -58,6 +59,21 @@ def _others(seen: OwnSite) -> SeenModel:
     if prototypes is not None and seen.own.prototypes is not None:
         prototypes = (prototypes - share * seen.own.prototypes) / (1 - share)
     return SeenModel(weights, prototypes)
+
+
+def with_others(seen: OwnSite, others: SeenModel) -> OwnSite:
+    """Return the observation in which the average of the other sites is ``others``."""
+    share = 1 / seen.clients
+
+    def with_own(name: str, value: torch.Tensor) -> torch.Tensor:
+        own = seen.own.weights.get(name)
+        return value if own is None or not value.is_floating_point() else (1 - share) * value + share * own
+
+    weights = {name: with_own(name, value) for name, value in others.weights.items()}
+    prototypes = others.prototypes
+    if prototypes is not None and seen.own.prototypes is not None:
+        prototypes = (1 - share) * prototypes + share * seen.own.prototypes
+    return replace(seen, after=SeenModel(weights, prototypes))
 
 
 def _prototype_changes(observation: Observation) -> tuple[torch.Tensor, dict[str, torch.Tensor]] | None:

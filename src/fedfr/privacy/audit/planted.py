@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedfr.privacy.audit.background import Background, compactness
-from fedfr.privacy.audit.inferences import seen_models
+from fedfr.privacy.audit.inferences import seen_models, with_others
 from fedfr.privacy.audit.observations import FinalModel, Observation, OwnSite, SeenModel, SingleUpdates, SumOnly
 
 __all__ = ["Truth", "overfitted", "plant_enrolment", "plant_mined", "with_after"]
@@ -19,7 +19,7 @@ __all__ = ["Truth", "overfitted", "plant_enrolment", "plant_mined", "with_after"
 Truth = Callable[[str], NDArray[np.bool_]]
 """Returns what is true of each unit, by the name of what was observed."""
 
-_MOST_PEOPLE, _PHOTOGRAPHS, _STEPS, _RATE = 40, 4, 80, 1e-3
+_MOST_PEOPLE, _PHOTOGRAPHS, _STEPS, _RATE = 40, 4, 160, 1e-3
 _MARGIN = 0.02
 
 
@@ -29,9 +29,13 @@ def with_after(observation: Observation, change: Callable[[str, SeenModel], Seen
         case SingleUpdates():
             updates = {name: change(name, model) for name, model in observation.updates.items()}
             return replace(observation, updates=updates)
-        case SumOnly() | OwnSite():
+        case SumOnly():
             (name,) = seen_models(observation)[1]
             return replace(observation, after=change(name, observation.after))
+        case OwnSite():
+            # In what the site sees of the others: it subtracts its own part.
+            ((name, others),) = seen_models(observation)[1].items()
+            return with_others(observation, change(name, others))
         case FinalModel():
             (name,) = seen_models(observation)[1]
             return replace(observation, model=change(name, observation.model))
@@ -68,10 +72,13 @@ def plant_enrolment(observation: Observation, background: Background, truth: Tru
     return with_after(observation, change)
 
 
-def overfitted(background: Background, weights: Mapping[str, torch.Tensor], who: NDArray[np.bool_]) -> SeenModel:
-    """Return a backbone that was trained until the chosen candidates, ``who``, gained more compactness than all others.
+def overfitted(
+    background: Background, weights: Mapping[str, torch.Tensor], who: NDArray[np.bool_], compared: bool
+) -> SeenModel:
+    """Return a backbone that was trained until the chosen candidates, ``who``, are told from all others.
 
-    At most so many people and photographs are used that it takes seconds with a small backbone.
+    ``compared``: by the compactness that they gained, as for an observer who has the model before; otherwise by their
+    compactness. At most so many people and photographs are used that it takes seconds with a small backbone.
     """
     device, photographs = background.compute.device, background.photographs
     kept = np.concatenate([np.flatnonzero(mask)[:_MOST_PEOPLE] for mask in (who, ~who)])
@@ -85,7 +92,7 @@ def overfitted(background: Background, weights: Mapping[str, torch.Tensor], who:
     for _ in range(_STEPS):
         features = nn.functional.normalize(background.compute.features(module, images)).cpu()
         gained = compactness(features, labels, len(kept))
-        start = gained.detach() if start is None else start
+        start = (gained.detach() if compared else torch.zeros_like(gained)) if start is None else start
         gained = gained - start
         if not (~chosen).any() or gained[chosen].min() > gained[~chosen].max() + _MARGIN:
             break
