@@ -122,6 +122,12 @@ class Demo(BackgroundProcesses):
             self.fetch(client)
             self.start_site(client)
 
+    def __exit__(self, *exception: object) -> None:
+        # They end at the same time, which takes seconds.
+        for process in self.processes.values():
+            process.terminate()
+        super().__exit__(*exception)
+
     def end(self, name: str) -> None:
         """Terminate a process and wait for it and its children."""
         with suppress(subprocess.TimeoutExpired):
