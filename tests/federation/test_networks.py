@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from tests.support.tiny_experiment import BACKBONE
 
 from fedfr.federation.messages import Broadcast
 from fedfr.federation.networks import Networks
@@ -12,12 +13,12 @@ from fedfr.models import build_backbone
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.training.features import Compute
 
-WEIGHTS = build_backbone("slimface", 0).state_dict()
+WEIGHTS = build_backbone(BACKBONE, 0).state_dict()
 
 
 def test_a_reused_network_is_always_reset() -> None:
     networks, broadcast = (
-        Networks("slimface", Compute(Preprocessing(), torch.device("cpu"))),
+        Networks(BACKBONE, Compute(Preprocessing(), torch.device("cpu"))),
         Broadcast(1, WEIGHTS, torch.zeros(1, 512)),
     )
     ways: list[Callable[[], torch.nn.Module]] = [lambda: networks.working(WEIGHTS), lambda: networks.generic(broadcast)]

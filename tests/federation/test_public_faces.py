@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.tiny_experiment import bits, tiny_config, tiny_faces
+from tests.support.tiny_experiment import BACKBONE, bits, tiny_config, tiny_faces
 
 from fedfr.experiments.experiment import Experiment
 from fedfr.faces import FaceSet
@@ -84,7 +84,7 @@ def test_very_few_faces(tmp_path: Path, backbone: torch.nn.Module, faces: int, h
 
 def test_half_precision_selects_the_same_images() -> None:
     """With a real backbone and thresholds at, just above and far from public images' own similarities."""
-    backbone = COMPUTE.place(build_backbone("slimface", 0)).eval()
+    backbone = COMPUTE.place(build_backbone(BACKBONE, 0)).eval()
     faces = FACES.subset(list(range(0, 300, 2)))
     plain = extract_features(backbone, TrainingSet([(faces, None, 0)]), COMPUTE)
     noise = torch.randn(22, 512, generator=torch.Generator().manual_seed(0))
@@ -174,7 +174,7 @@ def test_a_run_with_half_precision_ends_with_the_same_bits(tmp_path: Path) -> No
 
 def test_the_key_of_a_backbone_is_computed_once_until_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The key depends on every weight, so it is computed again only after a write or for another precision."""
-    public, backbone, named = PublicFaces(FACES.subset([0, 1])), build_backbone("slimface", 0), list[str]()
+    public, backbone, named = PublicFaces(FACES.subset([0, 1])), build_backbone(BACKBONE, 0), list[str]()
     key = PublicFaces._key
 
     def counting(*given: Any) -> str:

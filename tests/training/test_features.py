@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.support.tiny_experiment import tiny_faces
+from tests.support.tiny_experiment import BACKBONE, tiny_faces
 
 from fedfr.models import build_backbone
 from fedfr.models.preprocessing import Preprocessing
@@ -23,7 +23,7 @@ def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 @pytest.fixture(scope="module")
 def backbone() -> torch.nn.Module:
-    return build_backbone("slimface", 0)
+    return build_backbone(BACKBONE, 0)
 
 
 def test_both_flips_equal_running_the_network(backbone: torch.nn.Module) -> None:
@@ -77,6 +77,6 @@ def test_bf16_changes_angles_little_and_returns_float32(backbone: torch.nn.Modul
 
 
 def test_channels_last_changes_no_result() -> None:
-    plain = build_backbone("slimface", 0)
-    placed = COMPUTE.place(build_backbone("slimface", 0))
+    plain = build_backbone(BACKBONE, 0)
+    placed = COMPUTE.place(build_backbone(BACKBONE, 0))
     assert difference(extract_features(placed, POOL, COMPUTE), extract_features(plain, POOL, COMPUTE)) < 1e-5

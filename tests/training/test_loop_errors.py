@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.support.tiny_experiment import BACKBONE
 from tests.support.tiny_training import COMPUTE, FACES, OBJECTIVE, PLAN, POOL, network
 
 from fedfr.core.errors import FedfrError
@@ -18,7 +19,7 @@ from fedfr.training.training_set import TrainingSet
 
 
 def test_a_batch_of_one_image() -> None:
-    made = network(build_backbone("slimface", 0))
+    made = network(build_backbone(BACKBONE, 0))
     train(made, TrainingSet([(FACES.subset([0]), None, 0)]), OBJECTIVE, PLAN, COMPUTE)
     assert all(value.isfinite().all() for value in made.state_dict().values())
 
@@ -67,7 +68,7 @@ def stop(*given: Any) -> None:
 )
 def test_the_network_is_restored_after_an_error(change: dict[str, Any], error: type[BaseException] | None) -> None:
     """Modes, trainable parameters and gradients of the network are restored."""
-    made = network(build_backbone("slimface", 0))
+    made = network(build_backbone(BACKBONE, 0))
     layers = dict(made.backbone.named_modules())
     made.backbone.eval()
     layers["features"].train()
@@ -94,7 +95,7 @@ class Torn(TrainingSet):
 
 
 def test_modes_are_restored_when_faces_cannot_be_read() -> None:
-    backbone = build_backbone("slimface", 0).train()
+    backbone = build_backbone(BACKBONE, 0).train()
     backbone.get_submodule("features").eval()
     before = [layer.training for layer in backbone.modules()]
     with pytest.raises(OSError, match="Input/output"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.tiny_experiment import tiny_faces
+from tests.support.tiny_experiment import BACKBONE, tiny_faces
 
 from fedfr.config.schema import PretrainConfig
 from fedfr.core.errors import FedfrError
@@ -46,7 +46,7 @@ def run(
     **settings: object,
 ) -> tuple[dict[str, torch.Tensor], list[float]]:
     config = PretrainConfig.model_validate({"epochs": 3, "batch_size": 8, "learning_rate": 0.05, **settings})
-    backbone = build_backbone("slimface-small", 0)
+    backbone = build_backbone(BACKBONE, 0)
     losses: list[float] = []
 
     def on_epoch(epoch: int, means: Mapping[str, float], rate: float) -> None:
@@ -93,18 +93,18 @@ def test_tuning_begins_with_given_prototypes_and_keeps_frozen_batchnorm(tmp_path
 
     def prototypes() -> torch.Tensor:
         asked.append(1)
-        return torch.eye(4, 128)
+        return torch.eye(4, 512)
 
     settings: dict[str, Any] = {"batchnorm": "frozen", "epochs": 2, "warmup_epochs": 0}
     state, _ = run(tmp_path / "whole.safetensors", prototypes=prototypes, **settings)
-    before = build_backbone("slimface-small", 0)
+    before = build_backbone(BACKBONE, 0)
     names = batchnorm_entries(before)
     changed = {name for name, value in before.state_dict().items() if not torch.equal(state[name], value)}
     assert names
     assert not changed & names
     assert changed == set(before.state_dict()) - names
     begun, _ = run(tmp_path / "slow.safetensors", prototypes=prototypes, epochs=1, learning_rate=1e-9)
-    assert torch.allclose(begun["prototypes"], torch.eye(4, 128), atol=1e-6)
+    assert torch.allclose(begun["prototypes"], torch.eye(4, 512), atol=1e-6)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "state.safetensors", stop_after=2, prototypes=prototypes, **settings)
     found, _ = run(tmp_path / "state.safetensors", prototypes=prototypes, **settings)
