@@ -21,7 +21,7 @@ from fedfr.training.training_set import TrainingSet
 
 __all__ = ["inversion_row"]
 
-_MOST_CLIENTS, _TRIALS, _MOST_IMAGES = 8, 3, 5
+_MOST_CLIENTS, _TRIALS, _MOST_IMAGES = 8, 8, 5
 
 
 def inversion_row(run: MethodRun, replay: Replay, background: Background, candidates: Candidates) -> AuditRow:

@@ -14,7 +14,7 @@ from fedfr.losses import cosface_logits
 
 __all__ = ["LayerInversion", "last_linear", "pixel_patterns"]
 
-_STEPS, _RATE, _VARIATION = 200, 0.05, 0.1
+_STEPS, _RATE, _VARIATION = 400, 0.05, 0.1
 _SIDE = 16
 
 
