@@ -64,7 +64,7 @@ class Arithmetic:
 def server(
     folder: Path, engine: Arithmetic, events: list[dict[str, object]] | None = None, **federation: object
 ) -> Server:
-    settings = FederationConfig.model_validate({"rounds": 3, **federation})
+    settings = FederationConfig.model_validate({"rounds": 3, "prototypes": "share", **federation})
     return Server(
         FedFR({}),
         engine,

@@ -84,6 +84,7 @@ ELSEWHERE = {
     "deployment.demo": OWN,
     "deployment.server_app": OWN,
     "deployment.status": OWN,
+    "deployment.warm_worker": "arguments from programs of the same user: tests/deployment/test_warm_worker.py",
     "faces.readers.photograph_import": OWN,
     "faces.alignment.photographs.workspace": OWN,
     "deployment.listeners": "the kernel's lists below /proc",

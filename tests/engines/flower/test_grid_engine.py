@@ -209,7 +209,7 @@ def test_one_reply_is_fetched_at_a_time() -> None:
 
 def server(engine: FlowerEngine, folder: Path, quorum: float, events: list[Mapping[str, Any]]) -> Server:
     method = METHODS["fedavg"]({})
-    federation = FederationConfig(rounds=2, quorum=quorum)
+    federation = FederationConfig(rounds=2, quorum=quorum, prototypes="share")
     return Server(
         method,
         engine,

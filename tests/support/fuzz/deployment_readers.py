@@ -112,7 +112,7 @@ TARGETS = {
     "keys of secure sums": Target(("deployment.sum_keys", "deployment.public_keys"), _sum_keys, _read_sum_keys, "*"),
     "trained round of a secure sum": Target(("engines.flower.sum_member",), _trained, _read_trained, "*.json"),
     "coordinator": Target(("deployment.coordinator",), _coordinator, _read_coordinator),
-    "site": Target(("deployment.agreement", "deployment.site"), _deployed, _read_deployed, "*.yaml", cost=3),
+    "site": Target(("deployment.agreement", "deployment.site_config"), _deployed, _read_deployed, "*.yaml", cost=3),
     "keys": Target(
         ("deployment.secrets", "deployment.certificates", "deployment.site_status_file"), _secrets, _read_secrets
     ),

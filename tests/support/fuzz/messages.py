@@ -140,7 +140,8 @@ class Round:
         flower = FlowerEngine(
             grid, self.clients, AGREEMENT, "", WAITS, reveals_identities=True, log=self.notes.append, clock=grid.clock
         )
-        federation = FederationConfig.model_validate({"rounds": 1, "quorum": 1e-6, "updates": updates})
+        settings = {"rounds": 1, "quorum": 1e-6, "updates": updates, "prototypes": "share"}
+        federation = FederationConfig.model_validate(settings)
         self.server = Server(
             _Everything({}),
             _Direct(self._answer) if direct else flower,
