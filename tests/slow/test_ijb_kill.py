@@ -39,9 +39,9 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_a_killed_extraction_ends_with_the_same_bits(tmp_path: Path) -> None:
     made = make_ijb(tmp_path / "IJBC", subjects=30, probes=28)
     assert FEATURE_BLOCK < len(made.images) < 2 * FEATURE_BLOCK
-    state, spec = build_backbone("slimface", 5).state_dict(), BACKBONES["slimface"]
+    state, spec = build_backbone("slimface-small", 5).state_dict(), BACKBONES["slimface-small"]
     model = tmp_path / "slimface.safetensors"
-    save_model(model, state, Contract("slimface", spec.embedding_dim, spec.preprocessing, embedding_space(state)))
+    save_model(model, state, Contract("slimface-small", spec.embedding_dim, spec.preprocessing, embedding_space(state)))
     command = ("evaluate", model, "--faces", made.folder, "--json", "--features")
 
     killed = process(*command, tmp_path / "killed")

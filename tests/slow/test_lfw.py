@@ -12,10 +12,10 @@ import pytest
 
 CUT = [
     "split.settings.clients=2",
-    "split.settings.distractors=300",
-    "split.settings.generic_identities=150",
+    "split.settings.distractors=150",
+    "split.settings.generic_identities=60",
     "federation.rounds=1",
-    "local.epochs=2",
+    "local.epochs=1",
     "baselines=[local]",
     "evaluation.fars=[0.01, 0.001]",
     "evaluation.fpirs=[0.1]",
@@ -60,7 +60,7 @@ def value(rows: list[dict[str, Any]], model: str, protocol: str, metric: str) ->
 
 @pytest.mark.slow
 def test_from_scratch(faceset: Path, tmp_path: Path) -> None:
-    rows = train(faceset, tmp_path / "scratch", "pretrain.epochs=1", "split.settings.public_identities=300")
+    rows = train(faceset, tmp_path / "scratch", "pretrain.epochs=1", "split.settings.public_identities=150")
     assert {row["model"] for row in rows} == {"pretrained", "generic", "personalized", "local"}
     personal = [row for row in rows if row["model"] == "personalized"]
     assert {row["client"] for row in personal} == {"client-01", "client-02"}
@@ -68,7 +68,7 @@ def test_from_scratch(faceset: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_from_a_published_checkpoint(faceset: Path, data_dir: Path, models_dir: Path, tmp_path: Path) -> None:
+def test_from_a_published_checkpoint(faceset: Path, models_dir: Path, tmp_path: Path) -> None:
     start = models_dir / "mobilefacenet_casia.ckpt"
     rows = train(
         faceset,
@@ -76,30 +76,28 @@ def test_from_a_published_checkpoint(faceset: Path, data_dir: Path, models_dir: 
         f"model.start={start}",
         "model.backbone=mobilefacenet-112x96",
         "pretrain.epochs=0",
-        "split.settings.public_identities=300",
-        f"split.settings.pairs={data_dir / 'lfw_pairs.txt'}",
+        "split.settings.public_identities=150",
     )
     # A network that has seen half a million faces: anything near chance means a wrong crop, colour order or scale.
     assert value(rows, "pretrained", "generic-1:1", "TAR@FAR=1e-3") > 0.9
     assert value(rows, "generic", "generic-1:1", "TAR@FAR=1e-3") > 0.85
     assert value(rows, "personalized", "personalized-1:1", "TAR@FAR=1e-3") > 0.9
-    assert value(rows, "pretrained", "generic-pairs", "accuracy") > 0.97
 
 
 @pytest.mark.slow
 def test_the_official_pairs_with_a_published_model(data_dir: Path, models_dir: Path, tmp_path: Path) -> None:
-    """98.72 ± 0.51 % with concatenated features of image and mirror image; the sum must be close."""
-    packed = tmp_path / "lfw.bin"
-    fedfr("faces", "pack-pairs", str(data_dir / "lfw112"), str(data_dir / "lfw_pairs.txt"), str(packed))
+    """Three of the ten folds, of which all have 98.72 ± 0.51 % with concatenated features of image and mirror image."""
+    packed, pairs = tmp_path / "lfw.bin", tmp_path / "pairs.txt"
+    _, *lines = (data_dir / "lfw_pairs.txt").read_text(encoding="utf-8").splitlines()
+    pairs.write_text("\n".join(["3\t300", *lines[:1800], ""]), encoding="utf-8")
+    fedfr("faces", "pack-pairs", str(data_dir / "lfw112"), str(pairs), str(packed))
     model = models_dir / "mobilefacenet_casia.ckpt"
     rows = json.loads(fedfr("evaluate", str(model), "--faces", str(packed), "--json"))
     found = {row["metric"]: row["value"] for row in rows}
-    assert {(row["protocol"], row["genuine"], row["impostor"]) for row in rows} == {
-        ("verification-set lfw", 3000, 3000)
-    }
-    assert 0.981 <= found["accuracy"] <= 0.993
-    assert found["accuracy(low95)"] < found["accuracy"] < found["accuracy(high95)"] < found["accuracy(low95)"] + 0.01
+    assert {(row["protocol"], row["genuine"], row["impostor"]) for row in rows} == {("verification-set lfw", 900, 900)}
+    assert 0.975 <= found["accuracy"] <= 0.995
+    assert found["accuracy(low95)"] < found["accuracy"] < found["accuracy(high95)"] < found["accuracy(low95)"] + 0.02
     assert 0 < found["EER"] < 0.02
-    assert found["TAR@FAR=1e-2"] > 0.97
-    assert found["TAR@FAR=1e-3"] is None
-    assert 0.9 < found["VAL(insightface)@FAR=1e-3"] < found["TAR@FAR=1e-2"]
+    # 900 impostors are too few for a rate of 1e-2.
+    few = ("TAR@FAR=1e-2", "TAR@FAR=1e-3", "VAL(insightface)@FAR=1e-3")
+    assert [found[name] for name in few] == [None, None, None]
