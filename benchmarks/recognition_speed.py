@@ -191,7 +191,6 @@ def people(name: str, place: Path, threads: int, repetitions: int, insightface: 
         for person, photos in given.items():
             recognizer.enrol(person, photos, allow_similar=True)
         rate = count / (time.perf_counter() - started)
-        embedder = Embedder.open(model, DETECTOR)
         photos = [photo for person in given.values() for photo in person]
         taken = identify(recognizer, photos, repetitions)
         limit, slow = MILLISECONDS[name], float(np.percentile(taken["identify"], 95))
@@ -208,6 +207,7 @@ def people(name: str, place: Path, threads: int, repetitions: int, insightface: 
             f"{rate:.1f} photos/s",
             rate >= PHOTOS_PER_SECOND,
         )
+        embedder = Embedder.open(model, DETECTOR)
         usable = [photo for photo in photos if (seen := embedder.look(photo)) and not seen[0].reasons][:10]
         templates = np.zeros((len(given), embedder.dim), np.float32)
         others = {"a plain pipeline": plain_pipeline(model, usable, templates)}

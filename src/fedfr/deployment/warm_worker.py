@@ -57,11 +57,13 @@ def serve(folder: Path, arguments: list[str]) -> list[str]:
     # With another thread, a forked process could wait for a lock that nobody holds there.
     if supernode != os.getppid() or threading.active_count() > 1:
         return arguments
-    with suppress(OSError), _opened(folder) as directory:
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with _listen(_address(directory)) as listener:
-            return _Worker(listener, supernode, os.pidfd_open(supernode)).run(arguments)
-    return arguments
+    with _opened(folder) as directory:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            worker = _Worker(_listen(_address(directory)), supernode, os.pidfd_open(supernode))
+        except OSError:
+            return arguments
+        return worker.run(arguments)
 
 
 @contextmanager
@@ -102,18 +104,26 @@ class _Worker:
 
     def _accept(self) -> list[str] | None:
         """Fork a process for the next program; return its arguments in that process, None in the worker."""
-        with suppress(OSError, ValueError, TypeError):
+        # Without memory or descriptors, the connection is closed, and the program does its work itself.
+        with suppress(OSError):
             connection, _ = self.listener.accept()
             with connection:
-                connection.settimeout(SECONDS_TO_ASK)
-                received: list[Any] = json.loads(connection.recv(LONGEST))
-                supernode, *arguments = received
-                # A new SuperNode's program may meet the worker of the one before.
-                if supernode == self.supernode:
+                arguments = self._request(connection)
+                if arguments is not None:
                     if self._fork():
                         return arguments
                     connection.sendall(BEGUN)
         return None
+
+    def _request(self, connection: socket.socket) -> list[str] | None:
+        """Return the arguments that were handed over, None if they are damaged or of another SuperNode's program."""
+        connection.settimeout(SECONDS_TO_ASK)
+        try:
+            received: Any = json.loads(connection.recv(LONGEST))
+        except ValueError:
+            return None
+        # A new SuperNode's program may meet the worker of the one before.
+        return received[1:] if isinstance(received, list) and received[:1] == [self.supernode] else None
 
     def _fork(self) -> bool:
         """Fork; return whether this is the new process. It dies with the worker."""

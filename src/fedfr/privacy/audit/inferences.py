@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -47,33 +47,27 @@ def seen_models(observation: Observation) -> tuple[SeenModel | None, dict[str, S
 def _others(seen: OwnSite) -> SeenModel:
     """Return the average of the other sites, as far as a site can tell: with the same weight for every site."""
     share = 1 / seen.clients
-
-    def without_own(name: str, value: torch.Tensor) -> torch.Tensor:
-        own = seen.own.weights.get(name)
-        if own is None or not value.is_floating_point():
-            return value
-        return (value - share * own) / (1 - share)
-
-    weights = {name: without_own(name, value) for name, value in seen.after.weights.items()}
-    prototypes = seen.after.prototypes
-    if prototypes is not None and seen.own.prototypes is not None:
-        prototypes = (prototypes - share * seen.own.prototypes) / (1 - share)
-    return SeenModel(weights, prototypes)
+    return _combined(seen.after, seen.own, lambda value, own: (value - share * own) / (1 - share))
 
 
 def with_others(seen: OwnSite, others: SeenModel) -> OwnSite:
     """Return the observation in which the average of the other sites is ``others``."""
     share = 1 / seen.clients
+    return replace(seen, after=_combined(others, seen.own, lambda value, own: (1 - share) * value + share * own))
 
-    def with_own(name: str, value: torch.Tensor) -> torch.Tensor:
-        own = seen.own.weights.get(name)
-        return value if own is None or not value.is_floating_point() else (1 - share) * value + share * own
 
-    weights = {name: with_own(name, value) for name, value in others.weights.items()}
-    prototypes = others.prototypes
-    if prototypes is not None and seen.own.prototypes is not None:
-        prototypes = (1 - share) * prototypes + share * seen.own.prototypes
-    return replace(seen, after=SeenModel(weights, prototypes))
+def _combined(
+    model: SeenModel, own: SeenModel, combine: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> SeenModel:
+    """Combine all floating-point tensors of a model with those of a site's own update, where it has them."""
+    weights = {
+        name: combine(value, own.weights[name]) if name in own.weights and value.is_floating_point() else value
+        for name, value in model.weights.items()
+    }
+    prototypes = model.prototypes
+    if prototypes is not None and own.prototypes is not None:
+        prototypes = combine(prototypes, own.prototypes)
+    return SeenModel(weights, prototypes)
 
 
 def _prototype_changes(observation: Observation) -> tuple[torch.Tensor, dict[str, torch.Tensor]] | None:

@@ -88,11 +88,11 @@ def overfitted(
     chosen = torch.from_numpy(who[np.sort(kept)])
     module = background.network(weights)
     optimizer = torch.optim.Adam(module.parameters(), lr=_RATE)
-    start: torch.Tensor | None = None
+    start = None if compared else torch.zeros(len(kept))
     for _ in range(_STEPS):
         features = nn.functional.normalize(background.compute.features(module, images)).cpu()
         gained = compactness(features, labels, len(kept))
-        start = (gained.detach() if compared else torch.zeros_like(gained)) if start is None else start
+        start = gained.detach() if start is None else start
         gained = gained - start
         if not (~chosen).any() or gained[chosen].min() > gained[~chosen].max() + _MARGIN:
             break
