@@ -149,8 +149,9 @@ def test_a_hanging_site_delays_a_round_by_one_deadline(made: Federation) -> None
         os.kill(process, signal.SIGCONT)
     wait_for(made.finished, "the end of the run")
     first, *others = reasons(made)
-    # Flower notices after about 50 s without a sign of life what the deadline says after 45.
-    assert first == "client-02 failed in round 1: no reply within 45 s"
+    # Flower notices 20 to 50 s after a node's last sign of life that it has gone; the deadline says so after 45 s.
+    noticed = {f"client-02 failed in round 1: {reason}" for reason in ("no reply within 45 s", "its node disconnected")}
+    assert first in noticed
     assert all("client-02 failed in round 2" in reason for reason in others)
     clients = [event["clients"] for event in made.events("round")]
     assert (clients[0], clients[-1]) == (2, 3)
