@@ -199,12 +199,13 @@ def start_features(parts: RunComponents) -> ImageFeatures:
 
 
 @pytest.mark.parametrize(
-    ("method", "server", "own"),
+    ("method", "server", "own", "lone"),
     [
-        ("fedfr", "generic", "personalized"),
-        ("local", None, "local"),
-        ("centralized", "centralized", None),
-        ("pretrained", "pretrained", None),
+        ("fedfr", "generic", "personalized", None),
+        ("local", None, "local", "local"),
+        ("local-fedfr", None, "personalized", "backbone"),
+        ("centralized", "centralized", None, None),
+        ("pretrained", "pretrained", None, None),
     ],
 )
 def test_protocols_of_each_model_of_a_run(
@@ -215,11 +216,16 @@ def test_protocols_of_each_model_of_a_run(
     method: str,
     server: str | None,
     own: str | None,
+    lone: str | None,
 ) -> None:
-    """The generic model runs all protocols, a personalized one its client's; missing models have refused rows."""
+    """The generic model runs all protocols, a personalized one its client's; missing models have refused rows.
+
+    Where nothing is shared, each client's backbone, without a transform, runs the generic protocols.
+    """
     method_run = MethodRun(parts, method, tmp_path)
     backbone, dfc = build_backbone(BACKBONE, 7), DFC(3, 512)
-    module = dfc.state_dict() if method == "fedfr" else {}
+    torch.nn.init.normal_(dfc.transform.get_parameter("weight"), generator=torch.Generator().manual_seed(0))
+    module = dfc.state_dict() if "fedfr" in method else {}
     method_run.store("client-01").save(PrivateState(5, backbone.state_dict(), torch.zeros(3, 512), module))
     evaluator = Evaluator(parts, ["personalized-1:N", "generic-1:1"])
     rows = evaluate_method_run(method_run, 6, start, evaluator)
@@ -230,16 +236,27 @@ def test_protocols_of_each_model_of_a_run(
         expected += evaluator.generic(start_features, evaluated)
         expected += evaluator.personalized(start_features, list(TRAIN), evaluated)
     if own is not None:
-        personal = Personalized(backbone, dfc.transform if method == "fedfr" else None).eval()
+        personal = Personalized(backbone, dfc.transform if "fedfr" in method else None).eval()
         evaluated = EvaluatedModel(method, 0, 5, own)
-        expected += evaluator.personalized(ImageFeatures(parts, personal), ["client-01"], evaluated)
-        lacking = evaluator.personalized(start_features, ["client-02"], EvaluatedModel(method, 0, 6, own))
+        mine = evaluator.personalized(ImageFeatures(parts, personal), ["client-01"], evaluated)
+        other = evaluator.personalized(start_features, ["client-02"], EvaluatedModel(method, 0, 6, own))
+        found = {"client-01": mine, "client-02": other}
+        if lone is not None:
+            features = ImageFeatures(parts, backbone.eval())
+            alone = evaluator.among_others(features, EvaluatedModel(method, 0, 5, lone), "client-01")
+            assert {(row.protocol, row.refused) for row in alone} == {("generic-1:1", "")}
+            found["client-01"] += alone
+            for client in ("client-02", "client-03"):
+                found.setdefault(client, []).extend(replace(row, client=client, round=6) for row in alone)
         why = "no model: the client delivered in no round"
-        expected += [replace(row, value=None, refused=row.refused or why) for row in lacking]
+        for client, given in found.items():
+            lacks = client != "client-01"
+            expected += [replace(row, value=None, refused=row.refused or why) if lacks else row for row in given]
     assert rows == expected
     assert {row.client for row in rows if row.model == own and row.value is not None} == (
         {"client-01"} if own else set()
     )
+    assert method_run.model_count == (server is not None) + 3 * len({own, lone} - {None})
     assert {row.client for row in rows if row.model == server} == ({"", "client-01", "client-02"} if server else set())
 
 

@@ -16,6 +16,7 @@ from fedfr.results.comparison import (
     better_model,
     compare,
     compare_all,
+    covers,
     metric_groups,
     shared_metrics,
     summaries,
@@ -69,6 +70,21 @@ def test_only_values_of_both_models_count() -> None:
     assert (found.deals, found.low) == (2, None)
     assert found.mean == pytest.approx((0.2 + 0.1) / 2)
     assert compare(group, A, ("c", "generic")) is None
+
+
+def test_a_model_of_clients_is_compared_with_one_without_by_its_mean() -> None:
+    """As each client's own backbone among people whom no client knows, beside the generic model."""
+    given = rows("a", {(0, "x"): 0.5, (0, "y"): 0.7, (1, "x"): 0.9}) + rows("b", {(0, ""): 0.9, (1, ""): 0.4})
+    (group,) = metric_groups(given)
+    found = compare(group, A, B)
+    assert found is not None
+    assert found.deals == 2
+    assert found.mean == pytest.approx((-0.3 + 0.5) / 2)
+    assert covers(group, A, B)
+    assert covers(group, B, A)
+    (shorter,) = metric_groups(given[1:2] + given[3:])
+    assert covers(shorter, B, A)
+    assert not covers(shorter, A, B)
 
 
 VALUES = {(seed, client): 0.1 * seed**2 + (0.05 if client == "x" else 0.0) for seed in range(4) for client in "xy"}

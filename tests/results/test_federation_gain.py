@@ -102,6 +102,33 @@ def test_the_alternative_has_the_best_mean_at_its_point() -> None:
     assert {gain.metric for gain in gains.values()} == {"TAR@FAR=1e-3"}
 
 
+def test_a_clients_own_backbone_is_an_alternative_to_the_generic_model() -> None:
+    """Its value in a deal is the mean over its clients."""
+    alone = {"few": (0.825, 0.83, 0.82, 0.815), "many": (0.7, 0.7, 0.7, 0.7)}
+    given = [
+        replace(
+            section,
+            rows=[
+                *section.rows,
+                *(
+                    Row(
+                        "local-fedfr", seed, 1, client, "backbone", "generic-1:1", "TAR@FAR=1e-3", value + step, 99, 999
+                    )
+                    for seed, value in enumerate(alone[section.name])
+                    for client, step in (("client-0", -0.01), ("client-1", 0.01))
+                ),
+            ],
+        )
+        for section in sections()
+    ]
+    gains = found(section_gains(given))
+    few, many = (gains[point, "generic"] for point in ("5", "60"))
+    assert (few.alternative, many.alternative[0]) == (("local-fedfr", "backbone"), "pretrained")
+    assert few.alone == pytest.approx(sum(alone["few"]) / 4)
+    assert few.difference.mean == pytest.approx(sum(GENERIC["few"]) / 4 - sum(alone["few"]) / 4)
+    assert few.difference.deals == 4
+
+
 def test_gains_and_rises_are_settled_by_intervals_corrected_for_all_of_a_model() -> None:
     gains = found(section_gains(sections()))
     for model in ("generic", "personalized"):

@@ -98,12 +98,7 @@ class Evaluator:
 
     def generic(self, features: FeatureSource, evaluated: EvaluatedModel) -> list[Row]:
         """Apply the generic protocols, among identities no client trained on, and those on verification sets."""
-        images, labels = np.asarray(self.components.split.generic, np.int64), self.components.faces.labels
-        rows: list[Row] = []
-        if len(images) and self._generic:
-            for scoring in self._scorings:
-                given = {"features": scoring.features(features, images), "labels": labels[images]}
-                rows += self._rows(self._generic, given, ALL_CLIENTS, evaluated, scoring, features)
+        labels, rows = self.components.faces.labels, self.among_others(features, evaluated)
         if self.components.split.pairs and self._pairs:
             first, second = np.asarray(self.components.split.pairs, np.int64).T
             for scoring in self._scorings:
@@ -116,6 +111,15 @@ class Evaluator:
                 rows += self._rows(self._pairs, pairs, ALL_CLIENTS, evaluated, scoring, features, people)
         for name in self.components.config.evaluation.sets if self._on_sets else ():
             rows += self._set_rows(name, features, evaluated)
+        return rows
+
+    def among_others(self, features: FeatureSource, evaluated: EvaluatedModel, client: str = ALL_CLIENTS) -> list[Row]:
+        """Apply the generic protocols among identities no client trained on; the rows are those of ``client``."""
+        images, labels = np.asarray(self.components.split.generic, np.int64), self.components.faces.labels
+        rows: list[Row] = []
+        for scoring in self._scorings if len(images) and self._generic else ():
+            given = {"features": scoring.features(features, images), "labels": labels[images]}
+            rows += self._rows(self._generic, given, client, evaluated, scoring, features)
         return rows
 
     def personalized(self, features: FeatureSource, clients: Sequence[str], evaluated: EvaluatedModel) -> list[Row]:
@@ -230,6 +234,7 @@ def evaluate_method_run(
 ) -> list[Row]:
     """Evaluate a method run's models after a round: the server's with all protocols, the clients' with their own.
 
+    Where nothing is shared, each client's own backbone is evaluated among people whom nobody trains on, too.
     The rows of a client without a model are refused with the reason.
     """
     components, method = method_run.components, method_run.method
@@ -241,12 +246,15 @@ def evaluate_method_run(
     for client in components.split.clients if method.personal_model is not None else ():
         number, module = method_run.personal_module(client) or (round_number, None)
         evaluated = EvaluatedModel(method_run.name, components.config.seed, number, str(method.personal_model))
-        features_or_reason = (
-            _missing_model_reason(method_run, client)
-            if module is None
-            else evaluator.features(module, f"{method_run.name} {client}")
-        )
-        rows += _rows_or_refusals(features_or_reason, partial(_client_rows, client, evaluated), evaluator)
+        shown = f"{method_run.name} {client}"
+        own: ImageFeatures | str
+        own = _missing_model_reason(method_run, client) if module is None else evaluator.features(module, shown)
+        rows += _rows_or_refusals(own, partial(_client_rows, client, evaluated), evaluator)
+        if method.lone_model is not None:
+            lone = replace(evaluated, model=method.lone_model)
+            if module is not None and module.transform is not None:
+                own = evaluator.features(module.backbone, f"{shown} {lone.model}")
+            rows += _rows_or_refusals(own, partial(_lone_rows, client, lone), evaluator)
     return rows
 
 
@@ -256,6 +264,10 @@ def _generic_rows(evaluated: EvaluatedModel, how: Evaluator, features: FeatureSo
 
 def _client_rows(client: str, evaluated: EvaluatedModel, how: Evaluator, features: FeatureSource) -> list[Row]:
     return how.personalized(features, [client], evaluated)
+
+
+def _lone_rows(client: str, evaluated: EvaluatedModel, how: Evaluator, features: FeatureSource) -> list[Row]:
+    return how.among_others(features, evaluated, client)
 
 
 def _rows_or_refusals(

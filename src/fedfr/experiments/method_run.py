@@ -81,9 +81,10 @@ class MethodRun:
 
     @property
     def model_count(self) -> int:
-        """Number of evaluated models: the generic model and the personalized ones, where the method has them."""
-        personal = 0 if self.method.personal_model is None else len(self.components.split.clients)
-        return personal + (self.method.generic_model is not None)
+        """Number of evaluated models: the generic model and the clients' own ones, where the method has them."""
+        own = [self.method.personal_model, self.method.lone_model]
+        each = len({name for name in own if name is not None})
+        return each * len(self.components.split.clients) + (self.method.generic_model is not None)
 
     @property
     def participants(self) -> list[str]:

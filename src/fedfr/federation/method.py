@@ -69,7 +69,8 @@ class Method:
     participation, each client continues from its own backbone and public prototypes, and the server's are not used.
     ``trains_backbone``: if false, the backbone keeps its weights, and the heads train on the features under θ^t that
     :meth:`frozen_features` returns first. ``starts_untrained``: the method starts from the checkpoint ``model.start``
-    as it is, and not from the model that pre-training makes of it.
+    as it is, and not from the model that pre-training makes of it. ``lone_model``: where nothing is shared, the name of
+    each client's own backbone in results of generic protocols; None where it is not evaluated by them.
     """
 
     settings_type: ClassVar[type[MethodSettings]] = MethodSettings
@@ -82,6 +83,7 @@ class Method:
     own_model: ClassVar[bool] = False
     trains_backbone: ClassVar[bool] = True
     starts_untrained: ClassVar[bool] = False
+    lone_model: ClassVar[str | None] = None
 
     def __init__(self, settings: Mapping[str, Any], where: str = "method") -> None:
         self.settings = validate(self.settings_type, settings, where)

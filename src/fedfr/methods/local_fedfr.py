@@ -22,6 +22,7 @@ class LocalFedFR(FedFR):
 
     generic_model = None
     own_model = True
+    lone_model = "backbone"
 
     def shares(self, entries: Mapping[str, torch.Tensor]) -> frozenset[str]:
         """Return no entries."""

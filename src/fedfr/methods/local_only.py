@@ -16,6 +16,7 @@ class Local(Method):
 
     generic_model = None
     personal_model = "local"
+    lone_model = "local"
 
     def shares(self, entries: Mapping[str, torch.Tensor]) -> frozenset[str]:
         """Return no entries: each round continues from the client's own backbone."""

@@ -153,8 +153,8 @@ def _note(found: Sequence[Gain]) -> str:
     metrics = dict.fromkeys(f"{gain.model} model: {gain.protocol} {gain.metric}" for gain in found)
     text = (
         f"In %: {'; '.join(metrics)}; mean over clients and deals. The alternative without a federation is the one "
-        "with the highest mean at that point, which favours it: for the generic model a starting model, for the "
-        "personalized one also every method in which a client trains alone. The rise is that of fedfr, paired by deal. "
+        "with the highest mean at that point, which favours it: a starting model, or a method in which a client trains "
+        "alone, for the generic model by the backbone of each client. The rise is that of fedfr, paired by deal. "
         "Costs are for one client, over all rounds."
     )
     if any(gain.point.deals.shared for gain in found):

@@ -25,6 +25,7 @@ __all__ = [
     "compare",
     "compare_all",
     "corrected",
+    "covers",
     "metric_groups",
     "rate_of",
     "shared_metrics",
@@ -38,6 +39,7 @@ SATURATED = 0.1
 """Metrics nearer than this to 0 or 1 have no interval where the outcomes by person are not known."""
 _ROUNDING = 1e-9
 Key = tuple[str, str]
+_Values = Mapping[tuple[int, str], float]
 
 
 @dataclass(frozen=True)
@@ -206,12 +208,13 @@ def summaries(group: MetricGroup) -> dict[Key, MetricSummary]:
 def compare(group: MetricGroup, one: Key, other: Key) -> Difference | None:
     """Return the mean of ``one`` − ``other`` over the deals of which both have a value, None if there are none.
 
-    The value of a deal is the mean over the clients of which both have a value; the interval is that of
-    :func:`~fedfr.results.intervals.estimate`. There is none where deals train on the same people: how far such deals
-    are replications of each other cannot be estimated from them. The margin of the difference is :data:`MARGIN`, or
-    half of the distance of ``other`` from 0 or 1 where that is less, so that nothing equals a saturated reference.
+    The value of a deal is the mean over the clients of which both have a value, or over all clients of one model where
+    the other has no clients. The interval is that of :func:`~fedfr.results.intervals.estimate`. There is none where
+    deals train on the same people: how far such deals are replications of each other cannot be estimated from them. The
+    margin of the difference is :data:`MARGIN`, or half of the distance of ``other`` from 0 or 1 where that is less, so
+    that nothing equals a saturated reference.
     """
-    left, right = group.values.get(one, {}), group.values.get(other, {})
+    left, right = _alike(group.values.get(one, {}), group.values.get(other, {}))
     seeds: dict[int, list[tuple[float, float]]] = {}
     for number, client in sorted(left.keys() & right.keys()):
         seeds.setdefault(number, []).append((left[number, client], right[number, client]))
@@ -236,14 +239,31 @@ def between(group: MetricGroup, before: MetricGroup, key: Key) -> Difference | N
     The clients of the groups may differ; the value of a deal is the mean over its own. People who are tested in both
     groups are not known to be the same, so that outcomes by person are not used.
     """
-    values = {}
-    for name, each in (("now", group), ("before", before)):
-        seeds: dict[int, list[float]] = {}
-        for (seed, _), value in each.values.get(key, {}).items():
-            seeds.setdefault(seed, []).append(value)
-        values[name, ""] = {(seed, ""): fmean(clients) for seed, clients in seeds.items()}
+    values = {
+        (name, ""): _over_clients(each.values.get(key, {})) for name, each in (("now", group), ("before", before))
+    }
     own = Deals(group.deals.people, group.deals.shared or before.deals.shared)
     return compare(replace(group, values=values, deals=own), ("now", ""), ("before", ""))
+
+
+def covers(group: MetricGroup, one: Key, other: Key) -> bool:
+    """Whether ``one`` has a value for every deal and client of which ``other`` has one."""
+    left, right = _alike(group.values.get(one, {}), group.values.get(other, {}))
+    return left.keys() >= right.keys()
+
+
+def _alike(left: _Values, right: _Values) -> tuple[_Values, _Values]:
+    """Return both as they are, or averaged over clients where only one of the two is of clients."""
+    of_clients = [any(client for _, client in values) for values in (left, right)]
+    return (left, right) if all(of_clients) else (_over_clients(left), _over_clients(right))
+
+
+def _over_clients(values: _Values) -> dict[tuple[int, str], float]:
+    """Return the mean over the clients of each seed, without a client's name."""
+    seeds: dict[int, list[float]] = {}
+    for (seed, _), value in values.items():
+        seeds.setdefault(seed, []).append(value)
+    return {(seed, ""): fmean(clients) for seed, clients in seeds.items()}
 
 
 def compare_all(pairs: Sequence[tuple[MetricGroup, Key, Key]]) -> list[Comparison | None]:

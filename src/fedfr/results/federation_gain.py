@@ -16,6 +16,7 @@ from fedfr.results.comparison import (
     between,
     compare,
     corrected,
+    covers,
     metric_groups,
     rate_of,
     shared_metrics,
@@ -31,11 +32,9 @@ STARTS = ("published", "pretrained")
 ALONE = ("local-fedfr", "frozen-head", "local")
 """Methods in which a client trains alone; the starts need no training at all."""
 
-_MODELS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "generic": ("generic-1:1", STARTS),
-    "personalized": ("personalized-1:1", (*STARTS, *ALONE)),
-}
-"""By model of the federation: the protocol it is judged by, and the methods that need no federation."""
+_ALTERNATIVES = (*STARTS, *ALONE)
+_PROTOCOLS: Mapping[str, str] = {"generic": "generic-1:1", "personalized": "personalized-1:1"}
+"""By model of the federation: the protocol it is judged by."""
 # The rate of the paper; the strictest available one where there are too few pairs.
 _PREFERRED = "TAR@FAR=1e-4"
 
@@ -108,13 +107,12 @@ def gains(points: Sequence[Point]) -> list[Gain]:
     methods = {row.method for point in points for row in point.rows}
     if not {FEDERATED, ALONE[0]} <= methods:
         return []
-    return [gain for model in _MODELS for gain in _of_model(points, model)]
+    return [gain for model in _PROTOCOLS for gain in _of_model(points, model)]
 
 
 def _of_model(points: Sequence[Point], model: str) -> list[Gain]:
-    protocol, alternatives = _MODELS[model]
-    compared = [_compared(point, model, alternatives) for point in points]
-    metric = _metric(compared, protocol)
+    compared = [_compared(point, model) for point in points]
+    metric = _metric(compared, _PROTOCOLS[model])
     if metric is None:
         return []
     found = [gain for point, rows in zip(points, compared, strict=True) if (gain := _at(point, model, rows, metric))]
@@ -144,13 +142,13 @@ def _p_value(found: Comparison | None) -> float | None:
     return None if found is None else found.p_value
 
 
-def _compared(point: Point, model: str, alternatives: Sequence[str]) -> list[Row]:
+def _compared(point: Point, model: str) -> list[Row]:
     """Return the rows of the federated model and of all alternatives."""
-    protocol, _ = _MODELS[model]
     return [
         row
         for row in point.rows
-        if row.protocol == protocol and ((row.method, row.model) == (FEDERATED, model) or row.method in alternatives)
+        if row.protocol == _PROTOCOLS[model]
+        and ((row.method, row.model) == (FEDERATED, model) or row.method in _ALTERNATIVES)
     ]
 
 
@@ -180,8 +178,8 @@ def _at(point: Point, model: str, rows: Sequence[Row], metric: str) -> Gain | No
 
 def _best(group: MetricGroup, key: Key) -> Key | None:
     """Return the alternative with the highest mean; only those with a value wherever the federated model has one."""
-    mean, wanted = summaries(group), group.values[key].keys()
-    others = [other for other, values in group.values.items() if other != key and values.keys() >= wanted]
+    mean = summaries(group)
+    others = [other for other in group.values if other != key and covers(group, other, key)]
     return max(others, key=lambda other: mean[other].mean, default=None)
 
 
