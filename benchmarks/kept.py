@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 
 from fedfr.core.errors import FedfrError
+from fedfr.core.settings import validate
 from fedfr.evaluation.person_outcomes import PersonOutcomes
 from fedfr.experiments.benchmark import Benchmark
 from fedfr.experiments.benchmark_results import write_results
@@ -23,10 +24,11 @@ from fedfr.experiments.report import shorten_paths
 from fedfr.results.comparison import Deals, rate_of, shared_metrics
 from fedfr.results.person_effects import outcomes_by_deal
 from fedfr.results.person_records import PersonRecord
+from fedfr.results.primary_family import Primary
 from fedfr.results.result_rows import PLAIN, Row, scoring_of
 from harness import place
 
-__all__ = ["about", "keep", "kept_deals", "kept_people", "strict_metrics", "where"]
+__all__ = ["about", "keep", "kept_deals", "kept_people", "kept_primary", "strict_metrics", "where"]
 
 HERE = Path(__file__).parent
 PEOPLE = "people.npz"
@@ -75,6 +77,12 @@ def kept_deals(folder: Path, cell: str) -> Deals:
     own = shared if "people" in shared else shared.get(cell, {})
     outcomes = outcomes_by_deal(record for name, record in kept_people(folder) if name == cell)
     return Deals(**own, outcomes=outcomes)
+
+
+def kept_primary(folder: Path) -> Primary | None:
+    """Return the family of comparisons that the benchmark's plan declared before its runs, None without one."""
+    declared = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8")).get("primary")
+    return None if declared is None else validate(Primary, declared, f"primary of {folder}/plan.yaml")
 
 
 def where(folder: Path) -> str:

@@ -166,8 +166,8 @@ def test_cells_are_compared_seed_by_seed_and_client_by_client(monkeypatch: pytes
     assert methods.changes_table(given).splitlines() == [
         "| model | metric | full | int8 − full [95 %] |",
         "|---|---|---|---|",
-        "| fedavg generic | generic-1:1 TAR@FAR=1e-3 | 76.7 | **-1.0 [-1.2, -0.9]** |",
-        "| fedavg personalized | personalized-1:1 TAR@FAR=1e-3 | 46.7 | **+5.0 [+4.9, +5.1]** |",
+        "| fedavg generic | generic-1:1 TAR@FAR=1e-3 | 76.7 | -1.0 [-1.2, -0.9] |",
+        "| fedavg personalized | personalized-1:1 TAR@FAR=1e-3 | 46.7 | +5.0 [+4.9, +5.1] |",
         "| fedavg | bytes sent up by the clients | 80 MB | 25 % |",
     ]
 
