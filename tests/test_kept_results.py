@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 
@@ -14,14 +15,18 @@ import yaml
 
 from fedfr.config.schema import parse_overrides
 from fedfr.core.errors import FedfrError
+from fedfr.evaluation.person_outcomes import PersonOutcomes
 from fedfr.experiments.benchmark import Benchmark
 from fedfr.experiments.benchmark_plan import Plan
+from fedfr.experiments.benchmark_results import read_results
 from fedfr.experiments.deals import deals_of
 from fedfr.results.comparison import compare, metric_groups
+from fedfr.results.person_records import PersonRecord
 from fedfr.results.primary_family import Primary
 from tests.support.drawn_rows import rows_of
 from tests.support.tiny_experiment import SETTINGS, tiny_faces
 
+KEY = ("method", "seed", "client", "model", "protocol", "metric")
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
@@ -73,8 +78,42 @@ def test_outcomes_by_person_are_kept_and_give_the_same_deals(kept: ModuleType, t
     assert kept.kept_deals(target, "another").outcomes == {}
     assert kept.kept_primary(target) == tiny.plan.primary is not None
     assert kept.kept_primary(FOLDER / "lfw-fed" / "scratch") is None, "made before families were declared"
-    with np.load(target / "people.npz") as content:
-        assert set(content) == {"index", "counts"}
+
+
+def test_the_outcomes_of_every_rate_and_scoring_are_kept(kept: ModuleType, tiny: Benchmark) -> None:
+    """Run folders are deleted; what they hold for each person is in two archives, once."""
+    archive = importlib.import_module("people_archive")
+    target = kept.keep(tiny.folder, "tiny/checkpoint", "fedfr benchmark")
+
+    def found(records: Iterable[tuple[str, PersonRecord]]) -> dict[tuple[object, ...], PersonOutcomes]:
+        return {(cell, *(getattr(each, name) for name in KEY)): each.outcomes for cell, each in records}
+
+    strict, others = (found(archive.read_people(target / name)) for name in (kept.PEOPLE, kept.OTHERS))
+    made = found(("scratch", record) for run in tiny.finished()["scratch"] for record in run.person_records())
+    assert not strict.keys() & others.keys()
+    assert (strict | others).keys() == made.keys()
+    assert any("flip" in str(key[-2]) for key in others)
+    for key, outcomes in (strict | others).items():
+        for field in fields(PersonOutcomes):
+            np.testing.assert_array_equal(getattr(outcomes, field.name), getattr(made[key], field.name))
+    assert next(iter(others.values())).genuine_accepted.dtype == np.int64
+
+
+def test_archives_of_earlier_versions_are_read(kept: ModuleType) -> None:
+    """Kept before with all columns of every record; its numbers of impostors and people are those of its results."""
+    folder = FOLDER / "lfw-fed" / "prototypes"
+    deals = kept.kept_deals(folder, "share")
+    assert set(deals.outcomes) >= {("generic-1:1", "TAR@FAR=1e-4"), ("personalized-1:1", "TAR@FAR=1e-3")}
+    results = [result.row for result in read_results(folder / "results.csv") if result.cell == "share"]
+    archive = importlib.import_module("people_archive")
+    values = {
+        tuple(getattr(each, name) for name in KEY): each.outcomes.value
+        for cell, each in archive.read_people(folder / kept.PEOPLE)
+        if cell == "share"
+    }
+    assert len(values) == 84
+    given = {tuple(getattr(row, name) for name in KEY): row.value for row in results}
+    assert values == pytest.approx({key: given[key] for key in values})
 
 
 def test_an_unfinished_benchmark_is_not_kept(kept: ModuleType, tiny: Benchmark, tmp_path: Path) -> None:
