@@ -224,8 +224,8 @@ def _gains(results: Sequence[Result], plan: Mapping[str, Any], deals: Mapping[st
 
 def _cost(result: Result) -> RoundCost:
     row = result.row
-    spent = {name: getattr(result, name) for name in ("client_seconds", "bytes_up", "bytes_down", "steps", "images")}
-    return RoundCost(row.method, row.seed, row.round, **spent)
+    names = ("client_seconds", "bytes_up", "bytes_down", "steps", "images", "alone_seconds")
+    return RoundCost(row.method, row.seed, row.round, **{name: getattr(result, name) for name in names})
 
 
 def _of_all_cells(cells: Iterable[Sequence[Row]], protocol: str) -> list[str]:
@@ -246,7 +246,7 @@ def costs_table(results: Sequence[Result]) -> str:
     for result in results:
         first.setdefault(result.row.method, result)
     clients = len({result.row.client for result in results if result.row.client})
-    base = first["fedavg"].client_seconds
+    base = _cost(first["fedavg"]).charged_seconds
     head, lines = ("method", "MB up", "MB down", "time, FedAvg = 1", "peak memory (GB)"), []
     for name, cost in first.items():
         rounds = max(result.row.round for result in results if result.row.method == name)
@@ -254,7 +254,8 @@ def costs_table(results: Sequence[Result]) -> str:
             continue
         updates = rounds * (1 if name == "centralized" else clients)
         up, down = (f"{size / updates / 1e6:.1f}" for size in (cost.bytes_up, cost.bytes_down))
-        time = f"{cost.client_seconds / base:.1f}" if cost.client_seconds is not None and base else "–"
+        spent = _cost(cost).charged_seconds
+        time = f"{spent / base:.1f}" if spent is not None and base else "–"
         lines.append((name, up, down, time, "–" if cost.peak_bytes is None else f"{cost.peak_bytes / 1e9:.1f}"))
     return markdown_table(head, lines)
 

@@ -8,6 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from fedfr.reporting.benchmark_table import DESCRIPTIVE, benchmark_tables, overview_table, results_text, scorings_of
+from fedfr.reporting.cost_columns import cost_cells, cost_note
 from fedfr.results.comparison import Deals
 from fedfr.results.costs import DealCost, DealCosts, RoundCost, deal_costs
 from fedfr.results.result_rows import Row, scoring_of
@@ -116,6 +117,14 @@ def test_costs_of_a_deal_are_beside_every_model() -> None:
     older = {line[0]: line[-5:] for line in benchmark_tables(rows(), Deals(), costs(steps=None))[0].lines}
     assert older["fedfr generic"] == ("–", "19,200", "120", "450", "600")
     assert len(overview_table(rows())[0]) == 2, "no costs are known"
+
+
+def test_clients_are_charged_as_if_alone_where_that_is_known() -> None:
+    fedfr = RoundCost("fedfr", 0, 1, client_seconds=70.0, alone_seconds=95.0)
+    measured = deal_costs([fedfr, RoundCost("fedavg", 0, 1, client_seconds=20.0)])
+    assert [cost_cells(measured, name)[-1] for name in ("fedfr", "fedavg")] == ["95 (70)", "20"]
+    assert "charged with all of them" in cost_note(measured)
+    assert "which each of them would compute" in cost_note(costs())
 
 
 @pytest.mark.parametrize(

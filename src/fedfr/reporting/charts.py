@@ -255,13 +255,13 @@ def _cost_charts(values: _MetricByRound, costs: Sequence[RoundCost]) -> list[Cha
         return (cost.bytes_up + cost.bytes_down) / 1e6
 
     def worked(cost: RoundCost) -> float:
-        return (cost.client_seconds or 0.0) / 60
+        return (cost.charged_seconds or 0.0) / 60
 
     kinds: list[tuple[str, str, str, Callable[[RoundCost], float]]] = [
         ("bytes", "Bytes", "sent up and down, all clients (MB)", sent),
         ("time", "Time", "client time, all clients together (minutes)", worked),
     ]
-    if any(cost.client_seconds is None for cost in costs):
+    if any(cost.charged_seconds is None for cost in costs):
         del kinds[1]
     found = []
     for name, title, axis, spent in kinds:
