@@ -82,8 +82,9 @@ def read_results(path: str | Path) -> list[Result]:
                 int(line["bytes_up"]),
                 int(line["bytes_down"]),
                 int(line["peak_bytes"]) if line["peak_bytes"] else None,
-                *(int(line[name]) if line.get(name) else None for name in ("steps", "images")),
-                alone_seconds=float(line["alone_seconds"]) if line.get("alone_seconds") else None,
+                int(line["steps"]) if line.get("steps") else None,
+                int(line["images"]) if line.get("images") else None,
+                float(line["alone_seconds"]) if line.get("alone_seconds") else None,
             )
             for line in lines
         ]
