@@ -253,7 +253,7 @@ def _conclusion(group: MetricGroup) -> str:
         )
     same_pairs = not group.outcomes and group.protocol.startswith((*SET_PROTOCOLS, *PAIRS_PROTOCOLS))
     scope = (
-        "these pairs, most of which all seeds are tested on"
+        "these pairs, most of which all seeds are tested on, not for other people"
         if same_pairs
         else "faces, cameras and numbers of clients like these"
     )
