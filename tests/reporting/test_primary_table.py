@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.results.test_primary_family import PRIMARY, rows
 
+from fedfr.reporting.page import Report, Section, page
 from fedfr.reporting.primary_table import primary_table, primary_text
 from fedfr.results.comparison import Deals
 
@@ -11,7 +12,7 @@ from fedfr.results.comparison import Deals
 def test_the_table_says_what_the_family_is_and_what_is_missing() -> None:
     table = primary_table(rows(), PRIMARY)
     assert table is not None
-    assert [(line[1], line[-1]) for line in table.lines] == [
+    assert [(line[0], line[-1]) for line in table.lines] == [
         ("fedfr generic − fedavg generic", "equal within 1 point"),
         ("fedfr generic − pretrained", "ahead"),
         ("fedfr personalized − local-fedfr personalized", "not settled"),
@@ -30,6 +31,17 @@ def test_the_table_says_what_the_family_is_and_what_is_missing() -> None:
     few = primary_table([row for row in rows() if row.seed < 2], PRIMARY)
     assert few is not None
     assert "they need 3 deals" in few.note
+
+
+def test_a_report_shows_the_family_before_the_descriptive_tables() -> None:
+    """Only its differences are bold."""
+    report = Report("A benchmark", [], [Section(rows(), [], [], [], primary=PRIMARY)], "", {})
+    assert list(report.tables)[:2] == ["overview", "primary"]
+    bold = {name for name, table in report.tables.items() if any("**" in cell for line in table.lines for cell in line)}
+    assert bold == {"primary"}
+    assert '<th scope="col">primary comparison</th>' in page(report)
+    without = Report("A benchmark", [], [Section(rows(), [], [], [])], "", {})
+    assert "primary" not in without.tables
 
 
 def test_a_terminal_marks_settled_differences() -> None:

@@ -25,7 +25,7 @@ def primary_table(rows: Sequence[Row], primary: Primary | None, deals: Deals = D
     if primary is None or not family.comparisons:
         return None
     method = primary.method
-    head = ("people and metric", f"{method} − other", f"{method} (%)", "other (%)", "difference [95 %]", "verdict")
+    head = ("primary comparison", "people and metric", f"{method} (%)", "other (%)", "difference [95 %]", "verdict")
     return PageTable(
         PRIMARY_TABLE, TITLE, head, [_line(each) for each in family.comparisons], primary_note(family, deals)
     )
@@ -75,8 +75,8 @@ def primary_note(family: PrimaryFamily, deals: Deals = DISJOINT) -> str:
 def _line(each: PrimaryComparison) -> tuple[str, ...]:
     means = summaries(each.group)
     return (
-        f"{each.group.protocol} {each.group.metric}",
         f"{column_title(*each.one)} − {column_title(*each.other)}",
+        f"{each.group.protocol} {each.group.metric}",
         *(f"{100 * means[key].mean:.1f}" for key in (each.one, each.other)),
         marked_difference(each),
         each.verdict,
